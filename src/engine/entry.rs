@@ -1,0 +1,150 @@
+//! What one exchange or tunnel leaves behind: the entry that the access log writes.
+
+use std::net::SocketAddr;
+
+/// How it ended for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Passed on to the origin (or answered by weir as asked, like `OPTIONS *`).
+    Allowed,
+    /// Refused by a rule, by credentials, or by a limit.
+    Refused,
+    /// Not understood: the request broke the grammar.
+    Malformed,
+    /// Allowed, but the origin or the path to it failed.
+    Failed,
+}
+
+/// What kind of thing the entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One request and its response.
+    Exchange,
+    /// A CONNECT tunnel or an upgraded connection, from set-up to its end.
+    Tunnel,
+}
+
+/// A stretch of an entry's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// One line of the access log. Texts are raw bytes from the network: whoever writes them escapes them.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Exchange or tunnel.
+    pub kind: Kind,
+    /// When the first byte of the request came, microseconds since 1970 UTC.
+    pub started_unix_us: u64,
+    /// From then to the end, microseconds.
+    pub duration_us: u64,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// The status that the client was sent; 0 if it got none.
+    pub status: u16,
+    /// Bytes received from the client, head included.
+    pub client_bytes: u64,
+    /// Bytes sent to the client, head included.
+    pub sent_bytes: u64,
+    /// The address dialled, if any was.
+    pub upstream: Option<SocketAddr>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// The client connection had carried an earlier request.
+    pub client_reused: bool,
+    /// The origin connection had carried an earlier exchange.
+    pub origin_reused: bool,
+    /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
+    pub minor_version: u8,
+    text: Vec<u8>,
+    user: Span,
+    method: Span,
+    target: Span,
+    reason: Span,
+    agent: Span,
+    referrer: Span,
+}
+
+/// The texts of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// The authenticated user.
+    User,
+    /// The request method.
+    Method,
+    /// The target: an absolute URI without userinfo, or `host:port` for CONNECT.
+    Target,
+    /// Why it was refused or failed: the rule (`blocklist.txt:12`), or a word such as `dns_error`.
+    Reason,
+    /// User-Agent of the request.
+    Agent,
+    /// Referer of the request.
+    Referrer,
+}
+
+impl Entry {
+    /// An entry with no texts yet.
+    pub fn new(client: SocketAddr) -> Entry {
+        Entry {
+            kind: Kind::Exchange,
+            started_unix_us: 0,
+            duration_us: 0,
+            client,
+            status: 0,
+            client_bytes: 0,
+            sent_bytes: 0,
+            upstream: None,
+            verdict: Verdict::Allowed,
+            client_reused: false,
+            origin_reused: false,
+            minor_version: 1,
+            text: Vec::new(),
+            user: Span::default(),
+            method: Span::default(),
+            target: Span::default(),
+            reason: Span::default(),
+            agent: Span::default(),
+            referrer: Span::default(),
+        }
+    }
+
+    /// Makes it blank again for another client, keeping its memory.
+    pub fn reset(&mut self, client: SocketAddr) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        *self = Entry { text, ..Entry::new(client) };
+    }
+
+    /// Sets one text; a later call for the same text replaces it.
+    pub fn set(&mut self, which: Text, value: &[u8]) {
+        let span = Span { start: self.text.len() as u32, len: value.len() as u32 };
+        self.text.extend_from_slice(value);
+        *self.span_mut(which) = span;
+    }
+
+    /// One text, empty if it was never set.
+    pub fn text(&self, which: Text) -> &[u8] {
+        let span = match which {
+            Text::User => self.user,
+            Text::Method => self.method,
+            Text::Target => self.target,
+            Text::Reason => self.reason,
+            Text::Agent => self.agent,
+            Text::Referrer => self.referrer,
+        };
+        &self.text[span.start as usize..(span.start + span.len) as usize]
+    }
+
+    fn span_mut(&mut self, which: Text) -> &mut Span {
+        match which {
+            Text::User => &mut self.user,
+            Text::Method => &mut self.method,
+            Text::Target => &mut self.target,
+            Text::Reason => &mut self.reason,
+            Text::Agent => &mut self.agent,
+            Text::Referrer => &mut self.referrer,
+        }
+    }
+}

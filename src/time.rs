@@ -1,0 +1,22 @@
+//! The time as the core sees it: a value handed in with every call, never asked for.
+
+/// One reading of both clocks, taken by the shell once per turn of its loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Microseconds since the loop started; never goes back. Deadlines and durations use this.
+    pub monotonic_us: u64,
+    /// Microseconds since 1970-01-01 UTC; may jump. Only dates and log entries use this.
+    pub unix_us: u64,
+}
+
+impl Now {
+    /// Milliseconds since the loop started, rounded down.
+    pub fn monotonic_ms(self) -> u64 {
+        self.monotonic_us / 1000
+    }
+
+    /// Whole seconds since 1970-01-01 UTC.
+    pub fn unix_s(self) -> u64 {
+        self.unix_us / 1_000_000
+    }
+}
