@@ -1,0 +1,253 @@
+//! A linear buffer for message heads: contiguous, because a head is parsed whole.
+
+use super::{BLOCK_BYTES, Block, Pool, Purpose};
+
+/// Contiguous bytes: nothing, one block, or (for heads over 4 KB) a stretch of heap that the pool has allowed.
+#[derive(Debug, Default)]
+pub struct Linear {
+    store: Store,
+    start: u32,
+    end: u32,
+}
+
+#[derive(Debug, Default)]
+enum Store {
+    #[default]
+    Empty,
+    Block(Block),
+    Heap(Vec<u8>),
+}
+
+impl Linear {
+    /// Bytes held.
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// The bytes held.
+    pub fn bytes<'p>(&'p self, pool: &'p Pool) -> &'p [u8] {
+        let range = self.start as usize..self.end as usize;
+        match &self.store {
+            Store::Empty => &[],
+            Store::Block(block) => &pool.bytes(block)[range],
+            Store::Heap(heap) => &heap[range],
+        }
+    }
+
+    /// Room to receive into, at least one byte as long as fewer than `bytes_max` are held. `None` when the pool refuses.
+    pub fn space<'p>(
+        &'p mut self,
+        pool: &'p mut Pool,
+        purpose: Purpose,
+        bytes_max: usize,
+    ) -> Option<&'p mut [u8]> {
+        if self.room() == 0 || matches!(self.store, Store::Empty) {
+            self.make_room(pool, purpose, 1, bytes_max)?;
+        }
+        let end = self.end as usize;
+        Some(match &mut self.store {
+            Store::Empty => &mut [],
+            Store::Block(block) => &mut pool.bytes_mut(block)[end..],
+            Store::Heap(heap) => &mut heap[end..],
+        })
+    }
+
+    /// Reports that `count` bytes were received into the space.
+    pub fn commit(&mut self, count: usize) {
+        self.end += count as u32;
+    }
+
+    /// Appends bytes, all or (when the pool refuses) none.
+    #[must_use]
+    pub fn append(&mut self, pool: &mut Pool, purpose: Purpose, bytes: &[u8]) -> bool {
+        if bytes.is_empty() {
+            return true;
+        }
+        let fits = !matches!(self.store, Store::Empty) && self.room() >= bytes.len();
+        let bytes_max = self.len() + bytes.len();
+        if !fits && self.make_room(pool, purpose, bytes.len(), bytes_max).is_none() {
+            return false;
+        }
+        let (start, end) = (self.end as usize, self.end as usize + bytes.len());
+        match &mut self.store {
+            Store::Empty => return false,
+            Store::Block(block) => pool.bytes_mut(block)[start..end].copy_from_slice(bytes),
+            Store::Heap(heap) => heap[start..end].copy_from_slice(bytes),
+        }
+        self.end = end as u32;
+        true
+    }
+
+    /// Reports that the oldest `count` bytes are done with; the last one gives the memory back.
+    pub fn consume(&mut self, pool: &mut Pool, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count as u32;
+        if self.is_empty() {
+            self.release(pool);
+        }
+    }
+
+    /// Drops everything and gives the memory back.
+    pub fn release(&mut self, pool: &mut Pool) {
+        match std::mem::take(&mut self.store) {
+            Store::Empty => {}
+            Store::Block(block) => pool.give_back(block),
+            Store::Heap(heap) => pool.unspill(heap.len()),
+        }
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// Gives an empty buffer's memory back: after space that was lent and not used.
+    pub fn release_if_empty(&mut self, pool: &mut Pool) {
+        if self.is_empty() {
+            self.release(pool);
+        }
+    }
+
+    /// Hands the block over, with the range of its bytes that is held; `None` (and nothing happens) if the bytes are not
+    /// in a block.
+    pub fn take_block(&mut self) -> Option<(Block, usize, usize)> {
+        match std::mem::take(&mut self.store) {
+            Store::Block(block) => {
+                let range = (self.start as usize, self.len());
+                (self.start, self.end) = (0, 0);
+                Some((block, range.0, range.1))
+            }
+            other => {
+                self.store = other;
+                None
+            }
+        }
+    }
+
+    /// The bytes held, to be changed in place.
+    pub fn bytes_mut<'p>(&'p mut self, pool: &'p mut Pool) -> &'p mut [u8] {
+        let range = self.start as usize..self.end as usize;
+        match &mut self.store {
+            Store::Empty => &mut [],
+            Store::Block(block) => &mut pool.bytes_mut(block)[range],
+            Store::Heap(heap) => &mut heap[range],
+        }
+    }
+
+    /// Drops the newest bytes so that `len` remain.
+    pub fn truncate(&mut self, pool: &mut Pool, len: usize) {
+        self.end = self.end.min(self.start + len as u32);
+        self.release_if_empty(pool);
+    }
+
+    fn room(&self) -> usize {
+        let capacity = match &self.store {
+            Store::Empty => 0,
+            Store::Block(_) => BLOCK_BYTES,
+            Store::Heap(heap) => heap.len(),
+        };
+        capacity - self.end as usize
+    }
+
+    /// Room for `wanted` more bytes: by taking a block, by moving the bytes to the front, or by spilling to the heap.
+    fn make_room(
+        &mut self,
+        pool: &mut Pool,
+        purpose: Purpose,
+        wanted: usize,
+        bytes_max: usize,
+    ) -> Option<()> {
+        let needed = self.len() + wanted;
+        if matches!(self.store, Store::Empty) && needed <= BLOCK_BYTES {
+            self.store = Store::Block(pool.lend(purpose)?);
+            (self.start, self.end) = (0, 0);
+            return Some(());
+        }
+        let capacity = self.end as usize + self.room();
+        if needed <= capacity {
+            let (start, len) = (self.start as usize, self.len());
+            match &mut self.store {
+                Store::Empty => {}
+                Store::Block(block) => pool.bytes_mut(block).copy_within(start..start + len, 0),
+                Store::Heap(heap) => heap.copy_within(start..start + len, 0),
+            }
+            (self.start, self.end) = (0, len as u32);
+            return Some(());
+        }
+        let size = (2 * capacity).clamp(2 * BLOCK_BYTES, bytes_max.max(2 * BLOCK_BYTES)).max(needed);
+        if !pool.spill(size) {
+            return None;
+        }
+        let mut heap = vec![0; size];
+        let len = self.len();
+        heap[..len].copy_from_slice(self.bytes(pool));
+        self.release(pool);
+        (self.store, self.start, self.end) = (Store::Heap(heap), 0, len as u32);
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(len: usize) -> Vec<u8> {
+        (0..len).map(|index| (index % 251) as u8).collect()
+    }
+
+    #[test]
+    fn grows_from_block_to_heap_and_gives_everything_back() {
+        for step in [1, 7, 100, 4096, 5000, 40_000] {
+            let mut pool = Pool::new(128);
+            let mut linear = Linear::default();
+            let bytes = filled(40_000);
+            for part in bytes.chunks(step) {
+                let mut part = part;
+                while !part.is_empty() {
+                    let space = linear.space(&mut pool, Purpose::Head, 40_000).unwrap();
+                    let count = space.len().min(part.len());
+                    assert!(count > 0);
+                    space[..count].copy_from_slice(&part[..count]);
+                    linear.commit(count);
+                    part = &part[count..];
+                }
+            }
+            assert_eq!(linear.bytes(&pool), bytes, "step {step}");
+            assert!(pool.spilled_bytes() >= 40_000 && pool.lent() == 0);
+            linear.consume(&mut pool, 39_999);
+            assert_eq!(linear.bytes(&pool), &bytes[39_999..]);
+            linear.consume(&mut pool, 1);
+            assert_eq!((pool.lent(), pool.spilled_bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn moves_what_is_left_to_the_front_before_it_spills() {
+        let mut pool = Pool::new(16);
+        let mut linear = Linear::default();
+        assert!(linear.append(&mut pool, Purpose::Head, &filled(4096)));
+        linear.consume(&mut pool, 4000);
+        assert_eq!(linear.space(&mut pool, Purpose::Head, 8192).unwrap().len(), 4000);
+        assert_eq!(linear.bytes(&pool), &filled(4096)[4000..]);
+        assert_eq!((pool.lent(), pool.spilled_bytes()), (1, 0));
+        let (block, start, len) = linear.take_block().unwrap();
+        assert_eq!((start, len, linear.is_empty()), (0, 96, true));
+        pool.give_back(block);
+    }
+
+    #[test]
+    fn appends_all_or_nothing() {
+        let mut pool = Pool::new(8);
+        let mut linear = Linear::default();
+        assert!(linear.append(&mut pool, Purpose::Reply, b"abc"));
+        assert!(!linear.append(&mut pool, Purpose::Reply, &filled(8 * 4096)));
+        assert_eq!(linear.bytes(&pool), b"abc");
+        assert!(linear.append(&mut pool, Purpose::Reply, &filled(5000)));
+        assert_eq!(linear.len(), 5003);
+        linear.truncate(&mut pool, 2);
+        assert_eq!(linear.bytes(&pool), b"ab");
+        linear.release(&mut pool);
+        assert_eq!((pool.lent(), pool.spilled_bytes()), (0, 0));
+    }
+}
