@@ -1,2 +1,37 @@
 //! The HTTP/1.1 grammar: heads, targets, framing, and what a proxy must rewrite.
+//!
+//! How one request passes through this room: [`head::Scanner`] finds the end of its head while bytes arrive,
+//! [`head::RequestHead`] parses it once, [`target`] and [`framing`] refuse whatever two readers could read in
+//! two ways, and [`forwarding`] writes a new head. Nothing that was received is ever sent on as it stood.
+//! The numbered rules in comments and tests are those of the project's rule book for HTTP.
+pub mod chunked;
+pub mod date;
+pub mod fault;
+pub mod fields;
+pub mod forwarding;
+pub mod framing;
+pub mod head;
+mod hop;
+pub mod reply;
+mod scan;
 pub mod target;
+mod trailers;
+
+#[cfg(test)]
+mod properties;
+
+#[cfg(test)]
+mod testing {
+    //! Parsed heads for the tests of the files beside this one.
+    use super::head::{FieldStorage, Limits, RequestHead, ResponseHead};
+
+    pub fn with_request<T>(text: &[u8], test: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
+        let mut storage = FieldStorage::new();
+        test(&RequestHead::parse(text, &mut storage, &Limits::default()).unwrap())
+    }
+
+    pub fn with_response<T>(text: &[u8], test: impl FnOnce(&ResponseHead<'_, '_>) -> T) -> T {
+        let mut storage = FieldStorage::new();
+        test(&ResponseHead::parse(text, &mut storage, &Limits::default()).unwrap())
+    }
+}

@@ -1,0 +1,435 @@
+//! The chunked transfer coding (RFC 9112 section 7.1): a decoder that works in place, and the encoder's few bytes.
+//!
+//! Theory of operation. The decoder is a state per byte for sizes, extensions, line ends and trailers, and a counter for
+//! data. Data moves to the front of the caller's buffer, so what was received in one block leaves in the same block.
+//! Extensions are checked and dropped; trailers are kept as lines until the message ends. Both are bounded, and so is
+//! what a peer may spend on framing per byte that it delivers.
+
+use super::fault::Fault;
+use super::fields::{is_tchar, is_token, is_value_byte};
+
+/// Bytes of the trailer section (chosen: a quarter of a head).
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of extensions that a message may carry beyond what its payload pays for (chosen).
+pub const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
+
+/// Bytes of one chunk's extensions (chosen).
+pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
+
+/// The last chunk and an empty trailer section.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The last chunk, when trailers and CRLF follow.
+pub const LAST_CHUNK_BEFORE_TRAILERS: &[u8] = b"0\r\n";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In the size, after that many digits.
+    Size { digits: u8 },
+    /// In an extension.
+    Extension(Extension),
+    /// After the CR of the size line.
+    SizeLineFeed,
+    /// In the data; `remaining` bytes are to come.
+    Data,
+    /// After the data.
+    DataReturn,
+    /// After the CR that follows the data.
+    DataLineFeed,
+    /// In a trailer line.
+    Trailer,
+    /// After the CR of a trailer line.
+    TrailerLineFeed,
+    /// After the CRLF of an empty trailer line.
+    Finished,
+}
+
+/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// After the semicolon.
+    BeforeName,
+    Name,
+    /// Blanks after the name.
+    AfterName,
+    /// After the equals sign.
+    BeforeValue,
+    Value,
+    Quoted,
+    /// After a backslash in quotes.
+    Escaped,
+    /// Blanks after the value, or the closing quote.
+    AfterValue,
+}
+
+/// What one call of [`Decoder::decode`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded {
+    /// Bytes of payload, now at the front of the buffer.
+    pub payload: usize,
+    /// Bytes of the coding that were read; fewer than were given only if the message ended within them. What follows
+    /// stands unchanged behind them.
+    pub consumed: usize,
+    /// The message is complete, trailers included.
+    pub finished: bool,
+}
+
+/// Decodes one chunked body.
+#[derive(Debug)]
+pub struct Decoder {
+    state: State,
+    /// Bytes of the current chunk, or while its size is read, the size so far.
+    remaining: u64,
+    /// Extension bytes of this chunk.
+    chunk_extension: u32,
+    /// Extension bytes of the message that no payload has paid for.
+    unpaid_extension: u32,
+    /// Complete trailer lines, then the one being read. Empty for nearly every message, and then without memory.
+    trailers: Vec<u8>,
+    /// Where in `trailers` the line begins that is being read.
+    trailer_line: usize,
+}
+
+impl Default for Decoder {
+    fn default() -> Decoder {
+        Decoder::new()
+    }
+}
+
+impl Decoder {
+    /// Before the first chunk.
+    pub fn new() -> Decoder {
+        Decoder {
+            state: State::Size { digits: 0 },
+            remaining: 0,
+            chunk_extension: 0,
+            unpaid_extension: 0,
+            trailers: Vec::new(),
+            trailer_line: 0,
+        }
+    }
+
+    /// The message is complete.
+    pub fn is_finished(&self) -> bool {
+        self.state == State::Finished
+    }
+
+    /// The trailer lines with their CRLFs, checked but not filtered: see `forwarding::write_trailers`.
+    pub fn trailers(&self) -> &[u8] {
+        &self.trailers[..self.trailer_line]
+    }
+
+    /// Reads coding from `bytes` and moves the payload to their front. After a fault the body can never be completed.
+    pub fn decode(&mut self, bytes: &mut [u8]) -> Result<Decoded, Fault> {
+        let (mut at, mut payload) = (0, 0);
+        while at < bytes.len() && self.state != State::Finished {
+            if self.state == State::Data {
+                let available = (bytes.len() - at) as u64;
+                let run = self.remaining.min(available) as usize;
+                if at != payload {
+                    bytes.copy_within(at..at + run, payload);
+                }
+                at += run;
+                payload += run;
+                self.remaining -= run as u64;
+                if self.remaining == 0 {
+                    self.state = State::DataReturn;
+                }
+            } else {
+                self.state = self.step(bytes[at])?;
+                at += 1;
+            }
+        }
+        // Sixteen bytes of payload pay for one of extension.
+        self.unpaid_extension = self.unpaid_extension.saturating_sub((payload / 16) as u32);
+        Ok(Decoded { payload, consumed: at, finished: self.state == State::Finished })
+    }
+
+    /// One byte that is not data.
+    fn step(&mut self, byte: u8) -> Result<State, Fault> {
+        match (self.state, byte) {
+            (State::Size { digits }, _) => self.size(digits, byte),
+            (State::Extension(extension), _) => self.extension(extension, byte),
+            (State::SizeLineFeed, b'\n') => {
+                Ok(if self.remaining == 0 { State::Trailer } else { State::Data })
+            }
+            (State::SizeLineFeed, _) => Err(Fault::ChunkSize),
+            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
+            (State::DataLineFeed, b'\n') => Ok(State::Size { digits: 0 }),
+            (State::DataReturn | State::DataLineFeed, _) => Err(Fault::ChunkEnd),
+            (State::Trailer, b'\r') => Ok(State::TrailerLineFeed),
+            (State::Trailer, _) => self.trailer_byte(byte),
+            (State::TrailerLineFeed, b'\n') => self.trailer_end(),
+            (State::TrailerLineFeed, _) => Err(Fault::TrailerSyntax),
+            (State::Data | State::Finished, _) => Ok(self.state),
+        }
+    }
+
+    fn size(&mut self, digits: u8, byte: u8) -> Result<State, Fault> {
+        let digit = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            b'\r' | b';' if digits > 0 => {
+                self.chunk_extension = 0;
+                let ends = byte == b'\r';
+                return Ok(if ends { State::SizeLineFeed } else { State::Extension(Extension::BeforeName) });
+            }
+            _ => return Err(Fault::ChunkSize),
+        };
+        let before = if digits == 0 { 0 } else { self.remaining };
+        let size = before << 4 | u64::from(digit);
+        if digits == 16 || size > i64::MAX as u64 {
+            return Err(Fault::ChunkSize);
+        }
+        self.remaining = size;
+        Ok(State::Size { digits: digits + 1 })
+    }
+
+    fn extension(&mut self, state: Extension, byte: u8) -> Result<State, Fault> {
+        use Extension as E;
+        self.chunk_extension += 1;
+        self.unpaid_extension += 1;
+        if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.unpaid_extension > EXTENSION_BYTES_MAX {
+            return Err(Fault::ChunkExtensionTooLong);
+        }
+        let next = match (state, byte) {
+            (E::BeforeName | E::AfterName | E::BeforeValue | E::AfterValue, b' ' | b'\t') => state,
+            (E::BeforeName | E::Name, _) if is_tchar(byte) => E::Name,
+            (E::BeforeValue | E::Value, _) if is_tchar(byte) => E::Value,
+            (E::Name, b' ' | b'\t') => E::AfterName,
+            (E::Value, b' ' | b'\t') => E::AfterValue,
+            (E::Name | E::AfterName, b'=') => E::BeforeValue,
+            (E::Name | E::AfterName | E::Value | E::AfterValue, b';') => E::BeforeName,
+            (E::Name | E::Value | E::AfterValue, b'\r') => return Ok(State::SizeLineFeed),
+            (E::BeforeValue, b'"') => E::Quoted,
+            (E::Quoted, b'"') => E::AfterValue,
+            (E::Quoted, b'\\') => E::Escaped,
+            (E::Quoted | E::Escaped, _) if is_value_byte(byte) => E::Quoted,
+            (
+                E::BeforeName
+                | E::Name
+                | E::AfterName
+                | E::BeforeValue
+                | E::Value
+                | E::Quoted
+                | E::Escaped
+                | E::AfterValue,
+                _,
+            ) => return Err(Fault::ChunkExtension),
+        };
+        Ok(State::Extension(next))
+    }
+
+    fn trailer_byte(&mut self, byte: u8) -> Result<State, Fault> {
+        if !is_value_byte(byte) {
+            return Err(Fault::TrailerSyntax);
+        }
+        self.push_trailer(byte)?;
+        Ok(State::Trailer)
+    }
+
+    fn push_trailer(&mut self, byte: u8) -> Result<(), Fault> {
+        if self.trailers.len() >= TRAILER_BYTES_MAX {
+            return Err(Fault::TrailerTooLarge);
+        }
+        self.trailers.push(byte);
+        Ok(())
+    }
+
+    /// The end of a trailer line: an empty one ends the message.
+    fn trailer_end(&mut self) -> Result<State, Fault> {
+        let line = &self.trailers[self.trailer_line..];
+        if line.is_empty() {
+            return Ok(State::Finished);
+        }
+        let name = memchr::memchr(b':', line).map(|colon| &line[..colon]);
+        if !name.is_some_and(is_token) {
+            return Err(Fault::TrailerSyntax);
+        }
+        self.push_trailer(b'\r')?;
+        self.push_trailer(b'\n')?;
+        self.trailer_line = self.trailers.len();
+        Ok(State::Trailer)
+    }
+}
+
+/// Bytes of the longest chunk header: 16 digits and CRLF.
+pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
+
+/// The header of a chunk of `len` bytes, such as `1f4` CRLF, and how many bytes of the array it takes. `len` must not be
+/// 0: that would be the last chunk.
+pub fn chunk_header(len: usize) -> ([u8; CHUNK_HEADER_BYTES_MAX], usize) {
+    debug_assert!(len > 0, "a chunk of no bytes ends the message");
+    let mut header = [0; CHUNK_HEADER_BYTES_MAX];
+    let len = len as u64;
+    let digits = ((67 - len.leading_zeros()) / 4).max(1) as usize;
+    for (index, to) in header[..digits].iter_mut().enumerate() {
+        let digit = (len >> (4 * (digits - 1 - index)) & 15) as usize;
+        *to = b"0123456789abcdef"[digit];
+    }
+    header[digits] = b'\r';
+    header[digits + 1] = b'\n';
+    (header, digits + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Outcome = Result<(Vec<u8>, usize, Vec<u8>), Fault>;
+
+    /// Payload, bytes consumed and trailers, from pieces of the given size. `None` in front: not finished.
+    fn decode(text: &[u8], piece: usize) -> Option<Outcome> {
+        let mut decoder = Decoder::new();
+        let (mut payload, mut consumed) = (Vec::new(), 0);
+        for part in text.chunks(piece.max(1)) {
+            let mut bytes = part.to_vec();
+            let decoded = match decoder.decode(&mut bytes) {
+                Ok(decoded) => decoded,
+                Err(fault) => return Some(Err(fault)),
+            };
+            payload.extend_from_slice(&bytes[..decoded.payload]);
+            consumed += decoded.consumed;
+            assert_eq!(&bytes[decoded.consumed..], &part[decoded.consumed..], "surplus stays");
+            assert!(decoded.finished || decoded.consumed == part.len());
+            if decoded.finished {
+                assert!(decoder.is_finished());
+                return Some(Ok((payload, consumed, decoder.trailers().to_vec())));
+            }
+        }
+        None
+    }
+
+    /// The same whatever the pieces.
+    fn decode_all_ways(text: &[u8]) -> Option<Outcome> {
+        let whole = decode(text, text.len());
+        for piece in [1, 2, 3, 5, 7] {
+            assert_eq!(decode(text, piece), whole, "{piece} {:?}", String::from_utf8_lossy(text));
+        }
+        whole
+    }
+
+    #[test]
+    fn rule_18_complete_bodies() {
+        for (text, payload, trailers) in [
+            ("0\r\n\r\n", "", ""),
+            ("000\r\n\r\n", "", ""),
+            ("5\r\nhello\r\n0\r\n\r\n", "hello", ""),
+            ("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", "hello world", ""),
+            ("000000000000000a\r\n0123456789\r\n0\r\n\r\n", "0123456789", ""),
+            ("A\r\n\r\n\r\n\r\n\r\n\r\n\r\n00\r\n\r\n", "\r\n\r\n\r\n\r\n\r\n", ""),
+            ("1;a\r\nx\r\n0\r\n\r\n", "x", ""),
+            ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" \r\nx\r\n0;last\r\n\r\n", "x", ""),
+            ("1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x", "A: b\r\nC:\r\n"),
+        ] {
+            let expected = (payload.as_bytes().to_vec(), text.len(), trailers.as_bytes().to_vec());
+            for after in ["", "GET / HTTP/1.1\r\n\r\n", "0\r\n\r\n"] {
+                let longer = format!("{text}{after}");
+                assert_eq!(decode_all_ways(longer.as_bytes()), Some(Ok(expected.clone())), "{longer:?}");
+            }
+            for len in 0..text.len() {
+                assert_eq!(decode(&text.as_bytes()[..len], text.len()), None, "{text:?} cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn rule_18_violations() {
+        use Fault as F;
+        for (text, fault) in [
+            ("\r\n", F::ChunkSize),
+            (";a\r\n", F::ChunkSize),
+            ("x", F::ChunkSize),
+            ("0x5\r\n", F::ChunkSize),
+            ("+5\r\n", F::ChunkSize),
+            ("-1\r\n", F::ChunkSize),
+            (" 5\r\n", F::ChunkSize),
+            ("5 \r\n", F::ChunkSize),
+            ("5 ;a\r\n", F::ChunkSize),
+            ("5\t\r\n", F::ChunkSize),
+            ("1_0\r\n", F::ChunkSize),
+            ("5\n", F::ChunkSize),
+            ("5\rx", F::ChunkSize),
+            ("00000000000000005\r\n", F::ChunkSize),
+            ("8000000000000000\r\n", F::ChunkSize),
+            ("ffffffffffffffff\r\n", F::ChunkSize),
+            ("1\r\nxx", F::ChunkEnd),
+            ("1\r\nx\n", F::ChunkEnd),
+            ("1\r\nx\rx", F::ChunkEnd),
+            ("1\r\nx\r\n\r\n", F::ChunkSize),
+            ("1;\r\n", F::ChunkExtension),
+            ("1;;a\r\n", F::ChunkExtension),
+            ("1;a=\r\n", F::ChunkExtension),
+            ("1;=b\r\n", F::ChunkExtension),
+            ("1;a b\r\n", F::ChunkExtension),
+            ("1;a=b c\r\n", F::ChunkExtension),
+            ("1;a=b=c\r\n", F::ChunkExtension),
+            ("1;a=\"b\r\n", F::ChunkExtension),
+            ("1;a=\"b\"c\r\n", F::ChunkExtension),
+            ("1;a=\"\0\"\r\n", F::ChunkExtension),
+            ("1;a\n", F::ChunkExtension),
+            ("1;a\rx", F::ChunkSize),
+            ("0\r\nA b\r\n", F::TrailerSyntax),
+            ("0\r\nA : b\r\n", F::TrailerSyntax),
+            ("0\r\n: b\r\n", F::TrailerSyntax),
+            ("0\r\nA: b\r\n c\r\n", F::TrailerSyntax),
+            ("0\r\nA: b\n", F::TrailerSyntax),
+            ("0\r\nA: b\rc", F::TrailerSyntax),
+            ("0\r\nA: \0\r\n", F::TrailerSyntax),
+            ("0\r\n\n", F::TrailerSyntax),
+            ("0\r\n\rx", F::TrailerSyntax),
+        ] {
+            assert_eq!(decode_all_ways(text.as_bytes()), Some(Err(fault)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_largest_chunk_is_read() {
+        let mut decoder = Decoder::new();
+        let mut bytes = *b"7fffffffffffffff\r\nab";
+        let decoded = decoder.decode(&mut bytes).unwrap();
+        assert_eq!((decoded.payload, decoded.consumed, decoded.finished), (2, bytes.len(), false));
+        assert_eq!(&bytes[..2], b"ab");
+    }
+
+    #[test]
+    fn rule_18_extensions_are_bounded() {
+        let chunk = |extension: u32| format!("1;{}\r\nx\r\n", "a".repeat(extension as usize));
+        let (most, over) = (chunk(CHUNK_EXTENSION_BYTES_MAX - 1), chunk(CHUNK_EXTENSION_BYTES_MAX));
+        assert_eq!(decode(most.as_bytes(), 4096), None);
+        assert_eq!(decode(over.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
+        // Each chunk is within its limit, but together they are all framing and no payload.
+        let many = chunk(99).repeat(EXTENSION_BYTES_MAX as usize / 100 + 1);
+        assert_eq!(decode(many.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
+        // With payload to pay for it they go on for ever.
+        let paid = format!("800;{}\r\n{}\r\n", "a".repeat(99), "x".repeat(0x800)).repeat(1000);
+        assert_eq!(decode(paid.as_bytes(), 4096), None);
+    }
+
+    #[test]
+    fn rule_19_trailers_are_bounded() {
+        let text = |len: usize| format!("0\r\nA:{}\r\n\r\n", "x".repeat(len - 4));
+        assert!(matches!(decode(text(TRAILER_BYTES_MAX).as_bytes(), 4096), Some(Ok(_))));
+        let over = text(TRAILER_BYTES_MAX + 1);
+        assert_eq!(decode(over.as_bytes(), 4096), Some(Err(Fault::TrailerTooLarge)));
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        for len in [1, 9, 10, 15, 16, 255, 256, 4095, 4096, 65535, 65536, usize::MAX >> 1, usize::MAX] {
+            let (header, used) = chunk_header(len);
+            assert_eq!(std::str::from_utf8(&header[..used]).unwrap(), format!("{len:x}\r\n"));
+        }
+        let mut coding = Vec::new();
+        for part in ["hello", " ", "world"] {
+            let (header, used) = chunk_header(part.len());
+            coding.extend_from_slice(&header[..used]);
+            coding.extend_from_slice(part.as_bytes());
+            coding.extend_from_slice(b"\r\n");
+        }
+        coding.extend_from_slice(LAST_CHUNK);
+        assert_eq!(decode_all_ways(&coding), Some(Ok((b"hello world".to_vec(), coding.len(), Vec::new()))));
+    }
+}

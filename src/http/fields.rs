@@ -1,0 +1,175 @@
+//! Tokens, quoted strings and comma-separated lists (RFC 9110 section 5.6).
+
+use super::head::Fields;
+
+/// True for the characters of a token (RFC 9110 section 5.6.2).
+pub fn is_tchar(byte: u8) -> bool {
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// True for one or more token characters.
+pub fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
+}
+
+/// True for the bytes that may stand in a field value: visible ones, blank, tab, and obs-text (RFC 9110 section 5.5).
+pub fn is_value_byte(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7F)
+}
+
+/// Without blanks and tabs on either side (OWS, RFC 9110 section 5.6.3).
+pub fn trim(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] = text {
+        text = rest;
+    }
+    while let [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// The members of one field value, trimmed; empty ones are skipped, commas within quotes do not separate
+/// (RFC 9110 section 5.6.1).
+pub fn list(value: &[u8]) -> List<'_> {
+    List { rest: value }
+}
+
+/// Iterator over the members of a list.
+#[derive(Clone, Debug)]
+pub struct List<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for List<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while !self.rest.is_empty() {
+            let end = member_end(self.rest);
+            let member = trim(&self.rest[..end]);
+            self.rest = self.rest.get(end + 1..).unwrap_or_default();
+            if !member.is_empty() {
+                return Some(member);
+            }
+        }
+        None
+    }
+}
+
+/// Where the first comma outside of quotes stands, or the length.
+fn member_end(text: &[u8]) -> usize {
+    let mut quoted = false;
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b',' if !quoted => return at,
+            b'"' => quoted = !quoted,
+            b'\\' if quoted => at += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    text.len()
+}
+
+/// True if one of the lists in the fields of that name has the token as a member, in any case.
+pub fn fields_list_contains(fields: Fields<'_, '_>, name: &str, token: &str) -> bool {
+    fields.all(name).flat_map(list).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+}
+
+/// A decimal number without sign or blanks; `None` for anything else and beyond 2^63-1, the largest length that
+/// every peer can be expected to hold.
+pub fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    let mut value: u64 = 0;
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+    }
+    (value <= i64::MAX as u64).then_some(value)
+}
+
+/// The decimal digits of a number, without allocating.
+pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_1_tokens() {
+        for good in ["GET", "x-y_z", "!#$%&'*+-.^_`|~09azAZ"] {
+            assert!(is_token(good.as_bytes()), "{good}");
+        }
+        for bad in [
+            "", "a b", "a:", "a\t", "a\0", "(", ")", "<", "@", ",", ";", "\\", "\"", "/", "[", "]", "?", "=",
+            "{", "}", "\u{e9}",
+        ] {
+            assert!(!is_token(bad.as_bytes()), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lists_respect_quotes_and_skip_empty_members() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("", &[]),
+            (",, ,\t,", &[]),
+            ("a", &["a"]),
+            (" a , b\t,c ", &["a", "b", "c"]),
+            ("a,,b", &["a", "b"]),
+            ("a;x=\"1,2\", b", &["a;x=\"1,2\"", "b"]),
+            ("\"a\\\",b\", c", &["\"a\\\",b\"", "c"]),
+            ("\"never closed, b", &["\"never closed, b"]),
+            ("a\\,b", &["a\\", "b"]),
+        ];
+        for (value, members) in cases {
+            let found: Vec<_> = list(value.as_bytes()).map(|m| std::str::from_utf8(m).unwrap()).collect();
+            assert_eq!(found, members, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn decimals() {
+        assert_eq!(decimal(b"0"), Some(0));
+        assert_eq!(decimal(b"007"), Some(7));
+        assert_eq!(decimal(b"9223372036854775807"), Some(i64::MAX as u64));
+        for bad in [
+            "",
+            "9223372036854775808",
+            "18446744073709551616",
+            "+1",
+            "-1",
+            " 1",
+            "1 ",
+            "0x1",
+            "1e3",
+            "1_0",
+            "\u{661}",
+        ] {
+            assert_eq!(decimal(bad.as_bytes()), None, "{bad:?}");
+        }
+        for value in [0, 9, 10, 4096, u64::MAX] {
+            let mut out = Vec::new();
+            write_decimal(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+    }
+}

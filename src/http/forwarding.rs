@@ -1,0 +1,640 @@
+//! Writes the heads that go on: what a proxy drops, rewrites and adds (RFC 9110 section 7.6, rules 24 to 37).
+//!
+//! A head is written field by field from what was parsed. Fields that speak about one connection are dropped, framing is
+//! written from what the engine decided, and Host comes first, from the target that was judged.
+
+use std::io::Write;
+use std::net::IpAddr;
+
+use super::fault::Fault;
+use super::fields::write_decimal;
+use super::framing::{Body, content_length};
+use super::head::{Fields, RequestHead, ResponseHead, Version};
+use super::hop::{Class, classify, is_named, names_fields};
+use super::target::{Authority, Target};
+
+pub use super::hop::{
+    expects_continue, is_loop, max_forwards, origin_keeps_alive, upgrade_requested, wants_keep_alive,
+};
+pub use super::trailers::write_trailers;
+
+/// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedPolicy {
+    /// Passed on as they came.
+    #[default]
+    Off,
+    /// The client's address is added to what came.
+    Append,
+    /// Only the client's address.
+    Replace,
+    /// Neither.
+    Remove,
+}
+
+/// How a request goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestRoute<'a> {
+    /// Becomes Host; port 80 is not written.
+    pub authority: Authority,
+    /// Path and query of the target; empty or beginning with `?` as absolute-form allows, or `*`.
+    pub path: &'a [u8],
+    /// How the body is framed towards the origin; never `UntilClose`.
+    pub body: Body,
+    /// Ask the origin to change the protocol, as the client did.
+    pub upgrade: bool,
+    /// For TRACE and OPTIONS: already decremented. Elsewhere the field passes unread.
+    pub max_forwards: Option<u64>,
+    /// The pseudonym to add to Via.
+    pub via: Option<&'a str>,
+    /// Forwarded and X-Forwarded-For.
+    pub forwarded: ForwardedPolicy,
+    /// Who asked, for the above.
+    pub client: IpAddr,
+    /// End-to-end fields to drop, in any case (rule 29).
+    pub removed: &'a [&'a str],
+    /// Fields to add (rule 29). The configuration has checked that they are valid.
+    pub added: &'a [(&'a str, &'a str)],
+}
+
+/// How a response goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseRoute<'a> {
+    /// How the body is framed towards the client. `None` keeps the Content-Length that a response to HEAD or a 304
+    /// announces for a body that is not there.
+    pub body: Body,
+    /// The version of the request.
+    pub client_version: Version,
+    /// The connection stays open after this response.
+    pub keep_alive: bool,
+    /// This is a 101 that was asked for, or a 426: Upgrade passes, with its Connection option.
+    pub upgrade: bool,
+    /// The pseudonym to add to Via.
+    pub via: Option<&'a str>,
+    /// The date to add if the origin sent none.
+    pub date: Option<&'a str>,
+    /// End-to-end fields to drop, in any case.
+    pub removed: &'a [&'a str],
+    /// Fields to add.
+    pub added: &'a [(&'a str, &'a str)],
+}
+
+/// Appends the head that goes to the origin: always HTTP/1.1, ready to be followed by the body.
+pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &RequestRoute<'_>) {
+    debug_assert!(route.body != Body::UntilClose, "a request cannot end with its connection");
+    out.extend_from_slice(head.method.as_bytes());
+    out.push(b' ');
+    write_path(out, head.method, route.path);
+    out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    route.authority.write(out, Some(80));
+    out.extend_from_slice(b"\r\n");
+    let named = names_fields(head.fields);
+    for (name, value) in head.fields.iter() {
+        let dropped = || is_listed(route.removed, name) || (named && is_named(head.fields, name));
+        let keep = match classify(name) {
+            Class::HopByHop | Class::Framing | Class::Connection | Class::Host => false,
+            Class::Protected | Class::Via | Class::Date => !is_listed(route.removed, name),
+            Class::Upgrade => route.upgrade,
+            Class::Forwarded | Class::XForwardedFor => match route.forwarded {
+                ForwardedPolicy::Off => !is_listed(route.removed, name),
+                ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
+            },
+            Class::MaxForwards => route.max_forwards.is_none() && !dropped(),
+            // The origin sees a 1.1 request: an expectation that 1.0 does not know must not come true there.
+            Class::Expect => head.version == Version::Http11,
+            Class::Trailer => route.body == Body::Chunked && !dropped(),
+            Class::EndToEnd => !dropped(),
+        };
+        if keep {
+            write_field(out, name, value);
+        }
+    }
+    if let Some(max_forwards) = route.max_forwards {
+        write_number_field(out, "Max-Forwards: ", max_forwards);
+    }
+    write_forwarded(out, head.fields, route);
+    write_via(out, head.version, route.via);
+    write_framing(out, route.body);
+    if route.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
+    write_added(out, route.added);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends the head that goes to the client: always HTTP/1.1. Also for 1xx, which have neither framing nor persistence.
+pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &ResponseRoute<'_>) {
+    let interim = head.status < 200;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(head.reason);
+    out.extend_from_slice(b"\r\n");
+    let named = names_fields(head.fields);
+    let mut dated = interim;
+    for (name, value) in head.fields.iter() {
+        let dropped = || is_listed(route.removed, name) || (named && is_named(head.fields, name));
+        let keep = match classify(name) {
+            Class::HopByHop | Class::Framing | Class::Connection => false,
+            Class::Date => {
+                dated = true;
+                true
+            }
+            Class::Protected | Class::Via => !is_listed(route.removed, name),
+            Class::Upgrade => route.upgrade,
+            Class::Trailer => route.body == Body::Chunked && !dropped(),
+            Class::Host
+            | Class::Forwarded
+            | Class::XForwardedFor
+            | Class::MaxForwards
+            | Class::Expect
+            | Class::EndToEnd => !dropped(),
+        };
+        if keep {
+            write_field(out, name, value);
+        }
+    }
+    if let (false, Some(date)) = (dated, route.date) {
+        write_field(out, "Date", date.as_bytes());
+    }
+    write_via(out, head.version, route.via);
+    if !interim {
+        write_response_framing(out, head, route.body);
+    }
+    if route.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+    }
+    if !interim {
+        write_persistence(out, route.client_version, route.keep_alive);
+    }
+    write_added(out, route.added);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: Body) {
+    match (body, head.status) {
+        (Body::None, 204) => {}
+        // A length that nobody can agree on says nothing about a body that is not there.
+        (Body::None, _) => {
+            if let Ok(Some(length)) = content_length(head.fields) {
+                write_framing(out, Body::Length(length));
+            }
+        }
+        (Body::Length(_) | Body::Chunked | Body::UntilClose, _) => write_framing(out, body),
+    }
+}
+
+/// What Connection has to say so that the client knows what happens after the response (rule 36).
+pub(super) fn write_persistence(out: &mut Vec<u8>, client_version: Version, keep_alive: bool) {
+    match (client_version, keep_alive) {
+        (Version::Http11, true) => {}
+        (Version::Http10, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (Version::Http10 | Version::Http11, false) => out.extend_from_slice(b"Connection: close\r\n"),
+    }
+}
+
+/// Absolute-form may leave the path out (RFC 9112 section 3.2.1 and 3.2.4).
+fn write_path(out: &mut Vec<u8>, method: &str, path: &[u8]) {
+    match path {
+        [] if method == "OPTIONS" => out.push(b'*'),
+        [] | [b'?', ..] => out.push(b'/'),
+        _ => {}
+    }
+    out.extend_from_slice(path);
+}
+
+#[inline]
+pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_number_field(out: &mut Vec<u8>, name_and_colon: &str, value: u64) {
+    out.extend_from_slice(name_and_colon.as_bytes());
+    write_decimal(out, value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_framing(out: &mut Vec<u8>, body: Body) {
+    match body {
+        Body::None | Body::UntilClose => {}
+        Body::Length(length) => write_number_field(out, "Content-Length: ", length),
+        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+}
+
+fn write_via(out: &mut Vec<u8>, received: Version, pseudonym: Option<&str>) {
+    if let Some(pseudonym) = pseudonym {
+        out.extend_from_slice(b"Via: ");
+        out.extend_from_slice(received.digits().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(pseudonym.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn write_added(out: &mut Vec<u8>, added: &[(&str, &str)]) {
+    for (name, value) in added {
+        write_field(out, name, value.as_bytes());
+    }
+}
+
+pub(super) fn is_listed(names: &[&str], name: &str) -> bool {
+    names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
+fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRoute<'_>) {
+    let keep = match route.forwarded {
+        ForwardedPolicy::Off | ForwardedPolicy::Remove => return,
+        ForwardedPolicy::Append => true,
+        ForwardedPolicy::Replace => false,
+    };
+    // Writing to a Vec cannot fail.
+    let client = route.client.to_canonical();
+    begin_list(out, fields, "Forwarded", keep);
+    let _ = match client {
+        IpAddr::V4(address) => write!(out, "for={address}\r\n"),
+        IpAddr::V6(address) => write!(out, "for=\"[{address}]\"\r\n"),
+    };
+    begin_list(out, fields, "X-Forwarded-For", keep);
+    let _ = write!(out, "{client}\r\n");
+}
+
+/// One line with all that came: many readers of X-Forwarded-For look at one line only.
+fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    for value in fields.all(name).filter(|value| keep && !value.is_empty()) {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
+    }
+}
+
+/// Whose request this is: the target's authority, or that of Host for origin-form (port 80 unless it names one). `None`
+/// for `*`, which asks this proxy. Rule 8: Host must be there in 1.1, once, and valid, whatever the target says.
+pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<Option<Authority>, Fault> {
+    let mut hosts = head.fields.all("host");
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Fault::HostRepeated);
+    }
+    let Some(host) = host else {
+        return match (head.version, target) {
+            (Version::Http10, Target::Absolute { authority, .. } | Target::Authority(authority)) => {
+                Ok(Some(*authority))
+            }
+            (Version::Http10, Target::Asterisk) => Ok(None),
+            (Version::Http10, Target::Origin { .. }) | (Version::Http11, _) => Err(Fault::HostMissing),
+        };
+    };
+    match target {
+        Target::Absolute { authority, .. } | Target::Authority(authority) => {
+            // What every client sends is the name once more.
+            if !authority.has_name(host) {
+                host_authority(host)?;
+            }
+            Ok(Some(*authority))
+        }
+        Target::Origin { .. } => host_authority(host).map(Some),
+        // Empty where the target has no authority (RFC 9110 section 7.2).
+        Target::Asterisk if host.is_empty() => Ok(None),
+        Target::Asterisk => host_authority(host).map(|_| None),
+    }
+}
+
+fn host_authority(host: &[u8]) -> Result<Authority, Fault> {
+    Authority::parse(host, Some(80)).map_err(|_| Fault::HostInvalid)
+}
+
+/// Appends the body of the answer to TRACE: the request as it came, without what only the client should know (RFC 9110
+/// section 9.3.8). Its type is `message/http`.
+pub fn trace_body(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) {
+    const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "cookie2"];
+    out.extend_from_slice(head.method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(head.target);
+    out.extend_from_slice(b" HTTP/");
+    out.extend_from_slice(head.version.digits().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    for (name, value) in head.fields.iter().filter(|(name, _)| !is_listed(&SECRETS, name)) {
+        write_field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{with_request, with_response};
+    use super::*;
+
+    fn route<'a>() -> RequestRoute<'a> {
+        RequestRoute {
+            authority: Authority::parse(b"origin.example", Some(80)).unwrap(),
+            path: b"/p?q",
+            body: Body::None,
+            upgrade: false,
+            max_forwards: None,
+            via: None,
+            forwarded: ForwardedPolicy::Off,
+            client: IpAddr::from([192, 0, 2, 1]),
+            removed: &[],
+            added: &[],
+        }
+    }
+
+    fn response_route<'a>() -> ResponseRoute<'a> {
+        ResponseRoute {
+            body: Body::Length(5),
+            client_version: Version::Http11,
+            keep_alive: true,
+            upgrade: false,
+            via: None,
+            date: None,
+            removed: &[],
+            added: &[],
+        }
+    }
+
+    /// The fields that leave, without the request line and Host.
+    fn sent(line: &str, fields: &str, route: &RequestRoute<'_>) -> String {
+        let text = with_request(format!("{line}\r\n{fields}\r\n").as_bytes(), |head| {
+            let mut out = Vec::new();
+            write_request(&mut out, head, route);
+            String::from_utf8(out).unwrap()
+        });
+        let (_, rest) = text.split_once("\r\nHost: origin.example\r\n").unwrap();
+        rest.strip_suffix("\r\n").unwrap().to_string()
+    }
+
+    fn get(fields: &str) -> String {
+        sent("GET / HTTP/1.1", fields, &route())
+    }
+
+    /// The whole head that the client gets, without the last CRLF.
+    fn answered(head: &str, route: &ResponseRoute<'_>) -> String {
+        with_response(format!("{head}\r\n").as_bytes(), |head| {
+            let mut out = Vec::new();
+            write_response(&mut out, head, route);
+            String::from_utf8(out).unwrap().strip_suffix("\r\n").unwrap().to_string()
+        })
+    }
+
+    #[test]
+    fn rule_24_request_lines() {
+        for (method, path, authority, expected) in [
+            ("GET", "/a//b/../c?d=%2f", "h:80", "GET /a//b/../c?d=%2f HTTP/1.1\r\nHost: h\r\n\r\n"),
+            ("GET", "", "h:8080", "GET / HTTP/1.1\r\nHost: h:8080\r\n\r\n"),
+            ("GET", "?q", "h:443", "GET /?q HTTP/1.1\r\nHost: h:443\r\n\r\n"),
+            ("OPTIONS", "", "[2001:DB8::1]:80", "OPTIONS * HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n"),
+            ("OPTIONS", "?q", "0x7f.1:81", "OPTIONS /?q HTTP/1.1\r\nHost: 127.0.0.1:81\r\n\r\n"),
+            ("OPTIONS", "*", "h:80", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n"),
+            ("brew", "/", "h:80", "brew / HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ] {
+            let authority = Authority::parse(authority.as_bytes(), None).unwrap();
+            let route = RequestRoute { authority, path: path.as_bytes(), ..route() };
+            let text = format!("{method} http://elsewhere/x HTTP/1.0\r\nhost: elsewhere\r\n\r\n");
+            with_request(text.as_bytes(), |head| {
+                let mut out = b"before".to_vec();
+                write_request(&mut out, head, &route);
+                assert_eq!(String::from_utf8(out).unwrap(), format!("before{expected}"));
+            });
+        }
+    }
+
+    #[test]
+    fn rule_25_hop_by_hop_fields() {
+        for (fields, expected) in [
+            ("A: b\r\nConnection: close\r\n", "A: b\r\n"),
+            ("Connection: keep-alive\r\nKeep-Alive: timeout=5\r\nPROXY-CONNECTION: close\r\n", ""),
+            ("TE: trailers\r\nConnection: TE\r\nA: b\r\n", "A: b\r\n"),
+            ("A: b\r\nX-Hop: 1\r\nConnection: a, x-hop\r\nC: d\r\n", "C: d\r\n"),
+            ("A: 1\r\nA: 2\r\nConnection: close\r\nConnection: \"x\",A\r\n", ""),
+            ("Proxy-Authorization: Basic x\r\nproxy-authenticate: x\r\n", ""),
+            ("Proxy-Authentication-Info: x\r\nUpgrade: h2c\r\nHTTP2-Settings: x\r\n", ""),
+            (
+                "Connection: host, via, cache-control, authorization, content-length, x-forwarded-for\r\nVia: 1.1 a\r\n\
+                 Cache-Control: no-cache\r\nAuthorization: x\r\nX-Forwarded-For: 1.2.3.4\r\n",
+                "Via: 1.1 a\r\nCache-Control: no-cache\r\nAuthorization: x\r\nX-Forwarded-For: 1.2.3.4\r\n",
+            ),
+            ("Trailer: A\r\nB: c\r\n", "B: c\r\n"),
+        ] {
+            assert_eq!(get(fields), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_20_request_framing() {
+        for (body, received, expected) in [
+            (Body::None, "", ""),
+            (Body::Length(0), "Content-Length: 0\r\n", "Content-Length: 0\r\n"),
+            (
+                Body::Length(5),
+                "content-length: 5\r\nA: b\r\nContent-Length: 5\r\n",
+                "A: b\r\nContent-Length: 5\r\n",
+            ),
+            (
+                Body::Chunked,
+                "transfer-encoding: ,CHUNKED\r\nTrailer: T\r\n",
+                "Trailer: T\r\nTransfer-Encoding: chunked\r\n",
+            ),
+        ] {
+            // Even if Connection names it.
+            for connection in ["", "Connection: content-length, transfer-encoding\r\n"] {
+                let fields = format!("{connection}{received}");
+                assert_eq!(sent("GET / HTTP/1.1", &fields, &RequestRoute { body, ..route() }), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn rule_26_via_and_forwarded() {
+        let client6: IpAddr = "2001:db8::1".parse().unwrap();
+        let mapped: IpAddr = "::ffff:192.0.2.7".parse().unwrap();
+        let client = route().client;
+        let came = "Forwarded: for=a\r\nX-Forwarded-For: 10.0.0.1\r\nB: c\r\nx-forwarded-for: 10.0.0.2\r\n";
+        for (policy, client, fields, expected) in [
+            (ForwardedPolicy::Off, client, came, came),
+            (ForwardedPolicy::Remove, client, came, "B: c\r\n"),
+            (
+                ForwardedPolicy::Replace,
+                client,
+                came,
+                "B: c\r\nForwarded: for=192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\n",
+            ),
+            (
+                ForwardedPolicy::Append,
+                client6,
+                came,
+                "B: c\r\nForwarded: for=a, for=\"[2001:db8::1]\"\r\n\
+                 X-Forwarded-For: 10.0.0.1, 10.0.0.2, 2001:db8::1\r\n",
+            ),
+            (
+                ForwardedPolicy::Append,
+                mapped,
+                "",
+                "Forwarded: for=192.0.2.7\r\nX-Forwarded-For: 192.0.2.7\r\n",
+            ),
+        ] {
+            let route = RequestRoute { forwarded: policy, client, ..route() };
+            assert_eq!(sent("GET / HTTP/1.1", fields, &route), expected, "{policy:?}");
+        }
+        let via = RequestRoute { via: Some("weir"), ..route() };
+        let fields = "Via: 1.0 fred\r\nVia: 1.1 p\r\n";
+        assert_eq!(sent("GET / HTTP/1.1", fields, &via), format!("{fields}Via: 1.1 weir\r\n"));
+        assert_eq!(sent("GET / HTTP/1.0", "", &via), "Via: 1.0 weir\r\n");
+        assert_eq!(sent("GET / HTTP/1.1", fields, &route()), fields);
+    }
+
+    #[test]
+    fn rules_12_and_27_to_31_request_fields() {
+        let limited = RequestRoute { max_forwards: Some(4), ..route() };
+        assert_eq!(sent("TRACE / HTTP/1.1", "Max-Forwards: 5\r\n", &limited), "Max-Forwards: 4\r\n");
+        assert_eq!(get("Max-Forwards: 5\r\n"), "Max-Forwards: 5\r\n");
+        assert_eq!(get("Expect: 100-continue\r\n"), "Expect: 100-continue\r\n");
+        assert_eq!(sent("PUT / HTTP/1.0", "Expect: 100-continue\r\n", &route()), "");
+        let fields = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n";
+        let upgrade = RequestRoute { upgrade: true, ..route() };
+        let expected = "Upgrade: websocket\r\nSec-WebSocket-Key: x\r\nConnection: upgrade\r\n";
+        assert_eq!(sent("GET / HTTP/1.1", fields, &upgrade), expected);
+        assert_eq!(get(fields), "Sec-WebSocket-Key: x\r\n");
+        let edits = RequestRoute {
+            removed: &["user-agent", "Host", "VIA"],
+            added: &[("X-A", "1"), ("X-B", "2")],
+            ..route()
+        };
+        let fields = "User-Agent: x\r\nAccept: */*\r\nUSER-AGENT: y\r\nVia: 1.1 a\r\n";
+        assert_eq!(sent("GET / HTTP/1.1", fields, &edits), "Accept: */*\r\nX-A: 1\r\nX-B: 2\r\n");
+    }
+
+    #[test]
+    fn rules_21_and_22_response_framing() {
+        let status = |line: &str, fields: &str, body: Body| {
+            let route = ResponseRoute { body, ..response_route() };
+            let text = answered(&format!("HTTP/1.1 {line}\r\n{fields}"), &route);
+            text.split_once("\r\n").unwrap().1.to_string()
+        };
+        let both = "Content-Length: 9\r\nTransfer-Encoding: x\r\n";
+        for (line, fields, body, expected) in [
+            ("200 OK", "content-length: 5\r\n", Body::Length(5), "Content-Length: 5\r\n"),
+            ("200 OK", "", Body::Length(0), "Content-Length: 0\r\n"),
+            ("200 OK", "Trailer: A\r\n", Body::Chunked, "Trailer: A\r\nTransfer-Encoding: chunked\r\n"),
+            ("200 OK", "Trailer: A\r\n", Body::UntilClose, ""),
+            // HEAD and 304 announce what GET would have sent.
+            ("200 OK", both, Body::None, "Content-Length: 9\r\n"),
+            ("304 x", both, Body::None, "Content-Length: 9\r\n"),
+            ("304 x", "Content-Length: 1, 2\r\n", Body::None, ""),
+            ("204 x", both, Body::None, ""),
+            ("100 x", both, Body::None, ""),
+            ("199 x", both, Body::None, ""),
+        ] {
+            assert_eq!(status(line, fields, body), expected, "{line} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn rules_25_to_28_response_fields() {
+        let head = "HTTP/1.0 200 \u{e9}\r\nSet-Cookie: a=1\r\nConnection: X, set-cookie2\r\nX: 1\r\nKeep-Alive: 5\r\n\
+                    Set-Cookie: b=2\r\nProxy-Authenticate: Basic\r\nUpgrade: h2\r\nTE: x\r\nVia: 1.1 a\r\n";
+        let all = ResponseRoute {
+            via: Some("weir"),
+            date: Some("now"),
+            removed: &["SERVER"],
+            added: &[("X-Added", "1")],
+            ..response_route()
+        };
+        let expected = "HTTP/1.1 200 \u{e9}\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nVia: 1.1 a\r\nDate: now\r\n\
+                        Via: 1.0 weir\r\nContent-Length: 5\r\nX-Added: 1\r\n";
+        assert_eq!(answered(&format!("{head}Server: x\r\n"), &all), expected);
+        let dated = answered("HTTP/1.1 200 OK\r\ndate: then\r\n", &all);
+        assert!(dated.contains("date: then\r\n") && !dated.contains("now"), "{dated}");
+    }
+
+    #[test]
+    fn rule_36_response_persistence() {
+        for (client_version, keep_alive, expected) in [
+            (Version::Http11, true, ""),
+            (Version::Http11, false, "Connection: close\r\n"),
+            (Version::Http10, true, "Connection: keep-alive\r\n"),
+            (Version::Http10, false, "Connection: close\r\n"),
+        ] {
+            let route = ResponseRoute { client_version, keep_alive, ..response_route() };
+            let text = answered("HTTP/1.1 200 OK\r\nConnection: whatever\r\n", &route);
+            assert_eq!(text, format!("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n{expected}"));
+        }
+    }
+
+    #[test]
+    fn rules_30_and_31_interim_responses() {
+        let interim =
+            ResponseRoute { body: Body::None, date: Some("now"), keep_alive: false, ..response_route() };
+        assert_eq!(
+            answered("HTTP/1.1 103 Early\r\nLink: x\r\n", &interim),
+            "HTTP/1.1 103 Early\r\nLink: x\r\n"
+        );
+        let upgrade = ResponseRoute { upgrade: true, ..interim };
+        let text = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\n";
+        assert_eq!(
+            answered(&format!("{text}Connection: Upgrade\r\n"), &upgrade),
+            format!("{text}Connection: upgrade\r\n")
+        );
+    }
+
+    fn routed(line: &str, fields: &str) -> Result<Option<String>, Fault> {
+        with_request(format!("{line}\r\n{fields}\r\n").as_bytes(), |head| {
+            let target = Target::parse(head.method, head.target, false)?;
+            Ok(route_target(head, &target)?.map(|authority| authority.to_string()))
+        })
+    }
+
+    #[test]
+    fn rule_8_host() {
+        let to = |text: &str| Ok(Some(text.to_string()));
+        for (line, fields, expected) in [
+            ("GET http://a/ HTTP/1.1", "Host: a\r\n", to("a:80")),
+            ("GET http://a:81/ HTTP/1.1", "HOST: elsewhere:82\r\n", to("a:81")),
+            ("GET http://a:81/ HTTP/1.1", "Host: A:82\r\n", to("a:81")),
+            ("GET http://a/ HTTP/1.1", "Host: a:\r\n", to("a:80")),
+            ("GET http://a/ HTTP/1.1", "Host: a:0\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: a(\r\n", Err(Fault::HostInvalid)),
+            ("GET http://1.2.3.4/ HTTP/1.1", "Host: 1.2.3.4\r\n", to("1.2.3.4:80")),
+            ("GET http://a/ HTTP/1.1", "", Err(Fault::HostMissing)),
+            ("GET http://a/ HTTP/1.0", "", to("a:80")),
+            ("GET http://a/ HTTP/1.1", "Host: a\r\nHost: a\r\n", Err(Fault::HostRepeated)),
+            ("GET http://a/ HTTP/1.0", "Host: a\r\nhost: b\r\n", Err(Fault::HostRepeated)),
+            ("GET http://a/ HTTP/1.1", "Host:\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: a, b\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: u@a\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: a/b\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: a:x\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host: 1.2.3.4.5\r\n", Err(Fault::HostInvalid)),
+            ("GET / HTTP/1.1", "Host: A.\r\n", to("a:80")),
+            ("GET / HTTP/1.1", "Host: a:81\r\n", to("a:81")),
+            ("GET / HTTP/1.0", "Host: a\r\n", to("a:80")),
+            ("GET / HTTP/1.0", "", Err(Fault::HostMissing)),
+            ("GET / HTTP/1.1", "Host:\r\n", Err(Fault::HostInvalid)),
+            ("CONNECT a:443 HTTP/1.1", "Host: b\r\n", to("a:443")),
+            ("CONNECT a:443 HTTP/1.0", "", to("a:443")),
+            ("CONNECT a:443 HTTP/1.1", "", Err(Fault::HostMissing)),
+            ("OPTIONS * HTTP/1.1", "Host: a\r\n", Ok(None)),
+            ("OPTIONS * HTTP/1.1", "Host:\r\n", Ok(None)),
+            ("OPTIONS * HTTP/1.0", "", Ok(None)),
+            ("OPTIONS * HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
+        ] {
+            assert_eq!(routed(line, fields), expected, "{line} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_12_trace() {
+        let text = "TRACE http://a/?b HTTP/1.0\r\nA: b\r\nCookie: x\r\nproxy-authorization: x\r\nAUTHORIZATION: x\r\n\r\n";
+        with_request(text.as_bytes(), |head| {
+            let mut out = Vec::new();
+            trace_body(&mut out, head);
+            assert_eq!(String::from_utf8(out).unwrap(), "TRACE http://a/?b HTTP/1.0\r\nA: b\r\n\r\n");
+        });
+    }
+}

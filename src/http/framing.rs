@@ -1,0 +1,206 @@
+//! How long a body is (RFC 9112 section 6.3): the rules that two readers must never read in two ways.
+
+use super::fault::Fault;
+use super::fields::{decimal, is_token, list};
+use super::head::{Fields, RequestHead, ResponseHead, Version};
+use super::hop::Class;
+
+/// How the end of a body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// There is none, and the head does not say so.
+    None,
+    /// Content-Length: that many bytes, perhaps zero.
+    Length(u64),
+    /// Transfer-Encoding: chunked.
+    Chunked,
+    /// It ends when the connection does. Only responses.
+    UntilClose,
+}
+
+/// The body of a request: never `UntilClose`.
+pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
+    let framing = declared(head.version, head.fields)?;
+    if head.method == "CONNECT" && framing.is_some() {
+        return Err(Fault::ConnectBody);
+    }
+    Ok(framing.unwrap_or(Body::None))
+}
+
+/// The body of a response to a request with that method. A successful answer to CONNECT has none: what follows belongs
+/// to the tunnel. Where the status or the method rules a body out, the fields are not even looked at.
+pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Result<Body, Fault> {
+    let bodiless = matches!(head.status, 100..=199 | 204 | 304)
+        || request_method == "HEAD"
+        || (request_method == "CONNECT" && (200..300).contains(&head.status));
+    if bodiless {
+        return Ok(Body::None);
+    }
+    Ok(declared(head.version, head.fields)?.unwrap_or(Body::UntilClose))
+}
+
+/// What the fields say, if anything.
+fn declared(version: Version, fields: Fields<'_, '_>) -> Result<Option<Body>, Fault> {
+    if !fields.has(Class::Framing) {
+        return Ok(None);
+    }
+    let length = content_length(fields)?;
+    if fields.get("transfer-encoding").is_none() {
+        return Ok(length.map(Body::Length));
+    }
+    if length.is_some() {
+        return Err(Fault::ContentLengthAndCoding);
+    }
+    if version == Version::Http10 {
+        return Err(Fault::TransferCodingVersion);
+    }
+    check_codings(fields)?;
+    Ok(Some(Body::Chunked))
+}
+
+/// The one value that all Content-Length fields agree on. `5, 5` is what a careless intermediary makes of two equal
+/// lines and counts as 5 (RFC 9110 section 8.6).
+pub fn content_length(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
+    let mut length = None;
+    for value in fields.all("content-length") {
+        for member in value.split(|&byte| byte == b',') {
+            let found = decimal(super::fields::trim(member)).ok_or(Fault::ContentLengthSyntax)?;
+            match length {
+                Some(before) if before != found => return Err(Fault::ContentLengthDiffers),
+                Some(_) | None => length = Some(found),
+            }
+        }
+    }
+    Ok(length)
+}
+
+/// Only a list with the single member `chunked` passes.
+fn check_codings(fields: Fields<'_, '_>) -> Result<(), Fault> {
+    let mut members = 0;
+    let mut chunked = 0;
+    let mut last_chunked = false;
+    let mut tokens = true;
+    for member in fields.all("transfer-encoding").flat_map(list) {
+        members += 1;
+        last_chunked = member.eq_ignore_ascii_case(b"chunked");
+        chunked += usize::from(last_chunked);
+        tokens &= is_token(member);
+    }
+    match (members, chunked) {
+        (1, 1) => Ok(()),
+        // Well formed and understood, but with codings that nobody uses (RFC 9112 section 6.1: 501).
+        (_, 1) if last_chunked && tokens => Err(Fault::TransferCodingUnknown),
+        _ => Err(Fault::TransferCoding),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{with_request, with_response};
+    use super::*;
+
+    fn request(line: &str, fields: &str) -> Result<Body, Fault> {
+        with_request(format!("{line}\r\n{fields}\r\n").as_bytes(), request_body)
+    }
+
+    fn response(method: &str, line: &str, fields: &str) -> Result<Body, Fault> {
+        with_response(format!("{line}\r\n{fields}\r\n").as_bytes(), |head| response_body(method, head))
+    }
+
+    #[test]
+    fn rules_14_to_16_both_directions() {
+        // None: no framing at all.
+        let cases: [(&str, Result<Option<Body>, Fault>); 39] = [
+            ("", Ok(None)),
+            ("Content-Length: 5\r\n", Ok(Some(Body::Length(5)))),
+            ("content-length:0\r\n", Ok(Some(Body::Length(0)))),
+            ("Content-Length: 007\r\n", Ok(Some(Body::Length(7)))),
+            ("Content-Length: 9223372036854775807\r\n", Ok(Some(Body::Length(i64::MAX as u64)))),
+            ("Content-Length: 5\r\nContent-Length: 5\r\n", Ok(Some(Body::Length(5)))),
+            ("Content-Length: 5, 5\r\n", Ok(Some(Body::Length(5)))),
+            ("Content-Length: 5, 6\r\n", Err(Fault::ContentLengthDiffers)),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", Err(Fault::ContentLengthDiffers)),
+            ("Content-Length: 5\r\nCONTENT-LENGTH: x\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length:\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 5,\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: +5\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: -5\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 0x5\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 5 5\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 5;\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 5.0\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: \"5\"\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 9223372036854775808\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Content-Length: 18446744073709551617\r\n", Err(Fault::ContentLengthSyntax)),
+            ("Transfer-Encoding: chunked\r\n", Ok(Some(Body::Chunked))),
+            ("transfer-encoding:\t CHUNKED \r\n", Ok(Some(Body::Chunked))),
+            ("Transfer-Encoding: , chunked,,\r\n", Ok(Some(Body::Chunked))),
+            ("Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n", Ok(Some(Body::Chunked))),
+            ("Transfer-Encoding: chunked, chunked\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: chunked, gzip\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: identity\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: xchunked\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: chunked;a=b\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: \"chunked\"\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: \"x, chunked\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: x chunked\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding:\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(Fault::TransferCodingUnknown)),
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Err(Fault::ContentLengthAndCoding)),
+            ("Transfer-Encoding: x\r\nContent-Length: 5\r\n", Err(Fault::ContentLengthAndCoding)),
+        ];
+        for (fields, expected) in cases {
+            // Rule 20: whatever the method.
+            for method in ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "BREW"] {
+                let found = request(&format!("{method} / HTTP/1.1"), fields);
+                assert_eq!(found, expected.map(|body| body.unwrap_or(Body::None)), "{method} {fields:?}");
+            }
+            let found = response("GET", "HTTP/1.1 200 OK", fields);
+            assert_eq!(found, expected.map(|body| body.unwrap_or(Body::UntilClose)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_15_codings_do_not_exist_in_http_1_0() {
+        let fields = "Transfer-Encoding: chunked\r\n";
+        assert_eq!(request("POST / HTTP/1.0", fields), Err(Fault::TransferCodingVersion));
+        assert_eq!(response("GET", "HTTP/1.0 200 OK", fields), Err(Fault::TransferCodingVersion));
+        assert_eq!(request("POST / HTTP/1.0", "Content-Length: 5\r\n"), Ok(Body::Length(5)));
+    }
+
+    #[test]
+    fn rule_11_connect_has_no_body() {
+        for fields in ["Content-Length: 0\r\n", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"] {
+            assert_eq!(request("CONNECT a:1 HTTP/1.1", fields), Err(Fault::ConnectBody), "{fields:?}");
+        }
+        assert_eq!(request("CONNECT a:1 HTTP/1.1", ""), Ok(Body::None));
+    }
+
+    #[test]
+    fn rule_21_responses_without_a_body() {
+        for fields in ["", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n", "Content-Length: x\r\n"]
+        {
+            for line in
+                ["HTTP/1.1 100 x", "HTTP/1.1 101 x", "HTTP/1.1 199 x", "HTTP/1.1 204 x", "HTTP/1.1 304 x"]
+            {
+                assert_eq!(response("GET", line, fields), Ok(Body::None), "{line} {fields:?}");
+            }
+            assert_eq!(response("HEAD", "HTTP/1.1 200 OK", fields), Ok(Body::None));
+            assert_eq!(response("CONNECT", "HTTP/1.1 200 OK", fields), Ok(Body::None));
+        }
+        for (method, line) in [
+            ("CONNECT", "HTTP/1.1 403 x"),
+            ("head", "HTTP/1.1 200 OK"),
+            ("GET", "HTTP/1.1 205 x"),
+            ("GET", "HTTP/1.1 303 x"),
+        ] {
+            assert_eq!(
+                response(method, line, "Content-Length: 5\r\n"),
+                Ok(Body::Length(5)),
+                "{method} {line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Which fields belong to one connection only (RFC 9110 section 7.6.1), and what they ask for.
+
+use super::fault::Fault;
+use super::fields::{decimal, fields_list_contains, list};
+use super::head::{Fields, Version};
+
+/// What a proxy does with a field, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Passed on unless Connection names it.
+    EndToEnd,
+    /// Passed on even if Connection names it: without it the message would mean something else.
+    Protected,
+    /// Never passed on.
+    HopByHop,
+    /// Written anew from the framing.
+    Framing,
+    Connection,
+    Upgrade,
+    Host,
+    Via,
+    Forwarded,
+    XForwardedFor,
+    MaxForwards,
+    Date,
+    Expect,
+    Trailer,
+}
+
+impl Class {
+    /// One bit per class, for sets of them.
+    pub(super) fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+/// The class of a field. Sorted by length, so that most names are compared with nothing.
+pub(super) fn classify(name: &str) -> Class {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    match name.len() {
+        2 if is("te") => Class::HopByHop,
+        3 if is("via") => Class::Via,
+        4 if is("host") => Class::Host,
+        4 if is("date") => Class::Date,
+        6 if is("expect") => Class::Expect,
+        7 if is("upgrade") => Class::Upgrade,
+        7 if is("trailer") => Class::Trailer,
+        9 if is("forwarded") => Class::Forwarded,
+        10 if is("connection") => Class::Connection,
+        10 if is("keep-alive") => Class::HopByHop,
+        12 if is("max-forwards") => Class::MaxForwards,
+        13 if is("cache-control") || is("authorization") => Class::Protected,
+        14 if is("content-length") => Class::Framing,
+        // Only has meaning beside an Upgrade to h2c, which is not passed on.
+        14 if is("http2-settings") => Class::HopByHop,
+        15 if is("x-forwarded-for") => Class::XForwardedFor,
+        16 if is("proxy-connection") => Class::HopByHop,
+        17 if is("transfer-encoding") => Class::Framing,
+        18 if is("proxy-authenticate") => Class::HopByHop,
+        19 if is("proxy-authorization") => Class::HopByHop,
+        25 if is("proxy-authentication-info") => Class::HopByHop,
+        _ => Class::EndToEnd,
+    }
+}
+
+/// True if Connection names anything but the options that every peer sends: only then are names worth comparing.
+pub(super) fn names_fields(fields: Fields<'_, '_>) -> bool {
+    if !fields.has(Class::Connection) {
+        return false;
+    }
+    let usual: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
+    fields
+        .all("connection")
+        .flat_map(list)
+        .any(|option| !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual)))
+}
+
+/// True if Connection names that field.
+pub(super) fn is_named(fields: Fields<'_, '_>, name: &str) -> bool {
+    fields_list_contains(fields, "connection", name)
+}
+
+/// Whether the client wants the connection kept after the response (rule 36). `Proxy-Connection` is what some clients
+/// send to proxies in place of Connection.
+pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
+    let connection = fields.has(Class::Connection);
+    // Proxy-Connection is one of these.
+    let proxy_connection = fields.has(Class::HopByHop);
+    let asks = |option| {
+        (connection && fields_list_contains(fields, "connection", option))
+            || (proxy_connection && fields_list_contains(fields, "proxy-connection", option))
+    };
+    match version {
+        Version::Http11 => !asks("close"),
+        Version::Http10 => asks("keep-alive") && !asks("close"),
+    }
+}
+
+/// Whether the origin will keep its connection after this response. Its framing may still forbid it.
+pub fn origin_keeps_alive(version: Version, fields: Fields<'_, '_>) -> bool {
+    let connection = fields.has(Class::Connection);
+    let says = |option| connection && fields_list_contains(fields, "connection", option);
+    match version {
+        Version::Http11 => !says("close"),
+        Version::Http10 => says("keep-alive") && !says("close"),
+    }
+}
+
+/// Whether the request waits for a 100 (rule 30). Other expectations are a fault (417). In an HTTP/1.0 request Expect
+/// means nothing (RFC 9110 section 10.1.1): do not ask then.
+pub fn expects_continue(fields: Fields<'_, '_>) -> Result<bool, Fault> {
+    if !fields.has(Class::Expect) {
+        return Ok(false);
+    }
+    let mut expects = false;
+    for member in fields.all("expect").flat_map(list) {
+        if !member.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Fault::Expectation);
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
+/// Max-Forwards as received (rule 12); it has a meaning for TRACE and OPTIONS only. A number beyond 2^63 is as good as
+/// any other large one.
+pub fn max_forwards(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
+    if !fields.has(Class::MaxForwards) {
+        return Ok(None);
+    }
+    let mut values = fields.all("max-forwards");
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Fault::MaxForwards);
+    }
+    Ok(Some(decimal(value).unwrap_or(i64::MAX as u64)))
+}
+
+/// Whether the message asks for, or agrees to, another protocol on this connection (rule 31). A request for h2c is no
+/// request: the proxy could not see what is asked for inside.
+pub fn upgrade_requested(version: Version, fields: Fields<'_, '_>) -> bool {
+    if version == Version::Http10
+        || !fields.has(Class::Upgrade)
+        || !fields_list_contains(fields, "connection", "upgrade")
+    {
+        return false;
+    }
+    let mut members = fields.all("upgrade").flat_map(list).peekable();
+    members.peek().is_some() && members.all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether Via shows that the message was here before (rule 26). Pseudonyms are compared in any case.
+pub fn is_loop(fields: Fields<'_, '_>, pseudonym: &str) -> bool {
+    fields.has(Class::Via)
+        && fields.all("via").flat_map(list).any(|member| {
+            let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+            words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_request;
+    use super::*;
+
+    fn with_fields<T>(fields: &str, test: impl FnOnce(Fields<'_, '_>) -> T) -> T {
+        with_request(format!("GET / HTTP/1.1\r\n{fields}\r\n").as_bytes(), |head| test(head.fields))
+    }
+
+    #[test]
+    fn rule_36_persistence() {
+        // The client in 1.1 and 1.0, the origin in 1.1 and 1.0.
+        for (fields, expected) in [
+            ("", [true, false, true, false]),
+            ("Connection: keep-alive\r\n", [true, true, true, true]),
+            ("Connection: x, Keep-Alive\r\n", [true, true, true, true]),
+            ("Proxy-Connection: keep-alive\r\n", [true, true, true, false]),
+            ("Connection: close\r\n", [false, false, false, false]),
+            ("Connection: keep-alive\r\nConnection: x,CLOSE\r\n", [false, false, false, false]),
+            ("Proxy-Connection: close\r\n", [false, false, true, false]),
+            ("Connection: closed\r\n", [true, false, true, false]),
+            ("Connection: \"close\"\r\n", [true, false, true, false]),
+        ] {
+            let found = with_fields(fields, |fields| {
+                [
+                    wants_keep_alive(Version::Http11, fields),
+                    wants_keep_alive(Version::Http10, fields),
+                    origin_keeps_alive(Version::Http11, fields),
+                    origin_keeps_alive(Version::Http10, fields),
+                ]
+            });
+            assert_eq!(found, expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_30_expectations() {
+        for (fields, expected) in [
+            ("", Ok(false)),
+            ("Expect: 100-continue\r\n", Ok(true)),
+            ("Expect: 100-Continue\r\nExpect: 100-continue\r\n", Ok(true)),
+            ("Expect:\r\n", Ok(false)),
+            ("Expect: 100-continue, x\r\n", Err(Fault::Expectation)),
+            ("Expect: 100-continue;x\r\n", Err(Fault::Expectation)),
+            ("Expect: 200-ok\r\n", Err(Fault::Expectation)),
+        ] {
+            assert_eq!(with_fields(fields, expects_continue), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_12_max_forwards() {
+        for (fields, expected) in [
+            ("", Ok(None)),
+            ("Max-Forwards: 0\r\n", Ok(Some(0))),
+            ("Max-Forwards: 010\r\n", Ok(Some(10))),
+            ("Max-Forwards: 99999999999999999999999\r\n", Ok(Some(i64::MAX as u64))),
+            ("Max-Forwards:\r\n", Err(Fault::MaxForwards)),
+            ("Max-Forwards: -1\r\n", Err(Fault::MaxForwards)),
+            ("Max-Forwards: 1, 1\r\n", Err(Fault::MaxForwards)),
+            ("Max-Forwards: 1\r\nMax-Forwards: 1\r\n", Err(Fault::MaxForwards)),
+            ("Max-Forwards: 1x\r\n", Err(Fault::MaxForwards)),
+        ] {
+            assert_eq!(with_fields(fields, max_forwards), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_31_upgrade() {
+        for (fields, expected) in [
+            ("Connection: Upgrade\r\nUpgrade: websocket\r\n", true),
+            ("Connection: keep-alive, UPGRADE\r\nUpgrade: a/1, b\r\n", true),
+            ("Connection: Upgrade\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade:\r\n", false),
+            ("Upgrade: websocket\r\n", false),
+            ("Connection: close\r\nUpgrade: websocket\r\n", false),
+            ("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n", false),
+            ("Connection: Upgrade\r\nUpgrade: websocket, H2C\r\n", false),
+        ] {
+            let found = |version| with_fields(fields, |fields| upgrade_requested(version, fields));
+            assert_eq!(found(Version::Http11), expected, "{fields:?}");
+            assert!(!found(Version::Http10), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn rule_26_loops() {
+        for (fields, expected) in [
+            ("", false),
+            ("Via: 1.1 weir\r\n", true),
+            ("Via: 1.0 fred, HTTP/1.1  WEIR (comment)\r\n", true),
+            ("Via: 1.0 fred\r\nvia: 1.1\tweir\r\n", true),
+            ("Via: 1.1 weir2\r\n", false),
+            ("Via: 1.1 weir:8888\r\n", false),
+            ("Via: weir\r\n", false),
+            ("Via: 1.1 fred (weir)\r\n", false),
+            ("Via: 1.1 fred weir\r\n", false),
+            ("X: 1.1 weir\r\n", false),
+        ] {
+            assert_eq!(with_fields(fields, |fields| is_loop(fields, "weir")), expected, "{fields:?}");
+        }
+    }
+}

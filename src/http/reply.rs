@@ -1,0 +1,411 @@
+//! Answers of our own: who refused, why, and what to do about it (rule 39, RFC 9209).
+
+use super::fields::{is_tchar, list, trim, write_decimal};
+use super::forwarding::write_persistence;
+use super::head::{Fields, Version};
+
+/// One answer. Texts are escaped where they are written, so they may come from the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reply<'a> {
+    /// 100 to 999.
+    pub status: u16,
+    /// The error type (RFC 9209 section 2.3, a token) and the details: the rule or the reason.
+    pub proxy_status: Option<(&'a str, &'a str)>,
+    /// What happened, in a sentence.
+    pub explanation: &'a str,
+    /// What to do about it.
+    pub advice: Option<&'a str>,
+    /// Seconds until it may work.
+    pub retry_after: Option<u32>,
+    /// More fields, such as Proxy-Authenticate; names and values must be valid.
+    pub extra_fields: &'a [(&'a str, &'a str)],
+    /// A page for a browser rather than a text for a tool: see [`accepts_html`].
+    pub html: bool,
+    /// The request was HEAD: the body is described but not sent.
+    pub head_only: bool,
+    /// The connection stays open.
+    pub keep_alive: bool,
+    /// The client speaks HTTP/1.0 and must be told if the connection stays open.
+    pub http10: bool,
+    /// Now, as `date::http_date` writes it; empty for none.
+    pub date: &'a str,
+    /// Who answers: the name in Proxy-Status and on the page.
+    pub pseudonym: &'a str,
+}
+
+/// Appends head and body.
+pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    // The body comes first, because the head announces its length; then they change places.
+    let start = out.len();
+    if reply.html {
+        write_page(out, reply);
+    } else {
+        write_text(out, reply);
+    }
+    let body_len = out.len() - start;
+    write_head(out, reply, body_len);
+    out[start..].rotate_left(body_len);
+    if reply.head_only {
+        out.truncate(out.len() - body_len);
+    }
+}
+
+fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>, body_len: usize) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(reply.status));
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(reply.status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if !reply.date.is_empty() {
+        write_line(out, &["Date: ", reply.date]);
+    }
+    if reply.html {
+        write_line(out, &["Content-Type: text/html; charset=utf-8"]);
+        // The page needs nothing but its style: whatever slips into it does nothing.
+        write_line(out, &["Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'"]);
+    } else {
+        write_line(out, &["Content-Type: text/plain; charset=utf-8"]);
+    }
+    write_line(out, &["X-Content-Type-Options: nosniff"]);
+    out.extend_from_slice(b"Content-Length: ");
+    write_decimal(out, body_len as u64);
+    write_line(out, &["\r\nCache-Control: no-store"]);
+    if let Some((error, details)) = reply.proxy_status {
+        write_proxy_status(out, reply.pseudonym, error, details);
+    }
+    if let Some(seconds) = reply.retry_after {
+        out.extend_from_slice(b"Retry-After: ");
+        write_decimal(out, u64::from(seconds));
+        out.extend_from_slice(b"\r\n");
+    }
+    for (name, value) in reply.extra_fields {
+        write_line(out, &[name, ": ", value]);
+    }
+    let version = if reply.http10 { Version::Http10 } else { Version::Http11 };
+    write_persistence(out, version, reply.keep_alive);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        out.extend_from_slice(part.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends `Proxy-Status: weir; error=...; details="..."`. For origin responses too, should they fail half-way.
+pub fn write_proxy_status(out: &mut Vec<u8>, pseudonym: &str, error: &str, details: &str) {
+    out.extend_from_slice(b"Proxy-Status: ");
+    if is_structured_token(pseudonym) {
+        out.extend_from_slice(pseudonym.as_bytes());
+    } else {
+        write_structured_string(out, pseudonym);
+    }
+    out.extend_from_slice(b"; error=");
+    out.extend_from_slice(error.as_bytes());
+    if !details.is_empty() {
+        out.extend_from_slice(b"; details=");
+        write_structured_string(out, details);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A token of structured fields (RFC 8941 section 3.3.4).
+fn is_structured_token(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'*')
+        && bytes.all(|byte| is_tchar(byte) || byte == b':' || byte == b'/')
+}
+
+/// A string of structured fields: printable ASCII only (RFC 8941 section 3.3.3); anything else becomes a question mark.
+fn write_structured_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for character in text.chars() {
+        match character {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            ' '..='~' => out.push(character as u8),
+            _ => out.push(b'?'),
+        }
+    }
+    out.push(b'"');
+}
+
+fn write_text(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    write_plain(out, reply.pseudonym);
+    out.extend_from_slice(b": ");
+    write_decimal(out, u64::from(reply.status));
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(reply.status).as_bytes());
+    out.push(b'\n');
+    let details = reply.proxy_status.map(|(_, details)| details).filter(|details| !details.is_empty());
+    for line in [Some(reply.explanation), reply.advice] {
+        if let Some(line) = line.filter(|line| !line.is_empty()) {
+            write_plain(out, line);
+            out.push(b'\n');
+        }
+    }
+    if let Some(details) = details {
+        out.extend_from_slice(b"Reason: ");
+        write_plain(out, details);
+        out.push(b'\n');
+    }
+}
+
+/// Text for a terminal: control characters could move its cursor or set its title. Line feeds stay, for advice of
+/// several lines.
+fn write_plain(out: &mut Vec<u8>, text: &str) {
+    for character in text.chars() {
+        if character.is_control() && character != '\n' {
+            out.push(b'?');
+        } else {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+const PAGE_STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em;\
+color:#222;background:#fff}h1{font-size:1.4em}code{background:#f0f0f0;padding:.1em .3em}\
+footer{color:#777;font-size:.85em;margin-top:3em}\
+@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}code{background:#2a2a2a}}";
+
+fn write_page(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    out.extend_from_slice(b"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
+    write_status(out, reply.status);
+    out.extend_from_slice(b"</title>\n<meta name=\"viewport\" content=\"width=device-width\"><style>");
+    out.extend_from_slice(PAGE_STYLE.as_bytes());
+    out.extend_from_slice(b"</style></head>\n<body><h1>");
+    write_status(out, reply.status);
+    out.extend_from_slice(b"</h1>\n");
+    for text in [Some(reply.explanation), reply.advice] {
+        for line in text.unwrap_or_default().lines().filter(|line| !line.is_empty()) {
+            out.extend_from_slice(b"<p>");
+            write_escaped(out, line);
+            out.extend_from_slice(b"</p>\n");
+        }
+    }
+    if let Some((_, details)) = reply.proxy_status.filter(|(_, details)| !details.is_empty()) {
+        out.extend_from_slice(b"<p>Reason: <code>");
+        write_escaped(out, details);
+        out.extend_from_slice(b"</code></p>\n");
+    }
+    out.extend_from_slice(b"<footer>This page comes from the proxy ");
+    write_escaped(out, reply.pseudonym);
+    out.extend_from_slice(b", not from the site.</footer></body></html>\n");
+}
+
+fn write_status(out: &mut Vec<u8>, status: u16) {
+    write_decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reason_phrase(status).as_bytes());
+}
+
+fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    let mut encoded = [0; 4];
+    for character in text.chars() {
+        let escaped: &[u8] = match character {
+            '&' => b"&amp;",
+            '<' => b"&lt;",
+            '>' => b"&gt;",
+            '"' => b"&quot;",
+            '\'' => b"&#39;",
+            _ if character.is_control() => b"?",
+            _ => character.encode_utf8(&mut encoded).as_bytes(),
+        };
+        out.extend_from_slice(escaped);
+    }
+}
+
+/// Whether a person will look at the answer: Accept names `text/html`, and not with a weight of 0. Tools send `*/*`.
+pub fn accepts_html(fields: Fields<'_, '_>) -> bool {
+    fields.all("accept").flat_map(list).any(|member| {
+        let mut parts = member.split(|&byte| byte == b';').map(trim);
+        let html = parts.next().is_some_and(|range| range.eq_ignore_ascii_case(b"text/html"));
+        html && !parts.any(is_zero_weight)
+    })
+}
+
+/// `q=0`, `q=0.`, `q=0.000` (RFC 9110 section 12.4.2).
+fn is_zero_weight(parameter: &[u8]) -> bool {
+    match parameter {
+        [b'q' | b'Q', b'=', b'0'] => true,
+        [b'q' | b'Q', b'=', b'0', b'.', rest @ ..] => rest.iter().all(|&digit| digit == b'0'),
+        _ => false,
+    }
+}
+
+/// The phrase of a registered status (RFC 9110 section 15, RFC 6585), `Unknown` for others.
+pub fn reason_phrase(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        200 => "OK",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        407 => "Proxy Authentication Required",
+        408 => "Request Timeout",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        508 => "Loop Detected",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_request;
+    use super::*;
+
+    fn reply<'a>() -> Reply<'a> {
+        Reply {
+            status: 403,
+            proxy_status: Some(("http_request_denied", "blocklist.txt:12")),
+            explanation: "This proxy does not allow that host.",
+            advice: Some("Ask whoever runs it."),
+            keep_alive: true,
+            date: "Sun, 06 Nov 1994 08:49:37 GMT",
+            pseudonym: "weir",
+            ..Reply::default()
+        }
+    }
+
+    /// Head (without the empty line) and body.
+    fn written(reply: &Reply<'_>) -> (String, String) {
+        let mut out = b"HTTP/1.1 200 OK\r\n".to_vec();
+        write(&mut out, reply);
+        let text = String::from_utf8(out).unwrap();
+        let text = text.strip_prefix("HTTP/1.1 200 OK\r\n").unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (format!("{head}\r\n"), body.to_string())
+    }
+
+    #[test]
+    fn rule_39_text() {
+        let (head, body) = written(&reply());
+        assert_eq!(
+            body,
+            "weir: 403 Forbidden\nThis proxy does not allow that host.\nAsk whoever runs it.\nReason: blocklist.txt:12\n"
+        );
+        assert_eq!(
+            head,
+            format!(
+                "HTTP/1.1 403 Forbidden\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                 Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n\
+                 Content-Length: {}\r\nCache-Control: no-store\r\n\
+                 Proxy-Status: weir; error=http_request_denied; details=\"blocklist.txt:12\"\r\n",
+                body.len()
+            )
+        );
+    }
+
+    #[test]
+    fn rule_39_connection_tells_the_truth() {
+        for (keep_alive, http10, expected) in [
+            (true, false, None),
+            (false, false, Some("Connection: close\r\n")),
+            (true, true, Some("Connection: keep-alive\r\n")),
+            (false, true, Some("Connection: close\r\n")),
+        ] {
+            let (head, _) = written(&Reply { keep_alive, http10, ..reply() });
+            let found = head.find("Connection:").map(|at| &head[at..]);
+            assert_eq!(found, expected, "{keep_alive} {http10}");
+        }
+    }
+
+    #[test]
+    fn answers_to_head_describe_their_body() {
+        let (_, body) = written(&reply());
+        let (head, none) = written(&Reply { head_only: true, ..reply() });
+        assert!(none.is_empty());
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
+    }
+
+    #[test]
+    fn other_fields() {
+        let fields = [("Proxy-Authenticate", "Basic realm=\"weir\"")];
+        let reply = Reply { retry_after: Some(30), extra_fields: &fields, proxy_status: None, ..reply() };
+        let (head, body) = written(&reply);
+        assert!(
+            head.contains("\r\nRetry-After: 30\r\nProxy-Authenticate: Basic realm=\"weir\"\r\n"),
+            "{head}"
+        );
+        assert!(!head.contains("Proxy-Status") && !body.contains("Reason"));
+    }
+
+    #[test]
+    fn nothing_from_outside_gets_out_of_its_place() {
+        let evil = "a\"b\\c<script>'&\r\nX: y\x1b[2J\u{e9}\u{85}";
+        let evil_reply = Reply {
+            proxy_status: Some(("e", evil)),
+            explanation: evil,
+            advice: None,
+            pseudonym: "a b",
+            ..reply()
+        };
+        let (head, body) = written(&evil_reply);
+        assert!(
+            head.contains(
+                "Proxy-Status: \"a b\"; error=e; details=\"a\\\"b\\\\c<script>'&??X: y?[2J??\"\r\n"
+            ),
+            "{head}"
+        );
+        assert!(!body.contains(['\r', '\x1b', '\u{85}']), "{body}");
+        let (_, page) = written(&Reply { html: true, ..evil_reply });
+        assert!(page.contains("<code>a&quot;b\\c&lt;script&gt;&#39;&amp;??X: y?[2J\u{e9}?</code>"), "{page}");
+        assert!(!page.contains("<script"), "{page}");
+    }
+
+    #[test]
+    fn pages() {
+        let (head, page) = written(&Reply { html: true, ..reply() });
+        assert!(head.contains(
+            "Content-Type: text/html; charset=utf-8\r\nContent-Security-Policy: default-src 'none'"
+        ));
+        assert!(head.contains(&format!("Content-Length: {}\r\n", page.len())));
+        for part in
+            ["<title>403 Forbidden</title>", "<p>Ask whoever runs it.</p>", "<code>blocklist.txt:12</code>"]
+        {
+            assert!(page.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn browsers_are_told_from_tools() {
+        for (fields, expected) in [
+            ("", false),
+            ("Accept: */*\r\n", false),
+            ("Accept: text/html\r\n", true),
+            ("Accept: application/xml;q=0.9, Text/HTML;level=1;q=0.1\r\n", true),
+            ("Accept: image/png\r\nAccept: text/html\r\n", true),
+            ("Accept: text/html;q=0\r\n", false),
+            ("Accept: text/html; q=0.000\r\n", false),
+            ("Accept: text/htmlx, text/*\r\n", false),
+        ] {
+            let text = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+            assert_eq!(
+                with_request(text.as_bytes(), |head| accepts_html(head.fields)),
+                expected,
+                "{fields:?}"
+            );
+        }
+    }
+}
