@@ -1,1 +1,97 @@
-//! (room)
+//! Who may go where, and who may ask. Immutable once loaded, pure, and synchronous: the shell reads the files, the engine asks.
+//!
+//! [`acl`] gives one verdict over client, name, port and every resolved address; its rules come from [`rules`], are kept in
+//! [`domain_set`] and [`address_set`], and [`address`] knows which addresses are closed unless somebody opens them.
+//! [`auth`] knows the users; slow hashes leave it as jobs for another thread. [`edit`] holds the header fields that
+//! configuration removes or adds.
+
+use std::fmt;
+
+pub mod acl;
+pub mod address;
+pub mod address_set;
+pub mod auth;
+pub mod credentials;
+pub mod domain_set;
+pub mod edit;
+pub mod port_set;
+pub mod remembered;
+pub mod rules;
+mod sip;
+
+use acl::Acl;
+use auth::Users;
+use edit::Edits;
+
+/// Everything that one configuration says about who may do what. What is under way keeps the one it began with.
+#[derive(Debug)]
+pub struct Policy {
+    /// Who may go where.
+    pub acl: Acl,
+    /// Who may ask; `None` if nobody has to say who they are.
+    pub users: Option<Users>,
+    /// Header fields to remove and to add.
+    pub edits: Edits,
+    /// Clients are not told which rule refused them; the log still is.
+    pub quiet_refusals: bool,
+}
+
+/// Where a rule was written. [`Acl::describe`] gives it words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleRef {
+    /// Which file or option, by number.
+    pub source: u16,
+    /// Its line, or its place among the options of that name; counted from 1.
+    pub line: u32,
+}
+
+/// A source and line in words, such as `blocklist.txt:12`.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The name of the source.
+    pub source: &'a str,
+    /// The line.
+    pub line: u32,
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source, self.line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_may_be_shared_between_loops() {
+        fn shareable<T: Send + Sync>() {}
+        shareable::<Policy>();
+        assert_eq!(size_of::<RuleRef>(), 8);
+    }
+}
+
+/// Pseudo-random numbers for tests that compare with a plain implementation.
+#[cfg(test)]
+mod test_numbers {
+    /// An xorshift generator: the same numbers for the same seed.
+    pub struct Numbers(u64);
+
+    impl Numbers {
+        pub fn new(seed: u64) -> Numbers {
+            Numbers(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x2545_F491_4F6C_DD1D)
+        }
+
+        pub fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+        }
+
+        pub fn below(&mut self, limit: usize) -> usize {
+            (self.next() >> 33) as usize % limit
+        }
+    }
+}

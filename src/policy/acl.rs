@@ -1,0 +1,441 @@
+//! One verdict over client, port, name and every address.
+//!
+//! # Theory of operation
+//!
+//! A request is judged twice. [`Acl::judge`] looks at what the request says: the client, the port, the host. Where the host is
+//! a name, its answer is at best a [`Grant`], and every address that the name resolves to must pass [`Acl::judge_address`] with
+//! that grant before it is dialled. Where the host is an address, both happen at once.
+//!
+//! The order is: an explicit block beats an explicit allow beats the built-in block beats the default, which is to allow,
+//! or to refuse where there is an allowlist. In detail:
+//!
+//! - Ports come first: rules open hosts, not ports.
+//! - The built-in block is lifted by an allow rule for the address, or for the exact name. A wildcard does not lift it: whoever
+//!   holds a name below it could point it at this machine (DNS rebinding).
+//! - With an allowlist, a name that no rule allows may still resolve to an allowed network, if there are any.
+//! - weir's own listeners are refused before allow rules are asked, for they are loops, unless the rule that allows names that
+//!   very port (and the exact name, if it is about names).
+//! - An address that embeds others is refused for each of them, as for itself. Allowing the outer form lifts the built-in
+//!   block from what it embeds, but no explicit block.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use ipnet::IpNet;
+
+use super::address::{BuiltIn, built_in, embedded};
+use super::address_set::{AddressSet, AddressSetBuilder};
+use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
+use super::port_set::PortSet;
+use super::rules::{Pattern, Rule, RuleError, parse_rules};
+use super::{Place, RuleRef};
+use crate::http::target::Host;
+
+/// Most sources of rules: they are numbered with 16 bits.
+pub const SOURCES_MAX: usize = u16::MAX as usize;
+
+/// What the rules of a source do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListKind {
+    /// Refuse.
+    Block,
+    /// Allow, also against the built-in block.
+    Allow,
+    /// Allow, and refuse everything that no allow rule covers.
+    AllowOnly,
+}
+
+/// A bad line of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListError {
+    /// The name of the file or option.
+    pub source: String,
+    /// Line, what was found, what was expected.
+    pub error: RuleError,
+}
+
+impl fmt::Display for ListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.source, self.error.line, self.error)
+    }
+}
+
+/// The request that is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Who asks.
+    pub client: IpAddr,
+    /// As whom, once authenticated. No rule asks yet.
+    pub user: Option<&'a str>,
+    /// The method. No rule asks yet.
+    pub method: &'a str,
+    /// Where to.
+    pub host: &'a Host,
+    /// The port there.
+    pub port: u16,
+    /// A tunnel by CONNECT.
+    pub connect: bool,
+}
+
+/// Why a request or an address is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A rule blocks it.
+    Rule(RuleRef),
+    /// The address is closed, and no rule opens it.
+    BuiltIn(BuiltIn),
+    /// It is weir itself.
+    OwnListener,
+    /// There is an allowlist, and it is not on it.
+    NotOnAllowlist,
+    /// The port is not among those for such requests.
+    Port {
+        /// By CONNECT.
+        connect: bool,
+    },
+    /// The client is not among those who may ask.
+    Client,
+}
+
+impl Refusal {
+    /// The reason in words for logs and replies: `blocklist.txt:12`, `built-in:loopback`, `connect-ports`.
+    pub fn describe(self, acl: &Acl) -> Reason<'_> {
+        Reason { refusal: self, acl }
+    }
+}
+
+/// A refusal in words.
+#[derive(Clone, Copy, Debug)]
+pub struct Reason<'a> {
+    refusal: Refusal,
+    acl: &'a Acl,
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.refusal {
+            Refusal::Rule(rule) => self.acl.describe(rule).fmt(f),
+            Refusal::BuiltIn(reason) => write!(f, "built-in:{}", reason.name()),
+            Refusal::OwnListener => f.write_str("own-listener"),
+            Refusal::NotOnAllowlist => f.write_str("allowlist"),
+            Refusal::Port { connect: true } => f.write_str("connect-ports"),
+            Refusal::Port { connect: false } => f.write_str("plain-ports"),
+            Refusal::Client => f.write_str("clients"),
+        }
+    }
+}
+
+/// Leave to go on: to resolution and dialling. Each address is still to be judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// The rule that allows it; `None` by default.
+    pub by: Option<RuleRef>,
+    /// That rule names this very host, so it lifts the built-in block.
+    pub exact: bool,
+    /// That rule, or another one for this very host, names this very port: it may be weir's own.
+    pub exact_port: bool,
+    /// There is an allowlist and it does not have the name: the address must be on it.
+    pub undecided: bool,
+}
+
+/// The verdict on a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// Not to be carried out.
+    Refused(Refusal),
+    /// Go on, and judge every address.
+    Granted(Grant),
+}
+
+/// The rules of one direction of mind.
+#[derive(Debug)]
+struct RuleSet {
+    names: DomainSet,
+    addresses: AddressSet,
+}
+
+/// Who may go where, ready to be asked.
+#[derive(Debug)]
+pub struct Acl {
+    sources: Vec<Box<str>>,
+    block: RuleSet,
+    allow: RuleSet,
+    allow_only: bool,
+    connect_ports: PortSet,
+    plain_ports: PortSet,
+    deny_private: bool,
+    own_listeners: Vec<SocketAddr>,
+    own_addresses: Vec<IpAddr>,
+    clients: Vec<IpNet>,
+}
+
+impl Acl {
+    /// The verdict on a request by what it says.
+    pub fn judge(&self, subject: &Subject<'_>) -> Judgement {
+        match self.grant(subject) {
+            Ok(grant) => Judgement::Granted(grant),
+            Err(refusal) => Judgement::Refused(refusal),
+        }
+    }
+
+    /// The verdict on one address that a granted name resolved to.
+    pub fn judge_address(&self, grant: &Grant, address: IpAddr, port: u16) -> Result<(), Refusal> {
+        self.decide_address(grant, address, port).map(|_| ())
+    }
+
+    /// The same, with the rule that allows the address, if one does.
+    pub fn decide_address(
+        &self,
+        grant: &Grant,
+        address: IpAddr,
+        port: u16,
+    ) -> Result<Option<RuleRef>, Refusal> {
+        let address = address.to_canonical();
+        let embedded = embedded(address).map(|inner| inner.map(IpAddr::V4));
+        let inner = || embedded.into_iter().flatten();
+        let blocked = self.block.addresses.find(address, port);
+        let blocked = blocked.or_else(|| inner().find_map(|inner| self.block.addresses.find(inner, port)));
+        if let Some(found) = blocked {
+            return Err(Refusal::Rule(found.rule));
+        }
+        let allowed = self.allow.addresses.find(address, port);
+        let names_port = grant.exact_port || allowed.is_some_and(|found| found.names_port);
+        let is_own = |address: IpAddr| self.is_own_listener(address, port);
+        if !names_port && (is_own(address) || inner().any(is_own)) {
+            return Err(Refusal::OwnListener);
+        }
+        if let Some(found) = allowed {
+            return Ok(Some(found.rule));
+        }
+        self.judge_closed(grant.exact, address)?;
+        // What it embeds may be allowed for itself; the address is on the allowlist if all of that is.
+        let mut by = None;
+        let mut all = true;
+        for inner in inner() {
+            let found = self.allow.addresses.find(inner, port);
+            self.judge_closed(grant.exact || found.is_some(), inner)?;
+            by = by.or(found.map(|found| found.rule));
+            all &= found.is_some();
+        }
+        let by = by.filter(|_| all);
+        if grant.undecided && by.is_none() {
+            return Err(Refusal::NotOnAllowlist);
+        }
+        Ok(by)
+    }
+
+    /// Where a rule was written, in words.
+    pub fn describe(&self, rule: RuleRef) -> Place<'_> {
+        let source = self.sources.get(usize::from(rule.source)).map_or("", |source| source);
+        Place { source, line: rule.line }
+    }
+
+    /// May this client ask at all? [`Acl::judge`] asks this, too.
+    pub fn admits(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
+    }
+
+    /// How many rules are loaded, without repeated names.
+    pub fn len(&self) -> usize {
+        [&self.block, &self.allow].map(|set| set.names.len() + set.addresses.len()).iter().sum()
+    }
+
+    /// Are there no rules?
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Is everything refused that no rule allows?
+    pub fn is_allow_only(&self) -> bool {
+        self.allow_only
+    }
+
+    /// What the rules take from the heap, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        [&self.block, &self.allow].map(|set| set.names.heap_bytes() + set.addresses.heap_bytes()).iter().sum()
+    }
+
+    fn grant(&self, subject: &Subject<'_>) -> Result<Grant, Refusal> {
+        if !self.admits(subject.client) {
+            return Err(Refusal::Client);
+        }
+        let ports = if subject.connect { &self.connect_ports } else { &self.plain_ports };
+        if !ports.contains(subject.port) {
+            return Err(Refusal::Port { connect: subject.connect });
+        }
+        match subject.host {
+            Host::Address(address) => {
+                let grant = Grant { undecided: self.allow_only, ..Grant::default() };
+                let by = self.decide_address(&grant, *address, subject.port)?;
+                Ok(Grant { by, ..grant })
+            }
+            Host::Name(name) => {
+                if let Some(found) = self.block.names.find(name, subject.port) {
+                    return Err(Refusal::Rule(found.rule));
+                }
+                match self.allow.names.find(name, subject.port) {
+                    Some(found) => Ok(Grant {
+                        by: Some(found.rule),
+                        exact: found.exact,
+                        exact_port: found.exact_port,
+                        undecided: false,
+                    }),
+                    None if !self.allow_only => Ok(Grant::default()),
+                    None if self.allow.addresses.is_empty() => Err(Refusal::NotOnAllowlist),
+                    None => Ok(Grant { undecided: true, ..Grant::default() }),
+                }
+            }
+        }
+    }
+
+    /// The built-in block, unless a rule lifts it.
+    fn judge_closed(&self, lifted: bool, address: IpAddr) -> Result<(), Refusal> {
+        if lifted {
+            return Ok(());
+        }
+        built_in(address, self.deny_private).map_or(Ok(()), |reason| Err(Refusal::BuiltIn(reason)))
+    }
+
+    /// Would a connection to this address and port come back to weir?
+    fn is_own_listener(&self, address: IpAddr, port: u16) -> bool {
+        // Connecting to the unspecified address reaches the loopback interface.
+        let address = match address {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            other => other,
+        };
+        self.own_listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
+            let reached = match listener.ip() {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4(),
+                // A wildcard socket of IPv6 may take IPv4 connections as well.
+                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
+                own => return own == address,
+            };
+            reached && (address.is_loopback() || self.own_addresses.contains(&address))
+        })
+    }
+}
+
+/// Collects what an [`Acl`] is made of. Errors are kept until the end, so that all are told at once.
+#[derive(Debug)]
+pub struct AclBuilder {
+    seed: u64,
+    block: (DomainSetBuilder, AddressSetBuilder),
+    allow: (DomainSetBuilder, AddressSetBuilder),
+    errors: Vec<ListError>,
+    /// All that is not rules; its sets are empty.
+    acl: Acl,
+}
+
+impl AclBuilder {
+    /// No rules, the default ports, no private ranges denied, any client. The seed keys the hash of names.
+    pub fn new(seed: u64) -> AclBuilder {
+        let empty = || RuleSet {
+            names: DomainSetBuilder::default().build(seed),
+            addresses: AddressSetBuilder::default().build(),
+        };
+        AclBuilder {
+            seed,
+            block: Default::default(),
+            allow: Default::default(),
+            errors: Vec::new(),
+            acl: Acl {
+                sources: Vec::new(),
+                block: empty(),
+                allow: empty(),
+                allow_only: false,
+                connect_ports: PortSet::connect_default(),
+                plain_ports: PortSet::plain_default(),
+                deny_private: false,
+                own_listeners: Vec::new(),
+                own_addresses: Vec::new(),
+                clients: Vec::new(),
+            },
+        }
+    }
+
+    /// Adds the text of a rule file, or of all options of one name with one rule per line (then the name is the option's).
+    pub fn add_list(&mut self, kind: ListKind, source_name: &str, text: &[u8]) -> &mut AclBuilder {
+        let number = u16::try_from(self.acl.sources.len()).ok();
+        let Some(source) = number.filter(|&number| usize::from(number) < SOURCES_MAX) else {
+            let error =
+                RuleError { line: 0, found: source_name.to_owned(), expected: "at most 65535 rule files" };
+            self.errors.push(ListError { source: source_name.to_owned(), error });
+            return self;
+        };
+        self.acl.sources.push(source_name.into());
+        self.acl.allow_only |= matches!(kind, ListKind::AllowOnly);
+        let (names, addresses) = match kind {
+            ListKind::Block => &mut self.block,
+            ListKind::Allow | ListKind::AllowOnly => &mut self.allow,
+        };
+        names.reserve(text.len());
+        let errors = parse_rules(text, |line, rule| {
+            let rule_ref = RuleRef { source, line };
+            let Rule { pattern, ports } = rule;
+            let added = match pattern {
+                Pattern::Name(kind, name) => names.push(*kind, name, *ports, rule_ref),
+                Pattern::Network(network) => addresses.push(*network, *ports, rule_ref),
+            };
+            if added { Ok(()) } else { Err(EXPECTED_ROOM) }
+        });
+        let named = errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
+        self.errors.extend(named);
+        self
+    }
+
+    /// Sets the ports that CONNECT may name.
+    pub fn connect_ports(&mut self, ports: PortSet) -> &mut AclBuilder {
+        self.acl.connect_ports = ports;
+        self
+    }
+
+    /// Sets the ports that other requests may name.
+    pub fn plain_ports(&mut self, ports: PortSet) -> &mut AclBuilder {
+        self.acl.plain_ports = ports;
+        self
+    }
+
+    /// Closes private and other special ranges, too.
+    pub fn deny_private(&mut self, deny: bool) -> &mut AclBuilder {
+        self.acl.deny_private = deny;
+        self
+    }
+
+    /// Sets the addresses that weir listens on, as they were bound.
+    pub fn own_listeners(&mut self, listeners: Vec<SocketAddr>) -> &mut AclBuilder {
+        let canonical = |listener: SocketAddr| SocketAddr::new(listener.ip().to_canonical(), listener.port());
+        self.acl.own_listeners = listeners.into_iter().map(canonical).collect();
+        self
+    }
+
+    /// Sets the addresses of this machine, which a listener on a wildcard address takes connections on.
+    pub fn own_addresses(&mut self, addresses: Vec<IpAddr>) -> &mut AclBuilder {
+        self.acl.own_addresses = addresses.into_iter().map(|address| address.to_canonical()).collect();
+        self
+    }
+
+    /// Sets the networks whose clients may ask; none means any.
+    pub fn clients(&mut self, networks: Vec<IpNet>) -> &mut AclBuilder {
+        self.acl.clients = networks;
+        self
+    }
+
+    /// Builds the rules, or tells every bad line.
+    pub fn build(self) -> Result<Acl, Vec<ListError>> {
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        let seed = self.seed;
+        let set = |(names, addresses): (DomainSetBuilder, AddressSetBuilder)| RuleSet {
+            names: names.build(seed),
+            addresses: addresses.build(),
+        };
+        Ok(Acl { block: set(self.block), allow: set(self.allow), ..self.acl })
+    }
+}
+
+#[cfg(test)]
+#[path = "acl_tests.rs"]
+mod tests;

@@ -1,0 +1,369 @@
+//! A set of rules about addresses: for each range of ports, disjoint sorted stretches of the address space.
+//!
+//! Networks nest or are apart, so one sweep turns them into a step function: sorted first addresses, each with the most
+//! specific network that covers the stretch from there on. A look-up is one binary search; for IPv4 an index over the upper
+//! 16 bits bounds it to a few steps. Rules that name ports are kept in a group per distinct range of ports, since people
+//! write a handful of them; a look-up asks the groups whose range holds the port.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::RuleRef;
+use super::port_set::PortRange;
+use super::rules::{v4_bounds, v6_bounds};
+
+/// From how many stretches on the IPv4 index is worth its 256 KB (chosen: below, the search itself fits the cache).
+const INDEX_FROM: usize = 1024;
+
+/// No rule covers the stretch.
+const NONE: u32 = u32::MAX;
+
+/// What a look-up found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressMatch {
+    /// The most specific rule that covers address and port: longest prefix, then fewest ports, then first.
+    pub rule: RuleRef,
+    /// Some rule that covers the address names this very port, and no other.
+    pub names_port: bool,
+}
+
+/// Collects rules about addresses.
+#[derive(Debug, Default)]
+pub struct AddressSetBuilder {
+    networks: Vec<(Option<PortRange>, IpNet, RuleRef)>,
+}
+
+impl AddressSetBuilder {
+    /// Adds a rule. False if the set is full (4 billion rules).
+    #[must_use]
+    pub fn push(&mut self, network: IpNet, ports: Option<PortRange>, rule: RuleRef) -> bool {
+        if self.networks.len() >= NONE as usize {
+            return false;
+        }
+        self.networks.push((ports, network.trunc(), rule));
+        true
+    }
+
+    /// Builds the set.
+    pub fn build(mut self) -> AddressSet {
+        // Stable: within one range of ports the first of equal rules stays the first.
+        self.networks.sort_by_key(|&(ports, _, _)| ports);
+        let groups = self.networks.chunk_by(|a, b| a.0 == b.0).map(Group::new).collect();
+        AddressSet { groups, len: self.networks.len() }
+    }
+}
+
+/// Rules about addresses, ready to be asked.
+#[derive(Debug, Default)]
+pub struct AddressSet {
+    groups: Vec<Group>,
+    len: usize,
+}
+
+impl AddressSet {
+    /// How many rules were put in.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Are there no rules?
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the set takes from the heap, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.groups.capacity() * size_of::<Group>() + self.groups.iter().map(Group::heap_bytes).sum::<usize>()
+    }
+
+    /// The most specific rule that covers this address and port. An IPv4-mapped address is asked for as IPv4.
+    pub fn find(&self, address: IpAddr, port: u16) -> Option<AddressMatch> {
+        let address = address.to_canonical();
+        let mut best: Option<(u8, u32, RuleRef)> = None;
+        let mut names_port = false;
+        for group in &self.groups {
+            if !group.ports.is_none_or(|ports| ports.contains(port)) {
+                continue;
+            }
+            let Some(&(rule, prefix)) = group.find(address) else { continue };
+            let ports = group.ports.map_or(u32::MAX, PortRange::count);
+            names_port |= group.ports.is_some_and(|ports| ports.is_only(port));
+            if best.is_none_or(|(most, fewest, _)| prefix > most || (prefix == most && ports < fewest)) {
+                best = Some((prefix, ports, rule));
+            }
+        }
+        best.map(|(_, _, rule)| AddressMatch { rule, names_port })
+    }
+}
+
+/// The rules of one range of ports, or of none.
+#[derive(Debug)]
+struct Group {
+    ports: Option<PortRange>,
+    v4: Steps<u32>,
+    /// How many stretches begin below each value of the upper 16 bits; empty if there are few.
+    v4_index: Vec<u32>,
+    v6: Steps<u128>,
+    /// Rule and prefix length, by the number in the steps.
+    rules: Vec<(RuleRef, u8)>,
+}
+
+impl Group {
+    fn new(networks: &[(Option<PortRange>, IpNet, RuleRef)]) -> Group {
+        let mut rules = Vec::with_capacity(networks.len());
+        let mut v4 = Vec::new();
+        let mut v6 = Vec::new();
+        for (number, (_, network, rule)) in (0..NONE).zip(networks) {
+            rules.push((*rule, network.prefix_len()));
+            match network {
+                IpNet::V4(network) => v4.push(stretch(v4_bounds(network), number)),
+                IpNet::V6(network) => v6.push(stretch(v6_bounds(network), number)),
+            }
+        }
+        let v4 = Steps::new(v4, |last| last.checked_add(1));
+        let v6 = Steps::new(v6, |last| last.checked_add(1));
+        let ports = networks.first().and_then(|&(ports, _, _)| ports);
+        Group { ports, v4_index: index_upper(&v4.starts), v4, v6, rules }
+    }
+
+    fn find(&self, address: IpAddr) -> Option<&(RuleRef, u8)> {
+        let number = match address {
+            IpAddr::V4(v4) => {
+                let bits = v4.to_bits();
+                let upper = (bits >> 16) as usize;
+                match self.v4_index.get(upper..upper + 2) {
+                    Some(&[from, to]) => self.v4.find_between(bits, from as usize, to as usize),
+                    Some(_) | None => self.v4.find_between(bits, 0, self.v4.starts.len()),
+                }
+            }
+            IpAddr::V6(v6) => self.v6.find_between(v6.to_bits(), 0, self.v6.starts.len()),
+        };
+        self.rules.get(number as usize)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.v4.heap_bytes()
+            + self.v6.heap_bytes()
+            + self.v4_index.capacity() * size_of::<u32>()
+            + self.rules.capacity() * size_of::<(RuleRef, u8)>()
+    }
+}
+
+/// A network on its way into a step function.
+struct Stretch<T> {
+    first: T,
+    last: T,
+    number: u32,
+}
+
+fn stretch<T>((first, last): (T, T), number: u32) -> Stretch<T> {
+    Stretch { first, last, number }
+}
+
+/// A step function over addresses: from each start on, up to the next, one rule or none.
+#[derive(Debug)]
+struct Steps<T> {
+    starts: Vec<T>,
+    numbers: Vec<u32>,
+}
+
+impl<T: Copy + Ord> Steps<T> {
+    /// `after` is the next address, none after the last.
+    fn new(mut networks: Vec<Stretch<T>>, after: impl Fn(T) -> Option<T>) -> Steps<T> {
+        // A network comes before those inside it, and the first of equal ones before the others.
+        networks.sort_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
+        networks.dedup_by(|later, kept| (later.first, later.last) == (kept.first, kept.last));
+        let mut steps = Steps { starts: Vec::new(), numbers: Vec::new() };
+        let mut open: Vec<Stretch<T>> = Vec::new();
+        for network in networks {
+            while open.last().is_some_and(|top| top.last < network.first) {
+                steps.leave_innermost(&mut open, &after);
+            }
+            steps.push(network.first, network.number);
+            open.push(network);
+        }
+        while !open.is_empty() {
+            steps.leave_innermost(&mut open, &after);
+        }
+        steps.starts.shrink_to_fit();
+        steps.numbers.shrink_to_fit();
+        steps
+    }
+
+    /// The innermost network ends; what lies around it goes on from the next address.
+    fn leave_innermost(&mut self, open: &mut Vec<Stretch<T>>, after: impl Fn(T) -> Option<T>) {
+        if let Some(next) = open.pop().and_then(|over| after(over.last)) {
+            self.push(next, open.last().map_or(NONE, |around| around.number));
+        }
+    }
+
+    fn push(&mut self, start: T, number: u32) {
+        if self.starts.last() == Some(&start) {
+            self.starts.pop();
+            self.numbers.pop();
+        }
+        if self.numbers.last() != Some(&number) {
+            self.starts.push(start);
+            self.numbers.push(number);
+        }
+    }
+
+    /// The step at this address, which begins at one of the starts before `to`; those before `from` are not above it.
+    fn find_between(&self, address: T, from: usize, to: usize) -> u32 {
+        let within = self.starts.get(from..to).unwrap_or_default();
+        let after = from + within.partition_point(|&start| start <= address);
+        after.checked_sub(1).and_then(|at| self.numbers.get(at)).map_or(NONE, |&number| number)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.starts.capacity() * size_of::<T>() + self.numbers.capacity() * size_of::<u32>()
+    }
+}
+
+fn index_upper(starts: &[u32]) -> Vec<u32> {
+    if starts.len() < INDEX_FROM {
+        return Vec::new();
+    }
+    let mut index = Vec::with_capacity(65537);
+    let mut below = 0;
+    for upper in 0..=65536u64 {
+        while starts.get(below).is_some_and(|&start| u64::from(start) < upper << 16) {
+            below += 1;
+        }
+        index.push(below as u32);
+    }
+    index
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+    use crate::policy::rules::{Pattern, Rule};
+    use crate::policy::test_numbers::Numbers;
+
+    fn set(rules: &[Rule]) -> AddressSet {
+        let mut builder = AddressSetBuilder::default();
+        for (index, rule) in rules.iter().enumerate() {
+            let Pattern::Network(network) = rule.pattern else { panic!("{rule}") };
+            assert!(builder.push(network, rule.ports, RuleRef { source: 3, line: index as u32 }));
+        }
+        builder.build()
+    }
+
+    #[test]
+    fn the_most_specific_rule_wins() {
+        let rules = [
+            "10.0.0.0/8",
+            "10.1.0.0/16",
+            "10.1.2.3",
+            "10.1.2.3:25",
+            "10.0.0.0/8:80",
+            "10.1.0.0/16",
+            "0.0.0.0/1",
+            "255.255.255.255",
+            "2001:db8::/32",
+            "2001:db8::1",
+            "[2001:db8::/32]:1-10",
+            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            "10.255.255.255",
+        ];
+        let set = set(&rules.map(|text| Rule::parse(text).unwrap()));
+        let cases = [
+            ("10.0.0.0", 1, Some((0, false))),
+            ("9.255.255.255", 1, Some((6, false))),
+            ("10.0.0.0", 80, Some((4, true))),
+            ("10.1.0.0", 1, Some((1, false))),
+            ("10.1.0.0", 80, Some((1, true))),
+            ("10.1.255.255", 1, Some((1, false))),
+            ("10.2.0.0", 1, Some((0, false))),
+            ("10.1.2.3", 1, Some((2, false))),
+            ("10.1.2.4", 1, Some((1, false))),
+            ("10.1.2.3", 25, Some((3, true))),
+            ("10.255.255.255", 1, Some((12, false))),
+            ("11.0.0.0", 1, Some((6, false))),
+            ("127.255.255.255", 1, Some((6, false))),
+            ("128.0.0.0", 1, None),
+            ("255.255.255.254", 1, None),
+            ("255.255.255.255", 1, Some((7, false))),
+            ("::ffff:10.1.2.3", 25, Some((3, true))),
+            ("2001:db8::", 1, Some((10, false))),
+            ("2001:db8::", 11, Some((8, false))),
+            ("2001:db8::1", 1, Some((9, false))),
+            ("2001:db9::", 1, None),
+            ("::", 1, None),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 1, Some((11, false))),
+        ];
+        for (address, port, expected) in cases {
+            let found = set.find(address.parse().unwrap(), port);
+            assert!(found.is_none_or(|found| found.rule.source == 3));
+            let found = found.map(|found| (found.rule.line, found.names_port));
+            assert_eq!(found, expected, "{address}:{port}");
+        }
+        assert_eq!(AddressSet::default().find(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), None);
+    }
+
+    /// The same question, answered by looking at every rule.
+    fn naive(rules: &[Rule], address: IpAddr, port: u16) -> Option<(u32, bool)> {
+        let covering = rules.iter().enumerate().filter(|(_, rule)| {
+            let Pattern::Network(network) = rule.pattern else { panic!() };
+            network.contains(&address) && rule.ports.is_none_or(|ports| ports.contains(port))
+        });
+        let names_port =
+            covering.clone().any(|(_, rule)| rule.ports.is_some_and(|ports| ports.is_only(port)));
+        let best = covering.min_by_key(|(index, rule)| {
+            let Pattern::Network(network) = rule.pattern else { panic!() };
+            (255 - network.prefix_len(), rule.ports.map_or(u32::MAX, PortRange::count), *index)
+        });
+        best.map(|(index, _)| (index as u32, names_port))
+    }
+
+    fn compare(seed: u64, rule_count: usize, v4_mask: u32) {
+        let mut numbers = Numbers::new(seed);
+        let random_address = |numbers: &mut Numbers| {
+            if numbers.below(2) == 0 {
+                IpAddr::V4(Ipv4Addr::from_bits(numbers.next() as u32 & v4_mask))
+            } else {
+                let bits = u128::from(numbers.next()) << 64 | u128::from(numbers.next());
+                IpAddr::V6(Ipv6Addr::from_bits(bits & 0xC000_0000_0000_0003_0000_0000_0000_000F | 1 << 120))
+            }
+        };
+        let mut rules = Vec::new();
+        for _ in 0..rule_count {
+            let address = random_address(&mut numbers);
+            let longest = if address.is_ipv4() { 33 } else { 129 };
+            let network = IpNet::new(address, numbers.below(longest) as u8).unwrap().trunc();
+            let suffix = [None, None, None, PortRange::parse("1"), PortRange::parse("1-3")][numbers.below(5)];
+            rules.push(Rule { pattern: Pattern::Network(network), ports: suffix });
+        }
+        let set = set(&rules);
+        for _ in 0..300 {
+            let address = random_address(&mut numbers);
+            let port = 1 + numbers.below(4) as u16;
+            let found = set.find(address, port).map(|found| (found.rule.line, found.names_port));
+            assert_eq!(found, naive(&rules, address, port), "seed {seed}: {address} {port}");
+        }
+    }
+
+    #[test]
+    fn a_set_agrees_with_looking_at_every_rule() {
+        for seed in 0..30 {
+            compare(seed, 3 * seed as usize, 0xC003_000F);
+        }
+        // Enough for the index.
+        compare(100, 3000, 0xFFFF_FFFF);
+        compare(101, 3000, 0x0003_FFFF);
+    }
+
+    #[test]
+    fn the_index_is_there_from_a_thousand_stretches_on() {
+        let few: Vec<u32> = (0..INDEX_FROM as u32 - 1).collect();
+        assert!(index_upper(&few).is_empty());
+        let many: Vec<u32> = (0..INDEX_FROM as u32).map(|n| n << 20).collect();
+        let index = index_upper(&many);
+        assert_eq!((index.len(), index[0], index[1], index[16], index[17]), (65537, 0, 1, 1, 2));
+        assert_eq!(index[65536], 1024);
+    }
+}

@@ -1,0 +1,176 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+
+const SHA512: &str =
+    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+const SHA256: &str = "$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEc5";
+const SHA256_ROUNDS: &str = "$5$rounds=10000$saltstringsaltst$3xv.VbSHBb41AL9AvLeujZkZRBAwqFMz2.opqey6IcA";
+const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+fn of(user: &str, password: &str) -> Credentials {
+    of_bytes(&[user.as_bytes(), b":", password.as_bytes()].concat())
+}
+
+fn of_bytes(decoded: &[u8]) -> Credentials {
+    credentials(format!("Basic {}", STANDARD.encode(decoded)).as_bytes()).unwrap()
+}
+
+/// The user's name if accepted, after any slow job; and whether there was one.
+fn check(users: &Users, credentials: &Credentials) -> (Option<String>, bool) {
+    match users.check(credentials) {
+        Check::Accepted(user) => (Some(users.name(user).to_owned()), false),
+        Check::Wrong => (None, false),
+        Check::Slow(job) => {
+            let user = job.verify().then(|| users.name(job.user().unwrap()).to_owned());
+            (user, true)
+        }
+    }
+}
+
+#[test]
+fn plain_passwords_are_compared_at_once() {
+    let text = "\u{FEFF}# users\r\n\r\nalice:secret\r\nbob:a:b#c \nŁucja:zażółć\n  \nsam:$ecret\n";
+    let users = Users::parse(text.as_bytes(), 9).unwrap();
+    assert_eq!(users.len(), 4);
+    let cases = [
+        ("alice", "secret", true),
+        ("alice", "Secret", false),
+        ("alice", "secre", false),
+        ("alice", "secrets", false),
+        ("alice", "secret\u{a0}", false),
+        ("alice", "", false),
+        ("Alice", "secret", false),
+        ("alic", "secret", false),
+        ("bob", "a:b#c ", true),
+        ("bob", "a:b#c", false),
+        ("bob", "a", false),
+        ("Łucja", "zażółć", true),
+        ("sam", "$ecret", true),
+        ("nobody", "secret", false),
+        ("", "", false),
+    ];
+    for (user, password, right) in cases {
+        let expected = (right.then(|| user.to_owned()), false);
+        assert_eq!(check(&users, &of(user, password)), expected, "{user}:{password}");
+    }
+    assert_eq!(check(&users, &of_bytes(b"alice:\xFF")), (None, false));
+    assert_eq!(users.find(b"bob").map(|user| users.name(user)), Some("bob"));
+    assert_eq!(users.find(b"bo"), None);
+    assert!(matches!(Users::parse(b"", 9).unwrap().check(&of("", "")), Check::Wrong));
+}
+
+#[test]
+fn slow_hashes_become_jobs() {
+    let fallen = BCRYPT.replace("$2a$", "$2y$");
+    let text = format!("a:{SHA512}\nb:{SHA256}\nc:{SHA256_ROUNDS}\nd:{BCRYPT}\ne:{fallen}\nf:plain");
+    let users = Users::parse(text.as_bytes(), 9).unwrap();
+    let cases = [
+        ("a", "Hello world!", true, true),
+        ("a", "Hello world", false, true),
+        ("b", "Hello world!", true, true),
+        ("c", "Hello world!", true, true),
+        ("d", "U*U", true, true),
+        ("d", "U*V", false, true),
+        ("e", "U*U", true, true),
+        ("f", "plain", true, false),
+        ("f", "other", false, false),
+        // A name that does not exist takes as long, and is wrong even with the decoy's own password.
+        ("g", "Hello world!", false, true),
+    ];
+    for (user, password, right, slow) in cases {
+        let expected = (right.then(|| user.to_owned()), slow);
+        assert_eq!(check(&users, &of(user, password)), expected, "{user}:{password}");
+    }
+    for user in ["a", "d"] {
+        assert_eq!(check(&users, &of_bytes(&[user.as_bytes(), b":\xFF\xFE"].concat())), (None, true));
+    }
+}
+
+#[test]
+fn bad_lines_are_all_told_and_never_shown() {
+    let cases: &[(&str, &str)] = &[
+        ("alice", EXPECTED_LINE),
+        (":secret", EXPECTED_NAME),
+        (" alice:secret", EXPECTED_NAME),
+        ("alice :secret", EXPECTED_NAME),
+        ("al\tice:secret", EXPECTED_NAME),
+        ("alice:", EXPECTED_PASSWORD),
+        ("alice:sec\tret", EXPECTED_PASSWORD),
+        ("alice:$apr1$salt$secret", EXPECTED_HASH),
+        ("alice:{SHA}secret", EXPECTED_HASH),
+        ("alice:$1$salt$secret", EXPECTED_HASH),
+        ("alice:$argon2id$secret", EXPECTED_HASH),
+        ("alice:$y$secret", EXPECTED_HASH),
+        ("alice:$2y$05$secret", EXPECTED_BCRYPT),
+        ("alice:$2y$5$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_BCRYPT),
+        ("alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe!", EXPECTED_BCRYPT),
+        ("alice:$2y$16$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
+        ("alice:$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
+        ("alice:$2y$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
+        ("alice:$6$secret", EXPECTED_SHA),
+        ("alice:$6$salt$secret", EXPECTED_SHA),
+        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8$", EXPECTED_SHA),
+        ("alice:$5$rounds=secret$salt$x", EXPECTED_ROUNDS),
+        ("alice:$5$rounds=999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
+        ("alice:$5$rounds=1000001$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
+        ("alice:$5$rounds=999999999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
+    ];
+    let long_name = format!("{}:secret", "n".repeat(NAME_BYTES_MAX + 1));
+    let long_password = format!("alice:{}", "p".repeat(PASSWORD_BYTES_MAX + 1));
+    let bounds = [(long_name.as_str(), EXPECTED_NAME), (long_password.as_str(), EXPECTED_PASSWORD)];
+    for (line, expected) in cases.iter().chain(&bounds) {
+        let errors = Users::parse(line.as_bytes(), 9).unwrap_err();
+        assert_eq!(errors, [UserError { line: 1, expected, first_line: None }], "{line}");
+        assert!(!errors[0].to_string().contains("secret"), "{}", errors[0]);
+    }
+    let file: String = cases.iter().map(|(line, _)| format!("{line}\n")).collect();
+    let errors = Users::parse(file.as_bytes(), 9).unwrap_err();
+    let found: Vec<_> = errors.iter().map(|error| error.expected).collect();
+    assert_eq!(found, cases.iter().map(|&(_, expected)| expected).collect::<Vec<_>>());
+    let errors = Users::parse(b"a:b\n\xFF:c", 9).unwrap_err();
+    assert_eq!(errors, [UserError { line: 2, expected: EXPECTED_UTF8, first_line: None }]);
+    assert_eq!(Users::parse("x\n".repeat(5000).as_bytes(), 9).unwrap_err().len(), ERRORS_MAX);
+}
+
+#[test]
+fn a_name_comes_once() {
+    let errors = Users::parse(b"a:1\nb:2\n\na:3\nb:2", 9).unwrap_err();
+    let told: Vec<_> = errors.iter().map(|error| format!("{}: {error}", error.line)).collect();
+    assert_eq!(
+        told,
+        [
+            "4: expected a name that no other line has, but line 1 has it",
+            "5: expected a name that no other line has, but line 2 has it",
+        ]
+    );
+}
+
+#[test]
+fn the_longest_names_and_passwords_fit_credentials() {
+    let (name, password) = ("n".repeat(NAME_BYTES_MAX), "p".repeat(PASSWORD_BYTES_MAX));
+    let users = Users::parse(format!("{name}:{password}").as_bytes(), 9).unwrap();
+    assert_eq!(check(&users, &of(&name, &password)), (Some(name), false));
+}
+
+#[test]
+fn many_users_are_found() {
+    let file: String = (0..2000).map(|n| format!("user{n}:pass{n}\n")).collect();
+    let users = Users::parse(file.as_bytes(), 9).unwrap();
+    for n in 0..2000 {
+        let name = format!("user{n}");
+        assert_eq!(check(&users, &of(&name, &format!("pass{n}"))), (Some(name.clone()), false));
+        assert_eq!(check(&users, &of(&name, "pass")), (None, false));
+    }
+}
+
+#[test]
+fn secrets_are_not_shown() {
+    let users = Users::parse(format!("a:{BCRYPT}").as_bytes(), 9).unwrap();
+    let Check::Slow(job) = users.check(&of("a", "secret")) else { panic!() };
+    let shown = format!("{users:?} {job:?}");
+    assert!(!shown.contains("secret") && !shown.contains("CCC"), "{shown}");
+    fn sendable<T: Send>(_: &T) {}
+    sendable(&job);
+}

@@ -1,0 +1,421 @@
+//! The text of rule files: weir's own lines, hosts files, and Adblock-style domain lines.
+//!
+//! Every line stands alone. A line that cannot be honoured exactly is an error, not a guess: a list that blocks more or less
+//! than its author wrote is worse than one that says why it does not load.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use super::port_set::PortRange;
+use crate::http::target::{Host, Name};
+
+/// Longest line of a rule file in bytes, without its end (chosen: hosts files put several names on one line).
+pub const LINE_BYTES_MAX: usize = 4096;
+
+/// Most errors kept for one file; the last of them says that reading stopped (chosen).
+pub const ERRORS_MAX: usize = 1000;
+
+/// Most characters of a bad line that an error repeats (chosen).
+const FOUND_CHARS_MAX: usize = 80;
+
+const EXPECTED_RULE: &str = "a name, *.name, .name, address or network, with an optional :port or :port-port";
+const EXPECTED_NAME: &str =
+    "a host name: labels of 1 to 63 letters, digits, hyphens and underscores, at most 253 bytes";
+const EXPECTED_IDNA: &str = "an internationalised name that IDNA allows";
+const EXPECTED_ADDRESS: &str = "an address in its usual form: four decimal numbers, or IPv6";
+const EXPECTED_NETWORK: &str = "a network: an address, a slash, and 0 to 32 (IPv4) or 0 to 128 (IPv6)";
+const EXPECTED_NO_PATH: &str = "a host or a network: no URL, scheme or path";
+const EXPECTED_PORTS: &str = "a port or a range of ports after the colon, 1 to 65535";
+const EXPECTED_WILDCARD: &str = "a wildcard only as the whole first label: *.name";
+const EXPECTED_HOSTS: &str = "one rule, or a hosts line that begins with 0.0.0.0, 127.0.0.1, :: or ::1";
+const EXPECTED_ADBLOCK: &str = "an Adblock rule for a whole host: ||name^";
+const EXPECTED_OPTIONS: &str =
+    "an Adblock rule with no options but third-party, all, important, document and popup";
+const EXPECTED_NO_EXCEPTION: &str = "no Adblock exception (@@): a refusal cannot be lifted by another line";
+const EXPECTED_NO_HIDING: &str = "no element-hiding rule (##): weir sees hosts, not pages";
+const EXPECTED_SHORT: &str = "a line of at most 4096 bytes";
+const EXPECTED_UTF8: &str = "UTF-8 text";
+const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
+
+/// Names that every hosts file begins with; they say nothing about what to refuse.
+const BOILERPLATE: [&str; 14] = [
+    "localhost",
+    "localhost.localdomain",
+    "localhost4",
+    "localhost6",
+    "local",
+    "broadcasthost",
+    "ip6-localhost",
+    "ip6-loopback",
+    "ip6-localnet",
+    "ip6-mcastprefix",
+    "ip6-allnodes",
+    "ip6-allrouters",
+    "ip6-allhosts",
+    "0.0.0.0",
+];
+
+/// Which names a domain rule covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    /// `example.com`: that name.
+    Exact,
+    /// `*.ads.com`: every name below it at any depth, not itself.
+    Below,
+    /// `.ads.com`: itself and every name below it.
+    ApexAndBelow,
+}
+
+/// What a rule is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// One exists at a time, on the stack of the reader: a box would cost more than the bytes it saves.
+#[allow(clippy::large_enum_variant)]
+pub enum Pattern {
+    /// Names.
+    Name(NameKind, Name),
+    /// Addresses, with no host bits set; IPv4-mapped networks are IPv4.
+    Network(IpNet),
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Whom it covers.
+    pub pattern: Pattern,
+    /// The ports it is limited to.
+    pub ports: Option<PortRange>,
+}
+
+/// A line that is no rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// Counted from 1.
+    pub line: u32,
+    /// What is there, shortened; control characters are escaped.
+    pub found: String,
+    /// What should be there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected {}, found \"{}\"", self.expected, self.found)
+    }
+}
+
+impl Rule {
+    /// Reads one rule: no comment, no hosts or Adblock form. The error is what was expected.
+    pub fn parse(text: &str) -> Result<Rule, &'static str> {
+        // One pass over the line tells most lines, which are names alone, from all others.
+        let count = |wanted: u8| text.bytes().filter(|&byte| byte == wanted).count();
+        let (colons, slashes) = (count(b':'), count(b'/'));
+        if slashes >= 2 {
+            return Err(EXPECTED_NO_PATH);
+        }
+        if let Some(rest) = text.strip_prefix('[') {
+            return parse_bracketed(rest);
+        }
+        if colons >= 2 {
+            return Ok(Rule { pattern: parse_network(text)?, ports: None });
+        }
+        let (host, ports) =
+            match memchr::memchr(b':', text.as_bytes()).map(|at| (&text[..at], &text[at + 1..])) {
+                Some((host, ports)) => (host, Some(PortRange::parse(ports).ok_or(EXPECTED_PORTS)?)),
+                None => (text, None),
+            };
+        if slashes > 0 {
+            if !host.split_once('/').is_some_and(|(address, _)| ends_in_number(address)) {
+                return Err(EXPECTED_NO_PATH);
+            }
+            return Ok(Rule { pattern: parse_network(host)?, ports });
+        }
+        let (kind, name) = match host.strip_prefix("*.") {
+            Some(rest) => (NameKind::Below, rest),
+            None => match host.strip_prefix('.') {
+                Some(rest) => (NameKind::ApexAndBelow, rest),
+                None => (NameKind::Exact, host),
+            },
+        };
+        if count(b'*') > usize::from(matches!(kind, NameKind::Below)) {
+            return Err(EXPECTED_WILDCARD);
+        }
+        if name.is_empty() {
+            return Err(EXPECTED_RULE);
+        }
+        if ends_in_number(name) {
+            let whole = matches!(kind, NameKind::Exact);
+            return if whole {
+                Ok(Rule { pattern: parse_network(host)?, ports })
+            } else {
+                Err(EXPECTED_NAME)
+            };
+        }
+        Ok(Rule { pattern: Pattern::Name(kind, parse_name(name)?), ports })
+    }
+
+    /// Does the rule cover this host and port? For a few rules; the sets are for many.
+    pub fn matches(&self, host: &Host, port: u16) -> bool {
+        self.ports.is_none_or(|ports| ports.contains(port)) && self.pattern.matches(host)
+    }
+}
+
+impl Pattern {
+    /// Does the pattern cover this host? A name is not resolved.
+    pub fn matches(&self, host: &Host) -> bool {
+        match (self, host) {
+            (Pattern::Network(network), Host::Address(address)) => network.contains(&address.to_canonical()),
+            (Pattern::Name(kind, own), Host::Name(name)) => {
+                let below = name
+                    .as_bytes()
+                    .strip_suffix(own.as_bytes())
+                    .is_some_and(|rest| rest.last() == Some(&b'.'));
+                match kind {
+                    NameKind::Exact => own == name,
+                    NameKind::Below => below,
+                    NameKind::ApexAndBelow => below || own == name,
+                }
+            }
+            (Pattern::Network(_), Host::Name(_)) | (Pattern::Name(..), Host::Address(_)) => false,
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Name(NameKind::Exact, name) => write!(f, "{name}"),
+            Pattern::Name(NameKind::Below, name) => write!(f, "*.{name}"),
+            Pattern::Name(NameKind::ApexAndBelow, name) => write!(f, ".{name}"),
+            Pattern::Network(network) if network.prefix_len() == network.max_prefix_len() => {
+                write!(f, "{}", network.addr())
+            }
+            Pattern::Network(network) => write!(f, "{network}"),
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ports, &self.pattern) {
+            (None, pattern) => write!(f, "{pattern}"),
+            (Some(ports), Pattern::Network(IpNet::V6(_))) => write!(f, "[{}]:{ports}", self.pattern),
+            (Some(ports), pattern) => write!(f, "{pattern}:{ports}"),
+        }
+    }
+}
+
+/// Reads a whole file and hands every rule with its line to `each`, which may refuse it with what it expected. Returns
+/// the bad lines, at most [`ERRORS_MAX`] of them.
+pub fn parse_rules(
+    text: &[u8],
+    mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>,
+) -> Vec<RuleError> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let mut errors = Vec::new();
+    let mut line = 0u32;
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let (bytes, after) = match memchr::memchr(b'\n', text) {
+            Some(end) => (&text[..end], Some(&text[end + 1..])),
+            None => (text, None),
+        };
+        rest = after;
+        line = line.saturating_add(1);
+        let outcome = if bytes.len() > LINE_BYTES_MAX {
+            Err(EXPECTED_SHORT)
+        } else {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => parse_line(text, &mut |rule| each(line, rule)),
+                Err(_) => Err(EXPECTED_UTF8),
+            }
+        };
+        if let Err(expected) = outcome {
+            let full = errors.len() + 1 == ERRORS_MAX;
+            let expected = if full { EXPECTED_FEWER } else { expected };
+            errors.push(RuleError { line, found: found(bytes), expected });
+            if full {
+                break;
+            }
+        }
+    }
+    errors
+}
+
+fn parse_line(
+    text: &str,
+    each: &mut dyn FnMut(&Rule) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let text = text.trim_ascii();
+    let bytes = text.as_bytes();
+    if bytes.first().is_none_or(|&byte| byte == b'#' || byte == b'!') || is_adblock_header(text) {
+        return Ok(());
+    }
+    let text = match memchr::memchr(b'#', bytes) {
+        Some(at) if is_element_hiding(bytes, at) => return Err(EXPECTED_NO_HIDING),
+        Some(at) => text[..at].trim_ascii_end(),
+        None => text,
+    };
+    if let Some(rest) = text.strip_prefix("||") {
+        return each(&parse_adblock(rest)?);
+    }
+    if text.starts_with("@@") {
+        return Err(EXPECTED_NO_EXCEPTION);
+    }
+    match text.bytes().position(|byte| byte.is_ascii_whitespace()) {
+        Some(blank) => parse_hosts(&text[..blank], &text[blank..], each),
+        None => each(&Rule::parse(text)?),
+    }
+}
+
+/// `[Adblock Plus 2.0]` and its like; a rule in brackets is an IPv6 address.
+fn is_adblock_header(text: &str) -> bool {
+    text.starts_with('[') && text.ends_with(']') && text.to_ascii_lowercase().contains("adblock")
+}
+
+/// `name##selector`, `name#@#...`, `name#?#...`, `name#$#...`: read as comments these would refuse the whole site.
+fn is_element_hiding(bytes: &[u8], at: usize) -> bool {
+    let attached = at > 0 && !bytes[at - 1].is_ascii_whitespace();
+    attached
+        && match bytes.get(at + 1) {
+            Some(b'#') => true,
+            Some(b'@' | b'?' | b'$' | b'%') => bytes[at + 2..].contains(&b'#'),
+            Some(_) | None => false,
+        }
+}
+
+fn parse_adblock(rest: &str) -> Result<Rule, &'static str> {
+    let (host, options) = rest.split_once('^').ok_or(EXPECTED_ADBLOCK)?;
+    if let Some(options) = options.strip_prefix('$') {
+        // These do not narrow which host is meant. A proxy cannot tell scripts from images, or first parties from third.
+        let broad = ["third-party", "3p", "all", "important", "document", "doc", "popup"];
+        if !options.split(',').all(|option| broad.contains(&option)) {
+            return Err(EXPECTED_OPTIONS);
+        }
+    } else if !options.is_empty() {
+        return Err(EXPECTED_ADBLOCK);
+    }
+    let rule = Rule::parse(host)?;
+    match rule.pattern {
+        Pattern::Name(NameKind::Exact, name) => {
+            Ok(Rule { pattern: Pattern::Name(NameKind::ApexAndBelow, name), ..rule })
+        }
+        Pattern::Name(NameKind::Below, _) | Pattern::Network(_) => Ok(rule),
+        Pattern::Name(NameKind::ApexAndBelow, _) => Err(EXPECTED_ADBLOCK),
+    }
+}
+
+fn parse_hosts(
+    address: &str,
+    names: &str,
+    each: &mut dyn FnMut(&Rule) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let without_zone = address.split_once('%').map_or(address, |(address, _)| address);
+    let address: IpAddr = without_zone.parse().map_err(|_| EXPECTED_HOSTS)?;
+    let names = names.split_ascii_whitespace();
+    let mut names = names.filter(|name| !BOILERPLATE.iter().any(|known| known.eq_ignore_ascii_case(name)));
+    if !(address.is_unspecified() || address.is_loopback()) {
+        return names.next().map_or(Ok(()), |_| Err(EXPECTED_HOSTS));
+    }
+    names.try_for_each(|name| {
+        if ends_in_number(name) {
+            return Err(EXPECTED_NAME);
+        }
+        each(&Rule { pattern: Pattern::Name(NameKind::Exact, parse_name(name)?), ports: None })
+    })
+}
+
+/// What follows a `[`: `v6]`, `v6/len]`, `v6]/len`, each with an optional port.
+fn parse_bracketed(rest: &str) -> Result<Rule, &'static str> {
+    let (inside, after) = rest.split_once(']').ok_or(EXPECTED_ADDRESS)?;
+    if !inside.contains(':') {
+        return Err(EXPECTED_ADDRESS);
+    }
+    let (length, ports) = match after.split_once(':') {
+        Some((length, ports)) => (length, Some(PortRange::parse(ports).ok_or(EXPECTED_PORTS)?)),
+        None => (after, None),
+    };
+    let pattern = match length {
+        "" => parse_network(inside)?,
+        _ if length.starts_with('/') && !inside.contains('/') => parse_network(&format!("{inside}{length}"))?,
+        _ => return Err(EXPECTED_NETWORK),
+    };
+    Ok(Rule { pattern, ports })
+}
+
+fn parse_network(text: &str) -> Result<Pattern, &'static str> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(parse_length(length).ok_or(EXPECTED_NETWORK)?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| EXPECTED_ADDRESS)?;
+    let network = match address {
+        IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new(v4, length.unwrap_or(32)).map_err(|_| EXPECTED_NETWORK)?),
+        IpAddr::V6(v6) => canonical_v6(v6, length.unwrap_or(128))?,
+    };
+    Ok(Pattern::Network(network.trunc()))
+}
+
+fn parse_length(text: &str) -> Option<u8> {
+    let digits = (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// Addresses are judged in canonical form, so a network of IPv4-mapped addresses has to be one of IPv4 to match any.
+fn canonical_v6(address: Ipv6Addr, length: u8) -> Result<IpNet, &'static str> {
+    if let (Some(v4), Some(v4_length)) = (address.to_ipv4_mapped(), length.checked_sub(96)) {
+        return Ipv4Net::new(v4, v4_length).map(IpNet::V4).map_err(|_| EXPECTED_NETWORK);
+    }
+    Ipv6Net::new(address, length).map(IpNet::V6).map_err(|_| EXPECTED_NETWORK)
+}
+
+/// Would a URL parser take this for an IPv4 address (WHATWG URL 3.5, "ends in a number")? No host name does.
+fn ends_in_number(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
+    let label = name.rsplit(|&byte| byte == b'.').next().unwrap_or_default();
+    let hex = label.strip_prefix(b"0x").or_else(|| label.strip_prefix(b"0X"));
+    match hex {
+        Some(digits) => digits.iter().all(u8::is_ascii_hexdigit),
+        None => !label.is_empty() && label.iter().all(u8::is_ascii_digit),
+    }
+}
+
+fn parse_name(text: &str) -> Result<Name, &'static str> {
+    if text.is_ascii() {
+        return Name::parse(text.as_bytes()).map_err(|_| EXPECTED_NAME);
+    }
+    let ascii = idna::domain_to_ascii(text).map_err(|_| EXPECTED_IDNA)?;
+    if ends_in_number(&ascii) {
+        return Err(EXPECTED_ADDRESS);
+    }
+    Name::parse(ascii.as_bytes()).map_err(|_| EXPECTED_NAME)
+}
+
+fn found(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(4 * FOUND_CHARS_MAX)];
+    let text = String::from_utf8_lossy(head);
+    let text = text.trim();
+    let mut shown = String::new();
+    for c in text.chars().take(FOUND_CHARS_MAX) {
+        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    if text.chars().nth(FOUND_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// The addresses a network spans, as numbers.
+pub(super) fn v4_bounds(network: &Ipv4Net) -> (u32, u32) {
+    (Ipv4Addr::to_bits(network.network()), Ipv4Addr::to_bits(network.broadcast()))
+}
+
+/// The addresses a network spans, as numbers.
+pub(super) fn v6_bounds(network: &Ipv6Net) -> (u128, u128) {
+    (Ipv6Addr::to_bits(network.network()), Ipv6Addr::to_bits(network.broadcast()))
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

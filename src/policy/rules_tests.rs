@@ -1,0 +1,205 @@
+use super::*;
+
+fn read(text: &[u8]) -> (Vec<String>, Vec<(u32, &'static str)>) {
+    let mut rules = Vec::new();
+    let errors = parse_rules(text, |line, rule| {
+        rules.push(format!("{line} {rule}"));
+        Ok(())
+    });
+    (rules, errors.into_iter().map(|error| (error.line, error.expected)).collect())
+}
+
+#[test]
+fn a_line_is_a_rule() {
+    let cases: &[(&str, &[&str])] = &[
+        ("example.com", &["example.com"]),
+        ("Example.COM.", &["example.com"]),
+        ("  example.com\t", &["example.com"]),
+        ("example.com\r", &["example.com"]),
+        ("*.ads.com", &["*.ads.com"]),
+        (".ads.com", &[".ads.com"]),
+        ("*.ADS.com.:80", &["*.ads.com:80"]),
+        ("localhost", &["localhost"]),
+        ("a_b.example", &["a_b.example"]),
+        ("example.com:443", &["example.com:443"]),
+        ("example.com:1-1024", &["example.com:1-1024"]),
+        ("example.com # why", &["example.com"]),
+        ("example.com# why", &["example.com"]),
+        ("example.com#why", &["example.com"]),
+        ("# only a comment", &[]),
+        ("! only a comment", &[]),
+        ("[Adblock Plus 2.0]", &[]),
+        ("", &[]),
+        (" \t ", &[]),
+        ("10.0.0.0/8", &["10.0.0.0/8"]),
+        ("10.1.2.3/8", &["10.0.0.0/8"]),
+        ("0.0.0.0/0", &["0.0.0.0/0"]),
+        ("192.0.2.1", &["192.0.2.1"]),
+        ("192.0.2.1:25", &["192.0.2.1:25"]),
+        ("192.0.2.0/24:25-26", &["192.0.2.0/24:25-26"]),
+        ("2001:db8::/32", &["2001:db8::/32"]),
+        ("2001:DB8::5/32", &["2001:db8::/32"]),
+        ("2001:db8::5", &["2001:db8::5"]),
+        ("::", &["::"]),
+        ("::/0", &["::/0"]),
+        ("[2001:db8::5]", &["2001:db8::5"]),
+        ("[2001:db8::5]:443", &["[2001:db8::5]:443"]),
+        ("[2001:db8::]/32:443", &["[2001:db8::/32]:443"]),
+        ("[2001:db8::/32]:443-444", &["[2001:db8::/32]:443-444"]),
+        ("::ffff:10.0.0.0/104", &["10.0.0.0/8"]),
+        ("::ffff:10.0.0.1", &["10.0.0.1"]),
+        ("bücher.example", &["xn--bcher-kva.example"]),
+        ("*.BÜCHER.example:80", &["*.xn--bcher-kva.example:80"]),
+        ("пример.рф", &["xn--e1afmkfd.xn--p1ai"]),
+        ("例。jp", &["xn--fsq.jp"]),
+        ("0.0.0.0 ads.example", &["ads.example"]),
+        ("0.0.0.0\tads.example   Two.example. # both", &["ads.example", "two.example"]),
+        ("127.0.0.1 ads.example", &["ads.example"]),
+        ("::1 ads.example", &["ads.example"]),
+        (":: ads.example", &["ads.example"]),
+        ("127.0.0.1 localhost", &[]),
+        ("127.0.0.1 LocalHost ads.example", &["ads.example"]),
+        ("255.255.255.255 broadcasthost", &[]),
+        ("fe80::1%lo0 localhost", &[]),
+        ("ff02::1 ip6-allnodes", &[]),
+        ("0.0.0.0 0.0.0.0", &[]),
+        ("||ads.example^", &[".ads.example"]),
+        ("||Ads.example^$third-party", &[".ads.example"]),
+        ("||ads.example^$important,all", &[".ads.example"]),
+        ("||192.0.2.7^", &["192.0.2.7"]),
+        ("||*.ads.example^", &["*.ads.example"]),
+        ("||ads.example:8080^", &[".ads.example:8080"]),
+        ("||ads.example^ # why", &[".ads.example"]),
+    ];
+    for (line, expected) in cases {
+        let expected_at = |at: u32| expected.iter().map(|rule| format!("{at} {rule}")).collect::<Vec<_>>();
+        assert_eq!(read(line.as_bytes()), (expected_at(1), vec![]), "{line:?}");
+        // With a mark, and with lines around it.
+        let mut file = b"\xEF\xBB\xBF".to_vec();
+        file.extend_from_slice(format!("# first\r\n{line}\nlast.example").as_bytes());
+        let mut all = expected_at(2);
+        all.push("3 last.example".to_owned());
+        assert_eq!(read(&file), (all, vec![]), "{line:?} in a file");
+    }
+}
+
+#[test]
+fn a_line_that_cannot_be_honoured_says_what_was_expected() {
+    let label = "a".repeat(64);
+    let long = format!("{}example", "abcdefghi.".repeat(25));
+    let cases: &[(&str, &str)] = &[
+        ("exa mple.com", EXPECTED_HOSTS),
+        ("192.168.1.1 router", EXPECTED_HOSTS),
+        ("fe80::1%lo0 router", EXPECTED_HOSTS),
+        ("0.0.0.0 bad/name", EXPECTED_NAME),
+        ("0.0.0.0 192.0.2.1", EXPECTED_NAME),
+        ("http://example.com/", EXPECTED_NO_PATH),
+        ("//example.com/", EXPECTED_NO_PATH),
+        ("example.com/path", EXPECTED_NO_PATH),
+        ("example.com:", EXPECTED_PORTS),
+        ("example.com:0", EXPECTED_PORTS),
+        ("example.com:65536", EXPECTED_PORTS),
+        ("example.com:20-10", EXPECTED_PORTS),
+        ("example..com", EXPECTED_NAME),
+        ("..example.com", EXPECTED_NAME),
+        ("*", EXPECTED_WILDCARD),
+        ("*.", EXPECTED_RULE),
+        (".", EXPECTED_RULE),
+        ("ads*.example", EXPECTED_WILDCARD),
+        ("*ads.example", EXPECTED_WILDCARD),
+        ("*.*.example", EXPECTED_WILDCARD),
+        (&label, EXPECTED_NAME),
+        (&long, EXPECTED_NAME),
+        ("256.1.1.1", EXPECTED_ADDRESS),
+        ("1.2.3", EXPECTED_ADDRESS),
+        ("2130706433", EXPECTED_ADDRESS),
+        ("0x7f.1", EXPECTED_ADDRESS),
+        ("0x7f.0x1", EXPECTED_ADDRESS),
+        ("0177.0.0.1", EXPECTED_ADDRESS),
+        ("127.0.0.1.", EXPECTED_ADDRESS),
+        (".1.2.3.4", EXPECTED_NAME),
+        ("*.0.0.127", EXPECTED_NAME),
+        ("10.0.0.0/33", EXPECTED_NETWORK),
+        ("10.0.0.0/", EXPECTED_NETWORK),
+        ("10.0.0.0/+8", EXPECTED_NETWORK),
+        ("10.0.0.0/255.0.0.0", EXPECTED_NETWORK),
+        ("10.0.0/8", EXPECTED_ADDRESS),
+        ("2001:db8::/129", EXPECTED_NETWORK),
+        ("::ffff:10.0.0.0/129", EXPECTED_NETWORK),
+        ("2001:db8:::1", EXPECTED_ADDRESS),
+        ("[2001:db8::1", EXPECTED_ADDRESS),
+        ("[192.0.2.1]", EXPECTED_ADDRESS),
+        ("[2001:db8::1]443", EXPECTED_NETWORK),
+        ("[2001:db8::1/64]/64", EXPECTED_NO_PATH),
+        ("[fe80::1%eth0]", EXPECTED_ADDRESS),
+        ("a\u{0}b.example", EXPECTED_NAME),
+        ("１２７.0.0.１", EXPECTED_ADDRESS),
+        ("xn\u{2d}\u{2d}ü", EXPECTED_IDNA),
+        ("||ads.example", EXPECTED_ADBLOCK),
+        ("||ads.example^path", EXPECTED_ADBLOCK),
+        ("||ads.example/path^", EXPECTED_NO_PATH),
+        ("||.ads.example^", EXPECTED_ADBLOCK),
+        ("||ads.example^$script", EXPECTED_OPTIONS),
+        ("||ads.example^$third-party,domain=a.example", EXPECTED_OPTIONS),
+        ("@@||ads.example^", EXPECTED_NO_EXCEPTION),
+        ("example.com##.banner", EXPECTED_NO_HIDING),
+        ("example.com#@#.banner", EXPECTED_NO_HIDING),
+        ("example.com#?#.banner", EXPECTED_NO_HIDING),
+    ];
+    for (line, expected) in cases {
+        assert_eq!(read(line.as_bytes()), (vec![], vec![(1, *expected)]), "{line:?}");
+        let file = format!("a.example\n{line}\r\nb.example\n");
+        let rules = vec!["1 a.example".to_owned(), "3 b.example".to_owned()];
+        assert_eq!(read(file.as_bytes()), (rules, vec![(2, *expected)]), "{line:?} in a file");
+    }
+}
+
+#[test]
+fn every_bad_line_is_reported_up_to_the_limit() {
+    assert_eq!(read(b"a b\nx.example\n\xFF\xFE\n*"), {
+        let errors = vec![(1, EXPECTED_HOSTS), (3, EXPECTED_UTF8), (4, EXPECTED_WILDCARD)];
+        (vec!["2 x.example".to_owned()], errors)
+    });
+    let errors = parse_rules("*\n".repeat(5000).as_bytes(), |_, _| Ok(()));
+    assert_eq!(errors.len(), ERRORS_MAX);
+    assert_eq!(errors.last().map(|error| (error.line, error.expected)), Some((1000, EXPECTED_FEWER)));
+    let long = format!("{}\nb.example", "a".repeat(LINE_BYTES_MAX + 1));
+    assert_eq!(read(long.as_bytes()), (vec!["2 b.example".to_owned()], vec![(1, EXPECTED_SHORT)]));
+    let refused =
+        parse_rules(b"a.example\nb.example", |line, _| if line == 2 { Err("less") } else { Ok(()) });
+    assert_eq!(refused, vec![RuleError { line: 2, found: "b.example".to_owned(), expected: "less" }]);
+}
+
+#[test]
+fn what_was_found_is_short_and_harmless() {
+    let errors = parse_rules(b"a\x1b[31m b", |_, _| Ok(()));
+    assert_eq!(errors[0].found, "a\\u{1b}[31m b");
+    let errors = parse_rules("é*".repeat(2000).as_bytes(), |_, _| Ok(()));
+    assert_eq!(errors[0].found.chars().count(), FOUND_CHARS_MAX + 1);
+}
+
+#[test]
+fn a_single_rule_matches_hosts() {
+    let name = |text: &str| Host::Name(Name::parse(text.as_bytes()).unwrap());
+    let address = |text: &str| Host::Address(text.parse().unwrap());
+    let cases = [
+        ("ads.com", name("ads.com"), true),
+        ("ads.com", name("www.ads.com"), false),
+        ("*.ads.com", name("ads.com"), false),
+        ("*.ads.com", name("a.b.ads.com"), true),
+        ("*.ads.com", name("bads.com"), false),
+        (".ads.com", name("ads.com"), true),
+        (".ads.com", name("x.ads.com"), true),
+        (".ads.com", name("xads.com"), false),
+        (".ads.com:81", name("ads.com"), false),
+        (".ads.com:80", name("ads.com"), true),
+        ("10.0.0.0/8", address("10.1.1.1"), true),
+        ("10.0.0.0/8", address("::ffff:10.1.1.1"), true),
+        ("10.0.0.0/8", address("11.1.1.1"), false),
+        ("10.0.0.0/8", name("ads.com"), false),
+        ("ads.com", address("10.1.1.1"), false),
+    ];
+    for (rule, host, expected) in cases {
+        assert_eq!(Rule::parse(rule).unwrap().matches(&host, 80), expected, "{rule} {host:?}");
+    }
+}
