@@ -1,0 +1,260 @@
+//! One look-up: a name's walk over its candidates (the search list of resolv.conf), with a question for IPv6 and
+//! one for IPv4 at each.
+//!
+//! Theory of operation. Both questions of a candidate run side by side. When both are over, addresses end the
+//! look-up; without any, the next candidate is asked. When one has found addresses and the other still asks, a
+//! grace begins; at its end the look-up answers with what it has, is `released`, and goes on only to fill the
+//! cache, so that one lost reply does not hide half of a host's addresses for as long as the other half lives.
+
+use std::net::IpAddr;
+
+use super::message::{Family, WireName};
+use super::query::{Question, State, Upstream};
+use super::settings::Settings;
+use super::{Addresses, Failure, LookUpId, Outcome};
+use crate::http::target::Name;
+
+/// How long found IPv4 addresses wait for the IPv6 ones (RFC 8305 section 3: the Resolution Delay).
+const GRACE_FOR_V6_US: u64 = 50_000;
+/// How long found IPv6 addresses wait for the IPv4 ones. Chosen: unlike a client of RFC 8305, which adds late
+/// answers to its list, whoever asked gets one list; without IPv4 a host with no route for IPv6 is lost.
+const GRACE_FOR_V4_US: u64 = 1_000_000;
+/// The longest that a look-up may take, microseconds. Chosen: nobody waits longer for a page.
+const LOOK_UP_US_MAX: u64 = 30_000_000;
+/// Most time that addresses are kept whose other family could not be had, seconds. Chosen.
+const PARTIAL_TTL_S_MAX: u32 = 60;
+
+/// One look-up.
+pub(super) struct Search {
+    pub(super) id: LookUpId,
+    pub(super) name: Name,
+    /// How many want to know.
+    pub(super) waiters: u32,
+    /// What was answered at the end of the grace.
+    pub(super) released: Option<Outcome>,
+    candidate: Candidate,
+    v6: Question,
+    v4: Question,
+    /// Least time that what was learned from earlier candidates holds.
+    ttl_s: u32,
+    /// What the name as it is came to, once that is known.
+    failure: Option<Failure>,
+    grace_until_us: Option<u64>,
+    expires_us: u64,
+}
+
+/// Where a look-up stands.
+pub(super) enum Standing {
+    Waiting,
+    /// Answer this, but go on.
+    Released(Outcome),
+    /// Over; to be kept for so long.
+    Finished(Outcome, u32),
+}
+
+/// A name to ask for.
+struct Candidate {
+    number: usize,
+    owner: WireName,
+    /// The name itself, nothing appended.
+    as_is: bool,
+}
+
+impl Candidate {
+    /// The first candidate from `number` on. The order is glibc's: a name with enough dots is tried as it is
+    /// and then with the search list; others the other way round. What gets too long is left out.
+    fn next(settings: &Settings, name: &Name, number: usize) -> Option<Candidate> {
+        let dots = name.as_bytes().iter().filter(|&&byte| byte == b'.').count();
+        let as_is_number = if dots >= usize::from(settings.ndots) { 0 } else { settings.search.len() };
+        (number..=settings.search.len()).find_map(|number| {
+            let as_is = number == as_is_number;
+            let index = if number > as_is_number { number.saturating_sub(1) } else { number };
+            let domain = if as_is { None } else { Some(settings.search.get(index)?) };
+            WireName::join(name, domain).map(|owner| Candidate { number, owner, as_is })
+        })
+    }
+}
+
+impl Search {
+    /// Asks. None only for a name that cannot be written, which `Name` rules out.
+    pub(super) fn new(now_us: u64, upstream: &mut Upstream, id: LookUpId, name: &Name) -> Option<Search> {
+        let candidate = Candidate::next(&upstream.settings, name, 0)?;
+        let [v6, v4] = questions(now_us, upstream, id, &candidate);
+        Some(Search {
+            id,
+            name: *name,
+            waiters: 1,
+            released: None,
+            candidate,
+            v6,
+            v4,
+            ttl_s: u32::MAX,
+            failure: None,
+            grace_until_us: None,
+            expires_us: now_us.saturating_add(LOOK_UP_US_MAX),
+        })
+    }
+
+    /// Begins again, with other settings. Its end does not move.
+    pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
+        self.abandon(upstream);
+        if let Some(candidate) = Candidate::next(&upstream.settings, &self.name, 0) {
+            self.ttl_s = u32::MAX;
+            self.failure = None;
+            self.begin(now_us, upstream, candidate);
+        }
+    }
+
+    fn begin(&mut self, now_us: u64, upstream: &mut Upstream, candidate: Candidate) {
+        [self.v6, self.v4] = questions(now_us, upstream, self.id, &candidate);
+        self.candidate = candidate;
+        self.grace_until_us = None;
+    }
+
+    pub(super) fn question(&mut self, family: Family) -> &mut Question {
+        match family {
+            Family::V6 => &mut self.v6,
+            Family::V4 => &mut self.v4,
+        }
+    }
+
+    /// When it wants to be looked at, microseconds.
+    pub(super) fn deadline_us(&self) -> u64 {
+        let grace_us = if self.released.is_none() { self.grace_until_us } else { None };
+        let others = [self.v6.deadline_us(), self.v4.deadline_us(), grace_us];
+        others.into_iter().flatten().fold(self.expires_us, u64::min)
+    }
+
+    /// Stops asking.
+    pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
+        self.v6.abandon(upstream);
+        self.v4.abandon(upstream);
+    }
+
+    /// Does what is due at this time.
+    pub(super) fn handle_timeout(&mut self, now_us: u64, upstream: &mut Upstream) {
+        if now_us >= self.expires_us {
+            self.abandon(upstream);
+            return;
+        }
+        self.v6.handle_timeout(now_us, upstream);
+        self.v4.handle_timeout(now_us, upstream);
+    }
+
+    /// Does not wait for silent servers where there are others.
+    pub(super) fn leave(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
+        self.v6.leave(now_us, upstream, down);
+        self.v4.leave(now_us, upstream, down);
+    }
+
+    /// Applies the rules that join the two questions; to be called after anything happened to either.
+    pub(super) fn settle(&mut self, now_us: u64, upstream: &mut Upstream) -> Standing {
+        loop {
+            if self.v6.is_asking() || self.v4.is_asking() {
+                return self.grace(now_us);
+            }
+            let addresses = self.addresses();
+            if !addresses.as_slice().is_empty() {
+                let ttl_s = self.addresses_ttl_s(&upstream.settings);
+                return Standing::Finished(Outcome::Addresses(addresses), ttl_s);
+            }
+            let (failure, ttl_s) = self.missing(&upstream.settings);
+            self.ttl_s = self.ttl_s.min(ttl_s);
+            // What the name itself came to speaks for the whole, as with glibc.
+            if self.candidate.as_is {
+                self.failure = Some(failure);
+            }
+            let goes_on = match failure {
+                Failure::NotFound | Failure::NoAddress => true,
+                // Of the name itself nothing is known: an address from the search list might be a stranger's.
+                Failure::ServerFailure | Failure::Malformed => !self.candidate.as_is,
+                Failure::Timeout => false,
+            };
+            let number = self.candidate.number.saturating_add(1);
+            let next = if goes_on && now_us < self.expires_us {
+                Candidate::next(&upstream.settings, &self.name, number)
+            } else {
+                None
+            };
+            let Some(candidate) = next else {
+                let failure = if goes_on { self.failure.unwrap_or(failure) } else { failure };
+                return Standing::Finished(Outcome::Failed(failure), self.ttl_s);
+            };
+            self.begin(now_us, upstream, candidate);
+        }
+    }
+
+    /// One question at least still asks.
+    fn grace(&mut self, now_us: u64) -> Standing {
+        let length_us = match (&self.v6.state, &self.v4.state) {
+            (State::Found { .. }, _) => GRACE_FOR_V4_US,
+            (_, State::Found { .. }) => GRACE_FOR_V6_US,
+            (_, _) => return Standing::Waiting,
+        };
+        let until_us = *self.grace_until_us.get_or_insert(now_us.saturating_add(length_us));
+        if now_us < until_us || self.released.is_some() {
+            return Standing::Waiting;
+        }
+        let outcome = Outcome::Addresses(self.addresses());
+        self.released = Some(outcome.clone());
+        Standing::Released(outcome)
+    }
+
+    fn addresses(&self) -> Addresses {
+        let found = |question: &Question| -> Vec<IpAddr> {
+            match &question.state {
+                State::Found { addresses, .. } => addresses.clone(),
+                State::Asking(_) | State::Missing { .. } => Vec::new(),
+            }
+        };
+        Addresses::new(found(&self.v6).into_iter().chain(found(&self.v4)))
+    }
+
+    /// Addresses are kept as long as everything holds that led to them.
+    fn addresses_ttl_s(&self, settings: &Settings) -> u32 {
+        let holds_s = |question: &Question| match question.state {
+            State::Found { ttl_s, .. } => ttl_s,
+            State::Missing { failure: Failure::NotFound | Failure::NoAddress, ttl_s } => {
+                ttl_s.unwrap_or(u32::MAX)
+            }
+            State::Missing { .. } | State::Asking(_) => PARTIAL_TTL_S_MAX,
+        };
+        let ttl_s = holds_s(&self.v6).min(holds_s(&self.v4)).min(self.ttl_s);
+        ttl_s.clamp(settings.ttl_s_min, settings.ttl_s_max)
+    }
+
+    /// Why the candidate has no addresses, and how long that holds, seconds.
+    fn missing(&self, settings: &Settings) -> (Failure, u32) {
+        let part = |question: &Question| match question.state {
+            State::Missing { failure, ttl_s } => (failure, ttl_s),
+            State::Asking(_) | State::Found { .. } => (Failure::NoAddress, None),
+        };
+        let ((v6, v6_ttl_s), (v4, v4_ttl_s)) = (part(&self.v6), part(&self.v4));
+        // A name that does not exist has no records of any type (RFC 8020); short of that, what could not be
+        // asked might exist.
+        let by_weight = [
+            Failure::NotFound,
+            Failure::Timeout,
+            Failure::ServerFailure,
+            Failure::Malformed,
+            Failure::NoAddress,
+        ];
+        let failure = by_weight.into_iter().find(|&failure| failure == v6 || failure == v4).unwrap_or(v4);
+        let ttl_s = match failure {
+            Failure::NotFound | Failure::NoAddress => [v6_ttl_s, v4_ttl_s]
+                .into_iter()
+                .flatten()
+                .min()
+                // Without a SOA a denial is not to be kept (RFC 2308 section 5): no longer than a failure.
+                .unwrap_or(settings.failure_ttl_s)
+                .clamp(settings.ttl_s_min, settings.negative_ttl_s_max),
+            Failure::Timeout | Failure::ServerFailure | Failure::Malformed => settings.failure_ttl_s,
+        };
+        (failure, ttl_s)
+    }
+}
+
+fn questions(now_us: u64, upstream: &mut Upstream, id: LookUpId, candidate: &Candidate) -> [Question; 2] {
+    let from = (id.slot(), upstream.first_server(id.serial()));
+    [Family::V6, Family::V4].map(|family| Question::new(now_us, upstream, from, family, candidate.owner))
+}
