@@ -1,2 +1,497 @@
-//! (room)
+//! The core: every decision, and no socket.
+//!
+//! # Theory of operation
+//!
+//! The engine owns a slab of peers. A peer is a client connection or an origin connection; a [`PeerId`] is its index and
+//! the token of its socket. The shell owns the sockets. It tells the engine what happened ([`Event`]), asks where to read
+//! into ([`Engine::space`]) and what to send ([`Engine::to_send`]), and carries out what the engine wants done
+//! ([`Action`], drained after every call). Which peers are worth looking at next is on the run queue
+//! ([`Engine::next_runnable`]).
+//!
+//! A client reads a head, begins an *exchange*, and reads the next head when that is settled. An exchange is examined
+//! (`examine`), finds an origin connection (`dial`), and then is two relays, one for each direction (`relay`), which know
+//! nothing of each other. One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn an
+//! exchange into a *tunnel*: the same two relays without grammar.
+//!
+//! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
+
+mod connection;
+mod dial;
 pub mod entry;
+mod examine;
+mod exchange;
+mod keyed;
+mod metrics;
+mod origin;
+mod peer;
+mod refusal;
+mod relay;
+mod response;
+mod settings;
+mod timer;
+mod tunnel;
+mod verify;
+
+pub use metrics::Metrics;
+pub use peer::PeerId;
+pub use refusal::SocketError;
+pub use relay::SLICES_MAX;
+pub use settings::{Settings, Timeouts};
+pub use verify::JobId;
+
+use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
+use crate::http::date::http_date;
+use crate::policy::Policy;
+use crate::policy::auth::SlowJob;
+use crate::policy::remembered::Remembered;
+use crate::resolver::{self, LookUpId, QueryId, Resolver};
+use crate::time::Now;
+use entry::Entry;
+use exchange::Exchange;
+use hashbrown::HashMap;
+use keyed::Keyed;
+use origin::Origins;
+use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Peer, Role};
+use slab::Slab;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use timer::Deadlines;
+use tunnel::Tunnel;
+use verify::Verifications;
+
+/// Entries kept for reuse (chosen: more than end in one turn of the loop).
+const SPARE_ENTRIES_MAX: usize = 256;
+
+/// What happened to a peer's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The connection that was asked for stands.
+    Connected,
+    /// So many bytes were read into the space that was lent.
+    Received(usize),
+    /// So many bytes of what was to be sent are with the system.
+    Sent(usize),
+    /// The peer has finished sending.
+    EndOfStream,
+    /// Nothing more can be sent to the peer; there may still be something to receive.
+    SendFailed(SocketError),
+    /// The connection failed, or could not be made.
+    Failed(SocketError),
+    /// The connection is dead in both directions, and nobody is reading from it now.
+    HungUp,
+}
+
+/// What the shell is to do.
+#[derive(Debug)]
+pub enum Action {
+    /// Connect the peer's new socket.
+    Connect {
+        /// The token for it.
+        peer: PeerId,
+        /// Where to.
+        address: SocketAddr,
+    },
+    /// Say that nothing more will be sent (FIN).
+    ShutdownWrite(PeerId),
+    /// Close the socket. The peer is gone already and its id may be used again by the next action.
+    Close(PeerId),
+    /// Close the socket with a reset, so that the other side cannot take it for an end. Otherwise as `Close`.
+    Reset(PeerId),
+    /// Send a DNS query, abandon one.
+    Resolver(resolver::Action),
+    /// Verify a password away from the loop and report with `handle_verified`.
+    Verify {
+        /// To be given back with the answer.
+        job: JobId,
+        /// The work.
+        work: SlowJob,
+    },
+    /// Write a log entry; give it back with `recycle`.
+    Log(Box<Entry>),
+}
+
+/// The core of one loop.
+pub struct Engine {
+    settings: Settings,
+    policy: Arc<Policy>,
+    pool: Pool,
+    peers: Slab<Peer>,
+    exchanges: Slab<Exchange>,
+    tunnels: Slab<Tunnel>,
+    deadlines: Deadlines,
+    origins: Origins,
+    resolver: Resolver,
+    /// Who waits for which look-up.
+    look_ups: BTreeMap<LookUpId, Vec<ExchangeId>>,
+    remembered: Remembered,
+    verifications: Verifications,
+    clients: usize,
+    clients_by_address: HashMap<IpAddr, u32, Keyed>,
+    actions: VecDeque<Action>,
+    runnable: VecDeque<PeerId>,
+    /// Peers that wait for a block, by the order in which they get one: downloads, uploads, heads.
+    parked: [VecDeque<PeerId>; 3],
+    /// Clients whose next request has arrived already.
+    continuing: VecDeque<PeerId>,
+    /// For heads that are being written.
+    scratch: Vec<u8>,
+    /// For bytes that came behind the end of a message.
+    surplus: Vec<u8>,
+    /// For bytes that nobody asked for.
+    scrap: Box<[u8]>,
+    due: Vec<PeerId>,
+    spare_entries: Vec<Box<Entry>>,
+    metrics: Metrics,
+    date: [u8; 29],
+    date_unix_s: u64,
+    next_serial: u32,
+    /// Set when weir is about to stop: until then, in milliseconds since the loop started.
+    drain_deadline_ms: Option<u64>,
+}
+
+impl Engine {
+    /// A core with nobody connected.
+    pub fn new(settings: Settings, policy: Arc<Policy>, resolver: Resolver) -> Engine {
+        let keyed = Keyed::new(settings.seed);
+        Engine {
+            pool: Pool::new(settings.blocks_max),
+            peers: Slab::new(),
+            exchanges: Slab::new(),
+            tunnels: Slab::new(),
+            deadlines: Deadlines::default(),
+            origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
+            resolver,
+            look_ups: BTreeMap::new(),
+            remembered: Remembered::new(u128::from(settings.seed[0]) << 64 | u128::from(settings.seed[1])),
+            verifications: Verifications::default(),
+            clients: 0,
+            clients_by_address: HashMap::with_hasher(keyed),
+            actions: VecDeque::new(),
+            runnable: VecDeque::new(),
+            parked: Default::default(),
+            continuing: VecDeque::new(),
+            scratch: Vec::new(),
+            surplus: Vec::new(),
+            scrap: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            due: Vec::new(),
+            spare_entries: Vec::new(),
+            metrics: Metrics::default(),
+            date: [b' '; 29],
+            date_unix_s: u64::MAX,
+            next_serial: 0,
+            drain_deadline_ms: None,
+            settings,
+            policy,
+        }
+    }
+
+    /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.policy = policy;
+        self.remembered.clear();
+    }
+
+    /// Resolves names by other settings from now on.
+    pub fn set_resolver(&mut self, settings: resolver::Settings, hosts: resolver::Hosts) {
+        self.resolver.reconfigure(settings, hosts);
+    }
+
+    /// What happened to a peer. Ignored if there is no such peer (any more).
+    pub fn handle(&mut self, now: Now, id: PeerId, event: Event) {
+        let Some(peer) = self.peers.get(id.index()) else { return };
+        match &peer.role {
+            Role::Client(_) => self.handle_client(now, id, event),
+            Role::Origin(_) => self.handle_origin(now, id, event),
+        }
+        self.finish(now);
+    }
+
+    /// A reply to a DNS query.
+    pub fn handle_reply(&mut self, now: Now, query: QueryId, message: &[u8]) {
+        self.resolver.handle_reply(now, query, message);
+        self.finish(now);
+    }
+
+    /// A DNS query that could not be sent, or whose socket failed.
+    pub fn handle_query_failure(&mut self, now: Now, query: QueryId) {
+        self.resolver.handle_failure(now, query);
+        self.finish(now);
+    }
+
+    /// Whether the password of a job was right.
+    pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) {
+        self.finish_verification(now, job, right);
+        self.finish(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        if self.resolver.next_timeout_us().is_some_and(|due| due <= now.monotonic_us) {
+            self.resolver.handle_timeout(now);
+        }
+        let mut due = std::mem::take(&mut self.due);
+        self.deadlines.sweep(now.monotonic_ms(), &mut due);
+        for id in due.drain(..) {
+            self.handle_deadline(now, id);
+        }
+        self.due = due;
+        if self.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
+            self.cut_everything(now);
+        }
+        self.finish(now);
+    }
+
+    /// When `handle_timeout` is due, in microseconds since the loop started.
+    pub fn next_timeout_us(&self) -> Option<u64> {
+        let sweep = self.deadlines.next_ms().map(|ms| ms * 1000);
+        let drain = self.drain_deadline_ms.map(|ms| ms * 1000);
+        [sweep, drain, self.resolver.next_timeout_us()].into_iter().flatten().min()
+    }
+
+    /// The next thing to do.
+    pub fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The next peer that may be able to read or write.
+    pub fn next_runnable(&mut self) -> Option<PeerId> {
+        let id = self.runnable.pop_front()?;
+        if let Some(peer) = self.peers.get_mut(id.index()) {
+            peer.queued = false;
+        }
+        Some(id)
+    }
+
+    /// Whether anybody is on the run queue.
+    pub fn has_runnable(&self) -> bool {
+        !self.runnable.is_empty()
+    }
+
+    /// Puts a peer on the run queue, once: because its socket is ready, or its turn was cut short.
+    pub fn wake(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id.index()) {
+            if !peer.queued {
+                peer.queued = true;
+                self.runnable.push_back(id);
+            }
+        }
+    }
+
+    /// Gives a written log entry back for reuse.
+    pub fn recycle(&mut self, entry: Box<Entry>) {
+        if self.spare_entries.len() < SPARE_ENTRIES_MAX {
+            self.spare_entries.push(entry);
+        }
+    }
+
+    /// Stops taking requests: idle connections are closed, exchanges are finished, and what is left after the drain
+    /// time is cut.
+    pub fn drain(&mut self, now: Now) {
+        if self.drain_deadline_ms.is_some() {
+            return;
+        }
+        self.drain_deadline_ms = Some(now.monotonic_ms() + self.settings.timeouts.drain_ms);
+        let idle: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| is_idle(peer))
+            .map(|(index, _)| PeerId::from_index(index))
+            .collect();
+        for id in idle {
+            match self.peers[id.index()].role {
+                Role::Client(_) => self.close_client(id),
+                Role::Origin(_) => self.close_origin(id),
+            }
+        }
+        self.finish(now);
+    }
+
+    /// Closes all idle origin connections: somebody needs their descriptors.
+    pub fn shed_idle_origins(&mut self) {
+        while let Some(oldest) = self.origins.longest_idle() {
+            self.close_origin(oldest);
+        }
+    }
+
+    /// Whether the peer is an origin connection that waits to be reused.
+    pub fn is_idle_origin(&self, id: PeerId) -> bool {
+        matches!(
+            self.peers.get(id.index()),
+            Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle, .. }), .. })
+        )
+    }
+
+    /// Whether the order to stop was given.
+    pub fn is_draining(&self) -> bool {
+        self.drain_deadline_ms.is_some()
+    }
+
+    /// Whether nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The counters, with the gauges of this moment.
+    pub fn metrics(&self) -> Metrics {
+        let dns = self.resolver.counters();
+        Metrics {
+            clients: self.clients as u64,
+            exchanges: self.exchanges.len() as u64,
+            tunnels: self.tunnels.len() as u64,
+            origins: (self.peers.len() - self.clients) as u64,
+            origins_idle: self.origins.idle_count() as u64,
+            blocks_lent: self.pool.lent() as u64,
+            blocks_peak: self.pool.lent_peak() as u64,
+            spilled_bytes: self.pool.spilled_bytes() as u64,
+            limit_blocks: self.pool.refusals(),
+            dns_look_ups: dns.look_ups,
+            dns_hosts_hits: dns.hosts_hits,
+            dns_cache_hits: dns.cache_hits,
+            dns_queries: dns.queries,
+            dns_timeouts: dns.timeouts,
+            dns_failures: dns.failures,
+            limit_look_ups: dns.full,
+            ..self.metrics.clone()
+        }
+    }
+
+    /// Does what the last event left to do: answers from the resolver, requests that have arrived already, memory that
+    /// came back.
+    fn finish(&mut self, now: Now) {
+        while let Some(action) = self.resolver.next_action() {
+            match action {
+                resolver::Action::Done { id, outcome } => self.finish_look_up(now, id, &outcome),
+                resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
+                    self.actions.push_back(Action::Resolver(action));
+                }
+            }
+        }
+        while let Some(client) = self.continuing.pop_front() {
+            self.advance_client(now, client);
+        }
+        self.finish_memory();
+    }
+
+    fn finish_memory(&mut self) {
+        if self.pool.take_returned() && self.parked.iter().any(|queue| !queue.is_empty()) {
+            self.unpark();
+        }
+    }
+
+    /// Time for the field Date.
+    fn refresh_date(&mut self, now: Now) {
+        if self.date_unix_s != now.unix_s() {
+            self.date_unix_s = now.unix_s();
+            self.date = http_date(self.date_unix_s);
+        }
+    }
+
+    fn take_entry(&mut self, client: SocketAddr) -> Box<Entry> {
+        match self.spare_entries.pop() {
+            Some(mut entry) => {
+                entry.reset(client);
+                entry
+            }
+            None => Box::new(Entry::new(client)),
+        }
+    }
+
+    /// Counts an entry and hands it to the shell.
+    fn log(&mut self, entry: Box<Entry>) {
+        match entry.verdict {
+            entry::Verdict::Allowed => self.metrics.allowed += 1,
+            entry::Verdict::Refused => self.metrics.refused += 1,
+            entry::Verdict::Malformed => self.metrics.malformed += 1,
+            entry::Verdict::Failed => self.metrics.failed += 1,
+        }
+        self.metrics.statuses[usize::from(entry.status / 100).min(9)] += 1;
+        self.actions.push_back(Action::Log(entry));
+    }
+
+    fn handle_deadline(&mut self, now: Now, id: PeerId) {
+        let Some(peer) = self.peers.get(id.index()) else { return };
+        match &peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) => self.handle_reading_deadline(now, id),
+                ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
+                ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
+                ClientState::Lingering { .. } => self.close_client(id),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(exchange) => {
+                    self.metrics.timeouts += 1;
+                    self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
+                }
+                OriginState::Idle => self.close_origin(id),
+                OriginState::Busy(_) | OriginState::Tunnel(_) => {}
+            },
+        }
+    }
+
+    /// The end of the drain time.
+    fn cut_everything(&mut self, now: Now) {
+        let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
+        for id in ids {
+            let Some(peer) = self.peers.get(id) else { continue };
+            let id = PeerId::from_index(id);
+            match &peer.role {
+                Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
+                    let exchange = *exchange;
+                    self.abort(now, exchange, entry::Verdict::Failed, "drain_timeout");
+                }
+                Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
+                    let tunnel = *tunnel;
+                    self.cut_tunnel(now, tunnel, "drain_timeout");
+                }
+                Role::Client(_) => self.close_client(id),
+                Role::Origin(_) => self.close_origin(id),
+            }
+        }
+    }
+
+    /// Wakes who waits for a block, as long as there are blocks for them.
+    fn unpark(&mut self) {
+        for (queue, purpose) in [(0, Purpose::Download), (1, Purpose::Upload), (2, Purpose::Head)] {
+            while self.pool.would_lend(purpose) {
+                let Some(id) = self.parked[queue].pop_front() else { break };
+                if let Some(peer) = self.peers.get_mut(id.index()) {
+                    peer.parked = false;
+                }
+                self.wake(id);
+            }
+        }
+    }
+
+    fn client(&self, id: PeerId) -> Option<&Client> {
+        match &self.peers.get(id.index())?.role {
+            Role::Client(client) => Some(client),
+            Role::Origin(_) => None,
+        }
+    }
+
+    fn client_mut(&mut self, id: PeerId) -> Option<&mut Client> {
+        match &mut self.peers.get_mut(id.index())?.role {
+            Role::Client(client) => Some(client),
+            Role::Origin(_) => None,
+        }
+    }
+
+    fn origin_mut(&mut self, id: PeerId) -> Option<&mut Origin> {
+        match &mut self.peers.get_mut(id.index())?.role {
+            Role::Client(_) => None,
+            Role::Origin(origin) => Some(origin),
+        }
+    }
+}
+
+/// Between requests, with nothing of the next one received.
+fn is_idle(peer: &Peer) -> bool {
+    match &peer.role {
+        Role::Client(client) => match client.state {
+            ClientState::Reading(_) => client.input.is_empty(),
+            ClientState::Exchange(_) | ClientState::Tunnel(_) | ClientState::Lingering { .. } => false,
+        },
+        Role::Origin(origin) => origin.state == OriginState::Idle,
+    }
+}

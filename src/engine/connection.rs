@@ -1,0 +1,328 @@
+//! The client side of a connection: taken, read from, closed.
+
+use super::examine::Plan;
+use super::peer::{Client, ClientState, OriginState, Peer, Role};
+use super::refusal::Refusal;
+use super::relay::SLICES_MAX;
+use super::settings::{LINGER_BYTES_MAX, LINGER_MS, REFUSALS_MAX};
+use super::{Action, Engine, Event, PeerId};
+use crate::buffer::{BLOCK_BYTES, Linear, Purpose};
+use crate::http::head::Scanner;
+use crate::time::Now;
+use std::net::SocketAddr;
+
+impl Engine {
+    /// Whether the next connection can be taken. If not, it waits in the system's backlog.
+    pub fn may_accept(&self) -> bool {
+        self.drain_deadline_ms.is_none() && self.clients < self.settings.clients_max + REFUSALS_MAX
+    }
+
+    /// A client has connected. Beyond the limits it is told so and closed.
+    pub fn accept(&mut self, now: Now, address: SocketAddr) -> PeerId {
+        let client = Client {
+            address,
+            input: Linear::default(),
+            requests: 0,
+            began_us: now.monotonic_us,
+            state: ClientState::Reading(Scanner::default()),
+        };
+        let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
+        self.clients += 1;
+        self.metrics.accepted += 1;
+        let here = self.clients_by_address.entry(address.ip()).or_insert(0);
+        *here += 1;
+        let limit = self.settings.clients_per_address_max;
+        if self.clients > self.settings.clients_max {
+            self.metrics.limit_connections += 1;
+            self.refuse_connection(now, id, Refusal::TooManyConnections);
+        } else if limit != 0 && *here as usize > limit {
+            self.metrics.limit_per_client += 1;
+            self.refuse_connection(now, id, Refusal::TooManyPerClient);
+        } else {
+            self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
+        }
+        self.finish(now);
+        id
+    }
+
+    /// Whether the peer could use bytes from its socket now. Computed, never stored.
+    pub fn wants_read(&self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get(id.index()) else { return false };
+        match &peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) | ClientState::Lingering { .. } => true,
+                ClientState::Exchange(exchange) => {
+                    self.exchanges[exchange.index as usize].wants_upload(client)
+                }
+                ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) => false,
+                OriginState::Idle => true,
+                OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(),
+            },
+        }
+    }
+
+    /// Whether there is anything to send to the peer.
+    pub fn wants_write(&self, id: PeerId) -> bool {
+        let Some(peer) = self.peers.get(id.index()) else { return false };
+        match &peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) | ClientState::Lingering { .. } => false,
+                ClientState::Exchange(exchange) => self.exchanges[exchange.index as usize].down.wants_send(),
+                ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle => false,
+                OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(),
+            },
+        }
+    }
+
+    /// Where to read the peer's next bytes into. `None` if the peer wants none, or has to wait for a block: then it is
+    /// parked, and put on the run queue when there is one.
+    pub fn space(&mut self, id: PeerId) -> Option<&mut [u8]> {
+        if !self.wants_read(id) {
+            return None;
+        }
+        let head_bytes_max = self.settings.head.head_bytes_max;
+        let Engine { peers, pool, exchanges, tunnels, parked, scrap, .. } = self;
+        let peer = peers.get_mut(id.index())?;
+        // Bytes that nobody asked for go to `scrap`.
+        let (space, queue) = match &mut peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) => {
+                    (client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES), 2)
+                }
+                ClientState::Lingering { .. } => return Some(scrap),
+                ClientState::Exchange(exchange) => (exchanges[exchange.index as usize].up.space(pool), 1),
+                ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), 1),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle => return Some(scrap),
+                OriginState::Busy(exchange) => {
+                    (exchanges[exchange.index as usize].download_space(pool, head_bytes_max), 0)
+                }
+                OriginState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].down.space(pool), 0),
+            },
+        };
+        if space.is_none() && !peer.parked {
+            peer.parked = true;
+            parked[queue].push_back(id);
+        }
+        space
+    }
+
+    /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
+    pub fn return_space(&mut self, id: PeerId) {
+        let Engine { peers, pool, exchanges, tunnels, .. } = self;
+        let Some(peer) = peers.get_mut(id.index()) else { return };
+        match &mut peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) => client.input.release_if_empty(pool),
+                ClientState::Lingering { .. } => {}
+                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
+                ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle => {}
+                OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool),
+            },
+        }
+        self.finish_memory();
+    }
+
+    /// What to send to the peer next: slices for one vectored write, some of them empty.
+    pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
+        const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
+        let Engine { peers, pool, exchanges, tunnels, .. } = self;
+        let Some(peer) = peers.get(id.index()) else { return NOTHING };
+        match &peer.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) | ClientState::Lingering { .. } => NOTHING,
+                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].down.slices(pool),
+                ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle => NOTHING,
+                OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
+            },
+        }
+    }
+
+    pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {
+        match event {
+            Event::Received(count) => self.metrics.client_bytes_in += count as u64,
+            Event::Sent(count) => self.metrics.client_bytes_out += count as u64,
+            Event::Connected
+            | Event::EndOfStream
+            | Event::SendFailed(_)
+            | Event::Failed(_)
+            | Event::HungUp => {}
+        }
+        let Some(client) = self.client_mut(id) else { return };
+        match &mut client.state {
+            ClientState::Exchange(exchange) => {
+                let exchange = *exchange;
+                self.handle_exchange_client(now, exchange, event);
+            }
+            ClientState::Tunnel(tunnel) => {
+                let tunnel = *tunnel;
+                self.handle_tunnel_client(now, tunnel, event);
+            }
+            ClientState::Reading(_) => match event {
+                Event::Received(count) => self.handle_head_bytes(now, id, count),
+                Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
+                Event::Connected | Event::Sent(_) | Event::HungUp => {}
+            },
+            ClientState::Lingering { bytes } => match event {
+                Event::Received(count) => {
+                    *bytes = bytes.saturating_add(count as u32);
+                    if *bytes > LINGER_BYTES_MAX {
+                        self.close_client(id);
+                    }
+                }
+                Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
+                Event::Connected | Event::Sent(_) | Event::HungUp => {}
+            },
+        }
+    }
+
+    fn handle_head_bytes(&mut self, now: Now, id: PeerId, count: usize) {
+        let head_ms = self.settings.timeouts.head_ms;
+        let Some(client) = self.client_mut(id) else { return };
+        let first = client.input.is_empty();
+        client.input.commit(count);
+        if first {
+            client.began_us = now.monotonic_us;
+            self.deadlines.set(id, now.monotonic_ms(), head_ms);
+        }
+        self.advance_client(now, id);
+    }
+
+    /// Begins the next exchange if its head is there.
+    pub(super) fn advance_client(&mut self, now: Now, id: PeerId) {
+        let limits = self.settings.head;
+        let Engine { peers, pool, .. } = self;
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
+        let ClientState::Reading(scanner) = &mut client.state else { return };
+        let bytes = client.input.bytes(pool);
+        if bytes.is_empty() {
+            return;
+        }
+        match scanner.scan_request(bytes, &limits) {
+            Ok(None) => {}
+            Ok(Some(head_bytes)) => self.begin(now, id, head_bytes),
+            Err(fault) => {
+                let head_bytes = bytes.len();
+                let exchange = self.begin_unknown(now, id, head_bytes);
+                self.refuse(now, exchange, Refusal::Fault(fault));
+            }
+        }
+    }
+
+    /// Tells a client that has not asked for anything yet why it is not served.
+    fn refuse_connection(&mut self, now: Now, id: PeerId, refusal: Refusal) {
+        let exchange = self.begin_unknown(now, id, 0);
+        self.refuse(now, exchange, refusal);
+    }
+
+    pub(super) fn handle_reading_deadline(&mut self, now: Now, id: PeerId) {
+        let Some(client) = self.client(id) else { return };
+        let head_bytes = client.input.len();
+        if head_bytes == 0 {
+            self.close_client(id);
+            return;
+        }
+        self.metrics.timeouts += 1;
+        let exchange = self.begin_unknown(now, id, head_bytes);
+        self.refuse(now, exchange, Refusal::HeadTimeout);
+    }
+
+    /// The exchange is over: read the next head, or close.
+    pub(super) fn continue_client(
+        &mut self,
+        now: Now,
+        id: PeerId,
+        plan: &Plan,
+        consumed: usize,
+        closes: bool,
+    ) {
+        let (idle_ms, head_ms) = (self.settings.timeouts.idle_ms, self.settings.timeouts.head_ms);
+        let draining = self.is_draining();
+        let Engine { peers, pool, deadlines, continuing, .. } = self;
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
+        client.input.consume(pool, consumed.min(client.input.len()));
+        let pending = !client.input.is_empty();
+        if closes {
+            // Who asked for the close has said everything; anybody else may still be talking (RFC 9112 section 9.6).
+            let silent = !plan.keep_alive && plan.grant.is_some() && !pending;
+            if silent {
+                self.close_client(id)
+            } else {
+                self.linger(now, id)
+            }
+            return;
+        }
+        client.state = ClientState::Reading(Scanner::default());
+        if pending {
+            client.began_us = now.monotonic_us;
+            deadlines.set(id, now.monotonic_ms(), head_ms);
+            continuing.push_back(id);
+        } else if draining {
+            self.linger(now, id);
+            return;
+        } else {
+            deadlines.set(id, now.monotonic_ms(), idle_ms);
+        }
+        self.wake(id);
+    }
+
+    /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
+    /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
+    pub(super) fn linger(&mut self, now: Now, id: PeerId) {
+        let Engine { peers, pool, deadlines, actions, .. } = self;
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
+        client.input.release(pool);
+        client.state = ClientState::Lingering { bytes: 0 };
+        deadlines.set(id, now.monotonic_ms(), LINGER_MS);
+        actions.push_back(Action::ShutdownWrite(id));
+        self.wake(id);
+    }
+
+    /// Forgets a client whose exchange or tunnel is over.
+    pub(super) fn close_client(&mut self, id: PeerId) {
+        if self.remove_client(id) {
+            self.actions.push_back(Action::Close(id));
+        }
+    }
+
+    /// The same, so that the client cannot take the close for an end.
+    pub(super) fn reset_client(&mut self, id: PeerId) {
+        if self.remove_client(id) {
+            self.actions.push_back(Action::Reset(id));
+        }
+    }
+
+    fn remove_client(&mut self, id: PeerId) -> bool {
+        let Engine { peers, pool, deadlines, clients_by_address, .. } = self;
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return false };
+        client.input.release(pool);
+        let ip = client.address.ip();
+        if let Some(count) = clients_by_address.get_mut(&ip) {
+            *count -= 1;
+            if *count == 0 {
+                clients_by_address.remove(&ip);
+            }
+        }
+        peers.remove(id.index());
+        deadlines.clear(id);
+        self.clients -= 1;
+        true
+    }
+}

@@ -1,0 +1,303 @@
+//! Finding an origin for an exchange: an idle connection, or a new one to an approved address.
+//!
+//! Addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
+//! (RFC 8305 section 5). The first connection that stands carries the exchange; the others are closed.
+
+use super::entry::Verdict;
+use super::examine::Method;
+use super::exchange::Stage;
+use super::peer::{ExchangeId, Origin, OriginState, Peer, Role};
+use super::refusal::{Refusal, SocketError};
+use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX};
+use super::{Action, Engine, Event, PeerId};
+use crate::http::target::Host;
+use crate::resolver::{LookUp, LookUpId, Outcome};
+use crate::time::Now;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// The attempts to reach one origin.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dial {
+    /// Approved addresses only.
+    addresses: [IpAddr; ADDRESSES_MAX],
+    len: usize,
+    /// The next one to try.
+    next: usize,
+    attempts: [Option<PeerId>; ATTEMPTS_MAX],
+    last_error: SocketError,
+}
+
+impl Dial {
+    fn new(approved: impl Iterator<Item = IpAddr>) -> Dial {
+        let mut dial = Dial {
+            addresses: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); ADDRESSES_MAX],
+            len: 0,
+            next: 0,
+            attempts: [None; ATTEMPTS_MAX],
+            last_error: SocketError::Other,
+        };
+        for (place, address) in dial.addresses.iter_mut().zip(approved) {
+            *place = address;
+            dial.len += 1;
+        }
+        dial
+    }
+
+    pub fn attempts(&self) -> impl Iterator<Item = PeerId> + use<> {
+        self.attempts.into_iter().flatten()
+    }
+
+    fn forget(&mut self, attempt: PeerId) {
+        for place in &mut self.attempts {
+            if *place == Some(attempt) {
+                *place = None;
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Finds a connection for an exchange that was granted one.
+    pub(super) fn find_origin(&mut self, now: Now, id: ExchangeId) {
+        let exchange = &self.exchanges[id.index as usize];
+        let fresh = exchange.retried || exchange.plan.method == Method::Connect || exchange.plan.upgrade;
+        if let (false, Some(origin)) = (fresh, self.find_idle(id)) {
+            self.metrics.origins_reused += 1;
+            self.attach(now, id, origin, true);
+            return;
+        }
+        let authority = exchange.plan.authority;
+        match authority.host {
+            Host::Address(address) => self.dial(now, id, Dial::new(std::iter::once(address))),
+            Host::Name(name) => match self.resolver.look_up(now, &name) {
+                LookUp::Ready(outcome) => self.handle_outcome(now, id, &outcome),
+                LookUp::Pending(look_up) => {
+                    self.exchanges[id.index as usize].stage = Stage::Resolving(look_up);
+                    self.look_ups.entry(look_up).or_default().push(id);
+                }
+                LookUp::Full => self.refuse(now, id, Refusal::TooManyLookUps),
+            },
+        }
+    }
+
+    /// An idle connection to that authority, at an address that the policy allows for this very request.
+    fn find_idle(&self, id: ExchangeId) -> Option<PeerId> {
+        let exchange = &self.exchanges[id.index as usize];
+        let grant = exchange.plan.grant.as_ref()?;
+        self.origins.idle_for(&exchange.plan.authority).find(|peer| match &self.peers[peer.index()].role {
+            Role::Origin(origin) => {
+                let address = origin.address;
+                exchange.policy.acl.judge_address(grant, address.ip(), address.port()).is_ok()
+            }
+            Role::Client(_) => false,
+        })
+    }
+
+    /// The resolver has finished a look-up.
+    pub(super) fn finish_look_up(&mut self, now: Now, look_up: LookUpId, outcome: &Outcome) {
+        for id in self.look_ups.remove(&look_up).unwrap_or_default() {
+            let waits = |stage: &Stage| matches!(stage, Stage::Resolving(waits_for) if *waits_for == look_up);
+            if self.exchange_mut(id).is_some_and(|exchange| waits(&exchange.stage)) {
+                self.exchanges[id.index as usize].stage = Stage::Begun;
+                self.handle_outcome(now, id, outcome);
+            }
+        }
+    }
+
+    pub(super) fn cancel_look_up(&mut self, look_up: LookUpId, id: ExchangeId) {
+        if let Some(waiting) = self.look_ups.get_mut(&look_up) {
+            waiting.retain(|other| *other != id);
+            if waiting.is_empty() {
+                self.look_ups.remove(&look_up);
+            }
+            self.resolver.cancel(look_up);
+        }
+    }
+
+    fn handle_outcome(&mut self, now: Now, id: ExchangeId, outcome: &Outcome) {
+        let exchange = &self.exchanges[id.index as usize];
+        let addresses = match outcome {
+            Outcome::Addresses(addresses) => addresses,
+            Outcome::Failed(failure) => {
+                self.refuse(now, id, Refusal::Dns(*failure));
+                return;
+            }
+        };
+        let Some(grant) = exchange.plan.grant else { return };
+        let (acl, port) = (&exchange.policy.acl, exchange.plan.authority.port);
+        let mut refusal = None;
+        let approved = addresses.as_slice().iter().copied().filter(|address| {
+            match acl.judge_address(&grant, *address, port) {
+                Ok(()) => true,
+                Err(denied) => {
+                    refusal.get_or_insert(denied);
+                    false
+                }
+            }
+        });
+        let dial = Dial::new(approved);
+        match refusal {
+            Some(refusal) if dial.len == 0 => self.refuse(now, id, Refusal::Denied(refusal)),
+            Some(_) | None => self.dial(now, id, dial),
+        }
+    }
+
+    fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
+        self.exchanges[id.index as usize].stage = Stage::Dialling(dial);
+        self.dial_next(now, id);
+    }
+
+    /// Begins the next attempt, if there is one to begin.
+    pub(super) fn dial_next(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, peers, origins, actions, deadlines, metrics, settings, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let Stage::Dialling(dial) = &mut exchange.stage else { return };
+        let free = dial.attempts.iter_mut().find(|place| place.is_none());
+        if let (Some(place), true) = (free, dial.next < dial.len) {
+            let address = SocketAddr::new(dial.addresses[dial.next], exchange.plan.authority.port);
+            dial.next += 1;
+            let group = origins.join(&exchange.plan.authority);
+            let state = OriginState::Connecting(id);
+            let peer = Peer::new(Role::Origin(Origin { address, group, exchanges: 0, state }));
+            let attempt = PeerId::from_index(peers.insert(peer));
+            *place = Some(attempt);
+            deadlines.set(attempt, now.monotonic_ms(), settings.timeouts.connect_ms);
+            exchange.entry.upstream = Some(address);
+            metrics.dialled += 1;
+            actions.push_back(Action::Connect { peer: attempt, address });
+        }
+        let client = exchange.client;
+        if dial.next < dial.len {
+            self.set_attempt_deadline(now, client);
+        } else if dial.attempts().next().is_none() {
+            let error = dial.last_error;
+            self.refuse(now, id, Refusal::Connect(error));
+        } else {
+            self.deadlines.clear(client);
+        }
+    }
+
+    /// Something happened on an origin connection.
+    pub(super) fn handle_origin(&mut self, now: Now, id: PeerId, event: Event) {
+        match event {
+            Event::Received(count) => self.metrics.origin_bytes_in += count as u64,
+            Event::Sent(count) => self.metrics.origin_bytes_out += count as u64,
+            Event::Connected
+            | Event::EndOfStream
+            | Event::SendFailed(_)
+            | Event::Failed(_)
+            | Event::HungUp => {}
+        }
+        let Some(origin) = self.origin_mut(id) else { return };
+        match origin.state {
+            OriginState::Connecting(exchange) => match event {
+                Event::Connected => self.handle_connected(now, id, exchange),
+                Event::Failed(error) | Event::SendFailed(error) => {
+                    self.handle_attempt_failure(now, id, exchange, error);
+                }
+                Event::EndOfStream => self.handle_attempt_failure(now, id, exchange, SocketError::Reset),
+                Event::Received(_) | Event::Sent(_) | Event::HungUp => {}
+            },
+            OriginState::Busy(exchange) => self.handle_exchange_origin(now, exchange, event),
+            OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
+            // Nobody asked for anything (rule 33).
+            OriginState::Idle => {
+                self.metrics.origins_stale += 1;
+                self.close_origin(id);
+            }
+        }
+    }
+
+    fn handle_connected(&mut self, now: Now, origin: PeerId, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else {
+            self.close_origin(origin);
+            return;
+        };
+        if let Stage::Dialling(dial) = &exchange.stage {
+            let losers = *dial;
+            losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
+        }
+        if self.exchanges[id.index as usize].plan.method == Method::Connect {
+            self.establish_tunnel(now, id, origin);
+        } else {
+            self.attach(now, id, origin, false);
+        }
+    }
+
+    pub(super) fn handle_attempt_failure(
+        &mut self,
+        now: Now,
+        origin: PeerId,
+        id: ExchangeId,
+        error: SocketError,
+    ) {
+        self.metrics.dials_failed += 1;
+        self.close_origin(origin);
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if let Stage::Dialling(dial) = &mut exchange.stage {
+            dial.forget(origin);
+            dial.last_error = error;
+            self.dial_next(now, id);
+        }
+    }
+
+    /// Gives the exchange its connection; the request can be sent.
+    fn attach(&mut self, now: Now, id: ExchangeId, peer: PeerId, reused: bool) {
+        let Engine { exchanges, peers, origins, deadlines, settings, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else { return };
+        origins.set_busy(origin.group, peer);
+        origin.state = OriginState::Busy(id);
+        origin.exchanges = origin.exchanges.saturating_add(1);
+        exchange.entry.upstream = Some(origin.address);
+        exchange.entry.origin_reused = reused;
+        exchange.origin = Some(peer);
+        exchange.stage = Stage::Awaiting;
+        deadlines.clear(peer);
+        deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
+        self.wake(peer);
+    }
+
+    /// The origin's connection is gone before anything of the response came. Sent again once if that can do no harm and
+    /// may help: the connection had been idle, and the origin was free to close it (RFC 9110 section 9.2.2).
+    pub(super) fn retry(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Some(exchange) = self.exchange_mut(id) else { return false };
+        let harmless =
+            exchange.plan.method.is_idempotent() && exchange.up.received == 0 && exchange.taken == 0;
+        if !harmless || !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 {
+            return false;
+        }
+        exchange.retried = true;
+        self.detach_origin(now, id);
+        let Engine { exchanges, pool, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        exchange.up.release(pool);
+        exchange.entry.verdict = Verdict::Allowed;
+        exchange.entry.origin_reused = false;
+        exchange.scanner = Default::default();
+        self.metrics.retries += 1;
+        self.examine(now, id);
+        true
+    }
+
+    /// Closes an origin connection, whatever it was doing. Its exchange must know.
+    pub(super) fn close_origin(&mut self, id: PeerId) {
+        let Engine { peers, origins, deadlines, actions, .. } = self;
+        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get(id.index()) else { return };
+        let group = origin.group;
+        origins.set_busy(group, id);
+        origins.leave(group);
+        peers.remove(id.index());
+        deadlines.clear(id);
+        actions.push_back(Action::Close(id));
+    }
+
+    /// The same with a reset.
+    pub(super) fn reset_origin(&mut self, id: PeerId) {
+        let before = self.actions.len();
+        self.close_origin(id);
+        if let Some(action) = self.actions.get_mut(before) {
+            *action = Action::Reset(id);
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! A request head, examined once: what it asks, and what is to be done about it.
+//!
+//! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
+//! connection. The head that goes to the origin is written in the same pass.
+
+use super::entry::{Entry, Text};
+use super::origin::Origins;
+use super::refusal::Refusal;
+use super::settings::Settings;
+use crate::http::fault::Fault;
+use crate::http::fields;
+use crate::http::forwarding::{self, RequestRoute};
+use crate::http::framing::{self, Body};
+use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::reply;
+use crate::http::target::{Authority, Host, Target};
+use crate::policy::Policy;
+use crate::policy::acl::{Grant, Judgement, Subject};
+use crate::policy::auth::{Check, SlowJob};
+use crate::policy::credentials::credentials;
+use crate::policy::edit::Direction;
+use crate::policy::remembered::Remembered;
+use crate::time::Now;
+use std::net::IpAddr;
+
+/// What the engine needs to know of a method (RFC 9110 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Connect,
+    Options,
+    Trace,
+    /// PUT and DELETE.
+    OtherIdempotent,
+    Other,
+}
+
+impl Method {
+    fn of(name: &str) -> Method {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "CONNECT" => Method::Connect,
+            "OPTIONS" => Method::Options,
+            "TRACE" => Method::Trace,
+            "PUT" | "DELETE" => Method::OtherIdempotent,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether sending it twice means the same as sending it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        match self {
+            Method::Get | Method::Head | Method::Options | Method::Trace | Method::OtherIdempotent => true,
+            Method::Connect | Method::Other => false,
+        }
+    }
+
+    /// As `framing::response_body` wants to know it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Connect => "CONNECT",
+            Method::Options => "OPTIONS",
+            Method::Trace => "TRACE",
+            Method::OtherIdempotent | Method::Other => "POST",
+        }
+    }
+}
+
+/// What is remembered of a request after its head was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub method: Method,
+    pub version: Version,
+    /// Whom to ask; of no meaning before the head was understood.
+    pub authority: Authority,
+    /// What the policy allowed.
+    pub grant: Option<Grant>,
+    pub body: Body,
+    /// The client wants to go on after this exchange.
+    pub keep_alive: bool,
+    /// The client may wait for a 100 before it sends the body.
+    pub expects_continue: bool,
+    /// The client asked for another protocol.
+    pub upgrade: bool,
+    /// Refusals may be HTML.
+    pub html: bool,
+    /// Length of the head in the client's input.
+    pub head_bytes: usize,
+}
+
+impl Plan {
+    /// What is assumed of a request that could not be understood.
+    pub fn unknown(head_bytes: usize) -> Plan {
+        Plan {
+            method: Method::Other,
+            version: Version::Http11,
+            authority: Authority {
+                host: Host::Address(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
+                port: 0,
+            },
+            grant: None,
+            body: Body::None,
+            keep_alive: false,
+            expects_continue: false,
+            upgrade: false,
+            html: false,
+            head_bytes,
+        }
+    }
+}
+
+/// What is to be done.
+pub(super) enum Decision {
+    /// Find an origin; the head for it is written (nothing, for CONNECT).
+    Forward,
+    /// Answer with what was written.
+    Answer {
+        status: u16,
+    },
+    Refuse(Refusal),
+    /// Ask again when this password has been verified.
+    Verify {
+        key: u128,
+        job: SlowJob,
+    },
+}
+
+/// What the examination may consult.
+pub(super) struct Examiner<'a> {
+    pub settings: &'a Settings,
+    pub policy: &'a Policy,
+    pub origins: &'a Origins,
+    pub remembered: &'a mut Remembered,
+    pub now: Now,
+    pub date: &'a str,
+    pub client: IpAddr,
+}
+
+impl Examiner<'_> {
+    /// Reads `bytes` (one whole head) into `plan`, `entry` and `out`.
+    pub fn examine(
+        &mut self,
+        bytes: &[u8],
+        plan: &mut Plan,
+        entry: &mut Entry,
+        out: &mut Vec<u8>,
+    ) -> Decision {
+        *plan = Plan::unknown(bytes.len());
+        out.clear();
+        let mut storage = FieldStorage::new();
+        let examined = RequestHead::parse(bytes, &mut storage, &self.settings.head)
+            .map_err(Refusal::Fault)
+            .and_then(|head| self.examine_head(&head, plan, entry, out));
+        examined.unwrap_or_else(Decision::Refuse)
+    }
+
+    fn examine_head(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        plan: &mut Plan,
+        entry: &mut Entry,
+        out: &mut Vec<u8>,
+    ) -> Result<Decision, Refusal> {
+        plan.method = Method::of(head.method);
+        plan.version = head.version;
+        plan.html = reply::accepts_html(head.fields);
+        note_head(head, entry);
+        let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
+        note_target(head, &target, entry);
+        let target = target.map_err(Refusal::Fault)?;
+        self.examine_framing(head, plan)?;
+        let authority = self.find_authority(head, &target, entry)?;
+        if let (Some(pseudonym), true) = (&self.settings.via, plan.method != Method::Connect) {
+            if forwarding::is_loop(head.fields, pseudonym) {
+                return Err(Refusal::Loop);
+            }
+        }
+        if let Some(decision) = self.authenticate(head, entry)? {
+            return Ok(decision);
+        }
+        let Some(authority) = authority else { return Ok(self.answer(head, plan, out)) };
+        plan.authority = authority;
+        plan.grant = Some(self.judge(head, plan, &authority, entry)?);
+        match target {
+            Target::Absolute { path, .. } | Target::Origin { path } => self.route(head, plan, path, out),
+            Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
+        }
+    }
+
+    fn examine_framing(&self, head: &RequestHead<'_, '_>, plan: &mut Plan) -> Result<(), Refusal> {
+        plan.body = framing::request_body(head).map_err(Refusal::Fault)?;
+        plan.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
+        plan.upgrade = forwarding::upgrade_requested(head.version, head.fields);
+        plan.expects_continue = head.version == Version::Http11
+            && forwarding::expects_continue(head.fields).map_err(Refusal::Fault)?;
+        Ok(())
+    }
+
+    /// Whom the request is for; `None` if it is for weir itself and in order (`OPTIONS *`).
+    fn find_authority(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        entry: &mut Entry,
+    ) -> Result<Option<Authority>, Refusal> {
+        let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+        match target {
+            Target::Asterisk => Ok(None),
+            Target::Absolute { .. } | Target::Authority(_) => Ok(authority),
+            Target::Origin { path } => {
+                if !self.settings.origin_form {
+                    return Err(Refusal::OriginForm);
+                }
+                let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
+                let mut uri = b"http://".to_vec();
+                authority.write(&mut uri, Some(80));
+                uri.extend_from_slice(path);
+                entry.set(Text::Target, &uri);
+                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(Some(authority)) }
+            }
+        }
+    }
+
+    fn is_own(&self, authority: &Authority) -> bool {
+        self.settings.listeners.iter().any(|listener| {
+            listener.port() == authority.port
+                && match &authority.host {
+                    Host::Address(address) => {
+                        *address == listener.ip() || (listener.ip().is_unspecified() && address.is_loopback())
+                    }
+                    Host::Name(name) => name.as_str() == "localhost",
+                }
+        })
+    }
+
+    /// Who asks; `Some` if that is not known yet.
+    fn authenticate(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        entry: &mut Entry,
+    ) -> Result<Option<Decision>, Refusal> {
+        let Some(users) = &self.policy.users else { return Ok(None) };
+        let given = head.fields.get("proxy-authorization").and_then(credentials);
+        let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
+        match self.remembered.get(self.now, &given) {
+            Some(true) => entry.set(Text::User, given.user()),
+            Some(false) => return Err(Refusal::CredentialsWrong),
+            None => match users.check(&given) {
+                Check::Accepted(_) => entry.set(Text::User, given.user()),
+                Check::Wrong => return Err(Refusal::CredentialsWrong),
+                Check::Slow(job) => {
+                    return Ok(Some(Decision::Verify { key: self.remembered.key(&given), job }));
+                }
+            },
+        }
+        Ok(None)
+    }
+
+    fn judge(
+        &self,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        authority: &Authority,
+        entry: &Entry,
+    ) -> Result<Grant, Refusal> {
+        let subject = Subject {
+            client: self.client,
+            user: std::str::from_utf8(entry.text(Text::User)).ok().filter(|user| !user.is_empty()),
+            method: head.method,
+            host: &authority.host,
+            port: authority.port,
+            connect: plan.method == Method::Connect,
+        };
+        match self.policy.acl.judge(&subject) {
+            Judgement::Granted(grant) => Ok(grant),
+            Judgement::Refused(refusal) => Err(Refusal::Denied(refusal)),
+        }
+    }
+
+    /// Writes the head for the origin, unless the request ends here (RFC 9110 section 7.6.2).
+    fn route(
+        &self,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        path: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decision, Refusal> {
+        let max_forwards = match plan.method {
+            Method::Options | Method::Trace => {
+                forwarding::max_forwards(head.fields).map_err(Refusal::Fault)?
+            }
+            Method::Get | Method::Head | Method::Connect | Method::OtherIdempotent | Method::Other => None,
+        };
+        if max_forwards == Some(0) {
+            return Ok(self.answer(head, plan, out));
+        }
+        if plan.body == Body::Chunked && self.origins.speaks_http10(&plan.authority) {
+            return Err(Refusal::LengthRequired);
+        }
+        let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
+        let (removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let route = RequestRoute {
+            authority: plan.authority,
+            path,
+            body: plan.body,
+            upgrade: plan.upgrade,
+            max_forwards: max_forwards.map(|hops| hops - 1),
+            via: self.settings.via.as_deref(),
+            forwarded: self.settings.forwarded,
+            client: self.client,
+            removed: &removed,
+            added: &added,
+        };
+        forwarding::write_request(out, head, &route);
+        Ok(Decision::Forward)
+    }
+
+    /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
+    fn answer(&self, head: &RequestHead<'_, '_>, plan: &Plan, out: &mut Vec<u8>) -> Decision {
+        let mut body = Vec::new();
+        let (fields, content): (&[u8], &[u8]) = match plan.method {
+            Method::Trace => {
+                forwarding::trace_body(&mut body, head);
+                (b"Content-Type: message/http\r\n", &body)
+            }
+            Method::Get
+            | Method::Head
+            | Method::Connect
+            | Method::Options
+            | Method::OtherIdempotent
+            | Method::Other => {
+                (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", b"")
+            }
+        };
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
+        out.extend_from_slice(self.date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(fields);
+        out.extend_from_slice(b"Content-Length: ");
+        fields::write_decimal(out, content.len() as u64);
+        out.extend_from_slice(if plan.keep_alive {
+            b"\r\n\r\n".as_slice()
+        } else {
+            b"\r\nConnection: close\r\n\r\n"
+        });
+        out.extend_from_slice(content);
+        Decision::Answer { status: 200 }
+    }
+}
+
+fn note_head(head: &RequestHead<'_, '_>, entry: &mut Entry) {
+    entry.set(Text::Method, head.method.as_bytes());
+    entry.minor_version = match head.version {
+        Version::Http10 => 0,
+        Version::Http11 => 1,
+    };
+    if let Some(agent) = head.fields.get("user-agent") {
+        entry.set(Text::Agent, agent);
+    }
+    if let Some(referrer) = head.fields.get("referer") {
+        entry.set(Text::Referrer, referrer);
+    }
+}
+
+/// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
+fn note_target(head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
+    match target {
+        Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
+        Ok(_) | Err(_) if head.target.contains(&b'@') && target.is_err() => {
+            entry.set(Text::Target, b"(malformed, withheld)");
+        }
+        Ok(_) | Err(_) => entry.set(Text::Target, head.target),
+    }
+}

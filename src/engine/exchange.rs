@@ -1,0 +1,548 @@
+//! One request and its response: begun, refused, settled.
+
+use super::dial::Dial;
+use super::entry::{Entry, Kind, Text, Verdict};
+use super::examine::{Decision, Examiner, Method, Plan};
+use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
+use super::refusal::Refusal;
+use super::relay::Relay;
+use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
+use super::{Engine, Event, PeerId};
+use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose};
+use crate::http::framing::Body;
+use crate::http::head::{Scanner, Version};
+use crate::http::reply::{self, Reply};
+use crate::policy::Policy;
+use crate::resolver::LookUpId;
+use crate::time::Now;
+use std::sync::Arc;
+
+/// How far it has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Being examined.
+    Begun,
+    /// The password is being verified off the loop.
+    Verifying,
+    /// The name is being looked up.
+    Resolving(LookUpId),
+    /// Connections to the origin are being tried.
+    Dialling(Dial),
+    /// The origin has the request, or is getting it; no final response yet.
+    Awaiting,
+    /// The response is on its way through.
+    Relaying,
+    /// weir's own answer is on its way.
+    Replying,
+}
+
+/// One request and its response.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    pub serial: u32,
+    pub client: PeerId,
+    pub origin: Option<PeerId>,
+    pub stage: Stage,
+    pub plan: Plan,
+    /// The policy it began with.
+    pub policy: Arc<Policy>,
+    /// From client to origin.
+    pub up: Relay,
+    /// From origin to client.
+    pub down: Relay,
+    /// Bytes behind the head in the client's input that have gone up already.
+    pub taken: usize,
+    /// What the origin has sent and is not yet part of a body.
+    pub response: Linear,
+    pub scanner: Scanner,
+    pub entry: Box<Entry>,
+    pub began_us: u64,
+    /// The client connection ends with this exchange.
+    pub closes: bool,
+    /// The client takes the close for the end of the response, so that a truncation must be a reset.
+    pub ends_at_close: bool,
+    /// The origin connection can carry another exchange after this one.
+    pub origin_reusable: bool,
+    /// It was sent twice already.
+    pub retried: bool,
+    /// Interim responses relayed.
+    pub informational: u8,
+}
+
+impl Exchange {
+    /// Whether there is room for more of the request's body; what was received with the head goes first.
+    pub fn wants_upload(&self, client: &super::peer::Client) -> bool {
+        self.up.wants_bytes() && client.input.len() <= self.plan.head_bytes + self.taken
+    }
+
+    /// Whether there is room for more of the response. Interim responses that the client does not read stop the origin.
+    pub fn wants_download(&self) -> bool {
+        match self.stage {
+            Stage::Awaiting => self.down.head.len() < BLOCK_BYTES,
+            Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {
+                false
+            }
+        }
+    }
+
+    pub fn download_space<'p>(
+        &'p mut self,
+        pool: &'p mut Pool,
+        head_bytes_max: usize,
+    ) -> Option<&'p mut [u8]> {
+        match self.stage {
+            Stage::Relaying => self.down.space(pool),
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Awaiting
+            | Stage::Replying => self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES),
+        }
+    }
+
+    pub fn return_download_space(&mut self, pool: &mut Pool) {
+        self.response.release_if_empty(pool);
+        self.down.release_unused(pool);
+    }
+
+    fn note_end(&mut self, now: Now) {
+        let duration = now.monotonic_us.saturating_sub(self.began_us);
+        self.entry.duration_us = duration;
+        self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
+        self.entry.client_bytes = self.plan.head_bytes as u64 + self.up.received;
+        self.entry.sent_bytes = self.down.sent;
+    }
+}
+
+impl Engine {
+    /// Begins an exchange whose head is whole.
+    pub(super) fn begin(&mut self, now: Now, client: PeerId, head_bytes: usize) {
+        let id = self.begin_unknown(now, client, head_bytes);
+        self.examine(now, id);
+    }
+
+    /// Begins an exchange of which nothing is known but the length of what was received.
+    pub(super) fn begin_unknown(&mut self, now: Now, client_id: PeerId, head_bytes: usize) -> ExchangeId {
+        self.refresh_date(now);
+        self.next_serial = self.next_serial.wrapping_add(1);
+        let serial = self.next_serial;
+        let address = self.client(client_id).map(|client| client.address);
+        debug_assert!(address.is_some());
+        let address = address.unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+        let entry = self.take_entry(address);
+        let policy = Arc::clone(&self.policy);
+        let slot = self.exchanges.vacant_entry();
+        let id = ExchangeId { index: slot.key() as u32, serial };
+        let exchange = slot.insert(Exchange {
+            serial,
+            client: client_id,
+            origin: None,
+            stage: Stage::Begun,
+            plan: Plan::unknown(head_bytes),
+            policy,
+            up: Relay::new(Purpose::Upload),
+            down: Relay::new(Purpose::Download),
+            taken: 0,
+            response: Linear::default(),
+            scanner: Scanner::default(),
+            entry,
+            began_us: now.monotonic_us,
+            closes: false,
+            ends_at_close: false,
+            origin_reusable: false,
+            retried: false,
+            informational: 0,
+        });
+        self.metrics.requests += 1;
+        self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+        if let Some(Peer { role: Role::Client(client), .. }) = self.peers.get_mut(client_id.index()) {
+            exchange.began_us = client.began_us;
+            exchange.entry.client_reused = client.requests > 0;
+            client.requests = client.requests.saturating_add(1);
+            client.state = ClientState::Exchange(id);
+        }
+        id
+    }
+
+    /// The exchange, if it is still that one.
+    pub(super) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
+        self.exchanges.get_mut(id.index as usize).filter(|exchange| exchange.serial == id.serial)
+    }
+
+    /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
+    pub(super) fn examine(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, peers, pool, settings, origins, remembered, scratch, date, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
+            return;
+        };
+        let mut examiner = Examiner {
+            settings,
+            policy: &exchange.policy,
+            origins,
+            remembered,
+            now,
+            date: std::str::from_utf8(date).unwrap_or(""),
+            client: client.address.ip(),
+        };
+        let head_bytes = exchange.plan.head_bytes;
+        let head = &client.input.bytes(pool)[..head_bytes];
+        let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
+        match decision {
+            Decision::Forward => self.forward(now, id),
+            Decision::Answer { status } => self.answer(now, id, status),
+            Decision::Refuse(refusal) => self.refuse(now, id, refusal),
+            Decision::Verify { key, job } => self.begin_verification(now, id, key, job),
+        }
+    }
+
+    /// Takes the rewritten head and what has come of the body, and finds an origin for it.
+    fn forward(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, pool, scratch, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        if !exchange.up.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        let body = exchange.plan.body;
+        exchange.up.frame(body, body == Body::Chunked);
+        if self.pump_upload(now, id) {
+            self.find_origin(now, id);
+        }
+    }
+
+    /// Moves what the client sent behind the head into the upload. False if that ended the exchange.
+    pub(super) fn pump_upload(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Engine { exchanges, peers, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
+            return false;
+        };
+        loop {
+            let begin = exchange.plan.head_bytes + exchange.taken;
+            if client.input.len() <= begin || !exchange.up.wants_bytes() {
+                return true;
+            }
+            // The relay writes into the pool: what lies there is copied out first.
+            let mut bytes = [0; BLOCK_BYTES];
+            let count = (client.input.len() - begin).min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&client.input.bytes(pool)[begin..begin + count]);
+            match exchange.up.feed(pool, &bytes[..count]) {
+                Ok(0) => return true,
+                Ok(taken) => exchange.taken += taken,
+                Err(fault) => {
+                    self.refuse(now, id, Refusal::Fault(fault));
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Sends an answer of weir's own that `examine` has written.
+    fn answer(&mut self, now: Now, id: ExchangeId, status: u16) {
+        let exchange = &mut self.exchanges[id.index as usize];
+        exchange.entry.status = status;
+        exchange.closes = !exchange.plan.keep_alive;
+        self.reply(now, id);
+    }
+
+    /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
+    /// already on its way, the exchange is aborted instead.
+    pub(super) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.entry.verdict = refusal.verdict();
+        if matches!(exchange.stage, Stage::Relaying | Stage::Replying) {
+            let reason = refusal.wording().reason;
+            self.abort(now, id, refusal.verdict(), reason);
+            return;
+        }
+        self.detach_origin(now, id);
+        let draining = self.is_draining();
+        self.refresh_date(now);
+        let Engine { exchanges, settings, scratch, date, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        let left = match exchange.plan.body {
+            Body::None => 0,
+            Body::Length(bytes) => bytes.saturating_sub(exchange.up.received),
+            Body::Chunked if exchange.up.is_received() && exchange.up.received > 0 => 0,
+            Body::Chunked | Body::UntilClose => u64::MAX,
+        };
+        // A client that waits for a 100 may or may not send the body after this: nobody can tell what comes next.
+        let ambiguous = left > 0 && exchange.plan.expects_continue;
+        exchange.closes = draining
+            || !exchange.plan.keep_alive
+            || !refusal.keeps_connection()
+            || left > DISCARD_BYTES_MAX
+            || ambiguous
+            || exchange.plan.method == Method::Connect && refusal.wording().status != 407;
+        write_refusal(
+            exchange,
+            settings.via.as_deref(),
+            std::str::from_utf8(date).unwrap_or(""),
+            refusal,
+            scratch,
+        );
+        self.reply(now, id);
+    }
+
+    /// Sends what `scratch` holds as the final answer.
+    fn reply(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, pool, scratch, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        let client = exchange.client;
+        exchange.stage = Stage::Replying;
+        exchange.down.frame(Body::None, false);
+        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            exchange.entry.status = 0;
+            self.abort(now, id, Verdict::Refused, "buffers_max");
+            return;
+        }
+        // The rest of the body is thrown away if the connection is to be used again.
+        let received = exchange.up.received;
+        let rest = match exchange.plan.body {
+            _ if exchange.closes => Body::None,
+            Body::Length(bytes) => Body::Length(bytes.saturating_sub(received)),
+            Body::Chunked if received > 0 => Body::None,
+            other => other,
+        };
+        exchange.up.release(pool);
+        exchange.up.discards = true;
+        exchange.up.frame(rest, false);
+        self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+        if self.pump_upload(now, id) {
+            self.wake(client);
+        }
+    }
+
+    /// Something happened on the client's side of an exchange.
+    pub(super) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
+        match event {
+            Event::Received(count) => self.handle_upload(now, id, count),
+            Event::Sent(count) => {
+                let Engine { exchanges, pool, deadlines, .. } = self;
+                let exchange = &mut exchanges[id.index as usize];
+                exchange.down.handle_sent(pool, count);
+                deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+                if let Some(origin) = exchange.origin {
+                    self.wake(origin);
+                }
+                if self.pump_download(now, id) {
+                    self.try_settle(now, id);
+                }
+            }
+            Event::EndOfStream => {
+                // Asked for only while the request's body is incomplete.
+                self.abort(now, id, Verdict::Malformed, "client_closed");
+            }
+            Event::SendFailed(_) | Event::Failed(_) | Event::HungUp => {
+                let verdict = self.exchanges[id.index as usize].entry.verdict;
+                self.abort(now, id, verdict, "client_reset");
+            }
+            Event::Connected => {}
+        }
+    }
+
+    fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
+        let Engine { exchanges, peers, pool, surplus, deadlines, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        surplus.clear();
+        let received = exchange.up.handle_received(pool, count, surplus);
+        deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+        if let Err(fault) = received {
+            self.refuse(now, id, Refusal::Fault(fault));
+            return;
+        }
+        if !surplus.is_empty() {
+            // The next request, already.
+            let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(exchange.client.index()) else {
+                return;
+            };
+            if !client.input.append(pool, Purpose::Head, surplus) {
+                exchange.closes = true;
+            }
+        }
+        if let Some(origin) = exchange.origin {
+            self.wake(origin);
+        }
+        self.try_settle(now, id);
+    }
+
+    /// The request goes no further: the origin has stopped reading.
+    pub(super) fn abandon_upload(&mut self, id: ExchangeId) {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        exchange.origin_reusable = false;
+        if !exchange.up.is_complete() {
+            exchange.closes |= !exchange.up.is_received();
+            exchange.up.abandon(pool);
+        }
+    }
+
+    /// Ends the exchange if both directions are done, or neither can go on. The rules that join the two directions live
+    /// here (RFC 9112 sections 9.3 to 9.6).
+    pub(super) fn try_settle(&mut self, now: Now, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        match exchange.stage {
+            Stage::Relaying | Stage::Replying => {}
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
+                return;
+            }
+        }
+        if exchange.down.is_truncated() && !exchange.down.wants_send() {
+            self.abort(now, id, Verdict::Failed, "origin_incomplete");
+            return;
+        }
+        if !exchange.down.is_complete() || !exchange.response.is_empty() {
+            return;
+        }
+        if !exchange.up.is_complete() {
+            // A complete answer to an incomplete request: the origin may go on reading as long as it stays.
+            let goes_on = exchange.origin.is_some() && exchange.origin_reusable;
+            if goes_on || (matches!(exchange.stage, Stage::Replying) && !exchange.closes) {
+                return;
+            }
+            self.abandon_upload(id);
+        }
+        self.finish_exchange(now, id);
+    }
+
+    fn finish_exchange(&mut self, now: Now, id: ExchangeId) {
+        let mut exchange = self.exchanges.remove(id.index as usize);
+        exchange.note_end(now);
+        exchange.up.release(&mut self.pool);
+        exchange.down.release(&mut self.pool);
+        exchange.response.release(&mut self.pool);
+        if let Some(origin) = exchange.origin {
+            if exchange.origin_reusable && !self.is_draining() {
+                self.idle_origin(now, origin);
+            } else {
+                self.close_origin(origin);
+            }
+        }
+        let consumed = exchange.plan.head_bytes + exchange.taken;
+        let closes = exchange.closes || self.is_draining();
+        self.continue_client(now, exchange.client, &exchange.plan, consumed, closes);
+        self.log(exchange.entry);
+    }
+
+    /// Ends the exchange where it stands: whoever waits for more must notice (rule 23).
+    pub(super) fn abort(&mut self, now: Now, id: ExchangeId, verdict: Verdict, reason: &str) {
+        if self.exchange_mut(id).is_none() {
+            return;
+        }
+        self.detach_origin(now, id);
+        let mut exchange = self.exchanges.remove(id.index as usize);
+        exchange.note_end(now);
+        exchange.up.release(&mut self.pool);
+        exchange.down.release(&mut self.pool);
+        exchange.response.release(&mut self.pool);
+        exchange.entry.verdict = verdict;
+        exchange.entry.set(Text::Reason, reason.as_bytes());
+        if exchange.ends_at_close {
+            self.reset_client(exchange.client);
+        } else {
+            self.close_client(exchange.client);
+        }
+        self.log(exchange.entry);
+    }
+
+    pub(super) fn handle_exchange_deadline(&mut self, now: Now, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let refusal = match &exchange.stage {
+            Stage::Dialling(_) => {
+                self.dial_next(now, id);
+                return;
+            }
+            Stage::Relaying | Stage::Replying => {
+                let (verdict, reason) = if exchange.down.wants_send() {
+                    (exchange.entry.verdict, "client_timeout")
+                } else {
+                    (Verdict::Failed, "origin_timeout")
+                };
+                self.metrics.timeouts += 1;
+                self.abort(now, id, verdict, reason);
+                return;
+            }
+            Stage::Begun | Stage::Verifying => Refusal::TooManyVerifications,
+            Stage::Resolving(_) => Refusal::Dns(crate::resolver::Failure::Timeout),
+            Stage::Awaiting if exchange.up.is_received() || exchange.up.wants_send() => {
+                Refusal::OriginTimeout
+            }
+            Stage::Awaiting => Refusal::BodyTimeout,
+        };
+        self.metrics.timeouts += 1;
+        self.refuse(now, id, refusal);
+    }
+
+    /// Lets go of everything that was to bring a response: look-up, attempts, connection.
+    pub(super) fn detach_origin(&mut self, _now: Now, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let origin = exchange.origin.take();
+        let stage = std::mem::replace(&mut exchange.stage, Stage::Begun);
+        match stage {
+            Stage::Resolving(look_up) => self.cancel_look_up(look_up, id),
+            Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
+            Stage::Verifying | Stage::Begun | Stage::Awaiting | Stage::Relaying | Stage::Replying => {}
+        }
+        if let Some(origin) = origin {
+            self.close_origin(origin);
+        }
+        let Engine { exchanges, pool, .. } = self;
+        exchanges[id.index as usize].response.release(pool);
+    }
+
+    /// Tells the exchange's client side that it has ATTEMPT_DELAY_MS until the next address is tried.
+    pub(super) fn set_attempt_deadline(&mut self, now: Now, client: PeerId) {
+        self.deadlines.set(client, now.monotonic_ms(), ATTEMPT_DELAY_MS);
+    }
+
+    /// Makes an origin connection available to other exchanges.
+    fn idle_origin(&mut self, now: Now, id: PeerId) {
+        let Engine { peers, origins, deadlines, .. } = self;
+        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
+        origin.state = OriginState::Idle;
+        deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
+        for shed in origins.set_idle(origin.group, id).into_iter().flatten() {
+            self.close_origin(shed);
+        }
+        // It may have spoken, or closed, while nobody listened.
+        self.wake(id);
+    }
+}
+
+/// Writes the answer that says no.
+fn write_refusal(
+    exchange: &mut Exchange,
+    via: Option<&str>,
+    date: &str,
+    refusal: Refusal,
+    out: &mut Vec<u8>,
+) {
+    let wording = refusal.wording();
+    let mut reason = String::new();
+    refusal.write_reason(&exchange.policy, &mut reason);
+    exchange.entry.status = wording.status;
+    exchange.entry.set(Text::Reason, reason.as_bytes());
+    let hidden = exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_));
+    let details = if hidden { "" } else { reason.as_str() };
+    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
+    let reply = Reply {
+        status: wording.status,
+        proxy_status: Some((wording.error, details)),
+        explanation: wording.explanation,
+        advice: Some(wording.advice),
+        retry_after: matches!(wording.status, 429 | 503).then_some(1),
+        extra_fields: if wording.status == 407 { &challenge } else { &[] },
+        html: exchange.plan.html,
+        head_only: exchange.plan.method == Method::Head,
+        keep_alive: !exchange.closes,
+        http10: exchange.plan.version == Version::Http10,
+        date,
+        pseudonym: via.unwrap_or("weir"),
+    };
+    out.clear();
+    reply::write(out, &reply);
+    exchange.entry.kind = Kind::Exchange;
+}

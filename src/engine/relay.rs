@@ -1,0 +1,349 @@
+//! One direction of bytes, for bodies and tunnels alike.
+//!
+//! A relay takes payload in by the framing of one side (`Intake`) into a 4 KB ring and sends it out by the framing of
+//! the other (`Outlet`), with a rewritten head in front. Chunked payload is decoded in place as it arrives, and framed
+//! anew as it leaves: one chunk for whatever the ring held when the chunk was begun. What a chunk header has promised is
+//! owed until it is sent, so a relay may be cut at any byte without lying about what follows.
+
+use crate::buffer::{Linear, Pool, Purpose, Ring};
+use crate::http::chunked::{self, Decoder};
+use crate::http::fault::Fault;
+use crate::http::forwarding;
+use crate::http::framing::Body;
+
+/// Most slices that one vectored write takes from a relay.
+pub const SLICES_MAX: usize = 5;
+
+/// What follows the payload of the last chunk.
+const CHUNK_END: &[u8; 7] = b"\r\n0\r\n\r\n";
+
+/// What may still be received.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// Everything has come.
+    Done,
+    /// So many more bytes.
+    Length(u64),
+    /// Chunks, until the last one.
+    Chunked(Decoder),
+    /// Everything until the end of the stream.
+    UntilClose,
+    /// The stream ended before the message did.
+    Truncated,
+}
+
+/// How payload is framed on the way out.
+#[derive(Debug)]
+enum Outlet {
+    /// As it is: by length, until close, or in a tunnel.
+    Raw,
+    /// In chunks.
+    Chunked(Frame),
+}
+
+/// The framing bytes around one chunk.
+#[derive(Debug, Default)]
+struct Frame {
+    /// "1000\r\n" is the longest header, for a full ring; "0\r\n\r\n" ends the body.
+    header: [u8; 8],
+    header_start: u8,
+    header_end: u8,
+    /// Payload that the header has promised.
+    owed: u16,
+    /// Bytes left of the CRLF that follows the payload, and of the body's end if that comes with it.
+    tail: u8,
+    /// The last chunk is under way or sent.
+    ended: bool,
+    /// Trailer lines for the last chunk, filtered.
+    trailers: Vec<u8>,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// Rewritten head, or our own reply: goes before everything else.
+    pub head: Linear,
+    ring: Ring,
+    intake: Intake,
+    outlet: Outlet,
+    purpose: Purpose,
+    /// Payload is received and thrown away: the message was refused.
+    pub discards: bool,
+    /// Bytes received from the source, framing included, head not.
+    pub received: u64,
+    /// Bytes sent to the sink, head and framing included.
+    pub sent: u64,
+}
+
+impl Relay {
+    /// A relay with nothing to carry.
+    pub fn new(purpose: Purpose) -> Relay {
+        Relay {
+            head: Linear::default(),
+            ring: Ring::default(),
+            intake: Intake::Done,
+            outlet: Outlet::Raw,
+            purpose,
+            discards: false,
+            received: 0,
+            sent: 0,
+        }
+    }
+
+    /// Sets what comes in and how it goes out.
+    pub fn frame(&mut self, intake: Body, chunked_out: bool) {
+        self.intake = match intake {
+            Body::None | Body::Length(0) => Intake::Done,
+            Body::Length(bytes) => Intake::Length(bytes),
+            Body::Chunked => Intake::Chunked(Decoder::default()),
+            Body::UntilClose => Intake::UntilClose,
+        };
+        self.outlet = if chunked_out { Outlet::Chunked(Frame::default()) } else { Outlet::Raw };
+    }
+
+    /// Whether the message has been received whole.
+    pub fn is_received(&self) -> bool {
+        matches!(self.intake, Intake::Done)
+    }
+
+    /// Whether the stream ended too early.
+    pub fn is_truncated(&self) -> bool {
+        matches!(self.intake, Intake::Truncated)
+    }
+
+    /// Whether everything was received and sent.
+    pub fn is_complete(&self) -> bool {
+        self.is_received() && !self.wants_send()
+    }
+
+    /// Whether there is room for more of the message.
+    pub fn wants_bytes(&self) -> bool {
+        match self.intake {
+            Intake::Done | Intake::Truncated => false,
+            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => !self.ring.is_full(),
+        }
+    }
+
+    /// Whether there is anything to send.
+    pub fn wants_send(&self) -> bool {
+        let framing = match &self.outlet {
+            Outlet::Raw => false,
+            Outlet::Chunked(frame) => !frame.is_spent() || (self.is_received() && !frame.ended),
+        };
+        framing || !self.head.is_empty() || !self.ring.is_empty()
+    }
+
+    /// Contiguous room to receive into; `None` if the pool has no block to lend.
+    pub fn space<'p>(&mut self, pool: &'p mut Pool) -> Option<&'p mut [u8]> {
+        self.ring.space(pool, self.purpose)
+    }
+
+    /// Reports that `count` bytes were received into the space. Bytes beyond the end of the message are copied to
+    /// `surplus`.
+    pub fn handle_received(
+        &mut self,
+        pool: &mut Pool,
+        count: usize,
+        surplus: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let Some(space) = self.ring.space(pool, self.purpose) else { return Ok(()) };
+        let admitted = self.admit(&mut space[..count], surplus);
+        self.ring.commit(*admitted.as_ref().unwrap_or(&0));
+        self.ring.release_if_empty(pool);
+        admitted.map(|_| ())
+    }
+
+    /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
+    /// the end of the message are not taken.
+    pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut taken = 0;
+        let mut surplus = Vec::new();
+        while taken < bytes.len() && self.wants_bytes() {
+            let Some(space) = self.ring.space(pool, self.purpose) else { break };
+            let count = space.len().min(bytes.len() - taken);
+            space[..count].copy_from_slice(&bytes[taken..taken + count]);
+            self.handle_received(pool, count, &mut surplus)?;
+            taken += count - surplus.len();
+        }
+        Ok(taken)
+    }
+
+    /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. Leaves
+    /// `source` alone if that is not a block: then `feed` is the way.
+    pub fn adopt(
+        &mut self,
+        pool: &mut Pool,
+        source: &mut Linear,
+        skip: usize,
+        surplus: &mut Vec<u8>,
+    ) -> Result<bool, Fault> {
+        debug_assert!(self.ring.is_empty() && !self.discards);
+        let Some((block, start, len)) = source.take_block() else { return Ok(false) };
+        let bytes = &mut pool.bytes_mut(&block)[start + skip..start + len];
+        let admitted = if self.wants_bytes() {
+            self.admit(bytes, surplus)
+        } else {
+            surplus.extend_from_slice(bytes);
+            Ok(0)
+        };
+        self.ring = Ring::over(pool, block, start + skip, *admitted.as_ref().unwrap_or(&0));
+        admitted.map(|_| true)
+    }
+
+    /// Judges bytes fresh from the wire; returns how much payload now lies at their front.
+    fn admit(&mut self, bytes: &mut [u8], surplus: &mut Vec<u8>) -> Result<usize, Fault> {
+        let (payload, consumed) = match &mut self.intake {
+            Intake::Done | Intake::Truncated => (0, 0),
+            Intake::UntilClose => (bytes.len(), bytes.len()),
+            Intake::Length(left) => {
+                let taken = (*left).min(bytes.len() as u64) as usize;
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.intake = Intake::Done;
+                }
+                (taken, taken)
+            }
+            Intake::Chunked(decoder) => {
+                let decoded = decoder.decode(bytes)?;
+                if decoded.finished {
+                    if let Outlet::Chunked(frame) = &mut self.outlet {
+                        forwarding::write_trailers(&mut frame.trailers, decoder.trailers());
+                    }
+                    self.intake = Intake::Done;
+                }
+                (decoded.payload, decoded.consumed)
+            }
+        };
+        surplus.extend_from_slice(&bytes[consumed..]);
+        self.received += consumed as u64;
+        Ok(if self.discards { 0 } else { payload })
+    }
+
+    /// The source's stream has ended.
+    pub fn handle_end(&mut self) {
+        self.intake = match std::mem::replace(&mut self.intake, Intake::Done) {
+            Intake::Done | Intake::UntilClose => Intake::Done,
+            Intake::Truncated | Intake::Length(_) | Intake::Chunked(_) => Intake::Truncated,
+        };
+    }
+
+    /// What follows cannot be had: the sink gets what there is, and no proper end.
+    pub fn truncate(&mut self) {
+        self.intake = Intake::Truncated;
+    }
+
+    /// Nothing more is expected from the source, nor sent to the sink.
+    pub fn abandon(&mut self, pool: &mut Pool) {
+        self.intake = Intake::Done;
+        self.release(pool);
+    }
+
+    /// Gives all memory back; what was waiting is lost.
+    pub fn release(&mut self, pool: &mut Pool) {
+        self.head.release(pool);
+        self.ring.release(pool);
+        self.outlet = Outlet::Raw;
+    }
+
+    /// Gives back a block that was lent for reading and not used.
+    pub fn release_unused(&mut self, pool: &mut Pool) {
+        self.ring.release_if_empty(pool);
+    }
+
+    /// What to send next, in order. Begins a chunk if one is due.
+    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool) -> [&'s [u8]; SLICES_MAX] {
+        self.begin_chunk(pool);
+        let pool = &*pool;
+        let [first, second] = self.ring.bytes(pool);
+        let head = self.head.bytes(pool);
+        match &self.outlet {
+            Outlet::Raw => [head, first, second, &[], &[]],
+            Outlet::Chunked(frame) => {
+                let owed = usize::from(frame.owed);
+                let first = &first[..first.len().min(owed)];
+                let second = &second[..second.len().min(owed - first.len())];
+                [head, frame.header(), first, second, frame.tail()]
+            }
+        }
+    }
+
+    /// Reports that the first `count` bytes of the slices were sent.
+    pub fn handle_sent(&mut self, pool: &mut Pool, count: usize) {
+        self.sent += count as u64;
+        let mut left = count;
+        let head = left.min(self.head.len());
+        if head > 0 {
+            self.head.consume(pool, head);
+            left -= head;
+        }
+        let payload = match &mut self.outlet {
+            Outlet::Raw => left,
+            Outlet::Chunked(frame) => frame.handle_sent(left),
+        };
+        if payload > 0 {
+            self.ring.consume(pool, payload);
+        }
+    }
+
+    fn begin_chunk(&mut self, pool: &mut Pool) {
+        let received = self.is_received();
+        let Outlet::Chunked(frame) = &mut self.outlet else { return };
+        if !frame.is_spent() || frame.ended {
+            return;
+        }
+        if !self.ring.is_empty() {
+            frame.begin(self.ring.len(), received);
+        } else if received && self.head.is_empty() && !frame.trailers.is_empty() {
+            // Trailers do not fit into the frame: they go where heads go. Without memory they are left out, as any
+            // recipient must expect (RFC 9110 section 6.5.1).
+            let mut end = b"0\r\n".to_vec();
+            end.append(&mut frame.trailers);
+            end.extend_from_slice(b"\r\n");
+            frame.ended = self.head.append(pool, Purpose::Reply, &end);
+        } else if received && frame.trailers.is_empty() {
+            frame.end();
+        }
+    }
+}
+
+impl Frame {
+    /// Promises a chunk; the last one of a body without trailers brings the end of the body along.
+    fn begin(&mut self, payload: usize, received: bool) {
+        let (header, len) = chunked::chunk_header(payload);
+        self.header[..len].copy_from_slice(&header[..len]);
+        (self.header_start, self.header_end) = (0, len as u8);
+        self.owed = payload as u16;
+        self.ended = received && self.trailers.is_empty();
+        self.tail = if self.ended { CHUNK_END.len() as u8 } else { 2 };
+    }
+
+    fn tail(&self) -> &'static [u8] {
+        let end = if self.ended { CHUNK_END.len() } else { 2 };
+        &CHUNK_END[end - usize::from(self.tail).min(end)..end]
+    }
+
+    fn end(&mut self) {
+        self.header[..5].copy_from_slice(b"0\r\n\r\n");
+        (self.header_start, self.header_end) = (0, 5);
+        self.ended = true;
+    }
+
+    fn header(&self) -> &[u8] {
+        &self.header[usize::from(self.header_start)..usize::from(self.header_end)]
+    }
+
+    /// Whether nothing of the chunk is left to send.
+    fn is_spent(&self) -> bool {
+        self.header_start == self.header_end && self.owed == 0 && self.tail == 0
+    }
+
+    /// Accounts for sent bytes; returns how many of them were payload.
+    fn handle_sent(&mut self, count: usize) -> usize {
+        let header = count.min(self.header().len());
+        self.header_start += header as u8;
+        let payload = (count - header).min(usize::from(self.owed));
+        self.owed -= payload as u16;
+        self.tail -= (count - header - payload) as u8;
+        payload
+    }
+}

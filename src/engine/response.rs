@@ -1,0 +1,301 @@
+//! The origin's side of an exchange: response heads, bodies, and how they end.
+
+use super::Engine;
+use super::Event;
+use super::exchange::Stage;
+use super::peer::{ExchangeId, Peer, Role};
+use super::refusal::{Refusal, SocketError};
+use super::settings::INFORMATIONAL_MAX;
+use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::http::forwarding::{self, ResponseRoute};
+use crate::http::framing::{self, Body};
+use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
+use crate::policy::edit::Direction;
+use crate::time::Now;
+
+/// What a response head turned out to be.
+enum Head {
+    /// 1xx, relayed or not.
+    Interim,
+    /// 101, as asked for.
+    Switching,
+    Final {
+        body: Body,
+        http10: bool,
+    },
+}
+
+impl Engine {
+    /// Something happened on the origin's side of an exchange.
+    pub(super) fn handle_exchange_origin(&mut self, now: Now, id: ExchangeId, event: Event) {
+        match event {
+            Event::Received(count) => self.handle_download(now, id, count),
+            Event::Sent(count) => {
+                let Engine { exchanges, pool, deadlines, .. } = self;
+                let exchange = &mut exchanges[id.index as usize];
+                exchange.up.handle_sent(pool, count);
+                deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+                let client = exchange.client;
+                if self.pump_upload(now, id) {
+                    self.wake(client);
+                    self.try_settle(now, id);
+                }
+            }
+            Event::EndOfStream => self.handle_origin_end(now, id, Refusal::OriginClosed),
+            Event::Failed(_) => self.handle_origin_end(now, id, Refusal::Connect(SocketError::Reset)),
+            Event::SendFailed(_) => {
+                // The origin does not read any more; perhaps it said why.
+                let untouched = self.exchanges[id.index as usize].up.sent == 0;
+                if untouched && self.retry(now, id) {
+                    return;
+                }
+                self.abandon_upload(id);
+                self.try_settle(now, id);
+            }
+            Event::Connected | Event::HungUp => {}
+        }
+    }
+
+    fn handle_download(&mut self, now: Now, id: ExchangeId, count: usize) {
+        let Engine { exchanges, pool, surplus, deadlines, settings, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
+        let client = exchange.client;
+        match exchange.stage {
+            Stage::Awaiting => {
+                exchange.response.commit(count);
+                if exchange.up.sent == 0 {
+                    // An answer to nothing: it was meant for somebody else (rule 33).
+                    if !self.retry(now, id) {
+                        self.refuse(now, id, Refusal::OriginClosed);
+                    }
+                    return;
+                }
+                self.advance_response(now, id);
+            }
+            Stage::Relaying => {
+                surplus.clear();
+                let received = exchange.down.handle_received(pool, count, surplus);
+                exchange.origin_reusable &= surplus.is_empty();
+                if received.is_err() {
+                    self.fail_download(now, id);
+                    return;
+                }
+                self.wake(client);
+                self.try_settle(now, id);
+            }
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {}
+        }
+    }
+
+    /// The body broke its own framing: the client gets what was good of it, and then no proper end.
+    fn fail_download(&mut self, now: Now, id: ExchangeId) {
+        let exchange = &mut self.exchanges[id.index as usize];
+        exchange.origin_reusable = false;
+        exchange.down.truncate();
+        let client = exchange.client;
+        self.wake(client);
+        self.try_settle(now, id);
+    }
+
+    /// Reads response heads until the final one is whole.
+    fn advance_response(&mut self, now: Now, id: ExchangeId) {
+        loop {
+            let Engine { exchanges, pool, settings, .. } = self;
+            let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+            if !matches!(exchange.stage, Stage::Awaiting) {
+                return;
+            }
+            let head_bytes =
+                match exchange.scanner.scan_response(exchange.response.bytes(pool), &settings.head) {
+                    Ok(Some(head_bytes)) => head_bytes,
+                    Ok(None) => return,
+                    Err(fault) => {
+                        self.refuse(now, id, Refusal::OriginFault(fault));
+                        return;
+                    }
+                };
+            match self.take_head(now, id, head_bytes) {
+                Err(refusal) => {
+                    self.refuse(now, id, refusal);
+                    return;
+                }
+                Ok(Head::Switching) => {
+                    self.switch(now, id, head_bytes);
+                    return;
+                }
+                Ok(Head::Final { body, http10 }) => {
+                    self.begin_relaying(now, id, head_bytes, body, http10);
+                    return;
+                }
+                Ok(Head::Interim) => {
+                    let Engine { exchanges, pool, .. } = self;
+                    let exchange = &mut exchanges[id.index as usize];
+                    exchange.response.consume(pool, head_bytes);
+                    exchange.scanner = Scanner::default();
+                    let client = exchange.client;
+                    self.wake(client);
+                }
+            }
+        }
+    }
+
+    /// Parses one response head and writes the one for the client.
+    fn take_head(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Result<Head, Refusal> {
+        self.refresh_date(now);
+        let draining = self.is_draining();
+        let Engine { exchanges, pool, settings, scratch, date, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        scratch.clear();
+        let mut storage = FieldStorage::new();
+        let bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let head = ResponseHead::parse(bytes, &mut storage, &settings.head).map_err(Refusal::OriginFault)?;
+        let (plan, policy) = (&exchange.plan, &exchange.policy);
+        let interim = head.status < 200;
+        let switching = head.status == 101;
+        if switching && !plan.upgrade {
+            return Err(Refusal::UpgradeUnasked);
+        }
+        let body = framing::response_body(plan.method.as_str(), &head).map_err(Refusal::OriginFault)?;
+        let http10 = head.version == Version::Http10;
+        if !interim {
+            let client_body = client_body(body, plan.version);
+            exchange.ends_at_close = client_body == Body::UntilClose;
+            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close;
+            exchange.origin_reusable =
+                forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
+        } else {
+            exchange.informational += 1;
+            if exchange.informational > INFORMATIONAL_MAX {
+                return Err(Refusal::TooManyInformational);
+            }
+        }
+        if interim && !switching && plan.version == Version::Http10 {
+            return Ok(Head::Interim);
+        }
+        let edits = policy.edits.for_host(Direction::Response, &plan.authority.host);
+        let (removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let route = ResponseRoute {
+            body: client_body(body, plan.version),
+            client_version: plan.version,
+            keep_alive: !exchange.closes,
+            upgrade: switching || head.status == 426,
+            via: settings.via.as_deref(),
+            date: std::str::from_utf8(date).ok(),
+            removed: &removed,
+            added: &added,
+        };
+        forwarding::write_response(scratch, &head, &route);
+        let status = head.status;
+        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            return Err(Refusal::NoMemory);
+        }
+        if interim && !switching {
+            return Ok(Head::Interim);
+        }
+        exchange.entry.status = status;
+        Ok(if switching { Head::Switching } else { Head::Final { body, http10 } })
+    }
+
+    fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
+        let Engine { exchanges, pool, surplus, peers, origins, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        exchange.stage = Stage::Relaying;
+        let chunked_out = client_body(body, exchange.plan.version) == Body::Chunked;
+        exchange.down.frame(body, chunked_out);
+        surplus.clear();
+        let mut response = std::mem::take(&mut exchange.response);
+        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, surplus);
+        exchange.response = response;
+        if let Some(Peer { role: Role::Origin(origin), .. }) =
+            exchange.origin.and_then(|id| peers.get(id.index()))
+        {
+            origins.set_http10(origin.group, http10);
+        }
+        match adopted {
+            Ok(true) => exchange.origin_reusable &= surplus.is_empty(),
+            Ok(false) => exchange.response.consume(pool, head_bytes),
+            Err(_) => {
+                self.fail_download(now, id);
+                return;
+            }
+        }
+        let client = exchange.client;
+        self.wake(client);
+        if self.pump_download(now, id) {
+            self.try_settle(now, id);
+        }
+    }
+
+    /// Moves what arrived with a large response head into the download, as far as there is room. False if that ended the
+    /// exchange.
+    pub(super) fn pump_download(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        if !matches!(exchange.stage, Stage::Relaying) {
+            return true;
+        }
+        while !exchange.response.is_empty() {
+            if exchange.down.is_received() {
+                exchange.origin_reusable = false;
+                exchange.response.release(pool);
+                break;
+            }
+            let mut bytes = [0; BLOCK_BYTES];
+            let count = exchange.response.len().min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&exchange.response.bytes(pool)[..count]);
+            match exchange.down.feed(pool, &bytes[..count]) {
+                Ok(0) => break,
+                Ok(taken) => exchange.response.consume(pool, taken),
+                Err(_) => {
+                    exchange.response.release(pool);
+                    self.fail_download(now, id);
+                    return self.exchange_mut(id).is_some();
+                }
+            }
+        }
+        true
+    }
+
+    /// The origin has finished sending, or its connection broke.
+    fn handle_origin_end(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.origin_reusable = false;
+        match exchange.stage {
+            Stage::Awaiting => {
+                if !exchange.response.is_empty() {
+                    self.refuse(now, id, Refusal::OriginIncomplete);
+                } else if !self.retry(now, id) {
+                    self.refuse(now, id, refusal);
+                }
+            }
+            Stage::Relaying => self.end_download(now, id, refusal == Refusal::OriginClosed),
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {}
+        }
+    }
+
+    fn end_download(&mut self, now: Now, id: ExchangeId, orderly: bool) {
+        let exchange = &mut self.exchanges[id.index as usize];
+        if orderly && exchange.response.is_empty() {
+            exchange.down.handle_end();
+        } else if !exchange.down.is_received() {
+            exchange.down.truncate();
+        }
+        let (client, origin) = (exchange.client, exchange.origin.take());
+        self.abandon_upload(id);
+        if let Some(origin) = origin {
+            self.close_origin(origin);
+        }
+        self.wake(client);
+        self.try_settle(now, id);
+    }
+}
+
+/// How a body goes on to a client of that version (rule 22).
+fn client_body(body: Body, version: Version) -> Body {
+    match (body, version) {
+        (Body::Chunked | Body::UntilClose, Version::Http11) => Body::Chunked,
+        (Body::Chunked | Body::UntilClose, Version::Http10) => Body::UntilClose,
+        (Body::None | Body::Length(_), Version::Http10 | Version::Http11) => body,
+    }
+}

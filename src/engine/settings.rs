@@ -1,0 +1,111 @@
+//! What the engine is told at start. Plain values; `config` makes them from options and files.
+
+use crate::http::forwarding::ForwardedPolicy;
+use crate::http::head::Limits;
+use std::net::SocketAddr;
+
+/// Longest body of a refused request that is read and thrown away so that the connection stays usable (chosen: a form,
+/// not a file).
+pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes thrown away while a close lingers (chosen).
+pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
+
+/// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
+pub const LINGER_MS: u64 = 2_000;
+
+/// Interim (1xx) answers relayed for one request (chosen: several times what any origin sends).
+pub const INFORMATIONAL_MAX: u8 = 32;
+
+/// Connections beyond `clients_max` that are taken for as long as it takes to tell them so (chosen).
+pub const REFUSALS_MAX: usize = 64;
+
+/// Addresses tried for one request (chosen).
+pub const ADDRESSES_MAX: usize = 16;
+
+/// Connection attempts under way at once for one request (chosen).
+pub const ATTEMPTS_MAX: usize = 4;
+
+/// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
+pub const ATTEMPT_DELAY_MS: u64 = 250;
+
+/// Time-outs, all in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Client or origin silent during an exchange.
+    pub exchange_ms: u64,
+    /// From the first byte of a head, or from the connection's begin, to the head's end.
+    pub head_ms: u64,
+    /// Between two requests of a client.
+    pub idle_ms: u64,
+    /// One connection attempt.
+    pub connect_ms: u64,
+    /// A tunnel without a byte in either direction.
+    pub tunnel_ms: u64,
+    /// An idle origin connection.
+    pub origin_idle_ms: u64,
+    /// From the order to stop to the cut of whatever is left.
+    pub drain_ms: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            exchange_ms: 60_000,
+            head_ms: 30_000,
+            idle_ms: 60_000,
+            connect_ms: 10_000,
+            tunnel_ms: 600_000,
+            origin_idle_ms: 30_000,
+            drain_ms: 30_000,
+        }
+    }
+}
+
+/// Everything the engine is told at start.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits of heads.
+    pub head: Limits,
+    /// Time-outs.
+    pub timeouts: Timeouts,
+    /// Client connections at once.
+    pub clients_max: usize,
+    /// Client connections at once from one address; 0: no limit.
+    pub clients_per_address_max: usize,
+    /// 4 KB blocks at most.
+    pub blocks_max: usize,
+    /// Idle origin connections in all.
+    pub origins_idle_max: usize,
+    /// Idle origin connections to one authority.
+    pub origins_idle_per_authority_max: usize,
+    /// Pseudonym in Via; `None`: no Via, and no loop detection by it.
+    pub via: Option<String>,
+    /// What happens to Forwarded and X-Forwarded-For.
+    pub forwarded: ForwardedPolicy,
+    /// Whether origin-form requests are taken.
+    pub origin_form: bool,
+    /// Where weir listens: requests to these are meant for weir itself.
+    pub listeners: Vec<SocketAddr>,
+    /// Key of every hash table that strangers can fill.
+    pub seed: [u64; 2],
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            head: Limits::default(),
+            timeouts: Timeouts::default(),
+            clients_max: 10_000,
+            clients_per_address_max: 0,
+            blocks_max: 16_384,
+            origins_idle_max: 512,
+            origins_idle_per_authority_max: 32,
+            via: Some("weir".to_string()),
+            forwarded: ForwardedPolicy::Off,
+            origin_form: true,
+            listeners: Vec::new(),
+            seed: [0, 0],
+        }
+    }
+}
