@@ -1,0 +1,197 @@
+//! The log file, its older ones, and writing to it in whole lines.
+//!
+//! `access.log` is opened for appending. Before every write its length is asked for, so that a file that somebody else
+//! truncated, or deleted, is noticed; what does not fit below the limit goes to the next file, cut between lines. A write
+//! that fails half-way through a line takes that half back.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The name of the file in its directory.
+pub const FILE_NAME: &str = "access.log";
+
+/// Who may read it (chosen): the owner and its group; URLs are private.
+const FILE_MODE: u32 = 0o640;
+
+/// Most leftovers of an earlier, larger number to keep that are removed at one rotation (chosen).
+const EXCESS_MAX: u32 = 1000;
+
+/// How far the file may grow over its limit before a rotation that failed is tried again (chosen).
+const RETRY_BYTES: u64 = 1 << 20;
+
+/// `access.log` in a directory, open.
+#[derive(Debug)]
+pub struct LogFile {
+    directory: PathBuf,
+    file: File,
+    /// Its size before it rotates; 0 for never.
+    bytes_max: u64,
+    keep: u32,
+    /// The size at which rotation is tried again after it failed; 0 if it did not.
+    retry_at_bytes: u64,
+}
+
+impl LogFile {
+    /// Opens the file, and makes it and its directory where they are missing.
+    pub fn open(directory: &Path, bytes_max: u64, keep: u32) -> io::Result<LogFile> {
+        let file = open_file(directory)?;
+        Ok(LogFile { directory: directory.to_owned(), file, bytes_max, keep, retry_at_bytes: 0 })
+    }
+
+    /// Opens it anew by its name; on failure the old one stays.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        self.file = open_file(&self.directory)?;
+        self.retry_at_bytes = 0;
+        Ok(())
+    }
+
+    /// Writes whole lines. Fails with how many bytes, always whole lines, were written before.
+    pub fn write_lines(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < lines.len() {
+            let rest = &lines[written..];
+            let now = self.prepare(rest).map_err(|error| (written, error))?;
+            match write_whole_lines(&mut self.file, &rest[..now]) {
+                Ok(()) => written += now,
+                Err((some, error)) => return Err((written + some, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a file to write to, and says how many bytes go there.
+    fn prepare(&mut self, lines: &[u8]) -> io::Result<usize> {
+        let mut metadata = self.file.metadata()?;
+        if metadata.nlink() == 0 {
+            // Somebody removed it, or its directory: what is written there nobody will see.
+            self.reopen()?;
+            metadata = self.file.metadata()?;
+        }
+        if self.bytes_max == 0 || !metadata.is_file() {
+            return Ok(lines.len());
+        }
+        let (fits, len) =
+            (whole_lines_within(lines, self.bytes_max.saturating_sub(metadata.len())), metadata.len());
+        if fits > 0 {
+            return Ok(fits);
+        }
+        if len > 0 && len >= self.retry_at_bytes {
+            match self.rotate() {
+                Ok(()) => {}
+                Err(error) => {
+                    // Too large a file is better than lost lines.
+                    self.retry_at_bytes = len.saturating_add(RETRY_BYTES);
+                    log::warn!("access log: cannot rotate {}: {error}", self.path(0).display());
+                    return Ok(lines.len());
+                }
+            }
+        } else if len > 0 {
+            return Ok(lines.len());
+        }
+        // An empty file takes at least one line, however long.
+        Ok(whole_lines_within(lines, self.bytes_max).max(first_line(lines)))
+    }
+
+    /// Moves every file one number up, drops what is over the number to keep, and begins a new one.
+    fn rotate(&mut self) -> io::Result<()> {
+        if fs::symlink_metadata(self.path(0)).is_err() {
+            // Somebody moved it already: the older ones stay where they are.
+            return self.reopen();
+        }
+        // Up to the first free number: what is beyond need not move.
+        let free = (1..=self.keep).find(|number| fs::symlink_metadata(self.path(*number)).is_err());
+        for number in (1..free.unwrap_or(self.keep)).rev() {
+            missing_is_fine(fs::rename(self.path(number), self.path(number + 1)))?;
+        }
+        match self.keep {
+            0 => missing_is_fine(fs::remove_file(self.path(0)))?,
+            _ => missing_is_fine(fs::rename(self.path(0), self.path(1)))?,
+        }
+        for number in (self.keep..self.keep.saturating_add(EXCESS_MAX)).map(|last| last + 1) {
+            if fs::remove_file(self.path(number)).is_err() {
+                break;
+            }
+        }
+        self.reopen()
+    }
+
+    /// The file by its age: 0 is the one that is written.
+    fn path(&self, number: u32) -> PathBuf {
+        match number {
+            0 => self.directory.join(FILE_NAME),
+            _ => self.directory.join(format!("{FILE_NAME}.{number}")),
+        }
+    }
+}
+
+fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn open_file(directory: &Path) -> io::Result<File> {
+    fs::create_dir_all(directory)?;
+    let path = directory.join(FILE_NAME);
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_file() && metadata.len() > 0 {
+        // A crash of the machine may have left half a line: the next one must not continue it.
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
+    }
+    Ok(file)
+}
+
+/// The length of the first line, with its end.
+fn first_line(lines: &[u8]) -> usize {
+    memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1)
+}
+
+/// How many bytes of whole lines there are within a limit.
+fn whole_lines_within(lines: &[u8], limit: u64) -> usize {
+    let within = usize::try_from(limit).map_or(lines.len(), |limit| limit.min(lines.len()));
+    memchr::memrchr(b'\n', &lines[..within]).map_or(0, |end| end + 1)
+}
+
+/// Writes all, or fails with the number of bytes in the whole lines that are there; half a line is taken back.
+fn write_whole_lines(file: &mut File, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+    let mut written = 0;
+    while written < lines.len() {
+        let error = match file.write(&lines[written..]) {
+            Ok(0) => io::Error::from(ErrorKind::WriteZero),
+            Ok(some) => {
+                written += some;
+                continue;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        let whole = whole_lines_within(&lines[..written], u64::MAX);
+        if let Err(also) = take_back(file, (written - whole) as u64) {
+            log::warn!("access log: half a line stays in the file: {also}");
+        }
+        return Err((whole, error));
+    }
+    Ok(())
+}
+
+/// Removes the last bytes of a file.
+fn take_back(file: &File, bytes: u64) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if bytes == 0 || !metadata.is_file() {
+        return Ok(());
+    }
+    file.set_len(metadata.len().saturating_sub(bytes))
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+mod tests;

@@ -1,0 +1,507 @@
+//! An entry as one line of the access log.
+//!
+//! Texts come from the network, so every format escapes whatever could end a field, end the line, or make a terminal or
+//! a reader see something that is not there: controls (C0, DEL, C1), quotes, backslashes, bytes that are not UTF-8,
+//! blanks other than the plain one, and characters without a shape of their own such as bidirectional overrides. What
+//! remains of UTF-8 passes. In the three text formats an escaped byte is `\xNN`, a quote `\"`, a backslash `\\`, so that
+//! the bytes can be had back exactly; JSON has its own escapes, and U+FFFD for a byte that is not UTF-8, as JSON has no
+//! way to say it.
+//!
+//! The `weir` format, never with a blank inside a field, `-` for what there is none of:
+//!
+//! ```text
+//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason=
+//! 2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/ client=127.0.0.1:50123 user=alice received=210 \
+//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=-
+//! ```
+//!
+//! TIME is when the request began, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does.
+//! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::engine::entry::{Entry, Kind, Text, Verdict};
+
+/// The formats of the access log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Columns, then `key=value`: everything, for people and for `awk`.
+    #[default]
+    Weir,
+    /// The combined format of Apache's httpd.
+    Combined,
+    /// Squid's native format.
+    Squid,
+    /// One object per line, everything.
+    Json,
+}
+
+impl Format {
+    /// A format by its name in lower case.
+    pub fn parse(name: &str) -> Option<Format> {
+        match name {
+            "weir" => Some(Format::Weir),
+            "combined" => Some(Format::Combined),
+            "squid" => Some(Format::Squid),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Appends one line with its newline. Allocates nothing but what `out` lacks in capacity.
+pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &Entry) {
+    match format {
+        Format::Weir => write_weir(out, entry),
+        Format::Combined => write_combined(out, entry),
+        Format::Squid => write_squid(out, entry),
+        Format::Json => write_json(out, entry),
+    }
+    out.push(b'\n');
+}
+
+fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
+    write_timestamp(out, entry.started_unix_us);
+    for word in [kind(entry.kind), verdict(entry.verdict)] {
+        out.push(b' ');
+        out.extend_from_slice(word.as_bytes());
+    }
+    out.push(b' ');
+    match entry.status {
+        0 => out.push(b'-'),
+        status => write_decimal(out, u64::from(status), 3),
+    }
+    for which in [Text::Method, Text::Target] {
+        out.push(b' ');
+        write_word(out, entry.text(which));
+    }
+    out.extend_from_slice(b" client=");
+    write_socket_address(out, entry.client);
+    out.extend_from_slice(b" user=");
+    write_word(out, entry.text(Text::User));
+    out.extend_from_slice(b" received=");
+    write_decimal(out, entry.client_bytes, 1);
+    out.extend_from_slice(b" sent=");
+    write_decimal(out, entry.sent_bytes, 1);
+    out.extend_from_slice(b" ms=");
+    write_decimal(out, entry.duration_us / 1000, 1);
+    out.push(b'.');
+    write_decimal(out, entry.duration_us % 1000, 3);
+    out.extend_from_slice(b" upstream=");
+    match entry.upstream {
+        Some(upstream) => write_socket_address(out, upstream),
+        None => out.push(b'-'),
+    }
+    out.extend_from_slice(b" reused=");
+    out.extend_from_slice(match (entry.client_reused, entry.origin_reused) {
+        (false, false) => b"-",
+        (true, false) => b"client",
+        (false, true) => b"origin",
+        (true, true) => b"client,origin",
+    });
+    out.extend_from_slice(b" reason=");
+    write_word(out, entry.text(Text::Reason));
+}
+
+fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
+    write_address(out, entry.client.ip());
+    out.extend_from_slice(b" - ");
+    write_word(out, entry.text(Text::User));
+    out.extend_from_slice(b" [");
+    write_common_date(out, entry.started_unix_us / 1_000_000);
+    out.extend_from_slice(b"] \"");
+    let method = entry.text(Text::Method);
+    if method.is_empty() {
+        // As httpd does where it could not read a request line.
+        out.push(b'-');
+    } else {
+        // The request line has to split at its blanks, though the field may hold some.
+        write_escaped(out, method, Blank::Escaped);
+        out.push(b' ');
+        write_word(out, entry.text(Text::Target));
+        out.extend_from_slice(if entry.minor_version == 0 { b" HTTP/1.0" } else { b" HTTP/1.1" });
+    }
+    out.extend_from_slice(b"\" ");
+    write_decimal(out, u64::from(entry.status), 3);
+    out.push(b' ');
+    match entry.sent_bytes {
+        0 => out.push(b'-'),
+        bytes => write_decimal(out, bytes, 1),
+    }
+    for which in [Text::Referrer, Text::Agent] {
+        out.extend_from_slice(b" \"");
+        match entry.text(which) {
+            b"" => out.push(b'-'),
+            text => write_escaped(out, text, Blank::Kept),
+        }
+        out.push(b'"');
+    }
+}
+
+fn write_squid(out: &mut Vec<u8>, entry: &Entry) {
+    let ended_ms = entry.started_unix_us.saturating_add(entry.duration_us) / 1000;
+    write_decimal(out, ended_ms / 1000, 1);
+    out.push(b'.');
+    write_decimal(out, ended_ms % 1000, 3);
+    out.push(b' ');
+    let elapsed_ms = entry.duration_us / 1000;
+    // Squid sets the number right in six columns.
+    for column in [100_000, 10_000, 1_000, 100, 10] {
+        if elapsed_ms < column {
+            out.push(b' ');
+        }
+    }
+    write_decimal(out, elapsed_ms, 1);
+    out.push(b' ');
+    write_address(out, entry.client.ip());
+    out.push(b' ');
+    out.extend_from_slice(squid_code(entry).as_bytes());
+    out.push(b'/');
+    write_decimal(out, u64::from(entry.status), 3);
+    out.push(b' ');
+    write_decimal(out, entry.sent_bytes, 1);
+    for which in [Text::Method, Text::Target, Text::User] {
+        out.push(b' ');
+        write_word(out, entry.text(which));
+    }
+    match entry.upstream {
+        Some(upstream) => {
+            out.extend_from_slice(b" HIER_DIRECT/");
+            write_address(out, upstream.ip());
+        }
+        None => out.extend_from_slice(b" HIER_NONE/-"),
+    }
+    // The type of the content is not kept.
+    out.extend_from_slice(b" -");
+}
+
+/// What Squid would say of it; a client that got no status had gone.
+fn squid_code(entry: &Entry) -> &'static str {
+    match (entry.verdict, entry.kind) {
+        (Verdict::Refused, Kind::Exchange | Kind::Tunnel) => "TCP_DENIED",
+        (Verdict::Malformed, Kind::Exchange | Kind::Tunnel) => "NONE_NONE",
+        (Verdict::Allowed | Verdict::Failed, Kind::Tunnel) => "TCP_TUNNEL",
+        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) if entry.status == 0 => "TCP_MISS_ABORTED",
+        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => "TCP_MISS",
+    }
+}
+
+fn write_json(out: &mut Vec<u8>, entry: &Entry) {
+    out.extend_from_slice(b"{\"time\":\"");
+    write_timestamp(out, entry.started_unix_us);
+    out.extend_from_slice(b"\",\"kind\":\"");
+    out.extend_from_slice(kind(entry.kind).as_bytes());
+    out.extend_from_slice(b"\",\"verdict\":\"");
+    out.extend_from_slice(verdict(entry.verdict).as_bytes());
+    out.extend_from_slice(b"\",\"status\":");
+    match entry.status {
+        0 => out.extend_from_slice(b"null"),
+        status => write_decimal(out, u64::from(status), 1),
+    }
+    write_json_text(out, b"method", entry.text(Text::Method));
+    write_json_text(out, b"target", entry.text(Text::Target));
+    out.extend_from_slice(b",\"version\":\"1.");
+    out.push(if entry.minor_version == 0 { b'0' } else { b'1' });
+    out.extend_from_slice(b"\",\"client\":\"");
+    write_socket_address(out, entry.client);
+    out.push(b'"');
+    write_json_text(out, b"user", entry.text(Text::User));
+    out.extend_from_slice(b",\"received\":");
+    write_decimal(out, entry.client_bytes, 1);
+    out.extend_from_slice(b",\"sent\":");
+    write_decimal(out, entry.sent_bytes, 1);
+    out.extend_from_slice(b",\"duration_us\":");
+    write_decimal(out, entry.duration_us, 1);
+    out.extend_from_slice(b",\"upstream\":");
+    match entry.upstream {
+        Some(upstream) => {
+            out.push(b'"');
+            write_socket_address(out, upstream);
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    for (key, reused) in
+        [(&b",\"client_reused\":"[..], entry.client_reused), (b",\"origin_reused\":", entry.origin_reused)]
+    {
+        out.extend_from_slice(key);
+        out.extend_from_slice(if reused { b"true" } else { b"false" });
+    }
+    write_json_text(out, b"reason", entry.text(Text::Reason));
+    write_json_text(out, b"referrer", entry.text(Text::Referrer));
+    write_json_text(out, b"agent", entry.text(Text::Agent));
+    out.push(b'}');
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Exchange => "exchange",
+        Kind::Tunnel => "tunnel",
+    }
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Allowed => "allowed",
+        Verdict::Refused => "refused",
+        Verdict::Malformed => "malformed",
+        Verdict::Failed => "failed",
+    }
+}
+
+// Texts.
+
+/// Whether a plain blank may stand as it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blank {
+    Kept,
+    Escaped,
+}
+
+/// A text without blanks: `-` if there is none, and a text that is just `-` escaped, so that the two differ.
+fn write_word(out: &mut Vec<u8>, text: &[u8]) {
+    match text {
+        b"" => out.push(b'-'),
+        b"-" => out.extend_from_slice(b"\\x2d"),
+        _ => write_escaped(out, text, Blank::Escaped),
+    }
+}
+
+fn write_escaped(out: &mut Vec<u8>, text: &[u8], blank: Blank) {
+    if all_plain(text, blank) {
+        out.extend_from_slice(text);
+        return;
+    }
+    for chunk in text.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while !rest.is_empty() {
+            let plain = plain_len(rest, blank);
+            out.extend_from_slice(&rest.as_bytes()[..plain]);
+            rest = &rest[plain..];
+            let Some(special) = rest.chars().next() else { break };
+            let (escaped, after) = rest.split_at(special.len_utf8());
+            match special {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', special as u8]),
+                _ => write_bytes_in_hex(out, escaped.as_bytes()),
+            }
+            rest = after;
+        }
+        write_bytes_in_hex(out, chunk.invalid());
+    }
+}
+
+fn write_bytes_in_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        out.extend_from_slice(&[b'\\', b'x', hex(byte >> 4), hex(*byte)]);
+    }
+}
+
+/// A member after another one; null for an empty text.
+fn write_json_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(key);
+    out.extend_from_slice(b"\":");
+    if text.is_empty() {
+        out.extend_from_slice(b"null");
+        return;
+    }
+    out.push(b'"');
+    if all_plain(text, Blank::Kept) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
+    for chunk in text.utf8_chunks() {
+        let mut rest = chunk.valid();
+        while !rest.is_empty() {
+            let plain = plain_len(rest, Blank::Kept);
+            out.extend_from_slice(&rest.as_bytes()[..plain]);
+            rest = &rest[plain..];
+            let Some(special) = rest.chars().next() else { break };
+            match special {
+                '"' | '\\' => out.extend_from_slice(&[b'\\', special as u8]),
+                _ => special.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_json_unit(out, *unit)),
+            }
+            rest = &rest[special.len_utf8()..];
+        }
+        for _ in chunk.invalid() {
+            write_json_unit(out, 0xFFFD);
+        }
+    }
+    out.push(b'"');
+}
+
+fn write_json_unit(out: &mut Vec<u8>, unit: u16) {
+    let [high, low] = unit.to_be_bytes();
+    out.extend_from_slice(&[b'\\', b'u', hex(high >> 4), hex(high), hex(low >> 4), hex(low)]);
+}
+
+fn hex(nibble: u8) -> u8 {
+    b"0123456789abcdef"[usize::from(nibble & 15)]
+}
+
+/// Whether a byte of ASCII can be copied as it is.
+fn is_plain(byte: u8, blank: Blank) -> bool {
+    let printable = (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
+    printable & ((byte != b' ') | (blank == Blank::Kept))
+}
+
+/// Whether all can be copied as it is, as nearly always. Looks at every byte without branching, many at a time.
+fn all_plain(text: &[u8], blank: Blank) -> bool {
+    text.iter().fold(true, |plain, byte| plain & is_plain(*byte, blank))
+}
+
+/// How many bytes at the start can be copied as they are.
+fn plain_len(text: &str, blank: Blank) -> usize {
+    let mut at = 0;
+    while at < text.len() {
+        let ascii = text.as_bytes()[at..].iter().take_while(|byte| is_plain(**byte, blank)).count();
+        at += ascii;
+        match text[at..].chars().next() {
+            Some(char) if !char.is_ascii() && has_shape(char) => at += char.len_utf8(),
+            Some(_) | None => break,
+        }
+    }
+    at
+}
+
+/// Whether a character beyond ASCII shows as something of its own. Those that do not: controls, blanks that look like
+/// ours, separators of lines, joiners and other zero-width ones, marks and overrides of direction, variation selectors,
+/// tags, fillers, noncharacters and private use (Unicode 16: Cc, Zs, Zl, Zp, Cf, Co, Default_Ignorable_Code_Point).
+fn has_shape(char: char) -> bool {
+    let hidden = char.is_control()
+        || char.is_whitespace()
+        || matches!(
+            char,
+            '\u{AD}' | '\u{34F}'
+                | '\u{600}'..='\u{605}'
+                | '\u{61C}' | '\u{6DD}' | '\u{70F}'
+                | '\u{890}' | '\u{891}' | '\u{8E2}'
+                | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}'
+                | '\u{180B}'..='\u{180F}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{2800}' | '\u{3164}'
+                | '\u{E000}'..='\u{F8FF}'
+                | '\u{FDD0}'..='\u{FDEF}'
+                | '\u{FE00}'..='\u{FE0F}'
+                | '\u{FEFF}' | '\u{FFA0}'
+                | '\u{FFF0}'..='\u{FFFB}'
+                | '\u{110BD}' | '\u{110CD}'
+                | '\u{13430}'..='\u{1343F}'
+                | '\u{1BCA0}'..='\u{1BCA3}'
+                | '\u{1D173}'..='\u{1D17A}'
+                | '\u{E0000}'..='\u{10FFFF}'
+        )
+        || (u32::from(char) & 0xFFFE) == 0xFFFE;
+    !hidden
+}
+
+// Numbers, addresses and dates.
+
+/// A number in decimal, with zeros in front up to a width of at most 20.
+fn write_decimal(out: &mut Vec<u8>, mut value: u64, width: usize) {
+    let mut digits = [b'0'; 20];
+    let mut at = digits.len();
+    while value > 0 {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&digits[at.min(digits.len() - width.min(digits.len()))..]);
+}
+
+/// An address; one that is IPv4 in IPv6 clothes, as a listener for both gets them, as IPv4.
+fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            for (index, octet) in v4.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                write_decimal(out, u64::from(octet), 1);
+            }
+        }
+        IpAddr::V6(v6) => {
+            // Writing into a vector cannot fail.
+            let _ = write!(out, "{v6}");
+        }
+    }
+}
+
+fn write_socket_address(out: &mut Vec<u8>, address: SocketAddr) {
+    let ip = address.ip().to_canonical();
+    if ip.is_ipv6() {
+        out.push(b'[');
+    }
+    write_address(out, ip);
+    if ip.is_ipv6() {
+        out.push(b']');
+    }
+    out.push(b':');
+    write_decimal(out, u64::from(address.port()), 1);
+}
+
+/// Last moment that is written as it is, the end of the year 9999: beyond it a clock is wrong, and the columns would move.
+const LAST_UNIX_S: u64 = 253_402_300_799;
+
+/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01.
+fn civil(days: u64) -> (u64, u64, u64) {
+    // Years that begin in March put the leap day last; eras of 400 years all have the same 146,097 days.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // Five months from March on always have 153 days.
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// `2025-11-21T23:09:01.123Z` (RFC 3339).
+fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
+    let unix_s = (unix_us / 1_000_000).min(LAST_UNIX_S);
+    let (year, month, day) = civil(unix_s / 86_400);
+    write_decimal(out, year, 4);
+    out.push(b'-');
+    write_decimal(out, month, 2);
+    out.push(b'-');
+    write_decimal(out, day, 2);
+    out.push(b'T');
+    write_time_of_day(out, unix_s);
+    out.push(b'.');
+    write_decimal(out, unix_us / 1000 % 1000, 3);
+    out.push(b'Z');
+}
+
+/// `21/Nov/2025:23:09:01 +0000`.
+fn write_common_date(out: &mut Vec<u8>, unix_s: u64) {
+    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+    let unix_s = unix_s.min(LAST_UNIX_S);
+    let (year, month, day) = civil(unix_s / 86_400);
+    let name_at = 3 * (month as usize - 1);
+    write_decimal(out, day, 2);
+    out.push(b'/');
+    out.extend_from_slice(&MONTHS[name_at..name_at + 3]);
+    out.push(b'/');
+    write_decimal(out, year, 4);
+    out.push(b':');
+    write_time_of_day(out, unix_s);
+    out.extend_from_slice(b" +0000");
+}
+
+fn write_time_of_day(out: &mut Vec<u8>, unix_s: u64) {
+    for (index, value) in [unix_s / 3600 % 24, unix_s / 60 % 60, unix_s % 60].into_iter().enumerate() {
+        if index > 0 {
+            out.push(b':');
+        }
+        write_decimal(out, value, 2);
+    }
+}
+
+#[cfg(test)]
+#[path = "format_tests.rs"]
+mod tests;

@@ -1,0 +1,398 @@
+//! The thread that writes the access log.
+//!
+//! A loop appends lines to its [`Feed`] and flushes once per turn. A flush hands the batch over under a lock that is
+//! held for no longer than one copy, wakes the thread if it sleeps for want of lines, and returns: nothing in it waits
+//! for a disk or a pipe. Two buffers change places between the feeds and the thread, so that at rest nothing is
+//! allocated. After a write the thread pauses for some milliseconds, in which lines gather without anybody being woken.
+//!
+//! Where the buffer is full, as the output is slower than the log or is stuck, whole batches are dropped and counted;
+//! where writing fails, the lines that did not get through. Once it works again, the loss is reported.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::files::LogFile;
+use super::format::{Format, write_entry};
+use crate::engine::entry::Entry;
+
+/// A batch of this size is handed over before the turn ends (chosen).
+const BATCH_BYTES: usize = 64 << 10;
+
+/// Most bytes that wait to be written (chosen): tens of thousands of lines, some seconds of a busy proxy.
+const PENDING_BYTES_MAX: usize = 4 << 20;
+
+/// A buffer that a burst made larger than this gives memory back (chosen).
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
+
+/// The pause after a write (chosen): at most 200 wake-ups a second, and nobody sees the delay.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// How long a descriptor that somebody set non-blocking is left alone when it is full (chosen).
+const STUCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// The least time between two reports of lost lines (chosen): losses come in floods.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// How long [`Writer::close`] waits for what is pending (chosen).
+pub const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// Where lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    Stdout,
+    /// `access.log` in a directory.
+    Directory {
+        /// The directory, made if it is missing.
+        path: PathBuf,
+        /// The size at which the file rotates; 0 for never.
+        bytes_max: u64,
+        /// How many old files are kept.
+        keep: u32,
+    },
+}
+
+/// The one who owns the thread.
+#[derive(Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+}
+
+/// The one who has lines; one per loop.
+#[derive(Debug)]
+pub struct Feed {
+    shared: Arc<Shared>,
+    batch: Vec<u8>,
+    lines: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// The thread waits here for work.
+    work: Condvar,
+    /// `close` waits here for the end of the thread.
+    ended: Condvar,
+    dropped_lines: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whole lines.
+    pending: Vec<u8>,
+    /// The thread waits and has to be woken.
+    asleep: bool,
+    reopen: bool,
+    closing: bool,
+    ended: bool,
+}
+
+/// A descriptor that is only written to.
+#[derive(Debug)]
+struct Stream {
+    file: File,
+    /// The last write ended within a line.
+    torn: bool,
+}
+
+/// What is written to.
+#[derive(Debug)]
+enum Output {
+    /// A descriptor as it is.
+    Stream(Stream),
+    /// A file that rotates.
+    Files(LogFile),
+}
+
+impl Writer {
+    /// Opens the destination and starts the thread. Fails if the file cannot be opened, so that a daemon can say so
+    /// before it serves.
+    pub fn spawn(destination: &Destination) -> io::Result<Writer> {
+        let output = match destination {
+            // A descriptor of our own: a write that is stuck holds no lock that anybody else's output needs.
+            Destination::Stdout => {
+                Output::Stream(Stream::new(io::stdout().as_fd().try_clone_to_owned()?.into()))
+            }
+            Destination::Directory { path, bytes_max, keep } => {
+                Output::Files(LogFile::open(path, *bytes_max, *keep)?)
+            }
+        };
+        Writer::spawn_on(output)
+    }
+
+    fn spawn_on(output: Output) -> io::Result<Writer> {
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State::default()),
+            work: Condvar::new(),
+            ended: Condvar::new(),
+            dropped_lines: AtomicU64::new(0),
+        });
+        let of_thread = shared.clone();
+        thread::Builder::new().name("weir-log".into()).spawn(move || run(&of_thread, output))?;
+        Ok(Writer { shared })
+    }
+
+    /// A handle for one loop.
+    pub fn feed(&self) -> Feed {
+        Feed { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+    }
+
+    /// Has the file opened anew by its name, for those who moved it away. Does not wait.
+    pub fn reopen(&self) {
+        self.shared.lock().reopen = true;
+        self.shared.work.notify_one();
+    }
+
+    /// How many lines were lost so far.
+    pub fn dropped_lines(&self) -> u64 {
+        self.shared.dropped_lines.load(Ordering::Relaxed)
+    }
+
+    /// Writes what was flushed and ends the thread. Waits for [`CLOSE_WITHIN`] at most; false if the output was still
+    /// stuck then. Feeds that outlive this lose what they flush.
+    pub fn close(self) -> bool {
+        self.shared.begin_to_close();
+        let deadline = Instant::now() + CLOSE_WITHIN;
+        let mut state = self.shared.lock();
+        while !state.ended {
+            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+            else {
+                return false;
+            };
+            state = self.shared.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.begin_to_close();
+    }
+}
+
+impl Feed {
+    /// Appends an entry as one line.
+    pub fn append_entry(&mut self, format: Format, entry: &Entry) {
+        write_entry(&mut self.batch, format, entry);
+        self.appended();
+    }
+
+    /// Appends one line, which ends in its only newline.
+    pub fn append(&mut self, line: &[u8]) {
+        debug_assert_eq!(memchr::memchr(b'\n', line), line.len().checked_sub(1));
+        self.batch.extend_from_slice(line);
+        self.appended();
+    }
+
+    fn appended(&mut self) {
+        self.lines += 1;
+        if self.batch.len() >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands over what was appended. To be called at the end of every turn; never waits for the output.
+    pub fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        if state.closing || state.pending.len() + self.batch.len() > PENDING_BYTES_MAX {
+            self.shared.dropped_lines.fetch_add(self.lines, Ordering::Relaxed);
+        } else {
+            state.pending.extend_from_slice(&self.batch);
+        }
+        let wake = std::mem::take(&mut state.asleep);
+        drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
+        self.lines = 0;
+        self.batch.clear();
+        self.batch.shrink_to(BUFFER_BYTES_KEPT);
+    }
+
+    /// How many lines were lost so far, of all feeds.
+    pub fn dropped_lines(&self) -> u64 {
+        self.shared.dropped_lines.load(Ordering::Relaxed)
+    }
+}
+
+/// Another feed of the same writer, with nothing appended.
+impl Clone for Feed {
+    fn clone(&self) -> Feed {
+        Feed { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl Shared {
+    /// No code that holds the lock can leave the state half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin_to_close(&self) {
+        self.lock().closing = true;
+        self.work.notify_one();
+    }
+
+    /// Waits for work; puts pending lines into `lines`, which is empty. What is to be done besides writing them?
+    fn next(&self, lines: &mut Vec<u8>) -> Next {
+        let mut state = self.lock();
+        while state.pending.is_empty() && !state.reopen && !state.closing {
+            state.asleep = true;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.asleep = false;
+        std::mem::swap(&mut state.pending, lines);
+        let reopen = std::mem::take(&mut state.reopen);
+        Next { reopen, last: state.closing }
+    }
+}
+
+/// What the thread does next, besides writing lines.
+struct Next {
+    reopen: bool,
+    /// Nothing will come after these lines.
+    last: bool,
+}
+
+/// What went wrong since writing last worked.
+#[derive(Debug, Default)]
+struct Trouble {
+    /// Writing fails, and the log says so already.
+    failing: bool,
+    /// Losses that the log has spoken of.
+    reported_lines: u64,
+    /// When it did.
+    reported_at: Option<Instant>,
+}
+
+impl Trouble {
+    /// How many lines to speak of, of those lost in all: none, or those since the last time, if that is a while ago.
+    fn next_report(&mut self, dropped_lines: u64, now: Instant) -> Option<u64> {
+        let recently = self.reported_at.is_some_and(|at| now.duration_since(at) < REPORT_EVERY);
+        let more = dropped_lines.saturating_sub(self.reported_lines);
+        if recently || more == 0 {
+            return None;
+        }
+        self.reported_lines = dropped_lines;
+        self.reported_at = Some(now);
+        Some(more)
+    }
+}
+
+fn run(shared: &Shared, mut output: Output) {
+    let mut lines = Vec::new();
+    let mut trouble = Trouble::default();
+    loop {
+        let next = shared.next(&mut lines);
+        if next.reopen {
+            reopen(&mut output);
+        }
+        write(shared, &mut output, &lines, &mut trouble);
+        lines.clear();
+        lines.shrink_to(BUFFER_BYTES_KEPT);
+        if next.last {
+            break;
+        }
+        thread::sleep(GATHER);
+    }
+    trouble.reported_at = None;
+    if let Some(lost) = trouble.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now()) {
+        log::warn!("access log: {lost} lines lost");
+    }
+    shared.lock().ended = true;
+    shared.ended.notify_all();
+}
+
+fn reopen(output: &mut Output) {
+    match output {
+        Output::Stream(_) => {}
+        Output::Files(files) => {
+            if let Err(error) = files.reopen() {
+                log::warn!("access log: cannot reopen, the old file stays: {error}");
+            }
+        }
+    }
+}
+
+/// Writes lines, or counts them as lost.
+fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Trouble) {
+    if lines.is_empty() {
+        return;
+    }
+    let result = match output {
+        Output::Stream(stream) => stream.write_lines(lines),
+        Output::Files(files) => files.write_lines(lines),
+    };
+    match result {
+        Ok(()) => {
+            trouble.failing = false;
+            if let Some(lost) =
+                trouble.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now())
+            {
+                log::warn!("access log: {lost} lines lost");
+            }
+        }
+        Err((written, error)) => {
+            let lost = memchr::memchr_iter(b'\n', &lines[written..]).count() as u64;
+            shared.dropped_lines.fetch_add(lost, Ordering::Relaxed);
+            if !std::mem::replace(&mut trouble.failing, true) {
+                log::warn!("access log: lines are being lost: {error}");
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn new(file: File) -> Stream {
+        Stream { file, torn: false }
+    }
+
+    /// Writes all, or fails with how many bytes were written. What is out of a stream cannot be taken back: a line that
+    /// broke off is ended before the next one.
+    fn write_lines(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
+        if self.torn {
+            self.write_all(b"\n").map_err(|(_, error)| (0, error))?;
+            self.torn = false;
+        }
+        let result = self.write_all(lines);
+        if let Err((written, _)) = &result {
+            self.torn = *written > 0 && lines[written - 1] != b'\n';
+        }
+        result
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), (usize, io::Error)> {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.file.write(&bytes[written..]) {
+                Ok(0) => return Err((written, ErrorKind::WriteZero.into())),
+                Ok(some) => written += some,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A terminal or pipe that another process made non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => thread::sleep(STUCK_PAUSE),
+                Err(error) => return Err((written, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
