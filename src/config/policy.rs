@@ -1,0 +1,250 @@
+//! From settings and the files they name to what the engine runs on. Everything is compiled, or every problem is told.
+
+use super::problem::{Located, Origin, Problems};
+use super::settings::Settings;
+use crate::engine;
+use crate::http::head::Limits;
+use crate::policy::Policy;
+use crate::policy::acl::{Acl, AclBuilder, ListKind};
+use crate::policy::auth::Users;
+use crate::policy::edit::{Direction, Edits};
+use crate::resolver;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the system keeps its name servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Where the system keeps its own names.
+const HOSTS: &str = "/etc/hosts";
+
+/// Who weir itself is.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Where it listens.
+    pub listeners: Vec<SocketAddr>,
+    /// The addresses of this machine.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Compiles the policy. `read_file` reads one file; the seed keys hashes and must be random.
+pub fn compile(
+    settings: &Settings,
+    own: &Own,
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Policy, Problems> {
+    let mut problems = Problems::new();
+    let acl = compile_acl(settings, own, seed[0], read_file, &mut problems);
+    let users = compile_users(settings, seed, read_file, &mut problems);
+    let edits = compile_edits(settings, &mut problems);
+    match acl {
+        Some(acl) if problems.is_empty() => {
+            Ok(Policy { acl, users, edits, quiet_refusals: settings.quiet_refusals })
+        }
+        Some(_) | None => Err(problems),
+    }
+}
+
+fn compile_acl(
+    settings: &Settings,
+    own: &Own,
+    seed: u64,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Acl> {
+    let mut builder = AclBuilder::new(seed);
+    builder
+        .deny_private(settings.deny_private)
+        .own_listeners(own.listeners.clone())
+        .own_addresses(own.addresses.clone())
+        .connect_ports(settings.connect_ports.clone())
+        .plain_ports(settings.ports.clone())
+        .clients(settings.allow_clients.iter().map(|network| network.value).collect());
+    let mut sources = Sources::default();
+    for (kind, files) in
+        [(ListKind::Block, &settings.blocklists), (ListKind::AllowOnly, &settings.allowlists)]
+    {
+        for file in files {
+            match read_file(&file.value) {
+                Ok(text) => drop(builder.add_list(kind, &sources.add_file(&file.value), &text)),
+                Err(error) => problems.add_file(file.value.clone(), unreadable(file, &error)),
+            }
+        }
+    }
+    let options = [(ListKind::Block, "block", &settings.block), (ListKind::Allow, "allow", &settings.allow)];
+    for (kind, name, rules) in options {
+        for rule in rules {
+            builder.add_list(kind, &sources.add_option(name, &rule.origin), rule.value.as_bytes());
+        }
+    }
+    match builder.build() {
+        Ok(acl) => Some(acl),
+        Err(errors) => {
+            for error in errors {
+                problems.add(sources.origin(&error.source, error.error.line), error.error.to_string());
+            }
+            None
+        }
+    }
+}
+
+/// The names under which rules are known to clients and in the log, and what they stand for.
+#[derive(Default)]
+struct Sources {
+    known: Vec<(String, Source)>,
+}
+
+enum Source {
+    File(PathBuf),
+    Option(Origin),
+}
+
+impl Sources {
+    /// A file is known by its last part, as long as that tells it from the others: clients need not see where it lies.
+    fn add_file(&mut self, path: &Path) -> String {
+        let short = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = short
+            .filter(|short| self.known.iter().all(|(known, _)| known != short))
+            .unwrap_or_else(|| path.display().to_string());
+        self.known.push((name.clone(), Source::File(path.to_owned())));
+        name
+    }
+
+    /// A rule of its own is known by where it was given.
+    fn add_option(&mut self, name: &str, origin: &Origin) -> String {
+        let source = match origin {
+            Origin::File { path, line } => {
+                let file =
+                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                format!("{file}:{line}")
+            }
+            Origin::Environment(name) => name.clone(),
+            Origin::Default | Origin::Argument(_) => {
+                let earlier =
+                    self.known.iter().filter(|(known, _)| known.starts_with(&format!("--{name}#"))).count();
+                format!("--{name}#{}", earlier + 1)
+            }
+        };
+        self.known.push((source.clone(), Source::Option(origin.clone())));
+        source
+    }
+
+    fn origin(&self, name: &str, line: u32) -> Origin {
+        match self.known.iter().find(|(known, _)| known == name) {
+            Some((_, Source::File(path))) => Origin::File { path: path.as_path().into(), line },
+            Some((_, Source::Option(origin))) => origin.clone(),
+            None => Origin::Default,
+        }
+    }
+}
+
+fn compile_users(
+    settings: &Settings,
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Users> {
+    let file = settings.auth_file.as_ref()?;
+    let text = match read_file(&file.value) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add_file(file.value.clone(), unreadable(file, &error));
+            return None;
+        }
+    };
+    match Users::parse(&text, u128::from(seed[0]) << 64 | u128::from(seed[1])) {
+        Ok(users) if users.is_empty() => {
+            problems
+                .add_file(file.value.clone(), "expected at least one name:password, found none".to_string());
+            None
+        }
+        Ok(users) => Some(users),
+        Err(errors) => {
+            for error in errors {
+                let origin = Origin::File { path: file.value.as_path().into(), line: error.line };
+                problems.add(origin, error.to_string());
+            }
+            None
+        }
+    }
+}
+
+fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
+    let mut edits = Edits::default();
+    let removals = [
+        (Direction::Request, &settings.remove_headers),
+        (Direction::Response, &settings.remove_response_headers),
+    ];
+    for (direction, texts) in removals {
+        for text in texts {
+            if let Err(error) = edits.parse_remove(direction, &text.value) {
+                problems.add(text.origin.clone(), error.to_string());
+            }
+        }
+    }
+    let additions =
+        [(Direction::Request, &settings.add_headers), (Direction::Response, &settings.add_response_headers)];
+    for (direction, texts) in additions {
+        for text in texts {
+            if let Err(error) = edits.parse_add(direction, &text.value) {
+                problems.add(text.origin.clone(), error.to_string());
+            }
+        }
+    }
+    edits
+}
+
+fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {
+    format!("cannot be read ({error}); named by {}", file.origin)
+}
+
+/// The resolver's settings: those of the system, unless servers are named.
+pub fn resolver_settings(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> (resolver::Settings, resolver::Hosts) {
+    // A machine without these files has no name servers and no names of its own to speak of.
+    let mut dns =
+        resolver::Settings::parse_resolv_conf(&read_file(Path::new(RESOLV_CONF)).unwrap_or_default());
+    if !settings.dns.is_empty() {
+        dns.servers = settings.dns.iter().map(|server| server.value).collect();
+    }
+    dns.case_randomised = settings.dns_0x20;
+    (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
+}
+
+/// The engine's settings.
+pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u64; 2]) -> engine::Settings {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    engine::Settings {
+        head: Limits {
+            head_bytes_max: settings.head_max_bytes as usize,
+            target_bytes_max: settings.target_max_bytes as usize,
+            fields_max: settings.fields_max as usize,
+            accept_bare_lf: settings.accept_bare_lf,
+            strict_targets: settings.strict_targets,
+        },
+        timeouts: engine::Timeouts {
+            exchange_ms: ms(settings.timeout),
+            head_ms: ms(settings.head_timeout),
+            idle_ms: ms(settings.idle_timeout),
+            connect_ms: ms(settings.connect_timeout),
+            tunnel_ms: ms(settings.tunnel_timeout),
+            origin_idle_ms: ms(settings.idle_origin_timeout),
+            drain_ms: ms(settings.drain_timeout),
+        },
+        clients_max: settings.max_connections as usize,
+        clients_per_address_max: settings.max_per_client as usize,
+        blocks_max: settings.buffers as usize,
+        origins_idle_max: settings.idle_origins as usize,
+        origins_idle_per_authority_max: settings.idle_per_origin as usize,
+        via: settings.via.clone(),
+        forwarded: settings.forwarded,
+        origin_form: !settings.no_origin_form,
+        listeners,
+        seed,
+    }
+}

@@ -1,0 +1,227 @@
+//! Where a value came from, and what is wrong with it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Exit codes of the daemon, those of `sysexits.h` where it has one that fits.
+pub mod exit {
+    /// Done: stopped after draining, printed what was asked, or `explain` says allowed.
+    pub const OK: u8 = 0;
+    /// `explain` says refused.
+    pub const REFUSED: u8 = 1;
+    /// The command line is wrong (EX_USAGE).
+    pub const USAGE: u8 = 64;
+    /// Cannot listen: the address is in use or not this machine's (EX_UNAVAILABLE).
+    pub const UNAVAILABLE: u8 = 69;
+    /// Cannot listen, or cannot start, for any other reason that the operating system gives (EX_OSERR).
+    pub const OS_ERROR: u8 = 71;
+    /// The environment, the configuration file, or a file that it names is wrong (EX_CONFIG).
+    pub const CONFIGURATION: u8 = 78;
+}
+
+/// Where a value came from. In order of precedence, lowest first, except that a file's lines compare by number.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// A line of a file.
+    File {
+        /// The file, as it was named.
+        path: Arc<Path>,
+        /// Counted from 1; 0 where the file as a whole is meant.
+        line: u32,
+    },
+    /// An environment variable, by its name.
+    Environment(String),
+    /// The command line; the option as `--name`, or empty where no single option is meant.
+    Argument(String),
+}
+
+impl Origin {
+    /// The directory that a relative path found here is relative to; `None` for the current directory.
+    pub fn directory(&self) -> Option<&Path> {
+        match self {
+            Origin::File { path, .. } => path.parent(),
+            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => None,
+        }
+    }
+
+    /// The precedence of this layer: the higher one wins.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Origin::Default => 0,
+            Origin::File { .. } => 1,
+            Origin::Environment(_) => 2,
+            Origin::Argument(_) => 3,
+        }
+    }
+
+    /// The line of a file, 0 where there is none.
+    pub fn line(&self) -> u32 {
+        match self {
+            Origin::File { line, .. } => *line,
+            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => 0,
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => out.write_str("default"),
+            Origin::File { path, line: 0 } => write!(out, "{}", path.display().to_string().escape_debug()),
+            Origin::File { path, line } => {
+                write!(out, "{}:{line}", path.display().to_string().escape_debug())
+            }
+            Origin::Environment(name) => out.write_str(name),
+            Origin::Argument(name) if name.is_empty() => out.write_str("command line"),
+            Origin::Argument(name) => write!(out, "{}", name.escape_debug()),
+        }
+    }
+}
+
+/// A value that knows where it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it was set.
+    pub origin: Origin,
+}
+
+impl<T> Located<T> {
+    /// A value from somewhere.
+    pub fn new(value: T, origin: Origin) -> Located<T> {
+        Located { value, origin }
+    }
+
+    /// Another value from the same place.
+    pub fn with<U>(&self, value: U) -> Located<U> {
+        Located { value, origin: self.origin.clone() }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// What was found, and what was expected instead.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.origin, self.message)
+    }
+}
+
+/// Most problems that are printed; a file of another kind named by mistake would fill the screen (chosen).
+pub const PROBLEMS_SHOWN_MAX: usize = 100;
+
+/// Everything that is wrong, in the order command line, environment, files by line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems {
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Nothing wrong so far.
+    pub fn new() -> Problems {
+        Problems::default()
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, origin: Origin, message: impl Into<String>) {
+        self.list.push(Problem { origin, message: message.into() });
+    }
+
+    /// Adds one about a file as a whole.
+    pub fn add_file(&mut self, path: PathBuf, message: impl Into<String>) {
+        self.add(Origin::File { path: path.into(), line: 0 }, message);
+    }
+
+    /// Whether all is well.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+
+    /// The exit code that they ask for: usage if the command line has a part in it, else configuration.
+    pub fn exit_code(&self) -> u8 {
+        let usage = self.list.iter().any(|problem| matches!(problem.origin, Origin::Argument(_)));
+        if usage { exit::USAGE } else { exit::CONFIGURATION }
+    }
+
+    /// Puts them in the order in which they are best read.
+    pub(super) fn sort(&mut self) {
+        self.list.sort_by_key(|problem| (std::cmp::Reverse(problem.origin.rank()), problem.origin.line()));
+    }
+}
+
+/// One per line, no newline after the last.
+impl fmt::Display for Problems {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.list.iter().take(PROBLEMS_SHOWN_MAX).enumerate() {
+            if index > 0 {
+                out.write_str("\n")?;
+            }
+            write!(out, "weir: {problem}")?;
+        }
+        match self.list.len().checked_sub(PROBLEMS_SHOWN_MAX) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(out, "\nweir: and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str, line: u32) -> Origin {
+        Origin::File { path: Path::new(path).into(), line }
+    }
+
+    #[test]
+    fn origins_print_as_one_would_say_them() {
+        let cases = [
+            (Origin::Default, "default"),
+            (at("weir.conf", 3), "weir.conf:3"),
+            (at("weir.conf", 0), "weir.conf"),
+            (at("a\nb", 1), "a\\nb:1"),
+            (Origin::Environment("WEIR_PORT".into()), "WEIR_PORT"),
+            (Origin::Argument("--port".into()), "--port"),
+            (Origin::Argument(String::new()), "command line"),
+        ];
+        for (origin, expected) in cases {
+            assert_eq!(origin.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn problems_are_sorted_bounded_and_choose_the_exit_code() {
+        let mut problems = Problems::new();
+        problems.add(at("weir.conf", 12), "b");
+        problems.add(at("weir.conf", 2), "a");
+        problems.add(Origin::Environment("WEIR_PORT".into()), "c");
+        problems.sort();
+        assert_eq!(problems.to_string(), "weir: WEIR_PORT: c\nweir: weir.conf:2: a\nweir: weir.conf:12: b");
+        assert_eq!(problems.exit_code(), exit::CONFIGURATION);
+        problems.add(Origin::Argument("--port".into()), "d");
+        assert_eq!(problems.exit_code(), exit::USAGE);
+        for _ in 0..PROBLEMS_SHOWN_MAX {
+            problems.add(Origin::Default, "e");
+        }
+        assert_eq!(problems.to_string().lines().count(), PROBLEMS_SHOWN_MAX + 1);
+        assert!(problems.to_string().ends_with("and 4 more"));
+    }
+}

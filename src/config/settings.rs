@@ -1,0 +1,449 @@
+//! The settings, put together from the command line, the environment, a file and the defaults.
+//!
+//! Each layer replaces what the ones below it say, list by list and value by value, but every layer is judged whole: a
+//! malformed line in the file is reported even where the command line overrides it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::arguments::{self, Arguments};
+use super::file;
+use super::nearest::nearest;
+use super::options::{self, Repeat, Scope, Spec, TABLE, Takes};
+use super::problem::{Located, Origin, Problem, Problems};
+use super::values::flag;
+use crate::http::fields::is_token;
+use crate::http::forwarding::ForwardedPolicy;
+use crate::log::format::Format;
+use crate::policy::port_set::PortSet;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Command {
+    /// Be a proxy.
+    #[default]
+    Run,
+    /// Validate everything and exit.
+    Check,
+    /// Print the settings and exit.
+    PrintConfig,
+    /// Print the help and exit.
+    Help,
+    /// Print the version and exit.
+    Version,
+    /// Print the verdict on one request and exit.
+    Explain {
+        /// Asked as this user.
+        user: Option<String>,
+        /// Asked from this address.
+        client: Option<IpAddr>,
+        /// A token.
+        method: String,
+        /// A URL, or `host:port`: as it was given.
+        target: String,
+    },
+}
+
+/// All settings. [`Settings::load`] makes them; `Settings::default()` is blank, not the documented defaults, which are
+/// what `load` gives for nothing at all ([`Settings::built_in`]).
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What to do.
+    pub command: Command,
+    /// Addresses to listen on, at least one.
+    pub hosts: Vec<Located<IpAddr>>,
+    /// The port on each of them; 0 for any free one.
+    pub port: u16,
+    /// The file that was read.
+    pub config: Option<PathBuf>,
+    /// How often `-v` was given.
+    pub verbose: u8,
+    /// `-q`.
+    pub quiet: bool,
+    /// Files of rules that refuse.
+    pub blocklists: Vec<Located<PathBuf>>,
+    /// Files of rules that allow.
+    pub allowlists: Vec<Located<PathBuf>>,
+    /// Single rules that refuse, not compiled.
+    pub block: Vec<Located<String>>,
+    /// Single rules that allow, not compiled.
+    pub allow: Vec<Located<String>>,
+    /// Who may ask; everybody if empty.
+    pub allow_clients: Vec<Located<IpNet>>,
+    /// Refuse private networks.
+    pub deny_private: bool,
+    /// Ports for CONNECT: a compiled list.
+    pub connect_ports: PortSet,
+    /// Ports for everything else: likewise.
+    pub ports: PortSet,
+    /// Users and passwords.
+    pub auth_file: Option<Located<PathBuf>>,
+    /// Keep the rule from the client.
+    pub quiet_refusals: bool,
+    /// Where `access.log` goes; standard output if none.
+    pub log_dir: Option<PathBuf>,
+    /// Its format.
+    pub log_format: Format,
+    /// Its size before it rotates; 0 for never.
+    pub log_max_size_bytes: u64,
+    /// How many old ones are kept.
+    pub log_keep: u32,
+    /// Time between lines of statistics; zero for none.
+    pub stats_every: Duration,
+    /// Most client connections.
+    pub max_connections: u32,
+    /// Most connections of one client; 0 for any number.
+    pub max_per_client: u32,
+    /// Blocks of 4 KB.
+    pub buffers: u32,
+    /// How long either side may be silent during an exchange.
+    pub timeout: Duration,
+    /// How long dialling an origin may take.
+    pub connect_timeout: Duration,
+    /// How long a request head may take.
+    pub head_timeout: Duration,
+    /// How long a client connection may be without a request.
+    pub idle_timeout: Duration,
+    /// How long a tunnel may be silent.
+    pub tunnel_timeout: Duration,
+    /// How long exchanges may take to finish at stop; zero cuts them.
+    pub drain_timeout: Duration,
+    /// Largest head.
+    pub head_max_bytes: u32,
+    /// Longest request target.
+    pub target_max_bytes: u32,
+    /// Most fields of a head.
+    pub fields_max: u32,
+    /// Refuse requests that name their origin only in Host.
+    pub no_origin_form: bool,
+    /// Refuse targets with characters outside of the URI grammar.
+    pub strict_targets: bool,
+    /// Take a bare LF as the end of a line.
+    pub accept_bare_lf: bool,
+    /// What Via calls this proxy; none for no Via.
+    pub via: Option<String>,
+    /// What becomes of Forwarded and X-Forwarded-For.
+    pub forwarded: ForwardedPolicy,
+    /// Fields removed from requests.
+    pub remove_headers: Vec<Located<String>>,
+    /// Fields added to requests.
+    pub add_headers: Vec<Located<String>>,
+    /// Fields removed from responses.
+    pub remove_response_headers: Vec<Located<String>>,
+    /// Fields added to responses.
+    pub add_response_headers: Vec<Located<String>>,
+    /// DNS servers; those of the system if empty.
+    pub dns: Vec<Located<SocketAddr>>,
+    /// Mix upper and lower case in queries.
+    pub dns_0x20: bool,
+    /// Most idle origin connections in all.
+    pub idle_origins: u32,
+    /// Most idle connections to one origin.
+    pub idle_per_origin: u32,
+    /// How long an origin connection is kept for reuse.
+    pub idle_origin_timeout: Duration,
+    pub(super) explain_user: Option<String>,
+    pub(super) explain_client: Option<IpAddr>,
+    /// The texts that won, one list per row of the table.
+    texts: Vec<Vec<Located<String>>>,
+}
+
+/// The texts of one layer, one list per row of the table.
+type Layer = Vec<Vec<Located<String>>>;
+
+impl Settings {
+    /// Puts the settings together. `arguments` come without the program's name; `environment` looks up one variable;
+    /// `read_file` reads one file. Fails with everything that is wrong.
+    pub fn load(
+        arguments: &[String],
+        environment: impl Fn(&str) -> Option<String>,
+        read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Settings, Problems> {
+        let mut problems = Problems::new();
+        let given = arguments::parse(arguments, &mut problems);
+        let mut settings = Settings::default();
+        // Whoever asks for help gets it, whatever else is wrong.
+        for (name, command) in [("help", Command::Help), ("version", Command::Version)] {
+            if asked(&given, name) {
+                settings.command = command;
+                return Ok(settings);
+            }
+        }
+        let from_environment = environment_layer(environment);
+        let from_file = match config_path(&given.layer, &from_environment) {
+            Some(path) => read_layer(&path, read_file, &mut problems),
+            None => blank_layer(),
+        };
+        settings.texts = default_layer();
+        settings.apply_defaults();
+        for layer in [from_file, from_environment, given.layer.clone()] {
+            settings.apply(layer, &mut problems);
+        }
+        settings.command = settings.choose_command(&given, &mut problems);
+        settings.judge_together(&mut problems);
+        problems.sort();
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// The settings that hold when nobody sets anything.
+    pub fn built_in() -> Settings {
+        let mut settings = Settings { texts: default_layer(), ..Settings::default() };
+        settings.apply_defaults();
+        settings
+    }
+
+    /// Where an option's value came from, by its name; of a list, where the first came from.
+    pub fn origin(&self, name: &str) -> Origin {
+        let row = TABLE.iter().position(|spec| spec.names().any(|known| known == name));
+        let first = row.and_then(|row| self.texts.get(row)).and_then(|texts| texts.first());
+        first.map_or(Origin::Default, |text| text.origin.clone())
+    }
+
+    /// How much the daemon says about itself. Of `-v` and `-q` the one from the stronger layer holds.
+    pub fn level(&self) -> log::LevelFilter {
+        let quiet = self.quiet && self.origin("quiet").rank() >= self.origin("verbose").rank();
+        match self.verbose {
+            _ if quiet => log::LevelFilter::Error,
+            0 => log::LevelFilter::Info,
+            1 => log::LevelFilter::Debug,
+            2.. => log::LevelFilter::Trace,
+        }
+    }
+
+    /// Each row of the table with the texts that won.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&'static Spec, &[Located<String>])> {
+        TABLE.iter().zip(&self.texts).map(|(spec, texts)| (spec, texts.as_slice()))
+    }
+
+    fn apply_defaults(&mut self) {
+        for (row, spec) in TABLE.iter().enumerate() {
+            let texts = self.texts[row].clone();
+            // A test holds every default to be well-formed.
+            let problems = (spec.apply)(self, &texts);
+            debug_assert_eq!(problems, vec![]);
+        }
+    }
+
+    fn apply(&mut self, layer: Layer, problems: &mut Problems) {
+        for (row, (spec, texts)) in TABLE.iter().zip(layer).enumerate() {
+            if texts.is_empty() {
+                continue;
+            }
+            for Problem { origin, message } in (spec.apply)(self, &texts) {
+                let place = Place { origin: &origin, name: spec.name };
+                problems.add(origin.clone(), place.named(&message));
+            }
+            let skipped = if spec.repeat == Repeat::Once { texts.len() - 1 } else { 0 };
+            self.texts[row] = texts.into_iter().skip(skipped).collect();
+        }
+    }
+
+    fn choose_command(&self, given: &Arguments, problems: &mut Problems) -> Command {
+        let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
+        let (first, rest) = match given.free.split_first() {
+            Some((first, rest)) => (first.as_str(), rest),
+            None => ("", given.free.as_slice()),
+        };
+        if first != "explain" {
+            for unexpected in &given.free {
+                wrong(format!(
+                    "{unexpected:?}: expected options, or explain{}",
+                    did_you_mean(unexpected, ["explain"])
+                ));
+            }
+            for (name, given) in
+                [("user", self.explain_user.is_some()), ("client", self.explain_client.is_some())]
+            {
+                if given {
+                    wrong(format!(
+                        "--{name} goes with explain: expected weir explain --{name} ... METHOD URL"
+                    ));
+                }
+            }
+            return match (asked(given, "check"), asked(given, "print-config")) {
+                (true, _) => Command::Check,
+                (false, true) => Command::PrintConfig,
+                (false, false) => Command::Run,
+            };
+        }
+        match rest {
+            [method, target] if is_token(method.as_bytes()) && !target.is_empty() => Command::Explain {
+                user: self.explain_user.clone(),
+                client: self.explain_client,
+                method: method.clone(),
+                target: target.clone(),
+            },
+            _ => {
+                wrong("explain: expected a method and a URL or HOST:PORT, as in weir explain GET http://a.example/".into());
+                Command::Run
+            }
+        }
+    }
+
+    /// What no value shows by itself.
+    fn judge_together(&self, problems: &mut Problems) {
+        let (quiet, verbose) = (self.origin("quiet"), self.origin("verbose"));
+        if self.quiet && self.verbose > 0 && quiet.rank() == verbose.rank() {
+            problems.add(quiet, "quiet and verbose together: expected one of them");
+        }
+    }
+}
+
+/// An option at a place where it may have to be named: a line number says less than a key.
+struct Place<'a> {
+    origin: &'a Origin,
+    name: &'a str,
+}
+
+impl Place<'_> {
+    fn named(&self, message: &str) -> String {
+        match self.origin {
+            Origin::File { .. } => format!("{} {message}", self.name),
+            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => message.to_owned(),
+        }
+    }
+}
+
+fn asked(given: &Arguments, name: &str) -> bool {
+    let row = TABLE.iter().position(|spec| spec.name == name);
+    let texts = row.map_or(&[][..], |row| &given.layer[row]);
+    texts.last().is_some_and(|text| flag(&text.value) == Ok(true))
+}
+
+/// A layer in which nothing is set.
+pub(super) fn blank_layer() -> Layer {
+    vec![Vec::new(); TABLE.len()]
+}
+
+fn default_layer() -> Layer {
+    let texts = |spec: &Spec| match spec.default {
+        "" => Vec::new(),
+        text => split(spec, Located::new(text.to_owned(), Origin::Default)),
+    };
+    TABLE.iter().map(texts).collect()
+}
+
+/// One text as the values that it stands for.
+pub(super) fn split(spec: &Spec, text: Located<String>) -> Vec<Located<String>> {
+    match spec.repeat {
+        Repeat::Once | Repeat::Many => vec![text],
+        Repeat::List => text.value.split(',').map(|item| text.with(item.trim().to_owned())).collect(),
+    }
+}
+
+/// An empty variable is as good as none.
+fn environment_layer(environment: impl Fn(&str) -> Option<String>) -> Layer {
+    let mut layer = blank_layer();
+    for (row, spec) in TABLE.iter().enumerate().filter(|(_, spec)| spec.scope != Scope::CommandLine) {
+        for name in spec.names().map(options::environment_name) {
+            let Some(value) = environment(&name).filter(|value| !value.is_empty()) else { continue };
+            let origin = Origin::Environment(name);
+            let parts: Vec<&str> = match spec.repeat {
+                Repeat::Once => vec![&value],
+                Repeat::Many | Repeat::List => value.lines().filter(|line| !line.trim().is_empty()).collect(),
+            };
+            for part in parts {
+                layer[row].extend(split(spec, Located::new(part.to_owned(), origin.clone())));
+            }
+        }
+    }
+    layer
+}
+
+/// The last `-c`, or else WEIR_CONFIG.
+fn config_path(arguments: &Layer, environment: &Layer) -> Option<Located<PathBuf>> {
+    let row = TABLE.iter().position(|spec| spec.name == "config")?;
+    let text = arguments[row].last().or(environment[row].last())?;
+    // An empty path is reported where values are applied.
+    (!text.value.is_empty()).then(|| text.with(PathBuf::from(&text.value)))
+}
+
+fn read_layer(
+    path: &Located<PathBuf>,
+    read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Layer {
+    let mut layer = blank_layer();
+    let content = match read_file(&path.value) {
+        Ok(content) => content,
+        Err(error) => {
+            // What is at fault is the file, not how it was named: exit code 78, not 64.
+            let message = format!("cannot read: {error}; expected a configuration file ({})", path.origin);
+            problems.add_file(path.value.clone(), message);
+            return layer;
+        }
+    };
+    let name: Arc<Path> = path.value.as_path().into();
+    let at = |line| Origin::File { path: name.clone(), line };
+    let (lines, wrong) = file::lines(&content);
+    for (line, message) in wrong {
+        problems.add(at(line), message);
+    }
+    for line in lines {
+        let origin = at(line.number);
+        match known_key(&line.key) {
+            Err(message) => problems.add(origin, message),
+            Ok(row) => match add_line(&mut layer[row], &TABLE[row], line, origin.clone()) {
+                Ok(()) => {}
+                Err(message) => problems.add(origin, message),
+            },
+        }
+    }
+    layer
+}
+
+/// The row of a key, or what is wrong with it.
+fn known_key(key: &str) -> Result<usize, String> {
+    match TABLE.iter().position(|spec| spec.names().any(|name| name == key)) {
+        Some(row) if TABLE[row].scope == Scope::Everywhere => Ok(row),
+        Some(_) => Err(format!("{key}: expected on the command line only (--{key})")),
+        None => {
+            let names = TABLE.iter().filter(|spec| spec.scope == Scope::Everywhere).flat_map(Spec::names);
+            Err(format!(
+                "unknown key {key:?}: expected one of those that --print-config lists{}",
+                did_you_mean(key, names)
+            ))
+        }
+    }
+}
+
+fn add_line(
+    texts: &mut Vec<Located<String>>,
+    spec: &Spec,
+    line: file::Line,
+    origin: Origin,
+) -> Result<(), String> {
+    let file::Line { key, value, .. } = line;
+    match texts.last() {
+        Some(earlier) if spec.repeat == Repeat::Once => {
+            return Err(format!("{key} again: expected once, and line {} has it", earlier.origin.line()));
+        }
+        Some(_) | None => {}
+    }
+    let value = match (value, spec.takes) {
+        (Some(value), _) if value.starts_with('=') => {
+            return Err(format!("{key} {value:?}: expected '{key} {}', without =", spec.placeholder));
+        }
+        (Some(value), Takes::Path) if !value.is_empty() => {
+            let directory = origin.directory().unwrap_or(Path::new(""));
+            directory.join(value).to_string_lossy().into_owned()
+        }
+        (Some(value), _) => value,
+        (None, Takes::Flag | Takes::Count) => "yes".to_owned(),
+        (None, Takes::Value | Takes::Path) => {
+            return Err(format!("{key}: expected a value, {}", spec.placeholder));
+        }
+    };
+    texts.extend(split(spec, Located::new(value, origin)));
+    Ok(())
+}
+
+/// A hint to append to a message, or nothing.
+pub(super) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, names).map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
+}
