@@ -1,0 +1,62 @@
+//! Orders from other threads: a queue and a waker.
+
+use crate::engine::JobId;
+use crate::policy::Policy;
+use crate::resolver;
+use mio::{Registry, Token, Waker};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel as queue};
+
+/// What a loop can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// Judge by this from now on.
+    SetPolicy(Arc<Policy>),
+    /// Resolve by these from now on.
+    SetResolver(resolver::Settings, resolver::Hosts),
+    /// Write the counters to the log.
+    LogStatistics,
+    /// A password was right, or was not.
+    Verified(JobId, bool),
+    /// Finish what is under way, take nothing new, and end.
+    Drain,
+    /// End at once.
+    Quit,
+}
+
+/// The sending end, for any thread.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+/// The loop's end.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: Receiver<Command>,
+}
+
+/// Both ends.
+pub fn channel(registry: &Registry, token: Token) -> io::Result<(Remote, Inbox)> {
+    let waker = Arc::new(Waker::new(registry, token)?);
+    let (sender, receiver) = queue();
+    Ok((Remote { commands: sender, waker }, Inbox { commands: receiver }))
+}
+
+impl Remote {
+    /// Tells the loop. Nothing happens if it has ended.
+    pub fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            let _ = self.waker.wake();
+        }
+    }
+}
+
+impl Inbox {
+    /// The next order.
+    pub fn next(&mut self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+}

@@ -1,0 +1,187 @@
+//! One TCP connection as the loop sees it: a stream and what is known of its readiness.
+
+use crate::engine::{SLICES_MAX, SocketError};
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+/// A stream with its readiness. A bit that is set is a guess that an attempt is worth while; one that is clear stays so
+/// until the system reports an edge.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    /// The handshake is under way.
+    connecting: bool,
+    /// There may be something to read.
+    pub readable: bool,
+    /// There may be room to write.
+    pub writable: bool,
+    /// The peer has sent its FIN or a reset: a short read is no reason to stop reading, or the end would be missed.
+    ending: bool,
+    /// Dead in both directions; there may be bytes left to read.
+    pub hung_up: bool,
+}
+
+/// What an attempt to read gave.
+#[derive(Debug)]
+pub enum Received {
+    Nothing,
+    Bytes(usize),
+    End,
+    Failed(SocketError),
+}
+
+/// What an attempt to write gave.
+#[derive(Debug)]
+pub enum Sent {
+    Nothing,
+    Bytes(usize),
+    Failed(SocketError),
+}
+
+impl Socket {
+    /// A connection taken from a listener: it has often brought its request along.
+    pub fn accepted(stream: TcpStream) -> Socket {
+        Socket { stream, connecting: false, readable: true, writable: true, ending: false, hung_up: false }
+    }
+
+    /// Begins to connect.
+    pub fn connect(address: SocketAddr) -> Result<Socket, SocketError> {
+        let stream = TcpStream::connect(address).map_err(SocketError::from)?;
+        // Heads and bodies leave in one write each; what is small must not wait for what is not coming.
+        let _ = stream.set_nodelay(true);
+        Ok(Socket {
+            stream,
+            connecting: true,
+            readable: false,
+            writable: false,
+            ending: false,
+            hung_up: false,
+        })
+    }
+
+    /// Registers for both directions, once and for all.
+    pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Takes note of an edge.
+    pub fn note(&mut self, event: &mio::event::Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+        self.hung_up |= event.is_error() || (event.is_read_closed() && event.is_write_closed());
+    }
+
+    /// Whether the handshake has ended just now, and how.
+    pub fn establish(&mut self) -> Option<Result<(), SocketError>> {
+        if !self.connecting || !(self.writable || self.readable) {
+            return None;
+        }
+        if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
+            return Some(Err(error.into()));
+        }
+        match self.stream.peer_addr() {
+            Ok(_) => {
+                self.connecting = false;
+                Some(Ok(()))
+            }
+            Err(error) if error.kind() == ErrorKind::NotConnected => {
+                (self.readable, self.writable) = (false, false);
+                None
+            }
+            Err(error) => Some(Err(error.into())),
+        }
+    }
+
+    /// Reads once.
+    pub fn receive(&mut self, space: &mut [u8]) -> Received {
+        if space.is_empty() || self.connecting {
+            return Received::Nothing;
+        }
+        loop {
+            return match self.stream.read(space) {
+                Ok(0) => {
+                    self.readable = false;
+                    Received::End
+                }
+                Ok(count) => {
+                    self.readable = count == space.len() || self.ending;
+                    Received::Bytes(count)
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.readable = false;
+                    Received::Nothing
+                }
+                Err(error) => {
+                    self.readable = false;
+                    Received::Failed(error.into())
+                }
+            };
+        }
+    }
+
+    /// Writes once, as one call to the system whatever the number of slices.
+    pub fn send(&mut self, slices: &[&[u8]; SLICES_MAX]) -> Sent {
+        let mut full = [IoSlice::new(&[]); SLICES_MAX];
+        let (mut used, mut bytes) = (0, 0);
+        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
+            full[used] = IoSlice::new(slice);
+            used += 1;
+            bytes += slice.len();
+        }
+        loop {
+            let sent = match used {
+                0 => return Sent::Nothing,
+                1 => self.stream.write(&full[0]),
+                _ => self.stream.write_vectored(&full[..used]),
+            };
+            return match sent {
+                Ok(count) => {
+                    self.writable = count == bytes;
+                    Sent::Bytes(count)
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                    self.writable = false;
+                    Sent::Nothing
+                }
+                Err(error) => {
+                    self.writable = false;
+                    Sent::Failed(error.into())
+                }
+            };
+        }
+    }
+
+    /// Says that nothing more will be sent. A peer that is gone already need not be told.
+    pub fn shutdown_write(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Closes with a reset.
+    pub fn reset(self) {
+        let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+impl From<io::Error> for SocketError {
+    fn from(error: io::Error) -> SocketError {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => SocketError::Refused,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable | ErrorKind::AddrNotAvailable => {
+                SocketError::Unreachable
+            }
+            ErrorKind::TimedOut => SocketError::TimedOut,
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                SocketError::Reset
+            }
+            ErrorKind::OutOfMemory => SocketError::Exhausted,
+            _ if super::listener::is_shortage(&error) => SocketError::Exhausted,
+            _ => SocketError::Other,
+        }
+    }
+}
