@@ -37,32 +37,22 @@ impl Ring {
         self.len() == BLOCK_BYTES
     }
 
-    /// Room to receive into, in order; `None` if the pool has no block to lend. Both slices are empty when it is full.
-    pub fn space<'p>(&mut self, pool: &'p mut Pool, purpose: Purpose) -> Option<[&'p mut [u8]; 2]> {
+    /// Contiguous room to receive into, empty when the ring is full; `None` if the pool has no block to lend. After a
+    /// wrap there may be more room behind it, lent by the next call.
+    pub fn space<'p>(&mut self, pool: &'p mut Pool, purpose: Purpose) -> Option<&'p mut [u8]> {
         if self.block.is_none() {
             self.block = Some(pool.lend(purpose)?);
             self.start = 0;
         }
-        let (start, len) = (usize::from(self.start), self.len());
+        let (start, end) = (usize::from(self.start), usize::from(self.start) + self.len());
         let bytes = pool.bytes_mut(self.block.as_ref()?);
-        let end = start + len;
-        if end >= BLOCK_BYTES {
-            return Some([&mut bytes[end - BLOCK_BYTES..start], &mut []]);
-        }
-        let (before, after) = bytes.split_at_mut(end);
-        Some([after, &mut before[..start]])
+        Some(if end < BLOCK_BYTES { &mut bytes[end..] } else { &mut bytes[end - BLOCK_BYTES..start] })
     }
 
     /// Reports that `count` bytes were received into the space.
     pub fn commit(&mut self, count: usize) {
         debug_assert!(self.len() + count <= BLOCK_BYTES);
         self.len += count as u16;
-    }
-
-    /// Drops the newest bytes so that `len` remain.
-    pub fn truncate(&mut self, pool: &mut Pool, len: usize) {
-        self.len = self.len.min(len as u16);
-        self.release_if_empty(pool);
     }
 
     /// What waits, in order.
@@ -119,11 +109,10 @@ mod tests {
         };
         for step in 0..20_000_usize {
             if next(2) == 0 {
-                let [first, second] = ring.space(&mut pool, Purpose::Upload).unwrap();
-                let room = first.len() + second.len();
-                assert_eq!(room, BLOCK_BYTES - model.len());
-                let count = next(room + 1);
-                for (index, byte) in first.iter_mut().chain(second).take(count).enumerate() {
+                let space = ring.space(&mut pool, Purpose::Upload).unwrap();
+                assert_eq!(space.is_empty(), model.len() == BLOCK_BYTES);
+                let count = next(space.len() + 1);
+                for (index, byte) in space.iter_mut().take(count).enumerate() {
                     *byte = (step + index) as u8;
                     model.push_back(*byte);
                 }
@@ -150,14 +139,12 @@ mod tests {
         let block = pool.lend(Purpose::Download).unwrap();
         pool.bytes_mut(&block)[4000..4096].fill(7);
         let mut ring = Ring::over(&mut pool, block, 4000, 96);
-        let [first, second] = ring.space(&mut pool, Purpose::Download).unwrap();
-        assert_eq!((first.len(), second.len()), (4000, 0));
-        first[0] = 8;
+        let space = ring.space(&mut pool, Purpose::Download).unwrap();
+        assert_eq!(space.len(), 4000);
+        space[0] = 8;
         ring.commit(1);
         let [first, second] = ring.bytes(&pool);
         assert_eq!((first, second), (&[7; 96][..], &[8][..]));
-        ring.truncate(&mut pool, 10);
-        assert_eq!(ring.len(), 10);
         ring.release(&mut pool);
         let block = pool.lend(Purpose::Download).unwrap();
         assert!(Ring::over(&mut pool, block, 9, 0).is_empty());
