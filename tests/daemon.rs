@@ -1,0 +1,339 @@
+//! The daemon as its administrator meets it: options, exit codes, signals, reload, statistics.
+
+mod common;
+
+use common::{Origin, Scratch, Weir, run, run_with};
+use rustix::process::Signal;
+use std::net::TcpListener;
+use std::time::Duration;
+
+/// `--help` and `--version` explain themselves on standard output.
+#[test]
+fn help_and_version() {
+    for option in ["--help", "-h"] {
+        let help = run(&[option]);
+        assert_eq!(help.code, 0);
+        for name in
+            ["--host", "--port", "--blocklist", "--auth-file", "--log-dir", "--connect-ports", "explain"]
+        {
+            assert!(help.out.contains(name), "the help lacks {name}:\n{}", help.out);
+        }
+    }
+    for option in ["--version", "-V"] {
+        let version = run(&[option]);
+        assert_eq!((version.code, version.out.trim()), (0, concat!("weir ", env!("CARGO_PKG_VERSION"))));
+    }
+}
+
+/// What is wrong on the command line is said all at once, with exit code 64.
+#[test]
+fn usage_errors() {
+    for (options, wanted) in [
+        (&["--frobnicate"][..], &["frobnicate"][..]),
+        (&["--port", "x"], &["port"]),
+        (&["--port", "65536"], &["65536"]),
+        (&["--port"], &["port"]),
+        (&["--host", "nowhere.test"], &["host"]),
+        (&["--log-format", "xml"], &["xml", "json"]),
+        (&["--timeout=-1"], &["timeout"]),
+        (&["--connect-ports", "http"], &["http"]),
+        (&["--max-connections", "0"], &["max-connections"]),
+        (&["--cache"], &["cache", "not in this build"]),
+        (&["surplus"], &["surplus"]),
+        (&["--port", "x", "--timeout", "y", "--nonsense"], &["port", "timeout", "nonsense"]),
+    ] {
+        let run = run(options);
+        assert_eq!(run.code, 64, "{options:?}: {}", run.said());
+        for part in wanted {
+            assert!(run.err.contains(part), "{options:?} lacks {part:?}: {}", run.err);
+        }
+    }
+}
+
+/// What is wrong in files is said with file and line, all at once, with exit code 78.
+#[test]
+fn check_says_everything() {
+    let scratch = Scratch::new();
+    let list = scratch.file("list.txt", "good.test\nbad rule here\n10.0.0.0/99\nfine.test\n");
+    let users = scratch.file("users.txt", "anna:secret\nno-colon\n");
+    let config = scratch.file(
+        "weir.conf",
+        format!("# all wrong\nport x\nfrobnicate yes\nblocklist {list}\nauth-file {users}\ntimeout -3\n"),
+    );
+    for options in [&["--check", "--config", &config][..], &["-c", &config]] {
+        let run = run(options);
+        assert_eq!(run.code, 78, "{options:?}: {}", run.said());
+        for part in ["weir.conf:2", "weir.conf:3", "weir.conf:6"] {
+            assert!(run.err.contains(part), "{options:?} lacks {part:?}: {}", run.err);
+        }
+    }
+    let checked = run(&["--check", "--blocklist", &list, "--auth-file", &users]);
+    assert_eq!(checked.code, 78, "{}", checked.said());
+    for part in ["list.txt:2", "list.txt:3", "users.txt:2"] {
+        assert!(checked.err.contains(part), "lacks {part:?}: {}", checked.err);
+    }
+    assert!(!checked.said().contains("secret"), "{}", checked.said());
+    assert_eq!(run(&["--blocklist", &scratch.join("missing.txt")]).code, 78);
+    assert_eq!(run(&["--check", "-c", &scratch.join("missing.conf")]).code, 78);
+}
+
+/// `--check` with nothing wrong ends with 0, and without listening.
+#[test]
+fn check_is_satisfied() {
+    let scratch = Scratch::new();
+    let list = scratch.file("list.txt", "a.test\n*.b.test\n10.0.0.0/8:80-90\n\n# end\n");
+    let busy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = busy.local_addr().expect("its address").port().to_string();
+    let run = run(&["--check", "--blocklist", &list, "--port", &port]);
+    assert_eq!(run.code, 0, "{}", run.said());
+}
+
+/// Options win over the environment, that over the file, that over the defaults, and it shows.
+#[test]
+fn precedence_and_print_config() {
+    let scratch = Scratch::new();
+    let config = scratch.file("weir.conf", "port 1111\ntimeout 11\nvia filed\nhead-timeout 7\n");
+    let run = run_with(
+        &["--print-config", "-c", &config, "--port=3333"],
+        &[("WEIR_PORT", "2222"), ("WEIR_TIMEOUT", "22")],
+    );
+    assert_eq!(run.code, 0, "{}", run.said());
+    let line = |key: &str| {
+        let found = run.out.lines().find(|line| line.trim_start().starts_with(&format!("{key} ")));
+        found.unwrap_or_else(|| panic!("no {key} in\n{}", run.out)).to_owned()
+    };
+    assert!(line("port").contains("3333"));
+    assert!(line("timeout").contains("22") && line("timeout").contains("WEIR_TIMEOUT"));
+    assert!(line("via").contains("filed") && line("via").contains("weir.conf:3"));
+    assert!(line("head-timeout").contains('7'));
+    assert!(line("log-format").contains("weir"));
+}
+
+/// The samples that come with it work as they are.
+#[test]
+fn samples_work() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/config");
+    for name in ["blocklist", "allowlist", "users", "weir.conf"] {
+        let found = std::fs::read_dir(folder)
+            .expect("config/")
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with(name));
+        assert!(found, "config/ has no {name}");
+    }
+    let run = run(&["--check", "-c", &format!("{folder}/weir.conf")]);
+    assert_eq!(run.code, 0, "{}", run.said());
+}
+
+/// A port that is taken is said, with its own exit code.
+#[test]
+fn port_in_use() {
+    let busy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = busy.local_addr().expect("its address").port().to_string();
+    let run = run(&["--host", "127.0.0.1", "--port", &port]);
+    assert!(matches!(run.code, 69 | 71), "{run:?}");
+    assert!(run.err.contains(&port), "{}", run.err);
+}
+
+/// TERM finishes what is under way, accepts nothing new, and ends with 0.
+#[test]
+fn term_drains() {
+    let mut weir = Weir::start(&["--drain-timeout", "8"]);
+    let finishing = Origin::serve(|conn| {
+        while conn.request()?.is_some() {
+            std::thread::sleep(Duration::from_millis(500));
+            conn.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nfinished")?;
+        }
+        Ok(())
+    });
+    let mut idle = weir.connect();
+    let mut client = weir.connect();
+    client.send(finishing.get("/under-way"));
+    finishing.wait_for_head(1);
+    weir.signal(Signal::TERM);
+    let answer = client.read_response();
+    assert_eq!(answer.text(), "finished");
+    client.expect_closed();
+    idle.expect_closed();
+    assert_eq!(weir.wait_exit().code(), Some(0));
+    weir.wait_for_log(|line| line.contains("/under-way") && line.contains("200"));
+    assert!(std::net::TcpStream::connect(weir.address()).is_err());
+}
+
+/// Tunnels are cut at the drain deadline.
+#[test]
+fn term_cuts_tunnels_at_the_deadline() {
+    let mut weir = Weir::start(&["--drain-timeout", "1"]);
+    let origin = Origin::serve(|conn| conn.read_to_end().map(drop));
+    let mut client = weir.connect();
+    assert_eq!(client.ask(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
+    weir.signal(Signal::TERM);
+    client.expect_silence(Duration::from_millis(300));
+    client.expect_closed();
+    assert_eq!(weir.wait_exit().code(), Some(0));
+    weir.wait_for_log(|line| line.contains("CONNECT"));
+}
+
+/// A second TERM, or an INT, ends it at once.
+#[test]
+fn second_term_quits() {
+    for second in [Signal::TERM, Signal::INT] {
+        let mut weir = Weir::start(&["--drain-timeout", "100"]);
+        let origin = Origin::serve(|conn| conn.read_to_end().map(drop));
+        let mut client = weir.connect();
+        assert_eq!(client.ask(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
+        weir.signal(Signal::TERM);
+        client.expect_silence(Duration::from_millis(200));
+        assert!(weir.is_running());
+        weir.signal(second);
+        weir.wait_exit();
+        client.expect_closed();
+    }
+}
+
+/// HUP takes new rules and users; what is wrong leaves what runs, and is said with file and line.
+#[test]
+fn hup_reloads() {
+    let scratch = Scratch::new();
+    let list = scratch.file("list.txt", "first.test\n");
+    let users = scratch.file("users.txt", "anna:secret\n");
+    let weir = Weir::start(&["--blocklist", &list, "--auth-file", &users]);
+    let mut client = weir.connect();
+    let mut ask = |host: &str, credentials: &str| {
+        let field = format!("Proxy-Authorization: Basic {credentials}\r\n");
+        client.ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{field}\r\n")).status()
+    };
+    // anna:secret and berta:other
+    let (anna, berta) = ("YW5uYTpzZWNyZXQ=", "YmVydGE6b3RoZXI=");
+    assert_eq!(ask("first.test", anna), 403);
+    assert_eq!(ask("first.test", berta), 407);
+    scratch.file("list.txt", "second.test\n");
+    scratch.file("users.txt", "berta:other\n");
+    weir.signal(Signal::HUP);
+    common::eventually("new rules", || (ask("second.test", berta) == 403).then_some(()));
+    assert_eq!(ask("second.test", anna), 407);
+    scratch.file("list.txt", "third.test\nnot a rule\n");
+    weir.signal(Signal::HUP);
+    weir.wait_for_error(|line| line.contains("list.txt:2"));
+    assert_eq!(ask("second.test", berta), 403, "what ran must stay");
+    scratch.file("list.txt", "third.test\n");
+    weir.signal(Signal::HUP);
+    common::eventually("newer rules", || (ask("third.test", berta) == 403).then_some(()));
+}
+
+/// USR1 and HUP open the log files anew, for those who move them away.
+#[test]
+fn usr1_reopens_logs() {
+    let scratch = Scratch::new();
+    let folder = scratch.path().to_str().expect("a path").to_owned();
+    let (weir, origin) = (Weir::start(&["--log-dir", &folder]), Origin::ok());
+    let mut client = weir.connect();
+    let mut moved = String::new();
+    for (signal, number) in [(Signal::USR1, 1), (Signal::HUP, 2)] {
+        client.ask(origin.get(&format!("/before-{number}")));
+        let wanted = format!("/before-{number}");
+        common::eventually("a line", || scratch.read("access.log").contains(&wanted).then_some(()));
+        moved = format!("moved-{number}.log");
+        std::fs::rename(scratch.join("access.log"), scratch.join(&moved)).expect("moving the log away");
+        weir.signal(signal);
+        common::eventually("a new file", || {
+            std::fs::exists(scratch.join("access.log")).ok().filter(|&there| there)
+        });
+        client.ask(origin.get(&format!("/after-{number}")));
+        let wanted = format!("/after-{number}");
+        common::eventually("a line", || scratch.read("access.log").contains(&wanted).then_some(()));
+        assert!(!scratch.read(&moved).contains(&wanted));
+    }
+    assert!(scratch.read(&moved).contains("/before-2"));
+}
+
+/// USR2 writes the statistics, a number for each thing that happened.
+#[test]
+fn usr2_writes_statistics() {
+    let (weir, origin) = (Weir::start(&["--block", "blocked.test", "--stats-every", "0"]), Origin::ok());
+    let mut client = weir.connect();
+    for _ in 0..7 {
+        client.ask(origin.get("/"));
+    }
+    for _ in 0..3 {
+        client.ask("GET http://blocked.test/ HTTP/1.1\r\nHost: blocked.test\r\n\r\n");
+    }
+    let before = weir.error_lines().len();
+    weir.signal(Signal::USR2);
+    let line = weir.wait_for_error(|line| line.contains("blocked") && line.contains("allowed"));
+    for number in ["7", "3"] {
+        assert!(
+            line.split(|c: char| !c.is_ascii_digit()).any(|word| word == number),
+            "{line:?} lacks {number}"
+        );
+    }
+    assert!(weir.error_lines().len() > before);
+}
+
+/// Statistics come by themselves, too, and once more at the stop.
+#[test]
+fn statistics_every_so_often() {
+    let mut weir = Weir::start(&["--stats-every", "1"]);
+    weir.wait_for_error(|line| line.contains("allowed="));
+    weir.signal(Signal::TERM);
+    assert_eq!(weir.wait_exit().code(), Some(0));
+    let quiet = Weir::start(&["--stats-every", "0"]);
+    drop(quiet);
+}
+
+/// A configuration file alone is enough; paths in it are relative to it.
+#[test]
+fn configuration_file() {
+    let scratch = Scratch::new();
+    scratch.file("rules.txt", "blocked.test\n");
+    let config = scratch.file(
+        "weir.conf",
+        "# all of it\nhost 127.0.0.1\nport 0   # any\nblocklist rules.txt\nallow 127.0.0.0/8\nvia off\n",
+    );
+    let (weir, origin) = (Weir::start_bare(&["-c", &config]), Origin::ok());
+    assert_eq!(weir.connect().ask("GET http://blocked.test/ HTTP/1.1\r\nHost: b\r\n\r\n").status(), 403);
+    assert_eq!(weir.connect().ask(origin.get("/")).status(), 200);
+    assert!(!origin.head().has("via"));
+}
+
+/// The environment sets options as well.
+#[test]
+fn environment_variables() {
+    let weir = Weir::start_with(&[], &[("WEIR_BLOCK", "blocked.test"), ("WEIR_QUIET_REFUSALS", "yes")]);
+    let answer = weir.connect().ask("GET http://blocked.test/ HTTP/1.1\r\nHost: blocked.test\r\n\r\n");
+    assert_eq!(answer.status(), 403);
+}
+
+/// When descriptors run out, service goes on, without spinning.
+#[test]
+fn few_descriptors() {
+    let scratch = Scratch::new();
+    let script = scratch.file(
+        "limited",
+        format!(
+            "ulimit -n 40; exec '{}' --host 127.0.0.1 --port 0 --allow 127.0.0.0/8\n",
+            env!("CARGO_BIN_EXE_weir")
+        ),
+    );
+    let mut command = std::process::Command::new("sh");
+    command.arg(&script);
+    let (weir, origin) = match Weir::spawn(command, 1) {
+        Ok(weir) => (weir, Origin::ok()),
+        // It may also say clearly that this is not enough.
+        Err(said) => return assert!(said.concat().contains("descriptors"), "{said:?}"),
+    };
+    let mut clients: Vec<_> = (0..60).map(|_| weir.connect()).collect();
+    for client in &mut clients {
+        client.send_if_open(origin.get("/"));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let before = weir.cpu_ticks();
+    std::thread::sleep(Duration::from_millis(700));
+    let spun = weir.cpu_ticks() - before;
+    assert!(spun < 35, "{spun} ticks of processor time without anything to do");
+    drop(clients);
+    common::eventually("service after the flood", || {
+        let mut client = weir.connect();
+        client.send_if_open(origin.get("/"));
+        client.try_read_response("GET").ok().filter(|answer| answer.status() == 200)
+    });
+}

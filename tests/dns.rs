@@ -1,0 +1,263 @@
+//! Names: the daemon against a name server that says what the test wants.
+
+mod common;
+
+use common::dns::{A, AAAA, parse};
+use common::origin::refusing_port;
+use common::{Answer, FakeDns, Origin, Raw, Response, Weir};
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
+fn get(origin: &Origin, name: &str) -> Vec<u8> {
+    let authority = format!("{name}:{}", origin.port());
+    format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n\r\n").into_bytes()
+}
+
+#[track_caller]
+fn ask(weir: &Weir, origin: &Origin, name: &str) -> Response {
+    weir.connect().ask(get(origin, name))
+}
+
+/// A name is resolved and dialled, and keeps its Host.
+#[test]
+fn names_resolve() {
+    let dns = FakeDns::start(&[
+        ("origin.test", Answer::addresses(&["127.0.0.1"])),
+        ("alias.test", Answer::Alias(60, "other.test".into())),
+        ("other.test", Answer::Alias(60, "origin.test".into())),
+    ]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    for name in ["origin.test", "alias.test"] {
+        assert_eq!(ask(&weir, &origin, name).status(), 200, "{name}");
+    }
+    let hosts: Vec<_> = origin.heads().iter().map(|head| head.get("host").map(str::to_owned)).collect();
+    let wanted = ["origin.test", "alias.test"].map(|name| Some(format!("{name}:{}", origin.port())));
+    assert_eq!(hosts, wanted);
+}
+
+/// An alias whose target is not in the same answer is followed; a ring of aliases is an error.
+#[test]
+fn alias_rings_end() {
+    let dns = FakeDns::start(&[
+        ("a.test", Answer::Alias(60, "b.test".into())),
+        ("b.test", Answer::Alias(60, "a.test".into())),
+    ]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "a.test").status(), 502);
+    assert!(dns.queries().len() < 40, "{} queries", dns.queries().len());
+}
+
+/// Answers are remembered for their TTL, also negative ones; and no longer.
+#[test]
+fn answers_are_cached() {
+    let dns = FakeDns::start(&[
+        ("long.test", Answer::addresses(&["127.0.0.1"])),
+        ("short.test", Answer::short(1, &["127.0.0.1"])),
+    ]);
+    let (weir, origin) =
+        (Weir::start(&["--dns", &dns.address()]), Origin::closing("HTTP/1.1 204 No\r\n\r\n"));
+    for _ in 0..5 {
+        assert_eq!(ask(&weir, &origin, "long.test").status(), 204);
+        assert_eq!(ask(&weir, &origin, "LONG.test.").status(), 204);
+        assert_eq!(ask(&weir, &origin, "short.test").status(), 204);
+        assert_eq!(ask(&weir, &origin, "missing.test").status(), 502);
+    }
+    assert_eq!((dns.count("long.test", A), dns.count("long.test", AAAA)), (1, 1));
+    assert_eq!(dns.count("missing.test", A), 1, "a negative answer with an SOA is an answer");
+    let before = dns.count("short.test", A);
+    std::thread::sleep(Duration::from_millis(2200));
+    assert_eq!(ask(&weir, &origin, "short.test").status(), 204);
+    assert_eq!(dns.count("short.test", A), before + 1, "the TTL has passed");
+    assert_eq!(dns.count("long.test", A), 1);
+}
+
+/// Requests for a name that is being asked for wait for the same answer.
+#[test]
+fn queries_in_flight_are_shared() {
+    let dns = FakeDns::start(&[("held.test", Answer::Held(60, parse(&["127.0.0.1"])))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    let mut clients: Vec<Raw> = (0..20).map(|_| weir.connect()).collect();
+    for client in &mut clients {
+        client.send(get(&origin, "held.test"));
+    }
+    dns.wait_for_queries("held.test", A, 1);
+    // The last of them has been read when a later request on the same loop is answered.
+    assert_eq!(weir.connect().ask(origin.get("/")).status(), 200);
+    dns.release();
+    for client in &mut clients {
+        assert_eq!(client.read_response().status(), 200);
+    }
+    assert_eq!(dns.count("held.test", A), 1);
+}
+
+/// A truncated answer is asked for again over TCP.
+#[test]
+fn truncation_goes_to_tcp() {
+    let dns = FakeDns::start(&[("cut.test", Answer::Truncated(60, parse(&["127.0.0.1"])))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "cut.test").status(), 200);
+    assert!(dns.queries().iter().any(|query| query.tcp));
+}
+
+/// A first server that is dead costs one time-out, not one per request.
+#[test]
+fn dead_server_costs_one_timeout() {
+    let dead = UdpSocket::bind("127.0.0.1:0").expect("a socket that never answers");
+    let names: Vec<_> = (0..10).map(|number| format!("n{number}.test")).collect();
+    let zone: Vec<_> = names.iter().map(|name| (name.as_str(), Answer::addresses(&["127.0.0.1"]))).collect();
+    let dns = FakeDns::start(&zone);
+    let servers = format!("{},{}", dead.local_addr().expect("its address"), dns.address());
+    let (weir, origin) = (Weir::start(&["--dns", &servers]), Origin::ok());
+    let timed = |name: &str| {
+        let started = Instant::now();
+        assert_eq!(ask(&weir, &origin, name).status(), 200, "{name}");
+        started.elapsed()
+    };
+    let first = timed(&names[0]);
+    let rest: Duration = names[1..].iter().map(|name| timed(name)).sum();
+    assert!(first < Duration::from_secs(8), "the first look-up took {first:?}");
+    assert!(rest < Duration::from_secs(1), "nine look-ups after the first took {rest:?}");
+}
+
+/// A server that refuses, by ICMP or by SERVFAIL, is passed over at once.
+#[test]
+fn refusing_servers_are_passed_over() {
+    let dns = FakeDns::start(&[("a.test", Answer::addresses(&["127.0.0.1"]))]);
+    let failing = FakeDns::start(&[("a.test", Answer::Fail)]);
+    let origin = Origin::ok();
+    let gone = {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.local_addr().expect("its address").to_string()
+    };
+    for first in [gone, failing.address()] {
+        let weir = Weir::start(&["--dns", &format!("{first},{}", dns.address())]);
+        assert_eq!(ask(&weir, &origin, "a.test").status(), 200, "behind {first}");
+    }
+}
+
+/// No such name, no address, server failure and silence are a 502 (or 504) with the error type of RFC 9209.
+#[test]
+fn failures_are_told() {
+    let dns = FakeDns::start(&[
+        ("empty.test", Answer::Addresses(60, Vec::new())),
+        ("fail.test", Answer::Fail),
+        ("mute.test", Answer::Silent),
+    ]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    for name in ["missing.test", "empty.test", "fail.test"] {
+        let answer = ask(&weir, &origin, name);
+        assert_eq!(answer.status(), 502, "{name}: {answer:?}");
+        let said = answer.head.get("proxy-status").unwrap_or_default();
+        assert!(said.contains("error=dns_error"), "{name}: {said:?}");
+        assert_eq!(
+            weir.connect().ask(format!("CONNECT {name}:443 HTTP/1.1\r\nHost: h\r\n\r\n")).status(),
+            502
+        );
+    }
+    let fast = Weir::start(&["--dns", &dns.address(), "--connect-timeout", "2"]);
+    let mut client = fast.connect();
+    client.send(get(&origin, "mute.test"));
+    // Others go on meanwhile.
+    assert_eq!(fast.connect().ask(origin.get("/")).status(), 200);
+    let answer = client.read_response();
+    let said = answer.head.get("proxy-status").unwrap_or_default();
+    assert!(matches!(answer.status(), 502 | 504) && said.contains("dns_"), "{answer:?}");
+}
+
+/// Answers with a wrong id or to another question are not believed.
+#[test]
+fn forged_answers_are_ignored() {
+    let dns = FakeDns::start(&[("forged.test", Answer::Forged(60, parse(&["127.0.0.1"])))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "forged.test").status(), 200);
+}
+
+/// Ids and source ports are not to be guessed.
+#[test]
+fn queries_are_unpredictable() {
+    let dns = FakeDns::start(&[]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    for number in 0..20 {
+        ask(&weir, &origin, &format!("n{number}.test"));
+    }
+    let queries = dns.queries();
+    let distinct = |mut list: Vec<u16>| {
+        list.sort_unstable();
+        list.dedup();
+        list.len()
+    };
+    let ids = distinct(queries.iter().map(|query| query.id).collect());
+    let ports = distinct(queries.iter().map(|query| query.port).collect());
+    assert!(queries.len() >= 20 && ids * 10 >= queries.len() * 9, "{ids} ids in {} queries", queries.len());
+    assert!(ports * 10 >= queries.len() * 4, "{ports} ports in {} queries", queries.len());
+    let ascending = queries.windows(2).filter(|pair| pair[1].id == pair[0].id.wrapping_add(1)).count();
+    assert!(ascending < 4, "ids count upwards");
+}
+
+/// Where one family does not answer, the other is used without a long wait.
+#[test]
+fn happy_eyeballs_refused() {
+    let dns = FakeDns::start(&[("both.test", Answer::addresses(&["::1", "127.0.0.1"]))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address(), "--allow", "::1"]), Origin::ok());
+    let started = Instant::now();
+    // Nothing listens on that port of ::1.
+    assert_eq!(ask(&weir, &origin, "both.test").status(), 200);
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    assert_eq!((dns.count("both.test", A), dns.count("both.test", AAAA)), (1, 1));
+}
+
+/// Where one address swallows everything, the next is tried after a moment, not after a time-out.
+#[test]
+fn happy_eyeballs_dead() {
+    let dns = FakeDns::start(&[("dead.test", Answer::addresses(&["2001:db8::1", "100::1", "127.0.0.1"]))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    let started = Instant::now();
+    assert_eq!(ask(&weir, &origin, "dead.test").status(), 200);
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+}
+
+/// IPv6 is used where it works.
+#[test]
+fn ipv6_is_used() {
+    let dns = FakeDns::start(&[("six.test", Answer::addresses(&["::1"]))]);
+    let weir = Weir::start(&["--dns", &dns.address(), "--allow", "::1"]);
+    let origin = Origin::serve_at("[::1]:0", |mut conn| {
+        conn.answer_all("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    assert_eq!(ask(&weir, &origin, "six.test").status(), 200);
+}
+
+/// All addresses are tried before it is a failure.
+#[test]
+fn every_address_is_tried() {
+    let dns = FakeDns::start(&[
+        ("some.test", Answer::addresses(&["127.0.0.2", "127.0.0.3", "127.0.0.1"])),
+        ("none.test", Answer::addresses(&["127.0.0.2", "127.0.0.3"])),
+    ]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address()]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "some.test").status(), 200);
+    let answer = ask(&weir, &origin, "none.test");
+    assert_eq!(answer.status(), 502);
+    assert!(
+        answer.head.get("proxy-status").is_some_and(|said| said.contains("connection_refused")),
+        "{answer:?}"
+    );
+    assert_ne!(refusing_port(), origin.port());
+}
+
+/// Names of the hosts file need no server, and are judged like any other.
+#[test]
+fn hosts_file() {
+    let dns = FakeDns::start(&[]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address(), "--allow", "::1"]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "localhost").status(), 200);
+    assert_eq!(dns.count("localhost", A), 0);
+}
+
+/// With mixed case in queries the answers still fit.
+#[test]
+fn mixed_case_queries() {
+    let dns = FakeDns::start(&[("mixed-case-name.test", Answer::addresses(&["127.0.0.1"]))]);
+    let (weir, origin) = (Weir::start(&["--dns", &dns.address(), "--dns-0x20"]), Origin::ok());
+    assert_eq!(ask(&weir, &origin, "mixed-case-name.test").status(), 200);
+}
