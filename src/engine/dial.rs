@@ -11,6 +11,7 @@ use super::refusal::{Refusal, SocketError};
 use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX};
 use super::{Action, Engine, Event, PeerId};
 use crate::http::target::Host;
+use crate::policy::acl;
 use crate::resolver::{LookUp, LookUpId, Outcome};
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -119,7 +120,10 @@ impl Engine {
         let addresses = match outcome {
             Outcome::Addresses(addresses) => addresses,
             Outcome::Failed(failure) => {
-                self.refuse(now, id, Refusal::Dns(*failure));
+                // With an allowlist, a name that is not on it and leads nowhere is not on it.
+                let undecided = exchange.plan.grant.is_some_and(|grant| grant.undecided);
+                let not_listed = Refusal::Denied(acl::Refusal::NotOnAllowlist);
+                self.refuse(now, id, if undecided { not_listed } else { Refusal::Dns(*failure) });
                 return;
             }
         };

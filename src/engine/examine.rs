@@ -244,7 +244,9 @@ impl Examiner<'_> {
         entry: &mut Entry,
     ) -> Result<Option<Decision>, Refusal> {
         let Some(users) = &self.policy.users else { return Ok(None) };
-        let given = head.fields.get("proxy-authorization").and_then(credentials);
+        // Two sets of credentials are none: nobody knows which of them another reader would take.
+        let field = "proxy-authorization";
+        let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
         match self.remembered.get(self.now, &given) {
             Some(true) => entry.set(Text::User, given.user()),

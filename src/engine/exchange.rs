@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// How far it has come.
 #[derive(Debug)]
+// Exchanges lie in a slab and are reused: a box would be an allocation for every request that dials.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Stage {
     /// Being examined.
     Begun,
@@ -391,7 +393,7 @@ impl Engine {
             }
         }
         if exchange.down.is_truncated() && !exchange.down.wants_send() {
-            self.abort(now, id, Verdict::Failed, "origin_incomplete");
+            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
             return;
         }
         if !exchange.down.is_complete() || !exchange.response.is_empty() {
@@ -459,7 +461,7 @@ impl Engine {
                 let (verdict, reason) = if exchange.down.wants_send() {
                     (exchange.entry.verdict, "client_timeout")
                 } else {
-                    (Verdict::Failed, "origin_timeout")
+                    (Verdict::Failed, "http_response_timeout")
                 };
                 self.metrics.timeouts += 1;
                 self.abort(now, id, verdict, reason);

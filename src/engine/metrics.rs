@@ -37,7 +37,7 @@ pub struct Metrics {
     /// Exchanges that ended as allowed.
     pub allowed: u64,
     /// Refused by rule, credentials or limit.
-    pub refused: u64,
+    pub blocked: u64,
     /// Requests that broke the grammar.
     pub malformed: u64,
     /// Allowed, but origin or path failed.
@@ -97,9 +97,9 @@ impl Metrics {
     }
 
     /// Refused ones among all that were judged, 0 to 1.
-    pub fn refused_ratio(&self) -> f64 {
-        let judged = self.allowed + self.failed + self.refused;
-        if judged == 0 { 0.0 } else { self.refused as f64 / judged as f64 }
+    pub fn blocked_ratio(&self) -> f64 {
+        let judged = self.allowed + self.failed + self.blocked;
+        if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
     /// One line of `name=value` pairs, for people and scripts.
@@ -115,7 +115,7 @@ impl Metrics {
                 let _ = write!(out, "status_{name}={count} ");
             }
         }
-        let _ = write!(out, "refused_ratio={:.4}", self.refused_ratio());
+        let _ = write!(out, "blocked_ratio={:.4}", self.blocked_ratio());
     }
 
     fn numbers_mut(&mut self) -> [(&'static str, &mut u64); 37] {
@@ -136,7 +136,7 @@ impl Metrics {
             ("origin_bytes_in", &mut self.origin_bytes_in),
             ("origin_bytes_out", &mut self.origin_bytes_out),
             ("allowed", &mut self.allowed),
-            ("refused", &mut self.refused),
+            ("blocked", &mut self.blocked),
             ("malformed", &mut self.malformed),
             ("failed", &mut self.failed),
             ("dialled", &mut self.dialled),
@@ -167,14 +167,14 @@ mod tests {
 
     #[test]
     fn adds_up_and_writes_every_number() {
-        let mut one = Metrics { requests: 2, refused: 1, allowed: 3, ..Metrics::default() };
+        let mut one = Metrics { requests: 2, blocked: 1, allowed: 3, ..Metrics::default() };
         one.statuses[4] = 5;
         let mut sum = one.clone();
         sum.add(&one);
         let mut line = Vec::new();
         sum.write_line(&mut line);
         let line = String::from_utf8(line).unwrap();
-        for part in ["requests=4 ", "refused=2 ", "allowed=6 ", "status_4xx=10 ", "refused_ratio=0.2500"] {
+        for part in ["requests=4 ", "blocked=2 ", "allowed=6 ", "status_4xx=10 ", "blocked_ratio=0.2500"] {
             assert!(line.contains(part), "{part} in {line}");
         }
     }

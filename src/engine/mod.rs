@@ -141,6 +141,8 @@ pub struct Engine {
     /// For bytes that nobody asked for.
     scrap: Box<[u8]>,
     due: Vec<PeerId>,
+    // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
+    #[allow(clippy::vec_box)]
     spare_entries: Vec<Box<Entry>>,
     metrics: Metrics,
     date: [u8; 29],
@@ -401,7 +403,7 @@ impl Engine {
     fn log(&mut self, entry: Box<Entry>) {
         match entry.verdict {
             entry::Verdict::Allowed => self.metrics.allowed += 1,
-            entry::Verdict::Refused => self.metrics.refused += 1,
+            entry::Verdict::Refused => self.metrics.blocked += 1,
             entry::Verdict::Malformed => self.metrics.malformed += 1,
             entry::Verdict::Failed => self.metrics.failed += 1,
         }

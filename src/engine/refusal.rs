@@ -254,21 +254,21 @@ impl Refusal {
             Refusal::OriginClosed => wording(
                 502,
                 "connection_terminated",
-                "origin_closed",
+                "connection_terminated",
                 "The origin closed the connection without an answer.",
                 CHECK_ORIGIN,
             ),
             Refusal::OriginIncomplete => wording(
                 502,
                 "http_response_incomplete",
-                "origin_incomplete",
+                "http_response_incomplete",
                 "The origin closed the connection in the middle of its answer.",
                 CHECK_ORIGIN,
             ),
             Refusal::OriginTimeout => wording(
                 504,
                 "http_response_timeout",
-                "origin_timeout",
+                "http_response_timeout",
                 "The origin did not answer in time.",
                 CHECK_ORIGIN,
             ),
@@ -326,20 +326,28 @@ fn dns(failure: resolver::Failure) -> Wording {
     const CHECK_NAME: &str = "Check the spelling of the host name.";
     match failure {
         resolver::Failure::NotFound => {
-            wording(502, "dns_error", "dns_not_found", "The host name does not exist.", CHECK_NAME)
+            wording(502, "dns_error", "dns_error:not_found", "The host name does not exist.", CHECK_NAME)
         }
         resolver::Failure::NoAddress => {
-            wording(502, "dns_error", "dns_no_address", "The host name has no address.", CHECK_NAME)
+            wording(502, "dns_error", "dns_error:no_address", "The host name has no address.", CHECK_NAME)
         }
-        resolver::Failure::ServerFailure => {
-            wording(502, "dns_error", "dns_server_failure", "The name servers could not answer.", TRY_LATER)
-        }
+        resolver::Failure::ServerFailure => wording(
+            502,
+            "dns_error",
+            "dns_error:server_failure",
+            "The name servers could not answer.",
+            TRY_LATER,
+        ),
         resolver::Failure::Timeout => {
             wording(504, "dns_timeout", "dns_timeout", "The name servers did not answer in time.", TRY_LATER)
         }
-        resolver::Failure::Malformed => {
-            wording(502, "dns_error", "dns_malformed", "The name servers' answer makes no sense.", TRY_LATER)
-        }
+        resolver::Failure::Malformed => wording(
+            502,
+            "dns_error",
+            "dns_error:malformed",
+            "The name servers' answer makes no sense.",
+            TRY_LATER,
+        ),
     }
 }
 
@@ -355,21 +363,21 @@ fn connect(error: SocketError) -> Wording {
         SocketError::Unreachable => wording(
             502,
             "destination_ip_unroutable",
-            "unreachable",
+            "destination_ip_unroutable",
             "There is no way to the origin's address.",
             CHECK_ORIGIN,
         ),
         SocketError::TimedOut => wording(
             504,
             "connection_timeout",
-            "connect_timeout",
+            "connection_timeout",
             "The origin did not take the connection in time.",
             CHECK_ORIGIN,
         ),
         SocketError::Reset => wording(
             502,
             "connection_terminated",
-            "connection_reset",
+            "connection_terminated:reset",
             "The origin reset the connection.",
             CHECK_ORIGIN,
         ),
@@ -383,7 +391,7 @@ fn connect(error: SocketError) -> Wording {
         SocketError::Other => wording(
             502,
             "destination_unavailable",
-            "connect_failed",
+            "destination_unavailable",
             "The connection to the origin failed.",
             CHECK_ORIGIN,
         ),

@@ -161,9 +161,11 @@ impl Engine {
         if !interim {
             let client_body = client_body(body, plan.version);
             exchange.ends_at_close = client_body == Body::UntilClose;
-            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close;
             exchange.origin_reusable =
                 forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
+            // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
+            let cut_short = !exchange.origin_reusable && !exchange.up.is_received();
+            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short;
         } else {
             exchange.informational += 1;
             if exchange.informational > INFORMATIONAL_MAX {
