@@ -165,7 +165,7 @@ fn curl_sees_failures() {
         ("http://127.0.0.1:25/".to_owned(), "403"),
     ] {
         let Some(run) = curl(&weir, &["-o", "/dev/null", "-w", "%{http_code}", &url]) else { return };
-        assert_eq!(run.out, status, "{url}: {run:?}");
+        assert_eq!(run.out.trim(), status, "{url}: {run:?}");
     }
 }
 
@@ -198,7 +198,8 @@ assert r.status == 200 and r.read() == b""
 c.close()
 
 c = http.client.HTTPConnection(host, int(port), timeout=10)
-c.set_tunnel(*origin.split(":"))
+name, number = origin.split(":")
+c.set_tunnel(name, int(number))
 c.request("PUT", "/tunnelled", body=b"inside")
 body = c.getresponse().read()
 assert body.startswith(b"PUT /tunnelled HTTP/1.1") and body.endswith(b"inside") and b"Via" not in body, body

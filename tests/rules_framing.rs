@@ -367,7 +367,8 @@ fn rule_19_request_trailers() {
 #[test]
 fn rule_19_response_trailers() {
     let weir = Weir::start(&[]);
-    let origin = saying(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TRAILERS}"));
+    let origin =
+        Origin::answering(format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TRAILERS}"));
     let answer =
         weir.connect().ask(origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nTE: trailers\r\n\r\n"));
     let names: Vec<_> = answer.body.trailers.iter().map(|(name, _)| name.as_str()).collect();
