@@ -260,7 +260,7 @@ fn usr2_writes_statistics() {
     let before = weir.error_lines().len();
     weir.signal(Signal::USR2);
     let line = weir.wait_for_error(|line| line.contains("allowed="));
-    for part in ["requests=10 ", "allowed=7 ", "refused=3 ", "status_2xx=7 ", "status_4xx=3 ", "accepted=1 "]
+    for part in ["requests=10 ", "allowed=7 ", "blocked=3 ", "status_2xx=7 ", "status_4xx=3 ", "accepted=1 "]
     {
         assert!(line.contains(part), "{line:?} lacks {part}");
     }

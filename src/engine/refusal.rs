@@ -253,8 +253,8 @@ impl Refusal {
             ),
             Refusal::OriginClosed => wording(
                 502,
-                "connection_terminated",
-                "connection_terminated",
+                "http_response_incomplete",
+                "http_response_incomplete",
                 "The origin closed the connection without an answer.",
                 CHECK_ORIGIN,
             ),
@@ -376,7 +376,7 @@ fn connect(error: SocketError) -> Wording {
         ),
         SocketError::Reset => wording(
             502,
-            "connection_terminated",
+            "http_response_incomplete",
             "connection_terminated:reset",
             "The origin reset the connection.",
             CHECK_ORIGIN,
