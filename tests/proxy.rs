@@ -47,6 +47,11 @@ fn specification_connect() {
     for part in [&origin.address().to_string(), "200", "127.0.0.1"] {
         assert!(line.contains(part), "{line:?} lacks {part}");
     }
+    for direction in ["received=", "sent="] {
+        let number =
+            line.split(direction).nth(1).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+        assert!(number.is_some_and(|bytes| (100_023..101_000).contains(&bytes)), "{direction} in {line:?}");
+    }
 }
 
 /// Specification 3: what the blocklist names is refused with 403, naming the rule's file and line.
@@ -168,6 +173,42 @@ fn log_files_rotate() {
         "too long, or a split line"
     );
     assert_eq!(weir.log_lines().len(), 0, "the lines are on standard output as well");
+}
+
+/// A full disk costs lines of the log, never service, and is said.
+#[test]
+fn log_on_a_full_disk() {
+    let scratch = Scratch::new();
+    std::os::unix::fs::symlink("/dev/full", scratch.join("access.log")).expect("a link");
+    let folder = scratch.path().to_str().expect("a path").to_owned();
+    let (weir, origin) = (Weir::start(&["--log-dir", &folder]), Origin::ok());
+    let mut client = weir.connect();
+    for _ in 0..100 {
+        assert_eq!(client.ask(origin.get("/")).status(), 200);
+    }
+    weir.wait_for_error(|line| line.contains("log") && (line.contains("lost") || line.contains("No space")));
+    assert_eq!(client.ask(origin.get("/")).status(), 200);
+}
+
+/// A reader of the log that does not read stops nobody.
+#[test]
+fn log_that_nobody_reads() {
+    let scratch = Scratch::new();
+    let pipe = scratch.join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    // Both ends, so that neither side waits for the other to open it.
+    let kept = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).expect("a pipe");
+    let mut command = std::process::Command::new("sh");
+    let weir = env!("CARGO_BIN_EXE_weir");
+    command.args(["-c", "exec \"$0\" --host 127.0.0.1 --port 0 --allow 127.0.0.0/8 >\"$1\"", weir, &pipe]);
+    let (weir, origin) = (Weir::spawn(command, 1).expect("a daemon"), Origin::ok());
+    let mut client = weir.connect();
+    let padding = "p".repeat(8000);
+    for _ in 0..400 {
+        assert_eq!(client.ask(origin.get(&format!("/{padding}"))).status(), 200);
+    }
+    drop(kept);
+    assert_eq!(client.ask(origin.get("/")).status(), 200);
 }
 
 /// A large download in each framing is exact.
