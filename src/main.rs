@@ -108,6 +108,7 @@ fn check(settings: &Settings) -> u8 {
     };
     match compile(settings, &addresses_to_bind(settings), seed) {
         Ok(policy) => {
+            warn_of_skipped(&policy);
             let users = policy.users.as_ref().map_or(0, |users| users.len());
             print(&format!("weir: the configuration is valid: {} rules, {users} users\n", policy.acl.len()))
         }
@@ -173,6 +174,7 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
         problems.exit_code()
     })?;
     warn_if_open(&local, &policy, &settings);
+    warn_of_skipped(&policy);
     let writer = Writer::spawn(&destination(&settings))
         .map_err(|error| fail(&format!("cannot write the access log: {error}"), exit::OS_ERROR))?;
     let (resolver, hosts) = policy::resolver_settings(&settings, &read_file);
@@ -263,6 +265,14 @@ fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) 
     }
 }
 
+fn warn_of_skipped(policy: &Policy) {
+    for (list, lines) in policy.acl.skipped() {
+        warn!(
+            "{list}: {lines} lines skipped, which only a browser can carry out; the rules for hosts are loaded"
+        );
+    }
+}
+
 impl Daemon {
     /// Obeys signals until the loop has ended. Returns the exit code.
     fn serve(self, mut signals: Signals) -> u8 {
@@ -304,6 +314,7 @@ impl Daemon {
         match compile(&self.settings, &self.listeners, seed) {
             Ok(policy) => {
                 let users = policy.users.as_ref().map_or(0, |users| users.len());
+                warn_of_skipped(&policy);
                 info!("reloaded: {} rules, {users} users", policy.acl.len());
                 self.remote.send(event_loop::Command::SetPolicy(Arc::new(policy)));
                 let (resolver, hosts) = policy::resolver_settings(&self.settings, &read_file);

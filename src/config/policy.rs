@@ -5,7 +5,7 @@ use super::settings::Settings;
 use crate::engine;
 use crate::http::head::Limits;
 use crate::policy::Policy;
-use crate::policy::acl::{Acl, AclBuilder, ListKind};
+use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
 use crate::policy::edit::{Direction, Edits};
 use crate::resolver;
@@ -76,15 +76,18 @@ fn compile_acl(
     }
     let options = [(ListKind::Block, "block", &settings.block), (ListKind::Allow, "allow", &settings.allow)];
     for (kind, name, rules) in options {
-        for rule in rules {
-            builder.add_list(kind, &sources.add_option(name, &rule.origin), rule.value.as_bytes());
+        for (index, rule) in rules.iter().enumerate() {
+            let (source, line) = sources.add_option(name, index + 1, &rule.origin);
+            // The rule stands in the line that it is known by.
+            let text = format!("{}{}", "\n".repeat(line - 1), rule.value);
+            builder.add_list(kind, &source, text.as_bytes());
         }
     }
     match builder.build() {
         Ok(acl) => Some(acl),
         Err(errors) => {
             for error in errors {
-                problems.add(sources.origin(&error.source, error.error.line), error.error.to_string());
+                problems.add(sources.origin(&error), error.error.to_string());
             }
             None
         }
@@ -94,51 +97,45 @@ fn compile_acl(
 /// The names under which rules are known to clients and in the log, and what they stand for.
 #[derive(Default)]
 struct Sources {
-    known: Vec<(String, Source)>,
-}
-
-enum Source {
-    File(PathBuf),
-    Option(Origin),
+    files: Vec<(String, PathBuf)>,
+    options: Vec<(String, usize, Origin)>,
 }
 
 impl Sources {
     /// A file is known by its last part, as long as that tells it from the others: clients need not see where it lies.
     fn add_file(&mut self, path: &Path) -> String {
-        let short = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let name = short
-            .filter(|short| self.known.iter().all(|(known, _)| known != short))
+        let name = Some(file_name(path))
+            .filter(|short| self.files.iter().all(|(known, _)| known != short))
             .unwrap_or_else(|| path.display().to_string());
-        self.known.push((name.clone(), Source::File(path.to_owned())));
+        self.files.push((name.clone(), path.to_owned()));
         name
     }
 
-    /// A rule of its own is known by where it was given.
-    fn add_option(&mut self, name: &str, origin: &Origin) -> String {
-        let source = match origin {
-            Origin::File { path, line } => {
-                let file =
-                    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                format!("{file}:{line}")
-            }
-            Origin::Environment(name) => name.clone(),
-            Origin::Default | Origin::Argument(_) => {
-                let earlier =
-                    self.known.iter().filter(|(known, _)| known.starts_with(&format!("--{name}#"))).count();
-                format!("--{name}#{}", earlier + 1)
-            }
+    /// A rule of its own is known by where it was given: file and line, or option and place among those of its name.
+    fn add_option(&mut self, name: &str, place: usize, origin: &Origin) -> (String, usize) {
+        let (source, line) = match origin {
+            Origin::File { path, line } => (file_name(path), (*line as usize).max(1)),
+            Origin::Environment(variable) => (variable.clone(), place),
+            Origin::Default | Origin::Argument(_) => (format!("--{name}"), place),
         };
-        self.known.push((source.clone(), Source::Option(origin.clone())));
-        source
+        self.options.push((source.clone(), line, origin.clone()));
+        (source, line)
     }
 
-    fn origin(&self, name: &str, line: u32) -> Origin {
-        match self.known.iter().find(|(known, _)| known == name) {
-            Some((_, Source::File(path))) => Origin::File { path: path.as_path().into(), line },
-            Some((_, Source::Option(origin))) => origin.clone(),
-            None => Origin::Default,
+    fn origin(&self, error: &ListError) -> Origin {
+        let line = error.error.line;
+        let option = self.options.iter().find(|(name, at, _)| *name == error.source && *at == line as usize);
+        let file = self.files.iter().find(|(name, _)| *name == error.source);
+        match (file, option) {
+            (Some((_, path)), _) => Origin::File { path: path.as_path().into(), line },
+            (None, Some((_, _, origin))) => origin.clone(),
+            (None, None) => Origin::Default,
         }
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 
 fn compile_users(

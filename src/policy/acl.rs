@@ -167,6 +167,7 @@ pub struct Acl {
     own_listeners: Vec<SocketAddr>,
     own_addresses: Vec<IpAddr>,
     clients: Vec<IpNet>,
+    skipped: Vec<(Box<str>, u32)>,
 }
 
 impl Acl {
@@ -239,6 +240,11 @@ impl Acl {
     /// How many rules are loaded, without repeated names.
     pub fn len(&self) -> usize {
         [&self.block, &self.allow].map(|set| set.names.len() + set.addresses.len()).iter().sum()
+    }
+
+    /// Ad blockers' lists with lines that only a browser can carry out, and how many each has.
+    pub fn skipped(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.skipped.iter().map(|(source, lines)| (&**source, *lines))
     }
 
     /// Are there no rules?
@@ -351,6 +357,7 @@ impl AclBuilder {
                 own_listeners: Vec::new(),
                 own_addresses: Vec::new(),
                 clients: Vec::new(),
+                skipped: Vec::new(),
             },
         }
     }
@@ -371,7 +378,7 @@ impl AclBuilder {
             ListKind::Allow | ListKind::AllowOnly => &mut self.allow,
         };
         names.reserve(text.len());
-        let errors = parse_rules(text, |line, rule| {
+        let unread = parse_rules(text, |line, rule| {
             let rule_ref = RuleRef { source, line };
             let Rule { pattern, ports } = rule;
             let added = match pattern {
@@ -380,7 +387,11 @@ impl AclBuilder {
             };
             if added { Ok(()) } else { Err(EXPECTED_ROOM) }
         });
-        let named = errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
+        if unread.skipped > 0 {
+            self.acl.skipped.push((source_name.into(), unread.skipped));
+        }
+        let named =
+            unread.errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
         self.errors.extend(named);
         self
     }

@@ -206,14 +206,23 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Reads a whole file and hands every rule with its line to `each`, which may refuse it with what it expected. Returns
-/// the bad lines, at most [`ERRORS_MAX`] of them.
-pub fn parse_rules(
-    text: &[u8],
-    mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>,
-) -> Vec<RuleError> {
+/// What a file had beside rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unread {
+    /// The bad lines, at most [`ERRORS_MAX`] of them.
+    pub errors: Vec<RuleError>,
+    /// Lines of an ad blocker's list that only a browser can carry out: element hiding, exceptions, paths, patterns.
+    pub skipped: u32,
+}
+
+/// Reads a whole file and hands every rule with its line to `each`, which may refuse it with what it expected.
+///
+/// A file that begins as ad blockers' lists do (`[Adblock Plus]` or a comment with `!`) was written for browsers: what
+/// is no rule for hosts is skipped there and counted, and an error anywhere else.
+pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>) -> Unread {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let mut errors = Vec::new();
+    let is_adblock = is_adblock_list(text);
+    let mut unread = Unread::default();
     let mut line = 0u32;
     let mut rest = Some(text);
     while let Some(text) = rest {
@@ -231,16 +240,24 @@ pub fn parse_rules(
                 Err(_) => Err(EXPECTED_UTF8),
             }
         };
-        if let Err(expected) = outcome {
-            let full = errors.len() + 1 == ERRORS_MAX;
-            let expected = if full { EXPECTED_FEWER } else { expected };
-            errors.push(RuleError { line, found: found(bytes), expected });
-            if full {
-                break;
-            }
+        let Err(expected) = outcome else { continue };
+        if is_adblock {
+            unread.skipped = unread.skipped.saturating_add(1);
+            continue;
+        }
+        let full = unread.errors.len() + 1 == ERRORS_MAX;
+        let expected = if full { EXPECTED_FEWER } else { expected };
+        unread.errors.push(RuleError { line, found: found(bytes), expected });
+        if full {
+            break;
         }
     }
-    errors
+    unread
+}
+
+fn is_adblock_list(text: &[u8]) -> bool {
+    let first = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
+    first.is_some_and(|line| line.starts_with(b"!") || std::str::from_utf8(line).is_ok_and(is_adblock_header))
 }
 
 fn parse_line(

@@ -6,7 +6,7 @@ fn read(text: &[u8]) -> (Vec<String>, Vec<(u32, &'static str)>) {
         rules.push(format!("{line} {rule}"));
         Ok(())
     });
-    (rules, errors.into_iter().map(|error| (error.line, error.expected)).collect())
+    (rules, errors.errors.into_iter().map(|error| (error.line, error.expected)).collect())
 }
 
 #[test]
@@ -160,21 +160,41 @@ fn every_bad_line_is_reported_up_to_the_limit() {
         let errors = vec![(1, EXPECTED_HOSTS), (3, EXPECTED_UTF8), (4, EXPECTED_WILDCARD)];
         (vec!["2 x.example".to_owned()], errors)
     });
-    let errors = parse_rules("*\n".repeat(5000).as_bytes(), |_, _| Ok(()));
+    let errors = parse_rules("*\n".repeat(5000).as_bytes(), |_, _| Ok(())).errors;
     assert_eq!(errors.len(), ERRORS_MAX);
     assert_eq!(errors.last().map(|error| (error.line, error.expected)), Some((1000, EXPECTED_FEWER)));
     let long = format!("{}\nb.example", "a".repeat(LINE_BYTES_MAX + 1));
     assert_eq!(read(long.as_bytes()), (vec!["2 b.example".to_owned()], vec![(1, EXPECTED_SHORT)]));
     let refused =
         parse_rules(b"a.example\nb.example", |line, _| if line == 2 { Err("less") } else { Ok(()) });
-    assert_eq!(refused, vec![RuleError { line: 2, found: "b.example".to_owned(), expected: "less" }]);
+    assert_eq!(refused.errors, vec![RuleError { line: 2, found: "b.example".to_owned(), expected: "less" }]);
+}
+
+/// The lists that people have were written for browsers.
+#[test]
+fn ad_blockers_lists_load_as_far_as_they_are_about_hosts() {
+    let list = "||ads.example^\nads.example##.banner\n@@||good.example^\n/banner/*\n||x.example^$script\n&ad_box=\n.b.example\n";
+    for first in ["[Adblock Plus 2.0]\n", "! Title: a list\n", "\n\n! later\n"] {
+        let mut rules = Vec::new();
+        let unread = parse_rules(format!("{first}{list}").as_bytes(), |_, rule| {
+            rules.push(rule.to_string());
+            Ok(())
+        });
+        assert_eq!(
+            (rules, unread.skipped),
+            (vec![".ads.example".to_owned(), ".b.example".to_owned()], 5),
+            "{first:?}"
+        );
+        assert!(unread.errors.is_empty());
+    }
+    assert_eq!(parse_rules(list.as_bytes(), |_, _| Ok(())).errors.len(), 5, "elsewhere these are mistakes");
 }
 
 #[test]
 fn what_was_found_is_short_and_harmless() {
-    let errors = parse_rules(b"a\x1b[31m b", |_, _| Ok(()));
+    let errors = parse_rules(b"a\x1b[31m b", |_, _| Ok(())).errors;
     assert_eq!(errors[0].found, "a\\u{1b}[31m b");
-    let errors = parse_rules("é*".repeat(2000).as_bytes(), |_, _| Ok(()));
+    let errors = parse_rules("é*".repeat(2000).as_bytes(), |_, _| Ok(())).errors;
     assert_eq!(errors[0].found.chars().count(), FOUND_CHARS_MAX + 1);
 }
 

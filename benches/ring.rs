@@ -1,0 +1,36 @@
+//! The 4 KB ring: what a byte under way costs in memory traffic and bookkeeping.
+
+use divan::{Bencher, black_box};
+use weir::buffer::{Pool, Purpose, Ring};
+
+fn main() {
+    divan::main();
+}
+
+/// Fill and drain in steps of that many bytes.
+#[divan::bench(args = [1, 64, 1000, 4096])]
+fn fill_and_drain(bencher: Bencher, step: usize) {
+    let mut pool = Pool::new(64);
+    let mut ring = Ring::default();
+    let payload = vec![7; step];
+    bencher.bench_local(|| {
+        if let Some(space) = ring.space(&mut pool, Purpose::Download) {
+            let count = space.len().min(step);
+            space[..count].copy_from_slice(&payload[..count]);
+            ring.commit(count);
+        }
+        black_box(ring.bytes(&pool));
+        ring.consume(&mut pool, ring.len());
+    });
+}
+
+/// Lend a block and give it back.
+#[divan::bench]
+fn lend(bencher: Bencher) {
+    let mut pool = Pool::new(64);
+    bencher.bench_local(|| {
+        if let Some(block) = pool.lend(Purpose::Download) {
+            pool.give_back(black_box(block));
+        }
+    });
+}
