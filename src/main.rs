@@ -25,7 +25,10 @@ const DESCRIPTORS_OF_OURS: u64 = 1200;
 fn main() -> ExitCode {
     let arguments: Vec<String> =
         std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let settings = match Settings::load(&arguments, |name| std::env::var(name).ok(), read_file) {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let environment: Vec<(String, String)> =
+        std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    let settings = match Settings::load(&arguments, &environment, read_file) {
         Ok(settings) => settings,
         Err(problems) => return report(&problems),
     };

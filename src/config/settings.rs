@@ -157,11 +157,11 @@ pub struct Settings {
 type Layer = Vec<Vec<Located<String>>>;
 
 impl Settings {
-    /// Puts the settings together. `arguments` come without the program's name; `environment` looks up one variable;
+    /// Puts the settings together. `arguments` come without the program's name; `environment` holds all variables, of which those that begin with WEIR_ count;
     /// `read_file` reads one file. Fails with everything that is wrong.
     pub fn load(
         arguments: &[String],
-        environment: impl Fn(&str) -> Option<String>,
+        environment: &[(String, String)],
         read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Settings, Problems> {
         let mut problems = Problems::new();
@@ -174,7 +174,7 @@ impl Settings {
                 return Ok(settings);
             }
         }
-        let from_environment = environment_layer(environment);
+        let from_environment = environment_layer(environment, &mut problems);
         let from_file = match config_path(&given.layer, &from_environment) {
             Some(path) => read_layer(&path, read_file, &mut problems),
             None => blank_layer(),
@@ -337,20 +337,34 @@ pub(super) fn split(spec: &Spec, text: Located<String>) -> Vec<Located<String>> 
 }
 
 /// An empty variable is as good as none.
-fn environment_layer(environment: impl Fn(&str) -> Option<String>) -> Layer {
+fn environment_layer(environment: &[(String, String)], problems: &mut Problems) -> Layer {
     let mut layer = blank_layer();
+    let ours = |(name, value): &&(String, String)| name.starts_with("WEIR_") && !value.is_empty();
+    let mut unknown: Vec<&str> = environment.iter().filter(ours).map(|(name, _)| name.as_str()).collect();
     for (row, spec) in TABLE.iter().enumerate().filter(|(_, spec)| spec.scope != Scope::CommandLine) {
         for name in spec.names().map(options::environment_name) {
-            let Some(value) = environment(&name).filter(|value| !value.is_empty()) else { continue };
+            unknown.retain(|given| *given != name);
+            let Some((_, value)) = environment.iter().filter(ours).find(|(given, _)| *given == name) else {
+                continue;
+            };
             let origin = Origin::Environment(name);
             let parts: Vec<&str> = match spec.repeat {
-                Repeat::Once => vec![&value],
+                Repeat::Once => vec![value],
                 Repeat::Many | Repeat::List => value.lines().filter(|line| !line.trim().is_empty()).collect(),
             };
             for part in parts {
                 layer[row].extend(split(spec, Located::new(part.to_owned(), origin.clone())));
             }
         }
+    }
+    let known: Vec<String> =
+        TABLE.iter().flat_map(|spec| spec.names()).map(options::environment_name).collect();
+    for name in unknown {
+        let hint = did_you_mean(name, known.iter().map(String::as_str));
+        problems.add(
+            Origin::Environment(name.to_owned()),
+            format!("unknown variable: expected the name of an option{hint}"),
+        );
     }
     layer
 }

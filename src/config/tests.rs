@@ -1,6 +1,5 @@
 //! The settings as a whole: layers, problems, commands, the help, and the way back from what is printed.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,12 +17,13 @@ fn load(
     files: &[(&str, &str)],
 ) -> Result<Settings, Problems> {
     let arguments: Vec<String> = arguments.iter().map(|argument| argument.to_string()).collect();
-    let variables: HashMap<&str, &str> = variables.iter().copied().collect();
+    let variables: Vec<(String, String)> =
+        variables.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
     let read = |path: &Path| match files.iter().find(|(name, _)| Path::new(name) == path) {
         Some((_, content)) => Ok(content.as_bytes().to_vec()),
         None => Err(io::Error::from(io::ErrorKind::NotFound)),
     };
-    Settings::load(&arguments, |name| variables.get(name).map(|value| value.to_string()), read)
+    Settings::load(&arguments, &variables, read)
 }
 
 fn problems(arguments: &[&str], variables: &[(&str, &str)], file: &str) -> (Vec<String>, u8) {
@@ -197,7 +197,8 @@ fn paths_in_a_file_are_relative_to_it() {
 #[test]
 fn all_problems_come_at_once() {
     let file = "port 80x\nprot 8080\ntimeout\ndeny-private maybe\nport = 80\n\nmax-connections 0\nconfig other\nlog-dir \"a\ntimeout 1\ntimeout 2\n";
-    let environment = [("WEIR_LOG_KEEP", "many"), ("WEIR_PORT", "65536")];
+    let environment =
+        [("WEIR_LOG_KEEP", "many"), ("WEIR_PORT", "65536"), ("WEIR_PROT", "1"), ("WIER_PORT", "x")];
     let arguments = [
         "--hsot",
         "::",
@@ -224,6 +225,7 @@ fn all_problems_come_at_once() {
         "command line: --user goes with explain: expected weir explain --user ... METHOD URL",
         "WEIR_PORT: \"65536\": expected a number from 0 to 65535",
         "WEIR_LOG_KEEP: \"many\": expected a number from 0 to 1000",
+        "WEIR_PROT: unknown variable: expected the name of an option (did you mean WEIR_PORT?)",
         "weir.conf:1: port \"80x\": expected a number from 0 to 65535",
         "weir.conf:2: unknown key \"prot\": expected one of those that --print-config lists (did you mean port?)",
         "weir.conf:3: timeout: expected a value, SECONDS",
