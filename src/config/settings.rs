@@ -357,14 +357,12 @@ fn environment_layer(environment: &[(String, String)], problems: &mut Problems) 
             }
         }
     }
-    let known: Vec<String> =
-        TABLE.iter().flat_map(|spec| spec.names()).map(options::environment_name).collect();
     for name in unknown {
-        let hint = did_you_mean(name, known.iter().map(String::as_str));
-        problems.add(
-            Origin::Environment(name.to_owned()),
-            format!("unknown variable: expected the name of an option{hint}"),
-        );
+        let key = name.trim_start_matches("WEIR_").to_ascii_lowercase().replace('_', "-");
+        let hint = nearest(&key, TABLE.iter().flat_map(|spec| spec.names()))
+            .map(|near| format!(" (did you mean {}?)", options::environment_name(near)));
+        let message = format!("unknown variable: expected the name of an option{}", hint.unwrap_or_default());
+        problems.add(Origin::Environment(name.to_owned()), message);
     }
     layer
 }
