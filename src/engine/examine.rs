@@ -21,6 +21,7 @@ use crate::policy::credentials::credentials;
 use crate::policy::edit::Direction;
 use crate::policy::remembered::Remembered;
 use crate::time::Now;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 /// What the engine needs to know of a method (RFC 9110 section 9).
@@ -184,7 +185,14 @@ impl Examiner<'_> {
         }
         let Some(authority) = authority else { return Ok(self.answer(head, plan, out)) };
         plan.authority = authority;
-        plan.grant = Some(self.judge(head, plan, &authority, entry)?);
+        let grant = self.judge(head, plan, &authority, entry)?;
+        plan.grant = Some(grant);
+        if let Some(rule) = grant.by {
+            // Writing to a Vec cannot fail.
+            let _ = write!(out, "{}", self.policy.acl.describe(rule));
+            entry.set(Text::Reason, out);
+            out.clear();
+        }
         match target {
             Target::Absolute { path, .. } | Target::Origin { path } => self.route(head, plan, path, out),
             Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),

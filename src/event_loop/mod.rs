@@ -282,7 +282,6 @@ impl EventLoop {
         let mut budget = TURN_BYTES;
         loop {
             let moved = self.establish(id) + self.send(id) + self.receive(id);
-            self.act();
             if moved == 0 {
                 break;
             }
@@ -323,6 +322,7 @@ impl EventLoop {
             Sent::Failed(error) => Event::SendFailed(error),
         };
         self.engine.handle(self.now, id, event);
+        self.act();
         if let Event::Sent(count) = event { count } else { 1 }
     }
 
@@ -345,6 +345,7 @@ impl EventLoop {
             self.engine.return_space(id);
         }
         self.engine.handle(self.now, id, event);
+        self.act();
         if let Event::Received(count) = event { count } else { 1 }
     }
 
