@@ -29,9 +29,9 @@ fn two_digits(to: &mut [u8], value: u64) {
     to[1] = b'0' + (value % 10) as u8;
 }
 
-/// Year, month and day of a count of days since 1970-01-01 in the Gregorian calendar. Years are counted from March,
+/// Year, month (1 to 12) and day (1 to 31) of a count of days since 1970-01-01 in the Gregorian calendar. Years are counted from March,
 /// so that the leap day is the last one and months follow a fixed pattern of 153 days per five.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // 0000-03-01 to 1970-01-01
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

@@ -22,6 +22,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::entry::{Entry, Kind, Text, Verdict};
+use crate::http::date::civil;
 
 /// The formats of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -446,20 +447,6 @@ fn write_socket_address(out: &mut Vec<u8>, address: SocketAddr) {
 
 /// Last moment that is written as it is, the end of the year 9999: beyond it a clock is wrong, and the columns would move.
 const LAST_UNIX_S: u64 = 253_402_300_799;
-
-/// Year, month (1 to 12) and day (1 to 31) of a day counted from 1970-01-01.
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Years that begin in March put the leap day last; eras of 400 years all have the same 146,097 days.
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Five months from March on always have 153 days.
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
 
 /// `2025-11-21T23:09:01.123Z` (RFC 3339).
 fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
