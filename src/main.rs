@@ -157,8 +157,17 @@ struct Daemon {
     settings: Settings,
     listeners: Vec<SocketAddr>,
     remote: Remote,
-    event_loop: thread::JoinHandle<()>,
+    event_loop: thread::JoinHandle<io::Result<()>>,
     writer: Writer,
+}
+
+/// Ends the waiting for signals.
+struct CloseOnDrop(signal_hook::iterator::Handle);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
@@ -193,10 +202,9 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let event_loop = thread::Builder::new()
         .name("weir-loop".to_string())
         .spawn(move || {
-            if let Err(error) = event_loop.run() {
-                error!("the loop has failed: {error}");
-            }
-            handle.close();
+            // However the loop ends, even by a panic: whoever waits for signals must learn of it.
+            let _ended = CloseOnDrop(handle);
+            event_loop.run().map(|_| ())
         })
         .map_err(os_error)?;
     for address in &local {
@@ -301,8 +309,10 @@ impl Daemon {
                 }
             }
         }
-        if self.event_loop.join().is_err() {
-            code = exit::OS_ERROR;
+        match self.event_loop.join() {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR),
+            Err(_) => code = fail("the loop has died", exit::OS_ERROR),
         }
         if !self.writer.close() {
             warn!("the access log's output is stuck: some lines are lost");

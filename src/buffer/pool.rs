@@ -55,13 +55,18 @@ impl Pool {
 
     /// Whether a block would be lent for this purpose now.
     pub fn would_lend(&self, purpose: Purpose) -> bool {
+        self.lendable(purpose) > 0
+    }
+
+    /// How many blocks would be lent for this purpose now.
+    pub fn lendable(&self, purpose: Purpose) -> usize {
         let reserve = match purpose {
             Purpose::Head => self.blocks_max / 4,
             Purpose::Upload => self.blocks_max / 8,
             Purpose::Download => self.blocks_max / 32,
             Purpose::Reply => 0,
         };
-        self.blocks_max - self.lent > reserve
+        (self.blocks_max - self.lent).saturating_sub(reserve)
     }
 
     /// Lends a block, or counts a refusal. Its bytes are whatever the last owner left.

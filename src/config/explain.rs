@@ -50,6 +50,9 @@ pub fn explain(
         .user
         .filter(|user| policy.users.as_ref().is_some_and(|users| users.find(user.as_bytes()).is_none()));
     let asked = format!("{} {authority}", question.method);
+    if policy.users.is_some() && question.user.is_none() {
+        return Ok((format!("refused: {asked}\n  credentials are asked for: say --user NAME\n"), false));
+    }
     if let Some(user) = unknown {
         return Ok((format!("refused: {asked}\n  the user {user:?} is not in the user file\n"), false));
     }
@@ -95,6 +98,9 @@ fn granted(policy: &Policy, asked: &str, grant: &Grant, addresses: &[IpAddr], po
 fn judge_outcome(policy: &Policy, asked: &str, grant: &Grant, port: u16, outcome: Outcome) -> (String, bool) {
     let addresses = match outcome {
         Outcome::Addresses(addresses) => addresses,
+        Outcome::Failed(_) if grant.undecided => {
+            return (refused(policy, asked, Refusal::NotOnAllowlist), false);
+        }
         Outcome::Failed(failure) => {
             let mut text = granted(policy, asked, grant, &[], port);
             text.push_str(&format!(

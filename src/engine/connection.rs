@@ -104,7 +104,7 @@ impl Engine {
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle => return Some(scrap),
                 OriginState::Busy(exchange) => {
-                    (exchanges[exchange.index as usize].download_space(pool, head_bytes_max), 0)
+                    (exchanges[exchange.index as usize].download_space(pool, scrap, head_bytes_max), 0)
                 }
                 OriginState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].down.space(pool), 0),
             },
@@ -159,11 +159,7 @@ impl Engine {
         match event {
             Event::Received(count) => self.metrics.client_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.client_bytes_out += count as u64,
-            Event::Connected
-            | Event::EndOfStream
-            | Event::SendFailed(_)
-            | Event::Failed(_)
-            | Event::HungUp => {}
+            Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
         let Some(client) = self.client_mut(id) else { return };
         match &mut client.state {
@@ -178,7 +174,7 @@ impl Engine {
             ClientState::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(now, id, count),
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) | Event::HungUp => {}
+                Event::Connected | Event::Sent(_) => {}
             },
             ClientState::Lingering { bytes } => match event {
                 Event::Received(count) => {
@@ -188,7 +184,7 @@ impl Engine {
                     }
                 }
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) | Event::HungUp => {}
+                Event::Connected | Event::Sent(_) => {}
             },
         }
     }

@@ -186,11 +186,7 @@ impl Engine {
         match event {
             Event::Received(count) => self.metrics.origin_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.origin_bytes_out += count as u64,
-            Event::Connected
-            | Event::EndOfStream
-            | Event::SendFailed(_)
-            | Event::Failed(_)
-            | Event::HungUp => {}
+            Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
         let Some(origin) = self.origin_mut(id) else { return };
         match origin.state {
@@ -200,7 +196,7 @@ impl Engine {
                     self.handle_attempt_failure(now, id, exchange, error);
                 }
                 Event::EndOfStream => self.handle_attempt_failure(now, id, exchange, SocketError::Reset),
-                Event::Received(_) | Event::Sent(_) | Event::HungUp => {}
+                Event::Received(_) | Event::Sent(_) => {}
             },
             OriginState::Busy(exchange) => self.handle_exchange_origin(now, exchange, event),
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
@@ -221,6 +217,8 @@ impl Engine {
             let losers = *dial;
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
         }
+        let address = self.origin_mut(origin).map(|origin| origin.address);
+        self.exchanges[id.index as usize].entry.upstream = address;
         if self.exchanges[id.index as usize].plan.method == Method::Connect {
             self.establish_tunnel(now, id, origin);
         } else {
@@ -272,7 +270,7 @@ impl Engine {
             return false;
         }
         exchange.retried = true;
-        self.detach_origin(now, id);
+        self.detach_origin(id);
         let Engine { exchanges, pool, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         exchange.up.release(pool);

@@ -114,14 +114,46 @@ impl Plan {
     }
 }
 
+/// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    Options,
+    Trace,
+}
+
+impl Answer {
+    /// Writes head and content.
+    pub fn write(
+        self,
+        out: &mut Vec<u8>,
+        content: &[u8],
+        date: &str,
+        (version, keep_alive): (Version, bool),
+    ) {
+        let fields: &[u8] = match self {
+            Answer::Trace => b"Content-Type: message/http\r\n",
+            Answer::Options => b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n",
+        };
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
+        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(fields);
+        out.extend_from_slice(b"Content-Length: ");
+        fields::write_decimal(out, content.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        forwarding::write_persistence(out, version, keep_alive);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(content);
+    }
+}
+
 /// What is to be done.
 pub(super) enum Decision {
     /// Find an origin; the head for it is written (nothing, for CONNECT).
     Forward,
-    /// Answer with what was written.
-    Answer {
-        status: u16,
-    },
+    /// Answer in place of an origin; the content is written.
+    Answer(Answer),
     Refuse(Refusal),
     /// Ask again when this password has been verified.
     Verify {
@@ -137,7 +169,6 @@ pub(super) struct Examiner<'a> {
     pub origins: &'a Origins,
     pub remembered: &'a mut Remembered,
     pub now: Now,
-    pub date: &'a str,
     pub client: IpAddr,
 }
 
@@ -174,7 +205,7 @@ impl Examiner<'_> {
         note_target(head, &target, entry);
         let target = target.map_err(Refusal::Fault)?;
         self.examine_framing(head, plan)?;
-        let authority = self.find_authority(head, &target, entry)?;
+        let authority = self.find_authority(head, &target, entry, out)?;
         if let (Some(pseudonym), true) = (&self.settings.via, plan.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
                 return Err(Refusal::Loop);
@@ -214,6 +245,7 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         entry: &mut Entry,
+        out: &mut Vec<u8>,
     ) -> Result<Option<Authority>, Refusal> {
         let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
         match target {
@@ -224,10 +256,11 @@ impl Examiner<'_> {
                     return Err(Refusal::OriginForm);
                 }
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
-                let mut uri = b"http://".to_vec();
-                authority.write(&mut uri, Some(80));
-                uri.extend_from_slice(path);
-                entry.set(Text::Target, &uri);
+                out.extend_from_slice(b"http://");
+                authority.write(out, Some(80));
+                out.extend_from_slice(path);
+                entry.set(Text::Target, out);
+                out.clear();
                 if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(Some(authority)) }
             }
         }
@@ -256,15 +289,14 @@ impl Examiner<'_> {
         let field = "proxy-authorization";
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
-        match self.remembered.get(self.now, &given) {
+        let key = users.key(&given);
+        match self.remembered.get(self.now, key) {
             Some(true) => entry.set(Text::User, given.user()),
             Some(false) => return Err(Refusal::CredentialsWrong),
             None => match users.check(&given) {
                 Check::Accepted(_) => entry.set(Text::User, given.user()),
                 Check::Wrong => return Err(Refusal::CredentialsWrong),
-                Check::Slow(job) => {
-                    return Ok(Some(Decision::Verify { key: self.remembered.key(&given), job }));
-                }
+                Check::Slow(job) => return Ok(Some(Decision::Verify { key, job })),
             },
         }
         Ok(None)
@@ -331,35 +363,19 @@ impl Examiner<'_> {
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
     fn answer(&self, head: &RequestHead<'_, '_>, plan: &Plan, out: &mut Vec<u8>) -> Decision {
-        let mut body = Vec::new();
-        let (fields, content): (&[u8], &[u8]) = match plan.method {
+        out.clear();
+        match plan.method {
             Method::Trace => {
-                forwarding::trace_body(&mut body, head);
-                (b"Content-Type: message/http\r\n", &body)
+                forwarding::trace_body(out, head);
+                Decision::Answer(Answer::Trace)
             }
             Method::Get
             | Method::Head
             | Method::Connect
             | Method::Options
             | Method::OtherIdempotent
-            | Method::Other => {
-                (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", b"")
-            }
-        };
-        out.clear();
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
-        out.extend_from_slice(self.date.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(fields);
-        out.extend_from_slice(b"Content-Length: ");
-        fields::write_decimal(out, content.len() as u64);
-        out.extend_from_slice(if plan.keep_alive {
-            b"\r\n\r\n".as_slice()
-        } else {
-            b"\r\nConnection: close\r\n\r\n"
-        });
-        out.extend_from_slice(content);
-        Decision::Answer { status: 200 }
+            | Method::Other => Decision::Answer(Answer::Options),
+        }
     }
 }
 

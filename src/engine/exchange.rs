@@ -2,7 +2,7 @@
 
 use super::dial::Dial;
 use super::entry::{Entry, Kind, Text, Verdict};
-use super::examine::{Decision, Examiner, Method, Plan};
+use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -81,6 +81,8 @@ impl Exchange {
     pub fn wants_download(&self) -> bool {
         match self.stage {
             Stage::Awaiting => self.down.head.len() < BLOCK_BYTES,
+            // After a complete answer the origin may still read; whatever it says is an end.
+            Stage::Relaying if self.down.is_received() => !self.up.is_complete(),
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
             Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {
                 false
@@ -91,9 +93,11 @@ impl Exchange {
     pub fn download_space<'p>(
         &'p mut self,
         pool: &'p mut Pool,
+        scrap: &'p mut [u8],
         head_bytes_max: usize,
     ) -> Option<&'p mut [u8]> {
         match self.stage {
+            Stage::Relaying if self.down.is_received() => Some(scrap),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
@@ -107,6 +111,12 @@ impl Exchange {
     pub fn return_download_space(&mut self, pool: &mut Pool) {
         self.response.release_if_empty(pool);
         self.down.release_unused(pool);
+    }
+
+    /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
+    /// nobody can tell what comes next (rule 30).
+    pub fn may_wait(&self) -> bool {
+        self.plan.expects_continue && self.up.received == 0
     }
 
     fn note_end(&mut self, now: Now) {
@@ -175,7 +185,7 @@ impl Engine {
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
     pub(super) fn examine(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, peers, pool, settings, origins, remembered, scratch, date, .. } = self;
+        let Engine { exchanges, peers, pool, settings, origins, remembered, scratch, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
             return;
@@ -186,7 +196,6 @@ impl Engine {
             origins,
             remembered,
             now,
-            date: std::str::from_utf8(date).unwrap_or(""),
             client: client.address.ip(),
         };
         let head_bytes = exchange.plan.head_bytes;
@@ -194,7 +203,7 @@ impl Engine {
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
             Decision::Forward => self.forward(now, id),
-            Decision::Answer { status } => self.answer(now, id, status),
+            Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),
             Decision::Verify { key, job } => self.begin_verification(now, id, key, job),
         }
@@ -242,11 +251,16 @@ impl Engine {
         }
     }
 
-    /// Sends an answer of weir's own that `examine` has written.
-    fn answer(&mut self, now: Now, id: ExchangeId, status: u16) {
-        let exchange = &mut self.exchanges[id.index as usize];
-        exchange.entry.status = status;
-        exchange.closes = !exchange.plan.keep_alive;
+    /// Sends an answer of weir's own; `scratch` holds the content that `examine` has written.
+    fn answer(&mut self, now: Now, id: ExchangeId, answer: Answer) {
+        self.decide_close(id);
+        self.refresh_date(now);
+        let Engine { exchanges, scratch, date, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        exchange.entry.status = 200;
+        let content = std::mem::take(scratch);
+        let persistence = (exchange.plan.version, !exchange.closes);
+        answer.write(scratch, &content, std::str::from_utf8(date).unwrap_or(""), persistence);
         self.reply(now, id);
     }
 
@@ -260,25 +274,12 @@ impl Engine {
             self.abort(now, id, refusal.verdict(), reason);
             return;
         }
-        self.detach_origin(now, id);
-        let draining = self.is_draining();
+        self.detach_origin(id);
+        self.exchanges[id.index as usize].closes |= !refusal.keeps_connection();
+        self.decide_close(id);
         self.refresh_date(now);
         let Engine { exchanges, settings, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        let left = match exchange.plan.body {
-            Body::None => 0,
-            Body::Length(bytes) => bytes.saturating_sub(exchange.up.received),
-            Body::Chunked if exchange.up.is_received() && exchange.up.received > 0 => 0,
-            Body::Chunked | Body::UntilClose => u64::MAX,
-        };
-        // A client that waits for a 100 may or may not send the body after this: nobody can tell what comes next.
-        let ambiguous = left > 0 && exchange.plan.expects_continue;
-        exchange.closes = draining
-            || !exchange.plan.keep_alive
-            || !refusal.keeps_connection()
-            || left > DISCARD_BYTES_MAX
-            || ambiguous
-            || exchange.plan.method == Method::Connect && refusal.wording().status != 407;
         write_refusal(
             exchange,
             settings.via.as_deref(),
@@ -287,6 +288,28 @@ impl Engine {
             scratch,
         );
         self.reply(now, id);
+    }
+
+    /// Whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
+    /// left of this one. Once an exchange closes it stays so.
+    fn decide_close(&mut self, id: ExchangeId) {
+        let draining = self.is_draining();
+        let Engine { exchanges, peers, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        let plan = &exchange.plan;
+        let left = match plan.body {
+            Body::None => 0,
+            Body::Length(bytes) => bytes.saturating_sub(exchange.up.received),
+            Body::Chunked if exchange.up.is_received() && exchange.up.received > 0 => 0,
+            Body::Chunked | Body::UntilClose => u64::MAX,
+        };
+        let ambiguous = left > 0 && exchange.may_wait();
+        // What follows a CONNECT was meant for a tunnel (rule 11).
+        let behind_connect = plan.method == Method::Connect
+            && matches!(peers.get(exchange.client.index()), Some(Peer { role: Role::Client(client), .. })
+                if client.input.len() > plan.head_bytes);
+        exchange.closes |=
+            draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || behind_connect;
     }
 
     /// Sends what `scratch` holds as the final answer.
@@ -318,15 +341,27 @@ impl Engine {
         }
     }
 
+    /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold.
+    pub(super) fn touch(&mut self, now: Now, id: ExchangeId) {
+        let exchange = &self.exchanges[id.index as usize];
+        match exchange.stage {
+            Stage::Awaiting | Stage::Relaying | Stage::Replying => {
+                let silence_ms = self.settings.timeouts.exchange_ms;
+                self.deadlines.set(exchange.client, now.monotonic_ms(), silence_ms);
+            }
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) => {}
+        }
+    }
+
     /// Something happened on the client's side of an exchange.
     pub(super) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_upload(now, id, count),
             Event::Sent(count) => {
-                let Engine { exchanges, pool, deadlines, .. } = self;
+                self.touch(now, id);
+                let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 exchange.down.handle_sent(pool, count);
-                deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
                 if let Some(origin) = exchange.origin {
                     self.wake(origin);
                 }
@@ -336,9 +371,11 @@ impl Engine {
             }
             Event::EndOfStream => {
                 // Asked for only while the request's body is incomplete.
-                self.abort(now, id, Verdict::Malformed, "client_closed");
+                if !self.finish_answered(now, id) {
+                    self.abort(now, id, Verdict::Malformed, "client_closed");
+                }
             }
-            Event::SendFailed(_) | Event::Failed(_) | Event::HungUp => {
+            Event::SendFailed(_) | Event::Failed(_) => {
                 let verdict = self.exchanges[id.index as usize].entry.verdict;
                 self.abort(now, id, verdict, "client_reset");
             }
@@ -347,11 +384,11 @@ impl Engine {
     }
 
     fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, peers, pool, surplus, deadlines, .. } = self;
+        self.touch(now, id);
+        let Engine { exchanges, peers, pool, surplus, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         surplus.clear();
         let received = exchange.up.handle_received(pool, count, surplus);
-        deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         if let Err(fault) = received {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
@@ -410,6 +447,22 @@ impl Engine {
         self.finish_exchange(now, id);
     }
 
+    /// Settles an exchange whose answer is complete, although its request never will be. False if there is more to send.
+    fn finish_answered(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Some(exchange) = self.exchange_mut(id) else { return false };
+        let answered = match exchange.stage {
+            Stage::Relaying | Stage::Replying => exchange.down.is_complete() && exchange.response.is_empty(),
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
+                false
+            }
+        };
+        if answered {
+            self.abandon_upload(id);
+            self.finish_exchange(now, id);
+        }
+        answered
+    }
+
     fn finish_exchange(&mut self, now: Now, id: ExchangeId) {
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
@@ -434,7 +487,7 @@ impl Engine {
         if self.exchange_mut(id).is_none() {
             return;
         }
-        self.detach_origin(now, id);
+        self.detach_origin(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
         exchange.up.release(&mut self.pool);
@@ -464,7 +517,9 @@ impl Engine {
                     (Verdict::Failed, "http_response_timeout")
                 };
                 self.metrics.timeouts += 1;
-                self.abort(now, id, verdict, reason);
+                if !self.finish_answered(now, id) {
+                    self.abort(now, id, verdict, reason);
+                }
                 return;
             }
             Stage::Begun | Stage::Verifying => Refusal::TooManyVerifications,
@@ -479,7 +534,7 @@ impl Engine {
     }
 
     /// Lets go of everything that was to bring a response: look-up, attempts, connection.
-    pub(super) fn detach_origin(&mut self, _now: Now, id: ExchangeId) {
+    pub(super) fn detach_origin(&mut self, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let origin = exchange.origin.take();
         let stage = std::mem::replace(&mut exchange.stage, Stage::Begun);

@@ -78,8 +78,6 @@ pub enum Event {
     SendFailed(SocketError),
     /// The connection failed, or could not be made.
     Failed(SocketError),
-    /// The connection is dead in both directions, and nobody is reading from it now.
-    HungUp,
 }
 
 /// What the shell is to do.
@@ -165,7 +163,7 @@ impl Engine {
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
             look_ups: BTreeMap::new(),
-            remembered: Remembered::new(u128::from(settings.seed[0]) << 64 | u128::from(settings.seed[1])),
+            remembered: Remembered::default(),
             verifications: Verifications::default(),
             clients: 0,
             clients_by_address: HashMap::with_hasher(keyed),
@@ -191,12 +189,12 @@ impl Engine {
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
-        self.remembered.clear();
     }
 
     /// Resolves names by other settings from now on.
-    pub fn set_resolver(&mut self, settings: resolver::Settings, hosts: resolver::Hosts) {
+    pub fn set_resolver(&mut self, now: Now, settings: resolver::Settings, hosts: resolver::Hosts) {
         self.resolver.reconfigure(settings, hosts);
+        self.finish(now);
     }
 
     /// What happened to a peer. Ignored if there is no such peer (any more).
@@ -239,7 +237,7 @@ impl Engine {
         }
         self.due = due;
         if self.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
-            self.cut_everything(now);
+            self.cut(now);
         }
         self.finish(now);
     }
@@ -310,10 +308,18 @@ impl Engine {
     }
 
     /// Closes all idle origin connections: somebody needs their descriptors.
-    pub fn shed_idle_origins(&mut self) {
+    /// False if there were none.
+    pub fn shed_idle_origins(&mut self) -> bool {
+        let any = self.origins.longest_idle().is_some();
         while let Some(oldest) = self.origins.longest_idle() {
             self.close_origin(oldest);
         }
+        any
+    }
+
+    /// Puts an action behind those that are to be carried out before it.
+    pub fn defer(&mut self, action: Action) {
+        self.actions.push_back(action);
     }
 
     /// Whether the peer is an origin connection that waits to be reused.
@@ -361,15 +367,16 @@ impl Engine {
     /// Does what the last event left to do: answers from the resolver, requests that have arrived already, memory that
     /// came back.
     fn finish(&mut self, now: Now) {
-        while let Some(action) = self.resolver.next_action() {
-            match action {
-                resolver::Action::Done { id, outcome } => self.finish_look_up(now, id, &outcome),
-                resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
-                    self.actions.push_back(Action::Resolver(action));
+        loop {
+            while let Some(action) = self.resolver.next_action() {
+                match action {
+                    resolver::Action::Done { id, outcome } => self.finish_look_up(now, id, &outcome),
+                    resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
+                        self.actions.push_back(Action::Resolver(action));
+                    }
                 }
             }
-        }
-        while let Some(client) = self.continuing.pop_front() {
+            let Some(client) = self.continuing.pop_front() else { break };
             self.advance_client(now, client);
         }
         self.finish_memory();
@@ -431,8 +438,8 @@ impl Engine {
         }
     }
 
-    /// The end of the drain time.
-    fn cut_everything(&mut self, now: Now) {
+    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
+    pub fn cut(&mut self, now: Now) {
         let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
         for id in ids {
             let Some(peer) = self.peers.get(id) else { continue };
@@ -440,14 +447,16 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
-                    self.abort(now, exchange, entry::Verdict::Failed, "drain_timeout");
+                    self.abort(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
-                    self.cut_tunnel(now, tunnel, "drain_timeout");
+                    self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),
-                Role::Origin(_) => self.close_origin(id),
+                Role::Origin(Origin { state: OriginState::Idle, .. }) => self.close_origin(id),
+                // The others go with what they carry.
+                Role::Origin(_) => {}
             }
         }
     }
@@ -455,7 +464,7 @@ impl Engine {
     /// Wakes who waits for a block, as long as there are blocks for them.
     fn unpark(&mut self) {
         for (queue, purpose) in [(0, Purpose::Download), (1, Purpose::Upload), (2, Purpose::Head)] {
-            while self.pool.would_lend(purpose) {
+            for _ in 0..self.pool.lendable(purpose) {
                 let Some(id) = self.parked[queue].pop_front() else { break };
                 if let Some(peer) = self.peers.get_mut(id.index()) {
                     peer.parked = false;

@@ -7,8 +7,11 @@ use super::keyed::Keyed;
 use super::peer::PeerId;
 use crate::http::target::Authority;
 use hashbrown::HashMap;
-use hashlink::LinkedHashMap;
+use hashlink::{LinkedHashMap, LruCache};
 use slab::Slab;
+
+/// Origins remembered as speaking HTTP/1.0 (chosen).
+const HTTP10_MAX: usize = 256;
 
 /// A group's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +24,6 @@ struct Group {
     connections: u32,
     /// Most recently used last.
     idle: Vec<PeerId>,
-    /// The origin has answered as HTTP/1.0: it is never sent chunks (RFC 9112 section 6.1).
-    speaks_http10: bool,
 }
 
 /// All origin connections of one loop.
@@ -32,6 +33,9 @@ pub(super) struct Origins {
     index: HashMap<Authority, u32, Keyed>,
     /// All idle connections, the longest idle first.
     idle: LinkedHashMap<PeerId, GroupId, Keyed>,
+    /// Origins that have answered as HTTP/1.0: they are never sent chunks (RFC 9112 section 6.1). Such origins mostly
+    /// close, so this outlives their connections.
+    http10: LruCache<Authority, (), Keyed>,
     idle_max: usize,
     idle_per_group_max: usize,
 }
@@ -42,6 +46,7 @@ impl Origins {
             groups: Slab::new(),
             index: HashMap::with_hasher(seed),
             idle: LinkedHashMap::with_hasher(seed),
+            http10: LruCache::with_hasher(HTTP10_MAX, seed),
             idle_max,
             idle_per_group_max,
         }
@@ -53,7 +58,7 @@ impl Origins {
             self.groups[id as usize].connections += 1;
             return GroupId(id);
         }
-        let group = Group { authority: *authority, connections: 1, idle: Vec::new(), speaks_http10: false };
+        let group = Group { authority: *authority, connections: 1, idle: Vec::new() };
         let id = self.groups.insert(group) as u32;
         self.index.insert(*authority, id);
         GroupId(id)
@@ -101,13 +106,17 @@ impl Origins {
     }
 
     /// Remembers what the origin speaks.
-    pub fn set_http10(&mut self, id: GroupId, speaks_http10: bool) {
-        self.groups[id.0 as usize].speaks_http10 = speaks_http10;
+    pub fn set_http10(&mut self, authority: &Authority, speaks_http10: bool) {
+        if speaks_http10 {
+            self.http10.insert(*authority, ());
+        } else if !self.http10.is_empty() {
+            self.http10.remove(authority);
+        }
     }
 
     /// Whether the origin is known to speak HTTP/1.0.
     pub fn speaks_http10(&self, authority: &Authority) -> bool {
-        self.index.get(authority).is_some_and(|&id| self.groups[id as usize].speaks_http10)
+        !self.http10.is_empty() && self.http10.peek(authority).is_some()
     }
 
     /// Idle connections now.
@@ -161,10 +170,11 @@ mod tests {
         let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
         let a = authority("a.example");
         let group = origins.join(&a);
-        origins.set_http10(group, true);
-        assert!(origins.speaks_http10(&a));
+        origins.set_http10(&a, true);
         origins.leave(group);
-        assert!(!origins.speaks_http10(&a));
         assert!(origins.groups.is_empty() && origins.index.is_empty());
+        assert!(origins.speaks_http10(&a), "what it speaks is remembered");
+        origins.set_http10(&a, false);
+        assert!(!origins.speaks_http10(&a));
     }
 }

@@ -299,7 +299,11 @@ impl Relay {
             let mut end = b"0\r\n".to_vec();
             end.append(&mut frame.trailers);
             end.extend_from_slice(b"\r\n");
-            frame.ended = self.head.append(pool, Purpose::Reply, &end);
+            if self.head.append(pool, Purpose::Reply, &end) {
+                frame.ended = true;
+            } else {
+                frame.end();
+            }
         } else if received && frame.trailers.is_empty() {
             frame.end();
         }

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::Event;
 use super::exchange::Stage;
-use super::peer::{ExchangeId, Peer, Role};
+use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Purpose};
@@ -31,10 +31,10 @@ impl Engine {
         match event {
             Event::Received(count) => self.handle_download(now, id, count),
             Event::Sent(count) => {
-                let Engine { exchanges, pool, deadlines, .. } = self;
+                self.touch(now, id);
+                let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 exchange.up.handle_sent(pool, count);
-                deadlines.set(exchange.client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
                 let client = exchange.client;
                 if self.pump_upload(now, id) {
                     self.wake(client);
@@ -52,14 +52,14 @@ impl Engine {
                 self.abandon_upload(id);
                 self.try_settle(now, id);
             }
-            Event::Connected | Event::HungUp => {}
+            Event::Connected => {}
         }
     }
 
     fn handle_download(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, pool, surplus, deadlines, settings, .. } = self;
+        self.touch(now, id);
+        let Engine { exchanges, pool, surplus, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
         let client = exchange.client;
         match exchange.stage {
             Stage::Awaiting => {
@@ -72,6 +72,10 @@ impl Engine {
                     return;
                 }
                 self.advance_response(now, id);
+            }
+            Stage::Relaying if exchange.down.is_received() => {
+                exchange.origin_reusable = false;
+                self.try_settle(now, id);
             }
             Stage::Relaying => {
                 surplus.clear();
@@ -153,7 +157,8 @@ impl Engine {
         let (plan, policy) = (&exchange.plan, &exchange.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
-        if switching && !plan.upgrade {
+        // Before the request is complete there is nobody to switch with.
+        if switching && !(plan.upgrade && exchange.up.is_complete()) {
             return Err(Refusal::UpgradeUnasked);
         }
         let body = framing::response_body(plan.method.as_str(), &head).map_err(Refusal::OriginFault)?;
@@ -164,6 +169,7 @@ impl Engine {
             exchange.origin_reusable =
                 forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
             // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
+            exchange.origin_reusable &= exchange.up.is_received() || !exchange.may_wait();
             let cut_short = !exchange.origin_reusable && !exchange.up.is_received();
             exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short;
         } else {
@@ -193,6 +199,7 @@ impl Engine {
             return Err(Refusal::NoMemory);
         }
         if interim && !switching {
+            exchange.plan.expects_continue &= status != 100;
             return Ok(Head::Interim);
         }
         exchange.entry.status = status;
@@ -200,20 +207,16 @@ impl Engine {
     }
 
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { exchanges, pool, surplus, peers, origins, .. } = self;
+        let Engine { exchanges, pool, surplus, origins, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         exchange.stage = Stage::Relaying;
+        origins.set_http10(&exchange.plan.authority, http10);
         let chunked_out = client_body(body, exchange.plan.version) == Body::Chunked;
         exchange.down.frame(body, chunked_out);
         surplus.clear();
         let mut response = std::mem::take(&mut exchange.response);
         let adopted = exchange.down.adopt(pool, &mut response, head_bytes, surplus);
         exchange.response = response;
-        if let Some(Peer { role: Role::Origin(origin), .. }) =
-            exchange.origin.and_then(|id| peers.get(id.index()))
-        {
-            origins.set_http10(origin.group, http10);
-        }
         match adopted {
             Ok(true) => exchange.origin_reusable &= surplus.is_empty(),
             Ok(false) => exchange.response.consume(pool, head_bytes),

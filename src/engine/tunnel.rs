@@ -3,7 +3,7 @@
 //! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
 //! the other direction goes on. A reset on one side is a reset on the other.
 
-use super::entry::{Entry, Kind, Text};
+use super::entry::{Entry, Kind, Text, Verdict};
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
 use super::relay::Relay;
@@ -71,7 +71,8 @@ impl Engine {
         let Some(origin) = exchange.origin else { return };
         let rest = exchange.response.bytes(pool)[head_bytes..].to_vec();
         if !exchange.down.head.append(pool, Purpose::Reply, &rest) {
-            self.refuse(now, id, Refusal::NoMemory);
+            // The 101 is on its way: nothing can be said behind it.
+            self.abort(now, id, Verdict::Failed, "buffers_max");
             return;
         }
         self.open_tunnel(now, id, origin);
@@ -107,10 +108,9 @@ impl Engine {
             client.state = ClientState::Tunnel(tunnel_id);
             let done = exchange.plan.head_bytes + exchange.taken;
             client.input.consume(pool, done.min(client.input.len()));
-            if tunnel.up.head.is_empty() {
-                tunnel.up.received = client.input.len() as u64;
-                tunnel.up.head = std::mem::take(&mut client.input);
-            }
+            debug_assert!(tunnel.up.head.is_empty());
+            tunnel.up.received = client.input.len() as u64;
+            tunnel.up.head = std::mem::take(&mut client.input);
         }
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
             origin.state = OriginState::Tunnel(tunnel_id);
@@ -133,11 +133,16 @@ impl Engine {
             }
             Event::Sent(count) => tunnel.down.handle_sent(pool, count),
             Event::EndOfStream => tunnel.up.handle_end(),
+            // What it sent before its end still has a way to go.
+            Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
+                tunnel.down.abandon(pool);
+                tunnel.down_ended = true;
+            }
             Event::SendFailed(_) | Event::Failed(_) => {
                 self.end_tunnel(now, id, Some("client_reset"), Ends::ResetOrigin);
                 return;
             }
-            Event::Connected | Event::HungUp => {}
+            Event::Connected => {}
         }
         self.wake(origin);
         self.pass_end(now, id);
@@ -153,11 +158,15 @@ impl Engine {
             }
             Event::Sent(count) => tunnel.up.handle_sent(pool, count),
             Event::EndOfStream => tunnel.down.handle_end(),
+            Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
+                tunnel.up.abandon(pool);
+                tunnel.up_ended = true;
+            }
             Event::SendFailed(_) | Event::Failed(_) => {
                 self.end_tunnel(now, id, Some("origin_reset"), Ends::ResetClient);
                 return;
             }
-            Event::Connected | Event::HungUp => {}
+            Event::Connected => {}
         }
         self.wake(client);
         self.pass_end(now, id);

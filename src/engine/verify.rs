@@ -16,8 +16,8 @@ use super::exchange::Stage;
 /// Verifications waiting or under way (chosen: seconds of work).
 const VERIFICATIONS_MAX: usize = 128;
 
-/// Of those, for one client address (chosen).
-const PER_ADDRESS_MAX: usize = 4;
+/// Of those, for one client address (chosen: there may be many people behind it).
+const PER_ADDRESS_MAX: usize = 16;
 
 /// Given to the shell at once (chosen: it works on one, the next is at hand).
 const RUNNING_MAX: usize = 2;
@@ -45,7 +45,7 @@ pub(super) struct Verifications {
 }
 
 impl Engine {
-    pub(super) fn begin_verification(&mut self, _now: Now, id: ExchangeId, key: u128, work: SlowJob) {
+    pub(super) fn begin_verification(&mut self, now: Now, id: ExchangeId, key: u128, work: SlowJob) {
         let exchange = &mut self.exchanges[id.index as usize];
         let Some(Peer { role: Role::Client(client), .. }) = self.peers.get(exchange.client.index()) else {
             return;
@@ -60,7 +60,7 @@ impl Engine {
         let here = pending.iter().filter(|verification| verification.address == address).count();
         if pending.len() >= VERIFICATIONS_MAX || here >= PER_ADDRESS_MAX {
             self.metrics.limit_verifications += 1;
-            self.refuse(_now, id, Refusal::TooManyVerifications);
+            self.refuse(now, id, Refusal::TooManyVerifications);
             return;
         }
         self.verifications.next_id += 1;

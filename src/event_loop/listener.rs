@@ -41,7 +41,8 @@ impl Listener {
         registry.register(&mut self.inner, token, Interest::READABLE)
     }
 
-    /// Takes one connection; `None` if none waits. An error is a shortage of descriptors or memory: try again later.
+    /// Takes one connection; `None` if none waits. After an error, such as a shortage of descriptors,
+    /// try again later.
     pub fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
             match self.inner.accept() {
@@ -53,9 +54,10 @@ impl Listener {
                     self.ready = false;
                     return Ok(None);
                 }
-                Err(error) if is_shortage(&error) => return Err(error),
-                // The client was gone before it was taken, or the network reports a fault of its own (accept(2)).
-                Err(_) => {}
+                // The client was gone before it was taken.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
             }
         }
     }

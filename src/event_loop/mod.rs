@@ -45,8 +45,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Tokens of peers are slab indices; everything else is above them.
 const WAKER: Token = Token(usize::MAX);
-const LISTENERS: usize = 1 << 62;
-const QUERIES: usize = 1 << 61;
+const LISTENERS: usize = usize::MAX / 4 * 3;
+const QUERIES: usize = usize::MAX / 2;
 
 /// Where log entries go, and in which form.
 #[derive(Debug)]
@@ -123,15 +123,25 @@ impl EventLoop {
             for event in &events {
                 match event.token() {
                     WAKER => quit |= self.obey(),
-                    Token(token) if token >= LISTENERS => self.listeners[token - LISTENERS].ready = true,
+                    Token(token) if token >= LISTENERS => {
+                        // Gone, if this very round brought the order to stop.
+                        if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
+                            listener.ready = true;
+                        }
+                    }
                     Token(token) if token >= QUERIES => self.serve_query(token - QUERIES),
                     Token(token) => self.note_readiness(token, event),
                 }
             }
-            self.accept();
             self.take_turns();
             self.tick();
+            // Last, when everything that could make room has been done.
+            self.accept();
             self.journal.feed.flush();
+            if quit {
+                self.engine.cut(self.now);
+                self.act();
+            }
             if quit || (self.engine.is_draining() && self.engine.is_empty()) {
                 self.log_statistics();
                 self.journal.feed.flush();
@@ -148,7 +158,8 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.engine.has_runnable() {
+        let accepting = self.paused_until_us.is_none() && self.engine.may_accept();
+        if self.engine.has_runnable() || (accepting && self.listeners.iter().any(|listener| listener.ready)) {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
@@ -187,7 +198,7 @@ impl EventLoop {
         while let Some(command) = self.inbox.next() {
             match command {
                 Command::SetPolicy(policy) => self.engine.set_policy(policy),
-                Command::SetResolver(settings, hosts) => self.engine.set_resolver(settings, hosts),
+                Command::SetResolver(settings, hosts) => self.engine.set_resolver(self.now, settings, hosts),
                 Command::LogStatistics => self.log_statistics(),
                 Command::Verified(job, right) => self.engine.handle_verified(self.now, job, right),
                 Command::Drain => {
@@ -220,10 +231,6 @@ impl EventLoop {
                         return;
                     }
                 }
-            }
-            if self.listeners[index].ready && self.engine.may_accept() {
-                // More wait: look again after the others had their turn.
-                self.paused_until_us = Some(self.now.monotonic_us);
             }
         }
     }
@@ -281,7 +288,8 @@ impl EventLoop {
     fn take_turn(&mut self, id: PeerId) {
         let mut budget = TURN_BYTES;
         loop {
-            let moved = self.establish(id) + self.send(id) + self.receive(id);
+            // Receiving comes first: what an origin said before it was sent anything is no answer (rule 33).
+            let moved = self.establish(id) + self.receive(id) + self.send(id);
             if moved == 0 {
                 break;
             }
@@ -291,10 +299,13 @@ impl EventLoop {
                 return;
             }
         }
-        let hung_up = matches!(self.sockets.get(id.index()), Some(Some(socket)) if socket.hung_up);
-        if hung_up && !self.engine.wants_read(id) {
-            self.engine.handle(self.now, id, Event::HungUp);
-            self.act();
+        // Nobody reads from it now, so nobody would notice that it is dead.
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
+        if socket.hung_up && !self.engine.wants_read(id) {
+            if let Some(error) = socket.take_error() {
+                self.engine.handle(self.now, id, Event::Failed(error));
+                self.act();
+            }
         }
     }
 
@@ -357,11 +368,13 @@ impl EventLoop {
                     let connected = Socket::connect(address)
                         .and_then(|socket| self.install(peer, socket).map_err(SocketError::from));
                     if let Err(error) = connected {
-                        if error == SocketError::Exhausted {
-                            self.shortages += 1;
-                            self.engine.shed_idle_origins();
+                        self.shortages += u64::from(error == SocketError::Exhausted);
+                        if error == SocketError::Exhausted && self.engine.shed_idle_origins() {
+                            // Again, when those are closed.
+                            self.engine.defer(Action::Connect { peer, address });
+                        } else {
+                            self.engine.handle(self.now, peer, Event::Failed(error));
                         }
-                        self.engine.handle(self.now, peer, Event::Failed(error));
                     }
                 }
                 Action::ShutdownWrite(id) => {

@@ -96,6 +96,12 @@ impl Socket {
         }
     }
 
+    /// The error that the system holds for this connection, once.
+    pub fn take_error(&mut self) -> Option<SocketError> {
+        self.hung_up = false;
+        self.stream.take_error().ok().flatten().map(SocketError::from)
+    }
+
     /// Reads once.
     pub fn receive(&mut self, space: &mut [u8]) -> Received {
         if space.is_empty() || self.connecting {

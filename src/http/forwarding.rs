@@ -185,7 +185,7 @@ fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: 
 }
 
 /// What Connection has to say so that the client knows what happens after the response (rule 36).
-pub(super) fn write_persistence(out: &mut Vec<u8>, client_version: Version, keep_alive: bool) {
+pub fn write_persistence(out: &mut Vec<u8>, client_version: Version, keep_alive: bool) {
     match (client_version, keep_alive) {
         (Version::Http11, true) => {}
         (Version::Http10, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),

@@ -202,6 +202,11 @@ impl Users {
         self.users.get(user.0 as usize).map_or("", |user| &user.name)
     }
 
+    /// What [`Remembered`] knows these credentials by, as long as these users are the ones who are asked.
+    pub fn key(&self, credentials: &Credentials) -> u128 {
+        sip128(self.seed, &[b"remembered", credentials.user(), credentials.password()])
+    }
+
     /// The user of this name, whatever the password. For credentials that [`Remembered`] knows.
     pub fn find(&self, name: &[u8]) -> Option<UserId> {
         let hash = self.name_hash(name);

@@ -4,8 +4,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use hashlink::LruCache;
 
-use super::credentials::Credentials;
-use super::sip::sip128;
 use crate::time::Now;
 
 /// Most verdicts remembered; the one not asked for longest goes first (chosen: 200 KB).
@@ -17,12 +15,19 @@ pub const ACCEPTED_FOR_US: u64 = 60_000_000;
 /// How long credentials stay wrong, in microseconds (chosen: a client that repeats itself costs one hash per 5 s).
 pub const WRONG_FOR_US: u64 = 5_000_000;
 
-/// Verdicts on credentials. The credentials themselves are not kept, only 128-bit hashes under a key that dies with the
-/// process.
+/// Verdicts on credentials. The credentials themselves are not kept, only 128-bit hashes under the key of the [`Users`]
+/// that judged them: after a reload nobody asks for the old ones any more, so nothing has to be revoked.
+///
+/// [`Users`]: super::auth::Users
 #[derive(Debug)]
 pub struct Remembered {
-    seed: u128,
     verdicts: LruCache<u128, Verdict, BuildHasherDefault<KeyHasher>>,
+}
+
+impl Default for Remembered {
+    fn default() -> Remembered {
+        Remembered { verdicts: LruCache::with_hasher(REMEMBERED_MAX, BuildHasherDefault::default()) }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,19 +37,8 @@ struct Verdict {
 }
 
 impl Remembered {
-    /// An empty table. The seed keys the hashes; it must be secret and random.
-    pub fn new(seed: u128) -> Remembered {
-        Remembered { seed, verdicts: LruCache::with_hasher(REMEMBERED_MAX, BuildHasherDefault::default()) }
-    }
-
-    /// The key of these credentials, to be kept while a job decides on them.
-    pub fn key(&self, credentials: &Credentials) -> u128 {
-        sip128(self.seed, &[credentials.user(), credentials.password()])
-    }
-
-    /// Were these credentials accepted or found wrong a short while ago?
-    pub fn get(&mut self, now: Now, credentials: &Credentials) -> Option<bool> {
-        let key = self.key(credentials);
+    /// Was this key accepted or found wrong a short while ago? See `Users::key`.
+    pub fn get(&mut self, now: Now, key: u128) -> Option<bool> {
         let verdict = self.verdicts.get(&key).copied()?;
         if now.monotonic_us >= verdict.until_us {
             self.verdicts.remove(&key);
@@ -58,11 +52,6 @@ impl Remembered {
         let life = if accepted { ACCEPTED_FOR_US } else { WRONG_FOR_US };
         let until_us = now.monotonic_us.saturating_add(life);
         self.verdicts.insert(key, Verdict { accepted, until_us });
-    }
-
-    /// Forgets everything: the user file was loaded again.
-    pub fn clear(&mut self) {
-        self.verdicts.clear();
     }
 
     /// How many verdicts there are, old ones included.
@@ -98,15 +87,7 @@ impl Hasher for KeyHasher {
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
-    use crate::policy::credentials::credentials;
-
-    fn of(text: &str) -> Credentials {
-        credentials(format!("Basic {}", STANDARD.encode(text)).as_bytes()).unwrap()
-    }
 
     fn at(monotonic_us: u64) -> Now {
         Now { monotonic_us, unix_us: 0 }
@@ -115,40 +96,24 @@ mod tests {
     #[test]
     fn verdicts_live_as_long_as_they_should() {
         for (accepted, life) in [(true, ACCEPTED_FOR_US), (false, WRONG_FOR_US)] {
-            let mut remembered = Remembered::new(5);
-            let key = remembered.key(&of("a:b"));
-            remembered.put(at(1000), key, accepted);
-            assert_eq!(remembered.get(at(1000), &of("a:b")), Some(accepted));
-            assert_eq!(remembered.get(at(1000 + life - 1), &of("a:b")), Some(accepted));
-            assert_eq!(remembered.get(at(1000 + life), &of("a:b")), None);
+            let mut remembered = Remembered::default();
+            remembered.put(at(1000), 7, accepted);
+            assert_eq!(remembered.get(at(1000), 7), Some(accepted));
+            assert_eq!(remembered.get(at(1000 + life - 1), 7), Some(accepted));
+            assert_eq!(remembered.get(at(1000), 8), None);
+            assert_eq!(remembered.get(at(1000 + life), 7), None);
             assert!(remembered.is_empty());
         }
     }
 
     #[test]
-    fn keys_tell_credentials_and_seeds_apart() {
-        let remembered = Remembered::new(5);
-        let texts = ["a:b", "a:b:", "a::b", "ab:", ":ab", "a:c", "b:a", ":"];
-        for (index, one) in texts.iter().enumerate() {
-            for other in &texts[..index] {
-                assert_ne!(remembered.key(&of(one)), remembered.key(&of(other)), "{one} {other}");
-            }
-            assert_ne!(remembered.key(&of(one)), Remembered::new(6).key(&of(one)));
-            assert_eq!(remembered.key(&of(one)), Remembered::new(5).key(&of(one)));
-        }
-    }
-
-    #[test]
-    fn the_table_is_bounded_and_cleared() {
-        let mut remembered = Remembered::new(5);
-        let first = remembered.key(&of("first:x"));
-        remembered.put(at(0), first, true);
+    fn the_table_is_bounded() {
+        let mut remembered = Remembered::default();
+        remembered.put(at(0), u128::MAX, true);
         for number in 0..REMEMBERED_MAX {
-            assert_eq!(remembered.get(at(1), &of("first:x")), Some(true), "asked for, so not the oldest");
+            assert_eq!(remembered.get(at(1), u128::MAX), Some(true), "asked for, so not the oldest");
             remembered.put(at(1), number as u128, false);
         }
         assert_eq!(remembered.len(), REMEMBERED_MAX);
-        remembered.clear();
-        assert_eq!(remembered.get(at(1), &of("first:x")), None);
     }
 }
