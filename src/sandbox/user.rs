@@ -1,9 +1,17 @@
 //! Becoming a user with fewer rights.
 
 use nix::unistd::{self, Gid, Group, Uid};
+use rustix::fs::{self, Mode, OFlags};
+use rustix::io::Errno;
 use std::ffi::CString;
 use std::io;
 use std::path::Path;
+
+/// The bits of a mode that let others than the owner write.
+const WRITABLE_BY_OTHERS: fs::RawMode = 0o022;
+
+/// Who may look into a log directory (chosen, as for the log itself): the owner and its group.
+const DIRECTORY_MODE: fs::RawMode = 0o750;
 
 /// A user and a group of this system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,18 +50,26 @@ impl User {
         Ok(User { name, id, group })
     }
 
-    /// Makes a directory, if it is missing, and gives it to this user. One that exists stays as it is: what others may have
-    /// put there must not be touched with root's rights.
+    /// Makes a directory, if it is missing, and gives it to this user, where that needs root: below a directory that nobody
+    /// else can write to. Anywhere else somebody could put a link there at the same moment, and root would give that away;
+    /// there the user has to make it. One that exists stays as it is.
     pub fn make_directory(&self, path: &Path) -> io::Result<()> {
-        if path.exists() {
+        let path = std::path::absolute(path)?;
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(parent) = fs::open(parent, flags, Mode::empty()) else { return Ok(()) };
+        let status = fs::fstat(&parent)?;
+        let of_root_alone = status.st_uid == 0 && status.st_mode & WRITABLE_BY_OTHERS == 0;
+        if !of_root_alone || !unistd::geteuid().is_root() {
             return Ok(());
         }
-        std::fs::create_dir_all(path)?;
-        // Whoever is not root makes directories that are their own already.
-        match unistd::geteuid().is_root() {
-            true => std::os::unix::fs::chown(path, Some(self.id.as_raw()), Some(self.group.as_raw())),
-            false => Ok(()),
+        match fs::mkdirat(&parent, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
+            Err(Errno::EXIST) => return Ok(()),
+            made => made?,
         }
+        let made = fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        let (id, group) = (fs::Uid::from_raw(self.id.as_raw()), fs::Gid::from_raw(self.group.as_raw()));
+        Ok(fs::fchown(made, Some(id), Some(group))?)
     }
 
     /// Becomes this user for good: the groups first, as only root may change them, then the user, and a proof that there is
