@@ -2,6 +2,9 @@
 //!
 //! Landlock judges where a file lies, not what it is called: a link that leads out of a directory is refused as well.
 //! What is open already stays open. Looking at a path (`stat`) is not restricted by it.
+//!
+//! A directory is meant, not its name: a log directory that is removed while the daemon runs, and made anew by whomever,
+//! is another one, and only a restart opens it. To allow it beforehand would be to allow everything in its parent.
 
 use super::Paths;
 use ::landlock::{

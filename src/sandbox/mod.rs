@@ -45,7 +45,10 @@ pub struct Enforced {
 #[cfg(target_os = "linux")]
 pub fn enter(paths: &Paths) -> io::Result<Enforced> {
     if !rustix::process::geteuid().is_root() {
-        give_up_capabilities()?;
+        // Whoever started us may have taken away the call for it: then the rest still holds.
+        if let Err(error) = give_up_capabilities() {
+            log::info!("sandbox: cannot give up capabilities: {error}");
+        }
     }
     let paths = landlock::enforce(paths)?;
     Ok(Enforced { paths, calls: seccomp::enforce()? })
@@ -61,9 +64,13 @@ pub fn enter(_paths: &Paths) -> io::Result<Enforced> {
 /// its own: it may need them to read files that belong to others.
 #[cfg(target_os = "linux")]
 fn give_up_capabilities() -> io::Result<()> {
-    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-    let none = CapabilitySet::empty();
-    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    let empty = CapabilitySet::empty();
+    let none = CapabilitySets { effective: empty, permitted: empty, inheritable: empty };
+    // Ask first: a service manager often takes away the call that sets them, and with it all that there was to give up.
+    if capabilities(None)? != none {
+        set_capabilities(None, none)?;
+    }
     Ok(())
 }
 
