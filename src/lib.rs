@@ -11,12 +11,12 @@
 //!
 //! ```text
 //! main -> event_loop -> engine -> { policy, resolver } -> http -> buffer
-//!         config, log
+//!         config, log, sandbox
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not know each other; a test reads the sources and fails
-//! where that is not so. `main`, [`event_loop`], [`config`] and [`log`] are the shell: sockets, files, threads and clocks
-//! are named there and nowhere else.
+//! where that is not so. `main`, [`event_loop`], [`config`], [`log`] and [`sandbox`] are the shell: sockets, files, threads
+//! and clocks are named there and nowhere else.
 //!
 //! - [`buffer`]: the pool that lends 4 KB blocks, rings and heads over them
 //! - [`http`]: the HTTP/1.1 grammar, and what a proxy rewrites
@@ -25,6 +25,7 @@
 //! - [`engine`]: connections, exchanges and tunnels; begin reading there
 //! - [`event_loop`]: mio, sockets, the run queue
 //! - [`config`], [`log`]: options and files, the access log
+//! - [`sandbox`]: what the daemon gives up before it serves; only `main` knows it
 //!
 //! # One request
 //!
@@ -43,4 +44,5 @@ pub mod http;
 pub mod log;
 pub mod policy;
 pub mod resolver;
+pub mod sandbox;
 pub mod time;

@@ -1,12 +1,13 @@
 //! The daemon: options, signals, one thread per loop.
 
 use log::{error, info, warn};
+use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -15,9 +16,10 @@ use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::Engine;
 use weir::event_loop::{self, EventLoop, Journal, Listener, Remote};
-use weir::log::writer::{Destination, Writer};
+use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
 use weir::resolver::Resolver;
+use weir::sandbox::{self, Enforced, Paths, User};
 
 /// Descriptors beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
 const DESCRIPTORS_OF_OURS: u64 = 1200;
@@ -105,6 +107,9 @@ fn addresses_to_bind(settings: &Settings) -> Vec<SocketAddr> {
 }
 
 fn check(settings: &Settings) -> u8 {
+    if let Err(code) = find_user(settings) {
+        return code;
+    }
     let seed = match random_seed() {
         Ok(seed) => seed,
         Err(code) => return code,
@@ -172,30 +177,30 @@ impl Drop for CloseOnDrop {
 
 fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let seed = random_seed()?;
-    // Whatever is wrong with the files is told before anything is opened.
-    if let Err(problems) = compile(&settings, &addresses_to_bind(&settings), seed) {
-        eprint!("{problems}");
-        return Err(problems.exit_code());
-    }
+    sandbox::protect_memory().map_err(os_error)?;
+    let user = find_user(&settings)?;
     limit_connections(&mut settings);
     let listeners = bind_all(&settings)?;
     let local: Vec<SocketAddr> =
         listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
+    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
+    let log = give_up_rights(&settings, user.as_ref())?;
+    // Read with the rights that are left: what a reload would fail at fails now.
     let policy = compile(&settings, &local, seed).map_err(|problems| {
-        eprint!("{problems}");
-        problems.exit_code()
+        let code = said(&problems);
+        let unreadable = problems.iter().any(|problem| problem.message.contains("cannot be read"));
+        let hint = "files must be readable for what --user and --sandbox leave of weir's rights";
+        if unreadable { fail(hint, code) } else { code }
     })?;
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
-    let writer = Writer::spawn(&destination(&settings))
-        .map_err(|error| fail(&format!("cannot write the access log: {error}"), exit::OS_ERROR))?;
     let (resolver, hosts) = policy::resolver_settings(&settings, &read_file);
     let engine_settings = policy::engine_settings(&settings, local.clone(), seed);
     let engine =
         Engine::new(engine_settings, Arc::new(policy), Resolver::new(resolver, hosts, random_seed()?));
+    // From here on there are threads.
+    let writer = Writer::start(log).map_err(os_error)?;
     let journal = Journal { feed: writer.feed(), format: settings.log_format };
-    let os_error = |error: io::Error| fail(&format!("cannot start: {error}"), exit::OS_ERROR);
-    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
     let handle = signals.handle();
     let (event_loop, remote) =
         EventLoop::new(engine, listeners, journal, settings.stats_every).map_err(os_error)?;
@@ -211,6 +216,76 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
         eprintln!("weir: listening on {address}");
     }
     Ok((Daemon { settings, listeners: local, remote, event_loop, writer }, signals))
+}
+
+fn os_error(error: io::Error) -> u8 {
+    fail(&format!("cannot start: {error}"), exit::OS_ERROR)
+}
+
+/// Tells what is wrong and returns the exit code for it.
+fn said(problems: &Problems) -> u8 {
+    eprintln!("{problems}");
+    problems.exit_code()
+}
+
+fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
+    let Some(wanted) = &settings.user else { return Ok(None) };
+    User::find(&wanted.value).map(Some).map_err(|message| {
+        let mut problems = Problems::new();
+        problems.add(wanted.origin.clone(), message);
+        said(&problems)
+    })
+}
+
+/// Becomes the user, opens the log, enters the sandbox. The log is opened by the user, not by root before: in a directory
+/// that belongs to the user, a link could lead root to any file.
+fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<Opened, u8> {
+    if let Some(user) = user {
+        if let Some(path) = &settings.log_dir {
+            user.make_directory(path).map_err(|error| log_error(settings, &error))?;
+        }
+        let refused =
+            |error| fail(&format!("cannot become --user: {error}; expected to be root"), exit::OS_ERROR);
+        user.assume().map_err(refused)?;
+        sandbox::protect_memory().map_err(os_error)?;
+    } else if rustix::process::geteuid().is_root() {
+        warn!("runs as root: --user nobody would make do with less");
+    }
+    let log = destination(settings).open().map_err(|error| log_error(settings, &error))?;
+    if let (Some(path), Some(_)) = (&settings.log_dir, user) {
+        // Otherwise the log could not be rotated, which would show too late.
+        access(path, Access::WRITE_OK).map_err(|error| log_error(settings, &error.into()))?;
+    }
+    if settings.sandbox {
+        enter_sandbox(settings)?;
+    }
+    Ok(log)
+}
+
+fn log_error(settings: &Settings, error: &io::Error) -> u8 {
+    let place = settings.log_dir.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default();
+    let whose = match &settings.user {
+        Some(user) => format!(": expected a directory and an access.log that belong to {}", user.value),
+        None => String::new(),
+    };
+    fail(&format!("cannot write the access log{place}: {error}{whose}"), exit::OS_ERROR)
+}
+
+fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
+    let lists = settings.blocklists.iter().chain(&settings.allowlists).chain(&settings.auth_file);
+    let files: Vec<PathBuf> = lists.map(|file| file.value.clone()).chain(settings.config.clone()).collect();
+    let missing = match sandbox::enter(&Paths { files, log_directory: settings.log_dir.clone() }) {
+        Ok(Enforced { paths: true, calls: true }) => return Ok(()),
+        Ok(Enforced { paths: false, calls: true }) => "Landlock",
+        Ok(Enforced { paths: true, calls: false }) => "seccomp",
+        Ok(Enforced { paths: false, calls: false }) => "Landlock and seccomp",
+        Err(error) => {
+            let message = format!("cannot enter the sandbox: {error} (--sandbox=no goes without)");
+            return Err(fail(&message, exit::OS_ERROR));
+        }
+    };
+    info!("sandbox: this system lacks {missing}; going on without");
+    Ok(())
 }
 
 fn bind_all(settings: &Settings) -> Result<Vec<Listener>, u8> {

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only:
 /// `main, ffi -> event_loop -> engine -> { policy, guard, cache, resolver, store } -> http -> buffer`; `time` is for all.
-/// Siblings in braces meet in `engine`. `config` and `log` belong to the shell.
-const IMPORTS: [(&str, &[&str]); 12] = [
+/// Siblings in braces meet in `engine`. `config`, `log` and `sandbox` belong to the shell; only main knows `sandbox`.
+const IMPORTS: [(&str, &[&str]); 13] = [
     ("time", &[]),
+    ("sandbox", &[]),
     ("buffer", &["time"]),
     ("http", &["time", "buffer"]),
     ("policy", &["time", "http", "buffer"]),

@@ -139,6 +139,11 @@ impl Spec {
         Spec { repeat, ..self }
     }
 
+    /// A flag that is set unless somebody says no.
+    const fn on(self) -> Spec {
+        Spec { default: "yes", ..self }
+    }
+
     const fn counting(self) -> Spec {
         Spec { takes: Takes::Count, repeat: Repeat::Many, default: "0", ..self }
     }
@@ -242,6 +247,13 @@ pub static TABLE: &[Spec] = &[
     })
     .short("c")
     .scope(Scope::NotInFiles),
+    Spec::value(General, "user", "NAME[:GROUP]", "", "then run as", |s, v| {
+        let mut users = Vec::new();
+        let problems = many(&mut users, v, values::any_user);
+        s.user = users.pop();
+        problems
+    }),
+    Spec::flag(General, "sandbox", "=no: without", |s, v| one(&mut s.sandbox, v, values::flag)).on(),
     Spec::flag(General, "check", "validate", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "print-config", "settings", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "verbose", "-vv: more", |s, v| counted(&mut s.verbose, v)).short("v").counting(),
@@ -402,10 +414,6 @@ pub static TABLE: &[Spec] = &[
     .repeat(List),
     Spec::flag(Messages, "dns-0x20", "mixed case", |s, v| one(&mut s.dns_0x20, v, values::flag)),
     Spec::flag(Messages, "cache", "not yet here", |_, v| no_cache(v)),
-    Spec::value(Explain, "user", "U", "", "judge as this user", |s, v| {
-        one(&mut s.explain_user, v, |text| values::user(text).map(Some))
-    })
-    .scope(Scope::CommandLine),
     Spec::value(Explain, "client", "ADDR", "", "judge as this client", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })

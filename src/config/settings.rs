@@ -16,7 +16,7 @@ use super::file;
 use super::nearest::nearest;
 use super::options::{self, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
-use super::values::flag;
+use super::values::{flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -61,6 +61,10 @@ pub struct Settings {
     pub port: u16,
     /// The file that was read.
     pub config: Option<PathBuf>,
+    /// The user of this system, perhaps with a group, that the daemon becomes once it listens: `NAME[:GROUP]`.
+    pub user: Option<Located<String>>,
+    /// Leave itself only the paths and system calls that it needs.
+    pub sandbox: bool,
     /// How often `-v` was given.
     pub verbose: u8,
     /// `-q`.
@@ -147,7 +151,6 @@ pub struct Settings {
     pub idle_per_origin: u32,
     /// How long an origin connection is kept for reuse.
     pub idle_origin_timeout: Duration,
-    pub(super) explain_user: Option<String>,
     pub(super) explain_client: Option<IpAddr>,
     /// The texts that won, one list per row of the table.
     texts: Vec<Vec<Located<String>>>,
@@ -244,11 +247,18 @@ impl Settings {
     }
 
     fn choose_command(&self, given: &Arguments, problems: &mut Problems) -> Command {
-        let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
         let (first, rest) = match given.free.split_first() {
             Some((first, rest)) => (first.as_str(), rest),
             None => ("", given.free.as_slice()),
         };
+        let asker = match first {
+            "explain" => asker(given, problems),
+            _ => {
+                self.judge_user(problems);
+                None
+            }
+        };
+        let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
         if first != "explain" {
             for unexpected in &given.free {
                 wrong(format!(
@@ -256,14 +266,8 @@ impl Settings {
                     did_you_mean(unexpected, ["explain"])
                 ));
             }
-            for (name, given) in
-                [("user", self.explain_user.is_some()), ("client", self.explain_client.is_some())]
-            {
-                if given {
-                    wrong(format!(
-                        "--{name} goes with explain: expected weir explain --{name} ... METHOD URL"
-                    ));
-                }
+            if self.explain_client.is_some() {
+                wrong("--client goes with explain: expected weir explain --client ... METHOD URL".to_owned());
             }
             return match (asked(given, "check"), asked(given, "print-config")) {
                 (true, _) => Command::Check,
@@ -273,7 +277,7 @@ impl Settings {
         }
         match rest {
             [method, target] if is_token(method.as_bytes()) && !target.is_empty() => Command::Explain {
-                user: self.explain_user.clone(),
+                user: asker,
                 client: self.explain_client,
                 method: method.clone(),
                 target: target.clone(),
@@ -282,6 +286,16 @@ impl Settings {
                 wrong("explain: expected a method and a URL or HOST:PORT, as in weir explain GET http://a.example/".into());
                 Command::Run
             }
+        }
+    }
+
+    /// Where there is nothing to explain, `--user` is one of this system.
+    fn judge_user(&self, problems: &mut Problems) {
+        let Some(user) = &self.user else { return };
+        if let Err(expected) = system_user(&user.value) {
+            let message = format!("{:?}: expected {expected}", user.value);
+            let place = Place { origin: &user.origin, name: "user" };
+            problems.add(user.origin.clone(), place.named(&message));
         }
     }
 
@@ -305,6 +319,19 @@ impl Place<'_> {
         match self.origin {
             Origin::File { .. } => format!("{} {message}", self.name),
             Origin::Default | Origin::Environment(_) | Origin::Argument(_) => message.to_owned(),
+        }
+    }
+}
+
+/// Whose request is to be explained: the `--user` of the command line, never the one that a file has the daemon become.
+fn asker(given: &Arguments, problems: &mut Problems) -> Option<String> {
+    let row = TABLE.iter().position(|spec| spec.name == "user")?;
+    let text = given.layer[row].last()?;
+    match user(&text.value) {
+        Ok(name) => Some(name),
+        Err(expected) => {
+            problems.add(text.origin.clone(), format!("{:?}: expected {expected}", text.value));
+            None
         }
     }
 }

@@ -208,7 +208,9 @@ fn all_problems_come_at_once() {
         "--check=maybe",
         "-vq=3",
         "--user",
-        "u",
+        "a:b:c",
+        "--client",
+        "::1",
         "--head-max",
         "1",
         "--tunnel-timeout",
@@ -219,10 +221,11 @@ fn all_problems_come_at_once() {
         "-x: unknown option: expected one of those that --help lists",
         "-=: unknown option: expected one of those that --help lists",
         "--tunnel-timeout: expected a value, SECONDS",
+        "--user: \"a:b:c\": expected a user of this system such as nobody, or with a group: nobody:nogroup",
         "--check: \"maybe\": expected yes or no",
         "--head-max: \"1\": expected a size from 1K to 1M, such as 64K or 10M",
         "command line: \"::\": expected options, or explain",
-        "command line: --user goes with explain: expected weir explain --user ... METHOD URL",
+        "command line: --client goes with explain: expected weir explain --client ... METHOD URL",
         "WEIR_PROT: unknown variable: expected the name of an option (did you mean WEIR_PORT?)",
         "WEIR_PORT: \"65536\": expected a number from 0 to 65535",
         "WEIR_LOG_KEEP: \"many\": expected a number from 0 to 1000",
@@ -245,6 +248,8 @@ fn every_malformed_value_says_where_and_what_was_expected() {
     let cases = [
         ("host", "localhost"),
         ("port", "-1"),
+        ("user", "a:b:c"),
+        ("sandbox", "2"),
         ("verbose", "lots"),
         ("quiet", "maybe"),
         ("blocklist", ""),
@@ -372,7 +377,7 @@ fn commands() {
         method: method.to_owned(),
         target: target.to_owned(),
     };
-    let cases: [(&[&str], Option<Command>); 18] = [
+    let cases: [(&[&str], Option<Command>); 22] = [
         (&[], Some(Command::Run)),
         (&["--check"], Some(Command::Check)),
         (&["--print-config"], Some(Command::PrintConfig)),
@@ -392,6 +397,10 @@ fn commands() {
         (&["explain", "GET", ""], None),
         (&["explain", "--user", "", "GET", "a"], None),
         (&["explain", "--client", "a", "GET", "a"], None),
+        (&["--user", "nobody:nogroup"], Some(Command::Run)),
+        (&["--user", "no body"], None),
+        (&["explain", "--user", "no body", "GET", "a"], Some(explain(Some("no body"), None, "GET", "a"))),
+        (&["explain", "--user", "a:b", "GET", "a"], None),
         (&["run"], None),
         (&["--client", "::1"], None),
     ];
@@ -404,6 +413,24 @@ fn commands() {
     }
     let misspelt = load(&["explian", "GET", "a"], &[], &[]).unwrap_err();
     assert!(misspelt.to_string().contains("did you mean explain?"), "{misspelt}");
+}
+
+#[test]
+fn whom_a_file_has_the_daemon_become_asks_no_question() {
+    let files = [("w", "user nobody:nogroup\nsandbox no\n")];
+    let user = |arguments: &[&str]| load(arguments, &[], &files).unwrap().user.map(|user| user.value);
+    let asker = |arguments: &[&str]| match load(arguments, &[], &files).unwrap().command {
+        Command::Explain { user, .. } => user,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(user(&["-c", "w"]).as_deref(), Some("nobody:nogroup"));
+    assert_eq!(user(&["-c", "w", "--user=daemon"]).as_deref(), Some("daemon"));
+    assert_eq!(user(&[]), None);
+    assert_eq!(asker(&["-c", "w", "explain", "GET", "a"]), None);
+    assert_eq!(asker(&["-c", "w", "--user=anna", "explain", "GET", "a"]).as_deref(), Some("anna"));
+    let sandbox = |arguments: &[&str]| load(arguments, &[], &files).unwrap().sandbox;
+    assert!(sandbox(&[]) && sandbox(&["-c", "w", "--sandbox"]));
+    assert!(!sandbox(&["-c", "w"]) && !sandbox(&["--sandbox=no"]));
 }
 
 #[test]

@@ -229,6 +229,22 @@ pub fn user(text: &str) -> Result<String, Expected> {
     }
 }
 
+/// A user of this system, and perhaps a group: `NAME` or `NAME:GROUP`. Whether they exist is found out by whoever needs them.
+pub fn system_user(text: &str) -> Result<String, Expected> {
+    let mut parts = text.split(':');
+    let well_formed = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), None, None) if well_formed(name) => Ok(text.to_owned()),
+        (Some(name), Some(group), None) if well_formed(name) && well_formed(group) => Ok(text.to_owned()),
+        _ => Err("a user of this system such as nobody, or with a group: nobody:nogroup".into()),
+    }
+}
+
+/// Either kind of user: which one is meant depends on the command.
+pub fn any_user(text: &str) -> Result<String, Expected> {
+    user(text).or_else(|_| system_user(text))
+}
+
 /// A rule, compiled later by policy: here it only has to be there.
 pub fn rule(text: &str) -> Result<String, Expected> {
     if text.is_empty() || text.contains(char::is_whitespace) {

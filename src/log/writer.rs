@@ -110,11 +110,14 @@ enum Output {
     Files(LogFile),
 }
 
-impl Writer {
-    /// Opens the destination and starts the thread. Fails if the file cannot be opened, so that a daemon can say so
-    /// before it serves.
-    pub fn spawn(destination: &Destination) -> io::Result<Writer> {
-        let output = match destination {
+/// A destination that is open, with no thread yet.
+#[derive(Debug)]
+pub struct Opened(Output);
+
+impl Destination {
+    /// Opens it. Fails if the file cannot be opened, so that a daemon can say so before it serves.
+    pub fn open(&self) -> io::Result<Opened> {
+        Ok(Opened(match self {
             // A descriptor of our own: a write that is stuck holds no lock that anybody else's output needs.
             Destination::Stdout => {
                 Output::Stream(Stream::new(io::stdout().as_fd().try_clone_to_owned()?.into()))
@@ -122,8 +125,19 @@ impl Writer {
             Destination::Directory { path, bytes_max, keep } => {
                 Output::Files(LogFile::open(path, *bytes_max, *keep)?)
             }
-        };
-        Writer::spawn_on(output)
+        }))
+    }
+}
+
+impl Writer {
+    /// Opens the destination and starts the thread.
+    pub fn spawn(destination: &Destination) -> io::Result<Writer> {
+        Writer::start(destination.open()?)
+    }
+
+    /// Starts the thread on what is open. The thread has the rights that its parent has at this moment.
+    pub fn start(opened: Opened) -> io::Result<Writer> {
+        Writer::spawn_on(opened.0)
     }
 
     fn spawn_on(output: Output) -> io::Result<Writer> {

@@ -1,0 +1,261 @@
+//! The system calls that can be made, by seccomp filters (Linux 3.17).
+//!
+//! A list of what the running daemon, the standard library and the C library under it need; everything else fails with
+//! EPERM, which all of them take as an answer. Calls that are allowed whatever their arguments cost next to nothing: the
+//! kernel remembers them in a bitmap (since 5.11) and does not run the filter. So the calls of the hot path have no
+//! conditions, and those that have (a socket's family, memory's protection) are rare.
+
+use libc::c_long;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch, apply_filter,
+};
+use std::collections::BTreeMap;
+use std::io;
+
+/// Filters are made for one kind of processor.
+const ARCHITECTURE: Option<TargetArch> = if cfg!(target_arch = "x86_64") {
+    Some(TargetArch::x86_64)
+} else if cfg!(target_arch = "aarch64") {
+    Some(TargetArch::aarch64)
+} else {
+    None
+};
+
+/// Allowed with any arguments.
+const FREE: &[c_long] = &[
+    // Connections.
+    libc::SYS_accept4,
+    libc::SYS_bind, // name servers are asked from a fresh port each time; TCP ports are Landlock's
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendmsg,
+    libc::SYS_sendto,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    // Bytes through descriptors that are open.
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_fcntl,
+    libc::SYS_lseek,
+    libc::SYS_pipe2,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_splice,
+    libc::SYS_tee,
+    libc::SYS_write,
+    libc::SYS_writev,
+    // Waiting.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_futex,
+    libc::SYS_ppoll,
+    libc::SYS_restart_syscall, // after SIGSTOP and SIGCONT
+    // Rule files, and the log with its rotation. Which files is Landlock's.
+    libc::SYS_faccessat,
+    libc::SYS_fdatasync,
+    libc::SYS_fstat,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_getcwd,
+    libc::SYS_mkdirat,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_readlinkat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_statx,
+    libc::SYS_unlinkat,
+    // Memory.
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    // Threads: their start (see below for clone), their end, and what they ask about themselves.
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_membarrier,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_set_robust_list,
+    libc::SYS_sysinfo, // how much memory there is, asked by the C library
+    libc::SYS_uname,
+    // Signals.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    // Time and randomness.
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    // See `no_clone3`.
+    libc::SYS_clone3,
+];
+
+/// Older forms that C libraries use where there are both.
+#[cfg(target_arch = "x86_64")]
+const FREE_OLD: &[c_long] = &[
+    libc::SYS_access,
+    libc::SYS_epoll_wait,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_open,
+    libc::SYS_pipe,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_stat,
+    libc::SYS_time,
+    libc::SYS_unlink,
+];
+
+/// There are no older forms.
+#[cfg(not(target_arch = "x86_64"))]
+const FREE_OLD: &[c_long] = &[];
+
+/// `ioctl` requests: non-blocking and close-on-exec by the standard library, and whether something is a terminal.
+const REQUESTS: [u32; 4] =
+    [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32];
+
+/// Restricts this thread. False if the kernel has no seccomp filters, or weir has none for this processor.
+pub fn enforce() -> io::Result<bool> {
+    let Some(architecture) = ARCHITECTURE else { return Ok(false) };
+    let filters = [no_clone3(architecture), allowed(architecture)];
+    for filter in filters {
+        match apply_filter(&filter.map_err(io::Error::other)?) {
+            Ok(()) => {}
+            Err(seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error))
+                if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EINVAL)) =>
+            {
+                return Ok(false);
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        }
+    }
+    Ok(true)
+}
+
+/// A filter cannot look through the pointer that clone3 takes, so it is "not there", and C libraries take clone. Of what
+/// several filters say, the strictest holds.
+fn no_clone3(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
+    let calls = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let refused = SeccompAction::Errno(libc::ENOSYS as u32);
+    SeccompFilter::new(calls, SeccompAction::Allow, refused, architecture)?.try_into()
+}
+
+fn allowed(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
+    let free = FREE.iter().chain(FREE_OLD).map(|call| (*call, Vec::new()));
+    let mut calls: BTreeMap<c_long, Vec<SeccompRule>> = free.collect();
+    calls.extend(conditional()?);
+    let refused = SeccompAction::Errno(libc::EPERM as u32);
+    SeccompFilter::new(calls, refused, SeccompAction::Allow, architecture)?.try_into()
+}
+
+/// Calls that are allowed where one of their rules holds.
+fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 8], BackendError> {
+    let clear = |argument, bits: i32| rule(argument, SeccompCmpOp::MaskedEq(bits as u64), 0);
+    let is = |argument, value: u64| rule(argument, SeccompCmpOp::Eq, value);
+    let family = |family: i32| is(0, family as u64);
+    let of_thread = libc::CLONE_THREAD as u64;
+    let own_id = u64::from(std::process::id());
+    Ok([
+        // Netlink tells the addresses of this machine.
+        (libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?, family(libc::AF_NETLINK)?]),
+        // Nothing that was written can be executed.
+        (libc::SYS_mmap, vec![clear(2, libc::PROT_EXEC)?]),
+        (libc::SYS_mprotect, vec![clear(2, libc::PROT_EXEC)?]),
+        // Threads, no processes.
+        (libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(of_thread), of_thread)?]),
+        (
+            libc::SYS_ioctl,
+            REQUESTS.iter().map(|request| is(1, u64::from(*request))).collect::<Result<_, _>>()?,
+        ),
+        // A thread's name.
+        (libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]),
+        // Limits can be asked for, not set: there is no new one.
+        (libc::SYS_prlimit64, vec![whole(2, SeccompCmpOp::Eq, 0)?]),
+        // An abort signals its own process.
+        (libc::SYS_tgkill, vec![is(0, own_id)?]),
+    ])
+}
+
+/// One condition on the lower half of an argument, which is all that the kernel looks at.
+fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])
+}
+
+/// One condition on a whole argument: a pointer.
+fn whole(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpStream, UdpSocket};
+    use std::os::unix::net::UnixStream;
+    use std::process::Command;
+
+    /// A filter holds for a thread and those that it starts: so a test can have one to itself.
+    #[test]
+    fn a_filtered_thread_can_do_what_the_daemon_does_and_no_more() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let refused = |what: &str, result: io::Result<()>| {
+            let code = result.err().and_then(|error| error.raw_os_error());
+            assert_eq!(code, Some(libc::EPERM), "{what}");
+        };
+        let filtered = std::thread::spawn(move || {
+            let before = Command::new("true").status();
+            assert!(enforce().unwrap());
+            // What the daemon does.
+            let mut buffer = vec![0; 1 << 20];
+            buffer.resize(16 << 20, 1);
+            drop(UdpSocket::bind("127.0.0.1:0").unwrap());
+            let stream = TcpStream::connect(address).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            assert!(if_addrs::get_if_addrs().is_ok());
+            getrandom::u64().unwrap();
+            let named = std::thread::Builder::new().name("named".into());
+            named.spawn(|| std::fs::read("/etc/hosts").is_ok()).unwrap().join().unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            // And what it does not.
+            assert!(before.is_ok());
+            refused("a process", Command::new("true").status().map(drop));
+            refused("a listener", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
+            refused("a socket of Unix", UnixStream::pair().map(drop));
+            refused(
+                "another's memory",
+                rustix::process::set_parent_process_death_signal(None).map_err(io::Error::from),
+            );
+            refused("limits", super::super::protect_memory());
+            refused(
+                "a directory's list",
+                std::fs::read_dir("/").map(|mut list| list.next()).and_then(|first| first.unwrap().map(drop)),
+            );
+        });
+        filtered.join().unwrap();
+        drop(listener);
+    }
+}

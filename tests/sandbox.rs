@@ -1,0 +1,354 @@
+//! What the daemon has given up by the time it serves: paths, system calls, root's rights, core files.
+//!
+//! The sandbox is the kernel's. Where a kernel lacks a part of it, the daemon says so, and the test of that part ends
+//! there; the kernels that CI runs on lack nothing, and there that is a failure.
+
+mod common;
+
+use common::{Origin, Scratch, Weir, eventually, run, run_with};
+use rustix::process::Signal;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Whether the daemon went on without a part of the sandbox. In CI that is a failure.
+fn lacks(weir: &Weir, part: &str) -> bool {
+    let lacks =
+        weir.error_lines().iter().any(|line| line.contains("this system lacks") && line.contains(part));
+    assert!(!lacks || std::env::var_os("CI").is_none(), "CI needs a kernel with {part}");
+    lacks
+}
+
+/// Whether the tests run as root, which in CI they do.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user and the group that have no rights, as most systems number them; whatever they are called.
+const NOBODY: u32 = 65534;
+
+/// A folder that any user can reach, which the target folder may not be; removed when dropped.
+struct Shared(PathBuf);
+
+impl Shared {
+    fn new(name: &str) -> Shared {
+        let path = std::env::temp_dir().join(format!("weir-sandbox-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        Shared(path)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
+    }
+
+    fn file(&self, name: &str, contents: &str, mode: u32) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, contents).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+        path
+    }
+
+    /// The daemon's program, where any user can run it.
+    fn program(&self) -> String {
+        // By another process: what this one has open for writing, a child that another test starts at this very moment
+        // would have, too, and then the program could not be run (ETXTBSY).
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_weir")).arg(self.0.join("weir")).status();
+        assert!(copied.is_ok_and(|status| status.success()), "a copy of the program");
+        self.path("weir")
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that only root may bind, and that nobody uses. Tests that run at the same time ask for different ones.
+fn low_port(salt: u16) -> String {
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    (700 + 50 * salt..1024).find(free).expect("a free port below 1024").to_string()
+}
+
+/// One field of `/proc/PID/status` for each thread.
+fn of_threads(weir: &Weir, field: &str) -> Vec<String> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", weir.id())).expect("its threads");
+    let value = |status: String| {
+        let line = status.lines().find(|line| line.starts_with(&format!("{field}:"))).map(str::to_owned);
+        let line = line.unwrap_or_else(|| panic!("no {field} in {status}"));
+        line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
+    };
+    let all: Vec<_> = tasks
+        .map(|task| {
+            std::fs::read_to_string(task.expect("a thread").path().join("status")).expect("its status")
+        })
+        .map(value)
+        .collect();
+    assert!(all.len() >= 3, "main, log and loop: {all:?}");
+    all
+}
+
+#[track_caller]
+fn expect_of_threads(weir: &Weir, field: &str, expected: &str) {
+    let all = of_threads(weir, field);
+    assert!(all.iter().all(|value| value == expected), "{field}: {all:?}, not {expected} in each");
+}
+
+fn reload_says(weir: &Weir, wanted: &[&str]) {
+    weir.signal(Signal::HUP);
+    weir.wait_for_error(|line| wanted.iter().all(|part| line.contains(part)));
+}
+
+/// Every thread is confined, also one that is started later, and the work goes on: passwords that are verified in a
+/// thread of their own, exchanges, a reload.
+#[test]
+fn every_thread_is_confined_and_works() {
+    let scratch = Scratch::new();
+    let users = scratch.file("users.txt", format!("anna:{}\n", bcrypt::hash("secret", 4).expect("a hash")));
+    let (weir, origin) = (Weir::start(&["--auth-file", &users]), Origin::ok());
+    let before = of_threads(&weir, "Uid").len();
+    // anna:secret
+    let field = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
+    let request = format!("GET http://{0}/ HTTP/1.1\r\nHost: {0}\r\n{field}\r\n", origin.address());
+    let mut client = weir.connect();
+    assert_eq!(client.ask(&request).status(), 200);
+    assert_eq!(of_threads(&weir, "Uid").len(), before + 1, "the thread that verifies is one of them");
+    reload_says(&weir, &["reloaded: ", "1 users"]);
+    assert_eq!(client.ask(&request).status(), 200);
+    if !lacks(&weir, "seccomp") {
+        expect_of_threads(&weir, "Seccomp", "2");
+        expect_of_threads(&weir, "NoNewPrivs", "1");
+    }
+    let without = Weir::start(&["--sandbox=no"]);
+    assert_eq!(without.connect().ask(origin.get("/")).status(), 200);
+    expect_of_threads(&without, "Seccomp", "0");
+}
+
+/// A rule file that has become a link to something outside is not read, and what ran stays. Without the sandbox it is
+/// read: so it was the sandbox that refused.
+#[test]
+fn a_forbidden_open_is_refused() {
+    for (option, sandboxed) in [("--sandbox", true), ("--sandbox=no", false)] {
+        let (scratch, outside) = (Scratch::new(), Scratch::new());
+        let list = scratch.file("list.txt", "first.test\n");
+        let weir = Weir::start(&[option, "--blocklist", &list]);
+        if sandboxed && lacks(&weir, "Landlock") {
+            continue;
+        }
+        let mut client = weir.connect();
+        let mut refused = |host: &str| {
+            let answer = client.ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            answer.status() == 403
+        };
+        assert!(refused("first.test"));
+        std::fs::remove_file(&list).expect("removing");
+        symlink(outside.file("secret", "secret.test\n"), &list).expect("a link");
+        if sandboxed {
+            reload_says(&weir, &["list.txt", "cannot be read (Permission denied"]);
+            weir.wait_for_error(|line| line.contains("not reloaded"));
+            assert!(refused("first.test") && !refused("secret.test"));
+        } else {
+            reload_says(&weir, &["reloaded: "]);
+            eventually("the rules of the link", || refused("secret.test").then_some(()));
+        }
+        // An editor's way to replace a file is a new one, renamed: its directory is open to weir.
+        let new = scratch.file("new", "third.test\n");
+        std::fs::rename(new, &list).expect("renaming");
+        weir.signal(Signal::HUP);
+        eventually("the rules of the new file", || refused("third.test").then_some(()));
+    }
+}
+
+/// The log rotates and is opened anew in its own directory, and nowhere else.
+#[test]
+fn the_log_stays_in_its_directory() {
+    let (scratch, outside) = (Scratch::new(), Scratch::new());
+    let folder = scratch.path().to_str().expect("a path").to_owned();
+    let weir = Weir::start(&["--log-dir", &folder, "--log-max-size", "4K", "--log-keep", "2"]);
+    let origin = Origin::ok();
+    let mut client = weir.connect();
+    let mut fill = |wanted: &str| {
+        eventually("a rotation", || {
+            client.ask(origin.get("/some-path-to-make-the-line-longer"));
+            std::fs::exists(scratch.join(wanted)).ok().filter(|there| *there)
+        });
+    };
+    fill("access.log.2");
+    if lacks(&weir, "Landlock") {
+        return;
+    }
+    let theirs = outside.file("theirs", "");
+    std::fs::remove_file(scratch.join("access.log")).expect("removing");
+    symlink(&theirs, scratch.join("access.log")).expect("a link");
+    weir.signal(Signal::USR1);
+    weir.wait_for_error(|line| line.contains("cannot reopen") && line.contains("Permission denied"));
+    assert_eq!(outside.read("theirs"), "");
+    assert!(
+        weir.error_lines().iter().all(|line| !line.contains("cannot rotate")),
+        "{:#?}",
+        weir.error_lines()
+    );
+}
+
+/// Started by root with a port that only root may bind, it serves as somebody else, with no way back. Started by anybody
+/// else it says that it cannot.
+#[test]
+fn root_is_given_up() {
+    let user = format!("{NOBODY}:{NOBODY}");
+    if !is_root() {
+        assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+        // Another one than the tests may run as.
+        let run = run(&["--port", "0", "--user", "4100000000:4100000000"]);
+        assert_eq!(run.code, 71, "{}", run.said());
+        return assert!(
+            run.err.contains("cannot become --user: ") && run.err.contains("root"),
+            "{}",
+            run.err
+        );
+    }
+    let shared = Shared::new("user");
+    let list = shared.file("list.txt", "blocked.test\n", 0o644);
+    let logs = shared.path("logs");
+    for sandbox in ["--sandbox", "--sandbox=no"] {
+        // With more groups than its own, as root often has them: they must go, too.
+        let mut command = Command::new("setpriv");
+        command.args(["--groups=0,1,2", env!("CARGO_BIN_EXE_weir"), "--host=127.0.0.1", sandbox]);
+        command.args(["--allow", "127.0.0.0/8", "--user", &user, "--port", &low_port(0)]);
+        command.args(["--blocklist", &list, "--log-dir", &logs, "--log-max-size", "4K"]);
+        let (weir, origin) = (Weir::spawn(command, 1).expect("a daemon with a low port"), Origin::ok());
+        assert!(weir.address().port() < 1024);
+        let mut client = weir.connect();
+        assert_eq!(client.ask("GET http://blocked.test/ HTTP/1.1\r\nHost: b\r\n\r\n").status(), 403);
+        let id = NOBODY.to_string();
+        for field in ["Uid", "Gid"] {
+            expect_of_threads(&weir, field, &[id.as_str(); 4].join(" "));
+        }
+        expect_of_threads(&weir, "Groups", &id);
+        for field in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            expect_of_threads(&weir, field, "0000000000000000");
+        }
+        expect_of_threads(&weir, "NoNewPrivs", "1");
+        eventually("a rotation", || {
+            client.ask(origin.get("/some-path-to-make-the-line-longer"));
+            std::fs::exists(format!("{logs}/access.log.1")).ok().filter(|there| *there)
+        });
+        let owner = std::fs::metadata(format!("{logs}/access.log.1")).expect("the log").uid();
+        assert_eq!(owner, NOBODY, "the log is the user's");
+        reload_says(&weir, &["reloaded: "]);
+        std::fs::remove_dir_all(&logs).expect("removing");
+    }
+}
+
+/// What the user may not read or write shows at the start, not at the first reload or rotation.
+#[test]
+fn what_the_user_lacks_shows_at_the_start() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    let shared = Shared::new("lacks");
+    let user = format!("{NOBODY}:{NOBODY}");
+    let private = shared.file("private.txt", "blocked.test\n", 0o600);
+    // A log of the user's in a directory of root's could be written, but not rotated.
+    let rigid = Shared::new("rigid");
+    let log = rigid.file("access.log", "", 0o640);
+    std::os::unix::fs::chown(log, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    let refused: &[&str] = &["cannot write the access log", "expected a directory", &user];
+    let cases: [(&[&str], u8, &[&str]); 3] = [
+        (&["--blocklist", &private], 78, &["private.txt: cannot be read (Permission denied", "--user"]),
+        (&["--log-dir", &shared.path("")], 71, refused),
+        (&["--log-dir", &rigid.path("")], 71, refused),
+    ];
+    for (options, code, expected) in cases {
+        let run = run(&[&["--port", "0", "--user", &user], options].concat());
+        assert_eq!(run.code, i32::from(code), "{}", run.said());
+        assert!(expected.iter().all(|part| run.err.contains(part)), "{}", run.err);
+        assert!(!run.err.contains("listening"), "{}", run.err);
+    }
+}
+
+/// A user that is none, or is root, is refused before anything is opened, where it was said, and by `--check` as well.
+#[test]
+fn unknown_users_are_refused() {
+    let scratch = Scratch::new();
+    let config = scratch.file("weir.conf", "# a comment\nuser no-such-user\n");
+    for command in [&["--port", "0"][..], &["--check"]] {
+        let said = run(&[command, &["--user", "no-such-user"]].concat());
+        assert_eq!(said.code, 64, "{}", said.said());
+        assert!(said.err.contains("--user: no user \"no-such-user\": expected one"), "{}", said.err);
+        let said = run(&[command, &["-c", &config]].concat());
+        assert_eq!(said.code, 78, "{}", said.said());
+        assert!(said.err.contains("weir.conf:2: no user \"no-such-user\""), "{}", said.err);
+        let said = run_with(command, &[("WEIR_USER", "root")]);
+        assert_eq!(said.code, 78, "{}", said.said());
+        assert!(said.err.contains("WEIR_USER: \"root\" is root: expected a user without"), "{}", said.err);
+    }
+}
+
+/// No core file, not even where the shell asks for one, and no look into the process for its own user: what belongs to a
+/// process that cannot be dumped belongs to root (proc(5)).
+#[test]
+fn memory_stays_private() {
+    let scratch = Scratch::new();
+    let script = format!(
+        "ulimit -c unlimited 2>/dev/null; cd '{}'; exec '{}' --host 127.0.0.1 --port 0 --sandbox=no\n",
+        scratch.path().display(),
+        env!("CARGO_BIN_EXE_weir")
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]);
+    let mut weir = Weir::spawn(command, 1).expect("a daemon");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", weir.id())).expect("its limits");
+    let cores =
+        limits.lines().find(|line| line.starts_with("Max core file size")).expect("the limit of core files");
+    assert_eq!(cores.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{cores}");
+    weir.signal(Signal::ABORT);
+    let status = weir.wait_exit();
+    assert!(status.signal().is_some() && !status.core_dumped(), "{status:?}");
+    // As somebody else than root, as whom it would show nothing.
+    let shared = Shared::new("memory");
+    let mut commands = [Command::new("sleep"), Command::new(shared.program())];
+    commands[0].arg("60");
+    commands[1].args(["--host", "127.0.0.1", "--port", "0"]);
+    if is_root() {
+        for command in &mut commands {
+            command.uid(NOBODY).gid(NOBODY).current_dir("/");
+        }
+    }
+    let owner = |id: u32| std::fs::metadata(format!("/proc/{id}/environ")).expect("its environment").uid();
+    let [mut sleep, weir] = commands;
+    let mut sleeping = sleep.spawn().expect("another process");
+    let own = if is_root() { NOBODY } else { rustix::process::geteuid().as_raw() };
+    eventually("a process that can be dumped", || (owner(sleeping.id()) == own).then_some(()));
+    sleeping.kill().and_then(|()| sleeping.wait()).expect("its end");
+    let weir = Weir::spawn(weir, 1).expect("a daemon");
+    assert_eq!(owner(weir.id()), 0);
+}
+
+/// What systemd or a file's capability lent to bind a port is given back.
+#[test]
+fn lent_capabilities_are_given_back() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    let shared = Shared::new("lent");
+    let mut command = Command::new("setpriv");
+    command.args([
+        &format!("--reuid={NOBODY}"),
+        &format!("--regid={NOBODY}"),
+        "--clear-groups",
+        "--inh-caps=+net_bind_service",
+        "--ambient-caps=+net_bind_service",
+        &shared.program(),
+        "--host=127.0.0.1",
+        "--port",
+        &low_port(1),
+    ]);
+    let weir = Weir::spawn(command, 1).expect("a daemon with a low port");
+    assert!(weir.address().port() < 1024);
+    for field in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        expect_of_threads(&weir, field, "0000000000000000");
+    }
+}
