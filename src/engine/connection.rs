@@ -7,6 +7,7 @@ use super::relay::SLICES_MAX;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS, REFUSALS_MAX};
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Purpose};
+use crate::http::framing::Body;
 use crate::http::head::Scanner;
 use crate::time::Now;
 use std::net::SocketAddr;
@@ -229,15 +230,22 @@ impl Engine {
     }
 
     pub(super) fn handle_reading_deadline(&mut self, now: Now, id: PeerId) {
-        let Some(client) = self.client(id) else { return };
-        let head_bytes = client.input.len();
-        if head_bytes == 0 {
-            self.close_client(id);
+        let Some(Peer { role: Role::Client(client), parked, .. }) = self.peers.get(id.index()) else {
             return;
-        }
+        };
+        let head_bytes = client.input.len();
+        let refusal = match (head_bytes, parked) {
+            // Its request is there, but there was no block to read it into.
+            (_, true) => Refusal::NoMemory,
+            (0, false) => {
+                self.close_client(id);
+                return;
+            }
+            (_, false) => Refusal::HeadTimeout,
+        };
         self.metrics.timeouts += 1;
         let exchange = self.begin_unknown(now, id, head_bytes);
-        self.refuse(now, exchange, Refusal::HeadTimeout);
+        self.refuse(now, exchange, refusal);
     }
 
     /// The exchange is over: read the next head, or close.
@@ -256,8 +264,9 @@ impl Engine {
         client.input.consume(pool, consumed.min(client.input.len()));
         let pending = !client.input.is_empty();
         if closes {
-            // Who asked for the close has said everything; anybody else may still be talking (RFC 9112 section 9.6).
-            let silent = !plan.keep_alive && plan.grant.is_some() && !pending;
+            // Who asked for the close and sent no body has said everything; anybody else may still be talking, be it
+            // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
+            let silent = !plan.keep_alive && plan.grant.is_some() && plan.body == Body::None && !pending;
             if silent {
                 self.close_client(id)
             } else {

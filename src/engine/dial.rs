@@ -3,13 +3,13 @@
 //! Addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
 //! (RFC 8305 section 5). The first connection that stands carries the exchange; the others are closed.
 
-use super::entry::Verdict;
 use super::examine::Method;
 use super::exchange::Stage;
 use super::peer::{ExchangeId, Origin, OriginState, Peer, Role};
 use super::refusal::{Refusal, SocketError};
-use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX};
+use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
+use crate::http::head::Scanner;
 use crate::http::target::Host;
 use crate::policy::acl;
 use crate::resolver::{LookUp, LookUpId, Outcome};
@@ -70,6 +70,9 @@ impl Engine {
         let authority = exchange.plan.authority;
         match authority.host {
             Host::Address(address) => self.dial(now, id, Dial::new(std::iter::once(address))),
+            Host::Name(_) if self.look_ups.len() > LOOK_UPS_CROWDED && self.has_its_share(id) => {
+                self.refuse(now, id, Refusal::TooManyLookUps);
+            }
             Host::Name(name) => match self.resolver.look_up(now, &name) {
                 LookUp::Ready(outcome) => self.handle_outcome(now, id, &outcome),
                 LookUp::Pending(look_up) => {
@@ -79,6 +82,14 @@ impl Engine {
                 LookUp::Full => self.refuse(now, id, Refusal::TooManyLookUps),
             },
         }
+    }
+
+    /// Whether the client's address has as many look-ups in flight as one may when there are many.
+    fn has_its_share(&self, id: ExchangeId) -> bool {
+        let address =
+            |id: ExchangeId| self.exchanges.get(id.index as usize).map(|exchange| exchange.entry.client.ip());
+        let waiting = self.look_ups.values().flatten();
+        waiting.filter(|other| address(**other) == address(id)).take(LOOK_UPS_SHARE).count() == LOOK_UPS_SHARE
     }
 
     /// An idle connection to that authority, at an address that the policy allows for this very request.
@@ -260,25 +271,31 @@ impl Engine {
         self.wake(peer);
     }
 
-    /// The origin's connection is gone before anything of the response came. Sent again once if that can do no harm and
-    /// may help: the connection had been idle, and the origin was free to close it (RFC 9110 section 9.2.2).
+    /// The origin's connection is gone before anything of the response came: it had been idle, and the origin was free to
+    /// close it. Sent again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
+    /// (RFC 9110 section 9.2.2).
     pub(super) fn retry(&mut self, now: Now, id: ExchangeId) -> bool {
         let Some(exchange) = self.exchange_mut(id) else { return false };
-        let harmless =
-            exchange.plan.method.is_idempotent() && exchange.up.received == 0 && exchange.taken == 0;
-        if !harmless || !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 {
+        if !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 {
+            return false;
+        }
+        let untouched = exchange.up.sent == 0;
+        let harmless = exchange.plan.method.is_idempotent() && exchange.up.received == 0;
+        if !untouched && !harmless {
             return false;
         }
         exchange.retried = true;
-        self.detach_origin(id);
-        let Engine { exchanges, pool, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        exchange.up.release(pool);
-        exchange.entry.verdict = Verdict::Allowed;
+        exchange.scanner = Scanner::default();
         exchange.entry.origin_reused = false;
-        exchange.scanner = Default::default();
         self.metrics.retries += 1;
-        self.examine(now, id);
+        self.detach_origin(id);
+        if untouched {
+            self.find_origin(now, id);
+        } else {
+            let Engine { exchanges, pool, .. } = self;
+            exchanges[id.index as usize].up.release(pool);
+            self.examine(now, id);
+        }
         true
     }
 

@@ -397,7 +397,7 @@ fn note_head(head: &RequestHead<'_, '_>, entry: &mut Entry) {
 fn note_target(head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
     match target {
         Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
-        Ok(_) | Err(_) if head.target.contains(&b'@') && target.is_err() => {
+        Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
             entry.set(Text::Target, b"(malformed, withheld)");
         }
         Ok(_) | Err(_) => entry.set(Text::Target, head.target),

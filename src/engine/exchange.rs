@@ -52,11 +52,14 @@ pub(super) struct Exchange {
     pub up: Relay,
     /// From origin to client.
     pub down: Relay,
-    /// Bytes behind the head in the client's input that have gone up already.
-    pub taken: usize,
+    /// Bytes at the front of the client's input that are done with, or kept for a retry only: the head, and what has gone
+    /// up of the body behind it.
+    pub consumed: usize,
     /// What the origin has sent and is not yet part of a body.
     pub response: Linear,
     pub scanner: Scanner,
+    /// By when the response head that has begun must be whole, in milliseconds since the loop started.
+    pub head_until_ms: u64,
     pub entry: Box<Entry>,
     pub began_us: u64,
     /// The client connection ends with this exchange.
@@ -74,7 +77,7 @@ pub(super) struct Exchange {
 impl Exchange {
     /// Whether there is room for more of the request's body; what was received with the head goes first.
     pub fn wants_upload(&self, client: &super::peer::Client) -> bool {
-        self.up.wants_bytes() && client.input.len() <= self.plan.head_bytes + self.taken
+        self.up.wants_bytes() && client.input.len() <= self.consumed
     }
 
     /// Whether there is room for more of the response. Interim responses that the client does not read stop the origin.
@@ -156,9 +159,10 @@ impl Engine {
             policy,
             up: Relay::new(Purpose::Upload),
             down: Relay::new(Purpose::Download),
-            taken: 0,
+            consumed: head_bytes,
             response: Linear::default(),
             scanner: Scanner::default(),
+            head_until_ms: 0,
             entry,
             began_us: now.monotonic_us,
             closes: false,
@@ -232,7 +236,7 @@ impl Engine {
             return false;
         };
         loop {
-            let begin = exchange.plan.head_bytes + exchange.taken;
+            let begin = exchange.consumed;
             if client.input.len() <= begin || !exchange.up.wants_bytes() {
                 return true;
             }
@@ -242,7 +246,7 @@ impl Engine {
             bytes[..count].copy_from_slice(&client.input.bytes(pool)[begin..begin + count]);
             match exchange.up.feed(pool, &bytes[..count]) {
                 Ok(0) => return true,
-                Ok(taken) => exchange.taken += taken,
+                Ok(taken) => exchange.consumed += taken,
                 Err(fault) => {
                     self.refuse(now, id, Refusal::Fault(fault));
                     return false;
@@ -307,7 +311,7 @@ impl Engine {
         // What follows a CONNECT was meant for a tunnel (rule 11).
         let behind_connect = plan.method == Method::Connect
             && matches!(peers.get(exchange.client.index()), Some(Peer { role: Role::Client(client), .. })
-                if client.input.len() > plan.head_bytes);
+                if client.input.len() > exchange.consumed);
         exchange.closes |=
             draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || behind_connect;
     }
@@ -341,16 +345,29 @@ impl Engine {
         }
     }
 
-    /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold.
+    /// Gives back what was kept of the request for a retry: there is an answer now.
+    pub(super) fn forget_request(&mut self, id: ExchangeId) {
+        let Engine { exchanges, peers, pool, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(exchange.client.index()) {
+            client.input.consume(pool, exchange.consumed.min(client.input.len()));
+            exchange.consumed = 0;
+        }
+    }
+
+    /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold, and a response
+    /// head that has begun must end within its own time, however it trickles.
     pub(super) fn touch(&mut self, now: Now, id: ExchangeId) {
         let exchange = &self.exchanges[id.index as usize];
-        match exchange.stage {
-            Stage::Awaiting | Stage::Relaying | Stage::Replying => {
-                let silence_ms = self.settings.timeouts.exchange_ms;
-                self.deadlines.set(exchange.client, now.monotonic_ms(), silence_ms);
+        let silence_ms = self.settings.timeouts.exchange_ms;
+        let after_ms = match exchange.stage {
+            Stage::Awaiting if !exchange.response.is_empty() => {
+                silence_ms.min(exchange.head_until_ms.saturating_sub(now.monotonic_ms()))
             }
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) => {}
-        }
+            Stage::Awaiting | Stage::Relaying | Stage::Replying => silence_ms,
+            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) => return,
+        };
+        self.deadlines.set(exchange.client, now.monotonic_ms(), after_ms);
     }
 
     /// Something happened on the client's side of an exchange.
@@ -476,9 +493,8 @@ impl Engine {
                 self.close_origin(origin);
             }
         }
-        let consumed = exchange.plan.head_bytes + exchange.taken;
         let closes = exchange.closes || self.is_draining();
-        self.continue_client(now, exchange.client, &exchange.plan, consumed, closes);
+        self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
         self.log(exchange.entry);
     }
 

@@ -164,7 +164,7 @@ impl Engine {
             resolver,
             look_ups: BTreeMap::new(),
             remembered: Remembered::default(),
-            verifications: Verifications::default(),
+            verifications: Verifications::new(keyed),
             clients: 0,
             clients_by_address: HashMap::with_hasher(keyed),
             actions: VecDeque::new(),

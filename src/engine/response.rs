@@ -63,6 +63,9 @@ impl Engine {
         let client = exchange.client;
         match exchange.stage {
             Stage::Awaiting => {
+                if exchange.response.is_empty() {
+                    exchange.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
+                }
                 exchange.response.commit(count);
                 if exchange.up.sent == 0 {
                     // An answer to nothing: it was meant for somebody else (rule 33).
@@ -226,6 +229,8 @@ impl Engine {
             }
         }
         let client = exchange.client;
+        self.forget_request(id);
+        self.touch(now, id);
         self.wake(client);
         if self.pump_download(now, id) {
             self.try_settle(now, id);

@@ -26,6 +26,13 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Connection attempts under way at once for one request (chosen).
 pub const ATTEMPTS_MAX: usize = 4;
 
+/// From this many look-ups in flight on, one client address gets no more than its share (chosen: half of what the resolver
+/// takes, so that nobody can use up all).
+pub const LOOK_UPS_CROWDED: usize = 256;
+
+/// The share: look-ups in flight for one client address when they are many (chosen).
+pub const LOOK_UPS_SHARE: usize = 32;
+
 /// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
 pub const ATTEMPT_DELAY_MS: u64 = 250;
 

@@ -106,8 +106,7 @@ impl Engine {
         let tunnel = &mut tunnels[tunnel_id.0 as usize];
         if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
             client.state = ClientState::Tunnel(tunnel_id);
-            let done = exchange.plan.head_bytes + exchange.taken;
-            client.input.consume(pool, done.min(client.input.len()));
+            client.input.consume(pool, exchange.consumed.min(client.input.len()));
             debug_assert!(tunnel.up.head.is_empty());
             tunnel.up.received = client.input.len() as u64;
             tunnel.up.head = std::mem::take(&mut client.input);

@@ -1,23 +1,27 @@
 //! Passwords with slow hashes: verified by the shell, away from the loop.
 //!
-//! The same name and password is verified once, however many requests bring it. Few are verified at a time, and the next
-//! one is taken from another address if there is any, so that a flood of wrong passwords from one place delays nobody
-//! else by more than the verification under way.
+//! The same name and password is verified once, however many requests bring it. Few are verified at a time. The next one is
+//! that of the address with the fewest wrong passwords lately, and where the queue is full, that of the address with the
+//! most makes room. So a flood of wrong passwords waits for everybody else, and not the other way round.
 
+use super::exchange::Stage;
+use super::keyed::Keyed;
 use super::peer::{ExchangeId, Peer, Role};
 use super::refusal::Refusal;
 use super::{Action, Engine};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;
-use std::net::IpAddr;
-
-use super::exchange::Stage;
+use hashlink::LruCache;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Verifications waiting or under way (chosen: seconds of work).
 const VERIFICATIONS_MAX: usize = 128;
 
 /// Of those, for one client address (chosen: there may be many people behind it).
 const PER_ADDRESS_MAX: usize = 16;
+
+/// Addresses of which wrong passwords are counted (chosen).
+const WRONG_MAX: usize = 4096;
 
 /// Given to the shell at once (chosen: it works on one, the next is at hand).
 const RUNNING_MAX: usize = 2;
@@ -37,11 +41,43 @@ struct Verification {
 }
 
 /// All verifications, in the order in which they were asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Verifications {
     pending: Vec<Verification>,
     next_id: u64,
-    last_address: Option<IpAddr>,
+    /// Wrong passwords by address, as long as they are among the latest.
+    wrong: LruCache<IpAddr, u32, Keyed>,
+}
+
+impl Verifications {
+    pub fn new(seed: Keyed) -> Verifications {
+        Verifications { pending: Vec::new(), next_id: 0, wrong: LruCache::with_hasher(WRONG_MAX, seed) }
+    }
+
+    fn wrong(&self, address: IpAddr) -> u32 {
+        self.wrong.peek(&address).copied().unwrap_or(0)
+    }
+
+    /// The one to be given to the shell next.
+    fn next(&self) -> Option<usize> {
+        let waiting = self.pending.iter().enumerate().filter(|(_, verification)| verification.work.is_some());
+        waiting.min_by_key(|(_, verification)| self.wrong(verification.address)).map(|(place, _)| place)
+    }
+
+    /// The one that makes room for another of that address: the latest of the worst address, if that is worse.
+    fn worst(&self, address: IpAddr) -> Option<usize> {
+        let waiting = self.pending.iter().enumerate().filter(|(_, verification)| verification.work.is_some());
+        let (place, worst) = waiting.max_by_key(|(_, verification)| self.wrong(verification.address))?;
+        (self.wrong(worst.address) > self.wrong(address)).then_some(place)
+    }
+}
+
+/// Whom a wrong password is counted against: an address, or for IPv6 the network that one customer gets (RFC 6177).
+fn accountable(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
+    }
 }
 
 impl Engine {
@@ -50,7 +86,7 @@ impl Engine {
         let Some(Peer { role: Role::Client(client), .. }) = self.peers.get(exchange.client.index()) else {
             return;
         };
-        let address = client.address.ip();
+        let address = accountable(client.address.ip());
         exchange.stage = Stage::Verifying;
         let pending = &mut self.verifications.pending;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
@@ -58,10 +94,16 @@ impl Engine {
             return;
         }
         let here = pending.iter().filter(|verification| verification.address == address).count();
-        if pending.len() >= VERIFICATIONS_MAX || here >= PER_ADDRESS_MAX {
-            self.metrics.limit_verifications += 1;
-            self.refuse(now, id, Refusal::TooManyVerifications);
+        let full = pending.len() >= VERIFICATIONS_MAX;
+        let makes_room = if full { self.verifications.worst(address) } else { None };
+        if here >= PER_ADDRESS_MAX || (full && makes_room.is_none()) {
+            self.refuse_verification(now, id);
             return;
+        }
+        if let Some(place) = makes_room {
+            for id in self.verifications.pending.remove(place).waiting {
+                self.refuse_verification(now, id);
+            }
         }
         self.verifications.next_id += 1;
         let job = JobId(self.verifications.next_id);
@@ -76,20 +118,17 @@ impl Engine {
         self.run_verifications();
     }
 
+    fn refuse_verification(&mut self, now: Now, id: ExchangeId) {
+        self.metrics.limit_verifications += 1;
+        self.refuse(now, id, Refusal::TooManyVerifications);
+    }
+
     fn run_verifications(&mut self) {
         let Engine { verifications, actions, .. } = self;
         let running = verifications.pending.iter().filter(|verification| verification.work.is_none()).count();
         for _ in running..RUNNING_MAX {
-            let last = verifications.last_address;
-            let waits = |verification: &Verification| verification.work.is_some();
-            let pending = &mut verifications.pending;
-            let next = pending
-                .iter()
-                .position(|verification| waits(verification) && Some(verification.address) != last)
-                .or_else(|| pending.iter().position(waits));
-            let Some(next) = next else { return };
-            let verification = &mut pending[next];
-            verifications.last_address = Some(verification.address);
+            let Some(next) = verifications.next() else { return };
+            let verification = &mut verifications.pending[next];
             if let Some(work) = verification.work.take() {
                 actions.push_back(Action::Verify { job: verification.id, work });
             }
@@ -101,6 +140,13 @@ impl Engine {
         let Some(place) = pending.iter().position(|verification| verification.id == job) else { return };
         let verification = pending.remove(place);
         self.remembered.put(now, verification.key, right);
+        let wrong = &mut self.verifications.wrong;
+        if right {
+            wrong.remove(&verification.address);
+        } else {
+            let count = wrong.peek(&verification.address).copied().unwrap_or(0);
+            wrong.insert(verification.address, count.saturating_add(1));
+        }
         for id in verification.waiting {
             let waits =
                 self.exchange_mut(id).is_some_and(|exchange| matches!(exchange.stage, Stage::Verifying));

@@ -43,6 +43,9 @@ const ACCEPTS_MAX: usize = 64;
 /// How long accepting pauses when descriptors or memory are short (chosen).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// A lasting shortage is told this often (chosen).
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
 /// Tokens of peers are slab indices; everything else is above them.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 4 * 3;
@@ -70,6 +73,7 @@ pub struct EventLoop {
     began: Instant,
     now: Now,
     paused_until_us: Option<u64>,
+    quiet_until_us: u64,
     statistics_every: Duration,
     statistics_due_us: u64,
     shortages: u64,
@@ -101,6 +105,7 @@ impl EventLoop {
             began: Instant::now(),
             now: Now::default(),
             paused_until_us: None,
+            quiet_until_us: 0,
             statistics_every,
             statistics_due_us: statistics_every.as_micros() as u64,
             shortages: 0,
@@ -239,7 +244,10 @@ impl EventLoop {
     /// nobody spins.
     fn pause(&mut self, error: &io::Error) {
         self.shortages += 1;
-        log::warn!("cannot take connections for {} ms: {error}", PAUSE.as_millis());
+        if self.now.monotonic_us >= self.quiet_until_us {
+            self.quiet_until_us = self.now.monotonic_us + WARN_EVERY.as_micros() as u64;
+            log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
+        }
         self.engine.shed_idle_origins();
         self.act();
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
