@@ -104,9 +104,14 @@ impl Pool {
         &mut self.chunks[chunk][offset..offset + BLOCK_BYTES]
     }
 
-    /// Asks leave for `bytes` of heap beside the blocks; a quarter of the pool's size is allowed in all (chosen).
+    /// Whether `bytes` of heap would be allowed now: a quarter of the pool's size is in all (chosen).
+    pub fn would_spill(&self, bytes: usize) -> bool {
+        self.spilled_bytes + bytes <= self.blocks_max * BLOCK_BYTES / 4
+    }
+
+    /// Asks leave for `bytes` of heap beside the blocks.
     pub fn spill(&mut self, bytes: usize) -> bool {
-        let allowed = self.spilled_bytes + bytes <= self.blocks_max * BLOCK_BYTES / 4;
+        let allowed = self.would_spill(bytes);
         if allowed {
             self.spilled_bytes += bytes;
         } else {

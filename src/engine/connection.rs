@@ -1,5 +1,6 @@
 //! The client side of a connection: taken, read from, closed.
 
+use super::Parked;
 use super::examine::Plan;
 use super::peer::{Client, ClientState, OriginState, Peer, Role};
 use super::refusal::Refusal;
@@ -96,23 +97,30 @@ impl Engine {
         let (space, queue) = match &mut peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) => {
-                    (client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES), 2)
+                    let queue = if client.input.is_empty() { Parked::Heads } else { Parked::Heap };
+                    (client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES), queue)
                 }
                 ClientState::Lingering { .. } => return Some(scrap),
-                ClientState::Exchange(exchange) => (exchanges[exchange.index as usize].up.space(pool), 1),
-                ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), 1),
+                ClientState::Exchange(exchange) => {
+                    (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
+                }
+                ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), Parked::Uploads),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle => return Some(scrap),
                 OriginState::Busy(exchange) => {
-                    (exchanges[exchange.index as usize].download_space(pool, scrap, head_bytes_max), 0)
+                    let exchange = &mut exchanges[exchange.index as usize];
+                    let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
+                    (exchange.download_space(pool, scrap, head_bytes_max), queue)
                 }
-                OriginState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].down.space(pool), 0),
+                OriginState::Tunnel(tunnel) => {
+                    (tunnels[tunnel.0 as usize].down.space(pool), Parked::Downloads)
+                }
             },
         };
         if space.is_none() && !peer.parked {
             peer.parked = true;
-            parked[queue].push_back(id);
+            parked[queue as usize].push_back(id);
         }
         space
     }

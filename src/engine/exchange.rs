@@ -221,8 +221,12 @@ impl Engine {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let body = exchange.plan.body;
+        let (body, client) = (exchange.plan.body, exchange.client);
         exchange.up.frame(body, body == Body::Chunked);
+        if body != Body::None {
+            // It may have gone on sending while nobody could take it: while a password was verified.
+            self.wake(client);
+        }
         if self.pump_upload(now, id) {
             self.find_origin(now, id);
         }

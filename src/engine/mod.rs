@@ -63,6 +63,20 @@ use verify::Verifications;
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_ENTRIES_MAX: usize = 256;
 
+/// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
+#[derive(Clone, Copy, Debug)]
+enum Parked {
+    Downloads,
+    Uploads,
+    Heads,
+    /// Heads that have outgrown their block.
+    Heap,
+}
+
+impl Parked {
+    const QUEUES: usize = 4;
+}
+
 /// What happened to a peer's socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
@@ -128,8 +142,8 @@ pub struct Engine {
     clients_by_address: HashMap<IpAddr, u32, Keyed>,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
-    /// Peers that wait for a block, by the order in which they get one: downloads, uploads, heads.
-    parked: [VecDeque<PeerId>; 3],
+    /// Peers that wait for memory.
+    parked: [VecDeque<PeerId>; Parked::QUEUES],
     /// Clients whose next request has arrived already.
     continuing: VecDeque<PeerId>,
     /// For heads that are being written.
@@ -461,16 +475,28 @@ impl Engine {
         }
     }
 
-    /// Wakes who waits for a block, as long as there are blocks for them.
+    /// Wakes as many of those who wait for memory as there is memory of their kind. Heap may be there when no block is, so
+    /// those who wait for the one do not wait for the other.
     fn unpark(&mut self) {
-        for (queue, purpose) in [(0, Purpose::Download), (1, Purpose::Upload), (2, Purpose::Head)] {
-            for _ in 0..self.pool.lendable(purpose) {
-                let Some(id) = self.parked[queue].pop_front() else { break };
-                if let Some(peer) = self.peers.get_mut(id.index()) {
-                    peer.parked = false;
-                }
-                self.wake(id);
+        let blocks = [
+            (Parked::Downloads, Purpose::Download),
+            (Parked::Uploads, Purpose::Upload),
+            (Parked::Heads, Purpose::Head),
+        ];
+        for (queue, purpose) in blocks {
+            self.unpark_some(queue, self.pool.lendable(purpose));
+        }
+        let heads = if self.pool.would_spill(2 * BLOCK_BYTES) { usize::MAX } else { 0 };
+        self.unpark_some(Parked::Heap, heads);
+    }
+
+    fn unpark_some(&mut self, queue: Parked, at_most: usize) {
+        for _ in 0..at_most.min(self.parked[queue as usize].len()) {
+            let Some(id) = self.parked[queue as usize].pop_front() else { return };
+            if let Some(peer) = self.peers.get_mut(id.index()) {
+                peer.parked = false;
             }
+            self.wake(id);
         }
     }
 
