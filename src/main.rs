@@ -11,15 +11,20 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::Engine;
 use weir::event_loop::{self, EventLoop, Journal, Listener, Remote};
+use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
 use weir::resolver::Resolver;
 use weir::sandbox::{self, Enforced, Paths, User};
+
+/// How long the end waits for somebody to read standard error (chosen).
+const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// Descriptors beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
 const DESCRIPTORS_OF_OURS: u64 = 1200;
@@ -58,6 +63,7 @@ fn start_log(settings: &Settings) {
             let time = out.timestamp_millis();
             writeln!(out, "{time} weir {}: {}", record.level().as_str().to_ascii_lowercase(), record.args())
         })
+        .target(env_logger::Target::Pipe(Box::new(Diagnostics)))
         .init();
 }
 
@@ -199,6 +205,7 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let engine =
         Engine::new(engine_settings, Arc::new(policy), Resolver::new(resolver, hosts, random_seed()?));
     // From here on there are threads.
+    diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
     let journal = Journal { feed: writer.feed(), format: settings.log_format };
     let handle = signals.handle();
@@ -392,6 +399,7 @@ impl Daemon {
         if !self.writer.close() {
             warn!("the access log's output is stuck: some lines are lost");
         }
+        diagnostics::flush(SAID_WITHIN);
         code
     }
 

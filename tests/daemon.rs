@@ -335,3 +335,42 @@ fn few_descriptors() {
         client.try_read_response("GET").ok().filter(|answer| answer.status() == 200)
     });
 }
+
+/// A standard error that nobody reads costs lines, never service.
+#[test]
+fn a_stuck_standard_error_stops_nobody() {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+    let origin = Origin::ok();
+    let mut daemon = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["--port", "0", "--allow", "127.0.0.0/8", "-vv"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("weir starts");
+    let mut errors = daemon.stderr.take().expect("a pipe");
+    let mut said = Vec::new();
+    let port = loop {
+        let mut byte = [0];
+        assert_eq!(errors.read(&mut byte).expect("a line"), 1);
+        said.push(byte[0]);
+        let text = String::from_utf8_lossy(&said);
+        if let Some((_, rest)) = text.split_once("listening on 127.0.0.1:") {
+            if let Some((port, _)) = rest.split_once('\n') {
+                break port.parse::<u16>().expect("a port");
+            }
+        }
+    };
+    // Far more lines of statistics than the pipe holds, and nobody reads them.
+    for _ in 0..200 {
+        let _ = Command::new("kill").args(["-USR2", &daemon.id().to_string()]).status();
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("weir accepts");
+        client.set_read_timeout(Some(std::time::Duration::from_secs(10))).expect("a time-out");
+        client.write_all(&origin.get("/")).expect("weir reads");
+        let mut answer = [0; 12];
+        client.read_exact(&mut answer).expect("weir answers");
+        assert_eq!(&answer, b"HTTP/1.1 200");
+    }
+    daemon.kill().expect("weir is there");
+    daemon.wait().expect("weir ends");
+}
