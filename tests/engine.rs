@@ -4,7 +4,7 @@ mod shell;
 
 use shell::{Shell, connection, policy, status, text};
 use weir::engine::entry::{Kind, Text, Verdict};
-use weir::engine::{Event, SocketError};
+use weir::engine::{Event, PeerId, Settings, SocketError};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -152,7 +152,7 @@ fn http10_origin_that_closed_gets_no_chunks() {
 }
 
 /// A tunnel with both ends, everything about its beginning sent.
-fn tunnel(shell: &mut Shell) -> (weir::engine::PeerId, weir::engine::PeerId) {
+fn tunnel(shell: &mut Shell) -> (PeerId, PeerId) {
     let client = shell.client_with("CONNECT 127.0.0.1:443 HTTP/1.1\r\nHost: a\r\n\r\n");
     let (origin, _) = shell.establish(shell.connects.len() - 1);
     assert_eq!(status(&shell.send(client)), 200);
@@ -184,7 +184,7 @@ fn reset_after_the_end_loses_nothing() {
 }
 
 /// An upload that will never be whole, and its complete answer with the client.
-fn answered_early(shell: &mut Shell) -> (weir::engine::PeerId, weir::engine::PeerId) {
+fn answered_early(shell: &mut Shell) -> (PeerId, PeerId) {
     let head = request("PUT http://127.0.0.1/", "Content-Length: 60000\r\n");
     let client = shell.client_with(format!("{head}0123"));
     let (origin, _) = shell.establish(0);
@@ -266,4 +266,199 @@ fn log_names_the_address_that_won() {
     let entry = shell.entry();
     assert_eq!((entry.kind, entry.upstream), (Kind::Tunnel, Some(shell.connects[0].1)));
     assert_eq!(text(entry, Text::Reason), "client_reset");
+}
+
+/// RFC 9112 section 2.2: old clients send a CRLF behind a body. A close that met it would be a reset.
+#[test]
+fn close_after_a_body_lingers() {
+    let mut shell = Shell::new();
+    let fields = "Connection: close\r\nContent-Length: 3\r\n";
+    let client = shell.client_with(request("POST http://127.0.0.1/", fields) + "abc");
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, OK);
+    assert_eq!(status(&shell.send(client)), 200);
+    assert!(shell.fins.contains(&client) && !shell.closed.contains(&client));
+    shell.receive(client, "\r\n");
+    assert!(!shell.closed.contains(&client));
+    shell.end(client);
+    assert!(shell.closed.contains(&client));
+}
+
+/// Downloads that nobody reads, until a new request finds no block; gives the client that has to wait.
+fn exhaust(shell: &mut Shell) -> PeerId {
+    let response = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(8000));
+    for _ in 0..100 {
+        let client = shell.client();
+        if shell.offer(client, request("GET http://127.0.0.1/", "").as_bytes()) == 0 {
+            return client;
+        }
+        let (origin, _) = shell.establish(shell.connects.len() - 1);
+        shell.offer(origin, response.as_bytes());
+    }
+    panic!("the pool is not exhausted: {:?}", shell.engine.metrics());
+}
+
+/// A request that there is no memory for is told so, and leaves its line in the log.
+#[test]
+fn request_without_a_block_is_answered_in_the_end() {
+    let settings = Settings { blocks_max: 16, ..Settings::default() };
+    let head_ms = settings.timeouts.head_ms;
+    let mut shell = Shell::with(settings, None, "");
+    let waiting = exhaust(&mut shell);
+    shell.pass(head_ms + 1000);
+    assert_eq!(status(&shell.send(waiting)), 503);
+    let entry = shell.entry();
+    assert_eq!((entry.status, entry.verdict), (503, Verdict::Refused));
+    assert!(shell.is_ended(waiting));
+}
+
+/// What a stalled download holds is what could not be sent, not the request.
+#[test]
+fn stalled_download_holds_one_block() {
+    let mut shell = Shell::new();
+    let client = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n");
+    assert_eq!(status(&shell.send(client)), 200);
+    assert_eq!(shell.engine.metrics().blocks_lent, 0);
+    shell.offer(origin, &[b'x'; 8000]);
+    assert_eq!(shell.engine.metrics().blocks_lent, 1);
+}
+
+/// Rule 34: what was not sent at all can be sent elsewhere, whatever the method.
+#[test]
+fn unsent_request_survives_a_reused_connection() {
+    for (fields, body) in [
+        ("Content-Length: 0\r\n", ""),
+        ("Content-Length: 5\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        for failure in
+            [Event::EndOfStream, Event::Failed(SocketError::Reset), Event::SendFailed(SocketError::Reset)]
+        {
+            let mut shell = Shell::new();
+            let first = request("GET http://127.0.0.1/1", "");
+            let second = request("POST http://127.0.0.1/2", fields) + body;
+            let client = shell.client_with(first + &second);
+            let (origin, _) = shell.establish(0);
+            shell.receive(origin, OK);
+            assert_eq!(status(&shell.send(client)), 200);
+            shell.event(origin, failure);
+            let (fresh, sent) = shell.establish(1);
+            assert!(sent.starts_with("POST /2 ") && sent.ends_with(body), "{failure:?}: {sent:?}");
+            shell.receive(fresh, OK);
+            assert_eq!(status(&shell.send(client)), 200, "{failure:?} {body:?}");
+            assert_eq!(shell.log.len(), 2);
+        }
+    }
+}
+
+/// Rule 34: once a byte of it was sent, a request that is not idempotent is not repeated.
+#[test]
+fn sent_request_is_not_repeated() {
+    let mut shell = Shell::new();
+    let first = request("GET http://127.0.0.1/1", "");
+    let second = request("POST http://127.0.0.1/2", "Content-Length: 5\r\n") + "hello";
+    let client = shell.client_with(first + &second);
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, OK);
+    assert_eq!(status(&shell.send(client)), 200);
+    shell.event(origin, Event::Sent(1));
+    shell.end(origin);
+    assert_eq!((status(&shell.send(client)), shell.connects.len()), (502, 1));
+}
+
+/// One address that asks for names without end leaves room for the names of others.
+#[test]
+fn look_ups_are_shared_between_addresses() {
+    let mut shell = Shell::new();
+    let ask = |name: &str| format!("GET http://{name}/ HTTP/1.1\r\nHost: {name}\r\n\r\n");
+    for number in 0..2000 {
+        shell.client_with(ask(&format!("n{number}.example")));
+    }
+    let before = shell.queries.len();
+    let other = shell.client_from("127.0.0.2:4711");
+    shell.receive(other, ask("other.example"));
+    assert!(shell.queries.len() > before, "{:?}", shell.send(other));
+}
+
+/// Wrong passwords from 32 addresses, four at a time from each, every time others: as many as may wait.
+fn attack(shell: &mut Shell, round: usize) {
+    for (address, number) in (0..32).flat_map(|address| (0..4).map(move |number| (address, number))) {
+        let client = shell.client_from(&format!("127.0.2.{address}:{}", 1000 + number));
+        let field = basic(&format!("ann:{round}.{address}.{number}"));
+        shell.receive(client, request("GET http://127.0.0.1/", &field));
+    }
+}
+
+fn basic(credentials: &str) -> String {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Proxy-Authorization: Basic {encoded}\r\n")
+}
+
+/// Passwords from addresses that have sent wrong ones wait for all others.
+#[test]
+fn wrong_passwords_wait_for_right_ones() {
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let mut shell = Shell::with_users(&format!("ann:{hash}\n"), 7);
+    attack(&mut shell, 0);
+    while let Some((job, _)) = shell.jobs.pop_front() {
+        shell.engine.handle_verified(shell.now, job, false);
+        shell.act();
+    }
+    attack(&mut shell, 1);
+    assert_eq!(shell.engine.metrics().limit_verifications, 0);
+    let client = shell.client_from("127.0.1.1:4711");
+    shell.receive(client, request("GET http://127.0.0.1/", &basic("ann:pw")));
+    for count in 1.. {
+        let (job, work) = shell.jobs.pop_front().expect("the right password is to be verified some time");
+        let right = work.verify();
+        shell.engine.handle_verified(shell.now, job, right);
+        shell.act();
+        if right {
+            break;
+        }
+        // Two are under way at a time.
+        assert!(count < 3, "{count} wrong passwords went first");
+    }
+    assert_eq!(shell.connects.len(), 1);
+    assert!(shell.engine.metrics().limit_verifications > 0, "there was no need to make room");
+}
+
+/// A response head has to be whole in time, however steadily it trickles.
+#[test]
+fn trickling_response_head_is_bounded() {
+    let mut shell = Shell::new();
+    let client = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\n");
+    for number in 0..40 {
+        if shell.engine.wants_write(client) {
+            break;
+        }
+        shell.receive(origin, format!("X-{number}: y\r\n"));
+        shell.pass(3000);
+    }
+    assert_eq!(status(&shell.send(client)), 504);
+    assert!(shell.closed.contains(&origin));
+}
+
+/// A password in a target that is no target stays out of the log.
+#[test]
+fn passwords_in_malformed_targets_are_not_logged() {
+    for line in [
+        "GET http://user:secret%40host.example/",
+        "GET http://user:secret@host.example/",
+        "GET http://user%40secret@host.example:port/",
+        "CONNECT user:secret%40host.example:443",
+        "CONNECT user:secret@host.example:443",
+        "GET user:secret%40host.example",
+    ] {
+        let mut shell = Shell::new();
+        let client = shell.client_with(request(line, ""));
+        assert_eq!(status(&shell.send(client)), 400, "{line}");
+        let target = text(shell.entry(), Text::Target);
+        assert!(!target.contains("secret"), "{line}: {target}");
+    }
 }
