@@ -1,0 +1,271 @@
+//! Peers that mean harm or die at the worst moment: what an attack with raw sockets found, and what of a review needs
+//! sockets to be seen.
+
+mod common;
+
+use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir, pattern, run};
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::SockRef;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Stops the daemon until `thaw`, so that everything that is sent meanwhile arrives at once.
+fn freeze(id: u32) {
+    send_signal(id, Signal::STOP);
+    common::eventually("the daemon stops", || is_stopped(id).then_some(()));
+}
+
+fn thaw(id: u32) {
+    send_signal(id, Signal::CONT);
+}
+
+fn send_signal(id: u32, signal: Signal) {
+    let id = Pid::from_raw(id as i32).expect("a process id");
+    kill_process(id, signal).expect("the daemon takes signals");
+}
+
+/// Whether every thread stands still.
+fn is_stopped(id: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("its threads");
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|after_name| after_name.starts_with('T'))
+    })
+}
+
+/// An answer of exactly so many bytes, head included.
+fn answer_of(bytes: usize) -> String {
+    let head = |body: usize| format!("HTTP/1.1 200 OK\r\nContent-Length: {body:05}\r\n\r\n");
+    let body = bytes - head(0).len();
+    head(body) + &"x".repeat(body)
+}
+
+/// What an origin answers to nobody.
+const FORGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
+
+/// An origin that resets in the middle of an upload leaves a rest that is no request.
+#[test]
+fn rest_of_a_failed_upload_is_never_a_request() {
+    let (weir, other) = (Weir::start(&[]), Origin::ok());
+    let (now, when) = channel();
+    let when = Mutex::new(when);
+    let origin = Origin::serve_owned(move |mut conn| {
+        conn.head()?;
+        conn.read_until(b"hello")?;
+        let told = when.lock().expect("a turn").recv_timeout(common::DEADLINE);
+        told.expect("the next chunk is on its way");
+        conn.reset();
+        Ok(())
+    });
+    let mut client = weir.connect();
+    let head = "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    client.send(origin.fill(head));
+    origin.wait_for_received(0, b"hello");
+    // The next chunk is there first: it is on its way to an origin that has gone.
+    freeze(weir.id());
+    client.send("5\r\nworld\r\n");
+    now.send(()).expect("an origin");
+    origin.wait_for_ends(1);
+    thaw(weir.id());
+    let answer = client.read_response();
+    assert_eq!(answer.status(), 502);
+    client.send_if_open(other.get("/smuggled"));
+    client.expect_closed();
+    assert_eq!(other.connections(), 0);
+    assert!(answer.head.lists("connection", "close"), "{answer:?}");
+}
+
+/// Connects and resets until nobody listens any more.
+fn crowd(address: SocketAddr, stop: &AtomicBool) {
+    while !stop.load(Ordering::SeqCst) {
+        let Ok(stream) = TcpStream::connect(address) else { return };
+        // A reset, because thousands of orderly ends would use up the ports.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Connections that arrive with the order to stop are no reason to die of it.
+#[test]
+fn stops_while_connections_arrive() {
+    for _ in 0..8 {
+        let mut weir = Weir::start(&["--drain-timeout", "1"]);
+        let address = weir.address();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            (0..4).for_each(|_| drop(scope.spawn(|| crowd(address, &stop))));
+            weir.signal(Signal::USR2);
+            weir.wait_for_error(|line| line.contains("statistics: "));
+            weir.signal(Signal::TERM);
+            let ended = weir.wait_exit();
+            stop.store(true, Ordering::SeqCst);
+            assert!(ended.success(), "{ended}: {:?}", weir.error_lines());
+        });
+    }
+}
+
+/// Rule 33: what lies behind a complete answer is not the answer to the next request, wherever its end falls in memory.
+#[test]
+fn forged_answer_behind_a_block_is_not_believed() {
+    let (begin, end) = ("HTTP/1.1 304 Not Modified\r\nX: ", "\r\n\r\n");
+    let only_head = format!("{begin}{}{end}", "x".repeat(4096 - begin.len() - end.len()));
+    for first in [answer_of(4096), answer_of(8192), only_head, answer_of(4095), answer_of(100)] {
+        let weir = Weir::start(&[]);
+        let answer = first + FORGED;
+        let id = weir.id();
+        let origin = Origin::serve(move |conn| {
+            let begin = conn.number == 0;
+            if begin {
+                conn.request()?;
+                freeze(id);
+                conn.send(&answer)?;
+                thaw(id);
+            }
+            conn.answer_all("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood")
+        });
+        let mut client = weir.connect();
+        client.send([origin.get("/1"), origin.get("/2")].concat());
+        assert!([200, 304].contains(&client.read_response().status()));
+        assert_eq!(client.read_response().text(), "good");
+        assert_eq!(weir.connect().ask(origin.get("/3")).text(), "good");
+    }
+}
+
+/// A connection that waits for a place is taken when there is one, not when something else happens.
+#[test]
+fn backlog_is_taken_when_there_is_room() {
+    let weir = Weir::start(&["--max-connections", "1", "--head-timeout", "1h", "--stats-every", "0"]);
+    let _served = weir.connect();
+    // As many as are told at once that they are too many.
+    let mut told: Vec<_> = (0..64).map(|_| weir.connect()).collect();
+    told.iter_mut().for_each(|client| assert_eq!(client.read_head().status(), 503));
+    // They stay, until weir has had enough of them. Nothing else happens.
+    let mut waiting = weir.connect();
+    assert_eq!(waiting.read_head().status(), 503);
+}
+
+/// A tunnel ends with its client, even if all that the client sent is still waiting for the origin.
+#[test]
+fn reset_behind_a_full_tunnel_is_noticed() {
+    let weir = Weir::start(&["--connect-ports", "any"]);
+    let done = Arc::new(AtomicBool::new(false));
+    let until = done.clone();
+    let origin = Origin::serve(move |_| {
+        while !until.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    });
+    let mut client = weir.connect();
+    client.send(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n"));
+    assert_eq!(client.read_head().status(), 200);
+    let block = pattern(0, 1 << 16);
+    while client.wire().send_some(&block, Duration::from_millis(500)).expect("an open tunnel") > 0 {}
+    client.reset();
+    weir.wait_for_log(|line| line.contains("CONNECT") && line.contains("client_reset"));
+    done.store(true, Ordering::SeqCst);
+}
+
+/// `explain` says what the daemon would say where it takes more than the rules: a name that leads nowhere is not on a
+/// list of addresses, and nobody is no user.
+#[test]
+fn explain_refuses_what_the_daemon_refuses() {
+    let scratch = Scratch::new();
+    let (allow, users) =
+        (scratch.file("allow.txt", "192.0.2.0/24\n"), scratch.file("users.txt", "anna:pw\n"));
+    let dns = FakeDns::start(&[("none.test", Answer::NoName), ("fails.test", Answer::Fail)]);
+    for name in ["none.test", "fails.test"] {
+        let url = format!("http://{name}/");
+        let explained = run(&["--allowlist", &allow, "--dns", &dns.address(), "explain", "GET", &url]);
+        assert_eq!(explained.code, 1, "{}", explained.said());
+        assert!(explained.out.starts_with("refused"), "{}", explained.said());
+        let weir = Weir::start_bare(&["--allowlist", &allow, "--dns", &dns.address()]);
+        let asked = weir.connect().ask(format!("GET {url} HTTP/1.1\r\nHost: {name}\r\n\r\n"));
+        assert_eq!(asked.status(), 403);
+    }
+    let url = "http://192.0.2.1/";
+    let nobody = run(&["--auth-file", &users, "explain", "GET", url]);
+    assert_eq!(nobody.code, 1, "{}", nobody.said());
+    assert!(nobody.out.starts_with("refused"), "{}", nobody.said());
+    let anna = run(&["--auth-file", &users, "explain", "--user", "anna", "GET", url]);
+    assert_eq!(anna.code, 0, "{}", anna.said());
+}
+
+/// A CRLF behind the body of the last request does not cost a slow reader the end of the answer.
+#[test]
+fn late_line_end_does_not_cut_the_answer() {
+    const BYTES: usize = 1_000_000;
+    let weir = Weir::start(&[]);
+    let origin = Origin::serve(|conn| {
+        conn.request()?;
+        conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n"))?;
+        conn.send(pattern(0, BYTES))
+    });
+    let mut client = Raw::connect_small(weir.address());
+    let head = "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nConnection: close\r\nContent-Length: 3\r\n\r\n";
+    client.send(origin.fill([head, "abc"].concat()));
+    let answer = client.read_head();
+    assert_eq!(answer.status(), 200);
+    client.send("\r\n");
+    // When the exchange is logged, everything is with the system, and much of it not here yet.
+    let mut body = Vec::new();
+    while weir.log_lines().is_empty() {
+        body.extend(client.read_exact(1000));
+    }
+    body.extend(client.wire().read_to_end().expect("the rest of the answer"));
+    assert!(body == pattern(0, BYTES), "{} bytes", body.len());
+}
+
+/// Rule 34: an origin that closes behind its answer does not take a pipelined request with it.
+#[test]
+fn pipelined_post_survives_a_closing_origin() {
+    let weir = Weir::start(&[]);
+    let id = weir.id();
+    let origin = Origin::serve_owned(move |mut conn| {
+        conn.request()?;
+        freeze(id);
+        // One block, so that the end of the connection is not read along with the answer.
+        let sent = conn.send(answer_of(4096));
+        drop(conn);
+        thaw(id);
+        sent
+    });
+    let mut client = weir.connect();
+    let post = "POST http://{o}/2 HTTP/1.1\r\nHost: {o}\r\nContent-Length: 5\r\n\r\nhello";
+    client.send([origin.get("/1"), origin.fill(post)].concat());
+    assert_eq!(client.read_response().status(), 200);
+    assert_eq!(client.read_response().status(), 200);
+    let heads = origin.heads();
+    assert_eq!(heads.iter().map(common::Head::method).collect::<Vec<_>>(), ["GET", "POST"]);
+}
+
+/// Who gets no memory because others do not read is told so, and logged.
+#[test]
+fn request_without_memory_is_answered() {
+    let weir = Weir::start(&["--buffers", "64", "--head-timeout", "1"]);
+    let bulk = Origin::serve(|conn| {
+        conn.head()?;
+        conn.send("HTTP/1.1 200 OK\r\n\r\n")?;
+        let block = [b'x'; 1 << 16];
+        loop {
+            conn.send(block)?;
+        }
+    });
+    let mut held = Vec::new();
+    while held.len() < 200 {
+        let mut client = Raw::connect_small(weir.address());
+        client.send(bulk.get("/"));
+        let from = client.local().to_string();
+        match client.read_head().status() {
+            200 => held.push(client),
+            status => {
+                assert_eq!(status, 503);
+                weir.wait_for_log(|line| line.contains(" 503 ") && line.contains(&from));
+                return;
+            }
+        }
+    }
+    panic!("64 blocks are enough for 200 downloads that nobody reads");
+}
