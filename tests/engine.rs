@@ -5,6 +5,7 @@ mod shell;
 use shell::{Shell, connection, policy, status, text};
 use weir::engine::entry::{Kind, Text, Verdict};
 use weir::engine::{Event, PeerId, Settings, SocketError};
+use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -63,6 +64,18 @@ fn pipelined_request_is_looked_up_at_once() {
     assert!(shell.queries.is_empty());
     assert_eq!(status(&shell.send(client)), 200);
     assert!(!shell.queries.is_empty(), "the name of the second request was not asked for");
+}
+
+/// The same for a name that a new hosts file knows: whoever waits for it has waited enough.
+#[test]
+fn new_hosts_file_answers_who_waits() {
+    let mut shell = Shell::new();
+    shell.client_with("GET http://n.example/ HTTP/1.1\r\nHost: n.example\r\n\r\n");
+    assert!(!shell.queries.is_empty() && shell.connects.is_empty());
+    let hosts = Hosts::parse(b"192.0.2.9 n.example\n");
+    shell.engine.set_resolver(shell.now, resolver::Settings::default(), hosts);
+    shell.act();
+    assert_eq!(shell.connects.len(), 1);
 }
 
 /// RFC 8305 section 5: while the client talks, the second address still gets its turn.

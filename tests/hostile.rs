@@ -244,6 +244,7 @@ fn pipelined_post_survives_a_closing_origin() {
 /// Who gets no memory because others do not read is told so, and logged.
 #[test]
 fn request_without_memory_is_answered() {
+    const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
     let weir = Weir::start(&["--buffers", "64", "--head-timeout", "1"]);
     let bulk = Origin::serve(|conn| {
         conn.head()?;
@@ -253,19 +254,29 @@ fn request_without_memory_is_answered() {
             conn.send(block)?;
         }
     });
-    let mut held = Vec::new();
-    while held.len() < 200 {
+    let (mut held, mut cut) = (Vec::new(), 0);
+    while held.len() < 120 {
         let mut client = Raw::connect_small(weir.address());
-        client.send(bulk.get("/"));
+        client.send_if_open(bulk.get("/"));
         let from = client.local().to_string();
-        match client.read_head().status() {
-            200 => held.push(client),
-            status => {
+        // Whoever has come in, but finds no block for the answer, waits longer than this.
+        if client.wire().is_silent_for(2 * HEAD_TIMEOUT).expect("socket options") {
+            held.push(client);
+            continue;
+        }
+        match client.wire().read_head().map(|head| head.status()) {
+            Ok(200) => held.push(client),
+            Ok(status) => {
                 assert_eq!(status, 503);
                 weir.wait_for_log(|line| line.contains(" 503 ") && line.contains(&from));
                 return;
             }
+            // On a busy machine the time-out may be over before the request was sent. Not every time.
+            Err(error) => {
+                cut += 1;
+                assert!(cut < 4, "cut off without a word: {error}");
+            }
         }
     }
-    panic!("64 blocks are enough for 200 downloads that nobody reads");
+    panic!("of 120 downloads that nobody reads, 64 blocks turned away none");
 }

@@ -31,7 +31,7 @@ pub struct Shell {
     pub resets: Vec<PeerId>,
     /// Passwords that wait to be verified, in order.
     pub jobs: VecDeque<(JobId, SlowJob)>,
-    pub log: Vec<Box<Entry>>,
+    pub log: Vec<Entry>,
 }
 
 /// The rules of all these tests: loopback and a documentation network may be reached. Each user file has a key of its
@@ -181,7 +181,7 @@ impl Shell {
                 Action::Close(peer) => self.closed.push(peer),
                 Action::Reset(peer) => self.resets.push(peer),
                 Action::Verify { job, work } => self.jobs.push_back((job, work)),
-                Action::Log(entry) => self.log.push(entry),
+                Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, .. }) => self.queries.push(query),
                 Action::Resolver(resolver::Action::Abandon(_) | resolver::Action::Done { .. }) => {}
             }
