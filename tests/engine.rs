@@ -325,6 +325,19 @@ fn request_without_a_block_is_answered_in_the_end() {
     assert!(shell.is_ended(waiting));
 }
 
+/// The same if there is memory at last, but its turn has not come yet.
+#[test]
+fn request_that_was_woken_too_late_is_answered_too() {
+    let settings = Settings { blocks_max: 16, ..Settings::default() };
+    let head_ms = settings.timeouts.head_ms;
+    let mut shell = Shell::with(settings, None, "");
+    let waiting = exhaust(&mut shell);
+    shell.pass(head_ms - 500);
+    shell.event(PeerId::from_index(0), Event::Failed(SocketError::Reset));
+    shell.pass(1500);
+    assert_eq!(status(&shell.send(waiting)), 503);
+}
+
 /// What a stalled download holds is what could not be sent, not the request.
 #[test]
 fn stalled_download_holds_one_block() {

@@ -2,7 +2,7 @@
 
 use super::Parked;
 use super::examine::Plan;
-use super::peer::{Client, ClientState, OriginState, Peer, Role};
+use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS, REFUSALS_MAX};
@@ -118,9 +118,13 @@ impl Engine {
                 }
             },
         };
-        if space.is_none() && !peer.parked {
-            peer.parked = true;
-            parked[queue as usize].push_back(id);
+        match (&space, peer.parking) {
+            (Some(_), _) => peer.parking = Parking::No,
+            (None, Parking::Queued) => {}
+            (None, Parking::No | Parking::Woken) => {
+                peer.parking = Parking::Queued;
+                parked[queue as usize].push_back(id);
+            }
         }
         space
     }
@@ -238,18 +242,18 @@ impl Engine {
     }
 
     pub(super) fn handle_reading_deadline(&mut self, now: Now, id: PeerId) {
-        let Some(Peer { role: Role::Client(client), parked, .. }) = self.peers.get(id.index()) else {
+        let Some(Peer { role: Role::Client(client), parking, .. }) = self.peers.get(id.index()) else {
             return;
         };
         let head_bytes = client.input.len();
-        let refusal = match (head_bytes, parked) {
+        let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
-            (_, true) => Refusal::NoMemory,
-            (0, false) => {
+            (_, Parking::Queued | Parking::Woken) => Refusal::NoMemory,
+            (0, Parking::No) => {
                 self.close_client(id);
                 return;
             }
-            (_, false) => Refusal::HeadTimeout,
+            (_, Parking::No) => Refusal::HeadTimeout,
         };
         self.metrics.timeouts += 1;
         let exchange = self.begin_unknown(now, id, head_bytes);

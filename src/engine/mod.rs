@@ -51,7 +51,7 @@ use exchange::Exchange;
 use hashbrown::HashMap;
 use keyed::Keyed;
 use origin::Origins;
-use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Peer, Role};
+use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -494,7 +494,7 @@ impl Engine {
         for _ in 0..at_most.min(self.parked[queue as usize].len()) {
             let Some(id) = self.parked[queue as usize].pop_front() else { return };
             if let Some(peer) = self.peers.get_mut(id.index()) {
-                peer.parked = false;
+                peer.parking = Parking::Woken;
             }
             self.wake(id);
         }

@@ -37,14 +37,23 @@ pub(super) struct TunnelId(pub u32);
 pub(super) struct Peer {
     /// On the run queue.
     pub queued: bool,
-    /// Waits for a block.
-    pub parked: bool,
+    pub parking: Parking,
     pub role: Role,
+}
+
+/// Whether a peer waits for memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parking {
+    No,
+    /// In one of the queues.
+    Queued,
+    /// There is memory for it, and its turn is to come.
+    Woken,
 }
 
 impl Peer {
     pub fn new(role: Role) -> Peer {
-        Peer { queued: false, parked: false, role }
+        Peer { queued: false, parking: Parking::No, role }
     }
 }
 
