@@ -293,7 +293,9 @@ impl Engine {
             self.find_origin(now, id);
         } else {
             let Engine { exchanges, pool, .. } = self;
-            exchanges[id.index as usize].up.release(pool);
+            let up = &mut exchanges[id.index as usize].up;
+            up.release(pool);
+            up.sent = 0;
             self.examine(now, id);
         }
         true

@@ -101,6 +101,7 @@ impl Exchange {
     ) -> Option<&'p mut [u8]> {
         match self.stage {
             Stage::Relaying if self.down.is_received() => Some(scrap),
+            Stage::Awaiting if self.up.sent == 0 => Some(scrap),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
@@ -114,6 +115,11 @@ impl Exchange {
     pub fn return_download_space(&mut self, pool: &mut Pool) {
         self.response.release_if_empty(pool);
         self.down.release_unused(pool);
+    }
+
+    /// Nothing of the request has gone out: whatever the origin says now is no answer to it (rule 33).
+    pub fn is_unasked(&self) -> bool {
+        matches!(self.stage, Stage::Awaiting) && self.up.sent == 0
     }
 
     /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
@@ -302,8 +308,7 @@ impl Engine {
     /// left of this one. Once an exchange closes it stays so.
     fn decide_close(&mut self, id: ExchangeId) {
         let draining = self.is_draining();
-        let Engine { exchanges, peers, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+        let exchange = &mut self.exchanges[id.index as usize];
         let plan = &exchange.plan;
         let left = match plan.body {
             Body::None => 0,
@@ -312,12 +317,10 @@ impl Engine {
             Body::Chunked | Body::UntilClose => u64::MAX,
         };
         let ambiguous = left > 0 && exchange.may_wait();
-        // What follows a CONNECT was meant for a tunnel (rule 11).
-        let behind_connect = plan.method == Method::Connect
-            && matches!(peers.get(exchange.client.index()), Some(Peer { role: Role::Client(client), .. })
-                if client.input.len() > exchange.consumed);
+        // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
+        let refused_tunnel = plan.method == Method::Connect;
         exchange.closes |=
-            draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || behind_connect;
+            draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
 
     /// Sends what `scratch` holds as the final answer.
@@ -393,12 +396,12 @@ impl Engine {
             Event::EndOfStream => {
                 // Asked for only while the request's body is incomplete.
                 if !self.finish_answered(now, id) {
-                    self.abort(now, id, Verdict::Malformed, "client_closed");
+                    self.abandon(now, id, Verdict::Malformed, "client_closed");
                 }
             }
             Event::SendFailed(_) | Event::Failed(_) => {
                 let verdict = self.exchanges[id.index as usize].entry.verdict;
-                self.abort(now, id, verdict, "client_reset");
+                self.abandon(now, id, verdict, "client_reset");
             }
             Event::Connected => {}
         }
@@ -502,11 +505,37 @@ impl Engine {
         self.log(exchange.entry);
     }
 
-    /// Ends the exchange where it stands: whoever waits for more must notice (rule 23).
+    /// Ends the exchange where it stands: whoever waits for more must notice (rule 23). The close lingers, because the
+    /// client may still be sending: a reset would take the answers before this one with it (RFC 9112 section 9.6).
     pub(super) fn abort(&mut self, now: Now, id: ExchangeId, verdict: Verdict, reason: &str) {
-        if self.exchange_mut(id).is_none() {
-            return;
+        let Some((client, ends_at_close)) = self.drop_exchange(now, id, verdict, reason) else { return };
+        if ends_at_close {
+            self.reset_client(client);
+        } else {
+            self.linger(now, client);
         }
+    }
+
+    /// The same for a client that is gone, or has to go at once.
+    pub(super) fn abandon(&mut self, now: Now, id: ExchangeId, verdict: Verdict, reason: &str) {
+        let Some((client, ends_at_close)) = self.drop_exchange(now, id, verdict, reason) else { return };
+        if ends_at_close {
+            self.reset_client(client);
+        } else {
+            self.close_client(client);
+        }
+    }
+
+    /// Removes and logs an exchange that is not finished. Returns its client, who must be seen to, and whether a close
+    /// would pass for the proper end.
+    fn drop_exchange(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        verdict: Verdict,
+        reason: &str,
+    ) -> Option<(PeerId, bool)> {
+        self.exchange_mut(id)?;
         self.detach_origin(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
@@ -515,12 +544,8 @@ impl Engine {
         exchange.response.release(&mut self.pool);
         exchange.entry.verdict = verdict;
         exchange.entry.set(Text::Reason, reason.as_bytes());
-        if exchange.ends_at_close {
-            self.reset_client(exchange.client);
-        } else {
-            self.close_client(exchange.client);
-        }
         self.log(exchange.entry);
+        Some((exchange.client, exchange.ends_at_close))
     }
 
     pub(super) fn handle_exchange_deadline(&mut self, now: Now, id: ExchangeId) {
@@ -531,14 +556,13 @@ impl Engine {
                 return;
             }
             Stage::Relaying | Stage::Replying => {
-                let (verdict, reason) = if exchange.down.wants_send() {
-                    (exchange.entry.verdict, "client_timeout")
-                } else {
-                    (Verdict::Failed, "http_response_timeout")
-                };
+                let (verdict, client_sleeps) = (exchange.entry.verdict, exchange.down.wants_send());
                 self.metrics.timeouts += 1;
-                if !self.finish_answered(now, id) {
-                    self.abort(now, id, verdict, reason);
+                if self.finish_answered(now, id) {
+                } else if client_sleeps {
+                    self.abandon(now, id, verdict, "client_timeout");
+                } else {
+                    self.abort(now, id, Verdict::Failed, "http_response_timeout");
                 }
                 return;
             }

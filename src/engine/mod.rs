@@ -270,6 +270,7 @@ impl Engine {
 
     /// The next peer that may be able to read or write.
     pub fn next_runnable(&mut self) -> Option<PeerId> {
+        self.unpark_next();
         let id = self.runnable.pop_front()?;
         if let Some(peer) = self.peers.get_mut(id.index()) {
             peer.queued = false;
@@ -396,9 +397,11 @@ impl Engine {
         self.finish_memory();
     }
 
+    /// Lets others have the memory that came back.
     fn finish_memory(&mut self) {
-        if self.pool.take_returned() && self.parked.iter().any(|queue| !queue.is_empty()) {
-            self.unpark();
+        if self.pool.take_returned() {
+            self.unpark_next();
+            self.unpark_heads();
         }
     }
 
@@ -461,7 +464,7 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
-                    self.abort(now, exchange, entry::Verdict::Failed, "cut");
+                    self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
@@ -475,28 +478,38 @@ impl Engine {
         }
     }
 
-    /// Wakes as many of those who wait for memory as there is memory of their kind. Heap may be there when no block is, so
-    /// those who wait for the one do not wait for the other.
-    fn unpark(&mut self) {
+    /// Wakes the first of those who wait for a block, of each kind for which there is one. Called with every turn: whoever
+    /// was woken takes the block or leaves it to the next, and either way that one is not forgotten.
+    fn unpark_next(&mut self) {
         let blocks = [
             (Parked::Downloads, Purpose::Download),
             (Parked::Uploads, Purpose::Upload),
             (Parked::Heads, Purpose::Head),
         ];
         for (queue, purpose) in blocks {
-            self.unpark_some(queue, self.pool.lendable(purpose));
+            if !self.parked[queue as usize].is_empty() && self.pool.would_lend(purpose) {
+                self.unpark(queue);
+            }
         }
-        let heads = if self.pool.would_spill(2 * BLOCK_BYTES) { usize::MAX } else { 0 };
-        self.unpark_some(Parked::Heap, heads);
     }
 
-    fn unpark_some(&mut self, queue: Parked, at_most: usize) {
-        for _ in 0..at_most.min(self.parked[queue as usize].len()) {
-            let Some(id) = self.parked[queue as usize].pop_front() else { return };
-            if let Some(peer) = self.peers.get_mut(id.index()) {
+    /// Wakes everybody who waits for heap. They need different amounts of it, so each has to try, and they try when some
+    /// has come back. It may be there when no block is.
+    fn unpark_heads(&mut self) {
+        for _ in 0..self.parked[Parked::Heap as usize].len() {
+            self.unpark(Parked::Heap);
+        }
+    }
+
+    fn unpark(&mut self, queue: Parked) {
+        while let Some(id) = self.parked[queue as usize].pop_front() {
+            // Whoever is gone, or got its memory otherwise, must not stand in for one who still waits.
+            if let Some(peer) = self.peers.get_mut(id.index()).filter(|peer| peer.parking == Parking::Queued)
+            {
                 peer.parking = Parking::Woken;
+                self.wake(id);
+                return;
             }
-            self.wake(id);
         }
     }
 

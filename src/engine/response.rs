@@ -62,18 +62,17 @@ impl Engine {
         let exchange = &mut exchanges[id.index as usize];
         let client = exchange.client;
         match exchange.stage {
+            // An answer to nothing: it was meant for somebody else (rule 33).
+            Stage::Awaiting if exchange.is_unasked() => {
+                if !self.retry(now, id) {
+                    self.refuse(now, id, Refusal::OriginClosed);
+                }
+            }
             Stage::Awaiting => {
                 if exchange.response.is_empty() {
                     exchange.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
                 }
                 exchange.response.commit(count);
-                if exchange.up.sent == 0 {
-                    // An answer to nothing: it was meant for somebody else (rule 33).
-                    if !self.retry(now, id) {
-                        self.refuse(now, id, Refusal::OriginClosed);
-                    }
-                    return;
-                }
                 self.advance_response(now, id);
             }
             Stage::Relaying if exchange.down.is_received() => {
