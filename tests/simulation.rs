@@ -1,0 +1,86 @@
+//! The whole engine under a seeded scheduler: simulated clients, origins, name servers and clock, hundreds to thousands
+//! of connections at once, and faults of every kind. What each peer receives is held against a model that is simpler
+//! than the engine; what must hold at every step is checked at every step.
+//!
+//! `SIM_SEED=n` runs one seed, with `SIM_TRACE=1` telling what happens; `SIM_RUNS=n` runs that many seeds, from
+//! `SIM_FIRST` on, and ends after `SIM_FAILURES` of them have failed (5). A failure names its seed. `scripts/simulate` does all that with an optimised build.
+
+mod simulation {
+    pub mod book;
+    pub mod client;
+    pub mod dice;
+    pub mod http;
+    pub mod messages;
+    pub mod names;
+    pub mod network;
+    pub mod origin;
+    pub mod scenario;
+    pub mod shell;
+    pub mod tunnel;
+    pub mod world;
+}
+
+use simulation::book::Tally;
+use simulation::world::World;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Seeds that one `cargo test` runs: half a minute of work on two processors (chosen).
+const RUNS: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name}: a number, not {text}")))
+}
+
+fn run(seed: u64, tracing: bool) -> Result<Tally, String> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| World::new(seed, tracing).run()));
+    let told = outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        Err(format!("panic: {}", text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?")))
+    });
+    told.map_err(|error| format!("SIM_SEED={seed}: {error}"))
+}
+
+#[test]
+fn holds_whatever_happens() {
+    let tracing = std::env::var("SIM_TRACE").is_ok();
+    if let Some(seed) = number("SIM_SEED") {
+        match run(seed, tracing) {
+            Ok(tally) => println!("seed {seed}: {tally:?}"),
+            Err(error) => panic!("{error}"),
+        }
+        return;
+    }
+    let first = number("SIM_FIRST").unwrap_or(0);
+    let runs = number("SIM_RUNS").unwrap_or(RUNS);
+    let failures_max = number("SIM_FAILURES").unwrap_or(5);
+    let began = Instant::now();
+    let next = AtomicU64::new(first);
+    let sum = Mutex::new((Tally::default(), Vec::new()));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let failed = sum.lock().is_ok_and(|sum| sum.1.len() as u64 >= failures_max);
+            if seed >= first + runs || failed {
+                return;
+            }
+            let outcome = run(seed, false);
+            let mut sum = sum.lock().expect("the sum");
+            match outcome {
+                Ok(tally) => sum.0.add(&tally),
+                Err(error) => sum.1.push(error),
+            }
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
+    let (tally, failures) = sum.into_inner().expect("the sum");
+    let seconds = began.elapsed().as_secs_f64();
+    println!("seeds {first} to {}: {} steps in {seconds:.1} s: {tally:?}", first + runs - 1, tally.steps);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(runs < 50 || tally.owed * 10 > tally.asked, "hardly any request had to succeed: {tally:?}");
+}

@@ -1,0 +1,331 @@
+//! What is known of every request, from both sides: the model that weir's work is held against.
+
+use super::dice::Dice;
+use super::http::{Framing, Head};
+use super::messages::{Answer, Ask, Ending, Key, Kind};
+use super::scenario::{BLOCKED, Naming, Scenario};
+use std::collections::HashMap;
+
+/// What an origin has said in answer to a request.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub serial: u32,
+    pub answer: Answer,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct Record {
+    pub ask: Ask,
+    pub answers: [Answer; 2],
+    /// The client does nothing that would give a proxy a reason to fail.
+    pub client_behaves: bool,
+    /// When its first byte was sent.
+    pub began_us: Option<u64>,
+    /// How often an origin has seen its head.
+    pub seen: u32,
+    pub said: Vec<Said>,
+    /// It was sent on a connection on which something unasked was on its way already.
+    pub raced: bool,
+}
+
+/// Counts, so that it can be seen that something was tested.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub asked: u64,
+    pub answered: u64,
+    pub cut: u64,
+    pub refused: u64,
+    pub unanswered: u64,
+    pub owed: u64,
+    pub tunnels: u64,
+    pub retried: u64,
+    pub interims: u64,
+    pub steps: u64,
+    pub connections: u64,
+}
+
+impl Tally {
+    pub fn add(&mut self, other: &Tally) {
+        self.asked += other.asked;
+        self.answered += other.answered;
+        self.cut += other.cut;
+        self.refused += other.refused;
+        self.unanswered += other.unanswered;
+        self.owed += other.owed;
+        self.tunnels += other.tunnels;
+        self.retried += other.retried;
+        self.interims += other.interims;
+        self.steps += other.steps;
+        self.connections += other.connections;
+    }
+}
+
+pub struct Book {
+    pub scenario: Scenario,
+    pub records: HashMap<Key, Record>,
+    /// Since when which policy has held.
+    pub policies: Vec<(u64, usize)>,
+    /// Whose tunnel an origin connection is, by its serial number.
+    pub tunnels: HashMap<u32, Key>,
+    pub draining: bool,
+    pub tally: Tally,
+}
+
+/// An own answer or another fault of weir's, with what was wrong about it.
+pub type Checked<T> = Result<T, String>;
+
+impl Book {
+    pub fn new(scenario: Scenario) -> Book {
+        let first = scenario.first_policy;
+        Book {
+            scenario,
+            records: HashMap::new(),
+            policies: vec![(0, first)],
+            tunnels: HashMap::new(),
+            draining: false,
+            tally: Tally::default(),
+        }
+    }
+
+    pub fn add(&mut self, dice: &mut Dice, ask: Ask, client_behaves: bool) {
+        let answers = [Answer::new(dice, &self.scenario, &ask), Answer::new(dice, &self.scenario, &ask)];
+        let key = ask.key;
+        let record =
+            Record { ask, answers, client_behaves, began_us: None, seen: 0, said: Vec::new(), raced: false };
+        self.records.insert(key, record);
+    }
+
+    pub fn record(&self, key: Key) -> &Record {
+        &self.records[&key]
+    }
+
+    pub fn record_mut(&mut self, key: Key) -> &mut Record {
+        self.records.get_mut(&key).expect("a request that was planned")
+    }
+
+    /// Whether one of the policies since the request began denies it, and whether one allows it.
+    fn judged(&self, record: &Record) -> (bool, bool) {
+        let began = record.began_us.unwrap_or(u64::MAX);
+        let mut verdicts = (false, false);
+        for (at, (_, policy)) in self.policies.iter().enumerate() {
+            let until = self.policies.get(at + 1).map_or(u64::MAX, |(next, _)| *next);
+            if until < began {
+                continue;
+            }
+            let rules = self.scenario.rules(*policy);
+            let blocked = rules.blocks && self.is_blocked(record);
+            let denied = blocked || (rules.authenticates && !record.ask.login.is_right());
+            verdicts = (verdicts.0 || denied, verdicts.1 || !denied);
+        }
+        verdicts
+    }
+
+    fn is_blocked(&self, record: &Record) -> bool {
+        record.ask.kind != Kind::Own && self.scenario.hosts[record.ask.host].authority == BLOCKED
+    }
+
+    pub fn is_allowed(&self, key: Key) -> bool {
+        self.judged(self.record(key)).1
+    }
+
+    /// Whether a tunnel must carry everything, in both directions, to its end.
+    pub fn owes_tunnel(&self, key: Key) -> bool {
+        self.excuse(self.record(key)).is_none()
+    }
+
+    /// Whose tunnel the origin end of that name belongs to.
+    pub fn tunnel_key(&self, name: Option<u64>) -> Option<Key> {
+        self.tunnels.get(&(name? as u32)).copied()
+    }
+
+    /// Why the request may fail; `None`: it must be answered, wholly, by its origin.
+    pub fn excuse(&self, record: &Record) -> Option<&'static str> {
+        let host = &self.scenario.hosts[record.ask.host];
+        let (denied, _) = self.judged(record);
+        let answer = &record.answers[0];
+        let excuses = [
+            (!self.scenario.strict, "general faults"),
+            (self.draining, "draining"),
+            (!record.client_behaves, "the client"),
+            (!host.steady, "the host"),
+            (denied, "the policy"),
+            (record.raced, "a race"),
+            (!matches!(record.ask.kind, Kind::Plain | Kind::Connect | Kind::Upgrade), "the request"),
+            (!answer.is_clean() && record.ask.kind != Kind::Connect, "the answer"),
+            (host.http10 && record.ask.body == Framing::Chunked, "chunks for HTTP/1.0"),
+            // The rest of such an upload meets a connection that has ended.
+            (answer.early.is_some() && !answer.keeps(), "an early end"),
+        ];
+        excuses.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
+    }
+
+    /// weir's own answer: may it be that?
+    pub fn check_own(&self, key: Key, status: u16, head: &Head) -> Checked<()> {
+        let record = self.record(key);
+        let ask = &record.ask;
+        let (denied, allowed) = self.judged(record);
+        let naming = self.scenario.hosts[ask.host].naming;
+        let malformed = matches!(ask.kind, Kind::Malformed | Kind::MalformedBody);
+        let may = match status {
+            200 => ask.kind == Kind::Own,
+            407 => denied,
+            403 => denied || naming == Naming::Lying || (naming == Naming::Mixed && !self.scenario.strict),
+            400 | 414 | 431 | 501 | 505 => malformed,
+            408 => ask.kind == Kind::MalformedBody || !record.client_behaves || !self.scenario.strict,
+            411 => self.scenario.hosts[ask.host].http10 && ask.body == Framing::Chunked,
+            429 => ask.login.is_slow() || !self.scenario.strict,
+            503 => self.excuse(record).is_some(),
+            502 | 504 => allowed && self.excuse(record).is_some(),
+            _ => false,
+        };
+        let explained = status == 200 || head.get("proxy-status").is_some();
+        let told = head.get("connection").is_none_or(|value| value == "close" || value == "keep-alive");
+        if may && explained && told {
+            Ok(())
+        } else {
+            let excuse = self.excuse(record);
+            Err(format!("{key}: weir's own {status} (excuse {excuse:?}) for {ask:?}: {head:?}"))
+        }
+    }
+
+    /// An interim answer.
+    pub fn check_interim(&mut self, key: Key, head: &Head) -> Checked<()> {
+        let record = self.record(key);
+        let (whose, _) =
+            parse_answer(head).ok_or(format!("{key}: an interim answer of nobody's: {head:?}"))?;
+        if whose != key || record.ask.http10 || head.framing()?.is_some() {
+            return Err(format!("{key}: a wrong interim answer: {head:?}"));
+        }
+        self.tally.interims += 1;
+        Ok(())
+    }
+
+    /// The final head from an origin: how does its body end?
+    pub fn check_head(&self, key: Key, status: u16, head: &Head) -> Checked<(Framing, u32)> {
+        let record = self.record(key);
+        let wrong = |what: &str| format!("{key}: {what} in {head:?} for {:?}", record.ask);
+        let (whose, serial) = parse_answer(head).ok_or_else(|| wrong("an answer of nobody's"))?;
+        if whose != key {
+            return Err(wrong("somebody else's answer"));
+        }
+        let said = self.said(key, serial).ok_or_else(|| wrong("an answer that no origin gave"))?;
+        let hop_by_hop = ["keep-alive", "proxy-connection", "te", "upgrade"];
+        if hop_by_hop.iter().any(|name| head.get(name).is_some()) {
+            return Err(wrong("a hop-by-hop field"));
+        }
+        if said.answer.status != status || head.get("date").is_none() || head.get("via").is_none() {
+            return Err(wrong("a wrong head"));
+        }
+        if record.ask.method == "HEAD" || matches!(status, 204 | 304) {
+            let length = head.framing()?.filter(|framing| matches!(framing, Framing::Length(_)));
+            let announced = Some(said.answer.framing).filter(|framing| matches!(framing, Framing::Length(_)));
+            // The origin's length passes where there is one.
+            return if length == announced {
+                Ok((Framing::None, serial))
+            } else {
+                Err(wrong("a wrong length"))
+            };
+        }
+        let framing = head.framing()?.unwrap_or(Framing::UntilClose);
+        let expected = match (said.answer.framing, record.ask.http10) {
+            (Framing::Length(length), _) => Framing::Length(length),
+            (Framing::Chunked | Framing::UntilClose, false) => Framing::Chunked,
+            (Framing::Chunked | Framing::UntilClose, true) => Framing::UntilClose,
+            (Framing::None, _) => Framing::None,
+        };
+        if framing != expected {
+            return Err(wrong("another framing"));
+        }
+        Ok((framing, serial))
+    }
+
+    pub fn said(&self, key: Key, serial: u32) -> Option<&Said> {
+        self.record(key).said.iter().find(|said| said.serial == serial)
+    }
+
+    /// The client has a complete answer.
+    pub fn check_whole(&mut self, key: Key, serial: u32, payload: u64, trailers: &[String]) -> Checked<()> {
+        let record = self.record(key);
+        let said = self.said(key, serial).ok_or("an answer that no origin gave")?;
+        let expected = said.answer.sent_payload(&record.ask);
+        // A cut may fall behind the last byte that matters.
+        let cut_late = matches!(said.answer.ending, Ending::Cut { .. }) && record.ask.method == "HEAD"
+            || matches!((said.answer.ending, said.answer.framing), (Ending::Cut { .. }, Framing::None));
+        if !(said.answer.is_whole() || cut_late) || payload != expected {
+            return Err(format!("{key}: {payload} bytes look complete, of {expected}: {said:?}"));
+        }
+        let lines = said.answer.trailer_lines(key, serial);
+        let dropped = record.ask.http10 || !self.scenario.strict;
+        if !(trailers == lines || (dropped && trailers.is_empty())) {
+            return Err(format!("{key}: trailers {trailers:?} instead of {lines:?}"));
+        }
+        self.tally.answered += 1;
+        if self.excuse(self.record(key)).is_none() {
+            self.tally.owed += 1;
+        }
+        Ok(())
+    }
+
+    /// The client's connection has ended before the answer, or within it.
+    pub fn check_unfinished(&mut self, key: Key, how: &str) -> Checked<()> {
+        self.tally.unanswered += 1;
+        let record = self.record(key);
+        match self.excuse(record) {
+            Some(_) => Ok(()),
+            None if self.is_swept_along(key) => Ok(()),
+            None => Err(format!("{key}: {how}, without a reason: {record:?}")),
+        }
+    }
+
+    /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.
+    fn is_swept_along(&self, key: Key) -> bool {
+        let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
+        let cut = |record: &Record| record.ask.http10 && !record.answers[0].is_whole();
+        later.take_while(|record| record.began_us.is_some()).any(cut)
+    }
+
+    /// weir says that it will close: is there a reason?
+    pub fn check_close(&self, key: Key, from_origin: Option<u32>) -> Checked<()> {
+        let record = self.record(key);
+        let Some(serial) = from_origin else { return Ok(()) };
+        let answer = self.said(key, serial).map(|said| said.answer);
+        let ends = answer.is_some_and(|answer| {
+            record.ask.http10 && matches!(answer.framing, Framing::UntilClose | Framing::Chunked)
+                || answer.closes
+                || answer.http10
+        });
+        let unfinished = record.ask.body != Framing::None;
+        if !record.ask.keeps || (ends && (record.ask.http10 || unfinished)) || self.excuse(record).is_some() {
+            return Ok(());
+        }
+        Err(format!("{key}: closed without a reason: {record:?}"))
+    }
+
+    /// An origin sees the head of a request.
+    pub fn check_asked(&mut self, key: Key, may_repeat: bool) -> Checked<usize> {
+        let Some(record) = self.records.get(&key) else {
+            return Err(format!("{key}: an origin was asked for what nobody asked"));
+        };
+        let (_, allowed) = self.judged(record);
+        if !allowed {
+            return Err(format!("{key}: an origin was asked in spite of the policy"));
+        }
+        if record.ask.kind == Kind::Malformed || record.ask.kind == Kind::Own {
+            return Err(format!("{key}: an origin was asked: {:?}", record.ask));
+        }
+        let attempt = record.seen as usize;
+        if attempt > 1 || (attempt == 1 && !(may_repeat && record.ask.is_idempotent())) {
+            return Err(format!("{key}: asked {} times: {:?}", attempt + 1, record.ask));
+        }
+        self.tally.retried += attempt as u64;
+        self.record_mut(key).seen += 1;
+        Ok(attempt)
+    }
+}
+
+/// Whose answer it is, and from which origin connection.
+pub fn parse_answer(head: &Head) -> Option<(Key, u32)> {
+    let (key, serial) = head.get("x-answer")?.rsplit_once('-')?;
+    Some((Key::parse(key)?, serial.parse().ok()?))
+}

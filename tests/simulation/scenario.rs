@@ -1,0 +1,300 @@
+//! What one seed is about: how many peers, how much room, which faults, which hosts.
+
+use super::dice::Dice;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use weir::engine::{Settings, Timeouts};
+use weir::policy::Policy;
+use weir::policy::acl::{AclBuilder, ListKind};
+use weir::policy::auth::Users;
+use weir::policy::edit::Edits;
+use weir::resolver;
+
+/// What becomes of connection attempts to an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialling {
+    Accepts,
+    Refuses,
+    /// `connect` itself fails.
+    Unreachable,
+    /// Nothing comes back.
+    Silent,
+    /// Accepts and resets at once.
+    Resets,
+}
+
+/// What the name servers say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    Right,
+    /// There is no such name.
+    Missing,
+    /// SERVFAIL.
+    Failing,
+    /// No reply.
+    Silent,
+    /// Addresses that no proxy should dial.
+    Lying,
+    /// Some of those among the right ones.
+    Mixed,
+    /// TC over UDP.
+    Truncated,
+    /// Nonsense.
+    Garbled,
+    /// The host is an address: nobody is asked.
+    Literal,
+}
+
+/// One origin server.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// As it stands in targets.
+    pub authority: String,
+    pub naming: Naming,
+    pub addresses: Vec<(IpAddr, Dialling)>,
+    /// It speaks HTTP/1.0.
+    pub http10: bool,
+    /// It does what it should, always: a request to it must succeed.
+    pub steady: bool,
+    /// It ends idle connections, or speaks on them, or says more than it was asked.
+    pub sloppy: bool,
+}
+
+/// What happens to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upheaval {
+    /// The process was suspended: so many microseconds are gone.
+    Jump(u64),
+    /// The wall clock was set; by how many seconds.
+    SetClock(i64),
+    SetPolicy(usize),
+    SetResolver,
+    Drain,
+    /// Descriptors run out, or are there again.
+    Exhaustion(bool),
+    ShedIdle,
+}
+
+/// A policy as the model sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub blocks: bool,
+    pub authenticates: bool,
+}
+
+pub struct Scenario {
+    pub clients: u32,
+    /// Nothing concerns everybody, and there is room for all: who behaves must be served.
+    pub strict: bool,
+    /// Of a hundred clients, answers and so on.
+    pub fault_percent: u64,
+    pub arrivals_us: u64,
+    pub settings: Settings,
+    pub resolver: resolver::Settings,
+    pub turn_bytes: usize,
+    pub turns_max: usize,
+    pub hosts: Vec<Host>,
+    pub upheavals: Vec<(u64, Upheaval)>,
+    pub policies: Vec<(Rules, Arc<Policy>)>,
+    pub first_policy: usize,
+    pub dns_faults: bool,
+    pub expects_drain: bool,
+}
+
+/// What the policies that block block.
+pub const BLOCKED: &str = "blocked.sim";
+
+const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+/// The users. The simulated shell knows whose passwords are right by their names, and computes no hash.
+pub fn users() -> Users {
+    let text = format!("plain:secret\nslow-right:{BCRYPT}\nslow-wrong:{BCRYPT}\n");
+    Users::parse(text.as_bytes(), 7).expect("a user file")
+}
+
+pub fn policy(rules: Rules) -> Arc<Policy> {
+    let mut builder = AclBuilder::new(11);
+    if rules.blocks {
+        builder.add_list(ListKind::Block, "rules.txt", BLOCKED.as_bytes());
+    }
+    let acl = builder.build().expect("rules");
+    let users = rules.authenticates.then(users);
+    Arc::new(Policy { acl, users, edits: Edits::default(), quiet_refusals: false })
+}
+
+impl Scenario {
+    pub fn new(dice: &mut Dice) -> Scenario {
+        let clients = match dice.below(20) {
+            0 => dice.between(1000, 2000) as u32,
+            1 | 2 => dice.between(200, 600) as u32,
+            3..=6 => dice.between(1, 5) as u32,
+            _ => dice.between(5, 80) as u32,
+        };
+        let strict = dice.percent(50);
+        let arrivals_us = dice.pick(&[1_000, 50_000, 1_000_000, 20_000_000]);
+        let rules = [(false, false), (true, false), (true, true), (false, true)]
+            .map(|(blocks, authenticates)| Rules { blocks, authenticates });
+        let mut scenario = Scenario {
+            clients,
+            strict,
+            fault_percent: dice.pick(&[0, 5, 20, 60]),
+            arrivals_us,
+            settings: settings(dice, clients, strict),
+            resolver: resolver_settings(dice),
+            turn_bytes: dice.pick(&[1, 100, 4096, 65_536, 262_144]),
+            turns_max: dice.pick(&[1, 3, 16, 256]),
+            hosts: hosts(dice),
+            upheavals: Vec::new(),
+            policies: rules.iter().map(|rules| (*rules, policy(*rules))).collect(),
+            first_policy: dice.pick(&[0, 1, 1, 1, 1, 1, 2]),
+            dns_faults: !strict && dice.percent(30),
+            expects_drain: false,
+        };
+        scenario.add_upheavals(dice);
+        scenario
+    }
+
+    fn add_upheavals(&mut self, dice: &mut Dice) {
+        let span = self.arrivals_us + 2_000_000;
+        let at = |dice: &mut Dice| dice.between(0, span);
+        for _ in 0..dice.pick(&[0, 0, 1, 5]) {
+            let to = dice.below(self.policies.len());
+            self.upheavals.push((at(dice), Upheaval::SetPolicy(to)));
+        }
+        for _ in 0..dice.pick(&[0, 0, 2]) {
+            let by = dice.between(0, 7200) as i64 - 3600;
+            self.upheavals.push((at(dice), Upheaval::SetClock(by)));
+        }
+        for _ in 0..dice.pick(&[0, 0, 3]) {
+            self.upheavals.push((at(dice), Upheaval::ShedIdle));
+        }
+        if self.strict {
+            return;
+        }
+        for _ in 0..dice.pick(&[0, 0, 1, 3]) {
+            let us = dice.pick(&[200_000, 5_000_000, 61_000_000, 3_600_000_000]);
+            self.upheavals.push((at(dice), Upheaval::Jump(us)));
+        }
+        for _ in 0..dice.pick(&[0, 0, 1]) {
+            self.upheavals.push((at(dice), Upheaval::SetResolver));
+        }
+        if dice.percent(20) {
+            let begin = at(dice);
+            self.upheavals.push((begin, Upheaval::Exhaustion(true)));
+            self.upheavals.push((begin + dice.between(0, 1_000_000), Upheaval::Exhaustion(false)));
+        }
+        if dice.percent(40) {
+            self.expects_drain = true;
+            self.upheavals.push((at(dice), Upheaval::Drain));
+        }
+    }
+
+    /// Whether a policy lets a request through, by what the model knows of it.
+    pub fn rules(&self, policy: usize) -> Rules {
+        self.policies[policy].0
+    }
+}
+
+fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
+    let mut settings = Settings {
+        seed: [dice.next(), dice.next()],
+        blocks_max: 40 * clients as usize + 1000,
+        clients_max: clients as usize + 10,
+        origins_idle_max: dice.pick(&[0, 1, 10, 512]),
+        origins_idle_per_authority_max: dice.pick(&[1, 2, 32]),
+        listeners: vec![SocketAddr::from(([192, 0, 2, 250], 3128))],
+        timeouts: Timeouts {
+            exchange_ms: 60_000,
+            head_ms: 30_000,
+            idle_ms: dice.pick(&[2_000, 60_000]),
+            connect_ms: 10_000,
+            tunnel_ms: dice.pick(&[60_000, 600_000]),
+            origin_idle_ms: dice.pick(&[300, 30_000]),
+            drain_ms: dice.pick(&[0, 1_000, 30_000]),
+        },
+        ..Settings::default()
+    };
+    if strict {
+        return settings;
+    }
+    if dice.percent(60) {
+        settings.blocks_max = dice.pick(&[8, 9, 12, 20, 40, 200]);
+    }
+    if dice.percent(20) {
+        settings.clients_max = dice.between(1, u64::from(clients)) as usize;
+    }
+    if dice.percent(15) {
+        settings.clients_per_address_max = dice.between(1, 4) as usize;
+    }
+    if dice.percent(30) {
+        settings.timeouts.exchange_ms = dice.between(1, 3_000);
+        settings.timeouts.head_ms = dice.between(1, 3_000);
+        settings.timeouts.tunnel_ms = dice.between(1, 3_000);
+        settings.timeouts.connect_ms = dice.between(1, 3_000);
+    }
+    settings
+}
+
+fn resolver_settings(dice: &mut Dice) -> resolver::Settings {
+    resolver::Settings {
+        servers: vec![SocketAddr::from(([192, 0, 2, 53], 53)), SocketAddr::from(([192, 0, 2, 54], 53))],
+        cache_entries_max: dice.pick(&[0, 4, 4096]),
+        rotate: dice.percent(30),
+        case_randomised: dice.percent(30),
+        ttl_s_min: dice.pick(&[0, 1]),
+        ..resolver::Settings::default()
+    }
+}
+
+/// What a resolver is told when it is configured anew.
+pub fn other_resolver_settings(dice: &mut Dice) -> resolver::Settings {
+    resolver_settings(dice)
+}
+
+fn hosts(dice: &mut Dice) -> Vec<Host> {
+    let count = dice.between(2, 14) as u8;
+    let mut hosts: Vec<Host> = (0..count).map(|number| host(dice, number)).collect();
+    // Somebody must be reachable, or nothing would be seen.
+    hosts[0].naming = Naming::Right;
+    hosts[0].authority = "h0.sim".to_string();
+    hosts[0].addresses = vec![(v4(0, 0), Dialling::Accepts)];
+    hosts[0].steady = true;
+    hosts[0].sloppy = false;
+    hosts.push(Host { authority: BLOCKED.to_string(), ..hosts[0].clone() });
+    hosts
+}
+
+fn host(dice: &mut Dice, number: u8) -> Host {
+    use Naming::{Failing, Garbled, Literal, Lying, Missing, Mixed, Right, Silent, Truncated};
+    let naming = dice.pick(&[
+        Right, Right, Right, Right, Right, Right, Right, Right, Literal, Literal, Literal, Mixed, Truncated,
+        Missing, Failing, Silent, Lying, Mixed, Truncated, Garbled,
+    ]);
+    let first = if dice.percent(30) { v6(number, 0) } else { v4(number, 0) };
+    let dialling = |dice: &mut Dice| match dice.below(10) {
+        0 => dice.pick(&[Dialling::Refuses, Dialling::Silent, Dialling::Unreachable, Dialling::Resets]),
+        _ => Dialling::Accepts,
+    };
+    let mut addresses = vec![(first, dialling(dice))];
+    while naming != Literal && dice.percent(30) {
+        addresses.push((v4(number, addresses.len() as u8), dialling(dice)));
+    }
+    let authority = match (naming, first) {
+        (Literal, IpAddr::V4(address)) => address.to_string(),
+        (Literal, IpAddr::V6(address)) => format!("[{address}]"),
+        _ => format!("h{number}.sim"),
+    };
+    let reachable = addresses.iter().any(|(_, dialling)| *dialling == Dialling::Accepts)
+        && addresses.iter().all(|(_, dialling)| *dialling != Dialling::Resets);
+    let sloppy = dice.percent(25);
+    let steady = reachable && !sloppy && matches!(naming, Right | Literal | Mixed | Truncated);
+    Host { authority, naming, addresses, http10: dice.percent(12), steady, sloppy }
+}
+
+fn v4(host: u8, index: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(203, 0, 113, host * 8 + index % 8))
+}
+
+fn v6(host: u8, index: u8) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(0x2a00, 0x1234, 0, 0, 0, 0, u16::from(host), u16::from(index)))
+}
