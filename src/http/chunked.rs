@@ -59,7 +59,9 @@ enum Extension {
     Quoted,
     /// After a backslash in quotes.
     Escaped,
-    /// Blanks after the value, or the closing quote.
+    /// After the closing quote.
+    Closed,
+    /// Blanks after the value: another extension has to follow.
     AfterValue,
 }
 
@@ -199,12 +201,12 @@ impl Decoder {
             (E::BeforeName | E::Name, _) if is_tchar(byte) => E::Name,
             (E::BeforeValue | E::Value, _) if is_tchar(byte) => E::Value,
             (E::Name, b' ' | b'\t') => E::AfterName,
-            (E::Value, b' ' | b'\t') => E::AfterValue,
+            (E::Value | E::Closed, b' ' | b'\t') => E::AfterValue,
             (E::Name | E::AfterName, b'=') => E::BeforeValue,
-            (E::Name | E::AfterName | E::Value | E::AfterValue, b';') => E::BeforeName,
-            (E::Name | E::Value | E::AfterValue, b'\r') => return Ok(State::SizeLineFeed),
+            (E::Name | E::AfterName | E::Value | E::Closed | E::AfterValue, b';') => E::BeforeName,
+            (E::Name | E::Value | E::Closed, b'\r') => return Ok(State::SizeLineFeed),
             (E::BeforeValue, b'"') => E::Quoted,
-            (E::Quoted, b'"') => E::AfterValue,
+            (E::Quoted, b'"') => E::Closed,
             (E::Quoted, b'\\') => E::Escaped,
             (E::Quoted | E::Escaped, _) if is_value_byte(byte) => E::Quoted,
             (
@@ -215,6 +217,7 @@ impl Decoder {
                 | E::Value
                 | E::Quoted
                 | E::Escaped
+                | E::Closed
                 | E::AfterValue,
                 _,
             ) => return Err(Fault::ChunkExtension),
@@ -321,7 +324,7 @@ mod tests {
             ("000000000000000a\r\n0123456789\r\n0\r\n\r\n", "0123456789", ""),
             ("A\r\n\r\n\r\n\r\n\r\n\r\n\r\n00\r\n\r\n", "\r\n\r\n\r\n\r\n\r\n", ""),
             ("1;a\r\nx\r\n0\r\n\r\n", "x", ""),
-            ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" \r\nx\r\n0;last\r\n\r\n", "x", ""),
+            ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" ;f\r\nx\r\n0;g=\"\"\r\n\r\n", "x", ""),
             ("1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x", "A: b\r\nC:\r\n"),
         ] {
             let expected = (payload.as_bytes().to_vec(), text.len(), trailers.as_bytes().to_vec());
@@ -364,6 +367,10 @@ mod tests {
             ("1;a=\r\n", F::ChunkExtension),
             ("1;=b\r\n", F::ChunkExtension),
             ("1;a b\r\n", F::ChunkExtension),
+            // Blanks stand before something: the grammar has none at the end.
+            ("1;a \r\n", F::ChunkExtension),
+            ("1;a=b \r\n", F::ChunkExtension),
+            ("1;a=\"b\"\t\r\n", F::ChunkExtension),
             ("1;a=b c\r\n", F::ChunkExtension),
             ("1;a=b=c\r\n", F::ChunkExtension),
             ("1;a=\"b\r\n", F::ChunkExtension),
