@@ -14,6 +14,9 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of extensions that a message may carry beyond what its payload pays for (chosen).
 pub const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 
+/// Bytes of payload that pay for one byte of extension (chosen).
+const PAYLOAD_PER_EXTENSION: u64 = 16;
+
 /// Bytes of one chunk's extensions (chosen).
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
 
@@ -85,8 +88,9 @@ pub struct Decoder {
     remaining: u64,
     /// Extension bytes of this chunk.
     chunk_extension: u32,
-    /// Extension bytes of the message that no payload has paid for.
-    unpaid_extension: u32,
+    /// Payload that is owed for the extensions of the message so far. Counted in bytes of payload, and as these come:
+    /// otherwise it would matter in which pieces they do.
+    owed_payload: u64,
     /// Complete trailer lines, then the one being read. Empty for nearly every message, and then without memory.
     trailers: Vec<u8>,
     /// Where in `trailers` the line begins that is being read.
@@ -106,7 +110,7 @@ impl Decoder {
             state: State::Size { digits: 0 },
             remaining: 0,
             chunk_extension: 0,
-            unpaid_extension: 0,
+            owed_payload: 0,
             trailers: Vec::new(),
             trailer_line: 0,
         }
@@ -135,6 +139,7 @@ impl Decoder {
                 at += run;
                 payload += run;
                 self.remaining -= run as u64;
+                self.owed_payload = self.owed_payload.saturating_sub(run as u64);
                 if self.remaining == 0 {
                     self.state = State::DataReturn;
                 }
@@ -143,8 +148,6 @@ impl Decoder {
                 at += 1;
             }
         }
-        // Sixteen bytes of payload pay for one of extension.
-        self.unpaid_extension = self.unpaid_extension.saturating_sub((payload / 16) as u32);
         Ok(Decoded { payload, consumed: at, finished: self.state == State::Finished })
     }
 
@@ -192,8 +195,9 @@ impl Decoder {
     fn extension(&mut self, state: Extension, byte: u8) -> Result<State, Fault> {
         use Extension as E;
         self.chunk_extension += 1;
-        self.unpaid_extension += 1;
-        if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.unpaid_extension > EXTENSION_BYTES_MAX {
+        self.owed_payload += PAYLOAD_PER_EXTENSION;
+        let owed_max = u64::from(EXTENSION_BYTES_MAX) * PAYLOAD_PER_EXTENSION;
+        if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.owed_payload > owed_max {
             return Err(Fault::ChunkExtensionTooLong);
         }
         let next = match (state, byte) {
@@ -412,7 +416,11 @@ mod tests {
         assert_eq!(decode(many.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
         // With payload to pay for it they go on for ever.
         let paid = format!("800;{}\r\n{}\r\n", "a".repeat(99), "x".repeat(0x800)).repeat(1000);
-        assert_eq!(decode(paid.as_bytes(), 4096), None);
+        // In whatever pieces it comes.
+        for piece in [1, 15, 4096, paid.len()] {
+            assert_eq!(decode(paid.as_bytes(), piece), None, "in pieces of {piece}");
+            assert_eq!(decode(many.as_bytes(), piece), Some(Err(Fault::ChunkExtensionTooLong)));
+        }
     }
 
     #[test]
