@@ -46,7 +46,9 @@ pub fn field_lists(bytes: &[u8]) {
         write_decimal(&mut out, number);
         assert_eq!(out, number.to_string().as_bytes());
     }
-    in_fields(NAMES[usize::from(options) % NAMES.len()], value);
+    if reference::is_text(value) {
+        in_fields(NAMES[usize::from(options) % NAMES.len()], value);
+    }
 }
 
 /// All that is asked about fields.
