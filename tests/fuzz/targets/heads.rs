@@ -16,13 +16,12 @@ use super::reference::{self, Field};
 
 /// Limits by the bits of one byte. Letters from `@` on make readable corpora.
 fn limits(options: u8) -> Limits {
-    let mut limits = Limits::default();
-    limits.accept_bare_lf = options & 1 != 0;
-    limits.strict_targets = options & 2 != 0;
-    if options & 4 != 0 {
-        limits = Limits { head_bytes_max: 200, target_bytes_max: 40, fields_max: 6, ..limits };
+    let accept_bare_lf = options & 1 != 0;
+    let limits = Limits { accept_bare_lf, strict_targets: options & 2 != 0, ..Limits::default() };
+    match options & 4 {
+        0 => limits,
+        _ => Limits { head_bytes_max: 200, target_bytes_max: 40, fields_max: 6, ..limits },
     }
-    limits
 }
 
 type Scan = fn(&mut Scanner, &[u8], &Limits) -> Result<Option<usize>, Fault>;
@@ -120,7 +119,7 @@ pub fn request_head(bytes: &[u8]) {
 }
 
 /// Fields that a proxy drops, writes itself, or passes by rules of their own.
-const SPECIAL: [&str; 20] = [
+const SPECIAL: [&str; 19] = [
     "connection",
     "content-length",
     "date",
@@ -140,7 +139,6 @@ const SPECIAL: [&str; 20] = [
     "upgrade",
     "via",
     "x-forwarded-for",
-    "www-nothing",
 ];
 
 /// Fields that never cross the proxy.
