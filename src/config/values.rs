@@ -237,7 +237,9 @@ pub fn user(text: &str) -> Result<String, Expected> {
 
 /// A rule, compiled later by policy: here it only has to be there.
 pub fn rule(text: &str) -> Result<String, Expected> {
-    if text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    let foreign = |c: char| c.is_whitespace() || c.is_control();
+    // With an equals sign in front no file could hold it, so what --print-config says would be wrong.
+    if text.is_empty() || text.starts_with('=') || text.contains(foreign) {
         return Err("a rule such as example.com, *.example.com, .example.com:443 or 192.0.2.0/24".into());
     }
     Ok(text.to_owned())
@@ -469,7 +471,14 @@ mod tests {
         for text in ["", "X-A", ": b", "X A: b", "X-A : b", "X-A: b\r\nC: d", "Host: a", "X-A: \0"] {
             assert!(addition(text).is_err(), "{text}");
         }
-        let rules = [("example.com", true), ("*.a:80", true), ("", false), ("a b", false), ("a\0", false)];
+        let rules = [
+            ("example.com", true),
+            ("*.a:80", true),
+            ("", false),
+            ("a b", false),
+            ("a\0", false),
+            ("=a", false),
+        ];
         for (text, good) in rules {
             assert_eq!(rule(text).is_ok(), good, "{text}");
         }
