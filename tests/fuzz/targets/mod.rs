@@ -9,6 +9,7 @@ pub mod chunked;
 pub mod configuration;
 pub mod dates;
 pub mod dns;
+pub mod dns_reference;
 pub mod edits;
 pub mod fields;
 pub mod framing;
