@@ -75,7 +75,8 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => {
                 write!(out, "{}:{line}", path.display().to_string().escape_debug())
             }
-            Origin::Environment(name) => out.write_str(name),
+            // Not all names come from the table: one that is not known is repeated here.
+            Origin::Environment(name) => write!(out, "{}", name.escape_debug()),
             Origin::Argument(name) if name.is_empty() => out.write_str("command line"),
             Origin::Argument(name) => write!(out, "{}", name.escape_debug()),
         }
@@ -198,6 +199,7 @@ mod tests {
             (at("weir.conf", 3), "weir.conf:3"),
             (at("weir.conf", 0), "weir.conf"),
             (at("a\nb", 1), "a\\nb:1"),
+            (Origin::Environment("WEIR_\x1b[2J".into()), "WEIR_\\u{1b}[2J"),
             (Origin::Environment("WEIR_PORT".into()), "WEIR_PORT"),
             (Origin::Argument("--port".into()), "--port"),
             (Origin::Argument(String::new()), "command line"),

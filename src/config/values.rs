@@ -215,9 +215,15 @@ pub fn addition(text: &str) -> Result<String, Expected> {
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
 }
 
-/// A path that is not empty.
+/// A path that is not empty, and that a configuration file can hold.
 pub fn path(text: &str) -> Result<std::path::PathBuf, Expected> {
-    if text.is_empty() { Err("a path".into()) } else { Ok(text.into()) }
+    if text.is_empty() {
+        Err("a path".into())
+    } else if text.contains(char::is_control) {
+        Err("a path without control characters".into())
+    } else {
+        Ok(text.into())
+    }
 }
 
 /// The name of a user.
@@ -247,7 +253,9 @@ pub fn any_user(text: &str) -> Result<String, Expected> {
 
 /// A rule, compiled later by policy: here it only has to be there.
 pub fn rule(text: &str) -> Result<String, Expected> {
-    if text.is_empty() || text.contains(char::is_whitespace) {
+    let foreign = |c: char| c.is_whitespace() || c.is_control();
+    // With an equals sign in front no file could hold it, so what --print-config says would be wrong.
+    if text.is_empty() || text.starts_with('=') || text.contains(foreign) {
         return Err("a rule such as example.com, *.example.com, .example.com:443 or 192.0.2.0/24".into());
     }
     Ok(text.to_owned())
@@ -479,8 +487,21 @@ mod tests {
         for text in ["", "X-A", ": b", "X A: b", "X-A : b", "X-A: b\r\nC: d", "Host: a", "X-A: \0"] {
             assert!(addition(text).is_err(), "{text}");
         }
-        for (text, good) in [("example.com", true), ("*.a:80", true), ("", false), ("a b", false)] {
+        let rules = [
+            ("example.com", true),
+            ("*.a:80", true),
+            ("", false),
+            ("a b", false),
+            ("a\0", false),
+            ("=a", false),
+        ];
+        for (text, good) in rules {
             assert_eq!(rule(text).is_ok(), good, "{text}");
+        }
+        for (text, good) in
+            [("/a b/c", true), ("\u{e9}", true), ("", false), ("a\nb", false), ("\x1b[2J", false)]
+        {
+            assert_eq!(path(text).is_ok(), good, "{text}");
         }
     }
 }

@@ -14,6 +14,9 @@ pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 /// Bytes of extensions that a message may carry beyond what its payload pays for (chosen).
 pub const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 
+/// Bytes of payload that pay for one byte of extension (chosen).
+const PAYLOAD_PER_EXTENSION: u64 = 16;
+
 /// Bytes of one chunk's extensions (chosen).
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
 
@@ -59,7 +62,9 @@ enum Extension {
     Quoted,
     /// After a backslash in quotes.
     Escaped,
-    /// Blanks after the value, or the closing quote.
+    /// After the closing quote.
+    Closed,
+    /// Blanks after the value: another extension has to follow.
     AfterValue,
 }
 
@@ -83,8 +88,9 @@ pub struct Decoder {
     remaining: u64,
     /// Extension bytes of this chunk.
     chunk_extension: u32,
-    /// Extension bytes of the message that no payload has paid for.
-    unpaid_extension: u32,
+    /// Payload that is owed for the extensions of the message so far. Counted in bytes of payload, and as these come:
+    /// otherwise it would matter in which pieces they do.
+    owed_payload: u64,
     /// Complete trailer lines, then the one being read. Empty for nearly every message, and then without memory.
     trailers: Vec<u8>,
     /// Where in `trailers` the line begins that is being read.
@@ -104,7 +110,7 @@ impl Decoder {
             state: State::Size { digits: 0 },
             remaining: 0,
             chunk_extension: 0,
-            unpaid_extension: 0,
+            owed_payload: 0,
             trailers: Vec::new(),
             trailer_line: 0,
         }
@@ -133,6 +139,7 @@ impl Decoder {
                 at += run;
                 payload += run;
                 self.remaining -= run as u64;
+                self.owed_payload = self.owed_payload.saturating_sub(run as u64);
                 if self.remaining == 0 {
                     self.state = State::DataReturn;
                 }
@@ -141,8 +148,6 @@ impl Decoder {
                 at += 1;
             }
         }
-        // Sixteen bytes of payload pay for one of extension.
-        self.unpaid_extension = self.unpaid_extension.saturating_sub((payload / 16) as u32);
         Ok(Decoded { payload, consumed: at, finished: self.state == State::Finished })
     }
 
@@ -190,8 +195,9 @@ impl Decoder {
     fn extension(&mut self, state: Extension, byte: u8) -> Result<State, Fault> {
         use Extension as E;
         self.chunk_extension += 1;
-        self.unpaid_extension += 1;
-        if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.unpaid_extension > EXTENSION_BYTES_MAX {
+        self.owed_payload += PAYLOAD_PER_EXTENSION;
+        let owed_max = u64::from(EXTENSION_BYTES_MAX) * PAYLOAD_PER_EXTENSION;
+        if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.owed_payload > owed_max {
             return Err(Fault::ChunkExtensionTooLong);
         }
         let next = match (state, byte) {
@@ -199,12 +205,12 @@ impl Decoder {
             (E::BeforeName | E::Name, _) if is_tchar(byte) => E::Name,
             (E::BeforeValue | E::Value, _) if is_tchar(byte) => E::Value,
             (E::Name, b' ' | b'\t') => E::AfterName,
-            (E::Value, b' ' | b'\t') => E::AfterValue,
+            (E::Value | E::Closed, b' ' | b'\t') => E::AfterValue,
             (E::Name | E::AfterName, b'=') => E::BeforeValue,
-            (E::Name | E::AfterName | E::Value | E::AfterValue, b';') => E::BeforeName,
-            (E::Name | E::Value | E::AfterValue, b'\r') => return Ok(State::SizeLineFeed),
+            (E::Name | E::AfterName | E::Value | E::Closed | E::AfterValue, b';') => E::BeforeName,
+            (E::Name | E::Value | E::Closed, b'\r') => return Ok(State::SizeLineFeed),
             (E::BeforeValue, b'"') => E::Quoted,
-            (E::Quoted, b'"') => E::AfterValue,
+            (E::Quoted, b'"') => E::Closed,
             (E::Quoted, b'\\') => E::Escaped,
             (E::Quoted | E::Escaped, _) if is_value_byte(byte) => E::Quoted,
             (
@@ -215,6 +221,7 @@ impl Decoder {
                 | E::Value
                 | E::Quoted
                 | E::Escaped
+                | E::Closed
                 | E::AfterValue,
                 _,
             ) => return Err(Fault::ChunkExtension),
@@ -321,7 +328,7 @@ mod tests {
             ("000000000000000a\r\n0123456789\r\n0\r\n\r\n", "0123456789", ""),
             ("A\r\n\r\n\r\n\r\n\r\n\r\n\r\n00\r\n\r\n", "\r\n\r\n\r\n\r\n\r\n", ""),
             ("1;a\r\nx\r\n0\r\n\r\n", "x", ""),
-            ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" \r\nx\r\n0;last\r\n\r\n", "x", ""),
+            ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" ;f\r\nx\r\n0;g=\"\"\r\n\r\n", "x", ""),
             ("1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x", "A: b\r\nC:\r\n"),
         ] {
             let expected = (payload.as_bytes().to_vec(), text.len(), trailers.as_bytes().to_vec());
@@ -364,6 +371,10 @@ mod tests {
             ("1;a=\r\n", F::ChunkExtension),
             ("1;=b\r\n", F::ChunkExtension),
             ("1;a b\r\n", F::ChunkExtension),
+            // Blanks stand before something: the grammar has none at the end.
+            ("1;a \r\n", F::ChunkExtension),
+            ("1;a=b \r\n", F::ChunkExtension),
+            ("1;a=\"b\"\t\r\n", F::ChunkExtension),
             ("1;a=b c\r\n", F::ChunkExtension),
             ("1;a=b=c\r\n", F::ChunkExtension),
             ("1;a=\"b\r\n", F::ChunkExtension),
@@ -405,7 +416,11 @@ mod tests {
         assert_eq!(decode(many.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
         // With payload to pay for it they go on for ever.
         let paid = format!("800;{}\r\n{}\r\n", "a".repeat(99), "x".repeat(0x800)).repeat(1000);
-        assert_eq!(decode(paid.as_bytes(), 4096), None);
+        // In whatever pieces it comes.
+        for piece in [1, 15, 4096, paid.len()] {
+            assert_eq!(decode(paid.as_bytes(), piece), None, "in pieces of {piece}");
+            assert_eq!(decode(many.as_bytes(), piece), Some(Err(Fault::ChunkExtensionTooLong)));
+        }
     }
 
     #[test]

@@ -132,10 +132,7 @@ fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
     }
     for which in [Text::Referrer, Text::Agent] {
         out.extend_from_slice(b" \"");
-        match entry.text(which) {
-            b"" => out.push(b'-'),
-            text => write_escaped(out, text, Blank::Kept),
-        }
+        write_text(out, entry.text(which), Blank::Kept);
         out.push(b'"');
     }
 }
@@ -260,12 +257,17 @@ enum Blank {
     Escaped,
 }
 
-/// A text without blanks: `-` if there is none, and a text that is just `-` escaped, so that the two differ.
+/// A text without blanks.
 fn write_word(out: &mut Vec<u8>, text: &[u8]) {
+    write_text(out, text, Blank::Escaped);
+}
+
+/// A text: `-` if there is none, and a text that is just `-` escaped, so that the two differ.
+fn write_text(out: &mut Vec<u8>, text: &[u8], blank: Blank) {
     match text {
         b"" => out.push(b'-'),
         b"-" => out.extend_from_slice(b"\\x2d"),
-        _ => write_escaped(out, text, Blank::Escaped),
+        _ => write_escaped(out, text, blank),
     }
 }
 

@@ -112,6 +112,14 @@ fn whole_lines() {
 }
 
 #[test]
+fn a_dash_is_not_nothing() {
+    let mut entry = sample();
+    entry.set(Text::Referrer, b"-");
+    entry.set(Text::Agent, b"");
+    assert!(line(Format::Combined, &entry).ends_with(" \"\\x2d\" \"-\"\n"));
+}
+
+#[test]
 fn squid_codes() {
     use {Kind::*, Verdict::*};
     for (verdict, kind, status, expected) in [

@@ -320,6 +320,19 @@ fn check_bcrypt(hash: &str) -> Result<(), &'static str> {
     if (4..=BCRYPT_COST_MAX).contains(&cost) { Ok(()) } else { Err(EXPECTED_COST) }
 }
 
+/// Six bits per character are more than whole bytes need: those of the last one that are left over are zero. No other text
+/// is a hash, nor does `sha_crypt` stand others.
+fn ends_in_zeros(hash: &str) -> bool {
+    let bits_left = hash.len() * 6 % 8;
+    let value = match hash.bytes().next_back() {
+        Some(byte @ b'.'..=b'9') => byte - b'.',
+        Some(byte @ b'A'..=b'Z') => byte - b'A' + 12,
+        Some(byte @ b'a'..=b'z') => byte - b'a' + 38,
+        Some(_) | None => return false,
+    };
+    usize::from(value) < 1 << (6 - bits_left)
+}
+
 /// What follows `$5$` or `$6$`: maybe `rounds=N$`, salt, `$`, hash.
 fn check_sha_crypt(rest: &str, hash_chars: usize) -> Result<(), &'static str> {
     let mut rest = rest;
@@ -333,7 +346,7 @@ fn check_sha_crypt(rest: &str, hash_chars: usize) -> Result<(), &'static str> {
         rest = after;
     }
     let (salt, hash) = rest.split_once('$').ok_or(EXPECTED_SHA)?;
-    let whole = salt.len() <= 16 && hash.len() == hash_chars && is_crypt_base64(hash);
+    let whole = salt.len() <= 16 && hash.len() == hash_chars && is_crypt_base64(hash) && ends_in_zeros(hash);
     if whole { Ok(()) } else { Err(EXPECTED_SHA) }
 }
 

@@ -112,6 +112,7 @@ fn bad_lines_are_all_told_and_never_shown() {
         ("alice:$6$secret", EXPECTED_SHA),
         ("alice:$6$salt$secret", EXPECTED_SHA),
         ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8$", EXPECTED_SHA),
+        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWElE", EXPECTED_SHA),
         ("alice:$5$rounds=secret$salt$x", EXPECTED_ROUNDS),
         ("alice:$5$rounds=999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
         ("alice:$5$rounds=1000001$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
@@ -173,4 +174,21 @@ fn secrets_are_not_shown() {
     assert!(!shown.contains("secret") && !shown.contains("CCC"), "{shown}");
     fn sendable<T: Send>(_: &T) {}
     sendable(&job);
+}
+
+#[test]
+fn no_hash_that_loads_stops_the_thread_that_verifies_it() {
+    const CHARACTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    for (kind, chars, loaded) in [(5, 43, 16), (6, 86, 4)] {
+        let mut count = 0;
+        for last in CHARACTERS {
+            let hash = format!("{}{}", "x".repeat(chars - 1), char::from(*last));
+            let line = format!("a:${kind}$rounds=1000$salt${hash}");
+            let Ok(users) = Users::parse(line.as_bytes(), 9) else { continue };
+            let Check::Slow(job) = users.check(&of("a", "secret")) else { panic!() };
+            assert!(!job.verify());
+            count += 1;
+        }
+        assert_eq!(count, loaded, "of ${kind}$");
+    }
 }

@@ -1,0 +1,63 @@
+//! A small strict reader of one flat JSON object (RFC 8259), for what the log writes.
+
+/// What a member may be here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Value {
+    Null,
+    True,
+    False,
+    Number(u64),
+    Text(String),
+}
+
+/// The members of the object that the text is, all of it, or None if it is none.
+pub fn object(text: &str) -> Option<Vec<(String, Value)>> {
+    let mut rest = text.strip_prefix('{')?;
+    let mut members = Vec::new();
+    loop {
+        let (name, after) = string(rest)?;
+        let (value, after) = value(after.strip_prefix(':')?)?;
+        members.push((name, value));
+        match after.strip_prefix(',') {
+            Some(after) => rest = after,
+            None => return (after == "}").then_some(members),
+        }
+    }
+}
+
+fn value(text: &str) -> Option<(Value, &str)> {
+    for (word, value) in [("null", Value::Null), ("true", Value::True), ("false", Value::False)] {
+        if let Some(after) = text.strip_prefix(word) {
+            return Some((value, after));
+        }
+    }
+    if text.starts_with('"') {
+        return string(text).map(|(text, after)| (Value::Text(text), after));
+    }
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, after) = text.split_at(end);
+    let leading_zero = digits.len() > 1 && digits.starts_with('0');
+    (!leading_zero).then(|| digits.parse().ok())?.map(|number| (Value::Number(number), after))
+}
+
+/// A string and what follows it. Escapes of UTF-16 have to come in pairs where they need to.
+fn string(text: &str) -> Option<(String, &str)> {
+    let mut chars = text.strip_prefix('"')?.chars();
+    let mut units = Vec::new();
+    loop {
+        match chars.next()? {
+            '"' => return Some((String::from_utf16(&units).ok()?, chars.as_str())),
+            '\\' => match chars.next()? {
+                'u' => {
+                    let digits: String = chars.by_ref().take(4).collect();
+                    let hex = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+                    units.push(hex.then(|| u16::from_str_radix(&digits, 16).ok())??);
+                }
+                escaped @ ('"' | '\\' | '/') => units.push(escaped as u16),
+                _ => return None,
+            },
+            c if (c as u32) < 0x20 => return None,
+            c => units.extend_from_slice(c.encode_utf16(&mut [0; 2])),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What must hold for any bytes: one function per target, with its properties asserted in it.
+//!
+//! `tests/fuzz_replay.rs` runs them over the corpus and over mutations of it, on any toolchain and in every test run;
+//! the crate beside this folder hands the same functions to libFuzzer. Wherever it can be done, a target does not only
+//! wait for a panic: it holds the code against a [`reference`] that reads in one go, slowly and plainly, or against
+//! itself with the bytes coming in other pieces.
+
+pub mod chunked;
+pub mod configuration;
+pub mod dates;
+pub mod dns;
+pub mod dns_reference;
+pub mod edits;
+pub mod fields;
+pub mod framing;
+pub mod heads;
+pub mod json;
+pub mod log;
+pub mod names;
+pub mod pieces;
+pub mod reference;
+pub mod reply;
+pub mod rules;
+pub mod users;
+
+/// A target: returns if all holds, panics if not.
+pub type Target = fn(&[u8]);
+
+/// All of them by name: that of the corpus folder, and of the libFuzzer program.
+pub const ALL: [(&str, Target); 18] = [
+    ("chunked", chunked::chunked),
+    ("command_line", configuration::command_line),
+    ("configuration", configuration::configuration),
+    ("dates", dates::dates),
+    ("dns", dns::dns),
+    ("edits", edits::edits),
+    ("field_lists", fields::field_lists),
+    ("log_entry", log::log_entry),
+    ("reply", reply::reply),
+    ("request_framing", framing::request_framing),
+    ("request_head", heads::request_head),
+    ("request_stream", framing::request_stream),
+    ("response_head", heads::response_head),
+    ("response_stream", framing::response_stream),
+    ("rule_file", rules::rule_file),
+    ("system_files", names::system_files),
+    ("target", names::target),
+    ("user_file", users::user_file),
+];
