@@ -41,7 +41,7 @@ fn slow_heads() {
     };
     let head = [&b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nX: "[..], &[b'x'; 1000]].concat();
     let (weir, statistics) = attack.run(|weir, stop| {
-        let mut slow = Crowd::connect(weir, crowd());
+        let mut slow = Crowd::connect(weir, crowd(), b"");
         while !stop.is_set() {
             slow.send_next(&head);
             std::thread::sleep(tick());
@@ -65,8 +65,7 @@ fn half_open() {
         growth_kib_max: blocks_of(count, 1),
     };
     let (weir, statistics) = attack.run(|weir, _| {
-        let mut silent = Crowd::connect(weir, count);
-        silent.send(b"GET http://a.test/ HTTP/1.1\r\nHos");
+        let mut silent = Crowd::connect(weir, count, b"GET http://a.test/ HTTP/1.1\r\nHos");
         eventually("all of them are closed", || (silent.closed() == count).then_some(()));
     });
     // One for the head, one for the answer.
@@ -82,12 +81,11 @@ fn half_open_with_few_blocks() {
         name: "half-open requests, 64 buffers",
         bound: "--buffers",
         counter: "limit_blocks",
-        options: &["--head-timeout", "1", "--buffers", "64"],
+        options: &["--head-timeout", "2", "--buffers", "64"],
         growth_kib_max: blocks_of(crowd(), 0) + 64 * 4,
     };
     let (weir, statistics) = attack.run(|weir, _| {
-        let mut silent = Crowd::connect(weir, crowd());
-        silent.send(b"GET http://a.test/ HTTP/1.1\r\nHos");
+        let mut silent = Crowd::connect(weir, crowd(), b"GET http://a.test/ HTTP/1.1\r\nHos");
         eventually("all of them are closed", || (silent.closed() == crowd()).then_some(()));
     });
     assert!(statistics.get("blocks_peak") <= 64, "{statistics:?}");
@@ -102,14 +100,13 @@ fn slow_bodies() {
         name: "slow uploads, a byte per tick",
         bound: "--timeout (silence only)",
         counter: "timeouts",
-        options: &["--timeout", either("1", "3")],
+        options: &["--timeout", either("2", "3")],
         growth_kib_max: blocks_of(crowd(), 2),
     };
     let sink = Origin::sink();
     let head = sink.fill("POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nContent-Length: 1000000\r\n\r\n");
     let (weir, statistics) = attack.run(|weir, stop| {
-        let mut slow = Crowd::connect(weir, crowd());
-        slow.send(&head);
+        let mut slow = Crowd::connect(weir, crowd(), &head);
         eventually("their exchanges", || {
             (weir.statistics().get("exchanges") >= crowd() as u64).then_some(())
         });
@@ -144,8 +141,7 @@ fn clients_that_never_read() {
         Ok(())
     });
     let (weir, statistics) = attack.run(|weir, stop| {
-        let mut deaf = Crowd::connect(weir, count);
-        deaf.send(&flood.get("/much"));
+        let deaf = Crowd::connect(weir, count, &flood.get("/much"));
         repeat(stop, 1, || std::thread::sleep(tick()));
         // Reading would be listening: the daemon is asked whether they are gone.
         eventually("all of them are cut off", || (weir.statistics().get("exchanges") == 0).then_some(()));
@@ -178,8 +174,7 @@ fn trickling_origins() {
         conn.read_to_end().map(drop)
     });
     let (weir, _) = attack.run(|weir, _| {
-        let mut waiting = Crowd::connect(weir, crowd());
-        waiting.send(&slow.get("/slow"));
+        let mut waiting = Crowd::connect(weir, crowd(), &slow.get("/slow"));
         slow.wait_for_connections(crowd());
         let now = weir.statistics();
         assert!(now.get("blocks_lent") <= 2 * crowd() as u64, "{now:?}");
@@ -372,7 +367,7 @@ fn connection_floods() {
             growth_kib_max: blocks_of(crowd(), 1),
         };
         let (weir, _) = attack.run(|weir, stop| {
-            let mut flood = Crowd::connect(weir, crowd());
+            let mut flood = Crowd::connect(weir, crowd(), b"");
             while !stop.is_set() {
                 flood.send_next(b"x");
                 if bound == "--max-per-client" {

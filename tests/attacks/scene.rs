@@ -133,17 +133,15 @@ struct Member {
 }
 
 impl Crowd {
-    /// Connects so many.
-    pub fn connect(weir: &Weir, count: usize) -> Crowd {
+    /// Connects so many, each of which says this at once.
+    pub fn connect(weir: &Weir, count: usize, first: &[u8]) -> Crowd {
         let address = weir.address();
-        Crowd { address, members: (0..count).map(|_| Member::connect(address)).collect() }
-    }
-
-    /// Sends the same bytes on each, as far as it takes them.
-    pub fn send(&mut self, bytes: &[u8]) {
-        for member in &mut self.members {
-            let _ = member.stream.write(bytes);
-        }
+        let connect = |_| {
+            let mut member = Member::connect(address);
+            let _ = member.stream.write(first);
+            member
+        };
+        Crowd { address, members: (0..count).map(connect).collect() }
     }
 
     /// Sends the next byte of `bytes` on each (the last one again and again). Whoever was closed or answered begins
