@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod dns;
 pub mod origin;
 pub mod scratch;
+pub mod statistics;
 pub mod weir;
 pub mod wire;
 
@@ -13,6 +14,7 @@ pub use bytes::{Hash, contains, pattern};
 pub use dns::{Answer, FakeDns};
 pub use origin::{Conn, Origin, Request};
 pub use scratch::Scratch;
+pub use statistics::{Footprint, Statistics};
 pub use weir::{Run, Weir, run, run_with};
 pub use wire::{Body, Framing, Head, Raw, Response, Wire};
 

@@ -92,7 +92,7 @@ impl Weir {
         if !options.iter().any(|option| option.starts_with("--host")) {
             command.args(["--host", "127.0.0.1"]);
         }
-        if !options.iter().any(|option| option.starts_with("--port")) {
+        if !options.iter().any(|option| *option == "--port" || option.starts_with("--port=")) {
             command.args(["--port", "0"]);
         }
         let listeners = options.iter().filter(|option| option.starts_with("--host")).count().max(1);

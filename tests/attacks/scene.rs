@@ -1,0 +1,207 @@
+//! The scene of an attack: the daemon, a well-behaved client whose requests are timed without and with the attack, and
+//! one row of a table for what it came to.
+
+use crate::common::{Origin, Raw, Statistics, Weir};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// Whether `scripts/attacks` asks for the long form.
+pub fn is_long() -> bool {
+    std::env::var_os("ATTACKS_LONG").is_some()
+}
+
+/// One number for the tests of every day, one for the long form.
+pub fn either<T>(short: T, long: T) -> T {
+    if is_long() { long } else { short }
+}
+
+/// The pause between two bytes of those who are slow.
+pub fn tick() -> Duration {
+    either(Duration::from_millis(100), Duration::from_secs(1))
+}
+
+/// Tells an attack that it has lasted long enough.
+#[derive(Default)]
+pub struct Stop(AtomicBool);
+
+impl Stop {
+    /// Whether to stop.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// What is attacked, and what must hold.
+pub struct Attack<'a> {
+    /// For the table.
+    pub name: &'a str,
+    /// The option or constant that bounds it.
+    pub bound: &'a str,
+    /// The number of the statistics that tells of it.
+    pub counter: &'a str,
+    /// Options of weir.
+    pub options: &'a [&'a str],
+    /// By how much the process may grow beyond what it was before, in KiB.
+    pub growth_kib_max: u64,
+}
+
+impl Attack<'_> {
+    /// Times the good client without the attack and with it, prints the row, and sees to it that memory stays within
+    /// its bound and the counter counts. Returns the daemon and its statistics, taken when the attack was over.
+    #[track_caller]
+    pub fn run(&self, attack: impl FnOnce(&Weir, &Stop) + Send) -> (Weir, Statistics) {
+        raise_descriptors();
+        let weir =
+            Weir::start(&[self.options, &["--stats-every", "0", "--idle-origin-timeout", "1"]].concat());
+        let good = Origin::answering(
+            [&b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n"[..], &[b'x'; 1024]].concat(),
+        );
+        let mut client = weir.connect_from("127.0.0.9");
+        let quiet = Latencies::measure(&mut client, &good, either(300, 3000));
+        let before = weir.footprint();
+        let stop = Stop::default();
+        let loud = std::thread::scope(|scope| {
+            scope.spawn(|| attack(&weir, &stop));
+            let loud = Latencies::measure(&mut client, &good, either(1200, 10_000));
+            stop.0.store(true, Ordering::SeqCst);
+            loud
+        });
+        let (statistics, after) = (weir.statistics(), weir.footprint());
+        println!(
+            "| {:<34} | {:<36} | {:>28} | {:>8} | {:>8} | {quiet} | {loud} |",
+            self.name,
+            self.bound,
+            format!("{} = {}", self.counter, statistics.get(self.counter)),
+            before.resident_kib,
+            after.peak_kib,
+        );
+        assert!(statistics.get(self.counter) > 0, "{} counted nothing", self.counter);
+        let growth = after.peak_kib.saturating_sub(before.resident_kib);
+        assert!(growth <= self.growth_kib_max, "{growth} KiB more, over {}", self.growth_kib_max);
+        (weir, statistics)
+    }
+}
+
+/// How long the requests of the good client took.
+struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    fn measure(client: &mut Raw, origin: &Origin, for_ms: u64) -> Latencies {
+        let (mut all, end) = (Vec::new(), Instant::now() + Duration::from_millis(for_ms));
+        while Instant::now() < end {
+            let began = Instant::now();
+            let answer = client.ask(origin.get("/good"));
+            assert_eq!((answer.status(), answer.body.bytes.len()), (200, 1024), "the good client");
+            all.push(began.elapsed());
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        all.sort_unstable();
+        Latencies(all)
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        let index = (self.0.len() as f64 * share) as usize;
+        self.0[index.min(self.0.len() - 1)].as_secs_f64() * 1000.0
+    }
+}
+
+impl std::fmt::Display for Latencies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:>7.2} {:>8.2}", self.at(0.5), self.at(0.99))
+    }
+}
+
+/// Crowds need descriptors, here as well as in the daemon.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// Many connections of one attacker, none of which is waited for.
+pub struct Crowd {
+    address: SocketAddr,
+    members: Vec<Member>,
+}
+
+struct Member {
+    stream: TcpStream,
+    sent: usize,
+}
+
+impl Crowd {
+    /// Connects so many, each of which says this at once.
+    pub fn connect(weir: &Weir, count: usize, first: &[u8]) -> Crowd {
+        let address = weir.address();
+        let connect = |_| {
+            let mut member = Member::connect(address);
+            let _ = member.stream.write(first);
+            member
+        };
+        Crowd { address, members: (0..count).map(connect).collect() }
+    }
+
+    /// Sends the next byte of `bytes` on each (the last one again and again). Whoever was closed or answered begins
+    /// anew, as an attacker would. Returns how many did.
+    pub fn send_next(&mut self, bytes: &[u8]) -> usize {
+        let mut renewed = 0;
+        for member in &mut self.members {
+            let silent =
+                matches!(member.stream.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock);
+            let next = bytes[member.sent.min(bytes.len() - 1)];
+            if silent && member.stream.write(&[next]).is_ok() {
+                member.sent += 1;
+            } else {
+                *member = Member::connect(self.address);
+                renewed += 1;
+            }
+        }
+        renewed
+    }
+
+    /// How many are closed by now; what they are told is thrown away.
+    pub fn closed(&mut self) -> usize {
+        let mut block = [0; 4096];
+        let mut is_closed = |member: &mut Member| loop {
+            match member.stream.read(&mut block) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) => return error.kind() != ErrorKind::WouldBlock,
+            }
+        };
+        self.members.iter_mut().filter_map(|member| is_closed(member).then_some(())).count()
+    }
+}
+
+impl Member {
+    /// From an address of its own, so that the good client is somebody else.
+    fn connect(address: SocketAddr) -> Member {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        // As little as the system allows, for those who do not read.
+        socket.set_recv_buffer_size(4096).expect("a buffer size");
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).expect("a source address");
+        socket.connect(&address.into()).expect("a connection");
+        socket.set_nonblocking(true).expect("a mode");
+        Member { stream: socket.into(), sent: 0 }
+    }
+}
+
+/// Does it again and again on so many threads until it is enough.
+pub fn repeat(stop: &Stop, threads: usize, work: impl Fn() + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                // At least once, whatever the clock says.
+                loop {
+                    work();
+                    if stop.is_set() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+}
