@@ -62,7 +62,7 @@ fn half_open() {
         bound: "--head-timeout, --buffers",
         counter: "timeouts",
         options: &["--head-timeout", either("1", "4")],
-        growth_kib_max: blocks_of(count, 1),
+        growth_kib_max: blocks_of(count, 2),
     };
     let (weir, statistics) = attack.run(|weir, _| {
         let mut silent = Crowd::connect(weir, count, b"GET http://a.test/ HTTP/1.1\r\nHos");
