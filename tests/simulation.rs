@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Seeds that one `cargo test` runs: half a minute of work on two processors (chosen).
-const RUNS: u64 = 200;
+const RUNS: u64 = 150;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name)

@@ -27,6 +27,8 @@ pub struct Record {
     pub said: Vec<Said>,
     /// It was sent on a connection on which something unasked was on its way already.
     pub raced: bool,
+    /// The client has reset its connection.
+    pub was_reset: bool,
 }
 
 /// Counts, so that it can be seen that something was tested.
@@ -91,8 +93,16 @@ impl Book {
     pub fn add(&mut self, dice: &mut Dice, ask: Ask, client_behaves: bool) {
         let answers = [Answer::new(dice, &self.scenario, &ask), Answer::new(dice, &self.scenario, &ask)];
         let key = ask.key;
-        let record =
-            Record { ask, answers, client_behaves, began_us: None, seen: 0, said: Vec::new(), raced: false };
+        let record = Record {
+            ask,
+            answers,
+            client_behaves,
+            began_us: None,
+            seen: 0,
+            said: Vec::new(),
+            raced: false,
+            was_reset: false,
+        };
         self.records.insert(key, record);
     }
 

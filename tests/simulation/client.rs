@@ -150,7 +150,7 @@ impl Client {
 
     /// Its tunnel, if it has one.
     pub fn tunnel_key(&self) -> Option<Key> {
-        self.tunnel.as_ref().map(|_| self.asks[self.asking])
+        self.tunnel.as_ref().and_then(|_| self.asks.get(self.asking).copied())
     }
 
     pub fn send(&mut self, net: &mut Network, book: &mut Book) -> Checked<()> {
@@ -169,7 +169,7 @@ impl Client {
         });
         self.sent += count as u64;
         self.advance(net, book, count);
-        if self.misbehave(net, link) {
+        if self.misbehave(net, book, link) {
             return Ok(());
         }
         if count == bytes.len() {
@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// Does what is due. True if that was the last thing sent.
-    fn misbehave(&mut self, net: &mut Network, link: LinkId) -> bool {
+    fn misbehave(&mut self, net: &mut Network, book: &mut Book, link: LinkId) -> bool {
         match self.fault {
             Fault::FinAfter(at) if self.sent >= at => net.finish(link),
             Fault::ResetAfter(at) if self.sent >= at => {
@@ -207,6 +207,7 @@ impl Client {
         }
         net.trace(|| format!("client {}: {:?}", self.number, self.fault));
         self.left = true;
+        self.note_reset(book);
         true
     }
 
@@ -324,7 +325,7 @@ impl Client {
                 Item::End(trailers) => self.take_end(book, &trailers)?,
             }
         }
-        if self.stop_reading(net, link) {
+        if self.stop_reading(net, book, link) {
             return Ok(());
         }
         let one = &net.links[link];
@@ -339,7 +340,7 @@ impl Client {
         Ok(())
     }
 
-    fn stop_reading(&mut self, net: &mut Network, link: LinkId) -> bool {
+    fn stop_reading(&mut self, net: &mut Network, book: &mut Book, link: LinkId) -> bool {
         match self.fault {
             Fault::ResetReading(at) if self.received >= at => net.reset(link),
             Fault::CloseReading(at) if self.received >= at => net.close(link),
@@ -351,7 +352,16 @@ impl Client {
             _ => return false,
         }
         self.done = true;
+        self.note_reset(book);
         true
+    }
+
+    /// A tunnel that ends like this must not look finished at its other end.
+    fn note_reset(&self, book: &mut Book) {
+        let resets = matches!(self.fault, Fault::ResetAfter(_) | Fault::ResetReading(_));
+        if let (true, true, Some(key)) = (resets, self.tunnel_open, self.tunnel_key()) {
+            book.record_mut(key).was_reset = true;
+        }
     }
 
     fn blame(&self, error: impl std::fmt::Display) -> String {

@@ -328,7 +328,7 @@ impl Answer {
         if ask.body != Framing::None && dice.percent(10) {
             answer.early = Some(dice.between(0, ask.body_bytes));
         }
-        if host.sloppy && dice.percent(15) {
+        if host.sloppy && dice.percent(40) {
             answer.ending = Ending::Surplus;
         }
         if dice.percent(scenario.fault_percent) && dice.percent(50) {

@@ -418,6 +418,13 @@ impl OriginEnd {
             if owed && !whole {
                 return Err(format!("origin {}: the tunnel was cut (reset: {reset})", self.serial));
             }
+            let hidden = tunnel.other().is_some_and(|name| {
+                let was_reset = book.record(tunnel_key(name)).was_reset;
+                was_reset && book.scenario.strict && !reset && !whole
+            });
+            if hidden {
+                return Err(format!("origin {}: a reset tunnel looks finished", self.serial));
+            }
             if !reset && !tunnel.finished {
                 net.plan_send(self.link, 10);
                 return Ok(());

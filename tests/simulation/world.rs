@@ -189,7 +189,11 @@ impl World {
             }
             if self.has_work() {
                 self.rounds += 1;
+                let late = self.drain_by_us.is_some_and(|by| self.around.net.now_us > by);
                 self.shell.round(&mut self.around)?;
+                if late && !self.shell.engine.is_empty() {
+                    return Err("draining has no end".to_string());
+                }
                 self.shell.check_balance()?;
                 self.around.net.now_us += self.around.net.dice.between(1, 60);
                 continue;
@@ -222,10 +226,6 @@ impl World {
         self.quiet += 1;
         if self.quiet % (1 + self.shell.live as u64 / 20) == 0 {
             self.shell.check_rest(&self.around)?;
-        }
-        let now_us = self.around.net.now_us;
-        if self.drain_by_us.is_some_and(|by| now_us > by) && !self.shell.engine.is_empty() {
-            return Err("draining has no end".to_string());
         }
         let timer = self.shell.engine.next_timeout_us().filter(|_| !self.has_finished());
         let Some(next) = [task, timer].into_iter().flatten().min() else { return Ok(false) };
