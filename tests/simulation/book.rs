@@ -71,6 +71,8 @@ pub struct Book {
     /// Whose tunnel an origin connection is, by its serial number.
     pub tunnels: HashMap<u32, Key>,
     pub draining: bool,
+    /// Requests that were sent while something unasked was on its way, and have not met it yet.
+    pub races: u64,
     pub tally: Tally,
 }
 
@@ -86,6 +88,7 @@ impl Book {
             policies: vec![(0, first)],
             tunnels: HashMap::new(),
             draining: false,
+            races: 0,
             tally: Tally::default(),
         }
     }
