@@ -44,9 +44,7 @@ type KeyValue = (String, Option<String>);
 fn line(bytes: &[u8]) -> Result<Option<KeyValue>, String> {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8: expected text".to_owned())?;
-    if let Some(control) = text.chars().find(|char| char.is_control() && *char != '\t') {
-        return Err(format!("control character {}: expected printable text", control.escape_default()));
-    }
+    check_printable(text)?;
     let text = text.trim();
     if text.is_empty() || text.starts_with('#') {
         return Ok(None);
@@ -58,6 +56,16 @@ fn line(bytes: &[u8]) -> Result<Option<KeyValue>, String> {
         None => Some(without_comment(rest).to_owned()).filter(|value| !value.is_empty()),
     };
     Ok(Some((key.to_owned(), value)))
+}
+
+/// What no line can hold, no value can, wherever it was set: --print-config would print what does not load.
+pub fn check_printable(text: &str) -> Result<(), String> {
+    match text.chars().find(|char| char.is_control() && *char != '\t') {
+        Some(control) => {
+            Err(format!("control character {}: expected printable text", control.escape_default()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Cuts a comment, which starts with a `#` at the start or after a blank.

@@ -234,6 +234,15 @@ impl Settings {
 
     fn apply(&mut self, layer: Layer, problems: &mut Problems) {
         for (row, (spec, texts)) in TABLE.iter().zip(layer).enumerate() {
+            let mut texts = texts;
+            texts.retain(|text| match file::check_printable(&text.value) {
+                Ok(()) => true,
+                Err(message) => {
+                    let place = Place { origin: &text.origin, name: spec.name };
+                    problems.add(text.origin.clone(), place.named(&message));
+                    false
+                }
+            });
             if texts.is_empty() {
                 continue;
             }

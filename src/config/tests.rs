@@ -37,6 +37,26 @@ fn values<T: Clone>(list: &[Located<T>]) -> Vec<T> {
     list.iter().map(|item| item.value.clone()).collect()
 }
 
+/// Found by mutating the corpus: an option could hold what no file can, and --print-config printed what did not load.
+#[test]
+fn control_characters_are_refused_wherever_they_come_from() {
+    let (said, code) = problems(
+        &["--user", "a\x05", "--allow=b\x1b[2J"],
+        &[("WEIR_LOG_DIR", "/tmp/\x07")],
+        "auth-file c\x01\nport 1\n",
+    );
+    assert_eq!(
+        said,
+        [
+            "--user: control character \\u{5}: expected printable text",
+            "--allow: control character \\u{1b}: expected printable text",
+            "WEIR_LOG_DIR: control character \\u{7}: expected printable text",
+            "weir.conf:1: control character \\u{1}: expected printable text",
+        ]
+    );
+    assert_eq!(code, exit::USAGE);
+}
+
 #[test]
 fn defaults_are_the_documented_ones() {
     let s = load(&[], &[], &[]).unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 use weir::config::file;
 use weir::config::help::print_config;
 use weir::config::policy::{Own, compile};
-use weir::config::{Problems, Settings};
+use weir::config::{Command, Problems, Settings};
 
 use super::pieces::shown;
 
@@ -91,11 +91,14 @@ pub fn command_line(bytes: &[u8]) {
     }
     match load(b"port 3128\n", &arguments, &environment) {
         Ok(settings) => {
-            let runs =
-                !matches!(settings.command, weir::config::Command::Help | weir::config::Command::Version);
-            if runs {
-                check_printed(&settings);
-                check_policy(&settings);
+            match settings.command {
+                Command::Help | Command::Version => {}
+                // Its --user is one of the user file, which no configuration file means.
+                Command::Explain { .. } => check_policy(&settings),
+                Command::Run | Command::Check | Command::PrintConfig => {
+                    check_printed(&settings);
+                    check_policy(&settings);
+                }
             }
         }
         Err(problems) => check_problems(&problems),
