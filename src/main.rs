@@ -201,7 +201,8 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
     let (resolver, hosts) = policy::resolver_settings(&settings, &read_file);
-    let engine_settings = policy::engine_settings(&settings, local.clone(), seed);
+    let mut engine_settings = policy::engine_settings(&settings, local.clone(), seed);
+    engine_settings.splices &= event_loop::SPLICE_AVAILABLE;
     let engine =
         Engine::new(engine_settings, Arc::new(policy), Resolver::new(resolver, hosts, random_seed()?));
     // From here on there are threads.

@@ -322,14 +322,6 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Log, "log-keep", "N", "5", "old files", |s, v| {
         one(&mut s.log_keep, v, |text| values::number(text, 0, LOG_KEEP_MAX).map(|keep| keep as u32))
     }),
-    Spec::value(
-        Log,
-        "stats-every",
-        "SECONDS",
-        "60",
-        "write statistics to standard error; 0: never",
-        |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
-    ),
     Spec::value(Timeouts, "timeout", "SECONDS", "60", "silence", |s, v| {
         one(&mut s.timeout, v, values::duration)
     }),
@@ -350,6 +342,9 @@ pub static TABLE: &[Spec] = &[
     }),
     Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
         one(&mut s.drain_timeout, v, values::duration_or_zero)
+    }),
+    Spec::value(Timeouts, "stats-every", "SECONDS", "60", "statistics", |s, v| {
+        one(&mut s.stats_every, v, values::duration_or_zero)
     }),
     Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
         one(&mut s.max_connections, v, |text| {
@@ -380,10 +375,13 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Limits, "idle-origins", "N", "512", "kept, all", |s, v| {
         one(&mut s.idle_origins, v, |text| values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32))
     }),
-    Spec::value(Limits, "idle-per-origin", "N", "32", "kept, each", |s, v| {
+    Spec::value(Limits, "idle-per-origin", "N", "256", "kept, each", |s, v| {
         one(&mut s.idle_per_origin, v, |text| {
             values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
         })
+    }),
+    Spec::flag(Limits, "no-splice", "copy bulk data instead of moving it inside the kernel", |s, v| {
+        one(&mut s.no_splice, v, values::flag)
     }),
     Spec::flag(Messages, "no-origin-form", "only URLs", |s, v| one(&mut s.no_origin_form, v, values::flag)),
     Spec::flag(Messages, "strict-targets", "RFC 3986", |s, v| one(&mut s.strict_targets, v, values::flag)),

@@ -238,6 +238,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         blocks_max: settings.buffers as usize,
         origins_idle_max: settings.idle_origins as usize,
         origins_idle_per_authority_max: settings.idle_per_origin as usize,
+        splices: !settings.no_splice,
         via: settings.via.clone(),
         forwarded: settings.forwarded,
         origin_form: !settings.no_origin_form,

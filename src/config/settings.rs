@@ -123,6 +123,8 @@ pub struct Settings {
     pub target_max_bytes: u32,
     /// Most fields of a head.
     pub fields_max: u32,
+    /// Copy bulk data instead of moving it inside the kernel.
+    pub no_splice: bool,
     /// Refuse requests that name their origin only in Host.
     pub no_origin_form: bool,
     /// Refuse targets with characters outside of the URI grammar.

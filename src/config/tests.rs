@@ -66,7 +66,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((s.port, s.max_connections, s.max_per_client, s.buffers), (8888, 10_000, 0, 16_384));
     assert_eq!((s.log_max_size_bytes, s.log_keep, s.log_format), (64 << 20, 5, Format::Weir));
     assert_eq!((s.head_max_bytes, s.target_max_bytes, s.fields_max), (32 << 10, 16 << 10, 200));
-    assert_eq!((s.idle_origins, s.idle_per_origin), (512, 32));
+    assert_eq!((s.idle_origins, s.idle_per_origin), (512, 256));
     let seconds = [
         s.stats_every,
         s.timeout,

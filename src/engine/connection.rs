@@ -6,8 +6,8 @@ use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS, REFUSALS_MAX};
-use super::{Action, Engine, Event, PeerId};
-use crate::buffer::{BLOCK_BYTES, Linear, Purpose};
+use super::{Action, Engine, Event, Move, PeerId};
+use crate::buffer::{BLOCK_BYTES, Linear, Purpose, Space};
 use crate::http::framing::Body;
 use crate::http::head::Scanner;
 use crate::time::Now;
@@ -86,7 +86,7 @@ impl Engine {
 
     /// Where to read the peer's next bytes into. `None` if the peer wants none, or has to wait for a block: then it is
     /// parked, and put on the run queue when there is one.
-    pub fn space(&mut self, id: PeerId) -> Option<&mut [u8]> {
+    pub fn space(&mut self, id: PeerId) -> Option<Space<'_>> {
         if !self.wants_read(id) {
             return None;
         }
@@ -98,16 +98,17 @@ impl Engine {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) => {
                     let queue = if client.input.is_empty() { Parked::Heads } else { Parked::Heap };
-                    (client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES), queue)
+                    let space = client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
+                    (space.map(Space::one), queue)
                 }
-                ClientState::Lingering { .. } => return Some(scrap),
+                ClientState::Lingering { .. } => return Some(Space::one(scrap)),
                 ClientState::Exchange(exchange) => {
                     (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
                 }
                 ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), Parked::Uploads),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => return Some(scrap),
+                OriginState::Connecting(_) | OriginState::Idle => return Some(Space::one(scrap)),
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
@@ -127,6 +128,45 @@ impl Engine {
             }
         }
         space
+    }
+
+    /// Whether the peer's next bytes may go to another peer's socket without passing through here: they are many, and nobody
+    /// needs to look at them. Instead of lending space; the shell may use that all the same.
+    pub fn movable(&self, id: PeerId) -> Option<Move> {
+        if !self.settings.splices {
+            return None;
+        }
+        let (to, bytes_max) = match &self.peers.get(id.index())?.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) | ClientState::Lingering { .. } => return None,
+                ClientState::Exchange(exchange) => {
+                    let exchange = &self.exchanges[exchange.index as usize];
+                    if !exchange.wants_upload(client) {
+                        return None;
+                    }
+                    (exchange.origin?, exchange.up.movable()?)
+                }
+                ClientState::Tunnel(tunnel) => {
+                    let tunnel = &self.tunnels[tunnel.0 as usize];
+                    (tunnel.origin, tunnel.up.movable()?)
+                }
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle => return None,
+                OriginState::Busy(exchange) => {
+                    let exchange = &self.exchanges[exchange.index as usize];
+                    if !exchange.wants_download() {
+                        return None;
+                    }
+                    (exchange.client, exchange.down.movable()?)
+                }
+                OriginState::Tunnel(tunnel) => {
+                    let tunnel = &self.tunnels[tunnel.0 as usize];
+                    (tunnel.client, tunnel.down.movable()?)
+                }
+            },
+        };
+        Some(Move { to, bytes_max })
     }
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
@@ -149,7 +189,8 @@ impl Engine {
         self.finish_memory();
     }
 
-    /// What to send to the peer next: slices for one vectored write, some of them empty.
+    /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
+    /// write, while its next bytes are those that the shell has moved.
     pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         let Engine { peers, pool, exchanges, tunnels, .. } = self;
@@ -170,7 +211,7 @@ impl Engine {
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {
         match event {
-            Event::Received(count) => self.metrics.client_bytes_in += count as u64,
+            Event::Received(count) | Event::Moved(count) => self.metrics.client_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.client_bytes_out += count as u64,
             Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
@@ -187,7 +228,7 @@ impl Engine {
             ClientState::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(now, id, count),
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
             },
             ClientState::Lingering { bytes } => match event {
                 Event::Received(count) => {
@@ -197,7 +238,7 @@ impl Engine {
                     }
                 }
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
             },
         }
     }

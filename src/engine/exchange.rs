@@ -8,7 +8,7 @@ use super::refusal::Refusal;
 use super::relay::Relay;
 use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
 use super::{Engine, Event, PeerId};
-use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose};
+use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::http::framing::Body;
 use crate::http::head::{Scanner, Version};
 use crate::http::reply::{self, Reply};
@@ -98,17 +98,20 @@ impl Exchange {
         pool: &'p mut Pool,
         scrap: &'p mut [u8],
         head_bytes_max: usize,
-    ) -> Option<&'p mut [u8]> {
+    ) -> Option<Space<'p>> {
         match self.stage {
-            Stage::Relaying if self.down.is_received() => Some(scrap),
-            Stage::Awaiting if self.up.sent == 0 => Some(scrap),
+            Stage::Relaying if self.down.is_received() => Some(Space::one(scrap)),
+            Stage::Awaiting if self.up.sent == 0 => Some(Space::one(scrap)),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
             | Stage::Resolving(_)
             | Stage::Dialling(_)
             | Stage::Awaiting
-            | Stage::Replying => self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES),
+            | Stage::Replying => {
+                let space = self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES);
+                space.map(Space::one)
+            }
         }
     }
 
@@ -381,6 +384,14 @@ impl Engine {
     pub(super) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_upload(now, id, count),
+            Event::Moved(count) => {
+                self.touch(now, id);
+                let exchange = &mut self.exchanges[id.index as usize];
+                exchange.up.handle_moved(count);
+                if let Some(origin) = exchange.origin {
+                    self.wake(origin);
+                }
+            }
             Event::Sent(count) => {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;

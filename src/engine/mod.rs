@@ -35,7 +35,7 @@ mod verify;
 pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
-pub use relay::SLICES_MAX;
+pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
 pub use settings::{Settings, Timeouts};
 pub use verify::JobId;
 
@@ -84,6 +84,8 @@ pub enum Event {
     Connected,
     /// So many bytes were read into the space that was lent.
     Received(usize),
+    /// So many bytes have left this peer's socket for another's, as [`Engine::movable`] allowed.
+    Moved(usize),
     /// So many bytes of what was to be sent are with the system.
     Sent(usize),
     /// The peer has finished sending.
@@ -92,6 +94,15 @@ pub enum Event {
     SendFailed(SocketError),
     /// The connection failed, or could not be made.
     Failed(SocketError),
+}
+
+/// Leave to move bytes inside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Whose socket they go to.
+    pub to: PeerId,
+    /// How many at most.
+    pub bytes_max: usize,
 }
 
 /// What the shell is to do.

@@ -4,15 +4,24 @@
 //! the other (`Outlet`), with a rewritten head in front. Chunked payload is decoded in place as it arrives, and framed
 //! anew as it leaves: one chunk for whatever the ring held when the chunk was begun. What a chunk header has promised is
 //! owed until it is sent, so a relay may be cut at any byte without lying about what follows.
+//!
+//! A read that fills its space makes the direction busy. Then the next read waits until the ring is empty, and fills twice
+//! as many blocks; or, where nobody needs to look at the payload, the shell moves it from socket to socket inside the
+//! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
+//! anything else. A short read or move ends it.
 
-use crate::buffer::{Linear, Pool, Purpose, Ring};
+use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 use crate::http::chunked::{self, Decoder};
 use crate::http::fault::Fault;
 use crate::http::forwarding;
 use crate::http::framing::Body;
 
-/// Most slices that one vectored write takes from a relay.
-pub const SLICES_MAX: usize = 5;
+/// Most slices that one vectored write takes from a relay: head, chunk header, payload, what follows the chunk.
+pub const SLICES_MAX: usize = RING_SLICES_MAX + 3;
+
+/// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one
+/// direction may move in one turn).
+pub const MOVE_BYTES_MAX: usize = 256 * 1024;
 
 /// What follows the payload of the last chunk.
 const CHUNK_END: &[u8; 7] = b"\r\n0\r\n\r\n";
@@ -44,12 +53,12 @@ enum Outlet {
 /// The framing bytes around one chunk.
 #[derive(Debug, Default)]
 struct Frame {
-    /// "1000\r\n" is the longest header, for a full ring; "0\r\n\r\n" ends the body.
+    /// "40000\r\n" is the longest header, for a full pipe; "0\r\n\r\n" ends the body.
     header: [u8; 8],
     header_start: u8,
     header_end: u8,
     /// Payload that the header has promised.
-    owed: u16,
+    owed: u32,
     /// Bytes left of the CRLF that follows the payload, and of the body's end if that comes with it.
     tail: u8,
     /// The last chunk is under way or sent.
@@ -67,6 +76,10 @@ pub(super) struct Relay {
     intake: Intake,
     outlet: Outlet,
     purpose: Purpose,
+    /// Blocks that the next read may fill: more than one while the direction is busy.
+    blocks: u8,
+    /// Bytes on their way inside the kernel.
+    piped: u32,
     /// Payload is received and thrown away: the message was refused.
     pub discards: bool,
     /// Bytes received from the source, framing included, head not.
@@ -84,6 +97,8 @@ impl Relay {
             intake: Intake::Done,
             outlet: Outlet::Raw,
             purpose,
+            blocks: 1,
+            piped: 0,
             discards: false,
             received: 0,
             sent: 0,
@@ -99,6 +114,7 @@ impl Relay {
             Body::UntilClose => Intake::UntilClose,
         };
         self.outlet = if chunked_out { Outlet::Chunked(Frame::default()) } else { Outlet::Raw };
+        self.blocks = 1;
     }
 
     /// Whether the message has been received whole.
@@ -120,7 +136,42 @@ impl Relay {
     pub fn wants_bytes(&self) -> bool {
         match self.intake {
             Intake::Done | Intake::Truncated => false,
-            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => !self.ring.is_full(),
+            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => {
+                if self.blocks > 1 || self.piped > 0 { !self.wants_send() } else { !self.ring.is_full() }
+            }
+        }
+    }
+
+    /// How many bytes may go from source to sink without being looked at; `None` while there is anything to be sent before
+    /// them, and for what is not worth it.
+    pub fn movable(&self) -> Option<usize> {
+        if self.blocks == 1 || self.discards || !self.wants_bytes() {
+            return None;
+        }
+        match self.intake {
+            Intake::Length(left) => Some(left.min(MOVE_BYTES_MAX as u64) as usize),
+            Intake::UntilClose => Some(MOVE_BYTES_MAX),
+            Intake::Done | Intake::Chunked(_) | Intake::Truncated => None,
+        }
+    }
+
+    /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
+    pub fn handle_moved(&mut self, count: usize) {
+        debug_assert!(self.movable().is_some_and(|bytes| count <= bytes));
+        if let Intake::Length(left) = &mut self.intake {
+            *left = left.saturating_sub(count as u64);
+            if *left == 0 {
+                self.intake = Intake::Done;
+            }
+        }
+        let received = self.is_received();
+        if let Outlet::Chunked(frame) = &mut self.outlet {
+            frame.begin(count, received);
+        }
+        self.received += count as u64;
+        self.piped = count as u32;
+        if count < BLOCK_BYTES {
+            self.blocks = 1;
         }
     }
 
@@ -130,12 +181,12 @@ impl Relay {
             Outlet::Raw => false,
             Outlet::Chunked(frame) => !frame.is_spent() || (self.is_received() && !frame.ended),
         };
-        framing || !self.head.is_empty() || !self.ring.is_empty()
+        framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0
     }
 
-    /// Contiguous room to receive into; `None` if the pool has no block to lend.
-    pub fn space<'p>(&mut self, pool: &'p mut Pool) -> Option<&'p mut [u8]> {
-        self.ring.space(pool, self.purpose)
+    /// Room to receive into; `None` if the pool has no block to lend.
+    pub fn space<'p>(&mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
+        self.ring.space(pool, self.purpose, usize::from(self.blocks))
     }
 
     /// Reports that `count` bytes were received into the space. Bytes beyond the end of the message are copied to
@@ -146,11 +197,27 @@ impl Relay {
         count: usize,
         surplus: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let Some(space) = self.ring.space(pool, self.purpose) else { return Ok(()) };
-        let admitted = self.admit(&mut space[..count], surplus);
-        self.ring.commit(*admitted.as_ref().unwrap_or(&0));
+        let mut space = self.ring.room(pool);
+        let full = count == space.len();
+        let (mut filled, mut left, mut outcome) = ([0; SPACES_MAX], count, Ok(()));
+        for (stretch, payload) in space.stretches().iter_mut().zip(&mut filled) {
+            let here = left.min(stretch.len());
+            left -= here;
+            if here == 0 {
+                break;
+            }
+            match self.admit(&mut stretch[..here], surplus) {
+                Ok(admitted) => *payload = admitted,
+                Err(fault) => {
+                    outcome = Err(fault);
+                    break;
+                }
+            }
+        }
+        self.ring.commit(pool, &filled);
         self.ring.release_if_empty(pool);
-        admitted.map(|_| ())
+        self.blocks = if full { (2 * self.blocks).min(SPACES_MAX as u8) } else { 1 };
+        outcome
     }
 
     /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
@@ -159,9 +226,8 @@ impl Relay {
         let mut taken = 0;
         let mut surplus = Vec::new();
         while taken < bytes.len() && self.wants_bytes() {
-            let Some(space) = self.ring.space(pool, self.purpose) else { break };
-            let count = space.len().min(bytes.len() - taken);
-            space[..count].copy_from_slice(&bytes[taken..taken + count]);
+            let Some(mut space) = self.space(pool) else { break };
+            let count = space.fill(&bytes[taken..]);
             self.handle_received(pool, count, &mut surplus)?;
             taken += count - surplus.len();
         }
@@ -186,6 +252,8 @@ impl Relay {
             surplus.extend_from_slice(bytes);
             Ok(0)
         };
+        // The read that brought the head has filled its space.
+        self.blocks = if start + len == BLOCK_BYTES { 2 } else { 1 };
         self.ring = Ring::over(pool, block, start + skip, *admitted.as_ref().unwrap_or(&0));
         admitted.map(|_| true)
     }
@@ -243,6 +311,7 @@ impl Relay {
         self.head.release(pool);
         self.ring.release(pool);
         self.outlet = Outlet::Raw;
+        self.piped = 0;
     }
 
     /// Gives back a block that was lent for reading and not used.
@@ -250,26 +319,52 @@ impl Relay {
         self.ring.release_if_empty(pool);
     }
 
-    /// What to send next, in order. Begins a chunk if one is due.
+    /// What to send next, in order. Begins a chunk if one is due. Nothing, although something is to be sent, if that is
+    /// inside the kernel: then the shell moves it on.
     pub fn slices<'s>(&'s mut self, pool: &'s mut Pool) -> [&'s [u8]; SLICES_MAX] {
         self.begin_chunk(pool);
         let pool = &*pool;
-        let [first, second] = self.ring.bytes(pool);
-        let head = self.head.bytes(pool);
+        let mut slices: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
+        slices[0] = self.head.bytes(pool);
+        let payload = self.ring.bytes(pool);
         match &self.outlet {
-            Outlet::Raw => [head, first, second, &[], &[]],
+            Outlet::Raw => slices[2..2 + RING_SLICES_MAX].copy_from_slice(&payload),
             Outlet::Chunked(frame) => {
-                let owed = usize::from(frame.owed);
-                let first = &first[..first.len().min(owed)];
-                let second = &second[..second.len().min(owed - first.len())];
-                [head, frame.header(), first, second, frame.tail()]
+                slices[1] = frame.header();
+                if self.piped > 0 {
+                    return slices;
+                }
+                let mut owed = frame.owed as usize;
+                for (slice, payload) in slices[2..].iter_mut().zip(payload) {
+                    *slice = &payload[..payload.len().min(owed)];
+                    owed -= slice.len();
+                }
+                slices[SLICES_MAX - 1] = frame.tail();
             }
         }
+        slices
     }
 
-    /// Reports that the first `count` bytes of the slices were sent.
+    /// Whether what is to be sent next is inside the kernel.
+    fn sends_piped(&self) -> bool {
+        let header = match &self.outlet {
+            Outlet::Raw => &[],
+            Outlet::Chunked(frame) => frame.header(),
+        };
+        self.piped > 0 && self.head.is_empty() && header.is_empty()
+    }
+
+    /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.
     pub fn handle_sent(&mut self, pool: &mut Pool, count: usize) {
         self.sent += count as u64;
+        if self.sends_piped() {
+            debug_assert!(count <= self.piped as usize);
+            self.piped -= (count as u32).min(self.piped);
+            if let Outlet::Chunked(frame) = &mut self.outlet {
+                frame.owed -= (count as u32).min(frame.owed);
+            }
+            return;
+        }
         let mut left = count;
         let head = left.min(self.head.len());
         if head > 0 {
@@ -316,7 +411,7 @@ impl Frame {
         let (header, len) = chunked::chunk_header(payload);
         self.header[..len].copy_from_slice(&header[..len]);
         (self.header_start, self.header_end) = (0, len as u8);
-        self.owed = payload as u16;
+        self.owed = payload as u32;
         self.ended = received && self.trailers.is_empty();
         self.tail = if self.ended { CHUNK_END.len() as u8 } else { 2 };
     }
@@ -345,8 +440,8 @@ impl Frame {
     fn handle_sent(&mut self, count: usize) -> usize {
         let header = count.min(self.header().len());
         self.header_start += header as u8;
-        let payload = (count - header).min(usize::from(self.owed));
-        self.owed -= payload as u16;
+        let payload = (count - header).min(self.owed as usize);
+        self.owed -= payload as u32;
         self.tail -= (count - header - payload) as u8;
         payload
     }
@@ -368,9 +463,7 @@ mod tests {
         loop {
             let mut moved = false;
             if relay.wants_bytes() && !rest.is_empty() {
-                let space = relay.space(pool).unwrap();
-                let count = space.len().min(piece).min(rest.len());
-                space[..count].copy_from_slice(&rest[..count]);
+                let count = relay.space(pool).unwrap().fill(&rest[..piece.min(rest.len())]);
                 rest = &rest[count..];
                 relay.handle_received(pool, count, &mut surplus).unwrap();
                 moved = true;

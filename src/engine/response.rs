@@ -30,6 +30,13 @@ impl Engine {
     pub(super) fn handle_exchange_origin(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_download(now, id, count),
+            Event::Moved(count) => {
+                self.touch(now, id);
+                let exchange = &mut self.exchanges[id.index as usize];
+                exchange.down.handle_moved(count);
+                let client = exchange.client;
+                self.wake(client);
+            }
             Event::Sent(count) => {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;

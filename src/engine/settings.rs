@@ -86,6 +86,8 @@ pub struct Settings {
     pub origins_idle_max: usize,
     /// Idle origin connections to one authority.
     pub origins_idle_per_authority_max: usize,
+    /// Whether the shell can move bytes from socket to socket inside the kernel.
+    pub splices: bool,
     /// Pseudonym in Via; `None`: no Via, and no loop detection by it.
     pub via: Option<String>,
     /// What happens to Forwarded and X-Forwarded-For.
@@ -107,7 +109,8 @@ impl Default for Settings {
             clients_per_address_max: 0,
             blocks_max: 16_384,
             origins_idle_max: 512,
-            origins_idle_per_authority_max: 32,
+            origins_idle_per_authority_max: 256,
+            splices: false,
             via: Some("weir".to_string()),
             forwarded: ForwardedPolicy::Off,
             origin_form: true,

@@ -130,6 +130,7 @@ impl Engine {
                 // A tunnel's bytes have no grammar to break and no end to exceed.
                 let _ = tunnel.up.handle_received(pool, count, surplus);
             }
+            Event::Moved(count) => tunnel.up.handle_moved(count),
             Event::Sent(count) => tunnel.down.handle_sent(pool, count),
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
@@ -155,6 +156,7 @@ impl Engine {
             Event::Received(count) => {
                 let _ = tunnel.down.handle_received(pool, count, surplus);
             }
+            Event::Moved(count) => tunnel.down.handle_moved(count),
             Event::Sent(count) => tunnel.up.handle_sent(pool, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {

@@ -9,12 +9,14 @@ mod listener;
 mod query;
 mod remote;
 mod socket;
+mod splice;
 mod verifier;
 
 pub use listener::{Listener, bind};
 pub use remote::{Command, Remote};
+pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 
-use crate::engine::{Action, Engine, Event, Metrics, PeerId, SocketError};
+use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, SocketError};
 use crate::log::format::Format;
 use crate::log::writer::Feed;
 use crate::resolver;
@@ -23,6 +25,7 @@ use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
 use socket::{Received, Sent, Socket};
+use splice::{Moved, Pipes};
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
@@ -65,6 +68,7 @@ pub struct EventLoop {
     poll: Poll,
     engine: Engine,
     sockets: Vec<Option<Socket>>,
+    pipes: Pipes,
     listeners: Vec<Listener>,
     queries: Queries,
     inbox: Inbox,
@@ -97,6 +101,7 @@ impl EventLoop {
             poll,
             engine,
             sockets: Vec::new(),
+            pipes: Pipes::default(),
             listeners,
             queries: Queries::default(),
             inbox,
@@ -335,7 +340,11 @@ impl EventLoop {
         if !socket.writable || !self.engine.wants_write(id) {
             return 0;
         }
-        let event = match socket.send(&self.engine.to_send(id)) {
+        let sent = socket.send(&self.engine.to_send(id));
+        if let Some(pipe) = socket.give_up_pipe(false) {
+            self.pipes.put(pipe);
+        }
+        let event = match sent {
             Sent::Nothing => return 0,
             Sent::Bytes(count) => Event::Sent(count),
             Sent::Failed(error) => Event::SendFailed(error),
@@ -350,8 +359,14 @@ impl EventLoop {
         if !socket.readable {
             return 0;
         }
-        let Some(space) = self.engine.space(id) else { return 0 };
-        let event = match socket.receive(space) {
+        if let Some(Move { to, bytes_max }) = self.engine.movable(id) {
+            if let Some(moved) = self.move_bytes(id, to, bytes_max) {
+                return moved;
+            }
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return 0 };
+        let Some(mut space) = self.engine.space(id) else { return 0 };
+        let event = match socket.receive(&mut space) {
             Received::Nothing => {
                 self.engine.return_space(id);
                 return 0;
@@ -366,6 +381,27 @@ impl EventLoop {
         self.engine.handle(self.now, id, event);
         self.act();
         if let Event::Received(count) = event { count } else { 1 }
+    }
+
+    /// Moves bytes from one socket towards another inside the kernel; `None` if that cannot be done now.
+    fn move_bytes(&mut self, from: PeerId, to: PeerId, bytes_max: usize) -> Option<usize> {
+        if !matches!(self.sockets.get(to.index()), Some(Some(_))) {
+            return None;
+        }
+        let socket = self.sockets.get_mut(from.index())?.as_mut()?;
+        let event = match socket.fill(&mut self.pipes, bytes_max) {
+            Moved::NoPipe => return None,
+            Moved::Nothing => return Some(0),
+            Moved::Bytes(count, pipe) => {
+                self.sockets.get_mut(to.index())?.as_mut()?.take_over(pipe);
+                Event::Moved(count)
+            }
+            Moved::End => Event::EndOfStream,
+            Moved::Failed(error) => Event::Failed(error),
+        };
+        self.engine.handle(self.now, from, event);
+        self.act();
+        Some(if let Event::Moved(count) = event { count } else { 1 })
     }
 
     /// Carries out what the engine wants done.
@@ -422,7 +458,11 @@ impl EventLoop {
     }
 
     fn take_socket(&mut self, id: PeerId) -> Option<Socket> {
-        self.sockets.get_mut(id.index())?.take()
+        let mut socket = self.sockets.get_mut(id.index())?.take()?;
+        if let Some(pipe) = socket.give_up_pipe(true) {
+            self.pipes.put(pipe);
+        }
+        Some(socket)
     }
 
     /// Something arrived for a DNS query.

@@ -198,6 +198,7 @@ impl Scenario {
 fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
     let mut settings = Settings {
         seed: [dice.next(), dice.next()],
+        splices: dice.percent(60),
         blocks_max: 40 * clients as usize + 1000,
         clients_max: clients as usize + 10,
         origins_idle_max: dice.pick(&[0, 1, 10, 512]),
