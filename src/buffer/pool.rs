@@ -274,10 +274,36 @@ impl Pool {
     }
 
     fn grow(&mut self) {
-        let first = self.chunks.len() * CHUNK_BLOCKS;
-        self.chunks.push(vec![0; CHUNK_BLOCKS * BLOCK_BYTES].into_boxed_slice());
-        self.links.resize_with(first + CHUNK_BLOCKS, Link::default);
+        let place = self.chunks.iter().position(|chunk| chunk.is_empty()).unwrap_or(self.chunks.len());
+        let chunk = vec![0; CHUNK_BLOCKS * BLOCK_BYTES].into_boxed_slice();
+        match self.chunks.get_mut(place) {
+            Some(empty) => *empty = chunk,
+            None => {
+                self.chunks.push(chunk);
+                self.links.resize_with(self.chunks.len() * CHUNK_BLOCKS, Link::default);
+            }
+        }
+        let first = place * CHUNK_BLOCKS;
         self.free.extend((first..first + CHUNK_BLOCKS).rev().map(|index| index as u32));
+    }
+
+    /// Gives chunks of which nothing is lent back to the system, all but the first. Those that stay are used from the first on.
+    pub fn shrink(&mut self) {
+        let mut lent = vec![CHUNK_BLOCKS; self.chunks.len()];
+        self.free.iter().for_each(|index| lent[*index as usize / CHUNK_BLOCKS] -= 1);
+        for (chunk, lent) in self.chunks.iter_mut().zip(&lent).skip(1).filter(|(_, lent)| **lent == 0) {
+            debug_assert!(*lent == 0);
+            *chunk = Box::default();
+        }
+        let chunks = &self.chunks;
+        self.free.retain(|index| !chunks[*index as usize / CHUNK_BLOCKS].is_empty());
+        self.free.sort_unstable_by(|one, other| other.cmp(one));
+        self.free.shrink_to_fit();
+    }
+
+    /// Bytes taken from the system.
+    pub fn held_bytes(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
     }
 }
 
@@ -307,6 +333,30 @@ mod tests {
         blocks.into_iter().for_each(|block| pool.give_back(block));
         assert_eq!((pool.lent(), pool.lent_peak()), (0, 100));
         assert!(pool.take_returned() && !pool.take_returned());
+    }
+
+    #[test]
+    fn gives_back_what_nobody_needs() {
+        let mut pool = Pool::new(1000);
+        let mut blocks: Vec<Block> = (0..400).filter_map(|_| pool.lend(Purpose::Reply)).collect();
+        assert_eq!(pool.held_bytes(), 448 * BLOCK_BYTES);
+        let kept = blocks.swap_remove(100);
+        pool.bytes_mut(&kept).fill(7);
+        blocks.into_iter().for_each(|block| pool.give_back(block));
+        pool.shrink();
+        assert_eq!(
+            pool.held_bytes(),
+            128 * BLOCK_BYTES,
+            "the first chunk, and the one with the block that is lent"
+        );
+        assert!(pool.bytes(&kept).iter().all(|byte| *byte == 7));
+        let again: Vec<Block> = std::iter::from_fn(|| pool.lend(Purpose::Reply)).collect();
+        assert_eq!((again.len(), pool.lent()), (999, 1000));
+        let mut indices: Vec<u32> = again.iter().map(|block| block.0).collect();
+        indices.sort_unstable();
+        indices.dedup();
+        assert_eq!(indices.len(), 999);
+        assert!(!indices.contains(&kept.0));
     }
 
     #[test]

@@ -91,7 +91,7 @@ impl Engine {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine { peers, pool, exchanges, tunnels, parked, scrap, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, spare_relays, parked, scrap, .. } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `scrap`.
         let (space, queue) = match &mut peer.role {
@@ -105,7 +105,9 @@ impl Engine {
                 ClientState::Exchange(exchange) => {
                     (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
                 }
-                ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), Parked::Uploads),
+                ClientState::Tunnel(tunnel) => {
+                    (tunnels[tunnel.0 as usize].up.space(pool, spare_relays), Parked::Uploads)
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle => return Some(Space::one(scrap)),
@@ -115,7 +117,7 @@ impl Engine {
                     (exchange.download_space(pool, scrap, head_bytes_max), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].down.space(pool), Parked::Downloads)
+                    (tunnels[tunnel.0 as usize].down.space(pool, spare_relays), Parked::Downloads)
                 }
             },
         };
@@ -171,19 +173,23 @@ impl Engine {
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
     pub fn return_space(&mut self, id: PeerId) {
-        let Engine { peers, pool, exchanges, tunnels, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, spare_relays, .. } = self;
         let Some(peer) = peers.get_mut(id.index()) else { return };
         match &mut peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) => client.input.release_if_empty(pool),
                 ClientState::Lingering { .. } => {}
                 ClientState::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
-                ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool),
+                ClientState::Tunnel(tunnel) => {
+                    tunnels[tunnel.0 as usize].up.release_unused(pool, spare_relays)
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
-                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool),
+                OriginState::Tunnel(tunnel) => {
+                    tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
+                }
             },
         }
         self.finish_memory();

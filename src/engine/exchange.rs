@@ -6,7 +6,7 @@ use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::Relay;
-use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
+use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX, HEADROOM_BYTES};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::http::framing::Body;
@@ -75,6 +75,65 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    fn new(client: PeerId, policy: Arc<Policy>, entry: Box<Entry>) -> Exchange {
+        Exchange {
+            serial: 0,
+            client,
+            origin: None,
+            stage: Stage::Begun,
+            plan: Plan::unknown(0),
+            policy,
+            up: Relay::new(Purpose::Upload),
+            down: Relay::new(Purpose::Download),
+            consumed: 0,
+            response: Linear::default(),
+            scanner: Scanner::default(),
+            head_until_ms: 0,
+            entry,
+            began_us: 0,
+            closes: false,
+            ends_at_close: false,
+            origin_reusable: false,
+            retried: false,
+            informational: 0,
+        }
+    }
+
+    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. Policy and entry
+    /// are set by the caller.
+    fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
+        let Exchange {
+            serial: own_serial,
+            client: own_client,
+            origin,
+            stage,
+            plan,
+            policy: _,
+            up,
+            down,
+            consumed,
+            response,
+            scanner,
+            head_until_ms,
+            entry: _,
+            began_us,
+            closes,
+            ends_at_close,
+            origin_reusable,
+            retried,
+            informational,
+        } = self;
+        debug_assert!(response.is_empty() && !up.wants_send() && !down.wants_send());
+        (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
+        plan.reset(head_bytes);
+        up.reset(Purpose::Upload);
+        down.reset(Purpose::Download);
+        (*consumed, *scanner, *head_until_ms, *began_us) =
+            (head_bytes, Scanner::default(), 0, now.monotonic_us);
+        (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
+        *informational = 0;
+    }
+
     /// Whether there is room for more of the request's body; what was received with the head goes first.
     pub fn wants_upload(&self, client: &super::peer::Client) -> bool {
         self.up.wants_bytes() && client.input.len() <= self.consumed
@@ -109,6 +168,11 @@ impl Exchange {
             | Stage::Dialling(_)
             | Stage::Awaiting
             | Stage::Replying => {
+                let begun = !self.response.is_empty()
+                    || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
+                if !begun {
+                    return None;
+                }
                 let space = self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES);
                 space.map(Space::one)
             }
@@ -155,31 +219,18 @@ impl Engine {
         let address = self.client(client_id).map(|client| client.address);
         debug_assert!(address.is_some());
         let address = address.unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-        let entry = self.take_entry(address);
         let policy = Arc::clone(&self.policy);
-        let slot = self.exchanges.vacant_entry();
-        let id = ExchangeId { index: slot.key() as u32, serial };
-        let exchange = slot.insert(Exchange {
-            serial,
-            client: client_id,
-            origin: None,
-            stage: Stage::Begun,
-            plan: Plan::unknown(head_bytes),
-            policy,
-            up: Relay::new(Purpose::Upload),
-            down: Relay::new(Purpose::Download),
-            consumed: head_bytes,
-            response: Linear::default(),
-            scanner: Scanner::default(),
-            head_until_ms: 0,
-            entry,
-            began_us: now.monotonic_us,
-            closes: false,
-            ends_at_close: false,
-            origin_reusable: false,
-            retried: false,
-            informational: 0,
-        });
+        let mut exchange = match self.spare_exchanges.pop() {
+            Some(mut exchange) => {
+                exchange.policy = policy;
+                exchange
+            }
+            None => Box::new(Exchange::new(client_id, policy, self.take_entry(address))),
+        };
+        exchange.begin(serial, client_id, head_bytes, now);
+        exchange.entry.reset(address);
+        let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };
+        let exchange = &mut self.exchanges[id.index as usize];
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         if let Some(Peer { role: Role::Client(client), .. }) = self.peers.get_mut(client_id.index()) {
@@ -193,7 +244,8 @@ impl Engine {
 
     /// The exchange, if it is still that one.
     pub(super) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
-        self.exchanges.get_mut(id.index as usize).filter(|exchange| exchange.serial == id.serial)
+        let exchange = self.exchanges.get_mut(id.index as usize)?;
+        Some(&mut **exchange).filter(|exchange| exchange.serial == id.serial)
     }
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
@@ -513,7 +565,8 @@ impl Engine {
         }
         let closes = exchange.closes || self.is_draining();
         self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
-        self.log(exchange.entry);
+        let entry = self.retire(exchange);
+        self.log(entry);
     }
 
     /// Ends the exchange where it stands: whoever waits for more must notice (rule 23). The close lingers, because the
@@ -555,8 +608,10 @@ impl Engine {
         exchange.response.release(&mut self.pool);
         exchange.entry.verdict = verdict;
         exchange.entry.set(Text::Reason, reason.as_bytes());
-        self.log(exchange.entry);
-        Some((exchange.client, exchange.ends_at_close))
+        let (client, ends_at_close) = (exchange.client, exchange.ends_at_close);
+        let entry = self.retire(exchange);
+        self.log(entry);
+        Some((client, ends_at_close))
     }
 
     pub(super) fn handle_exchange_deadline(&mut self, now: Now, id: ExchangeId) {

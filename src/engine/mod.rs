@@ -21,6 +21,7 @@ pub mod entry;
 mod examine;
 mod exchange;
 mod keyed;
+mod lane;
 mod metrics;
 mod origin;
 mod peer;
@@ -50,6 +51,7 @@ use entry::Entry;
 use exchange::Exchange;
 use hashbrown::HashMap;
 use keyed::Keyed;
+use lane::SpareRelays;
 use origin::Origins;
 use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
 use slab::Slab;
@@ -62,6 +64,9 @@ use verify::Verifications;
 
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_ENTRIES_MAX: usize = 256;
+
+/// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
+const SPARE_EXCHANGES_MAX: usize = 64;
 
 /// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
 #[derive(Clone, Copy, Debug)]
@@ -140,8 +145,12 @@ pub struct Engine {
     policy: Arc<Policy>,
     pool: Pool,
     peers: Slab<Peer>,
-    exchanges: Slab<Exchange>,
+    // Boxes that are used again and again: an exchange is a kilobyte, and neither is moved nor made anew for a request.
+    exchanges: Slab<Box<Exchange>>,
+    #[allow(clippy::vec_box)]
+    spare_exchanges: Vec<Box<Exchange>>,
     tunnels: Slab<Tunnel>,
+    spare_relays: SpareRelays,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -183,7 +192,9 @@ impl Engine {
             pool: Pool::new(settings.blocks_max),
             peers: Slab::new(),
             exchanges: Slab::new(),
+            spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
+            spare_relays: SpareRelays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
@@ -432,6 +443,16 @@ impl Engine {
             }
             None => Box::new(Entry::new(client)),
         }
+    }
+
+    /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
+    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
+        let blank = self.take_entry(exchange.entry.client);
+        let entry = std::mem::replace(&mut exchange.entry, blank);
+        if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
+            self.spare_exchanges.push(exchange);
+        }
+        entry
     }
 
     /// Counts an entry and hands it to the shell.

@@ -105,6 +105,15 @@ impl Relay {
         }
     }
 
+    /// Makes one that has given everything back as good as new.
+    pub fn reset(&mut self, purpose: Purpose) {
+        debug_assert!(self.head.is_empty() && self.ring.is_empty());
+        self.purpose = purpose;
+        (self.intake, self.outlet) = (Intake::Done, Outlet::Raw);
+        (self.blocks, self.piped, self.discards) = (1, 0, false);
+        (self.received, self.sent) = (0, 0);
+    }
+
     /// Sets what comes in and how it goes out.
     pub fn frame(&mut self, intake: Body, chunked_out: bool) {
         self.intake = match intake {
@@ -115,6 +124,16 @@ impl Relay {
         };
         self.outlet = if chunked_out { Outlet::Chunked(Frame::default()) } else { Outlet::Raw };
         self.blocks = 1;
+    }
+
+    /// Blocks that the next read may fill.
+    pub fn blocks(&self) -> u8 {
+        self.blocks
+    }
+
+    /// Sets that: where it is known that the direction is busy.
+    pub fn set_blocks(&mut self, blocks: u8) {
+        self.blocks = blocks;
     }
 
     /// Whether the message has been received whole.
@@ -234,28 +253,44 @@ impl Relay {
         Ok(taken)
     }
 
-    /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. Leaves
-    /// `source` alone if that is not a block: then `feed` is the way.
+    /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. `front` is
+    /// what goes before the payload; it is written over the head, so that both leave in one piece ([`Relay::fits_before`] says
+    /// whether it can). Leaves `source` alone if that is not a block: then `feed` is the way.
     pub fn adopt(
         &mut self,
         pool: &mut Pool,
         source: &mut Linear,
         skip: usize,
+        front: &[u8],
         surplus: &mut Vec<u8>,
     ) -> Result<bool, Fault> {
         debug_assert!(self.ring.is_empty() && !self.discards);
+        debug_assert!(front.is_empty() || self.fits_before(source, skip, front));
         let Some((block, start, len)) = source.take_block() else { return Ok(false) };
-        let bytes = &mut pool.bytes_mut(&block)[start + skip..start + len];
+        let payload_start = start + skip;
+        let bytes = pool.bytes_mut(&block);
         let admitted = if self.wants_bytes() {
-            self.admit(bytes, surplus)
+            self.admit(&mut bytes[payload_start..start + len], surplus)
         } else {
-            surplus.extend_from_slice(bytes);
+            surplus.extend_from_slice(&bytes[payload_start..start + len]);
             Ok(0)
         };
+        bytes[payload_start - front.len()..payload_start].copy_from_slice(front);
         // The read that brought the head has filled its space.
         self.blocks = if start + len == BLOCK_BYTES { 2 } else { 1 };
-        self.ring = Ring::over(pool, block, start + skip, *admitted.as_ref().unwrap_or(&0));
+        let held = front.len() + *admitted.as_ref().unwrap_or(&0);
+        self.ring = Ring::over(pool, block, payload_start - front.len(), held);
         admitted.map(|_| true)
+    }
+
+    /// Whether `front` can be written in front of the payload in a block that holds a head of `skip` bytes.
+    pub fn fits_before(&self, source: &Linear, skip: usize, front: &[u8]) -> bool {
+        let raw = match self.outlet {
+            Outlet::Raw => true,
+            // What lies in the ring is what chunks are made of.
+            Outlet::Chunked(_) => false,
+        };
+        raw && front.len() <= source.room_before(skip)
     }
 
     /// Judges bytes fresh from the wire; returns how much payload now lies at their front.
@@ -581,10 +616,83 @@ mod tests {
             assert!(source.append(&mut pool, Purpose::Download, b"HEAD"));
             assert!(source.append(&mut pool, Purpose::Download, rest));
             let mut surplus = Vec::new();
-            assert_eq!(relay.adopt(&mut pool, &mut source, 4, &mut surplus), Ok(true));
+            assert_eq!(relay.adopt(&mut pool, &mut source, 4, b"", &mut surplus), Ok(true));
             assert_eq!((surplus.as_slice(), pool.lent()), (&b"X"[..], 1));
             assert_eq!(pass(&mut relay, &mut pool, b"", 1, 2).0, payload);
             assert_eq!(pool.lent(), 0);
+        }
+    }
+
+    #[test]
+    fn a_rewritten_head_is_put_in_front_of_its_payload() {
+        for (room, front, fits) in [(2, &b"heads!"[..], true), (1, b"heads!", false), (0, b"head", true)] {
+            let mut pool = Pool::new(64);
+            let mut relay = Relay::new(Purpose::Download);
+            relay.frame(Body::Length(3), false);
+            let mut source = Linear::default();
+            assert!(source.begin_at(&mut pool, Purpose::Download, room));
+            assert!(source.append(&mut pool, Purpose::Download, b"HEADabcX"));
+            assert_eq!(relay.fits_before(&source, 4, front), fits);
+            if fits {
+                let mut surplus = Vec::new();
+                assert_eq!(relay.adopt(&mut pool, &mut source, 4, front, &mut surplus), Ok(true));
+                assert_eq!(relay.slices(&mut pool).concat(), [front, b"abc"].concat());
+                assert_eq!((surplus.as_slice(), pool.lent()), (&b"X"[..], 1));
+            }
+            relay.frame(Body::Length(3), true);
+            assert!(!relay.fits_before(&source, 4, b""), "chunks");
+        }
+    }
+
+    #[test]
+    fn a_busy_direction_reads_more_at_a_time_and_lets_bytes_pass_unseen() {
+        for chunked_out in [false, true] {
+            let mut pool = Pool::new(64);
+            let mut relay = Relay::new(Purpose::Download);
+            relay.frame(Body::UntilClose, chunked_out);
+            let (mut room, mut out) = (Vec::new(), Vec::new());
+            for _ in 0..5 {
+                assert_eq!(relay.movable(), (!room.is_empty()).then_some(MOVE_BYTES_MAX));
+                let count = relay.space(&mut pool).unwrap().fill(&[7; 40_000]);
+                room.push(count / BLOCK_BYTES);
+                relay.handle_received(&mut pool, count, &mut Vec::new()).unwrap();
+                assert!(!relay.wants_bytes() || room.len() == 1, "what was read goes first");
+                assert_eq!(relay.movable(), None);
+                out.extend(pass(&mut relay, &mut pool, b"", 1, 5000).0);
+            }
+            assert_eq!((room, pool.lent()), (vec![1, 2, 4, 8, 8], 0));
+            relay.handle_moved(100_000);
+            assert!(!relay.wants_bytes() && relay.wants_send());
+            let header = relay.slices(&mut pool).concat();
+            out.extend_from_slice(&header);
+            if chunked_out {
+                assert_eq!(header, b"186a0\r\n");
+                relay.handle_sent(&mut pool, header.len());
+            }
+            assert_eq!(relay.slices(&mut pool).concat(), b"");
+            for count in [1, 99_999] {
+                relay.handle_sent(&mut pool, count);
+                out.extend(std::iter::repeat_n(7, count));
+            }
+            out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
+            assert!(relay.movable().is_some());
+            relay.handle_moved(10);
+            relay.handle_end();
+            assert!(!relay.is_complete());
+            out.extend(relay.slices(&mut pool).concat());
+            relay.handle_sent(&mut pool, if chunked_out { 3 } else { 10 });
+            if chunked_out {
+                relay.handle_sent(&mut pool, 10);
+            }
+            out.extend([7; 10]);
+            out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
+            assert!(relay.is_complete() && relay.movable().is_none());
+            assert_eq!((relay.received, relay.sent), (23 * 4096 + 100_010, out.len() as u64));
+            if chunked_out {
+                assert_eq!(unchunk(&out), (vec![7; 23 * 4096 + 100_010], b"\r\n".to_vec()));
+            } else {
+                assert_eq!(out, vec![7; 23 * 4096 + 100_010]);
+            }
         }
     }
 }

@@ -153,7 +153,8 @@ impl Engine {
         }
     }
 
-    /// Parses one response head and writes the one for the client.
+    /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` finds
+    /// it.
     fn take_head(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Result<Head, Refusal> {
         self.refresh_date(now);
         let draining = self.is_draining();
@@ -204,27 +205,37 @@ impl Engine {
         };
         forwarding::write_response(scratch, &head, &route);
         let status = head.status;
+        if !interim {
+            exchange.entry.status = status;
+            return Ok(Head::Final { body, http10 });
+        }
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
             return Err(Refusal::NoMemory);
         }
-        if interim && !switching {
-            exchange.plan.expects_continue &= status != 100;
-            return Ok(Head::Interim);
+        if switching {
+            exchange.entry.status = status;
+            return Ok(Head::Switching);
         }
-        exchange.entry.status = status;
-        Ok(if switching { Head::Switching } else { Head::Final { body, http10 } })
+        exchange.plan.expects_continue &= status != 100;
+        Ok(Head::Interim)
     }
 
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { exchanges, pool, surplus, origins, .. } = self;
+        let Engine { exchanges, pool, scratch, surplus, origins, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        exchange.stage = Stage::Relaying;
-        origins.set_http10(&exchange.plan.authority, http10);
         let chunked_out = client_body(body, exchange.plan.version) == Body::Chunked;
         exchange.down.frame(body, chunked_out);
+        let in_front = exchange.down.fits_before(&exchange.response, head_bytes, scratch);
+        if !in_front && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        exchange.stage = Stage::Relaying;
+        origins.set_http10(&exchange.plan.authority, http10);
         surplus.clear();
         let mut response = std::mem::take(&mut exchange.response);
-        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, surplus);
+        let front: &[u8] = if in_front { scratch } else { b"" };
+        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, front, surplus);
         exchange.response = response;
         match adopted {
             Ok(true) => exchange.origin_reusable &= surplus.is_empty(),

@@ -11,6 +11,10 @@ pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 /// Bytes thrown away while a close lingers (chosen).
 pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
 
+/// Room left in front of a response head, so that the rewritten one, which is a little longer, can take its place before the
+/// payload (chosen: Via, Date and a few edits).
+pub const HEADROOM_BYTES: usize = 256;
+
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
 
