@@ -96,6 +96,8 @@ pub struct Pool {
     blocks_max: usize,
     lent: usize,
     lent_peak: usize,
+    /// Most blocks lent at once since `shrink` was last thought of.
+    lent_lately: usize,
     spilled_bytes: usize,
     refusals: u64,
     returned: bool,
@@ -119,6 +121,7 @@ impl Pool {
             blocks_max: blocks_max.clamp(8, u32::MAX as usize),
             lent: 0,
             lent_peak: 0,
+            lent_lately: 0,
             spilled_bytes: 0,
             refusals: 0,
             returned: false,
@@ -153,6 +156,7 @@ impl Pool {
         let index = self.free.pop()?;
         self.lent += 1;
         self.lent_peak = self.lent_peak.max(self.lent);
+        self.lent_lately = self.lent_lately.max(self.lent);
         Some(Block(index))
     }
 
@@ -287,8 +291,18 @@ impl Pool {
         self.free.extend((first..first + CHUNK_BLOCKS).rev().map(|index| index as u32));
     }
 
-    /// Gives chunks of which nothing is lent back to the system, all but the first. Those that stay are used from the first on.
-    pub fn shrink(&mut self) {
+    /// Whether so much was taken from the system that it may be worth giving some back.
+    pub fn may_shrink(&self) -> bool {
+        self.held_bytes() > CHUNK_BLOCKS * BLOCK_BYTES
+    }
+
+    /// Gives chunks of which nothing is lent back to the system, all but the first, if most of what was taken has not been
+    /// needed since this was last called. Those that stay are used from the first on. False if nothing was done.
+    pub fn shrink(&mut self) -> bool {
+        let lately = std::mem::replace(&mut self.lent_lately, self.lent);
+        if !self.may_shrink() || lately * 2 * BLOCK_BYTES > self.held_bytes() {
+            return false;
+        }
         let mut lent = vec![CHUNK_BLOCKS; self.chunks.len()];
         self.free.iter().for_each(|index| lent[*index as usize / CHUNK_BLOCKS] -= 1);
         for (chunk, lent) in self.chunks.iter_mut().zip(&lent).skip(1).filter(|(_, lent)| **lent == 0) {
@@ -299,6 +313,7 @@ impl Pool {
         self.free.retain(|index| !chunks[*index as usize / CHUNK_BLOCKS].is_empty());
         self.free.sort_unstable_by(|one, other| other.cmp(one));
         self.free.shrink_to_fit();
+        true
     }
 
     /// Bytes taken from the system.
@@ -343,7 +358,8 @@ mod tests {
         let kept = blocks.swap_remove(100);
         pool.bytes_mut(&kept).fill(7);
         blocks.into_iter().for_each(|block| pool.give_back(block));
-        pool.shrink();
+        assert!(pool.may_shrink() && !pool.shrink(), "they were needed a moment ago");
+        assert!(pool.shrink());
         assert_eq!(
             pool.held_bytes(),
             128 * BLOCK_BYTES,

@@ -367,6 +367,27 @@ impl Engine {
         )
     }
 
+    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
+    pub fn may_shrink(&self) -> bool {
+        self.pool.may_shrink()
+    }
+
+    /// Gives back memory that was not needed since the last call. False if there was none.
+    pub fn shrink(&mut self) -> bool {
+        let shrunk = self.pool.shrink();
+        if shrunk {
+            self.peers.shrink_to_fit();
+            self.exchanges.shrink_to_fit();
+            self.tunnels.shrink_to_fit();
+            for queue in &mut self.parked {
+                queue.shrink_to_fit();
+            }
+            self.actions.shrink_to_fit();
+            self.runnable.shrink_to_fit();
+        }
+        shrunk
+    }
+
     /// Whether the order to stop was given.
     pub fn is_draining(&self) -> bool {
         self.drain_deadline_ms.is_some()

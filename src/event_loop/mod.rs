@@ -6,6 +6,7 @@
 //! one side of an exchange hands over to the other without a system call between them.
 
 mod listener;
+mod memory;
 mod query;
 mod remote;
 mod socket;
@@ -46,6 +47,10 @@ const ACCEPTS_MAX: usize = 64;
 /// How long accepting pauses when descriptors or memory are short (chosen).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether memory of a burst can go back (chosen: long beside the pauses of a busy time, short beside
+/// what an operator waits for).
+const SHRINK_EVERY: Duration = Duration::from_secs(5);
+
 /// A lasting shortage is told this often (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
@@ -80,6 +85,8 @@ pub struct EventLoop {
     quiet_until_us: u64,
     statistics_every: Duration,
     statistics_due_us: u64,
+    /// While there is memory that may become needless.
+    shrink_due_us: Option<u64>,
     shortages: u64,
 }
 
@@ -113,6 +120,7 @@ impl EventLoop {
             quiet_until_us: 0,
             statistics_every,
             statistics_due_us: statistics_every.as_micros() as u64,
+            shrink_due_us: None,
             shortages: 0,
         };
         Ok((event_loop, remote))
@@ -145,6 +153,7 @@ impl EventLoop {
             }
             self.take_turns();
             self.tick();
+            self.shrink();
             // Last, when everything that could make room has been done.
             self.accept();
             self.journal.feed.flush();
@@ -173,8 +182,8 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
-        let due =
-            [self.engine.next_timeout_us(), self.paused_until_us, statistics].into_iter().flatten().min()?;
+        let due = [self.engine.next_timeout_us(), self.paused_until_us, self.shrink_due_us, statistics];
+        let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
@@ -188,6 +197,25 @@ impl EventLoop {
         if !self.statistics_every.is_zero() && self.statistics_due_us <= self.now.monotonic_us {
             self.log_statistics();
             self.statistics_due_us = self.now.monotonic_us + self.statistics_every.as_micros() as u64;
+        }
+    }
+
+    /// Gives back what a burst has left behind, once it is over.
+    fn shrink(&mut self) {
+        match self.shrink_due_us {
+            None if self.engine.may_shrink() => {
+                self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
+            }
+            Some(due) if due <= self.now.monotonic_us => {
+                self.shrink_due_us = None;
+                if self.engine.shrink() {
+                    let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                    self.sockets.truncate(used);
+                    self.sockets.shrink_to_fit();
+                    memory::trim();
+                }
+            }
+            None | Some(_) => {}
         }
     }
 

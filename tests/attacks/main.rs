@@ -244,7 +244,7 @@ fn ten_thousand_fields_from_an_origin() {
 fn one_byte_chunks() {
     let attack = Attack {
         name: "uploads in one-byte chunks",
-        bound: "BLOCK_BYTES, TURN_BYTES",
+        bound: "SPACES_MAX, TURN_BYTES",
         counter: "client_bytes_in",
         options: &[],
         growth_kib_max: BASE_KIB,
@@ -262,7 +262,8 @@ fn one_byte_chunks() {
             assert!(answer.text().starts_with(&format!("{count}:")), "{answer:?}");
         });
     });
-    assert!(statistics.get("blocks_peak") < 16, "{statistics:?}");
+    // Two uploads, each with a head, and eight blocks while it is busy.
+    assert!(statistics.get("blocks_peak") < 32, "{statistics:?}");
     assert!(
         sink.received_bytes() < statistics.get("client_bytes_in") / 2,
         "every chunk was sent on by itself"
