@@ -21,14 +21,20 @@ use weir::event_loop::{self, Crew, Failure, Journal, Listener, Worker};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
-use weir::resolver::Resolver;
+use weir::resolver::{self, Resolver};
 use weir::sandbox::{self, Enforced, Paths, User};
 
 /// How long the end waits for somebody to read standard error (chosen).
 const SAID_WITHIN: Duration = Duration::from_secs(1);
 
-/// Descriptors of one loop beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
+/// Descriptors beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
 const DESCRIPTORS_OF_OURS: u64 = 1200;
+
+/// The same for every further loop, among which look-ups are divided (chosen).
+const DESCRIPTORS_OF_A_LOOP: u64 = 40;
+
+/// Look-ups in flight that are left for one of many loops (chosen).
+const LOOK_UPS_LEAST: usize = 16;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -224,10 +230,10 @@ fn make_workers(
     policy: Arc<Policy>,
     seed: [u64; 2],
 ) -> Result<Vec<Worker>, u8> {
-    let (resolver, hosts) = policy::resolver_settings(settings, &read_file);
+    let loops = listeners.len();
+    let (resolver, hosts) = resolver_settings(settings, loops);
     let whole = policy::engine_settings(settings, local.to_vec(), seed);
     let crowd = Arc::new(Crowd::new(&whole));
-    let loops = listeners.len();
     let mut workers = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
         // Each draws its own query ids.
@@ -236,6 +242,14 @@ fn make_workers(
         workers.push(Worker { engine: engine.with_crowd(crowd.clone()), listeners });
     }
     Ok(workers)
+}
+
+/// What one of so many loops resolves by.
+fn resolver_settings(settings: &Settings, loops: usize) -> (resolver::Settings, resolver::Hosts) {
+    let (mut resolver, hosts) = policy::resolver_settings(settings, &read_file);
+    let least = LOOK_UPS_LEAST.min(resolver.look_ups_max);
+    resolver.look_ups_max = resolver.look_ups_max.div_ceil(loops).max(least);
+    (resolver, hosts)
 }
 
 fn os_error(error: io::Error) -> u8 {
@@ -339,7 +353,8 @@ fn destination(settings: &Settings) -> Destination {
 
 /// Raises the limit of descriptors to what the connections need, or lowers the connections to what there is.
 fn limit_connections(settings: &mut Settings, loops: usize) {
-    let beside = u64::from(settings.idle_origins) + DESCRIPTORS_OF_OURS * loops as u64;
+    let further = DESCRIPTORS_OF_A_LOOP * (loops as u64 - 1);
+    let beside = u64::from(settings.idle_origins) + DESCRIPTORS_OF_OURS + further;
     let needed = 2 * u64::from(settings.max_connections) + beside;
     let limit = getrlimit(Resource::Nofile);
     let (current, maximum) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
@@ -354,7 +369,8 @@ fn limit_connections(settings: &mut Settings, loops: usize) {
     });
     let available = if raised { getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) } else { current };
     if available < needed {
-        let possible = (available.saturating_sub(beside) / 2).max(16) as u32;
+        let possible =
+            (available.saturating_sub(beside) / 2).max(16).min(settings.max_connections.into()) as u32;
         warn!(
             "--max-connections {} needs {needed} descriptors, but only {available} can be had (ulimit -n): \
              taking {possible} connections at most",
@@ -429,7 +445,7 @@ impl Daemon {
                 warn_of_skipped(&policy);
                 info!("reloaded: {} rules, {users} users", policy.acl.len());
                 self.crew.send(&event_loop::Command::SetPolicy(Arc::new(policy)));
-                let (resolver, hosts) = policy::resolver_settings(&self.settings, &read_file);
+                let (resolver, hosts) = resolver_settings(&self.settings, self.crew.loops());
                 self.crew.send(&event_loop::Command::SetResolver(resolver, hosts));
             }
             Err(problems) => {

@@ -319,7 +319,7 @@ impl Settings {
         let wanted = self.workers.count.unwrap_or(1);
         if self.workers_max() < wanted {
             let message = format!(
-                "workers {wanted}: expected at most {}, since --buffers {} are divided, {BUFFERS_MIN} for each at least",
+                "{wanted} workers: expected at most {}, since {} buffers are divided among them, {BUFFERS_MIN} or more each",
                 self.workers_max(),
                 self.buffers
             );

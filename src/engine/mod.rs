@@ -184,7 +184,7 @@ impl Engine {
             resolver,
             look_ups: BTreeMap::new(),
             remembered: Remembered::default(),
-            verifications: Verifications::new(keyed, settings.loops),
+            verifications: Verifications::new(keyed, &settings),
             clients: 0,
             crowd: Arc::new(Crowd::new(&settings)),
             room_made: false,

@@ -33,6 +33,9 @@ pub const LOOK_UPS_CROWDED: usize = 256;
 /// The share: look-ups in flight for one client address when they are many (chosen).
 pub const LOOK_UPS_SHARE: usize = 32;
 
+/// What is left of these two for one of many loops (chosen).
+pub const LOOK_UPS_LEAST: [usize; 2] = [8, 4];
+
 /// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
 pub const ATTEMPT_DELAY_MS: u64 = 250;
 
@@ -135,6 +138,12 @@ impl Settings {
             ..self.clone()
         }
     }
+
+    /// One loop's share of a limit, rounded up, but not less than `least`: where few are left for each, clients that the
+    /// system deals out unevenly would meet a limit that all loops together are far from.
+    pub(super) fn share_of(&self, limit: usize, least: usize) -> usize {
+        limit.div_ceil(self.loops.max(1)).max(least.min(limit))
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +160,8 @@ mod tests {
             assert_eq!(sum(|share| share.origins_idle_max), 2);
             assert_eq!(sum(|share| share.origins_idle_per_authority_max), 32);
             assert!(shares.iter().all(|share| share.clients_max == 10_000 && share.loops == loops));
+            let rounded_up = [16, 8, 6, 4][[1, 2, 3, 7].iter().position(|n| *n == loops).unwrap()];
+            assert_eq!(shares[0].share_of(16, 4), rounded_up);
         }
     }
 }

@@ -8,7 +8,7 @@ use super::exchange::Stage;
 use super::keyed::Keyed;
 use super::peer::{ExchangeId, Peer, Role};
 use super::refusal::Refusal;
-use super::{Action, Engine};
+use super::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;
 use hashlink::LruCache;
@@ -20,7 +20,7 @@ const VERIFICATIONS_MAX: usize = 128;
 /// Of those, for one client address (chosen: there may be many people behind it).
 const PER_ADDRESS_MAX: usize = 16;
 
-/// What a loop allows one client address at least, however many loops there are (chosen).
+/// What is left of these two for one of many loops (chosen).
 const PER_ADDRESS_LEAST: usize = 4;
 
 /// Addresses of which wrong passwords are counted (chosen).
@@ -64,14 +64,13 @@ pub(super) struct Verifications {
 }
 
 impl Verifications {
-    /// None yet, in one of so many loops.
-    pub fn new(seed: Keyed, loops: usize) -> Verifications {
-        let loops = loops.max(1);
+    /// None yet, within this loop's share of the limits.
+    pub fn new(seed: Keyed, settings: &Settings) -> Verifications {
         Verifications {
             pending: Vec::new(),
             next_id: 0,
-            pending_max: VERIFICATIONS_MAX.div_ceil(loops),
-            per_address_max: PER_ADDRESS_MAX.div_ceil(loops).max(PER_ADDRESS_LEAST),
+            pending_max: settings.share_of(VERIFICATIONS_MAX, PER_ADDRESS_LEAST),
+            per_address_max: settings.share_of(PER_ADDRESS_MAX, PER_ADDRESS_LEAST),
             wrong: LruCache::with_hasher(WRONG_MAX, seed),
         }
     }

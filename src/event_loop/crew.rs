@@ -93,6 +93,11 @@ impl Crew {
         others.map(|(_, remote)| remote.clone()).collect()
     }
 
+    /// How many loops there are.
+    pub fn loops(&self) -> usize {
+        self.remotes.len()
+    }
+
     /// Tells every loop.
     pub fn send(&self, command: &Command) {
         for remote in &self.remotes {
