@@ -124,6 +124,7 @@ fn limit_of_clients_is_one_for_all() {
 fn room_made_by_one_worker_is_room_for_all() {
     let weir = Weir::start(&["--workers", "32", "--max-connections", "1"]);
     let first = weir.connect();
+    eventually("the first is taken", || (weir.statistics().get("clients") == 1).then_some(()));
     // Those that are refused stay for a moment, and 64 of them are the most there may be.
     let mut refused: Vec<Raw> = (0..64).map(|_| weir.connect()).collect();
     eventually("everybody is taken", || (weir.statistics().get("clients") == 65).then_some(()));
