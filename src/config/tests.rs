@@ -270,6 +270,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
     let cases = [
         ("host", "localhost"),
         ("port", "-1"),
+        ("workers", "0"),
         ("user", "a:b:c"),
         ("sandbox", "2"),
         ("verbose", "lots"),

@@ -172,9 +172,9 @@ mod tests {
 
     /// Threads that wait for the order to quit, beside one that does something else.
     fn crew_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
-        let poll = mio::Poll::new().unwrap();
+        let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
-            (0..3).map(|_| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
+            polls.iter().map(|poll| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
         let mut crew = Crew { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3) };
         let (sender, ended) = channel();
         let at_end = Arc::new(Tell(sender));
