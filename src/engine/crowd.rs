@@ -144,8 +144,12 @@ mod tests {
         crowd.enter(address(1));
         assert!(crowd.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
         let limited = self::crowd(10, 5);
-        (0..=255).for_each(|last| drop(limited.enter(address(last))));
-        (0..=255).for_each(|last| drop(limited.leave(address(last))));
+        for last in 0..=255 {
+            limited.enter(address(last));
+        }
+        for last in 0..=255 {
+            limited.leave(address(last));
+        }
         assert!(limited.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 }

@@ -73,15 +73,13 @@ fn line(scores: &[Score]) -> String {
     let _ = write!(line, " log_lines_lost={lines_lost} shortages={shortages}");
     if scores.len() > 1 {
         let _ = write!(line, " workers={}", scores.len());
-        let balance: [(&str, fn(&Metrics) -> u64); 3] = [
-            ("clients", |metrics| metrics.clients),
-            ("accepted", |metrics| metrics.accepted),
-            ("requests", |metrics| metrics.requests),
-        ];
-        for (name, number) in balance {
+        let mut balance = |name: &str, number: fn(&Metrics) -> u64| {
             let each: Vec<String> = scores.iter().map(|score| number(&score.metrics).to_string()).collect();
             let _ = write!(line, " {name}_by_worker={}", each.join(","));
-        }
+        };
+        balance("clients", |metrics| metrics.clients);
+        balance("accepted", |metrics| metrics.accepted);
+        balance("requests", |metrics| metrics.requests);
     }
     line
 }

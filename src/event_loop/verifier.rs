@@ -50,7 +50,7 @@ impl Verifier {
 
     fn start(&self) -> Option<Sender<Work>> {
         let (sender, receiver) = channel();
-        let processors = self.processors.clone();
+        let processors = self.processors;
         thread::Builder::new()
             .name("weir-verify".to_string())
             .spawn(move || {
