@@ -226,7 +226,7 @@ fn workers_can_be_pinned() {
         let weir = Weir::start(&[option, "--auth-file", &users]);
         assert_eq!(weir.connect().ask(&request).status(), 200);
         let unpinned = threads(&weir, "weir-log").remove(0);
-        assert_eq!(threads(&weir, "weir-verify"), [unpinned.clone()]);
+        assert_eq!(threads(&weir, "weir-verify"), std::slice::from_ref(&unpinned));
         let loops = threads(&weir, "weir-loop");
         assert_eq!(loops.len(), if option.contains("auto") { processors } else { 3 });
         let single = |list: &String| list.bytes().all(|byte| byte.is_ascii_digit());
