@@ -38,8 +38,8 @@ mod system {
     /// Room in a pipe (measured: pipes of less are not worth having beside copying 32 KB at a time).
     const PIPE_BYTES: usize = 256 * 1024;
 
-    /// Pipes that hold bytes, at most: who finds none copies (chosen: half of what one unprivileged user gets in this size,
-    /// because a reader that has stalled keeps its pipe).
+    /// Pipes that hold bytes, at most, in all loops: who finds none copies (chosen: half of what one unprivileged user gets in this
+    /// size, because a reader that has stalled keeps its pipe).
     const LENT_MAX: usize = 128;
 
     /// Empty pipes that are kept (chosen: one thread fills and empties a few at a time; each takes two descriptors).
@@ -58,15 +58,21 @@ mod system {
     }
 
     /// The pipes of one loop.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub struct Pipes {
         // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
         idle: Vec<Box<Pipe>>,
         lent: usize,
+        lent_max: usize,
         refused_for: u32,
     }
 
     impl Pipes {
+        /// For one of so many loops.
+        pub fn new(loops: usize) -> Pipes {
+            Pipes { idle: Vec::new(), lent: 0, lent_max: LENT_MAX.div_ceil(loops.max(1)), refused_for: 0 }
+        }
+
         /// Moves at most `bytes_max` bytes from a socket into a pipe.
         pub fn fill(&mut self, source: &TcpStream, bytes_max: usize) -> Moved {
             let Some(mut pipe) = self.take() else { return Moved::NoPipe };
@@ -102,7 +108,7 @@ mod system {
                 self.refused_for -= 1;
                 return None;
             }
-            if self.lent == LENT_MAX {
+            if self.lent >= self.lent_max {
                 return None;
             }
             let pipe = match self.idle.pop() {
@@ -170,10 +176,15 @@ mod system {
     pub enum Pipe {}
 
     /// None.
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub struct Pipes;
 
     impl Pipes {
+        /// None, for any number of loops.
+        pub fn new(_loops: usize) -> Pipes {
+            Pipes
+        }
+
         /// There is no pipe to be had.
         pub fn fill(&mut self, _source: &TcpStream, _bytes_max: usize) -> Moved {
             Moved::NoPipe
