@@ -305,6 +305,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("fields-max", "1001"),
         ("idle-origins", "x"),
         ("idle-per-origin", "1.5"),
+        ("no-splice", "2"),
         ("no-origin-form", "2"),
         ("strict-targets", "2"),
         ("accept-bare-lf", "2"),

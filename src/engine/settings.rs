@@ -165,7 +165,7 @@ mod tests {
             let sum = |of: fn(&Settings) -> usize| shares.iter().map(of).sum::<usize>();
             assert_eq!(sum(|share| share.blocks_max), 1003);
             assert_eq!(sum(|share| share.origins_idle_max), 2);
-            assert_eq!(sum(|share| share.origins_idle_per_authority_max), 32);
+            assert_eq!(sum(|share| share.origins_idle_per_authority_max), 256);
             assert!(shares.iter().all(|share| share.clients_max == 10_000 && share.loops == loops));
             let rounded_up = [16, 8, 6, 4][[1, 2, 3, 7].iter().position(|n| *n == loops).unwrap()];
             assert_eq!(shares[0].share_of(16, 4), rounded_up);
