@@ -46,6 +46,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A lasting shortage is told this often (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
+/// The process stood still if it was away for so much longer than it wanted to sleep (chosen: no turn of the loop takes
+/// that long).
+const STOOD_STILL_MIN: Duration = Duration::from_millis(500);
+
+/// Rounds for which deadlines may wait for those who have spoken (chosen: enough for 16,384 of them to get their turns).
+const ROUNDS_BEFORE_DEADLINES_MAX: u32 = 64;
+
 /// Tokens of peers are slab indices; everything else is above them.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 4 * 3;
@@ -70,8 +77,11 @@ pub struct EventLoop {
     inbox: Inbox,
     verifier: Verifier,
     journal: Journal,
+    /// When it began, moved on by the time during which the process stood still.
     began: Instant,
     now: Now,
+    /// Rounds since those who have spoken were all heard.
+    unheard_rounds: u32,
     paused_until_us: Option<u64>,
     quiet_until_us: u64,
     statistics_every: Duration,
@@ -104,6 +114,7 @@ impl EventLoop {
             journal,
             began: Instant::now(),
             now: Now::default(),
+            unheard_rounds: 0,
             paused_until_us: None,
             quiet_until_us: 0,
             statistics_every,
@@ -116,14 +127,15 @@ impl EventLoop {
     /// Runs until it has drained or is told to quit. Returns the final counters.
     pub fn run(mut self) -> io::Result<Metrics> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        self.refresh_time();
+        self.refresh_time(None);
         loop {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            self.refresh_time();
+            let interrupted = match self.poll.poll(&mut events, timeout) {
+                Ok(()) => false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+                Err(error) => return Err(error),
+            };
+            let stood_still = self.refresh_time(timeout);
             let mut quit = false;
             for event in &events {
                 match event.token() {
@@ -138,8 +150,9 @@ impl EventLoop {
                     Token(token) => self.note_readiness(token, event),
                 }
             }
+            let more_events = interrupted || stood_still || events.iter().count() == EVENTS_MAX;
             self.take_turns();
-            self.tick();
+            self.tick(more_events);
             // Last, when everything that could make room has been done.
             self.accept();
             self.journal.feed.flush();
@@ -155,11 +168,20 @@ impl EventLoop {
         }
     }
 
-    /// One clock reading per round, for everything that happens in it.
-    fn refresh_time(&mut self) {
+    /// One clock reading per round, for everything that happens in it. A time during which the process stood still
+    /// (SIGSTOP, a frozen machine) is left out: nobody was listened to, so nobody was silent. True if there was one.
+    fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        // With no deadline there is nothing to postpone.
+        let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
+        let stood_still = lost >= STOOD_STILL_MIN;
+        if stood_still {
+            self.began += lost;
+        }
         self.now =
             Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 };
+        stood_still
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -174,8 +196,15 @@ impl EventLoop {
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
 
-    /// Timers, and what they lead to.
-    fn tick(&mut self) {
+    /// Timers, and what they lead to. Nobody is cut off whose bytes have arrived and only wait to be read: deadlines wait
+    /// for the turns of those who are ready, and for what the system has not told yet, within a bound.
+    fn tick(&mut self, more_events: bool) {
+        let unheard = more_events || self.engine.has_runnable();
+        if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
+            self.unheard_rounds += 1;
+            return;
+        }
+        self.unheard_rounds = 0;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
             self.act();
