@@ -351,6 +351,9 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
         one(&mut s.drain_timeout, v, values::duration_or_zero)
     }),
+    Spec::value(Timeouts, "min-rate", "BYTES", "100", "each second", |s, v| {
+        one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32))
+    }),
     Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
         one(&mut s.max_connections, v, |text| {
             values::number(text, 1, CONNECTIONS_MAX).map(|most| most as u32)
@@ -422,6 +425,8 @@ pub static TABLE: &[Spec] = &[
 
 /// Most old log files (chosen).
 const LOG_KEEP_MAX: u64 = 1000;
+/// Most bytes per second that may be asked of a client (chosen).
+const MIN_RATE_MAX: u64 = 1 << 30;
 /// Most connections of any kind (chosen): more than one machine has ports for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Fewest blocks (chosen): a few exchanges must be able to make progress.

@@ -34,11 +34,10 @@ impl Engine {
         let here = self.clients_by_address.entry(address.ip()).or_insert(0);
         *here += 1;
         let limit = self.settings.clients_per_address_max;
+        self.metrics.limit_refusals += u64::from(self.clients == self.settings.clients_max + REFUSALS_MAX);
         if self.clients > self.settings.clients_max {
-            self.metrics.limit_connections += 1;
             self.refuse_connection(now, id, Refusal::TooManyConnections);
         } else if limit != 0 && *here as usize > limit {
-            self.metrics.limit_per_client += 1;
             self.refuse_connection(now, id, Refusal::TooManyPerClient);
         } else {
             self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
@@ -102,7 +101,12 @@ impl Engine {
                 }
                 ClientState::Lingering { .. } => return Some(scrap),
                 ClientState::Exchange(exchange) => {
-                    (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
+                    let exchange = &mut exchanges[exchange.index as usize];
+                    let space = exchange.up.space(pool);
+                    if space.is_none() {
+                        exchange.up_pace.forget();
+                    }
+                    (space, Parked::Uploads)
                 }
                 ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), Parked::Uploads),
             },
@@ -193,6 +197,7 @@ impl Engine {
                 Event::Received(count) => {
                     *bytes = bytes.saturating_add(count as u32);
                     if *bytes > LINGER_BYTES_MAX {
+                        self.metrics.limit_linger += 1;
                         self.close_client(id);
                     }
                 }
@@ -248,14 +253,19 @@ impl Engine {
         let head_bytes = client.input.len();
         let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
-            (_, Parking::Queued | Parking::Woken) => Refusal::NoMemory,
+            (_, Parking::Queued | Parking::Woken) => {
+                self.metrics.timeouts_block += 1;
+                Refusal::NoMemory
+            }
             (0, Parking::No) => {
+                let idle = client.requests > 0;
+                self.metrics.timeouts_idle += u64::from(idle);
+                self.metrics.timeouts_unused += u64::from(!idle);
                 self.close_client(id);
                 return;
             }
             (_, Parking::No) => Refusal::HeadTimeout,
         };
-        self.metrics.timeouts += 1;
         let exchange = self.begin_unknown(now, id, head_bytes);
         self.refuse(now, exchange, refusal);
     }

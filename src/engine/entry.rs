@@ -11,7 +11,8 @@ pub enum Verdict {
     Refused,
     /// Not understood: the request broke the grammar.
     Malformed,
-    /// Allowed, but the origin or the path to it failed.
+    /// Allowed, but not carried to its end: the origin or the path to it failed, or the client gave up or did not read.
+    /// The reason says which.
     Failed,
 }
 

@@ -1,17 +1,17 @@
 //! One request and its response: begun, refused, settled.
 
 use super::dial::Dial;
-use super::entry::{Entry, Kind, Text, Verdict};
+use super::entry::{Entry, Text, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
+use super::pace::Pace;
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
-use super::refusal::Refusal;
+use super::refusal::{Refusal, write_refusal};
 use super::relay::Relay;
 use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose};
 use crate::http::framing::Body;
-use crate::http::head::{Scanner, Version};
-use crate::http::reply::{self, Reply};
+use crate::http::head::Scanner;
 use crate::policy::Policy;
 use crate::resolver::LookUpId;
 use crate::time::Now;
@@ -52,6 +52,10 @@ pub(super) struct Exchange {
     pub up: Relay,
     /// From origin to client.
     pub down: Relay,
+    /// How fast the client sends its body.
+    pub up_pace: Pace,
+    /// How fast the client reads, while bytes wait for it.
+    pub down_pace: Pace,
     /// Bytes at the front of the client's input that are done with, or kept for a retry only: the head, and what has gone
     /// up of the body behind it.
     pub consumed: usize,
@@ -165,6 +169,8 @@ impl Engine {
             policy,
             up: Relay::new(Purpose::Upload),
             down: Relay::new(Purpose::Download),
+            up_pace: Pace::default(),
+            down_pace: Pace::default(),
             consumed: head_bytes,
             response: Linear::default(),
             scanner: Scanner::default(),
@@ -281,7 +287,11 @@ impl Engine {
     /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
     /// already on its way, the exchange is aborted instead.
     pub(super) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
+        if self.exchange_mut(id).is_none() {
+            return;
+        }
+        self.metrics.count_refusal(refusal);
+        let exchange = &mut self.exchanges[id.index as usize];
         exchange.entry.verdict = refusal.verdict();
         if matches!(exchange.stage, Stage::Relaying | Stage::Replying) {
             let reason = refusal.wording().reason;
@@ -319,6 +329,9 @@ impl Engine {
         let ambiguous = left > 0 && exchange.may_wait();
         // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
         let refused_tunnel = plan.method == Method::Connect;
+        if plan.keep_alive && left > DISCARD_BYTES_MAX && !exchange.closes {
+            self.metrics.limit_discard += 1;
+        }
         exchange.closes |=
             draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
@@ -383,9 +396,17 @@ impl Engine {
             Event::Received(count) => self.handle_upload(now, id, count),
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, .. } = self;
+                let Engine { exchanges, pool, settings, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 exchange.down.handle_sent(pool, count);
+                if !exchange.down.wants_send() {
+                    exchange.down_pace.forget();
+                } else if exchange.down_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.down.sent)
+                {
+                    self.metrics.limit_rate += 1;
+                    self.abandon_client(now, id, "min_rate");
+                    return;
+                }
                 if let Some(origin) = exchange.origin {
                     self.wake(origin);
                 }
@@ -400,8 +421,7 @@ impl Engine {
                 }
             }
             Event::SendFailed(_) | Event::Failed(_) => {
-                let verdict = self.exchanges[id.index as usize].entry.verdict;
-                self.abandon(now, id, verdict, "client_reset");
+                self.abandon_client(now, id, "client_reset");
             }
             Event::Connected => {}
         }
@@ -409,12 +429,25 @@ impl Engine {
 
     fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, peers, pool, surplus, .. } = self;
+        let Engine { exchanges, peers, pool, surplus, settings, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         surplus.clear();
+        // All that it gave has gone on: it is the client that is waited for.
+        let awaited = !exchange.up.wants_send();
         let received = exchange.up.handle_received(pool, count, surplus);
         if let Err(fault) = received {
             self.refuse(now, id, Refusal::Fault(fault));
+            return;
+        }
+        if awaited
+            && !exchange.up.is_received()
+            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
+        {
+            if self.finish_answered(now, id) {
+                self.metrics.limit_rate += 1;
+            } else {
+                self.refuse(now, id, Refusal::TooSlow);
+            }
             return;
         }
         if !surplus.is_empty() {
@@ -526,6 +559,18 @@ impl Engine {
         }
     }
 
+    /// The same for a client that has given up or does not read: what it was allowed did not come to its end.
+    fn abandon_client(&mut self, now: Now, id: ExchangeId, reason: &str) {
+        let verdict = match self.exchanges[id.index as usize].entry.verdict {
+            Verdict::Allowed => {
+                self.metrics.aborted += 1;
+                Verdict::Failed
+            }
+            other @ (Verdict::Refused | Verdict::Malformed | Verdict::Failed) => other,
+        };
+        self.abandon(now, id, verdict, reason);
+    }
+
     /// Removes and logs an exchange that is not finished. Returns its client, who must be seen to, and whether a close
     /// would pass for the proper end.
     fn drop_exchange(
@@ -556,24 +601,28 @@ impl Engine {
                 return;
             }
             Stage::Relaying | Stage::Replying => {
-                let (verdict, client_sleeps) = (exchange.entry.verdict, exchange.down.wants_send());
-                self.metrics.timeouts += 1;
+                let client_sleeps = exchange.down.wants_send();
                 if self.finish_answered(now, id) {
+                    self.metrics.timeouts_body += 1;
                 } else if client_sleeps {
-                    self.abandon(now, id, verdict, "client_timeout");
+                    self.metrics.timeouts_client += 1;
+                    self.abandon_client(now, id, "client_timeout");
                 } else {
+                    self.metrics.timeouts_response += 1;
                     self.abort(now, id, Verdict::Failed, "http_response_timeout");
                 }
                 return;
             }
-            Stage::Begun | Stage::Verifying => Refusal::TooManyVerifications,
+            Stage::Begun | Stage::Verifying => {
+                self.metrics.timeouts_verification += 1;
+                Refusal::TooManyVerifications
+            }
             Stage::Resolving(_) => Refusal::Dns(crate::resolver::Failure::Timeout),
             Stage::Awaiting if exchange.up.is_received() || exchange.up.wants_send() => {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
         };
-        self.metrics.timeouts += 1;
         self.refuse(now, id, refusal);
     }
 
@@ -606,44 +655,10 @@ impl Engine {
         origin.state = OriginState::Idle;
         deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
         for shed in origins.set_idle(origin.group, id).into_iter().flatten() {
+            self.metrics.limit_origins_idle += 1;
             self.close_origin(shed);
         }
         // It may have spoken, or closed, while nobody listened.
         self.wake(id);
     }
-}
-
-/// Writes the answer that says no.
-fn write_refusal(
-    exchange: &mut Exchange,
-    via: Option<&str>,
-    date: &str,
-    refusal: Refusal,
-    out: &mut Vec<u8>,
-) {
-    let wording = refusal.wording();
-    let mut reason = String::new();
-    refusal.write_reason(&exchange.policy, &mut reason);
-    exchange.entry.status = wording.status;
-    exchange.entry.set(Text::Reason, reason.as_bytes());
-    let hidden = exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_));
-    let details = if hidden { "" } else { reason.as_str() };
-    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let reply = Reply {
-        status: wording.status,
-        proxy_status: Some((wording.error, details)),
-        explanation: wording.explanation,
-        advice: Some(wording.advice),
-        retry_after: matches!(wording.status, 429 | 503).then_some(1),
-        extra_fields: if wording.status == 407 { &challenge } else { &[] },
-        html: exchange.plan.html,
-        head_only: exchange.plan.method == Method::Head,
-        keep_alive: !exchange.closes,
-        http10: exchange.plan.version == Version::Http10,
-        date,
-        pseudonym: via.unwrap_or("weir"),
-    };
-    out.clear();
-    reply::write(out, &reply);
-    exchange.entry.kind = Kind::Exchange;
 }

@@ -23,6 +23,7 @@ mod exchange;
 mod keyed;
 mod metrics;
 mod origin;
+mod pace;
 mod peer;
 mod refusal;
 mod relay;
@@ -327,6 +328,7 @@ impl Engine {
     pub fn shed_idle_origins(&mut self) -> bool {
         let any = self.origins.longest_idle().is_some();
         while let Some(oldest) = self.origins.longest_idle() {
+            self.metrics.origins_shed += 1;
             self.close_origin(oldest);
         }
         any
@@ -374,7 +376,6 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            limit_look_ups: dns.full,
             ..self.metrics.clone()
         }
     }
@@ -442,14 +443,20 @@ impl Engine {
                 ClientState::Reading(_) => self.handle_reading_deadline(now, id),
                 ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
                 ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                ClientState::Lingering { .. } => self.close_client(id),
+                ClientState::Lingering { .. } => {
+                    self.metrics.timeouts_linger += 1;
+                    self.close_client(id);
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(exchange) => {
-                    self.metrics.timeouts += 1;
+                    self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle => self.close_origin(id),
+                OriginState::Idle => {
+                    self.metrics.timeouts_origin_idle += 1;
+                    self.close_origin(id);
+                }
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -464,10 +471,12 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
+                    self.metrics.timeouts_drain += 1;
                     self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
+                    self.metrics.timeouts_drain += 1;
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),
