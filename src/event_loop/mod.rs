@@ -9,6 +9,7 @@ mod listener;
 mod query;
 mod remote;
 mod socket;
+mod spare;
 mod verifier;
 
 pub use listener::{Listener, bind};
@@ -17,13 +18,15 @@ pub use remote::{Command, Remote};
 use crate::engine::{Action, Engine, Event, Metrics, PeerId, SocketError};
 use crate::log::format::Format;
 use crate::log::writer::Feed;
-use crate::resolver;
+use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
 use socket::{Received, Sent, Socket};
+use spare::Spares;
 use std::io;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
 
@@ -76,6 +79,7 @@ pub struct EventLoop {
     queries: Queries,
     inbox: Inbox,
     verifier: Verifier,
+    spares: Spares,
     journal: Journal,
     /// When it began, moved on by the time during which the process stood still.
     began: Instant,
@@ -111,6 +115,7 @@ impl EventLoop {
             queries: Queries::default(),
             inbox,
             verifier: Verifier::new(remote.clone()),
+            spares: Spares::default(),
             journal,
             began: Instant::now(),
             now: Now::default(),
@@ -252,6 +257,13 @@ impl EventLoop {
             return;
         }
         self.paused_until_us = None;
+        if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
+            return;
+        }
+        if let Err(error) = self.spares.fill() {
+            self.pause(&error);
+            return;
+        }
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_MAX {
                 if !self.listeners[index].ready || !self.engine.may_accept() {
@@ -282,7 +294,7 @@ impl EventLoop {
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
-    fn take_client(&mut self, stream: mio::net::TcpStream, address: std::net::SocketAddr) {
+    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
         let id = self.engine.accept(self.now, address);
         let socket = Socket::accepted(stream);
         if let Err(error) = self.install(id, socket) {
@@ -401,19 +413,7 @@ impl EventLoop {
     fn act(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
-                Action::Connect { peer, address } => {
-                    let connected = Socket::connect(address)
-                        .and_then(|socket| self.install(peer, socket).map_err(SocketError::from));
-                    if let Err(error) = connected {
-                        self.shortages += u64::from(error == SocketError::Exhausted);
-                        if error == SocketError::Exhausted && self.engine.shed_idle_origins() {
-                            // Again, when those are closed.
-                            self.engine.defer(Action::Connect { peer, address });
-                        } else {
-                            self.engine.handle(self.now, peer, Event::Failed(error));
-                        }
-                    }
-                }
+                Action::Connect { peer, address } => self.connect(peer, address),
                 Action::ShutdownWrite(id) => {
                     if let Some(Some(socket)) = self.sockets.get(id.index()) {
                         socket.shutdown_write();
@@ -431,22 +431,52 @@ impl EventLoop {
                     self.engine.recycle(entry);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
-                    let sent = self.queries.begin(
-                        self.poll.registry(),
-                        QUERIES,
-                        query,
-                        server,
-                        transport,
-                        message.as_bytes(),
-                    );
-                    if let Err(error) = sent {
-                        log::debug!("cannot ask {server}: {error}");
-                        self.engine.handle_query_failure(self.now, query);
-                    }
+                    self.ask(query, server, transport, message.as_bytes());
                 }
                 Action::Resolver(resolver::Action::Abandon(query)) => self.queries.end(query),
                 Action::Resolver(resolver::Action::Done { .. }) => {}
             }
+        }
+    }
+
+    /// Begins to connect. Where descriptors are short, idle origin connections and spare ones make room.
+    fn connect(&mut self, peer: PeerId, address: SocketAddr) {
+        let mut connected = self.open(peer, address);
+        if connected == Err(SocketError::Exhausted) {
+            self.shortages += 1;
+            if self.engine.shed_idle_origins() {
+                // Again, when those are closed.
+                self.engine.defer(Action::Connect { peer, address });
+                return;
+            }
+            if self.spares.give_up() {
+                connected = self.open(peer, address);
+            }
+        }
+        if let Err(error) = connected {
+            self.engine.handle(self.now, peer, Event::Failed(error));
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, address: SocketAddr) -> Result<(), SocketError> {
+        let socket = Socket::connect(address)?;
+        self.install(peer, socket).map_err(SocketError::from)
+    }
+
+    /// Sends a DNS query.
+    fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
+        let EventLoop { poll, queries, spares, .. } = self;
+        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
+        let mut sent = begin();
+        if sent.as_ref().is_err_and(listener::is_shortage) {
+            self.shortages += 1;
+            if spares.give_up() {
+                sent = begin();
+            }
+        }
+        if let Err(error) = sent {
+            log::debug!("cannot ask {server}: {error}");
+            self.engine.handle_query_failure(self.now, query);
         }
     }
 
