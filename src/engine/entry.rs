@@ -118,6 +118,11 @@ impl Entry {
         *self = Entry { text, ..Entry::new(client) };
     }
 
+    /// Bytes that its texts have room for.
+    pub(super) fn text_capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
     /// Sets one text; a later call for the same text replaces it.
     pub fn set(&mut self, which: Text, value: &[u8]) {
         let span = Span { start: self.text.len() as u32, len: value.len() as u32 };

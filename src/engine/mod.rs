@@ -64,6 +64,9 @@ use verify::Verifications;
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_ENTRIES_MAX: usize = 256;
 
+/// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
+const SPARE_TEXT_BYTES_MAX: usize = 1024;
+
 /// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
 #[derive(Clone, Copy, Debug)]
 enum Parked {
@@ -296,7 +299,8 @@ impl Engine {
 
     /// Gives a written log entry back for reuse.
     pub fn recycle(&mut self, entry: Box<Entry>) {
-        if self.spare_entries.len() < SPARE_ENTRIES_MAX {
+        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        if self.spare_entries.len() < SPARE_ENTRIES_MAX && entry.text_capacity() <= SPARE_TEXT_BYTES_MAX {
             self.spare_entries.push(entry);
         }
     }
