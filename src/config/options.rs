@@ -351,7 +351,7 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
         one(&mut s.drain_timeout, v, values::duration_or_zero)
     }),
-    Spec::value(Timeouts, "min-rate", "BYTES", "100", "each second", |s, v| {
+    Spec::value(Timeouts, "min-rate", "BYTES", "100", "body bytes/s", |s, v| {
         one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32))
     }),
     Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
