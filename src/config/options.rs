@@ -255,6 +255,10 @@ pub static TABLE: &[Spec] = &[
         problems
     }),
     Spec::flag(General, "sandbox", "=no: without", |s, v| one(&mut s.sandbox, v, values::flag)).on(),
+    Spec::flag(General, "no-splice", "copy bulk", |s, v| one(&mut s.no_splice, v, values::flag)),
+    Spec::value(General, "stats-every", "SECONDS", "60", "statistics", |s, v| {
+        one(&mut s.stats_every, v, values::duration_or_zero)
+    }),
     Spec::flag(General, "check", "validate", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "print-config", "settings", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "verbose", "-vv: more", |s, v| counted(&mut s.verbose, v)).short("v").counting(),
@@ -344,8 +348,8 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
         one(&mut s.drain_timeout, v, values::duration_or_zero)
     }),
-    Spec::value(Timeouts, "stats-every", "SECONDS", "60", "statistics", |s, v| {
-        one(&mut s.stats_every, v, values::duration_or_zero)
+    Spec::value(Timeouts, "min-rate", "BYTES", "100", "body bytes/s", |s, v| {
+        one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32))
     }),
     Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
         one(&mut s.max_connections, v, |text| {
@@ -380,9 +384,6 @@ pub static TABLE: &[Spec] = &[
         one(&mut s.idle_per_origin, v, |text| {
             values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
         })
-    }),
-    Spec::flag(Limits, "no-splice", "copy bulk data instead of moving it inside the kernel", |s, v| {
-        one(&mut s.no_splice, v, values::flag)
     }),
     Spec::flag(Messages, "no-origin-form", "only URLs", |s, v| one(&mut s.no_origin_form, v, values::flag)),
     Spec::flag(Messages, "strict-targets", "RFC 3986", |s, v| one(&mut s.strict_targets, v, values::flag)),
@@ -421,6 +422,8 @@ pub static TABLE: &[Spec] = &[
 
 /// Most old log files (chosen).
 const LOG_KEEP_MAX: u64 = 1000;
+/// Most bytes per second that may be asked of a client (chosen).
+const MIN_RATE_MAX: u64 = 1 << 30;
 /// Most connections of any kind (chosen): more than one machine has ports for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Fewest blocks of one loop (chosen): a few exchanges must be able to make progress.

@@ -236,6 +236,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         loops: 1,
         clients_max: settings.max_connections as usize,
         clients_per_address_max: settings.max_per_client as usize,
+        rate_min: settings.min_rate.into(),
         blocks_max: settings.buffers as usize,
         origins_idle_max: settings.idle_origins as usize,
         origins_idle_per_authority_max: settings.idle_per_origin as usize,

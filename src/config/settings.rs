@@ -119,6 +119,8 @@ pub struct Settings {
     pub tunnel_timeout: Duration,
     /// How long exchanges may take to finish at stop; zero cuts them.
     pub drain_timeout: Duration,
+    /// Fewest bytes per second of a client in a body, averaged over `timeout`; 0 for none.
+    pub min_rate: u32,
     /// Largest head.
     pub head_max_bytes: u32,
     /// Longest request target.

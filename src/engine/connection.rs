@@ -32,13 +32,13 @@ impl Engine {
         let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
         self.clients += 1;
         self.metrics.accepted += 1;
-        match self.crowd.enter(address.ip()) {
+        let admission = self.crowd.enter(address.ip());
+        self.metrics.limit_refusals += u64::from(!self.crowd.has_room());
+        match admission {
             Admission::TooMany => {
-                self.metrics.limit_connections += 1;
                 self.refuse_connection(now, id, Refusal::TooManyConnections);
             }
             Admission::TooManyFromThere => {
-                self.metrics.limit_per_client += 1;
                 self.refuse_connection(now, id, Refusal::TooManyPerClient);
             }
             Admission::Welcome => {
@@ -105,7 +105,12 @@ impl Engine {
                 }
                 ClientState::Lingering { .. } => return Some(Space::one(scrap)),
                 ClientState::Exchange(exchange) => {
-                    (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
+                    let exchange = &mut exchanges[exchange.index as usize];
+                    let space = exchange.up.space(pool);
+                    if space.is_none() {
+                        exchange.up_pace.forget();
+                    }
+                    (space, Parked::Uploads)
                 }
                 ClientState::Tunnel(tunnel) => {
                     (tunnels[tunnel.0 as usize].up.space(pool, spare_relays), Parked::Uploads)
@@ -242,6 +247,7 @@ impl Engine {
                 Event::Received(count) => {
                     *bytes = bytes.saturating_add(count as u32);
                     if *bytes > LINGER_BYTES_MAX {
+                        self.metrics.limit_linger += 1;
                         self.close_client(id);
                     }
                 }
@@ -297,14 +303,19 @@ impl Engine {
         let head_bytes = client.input.len();
         let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
-            (_, Parking::Queued | Parking::Woken) => Refusal::NoMemory,
+            (_, Parking::Queued | Parking::Woken) => {
+                self.metrics.timeouts_block += 1;
+                Refusal::NoMemory
+            }
             (0, Parking::No) => {
+                let idle = client.requests > 0;
+                self.metrics.timeouts_idle += u64::from(idle);
+                self.metrics.timeouts_unused += u64::from(!idle);
                 self.close_client(id);
                 return;
             }
             (_, Parking::No) => Refusal::HeadTimeout,
         };
-        self.metrics.timeouts += 1;
         let exchange = self.begin_unknown(now, id, head_bytes);
         self.refuse(now, exchange, refusal);
     }

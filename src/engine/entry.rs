@@ -11,7 +11,8 @@ pub enum Verdict {
     Refused,
     /// Not understood: the request broke the grammar.
     Malformed,
-    /// Allowed, but the origin or the path to it failed.
+    /// Allowed, but not carried to its end: the origin or the path to it failed, or the client gave up or did not read.
+    /// The reason says which.
     Failed,
 }
 
@@ -164,6 +165,11 @@ impl Entry {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         *self = Entry { text, ..Entry::new(client) };
+    }
+
+    /// Bytes that its texts have room for.
+    pub(super) fn text_capacity(&self) -> usize {
+        self.text.capacity()
     }
 
     /// Sets one text; a later call for the same text replaces it.

@@ -25,11 +25,13 @@ mod keyed;
 mod lane;
 mod metrics;
 mod origin;
+mod pace;
 mod peer;
 mod refusal;
 mod relay;
 mod response;
 mod settings;
+mod settle;
 mod timer;
 mod tunnel;
 mod verify;
@@ -68,6 +70,8 @@ const SPARE_ENTRIES_MAX: usize = 256;
 
 /// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
 const SPARE_EXCHANGES_MAX: usize = 64;
+/// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
+const SPARE_TEXT_BYTES_MAX: usize = 1024;
 
 /// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
 #[derive(Clone, Copy, Debug)]
@@ -341,7 +345,8 @@ impl Engine {
 
     /// Gives a written log entry back for reuse.
     pub fn recycle(&mut self, entry: Box<Entry>) {
-        if self.spare_entries.len() < SPARE_ENTRIES_MAX {
+        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        if self.spare_entries.len() < SPARE_ENTRIES_MAX && entry.text_capacity() <= SPARE_TEXT_BYTES_MAX {
             self.spare_entries.push(entry);
         }
     }
@@ -373,6 +378,7 @@ impl Engine {
     pub fn shed_idle_origins(&mut self) -> bool {
         let any = self.origins.longest_idle().is_some();
         while let Some(oldest) = self.origins.longest_idle() {
+            self.metrics.origins_shed += 1;
             self.close_origin(oldest);
         }
         any
@@ -441,7 +447,6 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            limit_look_ups: dns.full,
             ..self.metrics.clone()
         }
     }
@@ -519,14 +524,20 @@ impl Engine {
                 ClientState::Reading(_) => self.handle_reading_deadline(now, id),
                 ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
                 ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                ClientState::Lingering { .. } => self.close_client(id),
+                ClientState::Lingering { .. } => {
+                    self.metrics.timeouts_linger += 1;
+                    self.close_client(id);
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(exchange) => {
-                    self.metrics.timeouts += 1;
+                    self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle => self.close_origin(id),
+                OriginState::Idle => {
+                    self.metrics.timeouts_origin_idle += 1;
+                    self.close_origin(id);
+                }
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -541,10 +552,12 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
+                    self.metrics.timeouts_drain += 1;
                     self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
+                    self.metrics.timeouts_drain += 1;
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),

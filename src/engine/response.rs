@@ -7,6 +7,7 @@ use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
@@ -41,6 +42,10 @@ impl Engine {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
+                if !exchange.up.wants_bytes() {
+                    // It was the origin that everybody waited for.
+                    exchange.up_pace.forget();
+                }
                 exchange.up.handle_sent(pool, count);
                 let client = exchange.client;
                 if self.pump_upload(now, id) {
@@ -90,8 +95,8 @@ impl Engine {
                 surplus.clear();
                 let received = exchange.down.handle_received(pool, count, surplus);
                 exchange.origin_reusable &= surplus.is_empty();
-                if received.is_err() {
-                    self.fail_download(now, id);
+                if let Err(fault) = received {
+                    self.fail_download(now, id, fault);
                     return;
                 }
                 self.wake(client);
@@ -102,7 +107,8 @@ impl Engine {
     }
 
     /// The body broke its own framing: the client gets what was good of it, and then no proper end.
-    fn fail_download(&mut self, now: Now, id: ExchangeId) {
+    fn fail_download(&mut self, now: Now, id: ExchangeId, fault: Fault) {
+        self.metrics.count_fault(fault);
         let exchange = &mut self.exchanges[id.index as usize];
         exchange.origin_reusable = false;
         exchange.down.truncate();
@@ -240,8 +246,8 @@ impl Engine {
         match adopted {
             Ok(true) => exchange.origin_reusable &= surplus.is_empty(),
             Ok(false) => exchange.response.consume(pool, head_bytes),
-            Err(_) => {
-                self.fail_download(now, id);
+            Err(fault) => {
+                self.fail_download(now, id, fault);
                 return;
             }
         }
@@ -274,9 +280,9 @@ impl Engine {
             match exchange.down.feed(pool, &bytes[..count]) {
                 Ok(0) => break,
                 Ok(taken) => exchange.response.consume(pool, taken),
-                Err(_) => {
+                Err(fault) => {
                     exchange.response.release(pool);
-                    self.fail_download(now, id);
+                    self.fail_download(now, id, fault);
                     return self.exchange_mut(id).is_some();
                 }
             }

@@ -1,5 +1,6 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
+use super::pace::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
 use std::net::SocketAddr;
@@ -90,6 +91,9 @@ pub struct Settings {
     pub clients_max: usize,
     /// Client connections at once from one address, to all loops; 0: no limit.
     pub clients_per_address_max: usize,
+    /// Fewest bytes per second of a client in a request body, and of one for which bytes of a response wait, averaged over
+    /// the time-out of exchanges; 0: none.
+    pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
     /// Idle origin connections in all.
@@ -110,6 +114,14 @@ pub struct Settings {
     pub seed: [u64; 2],
 }
 
+impl Settings {
+    /// What is asked of clients.
+    pub(super) fn rate(&self) -> Rate {
+        let window_ms = self.timeouts.exchange_ms;
+        Rate { bytes_min: self.rate_min.saturating_mul(window_ms) / 1000, window_ms }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -118,6 +130,7 @@ impl Default for Settings {
             loops: 1,
             clients_max: 10_000,
             clients_per_address_max: 0,
+            rate_min: 100,
             blocks_max: 16_384,
             origins_idle_max: 512,
             origins_idle_per_authority_max: 256,

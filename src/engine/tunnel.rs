@@ -178,7 +178,7 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_deadline(&mut self, now: Now, id: TunnelId) {
-        self.metrics.timeouts += 1;
+        self.metrics.timeouts_tunnel += 1;
         self.cut_tunnel(now, id, "idle_timeout");
     }
 

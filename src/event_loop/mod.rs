@@ -13,6 +13,7 @@ mod query;
 mod remote;
 mod scoreboard;
 mod socket;
+mod spare;
 mod splice;
 mod verifier;
 
@@ -24,15 +25,17 @@ pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, SocketError};
 use crate::log::format::Format;
 use crate::log::writer::Feed;
-use crate::resolver;
+use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
 use scoreboard::{Round, Score, Scoreboard};
 use socket::{Received, Sent, Socket};
+use spare::Spares;
 use splice::{Moved, Pipes};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
@@ -59,6 +62,13 @@ const SHRINK_EVERY: Duration = Duration::from_secs(5);
 
 /// A lasting shortage is told this often (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// The process stood still if it was away for so much longer than it wanted to sleep (chosen: no turn of the loop takes
+/// that long).
+const STOOD_STILL_MIN: Duration = Duration::from_millis(500);
+
+/// Rounds for which deadlines may wait for those who have spoken (chosen: enough for 16,384 of them to get their turns).
+const ROUNDS_BEFORE_DEADLINES_MAX: u32 = 64;
 
 /// Tokens of peers are slab indices; everything else is above them.
 const WAKER: Token = Token(usize::MAX);
@@ -89,9 +99,13 @@ pub struct EventLoop {
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
+    spares: Spares,
     journal: Journal,
+    /// When it began, moved on by the time during which the process stood still.
     began: Instant,
     now: Now,
+    /// Rounds since those who have spoken were all heard.
+    unheard_rounds: u32,
     paused_until_us: Option<u64>,
     quiet_until_us: u64,
     statistics_every: Duration,
@@ -130,9 +144,11 @@ impl EventLoop {
             others: Vec::new(),
             scoreboard: Scoreboard::new(1),
             verifier,
+            spares: Spares::default(),
             journal,
             began: Instant::now(),
             now: Now::default(),
+            unheard_rounds: 0,
             paused_until_us: None,
             quiet_until_us: 0,
             statistics_every: Duration::ZERO,
@@ -160,14 +176,15 @@ impl EventLoop {
     /// Runs until it has drained or is told to quit. Returns the final counters.
     fn run(mut self) -> io::Result<Metrics> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        self.refresh_time();
+        self.refresh_time(None);
         loop {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            self.refresh_time();
+            let interrupted = match self.poll.poll(&mut events, timeout) {
+                Ok(()) => false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+                Err(error) => return Err(error),
+            };
+            let stood_still = self.refresh_time(timeout);
             let mut quit = false;
             for event in &events {
                 match event.token() {
@@ -182,8 +199,9 @@ impl EventLoop {
                     Token(token) => self.note_readiness(token, event),
                 }
             }
+            let more_events = interrupted || stood_still || events.iter().count() == EVENTS_MAX;
             self.take_turns();
-            self.tick();
+            self.tick(more_events);
             self.shrink();
             // Last, when everything that could make room has been done.
             self.accept();
@@ -201,11 +219,20 @@ impl EventLoop {
         }
     }
 
-    /// One clock reading per round, for everything that happens in it.
-    fn refresh_time(&mut self) {
+    /// One clock reading per round, for everything that happens in it. A time during which the process stood still
+    /// (SIGSTOP, a frozen machine) is left out: nobody was listened to, so nobody was silent. True if there was one.
+    fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        // With no deadline there is nothing to postpone.
+        let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
+        let stood_still = lost >= STOOD_STILL_MIN;
+        if stood_still {
+            self.began += lost;
+        }
         self.now =
             Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 };
+        stood_still
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -220,8 +247,15 @@ impl EventLoop {
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
 
-    /// Timers, and what they lead to.
-    fn tick(&mut self) {
+    /// Timers, and what they lead to. Nobody is cut off whose bytes have arrived and only wait to be read: deadlines wait
+    /// for the turns of those who are ready, and for what the system has not told yet, within a bound.
+    fn tick(&mut self, more_events: bool) {
+        let unheard = more_events || self.engine.has_runnable();
+        if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
+            self.unheard_rounds += 1;
+            return;
+        }
+        self.unheard_rounds = 0;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
             self.act();
@@ -321,6 +355,13 @@ impl EventLoop {
             return;
         }
         self.paused_until_us = None;
+        if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
+            return;
+        }
+        if let Err(error) = self.spares.fill() {
+            self.pause(&error);
+            return;
+        }
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_MAX {
                 if !self.listeners[index].ready || !self.engine.may_accept() {
@@ -352,7 +393,7 @@ impl EventLoop {
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
-    fn take_client(&mut self, stream: mio::net::TcpStream, address: std::net::SocketAddr) {
+    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
         let id = self.engine.accept(self.now, address);
         let socket = Socket::accepted(stream);
         if let Err(error) = self.install(id, socket) {
@@ -502,22 +543,7 @@ impl EventLoop {
     fn act(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
-                Action::Connect { peer, address } => {
-                    let connected = Socket::connect(address)
-                        .and_then(|socket| self.install(peer, socket).map_err(SocketError::from));
-                    if let Err(error) = connected {
-                        self.shortages += u64::from(error == SocketError::Exhausted);
-                        if error == SocketError::Exhausted && self.engine.shed_idle_origins() {
-                            // Again, when those are closed.
-                            self.engine.defer(Action::Connect { peer, address });
-                        } else {
-                            if error == SocketError::Exhausted {
-                                self.ask_others_to_shed();
-                            }
-                            self.engine.handle(self.now, peer, Event::Failed(error));
-                        }
-                    }
-                }
+                Action::Connect { peer, address } => self.connect(peer, address),
                 Action::ShutdownWrite(id) => {
                     if let Some(Some(socket)) = self.sockets.get(id.index()) {
                         socket.shutdown_write();
@@ -537,22 +563,55 @@ impl EventLoop {
                     self.engine.recycle(entry);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
-                    let sent = self.queries.begin(
-                        self.poll.registry(),
-                        QUERIES,
-                        query,
-                        server,
-                        transport,
-                        message.as_bytes(),
-                    );
-                    if let Err(error) = sent {
-                        log::debug!("cannot ask {server}: {error}");
-                        self.engine.handle_query_failure(self.now, query);
-                    }
+                    self.ask(query, server, transport, message.as_bytes());
                 }
                 Action::Resolver(resolver::Action::Abandon(query)) => self.queries.end(query),
                 Action::Resolver(resolver::Action::Done { .. }) => {}
             }
+        }
+    }
+
+    /// Begins to connect. Where descriptors are short, idle origin connections and spare ones make room.
+    fn connect(&mut self, peer: PeerId, address: SocketAddr) {
+        let mut connected = self.open(peer, address);
+        if connected == Err(SocketError::Exhausted) {
+            self.shortages += 1;
+            if self.engine.shed_idle_origins() {
+                // Again, when those are closed.
+                self.engine.defer(Action::Connect { peer, address });
+                return;
+            }
+            if self.spares.give_up() {
+                connected = self.open(peer, address);
+            }
+            if connected == Err(SocketError::Exhausted) {
+                self.ask_others_to_shed();
+            }
+        }
+        if let Err(error) = connected {
+            self.engine.handle(self.now, peer, Event::Failed(error));
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, address: SocketAddr) -> Result<(), SocketError> {
+        let socket = Socket::connect(address)?;
+        self.install(peer, socket).map_err(SocketError::from)
+    }
+
+    /// Sends a DNS query.
+    fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
+        let EventLoop { poll, queries, spares, .. } = self;
+        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
+        let mut sent = begin();
+        if sent.as_ref().is_err_and(listener::is_shortage) {
+            self.shortages += 1;
+            if spares.give_up() {
+                sent = begin();
+            }
+        }
+        if let Err(error) = sent {
+            log::debug!("cannot ask {server}: {error}");
+            self.engine.handle_query_failure(self.now, query);
         }
     }
 

@@ -232,6 +232,7 @@ fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
         settings.timeouts.head_ms = dice.between(1, 3_000);
         settings.timeouts.tunnel_ms = dice.between(1, 3_000);
         settings.timeouts.connect_ms = dice.between(1, 3_000);
+        settings.rate_min = dice.pick(&[0, 100, 10_000]);
     }
     settings
 }
