@@ -292,8 +292,8 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
     };
     match target {
         Target::Absolute { authority, .. } | Target::Authority(authority) => {
-            // What every client sends is the name once more.
-            if !authority.has_name(host) {
+            // What every client sends is the same once more.
+            if !is_spelled_so(head.target, host) && !authority.has_name(host) {
                 host_authority(host)?;
             }
             Ok(Some(*authority))
@@ -303,6 +303,12 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
         Target::Asterisk if host.is_empty() => Ok(None),
         Target::Asterisk => host_authority(host).map(|_| None),
     }
+}
+
+/// Whether the target names its authority with these very bytes: then they are as valid as it is.
+fn is_spelled_so(target: &[u8], host: &[u8]) -> bool {
+    let rest = target.strip_prefix(b"http://").unwrap_or(target).strip_prefix(host);
+    !host.is_empty() && matches!(rest, Some([] | [b'/' | b'?', ..]))
 }
 
 fn host_authority(host: &[u8]) -> Result<Authority, Fault> {

@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::engine::entry::{Entry, Kind, Text, Verdict};
 use crate::http::date::civil;
+use crate::http::fields;
 
 /// The formats of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -404,29 +405,20 @@ fn has_shape(char: char) -> bool {
 
 // Numbers, addresses and dates.
 
-/// A number in decimal, with zeros in front up to a width of at most 20.
-fn write_decimal(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    while value > 0 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
+/// A number in decimal, with zeros in front up to a width.
+fn write_decimal(out: &mut Vec<u8>, value: u64, width: u32) {
+    let mut bound = 10_u64.pow(width - 1);
+    while value < bound && bound > 1 {
+        out.push(b'0');
+        bound /= 10;
     }
-    out.extend_from_slice(&digits[at.min(digits.len() - width.min(digits.len()))..]);
+    fields::write_decimal(out, value);
 }
 
 /// An address; one that is IPv4 in IPv6 clothes, as a listener for both gets them, as IPv4.
 fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            for (index, octet) in v4.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                write_decimal(out, u64::from(octet), 1);
-            }
-        }
+        IpAddr::V4(v4) => fields::write_ipv4(out, v4),
         IpAddr::V6(v6) => {
             // Writing into a vector cannot fail.
             let _ = write!(out, "{v6}");
@@ -454,16 +446,23 @@ const LAST_UNIX_S: u64 = 253_402_300_799;
 fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
     let unix_s = (unix_us / 1_000_000).min(LAST_UNIX_S);
     let (year, month, day) = civil(unix_s / 86_400);
-    write_decimal(out, year, 4);
-    out.push(b'-');
-    write_decimal(out, month, 2);
-    out.push(b'-');
-    write_decimal(out, day, 2);
-    out.push(b'T');
-    write_time_of_day(out, unix_s);
-    out.push(b'.');
-    write_decimal(out, unix_us / 1000 % 1000, 3);
-    out.push(b'Z');
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    // Every number by its last two digits.
+    let milliseconds = unix_us / 1000 % 1000;
+    for (at, value) in [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, unix_s / 3600 % 24),
+        (14, unix_s / 60 % 60),
+        (17, unix_s % 60),
+        (21, milliseconds % 100),
+    ] {
+        text[at..at + 2].copy_from_slice(&fields::TWO_DIGITS[value as usize % 100]);
+    }
+    text[20] = b'0' + (milliseconds / 100) as u8;
+    out.extend_from_slice(&text);
 }
 
 /// `21/Nov/2025:23:09:01 +0000`.
