@@ -318,7 +318,7 @@ pub static TABLE: &[Spec] = &[
     Spec::path(Log, "log-dir", "DIR", "write DIR/access.log (default: standard output)", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
     }),
-    Spec::value(Log, "log-format", "F", "weir", "one of weir, combined, squid, json", |s, v| {
+    Spec::value(Log, "log-format", "F", "weir", "or combined, squid, json, none", |s, v| {
         one(&mut s.log_format, v, values::log_format)
     }),
     Spec::value(Log, "log-max-size", "SIZE", "64M", "0: no limit", |s, v| {

@@ -210,7 +210,7 @@ pub fn port_list(text: &str) -> Result<PortSet, Expected> {
 
 /// The name of a format of the access log.
 pub fn log_format(text: &str) -> Result<crate::log::format::Format, Expected> {
-    crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid or json".into())
+    crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid, json or none".into())
 }
 
 /// What Via calls this proxy, or `off`: a pseudonym is a token (RFC 9110 7.6.3).

@@ -37,6 +37,8 @@ pub enum Format {
     Squid,
     /// One object per line, everything.
     Json,
+    /// No lines at all.
+    None,
 }
 
 impl Format {
@@ -47,6 +49,7 @@ impl Format {
             "combined" => Some(Format::Combined),
             "squid" => Some(Format::Squid),
             "json" => Some(Format::Json),
+            "none" => Some(Format::None),
             _ => None,
         }
     }
@@ -59,6 +62,7 @@ pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &Entry) {
         Format::Combined => write_combined(out, entry),
         Format::Squid => write_squid(out, entry),
         Format::Json => write_json(out, entry),
+        Format::None => return,
     }
     out.push(b'\n');
 }

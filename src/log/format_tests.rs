@@ -414,6 +414,7 @@ fn names() {
         ("combined", Some(Format::Combined)),
         ("squid", Some(Format::Squid)),
         ("json", Some(Format::Json)),
+        ("none", Some(Format::None)),
         ("", None),
         ("JSON", None),
     ] {
