@@ -111,7 +111,7 @@ class Process:
             fields = text(f"/proc/{pid}/stat").rpartition(")")[2].split()
             ticks += sum(map(int, fields[11:15]))
             for task in entries(f"/proc/{pid}/task"):
-                threads[task] = int((text(f"/proc/{pid}/task/{task}/schedstat") or "0").split()[0])
+                threads[int(task)] = int((text(f"/proc/{pid}/task/{task}/schedstat") or "0").split()[0])
         return threads, ticks
 
     def memory(self):
@@ -137,10 +137,10 @@ class Process:
 
 
 def spent(before, after):
-    """Seconds of processor time between two looks. Nanoseconds if no thread came or went, otherwise ticks."""
-    if before[0].keys() == after[0].keys():
-        return (sum(after[0].values()) - sum(before[0].values())) / 1e9
-    return (after[1] - before[1]) * TICK
+    """Seconds of processor time between two looks: in nanoseconds, unless threads have ended, of which only ticks tell."""
+    exact = (sum(after[0].values()) - sum(before[0].get(task, 0) for task in after[0])) / 1e9
+    coarse = (after[1] - before[1]) * TICK
+    return coarse if coarse > exact + 4 * TICK else exact
 
 
 def text(name):

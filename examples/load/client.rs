@@ -114,6 +114,8 @@ struct Connection {
     come: u64,
     /// The other side closes after this response.
     last: bool,
+    /// Responses that it has carried.
+    served: u64,
     began: Instant,
 }
 
@@ -319,6 +321,7 @@ impl Clients<'_> {
             coming: 0,
             come: 0,
             last: false,
+            served: 0,
             began: Instant::now(),
         };
         if key < self.connections.len() {
@@ -378,12 +381,28 @@ impl Clients<'_> {
                         self.connections[key].phase = Phase::Closed;
                         return Ok(false);
                     }
-                    self.tally.fault(fault);
-                    return self.reopen(key).map(|()| false);
+                    if self.may_retry(key) {
+                        self.open(key)?;
+                    } else {
+                        self.tally.fault(fault);
+                        self.reopen(key)?;
+                    }
+                    return Ok(false);
                 }
             }
         }
         Ok(true)
+    }
+
+    /// A connection that was kept may be closed while the next request is on its way: that is nobody's error (RFC 9112
+    /// section 9.3.1).
+    fn may_retry(&mut self, key: usize) -> bool {
+        let held = &self.connections[key];
+        let retry = held.served > 0 && held.head.is_empty() && !held.in_body && !self.over;
+        if retry && self.options.rate > 0.0 {
+            self.overdue.push_front(held.began);
+        }
+        retry
     }
 
     fn reopen(&mut self, key: usize) -> io::Result<()> {
@@ -491,7 +510,8 @@ impl Clients<'_> {
     }
 
     fn finish(&mut self, key: usize) -> io::Result<()> {
-        let held = &self.connections[key];
+        let held = &mut self.connections[key];
+        held.served += 1;
         self.tally.done += 1;
         self.tally.bytes += held.come + held.uploaded;
         let taken = u32::try_from(held.began.elapsed().as_nanos()).unwrap_or(u32::MAX);

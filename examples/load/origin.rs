@@ -8,6 +8,8 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::SystemTime;
+use weir::http::date::http_date;
 
 const LISTENER: Token = Token(usize::MAX);
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -172,9 +174,12 @@ fn begin(exchange: &mut Exchange, end: usize, pattern: &Pattern) -> io::Result<(
         exchange.coming = field(head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     } else {
         let control = if target.contains("/fresh/") { "max-age=3600" } else { "no-store" };
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let date = http_date(unix.as_secs());
+        let date = String::from_utf8_lossy(&date);
         write!(
             exchange.out,
-            "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\n\
+            "HTTP/1.1 200 OK\r\nServer: origin\r\nDate: {date}\r\n\
              Content-Type: application/octet-stream\r\nCache-Control: {control}\r\nContent-Length: {size}\r\n\r\n"
         )?;
         let first = pattern.at(0, size);
