@@ -7,21 +7,24 @@ fn main() {
     divan::main();
 }
 
+/// Fills and drains once.
+pub fn step_once(pool: &mut Pool, ring: &mut Ring, payload: &[u8]) {
+    if let Some(space) = ring.space(pool, Purpose::Download) {
+        let count = space.len().min(payload.len());
+        space[..count].copy_from_slice(&payload[..count]);
+        ring.commit(count);
+    }
+    black_box(ring.bytes(pool));
+    ring.consume(pool, ring.len());
+}
+
 /// Fill and drain in steps of that many bytes.
 #[divan::bench(args = [1, 64, 1000, 4096])]
 fn fill_and_drain(bencher: Bencher, step: usize) {
     let mut pool = Pool::new(64);
     let mut ring = Ring::default();
     let payload = vec![7; step];
-    bencher.bench_local(|| {
-        if let Some(space) = ring.space(&mut pool, Purpose::Download) {
-            let count = space.len().min(step);
-            space[..count].copy_from_slice(&payload[..count]);
-            ring.commit(count);
-        }
-        black_box(ring.bytes(&pool));
-        ring.consume(&mut pool, ring.len());
-    });
+    bencher.bench_local(|| step_once(&mut pool, &mut ring, &payload));
 }
 
 /// Lend a block and give it back.
