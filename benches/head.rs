@@ -34,6 +34,7 @@ Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes\r\n\
 Upgrade-Insecure-Requests: 1\r\n\
 Priority: u=0, i\r\n\r\n";
 
+/// A response as servers send it.
 pub const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
 Server: nginx\r\n\
 Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
@@ -45,6 +46,7 @@ ETag: \"0123456789abcdef\"\r\n\
 Cache-Control: max-age=3600\r\n\
 Accept-Ranges: bytes\r\n\r\n";
 
+/// Requests, by name.
 pub const REQUESTS: [(&str, &[u8]); 3] = [("minimal", MINIMAL), ("curl", CURL), ("browser", BROWSER)];
 
 fn main() {

@@ -46,13 +46,13 @@ fn main() {
             let make = all.into_iter().find(|(known, _)| known == name).map(|(_, make)| make);
             let mut operation = make.unwrap_or_else(|| panic!("no operation {name:?}"))();
             let count = count.parse().expect("a number of times");
-            uncounted(WARM_UP, &mut *operation);
+            repeat(WARM_UP, &mut *operation);
             counted(count, &mut *operation);
         }
         _ => {
             for (name, make) in all {
                 let mut operation = make();
-                uncounted(WARM_UP, &mut *operation);
+                repeat(WARM_UP, &mut *operation);
                 println!("{name:32} {:10.1} ns", best(&mut *operation));
             }
         }
@@ -67,7 +67,7 @@ fn counted(count: usize, operation: &mut dyn FnMut()) {
     }
 }
 
-fn uncounted(count: usize, operation: &mut dyn FnMut()) {
+fn repeat(count: usize, operation: &mut dyn FnMut()) {
     for _ in 0..count {
         operation();
     }
@@ -76,7 +76,7 @@ fn uncounted(count: usize, operation: &mut dyn FnMut()) {
 fn best(operation: &mut dyn FnMut()) -> f64 {
     let batch = |_| {
         let began = Instant::now();
-        uncounted(BATCH, operation);
+        repeat(BATCH, operation);
         began.elapsed().as_nanos() as f64 / BATCH as f64
     };
     (0..BATCHES).map(batch).fold(f64::INFINITY, f64::min)

@@ -4,6 +4,7 @@ use divan::{Bencher, black_box};
 use weir::engine::entry::{Entry, Text};
 use weir::log::format::{Format, write_entry};
 
+/// All of them.
 pub const FORMATS: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
 
 fn main() {

@@ -11,6 +11,7 @@ use weir::http::target::{Host, Name};
 use weir::policy::acl::{Acl, AclBuilder, ListKind, Subject};
 
 const COUNTS: [usize; 3] = [1_000, 100_000, 1_000_000];
+/// Hosts that are asked for.
 pub const ASKED: usize = 1000;
 const SEED: u64 = 0x5EED;
 
@@ -76,11 +77,13 @@ fn network(numbers: &mut Numbers, v6: bool) -> String {
     }
 }
 
+/// Networks, one per line.
 pub fn networks_text(count: usize, v6: bool) -> String {
     let mut numbers = Numbers(SEED);
     (0..count).map(|_| network(&mut numbers, v6) + "\n").collect()
 }
 
+/// The rules of a text.
 pub fn acl(text: &str) -> Acl {
     let mut builder = AclBuilder::new(SEED);
     builder.add_list(ListKind::Block, "rules", text.as_bytes());
@@ -101,6 +104,7 @@ fn ask(bencher: Bencher, acl: &Acl, hosts: &[Host]) {
         .bench_local(|| hosts.iter().for_each(|host| judge(acl, host)));
 }
 
+/// Names to ask for: those of the text with the same salt, or others.
 pub fn name_hosts(count: usize, salt: u64) -> Vec<Host> {
     let step = (count / ASKED).max(1);
     let host = |asked: usize| {
