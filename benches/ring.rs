@@ -9,11 +9,9 @@ fn main() {
 
 /// Fills and drains once.
 pub fn step_once(pool: &mut Pool, ring: &mut Ring, payload: &[u8]) {
-    if let Some(space) = ring.space(pool, Purpose::Download) {
-        let count = space.len().min(payload.len());
-        space[..count].copy_from_slice(&payload[..count]);
-        ring.commit(count);
-    }
+    let space = ring.space(pool, Purpose::Download, 1);
+    let count = space.map_or(0, |mut space| space.fill(payload));
+    ring.commit(pool, &[count]);
     black_box(ring.bytes(pool));
     ring.consume(pool, ring.len());
 }

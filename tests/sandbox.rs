@@ -106,9 +106,16 @@ fn reload_says(weir: &Weir, wanted: &[&str]) {
 /// thread of their own, exchanges, a reload.
 #[test]
 fn every_thread_is_confined_and_works() {
+    for workers in ["1", "3,pin"] {
+        expect_confined_and_working(workers);
+    }
+}
+
+#[track_caller]
+fn expect_confined_and_working(workers: &str) {
     let scratch = Scratch::new();
     let users = scratch.file("users.txt", format!("anna:{}\n", bcrypt::hash("secret", 4).expect("a hash")));
-    let (weir, origin) = (Weir::start(&["--auth-file", &users]), Origin::ok());
+    let (weir, origin) = (Weir::start(&["--workers", workers, "--auth-file", &users]), Origin::ok());
     let before = of_threads(&weir, "Uid").len();
     // anna:secret
     let field = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
@@ -122,7 +129,7 @@ fn every_thread_is_confined_and_works() {
         expect_of_threads(&weir, "Seccomp", "2");
         expect_of_threads(&weir, "NoNewPrivs", "1");
     }
-    let without = Weir::start(&["--sandbox=no"]);
+    let without = Weir::start(&["--sandbox=no", "--workers", workers]);
     assert_eq!(without.connect().ask(origin.get("/")).status(), 200);
     expect_of_threads(&without, "Seccomp", "0");
 }
@@ -191,6 +198,30 @@ fn the_log_stays_in_its_directory() {
         "{:#?}",
         weir.error_lines()
     );
+}
+
+/// A log directory made anew in the place of the one that was there at the start is another one: what cannot be written
+/// is counted, the message says what helps, and that helps.
+#[test]
+fn a_log_directory_made_anew_needs_a_restart() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let folder = scratch.join("log");
+    let weir = Weir::start(&["--log-dir", &folder]);
+    if lacks(&weir, "Landlock") {
+        return;
+    }
+    assert_eq!(weir.connect().ask(origin.get("/before")).status(), 200);
+    eventually("a line", || scratch.read("log/access.log").contains("/before").then_some(()));
+    std::fs::remove_dir_all(&folder).expect("removing the log");
+    std::fs::create_dir(&folder).expect("another directory");
+    assert_eq!(weir.connect().ask(origin.get("/lost")).status(), 200);
+    weir.wait_for_error(|line| line.contains("lines are being lost") && line.contains("restart of weir"));
+    assert_eq!(weir.statistics().get("log_lines_lost"), 1);
+    assert!(std::fs::read_dir(&folder).expect("the directory").next().is_none());
+    drop(weir);
+    let weir = Weir::start(&["--log-dir", &folder]);
+    assert_eq!(weir.connect().ask(origin.get("/after")).status(), 200);
+    eventually("a line", || scratch.read("log/access.log").contains("/after").then_some(()));
 }
 
 /// Started by root with a port that only root may bind, it serves as somebody else, with no way back. Started by anybody

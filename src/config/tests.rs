@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::help::{help, print_config};
 use super::options::{Scope, TABLE};
+use super::values::Workers;
 use super::*;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -66,7 +67,8 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((s.port, s.max_connections, s.max_per_client, s.buffers), (8888, 10_000, 0, 16_384));
     assert_eq!((s.log_max_size_bytes, s.log_keep, s.log_format), (64 << 20, 5, Format::Weir));
     assert_eq!((s.head_max_bytes, s.target_max_bytes, s.fields_max), (32 << 10, 16 << 10, 200));
-    assert_eq!((s.idle_origins, s.idle_per_origin), (512, 32));
+    assert_eq!((s.idle_origins, s.idle_per_origin, s.min_rate), (512, 256, 100));
+    assert_eq!((s.workers, s.workers_on(8)), (Workers { count: Some(1), pinned: false }, 1));
     let seconds = [
         s.stats_every,
         s.timeout,
@@ -268,6 +270,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
     let cases = [
         ("host", "localhost"),
         ("port", "-1"),
+        ("workers", "0"),
         ("user", "a:b:c"),
         ("sandbox", "2"),
         ("verbose", "lots"),
@@ -294,6 +297,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("tunnel-timeout", "169h"),
         ("idle-origin-timeout", "0"),
         ("drain-timeout", "x"),
+        ("min-rate", "-1"),
         ("max-connections", "0"),
         ("max-per-client", "-1"),
         ("buffers", "63"),
@@ -302,6 +306,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("fields-max", "1001"),
         ("idle-origins", "x"),
         ("idle-per-origin", "1.5"),
+        ("no-splice", "2"),
         ("no-origin-form", "2"),
         ("strict-targets", "2"),
         ("accept-bare-lf", "2"),
@@ -451,6 +456,31 @@ fn whom_a_file_has_the_daemon_become_asks_no_question() {
     let sandbox = |arguments: &[&str]| load(arguments, &[], &files).unwrap().sandbox;
     assert!(sandbox(&[]) && sandbox(&["-c", "w", "--sandbox"]));
     assert!(!sandbox(&["-c", "w"]) && !sandbox(&["--sandbox=no"]));
+}
+
+#[test]
+fn workers_are_a_number_or_one_for_each_processor() {
+    let workers = |arguments: &[&str]| load(arguments, &[], &[]).map(|s| (s.workers.pinned, s.workers_on(6)));
+    let good = [
+        ("3", (false, 3)),
+        ("3,pin", (true, 3)),
+        ("auto", (false, 6)),
+        ("auto, pin", (true, 6)),
+        ("1", (false, 1)),
+        ("256", (false, 256)),
+    ];
+    for (text, expected) in good {
+        assert_eq!(workers(&["--workers", text]).unwrap(), expected, "{text}");
+    }
+    for text in ["0", "257", "", "pin", "3,pins", "3,", "auto,3", "-1", "3 pin"] {
+        let problems = workers(&["--workers", text]).unwrap_err().to_string();
+        assert!(problems.contains("expected a number from 1 to 256, or auto"), "{text}: {problems}");
+    }
+    // Buffers are divided: there are as many workers as have enough of them, and who asks for more is told.
+    assert_eq!(workers(&["--workers=auto", "--buffers=200"]).unwrap(), (false, 3));
+    assert_eq!(workers(&["--workers=3", "--buffers=200"]).unwrap(), (false, 3));
+    let problems = workers(&["--workers=4", "--buffers=200"]).unwrap_err().to_string();
+    assert!(problems.contains("--workers: 4 workers: expected at most 3"), "{problems}");
 }
 
 #[test]

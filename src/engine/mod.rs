@@ -16,28 +16,33 @@
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
 mod connection;
+mod crowd;
 mod dial;
 pub mod entry;
 mod examine;
 mod exchange;
 mod keyed;
+mod lane;
 mod metrics;
 mod origin;
+mod pace;
 mod peer;
 mod refusal;
 mod relay;
 mod response;
 mod settings;
+mod settle;
 mod timer;
 mod tunnel;
 mod verify;
 
+pub use crowd::Crowd;
 pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
-pub use relay::SLICES_MAX;
+pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
 pub use settings::{Settings, Timeouts};
-pub use verify::JobId;
+pub use verify::{Finding, JobId};
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::http::date::http_date;
@@ -48,13 +53,13 @@ use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use entry::Entry;
 use exchange::Exchange;
-use hashbrown::HashMap;
 use keyed::Keyed;
+use lane::SpareRelays;
 use origin::Origins;
 use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use timer::Deadlines;
 use tunnel::Tunnel;
@@ -62,6 +67,11 @@ use verify::Verifications;
 
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_ENTRIES_MAX: usize = 256;
+
+/// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
+const SPARE_EXCHANGES_MAX: usize = 64;
+/// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
+const SPARE_TEXT_BYTES_MAX: usize = 1024;
 
 /// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +94,8 @@ pub enum Event {
     Connected,
     /// So many bytes were read into the space that was lent.
     Received(usize),
+    /// So many bytes have left this peer's socket for another's, as [`Engine::movable`] allowed.
+    Moved(usize),
     /// So many bytes of what was to be sent are with the system.
     Sent(usize),
     /// The peer has finished sending.
@@ -92,6 +104,15 @@ pub enum Event {
     SendFailed(SocketError),
     /// The connection failed, or could not be made.
     Failed(SocketError),
+}
+
+/// Leave to move bytes inside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Whose socket they go to.
+    pub to: PeerId,
+    /// How many at most.
+    pub bytes_max: usize,
 }
 
 /// What the shell is to do.
@@ -116,6 +137,8 @@ pub enum Action {
     Verify {
         /// To be given back with the answer.
         job: JobId,
+        /// Wrong passwords lately from where this one came: what has fewer goes first.
+        wrong: u32,
         /// The work.
         work: SlowJob,
     },
@@ -129,8 +152,12 @@ pub struct Engine {
     policy: Arc<Policy>,
     pool: Pool,
     peers: Slab<Peer>,
-    exchanges: Slab<Exchange>,
+    // Boxes that are used again and again: an exchange is a kilobyte, and neither is moved nor made anew for a request.
+    exchanges: Slab<Box<Exchange>>,
+    #[allow(clippy::vec_box)]
+    spare_exchanges: Vec<Box<Exchange>>,
     tunnels: Slab<Tunnel>,
+    spare_relays: SpareRelays,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -138,8 +165,11 @@ pub struct Engine {
     look_ups: BTreeMap<LookUpId, Vec<ExchangeId>>,
     remembered: Remembered,
     verifications: Verifications,
+    /// Clients of this loop.
     clients: usize,
-    clients_by_address: HashMap<IpAddr, u32, Keyed>,
+    /// Clients of all loops.
+    crowd: Arc<Crowd>,
+    room_made: bool,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
     /// Peers that wait for memory.
@@ -172,15 +202,18 @@ impl Engine {
             pool: Pool::new(settings.blocks_max),
             peers: Slab::new(),
             exchanges: Slab::new(),
+            spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
+            spare_relays: SpareRelays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
             look_ups: BTreeMap::new(),
             remembered: Remembered::default(),
-            verifications: Verifications::new(keyed),
+            verifications: Verifications::new(keyed, &settings),
             clients: 0,
-            clients_by_address: HashMap::with_hasher(keyed),
+            crowd: Arc::new(Crowd::new(&settings)),
+            room_made: false,
             actions: VecDeque::new(),
             runnable: VecDeque::new(),
             parked: Default::default(),
@@ -198,6 +231,16 @@ impl Engine {
             settings,
             policy,
         }
+    }
+
+    /// The same core as one of several, who have one crowd and `settings` that were divided.
+    pub fn with_crowd(self, crowd: Arc<Crowd>) -> Engine {
+        Engine { crowd, ..self }
+    }
+
+    /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
+    pub fn take_room_made(&mut self) -> bool {
+        std::mem::take(&mut self.room_made)
     }
 
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
@@ -233,9 +276,16 @@ impl Engine {
         self.finish(now);
     }
 
-    /// Whether the password of a job was right.
-    pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) {
-        self.finish_verification(now, job, right);
+    /// Whether the password of a job was right. What other loops should know of it is returned.
+    pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
+        let finding = self.finish_verification(job, right)?;
+        self.handle_finding(now, finding);
+        Some(finding)
+    }
+
+    /// What a verification has found out, perhaps one of another loop.
+    pub fn handle_finding(&mut self, now: Now, finding: Finding) {
+        self.learn(now, finding);
         self.finish(now);
     }
 
@@ -295,7 +345,8 @@ impl Engine {
 
     /// Gives a written log entry back for reuse.
     pub fn recycle(&mut self, entry: Box<Entry>) {
-        if self.spare_entries.len() < SPARE_ENTRIES_MAX {
+        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        if self.spare_entries.len() < SPARE_ENTRIES_MAX && entry.text_capacity() <= SPARE_TEXT_BYTES_MAX {
             self.spare_entries.push(entry);
         }
     }
@@ -327,6 +378,7 @@ impl Engine {
     pub fn shed_idle_origins(&mut self) -> bool {
         let any = self.origins.longest_idle().is_some();
         while let Some(oldest) = self.origins.longest_idle() {
+            self.metrics.origins_shed += 1;
             self.close_origin(oldest);
         }
         any
@@ -343,6 +395,27 @@ impl Engine {
             self.peers.get(id.index()),
             Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle, .. }), .. })
         )
+    }
+
+    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
+    pub fn may_shrink(&self) -> bool {
+        self.pool.may_shrink()
+    }
+
+    /// Gives back memory that was not needed since the last call. False if there was none.
+    pub fn shrink(&mut self) -> bool {
+        let shrunk = self.pool.shrink();
+        if shrunk {
+            self.peers.shrink_to_fit();
+            self.exchanges.shrink_to_fit();
+            self.tunnels.shrink_to_fit();
+            for queue in &mut self.parked {
+                queue.shrink_to_fit();
+            }
+            self.actions.shrink_to_fit();
+            self.runnable.shrink_to_fit();
+        }
+        shrunk
     }
 
     /// Whether the order to stop was given.
@@ -374,7 +447,6 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            limit_look_ups: dns.full,
             ..self.metrics.clone()
         }
     }
@@ -423,6 +495,16 @@ impl Engine {
         }
     }
 
+    /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
+    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
+        let blank = self.take_entry(exchange.entry.client);
+        let entry = std::mem::replace(&mut exchange.entry, blank);
+        if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
+            self.spare_exchanges.push(exchange);
+        }
+        entry
+    }
+
     /// Counts an entry and hands it to the shell.
     fn log(&mut self, entry: Box<Entry>) {
         match entry.verdict {
@@ -442,14 +524,20 @@ impl Engine {
                 ClientState::Reading(_) => self.handle_reading_deadline(now, id),
                 ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
                 ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                ClientState::Lingering { .. } => self.close_client(id),
+                ClientState::Lingering { .. } => {
+                    self.metrics.timeouts_linger += 1;
+                    self.close_client(id);
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(exchange) => {
-                    self.metrics.timeouts += 1;
+                    self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle => self.close_origin(id),
+                OriginState::Idle => {
+                    self.metrics.timeouts_origin_idle += 1;
+                    self.close_origin(id);
+                }
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -464,10 +552,12 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
+                    self.metrics.timeouts_drain += 1;
                     self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
+                    self.metrics.timeouts_drain += 1;
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),
