@@ -24,6 +24,13 @@ pub fn http_date(unix_s: u64) -> [u8; 29] {
     date
 }
 
+/// Seconds since 1970-01-01 UTC of an HTTP-date in one of the three forms that a recipient must take (RFC 9110 section
+/// 5.6.7), before 1970 below zero; `now_unix_s` decides which century a year of two digits is in. `None` for all else.
+pub fn parse_http_date(text: &[u8], now_unix_s: u64) -> Option<i64> {
+    let _ = (text, now_unix_s);
+    None
+}
+
 fn two_digits(to: &mut [u8], value: u64) {
     to[0] = b'0' + (value / 10 % 10) as u8;
     to[1] = b'0' + (value % 10) as u8;

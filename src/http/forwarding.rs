@@ -14,7 +14,8 @@ use super::hop::{Class, classify, is_named, names_fields};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_loop, max_forwards, origin_keeps_alive, upgrade_requested, wants_keep_alive,
+    expects_continue, is_end_to_end, is_loop, max_forwards, origin_keeps_alive, upgrade_requested,
+    wants_keep_alive,
 };
 pub use super::trailers::write_trailers;
 
