@@ -8,12 +8,16 @@
 //! it made worthless is named by [`invalidation`]; [`status`] tells the client what happened.
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
+pub mod body;
 pub mod control;
 pub mod freshness;
 pub mod invalidation;
 pub mod key;
+pub mod ledger;
 pub mod range;
 pub mod status;
 pub mod storable;
+pub mod store;
+pub mod stored;
 pub mod validation;
 pub mod vary;
