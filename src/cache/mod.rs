@@ -15,5 +15,6 @@ pub mod key;
 pub mod range;
 pub mod status;
 pub mod storable;
+mod targeted;
 pub mod validation;
 pub mod vary;
