@@ -52,3 +52,37 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     }
     out.extend_from_slice(path);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(scheme: Scheme, authority: &str, path: &str) -> String {
+        let authority = Authority::parse(authority.as_bytes(), Some(scheme.default_port())).unwrap();
+        let mut out = Vec::new();
+        write_key(&mut out, &Uri { scheme, authority, path: path.as_bytes() });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn rule_26_keys() {
+        for (scheme, authority, path, expected) in [
+            (Scheme::Http, "a.example", "/", "http://a.example/"),
+            (Scheme::Http, "A.Example.:80", "", "http://a.example/"),
+            (Scheme::Http, "a.example:443", "/p?q", "http://a.example:443/p?q"),
+            (Scheme::Https, "a.example:443", "/p?q", "https://a.example/p?q"),
+            (Scheme::Https, "a.example:80", "?q", "https://a.example:80/?q"),
+            (Scheme::Http, "[::FFFF:192.0.2.1]:80", "/", "http://192.0.2.1/"),
+            (Scheme::Http, "0xC0.0.2.1", "/", "http://192.0.2.1/"),
+            (Scheme::Http, "[2001:DB8::0:1]", "/", "http://[2001:db8::1]/"),
+            // The target is exact: its case, its escapes, its dots.
+            (Scheme::Http, "a.example", "/A/%7e/../b?x=1&y", "http://a.example/A/%7e/../b?x=1&y"),
+            (Scheme::Http, "a.example", "//", "http://a.example//"),
+            (Scheme::Http, "a.example", "/?", "http://a.example/?"),
+            (Scheme::Http, "a.example", "/p#f", "http://a.example/p"),
+            (Scheme::Http, "a.example", "#f?q", "http://a.example/"),
+        ] {
+            assert_eq!(key(scheme, authority, path), expected, "{authority} {path}");
+        }
+    }
+}

@@ -19,5 +19,6 @@ pub mod status;
 pub mod storable;
 pub mod store;
 pub mod stored;
+mod targeted;
 pub mod validation;
 pub mod vary;
