@@ -145,6 +145,11 @@ impl Stored {
         self.terms.received_s + now_us.saturating_sub(self.received_us) / 1_000_000
     }
 
+    /// Seconds for which it stays fresh from when it came.
+    pub fn ttl_s(&self) -> i64 {
+        i64::from(self.terms.lifetime_s) - i64::from(self.terms.initial_age_s)
+    }
+
     /// What it is made of, to make another one of it.
     pub fn head(&self) -> Head<'_> {
         Head {

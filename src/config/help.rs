@@ -33,13 +33,23 @@ Every option is a key in a --config FILE too, and a variable: WEIR_PORT=8080
         Section::Timeouts,
         Section::Limits,
         Section::Messages,
+        Section::Cache,
         Section::Explain,
     ] {
         if let Some(heading) = heading(section) {
             out.push_str(heading);
             out.push('\n');
             let rows: Vec<&Spec> = TABLE.iter().filter(|spec| spec.section == section).collect();
-            add_rows(&mut out, &rows);
+            match section {
+                Section::Cache => add_names(&mut out, &rows),
+                Section::General
+                | Section::Access
+                | Section::Log
+                | Section::Timeouts
+                | Section::Limits
+                | Section::Messages
+                | Section::Explain => add_rows(&mut out, &rows),
+            }
         }
     }
     out
@@ -53,6 +63,7 @@ fn heading(section: Section) -> Option<&'static str> {
         Section::Timeouts => Some("Time-outs and their defaults, in seconds or as 500ms, 2m, 1h"),
         Section::Limits => Some("Limits and their defaults"),
         Section::Messages => Some("Messages and names"),
+        Section::Cache => Some("Cache of responses (RFC 9111); sizes, defaults: --print-config"),
         Section::Explain => None,
     }
 }
@@ -74,6 +85,20 @@ fn add_rows(out: &mut String, rows: &[&Spec]) {
             }
         }
     }
+}
+
+/// Options whose names say it: as many in a line as fit.
+fn add_names(out: &mut String, rows: &[&Spec]) {
+    let mut line = String::new();
+    for row in rows {
+        let name = name(row, true);
+        if line.len() + name.len() > COLUMNS {
+            let _ = writeln!(out, "{line}");
+            line.clear();
+        }
+        line.push_str(&name);
+    }
+    let _ = writeln!(out, "{line}");
 }
 
 /// The option with its value: the default where `with_default`, else what kind of value.

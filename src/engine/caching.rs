@@ -102,6 +102,11 @@ pub(super) struct Caching {
 }
 
 impl Caching {
+    /// What the origin is asked about.
+    pub fn to_validate(&self) -> Option<&Arc<Stored>> {
+        self.stale.as_ref().filter(|_| self.part == Part::Validate)
+    }
+
     /// Before the request is looked at, for the first time or once more.
     fn begin(&mut self) {
         let keep = Caching {
@@ -223,7 +228,8 @@ impl Consultation<'_> {
     /// Whether what is stored can be validated.
     fn has_conditions(&self) -> bool {
         let stale = self.caching.stale.as_ref();
-        !self.caching.unconditional && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
+        !self.caching.unconditional
+            && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
     }
 
     /// Whether a stored response is the answer; if not, what it is good for is noted.
@@ -297,7 +303,8 @@ impl Consultation<'_> {
                 // What answers a condition of the client, or goes to one user, is nothing for others to wait for.
                 let own = head.fields.contains("authorization")
                     || (self.caching.part == Part::Store
-                        && (head.fields.contains("if-none-match") || head.fields.contains("if-modified-since")));
+                        && (head.fields.contains("if-none-match")
+                            || head.fields.contains("if-modified-since")));
                 self.caching.takes_lead = (!own).then_some(hash);
                 None
             }

@@ -3,10 +3,12 @@
 //! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
 //! connection. The head that goes to the origin is written in the same pass.
 
+use super::caching::{Consultation, Hit};
 use super::entry::{Entry, Text};
 use super::origin::Origins;
 use super::refusal::Refusal;
 use super::settings::Settings;
+use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::http::forwarding::{self, RequestRoute};
@@ -155,6 +157,10 @@ pub(super) enum Decision {
     /// Answer in place of an origin; the content is written.
     Answer(Answer),
     Refuse(Refusal),
+    /// Answer out of the cache.
+    Hit(Hit),
+    /// Ask again when the request under way for that key has an answer.
+    Wait(u64),
     /// Ask again when this password has been verified.
     Verify {
         key: u128,
@@ -164,6 +170,8 @@ pub(super) enum Decision {
 
 /// What the examination may consult.
 pub(super) struct Examiner<'a> {
+    /// The cache, if there is one.
+    pub cache: Option<Consultation<'a>>,
     pub settings: &'a Settings,
     pub policy: &'a Policy,
     pub origins: &'a Origins,
@@ -225,7 +233,13 @@ impl Examiner<'_> {
             out.clear();
         }
         match target {
-            Target::Absolute { path, .. } | Target::Origin { path } => self.route(head, plan, path, out),
+            Target::Absolute { path, .. } | Target::Origin { path } => {
+                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.consult(head, plan, path))
+                {
+                    return Ok(decision);
+                }
+                self.route(head, plan, path, out)
+            }
             Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
         }
     }
@@ -344,7 +358,11 @@ impl Examiner<'_> {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
-        let (removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let (mut removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
+        if stale.is_some() {
+            removed.extend(CONDITIONAL_FIELDS);
+        }
         let route = RequestRoute {
             authority: plan.authority,
             path,
@@ -358,6 +376,14 @@ impl Examiner<'_> {
             added: &added,
         };
         forwarding::write_request(out, head, &route);
+        if let Some(stored) = stale {
+            // In front of the empty line (rule 31).
+            out.truncate(out.len() - 2);
+            for (name, value) in Validators::read(stored.block()).conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
         Ok(Decision::Forward)
     }
 

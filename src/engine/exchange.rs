@@ -1,11 +1,15 @@
 //! One request and its response: begun, refused, settled.
 
+use super::caching::{Caching, Consultation};
 use super::dial::Dial;
 use super::entry::{Entry, Kind, Text, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
+use super::fetch::Fetch;
+use super::flight::Landing;
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
-use super::relay::Relay;
+use super::relay::{Relay, SLICES_MAX};
+use super::serving::Serving;
 use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose};
@@ -15,6 +19,7 @@ use crate::http::reply::{self, Reply};
 use crate::policy::Policy;
 use crate::resolver::LookUpId;
 use crate::time::Now;
+use slab::Slab;
 use std::sync::Arc;
 
 /// How far it has come.
@@ -36,6 +41,10 @@ pub(super) enum Stage {
     Relaying,
     /// weir's own answer is on its way.
     Replying,
+    /// Another request for the same is under way; the hash of the key.
+    Waiting(u64),
+    /// An answer out of the cache, or out of what is being stored, is on its way.
+    Serving,
 }
 
 /// One request and its response.
@@ -72,6 +81,10 @@ pub(super) struct Exchange {
     pub retried: bool,
     /// Interim responses relayed.
     pub informational: u8,
+    /// What the cache has to do with it.
+    pub caching: Caching,
+    /// The body that is served from the cache.
+    pub serving: Option<Serving>,
 }
 
 impl Exchange {
@@ -87,10 +100,34 @@ impl Exchange {
             // After a complete answer the origin may still read; whatever it says is an end.
             Stage::Relaying if self.down.is_received() => !self.up.is_complete(),
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {
-                false
-            }
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => false,
         }
+    }
+
+    /// Whether there is anything to send to the client.
+    pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
+        self.down.wants_send() || self.serving.as_ref().is_some_and(|serving| serving.wants_send(fetches))
+    }
+
+    /// What to send to the client next.
+    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> [&'s [u8]; SLICES_MAX] {
+        match &mut self.serving {
+            Some(serving) => serving.slices(&self.down, pool, fetches),
+            None => self.down.slices(pool),
+        }
+    }
+
+    /// Whether the whole answer was sent.
+    fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
+        self.down.is_complete()
+            && self.response.is_empty()
+            && self.serving.as_ref().is_none_or(|serving| serving.is_done(fetches))
     }
 
     pub fn download_space<'p>(
@@ -108,7 +145,9 @@ impl Exchange {
             | Stage::Resolving(_)
             | Stage::Dialling(_)
             | Stage::Awaiting
-            | Stage::Replying => self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES),
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES),
         }
     }
 
@@ -176,6 +215,8 @@ impl Engine {
             origin_reusable: false,
             retried: false,
             informational: 0,
+            caching: Caching::default(),
+            serving: None,
         });
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
@@ -195,12 +236,36 @@ impl Engine {
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
     pub(super) fn examine(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, peers, pool, settings, origins, remembered, scratch, .. } = self;
+        let Engine {
+            exchanges,
+            peers,
+            pool,
+            settings,
+            origins,
+            remembered,
+            scratch,
+            flights,
+            fetches,
+            cache_text,
+            cache_scratch,
+            ..
+        } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
             return;
         };
+        let cache = settings.cache.as_ref().map(|settings| Consultation {
+            settings,
+            flights,
+            fetches,
+            caching: &mut exchange.caching,
+            key: cache_text,
+            scratch: cache_scratch,
+            policy: &exchange.policy,
+            now,
+        });
         let mut examiner = Examiner {
+            cache,
             settings,
             policy: &exchange.policy,
             origins,
@@ -212,7 +277,16 @@ impl Engine {
         let head = &client.input.bytes(pool)[..head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
-            Decision::Forward => self.forward(now, id),
+            Decision::Forward => {
+                if let Some(hash) = exchange.caching.takes_lead.take() {
+                    flights.lead(hash, cache_text, id);
+                    exchange.caching.leads = Some(hash);
+                }
+                self.note_forwarding(id);
+                self.forward(now, id);
+            }
+            Decision::Hit(hit) => self.serve(now, id, &hit),
+            Decision::Wait(hash) => self.wait_for_flight(now, id, hash),
             Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),
             Decision::Verify { key, job } => self.begin_verification(now, id, key, job),
@@ -282,8 +356,27 @@ impl Engine {
     /// already on its way, the exchange is aborted instead.
     pub(super) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
         let Some(exchange) = self.exchange_mut(id) else { return };
+        let caching = &exchange.caching;
+        if caching.stale.is_some()
+            && refusal.verdict() == Verdict::Failed
+            && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
+            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving)
+            && self.serve_stale(now, id, None)
+        {
+            return;
+        }
+        let landing = match refusal.verdict() {
+            Verdict::Failed => Landing::Refused(refusal),
+            Verdict::Allowed | Verdict::Refused | Verdict::Malformed => Landing::LookAgain,
+        };
+        self.land(id, landing);
+        let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.entry.verdict = refusal.verdict();
-        if matches!(exchange.stage, Stage::Relaying | Stage::Replying) {
+        if exchange.caching.background {
+            self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
+            return;
+        }
+        if matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving) {
             let reason = refusal.wording().reason;
             self.abort(now, id, refusal.verdict(), reason);
             return;
@@ -306,7 +399,7 @@ impl Engine {
 
     /// Whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
     /// left of this one. Once an exchange closes it stays so.
-    fn decide_close(&mut self, id: ExchangeId) {
+    pub(super) fn decide_close(&mut self, id: ExchangeId) {
         let draining = self.is_draining();
         let exchange = &mut self.exchanges[id.index as usize];
         let plan = &exchange.plan;
@@ -371,8 +464,12 @@ impl Engine {
             Stage::Awaiting if !exchange.response.is_empty() => {
                 silence_ms.min(exchange.head_until_ms.saturating_sub(now.monotonic_ms()))
             }
-            Stage::Awaiting | Stage::Relaying | Stage::Replying => silence_ms,
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) => return,
+            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Waiting(_) => return,
         };
         self.deadlines.set(exchange.client, now.monotonic_ms(), after_ms);
     }
@@ -385,6 +482,10 @@ impl Engine {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
+                if exchange.serving.is_some() {
+                    self.handle_served(now, id, count);
+                    return;
+                }
                 exchange.down.handle_sent(pool, count);
                 if let Some(origin) = exchange.origin {
                     self.wake(origin);
@@ -448,16 +549,25 @@ impl Engine {
     pub(super) fn try_settle(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         match exchange.stage {
-            Stage::Relaying | Stage::Replying => {}
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
-                return;
-            }
+            Stage::Relaying | Stage::Replying | Stage::Serving => {}
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Awaiting
+            | Stage::Waiting(_) => return,
         }
+        if self.is_served_short(id) {
+            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
+            return;
+        }
+        let Engine { exchanges, fetches, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
         if exchange.down.is_truncated() && !exchange.down.wants_send() {
             self.abort(now, id, Verdict::Failed, "http_response_incomplete");
             return;
         }
-        if !exchange.down.is_complete() || !exchange.response.is_empty() {
+        if !exchange.is_answered(fetches) {
             return;
         }
         if !exchange.up.is_complete() {
@@ -473,12 +583,17 @@ impl Engine {
 
     /// Settles an exchange whose answer is complete, although its request never will be. False if there is more to send.
     fn finish_answered(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Some(exchange) = self.exchange_mut(id) else { return false };
+        let fetches = &self.fetches;
+        let found = self.exchanges.get(id.index as usize).filter(|exchange| exchange.serial == id.serial);
+        let Some(exchange) = found else { return false };
         let answered = match exchange.stage {
-            Stage::Relaying | Stage::Replying => exchange.down.is_complete() && exchange.response.is_empty(),
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
-                false
-            }
+            Stage::Relaying | Stage::Replying | Stage::Serving => exchange.is_answered(fetches),
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Awaiting
+            | Stage::Waiting(_) => false,
         };
         if answered {
             self.abandon_upload(id);
@@ -488,6 +603,7 @@ impl Engine {
     }
 
     fn finish_exchange(&mut self, now: Now, id: ExchangeId) {
+        let fetch = self.leave_cache(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
         exchange.up.release(&mut self.pool);
@@ -500,6 +616,7 @@ impl Engine {
                 self.close_origin(origin);
             }
         }
+        self.leave_serving(id, fetch);
         let closes = exchange.closes || self.is_draining();
         self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
         self.log(exchange.entry);
@@ -536,6 +653,7 @@ impl Engine {
         reason: &str,
     ) -> Option<(PeerId, bool)> {
         self.exchange_mut(id)?;
+        let fetch = self.leave_cache(id);
         self.detach_origin(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
@@ -545,6 +663,7 @@ impl Engine {
         exchange.entry.verdict = verdict;
         exchange.entry.set(Text::Reason, reason.as_bytes());
         self.log(exchange.entry);
+        self.leave_serving(id, fetch);
         Some((exchange.client, exchange.ends_at_close))
     }
 
@@ -555,8 +674,10 @@ impl Engine {
                 self.dial_next(now, id);
                 return;
             }
-            Stage::Relaying | Stage::Replying => {
-                let (verdict, client_sleeps) = (exchange.entry.verdict, exchange.down.wants_send());
+            Stage::Relaying | Stage::Replying | Stage::Serving => {
+                let Engine { exchanges, fetches, .. } = self;
+                let exchange = &exchanges[id.index as usize];
+                let (verdict, client_sleeps) = (exchange.entry.verdict, exchange.wants_send(fetches));
                 self.metrics.timeouts += 1;
                 if self.finish_answered(now, id) {
                 } else if client_sleeps {
@@ -572,6 +693,7 @@ impl Engine {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
+            Stage::Waiting(_) => Refusal::OriginTimeout,
         };
         self.metrics.timeouts += 1;
         self.refuse(now, id, refusal);
@@ -585,7 +707,13 @@ impl Engine {
         match stage {
             Stage::Resolving(look_up) => self.cancel_look_up(look_up, id),
             Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
-            Stage::Verifying | Stage::Begun | Stage::Awaiting | Stage::Relaying | Stage::Replying => {}
+            Stage::Waiting(hash) => self.flights.leave(hash, id),
+            Stage::Verifying
+            | Stage::Begun
+            | Stage::Awaiting
+            | Stage::Relaying
+            | Stage::Replying
+            | Stage::Serving => {}
         }
         if let Some(origin) = origin {
             self.close_origin(origin);
@@ -600,7 +728,7 @@ impl Engine {
     }
 
     /// Makes an origin connection available to other exchanges.
-    fn idle_origin(&mut self, now: Now, id: PeerId) {
+    pub(super) fn idle_origin(&mut self, now: Now, id: PeerId) {
         let Engine { peers, origins, deadlines, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
         origin.state = OriginState::Idle;

@@ -114,7 +114,8 @@ impl Fetch {
 
     /// Whether it is worth finishing although nobody reads.
     fn goes_on_unread(&self) -> bool {
-        let nearly = self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
+        let nearly =
+            self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
         self.storable && (self.unread || nearly)
     }
 
@@ -443,4 +444,3 @@ impl Engine {
         }
     }
 }
-

@@ -7,13 +7,13 @@
 //! Flights belong to one loop: with several loops a key may be fetched once by each. A table of flights that all loops
 //! share would cost every miss a lock, and readers would have to wake loops that are not theirs.
 
+use super::Engine;
+use super::entry::Verdict;
+use super::exchange::Stage;
 use super::fetch::FetchId;
 use super::keyed::Keyed;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
-use super::exchange::Stage;
-use super::entry::Verdict;
-use super::{Engine, PeerId};
 use crate::time::Now;
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -198,15 +198,15 @@ impl Engine {
         self.flights.end_fetch(hash, id);
     }
 
-    /// The client of a waiter, who is to be told that there is nothing yet.
-    pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) -> Option<PeerId> {
+    /// Waits for the leader of the flight for that key.
+    pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
         self.flights.wait(hash, id);
         let timeout_ms = self.settings.timeouts.exchange_ms;
-        let exchange = self.exchange_mut(id)?;
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.caching.collapsed = true;
         exchange.stage = Stage::Waiting(hash);
         exchange.entry.verdict = Verdict::Allowed;
         let client = exchange.client;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
-        Some(client)
     }
 }

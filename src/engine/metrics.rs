@@ -71,6 +71,29 @@ pub struct Metrics {
     /// Deadlines that ended something.
     pub timeouts: u64,
 
+    /// Requests answered from memory, fresh.
+    pub cache_hits: u64,
+    /// Requests for which nothing usable was stored.
+    pub cache_misses: u64,
+    /// Requests answered from memory, stale.
+    pub cache_stale: u64,
+    /// Requests answered from memory after the origin had confirmed it.
+    pub cache_revalidated: u64,
+    /// Requests answered by what another one brought.
+    pub cache_collapsed: u64,
+    /// Requests that are none for a cache.
+    pub cache_bypassed: u64,
+    /// Requests of weir's own, to renew what was served stale.
+    pub cache_refreshes: u64,
+    /// Bytes of bodies sent from memory.
+    pub cache_hit_bytes: u64,
+    /// Responses stored.
+    pub cache_stored: u64,
+    /// Responses found too large to store while they came.
+    pub cache_too_large: u64,
+    /// Clients cut because they read too slowly what was too large to store.
+    pub cache_readers_cut: u64,
+
     /// Look-ups asked for.
     pub dns_look_ups: u64,
     /// Of those, answered from the hosts file.
@@ -118,7 +141,7 @@ impl Metrics {
         let _ = write!(out, "blocked_ratio={:.4}", self.blocked_ratio());
     }
 
-    fn numbers_mut(&mut self) -> [(&'static str, &mut u64); 37] {
+    fn numbers_mut(&mut self) -> [(&'static str, &mut u64); 48] {
         [
             ("clients", &mut self.clients),
             ("exchanges", &mut self.exchanges),
@@ -151,6 +174,17 @@ impl Metrics {
             ("limit_verifications", &mut self.limit_verifications),
             ("limit_look_ups", &mut self.limit_look_ups),
             ("timeouts", &mut self.timeouts),
+            ("cache_hits", &mut self.cache_hits),
+            ("cache_misses", &mut self.cache_misses),
+            ("cache_stale", &mut self.cache_stale),
+            ("cache_revalidated", &mut self.cache_revalidated),
+            ("cache_collapsed", &mut self.cache_collapsed),
+            ("cache_bypassed", &mut self.cache_bypassed),
+            ("cache_refreshes", &mut self.cache_refreshes),
+            ("cache_hit_bytes", &mut self.cache_hit_bytes),
+            ("cache_stored", &mut self.cache_stored),
+            ("cache_too_large", &mut self.cache_too_large),
+            ("cache_readers_cut", &mut self.cache_readers_cut),
             ("dns_look_ups", &mut self.dns_look_ups),
             ("dns_hosts_hits", &mut self.dns_hosts_hits),
             ("dns_cache_hits", &mut self.dns_cache_hits),

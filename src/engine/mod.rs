@@ -15,11 +15,16 @@
 //!
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
+mod background;
+mod caching;
 mod connection;
 mod dial;
 pub mod entry;
 mod examine;
 mod exchange;
+mod fetch;
+mod flight;
+mod judgement;
 mod keyed;
 mod metrics;
 mod origin;
@@ -27,6 +32,8 @@ mod peer;
 mod refusal;
 mod relay;
 mod response;
+mod served;
+mod serving;
 mod settings;
 mod timer;
 mod tunnel;
@@ -36,7 +43,7 @@ pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
 pub use relay::SLICES_MAX;
-pub use settings::{Settings, Timeouts};
+pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::JobId;
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
@@ -48,6 +55,8 @@ use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use entry::Entry;
 use exchange::Exchange;
+use fetch::Fetch;
+use flight::Flights;
 use hashbrown::HashMap;
 use keyed::Keyed;
 use origin::Origins;
@@ -131,6 +140,11 @@ pub struct Engine {
     peers: Slab<Peer>,
     exchanges: Slab<Exchange>,
     tunnels: Slab<Tunnel>,
+    /// Responses on their way into the cache.
+    fetches: Slab<Fetch>,
+    flights: Flights,
+    /// Clients without a socket: requests of weir's own.
+    refreshes: usize,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -148,6 +162,10 @@ pub struct Engine {
     continuing: VecDeque<PeerId>,
     /// For heads that are being written.
     scratch: Vec<u8>,
+    /// For the key of a request, and for the texts of what is to be stored.
+    cache_text: Vec<u8>,
+    /// For what a request has in the fields that a stored response varies by.
+    cache_scratch: Vec<u8>,
     /// For bytes that came behind the end of a message.
     surplus: Vec<u8>,
     /// For bytes that nobody asked for.
@@ -173,6 +191,9 @@ impl Engine {
             peers: Slab::new(),
             exchanges: Slab::new(),
             tunnels: Slab::new(),
+            fetches: Slab::new(),
+            flights: Flights::new(keyed),
+            refreshes: 0,
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
@@ -186,6 +207,8 @@ impl Engine {
             parked: Default::default(),
             continuing: VecDeque::new(),
             scratch: Vec::new(),
+            cache_text: Vec::new(),
+            cache_scratch: Vec::new(),
             surplus: Vec::new(),
             scrap: vec![0; BLOCK_BYTES].into_boxed_slice(),
             due: Vec::new(),
@@ -362,7 +385,7 @@ impl Engine {
             clients: self.clients as u64,
             exchanges: self.exchanges.len() as u64,
             tunnels: self.tunnels.len() as u64,
-            origins: (self.peers.len() - self.clients) as u64,
+            origins: (self.peers.len() - self.clients - self.refreshes) as u64,
             origins_idle: self.origins.idle_count() as u64,
             blocks_lent: self.pool.lent() as u64,
             blocks_peak: self.pool.lent_peak() as u64,
@@ -390,6 +413,9 @@ impl Engine {
                         self.actions.push_back(Action::Resolver(action));
                     }
                 }
+            }
+            if self.resume_landed(now) {
+                continue;
             }
             let Some(client) = self.continuing.pop_front() else { break };
             self.advance_client(now, client);
@@ -450,6 +476,7 @@ impl Engine {
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
                 OriginState::Idle => self.close_origin(id),
+                OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -457,6 +484,7 @@ impl Engine {
 
     /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, now: Now) {
+        self.cut_fetches(now);
         let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
         for id in ids {
             let Some(peer) = self.peers.get(id) else { continue };

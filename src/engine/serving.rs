@@ -67,14 +67,6 @@ impl Serving {
         Serving { source, cursor: Cursor::default(), left: length, payload: 0, chunk }
     }
 
-    /// The fetch that it depends on.
-    pub fn fetch(&self) -> Option<FetchId> {
-        match self.source {
-            Source::Stored(_) => None,
-            Source::Growing(fetch) => Some(fetch),
-        }
-    }
-
     /// The fetch is complete: the rest comes from its body.
     pub fn complete(&mut self, body: &Arc<Body>) {
         self.left = Some(body.len() - self.payload);
@@ -109,7 +101,8 @@ impl Serving {
         }
         match &self.source {
             Source::Stored(_) => {
-                self.left.is_some_and(|left| left > 0) || self.chunk.as_ref().is_some_and(|chunk| !chunk.ended)
+                self.left.is_some_and(|left| left > 0)
+                    || self.chunk.as_ref().is_some_and(|chunk| !chunk.ended)
             }
             Source::Growing(fetch) => fetch.get(fetches).is_some_and(|fetch| {
                 let more = self.left != Some(0) && fetch.growing.has_more(self.cursor);

@@ -205,7 +205,8 @@ fn write_path(out: &mut Vec<u8>, method: &str, path: &[u8]) {
 }
 
 #[inline]
-pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends one field line.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
