@@ -138,3 +138,123 @@ fn push_segments(out: &mut Vec<u8>, start: usize, path: &[u8], last: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::key::Scheme;
+    use super::*;
+    use crate::http::block::FieldBlock;
+
+    fn uri(path: &'static str) -> Uri<'static> {
+        let authority = Authority::parse(b"a.example:80", None).unwrap();
+        Uri { scheme: Scheme::Http, authority, path: path.as_bytes() }
+    }
+
+    /// What beside itself; lines are divided by `|`.
+    fn others(method: &str, status: u16, path: &'static str, lines: &str) -> Option<Vec<String>> {
+        let text: String = lines.split('|').map(|line| format!("{line}\r\n")).collect();
+        let (mut found, mut scratch) = (Vec::new(), b"old".to_vec());
+        invalidated(method, status, &uri(path), FieldBlock::new(text.as_bytes()), &mut scratch, |key| {
+            found.push(String::from_utf8(key.to_vec()).unwrap());
+        });
+        let mut own = Vec::new();
+        write_key(&mut own, &uri(path));
+        let itself = (!found.is_empty()).then(|| found.remove(0).into_bytes());
+        assert!(itself.is_none_or(|itself| itself == own));
+        (!scratch.starts_with(b"old")).then_some(found)
+    }
+
+    #[test]
+    fn rule_37_which_answers_invalidate() {
+        for (method, status, expected) in [
+            ("POST", 200, true),
+            ("PUT", 204, true),
+            ("DELETE", 299, true),
+            ("PATCH", 302, true),
+            ("FOO", 399, true),
+            ("get", 200, true),
+            ("POST", 304, true),
+            ("POST", 199, false),
+            ("POST", 400, false),
+            ("POST", 404, false),
+            ("POST", 500, false),
+            ("POST", 503, false),
+            ("GET", 200, false),
+            ("HEAD", 200, false),
+            ("OPTIONS", 200, false),
+            ("TRACE", 200, false),
+            ("CONNECT", 200, false),
+        ] {
+            let found = others(method, status, "/p", "X: y");
+            assert_eq!(found, expected.then(Vec::new), "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn rule_37_which_other_uris() {
+        for (reference, path, expected) in [
+            ("/x", "/a/b?q", Some("/x")),
+            ("/x?y#z", "/a/b?q", Some("/x?y")),
+            ("x", "/a/b?q", Some("/a/x")),
+            ("x", "", Some("/x")),
+            ("x", "?q", Some("/x")),
+            ("./x", "/a/b", Some("/a/x")),
+            ("../x", "/a/b", Some("/x")),
+            ("../../../x", "/a/b", Some("/x")),
+            ("x/../y/./z", "/a/b", Some("/a/y/z")),
+            ("..", "/a/b/c", Some("/a/")),
+            (".", "/a/b/c", Some("/a/b/")),
+            ("/a/./b/../c", "/", Some("/a/c")),
+            ("/..", "/a", Some("/")),
+            ("x/", "/a/b", Some("/a/x/")),
+            ("x//y", "/a/b", Some("/a/x//y")),
+            ("?r", "/a/b?q", Some("/a/b?r")),
+            ("?r", "", Some("/?r")),
+            ("", "/a/b?q", Some("/a/b?q")),
+            ("#f", "/a/b?q", Some("/a/b?q")),
+            ("http://a.example/x", "/a", Some("/x")),
+            ("HTTP://A.EXAMPLE.:80/x?y", "/a", Some("/x?y")),
+            ("http://a.example", "/a?q", Some("/")),
+            ("http://a.example?r", "/a?q", Some("/?r")),
+            ("//a.example/x", "/a", Some("/x")),
+            ("/x:y", "/a", Some("/x:y")),
+            ("?x:y", "/a", Some("/a?x:y")),
+            // Elsewhere.
+            ("http://b.example/x", "/a", None),
+            ("http://a.example:81/x", "/a", None),
+            ("https://a.example/x", "/a", None),
+            ("//b.example/x", "/a", None),
+            ("http://u@a.example/x", "/a", None),
+            ("http:x", "/a", None),
+            ("http:/x", "/a", None),
+            ("mailto:x", "/a", None),
+            ("x:y", "/a", None),
+            ("http://", "/a", None),
+            ("http://a b/", "/a", None),
+        ] {
+            let expected: Vec<_> = expected.iter().map(|rest| format!("http://a.example{rest}")).collect();
+            for name in ["Location", "content-location"] {
+                let found = others("POST", 201, path, &format!("{name}: {reference}"));
+                assert_eq!(found.as_ref(), Some(&expected), "{reference} from {path}");
+            }
+        }
+        let both = others("POST", 201, "/", "Location: /x|Content-Location: /y|X: /z").unwrap();
+        assert_eq!(both, ["http://a.example/x", "http://a.example/y"]);
+    }
+
+    #[test]
+    fn rule_38_content_location_names_what_was_asked_for() {
+        for (lines, expected) in [
+            ("Content-Location: /p?q", true),
+            ("Content-Location: http://A.example:80/p?q", true),
+            ("Content-Location: ?q", true),
+            ("Content-Location: /p", false),
+            ("Content-Location: http://b.example/p?q", false),
+            ("Location: /p?q", false),
+            ("Content-Location: /p?q\r\nContent-Location: /p?q", false),
+        ] {
+            let text = format!("{lines}\r\n");
+            assert_eq!(names_itself(&uri("/p?q"), FieldBlock::new(text.as_bytes())), expected, "{lines}");
+        }
+    }
+}

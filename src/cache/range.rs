@@ -286,3 +286,221 @@ pub fn write_range(out: &mut Vec<u8>, part: Part) {
     write_positions(out, part);
     out.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    /// Lines are divided by `|`.
+    fn lines(text: &str) -> String {
+        text.split('|').filter(|line| !line.is_empty()).map(|line| format!("{line}\r\n")).collect()
+    }
+
+    fn selected(asked: &str, status: u16, stored: &str, length: u64) -> Selection {
+        let (asked, stored) = (lines(asked), lines(stored));
+        select(FieldBlock::new(asked.as_bytes()), status, FieldBlock::new(stored.as_bytes()), length)
+    }
+
+    fn part(start: u64, len: u64) -> Selection {
+        Selection::Part(Part { start, len })
+    }
+
+    #[test]
+    fn rule_35_ranges_of_ten_bytes() {
+        for (range, expected) in [
+            ("bytes=0-4", part(0, 5)),
+            ("Bytes=0-4", part(0, 5)),
+            ("bytes=0-0", part(0, 1)),
+            ("bytes=9-9", part(9, 1)),
+            ("bytes=0-9", part(0, 10)),
+            ("bytes=0-10", part(0, 10)),
+            ("bytes=5-99999999999999999999999999", part(5, 5)),
+            ("bytes=3-", part(3, 7)),
+            ("bytes=-3", part(7, 3)),
+            ("bytes=-10", part(0, 10)),
+            ("bytes=-99999999999999999999999999", part(0, 10)),
+            ("bytes= 0-4 ", part(0, 5)),
+            ("bytes=,0-4,,", part(0, 5)),
+            ("bytes=10-", Selection::Unsatisfiable),
+            ("bytes=10-20", Selection::Unsatisfiable),
+            ("bytes=99999999999999999999999999-", Selection::Unsatisfiable),
+            ("bytes=-0", Selection::Unsatisfiable),
+            ("bytes=10-11, 12-13, -0", Selection::Unsatisfiable),
+            ("bytes=0-1, 3-4", Selection::Whole),
+            ("bytes=0-1, 20-", Selection::Whole),
+            ("bytes=4-3", Selection::Whole),
+            ("bytes=0-1, 4-3", Selection::Whole),
+            ("bytes=-", Selection::Whole),
+            ("bytes=", Selection::Whole),
+            ("bytes", Selection::Whole),
+            ("", Selection::Whole),
+            ("bytes=a-b", Selection::Whole),
+            ("bytes=0", Selection::Whole),
+            ("bytes=0-4x", Selection::Whole),
+            ("bytes=+0-4", Selection::Whole),
+            ("bytes=0 -4", Selection::Whole),
+            ("bytes=0-4-5", Selection::Whole),
+            ("bytes=--4", Selection::Whole),
+            ("bytes =0-4", Selection::Whole),
+            ("items=0-4", Selection::Whole),
+            ("bytes=0-4|Range: bytes=0-4", Selection::Whole),
+        ] {
+            assert_eq!(selected(&format!("Range: {range}"), 200, "", 10), expected, "{range}");
+        }
+        let many = |count| format!("Range: bytes={}", vec!["20-30"; count].join(","));
+        assert_eq!(selected(&many(RANGES_MAX), 200, "", 10), Selection::Unsatisfiable);
+        assert_eq!(selected(&many(RANGES_MAX + 1), 200, "", 10), Selection::Whole);
+        for (asked, status, length) in
+            [("", 200, 10), ("Range: bytes=0-4", 404, 10), ("Range: bytes=0-4", 200, 0)]
+        {
+            assert_eq!(selected(asked, status, "", length), Selection::Whole, "{asked} {status} {length}");
+        }
+        assert_eq!(selected("Range: bytes=-1", 200, "", u64::MAX), part(u64::MAX - 1, 1));
+        assert_eq!(selected("Range: bytes=0-", 200, "", u64::MAX), part(0, u64::MAX));
+    }
+
+    #[test]
+    fn rule_34_if_range_is_strong() {
+        let dated = format!("Last-Modified: {OLD}|Date: Sun, 06 Nov 1994 08:49:38 GMT");
+        for (condition, stored, holds) in [
+            ("\"a\"", "ETag: \"a\"", true),
+            ("\"a\"", "ETag: \"b\"", false),
+            ("W/\"a\"", "ETag: W/\"a\"", false),
+            ("\"a\"", "ETag: W/\"a\"", false),
+            ("W/\"a\"", "ETag: \"a\"", false),
+            ("\"a\", \"b\"", "ETag: \"a\"", false),
+            ("*", "ETag: \"a\"", false),
+            ("", "ETag: \"a\"", false),
+            ("\"a\"", "", false),
+            (OLD, &dated, true),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", &dated, true),
+            ("Sun, 06 Nov 1994 08:49:38 GMT", &dated, false),
+            ("Sun, 06 Nov 1994 08:49:36 GMT", &dated, false),
+            // Made in the second in which it was changed: it may have changed again.
+            (OLD, &format!("Last-Modified: {OLD}|Date: {OLD}"), false),
+            (OLD, &format!("Last-Modified: {OLD}"), false),
+            ("x", "Last-Modified: x|Date: x", false),
+        ] {
+            let found = selected(&format!("Range: bytes=0-4|If-Range: {condition}"), 200, stored, 10);
+            assert_eq!(found, if holds { part(0, 5) } else { Selection::Whole }, "{condition} / {stored}");
+        }
+    }
+
+    #[test]
+    fn rule_35_content_range() {
+        let mut out = Vec::new();
+        write_content_range(&mut out, Part { start: 5, len: 5 }, 10);
+        write_unsatisfied_range(&mut out, 10);
+        write_range(&mut out, Part { start: 0, len: 1 });
+        assert_eq!(out, b"Content-Range: bytes 5-9/10\r\nContent-Range: bytes */10\r\nRange: bytes=0-0\r\n");
+        let most = i64::MAX as u64;
+        for (value, expected) in [
+            ("bytes 5-9/10", Some((5, 5, Some(10)))),
+            ("BYTES 0-0/1", Some((0, 1, Some(1)))),
+            ("bytes 0-4/*", Some((0, 5, None))),
+            ("bytes 0-9223372036854775807/*", Some((0, most + 1, None))),
+            ("bytes 5-9/9", None),
+            ("bytes 5-4/10", None),
+            ("bytes */10", None),
+            ("bytes 5-9", None),
+            ("bytes 5/10", None),
+            ("bytes -9/10", None),
+            ("bytes 5-/10", None),
+            ("bytes  5-9/10", None),
+            ("bytes=5-9/10", None),
+            ("bytes 5-9/10, 11-12/20", None),
+            ("bytes 5-9/10 ", None),
+            ("items 5-9/10", None),
+            ("bytes 0-9999999999999999999999/*", None),
+            ("", None),
+        ] {
+            let found = ContentRange::parse(value.as_bytes());
+            assert_eq!(
+                found.map(|range| (range.part.start, range.part.len, range.length)),
+                expected,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn rule_35_which_parts_combine() {
+        for (stored, stored_length, new, new_length, expected) in [
+            ("ETag: \"a\"", Some(10), "ETag: \"a\"", Some(10), true),
+            ("ETag: \"a\"", None, "ETag: \"a\"", Some(10), true),
+            ("ETag: \"a\"", Some(10), "ETag: \"a\"", Some(11), false),
+            ("ETag: \"a\"", Some(10), "ETag: \"b\"", Some(10), false),
+            ("ETag: W/\"a\"", Some(10), "ETag: W/\"a\"", Some(10), false),
+            ("ETag: \"a\"", Some(10), "", Some(10), false),
+            ("", Some(10), "", Some(10), false),
+            ("ETag: \"a\"", Some(10), "ETag: \"a\"|ETag: \"a\"", Some(10), false),
+        ] {
+            let (one, other) = (lines(stored), lines(new));
+            let (one, other) = (FieldBlock::new(one.as_bytes()), FieldBlock::new(other.as_bytes()));
+            assert_eq!(may_combine(one, stored_length, other, new_length), expected, "{stored} / {new}");
+        }
+    }
+
+    #[test]
+    fn rule_35_parts_and_what_is_missing() {
+        let mut parts = Parts::default();
+        let whole = Part { start: 0, len: 100 };
+        assert_eq!(parts.missing(whole), Some(whole));
+        for (start, len, held) in [
+            (50, 10, &[(50, 10)][..]),
+            (0, 10, &[(0, 10), (50, 10)]),
+            (20, 10, &[(0, 10), (20, 10), (50, 10)]),
+            (30, 5, &[(0, 10), (20, 15), (50, 10)]),
+            (15, 5, &[(0, 10), (15, 20), (50, 10)]),
+            (22, 3, &[(0, 10), (15, 20), (50, 10)]),
+            (5, 12, &[(0, 35), (50, 10)]),
+            (34, 20, &[(0, 60)]),
+            (70, 0, &[(0, 60)]),
+            (99, 1, &[(0, 60), (99, 1)]),
+        ] {
+            assert!(parts.add(Part { start, len }));
+            let found: Vec<_> = parts.iter().map(|part| (part.start, part.len)).collect();
+            assert_eq!(found, held, "after {start} {len}");
+        }
+        assert_eq!(parts.missing(whole), Some(Part { start: 60, len: 39 }));
+        assert_eq!(parts.missing(Part { start: 10, len: 50 }), None);
+        assert_eq!(parts.missing(Part { start: 55, len: 10 }), Some(Part { start: 60, len: 5 }));
+        assert!(parts.holds(Part { start: 99, len: 1 }) && !parts.holds(Part { start: 99, len: 2 }));
+        assert!(parts.add(Part { start: 10, len: 89 }) && parts.holds(whole));
+        assert!(!parts.add(Part { start: u64::MAX, len: 2 }));
+    }
+
+    #[test]
+    fn rule_35_parts_are_bounded() {
+        let mut parts = Parts::default();
+        for number in 0..PARTS_MAX as u64 {
+            assert!(parts.add(Part { start: number * 10, len: 5 }));
+        }
+        let before = parts;
+        assert!(!parts.add(Part { start: 1000, len: 1 }));
+        assert!(!parts.add(Part { start: 6, len: 1 }));
+        assert_eq!(parts, before);
+        assert!(parts.add(Part { start: 5, len: 5 }));
+        assert_eq!(parts.iter().count(), PARTS_MAX - 1);
+    }
+
+    #[test]
+    fn rule_35_what_is_wanted_of_parts() {
+        let stored = lines("ETag: \"a\"");
+        for (asked, expected) in [
+            ("Range: bytes=2-4", Some((2, 3))),
+            ("Range: bytes=-4", Some((6, 4))),
+            ("Range: bytes=2-4|If-Range: \"a\"", Some((2, 3))),
+            ("Range: bytes=2-4|If-Range: \"b\"", None),
+            ("Range: bytes=2-4, 6-7", None),
+            ("Range: bytes=20-", None),
+            ("", None),
+        ] {
+            let asked = lines(asked);
+            let found = wanted(FieldBlock::new(asked.as_bytes()), FieldBlock::new(stored.as_bytes()), 10);
+            assert_eq!(found.map(|part| (part.start, part.len)), expected, "{asked}");
+        }
+    }
+}

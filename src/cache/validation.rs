@@ -307,3 +307,7 @@ pub fn write_not_modified(out: &mut Vec<u8>, stored: FieldBlock<'_>) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "validation_tests.rs"]
+mod tests;
