@@ -164,6 +164,20 @@ pub fn is_withheld<'b>(fields: impl FieldLines<'b>, name: &str) -> bool {
         .any(|names| list(names).any(|listed| listed.eq_ignore_ascii_case(name.as_bytes())))
 }
 
+/// Fields that a stored response cannot do without: to withhold one is to withhold the response.
+const NEEDED: [&str; 10] = [
+    "age",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "vary",
+];
+
 /// The first one counts (rule 5).
 fn note_seconds(to: &mut Option<u32>, seconds: u32) {
     to.get_or_insert(seconds);
@@ -224,7 +238,8 @@ impl<'b> Directive<'b> {
     fn field_names(&self) -> Option<&'b [u8]> {
         match self.argument {
             Argument::Token(names) | Argument::Quoted(names) => {
-                (list(names).next().is_some() && list(names).all(is_token)).then_some(names)
+                let valid = |name: &[u8]| is_token(name) && !NEEDED.iter().any(|needed| is(name, needed));
+                (list(names).next().is_some() && list(names).all(valid)).then_some(names)
             }
             Argument::None | Argument::Invalid => None,
         }
@@ -472,6 +487,8 @@ mod tests {
             ("=\"Set-Cookie\"", true),
             ("=\"Set-Cookie, X-A\"", true),
             ("=Set-Cookie", true),
+            ("=\"Set-Cookie, Cache-Control\"", false),
+            ("=vary", false),
             ("=\"a b\"", false),
             ("=\"a", false),
             ("=(a)", false),
