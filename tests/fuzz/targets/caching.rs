@@ -22,7 +22,9 @@ const TIMES: Times = Times { requested_s: NOW_S - 2, received_s: NOW_S };
 
 /// Any text as an HTTP-date: what is read has one of three shapes, and means what it means when it is written again.
 pub fn http_date_text(bytes: &[u8]) {
-    for now_s in [0, NOW_S, u64::MAX] {
+    // In the year 9999 two digits mean years that cannot be written.
+    let _ = parse_http_date(bytes, u64::MAX);
+    for now_s in [0, NOW_S, 1 << 33] {
         let Some(unix_s) = parse_http_date(bytes, now_s) else { continue };
         assert!(matches!(bytes.len(), 24 | 29 | 30..=33), "{}", shown(bytes));
         assert!(
