@@ -154,6 +154,11 @@ impl ResponseDirectives {
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage_s.is_some()
     }
+
+    /// Whether the answer to a request with credentials may be stored for others (RFC 9111 section 3.5).
+    pub fn allows_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage_s.is_some()
+    }
 }
 
 /// Whether `private` or `no-cache` of this response names that field: it is then not stored.

@@ -3,12 +3,14 @@
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
 use crate::http::forwarding::is_end_to_end;
+use crate::http::framing::{Body, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
 use super::control::{RequestDirectives, ResponseDirectives, is_withheld};
 use super::freshness::{Freshness, Terms, Times, is_heuristic_status};
 use super::range::ContentRange;
 use super::validation::Validators;
+use super::vary::VaryFault;
 
 /// What the operator decides about storing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +26,9 @@ pub struct Storing<'a> {
 pub enum NotStored {
     /// Only answers to GET are, and those to POST that name their own URI.
     Method,
-    /// 1xx, 304, or one that `must-understand` asks to be known.
+    /// A GET with a body, which is not in the key.
+    RequestBody,
+    /// 1xx, 304, one that answers fields which are not in the key, or one that `must-understand` asks to be known.
     Status,
     /// The request said no-store.
     RequestNoStore,
@@ -46,6 +50,36 @@ pub enum NotStored {
     SetCookie,
     /// A part whose place is not told, or without a strong validator.
     Part,
+}
+
+impl NotStored {
+    /// For the log and Cache-Status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NotStored::Method => "method",
+            NotStored::RequestBody => "request-body",
+            NotStored::Status => "status",
+            NotStored::RequestNoStore => "request-no-store",
+            NotStored::NoStore => "no-store",
+            NotStored::Private => "private",
+            NotStored::Authorization => "authorization",
+            NotStored::NoLifetime => "no-lifetime",
+            NotStored::Stale => "stale",
+            NotStored::VaryAny => "vary-any",
+            NotStored::VaryTooLong => "vary-too-long",
+            NotStored::SetCookie => "set-cookie",
+            NotStored::Part => "part",
+        }
+    }
+}
+
+impl From<VaryFault> for NotStored {
+    fn from(fault: VaryFault) -> NotStored {
+        match fault {
+            VaryFault::Any => NotStored::VaryAny,
+            VaryFault::TooLong => NotStored::VaryTooLong,
+        }
+    }
 }
 
 /// How a response is stored.
@@ -73,6 +107,7 @@ pub fn judge(
     let directives = ResponseDirectives::read(fields, settings.targeted);
     let terms = Terms::new(status, fields, &directives, times, &settings.freshness);
     match request.method {
+        "GET" if has_body(request) => return Err(NotStored::RequestBody),
         "GET" => {}
         // RFC 9110 section 9.3.3; a representation is named by a success only.
         "POST" if own_uri && terms.explicit && matches!(status, 200..=205 | 207..=299) => {}
@@ -93,8 +128,7 @@ pub fn judge(
     if directives.private {
         return Err(NotStored::Private);
     }
-    let shared = directives.public || directives.must_revalidate || directives.s_maxage_s.is_some();
-    if request.fields.contains("authorization") && !shared {
+    if request.fields.contains("authorization") && !directives.allows_authorized() {
         return Err(NotStored::Authorization);
     }
     // That others should get this cookie is not guessed.
@@ -149,9 +183,17 @@ fn is_understood(status: u16) -> bool {
     matches!(status, 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451 | 500..=505 | 511)
 }
 
-/// Whether an answer to this request may come from the store or go there at all: GET, and HEAD for the former.
-pub fn is_cacheable_method(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD")
+/// Whether this request may be answered from the store at all: GET and HEAD. Not with a body: it is not in the key, and
+/// origins have been seen to answer by it.
+pub fn may_be_answered(request: &RequestHead<'_, '_>) -> bool {
+    matches!(request.method, "GET" | "HEAD") && !has_body(request)
+}
+
+fn has_body(request: &RequestHead<'_, '_>) -> bool {
+    match request_body(request) {
+        Ok(Body::None | Body::Length(0)) => false,
+        Ok(Body::Length(_) | Body::Chunked | Body::UntilClose) | Err(_) => true,
+    }
 }
 
 /// Appends what is stored of the fields of a response: all but hop-by-hop ones, those that Connection or a qualified
@@ -368,6 +410,26 @@ mod tests {
             assert_eq!(refusal("GET", "Authorization: Basic eA==", 200, lines), expected, "{lines}");
             assert_eq!(refusal("GET", "Proxy-Authorization: Basic eA==", 200, lines), None, "{lines}");
         }
+    }
+
+    #[test]
+    fn rule_26_a_body_is_not_in_the_key() {
+        for (method, asked, answered, stored) in [
+            ("GET", "", true, None),
+            ("GET", "Content-Length: 0", true, None),
+            ("GET", "Content-Length: 5", false, Some(NotStored::RequestBody)),
+            ("GET", "Transfer-Encoding: chunked", false, Some(NotStored::RequestBody)),
+            ("HEAD", "", true, Some(NotStored::Method)),
+            ("HEAD", "Content-Length: 5", false, Some(NotStored::Method)),
+            ("get", "", false, Some(NotStored::Method)),
+            ("POST", "", false, Some(NotStored::Method)),
+        ] {
+            let found = with_request(&head(&format!("{method} / HTTP/1.1"), asked), may_be_answered);
+            assert_eq!(found, answered, "{method} {asked}");
+            assert_eq!(refusal(method, asked, 200, MODIFIED), stored, "{method} {asked}");
+        }
+        assert_eq!(NotStored::from(VaryFault::Any).as_str(), "vary-any");
+        assert_eq!(NotStored::from(VaryFault::TooLong).as_str(), "vary-too-long");
     }
 
     #[test]

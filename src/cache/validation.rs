@@ -264,7 +264,7 @@ pub fn judge_updated(
     let directives = ResponseDirectives::read(block, settings.targeted);
     let mut terms = Terms::new(status, block, &directives, times, &settings.freshness);
     terms.initial_age_s = initial_age_s(new, date_s(block, times.received_s), times);
-    let shared = directives.public || directives.must_revalidate || directives.s_maxage_s.is_some();
+    let shared = directives.allows_authorized();
     let stored = !directives.no_store || directives.must_understand;
     Updated { terms, directives, keep: stored && !directives.private && (shared || !authorized) }
 }
