@@ -154,6 +154,11 @@ impl ResponseDirectives {
     pub fn forbids_stale(&self) -> bool {
         self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage_s.is_some()
     }
+
+    /// Whether the answer to a request with credentials may be stored for others (RFC 9111 section 3.5).
+    pub fn allows_authorized(&self) -> bool {
+        self.public || self.must_revalidate || self.s_maxage_s.is_some()
+    }
 }
 
 /// Whether `private` or `no-cache` of this response names that field: it is then not stored.
@@ -163,6 +168,20 @@ pub fn is_withheld<'b>(fields: impl FieldLines<'b>, name: &str) -> bool {
         .filter_map(|directive| directive.field_names())
         .any(|names| list(names).any(|listed| listed.eq_ignore_ascii_case(name.as_bytes())))
 }
+
+/// Fields that a stored response cannot do without: to withhold one is to withhold the response.
+const NEEDED: [&str; 10] = [
+    "age",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "date",
+    "etag",
+    "expires",
+    "last-modified",
+    "vary",
+];
 
 /// The first one counts (rule 5).
 fn note_seconds(to: &mut Option<u32>, seconds: u32) {
@@ -224,7 +243,8 @@ impl<'b> Directive<'b> {
     fn field_names(&self) -> Option<&'b [u8]> {
         match self.argument {
             Argument::Token(names) | Argument::Quoted(names) => {
-                (list(names).next().is_some() && list(names).all(is_token)).then_some(names)
+                let valid = |name: &[u8]| is_token(name) && !NEEDED.iter().any(|needed| is(name, needed));
+                (list(names).next().is_some() && list(names).all(valid)).then_some(names)
             }
             Argument::None | Argument::Invalid => None,
         }
@@ -472,6 +492,8 @@ mod tests {
             ("=\"Set-Cookie\"", true),
             ("=\"Set-Cookie, X-A\"", true),
             ("=Set-Cookie", true),
+            ("=\"Set-Cookie, Cache-Control\"", false),
+            ("=vary", false),
             ("=\"a b\"", false),
             ("=\"a", false),
             ("=(a)", false),

@@ -245,6 +245,22 @@ fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
     is_token(name).then_some((name, quality))
 }
 
+/// Whether a request selects the response that was stored with these names and that selecting form. `scratch` is room that
+/// is used again; what is in it is lost.
+#[inline]
+pub fn selects<'b>(
+    names: &[u8],
+    selecting: &[u8],
+    request: impl FieldLines<'b>,
+    scratch: &mut Vec<u8>,
+) -> bool {
+    if names.is_empty() {
+        return true;
+    }
+    scratch.clear();
+    write_selecting(scratch, names, request).is_ok() && scratch == selecting
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -387,20 +403,4 @@ mod tests {
         let (up, down) = (many(&|number| number), many(&|number| SORTED_MAX - number));
         assert!(same("Accept-Language", &up, &up) && !same("Accept-Language", &up, &down));
     }
-}
-
-/// Whether a request selects the response that was stored with these names and that selecting form. `scratch` is room that
-/// is used again; what is in it is lost.
-#[inline]
-pub fn selects<'b>(
-    names: &[u8],
-    selecting: &[u8],
-    request: impl FieldLines<'b>,
-    scratch: &mut Vec<u8>,
-) -> bool {
-    if names.is_empty() {
-        return true;
-    }
-    scratch.clear();
-    write_selecting(scratch, names, request).is_ok() && scratch == selecting
 }

@@ -22,7 +22,7 @@ mod trailers;
 mod properties;
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Parsed heads for the tests of the files beside this one.
     use super::head::{FieldStorage, Limits, RequestHead, ResponseHead};
 
