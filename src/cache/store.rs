@@ -365,17 +365,20 @@ impl Store {
     /// Puts `head` with the body of `old` in the place of `old`: the origin has confirmed it. `None` if `old` has left the
     /// store; then the answer that is under way is the last use of it.
     pub fn freshen(&self, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
-        let hash = self.hash(head.key);
-        let entry = Arc::new(Stored::new(&self.ledger, hash, head, Arc::clone(&old.body)));
+        let entry = Arc::new(Stored::new(&self.ledger, old.hash(), head, Arc::clone(&old.body)));
+        self.replace(old, &entry).then_some(entry)
+    }
+
+    /// Puts `new` in the place of `old`, which has the same key. False if `old` has left the store.
+    pub fn replace(&self, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
         let place = self.place(old.hash());
         let mut shard = place.write();
         let slot = shard.variants(old.hash(), old.key()).find(|(_, other)| Arc::ptr_eq(other, old));
-        let slot = slot.map(|(slot, _)| slot)?;
+        let Some(slot) = slot.map(|(slot, _)| slot) else { return false };
         let _left = shard.remove(slot);
-        shard.add(Arc::clone(&entry));
+        shard.add(Arc::clone(new));
         place.publish(&shard);
-        drop(shard);
-        Some(entry)
+        true
     }
 
     /// Removes this very entry.

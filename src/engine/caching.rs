@@ -13,6 +13,7 @@ use crate::cache::freshness::{self, Freshness, Use};
 use crate::cache::key::{self, Scheme, Uri};
 use crate::cache::range::{self, Selection};
 use crate::cache::status::Forward;
+use crate::cache::storable::NotStored;
 use crate::cache::store::{Epoch, Found, Store};
 use crate::cache::stored::Stored;
 use crate::cache::validation::{self, Answer, Validators};
@@ -97,6 +98,10 @@ pub(super) struct Caching {
     pub unconditional: bool,
     /// weir's own request, to refresh what was served stale.
     pub background: bool,
+    /// Why the request passes the cache by, for the log.
+    pub passed: &'static str,
+    /// Why the response was not stored.
+    pub not_stored: Option<NotStored>,
     /// When the request went to the origin, seconds since 1970.
     pub requested_s: u64,
 }
@@ -124,6 +129,8 @@ impl Caching {
 /// An answer out of memory.
 pub(super) struct Hit {
     pub stored: Arc<Stored>,
+    /// Lines of this one answer.
+    pub extra: Vec<u8>,
     /// Its body is still coming.
     pub fetch: Option<FetchId>,
     pub age_s: u32,
@@ -163,6 +170,7 @@ impl Consultation<'_> {
                 if !invalidation::is_safe(head.method) {
                     self.caching.part = Part::Invalidate;
                     self.caching.forward = Some(Forward::Method);
+                    self.caching.passed = "method";
                 }
                 return None;
             }
@@ -170,6 +178,11 @@ impl Consultation<'_> {
         // A body is part of the question, and no part of the key.
         if plan.body != Body::None || plan.upgrade || validation::is_for_origin(head.fields) {
             self.caching.forward = Some(Forward::Bypass);
+            self.caching.passed = match plan.body {
+                Body::None if plan.upgrade => "upgrade",
+                Body::None => "condition",
+                Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
+            };
             return None;
         }
         let asked = RequestDirectives::read(head.fields);
@@ -183,6 +196,7 @@ impl Consultation<'_> {
             // Its address is judged again when it is dialled.
             Found::Entry(_) => {
                 self.caching.forward = Some(Forward::Bypass);
+                self.caching.passed = "address";
                 self.caching.part = Part::None;
                 return None;
             }
@@ -270,6 +284,7 @@ impl Consultation<'_> {
         let log = if self.caching.collapsed && log == CacheUse::Hit { CacheUse::Collapsed } else { log };
         Hit {
             stored,
+            extra: Vec::new(),
             fetch: None,
             age_s: times.age_s,
             ttl_s: times.ttl_s,

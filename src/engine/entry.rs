@@ -96,6 +96,8 @@ pub struct Entry {
     pub origin_reused: bool,
     /// What the cache did.
     pub cache: CacheUse,
+    /// Why it did not do more: a word; empty if there is nothing to say.
+    pub cache_reason: &'static str,
     /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
     text: Vec<u8>,
@@ -140,6 +142,7 @@ impl Entry {
             client_reused: false,
             origin_reused: false,
             cache: CacheUse::None,
+            cache_reason: "",
             minor_version: 1,
             text: Vec::new(),
             user: Span::default(),

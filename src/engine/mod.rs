@@ -24,6 +24,7 @@ mod examine;
 mod exchange;
 mod fetch;
 mod flight;
+mod judge;
 mod judgement;
 mod keyed;
 mod metrics;

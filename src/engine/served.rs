@@ -13,6 +13,7 @@ use super::settings::Settings;
 use crate::buffer::Purpose;
 use crate::cache::range::{self, Selection};
 use crate::cache::status::{self, CacheStatus, Forward};
+use crate::cache::storable::NotStored;
 use crate::cache::stored::Stored;
 use crate::cache::validation::{self, Answer};
 use crate::http::block::{FieldBlock, FieldLines};
@@ -90,6 +91,7 @@ impl Engine {
         }
         if let Some(exchange) = self.exchange_mut(id) {
             exchange.entry.cache = hit.log;
+            exchange.entry.cache_reason = "";
         }
     }
 
@@ -103,7 +105,7 @@ impl Engine {
         let Some(stored) = exchange.caching.stale.take() else { return false };
         self.land(id, Landing::NotShareable);
         self.detach_origin(id);
-        self.serve_validated(now, id, stored, CacheUse::Stale, forward_status)
+        self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
     }
 
     /// Answers from a stored response after the origin was asked, or could not be.
@@ -114,6 +116,7 @@ impl Engine {
         stored: Arc<Stored>,
         log: CacheUse,
         forward_status: Option<u16>,
+        extra: &[u8],
     ) -> bool {
         let Engine { exchanges, peers, pool, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
@@ -128,6 +131,7 @@ impl Engine {
         let age_s = stored.terms.age_s(now_s);
         let forward = exchange.caching.forward.or(Some(Forward::Stale));
         let hit = Hit {
+            extra: extra.to_vec(),
             fetch: None,
             age_s,
             ttl_s: i64::from(stored.terms.lifetime_s) - i64::from(age_s),
@@ -160,7 +164,7 @@ impl Engine {
             stored: ttl_s.is_some(),
             collapsed: false,
             ttl_s,
-            detail: None,
+            detail: exchange.caching.not_stored.map(NotStored::as_str),
         };
         head.truncate(head.len().saturating_sub(2));
         status::write_cache_status(head, cache_name(settings), &status);
@@ -196,7 +200,10 @@ impl Engine {
         }
         exchange.entry.cache = match exchange.caching.forward {
             None => CacheUse::None,
-            Some(Forward::Bypass | Forward::Method) => CacheUse::Bypass,
+            Some(Forward::Bypass | Forward::Method) => {
+                exchange.entry.cache_reason = exchange.caching.passed;
+                CacheUse::Bypass
+            }
             Some(_) => CacheUse::Miss,
         };
         match exchange.entry.cache {
@@ -288,6 +295,7 @@ fn write_head(
         }
         _ => out.extend_from_slice(stored.block().as_bytes()),
     }
+    out.extend_from_slice(&hit.extra);
     if !edits.is_empty() {
         remove_fields(out, begin, |name| edits.removes(name.as_bytes()));
     }
