@@ -281,7 +281,9 @@ impl Consultation<'_> {
         log: CacheUse,
     ) -> Hit {
         let (answer, selection) = select(head, &stored, times.now_s);
-        let log = if self.caching.collapsed && log == CacheUse::Hit { CacheUse::Collapsed } else { log };
+        // It waited, and then the answer was complete at once.
+        let collapsed = self.caching.collapsed && log == CacheUse::Hit;
+        let log = if collapsed { CacheUse::Collapsed } else { log };
         Hit {
             stored,
             extra: Vec::new(),
@@ -292,7 +294,7 @@ impl Consultation<'_> {
             selection,
             refresh,
             log,
-            forward: None,
+            forward: collapsed.then_some(Forward::Miss),
             forward_status: None,
         }
     }
