@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,12 +16,12 @@ use std::time::Duration;
 use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
-use weir::engine::Engine;
-use weir::event_loop::{self, EventLoop, Journal, Listener, Remote};
+use weir::engine::{Crowd, Engine};
+use weir::event_loop::{self, Crew, Failure, Journal, Listener, Worker};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
-use weir::resolver::Resolver;
+use weir::resolver::{self, Resolver};
 use weir::sandbox::{self, Enforced, Paths, User};
 
 /// How long the end waits for somebody to read standard error (chosen).
@@ -28,6 +29,12 @@ const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// Descriptors beside those of connections: listeners, logs, epoll, name servers (chosen, generously).
 const DESCRIPTORS_OF_OURS: u64 = 1200;
+
+/// The same for every further loop, among which look-ups are divided (chosen).
+const DESCRIPTORS_OF_A_LOOP: u64 = 40;
+
+/// Look-ups in flight that are left for one of many loops (chosen).
+const LOOK_UPS_LEAST: usize = 16;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =
@@ -163,12 +170,11 @@ fn run(settings: Settings) -> u8 {
     }
 }
 
-/// Everything that the running daemon consists of, beside the loop's own.
+/// Everything that the running daemon consists of, beside the loops' own.
 struct Daemon {
     settings: Settings,
     listeners: Vec<SocketAddr>,
-    remote: Remote,
-    event_loop: thread::JoinHandle<io::Result<()>>,
+    crew: Crew,
     writer: Writer,
 }
 
@@ -185,10 +191,11 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let seed = random_seed()?;
     sandbox::protect_memory().map_err(os_error)?;
     let user = find_user(&settings)?;
-    limit_connections(&mut settings);
-    let listeners = bind_all(&settings)?;
+    let loops = settings.workers_on(thread::available_parallelism().map_or(1, NonZero::get));
+    limit_connections(&mut settings, loops);
+    let listeners = bind_all(&settings, loops)?;
     let local: Vec<SocketAddr> =
-        listeners.iter().filter_map(|listener| listener.local_address().ok()).collect();
+        listeners[0].iter().filter_map(|listener| listener.local_address().ok()).collect();
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
     let log = give_up_rights(&settings, user.as_ref())?;
     // Read with the rights that are left: what a reload would fail at fails now.
@@ -200,29 +207,49 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     })?;
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
-    let (resolver, hosts) = policy::resolver_settings(&settings, &read_file);
-    let engine_settings = policy::engine_settings(&settings, local.clone(), seed);
-    let engine =
-        Engine::new(engine_settings, Arc::new(policy), Resolver::new(resolver, hosts, random_seed()?));
+    let workers = make_workers(&settings, listeners, &local, Arc::new(policy), seed)?;
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
     let journal = Journal { feed: writer.feed(), format: settings.log_format };
-    let handle = signals.handle();
-    let (event_loop, remote) =
-        EventLoop::new(engine, listeners, journal, settings.stats_every).map_err(os_error)?;
-    let event_loop = thread::Builder::new()
-        .name("weir-loop".to_string())
-        .spawn(move || {
-            // However the loop ends, even by a panic: whoever waits for signals must learn of it.
-            let _ended = CloseOnDrop(handle);
-            event_loop.run().map(|_| ())
-        })
+    let at_end = CloseOnDrop(signals.handle());
+    let crew = Crew::start(workers, &journal, settings.stats_every, settings.workers.pinned, at_end)
         .map_err(os_error)?;
     for address in &local {
         eprintln!("weir: listening on {address}");
     }
-    Ok((Daemon { settings, listeners: local, remote, event_loop, writer }, signals))
+    Ok((Daemon { settings, listeners: local, crew, writer }, signals))
+}
+
+/// What each loop is made of. They have the policy, the names of the hosts file and the crowd of clients in common; limits of
+/// other things are divided.
+fn make_workers(
+    settings: &Settings,
+    listeners: Vec<Vec<Listener>>,
+    local: &[SocketAddr],
+    policy: Arc<Policy>,
+    seed: [u64; 2],
+) -> Result<Vec<Worker>, u8> {
+    let loops = listeners.len();
+    let (resolver, hosts) = resolver_settings(settings, loops);
+    let whole = policy::engine_settings(settings, local.to_vec(), seed);
+    let crowd = Arc::new(Crowd::new(&whole));
+    let mut workers = Vec::new();
+    for (index, listeners) in listeners.into_iter().enumerate() {
+        // Each draws its own query ids.
+        let resolver = Resolver::new(resolver.clone(), hosts.clone(), random_seed()?);
+        let engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
+        workers.push(Worker { engine: engine.with_crowd(crowd.clone()), listeners });
+    }
+    Ok(workers)
+}
+
+/// What one of so many loops resolves by.
+fn resolver_settings(settings: &Settings, loops: usize) -> (resolver::Settings, resolver::Hosts) {
+    let (mut resolver, hosts) = policy::resolver_settings(settings, &read_file);
+    let least = LOOK_UPS_LEAST.min(resolver.look_ups_max);
+    resolver.look_ups_max = resolver.look_ups_max.div_ceil(loops).max(least);
+    (resolver, hosts)
 }
 
 fn os_error(error: io::Error) -> u8 {
@@ -295,11 +322,12 @@ fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
     Ok(())
 }
 
-fn bind_all(settings: &Settings) -> Result<Vec<Listener>, u8> {
-    let mut listeners = Vec::new();
+/// For each loop its listeners, which are at the same addresses.
+fn bind_all(settings: &Settings, loops: usize) -> Result<Vec<Vec<Listener>>, u8> {
+    let mut all: Vec<Vec<Listener>> = (0..loops).map(|_| Vec::new()).collect();
     for address in addresses_to_bind(settings) {
-        match event_loop::bind(address) {
-            Ok(listener) => listeners.push(listener),
+        match event_loop::bind_for(loops, address) {
+            Ok(listeners) => all.iter_mut().zip(listeners).for_each(|(of_loop, one)| of_loop.push(one)),
             Err(error) => {
                 let code = match error.kind() {
                     ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::UNAVAILABLE,
@@ -309,7 +337,7 @@ fn bind_all(settings: &Settings) -> Result<Vec<Listener>, u8> {
             }
         }
     }
-    Ok(listeners)
+    Ok(all)
 }
 
 fn destination(settings: &Settings) -> Destination {
@@ -324,8 +352,9 @@ fn destination(settings: &Settings) -> Destination {
 }
 
 /// Raises the limit of descriptors to what the connections need, or lowers the connections to what there is.
-fn limit_connections(settings: &mut Settings) {
-    let beside = u64::from(settings.idle_origins) + DESCRIPTORS_OF_OURS;
+fn limit_connections(settings: &mut Settings, loops: usize) {
+    let further = DESCRIPTORS_OF_A_LOOP * (loops as u64 - 1);
+    let beside = u64::from(settings.idle_origins) + DESCRIPTORS_OF_OURS + further;
     let needed = 2 * u64::from(settings.max_connections) + beside;
     let limit = getrlimit(Resource::Nofile);
     let (current, maximum) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
@@ -340,7 +369,8 @@ fn limit_connections(settings: &mut Settings) {
     });
     let available = if raised { getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) } else { current };
     if available < needed {
-        let possible = (available.saturating_sub(beside) / 2).max(16) as u32;
+        let possible =
+            (available.saturating_sub(beside) / 2).max(16).min(settings.max_connections.into()) as u32;
         warn!(
             "--max-connections {} needs {needed} descriptors, but only {available} can be had (ulimit -n): \
              taking {possible} connections at most",
@@ -367,7 +397,7 @@ fn warn_of_skipped(policy: &Policy) {
 }
 
 impl Daemon {
-    /// Obeys signals until the loop has ended. Returns the exit code.
+    /// Obeys signals until all loops have ended. Returns the exit code.
     fn serve(self, mut signals: Signals) -> u8 {
         let mut draining = false;
         let mut code = exit::OK;
@@ -375,26 +405,28 @@ impl Daemon {
             match signal {
                 SIGHUP => self.reload(),
                 SIGUSR1 => self.writer.reopen(),
-                SIGUSR2 => self.remote.send(event_loop::Command::LogStatistics),
+                SIGUSR2 => self.crew.log_statistics(),
                 SIGTERM if !draining => {
                     info!(
                         "stopping: finishing what is under way, for at most {:?}",
                         self.settings.drain_timeout
                     );
                     draining = true;
-                    self.remote.send(event_loop::Command::Drain);
+                    self.crew.send(&event_loop::Command::Drain);
                 }
                 other => {
                     info!("stopping at once");
                     code = 128 + other as u8;
-                    self.remote.send(event_loop::Command::Quit);
+                    self.crew.send(&event_loop::Command::Quit);
                 }
             }
         }
-        match self.event_loop.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR),
-            Err(_) => code = fail("the loop has died", exit::OS_ERROR),
+        match self.crew.join() {
+            Ok(()) => {}
+            Err(Failure::Failed(error)) => {
+                code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)
+            }
+            Err(Failure::Died) => code = fail("the loop has died", exit::OS_ERROR),
         }
         if !self.writer.close() {
             warn!("the access log's output is stuck: some lines are lost");
@@ -412,9 +444,9 @@ impl Daemon {
                 let users = policy.users.as_ref().map_or(0, |users| users.len());
                 warn_of_skipped(&policy);
                 info!("reloaded: {} rules, {users} users", policy.acl.len());
-                self.remote.send(event_loop::Command::SetPolicy(Arc::new(policy)));
-                let (resolver, hosts) = policy::resolver_settings(&self.settings, &read_file);
-                self.remote.send(event_loop::Command::SetResolver(resolver, hosts));
+                self.crew.send(&event_loop::Command::SetPolicy(Arc::new(policy)));
+                let (resolver, hosts) = resolver_settings(&self.settings, self.crew.loops());
+                self.crew.send(&event_loop::Command::SetResolver(resolver, hosts));
             }
             Err(problems) => {
                 for problem in problems.iter() {

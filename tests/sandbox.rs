@@ -106,9 +106,16 @@ fn reload_says(weir: &Weir, wanted: &[&str]) {
 /// thread of their own, exchanges, a reload.
 #[test]
 fn every_thread_is_confined_and_works() {
+    for workers in ["1", "3,pin"] {
+        expect_confined_and_working(workers);
+    }
+}
+
+#[track_caller]
+fn expect_confined_and_working(workers: &str) {
     let scratch = Scratch::new();
     let users = scratch.file("users.txt", format!("anna:{}\n", bcrypt::hash("secret", 4).expect("a hash")));
-    let (weir, origin) = (Weir::start(&["--auth-file", &users]), Origin::ok());
+    let (weir, origin) = (Weir::start(&["--workers", workers, "--auth-file", &users]), Origin::ok());
     let before = of_threads(&weir, "Uid").len();
     // anna:secret
     let field = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
@@ -122,7 +129,7 @@ fn every_thread_is_confined_and_works() {
         expect_of_threads(&weir, "Seccomp", "2");
         expect_of_threads(&weir, "NoNewPrivs", "1");
     }
-    let without = Weir::start(&["--sandbox=no"]);
+    let without = Weir::start(&["--sandbox=no", "--workers", workers]);
     assert_eq!(without.connect().ask(origin.get("/")).status(), 200);
     expect_of_threads(&without, "Seccomp", "0");
 }

@@ -5,6 +5,7 @@ use super::freshness::Terms;
 use super::ledger::{Charge, Ledger, allocated};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
+use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,8 +29,8 @@ pub struct Head<'a> {
     pub version: Version,
     /// Until when it may be used.
     pub terms: Terms,
-    /// When its head came, in microseconds since the loops started: age is counted from this, so that no step of the
-    /// system's clock makes anything younger.
+    /// When its head came, in microseconds since the loops started: so that no step of the system's clock makes anything
+    /// younger.
     pub received_us: u64,
     /// The address that it came from: who may not go there does not get it from here either.
     pub address: IpAddr,
@@ -139,10 +140,11 @@ impl Stored {
         }
     }
 
-    /// The time of day in whole seconds by the clock that [`Stored::terms`] is measured with: when it came, and what has
-    /// passed since then.
-    pub fn clock_s(&self, now_us: u64) -> u64 {
-        self.terms.received_s + now_us.saturating_sub(self.received_us) / 1_000_000
+    /// The time that ages count to: whatever says that more has passed since it came, the clock of the loops or that of the
+    /// system. The former leaves out what a stopped process lost, the latter may be set back.
+    pub fn clock_s(&self, now: Now) -> u64 {
+        let passed_s = now.monotonic_us.saturating_sub(self.received_us) / 1_000_000;
+        now.unix_s().max(self.terms.received_s + passed_s)
     }
 
     /// Seconds for which it stays fresh from when it came.
@@ -164,6 +166,37 @@ impl Stored {
             received_us: self.received_us,
             address: self.address,
             set_cookie: self.set_cookie,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn rule_7_no_clock_that_is_set_makes_anything_younger() {
+        let ledger = Arc::new(Ledger::default());
+        let head = Head {
+            key: b"http://a/",
+            names: b"",
+            selecting: b"",
+            reason: b"",
+            block: b"",
+            status: 200,
+            version: Version::Http11,
+            terms: Terms { received_s: 1000, ..Terms::default() },
+            received_us: 5_000_000,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            set_cookie: false,
+        };
+        let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
+        for (monotonic_s, unix_s, expected) in
+            [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
+        {
+            let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
+            assert_eq!(stored.clock_s(now), expected);
         }
     }
 }

@@ -229,10 +229,11 @@ pub static TABLE: &[Spec] = &[
         many(&mut s.hosts, v, values::address)
     })
     .repeat(List),
-    Spec::value(General, "port", "N", "8888", "port to listen on; 0 takes a free one", |s, v| {
-        one(&mut s.port, v, values::port)
-    })
-    .short("p"),
+    Spec::value(General, "port", "N", "8888", "0: any free", |s, v| one(&mut s.port, v, values::port))
+        .short("p"),
+    Spec::value(General, "workers", "N|auto[,pin]", "1", "or auto,pin", |s, v| {
+        one(&mut s.workers, v, values::workers)
+    }),
     Spec::path(General, "config", "FILE", "read options from it, one 'key value' per line", |s, v| {
         one(&mut s.config, v, |text| values::path(text).map(Some))
     })
@@ -434,8 +435,8 @@ pub static TABLE: &[Spec] = &[
 const LOG_KEEP_MAX: u64 = 1000;
 /// Most connections of any kind (chosen): more than one machine has ports for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
-/// Fewest blocks (chosen): a few exchanges must be able to make progress.
-const BUFFERS_MIN: u64 = 64;
+/// Fewest blocks of one loop (chosen): a few exchanges must be able to make progress.
+pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).
 const BUFFERS_MAX: u64 = 4 << 20;
 /// Largest cache: 1 TB (chosen).

@@ -255,6 +255,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
             origin_idle_ms: ms(settings.idle_origin_timeout),
             drain_ms: ms(settings.drain_timeout),
         },
+        loops: 1,
         clients_max: settings.max_connections as usize,
         clients_per_address_max: settings.max_per_client as usize,
         blocks_max: settings.buffers as usize,

@@ -14,9 +14,9 @@ use ipnet::IpNet;
 use super::arguments::{self, Arguments};
 use super::file;
 use super::nearest::nearest;
-use super::options::{self, Repeat, Scope, Spec, TABLE, Takes};
+use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
-use super::values::{flag, system_user, user};
+use super::values::{WORKERS_MAX, Workers, flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -59,6 +59,8 @@ pub struct Settings {
     pub hosts: Vec<Located<IpAddr>>,
     /// The port on each of them; 0 for any free one.
     pub port: u16,
+    /// How many loops there are, and where they run.
+    pub workers: Workers,
     /// The file that was read.
     pub config: Option<PathBuf>,
     /// The user of this system, perhaps with a group, that the daemon becomes once it listens: `NAME[:GROUP]`.
@@ -330,6 +332,26 @@ impl Settings {
         if self.quiet && self.verbose > 0 && quiet.rank() == verbose.rank() {
             problems.add(quiet, "quiet and verbose together: expected one of them");
         }
+        let wanted = self.workers.count.unwrap_or(1);
+        if self.workers_max() < wanted {
+            let message = format!(
+                "{wanted} workers: expected at most {}, since {} buffers are divided among them, {BUFFERS_MIN} or more each",
+                self.workers_max(),
+                self.buffers
+            );
+            problems.add(self.origin("workers"), message);
+        }
+    }
+
+    /// How many loops the buffers are enough for.
+    fn workers_max(&self) -> u32 {
+        (self.buffers / BUFFERS_MIN as u32).clamp(1, WORKERS_MAX as u32)
+    }
+
+    /// How many loops there are, on so many processors.
+    pub fn workers_on(&self, processors: usize) -> usize {
+        let count = self.workers.count.unwrap_or(u32::try_from(processors).unwrap_or(u32::MAX));
+        count.clamp(1, self.workers_max()) as usize
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::help::{help, print_config};
 use super::options::{Scope, TABLE};
+use super::values::Workers;
 use super::*;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -67,6 +68,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((s.log_max_size_bytes, s.log_keep, s.log_format), (64 << 20, 5, Format::Weir));
     assert_eq!((s.head_max_bytes, s.target_max_bytes, s.fields_max), (32 << 10, 16 << 10, 200));
     assert_eq!((s.idle_origins, s.idle_per_origin), (512, 32));
+    assert_eq!((s.workers, s.workers_on(8)), (Workers { count: Some(1), pinned: false }, 1));
     let seconds = [
         s.stats_every,
         s.timeout,
@@ -268,6 +270,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
     let cases = [
         ("host", "localhost"),
         ("port", "-1"),
+        ("workers", "0"),
         ("user", "a:b:c"),
         ("sandbox", "2"),
         ("verbose", "lots"),
@@ -456,6 +459,31 @@ fn whom_a_file_has_the_daemon_become_asks_no_question() {
     let sandbox = |arguments: &[&str]| load(arguments, &[], &files).unwrap().sandbox;
     assert!(sandbox(&[]) && sandbox(&["-c", "w", "--sandbox"]));
     assert!(!sandbox(&["-c", "w"]) && !sandbox(&["--sandbox=no"]));
+}
+
+#[test]
+fn workers_are_a_number_or_one_for_each_processor() {
+    let workers = |arguments: &[&str]| load(arguments, &[], &[]).map(|s| (s.workers.pinned, s.workers_on(6)));
+    let good = [
+        ("3", (false, 3)),
+        ("3,pin", (true, 3)),
+        ("auto", (false, 6)),
+        ("auto, pin", (true, 6)),
+        ("1", (false, 1)),
+        ("256", (false, 256)),
+    ];
+    for (text, expected) in good {
+        assert_eq!(workers(&["--workers", text]).unwrap(), expected, "{text}");
+    }
+    for text in ["0", "257", "", "pin", "3,pins", "3,", "auto,3", "-1", "3 pin"] {
+        let problems = workers(&["--workers", text]).unwrap_err().to_string();
+        assert!(problems.contains("expected a number from 1 to 256, or auto"), "{text}: {problems}");
+    }
+    // Buffers are divided: there are as many workers as have enough of them, and who asks for more is told.
+    assert_eq!(workers(&["--workers=auto", "--buffers=200"]).unwrap(), (false, 3));
+    assert_eq!(workers(&["--workers=3", "--buffers=200"]).unwrap(), (false, 3));
+    let problems = workers(&["--workers=4", "--buffers=200"]).unwrap_err().to_string();
+    assert!(problems.contains("--workers: 4 workers: expected at most 3"), "{problems}");
 }
 
 #[test]

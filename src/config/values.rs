@@ -16,8 +16,20 @@ pub const DNS_PORT: u16 = 53;
 /// Longest time that can be set (chosen): far longer than any use, far from overflowing a deadline.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Most loops (chosen): more than any machine that runs a proxy has processors.
+pub const WORKERS_MAX: u64 = 256;
+
 /// What was expected instead.
 pub type Expected = String;
+
+/// How many loops there are, and where they run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Workers {
+    /// So many; if `None`, as many as there are processors.
+    pub count: Option<u32>,
+    /// Each keeps to a processor of its own.
+    pub pinned: bool,
+}
 
 /// `yes` or `no`, and their usual synonyms.
 pub fn flag(text: &str) -> Result<bool, Expected> {
@@ -47,6 +59,24 @@ pub fn number(text: &str, least: u64, most: u64) -> Result<u64, Expected> {
 fn digits(text: &str) -> Option<u64> {
     let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| text.parse().ok()).flatten()
+}
+
+/// A number of loops or `auto`, and `,pin` behind it.
+pub fn workers(text: &str) -> Result<Workers, Expected> {
+    let (count, pinned) = match text.split_once(',') {
+        Some((count, pin)) if pin.trim() == "pin" => (count.trim(), true),
+        Some(_) | None => (text, false),
+    };
+    let count = match count {
+        "auto" => Ok(None),
+        _ => number(count, 1, WORKERS_MAX).map(|count| Some(count as u32)),
+    };
+    match count {
+        Ok(count) => Ok(Workers { count, pinned }),
+        Err(expected) => {
+            Err(format!("{expected}, or auto; with ,pin behind it to keep each on one processor"))
+        }
+    }
 }
 
 /// A TCP port to listen on; 0 lets the system choose.

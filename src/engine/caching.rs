@@ -253,7 +253,7 @@ impl Consultation<'_> {
         head: &RequestHead<'_, '_>,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
-        let now_s = stored.clock_s(self.now.monotonic_us);
+        let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&stored.terms, asked, now_s);
         let (refresh, log) = match decision.usage {
             _ if self.caching.background || self.caching.unconditional => (false, None),
@@ -349,7 +349,7 @@ impl Consultation<'_> {
             && !stored.set_cookie
             && Some(fetch.epoch) == self.caching.epoch
             && self.may_have(plan, &stored);
-        let now_s = stored.clock_s(self.now.monotonic_us);
+        let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&stored.terms, asked, now_s);
         if !shareable || decision.usage != Use::Fresh {
             return None;

@@ -1,11 +1,12 @@
 //! The client side of a connection: taken, read from, closed.
 
 use super::Parked;
+use super::crowd::Admission;
 use super::examine::Plan;
 use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
-use super::settings::{LINGER_BYTES_MAX, LINGER_MS, REFUSALS_MAX};
+use super::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Purpose};
 use crate::http::framing::Body;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 impl Engine {
     /// Whether the next connection can be taken. If not, it waits in the system's backlog.
     pub fn may_accept(&self) -> bool {
-        self.drain_deadline_ms.is_none() && self.clients < self.settings.clients_max + REFUSALS_MAX
+        self.drain_deadline_ms.is_none() && self.crowd.has_room()
     }
 
     /// A client has connected. Beyond the limits it is told so and closed.
@@ -32,17 +33,18 @@ impl Engine {
         let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
         self.clients += 1;
         self.metrics.accepted += 1;
-        let here = self.clients_by_address.entry(address.ip()).or_insert(0);
-        *here += 1;
-        let limit = self.settings.clients_per_address_max;
-        if self.clients > self.settings.clients_max {
-            self.metrics.limit_connections += 1;
-            self.refuse_connection(now, id, Refusal::TooManyConnections);
-        } else if limit != 0 && *here as usize > limit {
-            self.metrics.limit_per_client += 1;
-            self.refuse_connection(now, id, Refusal::TooManyPerClient);
-        } else {
-            self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
+        match self.crowd.enter(address.ip()) {
+            Admission::TooMany => {
+                self.metrics.limit_connections += 1;
+                self.refuse_connection(now, id, Refusal::TooManyConnections);
+            }
+            Admission::TooManyFromThere => {
+                self.metrics.limit_per_client += 1;
+                self.refuse_connection(now, id, Refusal::TooManyPerClient);
+            }
+            Admission::Welcome => {
+                self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
+            }
         }
         self.finish(now);
         id
@@ -338,7 +340,7 @@ impl Engine {
     }
 
     fn remove_client(&mut self, id: PeerId) -> bool {
-        let Engine { peers, pool, deadlines, clients_by_address, .. } = self;
+        let Engine { peers, pool, deadlines, crowd, room_made, .. } = self;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return false };
         client.input.release(pool);
         if client.background {
@@ -347,13 +349,7 @@ impl Engine {
             self.refreshes -= 1;
             return false;
         }
-        let ip = client.address.ip();
-        if let Some(count) = clients_by_address.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                clients_by_address.remove(&ip);
-            }
-        }
+        *room_made |= crowd.leave(client.address.ip());
         peers.remove(id.index());
         deadlines.clear(id);
         self.clients -= 1;

@@ -7,7 +7,7 @@ use super::examine::Method;
 use super::exchange::Stage;
 use super::peer::{ExchangeId, Origin, OriginState, Peer, Role};
 use super::refusal::{Refusal, SocketError};
-use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_SHARE};
+use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
 use crate::http::head::Scanner;
 use crate::http::target::Host;
@@ -70,7 +70,7 @@ impl Engine {
         let authority = exchange.plan.authority;
         match authority.host {
             Host::Address(address) => self.dial(now, id, Dial::new(std::iter::once(address))),
-            Host::Name(_) if self.look_ups.len() > LOOK_UPS_CROWDED && self.has_its_share(id) => {
+            Host::Name(_) if self.has_its_share(id) => {
                 self.refuse(now, id, Refusal::TooManyLookUps);
             }
             Host::Name(name) => match self.resolver.look_up(now, &name) {
@@ -88,8 +88,11 @@ impl Engine {
     fn has_its_share(&self, id: ExchangeId) -> bool {
         let address =
             |id: ExchangeId| self.exchanges.get(id.index as usize).map(|exchange| exchange.entry.client.ip());
+        let crowded = self.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
+        let share = self.settings.share_of(LOOK_UPS_SHARE, LOOK_UPS_LEAST[1]);
         let waiting = self.look_ups.values().flatten();
-        waiting.filter(|other| address(**other) == address(id)).take(LOOK_UPS_SHARE).count() == LOOK_UPS_SHARE
+        self.look_ups.len() > crowded
+            && waiting.filter(|other| address(**other) == address(id)).take(share).count() == share
     }
 
     /// An idle connection to that authority, at an address that the policy allows for this very request.

@@ -234,6 +234,6 @@ impl Engine {
 
 /// Whether those who waited may find an answer in what has come.
 fn landing(stored: &Stored, now: Now) -> Landing {
-    let fresh = stored.terms.age_s(stored.clock_s(now.monotonic_us)) < stored.terms.lifetime_s;
+    let fresh = stored.terms.age_s(stored.clock_s(now)) < stored.terms.lifetime_s;
     if fresh && !stored.terms.no_cache { Landing::LookAgain } else { Landing::NotShareable }
 }

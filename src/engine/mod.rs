@@ -18,6 +18,7 @@
 mod background;
 mod caching;
 mod connection;
+mod crowd;
 mod dial;
 pub mod entry;
 mod examine;
@@ -40,12 +41,13 @@ mod timer;
 mod tunnel;
 mod verify;
 
+pub use crowd::Crowd;
 pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
 pub use relay::SLICES_MAX;
 pub use settings::{CacheSettings, Settings, Timeouts};
-pub use verify::JobId;
+pub use verify::{Finding, JobId};
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::http::date::http_date;
@@ -58,13 +60,12 @@ use entry::Entry;
 use exchange::Exchange;
 use fetch::Fetch;
 use flight::Flights;
-use hashbrown::HashMap;
 use keyed::Keyed;
 use origin::Origins;
 use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use timer::Deadlines;
 use tunnel::Tunnel;
@@ -126,6 +127,8 @@ pub enum Action {
     Verify {
         /// To be given back with the answer.
         job: JobId,
+        /// Wrong passwords lately from where this one came: what has fewer goes first.
+        wrong: u32,
         /// The work.
         work: SlowJob,
     },
@@ -153,8 +156,11 @@ pub struct Engine {
     look_ups: BTreeMap<LookUpId, Vec<ExchangeId>>,
     remembered: Remembered,
     verifications: Verifications,
+    /// Clients of this loop.
     clients: usize,
-    clients_by_address: HashMap<IpAddr, u32, Keyed>,
+    /// Clients of all loops.
+    crowd: Arc<Crowd>,
+    room_made: bool,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
     /// Peers that wait for memory.
@@ -200,9 +206,10 @@ impl Engine {
             resolver,
             look_ups: BTreeMap::new(),
             remembered: Remembered::default(),
-            verifications: Verifications::new(keyed),
+            verifications: Verifications::new(keyed, &settings),
             clients: 0,
-            clients_by_address: HashMap::with_hasher(keyed),
+            crowd: Arc::new(Crowd::new(&settings)),
+            room_made: false,
             actions: VecDeque::new(),
             runnable: VecDeque::new(),
             parked: Default::default(),
@@ -222,6 +229,16 @@ impl Engine {
             settings,
             policy,
         }
+    }
+
+    /// The same core as one of several, who have one crowd and `settings` that were divided.
+    pub fn with_crowd(self, crowd: Arc<Crowd>) -> Engine {
+        Engine { crowd, ..self }
+    }
+
+    /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
+    pub fn take_room_made(&mut self) -> bool {
+        std::mem::take(&mut self.room_made)
     }
 
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
@@ -257,9 +274,16 @@ impl Engine {
         self.finish(now);
     }
 
-    /// Whether the password of a job was right.
-    pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) {
-        self.finish_verification(now, job, right);
+    /// Whether the password of a job was right. What other loops should know of it is returned.
+    pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
+        let finding = self.finish_verification(job, right)?;
+        self.handle_finding(now, finding);
+        Some(finding)
+    }
+
+    /// What a verification has found out, perhaps one of another loop.
+    pub fn handle_finding(&mut self, now: Now, finding: Finding) {
+        self.learn(now, finding);
         self.finish(now);
     }
 

@@ -123,7 +123,7 @@ impl Engine {
         let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
             return false;
         };
-        let now_s = stored.clock_s(now.monotonic_us);
+        let now_s = stored.clock_s(now);
         let mut storage = FieldStorage::new();
         let bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes];
         let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return false };

@@ -34,6 +34,9 @@ pub const LOOK_UPS_CROWDED: usize = 256;
 /// The share: look-ups in flight for one client address when they are many (chosen).
 pub const LOOK_UPS_SHARE: usize = 32;
 
+/// What is left of these two for one of many loops (chosen).
+pub const LOOK_UPS_LEAST: [usize; 2] = [8, 4];
+
 /// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
 pub const ATTEMPT_DELAY_MS: u64 = 250;
 
@@ -77,9 +80,12 @@ pub struct Settings {
     pub head: Limits,
     /// Time-outs.
     pub timeouts: Timeouts,
-    /// Client connections at once.
+    /// Engines that share the work of one process, this one included. Limits that are not divided in these settings
+    /// (see [`Settings::divided`]) are divided by it where they are used.
+    pub loops: usize,
+    /// Client connections at once, of all loops.
     pub clients_max: usize,
-    /// Client connections at once from one address; 0: no limit.
+    /// Client connections at once from one address, to all loops; 0: no limit.
     pub clients_per_address_max: usize,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
@@ -106,6 +112,7 @@ impl Default for Settings {
         Settings {
             head: Limits::default(),
             timeouts: Timeouts::default(),
+            loops: 1,
             clients_max: 10_000,
             clients_per_address_max: 0,
             blocks_max: 16_384,
@@ -117,6 +124,48 @@ impl Default for Settings {
             listeners: Vec::new(),
             cache: None,
             seed: [0, 0],
+        }
+    }
+}
+
+impl Settings {
+    /// The settings of one of several engines, who have a [`Crowd`](super::Crowd) in common: what each has of its own is
+    /// divided, so that it adds up to what one would have. Whoever comes first gets what is left over.
+    pub fn divided(&self, index: usize, loops: usize) -> Settings {
+        let loops = loops.max(1);
+        let share = |whole: usize| whole / loops + usize::from(index < whole % loops);
+        Settings {
+            loops,
+            blocks_max: share(self.blocks_max),
+            origins_idle_max: share(self.origins_idle_max),
+            origins_idle_per_authority_max: share(self.origins_idle_per_authority_max),
+            ..self.clone()
+        }
+    }
+
+    /// One loop's share of a limit, rounded up, but not less than `least`: where few are left for each, clients that the
+    /// system deals out unevenly would meet a limit that all loops together are far from.
+    pub(super) fn share_of(&self, limit: usize, least: usize) -> usize {
+        limit.div_ceil(self.loops.max(1)).max(least.min(limit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up() {
+        let whole = Settings { blocks_max: 1003, origins_idle_max: 2, ..Settings::default() };
+        for loops in [1, 2, 3, 7] {
+            let shares: Vec<Settings> = (0..loops).map(|index| whole.divided(index, loops)).collect();
+            let sum = |of: fn(&Settings) -> usize| shares.iter().map(of).sum::<usize>();
+            assert_eq!(sum(|share| share.blocks_max), 1003);
+            assert_eq!(sum(|share| share.origins_idle_max), 2);
+            assert_eq!(sum(|share| share.origins_idle_per_authority_max), 32);
+            assert!(shares.iter().all(|share| share.clients_max == 10_000 && share.loops == loops));
+            let rounded_up = [16, 8, 6, 4][[1, 2, 3, 7].iter().position(|n| *n == loops).unwrap()];
+            assert_eq!(shares[0].share_of(16, 4), rounded_up);
         }
     }
 }

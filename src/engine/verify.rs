@@ -8,17 +8,20 @@ use super::exchange::Stage;
 use super::keyed::Keyed;
 use super::peer::{ExchangeId, Peer, Role};
 use super::refusal::Refusal;
-use super::{Action, Engine};
+use super::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;
 use hashlink::LruCache;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Verifications waiting or under way (chosen: seconds of work).
+/// Verifications waiting or under way, of all loops (chosen: seconds of work). There is one shell for them all.
 const VERIFICATIONS_MAX: usize = 128;
 
 /// Of those, for one client address (chosen: there may be many people behind it).
 const PER_ADDRESS_MAX: usize = 16;
+
+/// What is left of these two for one of many loops (chosen).
+const PER_ADDRESS_LEAST: usize = 4;
 
 /// Addresses of which wrong passwords are counted (chosen).
 const WRONG_MAX: usize = 4096;
@@ -40,18 +43,36 @@ struct Verification {
     waiting: Vec<ExchangeId>,
 }
 
+/// What a verification has found out. Loops tell each other, so that none verifies what another has, and wrong passwords
+/// count wherever they came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding {
+    key: u128,
+    address: IpAddr,
+    right: bool,
+}
+
 /// All verifications, in the order in which they were asked for.
 #[derive(Debug)]
 pub(super) struct Verifications {
     pending: Vec<Verification>,
     next_id: u64,
+    pending_max: usize,
+    per_address_max: usize,
     /// Wrong passwords by address, as long as they are among the latest.
     wrong: LruCache<IpAddr, u32, Keyed>,
 }
 
 impl Verifications {
-    pub fn new(seed: Keyed) -> Verifications {
-        Verifications { pending: Vec::new(), next_id: 0, wrong: LruCache::with_hasher(WRONG_MAX, seed) }
+    /// None yet, within this loop's share of the limits.
+    pub fn new(seed: Keyed, settings: &Settings) -> Verifications {
+        Verifications {
+            pending: Vec::new(),
+            next_id: 0,
+            pending_max: settings.share_of(VERIFICATIONS_MAX, PER_ADDRESS_LEAST),
+            per_address_max: settings.share_of(PER_ADDRESS_MAX, PER_ADDRESS_LEAST),
+            wrong: LruCache::with_hasher(WRONG_MAX, seed),
+        }
     }
 
     fn wrong(&self, address: IpAddr) -> u32 {
@@ -88,15 +109,16 @@ impl Engine {
         };
         let address = accountable(client.address.ip());
         exchange.stage = Stage::Verifying;
-        let pending = &mut self.verifications.pending;
+        let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
             same.waiting.push(id);
             return;
         }
         let here = pending.iter().filter(|verification| verification.address == address).count();
-        let full = pending.len() >= VERIFICATIONS_MAX;
+        let full = pending.len() >= *pending_max;
+        let crowded = here >= *per_address_max;
         let makes_room = if full { self.verifications.worst(address) } else { None };
-        if here >= PER_ADDRESS_MAX || (full && makes_room.is_none()) {
+        if crowded || (full && makes_room.is_none()) {
             self.refuse_verification(now, id);
             return;
         }
@@ -128,26 +150,34 @@ impl Engine {
         let running = verifications.pending.iter().filter(|verification| verification.work.is_none()).count();
         for _ in running..RUNNING_MAX {
             let Some(next) = verifications.next() else { return };
+            let wrong = verifications.wrong(verifications.pending[next].address);
             let verification = &mut verifications.pending[next];
             if let Some(work) = verification.work.take() {
-                actions.push_back(Action::Verify { job: verification.id, work });
+                actions.push_back(Action::Verify { job: verification.id, wrong, work });
             }
         }
     }
 
-    pub(super) fn finish_verification(&mut self, now: Now, job: JobId, right: bool) {
-        let pending = &mut self.verifications.pending;
-        let Some(place) = pending.iter().position(|verification| verification.id == job) else { return };
-        let verification = pending.remove(place);
-        self.remembered.put(now, verification.key, right);
-        let wrong = &mut self.verifications.wrong;
+    /// What the answer to a job means; nothing if nobody waits for it any more.
+    pub(super) fn finish_verification(&self, job: JobId, right: bool) -> Option<Finding> {
+        let verification = self.verifications.pending.iter().find(|verification| verification.id == job)?;
+        Some(Finding { key: verification.key, address: verification.address, right })
+    }
+
+    /// Remembers what was found out, counts it, and goes on with those who wait for it.
+    pub(super) fn learn(&mut self, now: Now, finding: Finding) {
+        let Finding { key, address, right } = finding;
+        self.remembered.put(now, key, right);
+        let Verifications { wrong, pending, .. } = &mut self.verifications;
         if right {
-            wrong.remove(&verification.address);
+            wrong.remove(&address);
         } else {
-            let count = wrong.peek(&verification.address).copied().unwrap_or(0);
-            wrong.insert(verification.address, count.saturating_add(1));
+            let count = wrong.peek(&address).copied().unwrap_or(0);
+            wrong.insert(address, count.saturating_add(1));
         }
-        for id in verification.waiting {
+        let place = pending.iter().position(|verification| verification.key == key);
+        let waiting = place.map(|place| pending.remove(place).waiting).unwrap_or_default();
+        for id in waiting {
             let waits =
                 self.exchange_mut(id).is_some_and(|exchange| matches!(exchange.stage, Stage::Verifying));
             if waits {

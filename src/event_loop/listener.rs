@@ -20,17 +20,52 @@ pub struct Listener {
 
 /// Listens on an address; port 0 takes any free one. An IPv6 wildcard takes IPv4, too, where the system does that.
 pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+    let socket = unbound(address)?;
+    listen(&socket, address)?;
+    Ok(Listener::new(socket))
+}
+
+/// The same for so many loops: a listener for each, among which the system deals out connections.
+///
+/// Each has `SO_REUSEPORT`, with which also another process of the same user could have the port. So the first one takes
+/// the port without it, fails if anybody has it, and only then lets the others in: a second weir fails as it does
+/// otherwise, whenever it comes. Other users are kept out by the system.
+pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> {
+    let first = unbound(address)?;
+    listen(&first, address)?;
+    if loops > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let address = first.local_addr()?.as_socket().unwrap_or(address);
+    let mut listeners = vec![Listener::new(first)];
+    for _ in 1..loops {
+        let next = unbound(address)?;
+        next.set_reuse_port(true)?;
+        listen(&next, address)?;
+        listeners.push(Listener::new(next));
+    }
+    Ok(listeners)
+}
+
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     // Inherited by every connection that is taken.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(Listener { inner: TcpListener::from_std(socket.into()), ready: true })
+    socket.listen(BACKLOG)
 }
 
 impl Listener {
+    fn new(socket: Socket) -> Listener {
+        Listener { inner: TcpListener::from_std(socket.into()), ready: true }
+    }
+
     /// Where it listens.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()

@@ -1,17 +1,21 @@
-//! The shell: one thread, one mio poll, and the sockets of one engine.
+//! The shell: for each loop one thread, one mio poll, and the sockets of one engine.
 //!
 //! Sockets are registered once for both directions, edge-triggered. What epoll reports is kept as readiness bits; the
 //! engine says what it wants; a turn acts on both, until one is exhausted or the turn's budget is. A short read or write
 //! clears the bit without asking the system again. What a turn leaves goes to the engine's run queue, which is also how
 //! one side of an exchange hands over to the other without a system call between them.
 
+mod crew;
 mod listener;
+mod processors;
 mod query;
 mod remote;
+mod scoreboard;
 mod socket;
 mod verifier;
 
-pub use listener::{Listener, bind};
+pub use crew::{Crew, Failure, Worker};
+pub use listener::{Listener, bind, bind_for};
 pub use remote::{Command, Remote};
 
 use crate::engine::{Action, Engine, Event, Metrics, PeerId, SocketError};
@@ -22,8 +26,10 @@ use crate::time::Now;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
+use scoreboard::{Round, Score, Scoreboard};
 use socket::{Received, Sent, Socket};
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
 
@@ -52,7 +58,7 @@ const LISTENERS: usize = usize::MAX / 4 * 3;
 const QUERIES: usize = usize::MAX / 2;
 
 /// Where log entries go, and in which form.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Journal {
     /// The writer's end.
     pub feed: Feed,
@@ -68,6 +74,11 @@ pub struct EventLoop {
     listeners: Vec<Listener>,
     queries: Queries,
     inbox: Inbox,
+    remote: Remote,
+    /// Its number among the loops of the process.
+    index: usize,
+    others: Vec<Remote>,
+    scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
     journal: Journal,
     began: Instant,
@@ -77,15 +88,17 @@ pub struct EventLoop {
     statistics_every: Duration,
     statistics_due_us: u64,
     shortages: u64,
+    /// Until then the other loops are not asked again to help out.
+    asked_until_us: u64,
 }
 
 impl EventLoop {
-    /// A loop over an engine and its listeners. Statistics are logged every so often, never if zero.
-    pub fn new(
+    /// A loop over an engine and its listeners, alone until it is told of others.
+    fn new(
         engine: Engine,
         listeners: Vec<Listener>,
         journal: Journal,
-        statistics_every: Duration,
+        verifier: Verifier,
     ) -> io::Result<(EventLoop, Remote)> {
         let poll = Poll::new()?;
         let (remote, inbox) = remote::channel(poll.registry(), WAKER)?;
@@ -100,21 +113,38 @@ impl EventLoop {
             listeners,
             queries: Queries::default(),
             inbox,
-            verifier: Verifier::new(remote.clone()),
+            remote: remote.clone(),
+            index: 0,
+            others: Vec::new(),
+            scoreboard: Scoreboard::new(1),
+            verifier,
             journal,
             began: Instant::now(),
             now: Now::default(),
             paused_until_us: None,
             quiet_until_us: 0,
-            statistics_every,
-            statistics_due_us: statistics_every.as_micros() as u64,
+            statistics_every: Duration::ZERO,
+            statistics_due_us: 0,
             shortages: 0,
+            asked_until_us: 0,
         };
         Ok((event_loop, remote))
     }
 
+    /// The same as one of several. It has statistics logged every so often, never if zero.
+    fn in_crew(
+        self,
+        index: usize,
+        others: Vec<Remote>,
+        scoreboard: Arc<Scoreboard>,
+        statistics_every: Duration,
+    ) -> EventLoop {
+        let statistics_due_us = statistics_every.as_micros() as u64;
+        EventLoop { index, others, scoreboard, statistics_every, statistics_due_us, ..self }
+    }
+
     /// Runs until it has drained or is told to quit. Returns the final counters.
-    pub fn run(mut self) -> io::Result<Metrics> {
+    fn run(mut self) -> io::Result<Metrics> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         self.refresh_time();
         loop {
@@ -143,12 +173,13 @@ impl EventLoop {
             // Last, when everything that could make room has been done.
             self.accept();
             self.journal.feed.flush();
+            self.offer_room();
             if quit {
                 self.engine.cut(self.now);
                 self.act();
             }
             if quit || (self.engine.is_draining() && self.engine.is_empty()) {
-                self.log_statistics();
+                self.report();
                 self.journal.feed.flush();
                 return Ok(self.engine.metrics());
             }
@@ -163,8 +194,8 @@ impl EventLoop {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let accepting = self.paused_until_us.is_none() && self.engine.may_accept();
-        if self.engine.has_runnable() || (accepting && self.listeners.iter().any(|listener| listener.ready)) {
+        let waiting = self.paused_until_us.is_none() && self.listeners.iter().any(|listener| listener.ready);
+        if self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
@@ -186,15 +217,42 @@ impl EventLoop {
         }
     }
 
+    /// Has the counters of all loops logged.
     fn log_statistics(&self) {
-        let mut line = Vec::new();
-        self.engine.metrics().write_line(&mut line);
-        let lost = self.journal.feed.dropped_lines();
-        let shortages = self.shortages;
-        log::info!(
-            "statistics: {} log_lines_lost={lost} shortages={shortages}",
-            String::from_utf8_lossy(&line)
-        );
+        let round = Round::begin(&self.scoreboard);
+        self.tell_others(&Command::Report(round.clone()));
+        self.report();
+    }
+
+    /// Puts the counters where those of all loops are added up.
+    fn report(&self) {
+        let score = Score {
+            metrics: self.engine.metrics(),
+            shortages: self.shortages,
+            lines_lost: self.journal.feed.dropped_lines(),
+        };
+        self.scoreboard.put(self.index, score);
+    }
+
+    fn tell_others(&self, command: &Command) {
+        for other in &self.others {
+            other.send(command.clone());
+        }
+    }
+
+    /// Where all loops were full, clients may wait with another one for the room that was made here.
+    fn offer_room(&mut self) {
+        if self.engine.take_room_made() {
+            self.others.iter().for_each(Remote::wake);
+        }
+    }
+
+    /// Idle origin connections of other loops hold descriptors, too.
+    fn ask_others_to_shed(&mut self) {
+        if self.now.monotonic_us >= self.asked_until_us {
+            self.asked_until_us = self.now.monotonic_us + PAUSE.as_micros() as u64;
+            self.tell_others(&Command::ShedIdleOrigins);
+        }
     }
 
     /// Carries out what other threads have asked for. True to stop at once.
@@ -204,8 +262,14 @@ impl EventLoop {
             match command {
                 Command::SetPolicy(policy) => self.engine.set_policy(policy),
                 Command::SetResolver(settings, hosts) => self.engine.set_resolver(self.now, settings, hosts),
-                Command::LogStatistics => self.log_statistics(),
-                Command::Verified(job, right) => self.engine.handle_verified(self.now, job, right),
+                Command::Report(_round) => self.report(),
+                Command::Verified(job, right) => {
+                    if let Some(finding) = self.engine.handle_verified(self.now, job, right) {
+                        self.tell_others(&Command::Learn(finding));
+                    }
+                }
+                Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
+                Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
                     self.listeners.clear();
                     self.engine.drain(self.now);
@@ -250,6 +314,7 @@ impl EventLoop {
         }
         self.engine.shed_idle_origins();
         self.act();
+        self.ask_others_to_shed();
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
@@ -381,6 +446,9 @@ impl EventLoop {
                             // Again, when those are closed.
                             self.engine.defer(Action::Connect { peer, address });
                         } else {
+                            if error == SocketError::Exhausted {
+                                self.ask_others_to_shed();
+                            }
                             self.engine.handle(self.now, peer, Event::Failed(error));
                         }
                     }
@@ -396,7 +464,9 @@ impl EventLoop {
                         socket.reset();
                     }
                 }
-                Action::Verify { job, work } => self.verifier.verify(job, work),
+                Action::Verify { job, wrong, work } => {
+                    self.verifier.verify(&self.remote, job, wrong, work);
+                }
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -1,6 +1,7 @@
 //! Orders from other threads: a queue and a waker.
 
-use crate::engine::JobId;
+use super::scoreboard::Round;
+use crate::engine::{Finding, JobId};
 use crate::policy::Policy;
 use crate::resolver;
 use mio::{Registry, Token, Waker};
@@ -9,16 +10,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel as queue};
 
 /// What a loop can be told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Judge by this from now on.
     SetPolicy(Arc<Policy>),
     /// Resolve by these from now on.
     SetResolver(resolver::Settings, resolver::Hosts),
-    /// Write the counters to the log.
-    LogStatistics,
+    /// Put the counters on the board, and let go of the round.
+    Report(Arc<Round>),
     /// A password was right, or was not.
     Verified(JobId, bool),
+    /// Another loop has verified a password.
+    Learn(Finding),
+    /// Another loop is short of descriptors.
+    ShedIdleOrigins,
     /// Finish what is under way, take nothing new, and end.
     Drain,
     /// End at once.
@@ -49,8 +54,13 @@ impl Remote {
     /// Tells the loop. Nothing happens if it has ended.
     pub fn send(&self, command: Command) {
         if self.commands.send(command).is_ok() {
-            let _ = self.waker.wake();
+            self.wake();
         }
+    }
+
+    /// Has the loop look around, without any order.
+    pub(super) fn wake(&self) {
+        let _ = self.waker.wake();
     }
 }
 

@@ -1,51 +1,82 @@
-//! The thread that computes slow password hashes, started with the first one.
+//! The thread that computes slow password hashes, started with the first one. All loops have the same.
 
+use super::processors::{self, Processors};
 use super::remote::{Command, Remote};
 use crate::engine::JobId;
 use crate::policy::auth::SlowJob;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Hands work to the thread. The engine bounds how much there is.
+/// Hands work to the thread. The engines bound how much there is.
+#[derive(Clone)]
 pub struct Verifier {
+    /// The thread's queue, when there is a thread.
+    queue: Arc<Mutex<Option<Sender<Work>>>>,
+    /// Where it may run, if not where the loop does that happens to start it.
+    processors: Option<Processors>,
+}
+
+struct Work {
+    job: JobId,
+    /// Wrong passwords lately from where it came.
+    wrong: u32,
+    slow: SlowJob,
+    /// Who is told.
     remote: Remote,
-    work: Option<Sender<(JobId, SlowJob)>>,
 }
 
 impl Verifier {
-    pub fn new(remote: Remote) -> Verifier {
-        Verifier { remote, work: None }
+    /// No thread yet.
+    pub fn new(processors: Option<Processors>) -> Verifier {
+        Verifier { queue: Arc::default(), processors }
     }
 
     /// Verifies a password; the loop is told when that is done. If there can be no thread, it was wrong.
-    pub fn verify(&mut self, job: JobId, work: SlowJob) {
-        if self.work.is_none() {
-            self.work = self.start();
+    pub fn verify(&self, remote: &Remote, job: JobId, wrong: u32, slow: SlowJob) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if queue.is_none() {
+            *queue = self.start();
         }
-        let taken = self.work.as_ref().is_some_and(|queue| queue.send((job, work)).is_ok());
+        let work = Work { job, wrong, slow, remote: remote.clone() };
+        let taken = queue.as_ref().is_some_and(|queue| queue.send(work).is_ok());
         if !taken {
             log::error!("cannot verify passwords: no thread");
-            self.work = None;
-            self.remote.send(Command::Verified(job, false));
+            *queue = None;
+            remote.send(Command::Verified(job, false));
         }
     }
 
-    fn start(&self) -> Option<Sender<(JobId, SlowJob)>> {
+    fn start(&self) -> Option<Sender<Work>> {
         let (sender, receiver) = channel();
-        let remote = self.remote.clone();
+        let processors = self.processors;
         thread::Builder::new()
             .name("weir-verify".to_string())
-            .spawn(move || verify_all(&receiver, &remote))
+            .spawn(move || {
+                if let Some(processors) = processors {
+                    processors::allow(&processors);
+                }
+                verify_all(&receiver);
+            })
             .ok()?;
         Some(sender)
     }
 }
 
-fn verify_all(queue: &Receiver<(JobId, SlowJob)>, remote: &Remote) {
-    while let Ok((job, work)) = queue.recv() {
+/// Each loop has ordered its own; among the loops, too, whoever was wrong least goes first.
+fn verify_all(queue: &Receiver<Work>) {
+    let mut waiting: Vec<Work> = Vec::new();
+    loop {
+        if waiting.is_empty() {
+            let Ok(work) = queue.recv() else { return };
+            waiting.push(work);
+        }
+        waiting.extend(queue.try_iter());
+        let least = waiting.iter().enumerate().min_by_key(|(_, work)| work.wrong).map(|(place, _)| place);
+        let Work { job, slow, remote, .. } = waiting.remove(least.unwrap_or(0));
         // A fault in a hash must not take the answers to all other passwords with it.
-        let right = catch_unwind(AssertUnwindSafe(|| work.verify())).unwrap_or(false);
+        let right = catch_unwind(AssertUnwindSafe(|| slow.verify())).unwrap_or(false);
         remote.send(Command::Verified(job, right));
     }
 }

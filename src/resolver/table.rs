@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use hashlink::LruCache;
 use siphasher::sip::SipHasher13;
@@ -22,7 +23,8 @@ const EDNS_RETRY_US: u64 = 600_000_000;
 /// The hosts file: addresses of names that are never asked for.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    names: BTreeMap<Box<[u8]>, Addresses>,
+    /// One table for all loops that were given a clone.
+    names: Arc<BTreeMap<Box<[u8]>, Addresses>>,
 }
 
 impl Hosts {
@@ -42,13 +44,14 @@ impl Hosts {
     }
 
     fn add(&mut self, name: &[u8], address: IpAddr, alone: &Addresses) {
-        if let Some(known) = self.names.get_mut(name) {
+        let names = Arc::make_mut(&mut self.names);
+        if let Some(known) = names.get_mut(name) {
             if known.as_slice().len() < ADDRESSES_MAX {
                 *known = Addresses::new(known.as_slice().iter().copied().chain([address]));
             }
-        } else if self.names.len() < HOSTS_NAMES_MAX {
+        } else if names.len() < HOSTS_NAMES_MAX {
             // The line's names share one list.
-            self.names.insert(name.into(), alone.clone());
+            names.insert(name.into(), alone.clone());
         }
     }
 

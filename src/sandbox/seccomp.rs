@@ -173,7 +173,7 @@ fn allowed(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
 }
 
 /// Calls that are allowed where one of their rules holds.
-fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 8], BackendError> {
+fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
     let clear = |argument, bits: i32| rule(argument, SeccompCmpOp::MaskedEq(bits as u64), 0);
     let is = |argument, value: u64| rule(argument, SeccompCmpOp::Eq, value);
     let family = |family: i32| is(0, family as u64);
@@ -195,6 +195,8 @@ fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 8], BackendError> {
         (libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]),
         // Limits can be asked for, not set: there is no new one.
         (libc::SYS_prlimit64, vec![whole(2, SeccompCmpOp::Eq, 0)?]),
+        // A thread chooses its own processors, nobody else's.
+        (libc::SYS_sched_setaffinity, vec![is(0, 0)?]),
         // An abort signals its own process.
         (libc::SYS_tgkill, vec![is(0, own_id)?]),
     ])

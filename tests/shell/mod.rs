@@ -180,7 +180,7 @@ impl Shell {
                 Action::ShutdownWrite(peer) => self.fins.push(peer),
                 Action::Close(peer) => self.closed.push(peer),
                 Action::Reset(peer) => self.resets.push(peer),
-                Action::Verify { job, work } => self.jobs.push_back((job, work)),
+                Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, .. }) => self.queries.push(query),
                 Action::Resolver(resolver::Action::Abandon(_) | resolver::Action::Done { .. }) => {}

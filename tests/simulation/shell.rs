@@ -321,7 +321,7 @@ impl Shell {
                 }
                 Action::Close(id) => self.close(around, id, false)?,
                 Action::Reset(id) => self.close(around, id, true)?,
-                Action::Verify { job, work } => {
+                Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;
                     self.jobs.insert(self.numbers, (job, name.as_deref() == Some("slow-right")));

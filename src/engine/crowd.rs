@@ -1,0 +1,155 @@
+//! Who is connected, over all loops of the process: the two limits on clients mean the same however many loops there
+//! are.
+//!
+//! Each loop has an engine of its own, and all engines have one crowd. It is asked when a client comes and told when it
+//! goes, never for a request. A shared counter cannot leave clients waiting with a loop that is full while another has
+//! room: all loops are full, or none is. Who waits for room in another loop than the one in which it was made has to be
+//! woken, which is why [`Engine::take_room_made`](super::Engine::take_room_made) tells of it.
+
+use super::keyed::Keyed;
+use super::settings::{REFUSALS_MAX, Settings};
+use hashbrown::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Parts of the table of addresses, each with a lock of its own (chosen: more than loops that take a connection at the
+/// same moment).
+const SHARDS: usize = 16;
+
+/// Clients of all loops.
+#[derive(Debug)]
+pub struct Crowd {
+    clients: AtomicUsize,
+    clients_max: usize,
+    per_address_max: usize,
+    keyed: Keyed,
+    /// Connections by address, those that are being refused included. Empty if there is no limit to them.
+    by_address: [Mutex<HashMap<IpAddr, u32, Keyed>>; SHARDS],
+}
+
+/// Whether one more client is within the limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Welcome,
+    TooMany,
+    TooManyFromThere,
+}
+
+impl Crowd {
+    /// Nobody yet. Of the settings, the two limits count and the seed.
+    pub fn new(settings: &Settings) -> Crowd {
+        let keyed = Keyed::new(settings.seed);
+        Crowd {
+            clients: AtomicUsize::new(0),
+            clients_max: settings.clients_max,
+            per_address_max: settings.clients_per_address_max,
+            keyed,
+            by_address: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(keyed))),
+        }
+    }
+
+    /// Whether one more can be taken, be it to be refused. Two loops that ask at the same moment may both hear yes.
+    pub(super) fn has_room(&self) -> bool {
+        self.clients.load(Ordering::Relaxed) < self.clients_max + REFUSALS_MAX
+    }
+
+    /// Counts a client, which is to be counted out by `leave` whatever the answer.
+    pub(super) fn enter(&self, address: IpAddr) -> Admission {
+        // The counter's own order decides who is one too many; nothing else hangs on it.
+        let all = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut here = 0;
+        if self.per_address_max != 0 {
+            let mut counts = self.shard(address);
+            let count = counts.entry(address).or_insert(0);
+            *count += 1;
+            here = *count as usize;
+        }
+        if all > self.clients_max {
+            Admission::TooMany
+        } else if here > self.per_address_max {
+            Admission::TooManyFromThere
+        } else {
+            Admission::Welcome
+        }
+    }
+
+    /// A client has gone. True if there is room again that there was not before.
+    pub(super) fn leave(&self, address: IpAddr) -> bool {
+        if self.per_address_max != 0 {
+            let mut counts = self.shard(address);
+            if let Some(count) = counts.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(&address);
+                }
+            }
+        }
+        // Whoever found no room did so before this very step, and is told of it.
+        self.clients.fetch_sub(1, Ordering::Relaxed) == self.clients_max + REFUSALS_MAX
+    }
+
+    /// No code that holds the lock can leave the table half changed.
+    fn shard(&self, address: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, u32, Keyed>> {
+        use std::hash::BuildHasher as _;
+        // The upper bits: the table itself uses the others.
+        let shard = (self.keyed.hash_one(address) >> 32) as usize % SHARDS;
+        self.by_address[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn crowd(clients_max: usize, clients_per_address_max: usize) -> Crowd {
+        Crowd::new(&Settings { clients_max, clients_per_address_max, ..Settings::default() })
+    }
+
+    fn address(last: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, last).into()
+    }
+
+    #[test]
+    fn limits_hold_and_room_comes_back() {
+        let crowd = crowd(3, 2);
+        let came = |last| crowd.enter(address(last));
+        assert_eq!([came(1), came(1)], [Admission::Welcome; 2]);
+        assert_eq!(came(1), Admission::TooManyFromThere);
+        assert_eq!(came(2), Admission::TooMany);
+        for _ in 0..3 {
+            assert!(!crowd.leave(address(1)));
+        }
+        assert_eq!([came(1), came(1)], [Admission::Welcome; 2]);
+    }
+
+    #[test]
+    fn room_is_told_of_once() {
+        let crowd = crowd(1, 0);
+        for _ in 0..1 + REFUSALS_MAX {
+            assert!(crowd.has_room());
+            crowd.enter(address(1));
+        }
+        assert!(!crowd.has_room());
+        crowd.enter(address(2));
+        let told: Vec<bool> = (0..3).map(|_| crowd.leave(address(1))).collect();
+        assert_eq!(told, [false, true, false]);
+        assert!(crowd.has_room());
+    }
+
+    #[test]
+    fn without_a_limit_nobody_is_remembered() {
+        let crowd = crowd(10, 0);
+        crowd.enter(address(1));
+        assert!(crowd.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        let limited = self::crowd(10, 5);
+        for last in 0..=255 {
+            limited.enter(address(last));
+        }
+        for last in 0..=255 {
+            limited.leave(address(last));
+        }
+        assert!(limited.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+}

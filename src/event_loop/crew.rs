@@ -1,0 +1,223 @@
+//! Several loops as one: a thread for each, orders to all of them, and one end.
+//!
+//! Loops share nothing that a request touches. They have the policy in common, the two limits on clients
+//! ([`Crowd`](crate::engine::Crowd)), the thread that verifies passwords, the one that writes the log, and the board that
+//! statistics are read from. What one must tell the others goes through their queues.
+//!
+//! A crew of one is the usual case, and costs what one loop costs.
+
+use super::processors;
+use super::remote::{Command, Remote};
+use super::scoreboard::{Round, Scoreboard};
+use super::verifier::Verifier;
+use super::{EventLoop, Journal, Listener};
+use crate::engine::Engine;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// What one loop is made of.
+pub struct Worker {
+    /// Its own core.
+    pub engine: Engine,
+    /// Its own listeners.
+    pub listeners: Vec<Listener>,
+}
+
+/// All loops of the process.
+#[derive(Debug)]
+pub struct Crew {
+    remotes: Vec<Remote>,
+    threads: Vec<JoinHandle<io::Result<()>>>,
+    scoreboard: Arc<Scoreboard>,
+}
+
+/// Why a crew has ended before it was told to.
+#[derive(Debug)]
+pub enum Failure {
+    /// A loop could not go on.
+    Failed(io::Error),
+    /// A loop panicked.
+    Died,
+}
+
+impl Crew {
+    /// Starts a loop for each worker, on a processor of its own if `pinned`. `at_end` is dropped when all of them have
+    /// ended. Where one fails, or even panics, the others stop at once.
+    pub fn start(
+        workers: Vec<Worker>,
+        journal: &Journal,
+        statistics_every: Duration,
+        pinned: bool,
+        at_end: impl Send + Sync + 'static,
+    ) -> io::Result<Crew> {
+        let processors = if pinned { Some(processors::allowed()?) } else { None };
+        let scoreboard = Scoreboard::new(workers.len());
+        let verifier = Verifier::new(processors);
+        let mut loops = Vec::new();
+        let mut remotes = Vec::new();
+        for Worker { engine, listeners } in workers {
+            let (event_loop, remote) = EventLoop::new(engine, listeners, journal.clone(), verifier.clone())?;
+            loops.push(event_loop);
+            remotes.push(remote);
+        }
+        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard };
+        let at_end = Arc::new(at_end);
+        for (index, event_loop) in loops.into_iter().enumerate() {
+            let others = crew.others(index);
+            // One of them asks all when it is time.
+            let every = if index == 0 { statistics_every } else { Duration::ZERO };
+            let event_loop = event_loop.in_crew(index, others.clone(), crew.scoreboard.clone(), every);
+            let body = move || {
+                if let Some(processors) = processors {
+                    processors::pin(&processors, index);
+                }
+                event_loop.run().map(|_| ())
+            };
+            let name = if others.is_empty() { "weir-loop".into() } else { format!("weir-loop-{index}") };
+            match spawn(name, others, at_end.clone(), body) {
+                Ok(thread) => crew.threads.push(thread),
+                Err(error) => {
+                    crew.send(&Command::Quit);
+                    let _ = crew.join();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(crew)
+    }
+
+    fn others(&self, index: usize) -> Vec<Remote> {
+        let others = self.remotes.iter().enumerate().filter(|(other, _)| *other != index);
+        others.map(|(_, remote)| remote.clone()).collect()
+    }
+
+    /// How many loops there are.
+    pub fn loops(&self) -> usize {
+        self.remotes.len()
+    }
+
+    /// Tells every loop.
+    pub fn send(&self, command: &Command) {
+        for remote in &self.remotes {
+            remote.send(command.clone());
+        }
+    }
+
+    /// Has one line of statistics written for all loops.
+    pub fn log_statistics(&self) {
+        self.send(&Command::Report(Round::begin(&self.scoreboard)));
+    }
+
+    /// Waits until all loops have ended, and writes the last line of statistics. Fails as the first that has failed.
+    pub fn join(self) -> Result<(), Failure> {
+        let mut outcome = Ok(());
+        for thread in self.threads {
+            let ended = match thread.join() {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(Failure::Failed(error)),
+                Err(_) => Err(Failure::Died),
+            };
+            outcome = outcome.and(ended);
+        }
+        self.scoreboard.say();
+        outcome
+    }
+}
+
+/// Tells the other loops to stop, unless this one has ended as it should.
+struct Alarm(Vec<Remote>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        for other in &self.0 {
+            other.send(Command::Quit);
+        }
+    }
+}
+
+fn spawn(
+    name: String,
+    others: Vec<Remote>,
+    at_end: Arc<impl Send + Sync + 'static>,
+    body: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(name).spawn(move || {
+        // However the loop ends, even by a panic: first the others learn of it, then whoever waits for all.
+        let _at_end = at_end;
+        let mut alarm = Alarm(others);
+        let ended = body();
+        match &ended {
+            Ok(()) => alarm.0.clear(),
+            Err(error) => log::error!("a loop has failed: {error}"),
+        }
+        ended
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{WAKER, remote};
+    use super::*;
+    use std::sync::mpsc::{Sender, channel};
+
+    struct Tell(Sender<()>);
+
+    impl Drop for Tell {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+
+    /// Threads that wait for the order to quit, beside one that does something else.
+    fn crew_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
+        let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
+        let (remotes, inboxes): (Vec<_>, Vec<_>) =
+            polls.iter().map(|poll| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
+        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3) };
+        let (sender, ended) = channel();
+        let at_end = Arc::new(Tell(sender));
+        for (index, mut inbox) in inboxes.into_iter().enumerate() {
+            let body = move || match index {
+                1 => odd(),
+                _ => loop {
+                    match inbox.next() {
+                        Some(Command::Quit) => return Ok(()),
+                        Some(other) => panic!("{other:?}"),
+                        None => thread::yield_now(),
+                    }
+                },
+            };
+            crew.threads.push(spawn("test".into(), crew.others(index), at_end.clone(), body).unwrap());
+        }
+        drop(at_end);
+        // A loop that just ends says nothing to the others: they go on until they are told.
+        if odd().is_ok() {
+            assert!(ended.recv_timeout(Duration::from_millis(20)).is_err());
+            crew.send(&Command::Quit);
+        }
+        ended.recv_timeout(Duration::from_secs(10)).expect("all have ended");
+        crew.join()
+    }
+
+    #[test]
+    fn one_that_fails_stops_all() {
+        assert!(matches!(crew_with(|| Err(io::ErrorKind::Other.into())), Err(Failure::Failed(_))));
+    }
+
+    #[test]
+    fn one_that_ends_lets_the_others_finish() {
+        assert!(crew_with(|| Ok(())).is_ok());
+    }
+
+    #[test]
+    fn one_that_panics_stops_all() {
+        // In the thread only: the one that runs the test asks, too, how it ends.
+        let odd = || match thread::current().name() {
+            Some("test") => panic!("as it should"),
+            _ => Err(io::ErrorKind::Other.into()),
+        };
+        assert!(matches!(crew_with(odd), Err(Failure::Died)));
+    }
+}
