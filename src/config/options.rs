@@ -234,7 +234,7 @@ pub static TABLE: &[Spec] = &[
     Spec::value(General, "workers", "N|auto[,pin]", "1", "or auto,pin", |s, v| {
         one(&mut s.workers, v, values::workers)
     }),
-    Spec::path(General, "config", "FILE", "read options from it, one 'key value' per line", |s, v| {
+    Spec::path(General, "config", "FILE", "read 'key value' lines from it; kill -HUP: again", |s, v| {
         one(&mut s.config, v, |text| values::path(text).map(Some))
     })
     .short("c")
@@ -279,9 +279,8 @@ pub static TABLE: &[Spec] = &[
         |s, v| many(&mut s.allow_clients, v, values::network),
     )
     .repeat(List),
-    Spec::flag(Access, "deny-private", "refuse private networks (10.0.0.0/8, fc00::/7...)", |s, v| {
-        one(&mut s.deny_private, v, values::flag)
-    }),
+    Spec::flag(Access, "deny-private", "10.0.0.0/8...", |s, v| one(&mut s.deny_private, v, values::flag)),
+    Spec::flag(Access, "quiet-refusals", "no rule", |s, v| one(&mut s.quiet_refusals, v, values::flag)),
     Spec::value(Access, "connect-ports", "LIST", DEFAULT_CONNECT_PORTS, "for CONNECT; or any", |s, v| {
         one(&mut s.connect_ports, v, values::port_list)
     }),
@@ -298,9 +297,6 @@ pub static TABLE: &[Spec] = &[
         let problems = many(&mut files, v, values::path);
         s.auth_file = files.pop();
         problems
-    }),
-    Spec::flag(Access, "quiet-refusals", "do not tell clients which rule refused them", |s, v| {
-        one(&mut s.quiet_refusals, v, values::flag)
     }),
     Spec::path(Log, "log-dir", "DIR", "write DIR/access.log (default: standard output)", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
@@ -400,10 +396,8 @@ pub static TABLE: &[Spec] = &[
         many(&mut s.add_response_headers, v, values::addition)
     })
     .repeat(Many),
-    Spec::value(Messages, "dns", "SERVER,...", "", "instead of those of the system", |s, v| {
-        many(&mut s.dns, v, values::dns_server)
-    })
-    .repeat(List),
+    Spec::value(Messages, "dns", "SERVER,...", "", "to ask", |s, v| many(&mut s.dns, v, values::dns_server))
+        .repeat(List),
     Spec::flag(Messages, "dns-0x20", "mixed case", |s, v| one(&mut s.dns_0x20, v, values::flag)),
     Spec::flag(Cache, "cache", "", |s, v| one(&mut s.cache, v, values::flag)),
     Spec::value(Cache, "cache-size", "SIZE", "64M", "", |s, v| {
