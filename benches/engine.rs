@@ -56,12 +56,11 @@ impl Shell {
 
     fn receive(&mut self, peer: PeerId, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let Some(space) = self.engine.space(peer) else {
+            let Some(mut space) = self.engine.space(peer) else {
                 self.drain();
                 continue;
             };
-            let count = space.len().min(bytes.len());
-            space[..count].copy_from_slice(&bytes[..count]);
+            let count = space.fill(bytes);
             bytes = &bytes[count..];
             self.engine.handle(self.now, peer, Event::Received(count));
         }

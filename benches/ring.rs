@@ -14,11 +14,9 @@ fn fill_and_drain(bencher: Bencher, step: usize) {
     let mut ring = Ring::default();
     let payload = vec![7; step];
     bencher.bench_local(|| {
-        if let Some(space) = ring.space(&mut pool, Purpose::Download) {
-            let count = space.len().min(step);
-            space[..count].copy_from_slice(&payload[..count]);
-            ring.commit(count);
-        }
+        let space = ring.space(&mut pool, Purpose::Download, 1);
+        let count = space.map_or(0, |mut space| space.fill(&payload));
+        ring.commit(&mut pool, &[count]);
         black_box(ring.bytes(&pool));
         ring.consume(&mut pool, ring.len());
     });

@@ -232,7 +232,8 @@ fn make_workers(
 ) -> Result<Vec<Worker>, u8> {
     let loops = listeners.len();
     let (resolver, hosts) = resolver_settings(settings, loops);
-    let whole = policy::engine_settings(settings, local.to_vec(), seed);
+    let mut whole = policy::engine_settings(settings, local.to_vec(), seed);
+    whole.splices &= event_loop::SPLICE_AVAILABLE;
     let crowd = Arc::new(Crowd::new(&whole));
     let mut workers = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {

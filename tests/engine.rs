@@ -488,3 +488,134 @@ fn passwords_in_malformed_targets_are_not_logged() {
         assert!(!target.contains("secret"), "{line}: {target}");
     }
 }
+
+/// Time-outs of ten seconds and a least rate of 100 bytes per second: 1,000 bytes in each window.
+fn hurried() -> Shell {
+    let mut settings = Settings { rate_min: 100, ..Settings::default() };
+    settings.timeouts.exchange_ms = 10_000;
+    Shell::with(settings, None, "")
+}
+
+/// Whoever uploads a byte now and then is told so after a window or two; a body that is as fast as it must be goes on.
+#[test]
+fn trickling_upload_is_cut_off() {
+    for (piece, cut) in [(1, true), (90, true), (110, false)] {
+        let mut shell = hurried();
+        let client = shell.client_with(request("POST http://127.0.0.1/", "Content-Length: 100000\r\n"));
+        let (origin, _) = shell.establish(0);
+        for _ in 0..40 {
+            if shell.offer(client, &[b'x'; 200][..piece]) == 0 {
+                break;
+            }
+            shell.send(origin);
+            shell.pass(1000);
+        }
+        let (answer, metrics) = (shell.send(client), shell.engine.metrics());
+        assert_eq!(answer.starts_with("HTTP/1.1 408 "), cut, "{piece}: {answer}");
+        assert_eq!(metrics.limit_rate, u64::from(cut), "{piece}");
+        if cut {
+            let entry = shell.entry();
+            assert_eq!((entry.status, entry.verdict), (408, Verdict::Malformed));
+            assert_eq!([text(entry, Text::Reason), connection(&answer)], ["min_rate", "close"]);
+        }
+    }
+}
+
+/// The client is not to blame for an origin that reads slowly, nor for one that was silent for a while.
+#[test]
+fn slow_origin_is_not_held_against_an_upload() {
+    let mut shell = hurried();
+    let client = shell.client_with(request("POST http://127.0.0.1/", "Content-Length: 100000\r\n"));
+    let (origin, _) = shell.establish(0);
+    for _ in 0..60 {
+        // As much as there is room for, at once, whenever there is any.
+        shell.offer(client, &[b'x'; 9000]);
+        shell.pass(1000);
+        shell.event(origin, Event::Sent(10));
+    }
+    shell.send(origin);
+    shell.offer(client, b"x");
+    shell.send(origin);
+    assert_eq!(shell.engine.metrics().limit_rate, 0);
+    assert_eq!((shell.log.len(), shell.send(client)), (0, String::new()));
+}
+
+/// Who reads a byte now and then while a block waits for it is cut off; an origin that has little to say is not, nor is
+/// its client.
+#[test]
+fn slow_reader_is_cut_off_and_event_stream_is_not() {
+    let mut shell = hurried();
+    let client = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n");
+    shell.offer(origin, &[b'x'; 9000]);
+    for _ in 0..30 {
+        if !shell.engine.wants_write(client) {
+            break;
+        }
+        shell.event(client, Event::Sent(1));
+        shell.pass(1000);
+    }
+    let entry = shell.entry();
+    assert_eq!((entry.status, entry.verdict), (200, Verdict::Failed));
+    assert_eq!(text(entry, Text::Reason), "min_rate");
+    assert!(shell.closed.contains(&client));
+    let metrics = shell.engine.metrics();
+    assert_eq!((metrics.limit_rate, metrics.aborted, metrics.timeouts_client), (1, 1, 0));
+
+    let mut shell = hurried();
+    let client = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    for _ in 0..100 {
+        shell.pass(1000);
+        shell.receive(origin, ".");
+        assert!(shell.send(client).contains('.'));
+    }
+    assert_eq!((shell.log.len(), shell.engine.metrics().limit_rate), (0, 0));
+    // Nor a tunnel in which somebody types.
+    let mut shell = hurried();
+    let (client, origin) = tunnel(&mut shell);
+    for _ in 0..100 {
+        shell.pass(1000);
+        shell.receive(client, "x");
+        assert_eq!(shell.send(origin), "x");
+        shell.receive(origin, "x");
+        assert_eq!(shell.send(client), "x");
+    }
+    assert_eq!((shell.log.len(), shell.engine.metrics().limit_rate), (0, 0));
+}
+
+/// Each deadline has a number of its own.
+#[test]
+fn time_outs_are_counted_by_kind() {
+    let mut settings = Settings { rate_min: 0, ..Settings::default() };
+    settings.timeouts.tunnel_ms = 1000;
+    let mut shell = Shell::with(settings, None, "");
+    shell.client();
+    shell.client_with("GET ");
+    let idle = shell.client_with("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    shell.send(idle);
+    let post = request("POST http://127.0.0.1/", "Content-Length: 9\r\n");
+    let dialled = shell.connects.len();
+    shell.client_with(&post);
+    shell.establish(dialled);
+    shell.client_with(request("GET http://127.0.0.1/", ""));
+    shell.establish(dialled + 1);
+    let deaf = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(dialled + 2);
+    shell.receive(origin, OK);
+    assert!(shell.engine.wants_write(deaf));
+    shell.client_with(request("GET http://127.0.0.1/", ""));
+    tunnel(&mut shell);
+    // Before the answers of the first ones have gone unread for as long.
+    shell.pass(65_000);
+    let m = shell.engine.metrics();
+    assert_eq!(
+        [m.timeouts_unused, m.timeouts_head, m.timeouts_idle, m.timeouts_body, m.timeouts_response],
+        [1; 5],
+        "{m:?}"
+    );
+    assert_eq!([m.timeouts_client, m.timeouts_connect, m.timeouts_tunnel], [1; 3], "{m:?}");
+    assert_eq!(m.timeouts_block + m.timeouts_dns + m.timeouts_verification + m.timeouts_drain, 0, "{m:?}");
+}

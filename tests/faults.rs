@@ -134,6 +134,20 @@ fn descriptors_run_out() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+/// Stops the process, and waits until all its threads stand still.
+#[track_caller]
+fn stop(weir: &Weir) {
+    weir.signal(Signal::STOP);
+    let stopped = |task: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+    };
+    eventually("a process that stands still", || {
+        let mut tasks = std::fs::read_dir(format!("/proc/{}/task", weir.id())).expect("its threads");
+        tasks.all(|task| stopped(task.expect("a thread"))).then_some(())
+    });
+}
+
 /// A process that stands still for a while: what has arrived in the meantime is answered, a transfer goes on where it
 /// was, a tunnel stands.
 #[test]
@@ -161,7 +175,7 @@ fn stopped_and_continued() {
     let mut download = weir.connect();
     download.send(large.get("/length/30000000"));
     let head = download.read_head();
-    weir.signal(Signal::STOP);
+    stop(&weir);
     for client in &mut kept {
         client.send(ok.get("/stopped"));
     }
@@ -175,6 +189,54 @@ fn stopped_and_continued() {
     let (hash, _) = download.hash_body(&head);
     assert_eq!(hash, common::Hash::of_pattern(30_000_000));
     expect_service(&weir, &ok, "/after");
+}
+
+/// The same for longer than every time-out: it was weir that was silent, not those who spoke to it.
+#[test]
+fn stopped_for_longer_than_every_time_out() {
+    let second = ["--idle-timeout", "1", "--head-timeout", "1", "--timeout", "1", "--tunnel-timeout", "1"];
+    let weir = Weir::start(&second);
+    let (origin, release) = (Origin::ok(), std::sync::Arc::new(AtomicBool::new(false)));
+    let released = release.clone();
+    let slow = Origin::serve(move |conn| {
+        conn.request()?;
+        while !released.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    });
+    let echo = Origin::serve(|conn| {
+        let bytes = conn.read_some()?;
+        conn.send(bytes)?;
+        conn.read_to_end().map(drop)
+    });
+    let mut tunnel = weir.connect();
+    let mut kept: Vec<_> = (0..20).map(|_| weir.connect()).collect();
+    let mut halves: Vec<_> = (0..20).map(|_| weir.connect()).collect();
+    let mut waiting: Vec<_> = (0..20).map(|_| weir.connect()).collect();
+    waiting.iter_mut().for_each(|client| client.send(slow.get("/waiting")));
+    slow.wait_for_connections(waiting.len());
+    assert_eq!(tunnel.ask(echo.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
+    let request = origin.get("/half");
+    let (first, second) = request.split_at(20);
+    halves.iter_mut().for_each(|client| client.send(first));
+    for client in &mut kept {
+        assert_eq!(client.ask(origin.get("/")).status(), 200);
+    }
+    stop(&weir);
+    kept.iter_mut().for_each(|client| client.send(origin.get("/stopped")));
+    halves.iter_mut().for_each(|client| client.send(second));
+    release.store(true, Ordering::SeqCst);
+    tunnel.send("ping");
+    std::thread::sleep(Duration::from_secs(3));
+    weir.signal(Signal::CONT);
+    for client in kept.iter_mut().chain(&mut halves).chain(&mut waiting) {
+        assert_eq!(client.read_response().status(), 200);
+    }
+    assert_eq!(tunnel.read_exact(4), b"ping");
+    assert_eq!(weir.statistics().get("failed"), 0);
+    // What time-outs are for they still do.
+    kept.iter_mut().for_each(|client| client.expect_closed());
 }
 
 /// Killed in the middle of work and started again on the same port at once: clients that try again are served, and the

@@ -200,6 +200,30 @@ fn the_log_stays_in_its_directory() {
     );
 }
 
+/// A log directory made anew in the place of the one that was there at the start is another one: what cannot be written
+/// is counted, the message says what helps, and that helps.
+#[test]
+fn a_log_directory_made_anew_needs_a_restart() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let folder = scratch.join("log");
+    let weir = Weir::start(&["--log-dir", &folder]);
+    if lacks(&weir, "Landlock") {
+        return;
+    }
+    assert_eq!(weir.connect().ask(origin.get("/before")).status(), 200);
+    eventually("a line", || scratch.read("log/access.log").contains("/before").then_some(()));
+    std::fs::remove_dir_all(&folder).expect("removing the log");
+    std::fs::create_dir(&folder).expect("another directory");
+    assert_eq!(weir.connect().ask(origin.get("/lost")).status(), 200);
+    weir.wait_for_error(|line| line.contains("lines are being lost") && line.contains("restart of weir"));
+    assert_eq!(weir.statistics().get("log_lines_lost"), 1);
+    assert!(std::fs::read_dir(&folder).expect("the directory").next().is_none());
+    drop(weir);
+    let weir = Weir::start(&["--log-dir", &folder]);
+    assert_eq!(weir.connect().ask(origin.get("/after")).status(), 200);
+    eventually("a line", || scratch.read("log/access.log").contains("/after").then_some(()));
+}
+
 /// Started by root with a port that only root may bind, it serves as somebody else, with no way back. Started by anybody
 /// else it says that it cannot.
 #[test]

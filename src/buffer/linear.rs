@@ -57,6 +57,27 @@ impl Linear {
         })
     }
 
+    /// Takes a block for an empty buffer and leaves room in front of what will be received. False when the pool refuses.
+    #[must_use]
+    pub fn begin_at(&mut self, pool: &mut Pool, purpose: Purpose, start: usize) -> bool {
+        debug_assert!(self.is_empty() && start < BLOCK_BYTES);
+        if matches!(self.store, Store::Empty) {
+            let Some(block) = pool.lend(purpose) else { return false };
+            self.store = Store::Block(block);
+            (self.start, self.end) = (start as u32, start as u32);
+        }
+        true
+    }
+
+    /// How many bytes could be written in front of the byte at `at`, over what lies there; none if the bytes are not in a
+    /// block.
+    pub fn room_before(&self, at: usize) -> usize {
+        match self.store {
+            Store::Block(_) => self.start as usize + at,
+            Store::Empty | Store::Heap(_) => 0,
+        }
+    }
+
     /// Reports that `count` bytes were received into the space.
     pub fn commit(&mut self, count: usize) {
         self.end += count as u32;

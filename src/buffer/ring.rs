@@ -1,14 +1,25 @@
-//! A ring over one lent block: the payload of one direction on its way through.
+//! A ring over one lent block, and a few more blocks behind it while its direction is busy: the payload of one direction on
+//! its way through.
+//!
+//! A quiet direction has one block, used in circles. A busy one fills several at once with one vectored read, from an empty
+//! ring, and empties them with one vectored write: reading little beside what still waits would only make calls.
 
-use super::{BLOCK_BYTES, Block, Pool, Purpose};
+use super::pool::Stretch;
+use super::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};
 
-/// A first-in first-out queue of at most 4 KB. It takes a block with the first space it lends and gives it back with
-/// the last byte consumed.
+/// Most slices of what waits.
+pub const RING_SLICES_MAX: usize = SPACES_MAX + 1;
+
+/// A first-in first-out queue of at most `SPACES_MAX` blocks. It takes blocks with the space it lends and gives each back
+/// with its last byte consumed.
 #[derive(Debug, Default)]
 pub struct Ring {
-    block: Option<Block>,
+    front: Option<Block>,
+    /// Where the front block's bytes begin, and how many they are.
     start: u16,
     len: u16,
+    /// Bytes in the blocks behind it.
+    behind: u32,
 }
 
 impl Ring {
@@ -19,76 +30,180 @@ impl Ring {
             pool.give_back(block);
             return Ring::default();
         }
-        Ring { block: Some(block), start: start as u16, len: len as u16 }
+        Ring { front: Some(block), start: start as u16, len: len as u16, behind: 0 }
     }
 
     /// Bytes waiting.
     pub fn len(&self) -> usize {
-        usize::from(self.len)
+        usize::from(self.len) + self.behind as usize
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
-    /// Whether no more fits.
+    /// Whether no more fits behind what waits.
     pub fn is_full(&self) -> bool {
-        self.len() == BLOCK_BYTES
+        usize::from(self.len) == BLOCK_BYTES || self.behind > 0
     }
 
-    /// Contiguous room to receive into, empty when the ring is full; `None` if the pool has no block to lend. After a
-    /// wrap there may be more room behind it, lent by the next call.
-    pub fn space<'p>(&mut self, pool: &'p mut Pool, purpose: Purpose) -> Option<&'p mut [u8]> {
-        if self.block.is_none() {
-            self.block = Some(pool.lend(purpose)?);
-            self.start = 0;
+    /// Room to receive into, over as many as `blocks_max` blocks if the ring is empty; `None` if the pool has no block to
+    /// lend. Beside bytes that wait it is what is left of the front block, up to its end: after a wrap there may be more,
+    /// lent by the next call.
+    pub fn space<'p>(
+        &mut self,
+        pool: &'p mut Pool,
+        purpose: Purpose,
+        blocks_max: usize,
+    ) -> Option<Space<'p>> {
+        if self.front.is_none() {
+            self.front = Some(pool.lend(purpose)?);
         }
-        let (start, end) = (usize::from(self.start), usize::from(self.start) + self.len());
-        let bytes = pool.bytes_mut(self.block.as_ref()?);
-        Some(if end < BLOCK_BYTES { &mut bytes[end..] } else { &mut bytes[end - BLOCK_BYTES..start] })
+        if self.is_empty() {
+            self.start = 0;
+            self.lend_behind(pool, purpose, blocks_max.min(SPACES_MAX));
+        }
+        Some(self.room(pool))
     }
 
-    /// Reports that `count` bytes were received into the space.
-    pub fn commit(&mut self, count: usize) {
-        debug_assert!(self.len() + count <= BLOCK_BYTES);
-        self.len += count as u16;
+    /// Puts empty blocks behind the front one until there are so many, or the pool has no more.
+    fn lend_behind(&self, pool: &mut Pool, purpose: Purpose, blocks_max: usize) {
+        let Some(front) = &self.front else { return };
+        for _ in count_behind(pool, front) + 1..blocks_max {
+            if !pool.would_lend(purpose) {
+                return;
+            }
+            let Some(block) = pool.lend(purpose) else { return };
+            pool.set_len(&block, 0);
+            let rest = pool.set_next(front, None);
+            pool.set_next(&block, rest);
+            pool.set_next(front, Some(block));
+        }
+    }
+
+    /// The space that was lent last.
+    pub fn room<'p>(&self, pool: &'p mut Pool) -> Space<'p> {
+        let Some(front) = &self.front else { return Space::default() };
+        let (start, end) = (usize::from(self.start), usize::from(self.start) + usize::from(self.len));
+        if self.behind > 0 {
+            return Space::default();
+        }
+        if !self.is_empty() || pool.next(front).is_none() {
+            let (start, end) =
+                if end < BLOCK_BYTES { (end, BLOCK_BYTES) } else { (end - BLOCK_BYTES, start) };
+            return Space::one(&mut pool.bytes_mut(front)[start..end]);
+        }
+        let mut stretches = [Stretch::new(front, 0, BLOCK_BYTES); SPACES_MAX];
+        let mut count = 0;
+        let mut block = Some(front);
+        while let (Some(one), Some(place)) = (block, stretches.get_mut(count)) {
+            *place = Stretch::new(one, 0, BLOCK_BYTES);
+            count += 1;
+            block = pool.next(one);
+        }
+        pool.space(&stretches[..count])
+    }
+
+    /// Reports what was received: so many bytes at the front of each stretch of the space. Blocks that got none go back.
+    pub fn commit(&mut self, pool: &mut Pool, filled: &[usize]) {
+        let Some((first, rest)) = filled.split_first() else { return };
+        debug_assert!(usize::from(self.len) + first <= BLOCK_BYTES);
+        self.len += *first as u16;
+        let Some(front) = &self.front else { return };
+        let mut behind = pool.set_next(front, None);
+        let mut kept: [Option<Block>; SPACES_MAX] = Default::default();
+        for (place, count) in kept.iter_mut().zip(rest.iter().chain(std::iter::repeat(&0))) {
+            let Some(block) = behind.take() else { break };
+            behind = pool.set_next(&block, None);
+            if *count == 0 {
+                pool.give_back(block);
+            } else {
+                pool.set_len(&block, *count);
+                self.behind += *count as u32;
+                *place = Some(block);
+            }
+        }
+        // Linked again from the last to the first.
+        let mut following = None;
+        for block in kept.into_iter().rev().flatten() {
+            pool.set_next(&block, following);
+            following = Some(block);
+        }
+        pool.set_next(front, following);
+        if self.len == 0 {
+            self.advance(pool);
+        }
     }
 
     /// What waits, in order.
-    pub fn bytes<'p>(&self, pool: &'p Pool) -> [&'p [u8]; 2] {
-        let Some(block) = &self.block else { return [&[], &[]] };
-        let bytes = pool.bytes(block);
-        let (start, end) = (usize::from(self.start), usize::from(self.start) + self.len());
+    pub fn bytes<'p>(&self, pool: &'p Pool) -> [&'p [u8]; RING_SLICES_MAX] {
+        let mut slices: [&[u8]; RING_SLICES_MAX] = [&[]; RING_SLICES_MAX];
+        let Some(front) = &self.front else { return slices };
+        let bytes = pool.bytes(front);
+        let (start, end) = (usize::from(self.start), usize::from(self.start) + usize::from(self.len));
         if end <= BLOCK_BYTES {
-            [&bytes[start..end], &[]]
+            slices[0] = &bytes[start..end];
         } else {
-            [&bytes[start..], &bytes[..end - BLOCK_BYTES]]
+            (slices[0], slices[1]) = (&bytes[start..], &bytes[..end - BLOCK_BYTES]);
         }
+        if self.behind > 0 {
+            let mut block = pool.next(front);
+            for slice in &mut slices[2..] {
+                let Some(one) = block else { break };
+                *slice = &pool.bytes(one)[..pool.len(one)];
+                block = pool.next(one);
+            }
+        }
+        slices
     }
 
     /// Reports that the oldest `count` bytes are done with.
     pub fn consume(&mut self, pool: &mut Pool, count: usize) {
         debug_assert!(count <= self.len());
-        self.start = ((usize::from(self.start) + count) % BLOCK_BYTES) as u16;
-        self.len -= count as u16;
-        self.release_if_empty(pool);
+        let mut left = count;
+        loop {
+            let here = left.min(usize::from(self.len));
+            self.start = ((usize::from(self.start) + here) % BLOCK_BYTES) as u16;
+            self.len -= here as u16;
+            left -= here;
+            if self.len > 0 || self.front.is_none() {
+                return;
+            }
+            self.advance(pool);
+        }
     }
 
-    /// Gives an empty ring's block back: after space that was lent and not used.
+    /// The front block is empty: the one behind it comes to the front.
+    fn advance(&mut self, pool: &mut Pool) {
+        let Some(front) = self.front.take() else { return };
+        self.front = pool.set_next(&front, None);
+        pool.give_back(front);
+        self.start = 0;
+        self.len = self.front.as_ref().map_or(0, |block| pool.len(block)) as u16;
+        self.behind -= u32::from(self.len);
+    }
+
+    /// Gives an empty ring's blocks back: after space that was lent and not used.
     pub fn release_if_empty(&mut self, pool: &mut Pool) {
-        if self.len == 0 {
+        if self.is_empty() {
             self.release(pool);
         }
     }
 
-    /// Drops everything and gives the block back.
+    /// Drops everything and gives the blocks back.
     pub fn release(&mut self, pool: &mut Pool) {
-        if let Some(block) = self.block.take() {
+        let mut front = self.front.take();
+        while let Some(block) = front {
+            front = pool.set_next(&block, None);
             pool.give_back(block);
         }
-        (self.start, self.len) = (0, 0);
+        (self.start, self.len, self.behind) = (0, 0, 0);
     }
+}
+
+fn count_behind(pool: &Pool, front: &Block) -> usize {
+    std::iter::successors(pool.next(front), |block| pool.next(block)).count()
 }
 
 #[cfg(test)]
@@ -99,7 +214,7 @@ mod tests {
     /// Random pushes and pops against a queue that is obviously right.
     #[test]
     fn agrees_with_a_queue() {
-        let mut pool = Pool::new(8);
+        let mut pool = Pool::new(64);
         let mut ring = Ring::default();
         let mut model: VecDeque<u8> = VecDeque::new();
         let mut state = 1_u64;
@@ -107,30 +222,52 @@ mod tests {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             (state >> 33) as usize % bound
         };
-        for step in 0..20_000_usize {
+        for step in 0..40_000_usize {
             if next(2) == 0 {
-                let space = ring.space(&mut pool, Purpose::Upload).unwrap();
-                assert_eq!(space.is_empty(), model.len() == BLOCK_BYTES);
-                let count = next(space.len() + 1);
-                for (index, byte) in space.iter_mut().take(count).enumerate() {
-                    *byte = (step + index) as u8;
-                    model.push_back(*byte);
+                let blocks_max = 1 << next(4);
+                let mut space = ring.space(&mut pool, Purpose::Upload, blocks_max).unwrap();
+                if model.is_empty() {
+                    assert_eq!(space.len(), blocks_max * BLOCK_BYTES);
                 }
-                ring.commit(count);
+                // Not every stretch is filled, and framing may take a part of each away.
+                let mut filled = Vec::new();
+                for stretch in space.stretches() {
+                    let count = if next(8) == 0 { 0 } else { next(stretch.len() + 1) };
+                    for (index, byte) in stretch.iter_mut().take(count).enumerate() {
+                        *byte = (step + index) as u8;
+                        model.push_back(*byte);
+                    }
+                    filled.push(count);
+                    if next(4) == 0 {
+                        break;
+                    }
+                }
+                ring.commit(&mut pool, &filled);
                 ring.release_if_empty(&mut pool);
             } else {
-                let [first, second] = ring.bytes(&pool);
-                assert!(first.iter().chain(second).eq(model.iter()), "step {step}");
+                let waiting = ring.bytes(&pool).concat();
+                assert!(waiting.iter().eq(model.iter()), "step {step}");
                 let count = next(model.len() + 1);
                 model.drain(..count);
                 ring.consume(&mut pool, count);
             }
-            assert_eq!(
-                (ring.len(), ring.is_empty(), ring.is_full()),
-                (model.len(), model.is_empty(), model.len() == 4096)
-            );
-            assert_eq!(pool.lent(), usize::from(!model.is_empty()), "an empty ring holds no block");
+            assert_eq!((ring.len(), ring.is_empty()), (model.len(), model.is_empty()), "step {step}");
+            assert_eq!(pool.lent() == 0, model.is_empty(), "an empty ring holds no block");
+            assert!(pool.lent() <= SPACES_MAX);
         }
+    }
+
+    #[test]
+    fn takes_what_blocks_there_are() {
+        let mut pool = Pool::new(8);
+        let mut ring = Ring::default();
+        let others: Vec<Block> = (0..5).map(|_| pool.lend(Purpose::Reply).unwrap()).collect();
+        // A block in four is kept from downloads; of the three that are left these may have all.
+        assert_eq!(ring.space(&mut pool, Purpose::Download, 8).unwrap().len(), 3 * BLOCK_BYTES);
+        assert_eq!((pool.lent(), pool.refusals()), (8, 0));
+        ring.release_if_empty(&mut pool);
+        assert_eq!(pool.lent(), 5);
+        others.into_iter().for_each(|block| pool.give_back(block));
     }
 
     #[test]
@@ -139,12 +276,11 @@ mod tests {
         let block = pool.lend(Purpose::Download).unwrap();
         pool.bytes_mut(&block)[4000..4096].fill(7);
         let mut ring = Ring::over(&mut pool, block, 4000, 96);
-        let space = ring.space(&mut pool, Purpose::Download).unwrap();
+        let mut space = ring.space(&mut pool, Purpose::Download, 8).unwrap();
         assert_eq!(space.len(), 4000);
-        space[0] = 8;
-        ring.commit(1);
-        let [first, second] = ring.bytes(&pool);
-        assert_eq!((first, second), (&[7; 96][..], &[8][..]));
+        assert_eq!(space.fill(&[8]), 1);
+        ring.commit(&mut pool, &[1]);
+        assert_eq!(ring.bytes(&pool).concat(), [&[7; 96][..], &[8]].concat());
         ring.release(&mut pool);
         let block = pool.lend(Purpose::Download).unwrap();
         assert!(Ring::over(&mut pool, block, 9, 0).is_empty());

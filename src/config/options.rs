@@ -246,6 +246,10 @@ pub static TABLE: &[Spec] = &[
         problems
     }),
     Spec::flag(General, "sandbox", "=no: without", |s, v| one(&mut s.sandbox, v, values::flag)).on(),
+    Spec::flag(General, "no-splice", "copy bulk", |s, v| one(&mut s.no_splice, v, values::flag)),
+    Spec::value(General, "stats-every", "SECONDS", "60", "statistics", |s, v| {
+        one(&mut s.stats_every, v, values::duration_or_zero)
+    }),
     Spec::flag(General, "check", "validate", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "print-config", "settings", ASKED).scope(Scope::CommandLine),
     Spec::flag(General, "verbose", "-vv: more", |s, v| counted(&mut s.verbose, v)).short("v").counting(),
@@ -310,14 +314,6 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Log, "log-keep", "N", "5", "old files", |s, v| {
         one(&mut s.log_keep, v, |text| values::number(text, 0, LOG_KEEP_MAX).map(|keep| keep as u32))
     }),
-    Spec::value(
-        Log,
-        "stats-every",
-        "SECONDS",
-        "60",
-        "write statistics to standard error; 0: never",
-        |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
-    ),
     Spec::value(Timeouts, "timeout", "SECONDS", "60", "silence", |s, v| {
         one(&mut s.timeout, v, values::duration)
     }),
@@ -338,6 +334,9 @@ pub static TABLE: &[Spec] = &[
     }),
     Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
         one(&mut s.drain_timeout, v, values::duration_or_zero)
+    }),
+    Spec::value(Timeouts, "min-rate", "BYTES", "100", "body bytes/s", |s, v| {
+        one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32))
     }),
     Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
         one(&mut s.max_connections, v, |text| {
@@ -368,7 +367,7 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Limits, "idle-origins", "N", "512", "kept, all", |s, v| {
         one(&mut s.idle_origins, v, |text| values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32))
     }),
-    Spec::value(Limits, "idle-per-origin", "N", "32", "kept, each", |s, v| {
+    Spec::value(Limits, "idle-per-origin", "N", "256", "kept, each", |s, v| {
         one(&mut s.idle_per_origin, v, |text| {
             values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
         })
@@ -427,6 +426,8 @@ pub static TABLE: &[Spec] = &[
 
 /// Most old log files (chosen).
 const LOG_KEEP_MAX: u64 = 1000;
+/// Most bytes per second that may be asked of a client (chosen).
+const MIN_RATE_MAX: u64 = 1 << 30;
 /// Most connections of any kind (chosen): more than one machine has ports for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
 /// Fewest blocks of one loop (chosen): a few exchanges must be able to make progress.

@@ -119,12 +119,16 @@ pub struct Settings {
     pub tunnel_timeout: Duration,
     /// How long exchanges may take to finish at stop; zero cuts them.
     pub drain_timeout: Duration,
+    /// Fewest bytes per second of a client in a body, averaged over `timeout`; 0 for none.
+    pub min_rate: u32,
     /// Largest head.
     pub head_max_bytes: u32,
     /// Longest request target.
     pub target_max_bytes: u32,
     /// Most fields of a head.
     pub fields_max: u32,
+    /// Copy bulk data instead of moving it inside the kernel.
+    pub no_splice: bool,
     /// Refuse requests that name their origin only in Host.
     pub no_origin_form: bool,
     /// Refuse targets with characters outside of the URI grammar.

@@ -67,7 +67,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((s.port, s.max_connections, s.max_per_client, s.buffers), (8888, 10_000, 0, 16_384));
     assert_eq!((s.log_max_size_bytes, s.log_keep, s.log_format), (64 << 20, 5, Format::Weir));
     assert_eq!((s.head_max_bytes, s.target_max_bytes, s.fields_max), (32 << 10, 16 << 10, 200));
-    assert_eq!((s.idle_origins, s.idle_per_origin), (512, 32));
+    assert_eq!((s.idle_origins, s.idle_per_origin, s.min_rate), (512, 256, 100));
     assert_eq!((s.workers, s.workers_on(8)), (Workers { count: Some(1), pinned: false }, 1));
     let seconds = [
         s.stats_every,
@@ -297,6 +297,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("tunnel-timeout", "169h"),
         ("idle-origin-timeout", "0"),
         ("drain-timeout", "x"),
+        ("min-rate", "-1"),
         ("max-connections", "0"),
         ("max-per-client", "-1"),
         ("buffers", "63"),
@@ -305,6 +306,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("fields-max", "1001"),
         ("idle-origins", "x"),
         ("idle-per-origin", "1.5"),
+        ("no-splice", "2"),
         ("no-origin-form", "2"),
         ("strict-targets", "2"),
         ("accept-bare-lf", "2"),

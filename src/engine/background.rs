@@ -52,7 +52,7 @@ impl Engine {
         self.metrics.cache_refreshes += 1;
         let refresh = self.begin_unknown(now, client, head_bytes);
         if let Some(exchange) = self.exchange_mut(refresh) {
-            exchange.caching.background = true;
+            (exchange.caching.used, exchange.caching.background) = (true, true);
             exchange.entry.cache = CacheUse::Refresh;
         }
         self.examine(now, refresh);

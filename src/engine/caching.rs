@@ -73,6 +73,8 @@ pub(super) enum Part {
 /// The cache's side of one exchange.
 #[derive(Debug, Default)]
 pub(super) struct Caching {
+    /// The cache was asked: something of this may be set.
+    pub used: bool,
     pub part: Part,
     /// Why it goes to the origin, for Cache-Status.
     pub forward: Option<Forward>,
@@ -112,9 +114,17 @@ impl Caching {
         self.stale.as_ref().filter(|_| self.part == Part::Validate)
     }
 
+    /// As of an exchange that has not begun.
+    pub fn reset(&mut self) {
+        if self.used {
+            *self = Caching::default();
+        }
+    }
+
     /// Before the request is looked at, for the first time or once more.
     fn begin(&mut self) {
         let keep = Caching {
+            used: true,
             alone: self.alone,
             collapsed: self.collapsed,
             unconditional: self.unconditional,

@@ -7,8 +7,8 @@ use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS};
-use super::{Action, Engine, Event, PeerId};
-use crate::buffer::{BLOCK_BYTES, Linear, Purpose};
+use super::{Action, Engine, Event, Move, PeerId};
+use crate::buffer::{BLOCK_BYTES, Linear, Purpose, Space};
 use crate::http::framing::Body;
 use crate::http::head::Scanner;
 use crate::time::Now;
@@ -33,13 +33,13 @@ impl Engine {
         let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
         self.clients += 1;
         self.metrics.accepted += 1;
-        match self.crowd.enter(address.ip()) {
+        let admission = self.crowd.enter(address.ip());
+        self.metrics.limit_refusals += u64::from(!self.crowd.has_room());
+        match admission {
             Admission::TooMany => {
-                self.metrics.limit_connections += 1;
                 self.refuse_connection(now, id, Refusal::TooManyConnections);
             }
             Admission::TooManyFromThere => {
-                self.metrics.limit_per_client += 1;
                 self.refuse_connection(now, id, Refusal::TooManyPerClient);
             }
             Admission::Welcome => {
@@ -92,38 +92,46 @@ impl Engine {
 
     /// Where to read the peer's next bytes into. `None` if the peer wants none, or has to wait for a block: then it is
     /// parked, and put on the run queue when there is one.
-    pub fn space(&mut self, id: PeerId) -> Option<&mut [u8]> {
+    pub fn space(&mut self, id: PeerId) -> Option<Space<'_>> {
         if !self.wants_read(id) {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine { peers, pool, exchanges, tunnels, fetches, parked, scrap, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, fetches, spare_relays, parked, scrap, .. } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `scrap`.
         let (space, queue) = match &mut peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) => {
                     let queue = if client.input.is_empty() { Parked::Heads } else { Parked::Heap };
-                    (client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES), queue)
+                    let space = client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
+                    (space.map(Space::one), queue)
                 }
-                ClientState::Lingering { .. } => return Some(scrap),
+                ClientState::Lingering { .. } => return Some(Space::one(scrap)),
                 ClientState::Exchange(exchange) => {
-                    (exchanges[exchange.index as usize].up.space(pool), Parked::Uploads)
+                    let exchange = &mut exchanges[exchange.index as usize];
+                    let space = exchange.up.space(pool);
+                    if space.is_none() {
+                        exchange.up_pace.forget();
+                    }
+                    (space, Parked::Uploads)
                 }
-                ClientState::Tunnel(tunnel) => (tunnels[tunnel.0 as usize].up.space(pool), Parked::Uploads),
+                ClientState::Tunnel(tunnel) => {
+                    (tunnels[tunnel.0 as usize].up.space(pool, spare_relays), Parked::Uploads)
+                }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => return Some(scrap),
+                OriginState::Connecting(_) | OriginState::Idle => return Some(Space::one(scrap)),
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
                     (exchange.download_space(pool, scrap, head_bytes_max), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].down.space(pool), Parked::Downloads)
+                    (tunnels[tunnel.0 as usize].down.space(pool, spare_relays), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
-                    return fetch.get_mut(fetches).map(|fetch| fetch.growing.space());
+                    return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));
                 }
             },
         };
@@ -138,27 +146,71 @@ impl Engine {
         space
     }
 
+    /// Whether the peer's next bytes may go to another peer's socket without passing through here: they are many, and nobody
+    /// needs to look at them. Instead of lending space; the shell may use that all the same.
+    pub fn movable(&self, id: PeerId) -> Option<Move> {
+        if !self.settings.splices {
+            return None;
+        }
+        let (to, bytes_max) = match &self.peers.get(id.index())?.role {
+            Role::Client(client) => match client.state {
+                ClientState::Reading(_) | ClientState::Lingering { .. } => return None,
+                ClientState::Exchange(exchange) => {
+                    let exchange = &self.exchanges[exchange.index as usize];
+                    if !exchange.wants_upload(client) {
+                        return None;
+                    }
+                    (exchange.origin?, exchange.up.movable()?)
+                }
+                ClientState::Tunnel(tunnel) => {
+                    let tunnel = &self.tunnels[tunnel.0 as usize];
+                    (tunnel.origin, tunnel.up.movable()?)
+                }
+            },
+            Role::Origin(origin) => match origin.state {
+                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => return None,
+                OriginState::Busy(exchange) => {
+                    let exchange = &self.exchanges[exchange.index as usize];
+                    if !exchange.wants_download() {
+                        return None;
+                    }
+                    (exchange.client, exchange.down.movable()?)
+                }
+                OriginState::Tunnel(tunnel) => {
+                    let tunnel = &self.tunnels[tunnel.0 as usize];
+                    (tunnel.client, tunnel.down.movable()?)
+                }
+            },
+        };
+        Some(Move { to, bytes_max })
+    }
+
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
     pub fn return_space(&mut self, id: PeerId) {
-        let Engine { peers, pool, exchanges, tunnels, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, spare_relays, .. } = self;
         let Some(peer) = peers.get_mut(id.index()) else { return };
         match &mut peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) => client.input.release_if_empty(pool),
                 ClientState::Lingering { .. } => {}
                 ClientState::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
-                ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool),
+                ClientState::Tunnel(tunnel) => {
+                    tunnels[tunnel.0 as usize].up.release_unused(pool, spare_relays)
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
-                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool),
+                OriginState::Tunnel(tunnel) => {
+                    tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
+                }
             },
         }
         self.finish_memory();
     }
 
-    /// What to send to the peer next: slices for one vectored write, some of them empty.
+    /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
+    /// write, while its next bytes are those that the shell has moved.
     pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         let Engine { peers, pool, exchanges, tunnels, fetches, .. } = self;
@@ -179,7 +231,7 @@ impl Engine {
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {
         match event {
-            Event::Received(count) => self.metrics.client_bytes_in += count as u64,
+            Event::Received(count) | Event::Moved(count) => self.metrics.client_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.client_bytes_out += count as u64,
             Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
@@ -196,17 +248,18 @@ impl Engine {
             ClientState::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(now, id, count),
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
             },
             ClientState::Lingering { bytes } => match event {
                 Event::Received(count) => {
                     *bytes = bytes.saturating_add(count as u32);
                     if *bytes > LINGER_BYTES_MAX {
+                        self.metrics.limit_linger += 1;
                         self.close_client(id);
                     }
                 }
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
             },
         }
     }
@@ -257,14 +310,19 @@ impl Engine {
         let head_bytes = client.input.len();
         let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
-            (_, Parking::Queued | Parking::Woken) => Refusal::NoMemory,
+            (_, Parking::Queued | Parking::Woken) => {
+                self.metrics.timeouts_block += 1;
+                Refusal::NoMemory
+            }
             (0, Parking::No) => {
+                let idle = client.requests > 0;
+                self.metrics.timeouts_idle += u64::from(idle);
+                self.metrics.timeouts_unused += u64::from(!idle);
                 self.close_client(id);
                 return;
             }
             (_, Parking::No) => Refusal::HeadTimeout,
         };
-        self.metrics.timeouts += 1;
         let exchange = self.begin_unknown(now, id, head_bytes);
         self.refuse(now, exchange, refusal);
     }

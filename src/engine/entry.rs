@@ -11,7 +11,8 @@ pub enum Verdict {
     Refused,
     /// Not understood: the request broke the grammar.
     Malformed,
-    /// Allowed, but the origin or the path to it failed.
+    /// Allowed, but not carried to its end: the origin or the path to it failed, or the client gave up or did not read.
+    /// The reason says which.
     Failed,
 }
 
@@ -109,6 +110,19 @@ pub struct Entry {
     referrer: Span,
 }
 
+/// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
+/// can be.
+#[derive(Debug)]
+pub(super) struct Note {
+    /// One text behind the other.
+    text: Box<[u8]>,
+    /// Where the texts end, in the order of `Text::ALL`.
+    ends: [u16; Text::ALL.len()],
+    status: u16,
+    client_reused: bool,
+    minor_version: u8,
+}
+
 /// The texts of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
@@ -126,7 +140,43 @@ pub enum Text {
     Referrer,
 }
 
+impl Text {
+    const ALL: [Text; 6] =
+        [Text::User, Text::Method, Text::Target, Text::Reason, Text::Agent, Text::Referrer];
+}
+
 impl Entry {
+    /// What a tunnel needs to keep. Texts that do not fit into 64 KB together, which heads of the usual limit cannot hold,
+    /// are cut.
+    pub(super) fn note(&self) -> Note {
+        let mut text = Vec::with_capacity(Text::ALL.iter().map(|which| self.text(*which).len()).sum());
+        let mut ends = [0; Text::ALL.len()];
+        for (end, which) in ends.iter_mut().zip(Text::ALL) {
+            text.extend_from_slice(self.text(which));
+            text.truncate(usize::from(u16::MAX));
+            *end = text.len() as u16;
+        }
+        Note {
+            text: text.into_boxed_slice(),
+            ends,
+            status: self.status,
+            client_reused: self.client_reused,
+            minor_version: self.minor_version,
+        }
+    }
+
+    /// Makes this blank entry one of a tunnel, from what that has kept.
+    pub(super) fn restore(&mut self, note: &Note) {
+        let mut start = 0;
+        for (end, which) in note.ends.iter().zip(Text::ALL) {
+            let end = usize::from(*end);
+            self.set(which, &note.text[start..end]);
+            start = end;
+        }
+        (self.kind, self.status) = (Kind::Tunnel, note.status);
+        (self.client_reused, self.minor_version) = (note.client_reused, note.minor_version);
+    }
+
     /// An entry with no texts yet.
     pub fn new(client: SocketAddr) -> Entry {
         Entry {
@@ -159,6 +209,11 @@ impl Entry {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
         *self = Entry { text, ..Entry::new(client) };
+    }
+
+    /// Bytes that its texts have room for.
+    pub(super) fn text_capacity(&self) -> usize {
+        self.text.capacity()
     }
 
     /// Sets one text; a later call for the same text replaces it.

@@ -101,10 +101,7 @@ impl Plan {
         Plan {
             method: Method::Other,
             version: Version::Http11,
-            authority: Authority {
-                host: Host::Address(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)),
-                port: 0,
-            },
+            authority: NOBODY,
             grant: None,
             body: Body::None,
             keep_alive: false,
@@ -114,7 +111,21 @@ impl Plan {
             head_bytes,
         }
     }
+
+    /// The same in place: most of a plan is room for a name.
+    pub fn reset(&mut self, head_bytes: usize) {
+        (self.method, self.version) = (Method::Other, Version::Http11);
+        // No more than the host's kind is written.
+        self.authority = NOBODY;
+        (self.grant, self.body) = (None, Body::None);
+        (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
+        self.head_bytes = head_bytes;
+    }
 }
+
+/// The authority of a request that has none.
+const NOBODY: Authority =
+    Authority { host: Host::Address(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)), port: 0 };
 
 /// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
 #[derive(Clone, Copy, Debug)]
@@ -189,7 +200,7 @@ impl Examiner<'_> {
         entry: &mut Entry,
         out: &mut Vec<u8>,
     ) -> Decision {
-        *plan = Plan::unknown(bytes.len());
+        plan.reset(bytes.len());
         out.clear();
         let mut storage = FieldStorage::new();
         let examined = RequestHead::parse(bytes, &mut storage, &self.settings.head)

@@ -2,20 +2,20 @@
 
 use super::caching::{Caching, Consultation};
 use super::dial::Dial;
-use super::entry::{Entry, Kind, Text, Verdict};
+use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
-use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role};
-use super::refusal::Refusal;
+use super::pace::Pace;
+use super::peer::{ClientState, ExchangeId, Peer, Role};
+use super::refusal::{Refusal, write_refusal};
 use super::relay::{Relay, SLICES_MAX};
 use super::serving::Serving;
-use super::settings::{ATTEMPT_DELAY_MS, DISCARD_BYTES_MAX};
+use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES};
 use super::{Engine, Event, PeerId};
-use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose};
+use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::http::framing::Body;
-use crate::http::head::{Scanner, Version};
-use crate::http::reply::{self, Reply};
+use crate::http::head::Scanner;
 use crate::policy::Policy;
 use crate::resolver::LookUpId;
 use crate::time::Now;
@@ -61,6 +61,10 @@ pub(super) struct Exchange {
     pub up: Relay,
     /// From origin to client.
     pub down: Relay,
+    /// How fast the client sends its body.
+    pub up_pace: Pace,
+    /// How fast the client reads, while bytes wait for it.
+    pub down_pace: Pace,
     /// Bytes at the front of the client's input that are done with, or kept for a retry only: the head, and what has gone
     /// up of the body behind it.
     pub consumed: usize,
@@ -88,6 +92,76 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    fn new(client: PeerId, policy: Arc<Policy>, entry: Box<Entry>) -> Exchange {
+        Exchange {
+            serial: 0,
+            client,
+            origin: None,
+            stage: Stage::Begun,
+            plan: Plan::unknown(0),
+            policy,
+            up: Relay::new(Purpose::Upload),
+            down: Relay::new(Purpose::Download),
+            up_pace: Pace::default(),
+            down_pace: Pace::default(),
+            consumed: 0,
+            response: Linear::default(),
+            scanner: Scanner::default(),
+            head_until_ms: 0,
+            entry,
+            began_us: 0,
+            closes: false,
+            ends_at_close: false,
+            origin_reusable: false,
+            retried: false,
+            informational: 0,
+            caching: Caching::default(),
+            serving: None,
+        }
+    }
+
+    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. Policy and entry
+    /// are set by the caller.
+    fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
+        let Exchange {
+            serial: own_serial,
+            client: own_client,
+            origin,
+            stage,
+            plan,
+            policy: _,
+            up,
+            down,
+            up_pace,
+            down_pace,
+            consumed,
+            response,
+            scanner,
+            head_until_ms,
+            entry: _,
+            began_us,
+            closes,
+            ends_at_close,
+            origin_reusable,
+            retried,
+            informational,
+            caching,
+            serving,
+        } = self;
+        debug_assert!(response.is_empty() && !up.wants_send() && !down.wants_send());
+        (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
+        plan.reset(head_bytes);
+        (*up_pace, *down_pace) = (Pace::default(), Pace::default());
+        up.reset(Purpose::Upload);
+        down.reset(Purpose::Download);
+        (*consumed, *scanner, *head_until_ms, *began_us) =
+            (head_bytes, Scanner::default(), 0, now.monotonic_us);
+        (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
+        *informational = 0;
+        caching.reset();
+        *serving = None;
+    }
+
     /// Whether there is room for more of the request's body; what was received with the head goes first.
     pub fn wants_upload(&self, client: &super::peer::Client) -> bool {
         self.up.wants_bytes() && client.input.len() <= self.consumed
@@ -124,7 +198,7 @@ impl Exchange {
     }
 
     /// Whether the whole answer was sent.
-    fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
         self.down.is_complete()
             && self.response.is_empty()
             && self.serving.as_ref().is_none_or(|serving| serving.is_done(fetches))
@@ -135,10 +209,10 @@ impl Exchange {
         pool: &'p mut Pool,
         scrap: &'p mut [u8],
         head_bytes_max: usize,
-    ) -> Option<&'p mut [u8]> {
+    ) -> Option<Space<'p>> {
         match self.stage {
-            Stage::Relaying if self.down.is_received() => Some(scrap),
-            Stage::Awaiting if self.up.sent == 0 => Some(scrap),
+            Stage::Relaying if self.down.is_received() => Some(Space::one(scrap)),
+            Stage::Awaiting if self.up.sent == 0 => Some(Space::one(scrap)),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
@@ -147,7 +221,15 @@ impl Exchange {
             | Stage::Awaiting
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES),
+            | Stage::Serving => {
+                let begun = !self.response.is_empty()
+                    || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
+                if !begun {
+                    return None;
+                }
+                let space = self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES);
+                space.map(Space::one)
+            }
         }
     }
 
@@ -167,7 +249,7 @@ impl Exchange {
         self.plan.expects_continue && self.up.received == 0
     }
 
-    fn note_end(&mut self, now: Now) {
+    pub(super) fn note_end(&mut self, now: Now) {
         let duration = now.monotonic_us.saturating_sub(self.began_us);
         self.entry.duration_us = duration;
         self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
@@ -191,33 +273,18 @@ impl Engine {
         let address = self.client(client_id).map(|client| client.address);
         debug_assert!(address.is_some());
         let address = address.unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
-        let entry = self.take_entry(address);
         let policy = Arc::clone(&self.policy);
-        let slot = self.exchanges.vacant_entry();
-        let id = ExchangeId { index: slot.key() as u32, serial };
-        let exchange = slot.insert(Exchange {
-            serial,
-            client: client_id,
-            origin: None,
-            stage: Stage::Begun,
-            plan: Plan::unknown(head_bytes),
-            policy,
-            up: Relay::new(Purpose::Upload),
-            down: Relay::new(Purpose::Download),
-            consumed: head_bytes,
-            response: Linear::default(),
-            scanner: Scanner::default(),
-            head_until_ms: 0,
-            entry,
-            began_us: now.monotonic_us,
-            closes: false,
-            ends_at_close: false,
-            origin_reusable: false,
-            retried: false,
-            informational: 0,
-            caching: Caching::default(),
-            serving: None,
-        });
+        let mut exchange = match self.spare_exchanges.pop() {
+            Some(mut exchange) => {
+                exchange.policy = policy;
+                exchange
+            }
+            None => Box::new(Exchange::new(client_id, policy, self.take_entry(address))),
+        };
+        exchange.begin(serial, client_id, head_bytes, now);
+        exchange.entry.reset(address);
+        let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };
+        let exchange = &mut self.exchanges[id.index as usize];
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         if let Some(Peer { role: Role::Client(client), .. }) = self.peers.get_mut(client_id.index()) {
@@ -231,7 +298,8 @@ impl Engine {
 
     /// The exchange, if it is still that one.
     pub(super) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
-        self.exchanges.get_mut(id.index as usize).filter(|exchange| exchange.serial == id.serial)
+        let exchange = self.exchanges.get_mut(id.index as usize)?;
+        Some(&mut **exchange).filter(|exchange| exchange.serial == id.serial)
     }
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
@@ -251,6 +319,7 @@ impl Engine {
             ..
         } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let exchange = &mut **exchange;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
             return;
         };
@@ -357,12 +426,12 @@ impl Engine {
     pub(super) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let caching = &exchange.caching;
-        if caching.stale.is_some()
+        let stale = caching.stale.is_some()
             && refusal.verdict() == Verdict::Failed
             && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
-            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving)
-            && self.serve_stale(now, id, None)
-        {
+            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving);
+        self.metrics.count_refusal(refusal);
+        if stale && self.serve_stale(now, id, None) {
             return;
         }
         let landing = match refusal.verdict() {
@@ -370,7 +439,7 @@ impl Engine {
             Verdict::Allowed | Verdict::Refused | Verdict::Malformed => Landing::LookAgain,
         };
         self.land(id, landing);
-        let Some(exchange) = self.exchange_mut(id) else { return };
+        let exchange = &mut self.exchanges[id.index as usize];
         exchange.entry.verdict = refusal.verdict();
         if exchange.caching.background {
             self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
@@ -412,6 +481,9 @@ impl Engine {
         let ambiguous = left > 0 && exchange.may_wait();
         // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
         let refused_tunnel = plan.method == Method::Connect;
+        if plan.keep_alive && left > DISCARD_BYTES_MAX && !exchange.closes {
+            self.metrics.limit_discard += 1;
+        }
         exchange.closes |=
             draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
@@ -478,15 +550,31 @@ impl Engine {
     pub(super) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_upload(now, id, count),
+            Event::Moved(count) => {
+                self.touch(now, id);
+                let exchange = &mut self.exchanges[id.index as usize];
+                exchange.up.handle_moved(count);
+                if let Some(origin) = exchange.origin {
+                    self.wake(origin);
+                }
+            }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, .. } = self;
+                let Engine { exchanges, pool, settings, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 if exchange.serving.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
                 exchange.down.handle_sent(pool, count);
+                if !exchange.down.wants_send() {
+                    exchange.down_pace.forget();
+                } else if exchange.down_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.down.sent)
+                {
+                    self.metrics.limit_rate += 1;
+                    self.abandon_client(now, id, "min_rate");
+                    return;
+                }
                 if let Some(origin) = exchange.origin {
                     self.wake(origin);
                 }
@@ -501,8 +589,7 @@ impl Engine {
                 }
             }
             Event::SendFailed(_) | Event::Failed(_) => {
-                let verdict = self.exchanges[id.index as usize].entry.verdict;
-                self.abandon(now, id, verdict, "client_reset");
+                self.abandon_client(now, id, "client_reset");
             }
             Event::Connected => {}
         }
@@ -510,12 +597,25 @@ impl Engine {
 
     fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, peers, pool, surplus, .. } = self;
+        let Engine { exchanges, peers, pool, surplus, settings, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         surplus.clear();
+        // All that it gave has gone on: it is the client that is waited for.
+        let awaited = !exchange.up.wants_send();
         let received = exchange.up.handle_received(pool, count, surplus);
         if let Err(fault) = received {
             self.refuse(now, id, Refusal::Fault(fault));
+            return;
+        }
+        if awaited
+            && !exchange.up.is_received()
+            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
+        {
+            if self.finish_answered(now, id) {
+                self.metrics.limit_rate += 1;
+            } else {
+                self.refuse(now, id, Refusal::TooSlow);
+            }
             return;
         }
         if !surplus.is_empty() {
@@ -543,235 +643,4 @@ impl Engine {
             exchange.up.abandon(pool);
         }
     }
-
-    /// Ends the exchange if both directions are done, or neither can go on. The rules that join the two directions live
-    /// here (RFC 9112 sections 9.3 to 9.6).
-    pub(super) fn try_settle(&mut self, now: Now, id: ExchangeId) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        match exchange.stage {
-            Stage::Relaying | Stage::Replying | Stage::Serving => {}
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
-            | Stage::Awaiting
-            | Stage::Waiting(_) => return,
-        }
-        if self.is_served_short(id) {
-            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
-            return;
-        }
-        let Engine { exchanges, fetches, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        if exchange.down.is_truncated() && !exchange.down.wants_send() {
-            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
-            return;
-        }
-        if !exchange.is_answered(fetches) {
-            return;
-        }
-        if !exchange.up.is_complete() {
-            // A complete answer to an incomplete request: the origin may go on reading as long as it stays.
-            let goes_on = exchange.origin.is_some() && exchange.origin_reusable;
-            if goes_on || (matches!(exchange.stage, Stage::Replying) && !exchange.closes) {
-                return;
-            }
-            self.abandon_upload(id);
-        }
-        self.finish_exchange(now, id);
-    }
-
-    /// Settles an exchange whose answer is complete, although its request never will be. False if there is more to send.
-    fn finish_answered(&mut self, now: Now, id: ExchangeId) -> bool {
-        let fetches = &self.fetches;
-        let found = self.exchanges.get(id.index as usize).filter(|exchange| exchange.serial == id.serial);
-        let Some(exchange) = found else { return false };
-        let answered = match exchange.stage {
-            Stage::Relaying | Stage::Replying | Stage::Serving => exchange.is_answered(fetches),
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
-            | Stage::Awaiting
-            | Stage::Waiting(_) => false,
-        };
-        if answered {
-            self.abandon_upload(id);
-            self.finish_exchange(now, id);
-        }
-        answered
-    }
-
-    fn finish_exchange(&mut self, now: Now, id: ExchangeId) {
-        let fetch = self.leave_cache(id);
-        let mut exchange = self.exchanges.remove(id.index as usize);
-        exchange.note_end(now);
-        exchange.up.release(&mut self.pool);
-        exchange.down.release(&mut self.pool);
-        exchange.response.release(&mut self.pool);
-        if let Some(origin) = exchange.origin {
-            if exchange.origin_reusable && !self.is_draining() {
-                self.idle_origin(now, origin);
-            } else {
-                self.close_origin(origin);
-            }
-        }
-        self.leave_serving(id, fetch);
-        let closes = exchange.closes || self.is_draining();
-        self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
-        self.log(exchange.entry);
-    }
-
-    /// Ends the exchange where it stands: whoever waits for more must notice (rule 23). The close lingers, because the
-    /// client may still be sending: a reset would take the answers before this one with it (RFC 9112 section 9.6).
-    pub(super) fn abort(&mut self, now: Now, id: ExchangeId, verdict: Verdict, reason: &str) {
-        let Some((client, ends_at_close)) = self.drop_exchange(now, id, verdict, reason) else { return };
-        if ends_at_close {
-            self.reset_client(client);
-        } else {
-            self.linger(now, client);
-        }
-    }
-
-    /// The same for a client that is gone, or has to go at once.
-    pub(super) fn abandon(&mut self, now: Now, id: ExchangeId, verdict: Verdict, reason: &str) {
-        let Some((client, ends_at_close)) = self.drop_exchange(now, id, verdict, reason) else { return };
-        if ends_at_close {
-            self.reset_client(client);
-        } else {
-            self.close_client(client);
-        }
-    }
-
-    /// Removes and logs an exchange that is not finished. Returns its client, who must be seen to, and whether a close
-    /// would pass for the proper end.
-    fn drop_exchange(
-        &mut self,
-        now: Now,
-        id: ExchangeId,
-        verdict: Verdict,
-        reason: &str,
-    ) -> Option<(PeerId, bool)> {
-        self.exchange_mut(id)?;
-        let fetch = self.leave_cache(id);
-        self.detach_origin(id);
-        let mut exchange = self.exchanges.remove(id.index as usize);
-        exchange.note_end(now);
-        exchange.up.release(&mut self.pool);
-        exchange.down.release(&mut self.pool);
-        exchange.response.release(&mut self.pool);
-        exchange.entry.verdict = verdict;
-        exchange.entry.set(Text::Reason, reason.as_bytes());
-        self.log(exchange.entry);
-        self.leave_serving(id, fetch);
-        Some((exchange.client, exchange.ends_at_close))
-    }
-
-    pub(super) fn handle_exchange_deadline(&mut self, now: Now, id: ExchangeId) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let refusal = match &exchange.stage {
-            Stage::Dialling(_) => {
-                self.dial_next(now, id);
-                return;
-            }
-            Stage::Relaying | Stage::Replying | Stage::Serving => {
-                let Engine { exchanges, fetches, .. } = self;
-                let exchange = &exchanges[id.index as usize];
-                let (verdict, client_sleeps) = (exchange.entry.verdict, exchange.wants_send(fetches));
-                self.metrics.timeouts += 1;
-                if self.finish_answered(now, id) {
-                } else if client_sleeps {
-                    self.abandon(now, id, verdict, "client_timeout");
-                } else {
-                    self.abort(now, id, Verdict::Failed, "http_response_timeout");
-                }
-                return;
-            }
-            Stage::Begun | Stage::Verifying => Refusal::TooManyVerifications,
-            Stage::Resolving(_) => Refusal::Dns(crate::resolver::Failure::Timeout),
-            Stage::Awaiting if exchange.up.is_received() || exchange.up.wants_send() => {
-                Refusal::OriginTimeout
-            }
-            Stage::Awaiting => Refusal::BodyTimeout,
-            Stage::Waiting(_) => Refusal::OriginTimeout,
-        };
-        self.metrics.timeouts += 1;
-        self.refuse(now, id, refusal);
-    }
-
-    /// Lets go of everything that was to bring a response: look-up, attempts, connection.
-    pub(super) fn detach_origin(&mut self, id: ExchangeId) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let origin = exchange.origin.take();
-        let stage = std::mem::replace(&mut exchange.stage, Stage::Begun);
-        match stage {
-            Stage::Resolving(look_up) => self.cancel_look_up(look_up, id),
-            Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
-            Stage::Waiting(hash) => self.flights.leave(hash, id),
-            Stage::Verifying
-            | Stage::Begun
-            | Stage::Awaiting
-            | Stage::Relaying
-            | Stage::Replying
-            | Stage::Serving => {}
-        }
-        if let Some(origin) = origin {
-            self.close_origin(origin);
-        }
-        let Engine { exchanges, pool, .. } = self;
-        exchanges[id.index as usize].response.release(pool);
-    }
-
-    /// Tells the exchange's client side that it has ATTEMPT_DELAY_MS until the next address is tried.
-    pub(super) fn set_attempt_deadline(&mut self, now: Now, client: PeerId) {
-        self.deadlines.set(client, now.monotonic_ms(), ATTEMPT_DELAY_MS);
-    }
-
-    /// Makes an origin connection available to other exchanges.
-    pub(super) fn idle_origin(&mut self, now: Now, id: PeerId) {
-        let Engine { peers, origins, deadlines, .. } = self;
-        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
-        origin.state = OriginState::Idle;
-        deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
-        for shed in origins.set_idle(origin.group, id).into_iter().flatten() {
-            self.close_origin(shed);
-        }
-        // It may have spoken, or closed, while nobody listened.
-        self.wake(id);
-    }
-}
-
-/// Writes the answer that says no.
-fn write_refusal(
-    exchange: &mut Exchange,
-    via: Option<&str>,
-    date: &str,
-    refusal: Refusal,
-    out: &mut Vec<u8>,
-) {
-    let wording = refusal.wording();
-    let mut reason = String::new();
-    refusal.write_reason(&exchange.policy, &mut reason);
-    exchange.entry.status = wording.status;
-    exchange.entry.set(Text::Reason, reason.as_bytes());
-    let hidden = exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_));
-    let details = if hidden { "" } else { reason.as_str() };
-    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let reply = Reply {
-        status: wording.status,
-        proxy_status: Some((wording.error, details)),
-        explanation: wording.explanation,
-        advice: Some(wording.advice),
-        retry_after: matches!(wording.status, 429 | 503).then_some(1),
-        extra_fields: if wording.status == 407 { &challenge } else { &[] },
-        html: exchange.plan.html,
-        head_only: exchange.plan.method == Method::Head,
-        keep_alive: !exchange.closes,
-        http10: exchange.plan.version == Version::Http10,
-        date,
-        pseudonym: via.unwrap_or("weir"),
-    };
-    out.clear();
-    reply::write(out, &reply);
-    exchange.entry.kind = Kind::Exchange;
 }

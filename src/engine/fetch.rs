@@ -249,14 +249,14 @@ impl Engine {
                     fetch.intake = Intake::Failed;
                 }
             }
-            Event::Connected | Event::Sent(_) => return,
+            Event::Connected | Event::Sent(_) | Event::Moved(_) => return,
         }
         self.advance_fetch(now, id);
     }
 
     /// The origin of a fetch has been silent for too long.
     pub(super) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
-        self.metrics.timeouts += 1;
+        self.metrics.timeouts_response += 1;
         self.fail_fetch(now, id);
     }
 

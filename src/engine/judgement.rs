@@ -7,8 +7,10 @@ use super::fetch::Beginning;
 use super::flight::Landing;
 use super::judge::{Confirmed, Judge, Verdict};
 use super::peer::{ExchangeId, Peer, Role};
+use super::refusal::Refusal;
 use super::serving::Serving;
 use super::{Engine, PeerId};
+use crate::buffer::Purpose;
 use crate::cache::freshness::Times;
 use crate::cache::key::{Scheme, Uri};
 use crate::cache::storable::Storing;
@@ -199,7 +201,7 @@ impl Engine {
         id: ExchangeId,
         head_bytes: usize,
         pending: Arc<Stored>,
-        body: Body,
+        (body, http10): (Body, bool),
     ) {
         let (hash, landing) = (pending.hash(), landing(&pending, now));
         let Some(exchange) = self.exchange_mut(id) else { return };
@@ -207,6 +209,14 @@ impl Engine {
         let background = exchange.caching.background;
         let leads = exchange.caching.leads.take();
         exchange.caching.stale = None;
+        let authority = exchange.plan.authority;
+        self.origins.set_http10(&authority, http10);
+        let Engine { exchanges, pool, scratch, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        if !background && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
         let beginning = Beginning { pending, epoch, body, unread: background };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         if leads.is_some() {

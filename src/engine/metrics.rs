@@ -1,117 +1,193 @@
 //! What one loop has counted since it started.
 
-/// Counters only grow; gauges say what is now. All are of one loop.
-#[derive(Clone, Debug, Default)]
-pub struct Metrics {
+use super::refusal::Refusal;
+use crate::http::fault::Fault;
+
+/// One table: each number's meaning, field and name in the statistics.
+macro_rules! metrics {
+    ($($(#[$meaning:meta])* $name:ident,)*) => {
+        /// Counters only grow; gauges say what is now. All are of one loop.
+        #[derive(Clone, Debug, Default)]
+        pub struct Metrics {
+            $($(#[$meaning])* pub $name: u64,)*
+            /// Answers sent, by hundreds; index 0 counts exchanges that ended without an answer.
+            pub statuses: [u64; 10],
+        }
+
+        impl Metrics {
+            fn numbers_mut(&mut self) -> impl Iterator<Item = (&'static str, &mut u64)> {
+                [$((stringify!($name), &mut self.$name)),*].into_iter()
+            }
+        }
+    };
+}
+
+metrics! {
     /// Client connections now, idle ones included.
-    pub clients: u64,
+    clients,
     /// Exchanges under way now.
-    pub exchanges: u64,
+    exchanges,
     /// Tunnels open now.
-    pub tunnels: u64,
+    tunnels,
     /// Origin connections now, idle ones included.
-    pub origins: u64,
+    origins,
     /// Idle origin connections now.
-    pub origins_idle: u64,
+    origins_idle,
     /// 4 KB blocks lent now.
-    pub blocks_lent: u64,
+    blocks_lent,
     /// Most blocks lent at once.
-    pub blocks_peak: u64,
+    blocks_peak,
     /// Heap bytes lent beside the blocks now.
-    pub spilled_bytes: u64,
+    spilled_bytes,
 
     /// Client connections accepted.
-    pub accepted: u64,
+    accepted,
     /// Exchanges begun, tunnels included.
-    pub requests: u64,
+    requests,
     /// Tunnels established.
-    pub tunnels_opened: u64,
+    tunnels_opened,
     /// Bytes received from clients.
-    pub client_bytes_in: u64,
+    client_bytes_in,
     /// Bytes sent to clients.
-    pub client_bytes_out: u64,
+    client_bytes_out,
     /// Bytes received from origins.
-    pub origin_bytes_in: u64,
+    origin_bytes_in,
     /// Bytes sent to origins.
-    pub origin_bytes_out: u64,
+    origin_bytes_out,
     /// Exchanges that ended as allowed.
-    pub allowed: u64,
+    allowed,
     /// Refused by rule, credentials or limit.
-    pub blocked: u64,
-    /// Requests that broke the grammar.
-    pub malformed: u64,
-    /// Allowed, but origin or path failed.
-    pub failed: u64,
-    /// Answers sent, by hundreds; index 0 counts exchanges that ended without an answer.
-    pub statuses: [u64; 10],
+    blocked,
+    /// Requests that broke the grammar, or stopped arriving.
+    malformed,
+    /// Allowed, but not carried to the end.
+    failed,
+    /// Of those, the ones that the client gave up or did not read.
+    aborted,
 
     /// Origin connections dialled.
-    pub dialled: u64,
+    dialled,
     /// Dials that failed or timed out.
-    pub dials_failed: u64,
+    dials_failed,
     /// Exchanges carried by a reused origin connection.
-    pub origins_reused: u64,
+    origins_reused,
     /// Idle origin connections discarded because they spoke or closed.
-    pub origins_stale: u64,
+    origins_stale,
+    /// Idle origin connections closed because somebody needed their descriptors.
+    origins_shed,
     /// Requests sent a second time because a reused connection had died.
-    pub retries: u64,
+    retries,
 
     /// Passwords sent to be verified off the loop.
-    pub verifications: u64,
+    verifications,
+
+    /// Connections that never sent a byte, closed after `--head-timeout`.
+    timeouts_unused,
+    /// Heads that were not whole within `--head-timeout`.
+    timeouts_head,
+    /// Heads that found no block within `--head-timeout`.
+    timeouts_block,
+    /// Clients closed after `--idle-timeout` between two requests.
+    timeouts_idle,
+    /// Request bodies that stopped for `--timeout`.
+    timeouts_body,
+    /// Clients that did not read for `--timeout`.
+    timeouts_client,
+    /// Origins that were silent for `--timeout`, or whose head was not whole within `--head-timeout`.
+    timeouts_response,
+    /// Passwords that were not verified within `--timeout`.
+    timeouts_verification,
+    /// Connection attempts given up after `--connect-timeout`.
+    timeouts_connect,
+    /// Requests refused because the name servers did not answer in time.
+    timeouts_dns,
+    /// Tunnels silent for `--tunnel-timeout`.
+    timeouts_tunnel,
+    /// Origin connections closed after `--idle-origin-timeout`.
+    timeouts_origin_idle,
+    /// Lingering closes cut short after `LINGER_MS`.
+    timeouts_linger,
+    /// Exchanges and tunnels cut after `--drain-timeout`, or by the order to stop at once.
+    timeouts_drain,
+
     /// Connections refused because of `--max-connections`.
-    pub limit_connections: u64,
+    limit_connections,
+    /// Times that even those who are told so were `REFUSALS_MAX`, so that nobody more was taken.
+    limit_refusals,
     /// Connections refused because of `--max-per-client`.
-    pub limit_per_client: u64,
+    limit_per_client,
     /// Times that a connection waited or failed for lack of a block.
-    pub limit_blocks: u64,
+    limit_blocks,
     /// Requests refused because too many passwords waited to be verified.
-    pub limit_verifications: u64,
+    limit_verifications,
     /// Look-ups refused because too many were in flight.
-    pub limit_look_ups: u64,
-    /// Deadlines that ended something.
-    pub timeouts: u64,
+    limit_look_ups,
+    /// Messages refused because of `--head-max`.
+    limit_head,
+    /// Messages refused because of `--fields-max`.
+    limit_fields,
+    /// Requests refused because of `--target-max`.
+    limit_target,
+    /// Requests refused because of the length of their method.
+    limit_method,
+    /// Messages refused because of too many connection options.
+    limit_connection_options,
+    /// Messages with chunk extensions that were too long.
+    limit_chunk_extensions,
+    /// Messages with trailers that were too large.
+    limit_trailers,
+    /// Answers refused because of `INFORMATIONAL_MAX`.
+    limit_informational,
+    /// Uploads and clients that were slower than `--min-rate`.
+    limit_rate,
+    /// Connections closed because the body of a refused request was longer than `DISCARD_BYTES_MAX`, or had no length.
+    limit_discard,
+    /// Lingering closes cut short after `LINGER_BYTES_MAX`.
+    limit_linger,
+    /// Idle origin connections closed because of `--idle-origins` or `--idle-per-origin`.
+    limit_origins_idle,
 
     /// Requests answered from memory, fresh.
-    pub cache_hits: u64,
+    cache_hits,
     /// Requests for which nothing usable was stored.
-    pub cache_misses: u64,
+    cache_misses,
     /// Requests answered from memory, stale.
-    pub cache_stale: u64,
+    cache_stale,
     /// Requests answered from memory after the origin had confirmed it.
-    pub cache_revalidated: u64,
+    cache_revalidated,
     /// Requests answered by what another one brought.
-    pub cache_collapsed: u64,
+    cache_collapsed,
     /// Requests that are none for a cache.
-    pub cache_bypassed: u64,
+    cache_bypassed,
     /// Requests of weir's own, to renew what was served stale.
-    pub cache_refreshes: u64,
+    cache_refreshes,
     /// Bytes of bodies sent from memory.
-    pub cache_hit_bytes: u64,
+    cache_hit_bytes,
     /// Responses stored.
-    pub cache_stored: u64,
+    cache_stored,
     /// Responses found too large to store while they came.
-    pub cache_too_large: u64,
+    cache_too_large,
     /// Clients cut because they read too slowly what was too large to store.
-    pub cache_readers_cut: u64,
+    cache_readers_cut,
 
     /// Look-ups asked for.
-    pub dns_look_ups: u64,
+    dns_look_ups,
     /// Of those, answered from the hosts file.
-    pub dns_hosts_hits: u64,
+    dns_hosts_hits,
     /// Of those, answered from the cache.
-    pub dns_cache_hits: u64,
+    dns_cache_hits,
     /// Queries sent.
-    pub dns_queries: u64,
+    dns_queries,
     /// Queries that timed out.
-    pub dns_timeouts: u64,
+    dns_timeouts,
     /// Look-ups that failed.
-    pub dns_failures: u64,
+    dns_failures,
 }
 
 impl Metrics {
     /// Adds another loop's numbers; peaks add up too, as an upper bound.
     pub fn add(&mut self, other: &Metrics) {
-        for (mine, theirs) in self.numbers_mut().into_iter().zip(other.clone().numbers_mut()) {
+        for (mine, theirs) in self.numbers_mut().zip(other.clone().numbers_mut()) {
             *mine.1 += *theirs.1;
         }
         for (mine, theirs) in self.statuses.iter_mut().zip(other.statuses) {
@@ -125,12 +201,15 @@ impl Metrics {
         if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
-    /// One line of `name=value` pairs, for people and scripts.
+    /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached are left
+    /// out.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
         let mut copy = self.clone();
         for (name, value) in copy.numbers_mut() {
-            let _ = write!(out, "{name}={value} ");
+            if *value > 0 || !(name.starts_with("timeouts_") || name.starts_with("limit_")) {
+                let _ = write!(out, "{name}={value} ");
+            }
         }
         for (class, count) in self.statuses.iter().enumerate() {
             let name = ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7xx", "8xx", "9xx"][class];
@@ -141,57 +220,55 @@ impl Metrics {
         let _ = write!(out, "blocked_ratio={:.4}", self.blocked_ratio());
     }
 
-    fn numbers_mut(&mut self) -> [(&'static str, &mut u64); 48] {
-        [
-            ("clients", &mut self.clients),
-            ("exchanges", &mut self.exchanges),
-            ("tunnels", &mut self.tunnels),
-            ("origins", &mut self.origins),
-            ("origins_idle", &mut self.origins_idle),
-            ("blocks_lent", &mut self.blocks_lent),
-            ("blocks_peak", &mut self.blocks_peak),
-            ("spilled_bytes", &mut self.spilled_bytes),
-            ("accepted", &mut self.accepted),
-            ("requests", &mut self.requests),
-            ("tunnels_opened", &mut self.tunnels_opened),
-            ("client_bytes_in", &mut self.client_bytes_in),
-            ("client_bytes_out", &mut self.client_bytes_out),
-            ("origin_bytes_in", &mut self.origin_bytes_in),
-            ("origin_bytes_out", &mut self.origin_bytes_out),
-            ("allowed", &mut self.allowed),
-            ("blocked", &mut self.blocked),
-            ("malformed", &mut self.malformed),
-            ("failed", &mut self.failed),
-            ("dialled", &mut self.dialled),
-            ("dials_failed", &mut self.dials_failed),
-            ("origins_reused", &mut self.origins_reused),
-            ("origins_stale", &mut self.origins_stale),
-            ("retries", &mut self.retries),
-            ("verifications", &mut self.verifications),
-            ("limit_connections", &mut self.limit_connections),
-            ("limit_per_client", &mut self.limit_per_client),
-            ("limit_blocks", &mut self.limit_blocks),
-            ("limit_verifications", &mut self.limit_verifications),
-            ("limit_look_ups", &mut self.limit_look_ups),
-            ("timeouts", &mut self.timeouts),
-            ("cache_hits", &mut self.cache_hits),
-            ("cache_misses", &mut self.cache_misses),
-            ("cache_stale", &mut self.cache_stale),
-            ("cache_revalidated", &mut self.cache_revalidated),
-            ("cache_collapsed", &mut self.cache_collapsed),
-            ("cache_bypassed", &mut self.cache_bypassed),
-            ("cache_refreshes", &mut self.cache_refreshes),
-            ("cache_hit_bytes", &mut self.cache_hit_bytes),
-            ("cache_stored", &mut self.cache_stored),
-            ("cache_too_large", &mut self.cache_too_large),
-            ("cache_readers_cut", &mut self.cache_readers_cut),
-            ("dns_look_ups", &mut self.dns_look_ups),
-            ("dns_hosts_hits", &mut self.dns_hosts_hits),
-            ("dns_cache_hits", &mut self.dns_cache_hits),
-            ("dns_queries", &mut self.dns_queries),
-            ("dns_timeouts", &mut self.dns_timeouts),
-            ("dns_failures", &mut self.dns_failures),
-        ]
+    /// Counts the limit that a message has exceeded, if that is what is wrong with it.
+    pub(super) fn count_fault(&mut self, fault: Fault) {
+        let limits = [
+            (Fault::HeadTooLarge, &mut self.limit_head),
+            (Fault::TooManyFields, &mut self.limit_fields),
+            (Fault::TargetTooLong, &mut self.limit_target),
+            (Fault::MethodTooLong, &mut self.limit_method),
+            (Fault::ConnectionOptions, &mut self.limit_connection_options),
+            (Fault::ChunkExtensionTooLong, &mut self.limit_chunk_extensions),
+            (Fault::TrailerTooLarge, &mut self.limit_trailers),
+        ];
+        for (_, counter) in limits.into_iter().filter(|(limit, _)| *limit == fault) {
+            *counter += 1;
+        }
+    }
+
+    /// Counts the bound that a refusal tells of. What is counted where it is met, because there need not be a refusal, is
+    /// not counted again.
+    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
+        use crate::resolver::Failure;
+        match refusal {
+            Refusal::Fault(fault) | Refusal::OriginFault(fault) => self.count_fault(fault),
+            Refusal::HeadTimeout => self.timeouts_head += 1,
+            Refusal::BodyTimeout => self.timeouts_body += 1,
+            Refusal::TooSlow => self.limit_rate += 1,
+            Refusal::OriginTimeout => self.timeouts_response += 1,
+            Refusal::Dns(Failure::Timeout) => self.timeouts_dns += 1,
+            Refusal::TooManyInformational => self.limit_informational += 1,
+            Refusal::TooManyConnections => self.limit_connections += 1,
+            Refusal::TooManyPerClient => self.limit_per_client += 1,
+            Refusal::TooManyLookUps => self.limit_look_ups += 1,
+            Refusal::TooManyVerifications => self.limit_verifications += 1,
+            Refusal::Denied(_)
+            | Refusal::CredentialsMissing
+            | Refusal::CredentialsWrong
+            | Refusal::Loop
+            | Refusal::AskedForProxy
+            | Refusal::OriginForm
+            | Refusal::LengthRequired
+            | Refusal::OnlyIfCached
+            | Refusal::NoMemory
+            | Refusal::Dns(
+                Failure::NotFound | Failure::NoAddress | Failure::ServerFailure | Failure::Malformed,
+            )
+            | Refusal::Connect(_)
+            | Refusal::OriginClosed
+            | Refusal::OriginIncomplete
+            | Refusal::UpgradeUnasked => {}
+        }
     }
 }
 
@@ -199,17 +276,33 @@ impl Metrics {
 mod tests {
     use super::*;
 
+    fn line(metrics: &Metrics) -> String {
+        let mut line = Vec::new();
+        metrics.write_line(&mut line);
+        String::from_utf8(line).unwrap()
+    }
+
     #[test]
     fn adds_up_and_writes_every_number() {
         let mut one = Metrics { requests: 2, blocked: 1, allowed: 3, ..Metrics::default() };
         one.statuses[4] = 5;
         let mut sum = one.clone();
         sum.add(&one);
-        let mut line = Vec::new();
-        sum.write_line(&mut line);
-        let line = String::from_utf8(line).unwrap();
+        let line = line(&sum);
         for part in ["requests=4 ", "blocked=2 ", "allowed=6 ", "status_4xx=10 ", "blocked_ratio=0.2500"] {
             assert!(line.contains(part), "{part} in {line}");
         }
+    }
+
+    #[test]
+    fn bounds_are_told_once_they_were_reached() {
+        let mut metrics = Metrics::default();
+        assert!(!line(&metrics).contains("limit_") && !line(&metrics).contains("timeouts_"));
+        assert!(line(&metrics).contains("failed=0 "));
+        metrics.count_refusal(Refusal::OriginFault(Fault::TooManyFields));
+        metrics.count_refusal(Refusal::Fault(Fault::TooManyFields));
+        metrics.count_refusal(Refusal::HeadTimeout);
+        metrics.count_refusal(Refusal::Fault(Fault::Tls));
+        assert!(line(&metrics).contains(" timeouts_head=1 limit_fields=2 dns_look_ups=0 "), "{metrics:?}");
     }
 }

@@ -28,8 +28,10 @@ mod flight;
 mod judge;
 mod judgement;
 mod keyed;
+mod lane;
 mod metrics;
 mod origin;
+mod pace;
 mod peer;
 mod refusal;
 mod relay;
@@ -37,6 +39,7 @@ mod response;
 mod served;
 mod serving;
 mod settings;
+mod settle;
 mod timer;
 mod tunnel;
 mod verify;
@@ -45,7 +48,7 @@ pub use crowd::Crowd;
 pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
-pub use relay::SLICES_MAX;
+pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
 pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::{Finding, JobId};
 
@@ -61,6 +64,7 @@ use exchange::Exchange;
 use fetch::Fetch;
 use flight::Flights;
 use keyed::Keyed;
+use lane::SpareRelays;
 use origin::Origins;
 use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
 use slab::Slab;
@@ -73,6 +77,11 @@ use verify::Verifications;
 
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_ENTRIES_MAX: usize = 256;
+
+/// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
+const SPARE_EXCHANGES_MAX: usize = 64;
+/// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
+const SPARE_TEXT_BYTES_MAX: usize = 1024;
 
 /// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +104,8 @@ pub enum Event {
     Connected,
     /// So many bytes were read into the space that was lent.
     Received(usize),
+    /// So many bytes have left this peer's socket for another's, as [`Engine::movable`] allowed.
+    Moved(usize),
     /// So many bytes of what was to be sent are with the system.
     Sent(usize),
     /// The peer has finished sending.
@@ -103,6 +114,15 @@ pub enum Event {
     SendFailed(SocketError),
     /// The connection failed, or could not be made.
     Failed(SocketError),
+}
+
+/// Leave to move bytes inside the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Whose socket they go to.
+    pub to: PeerId,
+    /// How many at most.
+    pub bytes_max: usize,
 }
 
 /// What the shell is to do.
@@ -142,13 +162,17 @@ pub struct Engine {
     policy: Arc<Policy>,
     pool: Pool,
     peers: Slab<Peer>,
-    exchanges: Slab<Exchange>,
+    // Boxes that are used again and again: an exchange is a kilobyte, and neither is moved nor made anew for a request.
+    exchanges: Slab<Box<Exchange>>,
+    #[allow(clippy::vec_box)]
+    spare_exchanges: Vec<Box<Exchange>>,
     tunnels: Slab<Tunnel>,
     /// Responses on their way into the cache.
     fetches: Slab<Fetch>,
     flights: Flights,
     /// Clients without a socket: requests of weir's own.
     refreshes: usize,
+    spare_relays: SpareRelays,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -197,10 +221,12 @@ impl Engine {
             pool: Pool::new(settings.blocks_max),
             peers: Slab::new(),
             exchanges: Slab::new(),
+            spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
             fetches: Slab::new(),
             flights: Flights::new(keyed),
             refreshes: 0,
+            spare_relays: SpareRelays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
@@ -343,7 +369,8 @@ impl Engine {
 
     /// Gives a written log entry back for reuse.
     pub fn recycle(&mut self, entry: Box<Entry>) {
-        if self.spare_entries.len() < SPARE_ENTRIES_MAX {
+        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        if self.spare_entries.len() < SPARE_ENTRIES_MAX && entry.text_capacity() <= SPARE_TEXT_BYTES_MAX {
             self.spare_entries.push(entry);
         }
     }
@@ -375,6 +402,7 @@ impl Engine {
     pub fn shed_idle_origins(&mut self) -> bool {
         let any = self.origins.longest_idle().is_some();
         while let Some(oldest) = self.origins.longest_idle() {
+            self.metrics.origins_shed += 1;
             self.close_origin(oldest);
         }
         any
@@ -391,6 +419,27 @@ impl Engine {
             self.peers.get(id.index()),
             Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle, .. }), .. })
         )
+    }
+
+    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
+    pub fn may_shrink(&self) -> bool {
+        self.pool.may_shrink()
+    }
+
+    /// Gives back memory that was not needed since the last call. False if there was none.
+    pub fn shrink(&mut self) -> bool {
+        let shrunk = self.pool.shrink();
+        if shrunk {
+            self.peers.shrink_to_fit();
+            self.exchanges.shrink_to_fit();
+            self.tunnels.shrink_to_fit();
+            for queue in &mut self.parked {
+                queue.shrink_to_fit();
+            }
+            self.actions.shrink_to_fit();
+            self.runnable.shrink_to_fit();
+        }
+        shrunk
     }
 
     /// Whether the order to stop was given.
@@ -422,7 +471,6 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            limit_look_ups: dns.full,
             ..self.metrics.clone()
         }
     }
@@ -474,6 +522,16 @@ impl Engine {
         }
     }
 
+    /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
+    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
+        let blank = self.take_entry(exchange.entry.client);
+        let entry = std::mem::replace(&mut exchange.entry, blank);
+        if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
+            self.spare_exchanges.push(exchange);
+        }
+        entry
+    }
+
     /// Counts an entry and hands it to the shell.
     fn log(&mut self, entry: Box<Entry>) {
         match entry.verdict {
@@ -493,14 +551,20 @@ impl Engine {
                 ClientState::Reading(_) => self.handle_reading_deadline(now, id),
                 ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
                 ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                ClientState::Lingering { .. } => self.close_client(id),
+                ClientState::Lingering { .. } => {
+                    self.metrics.timeouts_linger += 1;
+                    self.close_client(id);
+                }
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(exchange) => {
-                    self.metrics.timeouts += 1;
+                    self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle => self.close_origin(id),
+                OriginState::Idle => {
+                    self.metrics.timeouts_origin_idle += 1;
+                    self.close_origin(id);
+                }
                 OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
@@ -517,10 +581,12 @@ impl Engine {
             match &peer.role {
                 Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
                     let exchange = *exchange;
+                    self.metrics.timeouts_drain += 1;
                     self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
                 Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
                     let tunnel = *tunnel;
+                    self.metrics.timeouts_drain += 1;
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),

@@ -1,11 +1,14 @@
 //! Why an exchange gets an answer from weir instead of from an origin, and what that answer says.
 
+use super::entry::{Kind, Text, Verdict};
+use super::examine::Method;
+use super::exchange::Exchange;
 use crate::http::fault::Fault;
+use crate::http::head::Version;
+use crate::http::reply::{self, Reply};
 use crate::policy::{Policy, acl};
 use crate::resolver;
 use std::fmt::Write as _;
-
-use super::entry::Verdict;
 
 /// What the socket said of a connection that did not come about or broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub(super) enum Refusal {
     OriginForm,
     HeadTimeout,
     BodyTimeout,
+    /// The body arrived more slowly than `--min-rate`.
+    TooSlow,
     /// Chunks for an origin that speaks HTTP/1.0 only.
     LengthRequired,
     /// The client wants it from the cache only, and it is not there.
@@ -93,6 +98,7 @@ impl Refusal {
             | Refusal::OriginForm
             | Refusal::HeadTimeout
             | Refusal::BodyTimeout
+            | Refusal::TooSlow
             | Refusal::LengthRequired => Verdict::Malformed,
             Refusal::Denied(_)
             | Refusal::CredentialsMissing
@@ -123,6 +129,7 @@ impl Refusal {
             | Refusal::OriginForm
             | Refusal::HeadTimeout
             | Refusal::BodyTimeout
+            | Refusal::TooSlow
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::NoMemory => false,
@@ -163,6 +170,7 @@ impl Refusal {
             | Refusal::OriginForm
             | Refusal::HeadTimeout
             | Refusal::BodyTimeout
+            | Refusal::TooSlow
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
             | Refusal::TooManyConnections
@@ -234,6 +242,13 @@ impl Refusal {
                 "body_timeout",
                 "The request's body stopped arriving.",
                 TRY_LATER,
+            ),
+            Refusal::TooSlow => wording(
+                408,
+                "http_request_error",
+                "min_rate",
+                "The request's body arrived too slowly.",
+                "Send it faster, or ask whoever runs this proxy about --min-rate.",
             ),
             Refusal::LengthRequired => wording(
                 411,
@@ -438,4 +453,39 @@ fn connect(error: SocketError) -> Wording {
             CHECK_ORIGIN,
         ),
     }
+}
+
+/// Writes the answer that says no.
+pub(super) fn write_refusal(
+    exchange: &mut Exchange,
+    via: Option<&str>,
+    date: &str,
+    refusal: Refusal,
+    out: &mut Vec<u8>,
+) {
+    let wording = refusal.wording();
+    let mut reason = String::new();
+    refusal.write_reason(&exchange.policy, &mut reason);
+    exchange.entry.status = wording.status;
+    exchange.entry.set(Text::Reason, reason.as_bytes());
+    let hidden = exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_));
+    let details = if hidden { "" } else { reason.as_str() };
+    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
+    let reply = Reply {
+        status: wording.status,
+        proxy_status: Some((wording.error, details)),
+        explanation: wording.explanation,
+        advice: Some(wording.advice),
+        retry_after: matches!(wording.status, 429 | 503).then_some(1),
+        extra_fields: if wording.status == 407 { &challenge } else { &[] },
+        html: exchange.plan.html,
+        head_only: exchange.plan.method == Method::Head,
+        keep_alive: !exchange.closes,
+        http10: exchange.plan.version == Version::Http10,
+        date,
+        pseudonym: via.unwrap_or("weir"),
+    };
+    out.clear();
+    reply::write(out, &reply);
+    exchange.entry.kind = Kind::Exchange;
 }

@@ -10,6 +10,7 @@ use super::refusal::{Refusal, SocketError};
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Purpose};
 use crate::cache::stored::Stored;
+use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
@@ -33,10 +34,21 @@ impl Engine {
     pub(super) fn handle_exchange_origin(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_download(now, id, count),
+            Event::Moved(count) => {
+                self.touch(now, id);
+                let exchange = &mut self.exchanges[id.index as usize];
+                exchange.down.handle_moved(count);
+                let client = exchange.client;
+                self.wake(client);
+            }
             Event::Sent(count) => {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
+                if !exchange.up.wants_bytes() {
+                    // It was the origin that everybody waited for.
+                    exchange.up_pace.forget();
+                }
                 exchange.up.handle_sent(pool, count);
                 let client = exchange.client;
                 if self.pump_upload(now, id) {
@@ -86,8 +98,8 @@ impl Engine {
                 surplus.clear();
                 let received = exchange.down.handle_received(pool, count, surplus);
                 exchange.origin_reusable &= surplus.is_empty();
-                if received.is_err() {
-                    self.fail_download(now, id);
+                if let Err(fault) = received {
+                    self.fail_download(now, id, fault);
                     return;
                 }
                 self.wake(client);
@@ -104,7 +116,8 @@ impl Engine {
     }
 
     /// The body broke its own framing: the client gets what was good of it, and then no proper end.
-    fn fail_download(&mut self, now: Now, id: ExchangeId) {
+    fn fail_download(&mut self, now: Now, id: ExchangeId, fault: Fault) {
+        self.metrics.count_fault(fault);
         let exchange = &mut self.exchanges[id.index as usize];
         exchange.origin_reusable = false;
         exchange.down.truncate();
@@ -152,7 +165,7 @@ impl Engine {
                 }
                 Ok(Head::Final { body, http10 }) => {
                     match storing {
-                        Some(pending) => self.begin_storing(now, id, head_bytes, pending, body),
+                        Some(pending) => self.begin_storing(now, id, head_bytes, pending, (body, http10)),
                         None => self.begin_relaying(now, id, head_bytes, body, http10),
                     }
                     return;
@@ -169,7 +182,8 @@ impl Engine {
         }
     }
 
-    /// Parses one response head and writes the one for the client.
+    /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` and
+    /// `begin_storing` find it.
     fn take_head(
         &mut self,
         now: Now,
@@ -230,33 +244,43 @@ impl Engine {
             Engine::write_forwarded_status(settings, exchange, ttl_s, scratch);
         }
         let status = head.status;
+        if !interim {
+            exchange.entry.status = status;
+            return Ok(Head::Final { body, http10 });
+        }
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
             return Err(Refusal::NoMemory);
         }
-        if interim && !switching {
-            exchange.plan.expects_continue &= status != 100;
-            return Ok(Head::Interim);
+        if switching {
+            exchange.entry.status = status;
+            return Ok(Head::Switching);
         }
-        exchange.entry.status = status;
-        Ok(if switching { Head::Switching } else { Head::Final { body, http10 } })
+        exchange.plan.expects_continue &= status != 100;
+        Ok(Head::Interim)
     }
 
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { exchanges, pool, surplus, origins, .. } = self;
+        let Engine { exchanges, pool, scratch, surplus, origins, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        exchange.stage = Stage::Relaying;
-        origins.set_http10(&exchange.plan.authority, http10);
         let chunked_out = client_body(body, exchange.plan.version) == Body::Chunked;
         exchange.down.frame(body, chunked_out);
+        let in_front = exchange.down.fits_before(&exchange.response, head_bytes, scratch);
+        if !in_front && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        exchange.stage = Stage::Relaying;
+        origins.set_http10(&exchange.plan.authority, http10);
         surplus.clear();
         let mut response = std::mem::take(&mut exchange.response);
-        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, surplus);
+        let front: &[u8] = if in_front { scratch } else { b"" };
+        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, front, surplus);
         exchange.response = response;
         match adopted {
             Ok(true) => exchange.origin_reusable &= surplus.is_empty(),
             Ok(false) => exchange.response.consume(pool, head_bytes),
-            Err(_) => {
-                self.fail_download(now, id);
+            Err(fault) => {
+                self.fail_download(now, id, fault);
                 return;
             }
         }
@@ -289,9 +313,9 @@ impl Engine {
             match exchange.down.feed(pool, &bytes[..count]) {
                 Ok(0) => break,
                 Ok(taken) => exchange.response.consume(pool, taken),
-                Err(_) => {
+                Err(fault) => {
                     exchange.response.release(pool);
-                    self.fail_download(now, id);
+                    self.fail_download(now, id, fault);
                     return self.exchange_mut(id).is_some();
                 }
             }

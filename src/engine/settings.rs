@@ -1,6 +1,7 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
 pub use super::caching::CacheSettings;
+use super::pace::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
 use std::net::SocketAddr;
@@ -11,6 +12,10 @@ pub const DISCARD_BYTES_MAX: u64 = 64 * 1024;
 
 /// Bytes thrown away while a close lingers (chosen).
 pub const LINGER_BYTES_MAX: u32 = 256 * 1024;
+
+/// Room left in front of a response head, so that the rewritten one, which is a little longer, can take its place before the
+/// payload (chosen: Via, Date and a few edits).
+pub const HEADROOM_BYTES: usize = 256;
 
 /// How long a close lingers, in milliseconds (chosen: a few round trips around the world).
 pub const LINGER_MS: u64 = 2_000;
@@ -87,12 +92,17 @@ pub struct Settings {
     pub clients_max: usize,
     /// Client connections at once from one address, to all loops; 0: no limit.
     pub clients_per_address_max: usize,
+    /// Fewest bytes per second of a client in a request body, and of one for which bytes of a response wait, averaged over
+    /// the time-out of exchanges; 0: none.
+    pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
     /// Idle origin connections in all.
     pub origins_idle_max: usize,
     /// Idle origin connections to one authority.
     pub origins_idle_per_authority_max: usize,
+    /// Whether the shell can move bytes from socket to socket inside the kernel.
+    pub splices: bool,
     /// Pseudonym in Via; `None`: no Via, and no loop detection by it.
     pub via: Option<String>,
     /// What happens to Forwarded and X-Forwarded-For.
@@ -107,6 +117,14 @@ pub struct Settings {
     pub seed: [u64; 2],
 }
 
+impl Settings {
+    /// What is asked of clients.
+    pub(super) fn rate(&self) -> Rate {
+        let window_ms = self.timeouts.exchange_ms;
+        Rate { bytes_min: self.rate_min.saturating_mul(window_ms) / 1000, window_ms }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
@@ -115,9 +133,11 @@ impl Default for Settings {
             loops: 1,
             clients_max: 10_000,
             clients_per_address_max: 0,
+            rate_min: 100,
             blocks_max: 16_384,
             origins_idle_max: 512,
-            origins_idle_per_authority_max: 32,
+            origins_idle_per_authority_max: 256,
+            splices: false,
             via: Some("weir".to_string()),
             forwarded: ForwardedPolicy::Off,
             origin_form: true,
@@ -162,7 +182,7 @@ mod tests {
             let sum = |of: fn(&Settings) -> usize| shares.iter().map(of).sum::<usize>();
             assert_eq!(sum(|share| share.blocks_max), 1003);
             assert_eq!(sum(|share| share.origins_idle_max), 2);
-            assert_eq!(sum(|share| share.origins_idle_per_authority_max), 32);
+            assert_eq!(sum(|share| share.origins_idle_per_authority_max), 256);
             assert!(shares.iter().all(|share| share.clients_max == 10_000 && share.loops == loops));
             let rounded_up = [16, 8, 6, 4][[1, 2, 3, 7].iter().position(|n| *n == loops).unwrap()];
             assert_eq!(shares[0].share_of(16, 4), rounded_up);

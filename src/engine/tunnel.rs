@@ -1,15 +1,16 @@
-//! CONNECT tunnels and upgraded connections: two relays and no grammar.
+//! CONNECT tunnels and upgraded connections: two lanes and no grammar.
+//!
+//! Most tunnels say nothing most of the time: one that does owns a slab entry and the note for its log entry.
 //!
 //! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
 //! the other direction goes on. A reset on one side is a reset on the other.
 
-use super::entry::{Entry, Kind, Text, Verdict};
+use super::entry::{Kind, Note, Text, Verdict};
+use super::lane::Lane;
 use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
-use super::relay::Relay;
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::Purpose;
-use crate::http::framing::Body;
 use crate::time::Now;
 
 /// One tunnel.
@@ -18,17 +19,14 @@ pub(super) struct Tunnel {
     pub client: PeerId,
     pub origin: PeerId,
     /// From client to origin.
-    pub up: Relay,
+    pub up: Lane,
     /// From origin to client.
-    pub down: Relay,
-    pub entry: Box<Entry>,
+    pub down: Lane,
+    /// For the log.
+    pub note: Note,
     pub began_us: u64,
     /// Received from the client before there was a tunnel.
-    pub head_bytes: u64,
-    /// The origin was told that the client has finished.
-    pub up_ended: bool,
-    /// The client was told that the origin has finished.
-    pub down_ended: bool,
+    pub head_bytes: u32,
 }
 
 /// How a tunnel ends for its two sides.
@@ -80,62 +78,52 @@ impl Engine {
 
     /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
     fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
-        let Engine { exchanges, tunnels, peers, pool, deadlines, settings, metrics, .. } = self;
+        let Engine { exchanges, tunnels, spare_relays, peers, pool, deadlines, settings, metrics, .. } = self;
         let mut exchange = exchanges.remove(id.index as usize);
         exchange.response.release(pool);
-        let mut up = std::mem::replace(&mut exchange.up, Relay::new(Purpose::Upload));
-        let mut down = std::mem::replace(&mut exchange.down, Relay::new(Purpose::Download));
-        up.frame(Body::UntilClose, false);
-        down.frame(Body::UntilClose, false);
-        let mut entry = exchange.entry;
-        entry.kind = Kind::Tunnel;
-        let client_id = exchange.client;
-        let head_bytes = exchange.plan.head_bytes as u64;
-        let tunnel = Tunnel {
-            client: client_id,
-            origin: origin_id,
-            up,
-            down,
-            entry,
-            began_us: exchange.began_us,
-            head_bytes,
-            up_ended: false,
-            down_ended: false,
-        };
-        let tunnel_id = TunnelId(tunnels.insert(tunnel) as u32);
-        let tunnel = &mut tunnels[tunnel_id.0 as usize];
+        let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
         if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
             client.state = ClientState::Tunnel(tunnel_id);
             client.input.consume(pool, exchange.consumed.min(client.input.len()));
-            debug_assert!(tunnel.up.head.is_empty());
-            tunnel.up.received = client.input.len() as u64;
-            tunnel.up.head = std::mem::take(&mut client.input);
+            debug_assert!(exchange.up.head.is_empty());
+            exchange.up.received = client.input.len() as u64;
+            exchange.up.head = std::mem::take(&mut client.input);
         }
+        exchange.entry.kind = Kind::Tunnel;
+        tunnels.insert(Tunnel {
+            client: client_id,
+            origin: origin_id,
+            up: Lane::new(spare_relays, Purpose::Upload, &mut exchange.up),
+            down: Lane::new(spare_relays, Purpose::Download, &mut exchange.down),
+            note: exchange.entry.note(),
+            began_us: exchange.began_us,
+            head_bytes: exchange.plan.head_bytes as u32,
+        });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
             origin.state = OriginState::Tunnel(tunnel_id);
         }
         metrics.tunnels_opened += 1;
         deadlines.clear(origin_id);
         deadlines.set(client_id, now.monotonic_ms(), settings.timeouts.tunnel_ms);
+        let entry = self.retire(exchange);
+        self.recycle(entry);
         self.wake(client_id);
         self.wake(origin_id);
     }
 
     pub(super) fn handle_tunnel_client(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, pool, surplus, .. } = self;
+        let Engine { tunnels, spare_relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
-            Event::Received(count) => {
-                // A tunnel's bytes have no grammar to break and no end to exceed.
-                let _ = tunnel.up.handle_received(pool, count, surplus);
-            }
-            Event::Sent(count) => tunnel.down.handle_sent(pool, count),
+            Event::Received(count) => tunnel.up.handle_received(pool, count),
+            Event::Moved(count) => tunnel.up.handle_moved(count),
+            Event::Sent(count) => tunnel.down.handle_sent(pool, spare_relays, count),
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
                 tunnel.down.abandon(pool);
-                tunnel.down_ended = true;
+                tunnel.down.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
                 self.end_tunnel(now, id, Some("client_reset"), Ends::ResetOrigin);
@@ -148,18 +136,17 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_origin(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, pool, surplus, .. } = self;
+        let Engine { tunnels, spare_relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
-            Event::Received(count) => {
-                let _ = tunnel.down.handle_received(pool, count, surplus);
-            }
-            Event::Sent(count) => tunnel.up.handle_sent(pool, count),
+            Event::Received(count) => tunnel.down.handle_received(pool, count),
+            Event::Moved(count) => tunnel.down.handle_moved(count),
+            Event::Sent(count) => tunnel.up.handle_sent(pool, spare_relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
                 tunnel.up.abandon(pool);
-                tunnel.up_ended = true;
+                tunnel.up.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
                 self.end_tunnel(now, id, Some("origin_reset"), Ends::ResetClient);
@@ -177,21 +164,21 @@ impl Engine {
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
         deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
-        if tunnel.up.is_complete() && !tunnel.up_ended {
-            tunnel.up_ended = true;
+        if tunnel.up.is_complete() && !tunnel.up.ended {
+            tunnel.up.ended = true;
             actions.push_back(Action::ShutdownWrite(origin));
         }
-        if tunnel.down.is_complete() && !tunnel.down_ended {
-            tunnel.down_ended = true;
+        if tunnel.down.is_complete() && !tunnel.down.ended {
+            tunnel.down.ended = true;
             actions.push_back(Action::ShutdownWrite(client));
         }
-        if tunnel.up_ended && tunnel.down_ended {
+        if tunnel.up.ended && tunnel.down.ended {
             self.end_tunnel(now, id, None, Ends::Close);
         }
     }
 
     pub(super) fn handle_tunnel_deadline(&mut self, now: Now, id: TunnelId) {
-        self.metrics.timeouts += 1;
+        self.metrics.timeouts_tunnel += 1;
         self.cut_tunnel(now, id, "idle_timeout");
     }
 
@@ -203,12 +190,16 @@ impl Engine {
     fn end_tunnel(&mut self, now: Now, id: TunnelId, reason: Option<&str>, ends: Ends) {
         let Some(mut tunnel) = self.tunnels.try_remove(id.0 as usize) else { return };
         let duration = now.monotonic_us.saturating_sub(tunnel.began_us);
-        tunnel.entry.duration_us = duration;
-        tunnel.entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        tunnel.entry.client_bytes = tunnel.head_bytes + tunnel.up.received;
-        tunnel.entry.sent_bytes = tunnel.down.sent;
+        let Some(client) = self.client(tunnel.client).map(|client| client.address) else { return };
+        let mut entry = self.take_entry(client);
+        entry.restore(&tunnel.note);
+        entry.upstream = self.origin_mut(tunnel.origin).map(|origin| origin.address);
+        entry.duration_us = duration;
+        entry.started_unix_us = now.unix_us.saturating_sub(duration);
+        entry.client_bytes = u64::from(tunnel.head_bytes) + tunnel.up.received;
+        entry.sent_bytes = tunnel.down.sent;
         if let Some(reason) = reason {
-            tunnel.entry.set(Text::Reason, reason.as_bytes());
+            entry.set(Text::Reason, reason.as_bytes());
         }
         tunnel.up.release(&mut self.pool);
         tunnel.down.release(&mut self.pool);
@@ -220,6 +211,6 @@ impl Engine {
             Ends::ResetOrigin => self.reset_origin(tunnel.origin),
             Ends::ResetClient | Ends::Close => self.close_origin(tunnel.origin),
         }
-        self.log(tunnel.entry);
+        self.log(entry);
     }
 }

@@ -141,7 +141,6 @@ impl Engine {
     }
 
     fn refuse_verification(&mut self, now: Now, id: ExchangeId) {
-        self.metrics.limit_verifications += 1;
         self.refuse(now, id, Refusal::TooManyVerifications);
     }
 

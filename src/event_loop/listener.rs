@@ -100,7 +100,8 @@ impl Listener {
 
 /// Whether the process or the system has run out of something that may come back.
 pub fn is_shortage(error: &io::Error) -> bool {
-    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM]
+    // No space: epoll watches no more (/proc/sys/fs/epoll/max_user_watches).
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC]
         .iter()
         .any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()))
 }

@@ -7,28 +7,35 @@
 
 mod crew;
 mod listener;
+mod memory;
 mod processors;
 mod query;
 mod remote;
 mod scoreboard;
 mod socket;
+mod spare;
+mod splice;
 mod verifier;
 
 pub use crew::{Crew, Failure, Worker};
 pub use listener::{Listener, bind, bind_for};
 pub use remote::{Command, Remote};
+pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 
-use crate::engine::{Action, Engine, Event, Metrics, PeerId, SocketError};
+use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, SocketError};
 use crate::log::format::Format;
 use crate::log::writer::Feed;
-use crate::resolver;
+use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
 use scoreboard::{Round, Score, Scoreboard};
 use socket::{Received, Sent, Socket};
+use spare::Spares;
+use splice::{Moved, Pipes};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
@@ -49,8 +56,19 @@ const ACCEPTS_MAX: usize = 64;
 /// How long accepting pauses when descriptors or memory are short (chosen).
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether memory of a burst can go back (chosen: long beside the pauses of a busy time, short beside
+/// what an operator waits for).
+const SHRINK_EVERY: Duration = Duration::from_secs(5);
+
 /// A lasting shortage is told this often (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);
+
+/// The process stood still if it was away for so much longer than it wanted to sleep (chosen: no turn of the loop takes
+/// that long).
+const STOOD_STILL_MIN: Duration = Duration::from_millis(500);
+
+/// Rounds for which deadlines may wait for those who have spoken (chosen: enough for 16,384 of them to get their turns).
+const ROUNDS_BEFORE_DEADLINES_MAX: u32 = 64;
 
 /// Tokens of peers are slab indices; everything else is above them.
 const WAKER: Token = Token(usize::MAX);
@@ -71,6 +89,7 @@ pub struct EventLoop {
     poll: Poll,
     engine: Engine,
     sockets: Vec<Option<Socket>>,
+    pipes: Pipes,
     listeners: Vec<Listener>,
     queries: Queries,
     inbox: Inbox,
@@ -80,13 +99,19 @@ pub struct EventLoop {
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
+    spares: Spares,
     journal: Journal,
+    /// When it began, moved on by the time during which the process stood still.
     began: Instant,
     now: Now,
+    /// Rounds since those who have spoken were all heard.
+    unheard_rounds: u32,
     paused_until_us: Option<u64>,
     quiet_until_us: u64,
     statistics_every: Duration,
     statistics_due_us: u64,
+    /// While there is memory that may become needless.
+    shrink_due_us: Option<u64>,
     shortages: u64,
     /// Until then the other loops are not asked again to help out.
     asked_until_us: u64,
@@ -110,6 +135,7 @@ impl EventLoop {
             poll,
             engine,
             sockets: Vec::new(),
+            pipes: Pipes::new(1),
             listeners,
             queries: Queries::default(),
             inbox,
@@ -118,13 +144,16 @@ impl EventLoop {
             others: Vec::new(),
             scoreboard: Scoreboard::new(1),
             verifier,
+            spares: Spares::default(),
             journal,
             began: Instant::now(),
             now: Now::default(),
+            unheard_rounds: 0,
             paused_until_us: None,
             quiet_until_us: 0,
             statistics_every: Duration::ZERO,
             statistics_due_us: 0,
+            shrink_due_us: None,
             shortages: 0,
             asked_until_us: 0,
         };
@@ -140,20 +169,22 @@ impl EventLoop {
         statistics_every: Duration,
     ) -> EventLoop {
         let statistics_due_us = statistics_every.as_micros() as u64;
-        EventLoop { index, others, scoreboard, statistics_every, statistics_due_us, ..self }
+        let pipes = Pipes::new(others.len() + 1);
+        EventLoop { index, others, scoreboard, pipes, statistics_every, statistics_due_us, ..self }
     }
 
     /// Runs until it has drained or is told to quit. Returns the final counters.
     fn run(mut self) -> io::Result<Metrics> {
         let mut events = Events::with_capacity(EVENTS_MAX);
-        self.refresh_time();
+        self.refresh_time(None);
         loop {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            self.refresh_time();
+            let interrupted = match self.poll.poll(&mut events, timeout) {
+                Ok(()) => false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+                Err(error) => return Err(error),
+            };
+            let stood_still = self.refresh_time(timeout);
             let mut quit = false;
             for event in &events {
                 match event.token() {
@@ -168,8 +199,10 @@ impl EventLoop {
                     Token(token) => self.note_readiness(token, event),
                 }
             }
+            let more_events = interrupted || stood_still || events.iter().count() == EVENTS_MAX;
             self.take_turns();
-            self.tick();
+            self.tick(more_events);
+            self.shrink();
             // Last, when everything that could make room has been done.
             self.accept();
             self.journal.feed.flush();
@@ -186,11 +219,20 @@ impl EventLoop {
         }
     }
 
-    /// One clock reading per round, for everything that happens in it.
-    fn refresh_time(&mut self) {
+    /// One clock reading per round, for everything that happens in it. A time during which the process stood still
+    /// (SIGSTOP, a frozen machine) is left out: nobody was listened to, so nobody was silent. True if there was one.
+    fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        // With no deadline there is nothing to postpone.
+        let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
+        let stood_still = lost >= STOOD_STILL_MIN;
+        if stood_still {
+            self.began += lost;
+        }
         self.now =
             Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 };
+        stood_still
     }
 
     fn timeout(&self) -> Option<Duration> {
@@ -199,14 +241,21 @@ impl EventLoop {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
-        let due =
-            [self.engine.next_timeout_us(), self.paused_until_us, statistics].into_iter().flatten().min()?;
+        let due = [self.engine.next_timeout_us(), self.paused_until_us, self.shrink_due_us, statistics];
+        let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
 
-    /// Timers, and what they lead to.
-    fn tick(&mut self) {
+    /// Timers, and what they lead to. Nobody is cut off whose bytes have arrived and only wait to be read: deadlines wait
+    /// for the turns of those who are ready, and for what the system has not told yet, within a bound.
+    fn tick(&mut self, more_events: bool) {
+        let unheard = more_events || self.engine.has_runnable();
+        if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
+            self.unheard_rounds += 1;
+            return;
+        }
+        self.unheard_rounds = 0;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
             self.act();
@@ -214,6 +263,25 @@ impl EventLoop {
         if !self.statistics_every.is_zero() && self.statistics_due_us <= self.now.monotonic_us {
             self.log_statistics();
             self.statistics_due_us = self.now.monotonic_us + self.statistics_every.as_micros() as u64;
+        }
+    }
+
+    /// Gives back what a burst has left behind, once it is over.
+    fn shrink(&mut self) {
+        match self.shrink_due_us {
+            None if self.engine.may_shrink() => {
+                self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
+            }
+            Some(due) if due <= self.now.monotonic_us => {
+                self.shrink_due_us = None;
+                if self.engine.shrink() {
+                    let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                    self.sockets.truncate(used);
+                    self.sockets.shrink_to_fit();
+                    memory::trim();
+                }
+            }
+            None | Some(_) => {}
         }
     }
 
@@ -287,6 +355,13 @@ impl EventLoop {
             return;
         }
         self.paused_until_us = None;
+        if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
+            return;
+        }
+        if let Err(error) = self.spares.fill() {
+            self.pause(&error);
+            return;
+        }
         for index in 0..self.listeners.len() {
             for _ in 0..ACCEPTS_MAX {
                 if !self.listeners[index].ready || !self.engine.may_accept() {
@@ -318,7 +393,7 @@ impl EventLoop {
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
-    fn take_client(&mut self, stream: mio::net::TcpStream, address: std::net::SocketAddr) {
+    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
         let id = self.engine.accept(self.now, address);
         let socket = Socket::accepted(stream);
         if let Err(error) = self.install(id, socket) {
@@ -400,7 +475,11 @@ impl EventLoop {
         if !socket.writable || !self.engine.wants_write(id) {
             return 0;
         }
-        let event = match socket.send(&self.engine.to_send(id)) {
+        let sent = socket.send(&self.engine.to_send(id));
+        if let Some(pipe) = socket.give_up_pipe(false) {
+            self.pipes.put(pipe);
+        }
+        let event = match sent {
             Sent::Nothing => return 0,
             Sent::Bytes(count) => Event::Sent(count),
             Sent::Failed(error) => Event::SendFailed(error),
@@ -415,8 +494,14 @@ impl EventLoop {
         if !socket.readable {
             return 0;
         }
-        let Some(space) = self.engine.space(id) else { return 0 };
-        let event = match socket.receive(space) {
+        if let Some(Move { to, bytes_max }) = self.engine.movable(id) {
+            if let Some(moved) = self.move_bytes(id, to, bytes_max) {
+                return moved;
+            }
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return 0 };
+        let Some(mut space) = self.engine.space(id) else { return 0 };
+        let event = match socket.receive(&mut space) {
             Received::Nothing => {
                 self.engine.return_space(id);
                 return 0;
@@ -433,26 +518,32 @@ impl EventLoop {
         if let Event::Received(count) = event { count } else { 1 }
     }
 
+    /// Moves bytes from one socket towards another inside the kernel; `None` if that cannot be done now.
+    fn move_bytes(&mut self, from: PeerId, to: PeerId, bytes_max: usize) -> Option<usize> {
+        if !matches!(self.sockets.get(to.index()), Some(Some(_))) {
+            return None;
+        }
+        let socket = self.sockets.get_mut(from.index())?.as_mut()?;
+        let event = match socket.fill(&mut self.pipes, bytes_max) {
+            Moved::NoPipe => return None,
+            Moved::Nothing => return Some(0),
+            Moved::Bytes(count, pipe) => {
+                self.sockets.get_mut(to.index())?.as_mut()?.take_over(pipe);
+                Event::Moved(count)
+            }
+            Moved::End => Event::EndOfStream,
+            Moved::Failed(error) => Event::Failed(error),
+        };
+        self.engine.handle(self.now, from, event);
+        self.act();
+        Some(if let Event::Moved(count) = event { count } else { 1 })
+    }
+
     /// Carries out what the engine wants done.
     fn act(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
-                Action::Connect { peer, address } => {
-                    let connected = Socket::connect(address)
-                        .and_then(|socket| self.install(peer, socket).map_err(SocketError::from));
-                    if let Err(error) = connected {
-                        self.shortages += u64::from(error == SocketError::Exhausted);
-                        if error == SocketError::Exhausted && self.engine.shed_idle_origins() {
-                            // Again, when those are closed.
-                            self.engine.defer(Action::Connect { peer, address });
-                        } else {
-                            if error == SocketError::Exhausted {
-                                self.ask_others_to_shed();
-                            }
-                            self.engine.handle(self.now, peer, Event::Failed(error));
-                        }
-                    }
-                }
+                Action::Connect { peer, address } => self.connect(peer, address),
                 Action::ShutdownWrite(id) => {
                     if let Some(Some(socket)) = self.sockets.get(id.index()) {
                         socket.shutdown_write();
@@ -472,18 +563,7 @@ impl EventLoop {
                     self.engine.recycle(entry);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
-                    let sent = self.queries.begin(
-                        self.poll.registry(),
-                        QUERIES,
-                        query,
-                        server,
-                        transport,
-                        message.as_bytes(),
-                    );
-                    if let Err(error) = sent {
-                        log::debug!("cannot ask {server}: {error}");
-                        self.engine.handle_query_failure(self.now, query);
-                    }
+                    self.ask(query, server, transport, message.as_bytes());
                 }
                 Action::Resolver(resolver::Action::Abandon(query)) => self.queries.end(query),
                 Action::Resolver(resolver::Action::Done { .. }) => {}
@@ -491,8 +571,56 @@ impl EventLoop {
         }
     }
 
+    /// Begins to connect. Where descriptors are short, idle origin connections and spare ones make room.
+    fn connect(&mut self, peer: PeerId, address: SocketAddr) {
+        let mut connected = self.open(peer, address);
+        if connected == Err(SocketError::Exhausted) {
+            self.shortages += 1;
+            if self.engine.shed_idle_origins() {
+                // Again, when those are closed.
+                self.engine.defer(Action::Connect { peer, address });
+                return;
+            }
+            if self.spares.give_up() {
+                connected = self.open(peer, address);
+            }
+            if connected == Err(SocketError::Exhausted) {
+                self.ask_others_to_shed();
+            }
+        }
+        if let Err(error) = connected {
+            self.engine.handle(self.now, peer, Event::Failed(error));
+        }
+    }
+
+    fn open(&mut self, peer: PeerId, address: SocketAddr) -> Result<(), SocketError> {
+        let socket = Socket::connect(address)?;
+        self.install(peer, socket).map_err(SocketError::from)
+    }
+
+    /// Sends a DNS query.
+    fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
+        let EventLoop { poll, queries, spares, .. } = self;
+        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
+        let mut sent = begin();
+        if sent.as_ref().is_err_and(listener::is_shortage) {
+            self.shortages += 1;
+            if spares.give_up() {
+                sent = begin();
+            }
+        }
+        if let Err(error) = sent {
+            log::debug!("cannot ask {server}: {error}");
+            self.engine.handle_query_failure(self.now, query);
+        }
+    }
+
     fn take_socket(&mut self, id: PeerId) -> Option<Socket> {
-        self.sockets.get_mut(id.index())?.take()
+        let mut socket = self.sockets.get_mut(id.index())?.take()?;
+        if let Some(pipe) = socket.give_up_pipe(true) {
+            self.pipes.put(pipe);
+        }
+        Some(socket)
     }
 
     /// Something arrived for a DNS query.

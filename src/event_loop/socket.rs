@@ -1,9 +1,11 @@
 //! One TCP connection as the loop sees it: a stream and what is known of its readiness.
 
+use super::splice::{Moved, Pipe, Pipes};
+use crate::buffer::{SPACES_MAX, Space};
 use crate::engine::{SLICES_MAX, SocketError};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
+    /// Bytes for this socket that never came to memory.
+    pipe: Option<Box<Pipe>>,
     /// The handshake is under way.
     connecting: bool,
     /// There may be something to read.
@@ -44,7 +48,15 @@ pub enum Sent {
 impl Socket {
     /// A connection taken from a listener: it has often brought its request along.
     pub fn accepted(stream: TcpStream) -> Socket {
-        Socket { stream, connecting: false, readable: true, writable: true, ending: false, hung_up: false }
+        Socket {
+            stream,
+            pipe: None,
+            connecting: false,
+            readable: true,
+            writable: true,
+            ending: false,
+            hung_up: false,
+        }
     }
 
     /// Begins to connect.
@@ -54,6 +66,7 @@ impl Socket {
         let _ = stream.set_nodelay(true);
         Ok(Socket {
             stream,
+            pipe: None,
             connecting: true,
             readable: false,
             writable: false,
@@ -102,19 +115,20 @@ impl Socket {
         self.stream.take_error().ok().flatten().map(SocketError::from)
     }
 
-    /// Reads once.
-    pub fn receive(&mut self, space: &mut [u8]) -> Received {
-        if space.is_empty() || self.connecting {
+    /// Reads once, as one call to the system whatever the number of stretches.
+    pub fn receive(&mut self, space: &mut Space<'_>) -> Received {
+        let room = space.len();
+        if room == 0 || self.connecting {
             return Received::Nothing;
         }
         loop {
-            return match self.stream.read(space) {
+            return match read(&mut self.stream, space) {
                 Ok(0) => {
                     self.readable = false;
                     Received::End
                 }
                 Ok(count) => {
-                    self.readable = count == space.len() || self.ending;
+                    self.readable = count == room || self.ending;
                     Received::Bytes(count)
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -130,7 +144,31 @@ impl Socket {
         }
     }
 
-    /// Writes once, as one call to the system whatever the number of slices.
+    /// Moves bytes into a pipe. More may be there whatever their number: a pipe is full by pieces, not by bytes.
+    pub fn fill(&mut self, pipes: &mut Pipes, bytes_max: usize) -> Moved {
+        if self.connecting {
+            return Moved::Nothing;
+        }
+        let moved = pipes.fill(&self.stream, bytes_max);
+        match moved {
+            Moved::Nothing | Moved::End | Moved::Failed(_) => self.readable = false,
+            Moved::Bytes(..) | Moved::NoPipe => {}
+        }
+        moved
+    }
+
+    /// Takes over a pipe with bytes for this socket.
+    pub fn take_over(&mut self, pipe: Box<Pipe>) {
+        debug_assert!(self.pipe.is_none());
+        self.pipe = Some(pipe);
+    }
+
+    /// The pipe: if there is nothing left in it, or in any case.
+    pub fn give_up_pipe(&mut self, in_any_case: bool) -> Option<Box<Pipe>> {
+        self.pipe.take_if(|pipe| in_any_case || pipe.len() == 0)
+    }
+
+    /// Writes once, as one call to the system whatever the number of slices; what the pipe holds if there are none.
     pub fn send(&mut self, slices: &[&[u8]; SLICES_MAX]) -> Sent {
         let mut full = [IoSlice::new(&[]); SLICES_MAX];
         let (mut used, mut bytes) = (0, 0);
@@ -141,7 +179,13 @@ impl Socket {
         }
         loop {
             let sent = match used {
-                0 => return Sent::Nothing,
+                0 => match &mut self.pipe {
+                    Some(pipe) => {
+                        bytes = pipe.len();
+                        pipe.drain(&self.stream)
+                    }
+                    None => return Sent::Nothing,
+                },
                 1 => self.stream.write(&full[0]),
                 _ => self.stream.write_vectored(&full[..used]),
             };
@@ -172,6 +216,18 @@ impl Socket {
     pub fn reset(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+fn read(stream: &mut TcpStream, space: &mut Space<'_>) -> io::Result<usize> {
+    if let [stretch] = space.stretches() {
+        return stream.read(stretch);
+    }
+    let mut stretches = [const { None }; SPACES_MAX];
+    for (place, stretch) in stretches.iter_mut().zip(space.stretches()) {
+        *place = Some(IoSliceMut::new(stretch));
+    }
+    let mut full = stretches.map(|stretch| stretch.unwrap_or_else(|| IoSliceMut::new(&mut [])));
+    stream.read_vectored(&mut full)
 }
 
 impl From<io::Error> for SocketError {

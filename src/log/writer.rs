@@ -338,9 +338,20 @@ fn reopen(output: &mut Output) {
         Output::Stream(_) => {}
         Output::Files(files) => {
             if let Err(error) = files.reopen() {
-                log::warn!("access log: cannot reopen, the old file stays: {error}");
+                log::warn!("access log: cannot reopen, the old file stays: {error}{}", remedy(&error));
             }
         }
+    }
+}
+
+/// What to do about an error that does not explain itself. A sandboxed process may write to the directory that was there
+/// when it started, and to none that is made in its place: to allow that would be to allow everything beside it.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            " (with --sandbox a directory that was removed and made anew needs a restart of weir)"
+        }
+        _ => "",
     }
 }
 
@@ -366,7 +377,7 @@ fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Troub
             let lost = memchr::memchr_iter(b'\n', &lines[written..]).count() as u64;
             shared.dropped_lines.fetch_add(lost, Ordering::Relaxed);
             if !std::mem::replace(&mut trouble.failing, true) {
-                log::warn!("access log: lines are being lost: {error}");
+                log::warn!("access log: lines are being lost: {error}{}", remedy(&error));
             }
         }
     }

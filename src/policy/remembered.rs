@@ -47,8 +47,12 @@ impl Remembered {
         Some(verdict.accepted)
     }
 
-    /// Remembers a verdict.
+    /// Remembers a verdict, and forgets those whose time is over: nobody guesses the same password twice, so nobody asks
+    /// for them again.
     pub fn put(&mut self, now: Now, key: u128, accepted: bool) {
+        while self.verdicts.iter().next().is_some_and(|(_, verdict)| now.monotonic_us >= verdict.until_us) {
+            self.verdicts.remove_lru();
+        }
         let life = if accepted { ACCEPTED_FOR_US } else { WRONG_FOR_US };
         let until_us = now.monotonic_us.saturating_add(life);
         self.verdicts.insert(key, Verdict { accepted, until_us });
@@ -104,6 +108,22 @@ mod tests {
             assert_eq!(remembered.get(at(1000 + life), 7), None);
             assert!(remembered.is_empty());
         }
+    }
+
+    #[test]
+    fn what_is_over_does_not_stay() {
+        let mut remembered = Remembered::default();
+        for second in 0..1000 {
+            for guess in 0..10 {
+                remembered.put(at(second * 1_000_000), u128::from(second * 10 + guess), false);
+            }
+            assert!(remembered.len() <= 50, "{} after {second} s", remembered.len());
+        }
+        // One that lives longer keeps those behind it for as long as itself.
+        remembered.put(at(2_000_000_000), 1, true);
+        (2..100).for_each(|key| remembered.put(at(2_000_000_000), key, false));
+        remembered.put(at(2_000_000_000 + ACCEPTED_FOR_US), 100, false);
+        assert_eq!(remembered.len(), 1);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What the integration tests share: the daemon as a child process, a raw client, scripted origins, a name server.
-//! Nothing here uses the library: what the tests know of HTTP and DNS they know independently of it.
+//! Nothing here uses the library, but for the names of its counters: what the tests know of HTTP and DNS they know independently of it.
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of its own")]
 
 pub mod bytes;

@@ -14,10 +14,23 @@ impl Statistics {
         Statistics(pairs.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect())
     }
 
-    /// A number; fails if the line has none of that name.
+    /// A number; fails if the line has none of that name. Bounds that were not reached are left out of the line.
     #[track_caller]
     pub fn get(&self, name: &str) -> u64 {
-        *self.0.get(name).unwrap_or_else(|| panic!("the statistics have no {name}: {self:?}"))
+        let bound = name.starts_with("limit_") || name.starts_with("timeouts_");
+        let known = || format!("{:?}", weir::engine::Metrics::default()).contains(&format!(" {name}: "));
+        match self.0.get(name) {
+            Some(&number) => number,
+            None if bound && known() => 0,
+            None => panic!("the statistics have no {name}: {self:?}"),
+        }
+    }
+
+    /// How many deadlines have ended something that was under way.
+    pub fn timeouts(&self) -> u64 {
+        let kinds =
+            ["head", "block", "body", "client", "response", "verification", "connect", "dns", "tunnel"];
+        kinds.iter().map(|kind| self.get(&format!("timeouts_{kind}"))).sum()
     }
 }
 

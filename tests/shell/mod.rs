@@ -107,9 +107,11 @@ impl Shell {
     pub fn offer(&mut self, peer: PeerId, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() {
-            let Some(space) = self.engine.space(peer) else { break };
-            let count = space.len().min(bytes.len() - taken);
-            space[..count].copy_from_slice(&bytes[taken..taken + count]);
+            let Some(mut space) = self.engine.space(peer) else { break };
+            let count = space.fill(&bytes[taken..]);
+            if count == 0 {
+                break;
+            }
             taken += count;
             self.event(peer, Event::Received(count));
         }

@@ -286,9 +286,17 @@ impl Book {
         let record = self.record(key);
         match self.excuse(record) {
             Some(_) => Ok(()),
-            None if self.is_swept_along(key) => Ok(()),
+            None if self.is_swept_along(key) || self.follows_half_an_upload(key) => Ok(()),
             None => Err(format!("{key}: {how}, without a reason: {record:?}")),
         }
+    }
+
+    /// The request before it was answered early by an origin that then spoke unasked. The rest of its body has nowhere to
+    /// go, and what comes behind it goes the same way; when that shows, the head of the answer has been sent.
+    fn follows_half_an_upload(&self, key: Key) -> bool {
+        let before = key.number.checked_sub(1).and_then(|number| self.records.get(&Key { number, ..key }));
+        let spoiled = |said: &Said| said.answer.early.is_some() && said.answer.ending == Ending::Surplus;
+        before.is_some_and(|record| record.said.iter().any(spoiled))
     }
 
     /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.

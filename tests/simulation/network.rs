@@ -4,6 +4,7 @@
 use super::dice::Dice;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use weir::buffer::Space;
 use weir::engine::SocketError;
 use weir::time::Now;
 
@@ -356,11 +357,11 @@ impl Network {
     // weir's calls.
 
     /// read(2): a count, 0 for the end, `None` for EAGAIN.
-    pub fn read(&mut self, link: LinkId, space: &mut [u8]) -> Result<Option<usize>, SocketError> {
+    pub fn read(&mut self, link: LinkId, space: &mut Space<'_>) -> Result<Option<usize>, SocketError> {
         let one = &mut self.links[link];
         let count = one.to_weir.len().min(space.len());
         if count > 0 {
-            space[..count].copy_from_slice(one.to_weir.take(count));
+            space.fill(one.to_weir.take(count));
             one.to_weir.compact();
             one.read_by_weir += count as u64;
             if std::mem::take(&mut one.peer_blocked) {

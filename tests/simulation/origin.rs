@@ -41,7 +41,7 @@ enum Next {
 #[derive(Debug)]
 pub struct OriginEnd {
     pub serial: u32,
-    link: LinkId,
+    pub link: LinkId,
     address: SocketAddr,
     reader: Reader,
     request: Option<Request>,
@@ -88,6 +88,11 @@ impl OriginEnd {
     /// Nothing is being asked or answered here.
     pub fn is_between(&self) -> bool {
         self.tunnel.is_none() && self.request.is_none() && self.reader.is_between()
+    }
+
+    /// It waits for a moment to speak unasked, or to close.
+    pub fn is_up_to_mischief(&self) -> bool {
+        self.next == Next::Mischief && !self.gone
     }
 
     pub fn read(&mut self, net: &mut Network, book: &mut Book) -> Checked<()> {
@@ -351,7 +356,7 @@ impl OriginEnd {
         self.request = None;
         if sloppy && net.dice.percent(40) {
             self.next = Next::Mischief;
-            let after_us = net.dice.pick(&[1, 100, 10_000, 400_000]);
+            let after_us = net.dice.pick(&[1, 100, 10_000, 400_000, 2_000_000]);
             net.plan_send(self.link, after_us);
         }
     }
@@ -364,11 +369,11 @@ impl OriginEnd {
         net.trace(|| format!("origin {}: mischief", self.serial));
         net.links[self.link].unsolicited = true;
         self.next = Next::Wait;
-        match net.dice.below(3) {
-            0 => {
+        match net.dice.below(4) {
+            0 | 1 => {
                 let _ = net.send(self.link, STRAY);
             }
-            1 => {
+            2 => {
                 net.close(self.link);
                 self.gone = true;
             }

@@ -198,6 +198,7 @@ impl Scenario {
 fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
     let mut settings = Settings {
         seed: [dice.next(), dice.next()],
+        splices: dice.percent(60),
         blocks_max: 40 * clients as usize + 1000,
         clients_max: clients as usize + 10,
         origins_idle_max: dice.pick(&[0, 1, 10, 512]),
@@ -231,6 +232,7 @@ fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
         settings.timeouts.head_ms = dice.between(1, 3_000);
         settings.timeouts.tunnel_ms = dice.between(1, 3_000);
         settings.timeouts.connect_ms = dice.between(1, 3_000);
+        settings.rate_min = dice.pick(&[0, 100, 10_000]);
     }
     settings
 }

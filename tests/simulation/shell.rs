@@ -6,7 +6,7 @@ use super::network::{LinkId, Readiness, Task};
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use weir::engine::entry::{Entry, Kind, Text};
-use weir::engine::{Action, Engine, Event, JobId, PeerId, SLICES_MAX, SocketError};
+use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SLICES_MAX, SocketError};
 use weir::policy::auth::Users;
 use weir::resolver::{self, QueryId};
 
@@ -14,6 +14,8 @@ use weir::resolver::{self, QueryId};
 #[derive(Debug)]
 struct Socket {
     link: LinkId,
+    /// Bytes for this socket that the engine has never seen.
+    pipe: Vec<u8>,
     connecting: bool,
     readable: bool,
     writable: bool,
@@ -135,6 +137,7 @@ impl Shell {
         let ready = !connecting;
         self.sockets[index] = Some(Socket {
             link,
+            pipe: Vec::new(),
             connecting,
             readable: ready,
             writable: ready,
@@ -234,9 +237,13 @@ impl Shell {
             return Ok(0);
         }
         let slices: [&[u8]; SLICES_MAX] = self.engine.to_send(id);
-        let bytes = slices.concat();
+        let mut bytes = slices.concat();
+        let piped = bytes.is_empty();
+        if piped {
+            bytes.clone_from(&socket.pipe);
+        }
         if bytes.is_empty() {
-            return Ok(0);
+            return Err(format!("{id:?}: there is something to send, but what?"));
         }
         let link = &around.net.links[socket.link];
         if link.unsolicited && around.is_between(socket.link) {
@@ -253,6 +260,9 @@ impl Shell {
             }
             Ok(Some(count)) => {
                 socket.writable = count == bytes.len();
+                if piped {
+                    socket.pipe.drain(..count.min(bytes.len()));
+                }
                 Event::Sent(count)
             }
             Err(error) => {
@@ -269,7 +279,13 @@ impl Shell {
         if !socket.readable {
             return Ok(0);
         }
-        let Some(space) = self.engine.space(id) else {
+        if let Some(order) = self.engine.movable(id) {
+            // There may be no pipe to be had.
+            if !socket.connecting && around.net.dice.percent(80) {
+                return self.move_bytes(around, id, order);
+            }
+        }
+        let Some(mut space) = self.engine.space(id) else {
             if self.engine.wants_read(id) {
                 around.net.trace(|| format!("peer {}: has to wait for a block", id.index()));
             }
@@ -279,7 +295,8 @@ impl Shell {
             self.engine.return_space(id);
             return Ok(0);
         }
-        let event = match around.net.read(socket.link, space) {
+        let room = space.len();
+        let event = match around.net.read(socket.link, &mut space) {
             Ok(None) => {
                 socket.readable = false;
                 self.engine.return_space(id);
@@ -290,7 +307,7 @@ impl Shell {
                 Event::EndOfStream
             }
             Ok(Some(count)) => {
-                socket.readable = count == space.len() || socket.ending;
+                socket.readable = count == room || socket.ending;
                 Event::Received(count)
             }
             Err(error) => {
@@ -303,6 +320,42 @@ impl Shell {
         }
         self.tell(around, id, event)?;
         Ok(if let Event::Received(count) = event { count } else { 1 })
+    }
+
+    /// splice(2), through a pipe of any room.
+    fn move_bytes(&mut self, around: &mut Surroundings, id: PeerId, order: Move) -> Checked<usize> {
+        let room = around.net.dice.pick(&[1, 1000, 4096, 5000, 65_536, 262_144]).min(order.bytes_max);
+        let mut bytes = vec![0; room];
+        match self.sockets.get(order.to.index()) {
+            Some(Some(sink)) if sink.pipe.is_empty() => {}
+            Some(Some(_)) => return Err(format!("{id:?}: bytes for a pipe that holds some")),
+            Some(None) | None => return Err(format!("{id:?}: bytes for nobody")),
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return Ok(0) };
+        let mut space = weir::buffer::Space::one(&mut bytes);
+        let event = match around.net.read(socket.link, &mut space) {
+            Ok(None) => {
+                socket.readable = false;
+                return Ok(0);
+            }
+            Ok(Some(0)) => {
+                socket.readable = false;
+                Event::EndOfStream
+            }
+            Ok(Some(count)) => Event::Moved(count),
+            Err(error) => {
+                socket.readable = false;
+                Event::Failed(error)
+            }
+        };
+        if let Event::Moved(count) = event {
+            bytes.truncate(count);
+            if let Some(Some(sink)) = self.sockets.get_mut(order.to.index()) {
+                sink.pipe = bytes;
+            }
+        }
+        self.tell(around, id, event)?;
+        Ok(if let Event::Moved(count) = event { count } else { 1 })
     }
 
     /// Carries out what the engine wants done.
@@ -498,7 +551,9 @@ impl Shell {
             let (readable, writable, connecting) = (socket.readable, socket.writable, socket.connecting);
             heads += u64::from(around.is_in_head(link));
             if !connecting && writable && self.engine.wants_write(id) && around.net.is_writable(link) {
-                let waiting: usize = self.engine.to_send(id).iter().map(|slice| slice.len()).sum();
+                let piped = self.sockets[index].as_ref().map_or(0, |socket| socket.pipe.len());
+                let waiting: usize =
+                    self.engine.to_send(id).iter().map(|slice| slice.len()).sum::<usize>() + piped;
                 let peer = around.net.links[link].peer;
                 return Err(format!("{id:?} ({peer:?}): {waiting} bytes are not sent, and nobody is woken"));
             }

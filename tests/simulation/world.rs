@@ -118,11 +118,27 @@ impl Surroundings {
 
     fn send(&mut self, link: LinkId) -> Checked<()> {
         match self.net.links[link].peer {
-            Peer::Client(number) => self.clients[number as usize].send(&mut self.net, &mut self.book),
+            Peer::Client(number) => {
+                self.provoke();
+                self.clients[number as usize].send(&mut self.net, &mut self.book)
+            }
             Peer::Origin(serial) => match self.origins.get_mut(serial as usize) {
                 Some(origin) => origin.send(&mut self.net, &mut self.book),
                 None => Ok(()),
             },
+        }
+    }
+
+    /// Origins that are up to something between two requests like to do it when the next one is on its way.
+    fn provoke(&mut self) {
+        let recent = self.origins.len().min(16);
+        if recent == 0 || !self.net.dice.percent(30) {
+            return;
+        }
+        let origin = &self.origins[self.origins.len() - 1 - self.net.dice.below(recent)];
+        if origin.is_up_to_mischief() {
+            let after_us = self.net.dice.pick(&[1, 20, 60, 150, 400]);
+            self.net.plan(after_us, Task::Send(origin.link));
         }
     }
 

@@ -1,0 +1,29 @@
+//! Descriptors set aside, so that clients cannot take the last ones from those who are being served: whoever was taken
+//! needs another one for an origin, and one for each question to a name server.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// How many (chosen: dials that begin in one round where descriptors are short).
+const SPARES: usize = 8;
+
+/// Descriptors of nothing in particular.
+#[derive(Debug, Default)]
+pub struct Spares {
+    kept: Vec<OwnedFd>,
+}
+
+impl Spares {
+    /// Fills the store up again. Nobody is to be taken while that fails.
+    pub fn fill(&mut self) -> io::Result<()> {
+        while self.kept.len() < SPARES {
+            self.kept.push(io::stderr().as_fd().try_clone_to_owned()?);
+        }
+        Ok(())
+    }
+
+    /// Gives one back to the system, for somebody who is being served. False if there is none left.
+    pub fn give_up(&mut self) -> bool {
+        self.kept.pop().is_some()
+    }
+}

@@ -1,0 +1,210 @@
+//! Bytes from socket to socket inside the kernel, through pipes that are kept for the next who needs one.
+//!
+//! A pipe is lent with the bytes that enter it and belongs to the socket that they go to; it comes back when it is empty, and is
+//! thrown away with that socket otherwise. Bytes enter only an empty pipe: an EAGAIN with bytes inside would not tell
+//! whether the source has none or the pipe has no room.
+
+use crate::engine::SocketError;
+use mio::net::TcpStream;
+
+/// What an attempt to move bytes from a source gave.
+#[derive(Debug)]
+pub enum Moved {
+    /// The source had nothing.
+    Nothing,
+    /// So many bytes are in the pipe.
+    Bytes(usize, Box<Pipe>),
+    /// The source has finished.
+    End,
+    /// The source has failed.
+    Failed(SocketError),
+    /// There is no pipe to be had: memory will do.
+    NoPipe,
+}
+
+pub use system::{AVAILABLE, Pipe, Pipes};
+
+#[cfg(target_os = "linux")]
+mod system {
+    use super::{Moved, TcpStream};
+    use rustix::io::Errno;
+    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
+    use std::io;
+    use std::os::fd::OwnedFd;
+
+    /// This system can do it.
+    pub const AVAILABLE: bool = true;
+
+    /// Room in a pipe (measured: pipes of less are not worth having beside copying 32 KB at a time).
+    const PIPE_BYTES: usize = 256 * 1024;
+
+    /// Pipes that hold bytes, at most, in all loops: who finds none copies (chosen: half of what one unprivileged user gets in this
+    /// size, because a reader that has stalled keeps its pipe).
+    const LENT_MAX: usize = 128;
+
+    /// Empty pipes that are kept (chosen: one thread fills and empties a few at a time; each takes two descriptors).
+    const IDLE_MAX: usize = 16;
+
+    /// Requests for a pipe that go unheard after one could not be made as wanted (chosen: the limit of a user's pipes is not
+    /// asked again with every read).
+    const REFUSED_FOR: u32 = 1000;
+
+    /// A pipe, and how many bytes it holds.
+    #[derive(Debug)]
+    pub struct Pipe {
+        read: OwnedFd,
+        write: OwnedFd,
+        bytes: usize,
+    }
+
+    /// The pipes of one loop.
+    #[derive(Debug)]
+    pub struct Pipes {
+        // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
+        idle: Vec<Box<Pipe>>,
+        lent: usize,
+        lent_max: usize,
+        refused_for: u32,
+    }
+
+    impl Pipes {
+        /// For one of so many loops.
+        pub fn new(loops: usize) -> Pipes {
+            Pipes { idle: Vec::new(), lent: 0, lent_max: LENT_MAX.div_ceil(loops.max(1)), refused_for: 0 }
+        }
+
+        /// Moves at most `bytes_max` bytes from a socket into a pipe.
+        pub fn fill(&mut self, source: &TcpStream, bytes_max: usize) -> Moved {
+            let Some(mut pipe) = self.take() else { return Moved::NoPipe };
+            let outcome = pipe.fill(source, bytes_max);
+            match outcome {
+                Ok(0) => {}
+                Ok(count) => {
+                    pipe.bytes = count;
+                    return Moved::Bytes(count, pipe);
+                }
+                Err(_) => {}
+            }
+            self.put(pipe);
+            match outcome {
+                Ok(_) => Moved::End,
+                Err(Errno::AGAIN) => Moved::Nothing,
+                // A pipe that the system does not take, or no memory for its pages: not the source's fault.
+                Err(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => Moved::NoPipe,
+                Err(error) => Moved::Failed(io::Error::from(error).into()),
+            }
+        }
+
+        /// Takes back an empty pipe, or throws away one that holds bytes.
+        pub fn put(&mut self, pipe: Box<Pipe>) {
+            self.lent -= 1;
+            if pipe.bytes == 0 && self.idle.len() < IDLE_MAX {
+                self.idle.push(pipe);
+            }
+        }
+
+        fn take(&mut self) -> Option<Box<Pipe>> {
+            if self.refused_for > 0 {
+                self.refused_for -= 1;
+                return None;
+            }
+            if self.lent >= self.lent_max {
+                return None;
+            }
+            let pipe = match self.idle.pop() {
+                Some(pipe) => pipe,
+                None => match Pipe::new() {
+                    Ok(pipe) => Box::new(pipe),
+                    Err(error) => {
+                        log::debug!("no pipe to splice through ({error}): copying instead");
+                        self.refused_for = REFUSED_FOR;
+                        return None;
+                    }
+                },
+            };
+            self.lent += 1;
+            Some(pipe)
+        }
+    }
+
+    impl Pipe {
+        fn new() -> io::Result<Pipe> {
+            let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
+            // What the system grants may be less than what was asked for, without an error.
+            let granted = fcntl_setpipe_size(&write, PIPE_BYTES)?;
+            if granted < PIPE_BYTES {
+                return Err(io::Error::other(format!("{granted} bytes were granted")));
+            }
+            Ok(Pipe { read, write, bytes: 0 })
+        }
+
+        fn fill(&self, source: &TcpStream, bytes_max: usize) -> rustix::io::Result<usize> {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            loop {
+                match splice(source, None, &self.write, None, bytes_max.min(PIPE_BYTES), flags) {
+                    Err(Errno::INTR) => {}
+                    outcome => return outcome,
+                }
+            }
+        }
+
+        /// Bytes inside.
+        pub fn len(&self) -> usize {
+            self.bytes
+        }
+
+        /// Moves what it holds to a socket, as far as that takes it.
+        pub fn drain(&mut self, sink: &TcpStream) -> io::Result<usize> {
+            let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+            let count = splice(&self.read, None, sink, None, self.bytes, flags)?;
+            self.bytes -= count;
+            Ok(count)
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use super::{Moved, TcpStream};
+    use std::io;
+
+    /// This system cannot do it.
+    pub const AVAILABLE: bool = false;
+
+    /// Never made.
+    #[derive(Debug)]
+    pub enum Pipe {}
+
+    /// None.
+    #[derive(Debug)]
+    pub struct Pipes;
+
+    impl Pipes {
+        /// None, for any number of loops.
+        pub fn new(_loops: usize) -> Pipes {
+            Pipes
+        }
+
+        /// There is no pipe to be had.
+        pub fn fill(&mut self, _source: &TcpStream, _bytes_max: usize) -> Moved {
+            Moved::NoPipe
+        }
+
+        /// There is none to put back.
+        pub fn put(&mut self, pipe: Box<Pipe>) {
+            match *pipe {}
+        }
+    }
+
+    impl Pipe {
+        /// Nothing inside.
+        pub fn len(&self) -> usize {
+            match *self {}
+        }
+
+        /// Nothing to move.
+        pub fn drain(&mut self, _sink: &TcpStream) -> io::Result<usize> {
+            match *self {}
+        }
+    }
+}
