@@ -147,6 +147,19 @@ metrics! {
     /// Idle origin connections closed because of `--idle-origins` or `--idle-per-origin`.
     limit_origins_idle,
 
+    /// Look-ups asked for.
+    dns_look_ups,
+    /// Of those, answered from the hosts file.
+    dns_hosts_hits,
+    /// Of those, answered from the cache.
+    dns_cache_hits,
+    /// Queries sent.
+    dns_queries,
+    /// Queries that timed out.
+    dns_timeouts,
+    /// Look-ups that failed.
+    dns_failures,
+
     /// Requests answered from memory, fresh.
     cache_hits,
     /// Requests for which nothing usable was stored.
@@ -169,19 +182,6 @@ metrics! {
     cache_too_large,
     /// Clients cut because they read too slowly what was too large to store.
     cache_readers_cut,
-
-    /// Look-ups asked for.
-    dns_look_ups,
-    /// Of those, answered from the hosts file.
-    dns_hosts_hits,
-    /// Of those, answered from the cache.
-    dns_cache_hits,
-    /// Queries sent.
-    dns_queries,
-    /// Queries that timed out.
-    dns_timeouts,
-    /// Look-ups that failed.
-    dns_failures,
 }
 
 impl Metrics {
@@ -201,13 +201,14 @@ impl Metrics {
         if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
-    /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached are left
-    /// out.
+    /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached, and
+    /// what a cache has not done, are left out.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
         let mut copy = self.clone();
         for (name, value) in copy.numbers_mut() {
-            if *value > 0 || !(name.starts_with("timeouts_") || name.starts_with("limit_")) {
+            let rare = ["timeouts_", "limit_", "cache_"].iter().any(|kind| name.starts_with(kind));
+            if *value > 0 || !rare {
                 let _ = write!(out, "{name}={value} ");
             }
         }
