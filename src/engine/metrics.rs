@@ -261,6 +261,7 @@ impl Metrics {
             | Refusal::OriginForm
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::NoMemory
             | Refusal::Dns(
                 Failure::NotFound | Failure::NoAddress | Failure::ServerFailure | Failure::Malformed,

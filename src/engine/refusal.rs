@@ -48,6 +48,8 @@ pub(super) enum Refusal {
     LengthRequired,
     /// The client wants it from the cache only, and it is not there.
     OnlyIfCached,
+    /// PURGE from where it is not taken.
+    PurgeDenied,
     // Limits.
     TooManyConnections,
     TooManyPerClient,
@@ -105,6 +107,7 @@ impl Refusal {
             | Refusal::CredentialsWrong
             | Refusal::Loop
             | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
@@ -139,6 +142,7 @@ impl Refusal {
             | Refusal::Loop
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::TooManyVerifications
             | Refusal::TooManyLookUps
             | Refusal::Dns(_)
@@ -173,6 +177,7 @@ impl Refusal {
             | Refusal::TooSlow
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
@@ -256,6 +261,13 @@ impl Refusal {
                 "length_required",
                 "The origin speaks HTTP/1.0 and cannot take a chunked body.",
                 "Send the body with a Content-Length.",
+            ),
+            Refusal::PurgeDenied => wording(
+                403,
+                "http_request_denied",
+                "purge_denied",
+                "PURGE is not taken from your address.",
+                "Add it to --purge-from.",
             ),
             Refusal::OnlyIfCached => wording(
                 504,

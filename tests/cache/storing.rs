@@ -321,6 +321,50 @@ fn rules_42_and_43_odd_statuses_pass_and_nothing_is_asked_twice_after_an_answer_
 }
 
 #[test]
+fn rule_50_purge_by_uri_host_and_whole_from_allowed_addresses() {
+    let options = ["--purge-from", "127.0.0.2"];
+    let scene = Scene::with(&options, |head, _| match head.method() {
+        "PURGE" => Reply::Bytes(response(501, "", "")),
+        _ => ok("Cache-Control: max-age=60|Vary: X-V", "x"),
+    });
+    let other = Scene::answering("", "x");
+    let fill = || {
+        for (path, fields) in [("/a", "X-V: 1"), ("/a", "X-V: 2"), ("/b", "")] {
+            scene.get_with(path, fields);
+            assert!(is_hit(&scene.get_with(path, fields)), "{path}");
+        }
+    };
+    fill();
+    assert_eq!(scene.ask("PURGE", "/a", "").status(), 403);
+    let purge = |path: &str, fields: &str| {
+        let mut client = scene.weir.connect_from("127.0.0.2");
+        client.ask(scene.request("PURGE", path, fields)).text()
+    };
+    for (path, fields, count, left) in [
+        ("/c", "", "0 purged\n", ["/a", "/b"]),
+        ("/a", "", "2 purged\n", ["/b", "/b"]),
+        ("/", "Purge: host", "3 purged\n", ["", ""]),
+        ("/", "Purge: all", "3 purged\n", ["", ""]),
+    ] {
+        assert_eq!(purge(path, fields), count, "{path} {fields}");
+        for known in ["/a", "/b"] {
+            let request = if known == "/a" {
+                "X-V: 1|Cache-Control: only-if-cached"
+            } else {
+                "Cache-Control: only-if-cached"
+            };
+            let found = scene.get_with(known, request).status() == 200;
+            assert_eq!(found, left.contains(&known), "{known} after {path} {fields}");
+        }
+        fill();
+    }
+    assert_eq!(scene.asked("PURGE"), 0);
+    // Without the option it is a method like any other, and unsafe.
+    let answer = other.ask("PURGE", "/", "");
+    assert_eq!((answer.status(), other.origin.heads().len()), (200, 1));
+}
+
+#[test]
 fn rule_45_the_log_says_what_the_cache_did() {
     let scene = Scene::answering("Cache-Control: max-age=60", "x");
     for path in ["/a", "/a"] {
