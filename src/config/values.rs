@@ -245,6 +245,11 @@ pub fn addition(text: &str) -> Result<String, Expected> {
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
 }
 
+/// A field name.
+pub fn field_name(text: &str) -> Result<String, Expected> {
+    if is_token(text.as_bytes()) { Ok(text.to_owned()) } else { Err("the name of a field".into()) }
+}
+
 /// A path that is not empty.
 pub fn path(text: &str) -> Result<std::path::PathBuf, Expected> {
     if text.is_empty() { Err("a path".into()) } else { Ok(text.into()) }

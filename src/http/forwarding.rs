@@ -14,7 +14,8 @@ use super::hop::{Class, classify, is_named, names_fields};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_loop, max_forwards, origin_keeps_alive, upgrade_requested, wants_keep_alive,
+    expects_continue, is_end_to_end, is_loop, max_forwards, origin_keeps_alive, upgrade_requested,
+    wants_keep_alive,
 };
 pub use super::trailers::write_trailers;
 
@@ -204,7 +205,8 @@ fn write_path(out: &mut Vec<u8>, method: &str, path: &[u8]) {
 }
 
 #[inline]
-pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends one field line.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");

@@ -10,18 +10,19 @@
 //! The `weir` format, never with a blank inside a field, `-` for what there is none of:
 //!
 //! ```text
-//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason=
+//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason= cache=
 //! 2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/ client=127.0.0.1:50123 user=alice received=210 \
-//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=-
+//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=- cache=hit
 //! ```
 //!
 //! TIME is when the request began, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does.
+//! `cache` says what the cache did (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, why not more.
 //! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::entry::{Entry, Kind, Text, Verdict};
+use crate::engine::entry::{CacheUse, Entry, Kind, Text, Verdict};
 use crate::http::date::civil;
 use crate::http::fields;
 
@@ -108,6 +109,12 @@ fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
     });
     out.extend_from_slice(b" reason=");
     write_word(out, entry.text(Text::Reason));
+    out.extend_from_slice(b" cache=");
+    out.extend_from_slice(entry.cache.word().as_bytes());
+    if !entry.cache_reason.is_empty() {
+        out.push(b':');
+        out.extend_from_slice(entry.cache_reason.as_bytes());
+    }
 }
 
 fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
@@ -186,7 +193,15 @@ fn squid_code(entry: &Entry) -> &'static str {
         (Verdict::Malformed, Kind::Exchange | Kind::Tunnel) => "NONE_NONE",
         (Verdict::Allowed | Verdict::Failed, Kind::Tunnel) => "TCP_TUNNEL",
         (Verdict::Allowed | Verdict::Failed, Kind::Exchange) if entry.status == 0 => "TCP_MISS_ABORTED",
-        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => "TCP_MISS",
+        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => match entry.cache {
+            CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
+            CacheUse::Hit => "TCP_MEM_HIT",
+            CacheUse::Collapsed => "TCP_CF_HIT",
+            CacheUse::Stale => "TCP_STALE_HIT",
+            CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
+            CacheUse::Refresh => "TCP_ASYNC_REFRESH",
+            CacheUse::None | CacheUse::Miss | CacheUse::Bypass => "TCP_MISS",
+        },
     }
 }
 
@@ -232,6 +247,16 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry) {
         out.extend_from_slice(if reused { b"true" } else { b"false" });
     }
     write_json_text(out, b"reason", entry.text(Text::Reason));
+    out.extend_from_slice(b",\"cache\":");
+    match entry.cache {
+        CacheUse::None => out.extend_from_slice(b"null"),
+        used => {
+            out.push(b'"');
+            out.extend_from_slice(used.word().as_bytes());
+            out.push(b'"');
+        }
+    }
+    write_json_text(out, b"cache_reason", entry.cache_reason.as_bytes());
     write_json_text(out, b"referrer", entry.text(Text::Referrer));
     write_json_text(out, b"agent", entry.text(Text::Agent));
     out.push(b'}');
