@@ -83,4 +83,6 @@ fn holds_whatever_happens() {
     println!("seeds {first} to {}: {} steps in {seconds:.1} s: {tally:?}", first + runs - 1, tally.steps);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
     assert!(runs < 50 || tally.owed * 10 > tally.asked, "hardly any request had to succeed: {tally:?}");
+    let moved = tally.moved_down.min(tally.moved_up).min(tally.moved_tunnels);
+    assert!(runs < 50 || moved > runs, "hardly anything was moved inside the kernel: {tally:?}");
 }

@@ -61,6 +61,7 @@ mod system {
     #[derive(Debug)]
     pub struct Pipes {
         // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
+        #[allow(clippy::vec_box)]
         idle: Vec<Box<Pipe>>,
         lent: usize,
         lent_max: usize,

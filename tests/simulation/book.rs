@@ -45,6 +45,13 @@ pub struct Tally {
     pub interims: u64,
     pub steps: u64,
     pub connections: u64,
+    /// Moves inside the kernel, of answers, of requests' bodies, in tunnels; bytes of them all.
+    pub moved_down: u64,
+    pub moved_up: u64,
+    pub moved_tunnels: u64,
+    pub moved_bytes: u64,
+    /// Sockets closed with bytes for them in a pipe.
+    pub pipes_lost: u64,
 }
 
 impl Tally {
@@ -60,6 +67,11 @@ impl Tally {
         self.interims += other.interims;
         self.steps += other.steps;
         self.connections += other.connections;
+        self.moved_down += other.moved_down;
+        self.moved_up += other.moved_up;
+        self.moved_tunnels += other.moved_tunnels;
+        self.moved_bytes += other.moved_bytes;
+        self.pipes_lost += other.pipes_lost;
     }
 }
 

@@ -5,7 +5,7 @@ use super::dice::{Dice, content};
 use super::http::{Framing, Head, Item, Reader};
 use super::messages::{Ask, Key, Kind, Login, download};
 use super::network::{LinkId, Network};
-use super::tunnel::{TunnelEnd, waits_for_end};
+use super::tunnel::{TunnelEnd, perhaps_bulk, waits_for_end};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Longest wait for a 100, microseconds.
@@ -87,7 +87,9 @@ pub fn address(number: u32) -> SocketAddr {
 
 impl Client {
     pub fn new(dice: &mut Dice, book: &mut Book, number: u32) -> Client {
-        let fault = if dice.percent(book.scenario.fault_percent) { draw_fault(dice) } else { Fault::None };
+        let bulk = book.scenario.bulk_percent > 0;
+        let fault =
+            if dice.percent(book.scenario.fault_percent) { draw_fault(dice, bulk) } else { Fault::None };
         let count = dice.pick(&[1, 1, 2, 3, 5, 12]);
         let wrong = dice.pick(&[Login::None, Login::PlainWrong, Login::SlowWrong, Login::Unknown]);
         let login = dice.pick(&[Login::Plain, Login::Plain, Login::SlowRight, wrong]);
@@ -148,6 +150,16 @@ impl Client {
         read == end
     }
 
+    /// Every byte of it has come to its end: nothing was thrown away.
+    pub fn is_served(&self, book: &Book) -> bool {
+        let clean = self.asks.iter().all(|key| book.excuse(book.record(*key)).is_none());
+        let complete = match &self.tunnel {
+            Some(tunnel) => tunnel.finished && tunnel.ended && tunnel.is_received(),
+            None => self.answering == self.asks.len(),
+        };
+        clean && complete && !self.told_to_go
+    }
+
     /// Its tunnel, if it has one.
     pub fn tunnel_key(&self) -> Option<Key> {
         self.tunnel.as_ref().and_then(|_| self.asks.get(self.asking).copied())
@@ -155,7 +167,8 @@ impl Client {
 
     pub fn send(&mut self, net: &mut Network, book: &mut Book) -> Checked<()> {
         let Some(link) = self.link.filter(|_| !self.done && !self.left) else { return Ok(()) };
-        let most = segment(&mut net.dice, self.slow, self.sent_of_ask);
+        let offset = self.tunnel.as_ref().map_or(self.sent_of_ask, |tunnel| 300 + tunnel.sent());
+        let most = segment(&mut net.dice, self.slow, offset);
         let bytes = self.next_bytes(net, book, most);
         if bytes.is_empty() {
             self.consider_leaving(net, link);
@@ -229,12 +242,14 @@ impl Client {
             if offset == ask.head.len() && ask.expects && !self.may_continue(net) {
                 break;
             }
-            let whole = ask.head.iter().chain(&ask.coded);
-            let room =
-                if ask.expects && offset < ask.head.len() { ask.head.len() - offset } else { usize::MAX };
-            let before = out.len();
-            out.extend(whole.skip(offset).take(room.min(most - before)));
-            offset += out.len() - before;
+            let piece = if offset < ask.head.len() {
+                &ask.head[offset..]
+            } else {
+                &ask.coded[offset - ask.head.len()..]
+            };
+            let count = piece.len().min(most - out.len());
+            out.extend_from_slice(&piece[..count]);
+            offset += count;
             if offset == ask.head.len() + ask.coded.len() {
                 if ask.is_tunnel() {
                     break;
@@ -275,7 +290,8 @@ impl Client {
             left -= step;
             if self.sent_of_ask == len {
                 if ask.is_tunnel() {
-                    self.tunnel = Some(TunnelEnd::new(tunnel_name(key)));
+                    let name = perhaps_bulk(tunnel_name(key), book.scenario.bulk_percent);
+                    self.tunnel = Some(TunnelEnd::new(name));
                     self.eager &= ask.kind == Kind::Connect;
                 } else {
                     (self.asking, self.sent_of_ask) = (self.asking + 1, 0);
@@ -519,7 +535,7 @@ pub fn tunnel_name(key: Key) -> u64 {
 }
 
 pub fn tunnel_key(name: u64) -> Key {
-    Key { client: (name >> 32) as u32 & 0x7fff_ffff, number: name as u32 }
+    Key { client: (name >> 32) as u32 & 0x3fff_ffff, number: name as u32 }
 }
 
 /// Whether the origin end finishes only after the client has; never both.
@@ -527,16 +543,18 @@ pub fn waits_for_client(serial: u32, client: u64) -> bool {
     !waits_for_end(client) && serial % 2 == 0
 }
 
-fn draw_fault(dice: &mut Dice) -> Fault {
-    let sent = dice.pick(&[20, 200, 400, 5_000]);
+fn draw_fault(dice: &mut Dice, bulk: bool) -> Fault {
+    let sent =
+        if bulk { dice.pick(&[400, 20_000, 100_000, 200_000]) } else { dice.pick(&[20, 200, 400, 5_000]) };
     let at = dice.between(1, sent);
-    match dice.below(7) {
+    match dice.below(if bulk { 14 } else { 7 }) {
         0 => Fault::FinAfter(at),
         1 => Fault::ResetAfter(at),
         2 => Fault::CloseAfter(at),
         3 => Fault::StallAfter(at),
         4 => Fault::ResetReading(at),
-        5 => Fault::CloseReading(at),
+        5 | 7 | 8 => Fault::CloseReading(at),
+        9 | 10 => Fault::ResetReading(at),
         _ => Fault::StopReading(at),
     }
 }
@@ -545,6 +563,9 @@ fn draw_fault(dice: &mut Dice) -> Fault {
 pub fn segment(dice: &mut Dice, slow: bool, offset: usize) -> usize {
     if slow && offset < 300 {
         return dice.between(1, 3) as usize;
+    }
+    if offset > 4096 && dice.percent(80) {
+        return dice.between(4096, 100_000) as usize;
     }
     match dice.below(8) {
         0 => 1,

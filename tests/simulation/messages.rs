@@ -147,7 +147,7 @@ impl Ask {
             head: Vec::new(),
             coded: Vec::new(),
         };
-        ask.draw_body(dice);
+        ask.draw_body(dice, scenario);
         match kind {
             Kind::Own => ask.method = "OPTIONS",
             Kind::Connect => (ask.method, ask.http10, ask.keeps) = ("CONNECT", false, true),
@@ -161,7 +161,7 @@ impl Ask {
         ask
     }
 
-    fn draw_body(&mut self, dice: &mut Dice) {
+    fn draw_body(&mut self, dice: &mut Dice, scenario: &Scenario) {
         let likely = matches!(self.method, "POST" | "PUT" | "BREW");
         let bodied = match self.kind {
             Kind::Plain => likely || dice.percent(8),
@@ -171,7 +171,7 @@ impl Ask {
         if !bodied {
             return;
         }
-        self.body_bytes = dice.length();
+        self.body_bytes = scenario.length(dice);
         let payload = content(self.key.upload(), 0, self.body_bytes as usize);
         if !self.http10 && (self.kind == Kind::MalformedBody || dice.percent(50)) {
             self.body = Framing::Chunked;
@@ -312,7 +312,7 @@ impl Answer {
             http10: host.http10,
             status: dice.pick(&[200, 200, 200, 200, 404, 500, 302, 204, 304]),
             framing: Framing::None,
-            payload: dice.length(),
+            payload: scenario.length(dice),
             trailers: dice.percent(20),
             closes: dice.percent(15),
             ending: Ending::Whole,
@@ -322,6 +322,7 @@ impl Answer {
         answer.framing = match dice.below(10) {
             _ if matches!(answer.status, 204 | 304) => Framing::None,
             0 => Framing::UntilClose,
+            1 | 2 if answer.payload > 60_000 => Framing::UntilClose,
             1..=4 if !host.http10 => Framing::Chunked,
             _ => Framing::Length(answer.payload),
         };

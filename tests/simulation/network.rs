@@ -126,17 +126,16 @@ pub struct Network {
     pub tracing: bool,
     pub links: Vec<Link>,
     pub edges: Vec<LinkId>,
-    /// The peers' bytes arrive in pieces of one kind or another.
-    pub room_max: usize,
+    /// Bytes that weir may have on their way to a peer.
+    room_max: usize,
+    /// Bytes that a peer may have on their way to weir.
+    window: usize,
     agenda: BinaryHeap<Reverse<(u64, u64, Task)>>,
     planned: u64,
 }
 
-/// Bytes that a peer may have on their way to weir.
-const WINDOW: usize = 64 * 1024;
-
 impl Network {
-    pub fn new(dice: Dice, tracing: bool) -> Network {
+    pub fn new(dice: Dice, room_max: usize, window: usize, tracing: bool) -> Network {
         Network {
             dice,
             now_us: 1_000_000,
@@ -144,7 +143,8 @@ impl Network {
             tracing,
             links: Vec::new(),
             edges: Vec::new(),
-            room_max: 65_536,
+            room_max,
+            window,
             agenda: BinaryHeap::new(),
             planned: 0,
         }
@@ -278,7 +278,7 @@ impl Network {
             self.reset_peer(link);
             return None;
         }
-        let count = bytes.len().min(WINDOW.saturating_sub(one.to_weir.len()));
+        let count = bytes.len().min(self.window.saturating_sub(one.to_weir.len()));
         one.peer_blocked = count < bytes.len();
         one.to_weir.push(&bytes[..count]);
         if count > 0 {

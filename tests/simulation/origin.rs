@@ -3,11 +3,12 @@
 
 use super::book::{Book, Checked, Said};
 use super::client::{gap, segment, tunnel_key, waits_for_client};
-use super::dice::content;
+use super::dice::{Dice, content};
 use super::http::{Framing, Head, Item, Reader};
 use super::messages::{Answer, Ending, Key, Kind, STRAY};
 use super::network::{LinkId, Network};
-use super::tunnel::TunnelEnd;
+use super::scenario::Scenario;
+use super::tunnel::{TunnelEnd, perhaps_bulk};
 use std::net::SocketAddr;
 
 /// The request that is being read or answered.
@@ -38,6 +39,26 @@ enum Next {
     Mischief,
 }
 
+/// What happens to it while it reads, after so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mishap {
+    None,
+    /// It reads nothing more, for a while.
+    Stops(u64),
+    Resets(u64),
+}
+
+impl Mishap {
+    fn draw(dice: &mut Dice, scenario: &Scenario) -> Mishap {
+        if scenario.strict || !dice.percent(scenario.fault_percent) || !dice.percent(30) {
+            return Mishap::None;
+        }
+        let most = dice.pick(&[400, 5_000, 100_000]);
+        let at = dice.between(1, most);
+        if dice.percent(50) { Mishap::Stops(at) } else { Mishap::Resets(at) }
+    }
+}
+
 #[derive(Debug)]
 pub struct OriginEnd {
     pub serial: u32,
@@ -53,6 +74,8 @@ pub struct OriginEnd {
     spent: Option<&'static str>,
     tunnel: Option<TunnelEnd>,
     slow: bool,
+    mishap: Mishap,
+    received: u64,
     pub gone: bool,
 }
 
@@ -71,6 +94,8 @@ impl OriginEnd {
             spent: None,
             tunnel: None,
             slow: net.dice.percent(10),
+            mishap: Mishap::draw(&mut net.dice, &book.scenario),
+            received: 0,
             gone: false,
         };
         if address.port() == 443 {
@@ -79,8 +104,9 @@ impl OriginEnd {
         end
     }
 
-    fn open_tunnel(&mut self, net: &mut Network, _book: &Book) {
-        self.tunnel = Some(TunnelEnd::new(u64::from(self.serial)));
+    fn open_tunnel(&mut self, net: &mut Network, book: &Book) {
+        let name = perhaps_bulk(u64::from(self.serial), book.scenario.bulk_percent);
+        self.tunnel = Some(TunnelEnd::new(name));
         self.reader.open_tunnel();
         net.plan_send(self.link, 5);
     }
@@ -88,6 +114,10 @@ impl OriginEnd {
     /// Nothing is being asked or answered here.
     pub fn is_between(&self) -> bool {
         self.tunnel.is_none() && self.request.is_none() && self.reader.is_between()
+    }
+
+    pub fn is_tunnel(&self) -> bool {
+        self.tunnel.is_some()
     }
 
     /// It waits for a moment to speak unasked, or to close.
@@ -101,6 +131,7 @@ impl OriginEnd {
         }
         let most = net.dice.pick(&[1, 100, 4096, 65_536]).max(net.links[self.link].to_peer.len() / 20);
         let bytes = net.receive(self.link, most);
+        self.received += bytes.len() as u64;
         net.trace(|| format!("origin {} received {}", self.serial, bytes.len()));
         if let (Some(why), false) = (self.spent, bytes.is_empty()) {
             let reading = self.request.as_ref().is_some_and(|request| !request.whole);
@@ -116,6 +147,9 @@ impl OriginEnd {
                 Item::End(trailers) => self.take_end(net, book, &trailers)?,
             }
         }
+        if self.has_mishap(net) {
+            return Ok(());
+        }
         if self.tunnel.is_some() {
             // Whether it is the client that waits for the end may only be known now.
             net.plan_send(self.link, 20);
@@ -128,6 +162,21 @@ impl OriginEnd {
             return self.take_end_of_stream(net, book);
         }
         Ok(())
+    }
+
+    /// True if it does not go on.
+    fn has_mishap(&mut self, net: &mut Network) -> bool {
+        match self.mishap {
+            Mishap::Stops(at) if self.received >= at => net.plan_read(self.link, 200_000_000),
+            Mishap::Resets(at) if self.received >= at => {
+                net.reset(self.link);
+                self.gone = true;
+            }
+            Mishap::None | Mishap::Stops(_) | Mishap::Resets(_) => return false,
+        }
+        net.trace(|| format!("origin {}: {:?}", self.serial, self.mishap));
+        self.mishap = Mishap::None;
+        true
     }
 
     fn blame(&self, error: &str) -> String {
@@ -386,7 +435,7 @@ impl OriginEnd {
 
     fn send_tunnel(&mut self, net: &mut Network, _book: &Book) {
         let Some(tunnel) = &mut self.tunnel else { return };
-        let most = segment(&mut net.dice, self.slow, 400);
+        let most = segment(&mut net.dice, self.slow, 300 + tunnel.sent());
         let bytes = tunnel.next(most);
         if bytes.is_empty() {
             let waits = tunnel.other().is_none_or(|name| !waits_for_client(self.serial, name));

@@ -93,6 +93,13 @@ pub struct Scenario {
     pub resolver: resolver::Settings,
     pub turn_bytes: usize,
     pub turns_max: usize,
+    /// Of a hundred bodies and directions of tunnels, so many are large: enough of them to be moved inside the kernel.
+    pub bulk_percent: u64,
+    /// Of a hundred times, there is a pipe so often.
+    pub pipes_percent: u64,
+    /// Bytes that weir may have on their way to a peer, and a peer on their way to weir.
+    pub room_max: usize,
+    pub window: usize,
     pub hosts: Vec<Host>,
     pub upheavals: Vec<(u64, Upheaval)>,
     pub policies: Vec<(Rules, Arc<Policy>)>,
@@ -143,6 +150,10 @@ impl Scenario {
             resolver: resolver_settings(dice),
             turn_bytes: dice.pick(&[1, 100, 4096, 65_536, 262_144]),
             turns_max: dice.pick(&[1, 3, 16, 256]),
+            bulk_percent: if clients > 80 { dice.pick(&[0, 2]) } else { dice.pick(&[0, 10, 30, 60]) },
+            pipes_percent: dice.pick(&[0, 50, 90, 100]),
+            room_max: dice.pick(&[65_536, 65_536, 8_192]),
+            window: dice.pick(&[65_536, 65_536, 400_000]),
             hosts: hosts(dice),
             upheavals: Vec::new(),
             policies: rules.iter().map(|rules| (*rules, policy(*rules))).collect(),
@@ -189,6 +200,11 @@ impl Scenario {
         }
     }
 
+    /// A body's length.
+    pub fn length(&self, dice: &mut Dice) -> u64 {
+        if dice.percent(self.bulk_percent) { dice.between(10_000, 200_000) } else { dice.length() }
+    }
+
     /// Whether a policy lets a request through, by what the model knows of it.
     pub fn rules(&self, policy: usize) -> Rules {
         self.policies[policy].0
@@ -198,7 +214,7 @@ impl Scenario {
 fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
     let mut settings = Settings {
         seed: [dice.next(), dice.next()],
-        splices: dice.percent(60),
+        splices: dice.percent(75),
         blocks_max: 40 * clients as usize + 1000,
         clients_max: clients as usize + 10,
         origins_idle_max: dice.pick(&[0, 1, 10, 512]),

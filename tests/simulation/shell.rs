@@ -2,7 +2,7 @@
 //! seam checked on the way.
 
 use super::book::{Book, Checked};
-use super::network::{LinkId, Readiness, Task};
+use super::network::{LinkId, Peer, Readiness, Task};
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use weir::engine::entry::{Entry, Kind, Text};
@@ -32,6 +32,11 @@ pub struct Shell {
     /// Turns without any effect, since something last moved.
     fruitless: u64,
     entries: u64,
+    /// What the entries say that clients have sent.
+    pub received: HashMap<std::net::SocketAddr, u64>,
+    /// What they say that clients were sent, and what clients were sent.
+    logged_sent: u64,
+    sent: u64,
     entry_keys: HashMap<String, u32>,
     queries: HashSet<QueryId>,
     pub replies: HashMap<u64, (QueryId, Option<Vec<u8>>)>,
@@ -52,6 +57,9 @@ impl Shell {
             steps: 0,
             fruitless: 0,
             entries: 0,
+            received: HashMap::new(),
+            logged_sent: 0,
+            sent: 0,
             entry_keys: HashMap::new(),
             queries: HashSet::new(),
             replies: HashMap::new(),
@@ -270,6 +278,9 @@ impl Shell {
                 Event::SendFailed(error)
             }
         };
+        if let (Event::Sent(count), Peer::Client(_)) = (event, around.net.links[socket.link].peer) {
+            self.sent += count as u64;
+        }
         self.tell(around, id, event)?;
         Ok(if let Event::Sent(count) = event { count } else { 1 })
     }
@@ -281,7 +292,8 @@ impl Shell {
         }
         if let Some(order) = self.engine.movable(id) {
             // There may be no pipe to be had.
-            if !socket.connecting && around.net.dice.percent(80) {
+            let percent = around.book.scenario.pipes_percent;
+            if !socket.connecting && around.net.dice.percent(percent) {
                 return self.move_bytes(around, id, order);
             }
         }
@@ -332,8 +344,9 @@ impl Shell {
             Some(None) | None => return Err(format!("{id:?}: bytes for nobody")),
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return Ok(0) };
+        let link = socket.link;
         let mut space = weir::buffer::Space::one(&mut bytes);
-        let event = match around.net.read(socket.link, &mut space) {
+        let event = match around.net.read(link, &mut space) {
             Ok(None) => {
                 socket.readable = false;
                 return Ok(0);
@@ -349,6 +362,7 @@ impl Shell {
             }
         };
         if let Event::Moved(count) = event {
+            around.note_moved(link, count);
             bytes.truncate(count);
             if let Some(Some(sink)) = self.sockets.get_mut(order.to.index()) {
                 sink.pipe = bytes;
@@ -421,6 +435,7 @@ impl Shell {
             return Err(format!("{id:?} was closed and is not open"));
         };
         self.live -= 1;
+        around.book.tally.pipes_lost += u64::from(!socket.pipe.is_empty());
         around.forget_index(socket.link);
         around.net.trace(|| format!("peer {}: closed (reset: {reset})", id.index()));
         around.net.weir_closes(socket.link, reset);
@@ -490,6 +505,8 @@ impl Shell {
 
     fn log(&mut self, around: &mut Surroundings, entry: &Entry) -> Checked<()> {
         self.entries += 1;
+        *self.received.entry(entry.client).or_insert(0) += entry.client_bytes;
+        self.logged_sent += entry.sent_bytes;
         let target = String::from_utf8_lossy(entry.text(Text::Target)).into_owned();
         let reason = String::from_utf8_lossy(entry.text(Text::Reason)).into_owned();
         around.net.trace(|| format!("entry: {} {target} {} {reason}", entry.client, entry.status));
@@ -589,6 +606,10 @@ impl Shell {
         }
         if metrics.allowed + metrics.blocked + metrics.malformed + metrics.failed != metrics.requests {
             return Err(format!("verdicts do not add up: {metrics:?}"));
+        }
+        if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
+            let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
+            return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));
         }
         if !self.queries.is_empty() && !self.engine.is_draining() {
             return Err(format!("{} sockets of queries are left open", self.queries.len()));

@@ -7,10 +7,19 @@ use super::network::{LinkId, Network};
 
 const NAME_BYTES: u64 = 8;
 
+/// Sources with this in their name may send much.
+const BULK: u64 = 1 << 62;
+
+/// A name like that, in so many of a hundred cases.
+pub fn perhaps_bulk(name: u64, percent: u64) -> u64 {
+    if mix(name ^ 0xB01C) % 100 < percent { name | BULK } else { name }
+}
+
 /// How many bytes the source of that name sends behind its name.
 fn length_of(name: u64) -> u64 {
     let chance = mix(name ^ 0x7A11);
     match chance % 8 {
+        _ if name & BULK != 0 => chance / 8 % 300_000,
         0 => 0,
         1..=4 => chance / 8 % 500,
         5 | 6 => chance / 8 % 9_000,
@@ -45,6 +54,11 @@ impl TunnelEnd {
 
     fn total(&self) -> u64 {
         NAME_BYTES + length_of(self.name)
+    }
+
+    /// Bytes sent.
+    pub fn sent(&self) -> usize {
+        self.sent as usize
     }
 
     pub fn is_sent(&self) -> bool {

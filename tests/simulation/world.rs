@@ -116,6 +116,25 @@ impl Surroundings {
         self.clients.get(number).and_then(Client::tunnel_key).is_some_and(|key| self.book.owes_tunnel(key))
     }
 
+    /// So many bytes were moved from there inside the kernel.
+    pub fn note_moved(&mut self, link: LinkId, count: usize) {
+        let tally = &mut self.book.tally;
+        tally.moved_bytes += count as u64;
+        let (one_of, tunnel) = match self.net.links[link].peer {
+            Peer::Client(number) => {
+                (&mut tally.moved_up, self.clients[number as usize].tunnel_key().is_some())
+            }
+            Peer::Origin(serial) => {
+                (&mut tally.moved_down, self.origins.get(serial as usize).is_some_and(OriginEnd::is_tunnel))
+            }
+        };
+        if tunnel {
+            tally.moved_tunnels += 1;
+        } else {
+            *one_of += 1;
+        }
+    }
+
     fn send(&mut self, link: LinkId) -> Checked<()> {
         match self.net.links[link].peer {
             Peer::Client(number) => {
@@ -168,7 +187,7 @@ impl World {
         let resolver = Resolver::new(scenario.resolver.clone(), Hosts::default(), [dice.next(), dice.next()]);
         let policy = Arc::clone(&scenario.policies[scenario.first_policy].1);
         let engine = Engine::new(scenario.settings.clone(), policy, resolver);
-        let mut net = Network::new(dice, tracing);
+        let mut net = Network::new(dice, scenario.room_max, scenario.window, tracing);
         let mut book = Book::new(scenario);
         let mut clients = Vec::new();
         for number in 0..book.scenario.clients {
@@ -324,6 +343,13 @@ impl World {
         }
         if let Some(client) = self.around.clients.iter().find(|client| !client.done) {
             return Err(format!("nobody told client {client:?}"));
+        }
+        for client in self.around.clients.iter().filter(|client| client.is_served(&self.around.book)) {
+            let logged = self.shell.received.get(&client::address(client.number)).copied().unwrap_or(0);
+            let read = client.link.map_or(0, |link| self.around.net.links[link].read_by_weir);
+            if logged != read {
+                return Err(format!("client {}: {logged} bytes logged of {read}", client.number));
+            }
         }
         self.shell.check_end(&mut self.around)?;
         Ok(self.around.book.tally)
