@@ -74,6 +74,7 @@ pub fn log_entry(bytes: &[u8]) {
             Format::Combined => combined(&entry, line),
             Format::Squid => squid(&entry, line),
             Format::Json => json(&entry, line),
+            Format::None => unreachable!("not among these"),
         }
     }
 }
