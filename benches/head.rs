@@ -34,7 +34,8 @@ Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes\r\n\
 Upgrade-Insecure-Requests: 1\r\n\
 Priority: u=0, i\r\n\r\n";
 
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
+/// A response as servers send it.
+pub const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\n\
 Server: nginx\r\n\
 Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
 Content-Type: text/html; charset=utf-8\r\n\
@@ -45,7 +46,8 @@ ETag: \"0123456789abcdef\"\r\n\
 Cache-Control: max-age=3600\r\n\
 Accept-Ranges: bytes\r\n\r\n";
 
-const REQUESTS: [(&str, &[u8]); 3] = [("minimal", MINIMAL), ("curl", CURL), ("browser", BROWSER)];
+/// Requests, by name.
+pub const REQUESTS: [(&str, &[u8]); 3] = [("minimal", MINIMAL), ("curl", CURL), ("browser", BROWSER)];
 
 fn main() {
     divan::main();
@@ -119,55 +121,61 @@ fn write(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// All of it, as for each request on a persistent connection.
+pub fn forward(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<usize> {
+    out.clear();
+    let len = Scanner::default().scan_request(bytes, limits).ok()??;
+    let mut storage = FieldStorage::new();
+    let head = RequestHead::parse(&bytes[..len], &mut storage, limits).ok()?;
+    let target = Target::parse(head.method, head.target, false).ok()?;
+    route_target(&head, &target).ok()?;
+    let body = request_body(&head).ok()?;
+    let Target::Absolute { path, .. } = target else { return None };
+    write_request(out, &head, &RequestRoute { body, ..route(path, &target)? });
+    Some(out.len())
+}
+
+/// The same for a response.
+pub fn forward_response(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<usize> {
+    out.clear();
+    let len = Scanner::default().scan_response(bytes, limits).ok()??;
+    let mut storage = FieldStorage::new();
+    let head = ResponseHead::parse(&bytes[..len], &mut storage, limits).ok()?;
+    let route = ResponseRoute {
+        body: response_body("GET", &head).ok()?,
+        client_version: Version::Http11,
+        keep_alive: true,
+        upgrade: false,
+        via: Some("weir"),
+        date: None,
+        removed: &[],
+        added: &[],
+    };
+    write_response(out, &head, &route);
+    Some(out.len())
+}
+
+/// Chunks of that size, a 4 KB block of them.
+pub fn chunks(bytes: usize) -> Vec<u8> {
+    format!("{bytes:x}\r\n{}\r\n", "x".repeat(bytes)).repeat(4096 / (bytes + 7)).into_bytes()
+}
+
 #[divan::bench(args = names())]
 fn whole(bencher: Bencher<'_, '_>, name: &str) {
     let (bytes, limits) = (named(name), Limits::default());
     let mut out = Vec::with_capacity(4096);
-    bencher.bench_local(|| {
-        out.clear();
-        let bytes = black_box(bytes);
-        let len = Scanner::default().scan_request(bytes, &limits).ok()??;
-        let mut storage = FieldStorage::new();
-        let head = RequestHead::parse(&bytes[..len], &mut storage, &limits).ok()?;
-        let target = Target::parse(head.method, head.target, false).ok()?;
-        route_target(&head, &target).ok()?;
-        let body = request_body(&head).ok()?;
-        let Target::Absolute { path, .. } = target else { return None };
-        write_request(&mut out, &head, &RequestRoute { body, ..route(path, &target)? });
-        Some(out.len())
-    });
+    bencher.bench_local(|| forward(black_box(bytes), &limits, &mut out));
 }
 
 #[divan::bench]
 fn whole_response(bencher: Bencher<'_, '_>) {
     let limits = Limits::default();
     let mut out = Vec::with_capacity(4096);
-    bencher.bench_local(|| {
-        out.clear();
-        let bytes = black_box(RESPONSE);
-        let len = Scanner::default().scan_response(bytes, &limits).ok()??;
-        let mut storage = FieldStorage::new();
-        let head = ResponseHead::parse(&bytes[..len], &mut storage, &limits).ok()?;
-        let route = ResponseRoute {
-            body: response_body("GET", &head).ok()?,
-            client_version: Version::Http11,
-            keep_alive: true,
-            upgrade: false,
-            via: Some("weir"),
-            date: None,
-            removed: &[],
-            added: &[],
-        };
-        write_response(&mut out, &head, &route);
-        Some(out.len())
-    });
+    bencher.bench_local(|| forward_response(black_box(RESPONSE), &limits, &mut out));
 }
 
 /// One 4 KB block that holds chunks of the given size.
 #[divan::bench(args = [16, 256, 4000])]
 fn decode_block(bencher: Bencher<'_, '_>, chunk: usize) {
-    let coding = format!("{chunk:x}\r\n{}\r\n", "x".repeat(chunk)).repeat(4096 / (chunk + 7));
-    bencher
-        .with_inputs(|| coding.clone().into_bytes())
-        .bench_local_refs(|block| Decoder::new().decode(block));
+    let coding = chunks(chunk);
+    bencher.with_inputs(|| coding.clone()).bench_local_refs(|block| Decoder::new().decode(block));
 }

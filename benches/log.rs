@@ -4,13 +4,15 @@ use divan::{Bencher, black_box};
 use weir::engine::entry::{Entry, Text};
 use weir::log::format::{Format, write_entry};
 
-const FORMATS: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
+/// All of them.
+pub const FORMATS: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
 
 fn main() {
     divan::main();
 }
 
-fn plain() -> Entry {
+/// An exchange as most are.
+pub fn plain() -> Entry {
     let mut entry = Entry::new(([192, 0, 2, 1], 50123).into());
     entry.started_unix_us = 1_763_766_541_123_456;
     entry.duration_us = 12_345;
@@ -27,7 +29,8 @@ fn plain() -> Entry {
     entry
 }
 
-fn hostile() -> Entry {
+/// One whose texts need escapes.
+pub fn hostile() -> Entry {
     let mut entry = plain();
     entry.set(Text::User, "Zoë \u{202e}".as_bytes());
     entry.set(

@@ -7,19 +7,22 @@ fn main() {
     divan::main();
 }
 
+/// Fills and drains once.
+pub fn step_once(pool: &mut Pool, ring: &mut Ring, payload: &[u8]) {
+    let space = ring.space(pool, Purpose::Download, 1);
+    let count = space.map_or(0, |mut space| space.fill(payload));
+    ring.commit(pool, &[count]);
+    black_box(ring.bytes(pool));
+    ring.consume(pool, ring.len());
+}
+
 /// Fill and drain in steps of that many bytes.
 #[divan::bench(args = [1, 64, 1000, 4096])]
 fn fill_and_drain(bencher: Bencher, step: usize) {
     let mut pool = Pool::new(64);
     let mut ring = Ring::default();
     let payload = vec![7; step];
-    bencher.bench_local(|| {
-        let space = ring.space(&mut pool, Purpose::Download, 1);
-        let count = space.map_or(0, |mut space| space.fill(&payload));
-        ring.commit(&mut pool, &[count]);
-        black_box(ring.bytes(&pool));
-        ring.consume(&mut pool, ring.len());
-    });
+    bencher.bench_local(|| step_once(&mut pool, &mut ring, &payload));
 }
 
 /// Lend a block and give it back.

@@ -11,7 +11,8 @@ use weir::http::target::{Host, Name};
 use weir::policy::acl::{Acl, AclBuilder, ListKind, Subject};
 
 const COUNTS: [usize; 3] = [1_000, 100_000, 1_000_000];
-const ASKED: usize = 1000;
+/// Hosts that are asked for.
+pub const ASKED: usize = 1000;
 const SEED: u64 = 0x5EED;
 
 fn main() {
@@ -62,7 +63,7 @@ fn name(number: usize, salt: u64) -> String {
 }
 
 /// One rule in three exact, one below, one both, so that look-ups probe every parent.
-fn names_text(count: usize) -> String {
+pub fn names_text(count: usize) -> String {
     (0..count).map(|number| format!("{}{}\n", ["", "*.", "."][number % 3], name(number, 0))).collect()
 }
 
@@ -76,29 +77,35 @@ fn network(numbers: &mut Numbers, v6: bool) -> String {
     }
 }
 
-fn networks_text(count: usize, v6: bool) -> String {
+/// Networks, one per line.
+pub fn networks_text(count: usize, v6: bool) -> String {
     let mut numbers = Numbers(SEED);
     (0..count).map(|_| network(&mut numbers, v6) + "\n").collect()
 }
 
-fn acl(text: &str) -> Acl {
+/// The rules of a text.
+pub fn acl(text: &str) -> Acl {
     let mut builder = AclBuilder::new(SEED);
     builder.add_list(ListKind::Block, "rules", text.as_bytes());
     builder.build().unwrap_or_else(|errors| panic!("{}", errors[0]))
 }
 
-/// One iteration asks for all hosts: the clock is too coarse for one look-up.
-fn ask(bencher: Bencher, acl: &Acl, hosts: &[Host]) {
+/// Asks about one host.
+pub fn judge(acl: &Acl, host: &Host) {
     let client = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    bencher.counter(ItemsCount::new(hosts.len())).bench_local(|| {
-        for host in hosts {
-            let subject = Subject { client, user: None, method: "GET", host, port: 80, connect: false };
-            black_box(acl.judge(black_box(&subject)));
-        }
-    });
+    let subject = Subject { client, user: None, method: "GET", host, port: 80, connect: false };
+    black_box(acl.judge(black_box(&subject)));
 }
 
-fn name_hosts(count: usize, salt: u64) -> Vec<Host> {
+/// One iteration asks for all hosts: the clock is too coarse for one look-up.
+fn ask(bencher: Bencher, acl: &Acl, hosts: &[Host]) {
+    bencher
+        .counter(ItemsCount::new(hosts.len()))
+        .bench_local(|| hosts.iter().for_each(|host| judge(acl, host)));
+}
+
+/// Names to ask for: those of the text with the same salt, or others.
+pub fn name_hosts(count: usize, salt: u64) -> Vec<Host> {
     let step = (count / ASKED).max(1);
     let host = |asked: usize| {
         let text = name(asked * step % count, salt);

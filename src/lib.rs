@@ -37,6 +37,7 @@
 //! connection back to the pool, the blocks back, the client idle or closing.
 
 pub mod buffer;
+pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod event_loop;

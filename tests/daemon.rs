@@ -38,7 +38,7 @@ fn usage_errors() {
         (&["--timeout=-1"], &["timeout"]),
         (&["--connect-ports", "http"], &["http"]),
         (&["--max-connections", "0"], &["max-connections"]),
-        (&["--cache"], &["cache", "not in this build"]),
+        (&["--cache-size", "10"], &["cache-size", "10"]),
         (&["surplus"], &["surplus"]),
         (&["--port", "x", "--timeout", "y", "--nonsense"], &["port", "timeout", "nonsense"]),
     ] {

@@ -21,8 +21,7 @@ pub fn help() -> String {
         "Usage: weir [OPTION]...    a forward proxy; without options on 127.0.0.1:8888
        weir explain [--user U] [--client ADDR] METHOD URL|HOST:PORT   verdict
 Use:   curl -x http://127.0.0.1:8888 https://a.example/  (or export http_proxy)
-Block: weir --block ads.example --blocklist FILE with one rule per line, also
-       .ads.example (all below too), 192.0.2.0/24. Reload: kill -HUP.
+Block: weir --block ads.example (or .ads.example: all below, 192.0.2.0/24)
 Every option is a key in a --config FILE too, and a variable: WEIR_PORT=8080
 ",
     );
@@ -33,27 +32,38 @@ Every option is a key in a --config FILE too, and a variable: WEIR_PORT=8080
         Section::Timeouts,
         Section::Limits,
         Section::Messages,
+        Section::Cache,
         Section::Explain,
     ] {
-        if let Some(heading) = heading(section) {
-            out.push_str(heading);
-            out.push('\n');
-            let rows: Vec<&Spec> = TABLE.iter().filter(|spec| spec.section == section).collect();
-            add_rows(&mut out, &rows);
+        let rows: Vec<&Spec> = TABLE.iter().filter(|spec| spec.section == section).collect();
+        match section {
+            Section::General
+            | Section::Access
+            | Section::Log
+            | Section::Timeouts
+            | Section::Limits
+            | Section::Messages => {
+                let _ = writeln!(out, "{}", heading(section));
+                add_rows(&mut out, &rows);
+            }
+            Section::Cache => add_names(&mut out, heading(section), &rows),
+            // The usage line has them.
+            Section::Explain => {}
         }
     }
     out
 }
 
-fn heading(section: Section) -> Option<&'static str> {
+fn heading(section: Section) -> &'static str {
     match section {
-        Section::General => Some("General"),
-        Section::Access => Some("Who may go where"),
-        Section::Log => Some("Access log: one line per request and tunnel, on standard output"),
-        Section::Timeouts => Some("Time-outs and their defaults, in seconds or as 500ms, 2m, 1h"),
-        Section::Limits => Some("Limits and their defaults"),
-        Section::Messages => Some("Messages and names"),
-        Section::Explain => None,
+        Section::General => "General",
+        Section::Access => "Who may go where",
+        Section::Log => "Access log: one line per request and tunnel, on standard output",
+        Section::Timeouts => "Time-outs and their defaults, in seconds or as 500ms, 2m, 1h",
+        Section::Limits => "Limits and their defaults",
+        Section::Messages => "Messages and names",
+        Section::Cache => "Cache, off:",
+        Section::Explain => "",
     }
 }
 
@@ -74,6 +84,20 @@ fn add_rows(out: &mut String, rows: &[&Spec]) {
             }
         }
     }
+}
+
+/// Options whose names say it: as many in a line as fit.
+fn add_names(out: &mut String, heading: &str, rows: &[&Spec]) {
+    let mut line = heading.to_owned();
+    for row in rows {
+        let name = name(row, true);
+        if line.len() + name.len() > COLUMNS {
+            let _ = writeln!(out, "{line}");
+            line.clear();
+        }
+        line.push_str(&name);
+    }
+    let _ = writeln!(out, "{line}");
 }
 
 /// The option with its value: the default where `with_default`, else what kind of value.

@@ -55,6 +55,8 @@ pub enum Section {
     Limits,
     /// What is accepted and what is rewritten, and DNS.
     Messages,
+    /// The cache.
+    Cache,
     /// Shown in the usage line only.
     Explain,
 }
@@ -214,23 +216,12 @@ fn counted(field: &mut u8, texts: &[Located<String>]) -> Vec<Problem> {
     problems
 }
 
-/// Caching has an issue of its own: whoever asks for it must not believe that they have it.
-fn no_cache(texts: &[Located<String>]) -> Vec<Problem> {
-    let mut wanted = false;
-    let mut problems = one(&mut wanted, texts, values::flag);
-    for text in texts.iter().filter(|_| wanted).take(1) {
-        let message = "not in this build: expected to be left out, or no".to_owned();
-        problems.push(Problem { origin: text.origin.clone(), message });
-    }
-    problems
-}
-
 /// A flag that is not a setting: what it asks for is read from the command line itself.
 const ASKED: Apply = |_, v| one(&mut false, v, values::flag);
 
 use crate::policy::port_set::{DEFAULT_CONNECT_PORTS, DEFAULT_PLAIN_PORTS};
 use Repeat::{List, Many};
-use Section::{Access, Explain, General, Limits, Log, Messages, Timeouts};
+use Section::{Access, Cache, Explain, General, Limits, Log, Messages, Timeouts};
 
 /// All options, in the order of `--help` and `--print-config`.
 pub static TABLE: &[Spec] = &[
@@ -243,7 +234,7 @@ pub static TABLE: &[Spec] = &[
     Spec::value(General, "workers", "N|auto[,pin]", "1", "or auto,pin", |s, v| {
         one(&mut s.workers, v, values::workers)
     }),
-    Spec::path(General, "config", "FILE", "read options from it, one 'key value' per line", |s, v| {
+    Spec::path(General, "config", "FILE", "read 'key value' lines from it; kill -HUP: again", |s, v| {
         one(&mut s.config, v, |text| values::path(text).map(Some))
     })
     .short("c")
@@ -292,9 +283,8 @@ pub static TABLE: &[Spec] = &[
         |s, v| many(&mut s.allow_clients, v, values::network),
     )
     .repeat(List),
-    Spec::flag(Access, "deny-private", "refuse private networks (10.0.0.0/8, fc00::/7...)", |s, v| {
-        one(&mut s.deny_private, v, values::flag)
-    }),
+    Spec::flag(Access, "deny-private", "10.0.0.0/8...", |s, v| one(&mut s.deny_private, v, values::flag)),
+    Spec::flag(Access, "quiet-refusals", "no rule", |s, v| one(&mut s.quiet_refusals, v, values::flag)),
     Spec::value(Access, "connect-ports", "LIST", DEFAULT_CONNECT_PORTS, "for CONNECT; or any", |s, v| {
         one(&mut s.connect_ports, v, values::port_list)
     }),
@@ -312,13 +302,10 @@ pub static TABLE: &[Spec] = &[
         s.auth_file = files.pop();
         problems
     }),
-    Spec::flag(Access, "quiet-refusals", "do not tell clients which rule refused them", |s, v| {
-        one(&mut s.quiet_refusals, v, values::flag)
-    }),
     Spec::path(Log, "log-dir", "DIR", "write DIR/access.log (default: standard output)", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
     }),
-    Spec::value(Log, "log-format", "F", "weir", "one of weir, combined, squid, json", |s, v| {
+    Spec::value(Log, "log-format", "F", "weir", "or combined, squid, json, none", |s, v| {
         one(&mut s.log_format, v, values::log_format)
     }),
     Spec::value(Log, "log-max-size", "SIZE", "64M", "0: no limit", |s, v| {
@@ -408,12 +395,29 @@ pub static TABLE: &[Spec] = &[
         many(&mut s.add_response_headers, v, values::addition)
     })
     .repeat(Many),
-    Spec::value(Messages, "dns", "SERVER,...", "", "instead of those of the system", |s, v| {
-        many(&mut s.dns, v, values::dns_server)
+    Spec::value(Messages, "dns", "SERVER,...", "", "to ask", |s, v| many(&mut s.dns, v, values::dns_server))
+        .repeat(List),
+    Spec::flag(Messages, "dns-0x20", "mixed case", |s, v| one(&mut s.dns_0x20, v, values::flag)),
+    Spec::flag(Cache, "cache", "", |s, v| one(&mut s.cache, v, values::flag)),
+    Spec::value(Cache, "cache-size", "SIZE", "64M", "", |s, v| {
+        one(&mut s.cache_size_bytes, v, |text| values::size(text, 1 << 20, CACHE_BYTES_MAX))
+    }),
+    Spec::value(Cache, "cache-max-object", "SIZE", "0", "", |s, v| {
+        one(&mut s.cache_max_object_bytes, v, |text| values::size(text, 0, CACHE_BYTES_MAX))
+    }),
+    Spec::value(Cache, "cache-heuristic-max", "TIME", "24h", "", |s, v| {
+        one(&mut s.cache_heuristic_max, v, values::duration_or_zero)
+    }),
+    Spec::value(Cache, "cache-negative-ttl", "TIME", "0", "", |s, v| {
+        one(&mut s.cache_negative_ttl, v, values::duration_or_zero)
+    }),
+    Spec::value(Cache, "cache-targeted", "FIELD", "", "", |s, v| {
+        many(&mut s.cache_targeted, v, values::field_name)
     })
     .repeat(List),
-    Spec::flag(Messages, "dns-0x20", "mixed case", |s, v| one(&mut s.dns_0x20, v, values::flag)),
-    Spec::flag(Messages, "cache", "not yet here", |_, v| no_cache(v)),
+    Spec::flag(Cache, "no-cache-status", "", |s, v| one(&mut s.no_cache_status, v, values::flag)),
+    Spec::value(Cache, "purge-from", "NETWORK", "", "", |s, v| many(&mut s.purge_from, v, values::network))
+        .repeat(List),
     Spec::value(Explain, "client", "ADDR", "", "judge as this client", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })
@@ -430,6 +434,8 @@ const CONNECTIONS_MAX: u64 = 1_000_000;
 pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).
 const BUFFERS_MAX: u64 = 4 << 20;
+/// Largest cache: 1 TB (chosen).
+const CACHE_BYTES_MAX: u64 = 1 << 40;
 /// Largest head that may be allowed (chosen).
 const HEAD_BYTES_MAX: u64 = 1 << 20;
 /// Most fields that may be allowed (chosen): what the parser has room for.

@@ -2,8 +2,10 @@
 
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
+use crate::cache::freshness::Freshness;
+use crate::cache::store::{Limits, Store};
 use crate::engine;
-use crate::http::head::Limits;
+use crate::http::head;
 use crate::policy::Policy;
 use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
@@ -12,6 +14,7 @@ use crate::resolver;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the system keeps its name servers.
@@ -213,11 +216,30 @@ pub fn resolver_settings(
     (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
 }
 
+/// The cache with its store: one for all loops.
+fn cache_settings(settings: &Settings, seed: [u64; 2]) -> engine::CacheSettings {
+    let mut limits = Limits::of(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
+    if settings.cache_max_object_bytes > 0 {
+        limits.object_max = settings.cache_max_object_bytes;
+    }
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    engine::CacheSettings {
+        freshness: Freshness {
+            heuristic_max_s: seconds(settings.cache_heuristic_max),
+            negative_ttl_s: seconds(settings.cache_negative_ttl),
+        },
+        targeted: settings.cache_targeted.iter().map(|name| name.value.clone()).collect(),
+        status: !settings.no_cache_status,
+        purge_from: settings.purge_from.iter().map(|network| network.value).collect(),
+        ..engine::CacheSettings::new(Arc::new(Store::new(limits)))
+    }
+}
+
 /// The engine's settings.
 pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u64; 2]) -> engine::Settings {
     let ms = |duration: Duration| duration.as_millis() as u64;
     engine::Settings {
-        head: Limits {
+        head: head::Limits {
             head_bytes_max: settings.head_max_bytes as usize,
             target_bytes_max: settings.target_max_bytes as usize,
             fields_max: settings.fields_max as usize,
@@ -245,6 +267,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         forwarded: settings.forwarded,
         origin_form: !settings.no_origin_form,
         listeners,
+        cache: settings.cache.then(|| cache_settings(settings, seed)),
         seed,
     }
 }

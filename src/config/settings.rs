@@ -151,6 +151,22 @@ pub struct Settings {
     pub dns: Vec<Located<SocketAddr>>,
     /// Mix upper and lower case in queries.
     pub dns_0x20: bool,
+    /// Store responses and answer from them.
+    pub cache: bool,
+    /// Bytes of everything that is stored.
+    pub cache_size_bytes: u64,
+    /// Bytes of the largest body that is stored; 0 for an eighth of all.
+    pub cache_max_object_bytes: u64,
+    /// Longest lifetime that is guessed.
+    pub cache_heuristic_max: Duration,
+    /// Lifetime of errors that say nothing about theirs.
+    pub cache_negative_ttl: Duration,
+    /// Fields that count in place of Cache-Control.
+    pub cache_targeted: Vec<Located<String>>,
+    /// Keep from clients what the cache did.
+    pub no_cache_status: bool,
+    /// From where PURGE is taken.
+    pub purge_from: Vec<Located<IpNet>>,
     /// Most idle origin connections in all.
     pub idle_origins: u32,
     /// Most idle connections to one origin.

@@ -210,7 +210,7 @@ pub fn port_list(text: &str) -> Result<PortSet, Expected> {
 
 /// The name of a format of the access log.
 pub fn log_format(text: &str) -> Result<crate::log::format::Format, Expected> {
-    crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid or json".into())
+    crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid, json or none".into())
 }
 
 /// What Via calls this proxy, or `off`: a pseudonym is a token (RFC 9110 7.6.3).
@@ -243,6 +243,11 @@ pub fn removal(text: &str) -> Result<String, Expected> {
 pub fn addition(text: &str) -> Result<String, Expected> {
     let parsed = Edits::default().parse_add(Direction::Request, text);
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
+}
+
+/// A field name.
+pub fn field_name(text: &str) -> Result<String, Expected> {
+    if is_token(text.as_bytes()) { Ok(text.to_owned()) } else { Err("the name of a field".into()) }
 }
 
 /// A path that is not empty.

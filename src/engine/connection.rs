@@ -27,6 +27,7 @@ impl Engine {
             input: Linear::default(),
             requests: 0,
             began_us: now.monotonic_us,
+            background: false,
             state: ClientState::Reading(Scanner::default()),
         };
         let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
@@ -65,6 +66,7 @@ impl Engine {
                 OriginState::Idle => true,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(),
+                OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
             },
         }
     }
@@ -75,11 +77,13 @@ impl Engine {
         match &peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) | ClientState::Lingering { .. } => false,
-                ClientState::Exchange(exchange) => self.exchanges[exchange.index as usize].down.wants_send(),
+                ClientState::Exchange(exchange) => {
+                    self.exchanges[exchange.index as usize].wants_send(&self.fetches)
+                }
                 ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => false,
+                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => false,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(),
             },
@@ -93,7 +97,7 @@ impl Engine {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine { peers, pool, exchanges, tunnels, spare_relays, parked, scrap, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, fetches, spare_relays, parked, scrap, .. } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `scrap`.
         let (space, queue) = match &mut peer.role {
@@ -125,6 +129,9 @@ impl Engine {
                 }
                 OriginState::Tunnel(tunnel) => {
                     (tunnels[tunnel.0 as usize].down.space(pool, spare_relays), Parked::Downloads)
+                }
+                OriginState::Fetching(fetch) => {
+                    return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));
                 }
             },
         };
@@ -161,7 +168,7 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => return None,
+                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => return None,
                 OriginState::Busy(exchange) => {
                     let exchange = &self.exchanges[exchange.index as usize];
                     if !exchange.wants_download() {
@@ -192,7 +199,7 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => {}
+                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
                 OriginState::Tunnel(tunnel) => {
                     tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
@@ -206,16 +213,16 @@ impl Engine {
     /// write, while its next bytes are those that the shell has moved.
     pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let Engine { peers, pool, exchanges, tunnels, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, fetches, .. } = self;
         let Some(peer) = peers.get(id.index()) else { return NOTHING };
         match &peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) | ClientState::Lingering { .. } => NOTHING,
-                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].down.slices(pool),
+                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].slices(pool, fetches),
                 ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => NOTHING,
+                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => NOTHING,
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
             },
@@ -363,6 +370,10 @@ impl Engine {
     /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
     /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self, now: Now, id: PeerId) {
+        if self.client(id).is_some_and(|client| client.background) {
+            self.close_client(id);
+            return;
+        }
         let Engine { peers, pool, deadlines, actions, .. } = self;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
         client.input.release(pool);
@@ -390,6 +401,12 @@ impl Engine {
         let Engine { peers, pool, deadlines, crowd, room_made, .. } = self;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return false };
         client.input.release(pool);
+        if client.background {
+            peers.remove(id.index());
+            deadlines.clear(id);
+            self.refreshes -= 1;
+            return false;
+        }
         *room_made |= crowd.leave(client.address.ip());
         peers.remove(id.index());
         deadlines.clear(id);

@@ -214,6 +214,7 @@ impl Engine {
             },
             OriginState::Busy(exchange) => self.handle_exchange_origin(now, exchange, event),
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
+            OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
             // Nobody asked for anything (rule 33).
             OriginState::Idle => {
                 self.metrics.origins_stale += 1;
@@ -269,6 +270,7 @@ impl Engine {
         exchange.entry.origin_reused = reused;
         exchange.origin = Some(peer);
         exchange.stage = Stage::Awaiting;
+        exchange.caching.requested_s = now.unix_s();
         deadlines.clear(peer);
         deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
         self.wake(peer);

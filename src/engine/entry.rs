@@ -16,6 +16,44 @@ pub enum Verdict {
     Failed,
 }
 
+/// What the cache did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It had no part in it.
+    #[default]
+    None,
+    /// Answered from memory.
+    Hit,
+    /// Nothing usable was stored.
+    Miss,
+    /// Answered from memory although stale.
+    Stale,
+    /// Answered from memory after the origin had confirmed it.
+    Revalidated,
+    /// Answered by what another request brought at the same time.
+    Collapsed,
+    /// The request was none for a cache.
+    Bypass,
+    /// weir's own request, to renew what it had served stale.
+    Refresh,
+}
+
+impl CacheUse {
+    /// The word for the log; `-` for none.
+    pub fn word(self) -> &'static str {
+        match self {
+            CacheUse::None => "-",
+            CacheUse::Hit => "hit",
+            CacheUse::Miss => "miss",
+            CacheUse::Stale => "stale",
+            CacheUse::Revalidated => "revalidated",
+            CacheUse::Collapsed => "collapsed",
+            CacheUse::Bypass => "bypass",
+            CacheUse::Refresh => "refresh",
+        }
+    }
+}
+
 /// What kind of thing the entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -57,6 +95,10 @@ pub struct Entry {
     pub client_reused: bool,
     /// The origin connection had carried an earlier exchange.
     pub origin_reused: bool,
+    /// What the cache did.
+    pub cache: CacheUse,
+    /// Why it did not do more: a word; empty if there is nothing to say.
+    pub cache_reason: &'static str,
     /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
     text: Vec<u8>,
@@ -149,6 +191,8 @@ impl Entry {
             verdict: Verdict::Allowed,
             client_reused: false,
             origin_reused: false,
+            cache: CacheUse::None,
+            cache_reason: "",
             minor_version: 1,
             text: Vec::new(),
             user: Span::default(),

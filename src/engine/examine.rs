@@ -3,10 +3,13 @@
 //! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
 //! connection. The head that goes to the origin is written in the same pass.
 
+use super::caching::{Consultation, Hit};
 use super::entry::{Entry, Text};
 use super::origin::Origins;
 use super::refusal::Refusal;
 use super::settings::Settings;
+use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::http::forwarding::{self, RequestRoute};
@@ -130,6 +133,8 @@ const NOBODY: Authority =
 pub(super) enum Answer {
     Options,
     Trace,
+    /// So many stored responses were forgotten.
+    Purged,
 }
 
 impl Answer {
@@ -143,6 +148,7 @@ impl Answer {
     ) {
         let fields: &[u8] = match self {
             Answer::Trace => b"Content-Type: message/http\r\n",
+            Answer::Purged => b"Content-Type: text/plain\r\nCache-Control: no-store\r\n",
             Answer::Options => b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n",
         };
         out.clear();
@@ -166,6 +172,10 @@ pub(super) enum Decision {
     /// Answer in place of an origin; the content is written.
     Answer(Answer),
     Refuse(Refusal),
+    /// Answer out of the cache.
+    Hit(Hit),
+    /// Ask again when the request under way for that key has an answer.
+    Wait(u64),
     /// Ask again when this password has been verified.
     Verify {
         key: u128,
@@ -175,6 +185,8 @@ pub(super) enum Decision {
 
 /// What the examination may consult.
 pub(super) struct Examiner<'a> {
+    /// The cache, if there is one.
+    pub cache: Option<Consultation<'a>>,
     pub settings: &'a Settings,
     pub policy: &'a Policy,
     pub origins: &'a Origins,
@@ -236,7 +248,16 @@ impl Examiner<'_> {
             out.clear();
         }
         match target {
-            Target::Absolute { path, .. } | Target::Origin { path } => self.route(head, plan, path, out),
+            Target::Absolute { path, .. } | Target::Origin { path } => {
+                if let Some(decision) = self.purge(head, plan, path, out) {
+                    return decision;
+                }
+                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.consult(head, plan, path))
+                {
+                    return Ok(decision);
+                }
+                self.route(head, plan, path, out)
+            }
             Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
         }
     }
@@ -355,7 +376,11 @@ impl Examiner<'_> {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
-        let (removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let (mut removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
+        let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
+        if stale.is_some() {
+            removed.extend(CONDITIONAL_FIELDS);
+        }
         let route = RequestRoute {
             authority: plan.authority,
             path,
@@ -369,7 +394,52 @@ impl Examiner<'_> {
             added: &added,
         };
         forwarding::write_request(out, head, &route);
+        if let Some(stored) = stale {
+            // In front of the empty line (rule 31).
+            out.truncate(out.len() - 2);
+            for (name, value) in Validators::read(stored.block()).conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
         Ok(Decision::Forward)
+    }
+
+    /// Forgets what is stored, for those who may say so (rule 50): all variants of the URI, or with `Purge: host` all of its
+    /// origin, or with `Purge: all` everything. Without `--purge-from` PURGE is a method like any other.
+    fn purge(
+        &self,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        path: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Result<Decision, Refusal>> {
+        let cache = self.cache.as_ref().filter(|_| head.method == "PURGE")?;
+        let (store, networks) = (&cache.settings.store, &cache.settings.purge_from);
+        if networks.is_empty() {
+            return None;
+        }
+        let client = self.client.to_canonical();
+        if !networks.iter().any(|network| network.contains(&client)) {
+            return Some(Err(Refusal::PurgeDenied));
+        }
+        let uri = Uri { scheme: Scheme::Http, authority: plan.authority, path };
+        out.clear();
+        let count = match head.fields.get("purge") {
+            Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
+            Some(scope) if scope.eq_ignore_ascii_case(b"host") => {
+                key::write_key(out, &Uri { path: b"/", ..uri });
+                store.purge(|key| key.starts_with(out))
+            }
+            Some(_) | None => {
+                key::write_key(out, &uri);
+                store.invalidate(out)
+            }
+        };
+        out.clear();
+        fields::write_decimal(out, count as u64);
+        out.extend_from_slice(b" purged\n");
+        Some(Ok(Decision::Answer(Answer::Purged)))
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.

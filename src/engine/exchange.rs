@@ -1,12 +1,16 @@
 //! One request and its response: begun, refused, settled.
 
+use super::caching::{Caching, Consultation};
 use super::dial::Dial;
 use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
+use super::fetch::Fetch;
+use super::flight::Landing;
 use super::pace::Pace;
 use super::peer::{ClientState, ExchangeId, Peer, Role};
 use super::refusal::{Refusal, write_refusal};
-use super::relay::Relay;
+use super::relay::{Relay, SLICES_MAX};
+use super::serving::Serving;
 use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
@@ -15,6 +19,7 @@ use crate::http::head::Scanner;
 use crate::policy::Policy;
 use crate::resolver::LookUpId;
 use crate::time::Now;
+use slab::Slab;
 use std::sync::Arc;
 
 /// How far it has come.
@@ -36,6 +41,10 @@ pub(super) enum Stage {
     Relaying,
     /// weir's own answer is on its way.
     Replying,
+    /// Another request for the same is under way; the hash of the key.
+    Waiting(u64),
+    /// An answer out of the cache, or out of what is being stored, is on its way.
+    Serving,
 }
 
 /// One request and its response.
@@ -76,6 +85,10 @@ pub(super) struct Exchange {
     pub retried: bool,
     /// Interim responses relayed.
     pub informational: u8,
+    /// What the cache has to do with it.
+    pub caching: Caching,
+    /// The body that is served from the cache.
+    pub serving: Option<Serving>,
 }
 
 impl Exchange {
@@ -102,6 +115,8 @@ impl Exchange {
             origin_reusable: false,
             retried: false,
             informational: 0,
+            caching: Caching::default(),
+            serving: None,
         }
     }
 
@@ -130,6 +145,8 @@ impl Exchange {
             origin_reusable,
             retried,
             informational,
+            caching,
+            serving,
         } = self;
         debug_assert!(response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
@@ -141,6 +158,8 @@ impl Exchange {
             (head_bytes, Scanner::default(), 0, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
         *informational = 0;
+        caching.reset();
+        *serving = None;
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
@@ -155,10 +174,34 @@ impl Exchange {
             // After a complete answer the origin may still read; whatever it says is an end.
             Stage::Relaying if self.down.is_received() => !self.up.is_complete(),
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {
-                false
-            }
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => false,
         }
+    }
+
+    /// Whether there is anything to send to the client.
+    pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
+        self.down.wants_send() || self.serving.as_ref().is_some_and(|serving| serving.wants_send(fetches))
+    }
+
+    /// What to send to the client next.
+    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> [&'s [u8]; SLICES_MAX] {
+        match &mut self.serving {
+            Some(serving) => serving.slices(&self.down, pool, fetches),
+            None => self.down.slices(pool),
+        }
+    }
+
+    /// Whether the whole answer was sent.
+    pub fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
+        self.down.is_complete()
+            && self.response.is_empty()
+            && self.serving.as_ref().is_none_or(|serving| serving.is_done(fetches))
     }
 
     pub fn download_space<'p>(
@@ -176,7 +219,9 @@ impl Exchange {
             | Stage::Resolving(_)
             | Stage::Dialling(_)
             | Stage::Awaiting
-            | Stage::Replying => {
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => {
                 let begun = !self.response.is_empty()
                     || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
                 if !begun {
@@ -259,12 +304,37 @@ impl Engine {
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
     pub(super) fn examine(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, peers, pool, settings, origins, remembered, scratch, .. } = self;
+        let Engine {
+            exchanges,
+            peers,
+            pool,
+            settings,
+            origins,
+            remembered,
+            scratch,
+            flights,
+            fetches,
+            cache_text,
+            cache_scratch,
+            ..
+        } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let exchange = &mut **exchange;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
             return;
         };
+        let cache = settings.cache.as_ref().map(|settings| Consultation {
+            settings,
+            flights,
+            fetches,
+            caching: &mut exchange.caching,
+            key: cache_text,
+            scratch: cache_scratch,
+            policy: &exchange.policy,
+            now,
+        });
         let mut examiner = Examiner {
+            cache,
             settings,
             policy: &exchange.policy,
             origins,
@@ -276,7 +346,16 @@ impl Engine {
         let head = &client.input.bytes(pool)[..head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
-            Decision::Forward => self.forward(now, id),
+            Decision::Forward => {
+                if let Some(hash) = exchange.caching.takes_lead.take() {
+                    flights.lead(hash, cache_text, id);
+                    exchange.caching.leads = Some(hash);
+                }
+                self.note_forwarding(id);
+                self.forward(now, id);
+            }
+            Decision::Hit(hit) => self.serve(now, id, &hit),
+            Decision::Wait(hash) => self.wait_for_flight(now, id, hash),
             Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),
             Decision::Verify { key, job } => self.begin_verification(now, id, key, job),
@@ -345,13 +424,28 @@ impl Engine {
     /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
     /// already on its way, the exchange is aborted instead.
     pub(super) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
-        if self.exchange_mut(id).is_none() {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let caching = &exchange.caching;
+        let stale = caching.stale.is_some()
+            && refusal.verdict() == Verdict::Failed
+            && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
+            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving);
+        self.metrics.count_refusal(refusal);
+        if stale && self.serve_stale(now, id, None) {
             return;
         }
-        self.metrics.count_refusal(refusal);
+        let landing = match refusal.verdict() {
+            Verdict::Failed => Landing::Refused(refusal),
+            Verdict::Allowed | Verdict::Refused | Verdict::Malformed => Landing::LookAgain,
+        };
+        self.land(id, landing);
         let exchange = &mut self.exchanges[id.index as usize];
         exchange.entry.verdict = refusal.verdict();
-        if matches!(exchange.stage, Stage::Relaying | Stage::Replying) {
+        if exchange.caching.background {
+            self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
+            return;
+        }
+        if matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving) {
             let reason = refusal.wording().reason;
             self.abort(now, id, refusal.verdict(), reason);
             return;
@@ -374,7 +468,7 @@ impl Engine {
 
     /// Whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
     /// left of this one. Once an exchange closes it stays so.
-    fn decide_close(&mut self, id: ExchangeId) {
+    pub(super) fn decide_close(&mut self, id: ExchangeId) {
         let draining = self.is_draining();
         let exchange = &mut self.exchanges[id.index as usize];
         let plan = &exchange.plan;
@@ -442,8 +536,12 @@ impl Engine {
             Stage::Awaiting if !exchange.response.is_empty() => {
                 silence_ms.min(exchange.head_until_ms.saturating_sub(now.monotonic_ms()))
             }
-            Stage::Awaiting | Stage::Relaying | Stage::Replying => silence_ms,
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) => return,
+            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Waiting(_) => return,
         };
         self.deadlines.set(exchange.client, now.monotonic_ms(), after_ms);
     }
@@ -471,6 +569,10 @@ impl Engine {
                 self.touch(now, id);
                 let Engine { exchanges, pool, settings, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
+                if exchange.serving.is_some() {
+                    self.handle_served(now, id, count);
+                    return;
+                }
                 exchange.down.handle_sent(pool, count);
                 if !exchange.down.wants_send() {
                     exchange.down_pace.forget();

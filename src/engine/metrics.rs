@@ -159,6 +159,29 @@ metrics! {
     dns_timeouts,
     /// Look-ups that failed.
     dns_failures,
+
+    /// Requests answered from memory, fresh.
+    cache_hits,
+    /// Requests for which nothing usable was stored.
+    cache_misses,
+    /// Requests answered from memory, stale.
+    cache_stale,
+    /// Requests answered from memory after the origin had confirmed it.
+    cache_revalidated,
+    /// Requests answered by what another one brought.
+    cache_collapsed,
+    /// Requests that are none for a cache.
+    cache_bypassed,
+    /// Requests of weir's own, to renew what was served stale.
+    cache_refreshes,
+    /// Bytes of bodies sent from memory.
+    cache_hit_bytes,
+    /// Responses stored.
+    cache_stored,
+    /// Responses found too large to store while they came.
+    cache_too_large,
+    /// Clients cut because they read too slowly what was too large to store.
+    cache_readers_cut,
 }
 
 impl Metrics {
@@ -178,13 +201,14 @@ impl Metrics {
         if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
-    /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached are left
-    /// out.
+    /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached, and
+    /// what a cache has not done, are left out.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
         let mut copy = self.clone();
         for (name, value) in copy.numbers_mut() {
-            if *value > 0 || !(name.starts_with("timeouts_") || name.starts_with("limit_")) {
+            let rare = ["timeouts_", "limit_", "cache_"].iter().any(|kind| name.starts_with(kind));
+            if *value > 0 || !rare {
                 let _ = write!(out, "{name}={value} ");
             }
         }
@@ -236,6 +260,8 @@ impl Metrics {
             | Refusal::AskedForProxy
             | Refusal::OriginForm
             | Refusal::LengthRequired
+            | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::NoMemory
             | Refusal::Dns(
                 Failure::NotFound | Failure::NoAddress | Failure::ServerFailure | Failure::Malformed,

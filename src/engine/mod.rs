@@ -15,12 +15,18 @@
 //!
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
+mod background;
+mod caching;
 mod connection;
 mod crowd;
 mod dial;
 pub mod entry;
 mod examine;
 mod exchange;
+mod fetch;
+mod flight;
+mod judge;
+mod judgement;
 mod keyed;
 mod lane;
 mod metrics;
@@ -30,6 +36,8 @@ mod peer;
 mod refusal;
 mod relay;
 mod response;
+mod served;
+mod serving;
 mod settings;
 mod settle;
 mod timer;
@@ -41,7 +49,7 @@ pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
 pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
-pub use settings::{Settings, Timeouts};
+pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::{Finding, JobId};
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
@@ -53,6 +61,8 @@ use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use entry::Entry;
 use exchange::Exchange;
+use fetch::Fetch;
+use flight::Flights;
 use keyed::Keyed;
 use lane::SpareRelays;
 use origin::Origins;
@@ -157,6 +167,11 @@ pub struct Engine {
     #[allow(clippy::vec_box)]
     spare_exchanges: Vec<Box<Exchange>>,
     tunnels: Slab<Tunnel>,
+    /// Responses on their way into the cache.
+    fetches: Slab<Fetch>,
+    flights: Flights,
+    /// Clients without a socket: requests of weir's own.
+    refreshes: usize,
     spare_relays: SpareRelays,
     deadlines: Deadlines,
     origins: Origins,
@@ -178,6 +193,10 @@ pub struct Engine {
     continuing: VecDeque<PeerId>,
     /// For heads that are being written.
     scratch: Vec<u8>,
+    /// For the key of a request, and for the texts of what is to be stored.
+    cache_text: Vec<u8>,
+    /// For what a request has in the fields that a stored response varies by.
+    cache_scratch: Vec<u8>,
     /// For bytes that came behind the end of a message.
     surplus: Vec<u8>,
     /// For bytes that nobody asked for.
@@ -204,6 +223,9 @@ impl Engine {
             exchanges: Slab::new(),
             spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
+            fetches: Slab::new(),
+            flights: Flights::new(keyed),
+            refreshes: 0,
             spare_relays: SpareRelays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
@@ -219,6 +241,8 @@ impl Engine {
             parked: Default::default(),
             continuing: VecDeque::new(),
             scratch: Vec::new(),
+            cache_text: Vec::new(),
+            cache_scratch: Vec::new(),
             surplus: Vec::new(),
             scrap: vec![0; BLOCK_BYTES].into_boxed_slice(),
             due: Vec::new(),
@@ -435,7 +459,7 @@ impl Engine {
             clients: self.clients as u64,
             exchanges: self.exchanges.len() as u64,
             tunnels: self.tunnels.len() as u64,
-            origins: (self.peers.len() - self.clients) as u64,
+            origins: (self.peers.len() - self.clients - self.refreshes) as u64,
             origins_idle: self.origins.idle_count() as u64,
             blocks_lent: self.pool.lent() as u64,
             blocks_peak: self.pool.lent_peak() as u64,
@@ -462,6 +486,9 @@ impl Engine {
                         self.actions.push_back(Action::Resolver(action));
                     }
                 }
+            }
+            if self.resume_landed(now) {
+                continue;
             }
             let Some(client) = self.continuing.pop_front() else { break };
             self.advance_client(now, client);
@@ -538,6 +565,7 @@ impl Engine {
                     self.metrics.timeouts_origin_idle += 1;
                     self.close_origin(id);
                 }
+                OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -545,6 +573,7 @@ impl Engine {
 
     /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, now: Now) {
+        self.cut_fetches(now);
         let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
         for id in ids {
             let Some(peer) = self.peers.get(id) else { continue };

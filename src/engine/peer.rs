@@ -1,5 +1,6 @@
 //! Who is connected: the slab entries.
 
+use super::fetch::FetchId;
 use super::origin::GroupId;
 use crate::buffer::Linear;
 use crate::http::head::Scanner;
@@ -74,6 +75,8 @@ pub(super) struct Client {
     pub requests: u32,
     /// When the first byte of the head under way came, microseconds since the loop started.
     pub began_us: u64,
+    /// There is no socket: the request is weir's own.
+    pub background: bool,
     pub state: ClientState,
 }
 
@@ -110,6 +113,8 @@ pub(super) enum OriginState {
     Busy(ExchangeId),
     /// One end of a tunnel.
     Tunnel(TunnelId),
+    /// Brings a response that is being stored.
+    Fetching(FetchId),
     /// Waits for the next exchange. Whatever it says now, nobody asked for.
     Idle,
 }

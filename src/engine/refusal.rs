@@ -46,6 +46,10 @@ pub(super) enum Refusal {
     TooSlow,
     /// Chunks for an origin that speaks HTTP/1.0 only.
     LengthRequired,
+    /// The client wants it from the cache only, and it is not there.
+    OnlyIfCached,
+    /// PURGE from where it is not taken.
+    PurgeDenied,
     // Limits.
     TooManyConnections,
     TooManyPerClient,
@@ -102,6 +106,8 @@ impl Refusal {
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
+            | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
@@ -135,6 +141,8 @@ impl Refusal {
             | Refusal::CredentialsWrong
             | Refusal::Loop
             | Refusal::LengthRequired
+            | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
             | Refusal::TooManyVerifications
             | Refusal::TooManyLookUps
             | Refusal::Dns(_)
@@ -145,6 +153,39 @@ impl Refusal {
             | Refusal::OriginTimeout
             | Refusal::UpgradeUnasked
             | Refusal::TooManyInformational => true,
+        }
+    }
+
+    /// Whether the origin could not be asked, or ended the connection before its answer: a stale response may stand in
+    /// for it (RFC 9111 section 4.2.4).
+    pub fn is_disconnection(self) -> bool {
+        match self {
+            Refusal::Dns(_)
+            | Refusal::Connect(_)
+            | Refusal::OriginClosed
+            | Refusal::OriginIncomplete
+            | Refusal::OriginTimeout => true,
+            Refusal::Fault(_)
+            | Refusal::Denied(_)
+            | Refusal::CredentialsMissing
+            | Refusal::CredentialsWrong
+            | Refusal::Loop
+            | Refusal::AskedForProxy
+            | Refusal::OriginForm
+            | Refusal::HeadTimeout
+            | Refusal::BodyTimeout
+            | Refusal::TooSlow
+            | Refusal::LengthRequired
+            | Refusal::OnlyIfCached
+            | Refusal::PurgeDenied
+            | Refusal::TooManyConnections
+            | Refusal::TooManyPerClient
+            | Refusal::TooManyVerifications
+            | Refusal::TooManyLookUps
+            | Refusal::NoMemory
+            | Refusal::OriginFault(_)
+            | Refusal::UpgradeUnasked
+            | Refusal::TooManyInformational => false,
         }
     }
 
@@ -220,6 +261,20 @@ impl Refusal {
                 "length_required",
                 "The origin speaks HTTP/1.0 and cannot take a chunked body.",
                 "Send the body with a Content-Length.",
+            ),
+            Refusal::PurgeDenied => wording(
+                403,
+                "http_request_denied",
+                "purge_denied",
+                "PURGE is not taken from your address.",
+                "Add it to --purge-from.",
+            ),
+            Refusal::OnlyIfCached => wording(
+                504,
+                "http_request_error",
+                "only_if_cached",
+                "The request asked for a stored response only (only-if-cached), and none is stored that it may have.",
+                "Ask without only-if-cached.",
             ),
             Refusal::TooManyConnections => wording(
                 503,

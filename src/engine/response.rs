@@ -2,11 +2,14 @@
 
 use super::Engine;
 use super::Event;
+use super::caching::Part;
 use super::exchange::Stage;
+use super::judgement::Judged;
 use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::cache::stored::Stored;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
@@ -102,7 +105,13 @@ impl Engine {
                 self.wake(client);
                 self.try_settle(now, id);
             }
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {}
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => {}
         }
     }
 
@@ -134,7 +143,18 @@ impl Engine {
                         return;
                     }
                 };
-            match self.take_head(now, id, head_bytes) {
+            let judged = match self.exchanges.get(id.index as usize) {
+                Some(exchange) if exchange.caching.part != Part::None => {
+                    self.judge_final(now, id, head_bytes)
+                }
+                Some(_) | None => Judged::Pass,
+            };
+            let storing = match judged {
+                Judged::Settled => return,
+                Judged::Pass => None,
+                Judged::Store(pending) => Some(pending),
+            };
+            match self.take_head(now, id, head_bytes, storing.as_deref()) {
                 Err(refusal) => {
                     self.refuse(now, id, refusal);
                     return;
@@ -144,7 +164,10 @@ impl Engine {
                     return;
                 }
                 Ok(Head::Final { body, http10 }) => {
-                    self.begin_relaying(now, id, head_bytes, body, http10);
+                    match storing {
+                        Some(pending) => self.begin_storing(now, id, head_bytes, pending, (body, http10)),
+                        None => self.begin_relaying(now, id, head_bytes, body, http10),
+                    }
                     return;
                 }
                 Ok(Head::Interim) => {
@@ -159,9 +182,15 @@ impl Engine {
         }
     }
 
-    /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` finds
-    /// it.
-    fn take_head(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Result<Head, Refusal> {
+    /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` and
+    /// `begin_storing` find it.
+    fn take_head(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        head_bytes: usize,
+        storing: Option<&Stored>,
+    ) -> Result<Head, Refusal> {
         self.refresh_date(now);
         let draining = self.is_draining();
         let Engine { exchanges, pool, settings, scratch, date, .. } = self;
@@ -210,6 +239,10 @@ impl Engine {
             added: &added,
         };
         forwarding::write_response(scratch, &head, &route);
+        if !interim {
+            let ttl_s = storing.map(|stored| stored.ttl_s());
+            Engine::write_forwarded_status(settings, exchange, ttl_s, scratch);
+        }
         let status = head.status;
         if !interim {
             exchange.entry.status = status;
@@ -303,7 +336,13 @@ impl Engine {
                 }
             }
             Stage::Relaying => self.end_download(now, id, refusal == Refusal::OriginClosed),
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Replying => {}
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
+pub use super::caching::CacheSettings;
 use super::pace::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
@@ -110,6 +111,8 @@ pub struct Settings {
     pub origin_form: bool,
     /// Where weir listens: requests to these are meant for weir itself.
     pub listeners: Vec<SocketAddr>,
+    /// The cache; `None`: there is none, and nothing is looked at for it.
+    pub cache: Option<CacheSettings>,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
@@ -139,6 +142,7 @@ impl Default for Settings {
             forwarded: ForwardedPolicy::Off,
             origin_form: true,
             listeners: Vec::new(),
+            cache: None,
             seed: [0, 0],
         }
     }

@@ -15,16 +15,25 @@ impl Engine {
     pub(super) fn try_settle(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         match exchange.stage {
-            Stage::Relaying | Stage::Replying => {}
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
-                return;
-            }
+            Stage::Relaying | Stage::Replying | Stage::Serving => {}
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Awaiting
+            | Stage::Waiting(_) => return,
         }
+        if self.is_served_short(id) {
+            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
+            return;
+        }
+        let Engine { exchanges, fetches, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
         if exchange.down.is_truncated() && !exchange.down.wants_send() {
             self.abort(now, id, Verdict::Failed, "http_response_incomplete");
             return;
         }
-        if !exchange.down.is_complete() || !exchange.response.is_empty() {
+        if !exchange.is_answered(fetches) {
             return;
         }
         if !exchange.up.is_complete() {
@@ -40,12 +49,17 @@ impl Engine {
 
     /// Settles an exchange whose answer is complete, although its request never will be. False if there is more to send.
     pub(super) fn finish_answered(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Some(exchange) = self.exchange_mut(id) else { return false };
+        let fetches = &self.fetches;
+        let found = self.exchanges.get(id.index as usize).filter(|exchange| exchange.serial == id.serial);
+        let Some(exchange) = found else { return false };
         let answered = match exchange.stage {
-            Stage::Relaying | Stage::Replying => exchange.down.is_complete() && exchange.response.is_empty(),
-            Stage::Begun | Stage::Verifying | Stage::Resolving(_) | Stage::Dialling(_) | Stage::Awaiting => {
-                false
-            }
+            Stage::Relaying | Stage::Replying | Stage::Serving => exchange.is_answered(fetches),
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Resolving(_)
+            | Stage::Dialling(_)
+            | Stage::Awaiting
+            | Stage::Waiting(_) => false,
         };
         if answered {
             self.abandon_upload(id);
@@ -55,6 +69,7 @@ impl Engine {
     }
 
     fn finish_exchange(&mut self, now: Now, id: ExchangeId) {
+        let fetch = self.leave_cache(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
         exchange.up.release(&mut self.pool);
@@ -67,6 +82,7 @@ impl Engine {
                 self.close_origin(origin);
             }
         }
+        self.leave_serving(id, fetch);
         let closes = exchange.closes || self.is_draining();
         self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
         let entry = self.retire(exchange);
@@ -116,6 +132,7 @@ impl Engine {
         reason: &str,
     ) -> Option<(PeerId, bool)> {
         self.exchange_mut(id)?;
+        let fetch = self.leave_cache(id);
         self.detach_origin(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
@@ -127,6 +144,7 @@ impl Engine {
         let (client, ends_at_close) = (exchange.client, exchange.ends_at_close);
         let entry = self.retire(exchange);
         self.log(entry);
+        self.leave_serving(id, fetch);
         Some((client, ends_at_close))
     }
 
@@ -137,8 +155,9 @@ impl Engine {
                 self.dial_next(now, id);
                 return;
             }
-            Stage::Relaying | Stage::Replying => {
-                let client_sleeps = exchange.down.wants_send();
+            Stage::Relaying | Stage::Replying | Stage::Serving => {
+                let Engine { exchanges, fetches, .. } = self;
+                let client_sleeps = exchanges[id.index as usize].wants_send(fetches);
                 if self.finish_answered(now, id) {
                     self.metrics.timeouts_body += 1;
                 } else if client_sleeps {
@@ -159,6 +178,7 @@ impl Engine {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
+            Stage::Waiting(_) => Refusal::OriginTimeout,
         };
         self.refuse(now, id, refusal);
     }
@@ -171,7 +191,13 @@ impl Engine {
         match stage {
             Stage::Resolving(look_up) => self.cancel_look_up(look_up, id),
             Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
-            Stage::Verifying | Stage::Begun | Stage::Awaiting | Stage::Relaying | Stage::Replying => {}
+            Stage::Waiting(hash) => self.flights.leave(hash, id),
+            Stage::Verifying
+            | Stage::Begun
+            | Stage::Awaiting
+            | Stage::Relaying
+            | Stage::Replying
+            | Stage::Serving => {}
         }
         if let Some(origin) = origin {
             self.close_origin(origin);
@@ -186,7 +212,7 @@ impl Engine {
     }
 
     /// Makes an origin connection available to other exchanges.
-    fn idle_origin(&mut self, now: Now, id: PeerId) {
+    pub(super) fn idle_origin(&mut self, now: Now, id: PeerId) {
         let Engine { peers, origins, deadlines, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
         origin.state = OriginState::Idle;

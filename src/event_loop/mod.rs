@@ -58,7 +58,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How often it is looked whether memory of a burst can go back (chosen: long beside the pauses of a busy time, short beside
 /// what an operator waits for).
-const SHRINK_EVERY: Duration = Duration::from_secs(5);
+const SHRINK_EVERY: Duration = Duration::from_secs(2);
 
 /// A lasting shortage is told this often (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);

@@ -96,23 +96,82 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
 }
 
 /// The decimal digits of a number, without allocating.
-pub fn write_decimal(out: &mut Vec<u8>, mut value: u64) {
+pub fn write_decimal(out: &mut Vec<u8>, value: u64) {
     let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
+    let at = decimal_digits(&mut digits, value);
     out.extend_from_slice(&digits[at..]);
+}
+
+/// Every number of two digits.
+pub(crate) const TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut table = [[0; 2]; 100];
+    let mut value = 0;
+    while value < 100 {
+        table[value] = [b'0' + (value / 10) as u8, b'0' + (value % 10) as u8];
+        value += 1;
+    }
+    table
+};
+
+/// Writes a number at the end of `digits`; returns where it begins. Two digits at a time: divisions are what it costs.
+fn decimal_digits(digits: &mut [u8; 20], mut value: u64) -> usize {
+    let mut at = digits.len();
+    while value >= 100 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&TWO_DIGITS[(value % 100) as usize]);
+        value /= 100;
+    }
+    if value >= 10 {
+        at -= 2;
+        digits[at..at + 2].copy_from_slice(&TWO_DIGITS[value as usize]);
+    } else {
+        at -= 1;
+        digits[at] = b'0' + value as u8;
+    }
+    at
+}
+
+/// Appends an IPv4 address: in every log entry and in many a Host, so not by way of `fmt`.
+pub fn write_ipv4(out: &mut Vec<u8>, address: std::net::Ipv4Addr) {
+    let mut text = [b'.'; 16];
+    let mut at = 0;
+    for octet in address.octets() {
+        let (hundreds, rest) = (octet / 100, TWO_DIGITS[usize::from(octet % 100)]);
+        if hundreds > 0 {
+            text[at] = b'0' + hundreds;
+            at += 1;
+        }
+        if octet >= 10 {
+            text[at] = rest[0];
+            at += 1;
+        }
+        text[at] = rest[1];
+        at += 2;
+    }
+    out.extend_from_slice(&text[..at - 1]);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_and_addresses_are_written_as_fmt_would() {
+        let mut out = Vec::new();
+        let edges =
+            (0..20).flat_map(|power| [10_u64.pow(power) - 1, 10_u64.pow(power), 10_u64.pow(power) + 1]);
+        for value in edges.chain(0..2000).chain([u64::MAX, u64::MAX / 3]) {
+            out.clear();
+            write_decimal(&mut out, value);
+            assert_eq!(out, value.to_string().as_bytes());
+        }
+        for octet in 0..=255_u8 {
+            let address = std::net::Ipv4Addr::new(octet, 255 - octet, octet / 2, 7);
+            out.clear();
+            write_ipv4(&mut out, address);
+            assert_eq!(out, address.to_string().as_bytes());
+        }
+    }
 
     #[test]
     fn rule_1_tokens() {

@@ -14,7 +14,8 @@ use super::hop::{Class, classify, is_named, names_fields};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_loop, max_forwards, origin_keeps_alive, upgrade_requested, wants_keep_alive,
+    expects_continue, is_end_to_end, is_loop, max_forwards, origin_keeps_alive, upgrade_requested,
+    wants_keep_alive,
 };
 pub use super::trailers::write_trailers;
 
@@ -204,7 +205,8 @@ fn write_path(out: &mut Vec<u8>, method: &str, path: &[u8]) {
 }
 
 #[inline]
-pub(super) fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+/// Appends one field line.
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
@@ -292,8 +294,8 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
     };
     match target {
         Target::Absolute { authority, .. } | Target::Authority(authority) => {
-            // What every client sends is the name once more.
-            if !authority.has_name(host) {
+            // What every client sends is the same once more.
+            if !is_spelled_so(head.target, host) && !authority.has_name(host) {
                 host_authority(host)?;
             }
             Ok(Some(*authority))
@@ -303,6 +305,12 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
         Target::Asterisk if host.is_empty() => Ok(None),
         Target::Asterisk => host_authority(host).map(|_| None),
     }
+}
+
+/// Whether the target names its authority with these very bytes: then they are as valid as it is.
+fn is_spelled_so(target: &[u8], host: &[u8]) -> bool {
+    let rest = target.strip_prefix(b"http://").unwrap_or(target).strip_prefix(host);
+    !host.is_empty() && matches!(rest, Some([] | [b'/' | b'?', ..]))
 }
 
 fn host_authority(host: &[u8]) -> Result<Authority, Fault> {

@@ -63,6 +63,21 @@ pub(super) fn classify(name: &str) -> Class {
     }
 }
 
+/// Whether a field of a received response belongs to the message and not to the connection it came over: neither
+/// hop-by-hop, nor framing, nor named by Connection.
+pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
+    match classify(name) {
+        Class::HopByHop | Class::Framing | Class::Connection | Class::Upgrade | Class::Trailer => false,
+        Class::Protected | Class::Via | Class::Date => true,
+        Class::Host
+        | Class::Forwarded
+        | Class::XForwardedFor
+        | Class::MaxForwards
+        | Class::Expect
+        | Class::EndToEnd => !names_fields(fields) || !is_named(fields, name),
+    }
+}
+
 /// True if Connection names anything but the options that every peer sends: only then are names worth comparing.
 pub(super) fn names_fields(fields: Fields<'_, '_>) -> bool {
     if !fields.has(Class::Connection) {

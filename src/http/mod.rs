@@ -4,6 +4,7 @@
 //! [`head::RequestHead`] parses it once, [`target`] and [`framing`] refuse whatever two readers could read in
 //! two ways, and [`forwarding`] writes a new head. Nothing that was received is ever sent on as it stood.
 //! The numbered rules in comments and tests are those of the project's rule book for HTTP.
+pub mod block;
 pub mod chunked;
 pub mod date;
 pub mod fault;
@@ -21,7 +22,7 @@ mod trailers;
 mod properties;
 
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     //! Parsed heads for the tests of the files beside this one.
     use super::head::{FieldStorage, Limits, RequestHead, ResponseHead};
 

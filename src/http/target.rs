@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::fault::Fault;
-use super::fields::write_decimal;
+use super::fields::{write_decimal, write_ipv4};
 
 /// Longest name in bytes, without the trailing dot (RFC 1035 section 2.3.4).
 pub const NAME_BYTES_MAX: usize = 253;
@@ -157,12 +157,14 @@ impl Host {
     /// Appends the host as it stands in a URI.
     pub fn write(&self, out: &mut Vec<u8>) {
         use std::io::Write;
-        // Writing to a Vec cannot fail.
-        let _ = match self {
-            Host::Name(name) => out.write_all(name.as_bytes()),
-            Host::Address(IpAddr::V4(address)) => write!(out, "{address}"),
-            Host::Address(IpAddr::V6(address)) => write!(out, "[{address}]"),
-        };
+        match self {
+            Host::Name(name) => out.extend_from_slice(name.as_bytes()),
+            Host::Address(IpAddr::V4(address)) => write_ipv4(out, *address),
+            Host::Address(IpAddr::V6(address)) => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "[{address}]");
+            }
+        }
     }
 }
 

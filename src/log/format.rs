@@ -10,19 +10,21 @@
 //! The `weir` format, never with a blank inside a field, `-` for what there is none of:
 //!
 //! ```text
-//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason=
+//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason= cache=
 //! 2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/ client=127.0.0.1:50123 user=alice received=210 \
-//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=-
+//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=- cache=hit
 //! ```
 //!
 //! TIME is when the request began, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does.
+//! `cache` says what the cache did (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, why not more.
 //! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::entry::{Entry, Kind, Text, Verdict};
+use crate::engine::entry::{CacheUse, Entry, Kind, Text, Verdict};
 use crate::http::date::civil;
+use crate::http::fields;
 
 /// The formats of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum Format {
     Squid,
     /// One object per line, everything.
     Json,
+    /// No lines at all.
+    None,
 }
 
 impl Format {
@@ -46,6 +50,7 @@ impl Format {
             "combined" => Some(Format::Combined),
             "squid" => Some(Format::Squid),
             "json" => Some(Format::Json),
+            "none" => Some(Format::None),
             _ => None,
         }
     }
@@ -58,6 +63,7 @@ pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &Entry) {
         Format::Combined => write_combined(out, entry),
         Format::Squid => write_squid(out, entry),
         Format::Json => write_json(out, entry),
+        Format::None => return,
     }
     out.push(b'\n');
 }
@@ -103,6 +109,12 @@ fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
     });
     out.extend_from_slice(b" reason=");
     write_word(out, entry.text(Text::Reason));
+    out.extend_from_slice(b" cache=");
+    out.extend_from_slice(entry.cache.word().as_bytes());
+    if !entry.cache_reason.is_empty() {
+        out.push(b':');
+        out.extend_from_slice(entry.cache_reason.as_bytes());
+    }
 }
 
 fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
@@ -181,7 +193,15 @@ fn squid_code(entry: &Entry) -> &'static str {
         (Verdict::Malformed, Kind::Exchange | Kind::Tunnel) => "NONE_NONE",
         (Verdict::Allowed | Verdict::Failed, Kind::Tunnel) => "TCP_TUNNEL",
         (Verdict::Allowed | Verdict::Failed, Kind::Exchange) if entry.status == 0 => "TCP_MISS_ABORTED",
-        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => "TCP_MISS",
+        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => match entry.cache {
+            CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
+            CacheUse::Hit => "TCP_MEM_HIT",
+            CacheUse::Collapsed => "TCP_CF_HIT",
+            CacheUse::Stale => "TCP_STALE_HIT",
+            CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
+            CacheUse::Refresh => "TCP_ASYNC_REFRESH",
+            CacheUse::None | CacheUse::Miss | CacheUse::Bypass => "TCP_MISS",
+        },
     }
 }
 
@@ -227,6 +247,16 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry) {
         out.extend_from_slice(if reused { b"true" } else { b"false" });
     }
     write_json_text(out, b"reason", entry.text(Text::Reason));
+    out.extend_from_slice(b",\"cache\":");
+    match entry.cache {
+        CacheUse::None => out.extend_from_slice(b"null"),
+        used => {
+            out.push(b'"');
+            out.extend_from_slice(used.word().as_bytes());
+            out.push(b'"');
+        }
+    }
+    write_json_text(out, b"cache_reason", entry.cache_reason.as_bytes());
     write_json_text(out, b"referrer", entry.text(Text::Referrer));
     write_json_text(out, b"agent", entry.text(Text::Agent));
     out.push(b'}');
@@ -404,29 +434,20 @@ fn has_shape(char: char) -> bool {
 
 // Numbers, addresses and dates.
 
-/// A number in decimal, with zeros in front up to a width of at most 20.
-fn write_decimal(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let mut digits = [b'0'; 20];
-    let mut at = digits.len();
-    while value > 0 {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
+/// A number in decimal, with zeros in front up to a width.
+fn write_decimal(out: &mut Vec<u8>, value: u64, width: u32) {
+    let mut bound = 10_u64.pow(width - 1);
+    while value < bound && bound > 1 {
+        out.push(b'0');
+        bound /= 10;
     }
-    out.extend_from_slice(&digits[at.min(digits.len() - width.min(digits.len()))..]);
+    fields::write_decimal(out, value);
 }
 
 /// An address; one that is IPv4 in IPv6 clothes, as a listener for both gets them, as IPv4.
 fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            for (index, octet) in v4.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                write_decimal(out, u64::from(octet), 1);
-            }
-        }
+        IpAddr::V4(v4) => fields::write_ipv4(out, v4),
         IpAddr::V6(v6) => {
             // Writing into a vector cannot fail.
             let _ = write!(out, "{v6}");
@@ -454,16 +475,23 @@ const LAST_UNIX_S: u64 = 253_402_300_799;
 fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
     let unix_s = (unix_us / 1_000_000).min(LAST_UNIX_S);
     let (year, month, day) = civil(unix_s / 86_400);
-    write_decimal(out, year, 4);
-    out.push(b'-');
-    write_decimal(out, month, 2);
-    out.push(b'-');
-    write_decimal(out, day, 2);
-    out.push(b'T');
-    write_time_of_day(out, unix_s);
-    out.push(b'.');
-    write_decimal(out, unix_us / 1000 % 1000, 3);
-    out.push(b'Z');
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    // Every number by its last two digits.
+    let milliseconds = unix_us / 1000 % 1000;
+    for (at, value) in [
+        (0, year / 100),
+        (2, year % 100),
+        (5, month),
+        (8, day),
+        (11, unix_s / 3600 % 24),
+        (14, unix_s / 60 % 60),
+        (17, unix_s % 60),
+        (21, milliseconds % 100),
+    ] {
+        text[at..at + 2].copy_from_slice(&fields::TWO_DIGITS[value as usize % 100]);
+    }
+    text[20] = b'0' + (milliseconds / 100) as u8;
+    out.extend_from_slice(&text);
 }
 
 /// `21/Nov/2025:23:09:01 +0000`.

@@ -47,19 +47,19 @@ fn whole_lines() {
             Format::Weir,
             sample(),
             "2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/?q=1 client=127.0.0.1:50123 user=alice \
-             received=210 sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=-\n",
+             received=210 sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=- cache=-\n",
         ),
         (
             Format::Weir,
             refused(),
             "1970-01-01T00:00:00.000Z tunnel refused 403 CONNECT b.example:443 client=[2001:db8::1]:5 user=- received=0 \
-             sent=99 ms=0.000 upstream=- reused=- reason=block\\x20list.txt:12\n",
+             sent=99 ms=0.000 upstream=- reused=- reason=block\\x20list.txt:12 cache=-\n",
         ),
         (
             Format::Weir,
             bare.clone(),
             "1970-01-01T00:00:00.000Z exchange allowed - - - client=192.0.2.1:9 user=- received=0 sent=0 ms=0.000 \
-             upstream=- reused=- reason=-\n",
+             upstream=- reused=- reason=- cache=-\n",
         ),
         (
             Format::Combined,
@@ -94,7 +94,7 @@ fn whole_lines() {
             "{\"time\":\"2025-11-21T23:09:01.123Z\",\"kind\":\"exchange\",\"verdict\":\"allowed\",\"status\":200,\
              \"method\":\"GET\",\"target\":\"http://a.example/?q=1\",\"version\":\"1.1\",\"client\":\"127.0.0.1:50123\",\
              \"user\":\"alice\",\"received\":210,\"sent\":1450,\"duration_us\":12345,\"upstream\":\"192.0.2.7:80\",\
-             \"client_reused\":true,\"origin_reused\":true,\"reason\":null,\"referrer\":\"http://b.example/\",\
+             \"client_reused\":true,\"origin_reused\":true,\"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":\"http://b.example/\",\
              \"agent\":\"curl/8 (x)\"}\n",
         ),
         (
@@ -103,7 +103,7 @@ fn whole_lines() {
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"exchange\",\"verdict\":\"allowed\",\"status\":null,\
              \"method\":null,\"target\":null,\"version\":\"1.1\",\"client\":\"192.0.2.1:9\",\"user\":null,\"received\":0,\
              \"sent\":0,\"duration_us\":0,\"upstream\":null,\"client_reused\":false,\"origin_reused\":false,\
-             \"reason\":null,\"referrer\":null,\"agent\":null}\n",
+             \"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":null,\"agent\":null}\n",
         ),
     ];
     for (format, entry, expected) in cases {
@@ -251,7 +251,7 @@ fn nobody_can_forge_a_line_or_a_field() {
         // The fields are as many as ever, and each gives its bytes back.
         let line = line(Format::Weir, &entry);
         let fields: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
-        assert_eq!(fields.len(), 14, "{line}");
+        assert_eq!(fields.len(), 15, "{line}");
         for (field, key, which) in [
             (4, "", Text::Method),
             (5, "", Text::Target),
@@ -263,7 +263,7 @@ fn nobody_can_forge_a_line_or_a_field() {
             assert_eq!(if field == "-" { vec![] } else { unescaped(field.as_bytes()) }, expected, "{line}");
             assert_eq!(field == "-", entry.text(which).is_empty());
         }
-        assert_eq!(line.split(' ').count(), 14);
+        assert_eq!(line.split(' ').count(), 15);
         assert_eq!(self::line(Format::Squid, &entry).split_whitespace().count(), 10);
         let json = self::line(Format::Json, &entry);
         assert!(is_json_object(json.trim_end_matches('\n')), "{json}");
@@ -414,6 +414,7 @@ fn names() {
         ("combined", Some(Format::Combined)),
         ("squid", Some(Format::Squid)),
         ("json", Some(Format::Json)),
+        ("none", Some(Format::None)),
         ("", None),
         ("JSON", None),
     ] {

@@ -194,8 +194,11 @@ impl Drop for Writer {
 impl Feed {
     /// Appends an entry as one line.
     pub fn append_entry(&mut self, format: Format, entry: &Entry) {
+        let before = self.batch.len();
         write_entry(&mut self.batch, format, entry);
-        self.appended();
+        if self.batch.len() > before {
+            self.appended();
+        }
     }
 
     /// Appends one line, which ends in its only newline.

@@ -17,7 +17,7 @@ impl Statistics {
     /// A number; fails if the line has none of that name. Bounds that were not reached are left out of the line.
     #[track_caller]
     pub fn get(&self, name: &str) -> u64 {
-        let bound = name.starts_with("limit_") || name.starts_with("timeouts_");
+        let bound = ["limit_", "timeouts_", "cache_"].iter().any(|kind| name.starts_with(kind));
         let known = || format!("{:?}", weir::engine::Metrics::default()).contains(&format!(" {name}: "));
         match self.0.get(name) {
             Some(&number) => number,

@@ -74,6 +74,7 @@ pub fn log_entry(bytes: &[u8]) {
             Format::Combined => combined(&entry, line),
             Format::Squid => squid(&entry, line),
             Format::Json => json(&entry, line),
+            Format::None => unreachable!("not among these"),
         }
     }
 }
@@ -122,7 +123,7 @@ fn expect(entry: &Entry, which: Text, field: &str) {
 
 fn weir(entry: &Entry, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
-    assert_eq!(words.len(), 14, "{line}");
+    assert_eq!(words.len(), 15, "{line}");
     let value =
         |at: usize, key: &str| words[at].strip_prefix(key).unwrap_or_else(|| panic!("{key} in {line}"));
     expect(entry, Text::Method, words[4]);
@@ -187,7 +188,7 @@ fn json(entry: &Entry, line: &str) {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert!(names.len() == count && count == 18, "{line}");
+    assert!(names.len() == count && count == 20, "{line}");
     let member = |name: &str| &members.iter().find(|(known, _)| known == name).expect("a member").1;
     assert_eq!(*member("received"), json::Value::Number(entry.client_bytes));
     assert_eq!(*member("duration_us"), json::Value::Number(entry.duration_us));

@@ -5,6 +5,7 @@
 //! wait for a panic: it holds the code against a [`reference`] that reads in one go, slowly and plainly, or against
 //! itself with the bytes coming in other pieces.
 
+pub mod caching;
 pub mod chunked;
 pub mod configuration;
 pub mod dates;
@@ -27,7 +28,9 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 18] = [
+pub const ALL: [(&str, Target); 22] = [
+    ("cache_control", caching::cache_control),
+    ("cache_exchange", caching::cache_exchange),
     ("chunked", chunked::chunked),
     ("command_line", configuration::command_line),
     ("configuration", configuration::configuration),
@@ -35,7 +38,9 @@ pub const ALL: [(&str, Target); 18] = [
     ("dns", dns::dns),
     ("edits", edits::edits),
     ("field_lists", fields::field_lists),
+    ("http_date_text", caching::http_date_text),
     ("log_entry", log::log_entry),
+    ("range", caching::range),
     ("reply", reply::reply),
     ("request_framing", framing::request_framing),
     ("request_head", heads::request_head),

@@ -1,0 +1,392 @@
+//! The engine without sockets: a shell that copies bytes, and the exchanges that are counted and timed through it.
+//!
+//! Shared by `benches/engine.rs` (time), `benches/instructions.rs` (instructions) and `tests/allocations.rs`.
+
+#![allow(dead_code, reason = "everybody uses a part of it")]
+
+use std::hint::black_box;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use weir::engine::{Action, Engine, Event, PeerId, Settings};
+use weir::policy::Policy;
+use weir::policy::acl::{AclBuilder, ListKind};
+use weir::policy::auth::Users;
+use weir::policy::edit::{Direction, Edits};
+use weir::resolver::{self, Hosts, Resolver};
+use weir::time::Now;
+
+/// Time that passes with every run, in microseconds: timers come due now and then.
+const RUN_US: u64 = 1000;
+
+/// What one side does.
+pub enum Step {
+    Client(Vec<u8>),
+    Origin(Vec<u8>),
+    ClientEnds,
+    OriginEnds,
+}
+
+/// One way to use the proxy, over and over.
+pub struct Case {
+    pub name: &'static str,
+    pub shell: Shell,
+    pub steps: Vec<Step>,
+    /// Of the log entry that each run writes.
+    pub status: u16,
+    /// Most allocations of one run in the steady state.
+    pub allocations_max: u64,
+}
+
+impl Case {
+    pub fn run(&mut self) {
+        self.shell.run(&self.steps);
+    }
+
+    /// The steady state: queues have their size, entries and connections are reused.
+    #[must_use]
+    pub fn warm_up(mut self) -> Case {
+        for _ in 0..300 {
+            self.run();
+        }
+        assert_eq!(self.shell.entries, 300, "{}: one log entry for each run", self.name);
+        assert_eq!(self.shell.status, self.status, "{}", self.name);
+        let expected = self.steps.iter().any(|step| matches!(step, Step::Origin(_)));
+        assert_eq!(expected, self.shell.to_origin > 0, "{}: what went to the origin", self.name);
+        self
+    }
+}
+
+/// An engine with one client and one origin at a time.
+pub struct Shell {
+    pub engine: Engine,
+    now: Now,
+    client: Option<PeerId>,
+    origin: Option<PeerId>,
+    pub to_origin: usize,
+    pub to_client: usize,
+    pub entries: u64,
+    pub status: u16,
+}
+
+impl Default for Shell {
+    fn default() -> Shell {
+        Shell::new(Edits::default(), None)
+    }
+}
+
+impl Shell {
+    pub fn new(edits: Edits, users: Option<Users>) -> Shell {
+        let mut builder = AclBuilder::new(1);
+        builder.add_list(ListKind::Block, "blocklist", b"ads.example\n*.tracker.example\n198.51.100.0/24\n");
+        let acl = builder.build().expect("valid rules");
+        let policy = Policy { acl, users, edits, quiet_refusals: false };
+        let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
+        let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
+        Shell {
+            engine: Engine::new(Settings::default(), Arc::new(policy), resolver),
+            now: Now { monotonic_us: 1, unix_us: 1_800_000_000_000_000 },
+            client: None,
+            origin: None,
+            to_origin: 0,
+            to_client: 0,
+            entries: 0,
+            status: 0,
+        }
+    }
+
+    pub fn run(&mut self, steps: &[Step]) {
+        self.now.monotonic_us += RUN_US;
+        self.now.unix_us += RUN_US;
+        if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
+            self.engine.handle_timeout(self.now);
+            self.drain();
+        }
+        for step in steps {
+            match step {
+                Step::Client(bytes) => {
+                    let client = self.client();
+                    self.receive(client, bytes);
+                }
+                Step::Origin(bytes) => {
+                    let origin = self.origin.expect("an origin was dialled");
+                    self.receive(origin, bytes);
+                }
+                Step::ClientEnds => self.end(self.client),
+                Step::OriginEnds => self.end(self.origin),
+            }
+        }
+    }
+
+    /// The client, or a new one if it is gone.
+    fn client(&mut self) -> PeerId {
+        let address = SocketAddr::from(([127, 0, 0, 1], 4711));
+        let client = self.client.unwrap_or_else(|| self.engine.accept(self.now, address));
+        self.client = Some(client);
+        client
+    }
+
+    fn end(&mut self, peer: Option<PeerId>) {
+        // Whoever has been closed cannot end any more.
+        let Some(peer) = peer else { return };
+        self.engine.handle(self.now, peer, Event::EndOfStream);
+        self.drain();
+    }
+
+    fn receive(&mut self, peer: PeerId, mut bytes: &[u8]) {
+        let mut stalled = false;
+        while !bytes.is_empty() {
+            let Some(mut space) = self.engine.space(peer) else {
+                assert!(!stalled, "not taken: {}", bytes.escape_ascii());
+                stalled = true;
+                self.drain();
+                continue;
+            };
+            stalled = false;
+            let count = space.fill(bytes);
+            bytes = &bytes[count..];
+            self.engine.handle(self.now, peer, Event::Received(count));
+        }
+        self.drain();
+    }
+
+    /// Sends whatever there is to send, and carries out the actions.
+    fn drain(&mut self) {
+        loop {
+            while let Some(action) = self.engine.next_action() {
+                match action {
+                    Action::Connect { peer, .. } => {
+                        self.origin = Some(peer);
+                        self.engine.handle(self.now, peer, Event::Connected);
+                    }
+                    Action::Log(entry) => {
+                        self.entries += 1;
+                        self.status = entry.status;
+                        self.engine.recycle(entry);
+                    }
+                    Action::Close(peer) | Action::Reset(peer) => {
+                        self.client = self.client.filter(|client| *client != peer);
+                        self.origin = self.origin.filter(|origin| *origin != peer);
+                    }
+                    Action::ShutdownWrite(_) | Action::Resolver(_) | Action::Verify { .. } => {}
+                }
+            }
+            let Some(peer) = self.engine.next_runnable() else { return };
+            // As often as the loop would: what has gone out may make room for more.
+            loop {
+                let count = self.engine.to_send(peer).iter().map(|slice| black_box(slice).len()).sum();
+                if count == 0 {
+                    break;
+                }
+                *(if Some(peer) == self.client { &mut self.to_client } else { &mut self.to_origin }) += count;
+                self.engine.handle(self.now, peer, Event::Sent(count));
+            }
+        }
+    }
+}
+
+const AGENT: &str = "User-Agent: bench/1\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n";
+
+/// A request in absolute-form.
+pub fn request(method: &str, host: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("{method} http://{host}/index.html HTTP/1.1\r\nHost: {host}\r\n{AGENT}{fields}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// A response.
+pub fn response(status: &str, fields: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nServer: bench\r\nDate: Sat, 21 Nov 2026 10:00:00 GMT\r\nContent-Type: text/plain\r\n{fields}\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// 200 with a body of that size.
+pub fn sized(bytes: usize) -> Vec<u8> {
+    response("200 OK", &format!("Content-Length: {bytes}\r\n"), &vec![b'x'; bytes])
+}
+
+fn pieces(bytes: &[u8], make: fn(Vec<u8>) -> Step) -> impl Iterator<Item = Step> {
+    bytes.chunks(16).map(move |piece| make(piece.to_vec()))
+}
+
+fn edits() -> Edits {
+    let mut edits = Edits::default();
+    for direction in [Direction::Request, Direction::Response] {
+        edits.parse_remove(direction, "User-Agent").expect("an edit");
+        edits.parse_remove(direction, "Server").expect("an edit");
+        edits.parse_add(direction, "X-Added: by the proxy").expect("an edit");
+    }
+    edits
+}
+
+fn users() -> Option<Users> {
+    Some(Users::parse(b"alice:secret\n", 7).expect("users"))
+}
+
+/// All of them.
+pub fn cases() -> Vec<Case> {
+    use Step::{Client, ClientEnds, Origin, OriginEnds};
+    let case = |name, status, allocations_max, steps: Vec<Step>| Case {
+        name,
+        shell: Shell::default(),
+        steps,
+        status,
+        allocations_max,
+    };
+    let get = || Client(request("GET", "192.0.2.1", "", b""));
+    let kilobyte = vec![b'x'; 1024];
+    let chunks = [b"400\r\n", &kilobyte[..], b"\r\n0\r\n\r\n"].concat();
+    let trailers = [b"400\r\n", &kilobyte[..], b"\r\n0\r\nX-Sum: 1\r\nX-More: 2\r\n\r\n"].concat();
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    let connect = || Client(b"CONNECT 192.0.2.1:443 HTTP/1.1\r\nHost: 192.0.2.1:443\r\n\r\n".to_vec());
+    let origin_form = format!("GET /index.html HTTP/1.1\r\nHost: 192.0.2.1\r\n{AGENT}\r\n");
+    let credentials = "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
+    let long = format!("X-Long: {}\r\n", "x".repeat(6000));
+    let upgrade = "Connection: upgrade\r\nUpgrade: bench\r\n";
+    vec![
+        case("get 1k", 200, 0, vec![get(), Origin(sized(1024))]),
+        case("get 64k", 200, 0, vec![get(), Origin(sized(65_536))]),
+        case(
+            "head",
+            200,
+            0,
+            vec![
+                Client(request("HEAD", "192.0.2.1", "", b"")),
+                Origin(response("200 OK", "Content-Length: 1024\r\n", b"")),
+            ],
+        ),
+        case("not modified", 304, 0, vec![get(), Origin(response("304 Not Modified", "", b""))]),
+        case(
+            "post 1k",
+            200,
+            0,
+            vec![
+                Client(request("POST", "192.0.2.1", "Content-Length: 1024\r\n", &kilobyte)),
+                Origin(sized(0)),
+            ],
+        ),
+        case(
+            "post chunked",
+            200,
+            0,
+            vec![Client(request("POST", "192.0.2.1", chunked, &chunks)), Origin(sized(0))],
+        ),
+        case("chunked", 200, 0, vec![get(), Origin(response("200 OK", chunked, &chunks))]),
+        case(
+            "chunked, trailers",
+            200,
+            8,
+            vec![
+                Client(request("GET", "192.0.2.1", "Connection: TE\r\nTE: trailers\r\n", b"")),
+                Origin(response("200 OK", chunked, &trailers)),
+            ],
+        ),
+        case(
+            "post chunked, trailers",
+            200,
+            8,
+            vec![Client(request("POST", "192.0.2.1", chunked, &trailers)), Origin(sized(0))],
+        ),
+        case(
+            "expect 100",
+            200,
+            0,
+            vec![
+                Client(request("POST", "192.0.2.1", "Expect: 100-continue\r\nContent-Length: 1024\r\n", b"")),
+                Origin(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()),
+                Client(kilobyte.clone()),
+                Origin(sized(0)),
+            ],
+        ),
+        case("origin-form", 200, 0, vec![Client(origin_form.into_bytes()), Origin(sized(1024))]),
+        case(
+            "name in hosts",
+            200,
+            0,
+            vec![Client(request("GET", "origin.example", "", b"")), Origin(sized(1024))],
+        ),
+        Case { shell: Shell::new(edits(), None), ..case("edits", 200, 4, vec![get(), Origin(sized(1024))]) },
+        Case {
+            shell: Shell::new(Edits::default(), users()),
+            ..case(
+                "credentials",
+                200,
+                0,
+                vec![Client(request("GET", "192.0.2.1", credentials, b"")), Origin(sized(1024))],
+            )
+        },
+        Case { shell: Shell::new(Edits::default(), users()), ..case("no credentials", 407, 1, vec![get()]) },
+        case("long head", 200, 2, vec![Client(request("GET", "192.0.2.1", &long, b"")), Origin(sized(1024))]),
+        case(
+            "long head back",
+            200,
+            2,
+            vec![get(), Origin(response("200 OK", &format!("{long}Content-Length: 1024\r\n"), &kilobyte))],
+        ),
+        case(
+            "in pieces",
+            200,
+            0,
+            pieces(&request("GET", "192.0.2.1", "", b""), Client)
+                .chain(pieces(&sized(1024), Origin))
+                .collect(),
+        ),
+        case("refused by rule", 403, 2, vec![Client(request("GET", "ads.example", "", b""))]),
+        case(
+            "refused as malformed",
+            400,
+            1,
+            vec![
+                Client(b"GET http://192.0.2.1/ HTTP/1.1\r\nHost: other\r\nHost: two\r\n\r\n".to_vec()),
+                ClientEnds,
+            ],
+        ),
+        case(
+            "new client each",
+            200,
+            0,
+            vec![
+                Client(request("GET", "192.0.2.1", "Connection: close\r\n", b"")),
+                Origin(sized(1024)),
+                ClientEnds,
+            ],
+        ),
+        case(
+            "new origin each",
+            200,
+            0,
+            vec![get(), Origin(response("200 OK", "Connection: close\r\nContent-Length: 4\r\n", b"body"))],
+        ),
+        case(
+            "until close",
+            200,
+            0,
+            vec![get(), Origin(response("200 OK", "", &kilobyte)), OriginEnds, ClientEnds],
+        ),
+        case(
+            "connect",
+            200,
+            1,
+            vec![connect(), Client(b"ping".to_vec()), Origin(b"pong".to_vec()), ClientEnds, OriginEnds],
+        ),
+        case(
+            "connect 64k",
+            200,
+            1,
+            vec![connect(), Client(vec![b'x'; 65_536]), Origin(vec![b'x'; 65_536]), ClientEnds, OriginEnds],
+        ),
+        case(
+            "upgrade",
+            101,
+            1,
+            vec![
+                Client(request("GET", "192.0.2.1", upgrade, b"")),
+                Origin(format!("HTTP/1.1 101 Switching Protocols\r\n{upgrade}\r\n").into_bytes()),
+                Client(b"ping".to_vec()),
+                Origin(b"pong".to_vec()),
+                ClientEnds,
+                OriginEnds,
+            ],
+        ),
+    ]
+}

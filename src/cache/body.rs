@@ -1,0 +1,366 @@
+//! Stored bodies: segments that are written once and read by many.
+//!
+//! A [`Growing`] body has one writer, which receives into the segment at its end; readers hold a [`Cursor`] each and read
+//! what is there. When it is complete it becomes a [`Body`], which never changes again. Segments are of any size, so a
+//! cursor names a segment and an offset in it: small bodies of a known length are one exact allocation, others begin
+//! with a page and double up to [`SEGMENT_BYTES`].
+
+use super::ledger::{Charge, Ledger, allocated};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Largest segment (measured, `benches/cache.rs`: with segments of this size a churning store stays within a few per cent
+/// of what it is charged for; smaller ones cost more slices per vectored write).
+pub const SEGMENT_BYTES: usize = 64 * 1024;
+
+/// First segment of a body whose length is not known (chosen: one page, one read).
+const FIRST_BYTES: usize = 4096;
+
+/// A reader's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    segment: u32,
+    offset: u32,
+}
+
+/// Something made of segments.
+trait Segments {
+    /// The bytes of one segment, as far as they are there.
+    fn segment(&self, index: u32) -> Option<&[u8]>;
+
+    fn fill_slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
+        let (mut at, mut offset, mut left, mut total) = (cursor.segment, cursor.offset as usize, left, 0);
+        for place in out {
+            let Some(bytes) = self.segment(at).filter(|_| left > 0) else { break };
+            let bytes = bytes.get(offset..).unwrap_or(&[]);
+            let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            *place = &bytes[..count];
+            left -= count as u64;
+            total += count as u64;
+            (at, offset) = (at + 1, 0);
+        }
+        total
+    }
+
+    fn moved(&self, mut cursor: Cursor, mut count: u64) -> Cursor {
+        while let Some(bytes) = self.segment(cursor.segment) {
+            let here = (bytes.len() as u64).saturating_sub(u64::from(cursor.offset));
+            // At the end of the last segment it stays there: the segment may grow.
+            if count < here || (count == here && self.segment(cursor.segment + 1).is_none()) {
+                cursor.offset += count as u32;
+                break;
+            }
+            count -= here;
+            cursor = Cursor { segment: cursor.segment + 1, offset: 0 };
+        }
+        cursor
+    }
+}
+
+/// A complete body.
+#[derive(Debug)]
+pub struct Body {
+    len: u64,
+    first: Box<[u8]>,
+    rest: Box<[Box<[u8]>]>,
+    _charge: Charge,
+}
+
+impl Segments for Body {
+    fn segment(&self, index: u32) -> Option<&[u8]> {
+        match index {
+            0 => Some(&self.first),
+            _ => self.rest.get(index as usize - 1).map(|bytes| &**bytes),
+        }
+    }
+}
+
+impl Body {
+    /// A body that lies in one piece.
+    pub fn whole(ledger: &Arc<Ledger>, bytes: Box<[u8]>) -> Body {
+        let charge = Charge::new(ledger, Body::bookkeeping(0) + allocated(bytes.len()));
+        Body { len: bytes.len() as u64, first: bytes, rest: Box::default(), _charge: charge }
+    }
+
+    /// Bytes beside the segments.
+    fn bookkeeping(rest: usize) -> usize {
+        allocated(size_of::<Body>() + 2 * size_of::<usize>())
+            + if rest > 0 { allocated(rest * size_of::<Box<[u8]>>()) } else { 0 }
+    }
+
+    /// Bytes of payload.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no payload.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The place `position` bytes from the start.
+    pub fn cursor(&self, position: u64) -> Cursor {
+        self.moved(Cursor::default(), position)
+    }
+
+    /// Puts up to `left` bytes from the cursor on into `out`, as many as it has room for; returns how many that are.
+    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
+        self.fill_slices(cursor, left, out)
+    }
+
+    /// The cursor `count` bytes further on.
+    pub fn advance(&self, cursor: Cursor, count: u64) -> Cursor {
+        self.moved(cursor, count)
+    }
+
+    /// All bytes, segment by segment.
+    pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
+        std::iter::once(&*self.first).chain(self.rest.iter().map(|bytes| &**bytes))
+    }
+}
+
+/// A body that is being received.
+#[derive(Debug)]
+pub struct Growing {
+    segments: VecDeque<Box<[u8]>>,
+    /// Segments that were given up at the front.
+    dropped: u32,
+    /// Bytes in the last segment.
+    tail: usize,
+    len: u64,
+    expected: Option<u64>,
+    charge: Charge,
+}
+
+impl Segments for Growing {
+    fn segment(&self, index: u32) -> Option<&[u8]> {
+        let index = index.checked_sub(self.dropped)? as usize;
+        let bytes = self.segments.get(index)?;
+        let last = index + 1 == self.segments.len();
+        Some(if last { &bytes[..self.tail] } else { bytes })
+    }
+}
+
+impl Growing {
+    /// An empty body, of which so many bytes are expected if that is known.
+    pub fn new(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
+        let charge = Charge::new(ledger, Body::bookkeeping(0));
+        Growing { segments: VecDeque::new(), dropped: 0, tail: 0, len: 0, expected, charge }
+    }
+
+    /// Bytes received.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was received.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How large the next segment is, if one is needed before more can be received.
+    pub fn next_segment(&self) -> Option<usize> {
+        if self.segments.back().is_some_and(|last| self.tail < last.len()) {
+            return None;
+        }
+        Some(match self.expected {
+            Some(expected) => {
+                let left = usize::try_from(expected.saturating_sub(self.len)).unwrap_or(SEGMENT_BYTES);
+                // What stays of a segment and a bit goes into that one segment.
+                if left <= SEGMENT_BYTES + SEGMENT_BYTES / 8 { left.max(1) } else { SEGMENT_BYTES }
+            }
+            None => {
+                let so_far =
+                    u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
+                if so_far >= 4 { SEGMENT_BYTES } else { FIRST_BYTES << so_far }
+            }
+        })
+    }
+
+    /// Room to receive into: at least one byte.
+    pub fn space(&mut self) -> &mut [u8] {
+        if let Some(bytes) = self.next_segment() {
+            self.segments.push_back(vec![0; bytes].into_boxed_slice());
+            self.tail = 0;
+            self.charge.set(self.charge.bytes() + allocated(bytes) + size_of::<Box<[u8]>>());
+        }
+        match self.segments.back_mut() {
+            Some(last) => &mut last[self.tail..],
+            None => &mut [],
+        }
+    }
+
+    /// Reports that the first `count` bytes of the space were filled.
+    pub fn commit(&mut self, count: usize) {
+        self.tail += count;
+        self.len += count as u64;
+    }
+
+    /// See [`Body::slices`].
+    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
+        self.fill_slices(cursor, left, out)
+    }
+
+    /// See [`Body::advance`].
+    pub fn advance(&self, cursor: Cursor, count: u64) -> Cursor {
+        self.moved(cursor, count)
+    }
+
+    /// Whether there is anything behind the cursor.
+    pub fn has_more(&self, cursor: Cursor) -> bool {
+        let mut slices: [&[u8]; 2] = [&[]; 2];
+        self.fill_slices(cursor, 1, &mut slices) > 0
+    }
+
+    /// Bytes held now.
+    pub fn held(&self) -> usize {
+        self.charge.bytes()
+    }
+
+    /// Gives up what lies before the slowest reader's cursor: the body can no longer be stored.
+    pub fn drop_before(&mut self, cursor: Cursor) {
+        while self.dropped < cursor.segment && self.segments.len() > 1 {
+            if let Some(bytes) = self.segments.pop_front() {
+                self.dropped += 1;
+                let freed = allocated(bytes.len()) + size_of::<Box<[u8]>>();
+                self.charge.set(self.charge.bytes().saturating_sub(freed));
+            }
+        }
+    }
+
+    /// The complete body. `None` if its beginning was given up. Cursors into the growing body are good for the complete
+    /// one.
+    pub fn finish(mut self) -> Option<Body> {
+        if self.dropped > 0 {
+            return None;
+        }
+        if let Some(last) = self.segments.pop_back() {
+            let mut last = last.into_vec();
+            last.truncate(self.tail);
+            // An eighth of slack is not worth moving the bytes (chosen).
+            if last.capacity() - last.len() > last.capacity() / 8 {
+                last.shrink_to_fit();
+            }
+            self.segments.push_back(last.into_boxed_slice());
+        }
+        let mut segments = self.segments.into_iter();
+        let first = segments.next().unwrap_or_default();
+        let rest: Box<[Box<[u8]>]> = segments.collect();
+        let payload = allocated(first.len()) + rest.iter().map(|bytes| allocated(bytes.len())).sum::<usize>();
+        let mut charge = self.charge;
+        charge.set(Body::bookkeeping(rest.len()) + payload);
+        Some(Body { len: self.len, first, rest, _charge: charge })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(len: usize) -> Vec<u8> {
+        (0..len).map(|index| (index % 251) as u8).collect()
+    }
+
+    fn fill(growing: &mut Growing, bytes: &[u8], piece: usize) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let space = growing.space();
+            let count = space.len().min(piece).min(rest.len());
+            space[..count].copy_from_slice(&rest[..count]);
+            growing.commit(count);
+            rest = &rest[count..];
+        }
+    }
+
+    fn read(body: &Body, position: u64, left: u64, slices: usize, step: usize) -> Vec<u8> {
+        let (mut out, mut cursor, mut left) = (Vec::new(), body.cursor(position), left);
+        loop {
+            let mut found: Vec<&[u8]> = vec![&[]; slices];
+            let total = body.slices(cursor, left, &mut found);
+            let bytes: Vec<u8> = found.concat().into_iter().take(step).collect();
+            assert_eq!(found.concat().len() as u64, total);
+            if bytes.is_empty() {
+                return out;
+            }
+            cursor = body.advance(cursor, bytes.len() as u64);
+            left -= bytes.len() as u64;
+            out.extend(bytes);
+        }
+    }
+
+    #[test]
+    fn rule_49_bodies_read_back_from_any_place_in_any_steps() {
+        let ledger = Arc::new(Ledger::default());
+        for len in [0, 1, 1000, 4096, 4097, 65_536, 70_000, 300_000] {
+            let bytes = pattern(len);
+            for expected in [None, Some(len as u64)] {
+                let mut growing = Growing::new(&ledger, expected);
+                fill(&mut growing, &bytes, 5000);
+                assert_eq!(growing.len(), len as u64);
+                let body = growing.finish().unwrap();
+                for (position, left, slices, step) in
+                    [(0, u64::MAX, 4, usize::MAX), (0, 70_000, 2, 1234), (999, 5, 1, 2)]
+                {
+                    let begin = (position as usize).min(len);
+                    let end = begin + (left.min((len - begin) as u64) as usize);
+                    let got = read(&body, position, left.min((len - begin) as u64), slices, step);
+                    if begin == position as usize {
+                        assert!(got == bytes[begin..end], "{len} {expected:?} {position}");
+                    }
+                }
+                assert!(ledger.bytes() >= len, "{len}");
+                assert!(ledger.bytes() <= len + len / 8 + 400, "{len}: {}", ledger.bytes());
+            }
+            assert_eq!(ledger.bytes(), 0, "{len}");
+        }
+    }
+
+    #[test]
+    fn rule_48_readers_follow_a_growing_body_at_their_own_speeds() {
+        let ledger = Arc::new(Ledger::default());
+        let bytes = pattern(200_000);
+        let mut growing = Growing::new(&ledger, None);
+        let (mut fast, mut slow) = ((Cursor::default(), Vec::new()), (Cursor::default(), Vec::new()));
+        for piece in bytes.chunks(777) {
+            fill(&mut growing, piece, 100);
+            for (reader, most) in [(&mut fast, u64::MAX), (&mut slow, 500)] {
+                assert!(growing.has_more(reader.0));
+                let mut slices: [&[u8]; 3] = [&[]; 3];
+                let count = growing.slices(reader.0, most, &mut slices);
+                reader.1.extend(slices.concat());
+                reader.0 = growing.advance(reader.0, count);
+            }
+            assert!(!growing.has_more(fast.0) && growing.has_more(slow.0));
+        }
+        assert!(fast.1 == bytes && slow.1 == bytes[..slow.1.len()]);
+        let body = growing.finish().unwrap();
+        let mut rest = Vec::new();
+        let mut slices: [&[u8]; 9] = [&[]; 9];
+        while body.slices(slow.0, u64::MAX, &mut slices) > 0 {
+            slow.0 = body.advance(slow.0, slices.concat().len() as u64);
+            rest.extend(slices.concat());
+            slices = [&[]; 9];
+        }
+        assert!([slow.1, rest].concat() == bytes);
+    }
+
+    #[test]
+    fn what_all_have_read_can_be_given_up() {
+        let ledger = Arc::new(Ledger::default());
+        let bytes = pattern(400_000);
+        let mut growing = Growing::new(&ledger, None);
+        let (mut cursor, mut out, mut most) = (Cursor::default(), Vec::new(), 0);
+        for piece in bytes.chunks(10_000) {
+            fill(&mut growing, piece, 4096);
+            let mut slices: [&[u8]; 4] = [&[]; 4];
+            let count = growing.slices(cursor, u64::MAX, &mut slices);
+            out.extend(slices.concat());
+            cursor = growing.advance(cursor, count);
+            growing.drop_before(cursor);
+            most = most.max(growing.held());
+        }
+        assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
+        assert!(growing.finish().is_none());
+        assert_eq!(ledger.bytes(), 0);
+    }
+}

@@ -1,0 +1,88 @@
+//! What a stored response is found by (RFC 9111 section 2): the URI, in one spelling.
+
+use crate::http::target::Authority;
+
+/// The schemes whose responses are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http`
+    Http,
+    /// `https`
+    Https,
+}
+
+impl Scheme {
+    /// The port that is not written.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+
+    /// As in a URI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+}
+
+/// A URI in its parts: the authority that is dialled, and path and query as they go to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uri<'a> {
+    /// The scheme.
+    pub scheme: Scheme,
+    /// Who is asked; already in one spelling.
+    pub authority: Authority,
+    /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
+    pub path: &'a [u8],
+}
+
+/// Appends the key: the URI with the default port left out, without fragment. Equal for two requests that the origin
+/// cannot tell apart by target.
+pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
+    out.extend_from_slice(uri.scheme.as_str().as_bytes());
+    out.extend_from_slice(b"://");
+    uri.authority.write(out, Some(uri.scheme.default_port()));
+    let path = uri.path.split(|&byte| byte == b'#').next().unwrap_or_default();
+    if matches!(path, [] | [b'?', ..]) {
+        out.push(b'/');
+    }
+    out.extend_from_slice(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(scheme: Scheme, authority: &str, path: &str) -> String {
+        let authority = Authority::parse(authority.as_bytes(), Some(scheme.default_port())).unwrap();
+        let mut out = Vec::new();
+        write_key(&mut out, &Uri { scheme, authority, path: path.as_bytes() });
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn rule_26_keys() {
+        for (scheme, authority, path, expected) in [
+            (Scheme::Http, "a.example", "/", "http://a.example/"),
+            (Scheme::Http, "A.Example.:80", "", "http://a.example/"),
+            (Scheme::Http, "a.example:443", "/p?q", "http://a.example:443/p?q"),
+            (Scheme::Https, "a.example:443", "/p?q", "https://a.example/p?q"),
+            (Scheme::Https, "a.example:80", "?q", "https://a.example:80/?q"),
+            (Scheme::Http, "[::FFFF:192.0.2.1]:80", "/", "http://192.0.2.1/"),
+            (Scheme::Http, "0xC0.0.2.1", "/", "http://192.0.2.1/"),
+            (Scheme::Http, "[2001:DB8::0:1]", "/", "http://[2001:db8::1]/"),
+            // The target is exact: its case, its escapes, its dots.
+            (Scheme::Http, "a.example", "/A/%7e/../b?x=1&y", "http://a.example/A/%7e/../b?x=1&y"),
+            (Scheme::Http, "a.example", "//", "http://a.example//"),
+            (Scheme::Http, "a.example", "/?", "http://a.example/?"),
+            (Scheme::Http, "a.example", "/p#f", "http://a.example/p"),
+            (Scheme::Http, "a.example", "#f?q", "http://a.example/"),
+        ] {
+            assert_eq!(key(scheme, authority, path), expected, "{authority} {path}");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The one account of the cache's memory: everything that the cache holds is charged here for as long as it lives.
+//!
+//! An entry that was evicted while somebody is still being served from it stays charged until the last reader lets go:
+//! what the process holds and what the ledger says are the same thing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Bytes that the allocator keeps beside each allocation (glibc: one word in front, sizes rounded up to two words).
+const ALLOCATION_BYTES: usize = 8;
+
+/// From this size on glibc may give an allocation pages of its own, with a header in front (M_MMAP_THRESHOLD).
+const MAPPED_BYTES: usize = 128 * 1024;
+
+const PAGE_BYTES: usize = 4096;
+
+/// What an allocation of `bytes` takes from the process.
+pub fn allocated(bytes: usize) -> usize {
+    match bytes {
+        0 => 0,
+        1..MAPPED_BYTES => (bytes + ALLOCATION_BYTES).next_multiple_of(16).max(32),
+        _ => (bytes + 2 * ALLOCATION_BYTES).next_multiple_of(PAGE_BYTES),
+    }
+}
+
+/// The account.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    bytes: AtomicUsize,
+}
+
+impl Ledger {
+    /// Bytes charged now.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// A stretch of the budget, given back when it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    ledger: Arc<Ledger>,
+    bytes: usize,
+}
+
+impl Charge {
+    /// Charges `bytes`, whatever the budget says.
+    pub fn new(ledger: &Arc<Ledger>, bytes: usize) -> Charge {
+        ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Charge { ledger: Arc::clone(ledger), bytes }
+    }
+
+    /// Bytes charged here.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it `bytes` from now on.
+    pub fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.ledger.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        } else {
+            self.ledger.bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
+        self.bytes = bytes;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_46_a_charge_lives_as_long_as_what_it_stands_for() {
+        let ledger = Arc::new(Ledger::default());
+        let mut first = Charge::new(&ledger, 100);
+        let second = Charge::new(&ledger, 50);
+        assert_eq!(ledger.bytes(), 150);
+        first.set(20);
+        assert_eq!((ledger.bytes(), first.bytes()), (70, 20));
+        drop(second);
+        first.set(200);
+        assert_eq!(ledger.bytes(), 200);
+        drop(first);
+        assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn allocations_take_more_than_was_asked_for() {
+        for (asked, taken) in
+            [(0, 0), (1, 32), (24, 32), (25, 48), (1000, 1008), (1024, 1040), (200_000, 200_704)]
+        {
+            assert_eq!(allocated(asked), taken, "{asked}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Cache-Status: what the cache did, for those who want to know (RFC 9211).
+
+use crate::http::fields::{is_token, write_decimal};
+
+/// Why a request went to the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The cache was told not to handle the request.
+    Bypass,
+    /// The method has to go to the origin.
+    Method,
+    /// Nothing is stored for the URI.
+    UriMiss,
+    /// Something is, but for other request fields.
+    VaryMiss,
+    /// One of both, when it is not known which.
+    Miss,
+    /// What is stored is fresh, but the request wants better.
+    Request,
+    /// What is stored is stale.
+    Stale,
+    /// Only other parts are stored.
+    Partial,
+}
+
+impl Forward {
+    /// The token (RFC 9211 section 2.2).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Forward::Bypass => "bypass",
+            Forward::Method => "method",
+            Forward::UriMiss => "uri-miss",
+            Forward::VaryMiss => "vary-miss",
+            Forward::Miss => "miss",
+            Forward::Request => "request",
+            Forward::Stale => "stale",
+            Forward::Partial => "partial",
+        }
+    }
+}
+
+/// What happened to one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStatus<'a> {
+    /// Why it went to the origin; `None` is a hit.
+    pub forward: Option<Forward>,
+    /// The origin's status, where it is not that of the answer.
+    pub forward_status: Option<u16>,
+    /// The response was stored.
+    pub stored: bool,
+    /// It joined another request for the same.
+    pub collapsed: bool,
+    /// Seconds that the response stays fresh; below zero if stale.
+    pub ttl_s: Option<i64>,
+    /// More, in printable ASCII: anything else is left out.
+    pub detail: Option<&'a str>,
+}
+
+/// Appends `Cache-Status: weir; hit CRLF`; `name` is that of this cache.
+pub fn write_cache_status(out: &mut Vec<u8>, name: &str, status: &CacheStatus<'_>) {
+    out.extend_from_slice(b"Cache-Status: ");
+    let token = is_token(name.as_bytes()) && name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if token {
+        out.extend_from_slice(name.as_bytes());
+    } else {
+        write_string(out, name);
+    }
+    match status.forward {
+        None => out.extend_from_slice(b"; hit"),
+        Some(forward) => {
+            out.extend_from_slice(b"; fwd=");
+            out.extend_from_slice(forward.as_str().as_bytes());
+            if let Some(code) = status.forward_status {
+                out.extend_from_slice(b"; fwd-status=");
+                write_decimal(out, u64::from(code));
+            }
+        }
+    }
+    if let Some(ttl_s) = status.ttl_s {
+        out.extend_from_slice(if ttl_s < 0 { b"; ttl=-" } else { b"; ttl=" });
+        write_decimal(out, ttl_s.unsigned_abs().min(INTEGER_MAX));
+    }
+    if status.stored && status.forward.is_some() {
+        out.extend_from_slice(b"; stored");
+    }
+    if status.collapsed && status.forward.is_some() {
+        out.extend_from_slice(b"; collapsed");
+    }
+    if let Some(detail) = status.detail {
+        out.extend_from_slice(b"; detail=");
+        write_string(out, detail);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// RFC 8941 section 3.3.1.
+const INTEGER_MAX: u64 = 999_999_999_999_999;
+
+/// A string of RFC 8941 section 3.3.3.
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for byte in text.bytes().filter(|byte| matches!(byte, b' '..=b'~')) {
+        if matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
+        }
+        out.push(byte);
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(name: &str, status: &CacheStatus<'_>) -> String {
+        let mut out = Vec::new();
+        write_cache_status(&mut out, name, status);
+        let text = String::from_utf8(out).unwrap();
+        text.strip_prefix("Cache-Status: ").unwrap().strip_suffix("\r\n").unwrap().to_owned()
+    }
+
+    #[test]
+    fn rule_45_cache_status() {
+        let hit = CacheStatus::default();
+        let forwarded = |forward| CacheStatus { forward: Some(forward), ..hit };
+        for (status, expected) in [
+            (hit, "weir; hit"),
+            (CacheStatus { ttl_s: Some(30), ..hit }, "weir; hit; ttl=30"),
+            (CacheStatus { ttl_s: Some(-5), ..hit }, "weir; hit; ttl=-5"),
+            (CacheStatus { ttl_s: Some(i64::MIN), ..hit }, "weir; hit; ttl=-999999999999999"),
+            // These say something about requests that went on.
+            (CacheStatus { stored: true, collapsed: true, forward_status: Some(200), ..hit }, "weir; hit"),
+            (forwarded(Forward::Bypass), "weir; fwd=bypass"),
+            (forwarded(Forward::Method), "weir; fwd=method"),
+            (forwarded(Forward::UriMiss), "weir; fwd=uri-miss"),
+            (forwarded(Forward::VaryMiss), "weir; fwd=vary-miss"),
+            (forwarded(Forward::Miss), "weir; fwd=miss"),
+            (forwarded(Forward::Request), "weir; fwd=request"),
+            (forwarded(Forward::Partial), "weir; fwd=partial"),
+            (
+                CacheStatus {
+                    forward_status: Some(304),
+                    stored: true,
+                    collapsed: true,
+                    ttl_s: Some(0),
+                    detail: Some("a \"b\" \\ \u{e9}\r\n"),
+                    ..forwarded(Forward::Stale)
+                },
+                "weir; fwd=stale; fwd-status=304; ttl=0; stored; collapsed; detail=\"a \\\"b\\\" \\\\ \"",
+            ),
+        ] {
+            assert_eq!(written("weir", &status), expected);
+        }
+        assert_eq!(written("a b", &hit), "\"a b\"; hit");
+        assert_eq!(written("1a", &hit), "\"1a\"; hit");
+        assert_eq!(written("", &hit), "\"\"; hit");
+    }
+}

@@ -1,0 +1,489 @@
+//! Which responses a shared cache may store (RFC 9111 section 3), and what of them.
+
+use crate::http::block::FieldLines;
+use crate::http::date::http_date;
+use crate::http::forwarding::is_end_to_end;
+use crate::http::framing::{Body, request_body};
+use crate::http::head::{Fields, RequestHead, ResponseHead};
+
+use super::control::{RequestDirectives, ResponseDirectives, is_withheld};
+use super::freshness::{Freshness, Terms, Times, is_heuristic_status};
+use super::range::ContentRange;
+use super::validation::Validators;
+use super::vary::VaryFault;
+
+/// What the operator decides about storing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Storing<'a> {
+    /// Freshness.
+    pub freshness: Freshness,
+    /// Names of targeted fields that this cache obeys, the most important first.
+    pub targeted: &'a [&'a str],
+}
+
+/// Why a response is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// Only answers to GET are, and those to POST that name their own URI.
+    Method,
+    /// A GET with a body, which is not in the key.
+    RequestBody,
+    /// 1xx, 304, one that answers fields which are not in the key, or one that `must-understand` asks to be known.
+    Status,
+    /// The request said no-store.
+    RequestNoStore,
+    /// The response said no-store.
+    NoStore,
+    /// The response is for one user.
+    Private,
+    /// The request had credentials and the response does not say that it is for others too.
+    Authorization,
+    /// Nothing says for how long it is fresh, and nothing lets it be validated.
+    NoLifetime,
+    /// Already stale, and nothing lets it be validated.
+    Stale,
+    /// Vary has `*`.
+    VaryAny,
+    /// Vary names too many fields, or the fields that it names are too long.
+    VaryTooLong,
+    /// It sets a cookie and does not say that it may be stored: a shared cache should not guess that.
+    SetCookie,
+    /// A part whose place is not told, or without a strong validator.
+    Part,
+}
+
+impl NotStored {
+    /// For the log and Cache-Status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NotStored::Method => "method",
+            NotStored::RequestBody => "request-body",
+            NotStored::Status => "status",
+            NotStored::RequestNoStore => "request-no-store",
+            NotStored::NoStore => "no-store",
+            NotStored::Private => "private",
+            NotStored::Authorization => "authorization",
+            NotStored::NoLifetime => "no-lifetime",
+            NotStored::Stale => "stale",
+            NotStored::VaryAny => "vary-any",
+            NotStored::VaryTooLong => "vary-too-long",
+            NotStored::SetCookie => "set-cookie",
+            NotStored::Part => "part",
+        }
+    }
+}
+
+impl From<VaryFault> for NotStored {
+    fn from(fault: VaryFault) -> NotStored {
+        match fault {
+            VaryFault::Any => NotStored::VaryAny,
+            VaryFault::TooLong => NotStored::VaryTooLong,
+        }
+    }
+}
+
+/// How a response is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storable {
+    /// For how long, and what it may be used for.
+    pub terms: Terms,
+    /// What it said.
+    pub directives: ResponseDirectives,
+    /// The place of a part within the whole; `None` for a whole.
+    pub part: Option<ContentRange>,
+}
+
+/// Judges the response to a request: Vary is [`super::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
+/// Content-Location names what was asked for (see [`super::invalidation::names_itself`]); only POST needs it.
+pub fn judge(
+    request: &RequestHead<'_, '_>,
+    asked: &RequestDirectives,
+    response: &ResponseHead<'_, '_>,
+    own_uri: bool,
+    times: Times,
+    settings: &Storing<'_>,
+) -> Result<Storable, NotStored> {
+    let (status, fields) = (response.status, response.fields);
+    let directives = ResponseDirectives::read(fields, settings.targeted);
+    let terms = Terms::new(status, fields, &directives, times, &settings.freshness);
+    match request.method {
+        "GET" if has_body(request) => return Err(NotStored::RequestBody),
+        "GET" => {}
+        // RFC 9110 section 9.3.3; a representation is named by a success only.
+        "POST" if own_uri && terms.explicit && matches!(status, 200..=205 | 207..=299) => {}
+        _ => return Err(NotStored::Method),
+    }
+    if !is_stored_status(status) {
+        return Err(NotStored::Status);
+    }
+    if asked.no_store {
+        return Err(NotStored::RequestNoStore);
+    }
+    match (directives.must_understand, is_understood(status)) {
+        (true, true) => {}
+        (true, false) => return Err(NotStored::Status),
+        (false, _) if directives.no_store => return Err(NotStored::NoStore),
+        (false, _) => {}
+    }
+    if directives.private {
+        return Err(NotStored::Private);
+    }
+    if request.fields.contains("authorization") && !directives.allows_authorized() {
+        return Err(NotStored::Authorization);
+    }
+    // That others should get this cookie is not guessed.
+    if !terms.explicit && !directives.public && fields.contains("set-cookie") {
+        return Err(NotStored::SetCookie);
+    }
+    let validators = Validators::read(fields);
+    is_of_use(status, &terms, &directives, &validators)?;
+    let part = match status {
+        206 => Some(part(fields, &validators).ok_or(NotStored::Part)?),
+        _ => None,
+    };
+    Ok(Storable { terms, directives, part })
+}
+
+/// Whether anybody could ever be answered with it.
+fn is_of_use(
+    status: u16,
+    terms: &Terms,
+    directives: &ResponseDirectives,
+    validators: &Validators<'_>,
+) -> Result<(), NotStored> {
+    if !terms.explicit && !directives.public && !is_heuristic_status(status) {
+        return Err(NotStored::NoLifetime);
+    }
+    if !validators.is_empty() {
+        return Ok(());
+    }
+    let windows = terms.while_revalidate_s > 0 || terms.if_error_s.is_some_and(|seconds| seconds > 0);
+    let usable = terms.lifetime_s > terms.initial_age_s || (windows && !terms.forbids_stale);
+    match terms.explicit {
+        _ if usable && !terms.no_cache => Ok(()),
+        true => Err(NotStored::Stale),
+        false => Err(NotStored::NoLifetime),
+    }
+}
+
+/// Where a part belongs, if others can be put beside it: that takes a strong tag.
+fn part<'b>(fields: impl FieldLines<'b>, validators: &Validators<'b>) -> Option<ContentRange> {
+    validators.strong_etag()?;
+    fields.single("content-range").and_then(ContentRange::parse)
+}
+
+/// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too
+/// many fields, credentials for a proxy): what one client has sent would be what all others get.
+fn is_stored_status(status: u16) -> bool {
+    status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
+}
+
+/// Statuses whose meaning for caches is known and kept here: those of RFC 9110 section 15, and those of RFC 6585 and 7725.
+fn is_understood(status: u16) -> bool {
+    matches!(status, 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451 | 500..=505 | 511)
+}
+
+/// Whether this request may be answered from the store at all: GET and HEAD. Not with a body: it is not in the key, and
+/// origins have been seen to answer by it.
+pub fn may_be_answered(request: &RequestHead<'_, '_>) -> bool {
+    matches!(request.method, "GET" | "HEAD") && !has_body(request)
+}
+
+fn has_body(request: &RequestHead<'_, '_>) -> bool {
+    match request_body(request) {
+        Ok(Body::None | Body::Length(0)) => false,
+        Ok(Body::Length(_) | Body::Chunked | Body::UntilClose) | Err(_) => true,
+    }
+}
+
+/// Appends what is stored of the fields of a response: all but hop-by-hop ones, those that Connection or a qualified
+/// `private` or `no-cache` names, Content-Length, and Age. Where Date is missing the time of receipt becomes it (RFC 9110
+/// section 6.6.1).
+pub fn write_block(out: &mut Vec<u8>, fields: Fields<'_, '_>, directives: &ResponseDirectives, times: Times) {
+    for (name, value) in fields.iter().filter(|(name, _)| is_stored(fields, directives, name)) {
+        write_line(out, name, value);
+    }
+    if !fields.contains("date") {
+        write_line(out, "Date", &http_date(times.received_s));
+    }
+}
+
+/// Whether the field of a response is stored.
+pub fn is_stored(fields: Fields<'_, '_>, directives: &ResponseDirectives, name: &str) -> bool {
+    let named = directives.private_fields || directives.no_cache_fields;
+    // The Age of each answer is written for it.
+    !name.eq_ignore_ascii_case("age") && is_end_to_end(fields, name) && !(named && is_withheld(fields, name))
+}
+
+/// Appends `name: value CRLF`.
+pub(super) fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::{with_request, with_response};
+
+    const TIMES: Times = Times { requested_s: 1_795_305_600, received_s: 1_795_305_600 };
+    const MODIFIED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+
+    /// Lines are divided by `|`.
+    fn head(first: &str, lines: &str) -> Vec<u8> {
+        let lines = lines.split('|').filter(|line| !line.is_empty()).map(|line| format!("{line}\r\n"));
+        format!("{first}\r\n{}\r\n", lines.collect::<String>()).into_bytes()
+    }
+
+    fn judged(method: &str, asked: &str, status: u16, lines: &str) -> Result<Storable, NotStored> {
+        let settings = Storing { targeted: &["CDN-Cache-Control"], ..Storing::default() };
+        with_request(&head(&format!("{method} / HTTP/1.1"), asked), |request| {
+            with_response(&head(&format!("HTTP/1.1 {status} x"), lines), |response| {
+                let asked = RequestDirectives::read(request.fields);
+                judge(request, &asked, response, true, TIMES, &settings)
+            })
+        })
+    }
+
+    fn refusal(method: &str, asked: &str, status: u16, lines: &str) -> Option<NotStored> {
+        judged(method, asked, status, lines).err()
+    }
+
+    fn block(lines: &str) -> String {
+        with_response(&head("HTTP/1.1 200 OK", lines), |response| {
+            let directives = ResponseDirectives::read(response.fields, &[]);
+            let mut out = Vec::new();
+            write_block(&mut out, response.fields, &directives, TIMES);
+            String::from_utf8(out).unwrap().replace("\r\n", "|")
+        })
+    }
+
+    #[test]
+    fn rule_14_guessed_lifetimes_are_for_some_statuses() {
+        for status in [200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501] {
+            assert_eq!(refusal("GET", "", status, MODIFIED), None, "{status}");
+        }
+        for status in [201, 202, 302, 303, 307, 400, 403, 418, 500, 502, 503, 504, 599] {
+            assert_eq!(refusal("GET", "", status, MODIFIED), Some(NotStored::NoLifetime), "{status}");
+            let public = format!("{MODIFIED}|Cache-Control: public");
+            assert_eq!(refusal("GET", "", status, &public), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn rule_15_what_can_be_validated_or_not() {
+        for (lines, expected) in [
+            ("", Some(NotStored::NoLifetime)),
+            ("ETag: \"a\"", None),
+            ("ETag: W/\"a\"", None),
+            ("ETag: a", Some(NotStored::NoLifetime)),
+            (MODIFIED, None),
+            ("Cache-Control: max-age=0", Some(NotStored::Stale)),
+            ("Cache-Control: max-age=0|ETag: \"a\"", None),
+            ("Cache-Control: max-age=9|Age: 9", Some(NotStored::Stale)),
+            ("Cache-Control: max-age=9|Age: 8", None),
+            ("Expires: 0", Some(NotStored::Stale)),
+            ("Cache-Control: no-cache, max-age=9", Some(NotStored::Stale)),
+            ("Cache-Control: no-cache, max-age=9|ETag: \"a\"", None),
+            ("Cache-Control: max-age=0, stale-while-revalidate=9", None),
+            ("Cache-Control: max-age=0, stale-if-error=9", None),
+            ("Cache-Control: max-age=0, stale-if-error=9, must-revalidate", Some(NotStored::Stale)),
+        ] {
+            assert_eq!(refusal("GET", "", 200, lines), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn rule_16_explicit_freshness_stores_any_final_status() {
+        for status in
+            [200, 201, 202, 204, 299, 302, 303, 307, 400, 403, 404, 418, 499, 500, 503, 599, 600, 999]
+        {
+            for lines in [
+                "Cache-Control: max-age=9",
+                "Cache-Control: s-maxage=9",
+                "CDN-Cache-Control: max-age=9",
+                "Expires: Tue, 19 Jan 2038 03:14:08 GMT",
+            ] {
+                assert_eq!(refusal("GET", "", status, lines), None, "{status} {lines}");
+            }
+        }
+        // What answers fields that are not in the key.
+        for status in [304, 407, 412, 416, 417, 431] {
+            let found = refusal("GET", "", status, "Cache-Control: max-age=9");
+            assert_eq!(found, Some(NotStored::Status), "{status}");
+        }
+    }
+
+    #[test]
+    fn rule_17_must_understand() {
+        for (status, lines, expected) in [
+            (200, "Cache-Control: no-store, must-understand, max-age=9", None),
+            (451, "Cache-Control: must-understand, no-store, max-age=9", None),
+            (299, "Cache-Control: no-store, must-understand, max-age=9", Some(NotStored::Status)),
+            (299, "Cache-Control: must-understand, max-age=9", Some(NotStored::Status)),
+            (599, "Cache-Control: must-understand, max-age=9", Some(NotStored::Status)),
+            (200, "Cache-Control: must-understand, private, max-age=9", Some(NotStored::Private)),
+            (200, "Cache-Control: no-store, must-understand=1, max-age=9", Some(NotStored::NoStore)),
+        ] {
+            assert_eq!(refusal("GET", "", status, lines), expected, "{status} {lines}");
+        }
+        let asked =
+            refusal("GET", "Cache-Control: no-store", 200, "Cache-Control: must-understand, max-age=9");
+        assert_eq!(asked, Some(NotStored::RequestNoStore));
+    }
+
+    #[test]
+    fn rule_18_private_and_no_store() {
+        for (asked, lines, expected) in [
+            ("", "Cache-Control: max-age=9, no-store", Some(NotStored::NoStore)),
+            ("", "Cache-Control: max-age=9|Cache-Control: No-Store", Some(NotStored::NoStore)),
+            ("", "Cache-Control: max-age=9, private", Some(NotStored::Private)),
+            ("", "Cache-Control: s-maxage=9, public, private", Some(NotStored::Private)),
+            ("", "Cache-Control: max-age=9, private=\"x y\"", Some(NotStored::Private)),
+            ("", "Cache-Control: max-age=9, private=\"x\"", None),
+            ("Cache-Control: no-store", "Cache-Control: max-age=9", Some(NotStored::RequestNoStore)),
+            ("", "Cache-Control: private|CDN-Cache-Control: max-age=9", None),
+            ("", "Cache-Control: max-age=9|CDN-Cache-Control: private", Some(NotStored::Private)),
+        ] {
+            assert_eq!(refusal("GET", asked, 200, lines), expected, "{asked} / {lines}");
+        }
+        assert_eq!(
+            block("A: 1|Cache-Control: private=\"b, C\", max-age=9|B: 2|c: 3|Date: x"),
+            "A: 1|Cache-Control: private=\"b, C\", max-age=9|Date: x|"
+        );
+    }
+
+    #[test]
+    fn rule_19_fields_of_no_cache_are_not_stored() {
+        assert_eq!(
+            block("Cache-Control: no-cache=Set-Cookie|Set-Cookie: a|Date: x"),
+            "Cache-Control: no-cache=Set-Cookie|Date: x|"
+        );
+    }
+
+    #[test]
+    fn rule_21_what_is_stored_of_the_fields() {
+        for (lines, stored) in [
+            (
+                "A: 1|Set-Cookie: b|Content-Range: x|Date: y|Warning: 1",
+                "A: 1|Set-Cookie: b|Content-Range: x|Date: y|Warning: 1|",
+            ),
+            ("Date: y|a: 1|A:  2 |a:", "Date: y|a: 1|A: 2|a: |"),
+            ("Date: y|Connection: X, close|x: 1|X: 2|y: 3", "Date: y|y: 3|"),
+            (
+                "Date: y|Keep-Alive: 1|Proxy-Connection: a|TE: b|Upgrade: c|Trailer: d|Transfer-Encoding: chunked",
+                "Date: y|",
+            ),
+            (
+                "Date: y|Content-Length: 5|Proxy-Authenticate: a|Proxy-Authentication-Info: b|Age: 7",
+                "Date: y|",
+            ),
+            ("Date: y|Via: 1.1 a|Cache-Status: a; hit", "Date: y|Via: 1.1 a|Cache-Status: a; hit|"),
+            // Without these the message would mean something else.
+            (
+                "Date: y|Connection: cache-control, date|Cache-Control: no-cache",
+                "Date: y|Cache-Control: no-cache|",
+            ),
+            ("A: 1", "A: 1|Date: Sun, 22 Nov 2026 00:00:00 GMT|"),
+        ] {
+            assert_eq!(block(lines), stored, "{lines}");
+        }
+        assert_eq!(refusal("GET", "", 200, "Cache-Control: max-age=9|Set-Cookie: a"), None);
+        assert_eq!(refusal("GET", "", 200, &format!("{MODIFIED}|Set-Cookie: a")), Some(NotStored::SetCookie));
+        assert_eq!(refusal("GET", "", 200, &format!("{MODIFIED}|Set-Cookie: a|Cache-Control: public")), None);
+    }
+
+    #[test]
+    fn rule_22_authorization() {
+        for (lines, expected) in [
+            ("Cache-Control: max-age=9", Some(NotStored::Authorization)),
+            (MODIFIED, Some(NotStored::Authorization)),
+            ("Cache-Control: max-age=9, proxy-revalidate", Some(NotStored::Authorization)),
+            ("Cache-Control: max-age=9, public", None),
+            ("Cache-Control: max-age=9, must-revalidate", None),
+            ("Cache-Control: s-maxage=9", None),
+            ("CDN-Cache-Control: max-age=9|Cache-Control: public", Some(NotStored::Authorization)),
+        ] {
+            assert_eq!(refusal("GET", "Authorization: Basic eA==", 200, lines), expected, "{lines}");
+            assert_eq!(refusal("GET", "Proxy-Authorization: Basic eA==", 200, lines), None, "{lines}");
+        }
+    }
+
+    #[test]
+    fn rule_26_a_body_is_not_in_the_key() {
+        for (method, asked, answered, stored) in [
+            ("GET", "", true, None),
+            ("GET", "Content-Length: 0", true, None),
+            ("GET", "Content-Length: 5", false, Some(NotStored::RequestBody)),
+            ("GET", "Transfer-Encoding: chunked", false, Some(NotStored::RequestBody)),
+            ("HEAD", "", true, Some(NotStored::Method)),
+            ("HEAD", "Content-Length: 5", false, Some(NotStored::Method)),
+            ("get", "", false, Some(NotStored::Method)),
+            ("POST", "", false, Some(NotStored::Method)),
+        ] {
+            let found = with_request(&head(&format!("{method} / HTTP/1.1"), asked), may_be_answered);
+            assert_eq!(found, answered, "{method} {asked}");
+            assert_eq!(refusal(method, asked, 200, MODIFIED), stored, "{method} {asked}");
+        }
+        assert_eq!(NotStored::from(VaryFault::Any).as_str(), "vary-any");
+        assert_eq!(NotStored::from(VaryFault::TooLong).as_str(), "vary-too-long");
+    }
+
+    #[test]
+    fn rule_29_cookies_do_not_matter() {
+        assert_eq!(refusal("GET", "Cookie: a=b", 200, MODIFIED), None);
+    }
+
+    #[test]
+    fn rule_35_parts() {
+        let part = |lines: &str| {
+            judged("GET", "Range: bytes=0-4", 206, lines).map(|found| found.part.map(|part| part.part.len))
+        };
+        for (lines, expected) in [
+            ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
+            ("ETag: \"a\"|Content-Range: bytes 0-4/*", Ok(Some(5))),
+            ("Cache-Control: max-age=9|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
+            ("Cache-Control: max-age=9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
+            ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 4-0/9", Err(NotStored::Part)),
+            ("Cache-Control: max-age=9|ETag: \"a\"", Err(NotStored::Part)),
+        ] {
+            assert_eq!(part(lines), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn rule_38_post() {
+        let settings = Storing::default();
+        for (own_uri, status, lines, expected) in [
+            (true, 200, "Cache-Control: max-age=9", None),
+            (true, 201, "Expires: Tue, 19 Jan 2038 03:14:08 GMT", None),
+            (true, 200, MODIFIED, Some(NotStored::Method)),
+            (true, 200, "Cache-Control: public", Some(NotStored::Method)),
+            (true, 404, "Cache-Control: max-age=9", Some(NotStored::Method)),
+            (true, 206, "Cache-Control: max-age=9", Some(NotStored::Method)),
+            (false, 200, "Cache-Control: max-age=9", Some(NotStored::Method)),
+        ] {
+            let found = with_request(b"POST / HTTP/1.1\r\n\r\n", |request| {
+                with_response(&head(&format!("HTTP/1.1 {status} x"), lines), |response| {
+                    judge(request, &RequestDirectives::default(), response, own_uri, TIMES, &settings).err()
+                })
+            });
+            assert_eq!(found, expected, "{own_uri} {status} {lines}");
+        }
+        for method in ["HEAD", "PUT", "DELETE", "OPTIONS", "get", "FOO"] {
+            let found = refusal(method, "", 200, "Cache-Control: max-age=9");
+            assert_eq!(found, Some(NotStored::Method), "{method}");
+        }
+    }
+
+    #[test]
+    fn rule_40_interim_responses_are_not_stored() {
+        for status in [100, 101, 102, 103, 199] {
+            let found = refusal("GET", "", status, "Cache-Control: max-age=9");
+            assert_eq!(found, Some(NotStored::Status), "{status}");
+        }
+    }
+}

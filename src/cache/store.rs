@@ -1,0 +1,503 @@
+//! The store: responses by key, in one byte budget, least recently used ones leave first.
+//!
+//! # Theory of operation
+//!
+//! One store serves all loops. It is cut into shards by the hash of the key. A hit takes a shard's lock for reading and
+//! writes one number into the entry, so hits never wait for each other; only storing and evicting take it for writing.
+//!
+//! The order of leaving is exact and lazy. Each shard keeps a heap of (time, place), where the time is one at which the
+//! entry was known to be used: never later than its true last use. What is on top is therefore at least as old as
+//! anything else; if its entry has been used since, it goes back with the true time, and otherwise it is the least
+//! recently used one of its shard. Each shard publishes its top, and eviction begins with the oldest.
+//!
+//! Everything is charged to one [`Ledger`], also what is still being served after it left the store. A variant is an
+//! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
+
+use super::body::Body;
+use super::ledger::{Charge, Ledger};
+use super::stored::{Head, Stored};
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::Hasher as _;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Shards (chosen: many times the number of loops, and one word each for eviction to look at).
+const SHARDS: usize = 64;
+
+/// Variants of one key (chosen: an origin that varies by User-Agent must not fill the store with one page).
+pub const VARIANTS_MAX: usize = 16;
+
+/// Places for counters of invalidation: keys share them, so that a fetch may be taken for one that was invalidated, which
+/// is harmless (chosen: 16 KB).
+const EPOCHS: usize = 4096;
+
+/// No budget is smaller than this: an entry must fit into its share (chosen).
+const BUDGET_MIN: usize = 1 << 20;
+
+/// Sizes and the seed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of everything together.
+    pub budget: usize,
+    /// Bytes of one body; at most half of the budget.
+    pub object_max: u64,
+    /// Key of the hash: strangers choose what is stored.
+    pub seed: [u64; 2],
+}
+
+impl Limits {
+    /// A budget, of which one entry gets at most an eighth.
+    pub fn of(budget: usize, seed: [u64; 2]) -> Limits {
+        let budget = budget.max(BUDGET_MIN);
+        Limits { budget, object_max: budget as u64 / 8, seed }
+    }
+}
+
+/// What was found for a key.
+#[derive(Debug)]
+pub enum Found {
+    /// This.
+    Entry(Arc<Stored>),
+    /// The key is there, but no variant of it that the request selects.
+    NoVariant,
+    /// Nothing.
+    Nothing,
+}
+
+/// The invalidations of a key and of the whole, as they were when somebody looked: what was asked for before one must
+/// not be stored after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Epoch(u32, u32);
+
+/// Counts since the start, and what is there now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Entries now.
+    pub entries: u64,
+    /// Bytes now, of everything.
+    pub bytes: u64,
+    /// The budget.
+    pub budget: u64,
+    /// Entries stored.
+    pub inserted: u64,
+    /// Entries that left to make room.
+    pub evicted: u64,
+    /// Entries that left because something invalidated or purged them.
+    pub invalidated: u64,
+    /// Variants that left because their key had too many.
+    pub variants_evicted: u64,
+    /// Entries that were not stored because everything in the store was in use.
+    pub refused: u64,
+    /// Seconds since their last use, of all evicted entries together.
+    pub evicted_age_s: u64,
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct Store {
+    limits: Limits,
+    ledger: Arc<Ledger>,
+    shards: Box<[Place]>,
+    epochs: Box<[AtomicU32]>,
+    epoch_of_all: AtomicU32,
+    inserted: AtomicU64,
+    evicted: AtomicU64,
+    invalidated: AtomicU64,
+    variants_evicted: AtomicU64,
+    refused: AtomicU64,
+    evicted_age_us: AtomicU64,
+    /// What the store takes when it is empty.
+    _charge: Charge,
+}
+
+/// A shard and the time on top of its heap, in cache lines of their own.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Place {
+    oldest_us: AtomicU64,
+    shard: RwLock<Shard>,
+}
+
+/// When an entry was known to be used, and where it is.
+type Queued = Reverse<(u64, u32)>;
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Stored>,
+    /// The one time in the heap that counts for it.
+    queued_us: u64,
+}
+
+#[derive(Debug)]
+struct Shard {
+    table: HashTable<u32>,
+    slots: Vec<Option<Slot>>,
+    free: Vec<u32>,
+    heap: BinaryHeap<Queued>,
+    charge: Charge,
+}
+
+impl Place {
+    /// A panic of another loop leaves nothing half done that would matter here.
+    fn read(&self) -> RwLockReadGuard<'_, Shard> {
+        self.shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Shard> {
+        self.shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, shard: &Shard) {
+        let oldest = shard.heap.peek().map_or(u64::MAX, |Reverse((used_us, _))| *used_us);
+        self.oldest_us.store(oldest, Ordering::Relaxed);
+    }
+}
+
+impl Shard {
+    fn new(ledger: &Arc<Ledger>) -> Shard {
+        Shard {
+            table: HashTable::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            heap: BinaryHeap::new(),
+            charge: Charge::new(ledger, 0),
+        }
+    }
+
+    fn entry(&self, slot: u32) -> Option<&Arc<Stored>> {
+        self.slots.get(slot as usize)?.as_ref().map(|slot| &slot.entry)
+    }
+
+    /// Slots of the entries with that key.
+    fn variants(&self, hash: u64, key: &[u8]) -> impl Iterator<Item = (u32, &Arc<Stored>)> {
+        self.table
+            .iter_hash(hash)
+            .filter_map(|&slot| Some((slot, self.entry(slot)?)))
+            .filter(move |(_, entry)| entry.hash() == hash && entry.key() == key)
+    }
+
+    fn add(&mut self, entry: Arc<Stored>) {
+        let (hash, queued_us) = (entry.hash(), entry.used_us());
+        let place = Some(Slot { entry, queued_us });
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = place;
+                slot
+            }
+            None => {
+                self.slots.push(place);
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.heap.push(Reverse((queued_us, slot)));
+        let Shard { table, slots, .. } = self;
+        let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |slot| slot.entry.hash());
+        table.insert_unique(hash, slot, hash_of);
+        self.account();
+    }
+
+    fn remove(&mut self, slot: u32) -> Option<Arc<Stored>> {
+        let removed = self.slots.get_mut(slot as usize)?.take()?;
+        let hash = removed.entry.hash();
+        if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
+            found.remove();
+        }
+        self.free.push(slot);
+        // What was removed from the middle leaves its time in the heap; no more of these than of entries.
+        if self.heap.len() > 2 * self.table.len() + 64 {
+            let slots = &self.slots;
+            self.heap.retain(|Reverse((queued_us, slot))| {
+                slots[*slot as usize].as_ref().is_some_and(|slot| slot.queued_us == *queued_us)
+            });
+        }
+        self.account();
+        Some(removed.entry)
+    }
+
+    /// The slot of the least recently used entry.
+    fn oldest(&mut self) -> Option<(u64, u32)> {
+        loop {
+            let mut top = self.heap.peek_mut()?;
+            let Reverse((queued_us, slot)) = *top;
+            let used_us = match self.slots.get_mut(slot as usize).and_then(Option::as_mut) {
+                Some(place) if place.queued_us == queued_us => {
+                    place.queued_us = place.entry.used_us();
+                    place.queued_us
+                }
+                // Its entry is gone, or queued at another time.
+                Some(_) | None => {
+                    std::collections::binary_heap::PeekMut::pop(top);
+                    continue;
+                }
+            };
+            if used_us == queued_us {
+                return Some((used_us, slot));
+            }
+            *top = Reverse((used_us, slot));
+        }
+    }
+
+    /// Charges what the tables take.
+    fn account(&mut self) {
+        let bytes = self.table.allocation_size()
+            + self.slots.capacity() * size_of::<Option<Slot>>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.heap.capacity() * size_of::<Queued>();
+        if bytes != self.charge.bytes() {
+            self.charge.set(bytes);
+        }
+    }
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(limits: Limits) -> Store {
+        let budget = limits.budget.max(BUDGET_MIN);
+        let limits = Limits { budget, object_max: limits.object_max.min(budget as u64 / 2), ..limits };
+        let ledger = Arc::new(Ledger::default());
+        let place = || Place { oldest_us: AtomicU64::new(u64::MAX), shard: RwLock::new(Shard::new(&ledger)) };
+        Store {
+            shards: std::iter::repeat_with(place).take(SHARDS).collect(),
+            epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
+            epoch_of_all: AtomicU32::new(0),
+            inserted: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            invalidated: AtomicU64::new(0),
+            variants_evicted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            evicted_age_us: AtomicU64::new(0),
+            _charge: Charge::new(&ledger, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
+            limits,
+            ledger,
+        }
+    }
+
+    /// The sizes.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What everything is charged to.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// The hash of a key, which nobody can foresee.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.limits.seed[0], self.limits.seed[1]);
+        hasher.write(key);
+        hasher.finish()
+    }
+
+    fn place(&self, hash: u64) -> &Place {
+        // The table uses the low bits and the highest seven.
+        &self.shards[(hash >> 40) as usize % SHARDS]
+    }
+
+    /// Looks a key up. `rank` tells of each variant whether the request selects it; the one that ranks highest is found.
+    pub fn find<R: Ord>(
+        &self,
+        now_us: u64,
+        hash: u64,
+        key: &[u8],
+        mut rank: impl FnMut(&Stored) -> Option<R>,
+    ) -> Found {
+        let shard = self.place(hash).read();
+        let (mut best, mut any) = (None, false);
+        for (_, entry) in shard.variants(hash, key) {
+            any = true;
+            if let Some(rank) = rank(entry) {
+                if best.as_ref().is_none_or(|(highest, _)| rank > *highest) {
+                    best = Some((rank, entry));
+                }
+            }
+        }
+        match best {
+            Some((_, entry)) => {
+                entry.touch(now_us);
+                Found::Entry(Arc::clone(entry))
+            }
+            None if any => Found::NoVariant,
+            None => Found::Nothing,
+        }
+    }
+
+    /// Stores a response, in place of the variant that the same requests select, unless its key was invalidated since
+    /// `epoch` or there is no room.
+    pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
+        let hash = self.hash(head.key);
+        let entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
+        if !self.make_room(now_us) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        let mut left: Vec<Arc<Stored>> = Vec::new();
+        {
+            let place = self.place(hash);
+            let mut shard = place.write();
+            // Under the lock: whoever invalidates counts first and removes then.
+            if self.epoch(hash) != epoch {
+                return None;
+            }
+            let same = |other: &Stored| other.names() == head.names && other.selecting() == head.selecting;
+            let replaced: Vec<u32> = shard
+                .variants(hash, head.key)
+                .filter(|(_, other)| same(other))
+                .map(|(slot, _)| slot)
+                .collect();
+            left.extend(replaced.into_iter().filter_map(|slot| shard.remove(slot)));
+            while shard.variants(hash, head.key).count() >= VARIANTS_MAX {
+                let oldest = shard.variants(hash, head.key).min_by_key(|(_, other)| other.used_us());
+                let Some((slot, _)) = oldest else { break };
+                left.extend(shard.remove(slot));
+                self.variants_evicted.fetch_add(1, Ordering::Relaxed);
+            }
+            shard.add(Arc::clone(&entry));
+            place.publish(&shard);
+        }
+        self.inserted.fetch_add(1, Ordering::Relaxed);
+        Some(entry)
+    }
+
+    /// Puts `head` with the body of `old` in the place of `old`: the origin has confirmed it. `None` if `old` has left the
+    /// store; then the answer that is under way is the last use of it.
+    pub fn freshen(&self, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
+        let entry = Arc::new(Stored::new(&self.ledger, old.hash(), head, Arc::clone(&old.body)));
+        self.replace(old, &entry).then_some(entry)
+    }
+
+    /// Puts `new` in the place of `old`, which has the same key. False if `old` has left the store.
+    pub fn replace(&self, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
+        let place = self.place(old.hash());
+        let mut shard = place.write();
+        let slot = shard.variants(old.hash(), old.key()).find(|(_, other)| Arc::ptr_eq(other, old));
+        let Some(slot) = slot.map(|(slot, _)| slot) else { return false };
+        let _left = shard.remove(slot);
+        shard.add(Arc::clone(new));
+        place.publish(&shard);
+        true
+    }
+
+    /// Removes this very entry.
+    pub fn remove(&self, entry: &Arc<Stored>) {
+        let place = self.place(entry.hash());
+        let mut shard = place.write();
+        let slot = shard.variants(entry.hash(), entry.key()).find(|(_, other)| Arc::ptr_eq(other, entry));
+        if let Some(slot) = slot.map(|(slot, _)| slot) {
+            let _left = shard.remove(slot);
+            self.invalidated.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets all variants of a key, and what is being fetched for it. Returns how many were stored.
+    pub fn invalidate(&self, key: &[u8]) -> usize {
+        let hash = self.hash(key);
+        self.epochs[hash as usize % EPOCHS].fetch_add(1, Ordering::Relaxed);
+        let mut shard = self.place(hash).write();
+        let slots: Vec<u32> = shard.variants(hash, key).map(|(slot, _)| slot).collect();
+        let left: Vec<_> = slots.into_iter().filter_map(|slot| shard.remove(slot)).collect();
+        drop(shard);
+        self.invalidated.fetch_add(left.len() as u64, Ordering::Relaxed);
+        left.len()
+    }
+
+    /// Forgets everything whose key passes, and everything that is being fetched. Returns how many were stored.
+    pub fn purge(&self, mut matches: impl FnMut(&[u8]) -> bool) -> usize {
+        self.epoch_of_all.fetch_add(1, Ordering::Relaxed);
+        let mut count = 0;
+        for place in &self.shards {
+            let mut shard = place.write();
+            let slots: Vec<u32> = (0..shard.slots.len() as u32)
+                .filter(|slot| shard.entry(*slot).is_some_and(|entry| matches(entry.key())))
+                .collect();
+            let left: Vec<_> = slots.into_iter().filter_map(|slot| shard.remove(slot)).collect();
+            if shard.table.is_empty() {
+                // The tables go with the last entry.
+                let charge = std::mem::replace(&mut *shard, Shard::new(&self.ledger));
+                drop(charge);
+            }
+            place.publish(&shard);
+            drop(shard);
+            count += left.len();
+        }
+        self.invalidated.fetch_add(count as u64, Ordering::Relaxed);
+        count
+    }
+
+    /// To be taken before the origin is asked.
+    pub fn epoch(&self, hash: u64) -> Epoch {
+        let of_key = self.epochs[hash as usize % EPOCHS].load(Ordering::Relaxed);
+        Epoch(of_key, self.epoch_of_all.load(Ordering::Relaxed))
+    }
+
+    /// Evicts until everything is within the budget again. False if nothing is left to evict: what is there is in use.
+    pub fn make_room(&self, now_us: u64) -> bool {
+        while self.ledger.bytes() > self.limits.budget {
+            if !self.evict_one(now_us) {
+                return self.ledger.bytes() <= self.limits.budget;
+            }
+        }
+        true
+    }
+
+    /// Evicts the entry that was not used for the longest time. False if there is none.
+    fn evict_one(&self, now_us: u64) -> bool {
+        loop {
+            let oldest = |place: &&Place| place.oldest_us.load(Ordering::Relaxed);
+            let Some(place) = self.shards.iter().min_by_key(oldest) else { return false };
+            let published = oldest(&place);
+            if published == u64::MAX {
+                return false;
+            }
+            let mut shard = place.write();
+            let found = shard.oldest();
+            place.publish(&shard);
+            // It was used since: another shard may hold an older one.
+            let Some((used_us, slot)) = found.filter(|(used_us, _)| *used_us <= published) else { continue };
+            let left = shard.remove(slot);
+            let _ = shard.oldest();
+            place.publish(&shard);
+            // Freeing a large body takes its time: not under the lock.
+            drop(shard);
+            drop(left);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+            self.evicted_age_us.fetch_add(now_us.saturating_sub(used_us), Ordering::Relaxed);
+            return true;
+        }
+    }
+
+    /// All entries, shard by shard, the least recently used of each first: to be saved.
+    pub fn for_each(&self, mut each: impl FnMut(&Arc<Stored>)) {
+        for place in &self.shards {
+            let mut entries: Vec<_> = {
+                let shard = place.read();
+                shard.slots.iter().flatten().map(|slot| Arc::clone(&slot.entry)).collect()
+            };
+            entries.sort_by_key(|entry| entry.used_us());
+            entries.iter().for_each(&mut each);
+        }
+    }
+
+    /// The numbers of this moment.
+    pub fn statistics(&self) -> Statistics {
+        let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Statistics {
+            entries: self.shards.iter().map(|place| place.read().table.len() as u64).sum(),
+            bytes: self.ledger.bytes() as u64,
+            budget: self.limits.budget as u64,
+            inserted: count(&self.inserted),
+            evicted: count(&self.evicted),
+            invalidated: count(&self.invalidated),
+            variants_evicted: count(&self.variants_evicted),
+            refused: count(&self.refused),
+            evicted_age_s: count(&self.evicted_age_us) / 1_000_000,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

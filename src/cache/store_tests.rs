@@ -1,0 +1,204 @@
+use super::*;
+use crate::cache::freshness::Terms;
+use crate::http::head::Version;
+use std::net::{IpAddr, Ipv4Addr};
+
+const SEED: [u64; 2] = [3, 4];
+
+fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
+    Head {
+        key,
+        names: if selecting.is_empty() { b"" } else { b"accept" },
+        selecting,
+        reason: b"OK",
+        block: b"Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n",
+        status: 200,
+        version: Version::Http11,
+        terms: Terms::default(),
+        received_us: now_us,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        set_cookie: false,
+    }
+}
+
+fn put(store: &Store, key: &str, selecting: &str, bytes: usize, now_us: u64) -> Option<Arc<Stored>> {
+    let body = Arc::new(Body::whole(store.ledger(), vec![7; bytes].into_boxed_slice()));
+    let epoch = store.epoch(store.hash(key.as_bytes()));
+    store.insert(now_us, epoch, &head(key.as_bytes(), selecting.as_bytes(), now_us), body)
+}
+
+/// A stream of numbers from a seed.
+fn numbers(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state >> 33
+    }
+}
+
+fn get(store: &Store, key: &str, now_us: u64) -> Option<Arc<Stored>> {
+    match store.find(now_us, store.hash(key.as_bytes()), key.as_bytes(), |entry| Some(entry.received_us)) {
+        Found::Entry(entry) => Some(entry),
+        Found::NoVariant | Found::Nothing => None,
+    }
+}
+
+#[test]
+fn finds_what_was_put_and_nothing_else() {
+    let store = Store::new(Limits::of(1 << 20, SEED));
+    for index in 0..500 {
+        put(&store, &format!("http://a/{index}"), "", 10, index);
+    }
+    for index in 0..500 {
+        let entry = get(&store, &format!("http://a/{index}"), 1000).unwrap();
+        assert_eq!(entry.key(), format!("http://a/{index}").as_bytes());
+        assert_eq!((entry.reason(), entry.body.len(), entry.received_us), (&b"OK"[..], 10, index));
+        assert!(entry.block().is_valid() && entry.names().is_empty() && entry.selecting().is_empty());
+    }
+    assert!(get(&store, "http://a/500", 1000).is_none());
+    let statistics = store.statistics();
+    assert_eq!((statistics.entries, statistics.inserted, statistics.evicted), (500, 500, 0));
+}
+
+/// The order of leaving against a list that is obviously right.
+#[test]
+fn rule_46_the_least_recently_used_leaves_first_in_all_shards() {
+    let mut draw = numbers(11);
+    let store = Store::new(Limits::of(1 << 20, SEED));
+    let mut model: Vec<String> = Vec::new();
+    for step in 1..6000_u64 {
+        let key = format!("http://a/{}", draw() % 400);
+        if get(&store, &key, step).is_none() {
+            assert!(!model.contains(&key), "{key} was evicted out of order");
+            put(&store, &key, "", 4000, step);
+        } else {
+            model.retain(|other| *other != key);
+        }
+        model.push(key);
+        let entries = store.statistics().entries as usize;
+        model.drain(..model.len() - entries);
+        assert!(store.ledger().bytes() <= (1 << 20) + 5000);
+    }
+    assert!(store.statistics().evicted > 1000);
+    assert!(model.iter().all(|key| get(&store, key, 6000).is_some()));
+}
+
+#[test]
+fn rule_46_everything_is_counted_and_comes_back() {
+    let store = Store::new(Limits::of(1 << 22, SEED));
+    let empty = store.ledger().bytes();
+    let first = put(&store, "http://a/", "", 100_000, 1).unwrap();
+    let with_one = store.ledger().bytes();
+    assert!(with_one - empty > 100_000 && with_one - empty < 101_200, "{}", with_one - empty);
+    assert_eq!(store.purge(|_| true), 1);
+    assert!(store.ledger().bytes() >= empty + 100_000, "it is still being served");
+    assert_eq!(first.body.len(), 100_000);
+    drop(first);
+    assert_eq!(store.ledger().bytes(), empty);
+    assert_eq!(store.statistics().invalidated, 1);
+}
+
+#[test]
+fn nothing_is_stored_while_everything_is_in_use() {
+    let store = Store::new(Limits::of(1 << 20, SEED));
+    let held: Vec<_> =
+        (0..20).filter_map(|index| put(&store, &format!("http://a/{index}"), "", 100_000, index)).collect();
+    assert!((9..=10).contains(&held.len()), "{}", held.len());
+    assert!(store.statistics().refused >= 10);
+    assert!(store.ledger().bytes() <= 1 << 20);
+    drop(held);
+    assert!(put(&store, "http://a/x", "", 100_000, 30).is_some());
+}
+
+#[test]
+fn rule_27_variants_of_one_key_are_bounded() {
+    let store = Store::new(Limits::of(1 << 22, SEED));
+    put(&store, "http://b/", "", 10, 1);
+    for index in 0..100 {
+        put(&store, "http://a/", &format!("v{index}"), 10, index + 1);
+    }
+    let statistics = store.statistics();
+    assert_eq!((statistics.entries, statistics.variants_evicted), (VARIANTS_MAX as u64 + 1, 84));
+    // The youngest are there; the same variant replaces itself.
+    put(&store, "http://a/", "v99", 20, 200);
+    assert_eq!(store.statistics().entries, VARIANTS_MAX as u64 + 1);
+    let select = |entry: &Stored| (entry.selecting() == b"v99").then_some(());
+    match store.find(300, store.hash(b"http://a/"), b"http://a/", select) {
+        Found::Entry(entry) => assert_eq!(entry.body.len(), 20),
+        other => panic!("{other:?}"),
+    }
+    let none = store.find(300, store.hash(b"http://a/"), b"http://a/", |_| None::<()>);
+    assert!(matches!(none, Found::NoVariant));
+    assert_eq!(store.invalidate(b"http://a/"), VARIANTS_MAX);
+    assert!(get(&store, "http://b/", 300).is_some());
+}
+
+#[test]
+fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
+    let store = Store::new(Limits::of(1 << 22, SEED));
+    let key = b"http://a/";
+    let body = || Arc::new(Body::whole(store.ledger(), vec![7; 3].into_boxed_slice()));
+    for purge in [false, true] {
+        let epoch = store.epoch(store.hash(key));
+        if purge {
+            store.purge(|_| false);
+        } else {
+            assert_eq!(store.invalidate(key), 0);
+        }
+        assert!(store.insert(5, epoch, &head(key, b"", 5), body()).is_none(), "{purge}");
+    }
+    let epoch = store.epoch(store.hash(key));
+    assert!(store.insert(5, epoch, &head(key, b"", 5), body()).is_some());
+}
+
+#[test]
+fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
+    let store = Store::new(Limits::of(1 << 22, SEED));
+    let old = put(&store, "http://a/", "", 100_000, 1).unwrap();
+    let before = store.ledger().bytes();
+    let new = store.freshen(&old, &Head { received_us: 9, ..old.head() }).unwrap();
+    assert!(Arc::ptr_eq(&old.body, &new.body));
+    assert!(store.ledger().bytes() < before + 1000);
+    assert_eq!(get(&store, "http://a/", 10).unwrap().received_us, 9);
+    assert_eq!(store.statistics().entries, 1);
+    assert!(store.freshen(&old, &Head { received_us: 11, ..old.head() }).is_none());
+    store.remove(&old);
+    assert_eq!(store.statistics().entries, 1);
+    store.remove(&new);
+    assert_eq!(store.statistics().entries, 0);
+}
+
+#[test]
+fn readers_writers_and_evictors_share_it() {
+    let store = Arc::new(Store::new(Limits::of(1 << 20, SEED)));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let store = Arc::clone(&store);
+            scope.spawn(move || {
+                let mut draw = numbers(thread + 1);
+                for step in 0..5000 {
+                    let key = format!("http://a/{}", draw() % 300);
+                    match draw() % 20 {
+                        0 => drop(store.invalidate(key.as_bytes())),
+                        1 => drop(get(&store, &key, step).map(|entry| {
+                            let head = Head { received_us: step, ..entry.head() };
+                            store.freshen(&entry, &head)
+                        })),
+                        2..8 => drop(put(&store, &key, "", (draw() % 9000) as usize, step)),
+                        _ => {
+                            if let Some(entry) = get(&store, &key, step) {
+                                assert_eq!(entry.key(), key.as_bytes());
+                                assert!(
+                                    entry.body.segments().all(|bytes| bytes.iter().all(|&byte| byte == 7))
+                                );
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    assert!(store.ledger().bytes() <= 1 << 20);
+    store.purge(|_| true);
+    assert_eq!(store.ledger().bytes(), Store::new(Limits::of(1 << 20, SEED)).ledger().bytes());
+}

@@ -1,0 +1,202 @@
+//! One stored response: immutable, shared by all who are served from it.
+
+use super::body::Body;
+use super::freshness::Terms;
+use super::ledger::{Charge, Ledger, allocated};
+use crate::http::block::FieldBlock;
+use crate::http::head::Version;
+use crate::time::Now;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a stored response is made of, beside its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// What it is found by: see [`super::key::write_key`].
+    pub key: &'a [u8],
+    /// The names of Vary: see [`super::vary::write_names`].
+    pub names: &'a [u8],
+    /// What the request had in these: see [`super::vary::write_selecting`].
+    pub selecting: &'a [u8],
+    /// As the origin wrote it.
+    pub reason: &'a [u8],
+    /// The fields that are kept: see [`super::storable::write_block`].
+    pub block: &'a [u8],
+    /// The final status.
+    pub status: u16,
+    /// What the origin spoke, for Via.
+    pub version: Version,
+    /// Until when it may be used.
+    pub terms: Terms,
+    /// When its head came, in microseconds since the loops started: so that no step of the system's clock makes anything
+    /// younger.
+    pub received_us: u64,
+    /// The address that it came from: who may not go there does not get it from here either.
+    pub address: IpAddr,
+    /// The fields that Cache-Control calls `no-cache` are left out already, or nobody may have it without validation.
+    pub set_cookie: bool,
+}
+
+/// A stored response.
+#[derive(Debug)]
+pub struct Stored {
+    /// Key, names, selecting, reason and block, one behind the other.
+    text: Box<[u8]>,
+    ends: [u32; 4],
+    hash: u64,
+    /// When somebody last wanted it, in microseconds since the loops started.
+    used_us: AtomicU64,
+    /// See [`Head::status`].
+    pub status: u16,
+    /// See [`Head::version`].
+    pub version: Version,
+    /// See [`Head::terms`].
+    pub terms: Terms,
+    /// See [`Head::received_us`].
+    pub received_us: u64,
+    /// See [`Head::address`].
+    pub address: IpAddr,
+    /// Whether Set-Cookie is among the fields.
+    pub set_cookie: bool,
+    /// What it carries.
+    pub body: Arc<Body>,
+    _charge: Charge,
+}
+
+impl Stored {
+    /// Puts one together. `hash` is the store's of the key.
+    pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
+        let parts = [head.key, head.names, head.selecting, head.reason, head.block];
+        let text = parts.concat().into_boxed_slice();
+        let mut ends = [0; 4];
+        let mut end = 0;
+        for (place, part) in ends.iter_mut().zip(parts) {
+            end += part.len() as u32;
+            *place = end;
+        }
+        let charge = Charge::new(ledger, Stored::bytes(text.len()));
+        Stored {
+            text,
+            ends,
+            hash,
+            used_us: AtomicU64::new(head.received_us),
+            status: head.status,
+            version: head.version,
+            terms: head.terms,
+            received_us: head.received_us,
+            address: head.address,
+            set_cookie: head.set_cookie,
+            body,
+            _charge: charge,
+        }
+    }
+
+    /// Bytes that one takes beside its body and its place in the store.
+    pub fn bytes(text: usize) -> usize {
+        // Two counts stand in front of what an Arc points to.
+        allocated(size_of::<Stored>() + 2 * size_of::<usize>()) + allocated(text)
+    }
+
+    /// What it is found by.
+    pub fn key(&self) -> &[u8] {
+        &self.text[..self.ends[0] as usize]
+    }
+
+    /// The names of Vary.
+    pub fn names(&self) -> &[u8] {
+        &self.text[self.ends[0] as usize..self.ends[1] as usize]
+    }
+
+    /// What the request that brought it had in these fields.
+    pub fn selecting(&self) -> &[u8] {
+        &self.text[self.ends[1] as usize..self.ends[2] as usize]
+    }
+
+    /// The reason phrase.
+    pub fn reason(&self) -> &[u8] {
+        &self.text[self.ends[2] as usize..self.ends[3] as usize]
+    }
+
+    /// The fields.
+    pub fn block(&self) -> FieldBlock<'_> {
+        FieldBlock::new(&self.text[self.ends[3] as usize..])
+    }
+
+    /// The store's hash of the key.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// When it was last wanted.
+    pub fn used_us(&self) -> u64 {
+        self.used_us.load(Ordering::Relaxed)
+    }
+
+    /// It is wanted now.
+    pub fn touch(&self, now_us: u64) {
+        if self.used_us() < now_us {
+            self.used_us.store(now_us, Ordering::Relaxed);
+        }
+    }
+
+    /// The time that ages count to: whatever says that more has passed since it came, the clock of the loops or that of the
+    /// system. The former leaves out what a stopped process lost, the latter may be set back.
+    pub fn clock_s(&self, now: Now) -> u64 {
+        let passed_s = now.monotonic_us.saturating_sub(self.received_us) / 1_000_000;
+        now.unix_s().max(self.terms.received_s + passed_s)
+    }
+
+    /// Seconds for which it stays fresh from when it came.
+    pub fn ttl_s(&self) -> i64 {
+        i64::from(self.terms.lifetime_s) - i64::from(self.terms.initial_age_s)
+    }
+
+    /// What it is made of, to make another one of it.
+    pub fn head(&self) -> Head<'_> {
+        Head {
+            key: self.key(),
+            names: self.names(),
+            selecting: self.selecting(),
+            reason: self.reason(),
+            block: self.block().as_bytes(),
+            status: self.status,
+            version: self.version,
+            terms: self.terms,
+            received_us: self.received_us,
+            address: self.address,
+            set_cookie: self.set_cookie,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn rule_7_no_clock_that_is_set_makes_anything_younger() {
+        let ledger = Arc::new(Ledger::default());
+        let head = Head {
+            key: b"http://a/",
+            names: b"",
+            selecting: b"",
+            reason: b"",
+            block: b"",
+            status: 200,
+            version: Version::Http11,
+            terms: Terms { received_s: 1000, ..Terms::default() },
+            received_us: 5_000_000,
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            set_cookie: false,
+        };
+        let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
+        for (monotonic_s, unix_s, expected) in
+            [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
+        {
+            let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
+            assert_eq!(stored.clock_s(now), expected);
+        }
+    }
+}

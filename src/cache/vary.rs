@@ -1,0 +1,406 @@
+//! Which of the responses stored for one URI answers a request (RFC 9111 section 4.1).
+
+use crate::http::block::FieldLines;
+use crate::http::fields::{is_token, list, trim, write_decimal};
+
+/// Most field names that Vary may have (chosen: real ones name up to five).
+pub const NAMES_MAX: usize = 16;
+
+/// Most bytes of all names together, with a comma between two.
+pub const NAMES_BYTES_MAX: usize = 512;
+
+/// Most bytes of what a request has in these fields.
+pub const SELECTING_BYTES_MAX: usize = 4096;
+
+/// Why a response cannot be one of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaryFault {
+    /// `*`: no request selects it.
+    Any,
+    /// Beyond [`NAMES_MAX`], [`NAMES_BYTES_MAX`] or [`SELECTING_BYTES_MAX`], or a member is no name.
+    TooLong,
+}
+
+/// Appends the names of all Vary fields of a response: lower case, sorted, each once, commas between. Nothing without
+/// Vary. Kept with the stored response. On a fault `out` is as it was.
+pub fn write_names<'b>(out: &mut Vec<u8>, response: impl FieldLines<'b>) -> Result<(), VaryFault> {
+    let mut names: [&[u8]; NAMES_MAX] = [b""; NAMES_MAX];
+    let mut count = 0;
+    for name in response.values("vary").flat_map(list) {
+        if name == b"*" {
+            return Err(VaryFault::Any);
+        }
+        let known = || names[..count].iter().any(|known| known.eq_ignore_ascii_case(name));
+        if is_never_sent(name) || known() {
+            continue;
+        }
+        // A `*` that follows says more than that these are too many.
+        if count == NAMES_MAX || !is_token(name) {
+            let any = response.values("vary").flat_map(list).any(|name| name == b"*");
+            return Err(if any { VaryFault::Any } else { VaryFault::TooLong });
+        }
+        names[count] = name;
+        count += 1;
+    }
+    let names = &mut names[..count];
+    if names.iter().map(|name| name.len() + 1).sum::<usize>() > NAMES_BYTES_MAX + 1 {
+        return Err(VaryFault::TooLong);
+    }
+    let lower = |name: &[u8], at: usize| name.get(at).map(u8::to_ascii_lowercase);
+    names.sort_unstable_by(|one, other| {
+        let at = (0..one.len()).find(|&at| lower(one, at) != lower(other, at)).unwrap_or(one.len());
+        lower(one, at).cmp(&lower(other, at))
+    });
+    for (index, name) in names.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+    }
+    Ok(())
+}
+
+/// Fields that no origin sees as the client sent them, so that none can select by them; Host is in the key.
+fn is_never_sent(name: &[u8]) -> bool {
+    const NEVER: [&str; 8] = [
+        "proxy-authorization",
+        "proxy-connection",
+        "connection",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+    ];
+    NEVER.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
+}
+
+/// Whether one of the names is in that list: what the proxy itself writes into requests cannot select a response.
+pub fn names_one_of(names: &[u8], rewritten: &[&str]) -> bool {
+    split_names(names).any(|name| rewritten.iter().any(|other| name.eq_ignore_ascii_case(other)))
+}
+
+/// Appends what a request has in the named fields, in a form that is equal for two requests that mean the same. Kept with
+/// the stored response. On a fault `out` is as it was.
+pub fn write_selecting<'b>(
+    out: &mut Vec<u8>,
+    names: &[u8],
+    request: impl FieldLines<'b>,
+) -> Result<(), VaryFault> {
+    let before = out.len();
+    for name in split_names(names) {
+        write_field(out, name, request);
+        if out.len() - before > SELECTING_BYTES_MAX {
+            out.truncate(before);
+            return Err(VaryFault::TooLong);
+        }
+    }
+    Ok(())
+}
+
+fn split_names(names: &[u8]) -> impl Iterator<Item = &str> {
+    let names = names.split(|&byte| byte == b',').filter(|name| !name.is_empty());
+    names.filter_map(|name| std::str::from_utf8(name).ok())
+}
+
+/// What may be changed in a value without changing what it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// One value, not a list: nothing.
+    Single,
+    /// A list, as far as is known: blanks around commas, empty members, and how lines divide it.
+    List,
+    /// A list whose order says nothing.
+    Set,
+    /// The same, with qualities, in any case (RFC 9110 sections 12.5.2 to 12.5.4).
+    Weighted,
+}
+
+/// RFC 9111 section 4.1 lets values be compared by what the field's own specification makes equal: of a field that is not
+/// known here the order of members may mean something.
+fn form(name: &str) -> Form {
+    const SINGLE: [&str; 12] = [
+        "authorization",
+        "cookie",
+        "date",
+        "from",
+        "if-modified-since",
+        "if-range",
+        "if-unmodified-since",
+        "origin",
+        "range",
+        "referer",
+        "user-agent",
+        "x-csrf-token",
+    ];
+    match name {
+        "accept-language" | "accept-encoding" | "accept-charset" => Form::Weighted,
+        "accept" | "cache-control" | "if-match" | "if-none-match" | "prefer" => Form::Set,
+        name if SINGLE.contains(&name) => Form::Single,
+        _ => Form::List,
+    }
+}
+
+/// Appends a letter for the form, the value in it, and a line feed, which no value holds; of an absent field only the
+/// line feed.
+fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) {
+    if request.contains(name) {
+        let ordered = match form(name) {
+            Form::Single => {
+                out.push(b'1');
+                write_joined(out, request.values(name));
+                true
+            }
+            Form::List => false,
+            Form::Set => write_set(out, request.values(name).flat_map(list)),
+            Form::Weighted => write_weighted(out, request.values(name).flat_map(list)),
+        };
+        if !ordered {
+            out.push(b'l');
+            write_joined(out, request.values(name).flat_map(list));
+        }
+    }
+    out.push(b'\n');
+}
+
+fn write_joined<'b>(out: &mut Vec<u8>, values: impl Iterator<Item = &'b [u8]>) {
+    let before = out.len();
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(value);
+        if out.len() - before > SELECTING_BYTES_MAX {
+            // Enough to be refused.
+            return;
+        }
+    }
+}
+
+/// Most members that are put in order; longer lists are compared as they came.
+const SORTED_MAX: usize = 32;
+
+/// False, with nothing written, if there are too many.
+fn write_set<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> bool {
+    let mut sorted: [&[u8]; SORTED_MAX] = [b""; SORTED_MAX];
+    let mut count = 0;
+    for member in members {
+        let Some(place) = sorted.get_mut(count) else { return false };
+        *place = member;
+        count += 1;
+    }
+    let sorted = &mut sorted[..count];
+    sorted.sort_unstable();
+    out.push(b's');
+    write_joined(out, sorted.iter().copied());
+    true
+}
+
+/// The same for names with qualities: lower case, the quality in thousandths where it is not 1. Also false if a member is
+/// not of that kind.
+fn write_weighted<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> bool {
+    let mut sorted: [(&[u8], u16); SORTED_MAX] = [(b"", 0); SORTED_MAX];
+    let mut count = 0;
+    for member in members {
+        let (Some(place), Some(weighted)) = (sorted.get_mut(count), weighted(member)) else { return false };
+        *place = weighted;
+        count += 1;
+    }
+    let sorted = &mut sorted[..count];
+    sorted.sort_unstable_by(|one, other| {
+        let lower = |name: &'b [u8]| name.iter().map(u8::to_ascii_lowercase);
+        lower(one.0).cmp(lower(other.0)).then(one.1.cmp(&other.1))
+    });
+    out.push(b'w');
+    for (index, (name, quality)) in sorted.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+        if *quality != 1000 {
+            out.push(b';');
+            write_decimal(out, u64::from(*quality));
+        }
+    }
+    true
+}
+
+/// `en-GB;q=0.5` as name and thousandths (RFC 9110 section 12.4.2).
+fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
+    let Some(at) = memchr::memchr(b';', member) else {
+        return is_token(member).then_some((member, 1000));
+    };
+    let (name, weight) = (trim(&member[..at]), trim(&member[at + 1..]));
+    let [b'q' | b'Q', b'=', weight @ ..] = weight else { return None };
+    let quality = match weight {
+        [b'1'] | [b'1', b'.'] => 1000,
+        [b'1', b'.', zeros @ ..] if zeros.len() <= 3 && zeros.iter().all(|&digit| digit == b'0') => 1000,
+        [b'0'] => 0,
+        [b'0', b'.', digits @ ..] if digits.len() <= 3 && digits.iter().all(u8::is_ascii_digit) => {
+            let digit = |at: usize| digits.get(at).map_or(0, |digit| u16::from(digit - b'0'));
+            digit(0) * 100 + digit(1) * 10 + digit(2)
+        }
+        _ => return None,
+    };
+    is_token(name).then_some((name, quality))
+}
+
+/// Whether a request selects the response that was stored with these names and that selecting form. `scratch` is room that
+/// is used again; what is in it is lost.
+#[inline]
+pub fn selects<'b>(
+    names: &[u8],
+    selecting: &[u8],
+    request: impl FieldLines<'b>,
+    scratch: &mut Vec<u8>,
+) -> bool {
+    if names.is_empty() {
+        return true;
+    }
+    scratch.clear();
+    write_selecting(scratch, names, request).is_ok() && scratch == selecting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::block::FieldBlock;
+
+    fn names(lines: &str) -> Result<String, VaryFault> {
+        let text = lines.split('|').map(|line| format!("Vary: {line}\r\n")).collect::<String>();
+        let mut out = b"before".to_vec();
+        let fault = write_names(&mut out, FieldBlock::new(text.as_bytes()));
+        let text = String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned();
+        assert!(fault.is_ok() || text.is_empty());
+        fault.map(|()| text)
+    }
+
+    /// Whether the second request gets what the first one was answered with.
+    fn same(vary: &str, one: &str, other: &str) -> bool {
+        let lines = |text: &str| text.split('|').map(|line| format!("{line}\r\n")).collect::<String>();
+        let names = names(vary).unwrap();
+        let mut selecting = Vec::new();
+        write_selecting(&mut selecting, names.as_bytes(), FieldBlock::new(lines(one).as_bytes())).unwrap();
+        let (other, mut scratch) = (lines(other), b"old".to_vec());
+        selects(names.as_bytes(), &selecting, FieldBlock::new(other.as_bytes()), &mut scratch)
+    }
+
+    #[test]
+    fn rule_27_names() {
+        for (lines, expected) in [
+            ("", ""),
+            (" , ,", ""),
+            ("Accept-Encoding", "accept-encoding"),
+            ("b, A ,c|a|B", "a,b,c"),
+            ("ab, a, abc, A-b", "a,a-b,ab,abc"),
+            // What the origin does not see, it cannot select by (rule 22).
+            ("Proxy-Authorization, X, Connection, TE, Host", "x"),
+        ] {
+            assert_eq!(names(lines).as_deref(), Ok(expected), "{lines}");
+        }
+        assert!(names_one_of(b"a,via,x-forwarded-for", &["Via"]));
+        assert!(!names_one_of(b"a,via", &["x", "vi", "via2"]) && !names_one_of(b"", &["a"]));
+    }
+
+    #[test]
+    fn rule_28_an_asterisk_anywhere() {
+        for lines in ["*", "a, *", "*, a", "a|*", "a|b, * ,c", "a b, *", " *"] {
+            assert_eq!(names(lines), Err(VaryFault::Any), "{lines}");
+        }
+        let many: Vec<_> = (0..=NAMES_MAX).map(|number| number.to_string()).collect();
+        assert_eq!(names(&format!("{}, *", many.join(","))), Err(VaryFault::Any));
+        assert!(names("**").is_ok() && names("a*").is_ok());
+    }
+
+    #[test]
+    fn rule_27_bounds() {
+        let many = |count: usize| (0..count).map(|number| format!("x{number}")).collect::<Vec<_>>().join(",");
+        assert!(names(&many(NAMES_MAX)).is_ok());
+        assert_eq!(names(&many(NAMES_MAX + 1)), Err(VaryFault::TooLong));
+        assert!(names(&"x".repeat(NAMES_BYTES_MAX)).is_ok());
+        assert_eq!(names(&"x".repeat(NAMES_BYTES_MAX + 1)), Err(VaryFault::TooLong));
+        assert_eq!(names("a b"), Err(VaryFault::TooLong));
+        assert_eq!(names("\"a\""), Err(VaryFault::TooLong));
+        for (name, bytes, fits) in [
+            ("x", SELECTING_BYTES_MAX - 2, true),
+            ("x", SELECTING_BYTES_MAX - 1, false),
+            ("x", 10 * SELECTING_BYTES_MAX, false),
+            ("cookie", 10 * SELECTING_BYTES_MAX, false),
+            ("accept", 10 * SELECTING_BYTES_MAX, false),
+            ("accept-language", 10 * SELECTING_BYTES_MAX, false),
+        ] {
+            let request = format!("{name}: {}\r\n", "y".repeat(bytes));
+            let mut out = b"before".to_vec();
+            let written = write_selecting(&mut out, name.as_bytes(), FieldBlock::new(request.as_bytes()));
+            assert_eq!(written.is_ok(), fits, "{name} {bytes}");
+            assert_eq!(out == b"before", !fits);
+        }
+    }
+
+    #[test]
+    fn rule_27_what_selects_the_same() {
+        for (vary, one, other, expected) in [
+            ("", "A: 1", "A: 2", true),
+            ("a", "A: 1", "a: 1|B: 2", true),
+            ("a", "A: 1", "A: 2", false),
+            ("a", "A: x", "A: X", false),
+            ("a", "B: 1", "B: 2", true),
+            ("a", "B: 1", "A: 1", false),
+            ("a", "A: 1", "B: 1", false),
+            ("a", "A:", "B: 1", false),
+            ("a", "A:", "A:  ", true),
+            ("a, b", "A: 1|B: 2", "B: 2|A: 1", true),
+            ("a, b", "A: 1", "B: 1", false),
+            ("a", "A: 1, 2", "A: 1,2", true),
+            ("a", "A: 1, 2", "A: 1|A: 2", true),
+            ("a", "A: 1, 2", "A: 1 ,, 2,", true),
+            ("a", "A: \"1, 2\"", "A: \"1,2\"", false),
+            // Of a field that nobody knows the order may matter.
+            ("a", "A: 1, 2", "A: 2, 1", false),
+            ("accept", "Accept: a/b, c/d;q=0.5", "Accept: c/d;q=0.5|Accept: a/b", true),
+            ("accept", "Accept: a/b;q=0.5, c/d", "Accept: a/b, c/d;q=0.5", false),
+            ("user-agent", "User-Agent: a, b", "User-Agent: a,b", false),
+            ("cookie", "Cookie: a=1; b=2", "Cookie: a=1; b=2", true),
+            ("cookie", "Cookie: a=1; b=2", "Cookie: b=2; a=1", false),
+            ("cookie", "Cookie: a=1", "X: y", false),
+            ("accept-encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: BR,GZIP", true),
+            ("accept-encoding", "Accept-Encoding: gzip", "Accept-Encoding: gzip;q=1.0", true),
+            ("accept-encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false),
+            ("accept-encoding", "Accept-Encoding: gzip", "Accept-Encoding: gzip, identity", false),
+            ("proxy-authorization", "Proxy-Authorization: a", "Proxy-Authorization: b", true),
+        ] {
+            assert_eq!(same(vary, one, other), expected, "{vary}: {one} / {other}");
+            assert_eq!(same(vary, other, one), expected, "{vary}: {other} / {one}");
+        }
+    }
+
+    #[test]
+    fn rule_27_languages() {
+        let language = "Accept-Language: en, de;q=0.5, *;q=0.1";
+        for (other, expected) in [
+            ("Accept-Language: de;q=0.5, en, *;q=0.1", true),
+            ("Accept-Language: EN,DE; Q=0.50 ,*;q=0.1", true),
+            ("Accept-Language: en;q=1, de ; q=0.500|Accept-Language: *;q=0.1", true),
+            ("Accept-Language: en, de, *;q=0.1", false),
+            ("Accept-Language: en, de;q=0.6, *;q=0.1", false),
+            ("Accept-Language: en-gb, de;q=0.5, *;q=0.1", false),
+            ("Accept-Language: en, de;q=0.5", false),
+            ("Accept-Language: en, de;500, *;100", false),
+            ("X: y", false),
+        ] {
+            assert_eq!(same("Accept-Language", language, other), expected, "{other}");
+        }
+        // Qualities that are none are compared as they stand.
+        for bad in ["2", "1.5", "0.1234", "", "x", "0,5", "-1", "1.001"] {
+            let bad = format!("Accept-Language: en;q={bad}, de");
+            assert!(same("Accept-Language", &bad, &bad), "{bad}");
+            assert!(!same("Accept-Language", &bad, "Accept-Language: en, de"), "{bad}");
+        }
+        let many = |order: &dyn Fn(usize) -> usize| {
+            let tags: Vec<_> = (0..=SORTED_MAX).map(|number| format!("l{}", order(number))).collect();
+            format!("Accept-Language: {}", tags.join(", "))
+        };
+        let (up, down) = (many(&|number| number), many(&|number| SORTED_MAX - number));
+        assert!(same("Accept-Language", &up, &up) && !same("Accept-Language", &up, &down));
+    }
+}

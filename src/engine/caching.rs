@@ -1,0 +1,394 @@
+//! What the cache says to a request: answered from memory, joined to a request under way, or sent on, and how.
+//!
+//! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
+//! by the address that the stored response came from.
+
+use super::entry::CacheUse;
+use super::examine::{Decision, Method, Plan};
+use super::fetch::{Fetch, FetchId};
+use super::flight::{Flights, InFlight};
+use super::refusal::Refusal;
+use crate::cache::control::RequestDirectives;
+use crate::cache::freshness::{self, Freshness, Use};
+use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::range::{self, Selection};
+use crate::cache::status::Forward;
+use crate::cache::storable::NotStored;
+use crate::cache::store::{Epoch, Found, Store};
+use crate::cache::stored::Stored;
+use crate::cache::validation::{self, Answer, Validators};
+use crate::cache::{invalidation, vary};
+use crate::http::block::FieldLines;
+use crate::http::framing::Body;
+use crate::http::head::RequestHead;
+use crate::policy::Policy;
+use crate::time::Now;
+use slab::Slab;
+use std::sync::Arc;
+
+/// What the engine is told about caching.
+#[derive(Clone, Debug)]
+pub struct CacheSettings {
+    /// The store of all loops.
+    pub store: Arc<Store>,
+    /// What is guessed and what is not.
+    pub freshness: Freshness,
+    /// Names of fields that count in place of Cache-Control, the most important first.
+    pub targeted: Vec<String>,
+    /// Say in Cache-Status what the cache did.
+    pub status: bool,
+    /// From where PURGE is taken.
+    pub purge_from: Vec<ipnet::IpNet>,
+}
+
+impl CacheSettings {
+    /// The defaults over a store.
+    pub fn new(store: Arc<Store>) -> CacheSettings {
+        CacheSettings {
+            store,
+            freshness: Freshness::default(),
+            targeted: Vec::new(),
+            status: true,
+            purge_from: Vec::new(),
+        }
+    }
+}
+
+/// What the cache has to do with an exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Nothing: there is no cache, or it passes the request by.
+    #[default]
+    None,
+    /// The response may be stored.
+    Store,
+    /// The cache asks whether what it has is still good.
+    Validate,
+    /// The response says something about what is stored, but is not stored itself: HEAD.
+    Head,
+    /// The response may make stored ones worthless.
+    Invalidate,
+}
+
+/// The cache's side of one exchange.
+#[derive(Debug, Default)]
+pub(super) struct Caching {
+    /// The cache was asked: something of this may be set.
+    pub used: bool,
+    pub part: Part,
+    /// Why it goes to the origin, for Cache-Status.
+    pub forward: Option<Forward>,
+    /// What is stored, and cannot be used as it is.
+    pub stale: Option<Arc<Stored>>,
+    /// Use it if the origin answers with an error.
+    pub if_error: bool,
+    /// Use it if the origin cannot be reached.
+    pub if_unreachable: bool,
+    /// The invalidations before the origin was asked.
+    pub epoch: Option<Epoch>,
+    /// The hash of the key for which others wait.
+    pub leads: Option<u64>,
+    /// The hash of the key for which others are to wait from now on.
+    pub takes_lead: Option<u64>,
+    /// It waited for another one, in vain: it asks by itself.
+    pub alone: bool,
+    /// It has waited for another one.
+    pub collapsed: bool,
+    /// What the one that it waited for ended with.
+    pub refused: Option<Refusal>,
+    /// Without conditions: the last answer was about something else.
+    pub unconditional: bool,
+    /// weir's own request, to refresh what was served stale.
+    pub background: bool,
+    /// Why the request passes the cache by, for the log.
+    pub passed: &'static str,
+    /// Why the response was not stored.
+    pub not_stored: Option<NotStored>,
+    /// When the request went to the origin, seconds since 1970.
+    pub requested_s: u64,
+}
+
+impl Caching {
+    /// What the origin is asked about.
+    pub fn to_validate(&self) -> Option<&Arc<Stored>> {
+        self.stale.as_ref().filter(|_| self.part == Part::Validate)
+    }
+
+    /// As of an exchange that has not begun.
+    pub fn reset(&mut self) {
+        if self.used {
+            *self = Caching::default();
+        }
+    }
+
+    /// Before the request is looked at, for the first time or once more.
+    fn begin(&mut self) {
+        let keep = Caching {
+            used: true,
+            alone: self.alone,
+            collapsed: self.collapsed,
+            unconditional: self.unconditional,
+            background: self.background,
+            leads: self.leads,
+            ..Caching::default()
+        };
+        *self = keep;
+    }
+}
+
+/// An answer out of memory.
+pub(super) struct Hit {
+    pub stored: Arc<Stored>,
+    /// Lines of this one answer.
+    pub extra: Vec<u8>,
+    /// Its body is still coming.
+    pub fetch: Option<FetchId>,
+    pub age_s: u32,
+    pub ttl_s: i64,
+    pub answer: Answer,
+    pub selection: Selection,
+    /// To be fetched anew in the background.
+    pub refresh: bool,
+    pub log: CacheUse,
+    /// For Cache-Status, where the origin was asked before.
+    pub forward: Option<Forward>,
+    pub forward_status: Option<u16>,
+}
+
+/// What a request finds in the cache.
+pub(super) struct Consultation<'a> {
+    pub settings: &'a CacheSettings,
+    pub flights: &'a Flights,
+    pub fetches: &'a Slab<Fetch>,
+    pub caching: &'a mut Caching,
+    /// Room for the key.
+    pub key: &'a mut Vec<u8>,
+    /// Room for what the request has in the fields of Vary.
+    pub scratch: &'a mut Vec<u8>,
+    pub policy: &'a Policy,
+    pub now: Now,
+}
+
+impl Consultation<'_> {
+    /// Asks the cache. `None`: the request goes to the origin, as `caching` says.
+    pub fn consult(&mut self, head: &RequestHead<'_, '_>, plan: &Plan, path: &[u8]) -> Option<Decision> {
+        self.caching.begin();
+        match plan.method {
+            Method::Get | Method::Head => {}
+            Method::Connect => return None,
+            Method::Options | Method::Trace | Method::OtherIdempotent | Method::Other => {
+                if !invalidation::is_safe(head.method) {
+                    self.caching.part = Part::Invalidate;
+                    self.caching.forward = Some(Forward::Method);
+                    self.caching.passed = "method";
+                }
+                return None;
+            }
+        }
+        // A body is part of the question, and no part of the key.
+        if plan.body != Body::None || plan.upgrade || validation::is_for_origin(head.fields) {
+            self.caching.forward = Some(Forward::Bypass);
+            self.caching.passed = match plan.body {
+                Body::None if plan.upgrade => "upgrade",
+                Body::None => "condition",
+                Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
+            };
+            return None;
+        }
+        let asked = RequestDirectives::read(head.fields);
+        self.key.clear();
+        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: plan.authority, path });
+        let hash = self.settings.store.hash(self.key);
+        self.caching.epoch = Some(self.settings.store.epoch(hash));
+        let found = self.find(hash, head);
+        let hit = match found {
+            Found::Entry(stored) if self.may_have(plan, &stored) => self.judge(stored, head, &asked),
+            // Its address is judged again when it is dialled.
+            Found::Entry(_) => {
+                self.caching.forward = Some(Forward::Bypass);
+                self.caching.passed = "address";
+                self.caching.part = Part::None;
+                return None;
+            }
+            Found::NoVariant => {
+                self.caching.forward = Some(Forward::VaryMiss);
+                None
+            }
+            Found::Nothing => {
+                self.caching.forward = Some(Forward::UriMiss);
+                None
+            }
+        };
+        if let Some(hit) = hit {
+            return Some(Decision::Hit(hit));
+        }
+        if asked.only_if_cached && !self.caching.background {
+            return Some(Decision::Refuse(Refusal::OnlyIfCached));
+        }
+        self.caching.part = match (plan.method, self.has_conditions()) {
+            (Method::Head, _) => Part::Head,
+            (_, true) => Part::Validate,
+            (_, false) => Part::Store,
+        };
+        self.collapse(hash, head, plan, &asked)
+    }
+
+    fn find(&mut self, hash: u64, head: &RequestHead<'_, '_>) -> Found {
+        let Consultation { settings, key, scratch, now, .. } = self;
+        settings.store.find(now.monotonic_us, hash, key, |stored| {
+            // The youngest of those that fit (RFC 9111 section 4.1).
+            vary::selects(stored.names(), stored.selecting(), head.fields, scratch)
+                .then_some((stored.terms.received_s, stored.received_us))
+        })
+    }
+
+    /// Whether the policy lets this client connect to where the response came from.
+    fn may_have(&self, plan: &Plan, stored: &Stored) -> bool {
+        plan.grant.is_some_and(|grant| {
+            self.policy.acl.judge_address(&grant, stored.address, plan.authority.port).is_ok()
+        })
+    }
+
+    /// Whether what is stored can be validated.
+    fn has_conditions(&self) -> bool {
+        let stale = self.caching.stale.as_ref();
+        !self.caching.unconditional
+            && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
+    }
+
+    /// Whether a stored response is the answer; if not, what it is good for is noted.
+    fn judge(
+        &mut self,
+        stored: Arc<Stored>,
+        head: &RequestHead<'_, '_>,
+        asked: &RequestDirectives,
+    ) -> Option<Hit> {
+        let now_s = stored.clock_s(self.now);
+        let decision = freshness::decide(&stored.terms, asked, now_s);
+        let (refresh, log) = match decision.usage {
+            _ if self.caching.background || self.caching.unconditional => (false, None),
+            Use::Fresh => (false, Some(CacheUse::Hit)),
+            Use::StaleAccepted => (false, Some(CacheUse::Stale)),
+            Use::StaleWhileRevalidate => (true, Some(CacheUse::Stale)),
+            Use::Validate => (false, None),
+        };
+        if let Some(log) = log {
+            let (age_s, ttl_s) = (decision.age_s, decision.ttl_s);
+            return Some(self.hit(stored, head, Times { age_s, ttl_s, now_s }, refresh, log));
+        }
+        self.caching.forward = Some(if decision.ttl_s > 0 { Forward::Request } else { Forward::Stale });
+        (self.caching.if_error, self.caching.if_unreachable) = (decision.if_error, decision.if_unreachable);
+        self.caching.stale = Some(stored);
+        None
+    }
+
+    fn hit(
+        &self,
+        stored: Arc<Stored>,
+        head: &RequestHead<'_, '_>,
+        times: Times,
+        refresh: bool,
+        log: CacheUse,
+    ) -> Hit {
+        let (answer, selection) = select(head, &stored, times.now_s);
+        // It waited, and then the answer was complete at once.
+        let collapsed = self.caching.collapsed && log == CacheUse::Hit;
+        let log = if collapsed { CacheUse::Collapsed } else { log };
+        Hit {
+            stored,
+            extra: Vec::new(),
+            fetch: None,
+            age_s: times.age_s,
+            ttl_s: times.ttl_s,
+            answer,
+            selection,
+            refresh,
+            log,
+            forward: collapsed.then_some(Forward::Miss),
+            forward_status: None,
+        }
+    }
+
+    /// Joins what is in flight for the key, or begins a flight (rule 48).
+    fn collapse(
+        &mut self,
+        hash: u64,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        asked: &RequestDirectives,
+    ) -> Option<Decision> {
+        let single = plan.method != Method::Get
+            || self.caching.alone
+            || self.caching.leads.is_some()
+            || asked.no_store
+            || head.fields.contains("range");
+        if single {
+            return None;
+        }
+        match self.flights.find(hash, self.key) {
+            InFlight::Nothing => {
+                // What answers a condition of the client, or goes to one user, is nothing for others to wait for.
+                let own = head.fields.contains("authorization")
+                    || (self.caching.part == Part::Store
+                        && (head.fields.contains("if-none-match")
+                            || head.fields.contains("if-modified-since")));
+                self.caching.takes_lead = (!own).then_some(hash);
+                None
+            }
+            InFlight::Asking if head.fields.contains("authorization") => None,
+            InFlight::Asking => Some(Decision::Wait(hash)),
+            InFlight::Crowded => None,
+            InFlight::Fetching(fetch) => self.join(fetch, head, plan, asked).map(Decision::Hit),
+        }
+    }
+
+    /// The response that is coming, if it is the answer to this request.
+    fn join(
+        &mut self,
+        id: FetchId,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        asked: &RequestDirectives,
+    ) -> Option<Hit> {
+        let fetch = id.get(self.fetches)?;
+        let stored = Arc::clone(&fetch.pending);
+        let selected = vary::selects(stored.names(), stored.selecting(), head.fields, self.scratch);
+        // Sharing with those who asked meanwhile is a hit in advance: what sets cookies is not shared in that way.
+        let shareable = selected
+            && fetch.is_joinable()
+            && !stored.set_cookie
+            && Some(fetch.epoch) == self.caching.epoch
+            && self.may_have(plan, &stored);
+        let now_s = stored.clock_s(self.now);
+        let decision = freshness::decide(&stored.terms, asked, now_s);
+        if !shareable || decision.usage != Use::Fresh {
+            return None;
+        }
+        let times = Times { age_s: decision.age_s, ttl_s: decision.ttl_s, now_s };
+        let mut hit = self.hit(stored, head, times, false, CacheUse::Collapsed);
+        hit.selection = Selection::Whole;
+        hit.fetch = Some(id);
+        hit.forward = self.caching.forward;
+        self.caching.collapsed = true;
+        Some(hit)
+    }
+}
+
+/// Ages at the moment of an answer, in seconds.
+#[derive(Clone, Copy)]
+struct Times {
+    age_s: u32,
+    ttl_s: i64,
+    now_s: u64,
+}
+
+/// What of a stored response a request gets: its conditions come before its ranges (RFC 9110 section 13.2.2).
+pub(super) fn select(head: &RequestHead<'_, '_>, stored: &Stored, now_s: u64) -> (Answer, Selection) {
+    let (block, status) = (stored.block(), stored.status);
+    let answer = validation::answer(head.fields, status, block, stored.terms.received_s, now_s);
+    let selection = match answer {
+        Answer::Whole if head.method == "GET" => range::select(head.fields, status, block, stored.body.len()),
+        Answer::Whole | Answer::NotModified => Selection::Whole,
+    };
+    (answer, selection)
+}

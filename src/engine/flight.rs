@@ -1,0 +1,212 @@
+//! One request per key at a time (rule 48): who leads, and who waits for what it brings.
+//!
+//! A request that finds nothing usable leads a flight; requests for the same key wait until the leader's response head has
+//! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
+//! Either way they are examined once more, so that every rule applies to each of them by itself.
+//!
+//! Flights belong to one loop: with several loops a key may be fetched once by each. A table of flights that all loops
+//! share would cost every miss a lock, and readers would have to wake loops that are not theirs.
+
+use super::Engine;
+use super::entry::Verdict;
+use super::exchange::Stage;
+use super::fetch::FetchId;
+use super::keyed::Keyed;
+use super::peer::ExchangeId;
+use super::refusal::Refusal;
+use crate::time::Now;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// Requests that wait for one leader (chosen: more than any page has readers in one round trip; the next ones ask by
+/// themselves).
+pub const WAITERS_MAX: usize = 4096;
+
+/// A key that is being asked for.
+#[derive(Debug)]
+pub(super) struct Flight {
+    key: Box<[u8]>,
+    phase: Phase,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Phase {
+    /// No final response head yet.
+    Asking { leader: ExchangeId, waiters: Vec<ExchangeId> },
+    /// Its body is coming.
+    Fetching(FetchId),
+}
+
+/// What is in flight for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InFlight {
+    Nothing,
+    /// Somebody has asked; there is room for one more to wait.
+    Asking,
+    /// Somebody has asked, and as many wait as may.
+    Crowded,
+    /// It is coming.
+    Fetching(FetchId),
+}
+
+/// All flights of one loop.
+#[derive(Debug)]
+pub(super) struct Flights {
+    by_hash: HashMap<u64, Flight, Keyed>,
+    /// Those whose wait is over.
+    pub landed: VecDeque<ExchangeId>,
+}
+
+impl Flights {
+    pub fn new(keyed: Keyed) -> Flights {
+        Flights { by_hash: HashMap::with_hasher(keyed), landed: VecDeque::new() }
+    }
+
+    /// What is in flight for that key.
+    pub fn find(&self, hash: u64, key: &[u8]) -> InFlight {
+        match self.by_hash.get(&hash) {
+            None => InFlight::Nothing,
+            // Another key with the same hash: as good as impossible, and asked for by itself.
+            Some(flight) if *flight.key != *key => InFlight::Crowded,
+            Some(Flight { phase: Phase::Fetching(fetch), .. }) => InFlight::Fetching(*fetch),
+            Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
+                InFlight::Asking
+            }
+            Some(Flight { phase: Phase::Asking { .. }, .. }) => InFlight::Crowded,
+        }
+    }
+
+    /// Begins a flight.
+    pub fn lead(&mut self, hash: u64, key: &[u8], leader: ExchangeId) {
+        let phase = Phase::Asking { leader, waiters: Vec::new() };
+        self.by_hash.insert(hash, Flight { key: key.into(), phase });
+    }
+
+    /// Waits for the leader.
+    pub fn wait(&mut self, hash: u64, waiter: ExchangeId) {
+        if let Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
+            waiters.push(waiter);
+        }
+    }
+
+    /// Waits no longer.
+    pub fn leave(&mut self, hash: u64, waiter: ExchangeId) {
+        if let Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
+            waiters.retain(|other| *other != waiter);
+        }
+    }
+
+    /// The leader's response becomes a fetch. Returns those who waited for it.
+    pub fn turn_into_fetch(&mut self, hash: u64, leader: ExchangeId, fetch: FetchId) -> Vec<ExchangeId> {
+        match self.by_hash.get_mut(&hash) {
+            Some(flight) if flight.leader() == Some(leader) => {
+                match std::mem::replace(&mut flight.phase, Phase::Fetching(fetch)) {
+                    Phase::Asking { waiters, .. } => waiters,
+                    Phase::Fetching(_) => Vec::new(),
+                }
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// The leader brings nothing that could be shared. Returns those who waited for it.
+    pub fn give_up(&mut self, hash: u64, leader: ExchangeId) -> Vec<ExchangeId> {
+        match self.by_hash.get(&hash) {
+            Some(flight) if flight.leader() == Some(leader) => {}
+            Some(_) | None => return Vec::new(),
+        }
+        match self.by_hash.remove(&hash).map(|flight| flight.phase) {
+            Some(Phase::Asking { waiters, .. }) => waiters,
+            Some(Phase::Fetching(_)) | None => Vec::new(),
+        }
+    }
+
+    fn end_fetch(&mut self, hash: u64, fetch: FetchId) {
+        if let Some(Flight { phase: Phase::Fetching(other), .. }) = self.by_hash.get(&hash) {
+            if *other == fetch {
+                self.by_hash.remove(&hash);
+            }
+        }
+    }
+}
+
+impl Flight {
+    fn leader(&self) -> Option<ExchangeId> {
+        match &self.phase {
+            Phase::Asking { leader, .. } => Some(*leader),
+            Phase::Fetching(_) => None,
+        }
+    }
+}
+
+/// Why a leader lands.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Landing {
+    /// What it brought is in the store, or it went without bringing anything: look again.
+    LookAgain,
+    /// What it brought is for itself only.
+    NotShareable,
+    /// The origin cannot be had: nor can it for the others.
+    Refused(Refusal),
+}
+
+impl Engine {
+    /// Lets those go who waited for a leader.
+    pub(super) fn land(&mut self, leader: ExchangeId, landing: Landing) {
+        let Some(exchange) = self.exchange_mut(leader) else { return };
+        let Some(hash) = exchange.caching.leads.take() else { return };
+        let waiters = self.flights.give_up(hash, leader);
+        self.let_go(waiters, landing);
+    }
+
+    pub(super) fn let_go(&mut self, waiters: Vec<ExchangeId>, landing: Landing) {
+        for waiter in waiters {
+            let Some(exchange) = self.exchange_mut(waiter) else { continue };
+            match landing {
+                Landing::LookAgain => {}
+                Landing::NotShareable => exchange.caching.alone = true,
+                Landing::Refused(refusal) => exchange.caching.refused = Some(refusal),
+            }
+            self.flights.landed.push_back(waiter);
+        }
+    }
+
+    /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
+    pub(super) fn resume_landed(&mut self, now: Now) -> bool {
+        let Some(waiter) = self.flights.landed.pop_front() else { return false };
+        let Some(exchange) = self.exchange_mut(waiter) else { return true };
+        if !matches!(exchange.stage, Stage::Waiting(_)) {
+            return true;
+        }
+        exchange.stage = Stage::Begun;
+        match exchange.caching.refused.take() {
+            Some(refusal) => self.refuse(now, waiter, refusal),
+            None => self.examine(now, waiter),
+        }
+        true
+    }
+
+    /// The fetch has come to its end: nobody joins it any more.
+    pub(super) fn leave_flight_of_fetch(&mut self, _now: Now, id: FetchId) {
+        if let Some(hash) = id.get(&self.fetches).map(|fetch| fetch.pending.hash()) {
+            self.forget_flight_of_fetch(id, hash);
+        }
+    }
+
+    pub(super) fn forget_flight_of_fetch(&mut self, id: FetchId, hash: u64) {
+        self.flights.end_fetch(hash, id);
+    }
+
+    /// Waits for the leader of the flight for that key.
+    pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
+        self.flights.wait(hash, id);
+        let timeout_ms = self.settings.timeouts.exchange_ms;
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.caching.collapsed = true;
+        exchange.stage = Stage::Waiting(hash);
+        exchange.entry.verdict = Verdict::Allowed;
+        let client = exchange.client;
+        self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
+    }
+}

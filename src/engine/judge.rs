@@ -1,0 +1,196 @@
+//! The rules of caching on one response: what it says about what is stored, and whether it is stored itself.
+
+use super::caching::{CacheSettings, Caching};
+use crate::cache::body::Body;
+use crate::cache::control::RequestDirectives;
+use crate::cache::freshness::{self, Times};
+use crate::cache::key::{self, Uri};
+use crate::cache::storable::{self, NotStored, Storable, Storing};
+use crate::cache::stored::{Head, Stored};
+use crate::cache::validation::{self, Head as HeadSays};
+use crate::cache::{invalidation, vary};
+use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::time::Now;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+/// What is to be done with a response.
+pub(super) enum Verdict {
+    /// Nothing but to pass it on.
+    Pass,
+    /// Stored as it is passed on.
+    Store(Box<Stored>),
+    /// A 304 that confirms what is stored.
+    Confirmed(Box<Confirmed>),
+    /// A 304 about something else.
+    Unconfirmed,
+    /// An error; what is stored is better.
+    ServeStale(u16),
+}
+
+/// What is stored, with its new fields.
+pub(super) struct Confirmed {
+    pub stored: Stored,
+    /// It may go on being stored.
+    pub keep: bool,
+    /// Lines for this one answer.
+    pub withheld: Vec<u8>,
+}
+
+/// One response to one request, and the cache.
+pub(super) struct Judge<'a> {
+    pub cache: &'a CacheSettings,
+    pub storing: Storing<'a>,
+    pub uri: Uri<'a>,
+    pub times: Times,
+    pub now: Now,
+    pub asked: &'a RequestHead<'a, 'a>,
+    pub response: &'a ResponseHead<'a, 'a>,
+    pub caching: &'a mut Caching,
+    pub text: &'a mut Vec<u8>,
+    pub scratch: &'a mut Vec<u8>,
+    /// weir writes Forwarded and X-Forwarded-For itself.
+    pub forwarded: bool,
+    /// Where the response came from.
+    pub address: Option<IpAddr>,
+}
+
+impl Judge<'_> {
+    /// Forgets what the response to an unsafe method makes worthless (rule 37); the response may be what later GETs get
+    /// (rule 38).
+    pub fn invalidate(&mut self, complete: bool) -> Verdict {
+        let (method, response) = (self.asked.method, self.response);
+        let store = &self.cache.store;
+        invalidation::invalidated(method, response.status, &self.uri, response.fields, self.scratch, |key| {
+            store.invalidate(key);
+        });
+        if !complete || method != "POST" || !invalidation::names_itself(&self.uri, response.fields) {
+            return Verdict::Pass;
+        }
+        self.scratch.clear();
+        key::write_key(self.scratch, &self.uri);
+        self.caching.epoch = Some(store.epoch(store.hash(self.scratch)));
+        self.store(true)
+    }
+
+    /// What the answer to a HEAD says about the stored response (rule 36).
+    pub fn compare(&mut self) -> Verdict {
+        let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
+        let Some(stored) = self.caching.stale.clone() else { return Verdict::Pass };
+        match validation::head_says(stored.block(), stored.body.len(), self.response.status, fields) {
+            HeadSays::Nothing => {}
+            HeadSays::Invalidates => store.remove(&stored),
+            HeadSays::Updates => {
+                let (head, keep) = self.updated(&stored);
+                if keep {
+                    store.freshen(&stored, &head);
+                } else {
+                    store.remove(&stored);
+                }
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// What a 304 makes of the stored response (rule 32).
+    pub fn confirm(&mut self) -> Verdict {
+        let Some(stored) = self.caching.stale.clone() else { return Verdict::Pass };
+        if !validation::confirms(stored.block(), self.response.fields) {
+            return Verdict::Unconfirmed;
+        }
+        let mut withheld = Vec::new();
+        validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
+        let ledger = Arc::clone(self.cache.store.ledger());
+        let (head, keep) = self.updated(&stored);
+        let stored = Stored::new(&ledger, stored.hash(), &head, Arc::clone(&stored.body));
+        Verdict::Confirmed(Box::new(Confirmed { stored, keep, withheld }))
+    }
+
+    /// The stored response with the new fields, and whether it may go on being stored.
+    fn updated<'s>(&'s mut self, stored: &'s Stored) -> (Head<'s>, bool) {
+        let fields = self.response.fields;
+        self.text.clear();
+        validation::write_updated(self.text, stored.block(), fields, self.times);
+        let block = FieldBlock::new(self.text);
+        let authorized = self.asked.fields.contains("authorization");
+        let updated =
+            validation::judge_updated(stored.status, block, fields, authorized, self.times, &self.storing);
+        let head = Head {
+            block: block.as_bytes(),
+            terms: updated.terms,
+            received_us: self.now.monotonic_us,
+            ..stored.head()
+        };
+        (head, updated.keep)
+    }
+
+    /// Stores it, or serves what is stored in its place (rule 25).
+    pub fn store(&mut self, own_uri: bool) -> Verdict {
+        let response = self.response;
+        let stale = self.caching.stale.clone();
+        if stale.is_some() && self.caching.if_error && freshness::is_error(response.status) {
+            return Verdict::ServeStale(response.status);
+        }
+        // Parts are not kept.
+        if response.status == 206 {
+            return Verdict::Pass;
+        }
+        let asked = RequestDirectives::read(self.asked.fields);
+        match storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing) {
+            Ok(storable) => {
+                self.pending(&storable).map_or(Verdict::Pass, |stored| Verdict::Store(Box::new(stored)))
+            }
+            Err(reason) => {
+                self.caching.not_stored = Some(reason);
+                // What is stored was asked about, and is not what the origin has now.
+                if let Some(stored) =
+                    stale.filter(|_| response.status < 500 && reason != NotStored::RequestNoStore)
+                {
+                    self.cache.store.remove(&stored);
+                }
+                Verdict::Pass
+            }
+        }
+    }
+
+    /// What will be stored, without its body.
+    fn pending(&mut self, storable: &Storable) -> Option<Stored> {
+        let (response, text) = (self.response, &mut *self.text);
+        text.clear();
+        key::write_key(text, &self.uri);
+        let key_end = text.len();
+        let written = vary::write_names(text, response.fields);
+        let names_end = text.len();
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&text[key_end..names_end]);
+        let written = written.and_then(|()| vary::write_selecting(text, self.scratch, self.asked.fields));
+        if let Err(fault) = written {
+            self.caching.not_stored = Some(fault.into());
+            return None;
+        }
+        // What an origin chose by what weir wrote into the request cannot be chosen by what a client sends.
+        if self.forwarded && vary::names_one_of(self.scratch, &["forwarded", "x-forwarded-for"]) {
+            self.caching.not_stored = Some(NotStored::VaryAny);
+            return None;
+        }
+        let selecting_end = text.len();
+        storable::write_block(text, response.fields, &storable.directives, self.times);
+        let head = Head {
+            key: &text[..key_end],
+            names: &text[key_end..names_end],
+            selecting: &text[names_end..selecting_end],
+            reason: response.reason,
+            block: &text[selecting_end..],
+            status: response.status,
+            version: response.version,
+            terms: storable.terms,
+            received_us: self.now.monotonic_us,
+            address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            set_cookie: response.fields.contains("set-cookie"),
+        };
+        let store = &self.cache.store;
+        let nothing = Arc::new(Body::whole(store.ledger(), Box::default()));
+        Some(Stored::new(store.ledger(), store.hash(head.key), &head, nothing))
+    }
+}

@@ -1,0 +1,249 @@
+//! What the cache makes of a final response: stores it, renews what it has by it, or forgets by it.
+
+use super::caching::Part;
+use super::entry::CacheUse;
+use super::exchange::Stage;
+use super::fetch::Beginning;
+use super::flight::Landing;
+use super::judge::{Confirmed, Judge, Verdict};
+use super::peer::{ExchangeId, Peer, Role};
+use super::refusal::Refusal;
+use super::serving::Serving;
+use super::{Engine, PeerId};
+use crate::buffer::Purpose;
+use crate::cache::freshness::Times;
+use crate::cache::key::{Scheme, Uri};
+use crate::cache::storable::Storing;
+use crate::cache::stored::Stored;
+use crate::http::forwarding::{self, ForwardedPolicy};
+use crate::http::framing::Body;
+use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
+use crate::http::target::Target;
+use crate::time::Now;
+use std::sync::Arc;
+
+/// What becomes of a response.
+pub(super) enum Judged {
+    /// It is passed on as if there were no cache.
+    Pass,
+    /// It is passed on and stored.
+    Store(Arc<Stored>),
+    /// The exchange has been answered, or begun anew.
+    Settled,
+}
+
+impl Engine {
+    /// The same for a response that may be an interim one; a refresh ends here.
+    pub(super) fn judge_final(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Judged {
+        let Engine { exchanges, pool, settings, .. } = self;
+        let Some(exchange) = exchanges.get(id.index as usize) else { return Judged::Settled };
+        let mut storage = FieldStorage::new();
+        let bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let background = exchange.caching.background;
+        let interim =
+            ResponseHead::parse(bytes, &mut storage, &settings.head).is_ok_and(|head| head.status < 200);
+        if interim {
+            return Judged::Pass;
+        }
+        let judged = self.judge_response(now, id, head_bytes);
+        if background && matches!(judged, Judged::Pass) {
+            self.finish_background(now, id);
+            return Judged::Settled;
+        }
+        judged
+    }
+
+    /// Looks at a final response before it is passed on.
+    fn judge_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Judged {
+        let Some(exchange) = self.exchange_mut(id) else { return Judged::Pass };
+        if exchange.caching.part == Part::None {
+            return Judged::Pass;
+        }
+        let verdict = self.look_at_response(now, id, head_bytes);
+        if let Some(exchange) = self.exchange_mut(id) {
+            if let Some(reason) = exchange.caching.not_stored {
+                exchange.entry.cache_reason = reason.as_str();
+            }
+        }
+        match verdict {
+            Verdict::Pass => {
+                self.land(id, Landing::NotShareable);
+                Judged::Pass
+            }
+            Verdict::Store(stored) => Judged::Store(Arc::new(*stored)),
+            Verdict::Confirmed(confirmed) => {
+                self.renew(now, id, head_bytes, *confirmed);
+                Judged::Settled
+            }
+            Verdict::Unconfirmed => {
+                self.ask_again(now, id);
+                Judged::Settled
+            }
+            Verdict::ServeStale(status) => {
+                if self.serve_stale(now, id, Some(status)) {
+                    Judged::Settled
+                } else {
+                    Judged::Pass
+                }
+            }
+        }
+    }
+
+    fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Verdict {
+        let Engine { exchanges, peers, pool, settings, cache_text, cache_scratch, .. } = self;
+        let (Some(exchange), Some(cache)) = (exchanges.get_mut(id.index as usize), &settings.cache) else {
+            return Verdict::Pass;
+        };
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
+            return Verdict::Pass;
+        };
+        let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
+        let asked_bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes.min(client.input.len())];
+        let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let (Ok(asked), Ok(response)) = (
+            RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head),
+            ResponseHead::parse(response_bytes, &mut storage, &settings.head),
+        ) else {
+            return Verdict::Pass;
+        };
+        let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
+            Ok(Target::Absolute { path, .. } | Target::Origin { path }) => path,
+            Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return Verdict::Pass,
+        };
+        let targeted: Vec<&str> = cache.targeted.iter().map(String::as_str).collect();
+        let mut judge = Judge {
+            cache,
+            storing: Storing { freshness: cache.freshness, targeted: &targeted },
+            uri: Uri { scheme: Scheme::Http, authority: exchange.plan.authority, path },
+            times: Times { requested_s: exchange.caching.requested_s, received_s: now.unix_s() },
+            now,
+            asked: &asked,
+            response: &response,
+            caching: &mut exchange.caching,
+            text: cache_text,
+            scratch: cache_scratch,
+            forwarded: settings.forwarded != ForwardedPolicy::Off,
+            address: exchange.entry.upstream.map(|address| address.ip()),
+        };
+        match judge.caching.part {
+            Part::None => Verdict::Pass,
+            Part::Invalidate if exchange.up.is_complete() => judge.invalidate(true),
+            Part::Invalidate => judge.invalidate(false),
+            Part::Head => judge.compare(),
+            Part::Validate if response.status == 304 => judge.confirm(),
+            Part::Validate | Part::Store => judge.store(false),
+        }
+    }
+
+    /// The origin has confirmed what is stored: it gets its new fields, and the client its answer (rules 32 and 33).
+    fn renew(&mut self, now: Now, id: ExchangeId, head_bytes: usize, confirmed: Confirmed) {
+        let Engine { exchanges, settings, .. } = self;
+        let (Some(exchange), Some(cache)) = (exchanges.get_mut(id.index as usize), &settings.cache) else {
+            return;
+        };
+        let Some(old) = exchange.caching.stale.take() else { return };
+        let background = exchange.caching.background;
+        let stored = Arc::new(confirmed.stored);
+        if confirmed.keep {
+            cache.store.replace(&old, &stored);
+        } else {
+            cache.store.remove(&old);
+        }
+        self.release_origin(now, id, head_bytes);
+        self.land(id, landing(&stored, now));
+        if background {
+            self.metrics.cache_revalidated += 1;
+            self.finish_background(now, id);
+            return;
+        }
+        self.serve_validated(now, id, stored, CacheUse::Revalidated, Some(304), &confirmed.withheld);
+    }
+
+    /// The 304 was about something else than what is stored: asked for once more, without conditions.
+    fn ask_again(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, settings, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        if let (Some(cache), Some(stale)) = (&settings.cache, exchange.caching.stale.take()) {
+            cache.store.remove(&stale);
+        }
+        exchange.caching.unconditional = true;
+        exchange.up.release(pool);
+        exchange.up.sent = 0;
+        exchange.scanner = Default::default();
+        self.detach_origin(id);
+        self.examine(now, id);
+    }
+
+    /// Gives the origin connection back after a response without a body.
+    fn release_origin(&mut self, now: Now, id: ExchangeId, head_bytes: usize) {
+        let draining = self.is_draining();
+        let Engine { exchanges, pool, settings, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let mut storage = FieldStorage::new();
+        let bytes = exchange.response.bytes(pool);
+        let clean = bytes.len() == head_bytes && exchange.up.is_complete() && !draining;
+        let reusable = clean
+            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &settings.head)
+                .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
+        exchange.response.release(pool);
+        let origin: Option<PeerId> = exchange.origin.take();
+        match origin {
+            Some(origin) if reusable => self.idle_origin(now, origin),
+            Some(origin) => self.close_origin(origin),
+            None => {}
+        }
+    }
+
+    /// The head for the client is written, the response is stored as it comes.
+    pub(super) fn begin_storing(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        head_bytes: usize,
+        pending: Arc<Stored>,
+        (body, http10): (Body, bool),
+    ) {
+        let (hash, landing) = (pending.hash(), landing(&pending, now));
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let Some(epoch) = exchange.caching.epoch else { return };
+        let background = exchange.caching.background;
+        let leads = exchange.caching.leads.take();
+        exchange.caching.stale = None;
+        let authority = exchange.plan.authority;
+        self.origins.set_http10(&authority, http10);
+        let Engine { exchanges, pool, scratch, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        if !background && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        let beginning = Beginning { pending, epoch, body, unread: background };
+        let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        if leads.is_some() {
+            let waiters = self.flights.turn_into_fetch(hash, id, fetch);
+            self.let_go(waiters, landing);
+        }
+        if background {
+            self.finish_background(now, id);
+            self.advance_fetch(now, fetch);
+            return;
+        }
+        let length = fetch.get(&self.fetches).and_then(|fetch| fetch.length);
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        let chunked = length.is_none() && !exchange.ends_at_close;
+        exchange.stage = Stage::Serving;
+        exchange.serving = Some(Serving::growing(fetch, length, chunked));
+        let client = exchange.client;
+        self.join_fetch(fetch, id);
+        self.forget_request(id);
+        self.touch(now, id);
+        self.wake(client);
+        self.advance_fetch(now, fetch);
+    }
+}
+
+/// Whether those who waited may find an answer in what has come.
+fn landing(stored: &Stored, now: Now) -> Landing {
+    let fresh = stored.terms.age_s(stored.clock_s(now)) < stored.terms.lifetime_s;
+    if fresh && !stored.terms.no_cache { Landing::LookAgain } else { Landing::NotShareable }
+}

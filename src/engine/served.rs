@@ -1,0 +1,359 @@
+//! Answers out of the cache: their heads, and how an exchange is served from what is stored.
+
+use super::Engine;
+use super::caching::{Hit, select};
+use super::entry::CacheUse;
+use super::exchange::{Exchange, Stage};
+use super::fetch::FetchId;
+use super::flight::Landing;
+use super::peer::{ExchangeId, Peer, Role};
+use super::refusal::Refusal;
+use super::serving::Serving;
+use super::settings::Settings;
+use crate::buffer::Purpose;
+use crate::cache::range::{self, Selection};
+use crate::cache::status::{self, CacheStatus, Forward};
+use crate::cache::storable::NotStored;
+use crate::cache::stored::Stored;
+use crate::cache::validation::{self, Answer};
+use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::fields::write_decimal;
+use crate::http::forwarding;
+use crate::http::framing::Body;
+use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::reply;
+use crate::policy::edit::Direction;
+use crate::time::Now;
+use std::sync::Arc;
+
+use super::examine::Method;
+
+/// What an answer out of the cache carries.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    status: u16,
+    /// From where and how much of the stored body; `None` for no body.
+    span: Option<(u64, u64)>,
+    /// How its length is announced.
+    framing: Body,
+}
+
+impl Engine {
+    /// Answers an exchange from what is stored, or from what is being stored.
+    pub(super) fn serve(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
+        self.note_hit(id, hit);
+        self.decide_close(id);
+        let length = match hit.fetch {
+            None => Some(hit.stored.body.len()),
+            Some(fetch) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
+        };
+        let Engine { exchanges, pool, settings, scratch, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let content = content(exchange, hit, length);
+        exchange.ends_at_close = content.framing == Body::UntilClose;
+        exchange.closes |= exchange.ends_at_close;
+        write_head(scratch, exchange, settings, hit, &content, length);
+        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        exchange.entry.status = content.status;
+        exchange.stage = Stage::Serving;
+        exchange.serving = Some(match (content.span, hit.fetch) {
+            (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
+            (Some((start, len)), None) => {
+                let body = Arc::clone(&hit.stored.body);
+                let cursor = body.cursor(start);
+                Serving::stored(body, cursor, len)
+            }
+            (Some(_), Some(fetch)) => Serving::growing(fetch, length, content.framing == Body::Chunked),
+        });
+        let (client, reads) = (exchange.client, content.span.is_some());
+        if hit.refresh {
+            self.begin_refresh(now, id, hit);
+        }
+        if let (Some(fetch), true) = (hit.fetch, reads) {
+            self.join_fetch(fetch, id);
+        }
+        self.forget_request(id);
+        self.touch(now, id);
+        self.wake(client);
+    }
+
+    fn note_hit(&mut self, id: ExchangeId, hit: &Hit) {
+        let metrics = &mut self.metrics;
+        match hit.log {
+            CacheUse::Hit => metrics.cache_hits += 1,
+            CacheUse::Stale => metrics.cache_stale += 1,
+            CacheUse::Revalidated => metrics.cache_revalidated += 1,
+            CacheUse::Collapsed => metrics.cache_collapsed += 1,
+            CacheUse::None | CacheUse::Miss | CacheUse::Bypass | CacheUse::Refresh => {}
+        }
+        if let Some(exchange) = self.exchange_mut(id) {
+            exchange.entry.cache = hit.log;
+            exchange.entry.cache_reason = "";
+        }
+    }
+
+    /// Answers with a stale response in place of the one that the origin could not give (rules 23 and 25). False if there is
+    /// none that may be used.
+    pub(super) fn serve_stale(&mut self, now: Now, id: ExchangeId, forward_status: Option<u16>) -> bool {
+        let Some(exchange) = self.exchange_mut(id) else { return false };
+        if exchange.caching.background {
+            return false;
+        }
+        let Some(stored) = exchange.caching.stale.take() else { return false };
+        self.land(id, Landing::NotShareable);
+        self.detach_origin(id);
+        self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
+    }
+
+    /// Answers from a stored response after the origin was asked, or could not be.
+    pub(super) fn serve_validated(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        stored: Arc<Stored>,
+        log: CacheUse,
+        forward_status: Option<u16>,
+        extra: &[u8],
+    ) -> bool {
+        let Engine { exchanges, peers, pool, settings, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
+            return false;
+        };
+        let now_s = stored.clock_s(now);
+        let mut storage = FieldStorage::new();
+        let bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return false };
+        let (answer, selection) = select(&head, &stored, now_s);
+        let age_s = stored.terms.age_s(now_s);
+        let forward = exchange.caching.forward.or(Some(Forward::Stale));
+        let hit = Hit {
+            extra: extra.to_vec(),
+            fetch: None,
+            age_s,
+            ttl_s: i64::from(stored.terms.lifetime_s) - i64::from(age_s),
+            answer,
+            selection,
+            refresh: false,
+            log,
+            forward,
+            forward_status,
+            stored,
+        };
+        exchange.entry.verdict = super::entry::Verdict::Allowed;
+        self.serve(now, id, &hit);
+        true
+    }
+
+    /// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head`
+    /// ends with its empty line.
+    pub(super) fn write_forwarded_status(
+        settings: &Settings,
+        exchange: &Exchange,
+        ttl_s: Option<i64>,
+        head: &mut Vec<u8>,
+    ) {
+        let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
+        let Some(forward) = exchange.caching.forward.filter(|_| shown) else { return };
+        let status = CacheStatus {
+            forward: Some(forward),
+            forward_status: None,
+            stored: ttl_s.is_some(),
+            collapsed: false,
+            ttl_s,
+            detail: exchange.caching.not_stored.map(NotStored::as_str),
+        };
+        head.truncate(head.len().saturating_sub(2));
+        status::write_cache_status(head, cache_name(settings), &status);
+        head.extend_from_slice(b"\r\n");
+    }
+
+    /// Part of what the cache has to send was sent.
+    pub(super) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
+        let Engine { exchanges, pool, fetches, metrics, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let head = count.min(exchange.down.head.len());
+        exchange.down.handle_sent(pool, head);
+        exchange.down.sent += (count - head) as u64;
+        if let Some(serving) = &mut exchange.serving {
+            let before = serving.payload;
+            serving.handle_sent(fetches, count - head);
+            metrics.cache_hit_bytes += serving.payload - before;
+        }
+        if let Some(fetch) = self.fetch_of(id) {
+            self.note_reading(now, fetch);
+        }
+        self.try_settle(now, id);
+    }
+
+    /// Notes that a request goes to the origin although there is a cache.
+    pub(super) fn note_forwarding(&mut self, id: ExchangeId) {
+        if self.settings.cache.is_none() {
+            return;
+        }
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if exchange.caching.background {
+            return;
+        }
+        exchange.entry.cache = match exchange.caching.forward {
+            None => CacheUse::None,
+            Some(Forward::Bypass | Forward::Method) => {
+                exchange.entry.cache_reason = exchange.caching.passed;
+                CacheUse::Bypass
+            }
+            Some(_) => CacheUse::Miss,
+        };
+        match exchange.entry.cache {
+            CacheUse::Bypass => self.metrics.cache_bypassed += 1,
+            CacheUse::Miss => self.metrics.cache_misses += 1,
+            CacheUse::None
+            | CacheUse::Hit
+            | CacheUse::Stale
+            | CacheUse::Revalidated
+            | CacheUse::Collapsed
+            | CacheUse::Refresh => {}
+        }
+    }
+
+    /// An exchange ends: nobody waits for it any more. Returns the fetch that it has been reading.
+    pub(super) fn leave_cache(&mut self, id: ExchangeId) -> Option<FetchId> {
+        self.land(id, Landing::LookAgain);
+        self.fetch_of(id)
+    }
+
+    /// The fetch that an exchange has been reading, if it reads one, is left by it.
+    pub(super) fn leave_serving(&mut self, id: ExchangeId, fetch: Option<FetchId>) {
+        if let Some(fetch) = fetch {
+            self.leave_fetch(fetch, id);
+        }
+    }
+}
+
+fn cache_name(settings: &Settings) -> &str {
+    settings.via.as_deref().unwrap_or("weir")
+}
+
+/// What goes out, by what was asked for.
+fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
+    let stored = &hit.stored;
+    let nobody = exchange.plan.method == Method::Head;
+    match (hit.answer, hit.selection) {
+        (Answer::NotModified, _) => Content { status: 304, span: None, framing: Body::None },
+        (Answer::Whole, Selection::Part(part)) => Content {
+            status: 206,
+            span: (!nobody).then_some((part.start, part.len)),
+            framing: Body::Length(part.len),
+        },
+        (Answer::Whole, Selection::Unsatisfiable) => {
+            Content { status: 416, span: None, framing: Body::Length(0) }
+        }
+        (Answer::Whole, Selection::Whole) => {
+            // A 204 has no length (RFC 9110 section 8.6).
+            let bodiless = matches!(stored.status, 204 | 304) || stored.status < 200;
+            let framing = match (length, exchange.plan.version) {
+                (Some(_), _) if bodiless => Body::None,
+                (Some(length), _) => Body::Length(length),
+                (None, Version::Http11) => Body::Chunked,
+                (None, Version::Http10) => Body::UntilClose,
+            };
+            let span = (!nobody && !bodiless).then_some((0, length.unwrap_or(u64::MAX)));
+            Content { status: stored.status, span, framing }
+        }
+    }
+}
+
+/// Writes the head of an answer out of the cache.
+fn write_head(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    settings: &Settings,
+    hit: &Hit,
+    content: &Content,
+    length: Option<u64>,
+) {
+    let (plan, stored) = (&exchange.plan, &hit.stored);
+    let edits = exchange.policy.edits.for_host(Direction::Response, &plan.authority.host);
+    out.clear();
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(content.status));
+    out.push(b' ');
+    if content.status == stored.status {
+        out.extend_from_slice(stored.reason());
+    } else {
+        out.extend_from_slice(reply::reason_phrase(content.status).as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    match content.status {
+        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
+        416 if hit.selection == Selection::Unsatisfiable => {
+            let date = stored.block().values("date").next().unwrap_or_default();
+            write_line(out, "Date", date);
+        }
+        _ => out.extend_from_slice(stored.block().as_bytes()),
+    }
+    out.extend_from_slice(&hit.extra);
+    if !edits.is_empty() {
+        remove_fields(out, begin, |name| edits.removes(name.as_bytes()));
+    }
+    match hit.selection {
+        Selection::Part(part) => range::write_content_range(out, part, length.unwrap_or(0)),
+        Selection::Unsatisfiable => range::write_unsatisfied_range(out, length.unwrap_or(0)),
+        Selection::Whole => {}
+    }
+    out.extend_from_slice(b"Age: ");
+    write_decimal(out, u64::from(hit.age_s));
+    out.extend_from_slice(b"\r\n");
+    if let Some(via) = &settings.via {
+        out.extend_from_slice(b"Via: ");
+        out.extend_from_slice(stored.version.digits().as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(via.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    if settings.cache.as_ref().is_some_and(|cache| cache.status) {
+        let status = CacheStatus {
+            forward: hit.forward,
+            forward_status: hit.forward_status,
+            stored: false,
+            collapsed: exchange.caching.collapsed,
+            ttl_s: Some(hit.ttl_s),
+            detail: None,
+        };
+        status::write_cache_status(out, cache_name(settings), &status);
+    }
+    match content.framing {
+        Body::None | Body::UntilClose => {}
+        Body::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    forwarding::write_persistence(out, plan.version, !exchange.closes);
+    if !edits.is_empty() {
+        for (name, value) in edits.added() {
+            write_line(out, name, value.as_bytes());
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Takes lines out of those behind `begin`.
+fn remove_fields(out: &mut Vec<u8>, begin: usize, removes: impl Fn(&str) -> bool) {
+    let lines = out.split_off(begin);
+    for (name, value) in FieldBlock::new(&lines).lines().filter(|(name, _)| !removes(name)) {
+        write_line(out, name, value);
+    }
+}

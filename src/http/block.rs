@@ -1,0 +1,140 @@
+//! The fields of a message as one block of bytes: what is kept of a head when the buffer it came in is gone.
+
+use super::fields::{is_token, trim};
+use super::head::Fields;
+
+/// Field lines in order, wherever they are kept. Names are tokens, values are trimmed.
+pub trait FieldLines<'b>: Copy {
+    /// Name and value of each line.
+    fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])>;
+
+    /// The values of all lines of that name, in any case.
+    fn values(self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.lines().filter(move |(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// The first value of that name.
+    fn value(self, name: &str) -> Option<&'b [u8]> {
+        self.values(name).next()
+    }
+
+    /// The value, if there is one line of that name and no more.
+    fn single(self, name: &str) -> Option<&'b [u8]> {
+        let mut values = self.values(name);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
+    /// Whether a line of that name is there.
+    fn contains(self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+}
+
+impl<'b> FieldLines<'b> for Fields<'_, 'b> {
+    #[inline]
+    fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.iter()
+    }
+}
+
+/// Lines `name: value CRLF` without the empty line at the end. Whatever the bytes are, reading them is safe; lines that are
+/// no fields are passed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldBlock<'b> {
+    bytes: &'b [u8],
+}
+
+impl<'b> FieldBlock<'b> {
+    /// The fields in these bytes.
+    pub fn new(bytes: &'b [u8]) -> FieldBlock<'b> {
+        FieldBlock { bytes }
+    }
+
+    /// The lines as they are sent.
+    pub fn as_bytes(self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// Whether all of it is field lines that may be sent as they stand: for blocks that come from a file.
+    pub fn is_valid(self) -> bool {
+        let mut read = 0;
+        for (name, value) in self.lines() {
+            let fits =
+                is_token(name.as_bytes()) && value.iter().all(|&byte| super::fields::is_value_byte(byte));
+            if !fits {
+                return false;
+            }
+            read += name.len() + value.len() + 4;
+        }
+        read == self.bytes.len()
+    }
+}
+
+impl<'b> FieldLines<'b> for FieldBlock<'b> {
+    #[inline]
+    fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        Lines { rest: self.bytes }
+    }
+}
+
+struct Lines<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Iterator for Lines<'b> {
+    type Item = (&'b str, &'b [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'b str, &'b [u8])> {
+        while !self.rest.is_empty() {
+            let end = memchr::memchr(b'\n', self.rest).unwrap_or(self.rest.len());
+            let line = &self.rest[..end];
+            self.rest = self.rest.get(end + 1..).unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let Some(colon) = memchr::memchr(b':', line) else { continue };
+            let Ok(name) = std::str::from_utf8(&line[..colon]) else { continue };
+            return Some((name, trim(&line[colon + 1..])));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_read_as_they_were_written() {
+        let block = FieldBlock::new(b"A: 1\r\nb:2\r\nEmpty: \r\na:  3, 4 \r\n");
+        let lines: Vec<_> = block.lines().collect();
+        let expected: [(&str, &[u8]); 4] = [("A", b"1"), ("b", b"2"), ("Empty", b""), ("a", b"3, 4")];
+        assert_eq!(lines, expected);
+        assert_eq!(block.values("a").collect::<Vec<_>>(), [&b"1"[..], b"3, 4"]);
+        assert_eq!((block.single("a"), block.single("B")), (None, Some(&b"2"[..])));
+        assert!(block.contains("empty") && !block.contains("c"));
+    }
+
+    #[test]
+    fn any_bytes_can_be_read_and_damage_is_seen() {
+        for (bytes, valid) in [
+            (&b""[..], true),
+            (b"A: 1\r\n", true),
+            (b"A: \xe9\r\n", true),
+            (b"A: \r\n", true),
+            (b"A:1\r\n", false),
+            (b"A: 1", false),
+            (b"A: 1\n", false),
+            (b"A: 1\r\n\r\n", false),
+            (b"A B: 1\r\n", false),
+            (b": 1\r\n", false),
+            (b"A: 1\0\r\n", false),
+            (b"A: a\rb\r\n", false),
+            (b"\xe9: 1\r\n", false),
+            (b"\r\n\n:\n\r", false),
+        ] {
+            assert_eq!(FieldBlock::new(bytes).is_valid(), valid, "{:?}", bytes.escape_ascii().to_string());
+            let _ = FieldBlock::new(bytes).lines().count();
+        }
+    }
+}

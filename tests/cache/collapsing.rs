@@ -1,0 +1,215 @@
+//! Rules 47 and 48: many ask at once, the origin is asked once, and everybody reads at their own speed.
+
+use super::common::{self, Raw, eventually, pattern};
+use super::scene::{Gate, Reply, Scene, ok, response, status};
+
+/// Sends the same request from so many clients, and waits until the origin has one of them and the others wait.
+fn crowd(scene: &Scene, path: &str, count: usize, fields: impl Fn(usize) -> String) -> Vec<Raw> {
+    (0..count)
+        .map(|number| {
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", path, &fields(number)));
+            if number == 0 {
+                scene.wait_asked(path, 1);
+            }
+            client
+        })
+        .collect()
+}
+
+fn requests_begun(scene: &Scene, count: u64) {
+    eventually("all have asked", || (scene.weir.statistics().get("requests") >= count).then_some(()));
+}
+
+#[test]
+fn rule_48_one_fetch_for_all_who_ask_meanwhile() {
+    let gate = Gate::default();
+    let (script_gate, body) = (gate.clone(), "0123456789".repeat(1000));
+    let answer = response(200, "Cache-Control: max-age=60", &body);
+    let scene = Scene::new(move |_, _| Reply::Slowly(Vec::new(), vec![answer.clone()], script_gate.clone()));
+    let clients = crowd(&scene, "/", 50, |_| String::new());
+    requests_begun(&scene, 50);
+    gate.open(1);
+    let mut collapsed = 0;
+    for mut client in clients {
+        let answer = client.read_response();
+        assert_eq!((answer.status(), answer.text() == body), (200, true));
+        collapsed += usize::from(status(&answer).ends_with("; collapsed"));
+    }
+    assert_eq!((scene.asked("/"), collapsed), (1, 49));
+    let statistics = scene.at_rest();
+    assert_eq!((statistics.get("cache_collapsed"), statistics.get("cache_stored")), (49, 1));
+    scene.weir.wait_for_log(|line| line.ends_with("cache=collapsed"));
+}
+
+#[test]
+fn rule_48_readers_stream_while_it_grows_and_late_ones_join() {
+    for chunked in [false, true] {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let pieces: Vec<Vec<u8>> = (0..20).map(|number| pattern(number * 10_000, 10_000)).collect();
+        let scene = Scene::new(move |_, _| {
+            let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+            let frame = |piece: &Vec<u8>| [b"2710\r\n".to_vec(), piece.clone(), b"\r\n".to_vec()].concat();
+            let (head, pieces) = match chunked {
+                false => (format!("{head}Content-Length: 200000\r\n\r\n"), pieces.clone()),
+                true => (
+                    format!("{head}Transfer-Encoding: chunked\r\n\r\n"),
+                    pieces.iter().map(frame).chain([b"0\r\n\r\n".to_vec()]).collect(),
+                ),
+            };
+            Reply::Slowly(head.into_bytes(), pieces, script_gate.clone())
+        });
+        let mut first = scene.weir.connect();
+        first.send(scene.request("GET", "/", ""));
+        gate.open(3);
+        let head = first.read_head();
+        assert_eq!(head.status(), 200);
+        // What has come is with the first reader before the rest is sent.
+        if !chunked {
+            assert!(first.read_exact(30_000) == pattern(0, 30_000));
+        }
+        let mut second = scene.weir.connect();
+        second.send(scene.request("GET", "/", ""));
+        let late = second.read_head();
+        assert!(late.has("age"), "{late:?}");
+        if !chunked {
+            assert!(second.read_exact(30_000) == pattern(0, 30_000));
+        }
+        gate.open(30);
+        if chunked {
+            for (client, head) in [(&mut first, &head), (&mut second, &late)] {
+                let (hash, framing) = client.hash_body(head);
+                assert_eq!((hash, framing), (common::Hash::of_pattern(200_000), common::Framing::Chunked));
+            }
+        } else {
+            assert!(first.read_exact(170_000) == pattern(30_000, 170_000));
+            assert!(second.read_exact(170_000) == pattern(30_000, 170_000));
+        }
+        assert_eq!(scene.asked("/"), 1);
+        scene.at_rest();
+    }
+}
+
+#[test]
+fn rule_48_the_slowest_does_not_stop_the_fastest() {
+    let scene = Scene::new(|_, _| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 7000000\r\n\r\n";
+        Reply::Bytes([head.as_bytes().to_vec(), pattern(0, 7_000_000)].concat())
+    });
+    let mut slow = Raw::connect_small(scene.weir.address());
+    slow.send(scene.request("GET", "/", ""));
+    let head = slow.read_head();
+    let fast = scene.get("/");
+    assert!(fast.body.bytes == pattern(0, 7_000_000));
+    assert_eq!(scene.asked("/"), 1);
+    assert_eq!(slow.hash_body(&head).0, common::Hash::of_pattern(7_000_000));
+}
+
+#[test]
+fn rule_48_what_is_not_shareable_is_asked_for_by_each() {
+    let cases = [
+        ("/private", "Cache-Control: private"),
+        ("/no-store", "Cache-Control: no-store"),
+        ("/stale", "Cache-Control: max-age=0|ETag: \"a\""),
+        ("/vary", "Cache-Control: max-age=60|Vary: X-User"),
+    ];
+    for (path, fields) in cases {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let scene = Scene::new(move |head, number| {
+            let user = head.get("x-user").unwrap_or_default();
+            let answer = response(200, fields, user);
+            match number {
+                0 => Reply::Slowly(Vec::new(), vec![answer], script_gate.clone()),
+                _ => Reply::Bytes(answer),
+            }
+        });
+        let clients = crowd(&scene, path, 10, |number| format!("X-User: user-{number}"));
+        requests_begun(&scene, 10);
+        gate.open(1);
+        for (number, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read_response().text(), format!("user-{number}"), "{path}");
+        }
+        assert_eq!(scene.asked(path), 10, "{path}");
+    }
+}
+
+#[test]
+fn rule_48_a_leader_that_leaves_is_followed_by_another() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::new(move |_, number| match number {
+        0 => Reply::Slowly(Vec::new(), vec![response(200, "", "late")], script_gate.clone()),
+        _ => ok("Cache-Control: max-age=60", "body"),
+    });
+    let mut clients = crowd(&scene, "/", 10, |_| String::new());
+    requests_begun(&scene, 10);
+    clients.remove(0).reset();
+    for mut client in clients {
+        assert_eq!(client.read_response().text(), "body");
+    }
+    assert_eq!(scene.asked("/"), 2);
+    gate.open(1);
+}
+
+#[test]
+fn rule_48_an_origin_that_fails_fails_for_all_who_wait() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::new(move |_, _| {
+        Reply::Slowly(Vec::new(), vec![b"nonsense\r\n\r\n".to_vec()], script_gate.clone())
+    });
+    let clients = crowd(&scene, "/", 10, |_| String::new());
+    requests_begun(&scene, 10);
+    gate.open(1);
+    for mut client in clients {
+        assert_eq!(client.read_response().status(), 502);
+    }
+    assert_eq!(scene.asked("/"), 1);
+}
+
+#[test]
+fn rule_41_all_readers_of_a_truncated_body_notice() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::new(move |_, number| match number {
+        0 => Reply::Slowly(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+                .to_vec(),
+            vec![b"zz\r\n".to_vec()],
+            script_gate.clone(),
+        ),
+        _ => ok("Cache-Control: max-age=60", "whole"),
+    });
+    let mut clients = crowd(&scene, "/", 1, |_| String::new());
+    clients[0].read_head();
+    for _ in 0..3 {
+        let mut client = scene.weir.connect();
+        client.send(scene.request("GET", "/", ""));
+        client.read_head();
+        clients.push(client);
+    }
+    gate.open(1);
+    for mut client in clients {
+        assert_eq!(client.read_exact(8), b"3\r\nabc\r\n");
+        assert!(client.read_to_end().is_empty());
+    }
+    assert_eq!(scene.get("/").text(), "whole");
+}
+
+#[test]
+fn what_turns_out_too_large_passes_through_a_window() {
+    let scene = Scene::with(&["--cache-max-object", "500K"], |_, _| {
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nConnection: close\r\n\r\n";
+        Reply::Last([head.as_bytes().to_vec(), pattern(0, 20_000_000)].concat())
+    });
+    let mut slow = Raw::connect_small(scene.weir.address());
+    slow.send(scene.request("GET", "/", ""));
+    let head = slow.read_head();
+    // Its only reader holds the origin up, and the memory is bounded.
+    eventually("the window is full", || (scene.weir.statistics().get("cache_too_large") == 1).then_some(()));
+    assert!(scene.weir.resident_kib() < 40_000, "{}", scene.weir.resident_kib());
+    assert_eq!(slow.hash_body(&head).0, common::Hash::of_pattern(20_000_000));
+    scene.at_rest();
+}

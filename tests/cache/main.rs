@@ -1,0 +1,13 @@
+//! The cache of the running daemon, rule by rule, against an origin that counts what it was asked. What is read and
+//! computed is held by the tables beside the code; here is what clients and origins see.
+
+mod clients;
+mod collapsing;
+#[path = "../common/mod.rs"]
+mod common;
+mod freshness;
+mod poisoning;
+mod scene;
+mod stale;
+mod storing;
+mod validation;

@@ -1,0 +1,390 @@
+//! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: what is stored, found, forgotten.
+
+use super::common::{self, Weir, pattern};
+use super::scene::{Reply, Scene, is_hit, ok, response, status};
+
+#[test]
+fn rule_16_any_final_status_with_explicit_freshness() {
+    let scene = Scene::new(|head, _| {
+        let code: u16 = head.target()[1..].parse().expect("a status");
+        match code {
+            204 => Reply::Bytes(b"HTTP/1.1 204 No Content\r\nCache-Control: max-age=60\r\n\r\n".to_vec()),
+            _ => Reply::Bytes(response(code, "Cache-Control: max-age=60", "body")),
+        }
+    });
+    for code in [200, 203, 204, 299, 303, 307, 404, 410, 451, 499, 500, 503, 599] {
+        let path = format!("/{code}");
+        assert_eq!(scene.get(&path).status(), code);
+        let second = scene.get(&path);
+        assert_eq!((second.status(), is_hit(&second)), (code, true), "{second:?}");
+        assert_eq!(second.head.start, scene.get(&path).head.start, "{code}");
+    }
+    assert!(scene.get("/200").head.start.ends_with("Whatever"));
+}
+
+#[test]
+fn rules_17_to_19_private_no_store_no_cache_must_understand() {
+    let scene = Scene::new(|head, number| match head.target() {
+        "/private" => ok("Cache-Control: private, max-age=60", "x"),
+        "/no-store" => ok("Cache-Control: no-store, max-age=60", "x"),
+        "/understood" => ok("Cache-Control: must-understand, no-store, max-age=60", "x"),
+        "/not-understood" => {
+            Reply::Bytes(response(299, "Cache-Control: must-understand, no-store, max-age=60", "x"))
+        }
+        "/no-cache" if number == 0 => ok("Cache-Control: no-cache|ETag: \"a\"", "x"),
+        "/no-cache" => super::scene::unmodified("ETag: \"a\""),
+        _ => ok("Cache-Control: max-age=60, no-cache=\"x-secret\"|X-Secret: 1|X-Open: 2", "x"),
+    });
+    for (path, hit) in
+        [("/private", false), ("/no-store", false), ("/understood", true), ("/not-understood", false)]
+    {
+        scene.get(path);
+        assert_eq!(is_hit(&scene.get(path)), hit, "{path}");
+    }
+    scene.get("/no-cache");
+    let second = scene.get("/no-cache");
+    assert_eq!((second.status(), second.text().as_str()), (200, "x"));
+    assert!(status(&second).contains("fwd-status=304"), "{second:?}");
+    assert_eq!(scene.last("/no-cache").get("if-none-match"), Some("\"a\""));
+    assert!(scene.get("/field").head.has("x-secret"));
+    let hit = scene.get("/field");
+    assert!(is_hit(&hit) && !hit.head.has("x-secret") && hit.head.has("x-open"), "{hit:?}");
+}
+
+#[test]
+fn rule_21_fields_are_stored_but_for_those_of_the_connection() {
+    let scene = Scene::new(|_, _| {
+        ok(
+            "Cache-Control: max-age=60|Set-Cookie: a=1|Set-Cookie: b=2|Content-Range: bytes 0-0/1|X-Odd: \u{e9}\
+             |Connection: x-hop|X-Hop: 1|Keep-Alive: timeout=5|Proxy-Authenticate: Basic",
+            "x",
+        )
+    });
+    let miss = scene.get("/");
+    assert!(!miss.head.has("x-hop"));
+    let hit = scene.get("/");
+    assert!(is_hit(&hit));
+    assert_eq!(hit.head.all("set-cookie"), ["a=1", "b=2"]);
+    assert_eq!(hit.head.get("content-range"), Some("bytes 0-0/1"));
+    assert_eq!(hit.head.all("x-odd"), miss.head.all("x-odd"));
+    for name in ["x-hop", "keep-alive", "connection", "transfer-encoding"] {
+        assert!(!hit.head.has(name), "{name}: {hit:?}");
+    }
+    assert!(hit.head.get("via").is_some_and(|via| via == "1.1 weir"));
+}
+
+#[test]
+fn rule_22_authorization_and_proxy_authorization() {
+    let scene = Scene::new(|head, _| {
+        assert!(!head.has("proxy-authorization"));
+        match head.target() {
+            "/plain" => ok("Cache-Control: max-age=60", "x"),
+            "/public" => ok("Cache-Control: max-age=60, public", "x"),
+            "/must" => ok("Cache-Control: max-age=60, must-revalidate", "x"),
+            _ => ok("Cache-Control: s-maxage=60", "x"),
+        }
+    });
+    for (path, hit) in [("/plain", false), ("/public", true), ("/must", true), ("/shared", true)] {
+        scene.get_with(path, "Authorization: Basic YTpi");
+        assert_eq!(is_hit(&scene.get(path)), hit, "{path}");
+    }
+    scene.get_with("/plain?2", "Proxy-Authorization: Basic YTpi");
+    assert!(is_hit(&scene.get("/plain?2")) || scene.asked("/plain?2") == 2);
+}
+
+#[test]
+fn rule_26_the_key_is_authority_and_exact_target() {
+    let scene = Scene::answering("Cache-Control: max-age=60", "x");
+    scene.get("/a?b=c");
+    for (path, hit) in
+        [("/a?b=c", true), ("/a?b=d", false), ("/a", false), ("/A?b=c", false), ("/a?b=c&", false)]
+    {
+        assert_eq!(is_hit(&scene.get(path)), hit, "{path}");
+    }
+    let port = scene.origin.port();
+    let mut client = scene.weir.connect();
+    // The same host in another spelling, as a target and as Host of an origin-form request.
+    let answer =
+        client.ask(format!("GET HTTP://127.0.0.1:{port}/a?b=c HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"));
+    assert!(is_hit(&answer));
+    let answer = client.ask(format!("GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n"));
+    assert!(is_hit(&answer));
+}
+
+#[test]
+fn rules_27_and_28_vary() {
+    let scene = Scene::new(|head, _| match head.target() {
+        "/any" => ok("Cache-Control: max-age=60|Vary: Accept|Vary: *", "x"),
+        _ => ok("Cache-Control: max-age=60|Vary: X-One, x-two", head.get("x-one").unwrap_or("none")),
+    });
+    scene.get("/any");
+    assert!(!is_hit(&scene.get("/any")));
+    assert_eq!(scene.get("/").text(), "none");
+    assert_eq!(scene.get_with("/", "X-One: 1").text(), "1");
+    assert_eq!(scene.get_with("/", "X-One: 2").text(), "2");
+    for (fields, body, hit) in [
+        ("", "none", true),
+        ("X-One: 1", "1", true),
+        ("X-One: 2|X-Other: 7", "2", true),
+        ("X-One: 3", "3", false),
+        ("X-One: 1|X-Two: 1", "1", false),
+    ] {
+        let answer = scene.get_with("/", fields);
+        assert_eq!((answer.text().as_str(), is_hit(&answer)), (body, hit), "{fields}");
+    }
+    assert!(status(&scene.get_with("/", "X-One: 9")).contains("fwd=vary-miss"));
+}
+
+#[test]
+fn rule_29_cookies_do_not_stop_it() {
+    let scene = Scene::answering("Cache-Control: max-age=60", "x");
+    scene.get_with("/", "Cookie: a=1");
+    assert!(is_hit(&scene.get_with("/", "Cookie: a=2")));
+}
+
+#[test]
+fn rule_37_unsafe_methods_invalidate() {
+    let scene = Scene::new(|head, _| match (head.method(), head.target()) {
+        ("GET", _) => ok("Cache-Control: max-age=60", "x"),
+        (_, "/fails") => Reply::Bytes(response(500, "", "")),
+        (_, "/moves") => Reply::Bytes(response(303, "Location: /other|Content-Location: http://{o}/x", "")),
+        _ => Reply::Bytes(response(200, "", "")),
+    });
+    for path in ["/a", "/fails", "/moves", "/other", "/b"] {
+        scene.get(path);
+        assert!(is_hit(&scene.get(path)));
+    }
+    for (method, path) in
+        [("POST", "/a"), ("PUT", "/fails"), ("DELETE", "/moves"), ("FROB", "/b"), ("OPTIONS", "/c")]
+    {
+        let answer = scene.ask(method, path, "Content-Length: 0");
+        assert!(answer.head.has("cache-status") || method == "OPTIONS", "{answer:?}");
+    }
+    for (path, hit) in [("/a", false), ("/fails", true), ("/moves", false), ("/other", false), ("/b", false)]
+    {
+        assert_eq!(is_hit(&scene.get(path)), hit, "{path}");
+    }
+}
+
+#[test]
+fn rule_38_a_post_that_names_itself_serves_later_gets() {
+    let scene = Scene::new(|head, _| match (head.method(), head.target()) {
+        ("POST", "/made") => ok("Cache-Control: max-age=60|Content-Location: /made", "made"),
+        ("POST", _) => ok("Cache-Control: max-age=60|Content-Location: /elsewhere", "made"),
+        _ => ok("Cache-Control: max-age=60", "got"),
+    });
+    for (path, body) in [("/made", "made"), ("/other", "got")] {
+        let client = scene.request("POST", path, "Content-Length: 3");
+        let mut raw = scene.weir.connect();
+        raw.send([client, b"abc".to_vec()].concat());
+        assert_eq!(raw.read_response_to("POST").text(), "made");
+        let answer = scene.get(path);
+        assert_eq!((answer.text().as_str(), is_hit(&answer)), (body, body == "made"));
+    }
+}
+
+#[test]
+fn rule_40_interim_responses_are_passed_and_not_stored() {
+    let scene = Scene::new(|_, _| {
+        let mut bytes =
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nCache-Control: max-age=9\r\n\r\n".to_vec();
+        bytes.extend(response(200, "Cache-Control: max-age=60", "x"));
+        Reply::Bytes(bytes)
+    });
+    let miss = scene.get("/");
+    assert_eq!((miss.interim.len(), miss.head.has("link")), (1, false));
+    let hit = scene.get("/");
+    assert!(is_hit(&hit) && hit.interim.is_empty() && !hit.head.has("link"));
+}
+
+#[test]
+fn rule_41_what_breaks_its_framing_is_not_stored() {
+    let scene = Scene::new(|head, number| {
+        match (head.target(), number) {
+        ("/short", 0) => Reply::Last(b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 10\r\n\r\n12345".to_vec()),
+        ("/chunk", 0) => Reply::Last(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12345\r\n".to_vec(),
+        ),
+        ("/broken", 0) => Reply::Last(
+            b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".to_vec(),
+        ),
+        _ => ok("Cache-Control: max-age=60", "0123456789"),
+    }
+    });
+    for path in ["/short", "/chunk", "/broken"] {
+        let mut client = scene.weir.connect();
+        client.send(scene.request("GET", path, ""));
+        assert!(client.try_read_response("GET").is_err(), "{path}: the client must notice");
+        let answer = scene.get(path);
+        assert_eq!(
+            (answer.text().as_str(), is_hit(&answer), scene.asked(path)),
+            ("0123456789", false, 2),
+            "{path}"
+        );
+        assert!(is_hit(&scene.get(path)), "{path}");
+    }
+}
+
+#[test]
+fn bodies_of_every_framing_and_size_are_stored_as_they_are() {
+    let scene = Scene::new(|head, _| {
+        let (framing, size) = head.target()[1..].split_once('/').expect("framing and size");
+        let body = pattern(0, size.parse().expect("a size"));
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+        match framing {
+            "length" => Reply::Bytes(
+                [format!("{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes(), body].concat(),
+            ),
+            "chunked" => {
+                let mut bytes = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+                for piece in body.chunks(777) {
+                    bytes.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+                    bytes.extend(piece);
+                    bytes.extend(b"\r\n");
+                }
+                bytes.extend(b"0\r\n\r\n");
+                Reply::Bytes(bytes)
+            }
+            _ => Reply::Last([format!("{head}Connection: close\r\n\r\n").into_bytes(), body].concat()),
+        }
+    });
+    for framing in ["length", "chunked", "close"] {
+        for size in [0, 1, 1000, 4096, 100_000, 1_000_000] {
+            let path = format!("/{framing}/{size}");
+            for hit in [false, true, true] {
+                let answer = scene.get(&path);
+                assert_eq!(is_hit(&answer), hit, "{path}");
+                assert!(answer.body.bytes == pattern(0, size), "{path}: {} bytes", answer.body.bytes.len());
+            }
+            let old = scene.origin.fill(format!("GET http://{{o}}{path} HTTP/1.0\r\n\r\n"));
+            let answer = scene.weir.connect().ask(old);
+            assert!(answer.body.bytes == pattern(0, size) && is_hit(&answer), "{path}");
+        }
+    }
+    let statistics = scene.at_rest();
+    assert_eq!((statistics.get("cache_stored"), statistics.get("cache_hits")), (18, 54));
+}
+
+#[test]
+fn rule_46_the_budget_holds_and_too_large_ones_pass() {
+    let scene = Scene::with(&["--cache-size", "4M", "--cache-max-object", "300K"], |head, _| {
+        let (framing, rest) = head.target()[1..].split_once('/').expect("framing");
+        let size: usize = rest.split('?').next().and_then(|size| size.parse().ok()).expect("a size");
+        let body = pattern(0, size);
+        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+        match framing {
+            "length" => {
+                Reply::Bytes([format!("{head}Content-Length: {size}\r\n\r\n").into_bytes(), body].concat())
+            }
+            _ => Reply::Last([format!("{head}Connection: close\r\n\r\n").into_bytes(), body].concat()),
+        }
+    });
+    for framing in ["length", "close"] {
+        let path = format!("/{framing}/2000000");
+        for _ in 0..2 {
+            let answer = scene.get(&path);
+            assert!(!is_hit(&answer) && answer.body.bytes == pattern(0, 2_000_000), "{path}");
+        }
+    }
+    scene.at_rest();
+    let before = scene.weir.resident_kib();
+    for number in 0..100 {
+        let answer = scene.get(&format!("/length/200000?{number}"));
+        assert!(answer.body.bytes == pattern(0, 200_000));
+    }
+    let grown = scene.weir.resident_kib() - before;
+    assert!(grown < 6 * 1024, "{grown} KiB for a cache of 4096");
+    assert!(is_hit(&scene.get("/length/200000?99")) && !is_hit(&scene.get("/length/200000?0")));
+    scene.at_rest();
+}
+
+#[test]
+fn rule_47_a_slow_client_does_not_hold_the_origin() {
+    let scene = Scene::answering("Cache-Control: max-age=60", &"x".repeat(6_000_000));
+    let mut slow = common::Raw::connect_small(scene.weir.address());
+    slow.send(scene.request("GET", "/", ""));
+    slow.read_head();
+    // The whole body has come to the cache while the client has read nothing of it.
+    common::eventually("it is stored", || (scene.weir.statistics().get("cache_stored") == 1).then_some(()));
+    assert!(is_hit(&scene.get("/")));
+}
+
+#[test]
+fn rules_42_and_43_odd_statuses_pass_and_nothing_is_asked_twice_after_an_answer_began() {
+    let scene = Scene::new(|head, number| match (head.target(), number) {
+        ("/999", _) => Reply::Bytes(response(999, "Cache-Control: max-age=60", "x")),
+        _ => Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
+    });
+    assert_eq!(scene.get("/999").status(), 999);
+    let answer = scene.get("/cut");
+    assert_eq!((answer.status(), scene.asked("/cut")), (502, 1));
+}
+
+#[test]
+fn rule_50_purge_by_uri_host_and_whole_from_allowed_addresses() {
+    let options = ["--purge-from", "127.0.0.2"];
+    let scene = Scene::with(&options, |head, _| match head.method() {
+        "PURGE" => Reply::Bytes(response(501, "", "")),
+        _ => ok("Cache-Control: max-age=60|Vary: X-V", "x"),
+    });
+    let other = Scene::answering("", "x");
+    let fill = || {
+        for (path, fields) in [("/a", "X-V: 1"), ("/a", "X-V: 2"), ("/b", "")] {
+            scene.get_with(path, fields);
+            assert!(is_hit(&scene.get_with(path, fields)), "{path}");
+        }
+    };
+    fill();
+    assert_eq!(scene.ask("PURGE", "/a", "").status(), 403);
+    let purge = |path: &str, fields: &str| {
+        let mut client = scene.weir.connect_from("127.0.0.2");
+        client.ask(scene.request("PURGE", path, fields)).text()
+    };
+    for (path, fields, count, left) in [
+        ("/c", "", "0 purged\n", ["/a", "/b"]),
+        ("/a", "", "2 purged\n", ["/b", "/b"]),
+        ("/", "Purge: host", "3 purged\n", ["", ""]),
+        ("/", "Purge: all", "3 purged\n", ["", ""]),
+    ] {
+        assert_eq!(purge(path, fields), count, "{path} {fields}");
+        for known in ["/a", "/b"] {
+            let request = if known == "/a" {
+                "X-V: 1|Cache-Control: only-if-cached"
+            } else {
+                "Cache-Control: only-if-cached"
+            };
+            let found = scene.get_with(known, request).status() == 200;
+            assert_eq!(found, left.contains(&known), "{known} after {path} {fields}");
+        }
+        fill();
+    }
+    assert_eq!(scene.asked("PURGE"), 0);
+    // Without the option it is a method like any other, and unsafe.
+    let answer = other.ask("PURGE", "/", "");
+    assert_eq!((answer.status(), other.origin.heads().len()), (200, 1));
+}
+
+#[test]
+fn rule_45_the_log_says_what_the_cache_did() {
+    let scene = Scene::answering("Cache-Control: max-age=60", "x");
+    for path in ["/a", "/a"] {
+        scene.get(path);
+    }
+    scene.ask("POST", "/b", "Content-Length: 0");
+    scene.get_with("/c", "Authorization: Basic YTpi");
+    for (path, word) in [
+        ("/a", "cache=miss"),
+        ("/a", "cache=hit"),
+        ("/b", "cache=bypass:method"),
+        ("/c", "cache=miss:authorization"),
+    ] {
+        scene.weir.wait_for_log(|line| line.contains(path) && line.ends_with(word));
+    }
+    for (format, word) in [("squid", "TCP_MEM_HIT/200"), ("json", "\"cache\":\"hit\"")] {
+        let weir = Weir::start(&["--cache", "--log-format", format]);
+        let mut client = weir.connect();
+        client.ask(scene.origin.get("/d"));
+        client.ask(scene.origin.get("/d"));
+        weir.wait_for_log(|line| line.contains(word));
+    }
+}

@@ -1,0 +1,248 @@
+//! What fields say about caching, and what is made of them.
+
+use weir::cache::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
+use weir::cache::freshness::{Freshness, Terms, Times, Use, decide};
+use weir::cache::invalidation::{invalidated, names_itself};
+use weir::cache::key::{Scheme, Uri, write_key};
+use weir::cache::range::{self, ContentRange, Part, Parts, Selection};
+use weir::cache::storable::{Storing, judge, write_block};
+use weir::cache::validation::{self, Answer, Validators};
+use weir::cache::vary;
+use weir::http::block::{FieldBlock, FieldLines};
+use weir::http::date::{http_date, parse_http_date};
+use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner};
+use weir::http::target::Authority;
+
+use super::pieces::{options, shown};
+use super::reference;
+
+/// 2026-11-22 00:00:00 UTC
+const NOW_S: u64 = 1_795_305_600;
+const TIMES: Times = Times { requested_s: NOW_S - 2, received_s: NOW_S };
+
+/// Any text as an HTTP-date: what is read has one of three shapes, and means what it means when it is written again.
+pub fn http_date_text(bytes: &[u8]) {
+    // In the year 9999 two digits mean years that cannot be written.
+    let _ = parse_http_date(bytes, u64::MAX);
+    for now_s in [0, NOW_S, 1 << 33] {
+        let Some(unix_s) = parse_http_date(bytes, now_s) else { continue };
+        assert!(matches!(bytes.len(), 24 | 29 | 30..=33), "{}", shown(bytes));
+        assert!(
+            bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b" ,:-".contains(byte)),
+            "{}",
+            shown(bytes)
+        );
+        assert!(bytes.len() == 24 || bytes.to_ascii_uppercase().ends_with(b" GMT"), "{}", shown(bytes));
+        assert!(bytes.windows(2).all(|two| two != b"  ") || bytes.len() == 24, "{}", shown(bytes));
+        if let Ok(unix_s) = u64::try_from(unix_s) {
+            let written = http_date(unix_s);
+            assert_eq!(parse_http_date(&written, now_s), i64::try_from(unix_s).ok(), "{}", shown(bytes));
+            // All but the day of the week, the case, and a leap second.
+            let leap = bytes.get(23..25) == Some(b"60");
+            let same = bytes.len() != 29 || bytes[3..].eq_ignore_ascii_case(&written[3..]);
+            assert!(same || leap, "{}", shown(bytes));
+        }
+    }
+}
+
+fn block(name: &str, value: &[u8]) -> Vec<u8> {
+    [name.as_bytes(), b": ", value, b"\r\n"].concat()
+}
+
+/// Any text as Cache-Control: what is read is within bounds, nothing hides what follows, and a plain reader sees the same
+/// where there are no quotes.
+pub fn cache_control(bytes: &[u8]) {
+    if !reference::is_text(bytes) {
+        return;
+    }
+    let lines = block("Cache-Control", bytes);
+    let found = ResponseDirectives::read(FieldBlock::new(&lines), &[]);
+    let asked = RequestDirectives::read(FieldBlock::new(&lines));
+    let seconds = [found.max_age_s, found.s_maxage_s, found.while_revalidate_s, found.if_error_s];
+    assert!(seconds.into_iter().flatten().all(|seconds| seconds <= SECONDS_MAX), "{}", shown(bytes));
+    let more = block("Cache-Control", &[bytes, b", no-store"].concat());
+    let stricter = ResponseDirectives::read(FieldBlock::new(&more), &[]);
+    let expected = ResponseDirectives { no_store: true, present: true, ..found };
+    assert_eq!(stricter, expected, "{}", shown(bytes));
+    if !bytes.contains(&b'"') {
+        let has = |name: &str| {
+            let members = bytes.split(|&byte| byte == b',').map(reference::trim);
+            members
+                .map(|member| member.split(|&byte| byte == b'=').next().map(reference::trim))
+                .any(|found| found.is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes())))
+        };
+        assert_eq!(found.no_store, has("no-store"), "{}", shown(bytes));
+        assert_eq!(found.private || found.private_fields, has("private"), "{}", shown(bytes));
+        assert_eq!(found.max_age_s.is_some(), has("max-age"), "{}", shown(bytes));
+        assert_eq!((asked.no_store, asked.no_cache), (has("no-store"), has("no-cache")), "{}", shown(bytes));
+    }
+    let terms = Terms::new(200, FieldBlock::new(&lines), &found, TIMES, &Freshness::default());
+    for after_s in [0, 1, 10, 100_000, 1 << 40] {
+        let decision = decide(&terms, &asked, NOW_S + after_s);
+        if decision.usage != Use::Validate {
+            assert!(!found.no_cache && !asked.no_cache, "{}", shown(bytes));
+            assert!(decision.ttl_s > 0 || !found.forbids_stale(), "{}", shown(bytes));
+        }
+    }
+    targeted(bytes);
+}
+
+/// A member that is valid for sure makes no invalid field valid, nor a valid one invalid.
+fn targeted(bytes: &[u8]) {
+    let read = |value: &[u8]| {
+        let lines = block("CDN-Cache-Control", value);
+        ResponseDirectives::read(FieldBlock::new(&lines), &["cdn-cache-control"])
+    };
+    let found = read(bytes);
+    let more = read(&[b"a=1, ", bytes].concat());
+    if found.targeted {
+        assert_eq!(found, more, "{}", shown(bytes));
+        assert!(!bytes.iter().any(u8::is_ascii_control) || bytes.contains(&b'\t'), "{}", shown(bytes));
+    } else {
+        assert!(!more.targeted || reference::trim(bytes) != bytes, "{}", shown(bytes));
+    }
+}
+
+/// The first byte is a length, the next ones are parts, the rest is a Range: all against a plain list of bytes.
+pub fn range(bytes: &[u8]) {
+    let (length, rest) = options(bytes);
+    let (count, rest) = options(rest);
+    let (parts, value) = rest.split_at(rest.len().min(usize::from(count % 32) * 2));
+    let (mut held, mut plain) = (Parts::default(), [false; 512]);
+    for pair in parts.chunks_exact(2) {
+        let part = Part { start: u64::from(pair[0]), len: u64::from(pair[1]) };
+        if held.add(part) {
+            plain[usize::from(pair[0])..][..usize::from(pair[1])].fill(true);
+        }
+    }
+    let listed: Vec<Part> = held.iter().collect();
+    assert!(listed.windows(2).all(|two| two[0].start + two[0].len < two[1].start), "{listed:?}");
+    let mut again = [false; 512];
+    listed.iter().for_each(|part| again[part.start as usize..][..part.len as usize].fill(true));
+    assert!(plain == again, "{listed:?}");
+    let length = u64::from(length);
+    if !reference::is_text(value) {
+        return;
+    }
+    let asked = block("Range", value);
+    match range::select(FieldBlock::new(&asked), 200, FieldBlock::new(b""), length) {
+        Selection::Part(part) => {
+            assert!(part.len > 0 && part.start + part.len <= length, "{}", shown(value));
+            let missing = held.missing(part);
+            let span = part.start as usize..(part.start + part.len) as usize;
+            let first = plain[span.clone()].iter().position(|held| !held).map(|at| span.start + at);
+            assert_eq!(missing.map(|part| part.start as usize), first, "{}", shown(value));
+            if let Some(missing) = missing {
+                let end = (missing.start + missing.len) as usize;
+                assert!(!plain[missing.start as usize..end].contains(&true), "{}", shown(value));
+                assert!(end == span.end || plain[end], "{}", shown(value));
+            }
+            let mut out = Vec::new();
+            range::write_content_range(&mut out, part, length);
+            let text = out.strip_prefix(b"Content-Range: ").and_then(|text| text.strip_suffix(b"\r\n"));
+            let expected = ContentRange { part, length: Some(length) };
+            assert_eq!(text.and_then(ContentRange::parse), Some(expected), "{}", shown(value));
+        }
+        Selection::Unsatisfiable => assert!(length > 0, "{}", shown(value)),
+        Selection::Whole => {}
+    }
+    if let Some(found) = ContentRange::parse(value) {
+        assert!(found.part.len > 0, "{}", shown(value));
+        assert!(
+            found.length.is_none_or(|length| found.part.start + found.part.len <= length),
+            "{}",
+            shown(value)
+        );
+    }
+}
+
+/// A request and responses to it, one head behind the other: what is stored can be read and sent, and selects itself.
+pub fn cache_exchange(bytes: &[u8]) {
+    let limits = Limits::default();
+    let Ok(Some(end)) = Scanner::default().scan_request(bytes, &limits) else { return };
+    let (first, rest) = bytes.split_at(end);
+    let mut storage = FieldStorage::new();
+    let Ok(request) = RequestHead::parse(first, &mut storage, &limits) else { return };
+    let Ok(Some(end)) = Scanner::default().scan_response(rest, &limits) else { return };
+    let (second, third) = rest.split_at(end);
+    let mut storage = FieldStorage::new();
+    let Ok(response) = ResponseHead::parse(second, &mut storage, &limits) else { return };
+    let asked = RequestDirectives::read(request.fields);
+    let authority = Authority::parse(b"a.example", Some(80)).expect("an authority");
+    let uri = Uri { scheme: Scheme::Http, authority, path: request.target };
+    resolved(&uri, &request, &response);
+    let own = names_itself(&uri, response.fields);
+    let storing = Storing { targeted: &["CDN-Cache-Control"], ..Storing::default() };
+    let Ok(storable) = judge(&request, &asked, &response, own, TIMES, &storing) else { return };
+    assert!(!storable.directives.private && response.status >= 200, "{}", shown(bytes));
+    let mut stored = Vec::new();
+    write_block(&mut stored, response.fields, &storable.directives, TIMES);
+    let stored = FieldBlock::new(&stored);
+    assert_block(stored);
+    selecting(&request, &response);
+    let validators = Validators::read(stored);
+    let conditions: Vec<u8> = validators.conditions().flat_map(|(name, value)| block(name, value)).collect();
+    if !conditions.is_empty() && matches!(response.status, 200..=299) {
+        let answer = validation::answer(FieldBlock::new(&conditions), response.status, stored, NOW_S, NOW_S);
+        assert_eq!(answer, Answer::NotModified, "{}", shown(bytes));
+    }
+    let mut storage = FieldStorage::new();
+    let Ok(Some(_)) = Scanner::default().scan_response(third, &limits) else { return };
+    let Ok(new) = ResponseHead::parse(third, &mut storage, &limits) else { return };
+    let _ = validation::confirms(stored, new.fields);
+    let mut updated = Vec::new();
+    validation::write_updated(&mut updated, stored, new.fields, TIMES);
+    let updated = FieldBlock::new(&updated);
+    assert_block(updated);
+    assert_eq!(updated.value("content-type"), stored.value("content-type"));
+    let mut twice = Vec::new();
+    validation::write_updated(&mut twice, updated, new.fields, TIMES);
+    let (mut one, mut two) =
+        (updated.lines().collect::<Vec<_>>(), FieldBlock::new(&twice).lines().collect::<Vec<_>>());
+    one.sort_unstable();
+    two.sort_unstable();
+    assert_eq!(one, two, "a second time changes something: {}", shown(bytes));
+}
+
+/// What is stored is fields, and none of those that are about a connection.
+#[track_caller]
+fn assert_block(stored: FieldBlock<'_>) {
+    assert!(stored.is_valid(), "{}", shown(stored.as_bytes()));
+    for never in
+        ["connection", "transfer-encoding", "content-length", "age", "keep-alive", "proxy-authenticate"]
+    {
+        assert!(!stored.contains(never), "{}", shown(stored.as_bytes()));
+    }
+    assert!(stored.contains("date"), "{}", shown(stored.as_bytes()));
+}
+
+/// A request selects what it was answered with.
+fn selecting(request: &RequestHead<'_, '_>, response: &ResponseHead<'_, '_>) {
+    let (mut names, mut form, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+    if vary::write_names(&mut names, response.fields).is_err() {
+        return;
+    }
+    assert!(names.len() <= vary::NAMES_BYTES_MAX && !names.iter().any(u8::is_ascii_uppercase));
+    if vary::write_selecting(&mut form, &names, request.fields).is_ok() {
+        assert!(form.len() <= vary::SELECTING_BYTES_MAX);
+        assert!(vary::selects(&names, &form, request.fields, &mut scratch));
+    }
+}
+
+/// What is invalidated is of the same origin.
+fn resolved(uri: &Uri<'_>, request: &RequestHead<'_, '_>, response: &ResponseHead<'_, '_>) {
+    let mut own = Vec::new();
+    write_key(&mut own, uri);
+    let (mut count, mut scratch) = (0, Vec::new());
+    invalidated(request.method, response.status, uri, response.fields, &mut scratch, |key| {
+        assert!(count > 0 || key == own, "{}", shown(key));
+        let path = key.strip_prefix(b"http://a.example");
+        // That itself is whatever the target was.
+        assert!(count == 0 || path.is_some_and(|path| path.starts_with(b"/")), "{}", shown(key));
+        let dots = |part: &[u8]| part == b"." || part == b"..";
+        let path = path.and_then(|path| path.split(|&byte| byte == b'?').next()).unwrap_or_default();
+        let base_dots = uri.path.split(|&byte| matches!(byte, b'/' | b'?')).any(dots);
+        assert!(count == 0 || base_dots || !path.split(|&byte| byte == b'/').any(dots), "{}", shown(key));
+        count += 1;
+    });
+}
