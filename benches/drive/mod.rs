@@ -7,7 +7,8 @@
 use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::engine::{Action, Engine, Event, PeerId, Settings};
+use weir::cache::store::{Limits, Store};
+use weir::engine::{Action, CacheSettings, Engine, Event, PeerId, Settings};
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::Users;
@@ -76,6 +77,19 @@ impl Default for Shell {
 
 impl Shell {
     pub fn new(edits: Edits, users: Option<Users>) -> Shell {
+        Shell::with(Settings::default(), edits, users)
+    }
+
+    /// One with a cache, in which these steps have left something.
+    pub fn caching(steps: &[Step]) -> Shell {
+        let store = Arc::new(Store::new(Limits::of(16 << 20, [1, 2])));
+        let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
+        let mut shell = Shell::with(settings, Edits::default(), None);
+        shell.run(steps);
+        Shell { to_origin: 0, to_client: 0, entries: 0, ..shell }
+    }
+
+    fn with(settings: Settings, edits: Edits, users: Option<Users>) -> Shell {
         let mut builder = AclBuilder::new(1);
         builder.add_list(ListKind::Block, "blocklist", b"ads.example\n*.tracker.example\n198.51.100.0/24\n");
         let acl = builder.build().expect("valid rules");
@@ -83,7 +97,7 @@ impl Shell {
         let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
         Shell {
-            engine: Engine::new(Settings::default(), Arc::new(policy), resolver),
+            engine: Engine::new(settings, Arc::new(policy), resolver),
             now: Now { monotonic_us: 1, unix_us: 1_800_000_000_000_000 },
             client: None,
             origin: None,
@@ -205,6 +219,35 @@ pub fn sized(bytes: usize) -> Vec<u8> {
     response("200 OK", &format!("Content-Length: {bytes}\r\n"), &vec![b'x'; bytes])
 }
 
+/// The same, for a year.
+fn cacheable(bytes: usize) -> Vec<u8> {
+    let fields = format!("Cache-Control: max-age=31536000\r\nETag: \"1\"\r\nContent-Length: {bytes}\r\n");
+    response("200 OK", &fields, &vec![b'x'; bytes])
+}
+
+/// Answers out of the cache, and one that is put there again and again.
+fn caching_cases() -> Vec<Case> {
+    use Step::{Client, Origin};
+    let get = |fields| Client(request("GET", "192.0.2.1", fields, b""));
+    // Without anything to validate it by.
+    let plain =
+        response("200 OK", "Cache-Control: max-age=31536000\r\nContent-Length: 1024\r\n", &[b'x'; 1024]);
+    let case = |name, status, allocations_max, bytes, steps| Case {
+        name,
+        shell: Shell::caching(&[get(""), Origin(cacheable(bytes))]),
+        steps,
+        status,
+        allocations_max,
+    };
+    vec![
+        case("hit 1k", 200, 0, 1024, vec![get("")]),
+        case("hit 100k", 200, 0, 100_000, vec![get("")]),
+        case("hit, condition", 304, 0, 1024, vec![get("If-None-Match: \"1\"\r\n")]),
+        case("hit, range", 206, 0, 1024, vec![get("Range: bytes=10-19\r\n")]),
+        case("stored 1k", 200, 13, 1024, vec![get("Cache-Control: no-cache\r\n"), Origin(plain)]),
+    ]
+}
+
 fn pieces(bytes: &[u8], make: fn(Vec<u8>) -> Step) -> impl Iterator<Item = Step> {
     bytes.chunks(16).map(move |piece| make(piece.to_vec()))
 }
@@ -243,7 +286,7 @@ pub fn cases() -> Vec<Case> {
     let credentials = "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
     let long = format!("X-Long: {}\r\n", "x".repeat(6000));
     let upgrade = "Connection: upgrade\r\nUpgrade: bench\r\n";
-    vec![
+    let mut cases = vec![
         case("get 1k", 200, 0, vec![get(), Origin(sized(1024))]),
         case("get 64k", 200, 0, vec![get(), Origin(sized(65_536))]),
         case(
@@ -388,5 +431,7 @@ pub fn cases() -> Vec<Case> {
                 OriginEnds,
             ],
         ),
-    ]
+    ];
+    cases.extend(caching_cases());
+    cases
 }

@@ -152,7 +152,6 @@ impl Engine {
         self.release_origin(now, id, head_bytes);
         self.land(id, landing(&stored, now));
         if background {
-            self.metrics.cache_revalidated += 1;
             self.finish_background(now, id);
             return;
         }

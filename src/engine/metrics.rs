@@ -1,5 +1,6 @@
 //! What one loop has counted since it started.
 
+use super::entry::{CacheUse, Entry};
 use super::refusal::Refusal;
 use crate::http::fault::Fault;
 
@@ -174,8 +175,10 @@ metrics! {
     cache_bypassed,
     /// Requests of weir's own, to renew what was served stale.
     cache_refreshes,
-    /// Bytes of bodies sent from memory.
+    /// Bytes sent for those that were answered from memory, heads included.
     cache_hit_bytes,
+    /// Bytes sent for the misses and those that are none for a cache.
+    cache_miss_bytes,
     /// Responses stored.
     cache_stored,
     /// Responses found too large to store while they came.
@@ -201,6 +204,14 @@ impl Metrics {
         if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
+    /// Requests answered from memory among all that there could have been an answer for, and the same of bytes; 0 to 1.
+    pub fn cache_hit_ratios(&self) -> (f64, f64) {
+        let hits = self.cache_hits + self.cache_stale + self.cache_revalidated + self.cache_collapsed;
+        let ratio = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
+        let requests = ratio(hits, self.cache_misses + self.cache_bypassed);
+        (requests, ratio(self.cache_hit_bytes, self.cache_miss_bytes))
+    }
+
     /// One line of `name=value` pairs, for people and scripts. Time-outs and limits that were never reached, and
     /// what a cache has not done, are left out.
     pub fn write_line(&self, out: &mut Vec<u8>) {
@@ -219,6 +230,21 @@ impl Metrics {
             }
         }
         let _ = write!(out, "blocked_ratio={:.4}", self.blocked_ratio());
+    }
+
+    /// Counts what the cache has done for a request, at its end: what began as a miss may have become something else.
+    pub(super) fn count_cache(&mut self, entry: &Entry) {
+        let (requests, bytes) = match entry.cache {
+            CacheUse::None | CacheUse::Refresh => return,
+            CacheUse::Hit => (&mut self.cache_hits, &mut self.cache_hit_bytes),
+            CacheUse::Stale => (&mut self.cache_stale, &mut self.cache_hit_bytes),
+            CacheUse::Revalidated => (&mut self.cache_revalidated, &mut self.cache_hit_bytes),
+            CacheUse::Collapsed => (&mut self.cache_collapsed, &mut self.cache_hit_bytes),
+            CacheUse::Miss => (&mut self.cache_misses, &mut self.cache_miss_bytes),
+            CacheUse::Bypass => (&mut self.cache_bypassed, &mut self.cache_miss_bytes),
+        };
+        *requests += 1;
+        *bytes += entry.sent_bytes;
     }
 
     /// Counts the limit that a message has exceeded, if that is what is wrong with it.

@@ -53,6 +53,7 @@ pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::{Finding, JobId};
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
+use crate::cache::store::Store;
 use crate::http::date::http_date;
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;
@@ -260,6 +261,11 @@ impl Engine {
     /// The same core as one of several, who have one crowd and `settings` that were divided.
     pub fn with_crowd(self, crowd: Arc<Crowd>) -> Engine {
         Engine { crowd, ..self }
+    }
+
+    /// What responses are stored in, if they are: one for all loops.
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store))
     }
 
     /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
@@ -541,6 +547,7 @@ impl Engine {
             entry::Verdict::Failed => self.metrics.failed += 1,
         }
         self.metrics.statuses[usize::from(entry.status / 100).min(9)] += 1;
+        self.metrics.count_cache(&entry);
         self.actions.push_back(Action::Log(entry));
     }
 

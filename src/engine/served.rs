@@ -81,14 +81,6 @@ impl Engine {
     }
 
     fn note_hit(&mut self, id: ExchangeId, hit: &Hit) {
-        let metrics = &mut self.metrics;
-        match hit.log {
-            CacheUse::Hit => metrics.cache_hits += 1,
-            CacheUse::Stale => metrics.cache_stale += 1,
-            CacheUse::Revalidated => metrics.cache_revalidated += 1,
-            CacheUse::Collapsed => metrics.cache_collapsed += 1,
-            CacheUse::None | CacheUse::Miss | CacheUse::Bypass | CacheUse::Refresh => {}
-        }
         if let Some(exchange) = self.exchange_mut(id) {
             exchange.entry.cache = hit.log;
             exchange.entry.cache_reason = "";
@@ -173,15 +165,13 @@ impl Engine {
 
     /// Part of what the cache has to send was sent.
     pub(super) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, pool, fetches, metrics, .. } = self;
+        let Engine { exchanges, pool, fetches, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let head = count.min(exchange.down.head.len());
         exchange.down.handle_sent(pool, head);
         exchange.down.sent += (count - head) as u64;
         if let Some(serving) = &mut exchange.serving {
-            let before = serving.payload;
             serving.handle_sent(fetches, count - head);
-            metrics.cache_hit_bytes += serving.payload - before;
         }
         if let Some(fetch) = self.fetch_of(id) {
             self.note_reading(now, fetch);
@@ -206,16 +196,6 @@ impl Engine {
             }
             Some(_) => CacheUse::Miss,
         };
-        match exchange.entry.cache {
-            CacheUse::Bypass => self.metrics.cache_bypassed += 1,
-            CacheUse::Miss => self.metrics.cache_misses += 1,
-            CacheUse::None
-            | CacheUse::Hit
-            | CacheUse::Stale
-            | CacheUse::Revalidated
-            | CacheUse::Collapsed
-            | CacheUse::Refresh => {}
-        }
     }
 
     /// An exchange ends: nobody waits for it any more. Returns the fetch that it has been reading.

@@ -53,7 +53,8 @@ impl Crew {
         at_end: impl Send + Sync + 'static,
     ) -> io::Result<Crew> {
         let processors = if pinned { Some(processors::allowed()?) } else { None };
-        let scoreboard = Scoreboard::new(workers.len());
+        let store = workers.first().and_then(|worker| worker.engine.store());
+        let scoreboard = Scoreboard::new(workers.len(), store);
         let verifier = Verifier::new(processors);
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
@@ -175,7 +176,7 @@ mod tests {
         let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
             polls.iter().map(|poll| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
-        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3) };
+        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3, None) };
         let (sender, ended) = channel();
         let at_end = Arc::new(Tell(sender));
         for (index, mut inbox) in inboxes.into_iter().enumerate() {

@@ -142,7 +142,7 @@ impl EventLoop {
             remote: remote.clone(),
             index: 0,
             others: Vec::new(),
-            scoreboard: Scoreboard::new(1),
+            scoreboard: Scoreboard::new(1, None),
             verifier,
             spares: Spares::default(),
             journal,

@@ -4,9 +4,10 @@
 //! the board when it gets to it, and the last one to let go of the round writes the line. So nobody waits for anybody, and
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
+use crate::cache::store::{Statistics, Store};
 use crate::engine::Metrics;
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What one loop has to report.
 #[derive(Clone, Debug, Default)]
@@ -19,30 +20,38 @@ pub struct Score {
     pub lines_lost: u64,
 }
 
-/// The last known score of each loop.
+/// The last known score of each loop, and what they have in common.
 #[derive(Debug)]
-pub struct Scoreboard(Mutex<Vec<Score>>);
+pub struct Scoreboard {
+    scores: Mutex<Vec<Score>>,
+    store: Option<Arc<Store>>,
+}
 
 /// One line that is under way; written when dropped.
 #[derive(Debug)]
 pub struct Round(Arc<Scoreboard>);
 
 impl Scoreboard {
-    /// A board for so many loops.
-    pub fn new(loops: usize) -> Arc<Scoreboard> {
-        Arc::new(Scoreboard(Mutex::new(vec![Score::default(); loops])))
+    /// A board for so many loops, which may have a store in common.
+    pub fn new(loops: usize, store: Option<Arc<Store>>) -> Arc<Scoreboard> {
+        Arc::new(Scoreboard { scores: Mutex::new(vec![Score::default(); loops]), store })
     }
 
     /// Replaces what a loop reported last.
     pub fn put(&self, index: usize, score: Score) {
-        if let Some(place) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index) {
+        if let Some(place) = self.scores().get_mut(index) {
             *place = score;
         }
     }
 
     /// Writes the line.
     pub fn say(&self) {
-        log::info!("statistics: {}", line(&self.0.lock().unwrap_or_else(PoisonError::into_inner)));
+        let stored = self.store.as_ref().map(|store| store.statistics());
+        log::info!("statistics: {}", line(&self.scores(), stored.as_ref()));
+    }
+
+    fn scores(&self) -> MutexGuard<'_, Vec<Score>> {
+        self.scores.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -59,8 +68,8 @@ impl Drop for Round {
     }
 }
 
-/// Sums, and where there are several loops how the work is spread over them.
-fn line(scores: &[Score]) -> String {
+/// Sums, what the store holds, and where there are several loops how the work is spread over them.
+fn line(scores: &[Score], stored: Option<&Statistics>) -> String {
     let (mut sum, mut shortages, mut lines_lost) = (Metrics::default(), 0, 0);
     for score in scores {
         sum.add(&score.metrics);
@@ -71,6 +80,15 @@ fn line(scores: &[Score]) -> String {
     sum.write_line(&mut bytes);
     let mut line = String::from_utf8_lossy(&bytes).into_owned();
     let _ = write!(line, " log_lines_lost={lines_lost} shortages={shortages}");
+    if let Some(stored) = stored {
+        let evicted_age_s = stored.evicted_age_s / stored.evicted.max(1);
+        let (requests, bytes) = sum.cache_hit_ratios();
+        let _ = write!(line, " cache_entries={} cache_bytes={}", stored.entries, stored.bytes);
+        let _ = write!(line, " cache_evicted={} cache_evicted_age_s={evicted_age_s}", stored.evicted);
+        let _ = write!(line, " cache_invalidated={} cache_no_room={}", stored.invalidated, stored.refused);
+        let _ = write!(line, " cache_variants_evicted={}", stored.variants_evicted);
+        let _ = write!(line, " cache_hit_ratio={requests:.4} cache_byte_hit_ratio={bytes:.4}");
+    }
     if scores.len() > 1 {
         let _ = write!(line, " workers={}", scores.len());
         let mut balance = |name: &str, number: fn(&Metrics) -> u64| {
@@ -95,7 +113,7 @@ mod tests {
 
     #[test]
     fn one_line_for_all() {
-        let both = line(&[score(1, 4), score(2, 5)]);
+        let both = line(&[score(1, 4), score(2, 5)], None);
         for part in [
             "clients=3 ",
             "accepted=30 ",
@@ -106,16 +124,43 @@ mod tests {
         ] {
             assert!(both.contains(part), "{part} in {both}");
         }
-        assert!(line(&[score(7, 0)]).ends_with(" log_lines_lost=0 shortages=1"), "one has no balance");
+        assert!(line(&[score(7, 0)], None).ends_with(" log_lines_lost=0 shortages=1"), "one has no balance");
+    }
+
+    #[test]
+    fn what_all_loops_have_in_common_is_told_once() {
+        let metrics = Metrics {
+            cache_hits: 2,
+            cache_collapsed: 1,
+            cache_misses: 1,
+            cache_hit_bytes: 100,
+            cache_miss_bytes: 300,
+            ..Metrics::default()
+        };
+        let score = Score { metrics, ..Score::default() };
+        let stored = Statistics {
+            entries: 7,
+            bytes: 8000,
+            evicted: 4,
+            evicted_age_s: 90,
+            invalidated: 3,
+            ..Statistics::default()
+        };
+        let both = line(&[score.clone(), score], Some(&stored));
+        let expected = " cache_entries=7 cache_bytes=8000 cache_evicted=4 cache_evicted_age_s=22 cache_invalidated=3 \
+                        cache_no_room=0 cache_variants_evicted=0 cache_hit_ratio=0.7500 \
+                        cache_byte_hit_ratio=0.2500 workers=2 ";
+        assert!(both.contains(expected), "{both}");
+        assert!(!line(&[Score::default()], None).contains("cache_"), "there is none");
     }
 
     #[test]
     fn a_report_replaces_the_one_before() {
-        let board = Scoreboard::new(2);
+        let board = Scoreboard::new(2, None);
         board.put(0, score(1, 0));
         board.put(0, score(2, 0));
         board.put(1, score(3, 0));
         board.put(2, score(99, 0));
-        assert!(line(&board.0.lock().unwrap()).contains(" clients_by_worker=2,3 "));
+        assert!(line(&board.scores(), None).contains(" clients_by_worker=2,3 "));
     }
 }

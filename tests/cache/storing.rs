@@ -1,7 +1,7 @@
 //! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: what is stored, found, forgotten.
 
 use super::common::{self, Weir, pattern};
-use super::scene::{Reply, Scene, is_hit, ok, response, status};
+use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
 
 #[test]
 fn rule_16_any_final_status_with_explicit_freshness() {
@@ -387,4 +387,31 @@ fn rule_45_the_log_says_what_the_cache_did() {
         client.ask(scene.origin.get("/d"));
         weir.wait_for_log(|line| line.contains(word));
     }
+}
+
+#[test]
+fn the_statistics_tell_what_is_stored_and_how_much_it_is_worth() {
+    let scene = Scene::with(&["--cache-size", "1M", "--workers", "2"], |head, asked| match head.target() {
+        "/old" if asked > 0 => unmodified("ETag: \"1\"|Cache-Control: max-age=0"),
+        "/old" => ok("ETag: \"1\"|Cache-Control: max-age=0", "x"),
+        _ => ok("Cache-Control: max-age=60", &"x".repeat(100_000)),
+    });
+    for path in ["/1", "/1", "/1", "/old", "/old"] {
+        scene.get(path);
+    }
+    scene.ask("POST", "/b", "Content-Length: 0");
+    let now = scene.at_rest();
+    let numbers = ["hits", "misses", "revalidated", "bypassed", "entries", "evicted"];
+    let numbers = numbers.map(|name| now.get(&format!("cache_{name}")));
+    assert_eq!(numbers, [2, 2, 1, 1, 2, 0], "each request counts once");
+    assert!((100_000..400_000).contains(&now.get("cache_bytes")), "{now:?}");
+    let lines = scene.weir.error_lines();
+    let line = lines.iter().rfind(|line| line.contains("statistics: ")).expect("statistics");
+    // Two of four times 100 KB came from memory, the POST's among those that did not.
+    assert!(line.contains(" cache_hit_ratio=0.5000 cache_byte_hit_ratio=0.50"), "{line}");
+    for number in 0..20 {
+        scene.get(&format!("/more/{number}"));
+    }
+    let now = scene.at_rest();
+    assert!(now.get("cache_evicted") >= 10 && now.get("cache_bytes") <= 1 << 20, "{now:?}");
 }
