@@ -295,7 +295,7 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
     match target {
         Target::Absolute { authority, .. } | Target::Authority(authority) => {
             // What every client sends is the same once more.
-            if !is_spelled_so(head.target, host) && !authority.has_name(host) {
+            if spelled(head.target, target) != Some(host) && !authority.has_name(host) {
                 host_authority(host)?;
             }
             Ok(Some(*authority))
@@ -307,10 +307,13 @@ pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<O
     }
 }
 
-/// Whether the target names its authority with these very bytes: then they are as valid as it is.
-fn is_spelled_so(target: &[u8], host: &[u8]) -> bool {
-    let rest = target.strip_prefix(b"http://").unwrap_or(target).strip_prefix(host);
-    !host.is_empty() && matches!(rest, Some([] | [b'/' | b'?', ..]))
+/// The authority as the target spells it: a Host of the same bytes is as valid as it is.
+fn spelled<'b>(bytes: &'b [u8], target: &Target<'_>) -> Option<&'b [u8]> {
+    match target {
+        Target::Absolute { path, .. } => bytes.get("http://".len()..bytes.len().checked_sub(path.len())?),
+        Target::Authority(_) => Some(bytes),
+        Target::Origin { .. } | Target::Asterisk => None,
+    }
 }
 
 fn host_authority(host: &[u8]) -> Result<Authority, Fault> {
