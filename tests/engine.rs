@@ -521,6 +521,55 @@ fn trickling_upload_is_cut_off() {
     }
 }
 
+/// Pieces that fill a block excuse nobody, be they moved inside the kernel or read; an origin that keeps them waiting does.
+#[test]
+fn busy_upload_has_to_be_fast_enough() {
+    for (piece, origin_waits, splices, cut) in [
+        (4_100, false, true, true),
+        (4_100, false, false, true),
+        (20_000, false, true, false),
+        (20_000, false, false, false),
+        (4_100, true, true, false),
+    ] {
+        let case = format!("{piece}, {origin_waits}, {splices}");
+        let mut settings = Settings { rate_min: 1000, splices, ..Settings::default() };
+        settings.timeouts.exchange_ms = 10_000;
+        let mut shell = Shell::with(settings, None, "");
+        let client = shell.client_with(request("POST http://127.0.0.1/", "Content-Length: 1000000\r\n"));
+        let (origin, _) = shell.establish(0);
+        shell.offer(client, &[b'x'; 4096]);
+        shell.send(origin);
+        for _ in 0..9 {
+            if shell.engine.metrics().limit_rate > 0 {
+                break;
+            }
+            if !origin_waits {
+                shell.pass(9_000);
+            }
+            let order = shell.engine.movable(client);
+            assert_eq!(order.is_some(), splices && shell.engine.wants_read(client), "{case}");
+            if order.is_some_and(|order| order.to == origin) {
+                shell.event(client, Event::Moved(piece));
+                if origin_waits {
+                    shell.pass(9_000);
+                }
+                if shell.engine.wants_write(origin) {
+                    shell.event(origin, Event::Sent(piece));
+                }
+                continue;
+            }
+            let mut left = piece;
+            while left > 0 && shell.engine.wants_read(client) {
+                left -= shell.offer(client, &vec![b'x'; left]);
+                shell.send(origin);
+            }
+        }
+        let (answer, metrics) = (shell.send(client), shell.engine.metrics());
+        assert_eq!(answer.starts_with("HTTP/1.1 408 "), cut, "{case}: {answer}");
+        assert_eq!((metrics.limit_rate, metrics.exchanges), (u64::from(cut), u64::from(!cut)), "{case}");
+    }
+}
+
 /// The client is not to blame for an origin that reads slowly, nor for one that was silent for a while.
 #[test]
 fn slow_origin_is_not_held_against_an_upload() {

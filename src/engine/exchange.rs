@@ -554,7 +554,14 @@ impl Engine {
                 self.touch(now, id);
                 let exchange = &mut self.exchanges[id.index as usize];
                 exchange.up.handle_moved(count);
-                if let Some(origin) = exchange.origin {
+                let origin = exchange.origin;
+                // Bytes are moved when all that came before has gone on: the client was waited for.
+                if self.is_uploading_slowly(now, id) {
+                    self.end_slow_upload(now, id);
+                    return;
+                }
+                self.hold_pace(now, id);
+                if let Some(origin) = origin {
                     self.wake(origin);
                 }
             }
@@ -597,7 +604,7 @@ impl Engine {
 
     fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, peers, pool, surplus, settings, .. } = self;
+        let Engine { exchanges, pool, surplus, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         surplus.clear();
         // All that it gave has gone on: it is the client that is waited for.
@@ -607,17 +614,13 @@ impl Engine {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
         }
-        if awaited
-            && !exchange.up.is_received()
-            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
-        {
-            if self.finish_answered(now, id) {
-                self.metrics.limit_rate += 1;
-            } else {
-                self.refuse(now, id, Refusal::TooSlow);
-            }
+        if awaited && self.is_uploading_slowly(now, id) {
+            self.end_slow_upload(now, id);
             return;
         }
+        self.hold_pace(now, id);
+        let Engine { exchanges, peers, pool, surplus, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
         if !surplus.is_empty() {
             // The next request, already.
             let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(exchange.client.index()) else {
@@ -631,6 +634,30 @@ impl Engine {
             self.wake(origin);
         }
         self.try_settle(now, id);
+    }
+
+    /// Whether too little has come of the request's body, although the client was waited for.
+    fn is_uploading_slowly(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Engine { exchanges, settings, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        !exchange.up.is_received()
+            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
+    }
+
+    /// Stops the client's clock while there is no room for more.
+    fn hold_pace(&mut self, now: Now, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if !exchange.up.wants_bytes() {
+            exchange.up_pace.hold(now.monotonic_ms());
+        }
+    }
+
+    fn end_slow_upload(&mut self, now: Now, id: ExchangeId) {
+        if self.finish_answered(now, id) {
+            self.metrics.limit_rate += 1;
+        } else {
+            self.refuse(now, id, Refusal::TooSlow);
+        }
     }
 
     /// The request goes no further: the origin has stopped reading.

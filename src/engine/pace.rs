@@ -21,6 +21,8 @@ pub(super) struct Pace {
     until_ms: u64,
     /// Bytes moved in all when it began.
     bytes: u64,
+    /// Since when nothing more could be taken from the client; 0: it can.
+    held_since_ms: u64,
 }
 
 impl Pace {
@@ -29,13 +31,28 @@ impl Pace {
         self.until_ms = 0;
     }
 
+    /// Nothing more can be taken from the client for now: this time is not its own.
+    pub fn hold(&mut self, now_ms: u64) {
+        if self.held_since_ms == 0 {
+            self.held_since_ms = now_ms;
+        }
+    }
+
+    /// There is room again.
+    pub fn go_on(&mut self, now_ms: u64) {
+        let since_ms = std::mem::take(&mut self.held_since_ms);
+        if since_ms > 0 && self.until_ms > 0 {
+            self.until_ms += now_ms.saturating_sub(since_ms);
+        }
+    }
+
     /// It has moved `bytes` in all and is still waited for: whether it moved too few in the window that has ended.
     pub fn is_below(&mut self, rate: Rate, now_ms: u64, bytes: u64) -> bool {
         if self.until_ms > now_ms {
             return false;
         }
         let below = self.until_ms > 0 && bytes - self.bytes < rate.bytes_min;
-        *self = Pace { until_ms: now_ms + rate.window_ms, bytes };
+        (self.until_ms, self.bytes) = (now_ms + rate.window_ms, bytes);
         below
     }
 }

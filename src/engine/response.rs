@@ -45,11 +45,11 @@ impl Engine {
                 self.touch(now, id);
                 let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
-                if !exchange.up.wants_bytes() {
-                    // It was the origin that everybody waited for.
-                    exchange.up_pace.forget();
-                }
                 exchange.up.handle_sent(pool, count);
+                if exchange.up.wants_bytes() {
+                    // If not before, it was the origin that everybody waited for.
+                    exchange.up_pace.go_on(now.monotonic_ms());
+                }
                 let client = exchange.client;
                 if self.pump_upload(now, id) {
                     self.wake(client);

@@ -164,7 +164,8 @@ impl Ask {
     fn draw_body(&mut self, dice: &mut Dice, scenario: &Scenario) {
         let likely = matches!(self.method, "POST" | "PUT" | "BREW");
         let bodied = match self.kind {
-            Kind::Plain => likely || dice.percent(8),
+            // A POST without a body is whole with its head, and must not be sent twice all the same.
+            Kind::Plain => dice.percent(if likely { 75 } else { 8 }),
             Kind::MalformedBody => true,
             Kind::Own | Kind::Malformed | Kind::Connect | Kind::Upgrade => false,
         };

@@ -403,7 +403,7 @@ impl OriginEnd {
         }
         let sloppy = book.scenario.hosts[book.record(request.key).ask.host].sloppy;
         self.request = None;
-        if sloppy && net.dice.percent(40) {
+        if sloppy && net.dice.percent(60) {
             self.next = Next::Mischief;
             let after_us = net.dice.pick(&[1, 100, 10_000, 400_000, 2_000_000]);
             net.plan_send(self.link, after_us);
