@@ -307,7 +307,8 @@ fn log_error(settings: &Settings, error: &io::Error) -> u8 {
 }
 
 fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
-    let lists = settings.blocklists.iter().chain(&settings.allowlists).chain(&settings.auth_file);
+    let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
+    let lists = lists.chain(&settings.auth_file).chain(&settings.cache_rules);
     let files: Vec<PathBuf> = lists.map(|file| file.value.clone()).chain(settings.config.clone()).collect();
     let missing = match sandbox::enter(&Paths { files, log_directory: settings.log_dir.clone() }) {
         Ok(Enforced { paths: true, calls: true }) => return Ok(()),

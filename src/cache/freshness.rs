@@ -83,6 +83,11 @@ pub struct Decision {
 }
 
 impl Terms {
+    /// Seconds for which the response stays fresh from when it came.
+    pub fn ttl_s(&self) -> i64 {
+        i64::from(self.lifetime_s) - i64::from(self.initial_age_s)
+    }
+
     /// The terms of a response with that status and these fields.
     pub fn new<'b>(
         status: u16,

@@ -147,11 +147,6 @@ impl Stored {
         now.unix_s().max(self.terms.received_s + passed_s)
     }
 
-    /// Seconds for which it stays fresh from when it came.
-    pub fn ttl_s(&self) -> i64 {
-        i64::from(self.terms.lifetime_s) - i64::from(self.terms.initial_age_s)
-    }
-
     /// What it is made of, to make another one of it.
     pub fn head(&self) -> Head<'_> {
         Head {

@@ -416,6 +416,12 @@ pub static TABLE: &[Spec] = &[
     })
     .repeat(List),
     Spec::flag(Cache, "no-cache-status", "", |s, v| one(&mut s.no_cache_status, v, values::flag)),
+    Spec::path(Cache, "cache-rules", "FILE", "", |s, v| {
+        let mut files = Vec::new();
+        let problems = many(&mut files, v, values::path);
+        s.cache_rules = files.pop();
+        problems
+    }),
     Spec::value(Cache, "purge-from", "NETWORK", "", "", |s, v| many(&mut s.purge_from, v, values::network))
         .repeat(List),
     Spec::value(Explain, "client", "ADDR", "", "judge as this client", |s, v| {

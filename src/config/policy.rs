@@ -2,6 +2,7 @@
 
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
+use super::values;
 use crate::cache::freshness::Freshness;
 use crate::cache::store::{Limits, Store};
 use crate::engine;
@@ -9,7 +10,9 @@ use crate::http::head;
 use crate::policy::Policy;
 use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
+use crate::policy::cache_rules::{CacheRules, Treatment};
 use crate::policy::edit::{Direction, Edits};
+use crate::policy::rules::Rule;
 use crate::resolver;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -43,9 +46,10 @@ pub fn compile(
     let acl = compile_acl(settings, own, seed[0], read_file, &mut problems);
     let users = compile_users(settings, seed, read_file, &mut problems);
     let edits = compile_edits(settings, &mut problems);
+    let cache_rules = compile_cache_rules(settings, read_file, &mut problems);
     match acl {
         Some(acl) if problems.is_empty() => {
-            Ok(Policy { acl, users, edits, quiet_refusals: settings.quiet_refusals })
+            Ok(Policy { acl, users, edits, cache_rules, quiet_refusals: settings.quiet_refusals })
         }
         Some(_) | None => Err(problems),
     }
@@ -195,6 +199,52 @@ fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
         }
     }
     edits
+}
+
+/// Lines of `PATTERN off` or `PATTERN TIME`.
+fn compile_cache_rules(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> CacheRules {
+    let mut rules = CacheRules::default();
+    let Some(file) = &settings.cache_rules else { return rules };
+    let text = match read_file(&file.value) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add_file(file.value.clone(), unreadable(file, &error));
+            return rules;
+        }
+    };
+    for (line, bytes) in (1..).zip(text.split(|&byte| byte == b'\n')) {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.split('#').next().unwrap_or_default().trim();
+        if text.is_empty() {
+            continue;
+        }
+        let problem = match read_cache_rule(text) {
+            Ok((rule, treatment)) if rules.push(rule, treatment) => continue,
+            Ok(_) => "at most 256 cache rules".to_owned(),
+            Err(expected) => expected,
+        };
+        let found: String = text.chars().take(80).flat_map(char::escape_debug).collect();
+        let origin = Origin::File { path: file.value.as_path().into(), line };
+        problems.add(origin, format!("expected {problem}, found \"{found}\""));
+    }
+    rules
+}
+
+fn read_cache_rule(text: &str) -> Result<(Rule, Treatment), String> {
+    let mut words = text.split_ascii_whitespace();
+    let (Some(pattern), Some(treatment), None) = (words.next(), words.next(), words.next()) else {
+        return Err("a host pattern, then off or the longest time: PATTERN off, PATTERN 10m".to_owned());
+    };
+    let rule = Rule::parse(pattern)?;
+    if treatment == "off" {
+        return Ok((rule, Treatment::Off));
+    }
+    let most = values::duration_or_zero(treatment).map_err(|expected| format!("off, or {expected}"))?;
+    Ok((rule, Treatment::AtMost(u32::try_from(most.as_secs()).unwrap_or(u32::MAX))))
 }
 
 fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {

@@ -9,7 +9,7 @@ use super::fetch::{Fetch, FetchId};
 use super::flight::{Flights, InFlight};
 use super::refusal::Refusal;
 use crate::cache::control::RequestDirectives;
-use crate::cache::freshness::{self, Freshness, Use};
+use crate::cache::freshness::{self, Freshness, Terms, Use};
 use crate::cache::key::{self, Scheme, Uri};
 use crate::cache::range::{self, Selection};
 use crate::cache::status::Forward;
@@ -22,6 +22,7 @@ use crate::http::block::FieldLines;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
 use crate::policy::Policy;
+use crate::policy::cache_rules::Treatment;
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
@@ -100,6 +101,8 @@ pub(super) struct Caching {
     pub unconditional: bool,
     /// weir's own request, to refresh what was served stale.
     pub background: bool,
+    /// Seconds for which a rule lets its response be fresh at most.
+    pub lifetime_max_s: Option<u32>,
     /// Why the request passes the cache by, for the log.
     pub passed: &'static str,
     /// Why the response was not stored.
@@ -109,6 +112,12 @@ pub(super) struct Caching {
 }
 
 impl Caching {
+    /// What a stored response says, as far as the rules of its host let it.
+    pub fn terms(&self, stored: &Stored) -> Terms {
+        let lifetime_s = stored.terms.lifetime_s.min(self.lifetime_max_s.unwrap_or(u32::MAX));
+        Terms { lifetime_s, ..stored.terms }
+    }
+
     /// What the origin is asked about.
     pub fn to_validate(&self) -> Option<&Arc<Stored>> {
         self.stale.as_ref().filter(|_| self.part == Part::Validate)
@@ -195,6 +204,15 @@ impl Consultation<'_> {
             };
             return None;
         }
+        match self.policy.cache_rules.find(&plan.authority.host, plan.authority.port) {
+            None => {}
+            Some(Treatment::AtMost(most_s)) => self.caching.lifetime_max_s = Some(most_s),
+            Some(Treatment::Off) => {
+                self.caching.forward = Some(Forward::Bypass);
+                self.caching.passed = "rule";
+                return None;
+            }
+        }
         let asked = RequestDirectives::read(head.fields);
         self.key.clear();
         key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: plan.authority, path });
@@ -264,7 +282,7 @@ impl Consultation<'_> {
         asked: &RequestDirectives,
     ) -> Option<Hit> {
         let now_s = stored.clock_s(self.now);
-        let decision = freshness::decide(&stored.terms, asked, now_s);
+        let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let (refresh, log) = match decision.usage {
             _ if self.caching.background || self.caching.unconditional => (false, None),
             Use::Fresh => (false, Some(CacheUse::Hit)),
@@ -360,7 +378,7 @@ impl Consultation<'_> {
             && Some(fetch.epoch) == self.caching.epoch
             && self.may_have(plan, &stored);
         let now_s = stored.clock_s(self.now);
-        let decision = freshness::decide(&stored.terms, asked, now_s);
+        let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         if !shareable || decision.usage != Use::Fresh {
             return None;
         }

@@ -240,7 +240,7 @@ impl Engine {
         };
         forwarding::write_response(scratch, &head, &route);
         if !interim {
-            let ttl_s = storing.map(|stored| stored.ttl_s());
+            let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
             Engine::write_forwarded_status(settings, exchange, ttl_s, scratch);
         }
         let status = head.status;

@@ -126,7 +126,7 @@ impl Engine {
             extra: extra.to_vec(),
             fetch: None,
             age_s,
-            ttl_s: i64::from(stored.terms.lifetime_s) - i64::from(age_s),
+            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
             selection,
             refresh: false,

@@ -3,7 +3,7 @@
 //! [`acl`] gives one verdict over client, name, port and every resolved address; its rules come from [`rules`], are kept in
 //! [`domain_set`] and [`address_set`], and [`address`] knows which addresses are closed unless somebody opens them.
 //! [`auth`] knows the users; slow hashes leave it as jobs for another thread. [`edit`] holds the header fields that
-//! configuration removes or adds.
+//! configuration removes or adds, [`cache_rules`] what the cache does otherwise for some hosts.
 
 use std::fmt;
 
@@ -11,6 +11,7 @@ pub mod acl;
 pub mod address;
 pub mod address_set;
 pub mod auth;
+pub mod cache_rules;
 pub mod credentials;
 pub mod domain_set;
 pub mod edit;
@@ -21,6 +22,7 @@ mod sip;
 
 use acl::Acl;
 use auth::Users;
+use cache_rules::CacheRules;
 use edit::Edits;
 
 /// Everything that one configuration says about who may do what. What is under way keeps the one it began with.
@@ -32,6 +34,8 @@ pub struct Policy {
     pub users: Option<Users>,
     /// Header fields to remove and to add.
     pub edits: Edits,
+    /// Whose responses the cache treats in another way.
+    pub cache_rules: CacheRules,
     /// Clients are not told which rule refused them; the log still is.
     pub quiet_refusals: bool,
 }

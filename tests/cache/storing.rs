@@ -1,7 +1,8 @@
 //! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: what is stored, found, forgotten.
 
-use super::common::{self, Weir, pattern};
+use super::common::{self, Scratch, Weir, pattern};
 use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
+use rustix::process::Signal;
 
 #[test]
 fn rule_16_any_final_status_with_explicit_freshness() {
@@ -414,4 +415,32 @@ fn the_statistics_tell_what_is_stored_and_how_much_it_is_worth() {
     }
     let now = scene.at_rest();
     assert!(now.get("cache_evicted") >= 10 && now.get("cache_bytes") <= 1 << 20, "{now:?}");
+}
+
+#[test]
+fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
+    let scratch = Scratch::new();
+    let file = scratch.file("rules", "# all of it\n127.0.0.0/8 off\n");
+    let scene = Scene::with(&["--cache-rules", &file], |_, _| ok("Cache-Control: max-age=60", "x"));
+    let is_ttl = |answer: &common::Response, ttl: &str| status(answer).ends_with(ttl);
+    for _ in 0..2 {
+        assert!(status(&scene.get("/a")).contains("fwd=bypass"));
+    }
+    scene.weir.wait_for_log(|line| line.ends_with("cache=bypass:rule"));
+    scratch.file("rules", "127.0.0.1 10m\n127.0.0.0/8 off\n");
+    scene.weir.signal(Signal::HUP);
+    common::eventually("a bound that is longer", || is_hit(&scene.get("/a")).then_some(()));
+    // It holds for what is stored already.
+    scratch.file("rules", "127.0.0.1:1 off\n127.0.0.1 5s\n");
+    scene.weir.signal(Signal::HUP);
+    common::eventually("a shorter one", || is_ttl(&scene.get("/new"), "ttl=5").then_some(()));
+    scratch.file("rules", "127.0.0.1 0\n");
+    scene.weir.signal(Signal::HUP);
+    common::eventually("none", || (!is_hit(&scene.get("/a")) && !is_hit(&scene.get("/a"))).then_some(()));
+    scratch.file("rules", "127.0.0.1 5s\n127.0.0.1 on\n*.x\n");
+    scene.weir.signal(Signal::HUP);
+    for line in ["rules:2: expected off, or a time", "rules:3: expected a host pattern, then off"] {
+        scene.weir.wait_for_error(|said| said.contains(line));
+    }
+    assert!(!is_hit(&scene.get("/a")), "what ran stays");
 }

@@ -41,7 +41,13 @@ pub fn policy(users: Option<(&str, u128)>) -> Arc<Policy> {
     builder.add_list(ListKind::Allow, "allow", b"127.0.0.0/8\n192.0.2.0/24\n");
     let acl = builder.build().expect("valid rules");
     let users = users.map(|(text, key)| Users::parse(text.as_bytes(), key).expect("valid users"));
-    Arc::new(Policy { acl, users, edits: Edits::default(), quiet_refusals: false })
+    Arc::new(Policy {
+        acl,
+        users,
+        edits: Edits::default(),
+        cache_rules: Default::default(),
+        quiet_refusals: false,
+    })
 }
 
 impl Shell {

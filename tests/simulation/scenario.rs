@@ -126,7 +126,13 @@ pub fn policy(rules: Rules) -> Arc<Policy> {
     }
     let acl = builder.build().expect("rules");
     let users = rules.authenticates.then(users);
-    Arc::new(Policy { acl, users, edits: Edits::default(), quiet_refusals: false })
+    Arc::new(Policy {
+        acl,
+        users,
+        edits: Edits::default(),
+        cache_rules: Default::default(),
+        quiet_refusals: false,
+    })
 }
 
 impl Scenario {
