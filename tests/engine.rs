@@ -3,8 +3,10 @@
 mod shell;
 
 use shell::{Shell, connection, policy, status, text};
-use weir::engine::entry::{Kind, Text, Verdict};
-use weir::engine::{Event, PeerId, Settings, SocketError};
+use std::sync::Arc;
+use weir::cache::store::{Limits, Store};
+use weir::engine::entry::{CacheUse, Kind, Text, Verdict};
+use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
 use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -521,6 +523,30 @@ fn trickling_upload_is_cut_off() {
     }
 }
 
+/// Nor does it help to send bursts that are large enough to be moved inside the kernel.
+#[test]
+fn upload_of_rare_bursts_is_cut_off_where_it_is_moved() {
+    let mut settings = Settings { rate_min: 1000, splices: true, ..Settings::default() };
+    settings.timeouts.exchange_ms = 10_000;
+    let mut shell = Shell::with(settings, None, "");
+    let client = shell.client_with(request("POST http://127.0.0.1/", "Content-Length: 1000000\r\n"));
+    let (origin, _) = shell.establish(0);
+    shell.receive(client, [b'x'; 4096]);
+    shell.send(origin);
+    for _ in 0..10 {
+        if shell.engine.movable(client).is_none() {
+            break;
+        }
+        shell.event(client, Event::Moved(4096));
+        if shell.engine.wants_write(origin) {
+            shell.event(origin, Event::Sent(4096));
+        }
+        shell.pass(9000);
+    }
+    assert_eq!((status(&shell.send(client)), shell.engine.metrics().limit_rate), (408, 1));
+    assert_eq!(text(shell.entry(), Text::Reason), "min_rate");
+}
+
 /// The client is not to blame for an origin that reads slowly, nor for one that was silent for a while.
 #[test]
 fn slow_origin_is_not_held_against_an_upload() {
@@ -584,6 +610,35 @@ fn slow_reader_is_cut_off_and_event_stream_is_not() {
         assert_eq!(shell.send(client), "x");
     }
     assert_eq!((shell.log.len(), shell.engine.metrics().limit_rate), (0, 0));
+}
+
+/// The same where the bytes come from the cache, whose memory they hold.
+#[test]
+fn slow_reader_of_the_cache_is_cut_off() {
+    let cache = Some(CacheSettings::new(Arc::new(Store::new(Limits::of(1 << 22, [1, 2])))));
+    let mut settings = Settings { rate_min: 100, cache, ..Settings::default() };
+    settings.timeouts.exchange_ms = 10_000;
+    let mut shell = Shell::with(settings, None, "");
+    let first = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nCache-Control: max-age=900\r\nContent-Length: 9000\r\n\r\n");
+    shell.receive(origin, [b'x'; 9000]);
+    assert!(shell.send(first).ends_with(&"x".repeat(9000)));
+    let slow = shell.client_with(request("GET http://127.0.0.1/", ""));
+    for _ in 0..30 {
+        if !shell.engine.wants_write(slow) {
+            break;
+        }
+        shell.event(slow, Event::Sent(1));
+        shell.pass(1000);
+    }
+    let entry = shell.log.last().expect("an entry");
+    assert_eq!((entry.cache, entry.verdict), (CacheUse::Hit, Verdict::Failed));
+    assert_eq!(text(entry, Text::Reason), "min_rate");
+    assert!(shell.closed.contains(&slow));
+    let metrics = shell.engine.metrics();
+    assert_eq!((metrics.limit_rate, metrics.aborted, metrics.timeouts_client), (1, 1, 0));
+    assert_eq!((shell.connects.len(), metrics.exchanges), (1, 0));
 }
 
 /// Each deadline has a number of its own.

@@ -6,7 +6,7 @@ use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
-use super::pace::Pace;
+use super::pace::{Pace, Rate};
 use super::peer::{ClientState, ExchangeId, Peer, Role};
 use super::refusal::{Refusal, write_refusal};
 use super::relay::{Relay, SLICES_MAX};
@@ -182,6 +182,20 @@ impl Exchange {
             | Stage::Waiting(_)
             | Stage::Serving => false,
         }
+    }
+
+    /// Whether the client has sent too little of its body, which is judged where it is the client that is waited for.
+    fn is_uploaded_too_slowly(&mut self, rate: Rate, now: Now) -> bool {
+        !self.up.is_received() && self.up_pace.is_below(rate, now.monotonic_ms(), self.up.received)
+    }
+
+    /// Whether the client has read too little of what waits for it.
+    pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, rate: Rate, now: Now) -> bool {
+        if !self.wants_send(fetches) {
+            self.down_pace.forget();
+            return false;
+        }
+        self.down_pace.is_below(rate, now.monotonic_ms(), self.down.sent)
     }
 
     /// Whether there is anything to send to the client.
@@ -552,25 +566,25 @@ impl Engine {
             Event::Received(count) => self.handle_upload(now, id, count),
             Event::Moved(count) => {
                 self.touch(now, id);
-                let exchange = &mut self.exchanges[id.index as usize];
+                let Engine { exchanges, settings, .. } = self;
+                let exchange = &mut exchanges[id.index as usize];
                 exchange.up.handle_moved(count);
-                if let Some(origin) = exchange.origin {
+                if exchange.is_uploaded_too_slowly(settings.rate(), now) {
+                    self.cut_slow_upload(now, id);
+                } else if let Some(origin) = exchange.origin {
                     self.wake(origin);
                 }
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, settings, .. } = self;
+                let Engine { exchanges, pool, settings, fetches, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 if exchange.serving.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
                 exchange.down.handle_sent(pool, count);
-                if !exchange.down.wants_send() {
-                    exchange.down_pace.forget();
-                } else if exchange.down_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.down.sent)
-                {
+                if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
                     self.metrics.limit_rate += 1;
                     self.abandon_client(now, id, "min_rate");
                     return;
@@ -607,15 +621,8 @@ impl Engine {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
         }
-        if awaited
-            && !exchange.up.is_received()
-            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
-        {
-            if self.finish_answered(now, id) {
-                self.metrics.limit_rate += 1;
-            } else {
-                self.refuse(now, id, Refusal::TooSlow);
-            }
+        if awaited && exchange.is_uploaded_too_slowly(settings.rate(), now) {
+            self.cut_slow_upload(now, id);
             return;
         }
         if !surplus.is_empty() {
@@ -631,6 +638,15 @@ impl Engine {
             self.wake(origin);
         }
         self.try_settle(now, id);
+    }
+
+    /// The client has sent too little of its body while it was waited for.
+    fn cut_slow_upload(&mut self, now: Now, id: ExchangeId) {
+        if self.finish_answered(now, id) {
+            self.metrics.limit_rate += 1;
+        } else {
+            self.refuse(now, id, Refusal::TooSlow);
+        }
     }
 
     /// The request goes no further: the origin has stopped reading.

@@ -21,6 +21,8 @@ pub(super) struct Pace {
     until_ms: u64,
     /// Bytes moved in all when it began.
     bytes: u64,
+    /// When bytes of the client were last judged.
+    judged_ms: u64,
 }
 
 impl Pace {
@@ -29,13 +31,22 @@ impl Pace {
         self.until_ms = 0;
     }
 
+    /// What the client gave has gone on: if that took time, it was not the client that was waited for. A burst that goes on
+    /// at once is no excuse.
+    pub fn forget_if_held_up(&mut self, now_ms: u64) {
+        if now_ms > self.judged_ms {
+            self.forget();
+        }
+    }
+
     /// It has moved `bytes` in all and is still waited for: whether it moved too few in the window that has ended.
     pub fn is_below(&mut self, rate: Rate, now_ms: u64, bytes: u64) -> bool {
+        self.judged_ms = now_ms;
         if self.until_ms > now_ms {
             return false;
         }
         let below = self.until_ms > 0 && bytes - self.bytes < rate.bytes_min;
-        *self = Pace { until_ms: now_ms + rate.window_ms, bytes };
+        *self = Pace { until_ms: now_ms + rate.window_ms, bytes, judged_ms: now_ms };
         below
     }
 }
@@ -62,6 +73,11 @@ mod tests {
         pace.forget();
         assert!(!pace.is_below(rate, 60_000, 301));
         assert!(pace.is_below(rate, 61_000, 302));
+        assert!(!pace.is_below(rate, 61_999, 302));
+        pace.forget_if_held_up(61_999);
+        assert!(pace.is_below(rate, 62_000, 303), "it went on at once");
+        pace.forget_if_held_up(62_001);
+        assert!(!pace.is_below(rate, 63_000, 303), "it had to wait");
         let mut free = Pace::default();
         let none = Rate { bytes_min: 0, ..rate };
         assert!((1..100).all(|second| !free.is_below(none, second * 1000, 0)));

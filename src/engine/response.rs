@@ -46,8 +46,8 @@ impl Engine {
                 let Engine { exchanges, pool, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 if !exchange.up.wants_bytes() {
-                    // It was the origin that everybody waited for.
-                    exchange.up_pace.forget();
+                    // It may be the origin that everybody waited for.
+                    exchange.up_pace.forget_if_held_up(now.monotonic_ms());
                 }
                 exchange.up.handle_sent(pool, count);
                 let client = exchange.client;
