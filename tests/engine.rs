@@ -3,8 +3,10 @@
 mod shell;
 
 use shell::{Shell, connection, policy, status, text};
-use weir::engine::entry::{Kind, Text, Verdict};
-use weir::engine::{Event, PeerId, Settings, SocketError};
+use std::sync::Arc;
+use weir::cache::store::{Limits, Store};
+use weir::engine::entry::{CacheUse, Kind, Text, Verdict};
+use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
 use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -589,8 +591,7 @@ fn slow_origin_is_not_held_against_an_upload() {
     assert_eq!((shell.log.len(), shell.send(client)), (0, String::new()));
 }
 
-/// Who reads a byte now and then while a block waits for it is cut off; an origin that has little to say is not, nor is
-/// its client.
+/// Who reads a byte now and then while a block waits for it is cut off; an origin that has little to say is not, nor is its client.
 #[test]
 fn slow_reader_is_cut_off_and_event_stream_is_not() {
     let mut shell = hurried();
@@ -633,6 +634,35 @@ fn slow_reader_is_cut_off_and_event_stream_is_not() {
         assert_eq!(shell.send(client), "x");
     }
     assert_eq!((shell.log.len(), shell.engine.metrics().limit_rate), (0, 0));
+}
+
+/// The same where the bytes come from the cache, whose memory they hold.
+#[test]
+fn slow_reader_of_the_cache_is_cut_off() {
+    let cache = Some(CacheSettings::new(Arc::new(Store::new(Limits::of(1 << 22, [1, 2])))));
+    let mut settings = Settings { rate_min: 100, cache, ..Settings::default() };
+    settings.timeouts.exchange_ms = 10_000;
+    let mut shell = Shell::with(settings, None, "");
+    let first = shell.client_with(request("GET http://127.0.0.1/", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nCache-Control: max-age=900\r\nContent-Length: 9000\r\n\r\n");
+    shell.receive(origin, [b'x'; 9000]);
+    assert!(shell.send(first).ends_with(&"x".repeat(9000)));
+    let slow = shell.client_with(request("GET http://127.0.0.1/", ""));
+    for _ in 0..30 {
+        if !shell.engine.wants_write(slow) {
+            break;
+        }
+        shell.event(slow, Event::Sent(1));
+        shell.pass(1000);
+    }
+    let entry = shell.log.last().expect("an entry");
+    assert_eq!((entry.cache, entry.verdict), (CacheUse::Hit, Verdict::Failed));
+    assert_eq!(text(entry, Text::Reason), "min_rate");
+    assert!(shell.closed.contains(&slow));
+    let metrics = shell.engine.metrics();
+    assert_eq!((metrics.limit_rate, metrics.aborted, metrics.timeouts_client), (1, 1, 0));
+    assert_eq!((shell.connects.len(), metrics.exchanges), (1, 0));
 }
 
 /// Each deadline has a number of its own.

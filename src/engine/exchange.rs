@@ -6,7 +6,7 @@ use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
-use super::pace::Pace;
+use super::pace::{Pace, Rate};
 use super::peer::{ClientState, ExchangeId, Peer, Role};
 use super::refusal::{Refusal, write_refusal};
 use super::relay::{Relay, SLICES_MAX};
@@ -182,6 +182,15 @@ impl Exchange {
             | Stage::Waiting(_)
             | Stage::Serving => false,
         }
+    }
+
+    /// Whether the client has read too little of what waits for it.
+    pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, rate: Rate, now: Now) -> bool {
+        if !self.wants_send(fetches) {
+            self.down_pace.forget();
+            return false;
+        }
+        self.down_pace.is_below(rate, now.monotonic_ms(), self.down.sent)
     }
 
     /// Whether there is anything to send to the client.
@@ -567,17 +576,14 @@ impl Engine {
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, settings, .. } = self;
+                let Engine { exchanges, pool, settings, fetches, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 if exchange.serving.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
                 exchange.down.handle_sent(pool, count);
-                if !exchange.down.wants_send() {
-                    exchange.down_pace.forget();
-                } else if exchange.down_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.down.sent)
-                {
+                if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
                     self.metrics.limit_rate += 1;
                     self.abandon_client(now, id, "min_rate");
                     return;

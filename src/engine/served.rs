@@ -165,13 +165,18 @@ impl Engine {
 
     /// Part of what the cache has to send was sent.
     pub(super) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, pool, fetches, .. } = self;
+        let Engine { exchanges, pool, fetches, metrics, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let head = count.min(exchange.down.head.len());
         exchange.down.handle_sent(pool, head);
         exchange.down.sent += (count - head) as u64;
         if let Some(serving) = &mut exchange.serving {
             serving.handle_sent(fetches, count - head);
+        }
+        if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
+            metrics.limit_rate += 1;
+            self.abandon_client(now, id, "min_rate");
+            return;
         }
         if let Some(fetch) = self.fetch_of(id) {
             self.note_reading(now, fetch);

@@ -387,6 +387,7 @@ impl EventLoop {
             self.quiet_until_us = self.now.monotonic_us + WARN_EVERY.as_micros() as u64;
             log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
         }
+        self.pipes.shed();
         self.engine.shed_idle_origins();
         self.act();
         self.ask_others_to_shed();
@@ -571,11 +572,16 @@ impl EventLoop {
         }
     }
 
-    /// Begins to connect. Where descriptors are short, idle origin connections and spare ones make room.
+    /// Begins to connect. Where descriptors are short, empty pipes, idle origin connections and spare ones make room.
     fn connect(&mut self, peer: PeerId, address: SocketAddr) {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
             self.shortages += 1;
+            if self.pipes.shed() {
+                connected = self.open(peer, address);
+            }
+        }
+        if connected == Err(SocketError::Exhausted) {
             if self.engine.shed_idle_origins() {
                 // Again, when those are closed.
                 self.engine.defer(Action::Connect { peer, address });
@@ -600,12 +606,12 @@ impl EventLoop {
 
     /// Sends a DNS query.
     fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
-        let EventLoop { poll, queries, spares, .. } = self;
+        let EventLoop { poll, queries, spares, pipes, .. } = self;
         let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
         let mut sent = begin();
         if sent.as_ref().is_err_and(listener::is_shortage) {
             self.shortages += 1;
-            if spares.give_up() {
+            if pipes.shed() || spares.give_up() {
                 sent = begin();
             }
         }

@@ -45,7 +45,7 @@ mod system {
     /// Empty pipes that are kept (chosen: one thread fills and empties a few at a time; each takes two descriptors).
     const IDLE_MAX: usize = 16;
 
-    /// Requests for a pipe that go unheard after one could not be made as wanted (chosen: the limit of a user's pipes is not
+    /// Requests for a new pipe that go unheard after one could not be made as wanted (chosen: the limit of a user's pipes is not
     /// asked again with every read).
     const REFUSED_FOR: u32 = 1000;
 
@@ -104,16 +104,25 @@ mod system {
             }
         }
 
+        /// Closes the empty pipes: somebody needs their descriptors. False if there were none.
+        pub fn shed(&mut self) -> bool {
+            let any = !self.idle.is_empty();
+            self.idle.clear();
+            // Nor is another one to take the descriptors at once.
+            self.refused_for = REFUSED_FOR;
+            any
+        }
+
         fn take(&mut self) -> Option<Box<Pipe>> {
-            if self.refused_for > 0 {
-                self.refused_for -= 1;
-                return None;
-            }
             if self.lent >= self.lent_max {
                 return None;
             }
             let pipe = match self.idle.pop() {
                 Some(pipe) => pipe,
+                None if self.refused_for > 0 => {
+                    self.refused_for -= 1;
+                    return None;
+                }
                 None => match Pipe::new() {
                     Ok(pipe) => Box::new(pipe),
                     Err(error) => {
@@ -162,6 +171,28 @@ mod system {
             Ok(count)
         }
     }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        /// Pipes that nobody uses are no reason to turn a connection away.
+        #[test]
+        fn empty_pipes_are_closed_where_descriptors_are_short() {
+            let mut pipes = Pipes::new(1);
+            let (first, second) = (pipes.take().unwrap(), pipes.take().unwrap());
+            pipes.put(first);
+            assert!(pipes.shed(), "the one that came back");
+            assert!(!pipes.shed() && pipes.take().is_none());
+            assert_eq!((pipes.idle.len(), pipes.lent), (0, 1));
+            pipes.put(second);
+            let second = pipes.take().expect("one that has its descriptors already");
+            // After a while there may be descriptors for others again.
+            assert!((0..REFUSED_FOR).any(|_| pipes.take().is_some()));
+            pipes.put(second);
+            assert_eq!((pipes.idle.len(), pipes.lent), (1, 1));
+        }
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -189,6 +220,11 @@ mod system {
         /// There is no pipe to be had.
         pub fn fill(&mut self, _source: &TcpStream, _bytes_max: usize) -> Moved {
             Moved::NoPipe
+        }
+
+        /// There are none to close.
+        pub fn shed(&mut self) -> bool {
+            false
         }
 
         /// There is none to put back.

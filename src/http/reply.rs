@@ -241,6 +241,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         101 => "Switching Protocols",
         200 => "OK",
         204 => "No Content",
+        206 => "Partial Content",
         301 => "Moved Permanently",
         302 => "Found",
         304 => "Not Modified",
@@ -254,6 +255,7 @@ pub fn reason_phrase(status: u16) -> &'static str {
         411 => "Length Required",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        416 => "Range Not Satisfiable",
         417 => "Expectation Failed",
         421 => "Misdirected Request",
         426 => "Upgrade Required",
@@ -286,6 +288,15 @@ mod tests {
             pseudonym: "weir",
             ..Reply::default()
         }
+    }
+
+    /// Those that a cache makes of a stored 200 have names too.
+    #[test]
+    fn knows_the_statuses_of_ranges() {
+        assert_eq!(
+            [206, 304, 416, 299].map(reason_phrase),
+            ["Partial Content", "Not Modified", "Range Not Satisfiable", "Unknown"]
+        );
     }
 
     /// Head (without the empty line) and body.
