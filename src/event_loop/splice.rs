@@ -66,12 +66,20 @@ mod system {
         lent: usize,
         lent_max: usize,
         refused_for: u32,
+        /// Somebody took one since it was last looked.
+        used: bool,
     }
 
     impl Pipes {
         /// For one of so many loops.
         pub fn new(loops: usize) -> Pipes {
-            Pipes { idle: Vec::new(), lent: 0, lent_max: LENT_MAX.div_ceil(loops.max(1)), refused_for: 0 }
+            Pipes {
+                idle: Vec::new(),
+                lent: 0,
+                lent_max: LENT_MAX.div_ceil(loops.max(1)),
+                refused_for: 0,
+                used: false,
+            }
         }
 
         /// Moves at most `bytes_max` bytes from a socket into a pipe.
@@ -133,7 +141,20 @@ mod system {
                 },
             };
             self.lent += 1;
+            self.used = true;
             Some(pipe)
+        }
+
+        /// Whether there are empty pipes; then `rest` is to be called after some seconds.
+        pub fn are_kept(&self) -> bool {
+            !self.idle.is_empty()
+        }
+
+        /// Closes the empty pipes if nobody took one since this was last called.
+        pub fn rest(&mut self) {
+            if !std::mem::take(&mut self.used) {
+                self.idle.clear();
+            }
         }
     }
 
@@ -226,6 +247,14 @@ mod system {
         pub fn shed(&mut self) -> bool {
             false
         }
+
+        /// There are none.
+        pub fn are_kept(&self) -> bool {
+            false
+        }
+
+        /// There are none to close.
+        pub fn rest(&mut self) {}
 
         /// There is none to put back.
         pub fn put(&mut self, pipe: Box<Pipe>) {
