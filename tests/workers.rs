@@ -290,5 +290,5 @@ fn every_worker_is_cut() {
     weir.wait_for_error(|line| line.contains("finishing what is under way"));
     weir.signal(Signal::TERM);
     assert_eq!(weir.wait_exit().code(), Some(128 + 15));
-    weir.wait_for_logs(CROWD, |line| line.contains("/cut.") && line.ends_with("reason=cut"));
+    weir.wait_for_logs(CROWD, |line| line.contains("/cut.") && line.contains(" reason=cut "));
 }
