@@ -290,6 +290,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn every_status_of_ours_is_told_in_both_forms() {
+        for status in [400, 403, 407, 408, 413, 414, 417, 421, 429, 431, 500, 501, 502, 503, 504, 505] {
+            for html in [false, true] {
+                let mut out = Vec::new();
+                write(&mut out, &Reply { status, html, ..reply() });
+                let text = String::from_utf8(out).unwrap();
+                let phrase = reason_phrase(status);
+                assert!(phrase != "Unknown" && text.starts_with(&format!("HTTP/1.1 {status} {phrase}\r\n")));
+                assert!(text.contains("\r\nProxy-Status: weir; error=http_request_denied;"), "{text}");
+                assert_eq!(text.contains("\r\nContent-Type: text/html"), html, "{text}");
+                assert!(text.contains("Ask whoever runs it."), "{text}");
+            }
+        }
+    }
+
     /// Those that a cache makes of a stored 200 have names too.
     #[test]
     fn knows_the_statuses_of_ranges() {
