@@ -32,6 +32,7 @@ impl Engine {
         };
         let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
         self.clients += 1;
+        self.peers_lately = self.peers_lately.max(self.peers.len());
         self.metrics.accepted += 1;
         let admission = self.crowd.enter(address.ip());
         self.metrics.limit_refusals += u64::from(!self.crowd.has_room());

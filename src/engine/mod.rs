@@ -40,6 +40,7 @@ mod served;
 mod serving;
 mod settings;
 mod settle;
+mod shrink;
 mod timer;
 mod tunnel;
 mod verify;
@@ -183,6 +184,10 @@ pub struct Engine {
     verifications: Verifications,
     /// Clients of this loop.
     clients: usize,
+    /// Most peers at once since memory was last given back.
+    peers_lately: usize,
+    /// Room in the table of peers after that, and how many they were.
+    peers_shrunk: (usize, usize),
     /// Clients of all loops.
     crowd: Arc<Crowd>,
     room_made: bool,
@@ -235,6 +240,8 @@ impl Engine {
             remembered: Remembered::default(),
             verifications: Verifications::new(keyed, &settings),
             clients: 0,
+            peers_lately: 0,
+            peers_shrunk: (0, 0),
             crowd: Arc::new(Crowd::new(&settings)),
             room_made: false,
             actions: VecDeque::new(),
@@ -425,27 +432,6 @@ impl Engine {
             self.peers.get(id.index()),
             Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle(_), .. }), .. })
         )
-    }
-
-    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
-    pub fn may_shrink(&self) -> bool {
-        self.pool.may_shrink()
-    }
-
-    /// Gives back memory that was not needed since the last call. False if there was none.
-    pub fn shrink(&mut self) -> bool {
-        let shrunk = self.pool.shrink();
-        if shrunk {
-            self.peers.shrink_to_fit();
-            self.exchanges.shrink_to_fit();
-            self.tunnels.shrink_to_fit();
-            for queue in &mut self.parked {
-                queue.shrink_to_fit();
-            }
-            self.actions.shrink_to_fit();
-            self.runnable.shrink_to_fit();
-        }
-        shrunk
     }
 
     /// Whether the order to stop was given.

@@ -6,6 +6,7 @@
 //!
 //! A crew of one is the usual case, and costs what one loop costs.
 
+use super::memory;
 use super::processors;
 use super::remote::{Command, Remote};
 use super::scoreboard::{Round, Scoreboard};
@@ -52,6 +53,7 @@ impl Crew {
         pinned: bool,
         at_end: impl Send + Sync + 'static,
     ) -> io::Result<Crew> {
+        memory::keep_apart();
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
         let scoreboard = Scoreboard::new(workers.len(), store);
