@@ -14,6 +14,7 @@
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::Body;
+use super::combining;
 use super::ledger::{Charge, Ledger};
 use super::stored::{Head, Stored};
 use hashbrown::HashTable;
@@ -326,10 +327,10 @@ impl Store {
     }
 
     /// Stores a response, in place of the variant that the same requests select, unless its key was invalidated since
-    /// `epoch` or there is no room.
+    /// `epoch` or there is no room. A part is put to what is stored of the same representation.
     pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
         let hash = self.hash(head.key);
-        let entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
+        let mut entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
         if !self.make_room(now_us) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -343,12 +344,18 @@ impl Store {
                 return None;
             }
             let same = |other: &Stored| other.names() == head.names && other.selecting() == head.selecting;
-            let replaced: Vec<u32> = shard
+            let same: Vec<u32> = shard
                 .variants(hash, head.key)
                 .filter(|(_, other)| same(other))
                 .map(|(slot, _)| slot)
                 .collect();
-            left.extend(replaced.into_iter().filter_map(|slot| shard.remove(slot)));
+            if entry.fragment().is_some() {
+                for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
+                    let combined = combining::combine(&self.ledger, old, &entry, self.limits.object_max)?;
+                    entry = combined.map_or(entry, Arc::new);
+                }
+            }
+            left.extend(same.into_iter().filter_map(|slot| shard.remove(slot)));
             while shard.variants(hash, head.key).count() >= VARIANTS_MAX {
                 let oldest = shard.variants(hash, head.key).min_by_key(|(_, other)| other.used_us());
                 let Some((slot, _)) = oldest else { break };

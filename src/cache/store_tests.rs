@@ -18,6 +18,7 @@ fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
         received_us: now_us,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         set_cookie: false,
+        fragment: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::freshness::Terms;
 use super::ledger::{Charge, Ledger, allocated};
+use super::range::{Fragment, Part};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
 use crate::time::Now;
@@ -36,6 +37,8 @@ pub struct Head<'a> {
     pub address: IpAddr,
     /// The fields that Cache-Control calls `no-cache` are left out already, or nobody may have it without validation.
     pub set_cookie: bool,
+    /// Which bytes of the representation there are, if not all. Status and fields are those of the whole.
+    pub fragment: Option<Fragment>,
 }
 
 /// A stored response.
@@ -59,6 +62,8 @@ pub struct Stored {
     pub address: IpAddr,
     /// Whether Set-Cookie is among the fields.
     pub set_cookie: bool,
+    // Few have one.
+    fragment: Option<Box<Fragment>>,
     /// What it carries.
     pub body: Arc<Body>,
     _charge: Charge,
@@ -75,7 +80,9 @@ impl Stored {
             end += part.len() as u32;
             *place = end;
         }
-        let charge = Charge::new(ledger, Stored::bytes(text.len()));
+        let fragment = head.fragment.map(Box::new);
+        let boxed = if fragment.is_some() { allocated(size_of::<Fragment>()) } else { 0 };
+        let charge = Charge::new(ledger, Stored::bytes(text.len()) + boxed);
         Stored {
             text,
             ends,
@@ -87,6 +94,7 @@ impl Stored {
             received_us: head.received_us,
             address: head.address,
             set_cookie: head.set_cookie,
+            fragment,
             body,
             _charge: charge,
         }
@@ -161,7 +169,26 @@ impl Stored {
             received_us: self.received_us,
             address: self.address,
             set_cookie: self.set_cookie,
+            fragment: self.fragment(),
         }
+    }
+
+    /// See [`Head::fragment`].
+    pub fn fragment(&self) -> Option<Fragment> {
+        self.fragment.as_deref().copied()
+    }
+
+    /// Which bytes of the representation there are.
+    pub fn part(&self) -> Part {
+        match &self.fragment {
+            Some(fragment) => fragment.part,
+            None => Part { start: 0, len: self.body.len() },
+        }
+    }
+
+    /// How long the representation is, whatever there is of it.
+    pub fn length(&self) -> u64 {
+        self.fragment.as_ref().map_or(self.body.len(), |fragment| fragment.length)
     }
 }
 
@@ -185,6 +212,7 @@ mod tests {
             received_us: 5_000_000,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             set_cookie: false,
+            fragment: None,
         };
         let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
         for (monotonic_s, unix_s, expected) in

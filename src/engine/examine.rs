@@ -9,6 +9,7 @@ use super::origin::Origins;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::range;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
@@ -378,7 +379,8 @@ impl Examiner<'_> {
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
         let (mut removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
         let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
-        if stale.is_some() {
+        let completed = self.cache.as_ref().and_then(|cache| cache.caching.to_complete());
+        if stale.is_some() || completed.is_some() {
             removed.extend(CONDITIONAL_FIELDS);
         }
         let route = RequestRoute {
@@ -399,6 +401,15 @@ impl Examiner<'_> {
             out.truncate(out.len() - 2);
             for (name, value) in Validators::read(stored.block()).conditions() {
                 forwarding::write_field(out, name, value);
+            }
+            out.extend_from_slice(b"\r\n");
+        }
+        if let Some((stored, missing)) = completed {
+            out.truncate(out.len() - 2);
+            range::write_range(out, missing);
+            // If it is another one by now, all of it.
+            if let Some(tag) = Validators::read(stored.block()).etag {
+                forwarding::write_field(out, "If-Range", tag);
             }
             out.extend_from_slice(b"\r\n");
         }

@@ -8,11 +8,12 @@
 
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
-use super::serving::Source;
 use super::{Engine, Event, PeerId};
 use crate::cache::body::Growing;
+use crate::cache::range::{Fragment, Part};
 use crate::cache::store::Epoch;
-use crate::cache::stored::Stored;
+use crate::cache::stored::{Head, Stored};
+use crate::cache::validation::Validators;
 use crate::http::chunked::Decoder;
 use crate::http::framing::Body;
 use crate::time::Now;
@@ -77,6 +78,10 @@ pub(super) struct Fetch {
     pub storable: bool,
     /// It goes on without readers.
     pub unread: bool,
+    /// What comes before the end may be stored as a part: it answers a GET (RFC 9111 section 3.3).
+    keeps_part: bool,
+    /// The stored part that it completes: readers get both.
+    pub beside: Option<Arc<Stored>>,
 }
 
 impl Fetch {
@@ -161,6 +166,10 @@ pub(super) struct Beginning {
     pub body: Body,
     /// Goes on when its readers leave.
     pub unread: bool,
+    /// What comes before the end may be stored as a part.
+    pub keeps_part: bool,
+    /// The stored part that it completes.
+    pub beside: Option<Arc<Stored>>,
 }
 
 impl Engine {
@@ -197,6 +206,8 @@ impl Engine {
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
+            keeps_part: beginning.keeps_part,
+            beside: beginning.beside,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -332,8 +343,13 @@ impl Engine {
         let store = Arc::clone(&settings.store);
         let fetch = self.fetches.remove(id.index as usize);
         let Some(body) = fetch.growing.finish() else { return };
-        let body = Arc::new(body);
-        let stored = store.insert(now.monotonic_us, fetch.epoch, &fetch.pending.head(), Arc::clone(&body));
+        let (body, head) = (Arc::new(body), fetch.pending.head());
+        // A part that is not as long as its place tells is none.
+        let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
+        let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
+        let stored = fits.then_some(Head { fragment, ..head });
+        let stored =
+            stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
@@ -350,13 +366,14 @@ impl Engine {
     /// the slowest stand in its way: they are cut.
     fn keep_window(&mut self, now: Now, id: FetchId) {
         let Some(fetch) = id.get(&self.fetches) else { return };
-        if fetch.storable {
+        // When nothing more comes it is as large as it gets, and may be worth keeping.
+        if fetch.storable || fetch.has_failed() {
             return;
         }
         let place = |reader: &ExchangeId| {
             let exchange = self.exchanges.get(reader.index as usize)?;
             let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
-            Some((serving.payload, serving.cursor))
+            Some(serving.place())
         };
         let slowest = fetch.readers.iter().filter_map(place).min_by_key(|(payload, _)| *payload);
         let fastest = fetch.readers.iter().filter_map(place).map(|(payload, _)| payload).max();
@@ -415,6 +432,31 @@ impl Engine {
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);
         }
+        if !fetch.has_ended() {
+            self.keep_part(fetch);
+        }
+    }
+
+    /// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
+    fn keep_part(&mut self, fetch: Fetch) {
+        let Some(settings) = &self.settings.cache else { return };
+        let (store, head) = (&settings.store, fetch.pending.head());
+        let (start, length) = match (head.fragment, fetch.length) {
+            (Some(fragment), _) => (fragment.part.start, fragment.length),
+            (None, Some(length)) => (0, length),
+            (None, None) => return,
+        };
+        let tagged = Validators::read(fetch.pending.block()).strong_etag().is_some();
+        let got = fetch.growing.len();
+        let fits = fetch.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
+        if !(fetch.keeps_part && head.status == 200 && tagged && fits && got > 0) {
+            return;
+        }
+        let fragment = Fragment::of(Part { start, len: got }, length);
+        let Some(body) = fetch.growing.finish() else { return };
+        let stored =
+            store.insert(fetch.pending.received_us, fetch.epoch, &Head { fragment, ..head }, Arc::new(body));
+        self.metrics.cache_stored += u64::from(stored.is_some());
     }
 
     /// Ends all of them: weir stops now.
@@ -437,10 +479,6 @@ impl Engine {
 
     /// The fetch that an exchange reads.
     pub(super) fn fetch_of(&self, id: ExchangeId) -> Option<FetchId> {
-        let serving = self.exchanges.get(id.index as usize)?.serving.as_ref()?;
-        match serving.source {
-            Source::Stored(_) => None,
-            Source::Growing(fetch) => Some(fetch),
-        }
+        self.exchanges.get(id.index as usize)?.serving.as_ref()?.fetch()
     }
 }
