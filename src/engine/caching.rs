@@ -231,6 +231,12 @@ impl Consultation<'_> {
         self.caching.epoch = Some(self.settings.store.epoch(hash));
         let found = self.find(hash, head);
         let hit = match found {
+            // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
+            Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
+                self.caching.forward = Some(Forward::Miss);
+                self.caching.alone = true;
+                None
+            }
             Found::Entry(stored) if self.may_have(plan, &stored) => match stored.fragment() {
                 None => self.judge(stored, head, &asked),
                 Some(_) => self.judge_part(stored, head, &asked),
