@@ -4,12 +4,13 @@
 //! a fetch. The origin's bytes are received straight into the segments of the growing body; the exchange becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is in use,
-//! passes through a window instead: what all readers have is given up, and the origin waits for them.
+//! passes through a window instead: what all readers have is given up, and the origin waits for them, but not for long for
+//! one of many.
 
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::{Engine, Event, PeerId};
-use crate::cache::body::Growing;
+use crate::cache::body::{Cursor, Growing, SEGMENT_BYTES};
 use crate::cache::range::{Fragment, Part};
 use crate::cache::store::Epoch;
 use crate::cache::stored::{Head, Stored};
@@ -22,6 +23,10 @@ use std::sync::Arc;
 
 /// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
+
+/// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
+/// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
+const HOLD_MS_MAX: u64 = 1000;
 
 /// Readers of one fetch (chosen: more than wait for anything but an attack; the next ones fetch by themselves).
 pub const READERS_MAX: usize = 4096;
@@ -72,6 +77,11 @@ pub(super) struct Fetch {
     pub length: Option<u64>,
     pub epoch: Epoch,
     readers: Vec<ExchangeId>,
+    began_ms: u64,
+    /// Since when readers have held up others, if they do.
+    held_since_ms: Option<u64>,
+    /// For how long they did before.
+    held_ms: u64,
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// It will be stored; otherwise the beginning may be gone.
@@ -115,6 +125,11 @@ impl Fetch {
             Intake::Ended | Intake::Failed => Some(0),
             Intake::Chunked(_) | Intake::UntilClose => None,
         }
+    }
+
+    /// For how much longer readers may hold up others.
+    fn patience_ms(&self, now_ms: u64) -> u64 {
+        (HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8).saturating_sub(self.held_ms)
     }
 
     /// Whether it is worth finishing although nobody reads.
@@ -203,6 +218,9 @@ impl Engine {
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),
+            began_ms: now.monotonic_ms(),
+            held_since_ms: None,
+            held_ms: 0,
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
@@ -265,8 +283,12 @@ impl Engine {
         self.advance_fetch(now, id);
     }
 
-    /// The origin of a fetch has been silent for too long.
+    /// The origin of a fetch has been silent for too long, or some of its readers.
     pub(super) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
+        if id.get(&self.fetches).is_some_and(|fetch| fetch.held_since_ms.is_some()) {
+            self.cut_slowest(now, id);
+            return;
+        }
         self.metrics.timeouts_response += 1;
         self.fail_fetch(now, id);
     }
@@ -362,40 +384,65 @@ impl Engine {
         }
     }
 
+    /// How far a reader is in what is being fetched.
+    fn place_of(&self, reader: &ExchangeId) -> Option<(u64, Cursor)> {
+        let exchange = self.exchanges.get(reader.index as usize)?;
+        let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
+        Some(serving.place())
+    }
+
     /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
-    /// the slowest stand in its way: they are cut.
+    /// the slowest hold it up: they may do so for a while.
     fn keep_window(&mut self, now: Now, id: FetchId) {
         let Some(fetch) = id.get(&self.fetches) else { return };
         // When nothing more comes it is as large as it gets, and may be worth keeping.
         if fetch.storable || fetch.has_failed() {
             return;
         }
-        let place = |reader: &ExchangeId| {
-            let exchange = self.exchanges.get(reader.index as usize)?;
-            let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
-            Some(serving.place())
-        };
-        let slowest = fetch.readers.iter().filter_map(place).min_by_key(|(payload, _)| *payload);
-        let fastest = fetch.readers.iter().filter_map(place).map(|(payload, _)| payload).max();
-        let full = fetch.growing.held() >= WINDOW_BYTES_MAX;
-        let starving = fastest == Some(fetch.growing.len());
-        let behind: Vec<ExchangeId> = match slowest {
-            Some((payload, _)) if full && starving && Some(payload) != fastest => {
-                let slow = |reader: &&ExchangeId| place(reader).is_some_and(|(sent, _)| sent == payload);
-                fetch.readers.iter().filter(slow).copied().collect()
+        let places = || fetch.readers.iter().filter_map(|reader| self.place_of(reader));
+        let slowest = places().min_by_key(|(payload, _)| *payload);
+        let fastest = places().map(|(payload, _)| payload).max();
+        let now_ms = now.monotonic_ms();
+        let timeout_ms = self.settings.timeouts.exchange_ms;
+        let Engine { fetches, deadlines, .. } = self;
+        let (Some((behind, cursor)), Some(fetch)) = (slowest, id.get_mut(fetches)) else { return };
+        fetch.growing.drop_before(cursor);
+        let starving = fastest == Some(fetch.growing.len()) && Some(behind) != fastest;
+        let Some(origin) = fetch.origin else { return };
+        match (fetch.held_since_ms, starving && !fetch.wants_bytes()) {
+            (None, true) => {
+                fetch.held_since_ms = Some(now_ms);
+                deadlines.set(origin, now_ms, fetch.patience_ms(now_ms));
             }
-            Some(_) | None => Vec::new(),
-        };
-        if let (Some((_, cursor)), Some(fetch)) = (slowest, id.get_mut(&mut self.fetches)) {
-            fetch.growing.drop_before(cursor);
-            if let (Some(origin), true) = (fetch.origin, fetch.wants_bytes()) {
-                self.wake(origin);
+            (Some(since_ms), false) => {
+                fetch.held_ms += now_ms.saturating_sub(since_ms);
+                fetch.held_since_ms = None;
+                deadlines.set(origin, now_ms, timeout_ms);
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+        if fetch.wants_bytes() {
+            self.wake(origin);
+        }
+    }
+
+    /// The slowest readers have held the others up for too long: they are cut.
+    fn cut_slowest(&mut self, now: Now, id: FetchId) {
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        let readers = fetch.readers.clone();
+        if let Some(since_ms) = fetch.held_since_ms.take() {
+            fetch.held_ms += now.monotonic_ms().saturating_sub(since_ms);
+        }
+        let slowest =
+            readers.iter().filter_map(|reader| self.place_of(reader)).map(|(payload, _)| payload).min();
+        let end = slowest.unwrap_or(0).saturating_add(SEGMENT_BYTES as u64);
+        for reader in readers {
+            if self.place_of(&reader).is_some_and(|(payload, _)| payload < end) {
+                self.metrics.cache_readers_cut += 1;
+                self.abort(now, reader, super::entry::Verdict::Failed, "cache_window_max");
             }
         }
-        for reader in behind {
-            self.metrics.cache_readers_cut += 1;
-            self.abort(now, reader, super::entry::Verdict::Failed, "cache_window_max");
-        }
+        self.keep_window(now, id);
     }
 
     /// One of its readers has sent something.

@@ -298,17 +298,13 @@ fn rule_48_a_lagging_reader_costs_no_more_than_an_entry_and_is_cut() {
     let gate = Gate::default();
     let script_gate = gate.clone();
     let scene = Scene::with(&["--cache-max-object", "500K"], move |_, _| {
-        // Without a length: it shows only on the way that it is too large.
-        let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nConnection: close\r\n\r\n";
-        let body = pattern(0, 20_000_000);
-        let pieces = body[100_000..].chunks(995_000).map(<[u8]>::to_vec).collect();
-        Reply::Slowly([head.as_bytes(), &body[..100_000]].concat(), pieces, script_gate.clone())
+        begun("", 20_000_000, 100_000, 995_000, &script_gate)
     });
     let mut slow = Raw::connect_small(scene.weir.address());
-    slow.send(scene.origin.fill("GET http://{o}/ HTTP/1.0\r\n\r\n"));
+    slow.send(scene.request("GET", "/", ""));
     slow.read_head();
     let mut fast = scene.weir.connect();
-    fast.send(scene.origin.fill("GET http://{o}/ HTTP/1.0\r\n\r\n"));
+    fast.send(scene.request("GET", "/", ""));
     fast.read_head();
     assert!(fast.read_exact(100_000) == pattern(0, 100_000));
     for piece in 0..20 {
@@ -326,4 +322,31 @@ fn rule_48_a_lagging_reader_costs_no_more_than_an_entry_and_is_cut() {
     );
     drop((slow, fast));
     scene.at_rest();
+}
+
+/// Who has merely not been looked at yet when another one has everything is not cut for that.
+#[test]
+fn rule_48_readers_that_keep_up_are_never_cut() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::with(&["--cache-max-object", "500K"], move |_, _| {
+        begun("", 8_000_000, 100_000, 7_900_000, &script_gate)
+    });
+    let readers: Vec<(Raw, common::Head)> = (0..4)
+        .map(|_| {
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", "/", ""));
+            let head = client.read_head();
+            (client, head)
+        })
+        .collect();
+    gate.open(1);
+    std::thread::scope(|scope| {
+        for (mut client, head) in readers {
+            scope.spawn(move || {
+                assert_eq!(client.hash_body(&head).0, common::Hash::of_pattern(8_000_000));
+            });
+        }
+    });
+    assert_eq!((scene.asked("/"), scene.at_rest().get("cache_readers_cut")), (1, 0));
 }

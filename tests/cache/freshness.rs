@@ -1,6 +1,6 @@
 //! Rules 1 to 15 and 39: for how long something is used.
 
-use super::common::{self, Weir};
+use super::common::Weir;
 use super::scene::{Reply, Scene, is_hit, ok, response, status};
 
 /// Asks twice for each; whether the second answer came from memory.
