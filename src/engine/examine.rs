@@ -10,10 +10,11 @@ use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::key::{self, Scheme, Uri};
 use crate::cache::range;
+use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
-use crate::http::forwarding::{self, RequestRoute};
+use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
@@ -22,10 +23,9 @@ use crate::policy::Policy;
 use crate::policy::acl::{Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
 use crate::policy::credentials::credentials;
-use crate::policy::edit::Direction;
+use crate::policy::edit::{Direction, HostEdits};
 use crate::policy::remembered::Remembered;
 use crate::time::Now;
-use std::io::Write as _;
 use std::net::IpAddr;
 
 /// What the engine needs to know of a method (RFC 9110 section 9).
@@ -196,6 +196,37 @@ pub(super) struct Examiner<'a> {
     pub client: IpAddr,
 }
 
+/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
+/// range are the cache's own (rules 31 and 35).
+#[derive(Debug)]
+struct OwnConditions<'a> {
+    edits: HostEdits<'a>,
+    stored: &'a Stored,
+    missing: Option<range::Part>,
+}
+
+impl Edits for OwnConditions<'_> {
+    fn removes(&self, name: &str) -> bool {
+        self.edits.removes(name) || CONDITIONAL_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        self.edits.write_added(out);
+        let validators = Validators::read(self.stored.block());
+        let Some(missing) = self.missing else {
+            for (name, value) in validators.conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            return;
+        };
+        range::write_range(out, missing);
+        // If it is another one by now, all of it.
+        if let Some(tag) = validators.etag {
+            forwarding::write_field(out, "If-Range", tag);
+        }
+    }
+}
+
 impl Examiner<'_> {
     /// Reads `bytes` (one whole head) into `plan`, `entry` and `out`.
     pub fn examine(
@@ -243,8 +274,7 @@ impl Examiner<'_> {
         let grant = self.judge(head, plan, &authority, entry)?;
         plan.grant = Some(grant);
         if let Some(rule) = grant.by {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{}", self.policy.acl.describe(rule));
+            self.policy.acl.describe(rule).write(out);
             entry.set(Text::Reason, out);
             out.clear();
         }
@@ -377,12 +407,17 @@ impl Examiner<'_> {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
-        let (mut removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
-        let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
-        let completed = self.cache.as_ref().and_then(|cache| cache.caching.to_complete());
-        if stale.is_some() || completed.is_some() {
-            removed.extend(CONDITIONAL_FIELDS);
-        }
+        let caching = self.cache.as_ref().map(|cache| &*cache.caching);
+        let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
+        let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
+        let own;
+        let edits: &dyn Edits = match stale.or_else(part) {
+            Some((stored, missing)) => {
+                own = OwnConditions { edits, stored, missing };
+                &own
+            }
+            None => &edits,
+        };
         let route = RequestRoute {
             authority: plan.authority,
             path,
@@ -392,27 +427,9 @@ impl Examiner<'_> {
             via: self.settings.via.as_deref(),
             forwarded: self.settings.forwarded,
             client: self.client,
-            removed: &removed,
-            added: &added,
+            edits,
         };
         forwarding::write_request(out, head, &route);
-        if let Some(stored) = stale {
-            // In front of the empty line (rule 31).
-            out.truncate(out.len() - 2);
-            for (name, value) in Validators::read(stored.block()).conditions() {
-                forwarding::write_field(out, name, value);
-            }
-            out.extend_from_slice(b"\r\n");
-        }
-        if let Some((stored, missing)) = completed {
-            out.truncate(out.len() - 2);
-            range::write_range(out, missing);
-            // If it is another one by now, all of it.
-            if let Some(tag) = Validators::read(stored.block()).etag {
-                forwarding::write_field(out, "If-Range", tag);
-            }
-            out.extend_from_slice(b"\r\n");
-        }
         Ok(Decision::Forward)
     }
 
