@@ -204,11 +204,16 @@ impl Judge<'_> {
 
     /// What will be stored, without its body.
     fn pending(&mut self, storable: &Storable) -> Option<Stored> {
+        let beside = self.beside(storable.part);
         let (response, text) = (self.response, &mut *self.text);
         text.clear();
         key::write_key(text, &self.uri);
         let key_end = text.len();
-        let written = vary::write_names(text, response.fields);
+        let written = match &beside {
+            // Of a variant no part is for all.
+            Some(beside) if !response.fields.contains("vary") => vary::write_names(text, beside.block()),
+            Some(_) | None => vary::write_names(text, response.fields),
+        };
         let names_end = text.len();
         self.scratch.clear();
         self.scratch.extend_from_slice(&text[key_end..names_end]);
@@ -223,7 +228,6 @@ impl Judge<'_> {
             return None;
         }
         let selecting_end = text.len();
-        let beside = self.beside(storable.part);
         let text = &mut *self.text;
         let mut terms = storable.terms;
         match &beside {

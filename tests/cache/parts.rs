@@ -443,6 +443,35 @@ fn rule_35_parts_of_different_users_are_kept_apart() {
     }
 }
 
+/// Who asks for the rest of one user's variant does not make it everybody's, even if the origin forgets to say so.
+#[test]
+fn rule_35_a_part_of_a_variant_stays_one() {
+    let scene = Scene::new(|head, _| {
+        let user = head.get("x-user").unwrap_or("nobody....").as_bytes();
+        let Reply::Bytes(bytes) = ranged(head, &format!("\"{}\"", user[0]), user) else { panic!("bytes") };
+        let text = String::from_utf8(bytes).expect("text");
+        match head.has("if-range") {
+            true => Reply::Bytes(text.into_bytes()),
+            false => Reply::Bytes(text.replacen("\r\n", "\r\nVary: X-User\r\n", 1).into_bytes()),
+        }
+    });
+    for (path, wanted) in [("/whole", ""), ("/range", "Range: bytes=2-9|")] {
+        scene.get_with(path, "Range: bytes=0-4|X-User: anna......");
+        let answer = scene.get_with(path, &format!("{wanted}X-User: anna......"));
+        assert_eq!((status(&answer).contains("fwd=partial"), scene.asked(path)), (true, 2), "{answer:?}");
+        for others in ["", "Range: bytes=5-9|", "X-User: berta.....|", "Range: bytes=6-8|X-User: berta.....|"]
+        {
+            let answer = scene.get_with(path, &format!("{others}Cache-Control: only-if-cached"));
+            assert_eq!(answer.status(), 504, "{path} {others}");
+        }
+        let own = scene.get_with(path, "X-User: anna......");
+        assert_eq!(
+            (own.text().as_str(), is_hit(&own), own.head.get("vary")),
+            ("anna......", true, Some("X-User"))
+        );
+    }
+}
+
 /// Growing a part a byte at a time costs no more memory than one entry may take.
 #[test]
 fn rule_35_what_overlaps_is_bounded() {
