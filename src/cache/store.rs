@@ -90,6 +90,8 @@ pub struct Statistics {
     pub invalidated: u64,
     /// Variants that left because their key had too many.
     pub variants_evicted: u64,
+    /// Parts that were given up for others: they do not touch, or together would be too large, or are of something else.
+    pub parts_dropped: u64,
     /// Entries that were not stored because everything in the store was in use.
     pub refused: u64,
     /// Seconds since their last use, of all evicted entries together.
@@ -108,6 +110,7 @@ pub struct Store {
     evicted: AtomicU64,
     invalidated: AtomicU64,
     variants_evicted: AtomicU64,
+    parts_dropped: AtomicU64,
     refused: AtomicU64,
     evicted_age_us: AtomicU64,
     /// What the store takes when it is empty.
@@ -268,6 +271,7 @@ impl Store {
             evicted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
             variants_evicted: AtomicU64::new(0),
+            parts_dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             evicted_age_us: AtomicU64::new(0),
             _charge: Charge::new(&ledger, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
@@ -351,8 +355,12 @@ impl Store {
                 .collect();
             if entry.fragment().is_some() {
                 for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
+                    let (held, came) = (old.part(), entry.part());
                     let combined = combining::combine(&self.ledger, old, &entry, self.limits.object_max)?;
                     entry = combined.map_or(entry, Arc::new);
+                    if !(entry.part().holds(held) && entry.part().holds(came)) {
+                        self.parts_dropped.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
             }
             left.extend(same.into_iter().filter_map(|slot| shard.remove(slot)));
@@ -499,6 +507,7 @@ impl Store {
             evicted: count(&self.evicted),
             invalidated: count(&self.invalidated),
             variants_evicted: count(&self.variants_evicted),
+            parts_dropped: count(&self.parts_dropped),
             refused: count(&self.refused),
             evicted_age_s: count(&self.evicted_age_us) / 1_000_000,
         }

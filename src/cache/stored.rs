@@ -44,7 +44,7 @@ pub struct Head<'a> {
 /// A stored response.
 #[derive(Debug)]
 pub struct Stored {
-    /// Key, names, selecting, reason and block, one behind the other.
+    /// Key, names, selecting, reason and block, one behind the other, and the three numbers of a fragment.
     text: Box<[u8]>,
     ends: [u32; 4],
     hash: u64,
@@ -62,8 +62,8 @@ pub struct Stored {
     pub address: IpAddr,
     /// Whether Set-Cookie is among the fields.
     pub set_cookie: bool,
-    // Few have one.
-    fragment: Option<Box<Fragment>>,
+    /// Whether a fragment is written behind the block: few have one, and all would be larger by its place here.
+    is_part: bool,
     /// What it carries.
     pub body: Arc<Body>,
     _charge: Charge,
@@ -72,7 +72,9 @@ pub struct Stored {
 impl Stored {
     /// Puts one together. `hash` is the store's of the key.
     pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
-        let parts = [head.key, head.names, head.selecting, head.reason, head.block];
+        let fragment = head.fragment.map(written);
+        let fragment = fragment.as_ref().map_or(&[][..], |bytes| bytes);
+        let parts = [head.key, head.names, head.selecting, head.reason, head.block, fragment];
         let text = parts.concat().into_boxed_slice();
         let mut ends = [0; 4];
         let mut end = 0;
@@ -80,9 +82,7 @@ impl Stored {
             end += part.len() as u32;
             *place = end;
         }
-        let fragment = head.fragment.map(Box::new);
-        let boxed = if fragment.is_some() { allocated(size_of::<Fragment>()) } else { 0 };
-        let charge = Charge::new(ledger, Stored::bytes(text.len()) + boxed);
+        let charge = Charge::new(ledger, Stored::bytes(text.len()));
         Stored {
             text,
             ends,
@@ -94,7 +94,7 @@ impl Stored {
             received_us: head.received_us,
             address: head.address,
             set_cookie: head.set_cookie,
-            fragment,
+            is_part: head.fragment.is_some(),
             body,
             _charge: charge,
         }
@@ -128,7 +128,8 @@ impl Stored {
 
     /// The fields.
     pub fn block(&self) -> FieldBlock<'_> {
-        FieldBlock::new(&self.text[self.ends[3] as usize..])
+        let end = self.text.len() - if self.is_part { FRAGMENT_BYTES } else { 0 };
+        FieldBlock::new(&self.text[self.ends[3] as usize..end])
     }
 
     /// The store's hash of the key.
@@ -175,21 +176,36 @@ impl Stored {
 
     /// See [`Head::fragment`].
     pub fn fragment(&self) -> Option<Fragment> {
-        self.fragment.as_deref().copied()
+        let bytes = self.text.last_chunk::<FRAGMENT_BYTES>().filter(|_| self.is_part)?;
+        let mut numbers = [0; 3];
+        for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
+            *number = bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        }
+        let [start, len, length] = numbers;
+        Some(Fragment { part: Part { start, len }, length })
     }
 
     /// Which bytes of the representation there are.
     pub fn part(&self) -> Part {
-        match &self.fragment {
-            Some(fragment) => fragment.part,
-            None => Part { start: 0, len: self.body.len() },
-        }
+        self.fragment().map_or(Part { start: 0, len: self.body.len() }, |fragment| fragment.part)
     }
 
     /// How long the representation is, whatever there is of it.
     pub fn length(&self) -> u64 {
-        self.fragment.as_ref().map_or(self.body.len(), |fragment| fragment.length)
+        self.fragment().map_or(self.body.len(), |fragment| fragment.length)
     }
+}
+
+/// Three numbers of 64 bits.
+const FRAGMENT_BYTES: usize = 24;
+
+fn written(fragment: Fragment) -> [u8; FRAGMENT_BYTES] {
+    let mut bytes = [0; FRAGMENT_BYTES];
+    let numbers = [fragment.part.start, fragment.part.len, fragment.length];
+    for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -220,6 +236,36 @@ mod tests {
         {
             let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
             assert_eq!(stored.clock_s(now), expected);
+        }
+    }
+
+    #[test]
+    fn rule_35_a_part_knows_its_place() {
+        let ledger = Arc::new(Ledger::default());
+        for fragment in [
+            None,
+            Some(Fragment { part: Part { start: 0, len: 1 }, length: 2 }),
+            Some(Fragment { part: Part { start: 1 << 40, len: u64::MAX >> 1 }, length: u64::MAX }),
+        ] {
+            let head = Head {
+                key: b"http://a/",
+                names: b"",
+                selecting: b"",
+                reason: b"OK",
+                block: b"A: 1\r\n",
+                status: 200,
+                version: Version::Http11,
+                terms: Terms::default(),
+                received_us: 0,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                set_cookie: false,
+                fragment,
+            };
+            let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, b"abc"[..].into())));
+            assert_eq!((stored.fragment(), stored.head().fragment), (fragment, fragment));
+            assert_eq!((stored.block().as_bytes(), stored.reason()), (&b"A: 1\r\n"[..], &b"OK"[..]));
+            assert_eq!(stored.length(), fragment.map_or(3, |fragment| fragment.length));
+            assert_eq!(stored.part().len, fragment.map_or(3, |fragment| fragment.part.len));
         }
     }
 }

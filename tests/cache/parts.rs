@@ -162,7 +162,8 @@ fn rule_35_of_parts_that_do_not_touch_the_longer_one_stays() {
     part(&scene, "/", "500-899");
     assert!(!is_hit(&part(&scene, "/", "10-19")));
     assert!(is_hit(&part(&scene, "/", "500-899")));
-    assert_eq!(scene.at_rest().get("cache_entries"), 1);
+    let now = scene.at_rest();
+    assert_eq!((now.get("cache_entries"), now.get("cache_parts_dropped")), (1, 2));
 }
 
 #[test]
@@ -440,6 +441,44 @@ fn rule_35_parts_of_different_users_are_kept_apart() {
     for user in ["anna......", "berta....."] {
         let answer = scene.get_with("/", &format!("X-User: {user}"));
         assert_eq!(answer.text(), user);
+    }
+}
+
+/// A part that is stale is asked for again as the client asked for it, and stands in for an origin that fails.
+#[test]
+fn rules_23_25_and_35_stale_parts() {
+    for (case, code, body) in [
+        ("renewed", 206, "123"),
+        ("changed", 206, "BCD"),
+        ("error", 206, "123"),
+        ("gone", 206, "123"),
+        ("forbidden", 502, ""),
+    ] {
+        let scene = Scene::new(move |head, number| {
+            let must = if case == "forbidden" { ", must-revalidate" } else { "" };
+            let old = format!("Cache-Control: max-age=1, stale-if-error=600{must}|Age: 5|ETag: \"v1\"");
+            match (number, case) {
+                (0, _) => Reply::Bytes(response(206, &format!("{old}|Content-Range: bytes 0-4/10"), "01234")),
+                (1, "renewed") => ranged(head, "\"v1\"", b"0123456789"),
+                (_, "changed") => ranged(head, "\"v2\"", b"ABCDEFGHIJ"),
+                (1, "error") => Reply::Bytes(response(503, "", "")),
+                // Once more, because the connection was used before.
+                (1 | 2, "gone" | "forbidden") => Reply::Last(Vec::new()),
+                _ => ranged(head, "\"v1\"", b"0123456789"),
+            }
+        });
+        part(&scene, "/", "0-4");
+        let answer = part(&scene, "/", "1-3");
+        assert_eq!(answer.status(), code, "{case}: {answer:?}");
+        assert!(code != 206 || (answer.text() == body && !is_hit(&answer)), "{case}: {answer:?}");
+        assert_eq!(last_range(&scene, "/"), (Some("bytes=1-3".to_owned()), None), "{case}");
+        // The whole is not made of what is stale; what the new part has renewed is not.
+        let whole = scene.get("/");
+        let expected = if case == "changed" { "ABCDEFGHIJ" } else { "0123456789" };
+        assert_eq!((whole.status(), whole.text().as_str()), (200, expected), "{case}");
+        let missing = (case == "renewed").then(|| "bytes=5-9".to_owned());
+        assert_eq!(last_range(&scene, "/").0, missing, "{case}");
+        scene.at_rest();
     }
 }
 
