@@ -16,6 +16,7 @@ use crate::cache::store::Epoch;
 use crate::cache::stored::{Head, Stored};
 use crate::cache::validation::Validators;
 use crate::http::chunked::Decoder;
+use crate::http::forwarding;
 use crate::http::framing::Body;
 use crate::time::Now;
 use slab::Slab;
@@ -73,6 +74,8 @@ pub(super) struct Fetch {
     pub pending: Arc<Stored>,
     pub growing: Growing,
     intake: Intake,
+    /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
+    pub trailers: Vec<u8>,
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
@@ -158,6 +161,7 @@ impl Fetch {
             Intake::Chunked(decoder) => match decoder.decode(bytes) {
                 Ok(decoded) => {
                     if decoded.finished {
+                        forwarding::write_trailers(&mut self.trailers, decoder.trailers());
                         self.intake = Intake::Ended;
                     }
                     (decoded.payload, decoded.consumed)
@@ -215,6 +219,7 @@ impl Engine {
             pending: beginning.pending,
             growing: Growing::new(store.ledger(), length),
             intake,
+            trailers: Vec::new(),
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),
@@ -376,7 +381,7 @@ impl Engine {
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
-                    serving.complete(&body);
+                    serving.complete(&body, &fetch.trailers);
                 }
             }
             self.wake_reader(reader);

@@ -9,6 +9,7 @@ use crate::buffer::Pool;
 use crate::cache::body::{Body, Cursor};
 use crate::cache::range::Part;
 use crate::cache::stored::Stored;
+use crate::http::chunked;
 use crate::http::frame::Frame;
 use slab::Slab;
 use std::sync::Arc;
@@ -37,6 +38,8 @@ pub(super) struct Serving {
     /// Payload that was sent from this source.
     payload: u64,
     chunk: Option<Frame>,
+    /// The last chunk with trailers, which has no place in the frame.
+    end: Vec<u8>,
     /// From where it goes on; the length of all is known then.
     next: Option<Box<Next>>,
 }
@@ -52,7 +55,7 @@ impl Serving {
     /// `left` bytes of a stored body.
     pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> Serving {
         let source = Source::Stored(body);
-        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, next: None }
+        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
     }
 
     /// `wanted` of a representation of which `part` is stored; what is missing in front of it or behind it is being
@@ -75,7 +78,8 @@ impl Serving {
     pub fn growing(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
         let chunk = chunked.then(Frame::default);
         let source = Source::Growing(fetch);
-        Serving { source, cursor: Cursor::default(), left: length, payload: 0, chunk, next: None }
+        let (cursor, end) = (Cursor::default(), Vec::new());
+        Serving { source, cursor, left: length, payload: 0, chunk, end, next: None }
     }
 
     /// The fetch that it reads, or will read.
@@ -95,8 +99,9 @@ impl Serving {
         }
     }
 
-    /// The fetch is complete: the rest comes from its body.
-    pub fn complete(&mut self, body: &Arc<Body>) {
+    /// The fetch is complete: the rest comes from its body, and then the trailers.
+    pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
+        self.set_trailers(trailers);
         let whole = || Source::Stored(Arc::clone(body));
         match (&self.source, &mut self.next) {
             (Source::Growing(_), _) => {
@@ -105,6 +110,13 @@ impl Serving {
             }
             (Source::Stored(_), Some(next)) => next.source = whole(),
             (Source::Stored(_), None) => {}
+        }
+    }
+
+    fn set_trailers(&mut self, trailers: &[u8]) {
+        let waits = self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended());
+        if waits && !trailers.is_empty() {
+            self.end = [chunked::LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
         }
     }
 
@@ -119,7 +131,13 @@ impl Serving {
         };
         payload_done
             && self.next.is_none()
+            && self.end.is_empty()
             && self.chunk.as_ref().is_none_or(|chunk| chunk.has_ended() && chunk.is_spent())
+    }
+
+    /// Whether nothing is left but the trailers.
+    fn is_at_trailers(&self) -> bool {
+        !self.end.is_empty() && self.chunk.as_ref().is_some_and(|chunk| chunk.has_ended() && chunk.is_spent())
     }
 
     /// Whether the rest will never come.
@@ -133,7 +151,7 @@ impl Serving {
 
     /// Whether there is anything to send.
     pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
-        if self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
+        if self.is_at_trailers() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
             return true;
         }
         match &self.source {
@@ -175,6 +193,7 @@ impl Serving {
             None => {
                 this.payload(fetches, u64::MAX, &mut out[1..]);
             }
+            Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {
                 out[1] = chunk.header();
                 this.payload(fetches, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
@@ -187,6 +206,10 @@ impl Serving {
     /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
     /// elsewhere.
     pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) -> Option<FetchId> {
+        if self.is_at_trailers() {
+            self.end.drain(..count.min(self.end.len()));
+            return None;
+        }
         let payload = match &mut self.chunk {
             None => count as u64,
             Some(chunk) => chunk.handle_sent(count) as u64,
@@ -211,6 +234,7 @@ impl Serving {
             left: Some(next.left),
             payload: 0,
             chunk: None,
+            end: Vec::new(),
             next: None,
         };
         before
@@ -229,11 +253,17 @@ impl Serving {
                 fetch.has_ended() && !fetch.growing.has_more(fetch.growing.advance(self.cursor, payload))
             }),
         };
+        if let (Source::Growing(fetch), true) = (&self.source, whole) {
+            let trailers = fetch.get(fetches).map_or(&[][..], |fetch| &fetch.trailers);
+            self.set_trailers(trailers);
+        }
+        let trailed = !self.end.is_empty();
         let Some(chunk) = &mut self.chunk else { return };
         match (payload, whole) {
             (0, false) => {}
+            (0, true) if trailed => chunk.leave_end(),
             (0, true) => chunk.end(),
-            (_, last) => chunk.begin(payload as usize, last),
+            (_, last) => chunk.begin(payload as usize, last && !trailed),
         }
     }
 }
