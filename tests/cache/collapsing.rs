@@ -55,7 +55,7 @@ fn rule_48_readers_stream_while_it_grows_and_late_ones_join() {
                 false => (format!("{head}Content-Length: 200000\r\n\r\n"), pieces.clone()),
                 true => (
                     format!("{head}Transfer-Encoding: chunked\r\n\r\n"),
-                    pieces.iter().map(frame).chain([b"0\r\n\r\n".to_vec()]).collect(),
+                    pieces.iter().map(frame).chain([b"0\r\nX-Sum: 1\r\n\r\n".to_vec()]).collect(),
                 ),
             };
             Reply::Slowly(head.into_bytes(), pieces, script_gate.clone())
