@@ -41,6 +41,7 @@ fn head(key: &[u8], now_us: u64) -> Head<'_> {
         received_us: now_us,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         set_cookie: false,
+        fragment: None,
     }
 }
 

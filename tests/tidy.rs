@@ -394,6 +394,21 @@ fn every_rule_has_a_test() {
     expect_none("rules without a test", &missing);
 }
 
+/// So has every rule of the cache, beside the code or against the daemon.
+#[test]
+fn every_rule_of_the_cache_has_a_test() {
+    let mut text = String::new();
+    for path in files("src/cache").iter().chain(&files("tests/cache")) {
+        text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+    }
+    let named = |rule: &str| text.contains(&format!("fn rule_{rule}_"));
+    let missing: Vec<_> = (1..=50)
+        .filter(|rule| !named(&format!("{rule}")) && !named(&format!("{rule:02}")))
+        .map(|rule| format!("rule {rule}"))
+        .collect();
+    expect_none("rules of the cache without a test", &missing);
+}
+
 /// The checks above see what they should, and only that.
 #[test]
 fn checks_can_fail() {

@@ -4,6 +4,9 @@
 //! what is there. When it is complete it becomes a [`Body`], which never changes again. Segments are of any size, so a
 //! cursor names a segment and an offset in it: small bodies of a known length are one exact allocation, others begin
 //! with a page and double up to [`SEGMENT_BYTES`].
+//!
+//! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
+//! joining costs a table and no copy, however large they are.
 
 use super::ledger::{Charge, Ledger, allocated};
 use std::collections::VecDeque;
@@ -57,20 +60,58 @@ trait Segments {
     }
 }
 
+/// Most bodies that one is joined from (chosen: a file of 1 GB that is fetched a megabyte at a time).
+pub const JOINED_MAX: usize = 1024;
+
 /// A complete body.
 #[derive(Debug)]
 pub struct Body {
     len: u64,
     first: Box<[u8]>,
-    rest: Box<[Box<[u8]>]>,
+    rest: Rest,
     _charge: Charge,
+}
+
+/// The segments behind the first.
+#[derive(Debug)]
+enum Rest {
+    Own(Box<[Box<[u8]>]>),
+    /// The first is empty.
+    Joined(Box<Joined>),
+}
+
+/// What a body is joined from: bodies that are not joined themselves.
+#[derive(Debug)]
+struct Joined {
+    bodies: Box<[Arc<Body>]>,
+    stretches: Box<[Stretch]>,
+}
+
+/// Bytes of one segment of one of these bodies.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    body: u32,
+    segment: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Joined {
+    fn segment(&self, index: usize) -> Option<&[u8]> {
+        let stretch = self.stretches.get(index)?;
+        let bytes = self.bodies.get(stretch.body as usize)?.segment(stretch.segment)?;
+        bytes.get(stretch.start as usize..stretch.end as usize)
+    }
 }
 
 impl Segments for Body {
     fn segment(&self, index: u32) -> Option<&[u8]> {
         match index {
             0 => Some(&self.first),
-            _ => self.rest.get(index as usize - 1).map(|bytes| &**bytes),
+            _ => match &self.rest {
+                Rest::Own(rest) => rest.get(index as usize - 1).map(|bytes| &**bytes),
+                Rest::Joined(joined) => joined.segment(index as usize - 1),
+            },
         }
     }
 }
@@ -79,7 +120,65 @@ impl Body {
     /// A body that lies in one piece.
     pub fn whole(ledger: &Arc<Ledger>, bytes: Box<[u8]>) -> Body {
         let charge = Charge::new(ledger, Body::bookkeeping(0) + allocated(bytes.len()));
-        Body { len: bytes.len() as u64, first: bytes, rest: Box::default(), _charge: charge }
+        Body { len: bytes.len() as u64, first: bytes, rest: Rest::Own(Box::default()), _charge: charge }
+    }
+
+    /// All of `first` and, behind it, `second` without its first `skipped` bytes, none of them copied. `None` if that would
+    /// hold more than `held_max` bytes, or more bodies than [`JOINED_MAX`].
+    pub fn joined(
+        ledger: &Arc<Ledger>,
+        first: &Arc<Body>,
+        second: &Arc<Body>,
+        skipped: u64,
+        held_max: u64,
+    ) -> Option<Body> {
+        let (mut bodies, mut stretches): (Vec<Arc<Body>>, Vec<Stretch>) = (Vec::new(), Vec::new());
+        let (mut len, mut skipped) = (0, skipped);
+        let before = first.stretches().map(|stretch| (stretch, 0));
+        let behind = second.stretches().map(|(body, stretch)| {
+            let here = u64::from(stretch.end - stretch.start);
+            let skips = skipped.min(here);
+            skipped -= skips;
+            ((body, stretch), skips as u32)
+        });
+        for ((body, stretch), skips) in before.chain(behind) {
+            let stretch = Stretch { start: stretch.start + skips, ..stretch };
+            if stretch.start == stretch.end {
+                continue;
+            }
+            if !bodies.last().is_some_and(|last| Arc::ptr_eq(last, body)) {
+                bodies.push(Arc::clone(body));
+            }
+            len += u64::from(stretch.end - stretch.start);
+            stretches.push(Stretch { body: bodies.len() as u32 - 1, ..stretch });
+        }
+        if bodies.len() > JOINED_MAX || bodies.iter().map(|body| body.len).sum::<u64>() > held_max {
+            return None;
+        }
+        let bytes = Body::bookkeeping(0)
+            + allocated(size_of::<Joined>())
+            + allocated(bodies.len() * size_of::<Arc<Body>>())
+            + allocated(stretches.len() * size_of::<Stretch>());
+        let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
+        let rest = Rest::Joined(Box::new(joined));
+        Some(Body { len, first: Box::default(), rest, _charge: Charge::new(ledger, bytes) })
+    }
+
+    /// The segments, each with the body that holds it.
+    fn stretches(self: &Arc<Body>) -> impl Iterator<Item = (&Arc<Body>, Stretch)> {
+        let (own, joined) = match &self.rest {
+            Rest::Own(rest) => (1 + rest.len() as u32, None),
+            Rest::Joined(joined) => (0, Some(&**joined)),
+        };
+        let own = (0..own).filter_map(move |segment| {
+            let end = self.segment(segment)?.len() as u32;
+            Some((self, Stretch { body: 0, segment, start: 0, end }))
+        });
+        let joined = joined.into_iter().flat_map(|joined| {
+            let body = |stretch: &Stretch| joined.bodies.get(stretch.body as usize);
+            joined.stretches.iter().filter_map(move |stretch| Some((body(stretch)?, *stretch)))
+        });
+        own.chain(joined)
     }
 
     /// Bytes beside the segments.
@@ -115,7 +214,7 @@ impl Body {
 
     /// All bytes, segment by segment.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(&*self.first).chain(self.rest.iter().map(|bytes| &**bytes))
+        (0..).map_while(|index| self.segment(index))
     }
 }
 
@@ -249,7 +348,7 @@ impl Growing {
         let payload = allocated(first.len()) + rest.iter().map(|bytes| allocated(bytes.len())).sum::<usize>();
         let mut charge = self.charge;
         charge.set(Body::bookkeeping(rest.len()) + payload);
-        Some(Body { len: self.len, first, rest, _charge: charge })
+        Some(Body { len: self.len, first, rest: Rest::Own(rest), _charge: charge })
     }
 }
 
@@ -342,6 +441,69 @@ mod tests {
             slices = [&[]; 9];
         }
         assert!([slow.1, rest].concat() == bytes);
+    }
+
+    fn body(ledger: &Arc<Ledger>, bytes: &[u8]) -> Arc<Body> {
+        let mut growing = Growing::new(ledger, None);
+        fill(&mut growing, bytes, 4096);
+        Arc::new(growing.finish().unwrap())
+    }
+
+    /// Parts of any sizes that touch or overlap, put together in any order, against the bytes that they were cut from.
+    #[test]
+    fn rule_35_joined_bodies_read_as_one_and_copy_nothing() {
+        let ledger = Arc::new(Ledger::default());
+        let bytes = pattern(300_000);
+        for parts in [
+            &[(0, 1), (1, 2), (2, 300_000)][..],
+            &[(100_000, 200_000), (0, 100_000), (200_000, 300_000)],
+            &[(0, 70_000), (60_000, 150_000), (140_000, 300_000)],
+            &[(299_999, 300_000), (150_000, 299_999), (10, 150_001), (0, 20)],
+        ] {
+            let (from, to) = parts[0];
+            let mut all = (from, body(&ledger, &bytes[from..to]));
+            for &(from, to) in &parts[1..] {
+                let new = body(&ledger, &bytes[from..to]);
+                let before = ledger.bytes();
+                let end = all.0 + all.1.len() as usize;
+                let joined = if from < all.0 {
+                    Body::joined(&ledger, &new, &all.1, (to - all.0) as u64, u64::MAX)
+                } else {
+                    Body::joined(&ledger, &all.1, &new, (end - from) as u64, u64::MAX)
+                };
+                all = (from.min(all.0), Arc::new(joined.unwrap()));
+                assert!(ledger.bytes() < before + 1000, "{parts:?}");
+            }
+            assert_eq!((all.0, all.1.len()), (0, 300_000), "{parts:?}");
+            assert!(all.1.segments().collect::<Vec<_>>().concat() == bytes);
+            for (position, left, slices, step) in
+                [(0, 300_000, 4, usize::MAX), (0, 70_000, 2, 1234), (149_999, 100_000, 1, 5000)]
+            {
+                let got = read(&all.1, position, left, slices, step);
+                assert!(got == bytes[position as usize..][..left as usize], "{parts:?} {position}");
+            }
+        }
+        assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn rule_35_what_joining_holds_is_bounded() {
+        let ledger = Arc::new(Ledger::default());
+        let bytes = pattern(1000);
+        let (one, two) = (body(&ledger, &bytes[..600]), body(&ledger, &bytes[400..]));
+        assert!(Body::joined(&ledger, &one, &two, 200, 1199).is_none());
+        assert_eq!(Body::joined(&ledger, &one, &two, 200, 1200).unwrap().len(), 1000);
+        let mut all = Arc::clone(&one);
+        for _ in 1..JOINED_MAX {
+            let new = body(&ledger, b"x");
+            all = Arc::new(Body::joined(&ledger, &all, &new, 0, u64::MAX).unwrap());
+        }
+        assert!(Body::joined(&ledger, &all, &one, 0, u64::MAX).is_none());
+        // What is skipped is not held.
+        let all =
+            Arc::new(Body::joined(&ledger, &body(&ledger, b"12"), &body(&ledger, b"34"), 0, 4).unwrap());
+        let tail = Body::joined(&ledger, &body(&ledger, b"0"), &all, 2, 3).unwrap();
+        assert_eq!(tail.segments().collect::<Vec<_>>().concat(), b"034");
     }
 
     #[test]

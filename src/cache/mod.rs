@@ -7,8 +7,12 @@
 //! written by [`storable::write_block`], or it updates what is there ([`validation::write_updated`]). Whatever else
 //! it made worthless is named by [`invalidation`]; [`status`] tells the client what happened.
 //!
+//! An entry may be incomplete: one stretch of a representation ([`range::Fragment`]), which answers ranges within it and
+//! is joined with others that touch it when they are stored.
+//!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
 pub mod body;
+mod combining;
 pub mod control;
 pub mod freshness;
 pub mod invalidation;

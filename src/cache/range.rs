@@ -177,106 +177,81 @@ impl ContentRange {
     }
 }
 
-/// Whether parts with these fields are of the same representation: both have the same strong validator, and do not
-/// differ about its length.
-pub fn may_combine<'a, 'b>(
-    stored: impl FieldLines<'a>,
-    stored_length: Option<u64>,
-    new: impl FieldLines<'b>,
-    new_length: Option<u64>,
-) -> bool {
-    let lengths = match (stored_length, new_length) {
-        (Some(stored), Some(new)) => stored == new,
-        (None, _) | (_, None) => true,
-    };
+/// Where the bytes of an incomplete stored response belong (RFC 9111 section 3.3): one stretch without gaps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fragment {
+    /// Which bytes.
+    pub part: Part,
+    /// Of how many.
+    pub length: u64,
+}
+
+impl Fragment {
+    /// `None` if that is all of it.
+    pub fn of(part: Part, length: u64) -> Option<Fragment> {
+        (part.len < length).then_some(Fragment { part, length })
+    }
+}
+
+impl Part {
+    /// Behind its last byte.
+    pub fn end(self) -> u64 {
+        self.start.saturating_add(self.len)
+    }
+
+    /// Whether all of `other` lies in it.
+    pub fn holds(self, other: Part) -> bool {
+        self.start <= other.start && other.end() <= self.end()
+    }
+
+    /// Whether both together have no gap.
+    pub fn touches(self, other: Part) -> bool {
+        self.start <= other.end() && other.start <= self.end()
+    }
+
+    /// What is to be fetched so that, with these bytes, `wanted` is whole: the bytes in front of them or behind them. `None`
+    /// if that would be both, or if none of these bytes are wanted, or nothing is missing.
+    pub fn missing(self, wanted: Part) -> Option<Part> {
+        let useful = wanted.start < self.end() && self.start < wanted.end();
+        match (wanted.start < self.start, self.end() < wanted.end()) {
+            (true, false) if useful => Some(Part { start: wanted.start, len: self.start - wanted.start }),
+            (false, true) if useful => Some(Part { start: self.end(), len: wanted.end() - self.end() }),
+            (true | false, true | false) => None,
+        }
+    }
+}
+
+/// Whether a 206 with these fields is a part of the representation that is stored: both have the same strong tag, and
+/// nothing in the new one says that it is coded otherwise. Their lengths are compared elsewhere.
+pub fn may_combine<'a, 'b>(stored: impl FieldLines<'a>, new: impl FieldLines<'b>) -> bool {
+    // What answers If-Range leaves out what the client knows (RFC 9110 section 15.3.7).
+    let coding = new.single("content-encoding");
+    let same_coding = !new.contains("content-encoding")
+        || coding.is_some_and(|coding| {
+            stored.single("content-encoding").is_some_and(|stored| stored.eq_ignore_ascii_case(coding))
+        });
     match (Validators::read(stored).strong_etag(), Validators::read(new).strong_etag()) {
-        (Some(stored), Some(new)) => lengths && stored.strongly_equals(&new),
+        (Some(stored), Some(new)) => same_coding && stored.strongly_equals(&new),
         (None, _) | (_, None) => false,
     }
 }
 
-/// Most parts of one representation that are kept apart.
-pub const PARTS_MAX: usize = 16;
-
-/// Which bytes of a representation are stored: parts in order, that neither overlap nor touch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Parts {
-    // Start and end, the latter exclusive.
-    spans: [(u64, u64); PARTS_MAX],
-    count: usize,
+/// Several parts in one body: not taken apart here.
+pub fn is_multipart<'b>(fields: impl FieldLines<'b>) -> bool {
+    fields
+        .values("content-type")
+        .any(|value| value.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/")))
 }
 
-impl Parts {
-    /// Adds bytes; false, and nothing is added, if there would be too many parts.
-    pub fn add(&mut self, part: Part) -> bool {
-        let Some(mut end) = part.start.checked_add(part.len) else { return false };
-        if part.len == 0 {
-            return true;
-        }
-        let mut start = part.start;
-        let (mut merged, mut count, mut placed) = ([(0, 0); PARTS_MAX + 1], 0, false);
-        for &(from, to) in &self.spans[..self.count] {
-            if to < start {
-                merged[count] = (from, to);
-                count += 1;
-            } else if from <= end {
-                (start, end) = (start.min(from), end.max(to));
-            } else {
-                if !placed {
-                    merged[count] = (start, end);
-                    count += 1;
-                    placed = true;
-                }
-                merged[count] = (from, to);
-                count += 1;
-            }
-        }
-        if !placed {
-            merged[count] = (start, end);
-            count += 1;
-        }
-        if count > PARTS_MAX {
-            return false;
-        }
-        self.spans.copy_from_slice(&merged[..PARTS_MAX]);
-        self.count = count;
-        true
-    }
-
-    /// Whether all of it is there.
-    pub fn holds(&self, part: Part) -> bool {
-        self.missing(part).is_none()
-    }
-
-    /// The first bytes of that part that are missing, up to the next ones that are there.
-    pub fn missing(&self, wanted: Part) -> Option<Part> {
-        let (mut start, mut end) = (wanted.start, wanted.start.saturating_add(wanted.len));
-        for &(from, to) in &self.spans[..self.count] {
-            if from <= start {
-                start = start.max(to);
-            } else {
-                end = end.min(from);
-                break;
-            }
-        }
-        (start < end).then(|| Part { start, len: end - start })
-    }
-
-    /// What is there, in order.
-    pub fn iter(&self) -> impl Iterator<Item = Part> + '_ {
-        self.spans[..self.count].iter().map(|&(start, end)| Part { start, len: end - start })
-    }
-}
-
-/// What a request wants of a representation of which only parts are stored, whose length is known: `None` for the whole or
-/// where Range does not count.
+/// What a GET wants of a representation of which only a part is stored, with that length: `None` where only the origin can
+/// tell, because of several ranges, one that cannot be satisfied, or an If-Range about something else.
 pub fn wanted<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>, length: u64) -> Option<Part> {
-    if !if_range_holds(request, stored) {
-        return None;
+    if !request.contains("range") {
+        return (!request.contains("if-range")).then_some(Part { start: 0, len: length });
     }
-    match request.single("range").map(|value| ranges(value, length)) {
-        Some(Ranges::One(part)) => Some(part),
-        Some(Ranges::Several | Ranges::None | Ranges::Invalid) | None => None,
+    match select(request, 200, stored, length) {
+        Selection::Part(part) => Some(part),
+        Selection::Whole | Selection::Unsatisfiable => None,
     }
 }
 
@@ -427,63 +402,55 @@ mod tests {
 
     #[test]
     fn rule_35_which_parts_combine() {
-        for (stored, stored_length, new, new_length, expected) in [
-            ("ETag: \"a\"", Some(10), "ETag: \"a\"", Some(10), true),
-            ("ETag: \"a\"", None, "ETag: \"a\"", Some(10), true),
-            ("ETag: \"a\"", Some(10), "ETag: \"a\"", Some(11), false),
-            ("ETag: \"a\"", Some(10), "ETag: \"b\"", Some(10), false),
-            ("ETag: W/\"a\"", Some(10), "ETag: W/\"a\"", Some(10), false),
-            ("ETag: \"a\"", Some(10), "", Some(10), false),
-            ("", Some(10), "", Some(10), false),
-            ("ETag: \"a\"", Some(10), "ETag: \"a\"|ETag: \"a\"", Some(10), false),
+        for (stored, new, expected) in [
+            ("ETag: \"a\"", "ETag: \"a\"", true),
+            ("ETag: \"a\"", "ETag: \"b\"", false),
+            ("ETag: W/\"a\"", "ETag: W/\"a\"", false),
+            ("ETag: W/\"a\"", "ETag: \"a\"", false),
+            ("ETag: \"a\"", "ETag: W/\"a\"", false),
+            ("ETag: \"a\"", "", false),
+            ("", "", false),
+            ("ETag: \"a\"", "ETag: \"a\"|ETag: \"a\"", false),
+            ("Last-Modified: x", "Last-Modified: x", false),
+            ("ETag: \"a\"|Content-Encoding: gzip", "ETag: \"a\"", true),
+            ("ETag: \"a\"|Content-Encoding: gzip", "ETag: \"a\"|Content-Encoding: GZIP", true),
+            ("ETag: \"a\"|Content-Encoding: gzip", "ETag: \"a\"|Content-Encoding: br", false),
+            ("ETag: \"a\"", "ETag: \"a\"|Content-Encoding: gzip", false),
+            ("ETag: \"a\"", "ETag: \"a\"|Content-Encoding: a|Content-Encoding: b", false),
         ] {
             let (one, other) = (lines(stored), lines(new));
             let (one, other) = (FieldBlock::new(one.as_bytes()), FieldBlock::new(other.as_bytes()));
-            assert_eq!(may_combine(one, stored_length, other, new_length), expected, "{stored} / {new}");
+            assert_eq!(may_combine(one, other), expected, "{stored} / {new}");
         }
-    }
-
-    #[test]
-    fn rule_35_parts_and_what_is_missing() {
-        let mut parts = Parts::default();
-        let whole = Part { start: 0, len: 100 };
-        assert_eq!(parts.missing(whole), Some(whole));
-        for (start, len, held) in [
-            (50, 10, &[(50, 10)][..]),
-            (0, 10, &[(0, 10), (50, 10)]),
-            (20, 10, &[(0, 10), (20, 10), (50, 10)]),
-            (30, 5, &[(0, 10), (20, 15), (50, 10)]),
-            (15, 5, &[(0, 10), (15, 20), (50, 10)]),
-            (22, 3, &[(0, 10), (15, 20), (50, 10)]),
-            (5, 12, &[(0, 35), (50, 10)]),
-            (34, 20, &[(0, 60)]),
-            (70, 0, &[(0, 60)]),
-            (99, 1, &[(0, 60), (99, 1)]),
+        for (value, expected) in [
+            ("multipart/byteranges; boundary=a", true),
+            ("Multipart/Mixed", true),
+            ("text/multipart", false),
+            ("multi", false),
         ] {
-            assert!(parts.add(Part { start, len }));
-            let found: Vec<_> = parts.iter().map(|part| (part.start, part.len)).collect();
-            assert_eq!(found, held, "after {start} {len}");
+            let fields = lines(&format!("Content-Type: {value}"));
+            assert_eq!(is_multipart(FieldBlock::new(fields.as_bytes())), expected, "{value}");
         }
-        assert_eq!(parts.missing(whole), Some(Part { start: 60, len: 39 }));
-        assert_eq!(parts.missing(Part { start: 10, len: 50 }), None);
-        assert_eq!(parts.missing(Part { start: 55, len: 10 }), Some(Part { start: 60, len: 5 }));
-        assert!(parts.holds(Part { start: 99, len: 1 }) && !parts.holds(Part { start: 99, len: 2 }));
-        assert!(parts.add(Part { start: 10, len: 89 }) && parts.holds(whole));
-        assert!(!parts.add(Part { start: u64::MAX, len: 2 }));
     }
 
+    /// Every part of ten bytes and every wish, against the bytes themselves.
     #[test]
-    fn rule_35_parts_are_bounded() {
-        let mut parts = Parts::default();
-        for number in 0..PARTS_MAX as u64 {
-            assert!(parts.add(Part { start: number * 10, len: 5 }));
+    fn rule_35_what_is_missing_of_a_part() {
+        let all = || (0..10).flat_map(|start| (1..=10 - start).map(move |len| Part { start, len }));
+        for (held, wish) in all().flat_map(|held| all().map(move |wish| (held, wish))) {
+            let bytes = |part: Part| part.start..part.end();
+            let absent: Vec<u64> = bytes(wish).filter(|at| !bytes(held).contains(at)).collect();
+            assert_eq!(held.holds(wish), absent.is_empty(), "{held:?} {wish:?}");
+            let apart = held.end() < wish.start || wish.end() < held.start;
+            assert_eq!(held.touches(wish), !apart, "{held:?} {wish:?}");
+            let in_a_row = absent.windows(2).all(|two| two[0] + 1 == two[1]);
+            let useful = !absent.is_empty() && absent.len() < wish.len as usize && in_a_row;
+            let expected = useful.then(|| Part { start: absent[0], len: absent.len() as u64 });
+            assert_eq!(held.missing(wish), expected, "{held:?} {wish:?}");
         }
-        let before = parts;
-        assert!(!parts.add(Part { start: 1000, len: 1 }));
-        assert!(!parts.add(Part { start: 6, len: 1 }));
-        assert_eq!(parts, before);
-        assert!(parts.add(Part { start: 5, len: 5 }));
-        assert_eq!(parts.iter().count(), PARTS_MAX - 1);
+        assert_eq!(Fragment::of(Part { start: 0, len: 10 }, 10), None);
+        let part = Part { start: 0, len: 9 };
+        assert_eq!(Fragment::of(part, 10), Some(Fragment { part, length: 10 }));
     }
 
     #[test]
@@ -496,7 +463,9 @@ mod tests {
             ("Range: bytes=2-4|If-Range: \"b\"", None),
             ("Range: bytes=2-4, 6-7", None),
             ("Range: bytes=20-", None),
-            ("", None),
+            ("Range: lines=1-2", None),
+            ("If-Range: \"a\"", None),
+            ("", Some((0, 10))),
         ] {
             let asked = lines(asked);
             let found = wanted(FieldBlock::new(asked.as_bytes()), FieldBlock::new(stored.as_bytes()), 10);

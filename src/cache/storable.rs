@@ -3,12 +3,12 @@
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
 use crate::http::forwarding::is_end_to_end;
-use crate::http::framing::{Body, request_body};
+use crate::http::framing::{Body, content_length, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
 use super::control::{RequestDirectives, ResponseDirectives, is_withheld};
 use super::freshness::{Freshness, Terms, Times, is_heuristic_status};
-use super::range::ContentRange;
+use super::range::{ContentRange, Fragment, is_multipart};
 use super::validation::Validators;
 use super::vary::VaryFault;
 
@@ -48,7 +48,8 @@ pub enum NotStored {
     VaryTooLong,
     /// It sets a cookie and does not say that it may be stored: a shared cache should not guess that.
     SetCookie,
-    /// A part whose place is not told, or without a strong validator.
+    /// A part that others could not be put to: several at once, one whose place is not told or that was not asked for, or
+    /// one without a strong validator.
     Part,
 }
 
@@ -89,8 +90,8 @@ pub struct Storable {
     pub terms: Terms,
     /// What it said.
     pub directives: ResponseDirectives,
-    /// The place of a part within the whole; `None` for a whole.
-    pub part: Option<ContentRange>,
+    /// The place of a part within the whole, if the response is one: a 206.
+    pub part: Option<Fragment>,
 }
 
 /// Judges the response to a request: Vary is [`super::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
@@ -166,10 +167,13 @@ fn is_of_use(
     }
 }
 
-/// Where a part belongs, if others can be put beside it: that takes a strong tag.
-fn part<'b>(fields: impl FieldLines<'b>, validators: &Validators<'b>) -> Option<ContentRange> {
+/// Where a part belongs, if others can be put beside it: that takes a strong tag, and the length of the whole.
+fn part(fields: Fields<'_, '_>, validators: &Validators<'_>) -> Option<Fragment> {
     validators.strong_etag()?;
-    fields.single("content-range").and_then(ContentRange::parse)
+    let range = fields.single("content-range").and_then(ContentRange::parse)?;
+    let length = content_length(fields).ok()?;
+    let fits = length.is_none_or(|length| length == range.part.len) && !is_multipart(fields);
+    Some(Fragment { part: range.part, length: range.length? }).filter(|_| fits)
 }
 
 /// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too
@@ -198,10 +202,18 @@ fn has_body(request: &RequestHead<'_, '_>) -> bool {
 
 /// Appends what is stored of the fields of a response: all but hop-by-hop ones, those that Connection or a qualified
 /// `private` or `no-cache` names, Content-Length, and Age. Where Date is missing the time of receipt becomes it (RFC 9110
-/// section 6.6.1).
-pub fn write_block(out: &mut Vec<u8>, fields: Fields<'_, '_>, directives: &ResponseDirectives, times: Times) {
+/// section 6.6.1). Of a `part` Content-Range is left out, too: it is what its place is told by.
+pub fn write_block(
+    out: &mut Vec<u8>,
+    fields: Fields<'_, '_>,
+    directives: &ResponseDirectives,
+    times: Times,
+    part: bool,
+) {
     for (name, value) in fields.iter().filter(|(name, _)| is_stored(fields, directives, name)) {
-        write_line(out, name, value);
+        if !(part && name.eq_ignore_ascii_case("content-range")) {
+            write_line(out, name, value);
+        }
     }
     if !fields.contains("date") {
         write_line(out, "Date", &http_date(times.received_s));
@@ -256,7 +268,7 @@ mod tests {
         with_response(&head("HTTP/1.1 200 OK", lines), |response| {
             let directives = ResponseDirectives::read(response.fields, &[]);
             let mut out = Vec::new();
-            write_block(&mut out, response.fields, &directives, TIMES);
+            write_block(&mut out, response.fields, &directives, TIMES, false);
             String::from_utf8(out).unwrap().replace("\r\n", "|")
         })
     }
@@ -444,7 +456,18 @@ mod tests {
         };
         for (lines, expected) in [
             ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
-            ("ETag: \"a\"|Content-Range: bytes 0-4/*", Ok(Some(5))),
+            ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Length: 5", Ok(Some(5))),
+            ("ETag: \"a\"|Content-Range: bytes 0-8/9", Ok(Some(9))),
+            // Nobody knows when the whole is there.
+            ("ETag: \"a\"|Content-Range: bytes 0-4/*", Err(NotStored::Part)),
+            // It lies about one of both.
+            ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Length: 6", Err(NotStored::Part)),
+            (
+                "ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Type: multipart/byteranges; boundary=a",
+                Err(NotStored::Part),
+            ),
+            ("ETag: \"a\"|Content-Type: multipart/byteranges; boundary=a", Err(NotStored::Part)),
+            ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
             ("Cache-Control: max-age=9|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
             ("Cache-Control: max-age=9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
             ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 4-0/9", Err(NotStored::Part)),

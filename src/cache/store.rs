@@ -14,6 +14,7 @@
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::Body;
+use super::combining;
 use super::ledger::{Charge, Ledger};
 use super::stored::{Head, Stored};
 use hashbrown::HashTable;
@@ -89,6 +90,8 @@ pub struct Statistics {
     pub invalidated: u64,
     /// Variants that left because their key had too many.
     pub variants_evicted: u64,
+    /// Parts that were given up for others: they do not touch, or together would be too large, or are of something else.
+    pub parts_dropped: u64,
     /// Entries that were not stored because everything in the store was in use.
     pub refused: u64,
     /// Seconds since their last use, of all evicted entries together.
@@ -107,6 +110,7 @@ pub struct Store {
     evicted: AtomicU64,
     invalidated: AtomicU64,
     variants_evicted: AtomicU64,
+    parts_dropped: AtomicU64,
     refused: AtomicU64,
     evicted_age_us: AtomicU64,
     /// What the store takes when it is empty.
@@ -267,6 +271,7 @@ impl Store {
             evicted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
             variants_evicted: AtomicU64::new(0),
+            parts_dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             evicted_age_us: AtomicU64::new(0),
             _charge: Charge::new(&ledger, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
@@ -326,10 +331,10 @@ impl Store {
     }
 
     /// Stores a response, in place of the variant that the same requests select, unless its key was invalidated since
-    /// `epoch` or there is no room.
+    /// `epoch` or there is no room. A part is put to what is stored of the same representation.
     pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
         let hash = self.hash(head.key);
-        let entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
+        let mut entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
         if !self.make_room(now_us) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -343,12 +348,22 @@ impl Store {
                 return None;
             }
             let same = |other: &Stored| other.names() == head.names && other.selecting() == head.selecting;
-            let replaced: Vec<u32> = shard
+            let same: Vec<u32> = shard
                 .variants(hash, head.key)
                 .filter(|(_, other)| same(other))
                 .map(|(slot, _)| slot)
                 .collect();
-            left.extend(replaced.into_iter().filter_map(|slot| shard.remove(slot)));
+            if entry.fragment().is_some() {
+                for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
+                    let (held, came) = (old.part(), entry.part());
+                    let combined = combining::combine(&self.ledger, old, &entry, self.limits.object_max)?;
+                    entry = combined.map_or(entry, Arc::new);
+                    if !(entry.part().holds(held) && entry.part().holds(came)) {
+                        self.parts_dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+            left.extend(same.into_iter().filter_map(|slot| shard.remove(slot)));
             while shard.variants(hash, head.key).count() >= VARIANTS_MAX {
                 let oldest = shard.variants(hash, head.key).min_by_key(|(_, other)| other.used_us());
                 let Some((slot, _)) = oldest else { break };
@@ -492,6 +507,7 @@ impl Store {
             evicted: count(&self.evicted),
             invalidated: count(&self.invalidated),
             variants_evicted: count(&self.variants_evicted),
+            parts_dropped: count(&self.parts_dropped),
             refused: count(&self.refused),
             evicted_age_s: count(&self.evicted_age_us) / 1_000_000,
         }

@@ -18,6 +18,7 @@ fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
         received_us: now_us,
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         set_cookie: false,
+        fragment: None,
     }
 }
 
@@ -201,4 +202,42 @@ fn readers_writers_and_evictors_share_it() {
     assert!(store.ledger().bytes() <= 1 << 20);
     store.purge(|_| true);
     assert_eq!(store.ledger().bytes(), Store::new(Limits::of(1 << 20, SEED)).ledger().bytes());
+}
+
+/// Keys that one seed puts into one place are spread by another, so that nobody can choose them beforehand; and where they
+/// do fall together a look-up still meets only those with the same hash.
+#[test]
+fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
+    // What decides where a table looks first: the shard, the highest seven bits, and the lowest ones.
+    let place_of = |hash: u64| ((hash >> 40) as usize % SHARDS, hash >> 57, hash & 3);
+    let known = Store::new(Limits::of(1 << 20, SEED));
+    let wanted = place_of(known.hash(b"http://a/"));
+    let colliding: Vec<String> = (0..)
+        .map(|index: u64| format!("http://a/{index}"))
+        .filter(|key| place_of(known.hash(key.as_bytes())) == wanted)
+        .take(30)
+        .collect();
+    for seed in [[3, 5], [4, 3], [0, 0], [u64::MAX, 1]] {
+        let other = Store::new(Limits::of(1 << 20, seed));
+        let mut places: Vec<_> = colliding.iter().map(|key| place_of(other.hash(key.as_bytes()))).collect();
+        places.sort_unstable();
+        places.dedup();
+        // Two of thirty may meet among 32,768 places.
+        assert!(places.len() >= 29, "{seed:?}: {}", places.len());
+    }
+    // Those who look one of them up compare no keys but its own, in either store.
+    for (seed, others) in [(SEED, colliding.len()), ([3, 5], 1)] {
+        let store = Store::new(Limits::of(1 << 20, seed));
+        for (at, key) in colliding.iter().enumerate() {
+            put(&store, key, "", 1, at as u64);
+        }
+        for key in &colliding {
+            let hash = store.hash(key.as_bytes());
+            let shard = store.place(hash).read();
+            let met = shard.table.iter_hash(hash).count();
+            assert!(met <= others, "{seed:?} {key}: {met}");
+            let same = |slot: &&u32| shard.entry(**slot).is_some_and(|entry| entry.hash() == hash);
+            assert_eq!(shard.table.iter_hash(hash).filter(same).count(), 1, "{seed:?} {key}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use super::body::Body;
 use super::freshness::Terms;
 use super::ledger::{Charge, Ledger, allocated};
+use super::range::{Fragment, Part};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
 use crate::time::Now;
@@ -36,12 +37,14 @@ pub struct Head<'a> {
     pub address: IpAddr,
     /// The fields that Cache-Control calls `no-cache` are left out already, or nobody may have it without validation.
     pub set_cookie: bool,
+    /// Which bytes of the representation there are, if not all. Status and fields are those of the whole.
+    pub fragment: Option<Fragment>,
 }
 
 /// A stored response.
 #[derive(Debug)]
 pub struct Stored {
-    /// Key, names, selecting, reason and block, one behind the other.
+    /// Key, names, selecting, reason and block, one behind the other, and the three numbers of a fragment.
     text: Box<[u8]>,
     ends: [u32; 4],
     hash: u64,
@@ -59,6 +62,8 @@ pub struct Stored {
     pub address: IpAddr,
     /// Whether Set-Cookie is among the fields.
     pub set_cookie: bool,
+    /// Whether a fragment is written behind the block: few have one, and all would be larger by its place here.
+    is_part: bool,
     /// What it carries.
     pub body: Arc<Body>,
     _charge: Charge,
@@ -67,7 +72,9 @@ pub struct Stored {
 impl Stored {
     /// Puts one together. `hash` is the store's of the key.
     pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
-        let parts = [head.key, head.names, head.selecting, head.reason, head.block];
+        let fragment = head.fragment.map(written);
+        let fragment = fragment.as_ref().map_or(&[][..], |bytes| bytes);
+        let parts = [head.key, head.names, head.selecting, head.reason, head.block, fragment];
         let text = parts.concat().into_boxed_slice();
         let mut ends = [0; 4];
         let mut end = 0;
@@ -87,6 +94,7 @@ impl Stored {
             received_us: head.received_us,
             address: head.address,
             set_cookie: head.set_cookie,
+            is_part: head.fragment.is_some(),
             body,
             _charge: charge,
         }
@@ -120,7 +128,8 @@ impl Stored {
 
     /// The fields.
     pub fn block(&self) -> FieldBlock<'_> {
-        FieldBlock::new(&self.text[self.ends[3] as usize..])
+        let end = self.text.len() - if self.is_part { FRAGMENT_BYTES } else { 0 };
+        FieldBlock::new(&self.text[self.ends[3] as usize..end])
     }
 
     /// The store's hash of the key.
@@ -161,8 +170,42 @@ impl Stored {
             received_us: self.received_us,
             address: self.address,
             set_cookie: self.set_cookie,
+            fragment: self.fragment(),
         }
     }
+
+    /// See [`Head::fragment`].
+    pub fn fragment(&self) -> Option<Fragment> {
+        let bytes = self.text.last_chunk::<FRAGMENT_BYTES>().filter(|_| self.is_part)?;
+        let mut numbers = [0; 3];
+        for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
+            *number = bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        }
+        let [start, len, length] = numbers;
+        Some(Fragment { part: Part { start, len }, length })
+    }
+
+    /// Which bytes of the representation there are.
+    pub fn part(&self) -> Part {
+        self.fragment().map_or(Part { start: 0, len: self.body.len() }, |fragment| fragment.part)
+    }
+
+    /// How long the representation is, whatever there is of it.
+    pub fn length(&self) -> u64 {
+        self.fragment().map_or(self.body.len(), |fragment| fragment.length)
+    }
+}
+
+/// Three numbers of 64 bits.
+const FRAGMENT_BYTES: usize = 24;
+
+fn written(fragment: Fragment) -> [u8; FRAGMENT_BYTES] {
+    let mut bytes = [0; FRAGMENT_BYTES];
+    let numbers = [fragment.part.start, fragment.part.len, fragment.length];
+    for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -185,6 +228,7 @@ mod tests {
             received_us: 5_000_000,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             set_cookie: false,
+            fragment: None,
         };
         let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
         for (monotonic_s, unix_s, expected) in
@@ -192,6 +236,36 @@ mod tests {
         {
             let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
             assert_eq!(stored.clock_s(now), expected);
+        }
+    }
+
+    #[test]
+    fn rule_35_a_part_knows_its_place() {
+        let ledger = Arc::new(Ledger::default());
+        for fragment in [
+            None,
+            Some(Fragment { part: Part { start: 0, len: 1 }, length: 2 }),
+            Some(Fragment { part: Part { start: 1 << 40, len: u64::MAX >> 1 }, length: u64::MAX }),
+        ] {
+            let head = Head {
+                key: b"http://a/",
+                names: b"",
+                selecting: b"",
+                reason: b"OK",
+                block: b"A: 1\r\n",
+                status: 200,
+                version: Version::Http11,
+                terms: Terms::default(),
+                received_us: 0,
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                set_cookie: false,
+                fragment,
+            };
+            let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, b"abc"[..].into())));
+            assert_eq!((stored.fragment(), stored.head().fragment), (fragment, fragment));
+            assert_eq!((stored.block().as_bytes(), stored.reason()), (&b"A: 1\r\n"[..], &b"OK"[..]));
+            assert_eq!(stored.length(), fragment.map_or(3, |fragment| fragment.length));
+            assert_eq!(stored.part().len, fragment.map_or(3, |fragment| fragment.part.len));
         }
     }
 }

@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Freshness, Terms, Use};
 use crate::cache::key::{self, Scheme, Uri};
-use crate::cache::range::{self, Selection};
+use crate::cache::range::{self, Part as Bytes, Selection};
 use crate::cache::status::Forward;
 use crate::cache::storable::NotStored;
 use crate::cache::store::{Epoch, Found, Store};
@@ -65,6 +65,8 @@ pub(super) enum Part {
     Store,
     /// The cache asks whether what it has is still good.
     Validate,
+    /// The cache asks for what is missing of a stored part.
+    Complete,
     /// The response says something about what is stored, but is not stored itself: HEAD.
     Head,
     /// The response may make stored ones worthless.
@@ -81,6 +83,10 @@ pub(super) struct Caching {
     pub forward: Option<Forward>,
     /// What is stored, and cannot be used as it is.
     pub stale: Option<Arc<Stored>>,
+    /// What is stored is a part: what comes may be put to it.
+    pub beside: Option<Arc<Stored>>,
+    /// The bytes that the origin is asked for, to be put to that part.
+    pub missing: Option<Bytes>,
     /// Use it if the origin answers with an error.
     pub if_error: bool,
     /// Use it if the origin cannot be reached.
@@ -121,6 +127,11 @@ impl Caching {
     /// What the origin is asked about.
     pub fn to_validate(&self) -> Option<&Arc<Stored>> {
         self.stale.as_ref().filter(|_| self.part == Part::Validate)
+    }
+
+    /// What the origin is asked to complete, and which bytes of it are missing.
+    pub fn to_complete(&self) -> Option<(&Arc<Stored>, Bytes)> {
+        self.beside.as_ref().zip(self.missing).filter(|_| self.part == Part::Complete)
     }
 
     /// As of an exchange that has not begun.
@@ -220,7 +231,16 @@ impl Consultation<'_> {
         self.caching.epoch = Some(self.settings.store.epoch(hash));
         let found = self.find(hash, head);
         let hit = match found {
-            Found::Entry(stored) if self.may_have(plan, &stored) => self.judge(stored, head, &asked),
+            // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
+            Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
+                self.caching.forward = Some(Forward::Miss);
+                self.caching.alone = true;
+                None
+            }
+            Found::Entry(stored) if self.may_have(plan, &stored) => match stored.fragment() {
+                None => self.judge(stored, head, &asked),
+                Some(_) => self.judge_part(stored, head, &asked),
+            },
             // Its address is judged again when it is dialled.
             Found::Entry(_) => {
                 self.caching.forward = Some(Forward::Bypass);
@@ -246,6 +266,7 @@ impl Consultation<'_> {
         self.caching.part = match (plan.method, self.has_conditions()) {
             (Method::Head, _) => Part::Head,
             (_, true) => Part::Validate,
+            (_, false) if self.caching.missing.is_some() => Part::Complete,
             (_, false) => Part::Store,
         };
         self.collapse(hash, head, plan, &asked)
@@ -267,11 +288,39 @@ impl Consultation<'_> {
         })
     }
 
-    /// Whether what is stored can be validated.
+    /// Whether what is stored can be validated: not a part, for which the client's own Range does as well.
     fn has_conditions(&self) -> bool {
-        let stale = self.caching.stale.as_ref();
+        let stale = self.caching.stale.as_ref().filter(|stored| stored.fragment().is_none());
         !self.caching.unconditional
             && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
+    }
+
+    /// Whether a stored part is the answer: it is to a Range that lies within it (RFC 9111 section 3.3). If not, it is noted
+    /// what has to be asked for so that it becomes one.
+    fn judge_part(
+        &mut self,
+        stored: Arc<Stored>,
+        head: &RequestHead<'_, '_>,
+        asked: &RequestDirectives,
+    ) -> Option<Hit> {
+        self.caching.forward = Some(Forward::Partial);
+        self.caching.beside = Some(Arc::clone(&stored));
+        if head.method != "GET" || self.caching.unconditional || self.caching.background {
+            return None;
+        }
+        let wanted = range::wanted(head.fields, stored.block(), stored.length())?;
+        let held = stored.part();
+        if held.holds(wanted) {
+            let hit = self.judge(stored, head, asked)?;
+            // Nobody would know which part to refresh.
+            return Some(hit).filter(|hit| !hit.refresh);
+        }
+        let conditional = head.fields.contains("if-none-match") || head.fields.contains("if-modified-since");
+        let decision = freshness::decide(&self.caching.terms(&stored), asked, stored.clock_s(self.now));
+        if decision.usage == Use::Fresh && !conditional && !asked.no_store {
+            self.caching.missing = held.missing(wanted);
+        }
+        None
     }
 
     /// Whether a stored response is the answer; if not, what it is good for is noted.
@@ -405,7 +454,7 @@ pub(super) fn select(head: &RequestHead<'_, '_>, stored: &Stored, now_s: u64) ->
     let (block, status) = (stored.block(), stored.status);
     let answer = validation::answer(head.fields, status, block, stored.terms.received_s, now_s);
     let selection = match answer {
-        Answer::Whole if head.method == "GET" => range::select(head.fields, status, block, stored.body.len()),
+        Answer::Whole if head.method == "GET" => range::select(head.fields, status, block, stored.length()),
         Answer::Whole | Answer::NotModified => Selection::Whole,
     };
     (answer, selection)

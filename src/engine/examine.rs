@@ -9,6 +9,7 @@ use super::origin::Origins;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::range;
 use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
@@ -195,22 +196,33 @@ pub(super) struct Examiner<'a> {
     pub client: IpAddr,
 }
 
-/// What changes in a request that validates a stored response: its conditions are the cache's own (rule 31).
+/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
+/// range are the cache's own (rules 31 and 35).
 #[derive(Debug)]
-struct Validating<'a> {
+struct OwnConditions<'a> {
     edits: HostEdits<'a>,
     stored: &'a Stored,
+    missing: Option<range::Part>,
 }
 
-impl Edits for Validating<'_> {
+impl Edits for OwnConditions<'_> {
     fn removes(&self, name: &str) -> bool {
         self.edits.removes(name) || CONDITIONAL_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
     }
 
     fn write_added(&self, out: &mut Vec<u8>) {
         self.edits.write_added(out);
-        for (name, value) in Validators::read(self.stored.block()).conditions() {
-            forwarding::write_field(out, name, value);
+        let validators = Validators::read(self.stored.block());
+        let Some(missing) = self.missing else {
+            for (name, value) in validators.conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            return;
+        };
+        range::write_range(out, missing);
+        // If it is another one by now, all of it.
+        if let Some(tag) = validators.etag {
+            forwarding::write_field(out, "If-Range", tag);
         }
     }
 }
@@ -395,12 +407,14 @@ impl Examiner<'_> {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
-        let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
-        let validating;
-        let edits: &dyn Edits = match stale {
-            Some(stored) => {
-                validating = Validating { edits, stored };
-                &validating
+        let caching = self.cache.as_ref().map(|cache| &*cache.caching);
+        let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
+        let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
+        let own;
+        let edits: &dyn Edits = match stale.or_else(part) {
+            Some((stored, missing)) => {
+                own = OwnConditions { edits, stored, missing };
+                &own
             }
             None => &edits,
         };

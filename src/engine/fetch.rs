@@ -4,16 +4,19 @@
 //! a fetch. The origin's bytes are received straight into the segments of the growing body; the exchange becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is in use,
-//! passes through a window instead: what all readers have is given up, and the origin waits for them.
+//! passes through a window instead: what all readers have is given up, and the origin waits for them, but not for long for
+//! one of many.
 
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
-use super::serving::Source;
 use super::{Engine, Event, PeerId};
-use crate::cache::body::Growing;
+use crate::cache::body::{Cursor, Growing, SEGMENT_BYTES};
+use crate::cache::range::{Fragment, Part};
 use crate::cache::store::Epoch;
-use crate::cache::stored::Stored;
+use crate::cache::stored::{Head, Stored};
+use crate::cache::validation::Validators;
 use crate::http::chunked::Decoder;
+use crate::http::forwarding;
 use crate::http::framing::Body;
 use crate::time::Now;
 use slab::Slab;
@@ -21,6 +24,10 @@ use std::sync::Arc;
 
 /// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
 const WINDOW_BYTES_MAX: usize = 256 * 1024;
+
+/// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
+/// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
+const HOLD_MS_MAX: u64 = 1000;
 
 /// Readers of one fetch (chosen: more than wait for anything but an attack; the next ones fetch by themselves).
 pub const READERS_MAX: usize = 4096;
@@ -67,16 +74,27 @@ pub(super) struct Fetch {
     pub pending: Arc<Stored>,
     pub growing: Growing,
     intake: Intake,
+    /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
+    pub trailers: Vec<u8>,
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
     readers: Vec<ExchangeId>,
+    began_ms: u64,
+    /// Since when readers have held up others, if they do.
+    held_since_ms: Option<u64>,
+    /// For how long they did before.
+    held_ms: u64,
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// It will be stored; otherwise the beginning may be gone.
     pub storable: bool,
     /// It goes on without readers.
     pub unread: bool,
+    /// What comes before the end may be stored as a part: it answers a GET (RFC 9111 section 3.3).
+    keeps_part: bool,
+    /// The stored part that it completes: readers get both.
+    pub beside: Option<Arc<Stored>>,
 }
 
 impl Fetch {
@@ -112,6 +130,11 @@ impl Fetch {
         }
     }
 
+    /// For how much longer readers may hold up others.
+    fn patience_ms(&self, now_ms: u64) -> u64 {
+        (HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8).saturating_sub(self.held_ms)
+    }
+
     /// Whether it is worth finishing although nobody reads.
     fn goes_on_unread(&self) -> bool {
         let nearly =
@@ -138,6 +161,7 @@ impl Fetch {
             Intake::Chunked(decoder) => match decoder.decode(bytes) {
                 Ok(decoded) => {
                     if decoded.finished {
+                        forwarding::write_trailers(&mut self.trailers, decoder.trailers());
                         self.intake = Intake::Ended;
                     }
                     (decoded.payload, decoded.consumed)
@@ -161,6 +185,10 @@ pub(super) struct Beginning {
     pub body: Body,
     /// Goes on when its readers leave.
     pub unread: bool,
+    /// What comes before the end may be stored as a part.
+    pub keeps_part: bool,
+    /// The stored part that it completes.
+    pub beside: Option<Arc<Stored>>,
 }
 
 impl Engine {
@@ -191,12 +219,18 @@ impl Engine {
             pending: beginning.pending,
             growing: Growing::new(store.ledger(), length),
             intake,
+            trailers: Vec::new(),
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),
+            began_ms: now.monotonic_ms(),
+            held_since_ms: None,
+            held_ms: 0,
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
+            keeps_part: beginning.keeps_part,
+            beside: beginning.beside,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -254,8 +288,12 @@ impl Engine {
         self.advance_fetch(now, id);
     }
 
-    /// The origin of a fetch has been silent for too long.
+    /// The origin of a fetch has been silent for too long, or some of its readers.
     pub(super) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
+        if id.get(&self.fetches).is_some_and(|fetch| fetch.held_since_ms.is_some()) {
+            self.cut_slowest(now, id);
+            return;
+        }
         self.metrics.timeouts_response += 1;
         self.fail_fetch(now, id);
     }
@@ -332,13 +370,18 @@ impl Engine {
         let store = Arc::clone(&settings.store);
         let fetch = self.fetches.remove(id.index as usize);
         let Some(body) = fetch.growing.finish() else { return };
-        let body = Arc::new(body);
-        let stored = store.insert(now.monotonic_us, fetch.epoch, &fetch.pending.head(), Arc::clone(&body));
+        let (body, head) = (Arc::new(body), fetch.pending.head());
+        // A part that is not as long as its place tells is none.
+        let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
+        let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
+        let stored = fits.then_some(Head { fragment, ..head });
+        let stored =
+            stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
-                    serving.complete(&body);
+                    serving.complete(&body, &fetch.trailers);
                 }
             }
             self.wake_reader(reader);
@@ -346,39 +389,65 @@ impl Engine {
         }
     }
 
+    /// How far a reader is in what is being fetched.
+    fn place_of(&self, reader: &ExchangeId) -> Option<(u64, Cursor)> {
+        let exchange = self.exchanges.get(reader.index as usize)?;
+        let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
+        Some(serving.place())
+    }
+
     /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
-    /// the slowest stand in its way: they are cut.
+    /// the slowest hold it up: they may do so for a while.
     fn keep_window(&mut self, now: Now, id: FetchId) {
         let Some(fetch) = id.get(&self.fetches) else { return };
-        if fetch.storable {
+        // When nothing more comes it is as large as it gets, and may be worth keeping.
+        if fetch.storable || fetch.has_failed() {
             return;
         }
-        let place = |reader: &ExchangeId| {
-            let exchange = self.exchanges.get(reader.index as usize)?;
-            let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
-            Some((serving.payload, serving.cursor))
-        };
-        let slowest = fetch.readers.iter().filter_map(place).min_by_key(|(payload, _)| *payload);
-        let fastest = fetch.readers.iter().filter_map(place).map(|(payload, _)| payload).max();
-        let full = fetch.growing.held() >= WINDOW_BYTES_MAX;
-        let starving = fastest == Some(fetch.growing.len());
-        let behind: Vec<ExchangeId> = match slowest {
-            Some((payload, _)) if full && starving && Some(payload) != fastest => {
-                let slow = |reader: &&ExchangeId| place(reader).is_some_and(|(sent, _)| sent == payload);
-                fetch.readers.iter().filter(slow).copied().collect()
+        let places = || fetch.readers.iter().filter_map(|reader| self.place_of(reader));
+        let slowest = places().min_by_key(|(payload, _)| *payload);
+        let fastest = places().map(|(payload, _)| payload).max();
+        let now_ms = now.monotonic_ms();
+        let timeout_ms = self.settings.timeouts.exchange_ms;
+        let Engine { fetches, deadlines, .. } = self;
+        let (Some((behind, cursor)), Some(fetch)) = (slowest, id.get_mut(fetches)) else { return };
+        fetch.growing.drop_before(cursor);
+        let starving = fastest == Some(fetch.growing.len()) && Some(behind) != fastest;
+        let Some(origin) = fetch.origin else { return };
+        match (fetch.held_since_ms, starving && !fetch.wants_bytes()) {
+            (None, true) => {
+                fetch.held_since_ms = Some(now_ms);
+                deadlines.set(origin, now_ms, fetch.patience_ms(now_ms));
             }
-            Some(_) | None => Vec::new(),
-        };
-        if let (Some((_, cursor)), Some(fetch)) = (slowest, id.get_mut(&mut self.fetches)) {
-            fetch.growing.drop_before(cursor);
-            if let (Some(origin), true) = (fetch.origin, fetch.wants_bytes()) {
-                self.wake(origin);
+            (Some(since_ms), false) => {
+                fetch.held_ms += now_ms.saturating_sub(since_ms);
+                fetch.held_since_ms = None;
+                deadlines.set(origin, now_ms, timeout_ms);
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+        if fetch.wants_bytes() {
+            self.wake(origin);
+        }
+    }
+
+    /// The slowest readers have held the others up for too long: they are cut.
+    fn cut_slowest(&mut self, now: Now, id: FetchId) {
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        let readers = fetch.readers.clone();
+        if let Some(since_ms) = fetch.held_since_ms.take() {
+            fetch.held_ms += now.monotonic_ms().saturating_sub(since_ms);
+        }
+        let slowest =
+            readers.iter().filter_map(|reader| self.place_of(reader)).map(|(payload, _)| payload).min();
+        let end = slowest.unwrap_or(0).saturating_add(SEGMENT_BYTES as u64);
+        for reader in readers {
+            if self.place_of(&reader).is_some_and(|(payload, _)| payload < end) {
+                self.metrics.cache_readers_cut += 1;
+                self.abort(now, reader, super::entry::Verdict::Failed, "cache_window_max");
             }
         }
-        for reader in behind {
-            self.metrics.cache_readers_cut += 1;
-            self.abort(now, reader, super::entry::Verdict::Failed, "cache_window_max");
-        }
+        self.keep_window(now, id);
     }
 
     /// One of its readers has sent something.
@@ -415,6 +484,31 @@ impl Engine {
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);
         }
+        if !fetch.has_ended() {
+            self.keep_part(fetch);
+        }
+    }
+
+    /// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
+    fn keep_part(&mut self, fetch: Fetch) {
+        let Some(settings) = &self.settings.cache else { return };
+        let (store, head) = (&settings.store, fetch.pending.head());
+        let (start, length) = match (head.fragment, fetch.length) {
+            (Some(fragment), _) => (fragment.part.start, fragment.length),
+            (None, Some(length)) => (0, length),
+            (None, None) => return,
+        };
+        let tagged = Validators::read(fetch.pending.block()).strong_etag().is_some();
+        let got = fetch.growing.len();
+        let fits = fetch.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
+        if !(fetch.keeps_part && head.status == 200 && tagged && fits && got > 0) {
+            return;
+        }
+        let fragment = Fragment::of(Part { start, len: got }, length);
+        let Some(body) = fetch.growing.finish() else { return };
+        let stored =
+            store.insert(fetch.pending.received_us, fetch.epoch, &Head { fragment, ..head }, Arc::new(body));
+        self.metrics.cache_stored += u64::from(stored.is_some());
     }
 
     /// Ends all of them: weir stops now.
@@ -437,10 +531,6 @@ impl Engine {
 
     /// The fetch that an exchange reads.
     pub(super) fn fetch_of(&self, id: ExchangeId) -> Option<FetchId> {
-        let serving = self.exchanges.get(id.index as usize)?.serving.as_ref()?;
-        match serving.source {
-            Source::Stored(_) => None,
-            Source::Growing(fetch) => Some(fetch),
-        }
+        self.exchanges.get(id.index as usize)?.serving.as_ref()?.fetch()
     }
 }

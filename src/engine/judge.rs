@@ -5,11 +5,13 @@ use crate::cache::body::Body;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Times};
 use crate::cache::key::{self, Uri};
+use crate::cache::range::{self, Fragment};
 use crate::cache::storable::{self, NotStored, Storable, Storing};
 use crate::cache::stored::{Head, Stored};
 use crate::cache::validation::{self, Head as HeadSays};
 use crate::cache::{invalidation, vary};
 use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::framing::{Body as Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,9 +23,11 @@ pub(super) enum Verdict {
     Pass,
     /// Stored as it is passed on.
     Store(Box<Stored>),
+    /// The bytes that were missing.
+    Completes(Box<Stored>),
     /// A 304 that confirms what is stored.
     Confirmed(Box<Confirmed>),
-    /// A 304 about something else.
+    /// A 304 about something else, or other bytes than were asked for.
     Unconfirmed,
     /// An error; what is stored is better.
     ServeStale(u16),
@@ -77,8 +81,9 @@ impl Judge<'_> {
     /// What the answer to a HEAD says about the stored response (rule 36).
     pub fn compare(&mut self) -> Verdict {
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
-        let Some(stored) = self.caching.stale.clone() else { return Verdict::Pass };
-        match validation::head_says(stored.block(), stored.body.len(), self.response.status, fields) {
+        let known = self.caching.stale.as_ref().or(self.caching.beside.as_ref());
+        let Some(stored) = known.cloned() else { return Verdict::Pass };
+        match validation::head_says(stored.block(), stored.length(), self.response.status, fields) {
             HeadSays::Nothing => {}
             HeadSays::Invalidates => store.remove(&stored),
             HeadSays::Updates => {
@@ -132,8 +137,10 @@ impl Judge<'_> {
         if stale.is_some() && self.caching.if_error && freshness::is_error(response.status) {
             return Verdict::ServeStale(response.status);
         }
-        // Parts are not kept.
-        if response.status == 206 {
+        // What nobody asked for is not what it seems, and a whole one is not given up for a part.
+        let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
+        if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
+            self.caching.not_stored = Some(NotStored::Part);
             return Verdict::Pass;
         }
         let asked = RequestDirectives::read(self.asked.fields);
@@ -144,8 +151,9 @@ impl Judge<'_> {
             Err(reason) => {
                 self.caching.not_stored = Some(reason);
                 // What is stored was asked about, and is not what the origin has now.
+                let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
                 if let Some(stored) =
-                    stale.filter(|_| response.status < 500 && reason != NotStored::RequestNoStore)
+                    stale.or(beside).filter(|_| response.status < 500 && reason != NotStored::RequestNoStore)
                 {
                     self.cache.store.remove(&stored);
                 }
@@ -154,13 +162,58 @@ impl Judge<'_> {
         }
     }
 
+    /// What the answer to a request for missing bytes is (RFC 9110 section 15.3.7.3).
+    pub fn complete(&mut self) -> Verdict {
+        match self.response.status {
+            206 => match self.completed() {
+                Some(stored) => Verdict::Completes(Box::new(stored)),
+                None => Verdict::Unconfirmed,
+            },
+            // These answer fields that the client did not send.
+            304 | 412 | 416 => Verdict::Unconfirmed,
+            // The whole, another one; or what became of it.
+            _ => self.store(false),
+        }
+    }
+
+    /// The missing bytes, if they are exactly those and belong to what is stored.
+    fn completed(&mut self) -> Option<Stored> {
+        let fields = self.response.fields;
+        let (beside, missing) = self.caching.to_complete()?;
+        let exact = Fragment { part: missing, length: beside.length() };
+        let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
+        // Others are told how long it is before its end has come.
+        let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
+        let asked = RequestDirectives::read(self.asked.fields);
+        let storable =
+            storable::judge(self.asked, &asked, self.response, false, self.times, &self.storing).ok()?;
+        if !same || !framed || storable.part != Some(exact) {
+            return None;
+        }
+        self.pending(&storable)
+    }
+
+    /// The stored part that a response with this place belongs to.
+    fn beside(&self, part: Option<Fragment>) -> Option<Arc<Stored>> {
+        let (beside, part) = (self.caching.beside.as_ref()?, part?);
+        let same = beside.length() == part.length
+            && Some(beside.address) == self.address
+            && range::may_combine(beside.block(), self.response.fields);
+        same.then(|| Arc::clone(beside))
+    }
+
     /// What will be stored, without its body.
     fn pending(&mut self, storable: &Storable) -> Option<Stored> {
+        let beside = self.beside(storable.part);
         let (response, text) = (self.response, &mut *self.text);
         text.clear();
         key::write_key(text, &self.uri);
         let key_end = text.len();
-        let written = vary::write_names(text, response.fields);
+        let written = match &beside {
+            // Of a variant no part is for all.
+            Some(beside) if !response.fields.contains("vary") => vary::write_names(text, beside.block()),
+            Some(_) | None => vary::write_names(text, response.fields),
+        };
         let names_end = text.len();
         self.scratch.clear();
         self.scratch.extend_from_slice(&text[key_end..names_end]);
@@ -175,19 +228,50 @@ impl Judge<'_> {
             return None;
         }
         let selecting_end = text.len();
-        storable::write_block(text, response.fields, &storable.directives, self.times);
+        let text = &mut *self.text;
+        let mut terms = storable.terms;
+        match &beside {
+            // With the fields of both (RFC 9111 section 3.4).
+            Some(beside) => {
+                validation::write_updated(text, beside.block(), response.fields, self.times);
+                let block = FieldBlock::new(&text[selecting_end..]);
+                let authorized = self.asked.fields.contains("authorization");
+                let (fields, times, storing) = (response.fields, self.times, &self.storing);
+                let updated = validation::judge_updated(200, block, fields, authorized, times, storing);
+                if !updated.keep {
+                    return None;
+                }
+                terms = updated.terms;
+            }
+            // An answer to If-Range need not have the fields that the client knows (RFC 9110 section 15.3.7): no others
+            // should get it without them.
+            None if storable.part.is_some() && self.asked.fields.contains("if-range") => {
+                self.caching.not_stored = Some(NotStored::Part);
+                return None;
+            }
+            None => {
+                let part = storable.part.is_some();
+                storable::write_block(text, response.fields, &storable.directives, self.times, part);
+            }
+        }
+        // Parts are stored as what they are parts of.
+        let (status, reason) = match storable.part {
+            Some(_) => (200, &b"OK"[..]),
+            None => (response.status, response.reason),
+        };
         let head = Head {
             key: &text[..key_end],
             names: &text[key_end..names_end],
             selecting: &text[names_end..selecting_end],
-            reason: response.reason,
+            reason,
             block: &text[selecting_end..],
-            status: response.status,
+            status,
             version: response.version,
-            terms: storable.terms,
+            terms,
             received_us: self.now.monotonic_us,
             address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            set_cookie: response.fields.contains("set-cookie"),
+            set_cookie: response.fields.contains("set-cookie") || beside.is_some_and(|part| part.set_cookie),
+            fragment: storable.part,
         };
         let store = &self.cache.store;
         let nothing = Arc::new(Body::whole(store.ledger(), Box::default()));

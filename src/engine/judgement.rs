@@ -2,6 +2,7 @@
 
 use super::caching::Part;
 use super::entry::CacheUse;
+use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
 use super::flight::Landing;
@@ -71,6 +72,10 @@ impl Engine {
                 Judged::Pass
             }
             Verdict::Store(stored) => Judged::Store(Arc::new(*stored)),
+            Verdict::Completes(stored) => {
+                self.complete(now, id, head_bytes, Arc::new(*stored));
+                Judged::Settled
+            }
             Verdict::Confirmed(confirmed) => {
                 self.renew(now, id, head_bytes, *confirmed);
                 Judged::Settled
@@ -130,6 +135,7 @@ impl Engine {
             Part::Invalidate if exchange.up.is_complete() => judge.invalidate(true),
             Part::Invalidate => judge.invalidate(false),
             Part::Head => judge.compare(),
+            Part::Complete => judge.complete(),
             Part::Validate if response.status == 304 => judge.confirm(),
             Part::Validate | Part::Store => judge.store(false),
         }
@@ -158,12 +164,49 @@ impl Engine {
         self.serve_validated(now, id, stored, CacheUse::Revalidated, Some(304), &confirmed.withheld);
     }
 
-    /// The 304 was about something else than what is stored: asked for once more, without conditions.
+    /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
+    fn complete(&mut self, now: Now, id: ExchangeId, head_bytes: usize, pending: Arc<Stored>) {
+        let Engine { exchanges, pool, settings, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let mut storage = FieldStorage::new();
+        let (Some((beside, missing)), Some(epoch), Ok(head)) = (
+            exchange.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
+            exchange.caching.epoch,
+            ResponseHead::parse(bytes, &mut storage, &settings.head),
+        ) else {
+            return;
+        };
+        exchange.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
+        let (hash, landing) = (pending.hash(), landing(&pending, now));
+        let beginning = Beginning {
+            pending: Arc::clone(&pending),
+            epoch,
+            body: Body::Length(missing.len),
+            unread: false,
+            keeps_part: true,
+            beside: Some(beside),
+        };
+        let leads = exchange.caching.leads.take();
+        let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        if leads.is_some() {
+            let waiters = self.flights.turn_into_fetch(hash, id, fetch);
+            self.let_go(waiters, landing);
+        }
+        self.serve_completed(now, id, pending, fetch);
+        self.advance_fetch(now, fetch);
+    }
+
+    /// The 304 was about something else than what is stored, or other bytes came than were missing: asked for once more,
+    /// without conditions.
     fn ask_again(&mut self, now: Now, id: ExchangeId) {
         let Engine { exchanges, settings, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        if let (Some(cache), Some(stale)) = (&settings.cache, exchange.caching.stale.take()) {
-            cache.store.remove(&stale);
+        let caching = &mut exchange.caching;
+        if let (Some(cache), Some(outdated)) =
+            (&settings.cache, caching.stale.take().or(caching.beside.take()))
+        {
+            cache.store.remove(&outdated);
         }
         exchange.caching.unconditional = true;
         exchange.up.release(pool);
@@ -216,7 +259,8 @@ impl Engine {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let beginning = Beginning { pending, epoch, body, unread: background };
+        let keeps_part = exchange.plan.method == Method::Get;
+        let beginning = Beginning { pending, epoch, body, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         if leads.is_some() {
             let waiters = self.flights.turn_into_fetch(hash, id, fetch);

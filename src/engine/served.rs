@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use super::serving::Serving;
 use super::settings::Settings;
 use crate::buffer::Purpose;
-use crate::cache::range::{self, Selection};
+use crate::cache::range::{self, Part, Selection};
 use crate::cache::status::{self, CacheStatus, Forward};
 use crate::cache::storable::NotStored;
 use crate::cache::stored::Stored;
@@ -43,11 +43,11 @@ impl Engine {
     pub(super) fn serve(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
         self.note_hit(id, hit);
         self.decide_close(id);
-        let length = match hit.fetch {
-            None => Some(hit.stored.body.len()),
-            Some(fetch) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
+        let length = match (hit.fetch, hit.stored.fragment()) {
+            (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
+            (Some(fetch), None) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
         };
-        let Engine { exchanges, pool, settings, scratch, .. } = self;
+        let Engine { exchanges, pool, settings, scratch, fetches, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let content = content(exchange, hit, length);
         exchange.ends_at_close = content.framing == Body::UntilClose;
@@ -63,10 +63,15 @@ impl Engine {
             (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 let body = Arc::clone(&hit.stored.body);
-                let cursor = body.cursor(start);
+                let cursor = body.cursor(start.saturating_sub(hit.stored.part().start));
                 Serving::stored(body, cursor, len)
             }
-            (Some(_), Some(fetch)) => Serving::growing(fetch, length, content.framing == Body::Chunked),
+            (Some((start, len)), Some(fetch)) => {
+                match fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref()) {
+                    Some(beside) => Serving::completed(fetch, beside, Part { start, len }),
+                    None => Serving::growing(fetch, length, content.framing == Body::Chunked),
+                }
+            }
         });
         let (client, reads) = (exchange.client, content.span.is_some());
         if hit.refresh {
@@ -140,6 +145,35 @@ impl Engine {
         true
     }
 
+    /// Answers with a stored part and what is being fetched to complete it.
+    pub(super) fn serve_completed(&mut self, now: Now, id: ExchangeId, stored: Arc<Stored>, fetch: FetchId) {
+        let Engine { exchanges, peers, pool, settings, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
+            return;
+        };
+        let mut storage = FieldStorage::new();
+        let bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return };
+        let now_s = stored.clock_s(now);
+        let (answer, selection) = select(&head, &stored, now_s);
+        let age_s = stored.terms.age_s(now_s);
+        let hit = Hit {
+            extra: Vec::new(),
+            fetch: Some(fetch),
+            age_s,
+            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
+            answer,
+            selection,
+            refresh: false,
+            log: CacheUse::Miss,
+            forward: Some(Forward::Partial),
+            forward_status: Some(206),
+            stored,
+        };
+        self.serve(now, id, &hit);
+    }
+
     /// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head`
     /// ends with its empty line.
     pub(super) fn write_forwarded_status(
@@ -170,13 +204,14 @@ impl Engine {
         let head = count.min(exchange.down.head.len());
         exchange.down.handle_sent(pool, head);
         exchange.down.sent += (count - head) as u64;
-        if let Some(serving) = &mut exchange.serving {
-            serving.handle_sent(fetches, count - head);
-        }
+        let read = exchange.serving.as_mut().and_then(|serving| serving.handle_sent(fetches, count - head));
         if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
             metrics.limit_rate += 1;
             self.abandon_client(now, id, "min_rate");
             return;
+        }
+        if let Some(fetch) = read {
+            self.leave_fetch(fetch, id);
         }
         if let Some(fetch) = self.fetch_of(id) {
             self.note_reading(now, fetch);

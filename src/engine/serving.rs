@@ -1,11 +1,15 @@
 //! A body on its way from the cache to a client: from a stored response, or from one that is still being fetched.
 //!
 //! Nothing is copied: what is to be sent are slices of the stored segments. A body of unknown length goes out in chunks,
-//! one for whatever was there when the chunk was begun.
+//! one for whatever was there when the chunk was begun. A part that is being completed is sent from two sources, one behind
+//! the other.
 
 use super::fetch::{Fetch, FetchId};
 use crate::buffer::Pool;
 use crate::cache::body::{Body, Cursor};
+use crate::cache::range::Part;
+use crate::cache::stored::Stored;
+use crate::http::chunked;
 use crate::http::frame::Frame;
 use slab::Slab;
 use std::sync::Arc;
@@ -31,15 +35,42 @@ pub(super) struct Serving {
     pub cursor: Cursor,
     /// Payload that is still to be sent, if that is known.
     left: Option<u64>,
-    /// Payload that was sent.
-    pub payload: u64,
+    /// Payload that was sent from this source.
+    payload: u64,
     chunk: Option<Frame>,
+    /// The last chunk with trailers, which has no place in the frame.
+    end: Vec<u8>,
+    /// From where it goes on; the length of all is known then.
+    next: Option<Box<Next>>,
+}
+
+/// The second of two sources: a stored part and what completes it, in either order.
+#[derive(Debug)]
+struct Next {
+    source: Source,
+    left: u64,
 }
 
 impl Serving {
     /// `left` bytes of a stored body.
     pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> Serving {
-        Serving { source: Source::Stored(body), cursor, left: Some(left), payload: 0, chunk: None }
+        let source = Source::Stored(body);
+        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
+    }
+
+    /// `wanted` of a representation of which `part` is stored; what is missing in front of it or behind it is being
+    /// fetched.
+    pub fn completed(fetch: FetchId, part: &Stored, wanted: Part) -> Serving {
+        let (held, body) = (part.part(), &part.body);
+        if held.start <= wanted.start {
+            let left = held.end().saturating_sub(wanted.start).min(wanted.len);
+            let next = Next { source: Source::Growing(fetch), left: wanted.len - left };
+            let serving = Serving::stored(Arc::clone(body), body.cursor(wanted.start - held.start), left);
+            return Serving { next: Some(Box::new(next)), ..serving };
+        }
+        let left = (held.start - wanted.start).min(wanted.len);
+        let next = Next { source: Source::Stored(Arc::clone(body)), left: wanted.len - left };
+        Serving { next: Some(Box::new(next)), ..Serving::growing(fetch, Some(left), false) }
     }
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
@@ -47,13 +78,46 @@ impl Serving {
     pub fn growing(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
         let chunk = chunked.then(Frame::default);
         let source = Source::Growing(fetch);
-        Serving { source, cursor: Cursor::default(), left: length, payload: 0, chunk }
+        let (cursor, end) = (Cursor::default(), Vec::new());
+        Serving { source, cursor, left: length, payload: 0, chunk, end, next: None }
     }
 
-    /// The fetch is complete: the rest comes from its body.
-    pub fn complete(&mut self, body: &Arc<Body>) {
-        self.left = Some(body.len() - self.payload);
-        self.source = Source::Stored(Arc::clone(body));
+    /// The fetch that it reads, or will read.
+    pub fn fetch(&self) -> Option<FetchId> {
+        let of = |source: &Source| match source {
+            Source::Stored(_) => None,
+            Source::Growing(fetch) => Some(*fetch),
+        };
+        of(&self.source).or_else(|| self.next.as_ref().and_then(|next| of(&next.source)))
+    }
+
+    /// How far it has read of what is being fetched.
+    pub fn place(&self) -> (u64, Cursor) {
+        match self.source {
+            Source::Growing(_) => (self.payload, self.cursor),
+            Source::Stored(_) => (0, Cursor::default()),
+        }
+    }
+
+    /// The fetch is complete: the rest comes from its body, and then the trailers.
+    pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
+        self.set_trailers(trailers);
+        let whole = || Source::Stored(Arc::clone(body));
+        match (&self.source, &mut self.next) {
+            (Source::Growing(_), _) => {
+                self.left = Some(self.left.unwrap_or(body.len() - self.payload));
+                self.source = whole();
+            }
+            (Source::Stored(_), Some(next)) => next.source = whole(),
+            (Source::Stored(_), None) => {}
+        }
+    }
+
+    fn set_trailers(&mut self, trailers: &[u8]) {
+        let waits = self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended());
+        if waits && !trailers.is_empty() {
+            self.end = [chunked::LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
+        }
     }
 
     /// Whether everything there will ever be was sent.
@@ -65,7 +129,15 @@ impl Serving {
                 .is_some_and(|fetch| fetch.has_ended() && !fetch.growing.has_more(self.cursor)),
             (Source::Stored(_), None) => true,
         };
-        payload_done && self.chunk.as_ref().is_none_or(|chunk| chunk.has_ended() && chunk.is_spent())
+        payload_done
+            && self.next.is_none()
+            && self.end.is_empty()
+            && self.chunk.as_ref().is_none_or(|chunk| chunk.has_ended() && chunk.is_spent())
+    }
+
+    /// Whether nothing is left but the trailers.
+    fn is_at_trailers(&self) -> bool {
+        !self.end.is_empty() && self.chunk.as_ref().is_some_and(|chunk| chunk.has_ended() && chunk.is_spent())
     }
 
     /// Whether the rest will never come.
@@ -79,7 +151,7 @@ impl Serving {
 
     /// Whether there is anything to send.
     pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
-        if self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
+        if self.is_at_trailers() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
             return true;
         }
         match &self.source {
@@ -121,6 +193,7 @@ impl Serving {
             None => {
                 this.payload(fetches, u64::MAX, &mut out[1..]);
             }
+            Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {
                 out[1] = chunk.header();
                 this.payload(fetches, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
@@ -130,8 +203,13 @@ impl Serving {
         out
     }
 
-    /// Reports that `count` bytes behind the head were sent.
-    pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) {
+    /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
+    /// elsewhere.
+    pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) -> Option<FetchId> {
+        if self.is_at_trailers() {
+            self.end.drain(..count.min(self.end.len()));
+            return None;
+        }
         let payload = match &mut self.chunk {
             None => count as u64,
             Some(chunk) => chunk.handle_sent(count) as u64,
@@ -145,6 +223,21 @@ impl Serving {
                 None => self.cursor,
             },
         };
+        if self.left != Some(0) {
+            return None;
+        }
+        let next = self.next.take()?;
+        let before = self.fetch();
+        *self = Serving {
+            source: next.source,
+            cursor: Cursor::default(),
+            left: Some(next.left),
+            payload: 0,
+            chunk: None,
+            end: Vec::new(),
+            next: None,
+        };
+        before
     }
 
     fn begin_chunk(&mut self, fetches: &Slab<Fetch>) {
@@ -160,11 +253,17 @@ impl Serving {
                 fetch.has_ended() && !fetch.growing.has_more(fetch.growing.advance(self.cursor, payload))
             }),
         };
+        if let (Source::Growing(fetch), true) = (&self.source, whole) {
+            let trailers = fetch.get(fetches).map_or(&[][..], |fetch| &fetch.trailers);
+            self.set_trailers(trailers);
+        }
+        let trailed = !self.end.is_empty();
         let Some(chunk) = &mut self.chunk else { return };
         match (payload, whole) {
             (0, false) => {}
+            (0, true) if trailed => chunk.leave_end(),
             (0, true) => chunk.end(),
-            (_, last) => chunk.begin(payload as usize, last),
+            (_, last) => chunk.begin(payload as usize, last && !trailed),
         }
     }
 }

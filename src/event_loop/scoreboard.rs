@@ -87,6 +87,7 @@ fn line(scores: &[Score], stored: Option<&Statistics>) -> String {
         let _ = write!(line, " cache_evicted={} cache_evicted_age_s={evicted_age_s}", stored.evicted);
         let _ = write!(line, " cache_invalidated={} cache_no_room={}", stored.invalidated, stored.refused);
         let _ = write!(line, " cache_variants_evicted={}", stored.variants_evicted);
+        let _ = write!(line, " cache_parts_dropped={}", stored.parts_dropped);
         let _ = write!(line, " cache_hit_ratio={requests:.4} cache_byte_hit_ratio={bytes:.4}");
     }
     if scores.len() > 1 {
@@ -148,7 +149,7 @@ mod tests {
         };
         let both = line(&[score.clone(), score], Some(&stored));
         let expected = " cache_entries=7 cache_bytes=8000 cache_evicted=4 cache_evicted_age_s=22 cache_invalidated=3 \
-                        cache_no_room=0 cache_variants_evicted=0 cache_hit_ratio=0.7500 \
+                        cache_no_room=0 cache_variants_evicted=0 cache_parts_dropped=0 cache_hit_ratio=0.7500 \
                         cache_byte_hit_ratio=0.2500 workers=2 ";
         assert!(both.contains(expected), "{both}");
         assert!(!line(&[Score::default()], None).contains(" cache_"), "there is none");

@@ -1,7 +1,8 @@
 //! Real clients: curl's ways of not fetching what it has.
 
+use super::common::weir::finish;
 use super::common::{Scratch, pattern};
-use super::scene::{Reply, Scene};
+use super::scene::{Reply, Scene, is_hit, ok, response, unmodified};
 use std::process::Command;
 
 /// Runs curl through the proxy; standard output.
@@ -68,4 +69,215 @@ fn repeated_downloads_come_from_memory() {
     }
     let statistics = scene.at_rest();
     assert_eq!(statistics.get("cache_hits"), 9, "{statistics:?}");
+}
+
+/// curl asks for parts of what nobody has fetched, as a download that is resumed on another machine does.
+#[test]
+fn rule_35_curl_takes_parts_of_what_is_not_there_yet() {
+    let scene = Scene::new(|head, _| {
+        let (start, end) =
+            match head.get("range").and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) {
+                Some((start, end)) => {
+                    (start.parse().expect("a number"), end.parse().map_or(100_000, |end: usize| end + 1))
+                }
+                None => (0, 100_000),
+            };
+        let fields = "Cache-Control: max-age=60\r\nETag: \"v1\"\r\nAccept-Ranges: bytes\r\n";
+        let (line, range) = match end - start {
+            100_000 => ("200 OK", String::new()),
+            _ => ("206 Partial Content", format!("Content-Range: bytes {start}-{}/100000\r\n", end - 1)),
+        };
+        let head = format!("HTTP/1.1 {line}\r\n{fields}{range}Content-Length: {}\r\n\r\n", end - start);
+        Reply::Bytes([head.into_bytes(), pattern(start as u64, end - start)].concat())
+    });
+    let scratch = Scratch::new();
+    let out = scratch.join("out");
+    let read = || std::fs::read(&out).expect("what curl wrote");
+    curl(&scene, "/f", &["-r", "0-39999", "-o", &out]);
+    // Another machine has the same beginning, and goes on; a third one wants everything.
+    curl(&scene, "/f", &["-C", "-", "-o", &out]);
+    assert!(read() == pattern(0, 100_000));
+    curl(&scene, "/f", &["-r", "39000-40999", "-o", &out]);
+    assert!(read() == pattern(39_000, 2000));
+    let out = scratch.join("whole");
+    curl(&scene, "/f", &["-o", &out]);
+    assert!(std::fs::read(&out).expect("what curl wrote") == pattern(0, 100_000));
+    assert_eq!(scene.asked("/f"), 2);
+}
+
+/// A page and what belongs to it, as two browsers load it, reload it, and reload it for good.
+#[test]
+fn browsers_load_a_page_twice() {
+    const MODIFIED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
+    let scene = Scene::new(|head, _| {
+        let (fields, body) = match head.target() {
+            "/" => ("Cache-Control: no-cache|ETag: W/\"page\"|Vary: Accept-Encoding", "<html>"),
+            "/a.css" => ("Cache-Control: public, max-age=31536000, immutable|ETag: \"css\"", "a{}"),
+            "/a.js" => ("Cache-Control: max-age=60|ETag: \"js\"|Vary: Accept-Encoding", "a()"),
+            _ => (MODIFIED, "png"),
+        };
+        let tag = fields.split("ETag: ").nth(1).and_then(|rest| rest.split('|').next());
+        match head.get("if-none-match").is_some_and(|asked| Some(asked) == tag)
+            || head.has("if-modified-since")
+        {
+            true => unmodified(fields),
+            false => ok(fields, body),
+        }
+    });
+    const PAGE: [(&str, &str, &str); 4] = [
+        ("/", "If-None-Match: W/\"page\"", "<html>"),
+        ("/a.css", "If-None-Match: \"css\"", "a{}"),
+        ("/a.js", "If-None-Match: \"js\"", "a()"),
+        ("/a.png", "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", "png"),
+    ];
+    let accepts =
+        "Accept: */*|Accept-Encoding: gzip, deflate|Accept-Language: de,en;q=0.5|Connection: keep-alive";
+    let load = |agent: &str, more: fn(&str) -> String| {
+        PAGE.map(|(path, condition, body)| {
+            let answer = scene.get_with(path, &format!("User-Agent: {agent}|{accepts}|{}", more(condition)));
+            let good = answer.status() == 304 || answer.text() == body;
+            assert!(good, "{agent} {path}: {answer:?}");
+            (answer.status(), is_hit(&answer))
+        })
+    };
+    let asked = || PAGE.map(|(path, ..)| scene.asked(path));
+    let nothing = |_: &str| String::new();
+    assert_eq!(load("one", nothing), [(200, false); 4]);
+    assert_eq!(asked(), [1, 1, 1, 1]);
+    // Another browser: the page is confirmed, the rest comes from memory.
+    assert_eq!(load("two", nothing), [(200, false), (200, true), (200, true), (200, true)]);
+    assert_eq!(asked(), [2, 1, 1, 1]);
+    // The first one has it all, and asks.
+    assert_eq!(load("one", str::to_owned), [(304, false), (304, true), (304, true), (304, true)]);
+    assert_eq!(asked(), [3, 1, 1, 1]);
+    // Reload: everything is confirmed by the origin, and nothing comes twice.
+    let reload = |condition: &str| format!("{condition}|Cache-Control: max-age=0");
+    assert_eq!(load("one", reload), [(304, false); 4]);
+    assert_eq!(asked(), [4, 2, 2, 2]);
+    // Reload without the browser's own cache.
+    assert_eq!(load("two", |_| "Cache-Control: no-cache|Pragma: no-cache".to_owned()), [(200, false); 4]);
+    assert_eq!(asked(), [5, 3, 3, 3]);
+    assert!(PAGE.iter().all(|(path, ..)| {
+        let last = scene.last(path);
+        last.has("if-none-match") || last.has("if-modified-since")
+    }));
+    assert_eq!(load("one", nothing)[1..], [(200, true); 3]);
+    scene.at_rest();
+}
+
+/// Whether a program is there.
+fn is_there(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().expect("sh");
+    if !found.status.success() {
+        eprintln!("SKIPPED: {program} is not installed");
+    }
+    found.status.success()
+}
+
+/// A package as dpkg-deb makes it, its index, and the release file over that.
+fn repository(scratch: &Scratch) -> [(&'static str, Vec<u8>); 3] {
+    let root = scratch.path().join("package");
+    std::fs::create_dir_all(root.join("DEBIAN")).expect("a folder");
+    let about =
+        "Package: weir-test\nVersion: 1.0\nArchitecture: all\nMaintainer: nobody <nobody@example.com>\n";
+    let control = format!("{about}Description: nothing\n");
+    std::fs::write(root.join("DEBIAN/control"), &control).expect("a file");
+    std::fs::write(root.join("content"), pattern(0, 300_000)).expect("a file");
+    let file = scratch.join("weir-test.deb");
+    let mut command = Command::new("dpkg-deb");
+    command.args(["--build", "-Znone"]).arg(&root).arg(&file);
+    let run = finish(command);
+    assert_eq!(run.code, 0, "{run:?}");
+    let sum = |path: &str| {
+        let mut command = Command::new("sha256sum");
+        command.arg(path);
+        finish(command).out.split(' ').next().unwrap_or_default().to_owned()
+    };
+    let package = std::fs::read(&file).expect("a package");
+    let index = format!(
+        "{about}Filename: ./weir-test.deb\nSize: {}\nSHA256: {}\nDescription: nothing\n\n",
+        package.len(),
+        sum(&file)
+    );
+    let sum = sum(&scratch.file("Packages", &index));
+    let release = format!(
+        "Origin: test\nSuite: test\nCodename: test\nDate: Sun, 22 Nov 2020 00:00:00 UTC\nArchitectures: all amd64 arm64\n\
+         SHA256:\n {sum} {} Packages\n",
+        index.len()
+    );
+    [("Packages", index.into_bytes()), ("Release", release.into_bytes()), ("weir-test.deb", package)]
+}
+
+/// apt itself, on two machines: the second one gets the package from memory, and the index as soon as the origin has said
+/// that it is still the same.
+#[test]
+fn apt_downloads_twice() {
+    if !["apt-get", "dpkg-deb", "sha256sum"].into_iter().all(is_there) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let files = repository(&scratch);
+    let served = files.clone();
+    let scene = Scene::new(move |head, _| {
+        let name = head.target().rsplit('/').next().unwrap_or_default();
+        let Some((_, body)) = served.iter().find(|(known, _)| *known == name) else {
+            return Reply::Bytes(response(404, "", "nothing here"));
+        };
+        if head.get("if-none-match").is_some_and(|tag| tag == format!("\"{name}\"")) {
+            return unmodified("Cache-Control: max-age=600");
+        }
+        let fields =
+            format!("Cache-Control: max-age=600\r\nETag: \"{name}\"\r\nContent-Type: text/plain\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        Reply::Bytes([head.as_bytes(), body].concat())
+    });
+    for machine in ["one", "two"] {
+        let root = scratch.path().join(machine);
+        for folder in ["state/lists/partial", "cache/archives/partial", "etc"] {
+            std::fs::create_dir_all(root.join(folder)).expect("a folder");
+        }
+        let place = |name: &str| root.join(name).to_string_lossy().into_owned();
+        std::fs::write(root.join("status"), "").expect("a file");
+        std::fs::write(root.join("list"), format!("deb [trusted=yes] {} ./\n", scene.origin.url("/")))
+            .expect("a file");
+        let configuration = format!(
+            "Dir::State {:?};\nDir::State::status {:?};\nDir::Cache {:?};\nDir::Etc {:?};\nDir::Etc::SourceList {:?};\n\
+             APT::Sandbox::User \"\";\nAcquire::Languages \"none\";\nAcquire::http::Proxy {:?};\n",
+            place("state"),
+            place("status"),
+            place("cache"),
+            place("etc"),
+            place("list"),
+            scene.weir.url(),
+        );
+        std::fs::write(root.join("configuration"), configuration).expect("a file");
+        for arguments in [&["update"][..], &["download", "weir-test"]] {
+            let mut command = Command::new("apt-get");
+            command.args(arguments).env("APT_CONFIG", place("configuration")).current_dir(&root);
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy") {
+                    command.env_remove(name);
+                }
+            }
+            let run = finish(command);
+            assert_eq!(run.code, 0, "{machine} {arguments:?}: {run:?}");
+        }
+        let package = std::fs::read_dir(&root)
+            .expect("a folder")
+            .filter_map(Result::ok)
+            .find(|entry| entry.path().extension().is_some_and(|extension| extension == "deb"));
+        let package = std::fs::read(package.expect("a package").path()).expect("a package");
+        assert!(package == files[2].1, "{machine}");
+    }
+    // The bodies came once each, whatever apt asked.
+    let heads = scene.origin.heads();
+    let whole = |name: &str| {
+        let own = heads.iter().filter(|head| head.target().ends_with(&format!("/{name}")));
+        own.filter(|head| !head.has("if-none-match")).count()
+    };
+    for (name, _) in &files {
+        assert_eq!(whole(name), 1, "{name}: {heads:?}");
+    }
+    assert_eq!(heads.iter().filter(|head| head.target().ends_with(".deb")).count(), 1, "{heads:?}");
+    scene.weir.wait_for_log(|line| line.contains("weir-test.deb") && line.ends_with("cache=hit"));
 }

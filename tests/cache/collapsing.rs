@@ -55,7 +55,7 @@ fn rule_48_readers_stream_while_it_grows_and_late_ones_join() {
                 false => (format!("{head}Content-Length: 200000\r\n\r\n"), pieces.clone()),
                 true => (
                     format!("{head}Transfer-Encoding: chunked\r\n\r\n"),
-                    pieces.iter().map(frame).chain([b"0\r\n\r\n".to_vec()]).collect(),
+                    pieces.iter().map(frame).chain([b"0\r\nX-Sum: 1\r\n\r\n".to_vec()]).collect(),
                 ),
             };
             Reply::Slowly(head.into_bytes(), pieces, script_gate.clone())
@@ -212,4 +212,141 @@ fn what_turns_out_too_large_passes_through_a_window() {
     assert!(scene.weir.resident_kib() < 40_000, "{}", scene.weir.resident_kib());
     assert_eq!(slow.hash_body(&head).0, common::Hash::of_pattern(20_000_000));
     scene.at_rest();
+}
+
+/// The beginning of a body of that many bytes, and then what the gate lets through.
+fn begun(tag: &str, length: usize, first: usize, piece: usize, gate: &Gate) -> Reply {
+    let head =
+        format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n{tag}Content-Length: {length}\r\n\r\n");
+    let rest = pattern(first as u64, length - first);
+    let pieces = rest.chunks(piece).map(<[u8]>::to_vec).collect();
+    Reply::Slowly([head.as_bytes(), &pattern(0, first)].concat(), pieces, gate.clone())
+}
+
+#[test]
+fn rule_47_who_leaves_in_the_middle_does_not_stop_who_has_joined() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::new(move |_, _| begun("", 1_000_000, 100_000, 900_000, &script_gate));
+    let mut first = scene.weir.connect();
+    first.send(scene.request("GET", "/", ""));
+    first.read_head();
+    first.read_exact(50_000);
+    let mut second = scene.weir.connect();
+    second.send(scene.request("GET", "/", ""));
+    let head = second.read_head();
+    first.reset();
+    scene.weir.wait_for_log(|line| line.contains("client_reset"));
+    gate.open(1);
+    assert_eq!(second.hash_body(&head).0, common::Hash::of_pattern(1_000_000));
+    assert!(super::scene::is_hit(&scene.get("/")));
+    assert_eq!(scene.asked("/"), 1);
+    scene.at_rest();
+}
+
+#[test]
+fn rule_47_what_nobody_reads_any_more_goes_on_only_if_it_is_nearly_there() {
+    // How much has come, what may be kept of it, and what the origin is asked for then.
+    for (tag, first, stored, asked, missing) in [
+        ("", 100_000, 0, 2, None),
+        ("ETag: W/\"a\"\r\n", 100_000, 0, 2, None),
+        ("ETag: \"a\"\r\n", 100_000, 1, 2, Some("bytes=100000-999999")),
+        ("", 950_000, 1, 1, None),
+    ] {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let scene = Scene::new(move |head, number| match (number, head.get("range")) {
+            (0, _) => begun(tag, 1_000_000, first, 1_000_000, &script_gate),
+            (_, Some("bytes=100000-999999")) => {
+                let head = "HTTP/1.1 206 x\r\nCache-Control: max-age=60\r\nETag: \"a\"\r\n\
+                            Content-Range: bytes 100000-999999/1000000\r\nContent-Length: 900000\r\n\r\n";
+                Reply::Bytes([head.as_bytes(), &pattern(100_000, 900_000)].concat())
+            }
+            _ => begun(tag, 1_000_000, 1_000_000, 1, &Gate::default()),
+        });
+        let mut client = scene.weir.connect();
+        client.send(scene.request("GET", "/", ""));
+        client.read_head();
+        client.read_exact(first);
+        client.reset();
+        scene.weir.wait_for_log(|line| line.contains("client_reset"));
+        if asked == 1 {
+            gate.open(1);
+        }
+        eventually("kept or given up", || {
+            let now = scene.weir.statistics();
+            let held = now.get("cache_bytes") > first as u64;
+            (now.get("exchanges") == 0 && now.get("cache_entries") == stored && held == (stored == 1))
+                .then_some(())
+        });
+        let answer = scene.get("/");
+        assert!(answer.body.bytes == pattern(0, 1_000_000), "{tag} {first}");
+        assert_eq!(scene.asked("/"), asked, "{tag} {first}");
+        assert_eq!(scene.last("/").get("range"), missing, "{tag} {first}");
+        gate.open(1);
+        scene.at_rest();
+    }
+}
+
+/// One reads at once, the other one not at all, of something too large to store: memory stays within what an entry may
+/// have, and the window.
+#[test]
+fn rule_48_a_lagging_reader_costs_no_more_than_an_entry_and_is_cut() {
+    const OBJECT_MAX: u64 = 500 << 10;
+    // A window, a segment that is being filled, and the store's own tables.
+    const MORE: u64 = (256 << 10) + (128 << 10) + (64 << 10);
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::with(&["--cache-max-object", "500K"], move |_, _| {
+        begun("", 20_000_000, 100_000, 995_000, &script_gate)
+    });
+    let mut slow = Raw::connect_small(scene.weir.address());
+    slow.send(scene.request("GET", "/", ""));
+    slow.read_head();
+    let mut fast = scene.weir.connect();
+    fast.send(scene.request("GET", "/", ""));
+    fast.read_head();
+    assert!(fast.read_exact(100_000) == pattern(0, 100_000));
+    for piece in 0..20 {
+        gate.open(1);
+        let from = 100_000 + piece * 995_000;
+        assert!(fast.read_exact(995_000) == pattern(from, 995_000), "{piece}");
+        let now = scene.weir.statistics();
+        assert!(now.get("cache_bytes") < OBJECT_MAX + MORE, "{now:?}");
+    }
+    assert_eq!(scene.asked("/"), 1);
+    let now = scene.weir.statistics();
+    assert_eq!(
+        (now.get("cache_readers_cut"), now.get("cache_too_large"), now.get("cache_entries")),
+        (1, 1, 0)
+    );
+    drop((slow, fast));
+    scene.at_rest();
+}
+
+/// Who has merely not been looked at yet when another one has everything is not cut for that.
+#[test]
+fn rule_48_readers_that_keep_up_are_never_cut() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::with(&["--cache-max-object", "500K"], move |_, _| {
+        begun("", 8_000_000, 100_000, 7_900_000, &script_gate)
+    });
+    let readers: Vec<(Raw, common::Head)> = (0..4)
+        .map(|_| {
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", "/", ""));
+            let head = client.read_head();
+            (client, head)
+        })
+        .collect();
+    gate.open(1);
+    std::thread::scope(|scope| {
+        for (mut client, head) in readers {
+            scope.spawn(move || {
+                assert_eq!(client.hash_body(&head).0, common::Hash::of_pattern(8_000_000));
+            });
+        }
+    });
+    assert_eq!((scene.asked("/"), scene.at_rest().get("cache_readers_cut")), (1, 0));
 }

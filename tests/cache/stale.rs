@@ -7,7 +7,7 @@ use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
 fn rule_23_an_origin_that_disconnects() {
     let scene = Scene::new(|head, number| match (head.target(), number) {
         (_, 1..) => Reply::Last(Vec::new()),
-        ("/may", _) => ok("Cache-Control: max-age=1|Age: 5", "old"),
+        ("/may", _) => ok("Cache-Control: max-age=1|Age: 5|ETag: \"a\"", "old"),
         ("/must", _) => ok("Cache-Control: max-age=1, must-revalidate|Age: 5|ETag: \"a\"", "old"),
         ("/proxy", _) => ok("Cache-Control: max-age=1, proxy-revalidate|Age: 5|ETag: \"a\"", "old"),
         ("/no-cache", _) => ok("Cache-Control: max-age=60, no-cache|ETag: \"a\"", "old"),
@@ -17,16 +17,26 @@ fn rule_23_an_origin_that_disconnects() {
         scene.get(path);
         assert_eq!(scene.get(path).status(), code, "{path}");
     }
-    // Kept although it has no validator, and nothing but this can use it: rule 20.
-    let scene = Scene::new(|_, number| match number {
-        0 => ok("Cache-Control: max-age=1, stale-if-error=600|Age: 5", "old"),
-        _ => Reply::Last(Vec::new()),
-    });
     scene.get("/may");
     let stale = scene.get("/may");
     assert_eq!((stale.status(), stale.text().as_str()), (200, "old"));
     assert!(status(&stale).starts_with("fwd=stale") && stale.head.has("age"), "{stale:?}");
     scene.weir.wait_for_log(|line| line.contains("/may") && line.contains("cache=stale"));
+}
+
+/// Fresh when it comes and stale a second later: what has no validator then is of use to rule 23 only, and is kept.
+#[test]
+fn rule_20_entries_without_a_validator_are_kept_once_stale() {
+    let scene = Scene::new(|_, number| match number {
+        0 => ok("Cache-Control: max-age=2", "old"),
+        _ => Reply::Last(Vec::new()),
+    });
+    scene.get("/");
+    let stale = eventually("it is stale", || Some(scene.get("/")).filter(|answer| !is_hit(answer)));
+    assert_eq!((stale.status(), stale.text().as_str()), (200, "old"));
+    let asked = scene.last("/");
+    assert!(!asked.has("if-none-match") && !asked.has("if-modified-since"), "{asked:?}");
+    assert_eq!(scene.at_rest().get("cache_entries"), 1);
 }
 
 #[test]

@@ -311,14 +311,61 @@ fn rule_47_a_slow_client_does_not_hold_the_origin() {
 }
 
 #[test]
-fn rules_42_and_43_odd_statuses_pass_and_nothing_is_asked_twice_after_an_answer_began() {
-    let scene = Scene::new(|head, number| match (head.target(), number) {
-        ("/999", _) => Reply::Bytes(response(999, "Cache-Control: max-age=60", "x")),
-        _ => Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
+fn rule_42_every_status_is_forwarded_and_stored() {
+    let scene = Scene::new(|head, _| {
+        let code: u16 = head.target()[1..].parse().expect("a status");
+        Reply::Bytes(response(code, "Cache-Control: max-age=60", "x"))
     });
-    assert_eq!(scene.get("/999").status(), 999);
+    for code in [201, 299, 399, 499, 599, 600, 777, 999] {
+        let path = format!("/{code}");
+        assert_eq!(scene.get(&path).status(), code);
+        let again = scene.get(&path);
+        assert_eq!((again.status(), is_hit(&again)), (code, true), "{again:?}");
+    }
+}
+
+#[test]
+fn rule_43_nothing_is_asked_twice_after_an_answer_began() {
+    let scene = Scene::new(|head, number| match (head.target(), number) {
+        ("/cut", _) => Reply::Last(b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()),
+        ("/late", 1) => Reply::Last(Vec::new()),
+        _ => ok("Cache-Control: max-age=0|ETag: \"a\"", "x"),
+    });
     let answer = scene.get("/cut");
     assert_eq!((answer.status(), scene.asked("/cut")), (502, 1));
+    // A connection that was used before and says nothing at all: once more, with the same conditions.
+    assert_eq!((scene.get("/late").status(), scene.asked("/late")), (200, 1));
+    assert_eq!((scene.get("/late").status(), scene.asked("/late")), (200, 3));
+    assert_eq!(scene.last("/late").get("if-none-match"), Some("\"a\""));
+}
+
+/// Trailers go on to who reads the response as it comes, are not stored (RFC 9111 section 3.1 leaves that to the cache), and
+/// never become fields of the head.
+#[test]
+fn rule_21_trailers_are_not_stored_and_never_taken_for_fields() {
+    let scene = Scene::new(|head, _| {
+        let control = if head.target() == "/passed" { "no-store" } else { "max-age=60" };
+        let trailers = "X-Sum: 1\r\nSet-Cookie: evil=1\r\nCache-Control: max-age=9999\r\nETag: \"evil\"\r\n";
+        let head = format!("Cache-Control: {control}\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n");
+        Reply::Bytes(format!("HTTP/1.1 200 OK\r\n{head}\r\n4\r\nbody\r\n0\r\n{trailers}\r\n").into_bytes())
+    });
+    for (path, hits) in [("/passed", [false, false]), ("/stored", [false, true])] {
+        for hit in hits {
+            let answer = scene.get(path);
+            assert_eq!((answer.text().as_str(), is_hit(&answer)), ("body", hit), "{path}");
+            let sums = answer.body.trailers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("x-sum"));
+            assert_eq!(sums.count(), usize::from(!hit), "{path}: {answer:?}");
+            for name in ["x-sum", "set-cookie", "etag"] {
+                assert!(!answer.head.has(name), "{path} {name}: {answer:?}");
+            }
+            assert_eq!(answer.head.all("cache-control").len(), 1);
+            assert!(answer.body.trailers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("set-cookie")));
+        }
+    }
+    let hit = scene.get("/stored");
+    assert!(!hit.head.has("trailer") && status(&hit).contains("ttl="), "{hit:?}");
+    let ttl: i64 = status(&hit).split("ttl=").nth(1).and_then(|ttl| ttl.parse().ok()).expect("a ttl");
+    assert!(ttl <= 60, "{hit:?}");
 }
 
 #[test]

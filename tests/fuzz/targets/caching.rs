@@ -4,7 +4,7 @@ use weir::cache::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
 use weir::cache::freshness::{Freshness, Terms, Times, Use, decide};
 use weir::cache::invalidation::{invalidated, names_itself};
 use weir::cache::key::{Scheme, Uri, write_key};
-use weir::cache::range::{self, ContentRange, Part, Parts, Selection};
+use weir::cache::range::{self, ContentRange, Part, Selection};
 use weir::cache::storable::{Storing, judge, write_block};
 use weir::cache::validation::{self, Answer, Validators};
 use weir::cache::vary;
@@ -103,23 +103,12 @@ fn targeted(bytes: &[u8]) {
     }
 }
 
-/// The first byte is a length, the next ones are parts, the rest is a Range: all against a plain list of bytes.
+/// The first bytes are a length and what of it is stored, the rest is a Range: all against a plain list of bytes.
 pub fn range(bytes: &[u8]) {
     let (length, rest) = options(bytes);
-    let (count, rest) = options(rest);
-    let (parts, value) = rest.split_at(rest.len().min(usize::from(count % 32) * 2));
-    let (mut held, mut plain) = (Parts::default(), [false; 512]);
-    for pair in parts.chunks_exact(2) {
-        let part = Part { start: u64::from(pair[0]), len: u64::from(pair[1]) };
-        if held.add(part) {
-            plain[usize::from(pair[0])..][..usize::from(pair[1])].fill(true);
-        }
-    }
-    let listed: Vec<Part> = held.iter().collect();
-    assert!(listed.windows(2).all(|two| two[0].start + two[0].len < two[1].start), "{listed:?}");
-    let mut again = [false; 512];
-    listed.iter().for_each(|part| again[part.start as usize..][..part.len as usize].fill(true));
-    assert!(plain == again, "{listed:?}");
+    let (start, rest) = options(rest);
+    let (len, value) = options(rest);
+    let held = Part { start: u64::from(start), len: u64::from(len) };
     let length = u64::from(length);
     if !reference::is_text(value) {
         return;
@@ -128,14 +117,12 @@ pub fn range(bytes: &[u8]) {
     match range::select(FieldBlock::new(&asked), 200, FieldBlock::new(b""), length) {
         Selection::Part(part) => {
             assert!(part.len > 0 && part.start + part.len <= length, "{}", shown(value));
-            let missing = held.missing(part);
-            let span = part.start as usize..(part.start + part.len) as usize;
-            let first = plain[span.clone()].iter().position(|held| !held).map(|at| span.start + at);
-            assert_eq!(missing.map(|part| part.start as usize), first, "{}", shown(value));
-            if let Some(missing) = missing {
-                let end = (missing.start + missing.len) as usize;
-                assert!(!plain[missing.start as usize..end].contains(&true), "{}", shown(value));
-                assert!(end == span.end || plain[end], "{}", shown(value));
+            let absent: Vec<u64> =
+                (part.start..part.end()).filter(|at| !(held.start..held.end()).contains(at)).collect();
+            assert_eq!(held.holds(part), absent.is_empty(), "{}", shown(value));
+            if let Some(missing) = held.missing(part) {
+                assert!(absent.iter().copied().eq(missing.start..missing.end()), "{}", shown(value));
+                assert!(missing.len < part.len, "{}", shown(value));
             }
             let mut out = Vec::new();
             range::write_content_range(&mut out, part, length);
@@ -180,7 +167,8 @@ pub fn cache_exchange(bytes: &[u8]) {
     let Ok(storable) = judge(&request, &asked, &response, own, TIMES, &storing) else { return };
     assert!(!storable.directives.private && response.status >= 200, "{}", shown(bytes));
     let mut stored = Vec::new();
-    write_block(&mut stored, response.fields, &storable.directives, TIMES);
+    let part = storable.part.is_some();
+    write_block(&mut stored, response.fields, &storable.directives, TIMES, part);
     let stored = FieldBlock::new(&stored);
     assert_block(stored);
     selecting(&request, &response);
