@@ -14,6 +14,7 @@ pub mod freshness;
 pub mod invalidation;
 pub mod key;
 pub mod ledger;
+pub mod persistence;
 pub mod range;
 pub mod status;
 pub mod storable;

@@ -255,8 +255,7 @@ impl Consultation<'_> {
         let Consultation { settings, key, scratch, now, .. } = self;
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
-            vary::selects(stored.names(), stored.selecting(), head.fields, scratch)
-                .then_some((stored.terms.received_s, stored.received_us))
+            vary::selects(stored.names(), stored.selecting(), head.fields, scratch).then_some(stored.came())
         })
     }
 

@@ -5,6 +5,7 @@
 //! clears the bit without asking the system again. What a turn leaves goes to the engine's run queue, which is also how
 //! one side of an exchange hands over to the other without a system call between them.
 
+mod cache_file;
 mod crew;
 mod listener;
 mod memory;
@@ -17,6 +18,7 @@ mod spare;
 mod splice;
 mod verifier;
 
+pub use cache_file::{CacheFile, Keeper, parent};
 pub use crew::{Crew, Failure, Worker};
 pub use listener::{Listener, bind, bind_for};
 pub use remote::{Command, Remote};

@@ -27,8 +27,8 @@ pub struct Paths {
     /// Files that are read again. Their directories become readable, not only they: who edits a file often replaces it by
     /// another one of the same name.
     pub files: Vec<PathBuf>,
-    /// The directory of the log, in which files are made, written, renamed and removed.
-    pub log_directory: Option<PathBuf>,
+    /// The directories of the log and of the cache's file, in which files are made, written, renamed and removed.
+    pub written: Vec<PathBuf>,
 }
 
 /// What the kernel enforces from now on; a wall that it does not have is missing.
