@@ -453,3 +453,7 @@ impl<R: Read> Loader<'_, R> {
         (left * u128::from(USES_US) / u128::from(written.max(1))) as u64
     }
 }
+
+#[cfg(test)]
+#[path = "persistence_tests.rs"]
+mod tests;

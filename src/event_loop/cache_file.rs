@@ -10,7 +10,7 @@
 use crate::cache::persistence::{self, Ending, Loaded};
 use crate::cache::store::Store;
 use crate::time::Now;
-use rustix::fs::{self, Access, AtFlags, Mode, OFlags};
+use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
@@ -37,17 +37,19 @@ pub struct CacheFile {
     path: PathBuf,
     directory: File,
     name: OsString,
+    /// While it is written.
+    new: OsString,
     /// As an earlier run left it.
     found: Option<File>,
 }
 
 impl CacheFile {
-    /// Opens the directory, and the file if there is one. Fails if the directory cannot be written to, or the file is none or
-    /// cannot be read.
+    /// Opens the directory, and the file if there is one. Fails if no file can be made there, or the one that is there is none
+    /// or cannot be read.
     pub fn open(path: &Path) -> io::Result<CacheFile> {
         let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
-        let directory = fs::open(parent(path), OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        fs::accessat(&directory, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(parent(path), flags, Mode::empty())?;
         // A pipe must not make it wait; a link would be replaced by the file.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let found = match fs::openat(&directory, &name, flags, Mode::empty()) {
@@ -58,32 +60,41 @@ impl CacheFile {
         if found.as_ref().map(File::metadata).transpose()?.is_some_and(|metadata| !metadata.is_file()) {
             return Err(io::Error::other("this is no file"));
         }
-        Ok(CacheFile { path: path.to_owned(), directory: directory.into(), name, found })
+        let new = OsString::from_iter([name.as_os_str(), ".new".as_ref()]);
+        let file = CacheFile { path: path.to_owned(), directory: directory.into(), name, new, found };
+        // What the rights say is not all: systems and disks can be read-only, for root as well.
+        drop(file.make()?);
+        file.remove()?;
+        Ok(file)
+    }
+
+    /// The new file, in the place of one that somebody left.
+    fn make(&self) -> io::Result<File> {
+        self.remove()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.directory, &self.new, flags, MODE)?.into())
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn write(&self, store: &Store, now: Now) -> io::Result<u64> {
-        let new = OsString::from_iter([self.name.as_os_str(), ".new".as_ref()]);
-        let written = self.write_as(&new, store, now);
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, self.make()?);
+        let written = persistence::save(&mut out, store, now).and_then(|entries| {
+            out.flush()?;
+            out.get_ref().sync_all()?;
+            fs::renameat(&self.directory, &self.new, &self.directory, &self.name)?;
+            self.directory.sync_all()?;
+            Ok(entries)
+        });
         if written.is_err() {
-            let _ = fs::unlinkat(&self.directory, &new, AtFlags::empty());
+            let _ = self.remove();
         }
         written
-    }
-
-    fn write_as(&self, new: &OsString, store: &Store, now: Now) -> io::Result<u64> {
-        match fs::unlinkat(&self.directory, new, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = File::from(fs::openat(&self.directory, new, flags, MODE)?);
-        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
-        let entries = persistence::save(&mut out, store, now)?;
-        out.flush()?;
-        out.get_ref().sync_all()?;
-        fs::renameat(&self.directory, new, &self.directory, &self.name)?;
-        self.directory.sync_all()?;
-        Ok(entries)
     }
 }
 
