@@ -9,6 +9,7 @@
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
 pub mod body;
+pub mod claims;
 pub mod control;
 pub mod freshness;
 pub mod invalidation;

@@ -14,6 +14,7 @@
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::Body;
+use super::claims::Claims;
 use super::ledger::{Charge, Ledger};
 use super::stored::{Head, Stored};
 use hashbrown::HashTable;
@@ -114,6 +115,7 @@ pub struct Store {
     shards: Box<[Place]>,
     epochs: Box<[AtomicU32]>,
     epoch_of_all: AtomicU32,
+    claims: Claims,
     inserted: AtomicU64,
     evicted: AtomicU64,
     invalidated: AtomicU64,
@@ -274,6 +276,7 @@ impl Store {
             shards: std::iter::repeat_with(place).take(SHARDS).collect(),
             epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
             epoch_of_all: AtomicU32::new(0),
+            claims: Claims::default(),
             inserted: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
@@ -294,6 +297,11 @@ impl Store {
     /// What everything is charged to.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// What is being asked for.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The hash of a key, which nobody can foresee.

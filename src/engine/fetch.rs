@@ -77,6 +77,8 @@ pub(super) struct Fetch {
     pub storable: bool,
     /// It goes on without readers.
     pub unread: bool,
+    /// The hash of the key that other loops wait for.
+    pub claim: Option<u64>,
 }
 
 impl Fetch {
@@ -197,6 +199,7 @@ impl Engine {
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
+            claim: None,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -281,6 +284,10 @@ impl Engine {
             self.metrics.cache_too_large += u64::from(too_large);
         }
         let ends = fetch.has_ended() || fetch.has_failed();
+        if fetch.claim.is_some() {
+            self.judge_claim(id);
+        }
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         if ends {
             let (origin, reusable) = (fetch.origin.take(), fetch.reusable);
             if let Some(origin) = origin {
@@ -331,10 +338,11 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let fetch = self.fetches.remove(id.index as usize);
-        let Some(body) = fetch.growing.finish() else { return };
+        let Some(body) = fetch.growing.finish() else { return self.release_fetched(fetch.claim) };
         let body = Arc::new(body);
         let stored = store.insert(now.monotonic_us, fetch.epoch, &fetch.pending.head(), Arc::clone(&body));
         self.metrics.cache_stored += u64::from(stored.is_some());
+        self.release_fetched(fetch.claim);
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
@@ -412,6 +420,7 @@ impl Engine {
         }
         let fetch = self.fetches.remove(id.index as usize);
         self.forget_flight_of_fetch(id, fetch.pending.hash());
+        self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);
         }

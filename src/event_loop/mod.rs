@@ -339,6 +339,7 @@ impl EventLoop {
                         self.tell_others(&Command::Learn(finding));
                     }
                 }
+                Command::Landed(landed) => self.engine.handle_landed(self.now, landed),
                 Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
                 Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
@@ -562,6 +563,7 @@ impl EventLoop {
                 Action::Verify { job, wrong, work } => {
                     self.verifier.verify(&self.remote, job, wrong, work);
                 }
+                Action::TellLoops(landed) => self.tell_others(&Command::Landed(landed)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

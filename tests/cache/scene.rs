@@ -26,7 +26,8 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    /// Waits until it is let through.
+    pub fn pass(&self) {
         let open = self.0.0.lock().expect("a gate");
         let (mut open, _) = self.0.1.wait_timeout_while(open, DEADLINE, |open| *open == 0).expect("a gate");
         *open = open.saturating_sub(1);
