@@ -3,6 +3,7 @@
 //! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
 //! by the address that the stored response came from.
 
+use super::elsewhere::WAITS_MAX;
 use super::entry::CacheUse;
 use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};
@@ -94,8 +95,8 @@ pub(super) struct Caching {
     pub takes_lead: Option<u64>,
     /// The hash of the key that it has claimed before the other loops.
     pub claim: Option<u64>,
-    /// It does not wait for other loops any more.
-    pub local: bool,
+    /// How often it has waited for another loop.
+    pub waits: u8,
     /// What it waits for in another loop has a head, and will not be long.
     pub soon: bool,
     /// It waited for another one, in vain: it asks by itself.
@@ -143,7 +144,7 @@ impl Caching {
             used: true,
             alone: self.alone,
             claim: self.claim,
-            local: self.local,
+            waits: self.waits,
             collapsed: self.collapsed,
             unconditional: self.unconditional,
             background: self.background,
@@ -361,7 +362,7 @@ impl Consultation<'_> {
                 if own {
                     return None;
                 }
-                if self.flights.shared && !self.caching.local {
+                if self.flights.shared && self.caching.waits < WAITS_MAX {
                     match self.settings.store.claims().claim(hash) {
                         Claimed::Here => {
                             self.caching.claim = Some(hash);

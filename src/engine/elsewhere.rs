@@ -18,6 +18,10 @@ const SOON_BYTES_MAX: u64 = 64 * 1024;
 /// reload the page).
 pub(super) const SOON_MS: u64 = 1000;
 
+/// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
+/// variants somebody always asks for another one).
+pub(super) const WAITS_MAX: u8 = 2;
+
 /// What the leader of a flight tells the other loops.
 #[derive(Clone, Copy, Debug)]
 pub struct Landed {
@@ -49,23 +53,24 @@ impl Engine {
                 }
             }
             News::Long => self.fetch_here(hash),
-            News::Over(landing) => {
-                let waiters = self.flights.give_up_elsewhere(hash);
-                self.let_go(waiters, landing);
-            }
+            News::Over(landing) => self.end_waiting(hash, landing, 1),
         }
         self.finish(now);
     }
 
     /// Those who wait for another loop wait no longer: one of them asks.
     pub(super) fn fetch_here(&mut self, hash: u64) {
+        self.end_waiting(hash, Landing::LookAgain, WAITS_MAX);
+    }
+
+    fn end_waiting(&mut self, hash: u64, landing: Landing, counts: u8) {
         let waiters = self.flights.give_up_elsewhere(hash);
         for waiter in &waiters {
             if let Some(exchange) = self.exchange_mut(*waiter) {
-                exchange.caching.local = true;
+                exchange.caching.waits = exchange.caching.waits.saturating_add(counts);
             }
         }
-        self.let_go(waiters, Landing::LookAgain);
+        self.let_go(waiters, landing);
     }
 
     /// Whether somebody asks for that key.

@@ -116,22 +116,25 @@ fn rule_48_nobody_is_stuck_behind_another_loop() {
 
 #[test]
 fn rule_48_what_is_not_shareable_is_asked_for_by_each_client_of_each_loop() {
-    let gate = Gate::default();
-    let script_gate = gate.clone();
-    let scene = scene(&[], move |head, number| {
-        let answer = response(200, "Cache-Control: private", head.get("x-user").unwrap_or_default());
-        match number {
-            0 => Reply::Slowly(Vec::new(), vec![answer], script_gate.clone()),
-            _ => Reply::Bytes(answer),
+    // Of a page with as many variants as there are clients none is for two of them.
+    for fields in ["Cache-Control: private", "Cache-Control: max-age=60|Vary: X-User"] {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let scene = scene(&[], move |head, number| {
+            let answer = response(200, fields, head.get("x-user").unwrap_or_default());
+            match number {
+                0 => Reply::Slowly(Vec::new(), vec![answer], script_gate.clone()),
+                _ => Reply::Bytes(answer),
+            }
+        });
+        let clients = both_loops(&scene, "/", |number| format!("X-User: user-{number}"));
+        gate.open(1);
+        for (number, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read_response().text(), format!("user-{number}"), "{fields}");
         }
-    });
-    let clients = both_loops(&scene, "/", |number| format!("X-User: user-{number}"));
-    gate.open(1);
-    for (number, mut client) in clients.into_iter().enumerate() {
-        assert_eq!(client.read_response().text(), format!("user-{number}"));
+        assert_eq!(scene.asked("/"), CLIENTS, "{fields}");
+        scene.at_rest();
     }
-    assert_eq!(scene.asked("/"), CLIENTS);
-    scene.at_rest();
 }
 
 #[test]
