@@ -5,9 +5,9 @@
 //! them up while there is one thread only; nothing takes them down again. Beside that, memory with passwords in it goes into
 //! no core file.
 //!
-//! The order, in `main`: bind the ports, become the user, open the log and the cache's file as that user, enter the sandbox, read rules and
-//! users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve. Whatever needs more
-//! than the sandbox leaves, such as another listener, belongs before it.
+//! The order, in `main`: bind the ports, become the user, open the log and the cache's file as that user, enter the sandbox,
+//! read rules and users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve.
+//! Whatever needs more than the sandbox leaves, such as another listener, belongs before it.
 
 #[cfg(target_os = "linux")]
 mod landlock;
