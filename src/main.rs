@@ -17,7 +17,7 @@ use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::{Crowd, Engine};
-use weir::event_loop::{self, Crew, Failure, Journal, Listener, Worker};
+use weir::event_loop::{self, CacheFile, Crew, Failure, Journal, Keeper, Listener, Worker};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
@@ -176,6 +176,7 @@ struct Daemon {
     listeners: Vec<SocketAddr>,
     crew: Crew,
     writer: Writer,
+    keeper: Option<Keeper>,
 }
 
 /// Ends the waiting for signals.
@@ -197,7 +198,7 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let local: Vec<SocketAddr> =
         listeners[0].iter().filter_map(|listener| listener.local_address().ok()).collect();
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
-    let log = give_up_rights(&settings, user.as_ref())?;
+    let (log, cache_file) = give_up_rights(&settings, user.as_ref())?;
     // Read with the rights that are left: what a reload would fail at fails now.
     let policy = compile(&settings, &local, seed).map_err(|problems| {
         let code = said(&problems);
@@ -212,13 +213,16 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
     let journal = Journal { feed: writer.feed(), format: settings.log_format };
+    let store = workers.first().and_then(|worker| worker.engine.store());
+    let keeper = cache_file.zip(store).map(|(file, store)| Keeper::start(file, store));
+    let keeper = keeper.transpose().map_err(os_error)?;
     let at_end = CloseOnDrop(signals.handle());
     let crew = Crew::start(workers, &journal, settings.stats_every, settings.workers.pinned, at_end)
         .map_err(os_error)?;
     for address in &local {
         eprintln!("weir: listening on {address}");
     }
-    Ok((Daemon { settings, listeners: local, crew, writer }, signals))
+    Ok((Daemon { settings, listeners: local, crew, writer, keeper }, signals))
 }
 
 /// What each loop is made of. They have the policy, the names of the hosts file and the crowd of clients in common; limits of
@@ -272,9 +276,9 @@ fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
     })
 }
 
-/// Becomes the user, opens the log, enters the sandbox. The log is opened by the user, not by root before: in a directory
-/// that belongs to the user, a link could lead root to any file.
-fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<Opened, u8> {
+/// Becomes the user, opens the log and the cache's file, enters the sandbox. They are opened by the user, not by root before:
+/// in a directory that belongs to the user, a link could lead root to any file.
+fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<(Opened, Option<CacheFile>), u8> {
     if let Some(user) = user {
         if let Some(path) = &settings.log_dir {
             user.make_directory(path).map_err(|error| log_error(settings, &error))?;
@@ -291,10 +295,25 @@ fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<Opened, u8
         // Otherwise the log could not be rotated, which would show too late.
         access(path, Access::WRITE_OK).map_err(|error| log_error(settings, &error.into()))?;
     }
+    let cache_file = open_cache_file(settings)?;
     if settings.sandbox {
         enter_sandbox(settings)?;
     }
-    Ok(log)
+    Ok((log, cache_file))
+}
+
+/// What can be saved at the stop shows now.
+fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
+    let Some(file) = settings.cache_file.as_ref().filter(|_| settings.cache) else { return Ok(None) };
+    CacheFile::open(&file.value).map(Some).map_err(|error| {
+        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let path = file.value.display();
+        let expected = format!("expected a file, or none yet, in a directory that {whose} can write to");
+        let mut problems = Problems::new();
+        problems
+            .add(file.origin.clone(), format!("{path}: cannot keep the cache there: {error}; {expected}"));
+        said(&problems)
+    })
 }
 
 fn log_error(settings: &Settings, error: &io::Error) -> u8 {
@@ -310,7 +329,10 @@ fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists = lists.chain(&settings.auth_file).chain(&settings.cache_rules);
     let files: Vec<PathBuf> = lists.map(|file| file.value.clone()).chain(settings.config.clone()).collect();
-    let missing = match sandbox::enter(&Paths { files, log_directory: settings.log_dir.clone() }) {
+    let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
+    let cache_directory = cache_file.map(|file| event_loop::parent(&file.value).to_owned());
+    let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
+    let missing = match sandbox::enter(&Paths { files, written }) {
         Ok(Enforced { paths: true, calls: true }) => return Ok(()),
         Ok(Enforced { paths: false, calls: true }) => "Landlock",
         Ok(Enforced { paths: true, calls: false }) => "seccomp",
@@ -424,7 +446,7 @@ impl Daemon {
             }
         }
         match self.crew.join() {
-            Ok(()) => {}
+            Ok(()) => self.keeper.into_iter().filter(|_| code == exit::OK).for_each(Keeper::save),
             Err(Failure::Failed(error)) => {
                 code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)
             }

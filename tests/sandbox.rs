@@ -273,6 +273,41 @@ fn root_is_given_up() {
     }
 }
 
+/// The cache's file is the user's, in the sandbox and without.
+#[test]
+fn the_cache_file_belongs_to_the_user() {
+    let (user, shared) = (format!("{NOBODY}:{NOBODY}"), Shared::new("cache"));
+    let kept = shared.path("kept");
+    std::fs::create_dir(&kept).expect("a directory");
+    if is_root() {
+        std::os::unix::fs::chown(&kept, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    }
+    let answer = "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: 5\r\n\r\nhello";
+    let origin = Origin::answering(answer);
+    let own: &[&str] = if is_root() { &["--user", &user] } else { &[] };
+    for (round, sandbox) in ["--sandbox", "--sandbox", "--sandbox=no"].into_iter().enumerate() {
+        let file = format!("{kept}/file");
+        let mut weir = Weir::start(&[&["--cache", "--cache-file", &file, sandbox], own].concat());
+        if round > 0 {
+            weir.wait_for_error(|line| line.contains("loaded 1 of 1 entries"));
+        }
+        let answer = weir.connect().ask(origin.get("/"));
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "hello"));
+        weir.signal(Signal::TERM);
+        assert!(weir.wait_exit().success());
+        assert!(
+            weir.error_lines().iter().any(|line| line.contains("saved 1 entries")),
+            "{:#?}",
+            weir.error_lines()
+        );
+        let metadata = std::fs::metadata(&file).expect("the file");
+        assert_eq!(metadata.mode() & 0o777, 0o600);
+        assert!(!is_root() || metadata.uid() == NOBODY);
+        assert_eq!(std::fs::read_dir(&kept).expect("the directory").count(), 1);
+    }
+    assert_eq!(origin.heads().len(), 1);
+}
+
 /// What the user may not read or write shows at the start, not at the first reload or rotation.
 #[test]
 fn what_the_user_lacks_shows_at_the_start() {
@@ -287,7 +322,15 @@ fn what_the_user_lacks_shows_at_the_start() {
     let log = rigid.file("access.log", "", 0o640);
     std::os::unix::fs::chown(log, Some(NOBODY), Some(NOBODY)).expect("its owner");
     let refused: &[&str] = &["cannot write the access log", "expected a directory", &user];
-    let cases: [(&[&str], u8, &[&str]); 3] = [
+    let not_its_own = shared.path("cache");
+    let unreadable = Shared::new("unreadable");
+    std::os::unix::fs::chown(unreadable.path(""), Some(NOBODY), Some(NOBODY)).expect("its owner");
+    let rooted = unreadable.file("cache", "", 0o600);
+    let unkept: &[&str] =
+        &["--cache-file: ", "Permission denied", "expected a file, or none yet, in a directory", &user];
+    let cases: [(&[&str], u8, &[&str]); 5] = [
+        (&["--cache", "--cache-file", &not_its_own], 64, unkept),
+        (&["--cache", "--cache-file", &rooted], 64, unkept),
         (&["--blocklist", &private], 78, &["private.txt: cannot be read (Permission denied", "--user"]),
         (&["--log-dir", &shared.path("")], 71, refused),
         (&["--log-dir", &rigid.path("")], 71, refused),

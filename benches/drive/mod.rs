@@ -181,7 +181,10 @@ impl Shell {
                         self.client = self.client.filter(|client| *client != peer);
                         self.origin = self.origin.filter(|origin| *origin != peer);
                     }
-                    Action::ShutdownWrite(_) | Action::Resolver(_) | Action::Verify { .. } => {}
+                    Action::ShutdownWrite(_)
+                    | Action::Resolver(_)
+                    | Action::Verify { .. }
+                    | Action::TellLoops(_) => {}
                 }
             }
             let Some(peer) = self.engine.next_runnable() else { return };

@@ -12,12 +12,14 @@
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
 pub mod body;
+pub mod claims;
 mod combining;
 pub mod control;
 pub mod freshness;
 pub mod invalidation;
 pub mod key;
 pub mod ledger;
+pub mod persistence;
 pub mod range;
 pub mod status;
 pub mod storable;

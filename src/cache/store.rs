@@ -14,6 +14,7 @@
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::Body;
+use super::claims::Claims;
 use super::combining;
 use super::ledger::{Charge, Ledger};
 use super::stored::{Head, Stored};
@@ -70,8 +71,19 @@ pub enum Found {
 
 /// The invalidations of a key and of the whole, as they were when somebody looked: what was asked for before one must
 /// not be stored after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u32, u32);
+
+/// What became of an entry of an earlier run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// It is in the store again.
+    Kept,
+    /// There is a newer one, or something has invalidated it since the start.
+    Superseded,
+    /// The budget is used up.
+    NoRoom,
+}
 
 /// Counts since the start, and what is there now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +118,7 @@ pub struct Store {
     shards: Box<[Place]>,
     epochs: Box<[AtomicU32]>,
     epoch_of_all: AtomicU32,
+    claims: Claims,
     inserted: AtomicU64,
     evicted: AtomicU64,
     invalidated: AtomicU64,
@@ -267,6 +280,7 @@ impl Store {
             shards: std::iter::repeat_with(place).take(SHARDS).collect(),
             epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
             epoch_of_all: AtomicU32::new(0),
+            claims: Claims::default(),
             inserted: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
@@ -288,6 +302,11 @@ impl Store {
     /// What everything is charged to.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
+    }
+
+    /// What is being asked for.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The hash of a key, which nobody can foresee.
@@ -484,16 +503,36 @@ impl Store {
         }
     }
 
-    /// All entries, shard by shard, the least recently used of each first: to be saved.
-    pub fn for_each(&self, mut each: impl FnMut(&Arc<Stored>)) {
+    /// All entries, the most recently used first: to be saved.
+    pub fn entries(&self) -> Vec<Arc<Stored>> {
+        let mut entries = Vec::new();
         for place in &self.shards {
-            let mut entries: Vec<_> = {
-                let shard = place.read();
-                shard.slots.iter().flatten().map(|slot| Arc::clone(&slot.entry)).collect()
-            };
-            entries.sort_by_key(|entry| entry.used_us());
-            entries.iter().for_each(&mut each);
+            entries.extend(place.read().slots.iter().flatten().map(|slot| Arc::clone(&slot.entry)));
         }
+        entries.sort_by_cached_key(|entry| Reverse(entry.used_us()));
+        entries
+    }
+
+    /// Puts back what an earlier run had, below all that this one has: nothing leaves for it, and what has come since, or
+    /// was invalidated, stays as it is.
+    pub fn restore(&self, used_us: u64, head: &Head<'_>, body: Arc<Body>) -> Restored {
+        let hash = self.hash(head.key);
+        let entry = Stored::new(&self.ledger, hash, head, body).last_used(used_us);
+        if self.ledger.bytes() > self.limits.budget {
+            return Restored::NoRoom;
+        }
+        let place = self.place(hash);
+        let mut shard = place.write();
+        let same = |other: &Stored| other.names() == head.names && other.selecting() == head.selecting;
+        let mut variants = shard.variants(hash, head.key);
+        let known = variants.by_ref().take(VARIANTS_MAX - 1).any(|(_, other)| same(other));
+        if known || variants.next().is_some() || self.epoch(hash) != Epoch::default() {
+            return Restored::Superseded;
+        }
+        drop(variants);
+        shard.add(Arc::new(entry));
+        place.publish(&shard);
+        Restored::Kept
     }
 
     /// The numbers of this moment.

@@ -31,7 +31,7 @@ pub struct Head<'a> {
     /// Until when it may be used.
     pub terms: Terms,
     /// When its head came, in microseconds since the loops started: so that no step of the system's clock makes anything
-    /// younger.
+    /// younger. Modulo 2^64: what an earlier run left came before that.
     pub received_us: u64,
     /// The address that it came from: who may not go there does not get it from here either.
     pub address: IpAddr,
@@ -152,8 +152,19 @@ impl Stored {
     /// The time that ages count to: whatever says that more has passed since it came, the clock of the loops or that of the
     /// system. The former leaves out what a stopped process lost, the latter may be set back.
     pub fn clock_s(&self, now: Now) -> u64 {
-        let passed_s = now.monotonic_us.saturating_sub(self.received_us) / 1_000_000;
-        now.unix_s().max(self.terms.received_s + passed_s)
+        // Another loop's clock may be behind.
+        let passed_us = now.monotonic_us.wrapping_sub(self.received_us) as i64;
+        now.unix_s().max(self.terms.received_s + passed_us.max(0) as u64 / 1_000_000)
+    }
+
+    /// Orders entries by when they came.
+    pub fn came(&self) -> (u64, i64) {
+        (self.terms.received_s, self.received_us as i64)
+    }
+
+    /// The same with another last use.
+    pub fn last_used(self, used_us: u64) -> Stored {
+        Stored { used_us: AtomicU64::new(used_us), ..self }
     }
 
     /// What it is made of, to make another one of it.
@@ -233,6 +244,15 @@ mod tests {
         let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
         for (monotonic_s, unix_s, expected) in
             [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
+        {
+            let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
+            assert_eq!(stored.clock_s(now), expected);
+        }
+        // It came 20 seconds before the loops started.
+        let head = Head { received_us: 0_u64.wrapping_sub(20_000_000), ..head };
+        let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
+        for (monotonic_s, unix_s, expected) in
+            [(0, 1020, 1020), (0, 400, 1020), (15, 1035, 1035), (15, 400, 1035)]
         {
             let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
             assert_eq!(stored.clock_s(now), expected);

@@ -422,6 +422,12 @@ pub static TABLE: &[Spec] = &[
         s.cache_rules = files.pop();
         problems
     }),
+    Spec::path(Cache, "cache-file", "FILE", "", |s, v| {
+        let mut files = Vec::new();
+        let problems = many(&mut files, v, values::path);
+        s.cache_file = files.pop();
+        problems
+    }),
     Spec::value(Cache, "purge-from", "NETWORK", "", "", |s, v| many(&mut s.purge_from, v, values::network))
         .repeat(List),
     Spec::value(Explain, "client", "ADDR", "", "judge as this client", |s, v| {

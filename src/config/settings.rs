@@ -165,6 +165,8 @@ pub struct Settings {
     pub cache_targeted: Vec<Located<String>>,
     /// Hosts that the cache treats in another way: a file.
     pub cache_rules: Option<Located<PathBuf>>,
+    /// What is stored between two runs.
+    pub cache_file: Option<Located<PathBuf>>,
     /// Keep from clients what the cache did.
     pub no_cache_status: bool,
     /// From where PURGE is taken.

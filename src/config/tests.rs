@@ -326,6 +326,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("cache-targeted", "a b"),
         ("no-cache-status", "2"),
         ("cache-rules", ""),
+        ("cache-file", ""),
         ("purge-from", "localhost"),
     ];
     // Every option that can be set anywhere is in the table above.

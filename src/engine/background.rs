@@ -24,6 +24,7 @@ impl Engine {
         if self.refreshes >= REFRESHES_MAX
             || self.is_draining()
             || self.flights.find(hash, key) != InFlight::Nothing
+            || (self.flights.shared && self.is_claimed(hash))
         {
             return;
         }

@@ -3,11 +3,13 @@
 //! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
 //! by the address that the stored response came from.
 
+use super::elsewhere::WAITS_MAX;
 use super::entry::CacheUse;
 use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};
 use super::flight::{Flights, InFlight};
 use super::refusal::Refusal;
+use crate::cache::claims::Claimed;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Freshness, Terms, Use};
 use crate::cache::key::{self, Scheme, Uri};
@@ -97,6 +99,12 @@ pub(super) struct Caching {
     pub leads: Option<u64>,
     /// The hash of the key for which others are to wait from now on.
     pub takes_lead: Option<u64>,
+    /// The hash of the key that it has claimed before the other loops.
+    pub claim: Option<u64>,
+    /// How often it has waited for another loop.
+    pub waits: u8,
+    /// What it waits for in another loop has a head, and will not be long.
+    pub soon: bool,
     /// It waited for another one, in vain: it asks by itself.
     pub alone: bool,
     /// It has waited for another one.
@@ -146,6 +154,8 @@ impl Caching {
         let keep = Caching {
             used: true,
             alone: self.alone,
+            claim: self.claim,
+            waits: self.waits,
             collapsed: self.collapsed,
             unconditional: self.unconditional,
             background: self.background,
@@ -276,8 +286,7 @@ impl Consultation<'_> {
         let Consultation { settings, key, scratch, now, .. } = self;
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
-            vary::selects(stored.names(), stored.selecting(), head.fields, scratch)
-                .then_some((stored.terms.received_s, stored.received_us))
+            vary::selects(stored.names(), stored.selecting(), head.fields, scratch).then_some(stored.came())
         })
     }
 
@@ -399,7 +408,25 @@ impl Consultation<'_> {
                     || (self.caching.part == Part::Store
                         && (head.fields.contains("if-none-match")
                             || head.fields.contains("if-modified-since")));
-                self.caching.takes_lead = (!own).then_some(hash);
+                if own {
+                    return None;
+                }
+                if self.flights.shared && self.caching.waits < WAITS_MAX {
+                    match self.settings.store.claims().claim(hash) {
+                        Claimed::Here => {
+                            self.caching.claim = Some(hash);
+                            if let Some(hit) = self.find_fresh(hash, head, plan, asked) {
+                                return Some(Decision::Hit(hit));
+                            }
+                        }
+                        Claimed::Elsewhere { .. } if self.caching.background => return None,
+                        Claimed::Elsewhere { coming } => {
+                            self.caching.soon = coming;
+                            return Some(Decision::Wait(hash));
+                        }
+                    }
+                }
+                self.caching.takes_lead = Some(hash);
                 None
             }
             InFlight::Asking if head.fields.contains("authorization") => None,
@@ -407,6 +434,26 @@ impl Consultation<'_> {
             InFlight::Crowded => None,
             InFlight::Fetching(fetch) => self.join(fetch, head, plan, asked).map(Decision::Hit),
         }
+    }
+
+    /// What another loop has stored between the first look and the claim.
+    fn find_fresh(
+        &mut self,
+        hash: u64,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        asked: &RequestDirectives,
+    ) -> Option<Hit> {
+        let Found::Entry(stored) = self.find(hash, head) else { return None };
+        let now_s = stored.clock_s(self.now);
+        let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
+        let own = self.caching.background || self.caching.unconditional;
+        if own || decision.usage != Use::Fresh || !self.may_have(plan, &stored) {
+            return None;
+        }
+        (self.caching.part, self.caching.forward, self.caching.stale) = (Part::None, None, None);
+        let times = Times { age_s: decision.age_s, ttl_s: decision.ttl_s, now_s };
+        Some(self.hit(stored, head, times, false, CacheUse::Hit))
     }
 
     /// The response that is coming, if it is the answer to this request.

@@ -363,7 +363,12 @@ impl Engine {
                 self.note_forwarding(id);
                 self.forward(now, id);
             }
-            Decision::Hit(hit) => self.serve(now, id, &hit),
+            Decision::Hit(hit) => {
+                if exchange.caching.claim.is_some() {
+                    self.release_claim(id, Landing::LookAgain);
+                }
+                self.serve(now, id, &hit);
+            }
             Decision::Wait(hash) => self.wait_for_flight(now, id, hash),
             Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),

@@ -95,6 +95,8 @@ pub(super) struct Fetch {
     keeps_part: bool,
     /// The stored part that it completes: readers get both.
     pub beside: Option<Arc<Stored>>,
+    /// The hash of the key that other loops wait for.
+    pub claim: Option<u64>,
 }
 
 impl Fetch {
@@ -231,6 +233,7 @@ impl Engine {
             unread: beginning.unread,
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
+            claim: None,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -319,6 +322,10 @@ impl Engine {
             self.metrics.cache_too_large += u64::from(too_large);
         }
         let ends = fetch.has_ended() || fetch.has_failed();
+        if fetch.claim.is_some() {
+            self.judge_claim(id);
+        }
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         if ends {
             let (origin, reusable) = (fetch.origin.take(), fetch.reusable);
             if let Some(origin) = origin {
@@ -369,7 +376,7 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let fetch = self.fetches.remove(id.index as usize);
-        let Some(body) = fetch.growing.finish() else { return };
+        let Some(body) = fetch.growing.finish() else { return self.release_fetched(fetch.claim) };
         let (body, head) = (Arc::new(body), fetch.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
@@ -378,6 +385,7 @@ impl Engine {
         let stored =
             stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
+        self.release_fetched(fetch.claim);
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
@@ -481,6 +489,7 @@ impl Engine {
         }
         let fetch = self.fetches.remove(id.index as usize);
         self.forget_flight_of_fetch(id, fetch.pending.hash());
+        self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);
         }

@@ -4,10 +4,11 @@
 //! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
 //! Either way they are examined once more, so that every rule applies to each of them by itself.
 //!
-//! Flights belong to one loop: with several loops a key may be fetched once by each. A table of flights that all loops
-//! share would cost every miss a lock, and readers would have to wake loops that are not theirs.
+//! Flights belong to one loop. Where there are several, who leads one claims the key first, in a table that they share; if
+//! it is claimed already, the flight is led elsewhere (see [`super::elsewhere`]).
 
 use super::Engine;
+use super::elsewhere::SOON_MS;
 use super::entry::Verdict;
 use super::exchange::Stage;
 use super::fetch::FetchId;
@@ -16,6 +17,7 @@ use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use crate::time::Now;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
 
 /// Requests that wait for one leader (chosen: more than any page has readers in one round trip; the next ones ask by
@@ -33,7 +35,11 @@ pub(super) struct Flight {
 #[derive(Debug)]
 enum Phase {
     /// No final response head yet.
-    Asking { leader: ExchangeId, waiters: Vec<ExchangeId> },
+    Asking {
+        /// None, if another loop has asked.
+        leader: Option<ExchangeId>,
+        waiters: Vec<ExchangeId>,
+    },
     /// Its body is coming.
     Fetching(FetchId),
 }
@@ -54,13 +60,15 @@ pub(super) enum InFlight {
 #[derive(Debug)]
 pub(super) struct Flights {
     by_hash: HashMap<u64, Flight, Keyed>,
+    /// There are other loops.
+    pub shared: bool,
     /// Those whose wait is over.
     pub landed: VecDeque<ExchangeId>,
 }
 
 impl Flights {
-    pub fn new(keyed: Keyed) -> Flights {
-        Flights { by_hash: HashMap::with_hasher(keyed), landed: VecDeque::new() }
+    pub fn new(keyed: Keyed, loops: usize) -> Flights {
+        Flights { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, landed: VecDeque::new() }
     }
 
     /// What is in flight for that key.
@@ -79,14 +87,37 @@ impl Flights {
 
     /// Begins a flight.
     pub fn lead(&mut self, hash: u64, key: &[u8], leader: ExchangeId) {
-        let phase = Phase::Asking { leader, waiters: Vec::new() };
+        let phase = Phase::Asking { leader: Some(leader), waiters: Vec::new() };
         self.by_hash.insert(hash, Flight { key: key.into(), phase });
     }
 
-    /// Waits for the leader.
-    pub fn wait(&mut self, hash: u64, waiter: ExchangeId) {
-        if let Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
-            waiters.push(waiter);
+    /// Waits for the leader; if there is none, it is another loop's.
+    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) {
+        let elsewhere =
+            || Flight { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
+        match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
+            Phase::Asking { waiters, .. } => waiters.push(waiter),
+            Phase::Fetching(_) => {}
+        }
+    }
+
+    /// Those who wait for another loop.
+    pub fn waiting_elsewhere(&self, hash: u64) -> impl Iterator<Item = ExchangeId> {
+        let waiters = match self.by_hash.get(&hash) {
+            Some(Flight { phase: Phase::Asking { leader: None, waiters }, .. }) => waiters.as_slice(),
+            Some(_) | None => &[],
+        };
+        waiters.iter().copied()
+    }
+
+    /// Another loop is not waited for any more. Returns those who did.
+    pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<ExchangeId> {
+        match self.by_hash.entry(hash) {
+            Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
+                Phase::Asking { waiters, .. } => waiters,
+                Phase::Fetching(_) => Vec::new(),
+            },
+            Entry::Occupied(_) | Entry::Vacant(_) => Vec::new(),
         }
     }
 
@@ -134,9 +165,13 @@ impl Flights {
 impl Flight {
     fn leader(&self) -> Option<ExchangeId> {
         match &self.phase {
-            Phase::Asking { leader, .. } => Some(*leader),
+            Phase::Asking { leader, .. } => *leader,
             Phase::Fetching(_) => None,
         }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.phase, Phase::Asking { leader: None, .. })
     }
 }
 
@@ -155,7 +190,11 @@ impl Engine {
     /// Lets those go who waited for a leader.
     pub(super) fn land(&mut self, leader: ExchangeId, landing: Landing) {
         let Some(exchange) = self.exchange_mut(leader) else { return };
-        let Some(hash) = exchange.caching.leads.take() else { return };
+        let (claim, leads) = (exchange.caching.claim.is_some(), exchange.caching.leads.take());
+        if claim {
+            self.release_claim(leader, landing);
+        }
+        let Some(hash) = leads else { return };
         let waiters = self.flights.give_up(hash, leader);
         self.let_go(waiters, landing);
     }
@@ -200,9 +239,10 @@ impl Engine {
 
     /// Waits for the leader of the flight for that key.
     pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
-        self.flights.wait(hash, id);
+        self.flights.wait(hash, &self.cache_text, id);
         let timeout_ms = self.settings.timeouts.exchange_ms;
         let Some(exchange) = self.exchange_mut(id) else { return };
+        let timeout_ms = if exchange.caching.soon { SOON_MS.min(timeout_ms) } else { timeout_ms };
         exchange.caching.collapsed = true;
         exchange.stage = Stage::Waiting(hash);
         exchange.entry.verdict = Verdict::Allowed;

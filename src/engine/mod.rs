@@ -20,6 +20,7 @@ mod caching;
 mod connection;
 mod crowd;
 mod dial;
+mod elsewhere;
 pub mod entry;
 mod examine;
 mod exchange;
@@ -46,6 +47,7 @@ mod tunnel;
 mod verify;
 
 pub use crowd::Crowd;
+pub use elsewhere::Landed;
 pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use refusal::SocketError;
@@ -154,6 +156,8 @@ pub enum Action {
         /// The work.
         work: SlowJob,
     },
+    /// Tell the other loops.
+    TellLoops(Landed),
     /// Write a log entry; give it back with `recycle`.
     Log(Box<Entry>),
 }
@@ -230,7 +234,7 @@ impl Engine {
             spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
             fetches: Slab::new(),
-            flights: Flights::new(keyed),
+            flights: Flights::new(keyed, settings.loops),
             refreshes: 0,
             spare_relays: SpareRelays::default(),
             deadlines: Deadlines::default(),

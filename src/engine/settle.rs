@@ -178,7 +178,13 @@ impl Engine {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
-            Stage::Waiting(_) => Refusal::OriginTimeout,
+            Stage::Waiting(hash) => {
+                let hash = *hash;
+                if self.flights.waiting_elsewhere(hash).next().is_some() {
+                    return self.fetch_here(hash);
+                }
+                Refusal::OriginTimeout
+            }
         };
         self.refuse(now, id, refusal);
     }

@@ -5,6 +5,7 @@
 //! clears the bit without asking the system again. What a turn leaves goes to the engine's run queue, which is also how
 //! one side of an exchange hands over to the other without a system call between them.
 
+mod cache_file;
 mod crew;
 mod listener;
 mod memory;
@@ -17,6 +18,7 @@ mod spare;
 mod splice;
 mod verifier;
 
+pub use cache_file::{CacheFile, Keeper, parent};
 pub use crew::{Crew, Failure, Worker};
 pub use listener::{Listener, bind, bind_for};
 pub use remote::{Command, Remote};
@@ -337,6 +339,7 @@ impl EventLoop {
                         self.tell_others(&Command::Learn(finding));
                     }
                 }
+                Command::Landed(landed) => self.engine.handle_landed(self.now, landed),
                 Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
                 Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
@@ -560,6 +563,7 @@ impl EventLoop {
                 Action::Verify { job, wrong, work } => {
                     self.verifier.verify(&self.remote, job, wrong, work);
                 }
+                Action::TellLoops(landed) => self.tell_others(&Command::Landed(landed)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -40,7 +40,7 @@ pub fn enforce(paths: &Paths) -> io::Result<bool> {
     for place in readable(paths) {
         rules = allow(rules, &place, AccessFs::ReadFile.into())?;
     }
-    if let Some(directory) = &paths.log_directory {
+    for directory in &paths.written {
         let written = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
         rules = allow(rules, directory, written | AccessFs::MakeReg | AccessFs::RemoveFile)?;
     }

@@ -5,9 +5,9 @@
 //! them up while there is one thread only; nothing takes them down again. Beside that, memory with passwords in it goes into
 //! no core file.
 //!
-//! The order, in `main`: bind the ports, become the user, open the log as that user, enter the sandbox, read rules and
-//! users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve. Whatever needs more
-//! than the sandbox leaves, such as another listener, belongs before it.
+//! The order, in `main`: bind the ports, become the user, open the log and the cache's file as that user, enter the sandbox,
+//! read rules and users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve.
+//! Whatever needs more than the sandbox leaves, such as another listener, belongs before it.
 
 #[cfg(target_os = "linux")]
 mod landlock;
@@ -27,8 +27,8 @@ pub struct Paths {
     /// Files that are read again. Their directories become readable, not only they: who edits a file often replaces it by
     /// another one of the same name.
     pub files: Vec<PathBuf>,
-    /// The directory of the log, in which files are made, written, renamed and removed.
-    pub log_directory: Option<PathBuf>,
+    /// The directories of the log and of the cache's file, in which files are made, written, renamed and removed.
+    pub written: Vec<PathBuf>,
 }
 
 /// What the kernel enforces from now on; a wall that it does not have is missing.

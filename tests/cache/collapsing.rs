@@ -4,7 +4,7 @@ use super::common::{self, Raw, eventually, pattern};
 use super::scene::{Gate, Reply, Scene, ok, response, status};
 
 /// Sends the same request from so many clients, and waits until the origin has one of them and the others wait.
-fn crowd(scene: &Scene, path: &str, count: usize, fields: impl Fn(usize) -> String) -> Vec<Raw> {
+pub fn crowd(scene: &Scene, path: &str, count: usize, fields: impl Fn(usize) -> String) -> Vec<Raw> {
     (0..count)
         .map(|number| {
             let mut client = scene.weir.connect();
@@ -17,7 +17,7 @@ fn crowd(scene: &Scene, path: &str, count: usize, fields: impl Fn(usize) -> Stri
         .collect()
 }
 
-fn requests_begun(scene: &Scene, count: u64) {
+pub fn requests_begun(scene: &Scene, count: u64) {
     eventually("all have asked", || (scene.weir.statistics().get("requests") >= count).then_some(()));
 }
 

@@ -6,7 +6,9 @@ mod collapsing;
 #[path = "../common/mod.rs"]
 mod common;
 mod freshness;
+mod loops;
 mod parts;
+mod persistence;
 mod poisoning;
 mod scene;
 mod stale;

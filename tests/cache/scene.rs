@@ -1,6 +1,7 @@
 //! The daemon with its cache, and an origin that answers by a script and counts what it was asked.
 
 use super::common::{DEADLINE, Head, Origin, Raw, Response, Statistics, Weir};
+use rustix::process::Signal;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -25,7 +26,8 @@ impl Gate {
         self.0.1.notify_all();
     }
 
-    fn pass(&self) {
+    /// Waits until it is let through.
+    pub fn pass(&self) {
         let open = self.0.0.lock().expect("a gate");
         let (mut open, _) = self.0.1.wait_timeout_while(open, DEADLINE, |open| *open == 0).expect("a gate");
         *open = open.saturating_sub(1);
@@ -73,6 +75,21 @@ impl Scene {
     pub fn answering(fields: &str, body: &str) -> Scene {
         let bytes = response(200, fields, body);
         Scene::new(move |_, _| Reply::Bytes(bytes.clone()))
+    }
+
+    /// Stops the daemon.
+    #[track_caller]
+    pub fn stop(&mut self, signal: Signal) {
+        self.weir.signal(signal);
+        self.weir.wait_exit();
+    }
+
+    /// Starts another one in the place of a stopped one.
+    #[track_caller]
+    pub fn start(&mut self, options: &[&str]) {
+        let options: Vec<&str> = ["--cache"].iter().chain(options).copied().collect();
+        self.weir = Weir::start(&options);
+        self.client = Mutex::new(None);
     }
 
     /// A request for a path here; fields are divided by `|`.

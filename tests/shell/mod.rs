@@ -188,6 +188,8 @@ impl Shell {
                 Action::ShutdownWrite(peer) => self.fins.push(peer),
                 Action::Close(peer) => self.closed.push(peer),
                 Action::Reset(peer) => self.resets.push(peer),
+                // It is alone.
+                Action::TellLoops(_) => {}
                 Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, .. }) => self.queries.push(query),

@@ -388,6 +388,8 @@ impl Shell {
                 }
                 Action::Close(id) => self.close(around, id, false)?,
                 Action::Reset(id) => self.close(around, id, true)?,
+                // It is alone.
+                Action::TellLoops(_) => {}
                 Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;

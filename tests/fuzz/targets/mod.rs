@@ -5,6 +5,7 @@
 //! wait for a panic: it holds the code against a [`reference`] that reads in one go, slowly and plainly, or against
 //! itself with the bytes coming in other pieces.
 
+pub mod cache_file;
 pub mod caching;
 pub mod chunked;
 pub mod configuration;
@@ -28,9 +29,10 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 22] = [
+pub const ALL: [(&str, Target); 23] = [
     ("cache_control", caching::cache_control),
     ("cache_exchange", caching::cache_exchange),
+    ("cache_file", cache_file::cache_file),
     ("chunked", chunked::chunked),
     ("command_line", configuration::command_line),
     ("configuration", configuration::configuration),

@@ -1,0 +1,462 @@
+//! The store as a stream of bytes: written at the end of one run, read at the start of the next.
+//!
+//! # The form
+//!
+//! Numbers are little-endian. A header: eight bytes that name the form, its version, a CRC of the header, the time, and how many
+//! entries follow. Then the entries, the most recently used first, so that what does not fit any more is what would leave
+//! first. Each is a record of fixed size with its own CRC, then key, names, selecting, reason and fields, then the body, then
+//! the CRC of all that follows the record. A record of another kind says that this was the end, and counts once more.
+//!
+//! So damage costs what it hits: one entry, if the record still tells where the next one begins, and otherwise the rest. What
+//! reads this believes nothing: a length is held against its bound, and memory is taken as bytes arrive, never because a number
+//! announces them. Records of unknown kinds are passed over.
+//!
+//! # Time
+//!
+//! Each entry is written with the time since it came, whichever clock says more of it (see [`Stored::clock_s`]). The time between
+//! two runs is known from the system's clock only; if that was set back meanwhile, it counts as none: nothing is younger
+//! than it was when it was written. Hashes are not written: their key is another one in each run.
+
+use super::body::Growing;
+use super::control::SECONDS_MAX;
+use super::freshness::Terms;
+use super::store::{Restored, Store};
+use super::stored::{Head, Stored};
+use super::vary;
+use crate::http::block::FieldBlock;
+use crate::http::fields::is_value_byte;
+use crate::http::head::Version;
+use crate::time::Now;
+use crc32fast::Hasher;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+/// What such a file begins with: like that of PNG no text, and broken by whatever changes line ends.
+const MAGIC: [u8; 8] = *b"\x89weir\r\n\x1a";
+
+/// The form that this file describes.
+const VERSION: u32 = 1;
+
+const HEADER_BYTES: usize = 32;
+const RECORD_BYTES: usize = 72;
+
+/// Bytes of an entry beside its body (chosen: what is stored of a head is a few times the largest one, 1 MB, at most).
+const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// Microseconds over which the last uses of what is loaded are spread, before anything of this run is used (chosen: their order
+/// is what counts).
+const USES_US: u64 = 1_000_000;
+
+/// Kinds of records.
+const WHOLE: u8 = 1;
+const END: u8 = 2;
+
+/// Bits of a record's second byte.
+const NO_CACHE: u8 = 1;
+const FORBIDS_STALE: u8 = 1 << 1;
+const HEURISTIC: u8 = 1 << 2;
+const EXPLICIT: u8 = 1 << 3;
+const IF_ERROR: u8 = 1 << 4;
+const SET_COOKIE: u8 = 1 << 5;
+const HTTP_1_0: u8 = 1 << 6;
+const IPV4: u8 = 1 << 7;
+
+/// What was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Entries that are in the store now.
+    pub entries: u64,
+    /// Entries that were damaged, or hold what no entry can.
+    pub damaged: u64,
+    /// Entries that are too large for the bounds of this run, or for which there is something newer.
+    pub left_out: u64,
+    /// Entries that were written.
+    pub written: u64,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// Where reading has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// At the end.
+    Complete,
+    /// The store is full: what follows was used longer ago.
+    Full,
+    /// Whoever called wanted no more.
+    Stopped,
+    /// At the beginning: this is something else.
+    Foreign,
+    /// At the beginning: this is of another version.
+    Version(u32),
+    /// The bytes end too early.
+    Truncated,
+    /// The bytes cannot be told apart any more.
+    Damaged,
+    /// They could not be read.
+    Failed(ErrorKind),
+}
+
+impl From<io::Error> for Ending {
+    fn from(error: io::Error) -> Ending {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Ending::Truncated,
+            kind => Ending::Failed(kind),
+        }
+    }
+}
+
+/// Writes all that is stored whole. Returns how many entries these are.
+pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
+    let mut entries = store.entries();
+    // Parts are soon asked for again, or never.
+    entries.retain(|entry| entry.fragment().is_none());
+    let count = entries.len() as u64;
+    out.write_all(&header(now.unix_s(), count))?;
+    for entry in entries {
+        write_entry(out, &entry, now)?;
+    }
+    out.write_all(&Record { kind: END, body_bytes: count, ..Record::default() }.to_bytes())?;
+    Ok(count)
+}
+
+fn header(unix_s: u64, entries: u64) -> [u8; HEADER_BYTES] {
+    let mut bytes = [0; HEADER_BYTES];
+    bytes[..8].copy_from_slice(&MAGIC);
+    bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[16..24].copy_from_slice(&unix_s.to_le_bytes());
+    bytes[24..].copy_from_slice(&entries.to_le_bytes());
+    let sum = header_sum(&bytes);
+    bytes[12..16].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+fn header_sum(bytes: &[u8; HEADER_BYTES]) -> u32 {
+    let mut sum = Hasher::new();
+    sum.update(&bytes[..12]);
+    sum.update(&bytes[16..]);
+    sum.finalize()
+}
+
+fn write_entry(out: &mut impl Write, entry: &Stored, now: Now) -> io::Result<()> {
+    let head = entry.head();
+    let parts = [head.key, head.names, head.selecting, head.reason, head.block];
+    let resident_s = entry.clock_s(now).saturating_sub(head.terms.received_s);
+    let record = Record {
+        kind: WHOLE,
+        resident_s: u32::try_from(resident_s).unwrap_or(SECONDS_MAX).min(SECONDS_MAX),
+        body_bytes: entry.body.len(),
+        // Lengths of texts fit: see `Stored`.
+        lengths: parts.map(|part| part.len() as u32),
+        ..Record::of(&head)
+    };
+    out.write_all(&record.to_bytes())?;
+    let mut sum = Hasher::new();
+    for bytes in parts.into_iter().chain(entry.body.segments()) {
+        sum.update(bytes);
+        out.write_all(bytes)?;
+    }
+    out.write_all(&sum.finalize().to_le_bytes())
+}
+
+/// What stands before each entry.
+#[derive(Clone, Copy, Debug, Default)]
+struct Record {
+    kind: u8,
+    flags: u8,
+    status: u16,
+    /// Since its head came, when it was written.
+    resident_s: u32,
+    /// At the end: the number of entries.
+    body_bytes: u64,
+    /// Of key, names, selecting, reason and fields.
+    lengths: [u32; 5],
+    /// Initial age, lifetime, stale-while-revalidate, stale-if-error.
+    seconds: [u32; 4],
+    address: u128,
+}
+
+impl Record {
+    fn of(head: &Head<'_>) -> Record {
+        let Terms {
+            received_s: _,
+            initial_age_s,
+            lifetime_s,
+            while_revalidate_s,
+            if_error_s,
+            no_cache,
+            forbids_stale,
+            heuristic,
+            explicit,
+        } = head.terms;
+        let (address, is_ipv4) = match head.address {
+            IpAddr::V4(address) => (address.to_ipv6_mapped(), true),
+            IpAddr::V6(address) => (address, false),
+        };
+        let is_http_1_0 = match head.version {
+            Version::Http10 => true,
+            Version::Http11 => false,
+        };
+        let flags = [
+            (NO_CACHE, no_cache),
+            (FORBIDS_STALE, forbids_stale),
+            (HEURISTIC, heuristic),
+            (EXPLICIT, explicit),
+            (IF_ERROR, if_error_s.is_some()),
+            (SET_COOKIE, head.set_cookie),
+            (HTTP_1_0, is_http_1_0),
+            (IPV4, is_ipv4),
+        ];
+        Record {
+            flags: flags.into_iter().filter(|(_, set)| *set).map(|(bit, _)| bit).sum(),
+            status: head.status,
+            seconds: [initial_age_s, lifetime_s, while_revalidate_s, if_error_s.unwrap_or(0)],
+            address: address.to_bits(),
+            ..Record::default()
+        }
+    }
+
+    fn to_bytes(self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        let mut rest = &mut bytes[4..];
+        let mut put = |number: &[u8]| {
+            let (place, behind) = std::mem::take(&mut rest).split_at_mut(number.len());
+            place.copy_from_slice(number);
+            rest = behind;
+        };
+        put(&[self.kind, self.flags]);
+        put(&self.status.to_le_bytes());
+        put(&self.resident_s.to_le_bytes());
+        put(&self.body_bytes.to_le_bytes());
+        self.lengths.iter().chain(&self.seconds).for_each(|number| put(&number.to_le_bytes()));
+        put(&self.address.to_le_bytes());
+        let sum = crc32fast::hash(&bytes[4..]);
+        bytes[..4].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    /// `None` if it is damaged.
+    fn read(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
+        let mut rest = &bytes[..];
+        let intact = u32::from_le_bytes(take(&mut rest)) == crc32fast::hash(&bytes[4..]);
+        let [kind, flags] = take(&mut rest);
+        Some(Record {
+            kind,
+            flags,
+            status: u16::from_le_bytes(take(&mut rest)),
+            resident_s: u32::from_le_bytes(take(&mut rest)),
+            body_bytes: u64::from_le_bytes(take(&mut rest)),
+            lengths: std::array::from_fn(|_| u32::from_le_bytes(take(&mut rest))),
+            seconds: std::array::from_fn(|_| u32::from_le_bytes(take(&mut rest))),
+            address: u128::from_le_bytes(take(&mut rest)),
+        })
+        .filter(|_| intact)
+    }
+
+    fn has(&self, bit: u8) -> bool {
+        self.flags & bit != 0
+    }
+
+    fn text_bytes(&self) -> u64 {
+        self.lengths.iter().map(|length| u64::from(*length)).sum()
+    }
+
+    /// `None` if no response can have stored this.
+    fn head<'a>(&self, text: &'a [u8], now: Now, away_s: u64) -> Option<Head<'a>> {
+        let mut rest = text;
+        let mut part = |length: u32| {
+            let (part, behind) = rest.split_at_checked(length as usize)?;
+            rest = behind;
+            Some(part)
+        };
+        let [key, names, selecting, reason, block] = self.lengths.map(&mut part);
+        let [initial_age_s, lifetime_s, while_revalidate_s, if_error_s] = self.seconds;
+        let address = Ipv6Addr::from_bits(self.address);
+        let resident_s = u64::from(self.resident_s).saturating_add(away_s).min(u64::from(SECONDS_MAX));
+        let head = Head {
+            key: key?,
+            names: names?,
+            selecting: selecting?,
+            reason: reason?,
+            block: block?,
+            fragment: None,
+            status: self.status,
+            version: if self.has(HTTP_1_0) { Version::Http10 } else { Version::Http11 },
+            terms: Terms {
+                received_s: now.unix_s().saturating_sub(resident_s),
+                initial_age_s,
+                lifetime_s,
+                while_revalidate_s,
+                if_error_s: self.has(IF_ERROR).then_some(if_error_s),
+                no_cache: self.has(NO_CACHE),
+                forbids_stale: self.has(FORBIDS_STALE),
+                heuristic: self.has(HEURISTIC),
+                explicit: self.has(EXPLICIT),
+            },
+            received_us: now.monotonic_us.wrapping_sub(resident_s * 1_000_000),
+            address: if self.has(IPV4) { address.to_canonical() } else { address.into() },
+            set_cookie: self.has(SET_COOKIE),
+        };
+        let possible = self.seconds.iter().all(|seconds| *seconds <= SECONDS_MAX)
+            && matches!(head.status, 200..=999)
+            && head.address.is_ipv4() == self.has(IPV4)
+            && head.names.len() <= vary::NAMES_BYTES_MAX
+            && head.selecting.len() <= vary::SELECTING_BYTES_MAX
+            && head.reason.iter().all(|byte| is_value_byte(*byte))
+            && FieldBlock::new(head.block).is_valid();
+        possible.then_some(head)
+    }
+}
+
+/// The next bytes of something that is long enough.
+fn take<const BYTES: usize>(rest: &mut &[u8]) -> [u8; BYTES] {
+    let mut taken = [0; BYTES];
+    let (first, behind) = rest.split_at(BYTES.min(rest.len()));
+    taken[..first.len()].copy_from_slice(first);
+    *rest = behind;
+    taken
+}
+
+/// Reads what [`save`] has written into a store that has nothing older; `now` is when the loops start. `go_on` is asked before
+/// each entry. Entries that do not fit into the store are left out, and nothing that is there leaves for them.
+pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMut() -> bool) -> Loaded {
+    let mut loaded = Loaded { entries: 0, damaged: 0, left_out: 0, written: 0, ending: Ending::Complete };
+    let away_s = match read_header(input) {
+        Ok((unix_s, written)) => {
+            loaded.written = written;
+            now.unix_s().saturating_sub(unix_s)
+        }
+        Err(ending) => return Loaded { ending, ..loaded },
+    };
+    let mut loader = Loader { input, store, now, away_s, text: Vec::new(), loaded };
+    let ending = loop {
+        if !go_on() {
+            break Ending::Stopped;
+        }
+        match loader.read_record() {
+            Ok(None) => {}
+            Ok(Some(ending)) | Err(ending) => break ending,
+        }
+    };
+    // The tables have grown, too.
+    store.make_room(now.monotonic_us);
+    Loaded { ending, ..loader.loaded }
+}
+
+/// When it was written, and how many entries.
+fn read_header(input: &mut impl Read) -> Result<(u64, u64), Ending> {
+    let mut bytes = [0; HEADER_BYTES];
+    let mut rest = &mut bytes[..];
+    while !rest.is_empty() {
+        match input.read(rest) {
+            Ok(0) => break,
+            Ok(count) => rest = &mut rest[count..],
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let missing = rest.len();
+    if missing == HEADER_BYTES {
+        // A file, and nobody has written to it yet.
+        return Err(Ending::Complete);
+    }
+    if HEADER_BYTES - missing < MAGIC.len() || bytes[..8] != MAGIC {
+        return Err(Ending::Foreign);
+    }
+    if missing > 0 {
+        return Err(Ending::Truncated);
+    }
+    let mut rest = &bytes[8..];
+    let (version, sum) = (u32::from_le_bytes(take(&mut rest)), u32::from_le_bytes(take(&mut rest)));
+    match version {
+        VERSION if sum != header_sum(&bytes) => Err(Ending::Damaged),
+        VERSION => Ok((u64::from_le_bytes(take(&mut rest)), u64::from_le_bytes(take(&mut rest)))),
+        other => Err(Ending::Version(other)),
+    }
+}
+
+struct Loader<'a, R> {
+    input: &'a mut R,
+    store: &'a Store,
+    now: Now,
+    /// Seconds between the runs.
+    away_s: u64,
+    text: Vec<u8>,
+    loaded: Loaded,
+}
+
+impl<R: Read> Loader<'_, R> {
+    /// Reads a record and what belongs to it. An ending if that was the last.
+    fn read_record(&mut self) -> Result<Option<Ending>, Ending> {
+        let mut bytes = [0; RECORD_BYTES];
+        self.input.read_exact(&mut bytes)?;
+        let record = Record::read(&bytes).ok_or(Ending::Damaged)?;
+        let text_bytes = record.text_bytes();
+        match record.kind {
+            END if record.body_bytes == self.loaded.written => return Ok(Some(Ending::Complete)),
+            END => return Err(Ending::Damaged),
+            WHOLE if text_bytes > TEXT_BYTES_MAX => return Err(Ending::Damaged),
+            WHOLE if record.body_bytes > self.store.limits().object_max => {}
+            WHOLE => return self.read_entry(&record, text_bytes as usize),
+            _ => {}
+        }
+        self.loaded.left_out += 1;
+        self.skip(text_bytes.saturating_add(record.body_bytes).saturating_add(4))?;
+        Ok(None)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), Ending> {
+        match io::copy(&mut self.input.by_ref().take(bytes), &mut io::sink())? {
+            skipped if skipped < bytes => Err(Ending::Truncated),
+            _ => Ok(()),
+        }
+    }
+
+    fn read_entry(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
+        let (store, ledger) = (self.store, self.store.ledger());
+        let needed =
+            u64::try_from(Stored::bytes(text_bytes)).unwrap_or(u64::MAX).saturating_add(record.body_bytes);
+        if (ledger.bytes() as u64).saturating_add(needed) > store.limits().budget as u64 {
+            return Ok(Some(Ending::Full));
+        }
+        self.text.resize(text_bytes, 0);
+        self.input.read_exact(&mut self.text)?;
+        let mut sum = Hasher::new();
+        sum.update(&self.text);
+        let mut growing = Growing::new(ledger, Some(record.body_bytes));
+        while growing.len() < record.body_bytes {
+            let left = record.body_bytes - growing.len();
+            let space = growing.space();
+            let count = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            self.input.read_exact(&mut space[..count])?;
+            sum.update(&space[..count]);
+            growing.commit(count);
+        }
+        let mut expected = [0; 4];
+        self.input.read_exact(&mut expected)?;
+        let intact = sum.finalize() == u32::from_le_bytes(expected);
+        let head = record.head(&self.text, self.now, self.away_s).filter(|_| intact);
+        let (Some(head), Some(body)) = (head, growing.finish()) else {
+            self.loaded.damaged += 1;
+            return Ok(None);
+        };
+        match store.restore(self.used_us(), &head, Arc::new(body)) {
+            Restored::Kept => self.loaded.entries += 1,
+            Restored::Superseded => self.loaded.left_out += 1,
+            Restored::NoRoom => return Ok(Some(Ending::Full)),
+        }
+        Ok(None)
+    }
+
+    /// When the next one was last used: before all that this run uses, and after those that follow.
+    fn used_us(&self) -> u64 {
+        let Loaded { entries, damaged, left_out, written, .. } = self.loaded;
+        let left = u128::from(written.saturating_sub(entries + damaged + left_out));
+        (left * u128::from(USES_US) / u128::from(written.max(1))) as u64
+    }
+}
+
+#[cfg(test)]
+#[path = "persistence_tests.rs"]
+mod tests;

@@ -1,0 +1,378 @@
+use super::*;
+use crate::cache::body::Body;
+use crate::cache::range::{Fragment, Part};
+use crate::cache::store::{Found, Limits};
+use std::net::Ipv4Addr;
+
+const NOW_S: u64 = 1_795_305_600;
+
+fn at(monotonic_s: u64, unix_s: u64) -> Now {
+    Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 }
+}
+
+fn store() -> Store {
+    Store::new(Limits::of(1 << 20, [1, 2]))
+}
+
+fn head(key: &[u8]) -> Head<'_> {
+    Head {
+        key,
+        names: b"accept",
+        selecting: b"l*/*\n",
+        reason: b"Fine",
+        block: b"Date: Sat, 21 Nov 2026 10:00:00 GMT\r\nSet-Cookie: a=b\r\n",
+        status: 299,
+        version: Version::Http10,
+        terms: Terms {
+            received_s: NOW_S,
+            initial_age_s: 7,
+            lifetime_s: SECONDS_MAX,
+            while_revalidate_s: 9,
+            if_error_s: Some(0),
+            no_cache: false,
+            forbids_stale: true,
+            heuristic: false,
+            explicit: true,
+        },
+        received_us: 1_000_000,
+        address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        set_cookie: true,
+        fragment: None,
+    }
+}
+
+/// Loaded, a part would pass for the whole.
+#[test]
+fn parts_are_not_saved() {
+    let store = store();
+    put(&store, 1, &head(b"http://a/whole"), b"all of it");
+    let part = Part { start: 2, len: 3 };
+    let head = Head { fragment: Fragment::of(part, 10), ..head(b"http://a/part") };
+    assert!(head.fragment.is_some());
+    put(&store, 2, &head, b"cde");
+    let mut bytes = Vec::new();
+    assert_eq!(save(&mut bytes, &store, at(9, NOW_S)).unwrap(), 1);
+    assert!(memchr::memmem::find(&bytes, b"http://a/whole").is_some());
+    assert!(memchr::memmem::find(&bytes, b"http://a/part").is_none());
+}
+
+fn put(store: &Store, used_us: u64, head: &Head<'_>, body: &[u8]) {
+    let mut growing = Growing::new(store.ledger(), None);
+    for piece in body.chunks(1000) {
+        let mut piece = piece;
+        while !piece.is_empty() {
+            let count = growing.space().len().min(piece.len());
+            growing.space()[..count].copy_from_slice(&piece[..count]);
+            growing.commit(count);
+            piece = &piece[count..];
+        }
+    }
+    let body = Arc::new(growing.finish().unwrap());
+    let epoch = store.epoch(store.hash(head.key));
+    store.insert(used_us, epoch, head, body).unwrap().touch(used_us);
+}
+
+fn saved(store: &Store, now: Now) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let count = save(&mut bytes, store, now).unwrap();
+    assert_eq!(count, store.statistics().entries);
+    bytes
+}
+
+fn get(store: &Store, key: &[u8]) -> Option<Arc<Stored>> {
+    match store.find(0, store.hash(key), key, |_| Some(())) {
+        Found::Entry(entry) => Some(entry),
+        Found::NoVariant | Found::Nothing => None,
+    }
+}
+
+fn bytes_of(body: &Body) -> Vec<u8> {
+    body.segments().flatten().copied().collect()
+}
+
+fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|index| (index % 251) as u8).collect()
+}
+
+/// Three entries: of key 0, the most recently used, to 2. Where each begins, and the end.
+fn three() -> (Vec<u8>, [usize; 4]) {
+    let store = store();
+    let bodies = [pattern(3), Vec::new(), pattern(40)];
+    for (index, body) in bodies.iter().enumerate() {
+        put(&store, 2_000_000 - index as u64, &head(format!("http://a/{index}").as_bytes()), body);
+    }
+    let texts = "http://a/0".len() + b"acceptl*/*\nFine".len() + head(b"").block.len();
+    let mut places = [HEADER_BYTES; 4];
+    for index in 0..3 {
+        places[index + 1] = places[index] + RECORD_BYTES + texts + bodies[index].len() + 4;
+    }
+    let bytes = saved(&store, at(1, NOW_S));
+    assert_eq!(bytes.len(), places[3] + RECORD_BYTES);
+    (bytes, places)
+}
+
+fn load_all(bytes: &[u8], store: &Store) -> Loaded {
+    load(&mut &bytes[..], store, at(0, NOW_S), || true)
+}
+
+#[test]
+fn what_was_saved_is_loaded() {
+    let (first, second) = (store(), store());
+    let other = Head {
+        names: b"",
+        selecting: b"",
+        reason: b"",
+        block: b"",
+        status: 200,
+        version: Version::Http11,
+        terms: Terms {
+            received_s: NOW_S,
+            no_cache: true,
+            heuristic: true,
+            if_error_s: None,
+            ..Terms::default()
+        },
+        address: "::ffff:192.0.2.1".parse().unwrap(),
+        set_cookie: false,
+        ..head(b"http://b/")
+    };
+    let bodies = [pattern(0), pattern(1), pattern(5000), pattern(65_536), pattern(100_000)];
+    let keys: Vec<String> = (0..bodies.len()).map(|index| format!("http://a/{index}")).collect();
+    for (key, body) in keys.iter().zip(&bodies) {
+        put(&first, 2_000_000, &head(key.as_bytes()), body);
+    }
+    put(&first, 2_000_000, &other, b"other");
+    // Another variant of the same key.
+    put(&first, 2_000_000, &Head { selecting: b"lx/y\n", ..head(b"http://a/0") }, b"variant");
+    let bytes = saved(&first, at(1, NOW_S));
+    let loaded = load_all(&bytes, &second);
+    let expected = Loaded { entries: 7, damaged: 0, left_out: 0, written: 7, ending: Ending::Complete };
+    assert_eq!(loaded, expected);
+    assert_eq!(second.statistics().entries, 7);
+    assert!(second.ledger().bytes() <= first.ledger().bytes(), "all is charged, and no more");
+    for (key, body) in keys.iter().zip(&bodies).skip(1) {
+        let found = get(&second, key.as_bytes()).unwrap();
+        let expected = Head { received_us: 0, ..head(key.as_bytes()) };
+        assert_eq!(format!("{:?}", found.head()), format!("{expected:?}"));
+        assert!(bytes_of(&found.body) == *body);
+    }
+    let found = get(&second, b"http://b/").unwrap();
+    let expected = Head { received_us: 0, ..other };
+    assert_eq!(format!("{:?}", found.head()), format!("{expected:?}"));
+    // What is saved again is the same.
+    assert_eq!(saved(&second, at(0, NOW_S)).len(), bytes.len());
+}
+
+#[test]
+fn rule_07_ages_go_on_between_two_runs_and_no_clock_makes_anything_younger() {
+    let first = store();
+    put(&first, 2_000_000, &head(b"http://a/"), b"x");
+    for (saved_at, loaded_at, age_s) in [
+        // 20 seconds in the store, 100 between the runs.
+        (at(21, NOW_S + 20), at(0, NOW_S + 120), 7 + 120),
+        (at(21, NOW_S + 20), at(0, NOW_S + 20), 7 + 20),
+        // The system's clock was set back between the runs, or before, or stands still.
+        (at(21, NOW_S + 20), at(0, NOW_S - 4000), 7 + 20),
+        (at(21, NOW_S - 4000), at(0, NOW_S - 3900), 7 + 120),
+        (at(21, NOW_S), at(0, 0), 7 + 20),
+        // It was set forward: whatever says that more has passed.
+        (at(21, NOW_S + 4000), at(0, NOW_S + 4100), 7 + 4100),
+        // To beyond all times.
+        (at(21, NOW_S), at(0, 1 << 40), SECONDS_MAX),
+    ] {
+        let second = store();
+        let loaded = load(&mut &saved(&first, saved_at)[..], &second, loaded_at, || true);
+        assert_eq!(loaded.ending, Ending::Complete);
+        let found = get(&second, b"http://a/").unwrap();
+        let age_at = |now| found.terms.age_s(found.clock_s(now));
+        assert_eq!(age_at(loaded_at), age_s, "{saved_at:?} {loaded_at:?}");
+        // It grows with either clock, and shrinks with none.
+        let loaded_s = loaded_at.unix_s();
+        let later = |seconds: u32| age_s.saturating_add(seconds).min(SECONDS_MAX);
+        assert_eq!(age_at(at(5, loaded_s)), later(5));
+        assert_eq!(age_at(at(5, loaded_s.saturating_sub(9000))), later(5));
+        // And through yet another run.
+        let third = store();
+        load(&mut &saved(&second, at(5, loaded_s))[..], &third, at(0, loaded_s + 2), || true);
+        let found = get(&third, b"http://a/").unwrap();
+        assert_eq!(found.terms.age_s(found.clock_s(at(0, loaded_s + 2))), later(7));
+    }
+}
+
+#[test]
+fn rule_46_the_order_of_leaving_is_kept_and_what_does_not_fit_left_out() {
+    let first = store();
+    let key = |index: u64| format!("http://a/{index}");
+    for index in 0..90 {
+        put(&first, 1000 + index, &head(key(index).as_bytes()), &pattern(9000));
+    }
+    // Used once more, in an order of its own.
+    for index in (0..90).rev() {
+        let _ =
+            first.find(3_000_000 - index, first.hash(key(index).as_bytes()), key(index).as_bytes(), |_| {
+                Some(())
+            });
+    }
+    let bytes = saved(&first, at(9, NOW_S));
+    let second = Store::new(Limits::of(1 << 20, [8, 9]));
+    let big = Head { names: b"", selecting: b"", ..head(b"http://big/") };
+    put(&second, 1, &big, &pattern(100_000));
+    put(&second, 1, &Head { key: b"http://big/2", ..big }, &pattern(400_000));
+    let loaded = load_all(&bytes, &second);
+    assert_eq!((loaded.ending, loaded.written, loaded.damaged, loaded.left_out), (Ending::Full, 90, 0, 0));
+    assert!((40..60).contains(&loaded.entries), "{loaded:?}");
+    assert!(second.ledger().bytes() <= 1 << 20);
+    assert!(second.statistics().evicted <= 2, "{:?}", second.statistics());
+    // The most recently used ones are there, and leave in that order.
+    let order: Vec<Vec<u8>> = second.entries().iter().map(|entry| entry.key().to_vec()).collect();
+    let loaded: Vec<&[u8]> =
+        order.iter().map(Vec::as_slice).filter(|key| key.starts_with(b"http://a/")).collect();
+    let expected: Vec<String> = (0..loaded.len() as u64).map(key).collect();
+    assert!(loaded.iter().zip(&expected).all(|(one, other)| *one == other.as_bytes()), "{order:?}");
+    // Bodies beyond the largest that may be stored.
+    let small = Store::new(Limits { object_max: 8999, ..Limits::of(1 << 20, [8, 9]) });
+    let loaded = load_all(&bytes, &small);
+    assert_eq!((loaded.ending, loaded.entries, loaded.left_out), (Ending::Complete, 0, 90));
+}
+
+#[test]
+fn what_has_come_or_was_invalidated_since_the_start_stays() {
+    let (bytes, _) = three();
+    let second = store();
+    put(&second, 1, &Head { status: 200, ..head(b"http://a/0") }, b"newer");
+    put(&second, 1, &Head { status: 200, selecting: b"", ..head(b"http://a/1") }, b"another variant");
+    second.invalidate(b"http://a/2");
+    let loaded = load_all(&bytes, &second);
+    let expected = Loaded { entries: 1, damaged: 0, left_out: 2, written: 3, ending: Ending::Complete };
+    assert_eq!(loaded, expected);
+    assert_eq!(bytes_of(&get(&second, b"http://a/0").unwrap().body), b"newer");
+    assert!(get(&second, b"http://a/2").is_none());
+    assert_eq!(second.statistics().entries, 3);
+}
+
+#[test]
+fn loading_stops_when_it_is_told_to() {
+    let (bytes, _) = three();
+    for most in 0..3 {
+        let (store, mut left) = (store(), most);
+        let loaded = load(&mut &bytes[..], &store, at(0, NOW_S), || {
+            left -= 1;
+            left >= 0
+        });
+        assert_eq!((loaded.entries, loaded.ending), (most as u64, Ending::Stopped));
+    }
+}
+
+/// Every bit of every byte, one at a time: what is damaged is ignored, and no more than need be.
+#[test]
+fn rule_41_damage_is_seen_wherever_it_is() {
+    let (bytes, places) = three();
+    for place in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 1 << bit;
+            let store = store();
+            let loaded = load_all(&bytes, &store);
+            let entry = (0..3).find(|index| place < places[index + 1]);
+            let expected = match entry {
+                _ if place < 8 => (0, 0, Ending::Foreign),
+                _ if place < 12 => (0, 0, Ending::Version(1 ^ (1 << (8 * (place - 8) + bit)))),
+                _ if place < HEADER_BYTES => (0, 0, Ending::Damaged),
+                Some(index) if place < places[index] + RECORD_BYTES => (index as u64, 0, Ending::Damaged),
+                Some(_) => (2, 1, Ending::Complete),
+                None => (3, 0, Ending::Damaged),
+            };
+            assert_eq!((loaded.entries, loaded.damaged, loaded.ending), expected, "{place} {bit}");
+            for index in 0..3_usize {
+                if let Some(found) = get(&store, format!("http://a/{index}").as_bytes()) {
+                    assert_eq!(bytes_of(&found.body), pattern([3, 0, 40][index]));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rule_41_truncation_is_seen_at_every_length() {
+    let (bytes, places) = three();
+    for length in 0..bytes.len() {
+        let store = store();
+        let loaded = load_all(&bytes[..length], &store);
+        let entries = places[1..].iter().filter(|place| **place <= length).count() as u64;
+        let ending = match length {
+            0 => Ending::Complete,
+            1..8 => Ending::Foreign,
+            _ => Ending::Truncated,
+        };
+        assert_eq!((loaded.entries, loaded.ending), (entries, ending), "{length}");
+        assert_eq!(store.statistics().entries, entries);
+    }
+}
+
+/// Records with a right checksum that say what cannot be.
+#[test]
+fn nothing_in_the_file_is_believed() {
+    let good = Record { kind: WHOLE, lengths: [9, 0, 0, 2, 8], status: 200, ..Record::default() };
+    let text = b"http://a/OKA: bcd\r\n";
+    let file = |record: Record, text: &[u8]| {
+        let mut bytes = header(NOW_S, 1).to_vec();
+        bytes.extend(record.to_bytes());
+        bytes.extend(text);
+        bytes.extend(crc32fast::hash(text).to_le_bytes());
+        bytes.extend(Record { kind: END, body_bytes: 1, ..Record::default() }.to_bytes());
+        load_all(&bytes, &store())
+    };
+    let ended = |loaded: Loaded| (loaded.entries, loaded.damaged, loaded.left_out, loaded.ending);
+    assert_eq!(ended(file(good, text)), (1, 0, 0, Ending::Complete));
+    for (what, record) in [
+        ("a status", Record { status: 199, ..good }),
+        ("a status", Record { status: 1000, ..good }),
+        ("a time", Record { seconds: [0, SECONDS_MAX + 1, 0, 0], ..good }),
+        ("fields", Record { lengths: [9, 0, 0, 3, 7], ..good }),
+        ("a reason", Record { lengths: [9, 0, 0, 10, 0], ..good }),
+        ("an address", Record { flags: IPV4, ..good }),
+    ] {
+        assert_eq!(ended(file(record, text)), (0, 1, 0, Ending::Complete), "{what}");
+    }
+    let long = Record { lengths: [9, 600, 0, 0, 0], ..good };
+    assert_eq!(ended(file(long, &[b'a'; 609])), (0, 1, 0, Ending::Complete));
+    let unknown = Record { kind: 77, ..good };
+    assert_eq!(ended(file(unknown, text)), (0, 0, 1, Ending::Complete));
+    for (what, record, expected) in [
+        ("a text", Record { lengths: [u32::MAX; 5], ..good }, (0, 0, 0, Ending::Damaged)),
+        ("a body", Record { body_bytes: 100_000, ..good }, (0, 0, 0, Ending::Truncated)),
+        ("a huge body", Record { body_bytes: u64::MAX, ..good }, (0, 0, 1, Ending::Truncated)),
+        ("more", Record { kind: 77, body_bytes: u64::MAX, ..good }, (0, 0, 1, Ending::Truncated)),
+        ("an end", Record { kind: END, ..good }, (0, 0, 0, Ending::Damaged)),
+    ] {
+        assert_eq!(ended(file(record, text)), expected, "{what}");
+    }
+    let mut other = header(NOW_S, 0);
+    other[8] = 2;
+    assert_eq!(load_all(&other, &store()).ending, Ending::Version(2));
+    assert_eq!(load_all(b"<html>", &store()).ending, Ending::Foreign);
+}
+
+/// A disk that fails.
+#[test]
+fn errors_of_reading_and_writing_are_told() {
+    struct Failing(usize);
+    impl Read for Failing {
+        fn read(&mut self, space: &mut [u8]) -> io::Result<usize> {
+            let (bytes, _) = three();
+            let count = space.len().min(bytes.len() - self.0).min(50);
+            if self.0 > 100 {
+                return Err(ErrorKind::PermissionDenied.into());
+            }
+            space[..count].copy_from_slice(&bytes[self.0..self.0 + count]);
+            self.0 += count;
+            Ok(count)
+        }
+    }
+    let loaded = load(&mut Failing(0), &store(), at(0, NOW_S), || true);
+    assert_eq!(loaded.ending, Ending::Failed(ErrorKind::PermissionDenied));
+    let full = store();
+    put(&full, 1, &head(b"http://a/"), b"");
+    let mut space = [0; 100];
+    assert!(save(&mut &mut space[..], &full, at(0, NOW_S)).is_err());
+}

@@ -1,0 +1,189 @@
+//! The file in which the cache outlives the process: read at the start, written when all loops have drained.
+//!
+//! It is read by a thread of its own, the most recently used entries first. The loops start when it has ended, or after a
+//! moment; what comes later is put below what they have stored by then. So no file, however large, keeps clients waiting,
+//! and a small one is there before the first of them.
+//!
+//! It is written beside the old one, which it replaces when it is complete and on the disk: whatever happens meanwhile, one
+//! of them is there. Its directory is opened, and looked at, before rights are given up.
+
+use crate::cache::persistence::{self, Ending, Loaded};
+use crate::cache::store::Store;
+use crate::time::Now;
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long the start waits for a file to be read (chosen: less than it takes to read 1 GB that the system has in memory).
+const WAITED: Duration = Duration::from_millis(100);
+
+/// Bytes read or written at a time (measured: larger ones gain nothing).
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Who may read what clients have asked for (chosen): the owner.
+const MODE: Mode = Mode::from_raw_mode(0o600);
+
+/// The file and its directory, while there are the rights to open them.
+#[derive(Debug)]
+pub struct CacheFile {
+    path: PathBuf,
+    directory: File,
+    name: OsString,
+    /// While it is written.
+    new: OsString,
+    /// As an earlier run left it.
+    found: Option<File>,
+}
+
+impl CacheFile {
+    /// Opens the directory, and the file if there is one. Fails if no file can be made there, or the one that is there is none
+    /// or cannot be read.
+    pub fn open(path: &Path) -> io::Result<CacheFile> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(parent(path), flags, Mode::empty())?;
+        // A pipe must not make it wait; a link would be replaced by the file.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let found = match fs::openat(&directory, &name, flags, Mode::empty()) {
+            Ok(file) => Some(File::from(file)),
+            Err(Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if found.as_ref().map(File::metadata).transpose()?.is_some_and(|metadata| !metadata.is_file()) {
+            return Err(io::Error::other("this is no file"));
+        }
+        let new = OsString::from_iter([name.as_os_str(), ".new".as_ref()]);
+        let file = CacheFile { path: path.to_owned(), directory: directory.into(), name, new, found };
+        // What the rights say is not all: systems and disks can be read-only, for root as well.
+        drop(file.make()?);
+        file.remove()?;
+        Ok(file)
+    }
+
+    /// The new file, in the place of one that somebody left.
+    fn make(&self) -> io::Result<File> {
+        self.remove()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.directory, &self.new, flags, MODE)?.into())
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::unlinkat(&self.directory, &self.new, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn write(&self, store: &Store, now: Now) -> io::Result<u64> {
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, self.make()?);
+        let written = persistence::save(&mut out, store, now).and_then(|entries| {
+            out.flush()?;
+            out.get_ref().sync_all()?;
+            fs::renameat(&self.directory, &self.new, &self.directory, &self.name)?;
+            self.directory.sync_all()?;
+            Ok(entries)
+        });
+        if written.is_err() {
+            let _ = self.remove();
+        }
+        written
+    }
+}
+
+/// The directory in which a file is.
+pub fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Loads the file, and saves it when the time has come.
+#[derive(Debug)]
+pub struct Keeper {
+    file: CacheFile,
+    store: Arc<Store>,
+    /// A moment before the loops began.
+    began: Instant,
+    stop: Arc<AtomicBool>,
+    loader: Option<JoinHandle<Ending>>,
+}
+
+impl Keeper {
+    /// Begins to load, and waits a moment for the end of that. To be called right before the loops start.
+    pub fn start(mut file: CacheFile, store: Arc<Store>) -> io::Result<Keeper> {
+        let (began, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
+        let loader = match file.found.take() {
+            None => None,
+            Some(found) => {
+                let (store, stop, path) = (store.clone(), stop.clone(), file.path.clone());
+                let (sender, ended) = channel::<()>();
+                let now = Now { monotonic_us: 0, unix_us: unix_us() };
+                let body = move || {
+                    let _sender = sender;
+                    let mut input = BufReader::with_capacity(BUFFER_BYTES, found);
+                    let loaded = persistence::load(&mut input, &store, now, || !stop.load(Ordering::Relaxed));
+                    say(&path, &loaded, began.elapsed());
+                    loaded.ending
+                };
+                let thread = thread::Builder::new().name("weir-cache".into()).spawn(body)?;
+                let _ = ended.recv_timeout(WAITED);
+                Some(thread)
+            }
+        };
+        Ok(Keeper { file, store, began, stop, loader })
+    }
+
+    /// Saves what is stored. To be called when all loops have ended.
+    pub fn save(self) {
+        let path = self.file.path.display();
+        self.stop.store(true, Ordering::Relaxed);
+        match self.loader.map(JoinHandle::join) {
+            Some(Ok(Ending::Stopped)) => {
+                return log::warn!("cache: {path} stays as it is: it was still being loaded");
+            }
+            Some(Ok(Ending::Foreign)) => {
+                return log::error!("cache: not saved, since {path} is no cache file of weir's");
+            }
+            _ => {}
+        }
+        let now = Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix_us() };
+        match self.file.write(&self.store, now) {
+            Ok(entries) => log::info!("cache: saved {entries} entries to {path}"),
+            Err(error) => log::error!("cache: cannot save to {path}: {error}"),
+        }
+    }
+}
+
+fn unix_us() -> u64 {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    unix.as_micros() as u64
+}
+
+fn say(path: &Path, loaded: &Loaded, took: Duration) {
+    let (path, Loaded { entries, damaged, left_out, written, ending }) = (path.display(), loaded);
+    let passed = match (damaged, left_out) {
+        (0, 0) => String::new(),
+        _ => format!(" ({damaged} damaged, {left_out} left out)"),
+    };
+    let some = format!("loaded {entries} of {written} entries{passed}");
+    match ending {
+        Ending::Complete => log::info!("cache: {some} from {path} in {} ms", took.as_millis()),
+        Ending::Full => log::info!("cache: {some} from {path}: the store is full"),
+        Ending::Stopped => log::info!("cache: {some} from {path} before the stop"),
+        Ending::Foreign => {
+            log::warn!("cache: {path} is no cache file of weir's: ignored, and never written to")
+        }
+        Ending::Version(version) => {
+            log::warn!("cache: {path} is of another version ({version}): ignored");
+        }
+        Ending::Truncated => log::warn!("cache: {some}: {path} ends too early"),
+        Ending::Damaged => log::warn!("cache: {some}: {path} is damaged, the rest of it is ignored"),
+        Ending::Failed(kind) => log::warn!("cache: {some}: {path} cannot be read: {kind}"),
+    }
+}

@@ -1,0 +1,171 @@
+//! Rule 48 where there are several loops: the origin is asked once, and nobody is stuck behind another loop.
+
+use super::collapsing::{crowd, requests_begun};
+use super::common::{Raw, eventually, pattern};
+use super::scene::{Gate, Reply, Scene, ok, response, status};
+
+const CLIENTS: usize = 50;
+
+fn scene(
+    options: &[&str],
+    script: impl Fn(&super::common::Head, usize) -> Reply + Send + Sync + 'static,
+) -> Scene {
+    Scene::with(&[&["--workers", "2"], options].concat(), script)
+}
+
+/// Asks from so many clients, that both loops have some of them; the first of them has asked the origin.
+fn both_loops(scene: &Scene, path: &str, fields: impl Fn(usize) -> String) -> Vec<Raw> {
+    let clients = crowd(scene, path, CLIENTS, fields);
+    requests_begun(scene, CLIENTS as u64);
+    clients
+}
+
+#[test]
+fn rule_48_one_fetch_for_the_clients_of_all_loops() {
+    let body = "0123456789".repeat(100);
+    let fields = "Cache-Control: max-age=60";
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\n{fields}\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\n{body}\r\n0\r\n\r\n"
+    );
+    for (path, answer) in [("/length", response(200, fields, &body)), ("/chunked", chunked.into_bytes())] {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let scene =
+            scene(&[], move |_, _| Reply::Slowly(Vec::new(), vec![answer.clone()], script_gate.clone()));
+        let clients = both_loops(&scene, path, |_| String::new());
+        gate.open(1);
+        let mut collapsed = 0;
+        for mut client in clients {
+            let answer = client.read_response();
+            assert_eq!((answer.status(), answer.text() == body), (200, true), "{path}");
+            collapsed += usize::from(status(&answer).ends_with("; collapsed"));
+        }
+        assert_eq!((scene.asked(path), collapsed), (1, CLIENTS - 1), "{path}");
+        let statistics = scene.at_rest();
+        assert_eq!(statistics.get("cache_collapsed"), CLIENTS as u64 - 1, "{path}");
+    }
+}
+
+#[test]
+fn rule_48_what_is_confirmed_is_asked_about_once_by_all_loops() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, number| match number {
+        0 => ok("Cache-Control: max-age=1|Age: 5|ETag: \"a\"", "body"),
+        _ => {
+            let head = b"HTTP/1.1 304 Not Modified\r\nCache-Control: max-age=600\r\nETag: \"a\"\r\n\r\n";
+            Reply::Slowly(Vec::new(), vec![head.to_vec()], script_gate.clone())
+        }
+    });
+    scene.get("/");
+    let clients: Vec<Raw> = (0..CLIENTS)
+        .map(|number| {
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", "/", ""));
+            if number == 0 {
+                scene.wait_asked("/", 2);
+            }
+            client
+        })
+        .collect();
+    requests_begun(&scene, CLIENTS as u64 + 1);
+    gate.open(1);
+    for mut client in clients {
+        assert_eq!(client.read_response().text(), "body");
+    }
+    assert_eq!(scene.asked("/"), 2);
+}
+
+/// The first body never comes to its end: whether it is long, becomes long, or is short and slow. Its own loop waits for it,
+/// the other one asks by itself, once.
+#[test]
+fn rule_48_nobody_is_stuck_behind_another_loop() {
+    let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
+    let chunk = [b"11170\r\n".to_vec(), pattern(0, 70_000), b"\r\n".to_vec()].concat();
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
+    for (what, first, rest) in [
+        ("long", format!("{head}Content-Length: 100000\r\n\r\n").into_bytes(), pattern(0, 100_000)),
+        ("growing", [chunked.into_bytes(), chunk].concat(), b"0\r\n\r\n".to_vec()),
+        ("slow", format!("{head}Content-Length: 5\r\n\r\n").into_bytes(), b"slow!".to_vec()),
+    ] {
+        let (gate, head_gate) = (Gate::default(), Gate::default());
+        let gates = (gate.clone(), head_gate.clone());
+        let scene = scene(&[], move |_, number| match number {
+            0 => {
+                gates.1.pass();
+                Reply::Slowly(first.clone(), vec![rest.clone()], gates.0.clone())
+            }
+            _ => ok("Cache-Control: max-age=60", "theirs"),
+        });
+        let clients = both_loops(&scene, "/", |_| String::new());
+        head_gate.open(1);
+        scene.wait_asked("/", 2);
+        eventually("the other loop's clients have theirs", || {
+            (scene.weir.statistics().get("exchanges") < CLIENTS as u64).then_some(())
+        });
+        gate.open(1);
+        let texts: Vec<String> =
+            clients.into_iter().map(|mut client| client.read_response().text()).collect();
+        let theirs = texts.iter().filter(|text| *text == "theirs").count();
+        assert!((1..CLIENTS).contains(&theirs), "{what}: {theirs}");
+        assert!(texts[0] != "theirs", "{what}");
+        assert_eq!(scene.asked("/"), 2, "{what}");
+        scene.at_rest();
+    }
+}
+
+#[test]
+fn rule_48_what_is_not_shareable_is_asked_for_by_each_client_of_each_loop() {
+    // Of a page with as many variants as there are clients none is for two of them.
+    for fields in ["Cache-Control: private", "Cache-Control: max-age=60|Vary: X-User"] {
+        let gate = Gate::default();
+        let script_gate = gate.clone();
+        let scene = scene(&[], move |head, number| {
+            let answer = response(200, fields, head.get("x-user").unwrap_or_default());
+            match number {
+                0 => Reply::Slowly(Vec::new(), vec![answer], script_gate.clone()),
+                _ => Reply::Bytes(answer),
+            }
+        });
+        let clients = both_loops(&scene, "/", |number| format!("X-User: user-{number}"));
+        gate.open(1);
+        for (number, mut client) in clients.into_iter().enumerate() {
+            assert_eq!(client.read_response().text(), format!("user-{number}"), "{fields}");
+        }
+        assert_eq!(scene.asked("/"), CLIENTS, "{fields}");
+        scene.at_rest();
+    }
+}
+
+#[test]
+fn rule_48_a_leader_that_leaves_is_followed_by_one_of_any_loop() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, number| match number {
+        0 => Reply::Slowly(Vec::new(), vec![response(200, "", "late")], script_gate.clone()),
+        _ => ok("Cache-Control: max-age=60", "body"),
+    });
+    let mut clients = both_loops(&scene, "/", |_| String::new());
+    clients.remove(0).reset();
+    for mut client in clients {
+        assert_eq!(client.read_response().text(), "body");
+    }
+    assert_eq!(scene.asked("/"), 2);
+    gate.open(1);
+    scene.at_rest();
+}
+
+#[test]
+fn rule_48_an_origin_that_fails_fails_for_all_who_wait_in_any_loop() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, _| {
+        Reply::Slowly(Vec::new(), vec![b"nonsense\r\n\r\n".to_vec()], script_gate.clone())
+    });
+    let clients = both_loops(&scene, "/", |_| String::new());
+    gate.open(1);
+    for mut client in clients {
+        assert_eq!(client.read_response().status(), 502);
+    }
+    assert_eq!(scene.asked("/"), 1);
+}

@@ -1,0 +1,152 @@
+//! What is stored outlives the process, if it is asked to.
+
+use super::common::{Scratch, run};
+use super::scene::{Scene, is_hit, ok};
+use rustix::process::Signal;
+use std::os::unix::fs::PermissionsExt;
+
+const LARGE_BYTES: usize = 200_000;
+
+/// An origin whose answers are 100 seconds old.
+fn scene(options: &[&str]) -> Scene {
+    Scene::with(options, |head, _| match head.target() {
+        "/large" => ok("Cache-Control: max-age=6000|Age: 100|ETag: \"a\"", &"large".repeat(LARGE_BYTES / 5)),
+        _ => ok("Cache-Control: max-age=6000|Age: 100|Vary: Accept", "small"),
+    })
+}
+
+#[track_caller]
+fn said(scene: &Scene, wanted: &str) {
+    scene.weir.wait_for_error(|line| line.contains(wanted));
+}
+
+#[test]
+fn rule_07_what_is_stored_outlives_a_restart_and_ages() {
+    for workers in ["1", "2"] {
+        let scratch = Scratch::new();
+        let options = ["--workers", workers, "--cache-file", &scratch.join("cache")];
+        let mut scene = scene(&options);
+        for path in ["/small", "/large"] {
+            assert!(!is_hit(&scene.get(path)));
+        }
+        scene.stop(Signal::TERM);
+        said(&scene, "saved 2 entries");
+        let metadata = std::fs::metadata(scratch.join("cache")).expect("a file");
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        assert!(!std::fs::exists(scratch.join("cache.new")).expect("a directory"));
+        for entries in [2, 3] {
+            scene.start(&options);
+            said(&scene, &format!("loaded {entries} of {entries} entries"));
+            let small = scene.get("/small");
+            assert!(is_hit(&small) && small.text() == "small", "{small:?}");
+            let age: u32 = small.head.get("age").expect("an age").parse().expect("a number");
+            assert!((100..160).contains(&age), "{age}");
+            let large = scene.get("/large");
+            assert!(is_hit(&large) && large.text() == "large".repeat(LARGE_BYTES / 5));
+            let part = scene.get_with("/large", "Range: bytes=199998-");
+            assert_eq!((part.status(), part.text().as_str()), (206, "ge"));
+            // Another variant is stored beside it, and saved.
+            assert_eq!(is_hit(&scene.get_with("/small", "Accept: text/html")), entries == 3);
+            scene.stop(Signal::TERM);
+            said(&scene, "saved 3 entries");
+        }
+        assert_eq!((scene.asked("/small"), scene.asked("/large")), (2, 1));
+    }
+}
+
+#[test]
+fn only_a_drained_stop_saves() {
+    let scratch = Scratch::new();
+    let options = ["--cache-file", &scratch.join("cache")];
+    let mut scene = scene(&options);
+    for signal in [Signal::INT, Signal::KILL] {
+        assert!(!is_hit(&scene.get("/small")), "{signal:?}");
+        scene.stop(signal);
+        assert!(!std::fs::exists(scratch.join("cache")).expect("a directory"), "{signal:?}");
+        scene.start(&options);
+    }
+    scene.get("/small");
+    scene.stop(Signal::TERM);
+    let saved = std::fs::read(scratch.join("cache")).expect("a file");
+    // What stands there stays.
+    for signal in [Signal::INT, Signal::KILL] {
+        scene.start(&options);
+        assert!(is_hit(&scene.get("/small")), "{signal:?}");
+        scene.get("/large");
+        scene.stop(signal);
+        assert!(std::fs::read(scratch.join("cache")).expect("a file") == saved, "{signal:?}");
+    }
+}
+
+#[test]
+fn a_damaged_or_foreign_file_is_ignored_with_a_message() {
+    let scratch = Scratch::new();
+    let file = scratch.join("cache");
+    let options = ["--cache-file", file.as_str()];
+    let mut scene = scene(&options);
+    scene.get("/small");
+    scene.get("/large");
+    scene.stop(Signal::TERM);
+    let saved = std::fs::read(&file).expect("a file");
+    // The body of the large one; it is the first, as it was used last.
+    let mut damaged = saved.clone();
+    damaged[LARGE_BYTES / 2] ^= 1;
+    let mut newer = saved.clone();
+    newer[8] = 2;
+    let cases: [(&[u8], &str, [bool; 2]); 5] = [
+        (&damaged, "loaded 1 of 2 entries (1 damaged, 0 left out)", [true, false]),
+        (&saved[..LARGE_BYTES], "loaded 0 of 2 entries: ", [false, false]),
+        (&saved[..saved.len() - 100], "ends too early", [false, true]),
+        (&newer, "is of another version (2): ignored", [false, false]),
+        (b"<html>", "is no cache file of weir's: ignored", [false, false]),
+    ];
+    for (bytes, message, hits) in cases {
+        std::fs::write(&file, bytes).expect("writing");
+        scene.start(&options);
+        said(&scene, message);
+        assert_eq!(["/small", "/large"].map(|path| is_hit(&scene.get(path))), hits, "{message}");
+        scene.stop(Signal::TERM);
+        let written = std::fs::read(&file).expect("a file");
+        if bytes.starts_with(b"<") {
+            said(&scene, "not saved");
+            assert!(written == bytes, "what is not weir's stays");
+        } else {
+            assert_eq!(written.len(), saved.len(), "{message}");
+        }
+    }
+    // An empty file is one that weir may write to.
+    std::fs::write(&file, "").expect("writing");
+    scene.start(&options);
+    said(&scene, "loaded 0 of 0 entries");
+    scene.get("/small");
+    scene.stop(Signal::TERM);
+    said(&scene, "saved 1 entries");
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_of_configuration() {
+    let scratch = Scratch::new();
+    let expected = "expected a file, or none yet, in a directory that weir can write to";
+    let link = scratch.join("link");
+    std::os::unix::fs::symlink(scratch.file("target", ""), &link).expect("a link");
+    for (path, why) in [
+        (scratch.join("missing/cache"), "No such file or directory"),
+        (scratch.join(""), ""),
+        (scratch.join(".."), "directory"),
+        (link, "symbolic link"),
+        ("/proc/cache".to_owned(), "cannot keep the cache there"),
+    ] {
+        let said = run(&["--port", "0", "--cache", "--cache-file", &path]);
+        assert!(
+            said.code == 64 && said.err.contains(expected) && said.err.contains(why),
+            "{path}: {}",
+            said.said()
+        );
+        let config = scratch.file("weir.conf", format!("cache\ncache-file {path}\n"));
+        let said = run(&["--port", "0", "-c", &config]);
+        assert!(said.code == 78 && said.err.contains("weir.conf:2: "), "{path}: {}", said.said());
+        // Without a cache there is nothing to keep.
+        let said = run(&["--check", "--cache-file", &path]);
+        assert_eq!(said.code, 0, "{}", said.said());
+    }
+}
