@@ -532,6 +532,9 @@ impl Engine {
     fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
         let blank = self.take_entry(exchange.entry.client);
         let entry = std::mem::replace(&mut exchange.entry, blank);
+        // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
+        exchange.caching.reset();
+        exchange.serving = None;
         if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
             self.spare_exchanges.push(exchange);
         }
