@@ -206,7 +206,6 @@ impl Engine {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let Some(epoch) = exchange.caching.epoch else { return };
         let background = exchange.caching.background;
-        let leads = exchange.caching.leads.take();
         exchange.caching.stale = None;
         let authority = exchange.plan.authority;
         self.origins.set_http10(&authority, http10);
@@ -218,6 +217,8 @@ impl Engine {
         }
         let beginning = Beginning { pending, epoch, body, unread: background };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        // Not before: where this comes to nothing, those who wait are told when the exchange ends.
+        let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
         if leads.is_some() {
             let waiters = self.flights.turn_into_fetch(hash, id, fetch);
             self.let_go(waiters, landing);
