@@ -5,7 +5,7 @@ use super::entry::CacheUse;
 use super::exchange::Stage;
 use super::fetch::Beginning;
 use super::flight::Landing;
-use super::judge::{Confirmed, Judge, Verdict};
+use super::judge::{Confirmed, Fate, Judge, Verdict};
 use super::peer::{ExchangeId, Peer, Role};
 use super::refusal::Refusal;
 use super::serving::Serving;
@@ -144,10 +144,10 @@ impl Engine {
         let Some(old) = exchange.caching.stale.take() else { return };
         let background = exchange.caching.background;
         let stored = Arc::new(confirmed.stored);
-        if confirmed.keep {
-            cache.store.replace(&old, &stored);
-        } else {
-            cache.store.remove(&old);
+        match confirmed.fate {
+            Fate::Renewed => drop(cache.store.replace(&old, &stored)),
+            Fate::Removed => cache.store.remove(&old),
+            Fate::Left => {}
         }
         self.release_origin(now, id, head_bytes);
         self.land(id, landing(&stored, now));
