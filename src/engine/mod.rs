@@ -477,6 +477,8 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
+            cache_fetches: self.fetches.len() as u64,
+            cache_flights: self.flights.len() as u64,
             ..self.metrics.clone()
         }
     }
