@@ -14,7 +14,9 @@ mod simulation {
     pub mod names;
     pub mod network;
     pub mod origin;
+    pub mod pages;
     pub mod scenario;
+    pub mod sharing;
     pub mod shell;
     pub mod tunnel;
     pub mod world;
