@@ -169,10 +169,15 @@ impl Book {
     /// What a correct cache may be wrong about an age.
     fn rounding_us(&self, given: &Given) -> u64 {
         let from_us = self.record(given.key).began_us.unwrap_or(0);
+        let until_us = given.made_us + DELAY_US;
         let steps = &self.sayings.set_back_us;
-        // While it was under way: how long that took is counted on the clock that was set.
-        let set = steps.iter().any(|at| (from_us..=given.made_us + DELAY_US).contains(at));
-        ROUNDING_US + if set { DELAY_US } else { 0 }
+        match steps.last() {
+            // While it was under way: how long that took is counted on the clock that was set.
+            Some(_) if steps.iter().any(|at| (from_us..=until_us).contains(at)) => DELAY_US,
+            // The time before it came and that since are rounded each by itself.
+            Some(last) if *last > until_us => 2 * ROUNDING_US,
+            Some(_) | None => ROUNDING_US,
+        }
     }
 
     fn lifetime_us(&self, given: &Given) -> u64 {

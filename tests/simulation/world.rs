@@ -230,7 +230,8 @@ impl World {
                     return Err("draining has no end".to_string());
                 }
                 self.shell.check_balance()?;
-                self.around.net.now_us += self.around.net.dice.between(1, 60);
+                let after_us = self.around.net.dice.between(1, 60);
+                self.around.net.advance_to(self.around.net.now_us + after_us);
                 continue;
             }
             if !self.wait()? {
