@@ -276,6 +276,8 @@ impl Engine {
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
+        // Those that wait to be used again would keep the old rules in memory.
+        self.spare_exchanges.clear();
     }
 
     /// Resolves names by other settings from now on.
@@ -537,6 +539,9 @@ impl Engine {
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         exchange.caching.reset();
         exchange.serving = None;
+        if !Arc::ptr_eq(&exchange.policy, &self.policy) {
+            exchange.policy = Arc::clone(&self.policy);
+        }
         if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
             self.spare_exchanges.push(exchange);
         }

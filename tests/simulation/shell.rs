@@ -5,6 +5,7 @@ use super::book::{Book, Checked};
 use super::network::{LinkId, Peer, Readiness, Task};
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use weir::engine::entry::{Entry, Kind, Text};
 use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SLICES_MAX, SocketError};
 use weir::policy::auth::Users;
@@ -658,6 +659,13 @@ impl Shell {
         if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
             let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
             return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));
+        }
+        let current = around.book.policies.last().map_or(0, |(_, policy)| *policy);
+        let policies = around.book.scenario.policies.iter().enumerate();
+        if let Some((policy, _)) =
+            policies.filter(|(at, (_, policy))| *at != current && Arc::strong_count(policy) > 1).next()
+        {
+            return Err(format!("policy {policy} is held, and {current} is in force"));
         }
         if !self.queries.is_empty() && !self.engine.is_draining() {
             return Err(format!("{} sockets of queries are left open", self.queries.len()));
