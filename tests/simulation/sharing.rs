@@ -53,7 +53,7 @@ impl Book {
                 (framing, share, given.key != key)
             }
             None => {
-                self.check_bare(record, status, head).map_err(|what| wrong(what))?;
+                self.check_bare(record, status, head).map_err(wrong)?;
                 (Framing::None, Share { content: 0, start: 0, length: 0, whole: true }, true)
             }
         };
