@@ -100,8 +100,7 @@ fn route<'a>(path: &'a [u8], target: &Target<'_>) -> Option<RequestRoute<'a>> {
         via: Some("weir"),
         forwarded: ForwardedPolicy::Off,
         client: IpAddr::from([192, 0, 2, 1]),
-        removed: &[],
-        added: &[],
+        edits: &(),
     })
 }
 
@@ -147,8 +146,7 @@ pub fn forward_response(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Opt
         upgrade: false,
         via: Some("weir"),
         date: None,
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     write_response(out, &head, &route);
     Some(out.len())

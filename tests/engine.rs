@@ -185,7 +185,7 @@ fn reset_after_the_end_loses_nothing() {
         shell.receive(client, "x");
         shell.event(origin, failure);
         assert_eq!(shell.send(client), "last words", "{failure:?}");
-        assert!(shell.fins.contains(&client) && shell.resets.is_empty(), "{failure:?}");
+        assert!(shell.is_ended(client) && shell.resets.is_empty(), "{failure:?}");
 
         let mut shell = Shell::new();
         let (client, origin) = tunnel(&mut shell);
@@ -194,7 +194,7 @@ fn reset_after_the_end_loses_nothing() {
         shell.receive(origin, "x");
         shell.event(client, failure);
         assert_eq!(shell.send(origin), "last words", "{failure:?}");
-        assert!(shell.fins.contains(&origin) && shell.resets.is_empty(), "{failure:?}");
+        assert!(shell.is_ended(origin) && shell.resets.is_empty(), "{failure:?}");
     }
 }
 

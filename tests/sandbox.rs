@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Origin, Scratch, Weir, eventually, run, run_with};
+use common::{Hash, Origin, Scratch, Weir, eventually, run, run_with};
 use rustix::process::Signal;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -298,6 +298,50 @@ fn what_the_user_lacks_shows_at_the_start() {
         assert!(expected.iter().all(|part| run.err.contains(part)), "{}", run.err);
         assert!(!run.err.contains("listening"), "{}", run.err);
     }
+}
+
+/// A user who has as many pipes as one may have: what would have moved inside the kernel is copied, and arrives.
+#[test]
+fn without_pipes_bytes_are_copied() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    // Of nobody else's, so that no other test feels the limit.
+    const USER: u32 = 60_123;
+    let hoard = "import fcntl, os, sys\n\
+                 pipes = []\n\
+                 while len(pipes) < 1000:\n\
+                 \x20   pipes.append(os.pipe())\n\
+                 \x20   try: fcntl.fcntl(pipes[-1][0], 1031, 262144)\n\
+                 \x20   except PermissionError: break\n\
+                 print(len(pipes), flush=True)\n\
+                 sys.stdin.read()\n";
+    let mut hoarder = Command::new("python3")
+        .args(["-c", hoard])
+        .uid(USER)
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("python3");
+    let mut count = String::new();
+    let output = hoarder.stdout.take().expect("its output");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut count).expect("how many");
+    assert!(count.trim().parse().is_ok_and(|count: u32| count < 1000), "the system has a limit: {count}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    command.args(["--host=127.0.0.1", "--port=0", "--allow=127.0.0.0/8"]);
+    command.args(["--user".to_owned(), format!("{USER}:{USER}"), "-v".to_owned()]);
+    let weir = Weir::spawn(command, 1).expect("a daemon");
+    let origin = Origin::generator();
+    const LENGTH: u64 = 20_000_000;
+    for form in ["length", "close"] {
+        let mut client = weir.connect();
+        client.send(origin.get(&format!("/{form}/{LENGTH}")));
+        let head = client.read_head();
+        assert_eq!(client.hash_body(&head).0, Hash::of_pattern(LENGTH), "{form}");
+    }
+    weir.wait_for_error(|line| line.contains("no pipe to splice through"));
+    drop(hoarder.stdin.take());
+    assert!(hoarder.wait().is_ok_and(|status| status.success()));
 }
 
 /// A user that is none, or is root, is refused before anything is opened, where it was said, and by `--check` as well.

@@ -348,7 +348,7 @@ pub fn cases() -> Vec<Case> {
             0,
             vec![Client(request("GET", "origin.example", "", b"")), Origin(sized(1024))],
         ),
-        Case { shell: Shell::new(edits(), None), ..case("edits", 200, 4, vec![get(), Origin(sized(1024))]) },
+        Case { shell: Shell::new(edits(), None), ..case("edits", 200, 0, vec![get(), Origin(sized(1024))]) },
         Case {
             shell: Shell::new(Edits::default(), users()),
             ..case(

@@ -63,7 +63,7 @@ impl Engine {
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) => false,
-                OriginState::Idle => true,
+                OriginState::Idle(_) => true,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(),
                 OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
@@ -83,7 +83,7 @@ impl Engine {
                 ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => false,
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => false,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(),
             },
@@ -121,7 +121,7 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle => return Some(Space::one(scrap)),
+                OriginState::Connecting(_) | OriginState::Idle(_) => return Some(Space::one(scrap)),
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
@@ -168,7 +168,7 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => return None,
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => return None,
                 OriginState::Busy(exchange) => {
                     let exchange = &self.exchanges[exchange.index as usize];
                     if !exchange.wants_download() {
@@ -199,7 +199,7 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => {}
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
                 OriginState::Tunnel(tunnel) => {
                     tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
@@ -222,7 +222,7 @@ impl Engine {
                 ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle | OriginState::Fetching(_) => NOTHING,
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => NOTHING,
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
             },

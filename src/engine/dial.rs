@@ -216,7 +216,7 @@ impl Engine {
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
             OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
             // Nobody asked for anything (rule 33).
-            OriginState::Idle => {
+            OriginState::Idle(_) => {
                 self.metrics.origins_stale += 1;
                 self.close_origin(id);
             }
@@ -263,7 +263,9 @@ impl Engine {
         let Engine { exchanges, peers, origins, deadlines, settings, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else { return };
-        origins.set_busy(origin.group, peer);
+        if let OriginState::Idle(idle) = origin.state {
+            origins.set_busy(idle);
+        }
         origin.state = OriginState::Busy(id);
         origin.exchanges = origin.exchanges.saturating_add(1);
         exchange.entry.upstream = Some(origin.address);
@@ -310,9 +312,10 @@ impl Engine {
     pub(super) fn close_origin(&mut self, id: PeerId) {
         let Engine { peers, origins, deadlines, actions, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get(id.index()) else { return };
-        let group = origin.group;
-        origins.set_busy(group, id);
-        origins.leave(group);
+        if let OriginState::Idle(idle) = origin.state {
+            origins.set_busy(idle);
+        }
+        origins.leave(origin.group);
         peers.remove(id.index());
         deadlines.clear(id);
         actions.push_back(Action::Close(id));

@@ -9,10 +9,11 @@ use super::origin::Origins;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
-use crate::http::forwarding::{self, RequestRoute};
+use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
@@ -21,10 +22,9 @@ use crate::policy::Policy;
 use crate::policy::acl::{Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
 use crate::policy::credentials::credentials;
-use crate::policy::edit::Direction;
+use crate::policy::edit::{Direction, HostEdits};
 use crate::policy::remembered::Remembered;
 use crate::time::Now;
-use std::io::Write as _;
 use std::net::IpAddr;
 
 /// What the engine needs to know of a method (RFC 9110 section 9).
@@ -195,6 +195,26 @@ pub(super) struct Examiner<'a> {
     pub client: IpAddr,
 }
 
+/// What changes in a request that validates a stored response: its conditions are the cache's own (rule 31).
+#[derive(Debug)]
+struct Validating<'a> {
+    edits: HostEdits<'a>,
+    stored: &'a Stored,
+}
+
+impl Edits for Validating<'_> {
+    fn removes(&self, name: &str) -> bool {
+        self.edits.removes(name) || CONDITIONAL_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        self.edits.write_added(out);
+        for (name, value) in Validators::read(self.stored.block()).conditions() {
+            forwarding::write_field(out, name, value);
+        }
+    }
+}
+
 impl Examiner<'_> {
     /// Reads `bytes` (one whole head) into `plan`, `entry` and `out`.
     pub fn examine(
@@ -242,8 +262,7 @@ impl Examiner<'_> {
         let grant = self.judge(head, plan, &authority, entry)?;
         plan.grant = Some(grant);
         if let Some(rule) = grant.by {
-            // Writing to a Vec cannot fail.
-            let _ = write!(out, "{}", self.policy.acl.describe(rule));
+            self.policy.acl.describe(rule).write(out);
             entry.set(Text::Reason, out);
             out.clear();
         }
@@ -376,11 +395,15 @@ impl Examiner<'_> {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
-        let (mut removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
         let stale = self.cache.as_ref().and_then(|cache| cache.caching.to_validate());
-        if stale.is_some() {
-            removed.extend(CONDITIONAL_FIELDS);
-        }
+        let validating;
+        let edits: &dyn Edits = match stale {
+            Some(stored) => {
+                validating = Validating { edits, stored };
+                &validating
+            }
+            None => &edits,
+        };
         let route = RequestRoute {
             authority: plan.authority,
             path,
@@ -390,18 +413,9 @@ impl Examiner<'_> {
             via: self.settings.via.as_deref(),
             forwarded: self.settings.forwarded,
             client: self.client,
-            removed: &removed,
-            added: &added,
+            edits,
         };
         forwarding::write_request(out, head, &route);
-        if let Some(stored) = stale {
-            // In front of the empty line (rule 31).
-            out.truncate(out.len() - 2);
-            for (name, value) in Validators::read(stored.block()).conditions() {
-                forwarding::write_field(out, name, value);
-            }
-            out.extend_from_slice(b"\r\n");
-        }
         Ok(Decision::Forward)
     }
 

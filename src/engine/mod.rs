@@ -425,7 +425,7 @@ impl Engine {
     pub fn is_idle_origin(&self, id: PeerId) -> bool {
         matches!(
             self.peers.get(id.index()),
-            Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle, .. }), .. })
+            Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle(_), .. }), .. })
         )
     }
 
@@ -578,7 +578,7 @@ impl Engine {
                     self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle => {
+                OriginState::Idle(_) => {
                     self.metrics.timeouts_origin_idle += 1;
                     self.close_origin(id);
                 }
@@ -607,7 +607,7 @@ impl Engine {
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),
-                Role::Origin(Origin { state: OriginState::Idle, .. }) => self.close_origin(id),
+                Role::Origin(Origin { state: OriginState::Idle(_), .. }) => self.close_origin(id),
                 // The others go with what they carry.
                 Role::Origin(_) => {}
             }
@@ -678,6 +678,6 @@ fn is_idle(peer: &Peer) -> bool {
             ClientState::Reading(_) => client.input.is_empty(),
             ClientState::Exchange(_) | ClientState::Tunnel(_) | ClientState::Lingering { .. } => false,
         },
-        Role::Origin(origin) => origin.state == OriginState::Idle,
+        Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_)),
     }
 }

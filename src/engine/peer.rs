@@ -1,7 +1,7 @@
 //! Who is connected: the slab entries.
 
 use super::fetch::FetchId;
-use super::origin::GroupId;
+use super::origin::{GroupId, IdleId};
 use crate::buffer::Linear;
 use crate::http::head::Scanner;
 use std::net::SocketAddr;
@@ -116,5 +116,5 @@ pub(super) enum OriginState {
     /// Brings a response that is being stored.
     Fetching(FetchId),
     /// Waits for the next exchange. Whatever it says now, nobody asked for.
-    Idle,
+    Idle(IdleId),
 }

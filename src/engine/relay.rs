@@ -11,9 +11,10 @@
 //! anything else. A short read or move ends it.
 
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
-use crate::http::chunked::{self, Decoder};
+use crate::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS};
 use crate::http::fault::Fault;
 use crate::http::forwarding;
+use crate::http::frame::Frame;
 use crate::http::framing::Body;
 
 /// Most slices that one vectored write takes from a relay: head, chunk header, payload, what follows the chunk.
@@ -22,9 +23,6 @@ pub const SLICES_MAX: usize = RING_SLICES_MAX + 3;
 /// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one
 /// direction may move in one turn).
 pub const MOVE_BYTES_MAX: usize = 256 * 1024;
-
-/// What follows the payload of the last chunk.
-const CHUNK_END: &[u8; 7] = b"\r\n0\r\n\r\n";
 
 /// What may still be received.
 #[derive(Debug)]
@@ -47,24 +45,8 @@ enum Outlet {
     /// As it is: by length, until close, or in a tunnel.
     Raw,
     /// In chunks.
-    Chunked(Frame),
-}
-
-/// The framing bytes around one chunk.
-#[derive(Debug, Default)]
-struct Frame {
-    /// "40000\r\n" is the longest header, for a full pipe; "0\r\n\r\n" ends the body.
-    header: [u8; 8],
-    header_start: u8,
-    header_end: u8,
-    /// Payload that the header has promised.
-    owed: u32,
-    /// Bytes left of the CRLF that follows the payload, and of the body's end if that comes with it.
-    tail: u8,
-    /// The last chunk is under way or sent.
-    ended: bool,
-    /// Trailer lines for the last chunk, filtered.
-    trailers: Vec<u8>,
+    /// Trailer lines for the last chunk are filtered.
+    Chunked { frame: Frame, trailers: Vec<u8> },
 }
 
 /// One direction.
@@ -122,7 +104,11 @@ impl Relay {
             Body::Chunked => Intake::Chunked(Decoder::default()),
             Body::UntilClose => Intake::UntilClose,
         };
-        self.outlet = if chunked_out { Outlet::Chunked(Frame::default()) } else { Outlet::Raw };
+        self.outlet = if chunked_out {
+            Outlet::Chunked { frame: Frame::default(), trailers: Vec::new() }
+        } else {
+            Outlet::Raw
+        };
         self.blocks = 1;
     }
 
@@ -184,7 +170,7 @@ impl Relay {
             }
         }
         let received = self.is_received();
-        if let Outlet::Chunked(frame) = &mut self.outlet {
+        if let Outlet::Chunked { frame, .. } = &mut self.outlet {
             frame.begin(count, received);
         }
         self.received += count as u64;
@@ -198,7 +184,7 @@ impl Relay {
     pub fn wants_send(&self) -> bool {
         let framing = match &self.outlet {
             Outlet::Raw => false,
-            Outlet::Chunked(frame) => !frame.is_spent() || (self.is_received() && !frame.ended),
+            Outlet::Chunked { frame, .. } => !frame.is_spent() || (self.is_received() && !frame.has_ended()),
         };
         framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0
     }
@@ -288,7 +274,7 @@ impl Relay {
         let raw = match self.outlet {
             Outlet::Raw => true,
             // What lies in the ring is what chunks are made of.
-            Outlet::Chunked(_) => false,
+            Outlet::Chunked { .. } => false,
         };
         raw && front.len() <= source.room_before(skip)
     }
@@ -309,8 +295,8 @@ impl Relay {
             Intake::Chunked(decoder) => {
                 let decoded = decoder.decode(bytes)?;
                 if decoded.finished {
-                    if let Outlet::Chunked(frame) = &mut self.outlet {
-                        forwarding::write_trailers(&mut frame.trailers, decoder.trailers());
+                    if let Outlet::Chunked { trailers, .. } = &mut self.outlet {
+                        forwarding::write_trailers(trailers, decoder.trailers());
                     }
                     self.intake = Intake::Done;
                 }
@@ -364,12 +350,12 @@ impl Relay {
         let payload = self.ring.bytes(pool);
         match &self.outlet {
             Outlet::Raw => slices[2..2 + RING_SLICES_MAX].copy_from_slice(&payload),
-            Outlet::Chunked(frame) => {
+            Outlet::Chunked { frame, .. } => {
                 slices[1] = frame.header();
                 if self.piped > 0 {
                     return slices;
                 }
-                let mut owed = frame.owed as usize;
+                let mut owed = frame.owed() as usize;
                 for (slice, payload) in slices[2..].iter_mut().zip(payload) {
                     *slice = &payload[..payload.len().min(owed)];
                     owed -= slice.len();
@@ -384,7 +370,7 @@ impl Relay {
     fn sends_piped(&self) -> bool {
         let header = match &self.outlet {
             Outlet::Raw => &[],
-            Outlet::Chunked(frame) => frame.header(),
+            Outlet::Chunked { frame, .. } => frame.header(),
         };
         self.piped > 0 && self.head.is_empty() && header.is_empty()
     }
@@ -395,8 +381,8 @@ impl Relay {
         if self.sends_piped() {
             debug_assert!(count <= self.piped as usize);
             self.piped -= (count as u32).min(self.piped);
-            if let Outlet::Chunked(frame) = &mut self.outlet {
-                frame.owed -= (count as u32).min(frame.owed);
+            if let Outlet::Chunked { frame, .. } = &mut self.outlet {
+                frame.handle_sent(count);
             }
             return;
         }
@@ -408,7 +394,7 @@ impl Relay {
         }
         let payload = match &mut self.outlet {
             Outlet::Raw => left,
-            Outlet::Chunked(frame) => frame.handle_sent(left),
+            Outlet::Chunked { frame, .. } => frame.handle_sent(left),
         };
         if payload > 0 {
             self.ring.consume(pool, payload);
@@ -417,68 +403,26 @@ impl Relay {
 
     fn begin_chunk(&mut self, pool: &mut Pool) {
         let received = self.is_received();
-        let Outlet::Chunked(frame) = &mut self.outlet else { return };
-        if !frame.is_spent() || frame.ended {
+        let Outlet::Chunked { frame, trailers } = &mut self.outlet else { return };
+        if !frame.is_spent() || frame.has_ended() {
             return;
         }
         if !self.ring.is_empty() {
-            frame.begin(self.ring.len(), received);
-        } else if received && self.head.is_empty() && !frame.trailers.is_empty() {
+            frame.begin(self.ring.len(), received && trailers.is_empty());
+        } else if received && self.head.is_empty() && !trailers.is_empty() {
             // Trailers do not fit into the frame: they go where heads go. Without memory they are left out, as any
             // recipient must expect (RFC 9110 section 6.5.1).
-            let mut end = b"0\r\n".to_vec();
-            end.append(&mut frame.trailers);
+            let mut end = LAST_CHUNK_BEFORE_TRAILERS.to_vec();
+            end.append(trailers);
             end.extend_from_slice(b"\r\n");
             if self.head.append(pool, Purpose::Reply, &end) {
-                frame.ended = true;
+                frame.leave_end();
             } else {
                 frame.end();
             }
-        } else if received && frame.trailers.is_empty() {
+        } else if received && trailers.is_empty() {
             frame.end();
         }
-    }
-}
-
-impl Frame {
-    /// Promises a chunk; the last one of a body without trailers brings the end of the body along.
-    fn begin(&mut self, payload: usize, received: bool) {
-        let (header, len) = chunked::chunk_header(payload);
-        self.header[..len].copy_from_slice(&header[..len]);
-        (self.header_start, self.header_end) = (0, len as u8);
-        self.owed = payload as u32;
-        self.ended = received && self.trailers.is_empty();
-        self.tail = if self.ended { CHUNK_END.len() as u8 } else { 2 };
-    }
-
-    fn tail(&self) -> &'static [u8] {
-        let end = if self.ended { CHUNK_END.len() } else { 2 };
-        &CHUNK_END[end - usize::from(self.tail).min(end)..end]
-    }
-
-    fn end(&mut self) {
-        self.header[..5].copy_from_slice(b"0\r\n\r\n");
-        (self.header_start, self.header_end) = (0, 5);
-        self.ended = true;
-    }
-
-    fn header(&self) -> &[u8] {
-        &self.header[usize::from(self.header_start)..usize::from(self.header_end)]
-    }
-
-    /// Whether nothing of the chunk is left to send.
-    fn is_spent(&self) -> bool {
-        self.header_start == self.header_end && self.owed == 0 && self.tail == 0
-    }
-
-    /// Accounts for sent bytes; returns how many of them were payload.
-    fn handle_sent(&mut self, count: usize) -> usize {
-        let header = count.min(self.header().len());
-        self.header_start += header as u8;
-        let payload = (count - header).min(self.owed as usize);
-        self.owed -= payload as u32;
-        self.tail -= (count - header - payload) as u8;
-        payload
     }
 }
 

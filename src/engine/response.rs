@@ -227,7 +227,6 @@ impl Engine {
             return Ok(Head::Interim);
         }
         let edits = policy.edits.for_host(Direction::Response, &plan.authority.host);
-        let (removed, added): (Vec<_>, Vec<_>) = (edits.removed().collect(), edits.added().collect());
         let route = ResponseRoute {
             body: client_body(body, plan.version),
             client_version: plan.version,
@@ -235,8 +234,7 @@ impl Engine {
             upgrade: switching || head.status == 426,
             via: settings.via.as_deref(),
             date: std::str::from_utf8(date).ok(),
-            removed: &removed,
-            added: &added,
+            edits: &edits,
         };
         forwarding::write_response(scratch, &head, &route);
         if !interim {

@@ -18,7 +18,7 @@ use crate::cache::stored::Stored;
 use crate::cache::validation::{self, Answer};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
-use crate::http::forwarding;
+use crate::http::forwarding::{self, Edits as _};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
@@ -276,13 +276,13 @@ fn write_head(
         304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
         416 if hit.selection == Selection::Unsatisfiable => {
             let date = stored.block().values("date").next().unwrap_or_default();
-            write_line(out, "Date", date);
+            forwarding::write_field(out, "Date", date);
         }
         _ => out.extend_from_slice(stored.block().as_bytes()),
     }
     out.extend_from_slice(&hit.extra);
     if !edits.is_empty() {
-        remove_fields(out, begin, |name| edits.removes(name.as_bytes()));
+        remove_fields(out, begin, |name| edits.removes(name));
     }
     match hit.selection {
         Selection::Part(part) => range::write_content_range(out, part, length.unwrap_or(0)),
@@ -320,18 +320,7 @@ fn write_head(
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
     forwarding::write_persistence(out, plan.version, !exchange.closes);
-    if !edits.is_empty() {
-        for (name, value) in edits.added() {
-            write_line(out, name, value.as_bytes());
-        }
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
+    edits.write_added(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -339,6 +328,6 @@ fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 fn remove_fields(out: &mut Vec<u8>, begin: usize, removes: impl Fn(&str) -> bool) {
     let lines = out.split_off(begin);
     for (name, value) in FieldBlock::new(&lines).lines().filter(|(name, _)| !removes(name)) {
-        write_line(out, name, value);
+        forwarding::write_field(out, name, value);
     }
 }

@@ -6,7 +6,7 @@
 use super::fetch::{Fetch, FetchId};
 use crate::buffer::Pool;
 use crate::cache::body::{Body, Cursor};
-use crate::http::chunked;
+use crate::http::frame::Frame;
 use slab::Slab;
 use std::sync::Arc;
 
@@ -14,9 +14,6 @@ use super::relay::{Relay, SLICES_MAX};
 
 /// Most bytes of one chunk (chosen: its header is short, and more would not fit into one vectored write).
 const CHUNK_BYTES_MAX: u64 = 0xFFFF;
-
-/// What follows the payload of the last chunk.
-const CHUNK_END: &[u8; 7] = b"\r\n0\r\n\r\n";
 
 /// Where the bytes are.
 #[derive(Debug)]
@@ -36,21 +33,7 @@ pub(super) struct Serving {
     left: Option<u64>,
     /// Payload that was sent.
     pub payload: u64,
-    chunk: Option<Chunk>,
-}
-
-/// The framing bytes around one chunk.
-#[derive(Debug, Default)]
-struct Chunk {
-    header: [u8; 8],
-    header_start: u8,
-    header_end: u8,
-    /// Payload that the header has promised.
-    owed: u32,
-    /// Bytes left of what follows the payload.
-    tail: u8,
-    /// The last chunk is under way or sent.
-    ended: bool,
+    chunk: Option<Frame>,
 }
 
 impl Serving {
@@ -62,7 +45,7 @@ impl Serving {
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
     /// them.
     pub fn growing(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
-        let chunk = chunked.then(Chunk::default);
+        let chunk = chunked.then(Frame::default);
         let source = Source::Growing(fetch);
         Serving { source, cursor: Cursor::default(), left: length, payload: 0, chunk }
     }
@@ -82,7 +65,7 @@ impl Serving {
                 .is_some_and(|fetch| fetch.has_ended() && !fetch.growing.has_more(self.cursor)),
             (Source::Stored(_), None) => true,
         };
-        payload_done && self.chunk.as_ref().is_none_or(|chunk| chunk.ended && chunk.is_spent())
+        payload_done && self.chunk.as_ref().is_none_or(|chunk| chunk.has_ended() && chunk.is_spent())
     }
 
     /// Whether the rest will never come.
@@ -102,11 +85,11 @@ impl Serving {
         match &self.source {
             Source::Stored(_) => {
                 self.left.is_some_and(|left| left > 0)
-                    || self.chunk.as_ref().is_some_and(|chunk| !chunk.ended)
+                    || self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended())
             }
             Source::Growing(fetch) => fetch.get(fetches).is_some_and(|fetch| {
                 let more = self.left != Some(0) && fetch.growing.has_more(self.cursor);
-                more || (fetch.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.ended))
+                more || (fetch.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended()))
             }),
         }
     }
@@ -140,7 +123,7 @@ impl Serving {
             }
             Some(chunk) => {
                 out[1] = chunk.header();
-                this.payload(fetches, u64::from(chunk.owed), &mut out[2..SLICES_MAX - 1]);
+                this.payload(fetches, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
                 out[SLICES_MAX - 1] = chunk.tail();
             }
         }
@@ -151,7 +134,7 @@ impl Serving {
     pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) {
         let payload = match &mut self.chunk {
             None => count as u64,
-            Some(chunk) => chunk.handle_sent(count),
+            Some(chunk) => chunk.handle_sent(count) as u64,
         };
         self.payload += payload;
         self.left = self.left.map(|left| left.saturating_sub(payload));
@@ -165,7 +148,7 @@ impl Serving {
     }
 
     fn begin_chunk(&mut self, fetches: &Slab<Fetch>) {
-        if self.chunk.as_ref().is_none_or(|chunk| !chunk.is_spent() || chunk.ended) {
+        if self.chunk.as_ref().is_none_or(|chunk| !chunk.is_spent() || chunk.has_ended()) {
             return;
         }
         // As much as the slices between the framing can hold.
@@ -181,46 +164,7 @@ impl Serving {
         match (payload, whole) {
             (0, false) => {}
             (0, true) => chunk.end(),
-            (_, last) => chunk.begin(payload, last),
+            (_, last) => chunk.begin(payload as usize, last),
         }
-    }
-}
-
-impl Chunk {
-    fn begin(&mut self, payload: u64, last: bool) {
-        let (header, len) = chunked::chunk_header(payload as usize);
-        self.header[..len].copy_from_slice(&header[..len]);
-        (self.header_start, self.header_end) = (0, len as u8);
-        self.owed = payload as u32;
-        self.ended = last;
-        self.tail = if last { CHUNK_END.len() as u8 } else { 2 };
-    }
-
-    fn end(&mut self) {
-        self.header[..5].copy_from_slice(b"0\r\n\r\n");
-        (self.header_start, self.header_end) = (0, 5);
-        self.ended = true;
-    }
-
-    fn header(&self) -> &[u8] {
-        &self.header[usize::from(self.header_start)..usize::from(self.header_end)]
-    }
-
-    fn tail(&self) -> &'static [u8] {
-        let end = if self.ended { CHUNK_END.len() } else { 2 };
-        &CHUNK_END[end - usize::from(self.tail).min(end)..end]
-    }
-
-    fn is_spent(&self) -> bool {
-        self.header_start == self.header_end && self.owed == 0 && self.tail == 0
-    }
-
-    fn handle_sent(&mut self, count: usize) -> u64 {
-        let header = count.min(self.header().len());
-        self.header_start += header as u8;
-        let payload = (count - header).min(self.owed as usize);
-        self.owed -= payload as u32;
-        self.tail -= (count - header - payload) as u8;
-        payload as u64
     }
 }

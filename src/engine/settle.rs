@@ -215,9 +215,10 @@ impl Engine {
     pub(super) fn idle_origin(&mut self, now: Now, id: PeerId) {
         let Engine { peers, origins, deadlines, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
-        origin.state = OriginState::Idle;
+        let group = origin.group;
+        origin.state = OriginState::Idle(origins.set_idle(group, id));
         deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
-        for shed in origins.set_idle(origin.group, id).into_iter().flatten() {
+        while let Some(shed) = self.origins.surplus(group) {
             self.metrics.limit_origins_idle += 1;
             self.close_origin(shed);
         }

@@ -164,16 +164,17 @@ impl Engine {
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
         deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
-        if tunnel.up.is_complete() && !tunnel.up.ended {
-            tunnel.up.ended = true;
-            actions.push_back(Action::ShutdownWrite(origin));
-        }
-        if tunnel.down.is_complete() && !tunnel.down.ended {
-            tunnel.down.ended = true;
-            actions.push_back(Action::ShutdownWrite(client));
-        }
-        if tunnel.up.ended && tunnel.down.ended {
+        let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
+        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete()) {
+            // Closing tells whoever was not told yet.
             self.end_tunnel(now, id, None, Ends::Close);
+            return;
+        }
+        for (lane, sink) in &mut ends {
+            if lane.is_complete() && !lane.ended {
+                lane.ended = true;
+                actions.push_back(Action::ShutdownWrite(*sink));
+            }
         }
     }
 

@@ -93,6 +93,11 @@ impl Socket {
         if !self.connecting || !(self.writable || self.readable) {
             return None;
         }
+        // Room to write and neither an end nor an error: it stands, and nobody need be asked.
+        if self.writable && !self.ending {
+            self.connecting = false;
+            return Some(Ok(()));
+        }
         if let Ok(Some(error)) | Err(error) = self.stream.take_error() {
             return Some(Err(error.into()));
         }

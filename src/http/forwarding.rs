@@ -3,6 +3,7 @@
 //! A head is written field by field from what was parsed. Fields that speak about one connection are dropped, framing is
 //! written from what the engine decided, and Host comes first, from the target that was judged.
 
+use std::fmt::Debug;
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -33,6 +34,23 @@ pub enum ForwardedPolicy {
     Remove,
 }
 
+/// What configuration changes in a head, after all that HTTP itself demands (rule 29).
+pub trait Edits: Debug {
+    /// Whether end-to-end fields of this name are dropped.
+    fn removes(&self, name: &str) -> bool;
+    /// Appends the lines to add. The configuration has checked that they are valid.
+    fn write_added(&self, out: &mut Vec<u8>);
+}
+
+/// Nothing is changed.
+impl Edits for () {
+    fn removes(&self, _name: &str) -> bool {
+        false
+    }
+
+    fn write_added(&self, _out: &mut Vec<u8>) {}
+}
+
 /// How a request goes on.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestRoute<'a> {
@@ -52,10 +70,8 @@ pub struct RequestRoute<'a> {
     pub forwarded: ForwardedPolicy,
     /// Who asked, for the above.
     pub client: IpAddr,
-    /// End-to-end fields to drop, in any case (rule 29).
-    pub removed: &'a [&'a str],
-    /// Fields to add (rule 29). The configuration has checked that they are valid.
-    pub added: &'a [(&'a str, &'a str)],
+    /// What configuration changes.
+    pub edits: &'a dyn Edits,
 }
 
 /// How a response goes on.
@@ -74,10 +90,8 @@ pub struct ResponseRoute<'a> {
     pub via: Option<&'a str>,
     /// The date to add if the origin sent none.
     pub date: Option<&'a str>,
-    /// End-to-end fields to drop, in any case.
-    pub removed: &'a [&'a str],
-    /// Fields to add.
-    pub added: &'a [(&'a str, &'a str)],
+    /// What configuration changes.
+    pub edits: &'a dyn Edits,
 }
 
 /// Appends the head that goes to the origin: always HTTP/1.1, ready to be followed by the body.
@@ -91,13 +105,13 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
     out.extend_from_slice(b"\r\n");
     let named = names_fields(head.fields);
     for (name, value) in head.fields.iter() {
-        let dropped = || is_listed(route.removed, name) || (named && is_named(head.fields, name));
+        let dropped = || route.edits.removes(name) || (named && is_named(head.fields, name));
         let keep = match classify(name) {
             Class::HopByHop | Class::Framing | Class::Connection | Class::Host => false,
-            Class::Protected | Class::Via | Class::Date => !is_listed(route.removed, name),
+            Class::Protected | Class::Via | Class::Date => !route.edits.removes(name),
             Class::Upgrade => route.upgrade,
             Class::Forwarded | Class::XForwardedFor => match route.forwarded {
-                ForwardedPolicy::Off => !is_listed(route.removed, name),
+                ForwardedPolicy::Off => !route.edits.removes(name),
                 ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
             },
             Class::MaxForwards => route.max_forwards.is_none() && !dropped(),
@@ -119,7 +133,7 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
     if route.upgrade {
         out.extend_from_slice(b"Connection: upgrade\r\n");
     }
-    write_added(out, route.added);
+    route.edits.write_added(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -134,14 +148,14 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
     let named = names_fields(head.fields);
     let mut dated = interim;
     for (name, value) in head.fields.iter() {
-        let dropped = || is_listed(route.removed, name) || (named && is_named(head.fields, name));
+        let dropped = || route.edits.removes(name) || (named && is_named(head.fields, name));
         let keep = match classify(name) {
             Class::HopByHop | Class::Framing | Class::Connection => false,
             Class::Date => {
                 dated = true;
                 true
             }
-            Class::Protected | Class::Via => !is_listed(route.removed, name),
+            Class::Protected | Class::Via => !route.edits.removes(name),
             Class::Upgrade => route.upgrade,
             Class::Trailer => route.body == Body::Chunked && !dropped(),
             Class::Host
@@ -168,7 +182,7 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
     if !interim {
         write_persistence(out, route.client_version, route.keep_alive);
     }
-    write_added(out, route.added);
+    route.edits.write_added(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -235,12 +249,6 @@ fn write_via(out: &mut Vec<u8>, received: Version, pseudonym: Option<&str>) {
         out.push(b' ');
         out.extend_from_slice(pseudonym.as_bytes());
         out.extend_from_slice(b"\r\n");
-    }
-}
-
-fn write_added(out: &mut Vec<u8>, added: &[(&str, &str)]) {
-    for (name, value) in added {
-        write_field(out, name, value.as_bytes());
     }
 }
 
@@ -341,6 +349,20 @@ mod tests {
     use super::super::testing::{with_request, with_response};
     use super::*;
 
+    /// Names to remove, lines to add.
+    #[derive(Debug)]
+    struct Listed(&'static [&'static str], &'static str);
+
+    impl Edits for Listed {
+        fn removes(&self, name: &str) -> bool {
+            is_listed(self.0, name)
+        }
+
+        fn write_added(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(self.1.as_bytes());
+        }
+    }
+
     fn route<'a>() -> RequestRoute<'a> {
         RequestRoute {
             authority: Authority::parse(b"origin.example", Some(80)).unwrap(),
@@ -351,8 +373,7 @@ mod tests {
             via: None,
             forwarded: ForwardedPolicy::Off,
             client: IpAddr::from([192, 0, 2, 1]),
-            removed: &[],
-            added: &[],
+            edits: &(),
         }
     }
 
@@ -364,8 +385,7 @@ mod tests {
             upgrade: false,
             via: None,
             date: None,
-            removed: &[],
-            added: &[],
+            edits: &(),
         }
     }
 
@@ -512,8 +532,7 @@ mod tests {
         assert_eq!(sent("GET / HTTP/1.1", fields, &upgrade), expected);
         assert_eq!(get(fields), "Sec-WebSocket-Key: x\r\n");
         let edits = RequestRoute {
-            removed: &["user-agent", "Host", "VIA"],
-            added: &[("X-A", "1"), ("X-B", "2")],
+            edits: &Listed(&["user-agent", "Host", "VIA"], "X-A: 1\r\nX-B: 2\r\n"),
             ..route()
         };
         let fields = "User-Agent: x\r\nAccept: */*\r\nUSER-AGENT: y\r\nVia: 1.1 a\r\n";
@@ -552,8 +571,7 @@ mod tests {
         let all = ResponseRoute {
             via: Some("weir"),
             date: Some("now"),
-            removed: &["SERVER"],
-            added: &[("X-Added", "1")],
+            edits: &Listed(&["SERVER"], "X-Added: 1\r\n"),
             ..response_route()
         };
         let expected = "HTTP/1.1 200 \u{e9}\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nVia: 1.1 a\r\nDate: now\r\n\

@@ -10,6 +10,7 @@ pub mod date;
 pub mod fault;
 pub mod fields;
 pub mod forwarding;
+pub mod frame;
 pub mod framing;
 pub mod head;
 mod hop;

@@ -94,8 +94,7 @@ fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
         via: Some("weir"),
         forwarded: ForwardedPolicy::Append,
         client: IpAddr::from([192, 0, 2, 1]),
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     let mut out = Vec::new();
     write_request(&mut out, &head, &route);

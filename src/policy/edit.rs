@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::rules::{Pattern, Rule};
+use crate::http::forwarding;
 use crate::http::target::Host;
 
 /// Most edits in all (chosen: each costs every request a comparison or two).
@@ -159,11 +160,6 @@ impl<'a> HostEdits<'a> {
         self.matching().filter(|edit| edit.value.is_none()).map(|edit| &*edit.name)
     }
 
-    /// Is a field of this name to be removed?
-    pub fn removes(self, name: &[u8]) -> bool {
-        self.removed().any(|removed| removed.as_bytes().eq_ignore_ascii_case(name))
-    }
-
     /// The fields to add, names and values, in configured order. They come after removal.
     pub fn added(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.matching().filter_map(|edit| edit.value.as_deref().map(|value| (&*edit.name, value)))
@@ -174,6 +170,18 @@ impl<'a> HostEdits<'a> {
             Some(pattern) => pattern.matches(self.host),
             None => true,
         })
+    }
+}
+
+impl forwarding::Edits for HostEdits<'_> {
+    fn removes(&self, name: &str) -> bool {
+        self.removed().any(|removed| removed.eq_ignore_ascii_case(name))
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        for (name, value) in self.added() {
+            forwarding::write_field(out, name, value.as_bytes());
+        }
     }
 }
 
@@ -228,6 +236,7 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::forwarding::Edits as _;
     use crate::http::target::Name;
 
     fn host(text: &str) -> Host {
@@ -265,8 +274,8 @@ mod tests {
             assert_eq!(found.added().collect::<Vec<_>>(), added, "{to:?}");
         }
         let to = host("other.test");
-        assert!(edits.for_host(Direction::Response, &to).removes(b"SERVER"));
-        assert!(!edits.for_host(Direction::Request, &to).removes(b"Server"));
+        assert!(edits.for_host(Direction::Response, &to).removes("SERVER"));
+        assert!(!edits.for_host(Direction::Request, &to).removes("Server"));
         assert!(Edits::default().is_empty() && Edits::default().for_host(Direction::Request, &to).is_empty());
     }
 
@@ -331,9 +340,9 @@ mod tests {
         edits.remove_anonymous_fields();
         let to = host("a.example");
         for name in ["Referer", "From", "X-Forwarded-For"] {
-            assert!(edits.for_host(Direction::Request, &to).removes(name.as_bytes()), "{name}");
+            assert!(edits.for_host(Direction::Request, &to).removes(name), "{name}");
         }
-        assert!(!edits.for_host(Direction::Request, &to).removes(b"Cookie"));
+        assert!(!edits.for_host(Direction::Request, &to).removes("Cookie"));
         assert!(edits.for_host(Direction::Response, &to).is_empty());
     }
 }

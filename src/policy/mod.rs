@@ -5,6 +5,7 @@
 //! [`auth`] knows the users; slow hashes leave it as jobs for another thread. [`edit`] holds the header fields that
 //! configuration removes or adds, [`cache_rules`] what the cache does otherwise for some hosts.
 
+use crate::http::fields::write_decimal;
 use std::fmt;
 
 pub mod acl;
@@ -56,6 +57,15 @@ pub struct Place<'a> {
     pub source: &'a str,
     /// The line.
     pub line: u32,
+}
+
+impl Place<'_> {
+    /// Appends what `Display` writes: many requests are told with the rule that let them pass.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.source.as_bytes());
+        out.push(b':');
+        write_decimal(out, u64::from(self.line));
+    }
 }
 
 impl fmt::Display for Place<'_> {

@@ -240,6 +240,11 @@ fn announced_address(line: &str) -> SocketAddr {
     text.parse().unwrap_or_else(|error| panic!("{line:?} names no address: {error}"))
 }
 
+/// Whether the daemon moves bytes inside the kernel in this run of the tests.
+pub fn splices() -> bool {
+    std::env::var_os("TEST_NO_SPLICE").is_none()
+}
+
 fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
     for (name, _) in std::env::vars_os() {
@@ -248,7 +253,7 @@ fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
         }
     }
     // Every test can be run without the kernel's help.
-    if std::env::var_os("TEST_NO_SPLICE").is_some() {
+    if !splices() {
         command.env("WEIR_NO_SPLICE", "yes");
     }
     command.args(options).envs(environment.iter().copied()).stdin(Stdio::null());

@@ -169,6 +169,10 @@ pub fn cache_exchange(bytes: &[u8]) {
     let Ok(response) = ResponseHead::parse(second, &mut storage, &limits) else { return };
     let asked = RequestDirectives::read(request.fields);
     let authority = Authority::parse(b"a.example", Some(80)).expect("an authority");
+    // What a target has behind its authority is empty, or begins so.
+    if !matches!(request.target.first(), None | Some(b'/' | b'?')) {
+        return;
+    }
     let uri = Uri { scheme: Scheme::Http, authority, path: request.target };
     resolved(&uri, &request, &response);
     let own = names_itself(&uri, response.fields);

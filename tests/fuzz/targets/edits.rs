@@ -67,8 +67,7 @@ fn request(edits: &Edits, host: Host) {
         via: Some("weir"),
         forwarded: ForwardedPolicy::Off,
         client: IpAddr::from([192, 0, 2, 1]),
-        removed: &removed,
-        added: &added,
+        edits: &edits.for_host(Direction::Request, &host),
     };
     let mut out = Vec::new();
     write_request(&mut out, &head, &route);
@@ -86,8 +85,7 @@ fn response(edits: &Edits, host: Host) {
         upgrade: false,
         via: Some("weir"),
         date: None,
-        removed: &removed,
-        added: &added,
+        edits: &edits.for_host(Direction::Response, &host),
     };
     let mut out = Vec::new();
     write_response(&mut out, &head, &route);

@@ -221,8 +221,7 @@ fn read_request(bytes: &[u8], _: usize) -> Result<(Vec<u8>, Body), &'static str>
         via: Some("weir"),
         forwarded: ForwardedPolicy::Append,
         client: IpAddr::from([192, 0, 2, 1]),
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     let mut out = Vec::new();
     write_request(&mut out, &head, &route);
@@ -266,8 +265,7 @@ fn read_response(bytes: &[u8], method: &str) -> Result<(Vec<u8>, Body), &'static
         upgrade: false,
         via: Some("weir"),
         date: None,
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     let mut out = Vec::new();
     write_response(&mut out, &head, &route);

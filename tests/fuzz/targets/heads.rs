@@ -208,8 +208,7 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
         via: (options & 32 == 0).then_some("weir"),
         forwarded: policies[usize::from(options >> 3 & 3)],
         client: IpAddr::from([192, 0, 2, 1]),
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     let mut out = Vec::new();
     write_request(&mut out, head, &route);
@@ -285,8 +284,7 @@ fn forward_response(options: u8, head: &ResponseHead<'_, '_>, came: &[Field], bo
         upgrade,
         via: Some("weir"),
         date: Some("Sun, 06 Nov 1994 08:49:37 GMT"),
-        removed: &[],
-        added: &[],
+        edits: &(),
     };
     let mut out = Vec::new();
     write_response(&mut out, head, &route);

@@ -1,0 +1,135 @@
+//! The framing bytes around one chunk on its way out (RFC 9112 section 7.1), whoever has the payload between them.
+
+use super::chunked::{LAST_CHUNK, chunk_header};
+
+/// What follows the payload of the last chunk.
+const END: &[u8; 7] = b"\r\n0\r\n\r\n";
+
+/// Bytes of the END that every chunk's payload is followed by.
+const LINE_END: u8 = 2;
+
+/// What is left to send of the chunk that was begun last.
+#[derive(Debug, Default)]
+pub struct Frame {
+    /// "40000\r\n" is the longest header, for a full pipe; "0\r\n\r\n" ends the body.
+    header: [u8; 8],
+    header_start: u8,
+    header_end: u8,
+    /// Payload that the header has promised.
+    owed: u32,
+    /// Bytes left of what follows the payload.
+    tail: u8,
+    /// The last chunk is under way or sent.
+    ended: bool,
+}
+
+impl Frame {
+    /// Promises a chunk of so many bytes (1 to 0xFFFFF); the last one brings the end of the body along. Only once the one before is spent.
+    pub fn begin(&mut self, payload: usize, last: bool) {
+        debug_assert!(self.is_spent() && !self.ended);
+        let (header, len) = chunk_header(payload);
+        self.set_header(&header[..len]);
+        self.owed = payload as u32;
+        self.ended = last;
+        self.tail = if last { END.len() as u8 } else { LINE_END };
+    }
+
+    /// Ends the body by a chunk of its own.
+    pub fn end(&mut self) {
+        self.set_header(LAST_CHUNK);
+        self.ended = true;
+    }
+
+    /// Says that the end is sent elsewhere: trailers do not fit in here.
+    pub fn leave_end(&mut self) {
+        self.ended = true;
+    }
+
+    fn set_header(&mut self, header: &[u8]) {
+        self.header[..header.len()].copy_from_slice(header);
+        (self.header_start, self.header_end) = (0, header.len() as u8);
+    }
+
+    /// What goes before the payload.
+    pub fn header(&self) -> &[u8] {
+        &self.header[usize::from(self.header_start)..usize::from(self.header_end)]
+    }
+
+    /// Payload bytes that go between.
+    pub fn owed(&self) -> u32 {
+        self.owed
+    }
+
+    /// What goes behind the payload.
+    pub fn tail(&self) -> &'static [u8] {
+        let end = usize::from(if self.ended { END.len() as u8 } else { LINE_END });
+        &END[end - usize::from(self.tail).min(end)..end]
+    }
+
+    /// Whether nothing of the chunk is left to send.
+    pub fn is_spent(&self) -> bool {
+        self.header_start == self.header_end && self.owed == 0 && self.tail == 0
+    }
+
+    /// Whether the end of the body is under way or sent.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Accounts for sent bytes; returns how many of them were payload.
+    pub fn handle_sent(&mut self, count: usize) -> usize {
+        let header = count.min(self.header().len());
+        self.header_start += header as u8;
+        let payload = (count - header).min(self.owed as usize);
+        self.owed -= payload as u32;
+        self.tail -= (count - header - payload) as u8;
+        payload
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Everything that goes out, in pieces.
+    fn sent(payloads: &[&[u8]], end_apart: bool, piece: usize) -> Vec<u8> {
+        let (mut frame, mut out) = (Frame::default(), Vec::new());
+        let mut send = |frame: &mut Frame, payload: &[u8]| {
+            let mut rest = payload;
+            while !frame.is_spent() {
+                assert_eq!(frame.owed() as usize, rest.len());
+                let now = [frame.header(), rest, frame.tail()].concat();
+                let count = piece.min(now.len());
+                out.extend_from_slice(&now[..count]);
+                rest = &rest[frame.handle_sent(count)..];
+            }
+        };
+        for (index, payload) in payloads.iter().enumerate() {
+            frame.begin(payload.len(), !end_apart && index + 1 == payloads.len());
+            send(&mut frame, payload);
+        }
+        if end_apart {
+            frame.end();
+            send(&mut frame, b"");
+        }
+        assert!(frame.has_ended());
+        out
+    }
+
+    #[test]
+    fn rule_16_chunks_survive_every_split() {
+        let long = [b'x'; 0x1234];
+        let payloads: [&[u8]; 3] = [b"a", b"0123456789abcdef", &long];
+        let expected =
+            [&b"1\r\na\r\n10\r\n0123456789abcdef\r\n1234\r\n"[..], &long, b"\r\n0\r\n\r\n"].concat();
+        for piece in [1, 2, 3, 7, 1000, 10_000] {
+            for end_apart in [false, true] {
+                assert!(sent(&payloads, end_apart, piece) == expected, "{piece} {end_apart}");
+            }
+        }
+        let mut frame = Frame::default();
+        assert!(frame.is_spent() && !frame.has_ended() && frame.tail().is_empty());
+        frame.leave_end();
+        assert!(frame.has_ended() && frame.is_spent());
+    }
+}
