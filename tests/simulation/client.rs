@@ -426,7 +426,9 @@ impl Client {
                 return Err(self.blame("a stray answer"));
             }
             book.races = book.races.saturating_sub(1);
-            (head.framing()?.unwrap_or(Framing::UntilClose), None)
+            let bodiless = book.record(key).ask.method == "HEAD";
+            let framing = head.framing()?.unwrap_or(Framing::UntilClose);
+            (if bodiless { Framing::None } else { framing }, None)
         } else if kind == Kind::Shared && head.get("proxy-status").is_none() {
             let (framing, its) = book.check_shared(key, status, head, net.now_us)?;
             share = Some(its);
