@@ -14,7 +14,9 @@ mod simulation {
     pub mod names;
     pub mod network;
     pub mod origin;
+    pub mod pages;
     pub mod scenario;
+    pub mod sharing;
     pub mod shell;
     pub mod tunnel;
     pub mod world;
@@ -85,4 +87,8 @@ fn holds_whatever_happens() {
     assert!(runs < 50 || tally.owed * 10 > tally.asked, "hardly any request had to succeed: {tally:?}");
     let moved = tally.moved_down.min(tally.moved_up).min(tally.moved_tunnels);
     assert!(runs < 50 || moved > runs, "hardly anything was moved inside the kernel: {tally:?}");
+    let often = tally.hits.min(tally.shared).min(tally.collapsed).min(tally.revalidated);
+    let seldom = [tally.stale, tally.refreshes, tally.evicted, tally.changes, tally.unmodified, tally.parts];
+    let cached = often > runs && seldom.iter().all(|count| count * 10 > runs);
+    assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

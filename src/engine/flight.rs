@@ -71,6 +71,11 @@ impl Flights {
         Flights { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, landed: VecDeque::new() }
     }
 
+    /// Keys in flight.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
     /// What is in flight for that key.
     pub fn find(&self, hash: u64, key: &[u8]) -> InFlight {
         match self.by_hash.get(&hash) {

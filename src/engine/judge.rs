@@ -33,11 +33,21 @@ pub(super) enum Verdict {
     ServeStale(u16),
 }
 
+/// What an answer about a stored response makes of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It gets the new fields.
+    Renewed,
+    /// It must not be stored any longer.
+    Removed,
+    /// It stays as it is: the request said no-store, so nothing of what answers it is stored (RFC 9111 section 5.2.1.5).
+    Left,
+}
+
 /// What is stored, with its new fields.
 pub(super) struct Confirmed {
     pub stored: Stored,
-    /// It may go on being stored.
-    pub keep: bool,
+    pub fate: Fate,
     /// Lines for this one answer.
     pub withheld: Vec<u8>,
 }
@@ -87,11 +97,11 @@ impl Judge<'_> {
             HeadSays::Nothing => {}
             HeadSays::Invalidates => store.remove(&stored),
             HeadSays::Updates => {
-                let (head, keep) = self.updated(&stored);
-                if keep {
-                    store.freshen(&stored, &head);
-                } else {
-                    store.remove(&stored);
+                let (head, fate) = self.updated(&stored);
+                match fate {
+                    Fate::Renewed => drop(store.freshen(&stored, &head)),
+                    Fate::Removed => store.remove(&stored),
+                    Fate::Left => {}
                 }
             }
         }
@@ -107,13 +117,13 @@ impl Judge<'_> {
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
         let ledger = Arc::clone(self.cache.store.ledger());
-        let (head, keep) = self.updated(&stored);
+        let (head, fate) = self.updated(&stored);
         let stored = Stored::new(&ledger, stored.hash(), &head, Arc::clone(&stored.body));
-        Verdict::Confirmed(Box::new(Confirmed { stored, keep, withheld }))
+        Verdict::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
     }
 
-    /// The stored response with the new fields, and whether it may go on being stored.
-    fn updated<'s>(&'s mut self, stored: &'s Stored) -> (Head<'s>, bool) {
+    /// The stored response with the new fields, and what becomes of it.
+    fn updated<'s>(&'s mut self, stored: &'s Stored) -> (Head<'s>, Fate) {
         let fields = self.response.fields;
         self.text.clear();
         validation::write_updated(self.text, stored.block(), fields, self.times);
@@ -127,7 +137,12 @@ impl Judge<'_> {
             received_us: self.now.monotonic_us,
             ..stored.head()
         };
-        (head, updated.keep)
+        let fate = match updated.keep {
+            false => Fate::Removed,
+            true if RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
+            true => Fate::Renewed,
+        };
+        (head, fate)
     }
 
     /// Stores it, or serves what is stored in its place (rule 25).

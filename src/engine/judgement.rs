@@ -6,7 +6,7 @@ use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
 use super::flight::Landing;
-use super::judge::{Confirmed, Judge, Verdict};
+use super::judge::{Confirmed, Fate, Judge, Verdict};
 use super::peer::{ExchangeId, Peer, Role};
 use super::refusal::Refusal;
 use super::serving::Serving;
@@ -150,10 +150,10 @@ impl Engine {
         let Some(old) = exchange.caching.stale.take() else { return };
         let background = exchange.caching.background;
         let stored = Arc::new(confirmed.stored);
-        if confirmed.keep {
-            cache.store.replace(&old, &stored);
-        } else {
-            cache.store.remove(&old);
+        match confirmed.fate {
+            Fate::Renewed => drop(cache.store.replace(&old, &stored)),
+            Fate::Removed => cache.store.remove(&old),
+            Fate::Left => {}
         }
         self.release_origin(now, id, head_bytes);
         self.land(id, landing(&stored, now));
@@ -261,6 +261,7 @@ impl Engine {
         let keeps_part = exchange.plan.method == Method::Get;
         let beginning = Beginning { pending, epoch, body, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        // Not before: where this comes to nothing, those who wait are told when the exchange ends.
         self.hand_claim_over(id, fetch, landing);
         let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
         if leads.is_some() {

@@ -185,6 +185,10 @@ metrics! {
     cache_too_large,
     /// Clients cut because they read too slowly what was too large to store.
     cache_readers_cut,
+    /// Responses on their way into the cache, or past it to all who wait for them, now.
+    cache_fetches,
+    /// Keys for which an origin is being asked now.
+    cache_flights,
 }
 
 impl Metrics {

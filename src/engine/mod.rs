@@ -287,6 +287,8 @@ impl Engine {
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
+        // Those that wait to be used again would keep the old rules in memory.
+        self.spare_exchanges.clear();
     }
 
     /// Resolves names by other settings from now on.
@@ -467,6 +469,8 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
+            cache_fetches: self.fetches.len() as u64,
+            cache_flights: self.flights.len() as u64,
             ..self.metrics.clone()
         }
     }
@@ -522,6 +526,12 @@ impl Engine {
     fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
         let blank = self.take_entry(exchange.entry.client);
         let entry = std::mem::replace(&mut exchange.entry, blank);
+        // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
+        exchange.caching.reset();
+        exchange.serving = None;
+        if !Arc::ptr_eq(&exchange.policy, &self.policy) {
+            exchange.policy = Arc::clone(&self.policy);
+        }
         if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
             self.spare_exchanges.push(exchange);
         }

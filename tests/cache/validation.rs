@@ -178,3 +178,17 @@ fn rule_36_head_is_answered_from_a_get_and_judges_it() {
         assert_eq!(is_hit(&answer), hit, "{path}: {answer:?}");
     }
 }
+
+#[test]
+fn rule_39_nothing_that_answers_a_no_store_request_is_stored() {
+    let scene = Scene::new(|asked, _| match asked.has("if-none-match") {
+        true => unmodified("Cache-Control: max-age=60|ETag: \"a\"|X-Mine: 1"),
+        false => ok("Cache-Control: max-age=60|Age: 100|ETag: \"a\"", "body"),
+    });
+    scene.get("/");
+    // The 304 is the answer to it, and to nobody else (RFC 9111 section 5.2.1.5).
+    let first = scene.get_with("/", "Cache-Control: no-store");
+    assert_eq!((first.status(), first.head.has("x-mine")), (200, true), "{first:?}");
+    let second = scene.get_with("/", "Cache-Control: only-if-cached, max-stale");
+    assert_eq!((second.status(), second.head.has("x-mine")), (200, false), "{second:?}");
+}

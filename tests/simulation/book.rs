@@ -3,6 +3,7 @@
 use super::dice::Dice;
 use super::http::{Framing, Head};
 use super::messages::{Answer, Ask, Ending, Key, Kind};
+use super::pages::Sayings;
 use super::scenario::{BLOCKED, Naming, Scenario};
 use std::collections::HashMap;
 
@@ -52,6 +53,22 @@ pub struct Tally {
     pub moved_bytes: u64,
     /// Sockets closed with bytes for them in a pipe.
     pub pipes_lost: u64,
+    /// Answers that were made for somebody else, and of these the 304s and 206s.
+    pub shared: u64,
+    pub unmodified: u64,
+    pub parts: u64,
+    /// Requests for pages, and answers of origins about them.
+    pub paged: u64,
+    pub given: u64,
+    /// Requests that changed a page, and were answered.
+    pub changes: u64,
+    /// What the engine says that its cache has done.
+    pub hits: u64,
+    pub stale: u64,
+    pub revalidated: u64,
+    pub collapsed: u64,
+    pub refreshes: u64,
+    pub evicted: u64,
 }
 
 impl Tally {
@@ -72,8 +89,23 @@ impl Tally {
         self.moved_tunnels += other.moved_tunnels;
         self.moved_bytes += other.moved_bytes;
         self.pipes_lost += other.pipes_lost;
+        self.shared += other.shared;
+        self.unmodified += other.unmodified;
+        self.parts += other.parts;
+        self.paged += other.paged;
+        self.given += other.given;
+        self.changes += other.changes;
+        self.hits += other.hits;
+        self.stale += other.stale;
+        self.revalidated += other.revalidated;
+        self.collapsed += other.collapsed;
+        self.refreshes += other.refreshes;
+        self.evicted += other.evicted;
     }
 }
+
+/// Times that origins may be asked on account of one request for a page.
+const ASKED_MAX: usize = 6;
 
 pub struct Book {
     pub scenario: Scenario,
@@ -85,6 +117,7 @@ pub struct Book {
     pub draining: bool,
     /// Requests that were sent while something unasked was on its way, and have not met it yet.
     pub races: u64,
+    pub sayings: Sayings,
     pub tally: Tally,
 }
 
@@ -101,6 +134,7 @@ impl Book {
             tunnels: HashMap::new(),
             draining: false,
             races: 0,
+            sayings: Sayings::default(),
             tally: Tally::default(),
         }
     }
@@ -169,6 +203,7 @@ impl Book {
         let host = &self.scenario.hosts[record.ask.host];
         let (denied, _) = self.judged(record);
         let answer = &record.answers[0];
+        let shared = record.ask.kind == Kind::Shared;
         let excuses = [
             (!self.scenario.strict, "general faults"),
             (self.draining, "draining"),
@@ -176,11 +211,16 @@ impl Book {
             (!host.steady, "the host"),
             (denied, "the policy"),
             (record.raced, "a race"),
-            (!matches!(record.ask.kind, Kind::Plain | Kind::Connect | Kind::Upgrade), "the request"),
-            (!answer.is_clean() && record.ask.kind != Kind::Connect, "the answer"),
+            (
+                !matches!(record.ask.kind, Kind::Plain | Kind::Connect | Kind::Upgrade | Kind::Shared),
+                "the request",
+            ),
+            (shared && !self.scenario.pages[record.ask.shared.page].clean, "the page"),
+            (shared && record.ask.shared.only_if_cached, "only-if-cached"),
+            (!answer.is_clean() && !shared && record.ask.kind != Kind::Connect, "the answer"),
             (host.http10 && record.ask.body == Framing::Chunked, "chunks for HTTP/1.0"),
             // The rest of such an upload meets a connection that has ended.
-            (answer.early.is_some() && !answer.keeps(), "an early end"),
+            (!shared && answer.early.is_some() && !answer.keeps(), "an early end"),
         ];
         excuses.into_iter().find(|(is, _)| *is).map(|(_, why)| why)
     }
@@ -193,7 +233,7 @@ impl Book {
         let naming = self.scenario.hosts[ask.host].naming;
         let malformed = matches!(ask.kind, Kind::Malformed | Kind::MalformedBody);
         let may = match status {
-            200 => ask.kind == Kind::Own,
+            200 => matches!(ask.kind, Kind::Own | Kind::Purge),
             407 => denied,
             403 => denied || naming == Naming::Lying || (naming == Naming::Mixed && !self.scenario.strict),
             400 | 414 | 431 | 501 | 505 => malformed,
@@ -314,7 +354,17 @@ impl Book {
     /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.
     fn is_swept_along(&self, key: Key) -> bool {
         let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
-        let cut = |record: &Record| record.ask.http10 && !record.answers[0].is_whole();
+        let fails = |record: &Record| match record.ask.kind {
+            Kind::Shared => !self.scenario.pages[record.ask.shared.page].clean,
+            Kind::Plain
+            | Kind::Own
+            | Kind::Malformed
+            | Kind::MalformedBody
+            | Kind::Connect
+            | Kind::Upgrade
+            | Kind::Purge => !record.answers[0].is_whole(),
+        };
+        let cut = |record: &Record| record.ask.http10 && fails(record);
         later.take_while(|record| record.began_us.is_some()).any(cut)
     }
 
@@ -344,10 +394,17 @@ impl Book {
         if !allowed {
             return Err(format!("{key}: an origin was asked in spite of the policy"));
         }
-        if record.ask.kind == Kind::Malformed || record.ask.kind == Kind::Own {
+        if matches!(record.ask.kind, Kind::Malformed | Kind::Own | Kind::Purge) {
             return Err(format!("{key}: an origin was asked: {:?}", record.ask));
         }
         let attempt = record.seen as usize;
+        // Once more without conditions, and to renew what was served stale.
+        let safe = record.ask.kind == Kind::Shared && matches!(record.ask.method, "GET" | "HEAD");
+        if safe && attempt < ASKED_MAX {
+            self.tally.retried += attempt as u64;
+            self.record_mut(key).seen += 1;
+            return Ok(attempt);
+        }
         if attempt > 1 || (attempt == 1 && !(may_repeat && record.ask.is_idempotent())) {
             return Err(format!("{key}: asked {} times: {:?}", attempt + 1, record.ask));
         }

@@ -5,6 +5,7 @@ use super::dice::{Dice, content};
 use super::http::{Framing, Head, Item, Reader};
 use super::messages::{Ask, Key, Kind, Login, download};
 use super::network::{LinkId, Network};
+use super::sharing::Share;
 use super::tunnel::{TunnelEnd, perhaps_bulk, waits_for_end};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -45,6 +46,8 @@ struct Coming {
     key: Key,
     /// From which origin connection; `None`: weir's own, or one that need not be checked.
     serial: Option<u32>,
+    /// What there is of a page.
+    share: Option<Share>,
     payload: u64,
     closes: bool,
 }
@@ -90,7 +93,10 @@ impl Client {
         let bulk = book.scenario.bulk_percent > 0;
         let fault =
             if dice.percent(book.scenario.fault_percent) { draw_fault(dice, bulk) } else { Fault::None };
-        let count = dice.pick(&[1, 1, 2, 3, 5, 12]);
+        let count = match book.scenario.cache {
+            None => dice.pick(&[1, 1, 2, 3, 5, 12]),
+            Some(_) => dice.pick(&[1, 2, 3, 5, 12]),
+        };
         let wrong = dice.pick(&[Login::None, Login::PlainWrong, Login::SlowWrong, Login::Unknown]);
         let login = dice.pick(&[Login::Plain, Login::Plain, Login::SlowRight, wrong]);
         let mut asks = Vec::new();
@@ -279,9 +285,11 @@ impl Client {
             }
             let key = self.asks[self.asking];
             let record = book.record_mut(key);
+            let paged = record.ask.kind == Kind::Shared;
             if self.sent_of_ask == 0 {
                 record.began_us = Some(net.now_us);
                 book.tally.asked += 1;
+                book.tally.paged += u64::from(paged);
             }
             let ask = &book.record(key).ask;
             let len = ask.head.len() + ask.coded.len();
@@ -412,14 +420,27 @@ impl Client {
             return self.open_tunnel(book, key);
         }
         let closes = head.lists("connection", "close");
+        let mut share = None;
         let (framing, serial) = if head.get("x-stray").is_some() {
             if !book.record(key).raced && book.races == 0 {
                 return Err(self.blame("a stray answer"));
             }
             book.races = book.races.saturating_sub(1);
-            (head.framing()?.unwrap_or(Framing::UntilClose), None)
+            let bodiless = book.record(key).ask.method == "HEAD";
+            let framing = head.framing()?.unwrap_or(Framing::UntilClose);
+            (if bodiless { Framing::None } else { framing }, None)
+        } else if kind == Kind::Shared && head.get("proxy-status").is_none() {
+            let (framing, its) = book.check_shared(key, status, head, net.now_us)?;
+            share = Some(its);
+            if closes {
+                book.check_close_shared(key)?;
+            }
+            (framing, None)
         } else if own {
             book.check_own(key, status, head)?;
+            if kind == Kind::Purge && status == 200 {
+                book.note_purge(key, net.now_us);
+            }
             let bodiless = book.record(key).ask.method == "HEAD";
             (if bodiless { Framing::None } else { head.framing()?.unwrap_or(Framing::None) }, None)
         } else {
@@ -438,7 +459,7 @@ impl Client {
             return Err(self.blame(format!("open after a malformed request: {head:?}")));
         }
         let closes = closes || framing == Framing::UntilClose;
-        self.coming = Some(Coming { key, serial, payload: 0, closes });
+        self.coming = Some(Coming { key, serial, share, payload: 0, closes });
         self.reader.begin(framing);
         Ok(())
     }
@@ -468,15 +489,24 @@ impl Client {
                 return Err(format!("{}: more bytes than the origin sent", coming.key));
             }
         }
+        if let Some(share) = coming.share {
+            if content(share.content, share.start + coming.payload, bytes.len()) != bytes {
+                return Err(format!("{}: wrong bytes at {} of {share:?}", coming.key, coming.payload));
+            }
+            if coming.payload + bytes.len() as u64 > share.length {
+                return Err(format!("{}: more bytes than there are in {share:?}", coming.key));
+            }
+        }
         coming.payload += bytes.len() as u64;
         Ok(())
     }
 
     fn take_end(&mut self, book: &mut Book, trailers: &[String]) -> Checked<()> {
         let Some(coming) = self.coming.take() else { return Ok(()) };
-        match coming.serial {
-            Some(serial) => book.check_whole(coming.key, serial, coming.payload, trailers)?,
-            None => book.tally.refused += 1,
+        match (coming.serial, coming.share) {
+            (Some(serial), _) => book.check_whole(coming.key, serial, coming.payload, trailers)?,
+            (None, Some(share)) => book.check_share_whole(coming.key, &share, coming.payload)?,
+            (None, None) => book.tally.refused += 1,
         }
         self.answering += 1;
         self.told_to_go = coming.closes;
@@ -509,8 +539,10 @@ impl Client {
                 return Ok(());
             }
         } else if let (true, false, Some(coming)) = (self.reader.is_raw(), reset, &self.coming) {
-            if let Some(serial) = coming.serial {
-                book.check_whole(coming.key, serial, coming.payload, &[])?;
+            match (coming.serial, coming.share) {
+                (Some(serial), _) => book.check_whole(coming.key, serial, coming.payload, &[])?,
+                (None, Some(share)) => book.check_share_whole(coming.key, &share, coming.payload)?,
+                (None, None) => {}
             }
             self.answering += 1;
         } else if let Some(coming) = &self.coming {

@@ -2,7 +2,8 @@
 
 use super::dice::{Dice, content, content_key};
 use super::http::{Framing, chunked};
-use super::scenario::{Host, Scenario};
+use super::pages::{Given, Wants};
+use super::scenario::Scenario;
 use base64::Engine as _;
 use std::fmt;
 
@@ -50,6 +51,10 @@ pub enum Kind {
     MalformedBody,
     Connect,
     Upgrade,
+    /// For a page that others ask for, too.
+    Shared,
+    /// What is stored of such a page is to be forgotten: weir answers.
+    Purge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +102,8 @@ pub struct Ask {
     pub body_bytes: u64,
     pub trailers: Vec<String>,
     pub login: Login,
+    /// Of a page.
+    pub shared: Wants,
     pub head: Vec<u8>,
     /// The body with its framing.
     pub coded: Vec<u8>,
@@ -109,13 +116,35 @@ impl fmt::Debug for Ask {
             f,
             "{key} {kind:?} {method} of host {host}, http10: {http10}, keeps: {keeps}, expects: {expects}, "
         )?;
-        write!(f, "{body:?} of {}, {trailers:?}, {login:?}", self.body_bytes)
+        write!(f, "{body:?} of {}, {trailers:?}, {login:?}", self.body_bytes)?;
+        match kind {
+            Kind::Shared | Kind::Purge => write!(f, ", {:?}", self.shared),
+            Kind::Plain
+            | Kind::Own
+            | Kind::Malformed
+            | Kind::MalformedBody
+            | Kind::Connect
+            | Kind::Upgrade => Ok(()),
+        }
     }
 }
 
 impl Ask {
     pub fn is_idempotent(&self) -> bool {
         matches!(self.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS")
+    }
+
+    /// As the origin sees it.
+    pub fn path(&self) -> String {
+        match self.kind {
+            Kind::Shared | Kind::Purge => format!("/s/{}", self.shared.page),
+            Kind::Plain
+            | Kind::Own
+            | Kind::Malformed
+            | Kind::MalformedBody
+            | Kind::Connect
+            | Kind::Upgrade => format!("/e/{}", self.key),
+        }
     }
 
     pub fn is_tunnel(&self) -> bool {
@@ -129,6 +158,8 @@ impl Ask {
             4..=5 if dice.percent(scenario.fault_percent) => Kind::MalformedBody,
             6..=25 if last => Kind::Connect,
             26..=32 if last => Kind::Upgrade,
+            33..=34 if scenario.cache.as_ref().is_some_and(|cache| cache.purges) => Kind::Purge,
+            _ if scenario.cache.is_some() && dice.percent(scenario.pages_percent) => Kind::Shared,
             _ => Kind::Plain,
         };
         let mut ask = Ask {
@@ -144,21 +175,41 @@ impl Ask {
             body_bytes: 0,
             trailers: Vec::new(),
             login,
+            shared: Wants::default(),
             head: Vec::new(),
             coded: Vec::new(),
         };
+        if matches!(kind, Kind::Shared | Kind::Purge) {
+            ask.draw_page(dice, scenario);
+        }
         ask.draw_body(dice, scenario);
         match kind {
             Kind::Own => ask.method = "OPTIONS",
             Kind::Connect => (ask.method, ask.http10, ask.keeps) = ("CONNECT", false, true),
             Kind::Upgrade => (ask.method, ask.http10, ask.keeps) = ("GET", false, true),
-            Kind::Plain | Kind::Malformed | Kind::MalformedBody => {}
+            Kind::Plain | Kind::Malformed | Kind::MalformedBody | Kind::Shared | Kind::Purge => {}
         }
-        ask.write_head(dice, &scenario.hosts[ask.host]);
+        ask.write_head(dice, scenario);
         if matches!(kind, Kind::Malformed | Kind::MalformedBody) {
             ask.spoil(dice);
         }
         ask
+    }
+
+    fn draw_page(&mut self, dice: &mut Dice, scenario: &Scenario) {
+        self.method = match dice.below(40) {
+            _ if self.kind == Kind::Purge => "PURGE",
+            0 | 1 => "HEAD",
+            2 => dice.pick(&["POST", "PUT", "DELETE", "BREW"]),
+            _ => "GET",
+        };
+        self.shared = Wants::draw(dice, &scenario.pages, self.method, self.key.client);
+        let page = &scenario.pages[self.shared.page];
+        self.host = page.host;
+        // Nothing would tell its answer from one about another version.
+        if self.method == "HEAD" && !page.has_validators() {
+            self.method = "GET";
+        }
     }
 
     fn draw_body(&mut self, dice: &mut Dice, scenario: &Scenario) {
@@ -166,8 +217,9 @@ impl Ask {
         let bodied = match self.kind {
             // A POST without a body is whole with its head, and must not be sent twice all the same.
             Kind::Plain => dice.percent(if likely { 75 } else { 8 }),
+            Kind::Shared => likely && dice.percent(50),
             Kind::MalformedBody => true,
-            Kind::Own | Kind::Malformed | Kind::Connect | Kind::Upgrade => false,
+            Kind::Own | Kind::Malformed | Kind::Connect | Kind::Upgrade | Kind::Purge => false,
         };
         if !bodied {
             return;
@@ -187,15 +239,20 @@ impl Ask {
         self.expects = self.kind == Kind::Plain && !self.http10 && self.body_bytes > 0 && dice.percent(15);
     }
 
-    fn write_head(&mut self, dice: &mut Dice, host: &Host) {
-        let (method, authority, key) = (self.method, &host.authority, self.key);
+    fn write_head(&mut self, dice: &mut Dice, scenario: &Scenario) {
+        let (method, authority, key) = (self.method, &scenario.hosts[self.host].authority, self.key);
         let version = if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let target = match self.kind {
             Kind::Own => "*".to_string(),
             Kind::Connect => format!("{authority}:443"),
-            Kind::Plain | Kind::Malformed | Kind::MalformedBody | Kind::Upgrade => {
+            Kind::Plain
+            | Kind::Malformed
+            | Kind::MalformedBody
+            | Kind::Upgrade
+            | Kind::Shared
+            | Kind::Purge => {
                 let absolute = self.http10 || dice.percent(85);
-                if absolute { format!("http://{authority}/e/{key}") } else { format!("/e/{key}") }
+                if absolute { format!("http://{authority}{}", self.path()) } else { self.path() }
             }
         };
         let mut head = format!("{method} {target} {version}\r\nHost: {authority}\r\nX-Exchange: {key}\r\n");
@@ -218,6 +275,9 @@ impl Ask {
         }
         if self.expects {
             head.push_str("Expect: 100-continue\r\n");
+        }
+        if matches!(self.kind, Kind::Shared | Kind::Purge) {
+            head.push_str(&self.shared.lines(&scenario.pages[self.shared.page], self));
         }
         let padding = dice.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200, 200, 3900, 4096, 9000, 20_000]);
         if padding > 0 {
@@ -340,7 +400,7 @@ impl Answer {
         answer
     }
 
-    fn draw_fault(&mut self, dice: &mut Dice) {
+    pub fn draw_fault(&mut self, dice: &mut Dice) {
         self.ending = match dice.below(10) {
             0..=3 => Ending::Cut { thousandths: dice.between(0, 999), reset: dice.percent(50) },
             4 => Ending::BadChunk,
@@ -356,7 +416,7 @@ impl Answer {
     }
 
     /// Makes the parts agree with each other and with the request.
-    fn fit(&mut self, ask: &Ask) {
+    pub fn fit(&mut self, ask: &Ask) {
         if self.ending == Ending::BadChunk {
             (self.framing, self.status, self.http10) = (Framing::Chunked, 200, false);
         }
@@ -426,7 +486,7 @@ impl Answer {
     }
 
     /// The final answer as the origin sends it, without what follows a cut.
-    pub fn bytes(&self, dice: &mut Dice, ask: &Ask, serial: u32) -> Vec<u8> {
+    pub fn bytes(&self, dice: &mut Dice, ask: &Ask, serial: u32, given: Option<&Given>) -> Vec<u8> {
         let key = ask.key;
         let version = if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let mut head = format!("{version} {} Sim\r\nX-Answer: {key}-{serial}\r\n", self.status);
@@ -454,9 +514,12 @@ impl Answer {
         if self.padding > 0 {
             head.push_str(&format!("X-Padding: {}\r\n", "q".repeat(self.padding)));
         }
+        head.extend(given.map(Given::lines));
         head.push_str("Keep-Alive: timeout=5\r\n\r\n");
         let mut out = head.into_bytes();
-        let payload = content(download(key, serial), 0, self.sent_payload(ask) as usize);
+        let (source, start) =
+            given.map_or((download(key, serial), 0), |given| (given.content, given.start()));
+        let payload = content(source, start, self.sent_payload(ask) as usize);
         match self.framing {
             Framing::Chunked if ask.method != "HEAD" => {
                 let mut coded = chunked(&payload, &self.trailer_lines(key, serial), dice);

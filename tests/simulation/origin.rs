@@ -16,6 +16,8 @@ use std::net::SocketAddr;
 struct Request {
     key: Key,
     answer: Answer,
+    /// The number of what is said about a page.
+    given: Option<u32>,
     received: u64,
     /// All of it has come.
     whole: bool,
@@ -199,11 +201,17 @@ impl OriginEnd {
             book.record_mut(key).raced = true;
         }
         self.requests += 1;
+        let (answer, given) = if book.record(key).ask.kind == Kind::Shared {
+            book.check_page_asked(key, head)?;
+            let (answer, given) = book.answer_page(&mut net.dice, key, head, net.now_us);
+            (answer, Some(given))
+        } else {
+            (book.record(key).answers[attempt.min(1)], None)
+        };
         let record = book.record(key);
-        let answer = record.answers[attempt.min(1)];
         let (framing, kind, expects) = (record.ask.body, record.ask.kind, record.ask.expects);
         book.record_mut(key).said.push(Said { serial: self.serial, answer });
-        self.request = Some(Request { key, answer, received: 0, whole: false, begun: false });
+        self.request = Some(Request { key, answer, given, received: 0, whole: false, begun: false });
         self.reader.begin(framing);
         if kind == Kind::Upgrade && self.serial % 4 != 0 {
             self.out = format!(
@@ -227,7 +235,7 @@ impl OriginEnd {
     fn check_head(&self, book: &Book, key: Key, head: &Head) -> Checked<()> {
         let ask = &book.record(key).ask;
         let host = &book.scenario.hosts[ask.host];
-        let line = format!("{} /e/{key} HTTP/1.1", ask.method);
+        let line = format!("{} {} HTTP/1.1", ask.method, ask.path());
         let served = host.addresses.iter().any(|(address, _)| *address == self.address.ip());
         let hop_by_hop = ["proxy-authorization", "proxy-connection", "keep-alive", "te", "x-hop"]
             .iter()
@@ -305,6 +313,7 @@ impl OriginEnd {
         let Some(request) = &mut self.request else { return };
         request.begun = true;
         let answer = request.answer;
+        let given = request.given.and_then(|given| book.sayings.given.get(given as usize));
         let ask = &book.record(request.key).ask;
         let (bytes, next) = match answer.ending {
             Ending::Silence => {
@@ -313,15 +322,16 @@ impl OriginEnd {
             }
             Ending::Gone { reset: true } => (Vec::new(), Next::Reset),
             Ending::Gone { reset: false } => (Vec::new(), Next::Close),
-            Ending::Cut { reset, .. } => {
-                (answer.bytes(&mut net.dice, ask, self.serial), if reset { Next::Reset } else { Next::Close })
-            }
+            Ending::Cut { reset, .. } => (
+                answer.bytes(&mut net.dice, ask, self.serial, given),
+                if reset { Next::Reset } else { Next::Close },
+            ),
             Ending::Whole | Ending::Surplus => {
                 let next = if answer.closes { Next::Close } else { Next::Keep };
-                (answer.bytes(&mut net.dice, ask, self.serial), next)
+                (answer.bytes(&mut net.dice, ask, self.serial, given), next)
             }
             Ending::BadChunk | Ending::Garbage | Ending::Ambiguous | Ending::Switches => {
-                (answer.bytes(&mut net.dice, ask, self.serial), Next::Stay)
+                (answer.bytes(&mut net.dice, ask, self.serial, given), Next::Stay)
             }
         };
         if !answer.keeps() {

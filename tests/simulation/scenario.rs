@@ -1,9 +1,13 @@
 //! What one seed is about: how many peers, how much room, which faults, which hosts.
 
 use super::dice::Dice;
+use super::pages::Page;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use weir::engine::{Settings, Timeouts};
+use weir::cache::freshness::Freshness;
+use weir::cache::ledger::Charge;
+use weir::cache::store::{Limits, Store};
+use weir::engine::{CacheSettings, Settings, Timeouts};
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::Users;
@@ -73,6 +77,19 @@ pub enum Upheaval {
     /// Descriptors run out, or are there again.
     Exhaustion(bool),
     ShedIdle,
+    /// Everything that is stored is to be forgotten.
+    PurgeAll,
+}
+
+/// What is known of the cache.
+pub struct Cache {
+    pub store: Arc<Store>,
+    /// What the ledger says of an empty store.
+    pub empty_bytes: usize,
+    /// A part of the budget that something else has taken: no store is as small as is wanted here.
+    pub ballast: Charge,
+    /// Clients may purge.
+    pub purges: bool,
 }
 
 /// A policy as the model sees it.
@@ -106,6 +123,11 @@ pub struct Scenario {
     pub first_policy: usize,
     pub dns_faults: bool,
     pub expects_drain: bool,
+    pub cache: Option<Cache>,
+    pub pages: Vec<Page>,
+    /// Of a hundred requests, for pages.
+    pub pages_percent: u64,
+    pub heuristic_max_s: u64,
 }
 
 /// What the policies that block block.
@@ -166,9 +188,31 @@ impl Scenario {
             first_policy: dice.pick(&[0, 1, 1, 1, 1, 1, 2]),
             dns_faults: !strict && dice.percent(30),
             expects_drain: false,
+            cache: None,
+            pages: Vec::new(),
+            pages_percent: dice.pick(&[50, 90, 100]),
+            heuristic_max_s: dice.pick(&[2, 10]),
         };
+        if dice.percent(65) {
+            scenario.add_cache(dice);
+        }
         scenario.add_upheavals(dice);
         scenario
+    }
+
+    fn add_cache(&mut self, dice: &mut Dice) {
+        let cache = cache(dice, self.clients);
+        let mut settings = CacheSettings::new(Arc::clone(&cache.store));
+        settings.freshness = Freshness { heuristic_max_s: self.heuristic_max_s as u32, negative_ttl_s: 0 };
+        if cache.purges {
+            settings.purge_from = "100.70.0.0/16".parse().into_iter().collect();
+        }
+        self.settings.cache = Some(settings);
+        self.cache = Some(cache);
+        // What many ask for must not be larger than what one loop of a test can look at.
+        let length_max = if self.clients > 80 { 20_000 } else { 150_000 };
+        self.pages = Page::draw_all(dice, &self.hosts, length_max);
+        self.arrivals_us = dice.pick(&[1_000, 50_000, 1_000_000, 10_000_000, 60_000_000]);
     }
 
     fn add_upheavals(&mut self, dice: &mut Dice) {
@@ -184,6 +228,9 @@ impl Scenario {
         }
         for _ in 0..dice.pick(&[0, 0, 3]) {
             self.upheavals.push((at(dice), Upheaval::ShedIdle));
+        }
+        if self.cache.is_some() && dice.percent(20) {
+            self.upheavals.push((at(dice), Upheaval::PurgeAll));
         }
         if self.strict {
             return;
@@ -215,6 +262,17 @@ impl Scenario {
     pub fn rules(&self, policy: usize) -> Rules {
         self.policies[policy].0
     }
+}
+
+fn cache(dice: &mut Dice, clients: u32) -> Cache {
+    let mut limits = Limits::of(1 << 20, [dice.next(), dice.next()]);
+    limits.object_max = dice.pick(&[3_000, 30_000, 131_072, 131_072, 131_072]);
+    let store = Arc::new(Store::new(limits));
+    let empty_bytes = store.ledger().bytes();
+    let room = dice.pick(&[10_000, 40_000, 150_000, limits.budget]);
+    // Each that is under way has a head.
+    let taken = limits.budget.saturating_sub(empty_bytes + room + 1_000 * clients as usize);
+    Cache { ballast: Charge::new(store.ledger(), taken), store, empty_bytes, purges: dice.percent(40) }
 }
 
 fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {

@@ -5,6 +5,7 @@ use super::book::{Book, Checked};
 use super::network::{LinkId, Peer, Readiness, Task};
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use weir::engine::entry::{Entry, Kind, Text};
 use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SLICES_MAX, SocketError};
 use weir::policy::auth::Users;
@@ -22,6 +23,15 @@ struct Socket {
     ending: bool,
     hung_up: bool,
 }
+
+/// Bytes beyond the budget for each response that is being fetched: the window of one that is not stored, and a segment.
+const FETCH_BYTES: usize = (256 + 64 + 8) * 1024;
+
+/// For each exchange: the head of what it brings.
+const HEAD_BYTES: usize = 12 * 1024;
+
+/// What the tables may grow by after there was room.
+const TABLES_BYTES: usize = 16 * 1024;
 
 pub struct Shell {
     pub engine: Engine,
@@ -405,7 +415,8 @@ impl Shell {
             }
         }
         self.check(&around.book)?;
-        if self.live == 0 && !self.engine.is_empty() {
+        // One that renews what was served stale has no client, and may have no origin yet.
+        if self.live == 0 && !self.engine.is_empty() && self.engine.metrics().exchanges == 0 {
             return Err("peers without sockets".to_string());
         }
         Ok(())
@@ -511,7 +522,10 @@ impl Shell {
         self.logged_sent += entry.sent_bytes;
         let target = String::from_utf8_lossy(entry.text(Text::Target)).into_owned();
         let reason = String::from_utf8_lossy(entry.text(Text::Reason)).into_owned();
-        around.net.trace(|| format!("entry: {} {target} {} {reason}", entry.client, entry.status));
+        around.net.trace(|| {
+            let cache = (entry.cache, entry.cache_reason);
+            format!("entry: {} {target} {} {reason} {cache:?}", entry.client, entry.status)
+        });
         if let Some((_, key)) = target.split_once("/e/") {
             let count = self.entry_keys.entry(key.to_string()).or_insert(0);
             *count += 1;
@@ -536,6 +550,17 @@ impl Shell {
         }
         if metrics.clients as usize > settings.clients_max + 64 {
             return Err(format!("{} clients", metrics.clients));
+        }
+        let Some(cache) = &book.scenario.cache else { return Ok(()) };
+        let (bytes, budget) = (cache.store.ledger().bytes(), cache.store.limits().budget);
+        // A response on its way has a segment that is not full, or its window; each exchange a head.
+        let under_way =
+            metrics.cache_fetches as usize * FETCH_BYTES + metrics.exchanges as usize * HEAD_BYTES;
+        if bytes > budget + under_way + TABLES_BYTES {
+            let (fetches, exchanges) = (metrics.cache_fetches, metrics.exchanges);
+            return Err(format!(
+                "{bytes} bytes of {budget} in the cache, {fetches} fetches, {exchanges} exchanges"
+            ));
         }
         Ok(())
     }
@@ -599,6 +624,30 @@ impl Shell {
         Ok(())
     }
 
+    /// Nothing is left of the cache's work, and what is stored can all be forgotten.
+    pub fn check_cache_end(&mut self, book: &mut Book) -> Checked<()> {
+        let metrics = self.engine.metrics();
+        if metrics.cache_fetches + metrics.cache_flights != 0 {
+            let (fetches, flights) = (metrics.cache_fetches, metrics.cache_flights);
+            return Err(format!("{fetches} fetches and {flights} flights at the end"));
+        }
+        let tally = &mut book.tally;
+        tally.hits = metrics.cache_hits;
+        tally.stale = metrics.cache_stale;
+        tally.revalidated = metrics.cache_revalidated;
+        tally.collapsed = metrics.cache_collapsed;
+        tally.refreshes = metrics.cache_refreshes;
+        let Some(cache) = &mut book.scenario.cache else { return Ok(()) };
+        tally.evicted = cache.store.statistics().evicted;
+        cache.ballast.set(0);
+        cache.store.purge(|_| true);
+        let (bytes, empty_bytes) = (cache.store.ledger().bytes(), cache.empty_bytes);
+        if bytes != empty_bytes {
+            return Err(format!("{bytes} bytes in an empty cache, which takes {empty_bytes}"));
+        }
+        Ok(())
+    }
+
     /// Nobody is connected any more.
     pub fn check_end(&mut self, around: &mut Surroundings) -> Checked<()> {
         self.check_balance()?;
@@ -612,6 +661,13 @@ impl Shell {
         if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
             let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
             return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));
+        }
+        let current = around.book.policies.last().map_or(0, |(_, policy)| *policy);
+        let mut policies = around.book.scenario.policies.iter().enumerate();
+        if let Some((policy, _)) =
+            policies.find(|(at, (_, policy))| *at != current && Arc::strong_count(policy) > 1)
+        {
+            return Err(format!("policy {policy} is held, and {current} is in force"));
         }
         if !self.queries.is_empty() && !self.engine.is_draining() {
             return Err(format!("{} sockets of queries are left open", self.queries.len()));

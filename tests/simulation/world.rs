@@ -230,7 +230,8 @@ impl World {
                     return Err("draining has no end".to_string());
                 }
                 self.shell.check_balance()?;
-                self.around.net.now_us += self.around.net.dice.between(1, 60);
+                let after_us = self.around.net.dice.between(1, 60);
+                self.around.net.advance_to(self.around.net.now_us + after_us);
                 continue;
             }
             if !self.wait()? {
@@ -311,6 +312,9 @@ impl World {
         match upheaval {
             Upheaval::Jump(us) => net.advance_to(net.now_us + us),
             Upheaval::SetClock(seconds) => {
+                if seconds < 0 {
+                    book.sayings.set_back_us.push(net.now_us);
+                }
                 net.unix_us = net.unix_us.saturating_add_signed(seconds * 1_000_000);
             }
             Upheaval::SetPolicy(number) => {
@@ -332,6 +336,12 @@ impl World {
             }
             Upheaval::Exhaustion(exhausted) => return self.shell.set_exhausted(&mut self.around, exhausted),
             Upheaval::ShedIdle => drop(self.shell.engine.shed_idle_origins()),
+            Upheaval::PurgeAll => {
+                if let Some(cache) = &book.scenario.cache {
+                    cache.store.purge(|_| true);
+                    book.note_purge_of_all(net.now_us);
+                }
+            }
         }
         self.shell.act(&mut self.around)
     }
@@ -352,6 +362,7 @@ impl World {
             }
         }
         self.shell.check_end(&mut self.around)?;
+        self.shell.check_cache_end(&mut self.around.book)?;
         Ok(self.around.book.tally)
     }
 }
