@@ -89,6 +89,6 @@ fn holds_whatever_happens() {
     assert!(runs < 50 || moved > runs, "hardly anything was moved inside the kernel: {tally:?}");
     let often = tally.hits.min(tally.shared).min(tally.collapsed).min(tally.revalidated);
     let seldom = [tally.stale, tally.refreshes, tally.evicted, tally.changes, tally.unmodified, tally.parts];
-    let cached = often > runs && seldom.iter().all(|count| count * 10 > runs);
+    let cached = often > runs && seldom.iter().all(|count| count * 20 > runs);
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

@@ -17,7 +17,7 @@ pub struct Share {
     pub content: u64,
     pub start: u64,
     pub length: u64,
-    /// The origin has sent all of it.
+    /// The origin has sent all of it, or the cache may have it from several answers.
     whole: bool,
 }
 
@@ -75,7 +75,11 @@ impl Book {
     ) -> Result<(Framing, Share), &'static str> {
         let ask = &record.ask;
         let direct = given.key == ask.key;
-        let whole = Share { content: given.content, start: 0, length: given.length, whole: given.whole };
+        // What came of an answer that was cut is a part with a strong tag, and may have been completed since (RFC 9111
+        // section 3.3). Bytes that nobody sent are told by what they are.
+        let is_strong = given.tag.as_ref().is_some_and(|tag| !tag.starts_with("W/"));
+        let complete = given.whole || (!direct && is_strong);
+        let whole = Share { content: given.content, start: 0, length: given.length, whole: complete };
         let nothing = Share { length: 0, whole: true, ..whole };
         if given.page != ask.shared.page {
             return Err("the answer for another page");
