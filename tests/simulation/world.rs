@@ -151,7 +151,7 @@ impl Surroundings {
     /// Origins that are up to something between two requests like to do it when the next one is on its way.
     fn provoke(&mut self) {
         let recent = self.origins.len().min(16);
-        if recent == 0 || !self.net.dice.percent(30) {
+        if recent == 0 || !self.net.dice.percent(70) {
             return;
         }
         let origin = &self.origins[self.origins.len() - 1 - self.net.dice.below(recent)];
