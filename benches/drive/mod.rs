@@ -321,7 +321,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "chunked, trailers",
             200,
-            8,
+            3,
             vec![
                 Client(request("GET", "192.0.2.1", "Connection: TE\r\nTE: trailers\r\n", b"")),
                 Origin(response("200 OK", chunked, &trailers)),
@@ -330,7 +330,7 @@ pub fn cases() -> Vec<Case> {
         case(
             "post chunked, trailers",
             200,
-            8,
+            3,
             vec![Client(request("POST", "192.0.2.1", chunked, &trailers)), Origin(sized(0))],
         ),
         case(

@@ -296,6 +296,7 @@ impl Relay {
                 let decoded = decoder.decode(bytes)?;
                 if decoded.finished {
                     if let Outlet::Chunked { trailers, .. } = &mut self.outlet {
+                        trailers.reserve(decoder.trailers().len());
                         forwarding::write_trailers(trailers, decoder.trailers());
                     }
                     self.intake = Intake::Done;
@@ -412,9 +413,8 @@ impl Relay {
         } else if received && self.head.is_empty() && !trailers.is_empty() {
             // Trailers do not fit into the frame: they go where heads go. Without memory they are left out, as any
             // recipient must expect (RFC 9110 section 6.5.1).
-            let mut end = LAST_CHUNK_BEFORE_TRAILERS.to_vec();
-            end.append(trailers);
-            end.extend_from_slice(b"\r\n");
+            let end = [LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
+            trailers.clear();
             if self.head.append(pool, Purpose::Reply, &end) {
                 frame.leave_end();
             } else {

@@ -20,6 +20,9 @@ const PAYLOAD_PER_EXTENSION: u64 = 16;
 /// Bytes of one chunk's extensions (chosen).
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
 
+/// Room for the trailer section, of those messages that have one (chosen: a checksum and a signature).
+const TRAILER_BYTES_MOSTLY: usize = 256;
+
 /// The last chunk and an empty trailer section.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
@@ -240,6 +243,9 @@ impl Decoder {
     fn push_trailer(&mut self, byte: u8) -> Result<(), Fault> {
         if self.trailers.len() >= TRAILER_BYTES_MAX {
             return Err(Fault::TrailerTooLarge);
+        }
+        if self.trailers.is_empty() {
+            self.trailers.reserve(TRAILER_BYTES_MOSTLY);
         }
         self.trailers.push(byte);
         Ok(())
