@@ -2,7 +2,7 @@
 
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
-use crate::http::forwarding::is_end_to_end;
+use crate::http::forwarding::{is_end_to_end, write_field};
 use crate::http::framing::{Body, content_length, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
@@ -212,11 +212,11 @@ pub fn write_block(
 ) {
     for (name, value) in fields.iter().filter(|(name, _)| is_stored(fields, directives, name)) {
         if !(part && name.eq_ignore_ascii_case("content-range")) {
-            write_line(out, name, value);
+            write_field(out, name, value);
         }
     }
     if !fields.contains("date") {
-        write_line(out, "Date", &http_date(times.received_s));
+        write_field(out, "Date", &http_date(times.received_s));
     }
 }
 
@@ -225,15 +225,6 @@ pub fn is_stored(fields: Fields<'_, '_>, directives: &ResponseDirectives, name: 
     let named = directives.private_fields || directives.no_cache_fields;
     // The Age of each answer is written for it.
     !name.eq_ignore_ascii_case("age") && is_end_to_end(fields, name) && !(named && is_withheld(fields, name))
-}
-
-/// Appends `name: value CRLF`.
-pub(super) fn write_line(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]

@@ -4,13 +4,13 @@
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::{http_date, parse_http_date};
 use crate::http::fields::trim;
-use crate::http::forwarding::is_end_to_end;
+use crate::http::forwarding::{is_end_to_end, write_field};
 use crate::http::framing::content_length;
 use crate::http::head::Fields;
 
 use super::control::{ResponseDirectives, is_withheld};
 use super::freshness::{Terms, Times, date_s, initial_age_s};
-use super::storable::{Storing, write_line};
+use super::storable::Storing;
 
 /// An entity tag (RFC 9110 section 8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,14 +201,14 @@ pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, 
         // A new answer without Date was made when it came.
         let undated = !dated && name.eq_ignore_ascii_case("date");
         if !undated && !replaced(name) && !withheld(name) {
-            write_line(out, name, value);
+            write_field(out, name, value);
         }
     }
     for (name, value) in new.iter().filter(|(name, _)| updates(new, name) && !withheld(name)) {
-        write_line(out, name, value);
+        write_field(out, name, value);
     }
     if !dated {
-        write_line(out, "Date", &http_date(times.received_s));
+        write_field(out, "Date", &http_date(times.received_s));
     }
 }
 
@@ -217,7 +217,7 @@ pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, 
 pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>) {
     let withheld = withheld_after(stored, new);
     for (name, value) in new.iter().filter(|(name, _)| updates(new, name) && withheld(name)) {
-        write_line(out, name, value);
+        write_field(out, name, value);
     }
 }
 
@@ -303,7 +303,7 @@ pub fn write_not_modified(out: &mut Vec<u8>, stored: FieldBlock<'_>) {
         let end = name.len().checked_sub("cache-control".len()).and_then(|at| name.get(at..));
         let controls = end.is_some_and(|end| end.eq_ignore_ascii_case("cache-control"));
         if controls || NAMES.iter().any(|known| is(known)) || (!tagged && is("last-modified")) {
-            write_line(out, name, value);
+            write_field(out, name, value);
         }
     }
 }
