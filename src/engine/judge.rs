@@ -205,7 +205,11 @@ impl Judge<'_> {
         if !same || !framed || storable.part != Some(exact) {
             return None;
         }
-        self.pending(&storable)
+        let (held, length) = (beside.part(), beside.length());
+        let pending = self.pending(&storable)?;
+        // With its fields another part may be wanted: If-Range can be about a date that it has changed.
+        let wanted = range::wanted(self.asked.fields, pending.block(), length)?;
+        (held.missing(wanted) == Some(missing)).then_some(pending)
     }
 
     /// The stored part that a response with this place belongs to.

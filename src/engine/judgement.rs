@@ -189,6 +189,7 @@ impl Engine {
         };
         let leads = exchange.caching.leads.take();
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        self.hand_claim_over(id, fetch, landing);
         if leads.is_some() {
             let waiters = self.flights.turn_into_fetch(hash, id, fetch);
             self.let_go(waiters, landing);

@@ -169,3 +169,47 @@ fn rule_48_an_origin_that_fails_fails_for_all_who_wait_in_any_loop() {
     }
     assert_eq!(scene.asked("/"), 1);
 }
+
+/// What completes a part never comes to its end, or its reader takes nothing: the other loop asks by itself.
+#[test]
+fn rules_35_and_48_nobody_is_stuck_behind_what_completes_a_part_in_another_loop() {
+    let body = pattern(0, 100_000);
+    let fields = "Cache-Control: max-age=60\r\nETag: \"a\"\r\n";
+    for held in [99_999, 1000] {
+        let (gate, body) = (Gate::default(), body.clone());
+        let script_gate = gate.clone();
+        let scene = scene(&[], move |_, number| {
+            let head = |from: usize, end: usize| {
+                let range = format!("Content-Range: bytes {from}-{}/100000\r\n", end - 1);
+                format!("HTTP/1.1 206 x\r\n{fields}{range}Content-Length: {}\r\n\r\n", end - from)
+                    .into_bytes()
+            };
+            match number {
+                0 => Reply::Bytes([&head(0, held)[..], &body[..held]].concat()),
+                1 => Reply::Slowly(head(held, 100_000), vec![body[held..].to_vec()], script_gate.clone()),
+                _ => ok("Cache-Control: max-age=60", "theirs"),
+            }
+        });
+        scene.get_with("/", &format!("Range: bytes=0-{}", held - 1));
+        let clients: Vec<Raw> = (0..CLIENTS)
+            .map(|number| {
+                let mut client = scene.weir.connect();
+                client.send(scene.request("GET", "/", ""));
+                if number == 0 {
+                    scene.wait_asked("/", 2);
+                }
+                client
+            })
+            .collect();
+        requests_begun(&scene, CLIENTS as u64 + 1);
+        scene.wait_asked("/", 3);
+        gate.open(1);
+        for (number, mut client) in clients.into_iter().enumerate() {
+            let answer = client.read_response();
+            let theirs = answer.text() == "theirs";
+            assert!(theirs || answer.body.bytes == pattern(0, 100_000), "{held} {number}");
+            assert!(number > 0 || !theirs, "{held}");
+        }
+        scene.at_rest();
+    }
+}

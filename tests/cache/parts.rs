@@ -548,3 +548,42 @@ fn rule_35_a_slow_client_that_completes_gets_everything() {
     }
     scene.at_rest();
 }
+
+/// A condition that held for what is stored may not hold any more for what completes it: what is sent is what was asked for.
+#[test]
+fn rule_35_what_completes_a_part_cannot_change_how_much_is_sent() {
+    let (early, late, today) =
+        ("Sun, 06 Nov 1994 08:49:37 GMT", "Mon, 07 Nov 1994 08:49:37 GMT", "Fri, 01 Jan 2100 00:00:00 GMT");
+    let text = "0123456789";
+    let fresh = "Cache-Control: max-age=60|ETag: \"v1\"";
+    for (held, wanted, missing, changed) in [
+        ((0, 3), (2, 5), (4, 5), format!("Last-Modified: {late}|Date: {today}")),
+        ((0, 3), (2, 5), (4, 5), format!("Last-Modified: {early}|Date: {early}")),
+        ((4, 9), (2, 5), (2, 3), format!("Last-Modified: {late}|Date: {today}")),
+    ] {
+        let context = format!("{held:?} {wanted:?} {changed}");
+        let scene = Scene::new(move |head, _| {
+            let part = |(first, last): (usize, usize), more: &str| {
+                let fields = format!("{fresh}|{more}|Content-Range: bytes {first}-{last}/10");
+                Reply::Bytes(response(206, &fields, &text[first..=last]))
+            };
+            match asked(head, 10) {
+                Some((first, end)) if (first, end - 1) == held => {
+                    part(held, &format!("Last-Modified: {early}|Date: {today}"))
+                }
+                Some((first, end)) => part((first, end - 1), &changed),
+                None => ok(fresh, text),
+            }
+        });
+        part(&scene, "/", &format!("{}-{}", held.0, held.1));
+        let fields = format!("Range: bytes={}-{}|If-Range: {early}", wanted.0, wanted.1);
+        let answer = scene.get_with("/", &fields);
+        let missing = format!("bytes={}-{}", missing.0, missing.1);
+        assert!(scene.origin.heads().iter().any(|head| head.get("range") == Some(&missing)), "{context}");
+        match answer.status() {
+            206 => assert_eq!(answer.text(), text[wanted.0..=wanted.1], "{context}"),
+            code => assert_eq!((code, answer.text().as_str()), (200, text), "{context}"),
+        }
+        scene.at_rest();
+    }
+}
