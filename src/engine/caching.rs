@@ -448,7 +448,9 @@ impl Consultation<'_> {
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
-        if own || decision.usage != Use::Fresh || !self.may_have(plan, &stored) {
+        // A part was looked at before: it is not the answer to this request.
+        if own || stored.fragment().is_some() || decision.usage != Use::Fresh || !self.may_have(plan, &stored)
+        {
             return None;
         }
         (self.caching.part, self.caching.forward, self.caching.stale) = (Part::None, None, None);

@@ -170,6 +170,26 @@ fn rule_48_an_origin_that_fails_fails_for_all_who_wait_in_any_loop() {
     assert_eq!(scene.asked("/"), 1);
 }
 
+#[test]
+fn rules_35_and_48_a_part_is_not_taken_for_the_whole_where_there_are_several_loops() {
+    let text = "0123456789";
+    let fields = "Cache-Control: max-age=60|ETag: \"a\"";
+    let scene = scene(&[], move |head, _| {
+        let part = |first: usize, last: usize| {
+            let fields = format!("{fields}|Content-Range: bytes {first}-{last}/10");
+            Reply::Bytes(response(206, &fields, &text[first..=last]))
+        };
+        match head.get("range") {
+            Some("bytes=0-4") => part(0, 4),
+            Some("bytes=5-9") => part(5, 9),
+            other => panic!("the origin is asked for {other:?}"),
+        }
+    });
+    scene.get_with("/", "Range: bytes=0-4");
+    assert_eq!((scene.get("/").text().as_str(), scene.asked("/")), (text, 2));
+    assert_eq!((scene.get("/").text().as_str(), scene.asked("/")), (text, 2));
+}
+
 /// What completes a part never comes to its end, or its reader takes nothing: the other loop asks by itself.
 #[test]
 fn rules_35_and_48_nobody_is_stuck_behind_what_completes_a_part_in_another_loop() {
