@@ -3,7 +3,7 @@
 use log::{error, info, warn};
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
@@ -198,6 +198,8 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let local: Vec<SocketAddr> =
         listeners[0].iter().filter_map(|listener| listener.local_address().ok()).collect();
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
+    // A file that may not grow is to be an error of the write, not the end: nobody looks at the flag.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let (log, cache_file) = give_up_rights(&settings, user.as_ref())?;
     // Read with the rights that are left: what a reload would fail at fails now.
     let policy = compile(&settings, &local, seed).map_err(|problems| {

@@ -1,9 +1,10 @@
 //! What is stored outlives the process, if it is asked to.
 
-use super::common::{Scratch, run};
+use super::common::{Scratch, Weir, eventually, run};
 use super::scene::{Scene, is_hit, ok};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 const LARGE_BYTES: usize = 200_000;
 
@@ -149,4 +150,31 @@ fn what_cannot_be_written_is_an_error_of_configuration() {
         let said = run(&["--check", "--cache-file", &path]);
         assert_eq!(said.code, 0, "{}", said.said());
     }
+}
+
+/// The system ends who writes beyond its limit to the size of files, unless it can be told so.
+#[test]
+fn a_limit_to_the_size_of_files_is_an_error_like_a_full_disk() {
+    let scratch = Scratch::new();
+    let (file, logs) = (scratch.join("cache"), scratch.join("logs"));
+    let mut scene = scene(&["--cache-file", &file]);
+    scene.get("/small");
+    scene.stop(Signal::TERM);
+    let saved = std::fs::read(&file).expect("a file");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -f 8 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_weir"), "--cache"]);
+    command.args(["--host", "127.0.0.1", "--port", "0", "--allow", "127.0.0.0/8"]);
+    command.args(["--cache-file", &file, "--log-dir", &logs]);
+    scene.replace(Weir::spawn(command, 1).expect("a start with small files"));
+    assert!(is_hit(&scene.get("/small")));
+    scene.get("/large");
+    eventually("lines of the access log are lost", || {
+        scene.get("/small");
+        (scene.weir.statistics().get("log_lines_lost") > 0).then_some(())
+    });
+    scene.weir.signal(Signal::TERM);
+    assert_eq!(scene.weir.wait_exit().code(), Some(0));
+    said(&scene, "cannot save to");
+    assert!(std::fs::read(&file).expect("a file") == saved, "what was saved stays");
+    assert!(!std::fs::exists(scratch.join("cache.new")).expect("a directory"));
 }

@@ -88,7 +88,12 @@ impl Scene {
     #[track_caller]
     pub fn start(&mut self, options: &[&str]) {
         let options: Vec<&str> = ["--cache"].iter().chain(options).copied().collect();
-        self.weir = Weir::start(&options);
+        self.replace(Weir::start(&options));
+    }
+
+    /// Goes on with this one.
+    pub fn replace(&mut self, weir: Weir) {
+        self.weir = weir;
         self.client = Mutex::new(None);
     }
 
