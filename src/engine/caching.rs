@@ -324,9 +324,11 @@ impl Consultation<'_> {
             // Nobody would know which part to refresh.
             return Some(hit).filter(|hit| !hit.refresh);
         }
-        let conditional = head.fields.contains("if-none-match") || head.fields.contains("if-modified-since");
+        // Not for what answers a condition of the client, or may be for one user only.
+        let own = ["if-none-match", "if-modified-since", "authorization"];
+        let own = asked.no_store || own.iter().any(|name| head.fields.contains(name));
         let decision = freshness::decide(&self.caching.terms(&stored), asked, stored.clock_s(self.now));
-        if decision.usage == Use::Fresh && !conditional && !asked.no_store {
+        if decision.usage == Use::Fresh && !own {
             self.caching.missing = held.missing(wanted);
         }
         None
@@ -448,9 +450,9 @@ impl Consultation<'_> {
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
-        // A part was looked at before: it is not the answer to this request.
-        if own || stored.fragment().is_some() || decision.usage != Use::Fresh || !self.may_have(plan, &stored)
-        {
+        // A part is not the answer to this request, as it was not before; and who has waited shares no cookies.
+        let odd = stored.fragment().is_some() || (self.caching.collapsed && stored.set_cookie);
+        if own || odd || decision.usage != Use::Fresh || !self.may_have(plan, &stored) {
             return None;
         }
         (self.caching.part, self.caching.forward, self.caching.stale) = (Part::None, None, None);

@@ -587,3 +587,19 @@ fn rule_35_what_completes_a_part_cannot_change_how_much_is_sent() {
         scene.at_rest();
     }
 }
+
+/// What answers credentials is mostly not for others: asked for once, it takes nothing away from them.
+#[test]
+fn rule_35_credentials_complete_no_part() {
+    let scene = file(1000);
+    part(&scene, "/", "0-399");
+    for fields in ["Authorization: Basic YTpi", "Authorization: Basic YTpi|Range: bytes=300-499"] {
+        let before = scene.asked("/");
+        let answer = scene.get_with("/", fields);
+        let whole = answer.status() == 200;
+        let expected = if whole { pattern(0, 1000) } else { pattern(300, 200) };
+        assert!(answer.body.bytes == expected && !is_hit(&answer), "{fields}: {answer:?}");
+        assert_eq!(scene.asked("/"), before + 1, "{fields}");
+        assert!(is_hit(&part(&scene, "/", "0-399")), "{fields}");
+    }
+}
