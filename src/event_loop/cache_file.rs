@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,16 +87,29 @@ impl CacheFile {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, self.make()?);
         let written = persistence::save(&mut out, store, now).and_then(|entries| {
             out.flush()?;
-            out.get_ref().sync_all()?;
-            fs::renameat(&self.directory, &self.new, &self.directory, &self.name)?;
-            self.directory.sync_all()?;
+            self.put_in_place(out.get_ref())?;
             Ok(entries)
         });
-        if written.is_err() {
+        if written.is_err() && is_named(out.get_ref())? {
             let _ = self.remove();
         }
         written
     }
+
+    fn put_in_place(&self, new: &File) -> io::Result<()> {
+        new.sync_all()?;
+        if !is_named(new)? {
+            // What has that name now is not this, and not complete.
+            return Err(io::Error::other("another process has begun to use this file"));
+        }
+        fs::renameat(&self.directory, &self.new, &self.directory, &self.name)?;
+        self.directory.sync_all()
+    }
+}
+
+/// Whether nobody has removed it.
+fn is_named(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 0)
 }
 
 /// The directory in which a file is.
@@ -185,5 +199,29 @@ fn say(path: &Path, loaded: &Loaded, took: Duration) {
         Ending::Truncated => log::warn!("cache: {some}: {path} ends too early"),
         Ending::Damaged => log::warn!("cache: {some}: {path} is damaged, the rest of it is ignored"),
         Ending::Failed(kind) => log::warn!("cache: {some}: {path} cannot be read: {kind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two that keep the cache in one file: what one has half written never takes the place of the file.
+    #[test]
+    fn who_was_overtaken_leaves_the_file_of_the_other_alone() {
+        let directory = std::env::temp_dir().join(format!("weir-cache-file-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("cache");
+        let one = CacheFile::open(&path).unwrap();
+        let overtaken = one.make().unwrap();
+        let other = CacheFile::open(&path).unwrap();
+        let mut half = other.make().unwrap();
+        half.write_all(b"half").unwrap();
+        let error = one.put_in_place(&overtaken).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        assert!(!path.exists());
+        other.put_in_place(&half).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"half");
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 }
