@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Origin, Scratch, Weir, run, run_with};
+use common::{Origin, Scratch, Weir, eventually, run, run_with};
 use rustix::process::Signal;
 use std::net::TcpListener;
 use std::time::Duration;
@@ -373,4 +373,21 @@ fn a_stuck_standard_error_stops_nobody() {
     }
     daemon.kill().expect("weir is there");
     daemon.wait().expect("weir ends");
+}
+
+/// What a burst needed goes back when it is over, also where nothing happens any more that would wake the loop.
+#[test]
+fn memory_of_a_burst_goes_back_in_silence() {
+    let (weir, origin) = (Weir::start(&["--no-splice"]), Origin::generator());
+    let before = weir.resident_kib();
+    let clients: Vec<_> = (0..200)
+        .map(|_| {
+            let mut client = common::Raw::connect_small(weir.address());
+            client.send(origin.get("/length/100000000"));
+            client
+        })
+        .collect();
+    eventually("much is held", || (weir.resident_kib() > before + 4096).then_some(()));
+    drop(clients);
+    eventually("it goes back", || (weir.resident_kib() < before + 2048).then_some(()));
 }

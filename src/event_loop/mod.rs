@@ -270,21 +270,19 @@ impl EventLoop {
 
     /// Gives back what a burst has left behind, once it is over.
     fn shrink(&mut self) {
-        match self.shrink_due_us {
-            None if self.engine.may_shrink() || self.pipes.are_kept() => {
-                self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
+        if self.shrink_due_us.is_some_and(|due| due <= self.now.monotonic_us) {
+            self.shrink_due_us = None;
+            self.pipes.rest();
+            if self.engine.shrink() {
+                let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+                self.sockets.truncate(used);
+                self.sockets.shrink_to_fit();
+                memory::trim();
             }
-            Some(due) if due <= self.now.monotonic_us => {
-                self.shrink_due_us = None;
-                self.pipes.rest();
-                if self.engine.shrink() {
-                    let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-                    self.sockets.truncate(used);
-                    self.sockets.shrink_to_fit();
-                    memory::trim();
-                }
-            }
-            None | Some(_) => {}
+        }
+        // Again at once: where nothing happens any more, nothing else would wake the loop for it.
+        if self.shrink_due_us.is_none() && (self.engine.may_shrink() || self.pipes.are_kept()) {
+            self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
         }
     }
 
