@@ -109,6 +109,8 @@ pub(super) struct Caching {
     pub alone: bool,
     /// It has waited for another one.
     pub collapsed: bool,
+    /// Its wait is over: it is examined again as soon as the event under way has been dealt with.
+    pub landed: bool,
     /// What the one that it waited for ended with.
     pub refused: Option<Refusal>,
     /// Without conditions: the last answer was about something else.

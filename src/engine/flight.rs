@@ -212,6 +212,7 @@ impl Engine {
                 Landing::NotShareable => exchange.caching.alone = true,
                 Landing::Refused(refusal) => exchange.caching.refused = Some(refusal),
             }
+            exchange.caching.landed = true;
             self.flights.landed.push_back(waiter);
         }
     }
@@ -224,6 +225,7 @@ impl Engine {
             return true;
         }
         exchange.stage = Stage::Begun;
+        exchange.caching.landed = false;
         match exchange.caching.refused.take() {
             Some(refusal) => self.refuse(now, waiter, refusal),
             None => self.examine(now, waiter),

@@ -178,6 +178,8 @@ impl Engine {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
+            // Those who began to wait together are due together, and the first has let all of them go.
+            Stage::Waiting(_) if exchange.caching.landed => return,
             Stage::Waiting(hash) => {
                 let hash = *hash;
                 if self.flights.waiting_elsewhere(hash).next().is_some() {

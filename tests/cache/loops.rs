@@ -227,7 +227,13 @@ fn rules_35_and_48_nobody_is_stuck_behind_what_completes_a_part_in_another_loop(
         for (number, mut client) in clients.into_iter().enumerate() {
             let answer = client.read_response();
             let theirs = answer.text() == "theirs";
-            assert!(theirs || answer.body.bytes == pattern(0, 100_000), "{held} {number}");
+            assert!(
+                theirs || answer.body.bytes == pattern(0, 100_000),
+                "{held} {number}: {} of {} bytes, {:?}",
+                answer.status(),
+                answer.body.bytes.len(),
+                answer.head
+            );
             assert!(number > 0 || !theirs, "{held}");
         }
         scene.at_rest();
