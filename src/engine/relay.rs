@@ -44,8 +44,7 @@ pub(super) enum Intake {
 enum Outlet {
     /// As it is: by length, until close, or in a tunnel.
     Raw,
-    /// In chunks.
-    /// Trailer lines for the last chunk are filtered.
+    /// In chunks. The trailers are lines that may go on, for behind the last one.
     Chunked { frame: Frame, trailers: Vec<u8> },
 }
 

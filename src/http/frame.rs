@@ -24,7 +24,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Promises a chunk of so many bytes (1 to 0xFFFFF); the last one brings the end of the body along. Only once the one before is spent.
+    /// Promises a chunk of so many bytes (1 to 0xFFFFF), once the one before is spent. The last one brings the end of the body
+    /// along.
     pub fn begin(&mut self, payload: usize, last: bool) {
         debug_assert!(self.is_spent() && !self.ended);
         let (header, len) = chunk_header(payload);

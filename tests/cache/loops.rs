@@ -20,6 +20,21 @@ fn both_loops(scene: &Scene, path: &str, fields: impl Fn(usize) -> String) -> Ve
     clients
 }
 
+/// Clients that ask for the same, after one request before: all but the first when the origin was asked for that one.
+fn crowd_behind_one(scene: &Scene) -> Vec<Raw> {
+    let ask = |number| {
+        let mut client = scene.weir.connect();
+        client.send(scene.request("GET", "/", ""));
+        if number == 0 {
+            scene.wait_asked("/", 2);
+        }
+        client
+    };
+    let clients = (0..CLIENTS).map(ask).collect();
+    requests_begun(scene, CLIENTS as u64 + 1);
+    clients
+}
+
 #[test]
 fn rule_48_one_fetch_for_the_clients_of_all_loops() {
     let body = "0123456789".repeat(100);
@@ -58,17 +73,7 @@ fn rule_48_what_is_confirmed_is_asked_about_once_by_all_loops() {
         }
     });
     scene.get("/");
-    let clients: Vec<Raw> = (0..CLIENTS)
-        .map(|number| {
-            let mut client = scene.weir.connect();
-            client.send(scene.request("GET", "/", ""));
-            if number == 0 {
-                scene.wait_asked("/", 2);
-            }
-            client
-        })
-        .collect();
-    requests_begun(&scene, CLIENTS as u64 + 1);
+    let clients = crowd_behind_one(&scene);
     gate.open(1);
     for mut client in clients {
         assert_eq!(client.read_response().text(), "body");
@@ -211,17 +216,7 @@ fn rules_35_and_48_nobody_is_stuck_behind_what_completes_a_part_in_another_loop(
             }
         });
         scene.get_with("/", &format!("Range: bytes=0-{}", held - 1));
-        let clients: Vec<Raw> = (0..CLIENTS)
-            .map(|number| {
-                let mut client = scene.weir.connect();
-                client.send(scene.request("GET", "/", ""));
-                if number == 0 {
-                    scene.wait_asked("/", 2);
-                }
-                client
-            })
-            .collect();
-        requests_begun(&scene, CLIENTS as u64 + 1);
+        let clients = crowd_behind_one(&scene);
         scene.wait_asked("/", 3);
         gate.open(1);
         for (number, mut client) in clients.into_iter().enumerate() {
