@@ -118,7 +118,8 @@ impl Engine {
                     (space, Parked::Uploads)
                 }
                 ClientState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].up.space(pool, spare_relays), Parked::Uploads)
+                    let lane = &mut tunnels[tunnel.0 as usize].up;
+                    (lane.space(pool, spare_relays, Purpose::Upload), Parked::Uploads)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -129,7 +130,8 @@ impl Engine {
                     (exchange.download_space(pool, scrap, head_bytes_max), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].down.space(pool, spare_relays), Parked::Downloads)
+                    let lane = &mut tunnels[tunnel.0 as usize].down;
+                    (lane.space(pool, spare_relays, Purpose::Download), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
                     return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));

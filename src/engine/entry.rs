@@ -111,17 +111,16 @@ pub struct Entry {
 }
 
 /// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
-/// can be.
+/// can be. The status, a byte of flags, and for each text that is not empty which one it is, its length, and itself.
 #[derive(Debug)]
-pub(super) struct Note {
-    /// One text behind the other.
-    text: Box<[u8]>,
-    /// Where the texts end, in the order of `Text::ALL`.
-    ends: [u16; Text::ALL.len()],
-    status: u16,
-    client_reused: bool,
-    minor_version: u8,
-}
+pub(super) struct Note(Box<[u8]>);
+
+/// Flags of a note.
+const CLIENT_REUSED: u8 = 1;
+const ORIGIN_REUSED: u8 = 2;
+const MINOR_VERSION: u8 = 4;
+/// The method, which is not kept then.
+const CONNECT: u8 = 8;
 
 /// The texts of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,35 +145,44 @@ impl Text {
 }
 
 impl Entry {
-    /// What a tunnel needs to keep. Texts that do not fit into 64 KB together, which heads of the usual limit cannot hold,
-    /// are cut.
-    pub(super) fn note(&self) -> Note {
-        let mut text = Vec::with_capacity(Text::ALL.iter().map(|which| self.text(*which).len()).sum());
-        let mut ends = [0; Text::ALL.len()];
-        for (end, which) in ends.iter_mut().zip(Text::ALL) {
-            text.extend_from_slice(self.text(which));
-            text.truncate(usize::from(u16::MAX));
-            *end = text.len() as u16;
+    /// What a tunnel needs to keep. Texts of more than 64 KB, which heads of the usual limit cannot hold, are cut.
+    pub(super) fn note(&self, scratch: &mut Vec<u8>) -> Note {
+        let connect = self.text(Text::Method) == b"CONNECT";
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(self.client_reused, CLIENT_REUSED)
+            | flag(self.origin_reused, ORIGIN_REUSED)
+            | flag(self.minor_version > 0, MINOR_VERSION)
+            | flag(connect, CONNECT);
+        let [low, high] = self.status.to_le_bytes();
+        scratch.clear();
+        scratch.extend_from_slice(&[low, high, flags]);
+        for (place, which) in Text::ALL.into_iter().enumerate() {
+            let text = self.text(which);
+            if text.is_empty() || (connect && which == Text::Method) {
+                continue;
+            }
+            let text = &text[..text.len().min(usize::from(u16::MAX))];
+            let [low, high] = (text.len() as u16).to_le_bytes();
+            scratch.extend_from_slice(&[place as u8, low, high]);
+            scratch.extend_from_slice(text);
         }
-        Note {
-            text: text.into_boxed_slice(),
-            ends,
-            status: self.status,
-            client_reused: self.client_reused,
-            minor_version: self.minor_version,
-        }
+        Note(scratch.as_slice().into())
     }
 
     /// Makes this blank entry one of a tunnel, from what that has kept.
     pub(super) fn restore(&mut self, note: &Note) {
-        let mut start = 0;
-        for (end, which) in note.ends.iter().zip(Text::ALL) {
-            let end = usize::from(*end);
-            self.set(which, &note.text[start..end]);
-            start = end;
+        let Some((&[low, high, flags], mut rest)) = note.0.split_first_chunk() else { return };
+        (self.kind, self.status) = (Kind::Tunnel, u16::from_le_bytes([low, high]));
+        (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
+        self.minor_version = u8::from(flags & MINOR_VERSION != 0);
+        if flags & CONNECT != 0 {
+            self.set(Text::Method, b"CONNECT");
         }
-        (self.kind, self.status) = (Kind::Tunnel, note.status);
-        (self.client_reused, self.minor_version) = (note.client_reused, note.minor_version);
+        while let Some((&[place, low, high], texts)) = rest.split_first_chunk() {
+            let (text, others) = texts.split_at(usize::from(u16::from_le_bytes([low, high])));
+            self.set(Text::ALL[usize::from(place)], text);
+            rest = others;
+        }
     }
 
     /// An entry with no texts yet.
@@ -245,5 +253,51 @@ impl Entry {
             Text::Agent => &mut self.agent,
             Text::Referrer => &mut self.referrer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_remembers_what_its_entry_had() {
+        let client = SocketAddr::from(([192, 0, 2, 1], 1234));
+        let long = vec![b'x'; 70_000];
+        let cases: [(&[u8], &[u8], &[u8], u16); 4] = [
+            (b"CONNECT", b"example.org:443", b"", 200),
+            (b"GET", b"http://example.org/", b"agent/1", 101),
+            (b"connect", b"", b"CONNECT", 0),
+            (b"", b"t", &long, 999),
+        ];
+        for (case, (method, target, agent, status)) in cases.into_iter().enumerate() {
+            let mut entry = Entry::new(client);
+            entry.status = status;
+            entry.client_reused = case & 1 != 0;
+            entry.origin_reused = case & 2 != 0;
+            entry.minor_version = u8::from(case != 1);
+            let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
+            texts.iter().for_each(|(which, text)| entry.set(*which, text));
+            let note = entry.note(&mut vec![7; 7]);
+            let mut restored = Entry::new(client);
+            restored.restore(&note);
+            assert_eq!((restored.kind, restored.status), (Kind::Tunnel, status));
+            assert_eq!(restored.client_reused, entry.client_reused, "case {case}");
+            assert_eq!(restored.origin_reused, entry.origin_reused, "case {case}");
+            assert_eq!(restored.minor_version, entry.minor_version, "case {case}");
+            for which in Text::ALL {
+                let text = entry.text(which);
+                assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
+            }
+        }
+    }
+
+    /// As small a piece as the allocator has (24 bytes of glibc's), for a target of usual length.
+    #[test]
+    fn a_note_is_small() {
+        let mut entry = Entry::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
+        entry.set(Text::Method, b"CONNECT");
+        entry.set(Text::Target, b"www.example.com:80");
+        assert_eq!(entry.note(&mut Vec::new()).0.len(), 24);
     }
 }

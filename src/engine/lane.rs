@@ -29,17 +29,12 @@ impl SpareRelays {
     }
 }
 
-/// One direction of a tunnel.
+/// One direction of a tunnel. Which of the two, and how much has passed, the tunnel knows.
 #[derive(Debug)]
 pub(super) struct Lane {
     relay: Option<Box<Relay>>,
-    /// Bytes received from the source.
-    pub received: u64,
-    /// Bytes sent to the sink; with a head in front, if it had one.
-    pub sent: u64,
     /// Bytes on their way inside the kernel.
     piped: u32,
-    purpose: Purpose,
     /// As many blocks as the next read may fill; more than one while the direction is busy.
     blocks: u8,
     /// Nothing more comes from the source.
@@ -51,16 +46,7 @@ pub(super) struct Lane {
 impl Lane {
     /// Takes over what an exchange has left in a relay, to be sent first.
     pub fn new(spares: &mut SpareRelays, purpose: Purpose, left: &mut Relay) -> Lane {
-        let mut lane = Lane {
-            relay: None,
-            received: left.received,
-            sent: left.sent,
-            piped: 0,
-            purpose,
-            blocks: 1,
-            received_all: false,
-            ended: false,
-        };
+        let mut lane = Lane { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {
             let mut relay = spares.take(purpose);
             std::mem::swap(&mut *relay, left);
@@ -96,9 +82,14 @@ impl Lane {
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.
-    pub fn space<'p>(&mut self, pool: &'p mut Pool, spares: &mut SpareRelays) -> Option<Space<'p>> {
+    pub fn space<'p>(
+        &mut self,
+        pool: &'p mut Pool,
+        spares: &mut SpareRelays,
+        purpose: Purpose,
+    ) -> Option<Space<'p>> {
         let relay = self.relay.get_or_insert_with(|| {
-            let mut relay = spares.take(self.purpose);
+            let mut relay = spares.take(purpose);
             relay.set_blocks(self.blocks);
             relay
         });
@@ -119,12 +110,10 @@ impl Lane {
         // A tunnel's bytes have no grammar to break and no end to exceed.
         let _ = relay.handle_received(pool, count, &mut Vec::new());
         self.blocks = relay.blocks();
-        self.received += count as u64;
     }
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
     pub fn handle_moved(&mut self, count: usize) {
-        self.received += count as u64;
         self.piped = count as u32;
         if count < BLOCK_BYTES {
             self.blocks = 1;
@@ -138,7 +127,6 @@ impl Lane {
 
     /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.
     pub fn handle_sent(&mut self, pool: &mut Pool, spares: &mut SpareRelays, count: usize) {
-        self.sent += count as u64;
         match &mut self.relay {
             Some(relay) => relay.handle_sent(pool, count),
             None => self.piped -= (count as u32).min(self.piped),

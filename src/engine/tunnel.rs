@@ -25,9 +25,15 @@ pub(super) struct Tunnel {
     /// For the log.
     pub note: Note,
     pub began_us: u64,
-    /// Received from the client before there was a tunnel.
-    pub head_bytes: u32,
+    /// Bytes received from the client, the head before the tunnel included.
+    pub client_bytes: u64,
+    /// Bytes sent to the client, the head included.
+    pub sent_bytes: u64,
 }
+
+/// Nearly every tunnel is idle nearly all of the time, and this is half of what an idle one costs (the other half are its
+/// two peers): what only a busy one needs is in the relay of a lane.
+const _: () = assert!(size_of::<Tunnel>() <= 80);
 
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +84,18 @@ impl Engine {
 
     /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
     fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
-        let Engine { exchanges, tunnels, spare_relays, peers, pool, deadlines, settings, metrics, .. } = self;
+        let Engine {
+            exchanges,
+            tunnels,
+            spare_relays,
+            peers,
+            pool,
+            deadlines,
+            settings,
+            metrics,
+            scratch,
+            ..
+        } = self;
         let mut exchange = exchanges.remove(id.index as usize);
         exchange.response.release(pool);
         let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
@@ -93,11 +110,12 @@ impl Engine {
         tunnels.insert(Tunnel {
             client: client_id,
             origin: origin_id,
+            client_bytes: exchange.plan.head_bytes as u64 + exchange.up.received,
+            sent_bytes: exchange.down.sent,
             up: Lane::new(spare_relays, Purpose::Upload, &mut exchange.up),
             down: Lane::new(spare_relays, Purpose::Download, &mut exchange.down),
-            note: exchange.entry.note(),
+            note: exchange.entry.note(scratch),
             began_us: exchange.began_us,
-            head_bytes: exchange.plan.head_bytes as u32,
         });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
             origin.state = OriginState::Tunnel(tunnel_id);
@@ -116,9 +134,18 @@ impl Engine {
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
-            Event::Received(count) => tunnel.up.handle_received(pool, count),
-            Event::Moved(count) => tunnel.up.handle_moved(count),
-            Event::Sent(count) => tunnel.down.handle_sent(pool, spare_relays, count),
+            Event::Received(count) => {
+                tunnel.client_bytes += count as u64;
+                tunnel.up.handle_received(pool, count);
+            }
+            Event::Moved(count) => {
+                tunnel.client_bytes += count as u64;
+                tunnel.up.handle_moved(count);
+            }
+            Event::Sent(count) => {
+                tunnel.sent_bytes += count as u64;
+                tunnel.down.handle_sent(pool, spare_relays, count);
+            }
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
@@ -197,8 +224,7 @@ impl Engine {
         entry.upstream = self.origin_mut(tunnel.origin).map(|origin| origin.address);
         entry.duration_us = duration;
         entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        entry.client_bytes = u64::from(tunnel.head_bytes) + tunnel.up.received;
-        entry.sent_bytes = tunnel.down.sent;
+        (entry.client_bytes, entry.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         if let Some(reason) = reason {
             entry.set(Text::Reason, reason.as_bytes());
         }
