@@ -27,6 +27,7 @@ impl Engine {
         if shrinks {
             self.peers.shrink_to_fit();
             self.peers_shrunk = (self.peers.capacity(), self.peers.len());
+            self.readings.shrink_to_fit();
             self.exchanges.shrink_to_fit();
             self.tunnels.shrink_to_fit();
             for queue in &mut self.parked {

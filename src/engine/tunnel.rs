@@ -7,7 +7,7 @@
 
 use super::entry::{Kind, Note, Text, Verdict};
 use super::lane::Lane;
-use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role, TunnelId};
+use super::peer::{Client, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::Purpose;
@@ -100,12 +100,12 @@ impl Engine {
         exchange.response.release(pool);
         let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
         if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
-            client.state = ClientState::Tunnel(tunnel_id);
-            client.input.consume(pool, exchange.consumed.min(client.input.len()));
-            debug_assert!(exchange.up.head.is_empty());
-            exchange.up.received = client.input.len() as u64;
-            exchange.up.head = std::mem::take(&mut client.input);
+            *client = Client::Tunnel(tunnel_id);
         }
+        exchange.input.consume(pool, exchange.consumed.min(exchange.input.len()));
+        debug_assert!(exchange.up.head.is_empty());
+        exchange.up.received = exchange.input.len() as u64;
+        exchange.up.head = std::mem::take(&mut exchange.input);
         exchange.entry.kind = Kind::Tunnel;
         tunnels.insert(Tunnel {
             client: client_id,
@@ -218,10 +218,10 @@ impl Engine {
     fn end_tunnel(&mut self, now: Now, id: TunnelId, reason: Option<&str>, ends: Ends) {
         let Some(mut tunnel) = self.tunnels.try_remove(id.0 as usize) else { return };
         let duration = now.monotonic_us.saturating_sub(tunnel.began_us);
-        let Some(client) = self.client(tunnel.client).map(|client| client.address) else { return };
+        let Some(client) = self.address(tunnel.client) else { return };
         let mut entry = self.take_entry(client);
         entry.restore(&tunnel.note);
-        entry.upstream = self.origin_mut(tunnel.origin).map(|origin| origin.address);
+        entry.upstream = self.address(tunnel.origin);
         entry.duration_us = duration;
         entry.started_unix_us = now.unix_us.saturating_sub(duration);
         (entry.client_bytes, entry.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
