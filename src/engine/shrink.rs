@@ -1,6 +1,7 @@
 //! Giving back what a burst has left behind: blocks, and the tables of those who are gone.
 
 use super::Engine;
+use super::lane::SpareRelays;
 
 /// Peers for which tables are kept in any case (chosen: 100 KB or so).
 const PEERS_KEPT: usize = 1024;
@@ -25,6 +26,10 @@ impl Engine {
         let tables = self.has_wide_tables() && self.peers.capacity() > 2 * lately;
         let shrinks = self.pool.shrink() || tables;
         if shrinks {
+            // Nor was what is kept to be used again.
+            self.spare_exchanges = Vec::new();
+            self.spare_entries = Vec::new();
+            self.spare_relays = SpareRelays::default();
             self.peers.shrink_to_fit();
             self.peers_shrunk = (self.peers.capacity(), self.peers.len());
             self.readings.shrink_to_fit();
