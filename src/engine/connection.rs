@@ -50,13 +50,13 @@ impl Engine {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => true,
                 Client::Exchange(exchange) => self.exchanges[exchange.index as usize].wants_upload(),
-                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(),
+                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) => false,
                 OriginState::Idle(_) => true,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
-                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(&self.relays),
                 OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
             },
         }
@@ -71,12 +71,12 @@ impl Engine {
                 Client::Exchange(exchange) => {
                     self.exchanges[exchange.index as usize].wants_send(&self.fetches)
                 }
-                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(),
+                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => false,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
-                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(&self.relays),
             },
         }
     }
@@ -88,9 +88,7 @@ impl Engine {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine {
-            peers, readings, pool, exchanges, tunnels, fetches, spare_relays, parked, scrap, ..
-        } = self;
+        let Engine { peers, readings, pool, exchanges, tunnels, fetches, relays, parked, scrap, .. } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `scrap`.
         let (space, queue) = match &mut peer.role {
@@ -112,7 +110,7 @@ impl Engine {
                 }
                 Client::Tunnel(tunnel) => {
                     let lane = &mut tunnels[tunnel.0 as usize].up;
-                    (lane.space(pool, spare_relays, Purpose::Upload), Parked::Uploads)
+                    (lane.space(pool, relays, Purpose::Upload), Parked::Uploads)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -124,7 +122,7 @@ impl Engine {
                 }
                 OriginState::Tunnel(tunnel) => {
                     let lane = &mut tunnels[tunnel.0 as usize].down;
-                    (lane.space(pool, spare_relays, Purpose::Download), Parked::Downloads)
+                    (lane.space(pool, relays, Purpose::Download), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
                     return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));
@@ -183,7 +181,7 @@ impl Engine {
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
     pub fn return_space(&mut self, id: PeerId) {
-        let Engine { peers, readings, pool, exchanges, tunnels, spare_relays, .. } = self;
+        let Engine { peers, readings, pool, exchanges, tunnels, relays, .. } = self;
         let Some(peer) = peers.get_mut(id.index()) else { return };
         match &mut peer.role {
             Role::Client(client) => match *client {
@@ -195,14 +193,12 @@ impl Engine {
                 }
                 Client::Idle | Client::Lingering { .. } => {}
                 Client::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
-                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool, spare_relays),
+                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
-                OriginState::Tunnel(tunnel) => {
-                    tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
-                }
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool, relays),
             },
         }
         self.finish_memory();
@@ -212,18 +208,18 @@ impl Engine {
     /// write, while its next bytes are those that the shell has moved.
     pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let Engine { peers, pool, exchanges, tunnels, fetches, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, relays, fetches, .. } = self;
         let Some(peer) = peers.get(id.index()) else { return NOTHING };
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => NOTHING,
                 Client::Exchange(exchange) => exchanges[exchange.index as usize].slices(pool, fetches),
-                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
+                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => NOTHING,
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
-                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool, relays),
             },
         }
     }

@@ -68,7 +68,7 @@ use exchange::Exchange;
 use fetch::Fetch;
 use flight::Flights;
 use keyed::Keyed;
-use lane::SpareRelays;
+use lane::Relays;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
 use slab::Slab;
@@ -180,7 +180,8 @@ pub struct Engine {
     flights: Flights,
     /// Clients without a socket: requests of weir's own.
     refreshes: usize,
-    spare_relays: SpareRelays,
+    /// What the tunnels have under way.
+    relays: Relays,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -239,7 +240,7 @@ impl Engine {
             fetches: Slab::new(),
             flights: Flights::new(keyed, settings.loops),
             refreshes: 0,
-            spare_relays: SpareRelays::default(),
+            relays: Relays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,

@@ -1,7 +1,6 @@
 //! Giving back what a burst has left behind: blocks, and the tables of those who are gone.
 
 use super::Engine;
-use super::lane::SpareRelays;
 
 /// Peers for which tables are kept in any case (chosen: 100 KB or so).
 const PEERS_KEPT: usize = 1024;
@@ -29,12 +28,12 @@ impl Engine {
             // Nor was what is kept to be used again.
             self.spare_exchanges = Vec::new();
             self.spare_entries = Vec::new();
-            self.spare_relays = SpareRelays::default();
             self.peers.shrink_to_fit();
             self.peers_shrunk = (self.peers.capacity(), self.peers.len());
             self.readings.shrink_to_fit();
             self.exchanges.shrink_to_fit();
             self.tunnels.shrink_to_fit();
+            self.relays.shrink();
             for queue in &mut self.parked {
                 queue.shrink_to_fit();
             }

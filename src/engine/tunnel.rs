@@ -33,7 +33,7 @@ pub(super) struct Tunnel {
 
 /// Nearly every tunnel is idle nearly all of the time, and this is half of what an idle one costs (the other half are its
 /// two peers): what only a busy one needs is in the relay of a lane.
-const _: () = assert!(size_of::<Tunnel>() <= 80);
+const _: () = assert!(size_of::<Tunnel>() <= 72);
 
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
@@ -84,18 +84,8 @@ impl Engine {
 
     /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
     fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
-        let Engine {
-            exchanges,
-            tunnels,
-            spare_relays,
-            peers,
-            pool,
-            deadlines,
-            settings,
-            metrics,
-            scratch,
-            ..
-        } = self;
+        let Engine { exchanges, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, .. } =
+            self;
         let mut exchange = exchanges.remove(id.index as usize);
         exchange.response.release(pool);
         let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
@@ -112,8 +102,8 @@ impl Engine {
             origin: origin_id,
             client_bytes: exchange.plan.head_bytes as u64 + exchange.up.received,
             sent_bytes: exchange.down.sent,
-            up: Lane::new(spare_relays, Purpose::Upload, &mut exchange.up),
-            down: Lane::new(spare_relays, Purpose::Download, &mut exchange.down),
+            up: Lane::new(relays, Purpose::Upload, &mut exchange.up),
+            down: Lane::new(relays, Purpose::Download, &mut exchange.down),
             note: exchange.entry.note(settings.noted, scratch),
             began_us: exchange.began_us,
         });
@@ -130,13 +120,13 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_client(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, spare_relays, pool, .. } = self;
+        let Engine { tunnels, relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
             Event::Received(count) => {
                 tunnel.client_bytes += count as u64;
-                tunnel.up.handle_received(pool, count);
+                tunnel.up.handle_received(pool, relays, count);
             }
             Event::Moved(count) => {
                 tunnel.client_bytes += count as u64;
@@ -144,12 +134,12 @@ impl Engine {
             }
             Event::Sent(count) => {
                 tunnel.sent_bytes += count as u64;
-                tunnel.down.handle_sent(pool, spare_relays, count);
+                tunnel.down.handle_sent(pool, relays, count);
             }
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
-                tunnel.down.abandon(pool);
+                tunnel.down.abandon(pool, relays);
                 tunnel.down.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
@@ -163,16 +153,16 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_origin(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, spare_relays, pool, .. } = self;
+        let Engine { tunnels, relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
-            Event::Received(count) => tunnel.down.handle_received(pool, count),
+            Event::Received(count) => tunnel.down.handle_received(pool, relays, count),
             Event::Moved(count) => tunnel.down.handle_moved(count),
-            Event::Sent(count) => tunnel.up.handle_sent(pool, spare_relays, count),
+            Event::Sent(count) => tunnel.up.handle_sent(pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
-                tunnel.up.abandon(pool);
+                tunnel.up.abandon(pool, relays);
                 tunnel.up.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
@@ -187,18 +177,18 @@ impl Engine {
 
     /// Passes the end of a direction on, once everything before it was sent.
     fn pass_end(&mut self, now: Now, id: TunnelId) {
-        let Engine { tunnels, actions, deadlines, settings, .. } = self;
+        let Engine { tunnels, relays, actions, deadlines, settings, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
         deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
         let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
-        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete()) {
+        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete(relays)) {
             // Closing tells whoever was not told yet.
             self.end_tunnel(now, id, None, Ends::Close);
             return;
         }
         for (lane, sink) in &mut ends {
-            if lane.is_complete() && !lane.ended {
+            if lane.is_complete(relays) && !lane.ended {
                 lane.ended = true;
                 actions.push_back(Action::ShutdownWrite(*sink));
             }
@@ -228,8 +218,9 @@ impl Engine {
         if let Some(reason) = reason {
             entry.set(Text::Reason, reason.as_bytes());
         }
-        tunnel.up.release(&mut self.pool);
-        tunnel.down.release(&mut self.pool);
+        tunnel.up.release(&mut self.pool, &mut self.relays);
+        tunnel.down.release(&mut self.pool, &mut self.relays);
+        debug_assert!(!self.tunnels.is_empty() || self.relays.are_free(), "who has gone has left nothing");
         match ends {
             Ends::ResetClient => self.reset_client(tunnel.client),
             Ends::ResetOrigin | Ends::Close => self.close_client(tunnel.client),
