@@ -21,6 +21,7 @@ pub mod key;
 pub mod ledger;
 pub mod persistence;
 pub mod range;
+mod segment;
 pub mod status;
 pub mod storable;
 pub mod store;

@@ -3,6 +3,7 @@
 use super::Parked;
 use super::crowd::Admission;
 use super::examine::Plan;
+use super::outgoing::Outgoing;
 use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
@@ -212,14 +213,17 @@ impl Engine {
 
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
     /// write, while its next bytes are those that the shell has moved.
-    pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
+    pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let Engine { peers, pool, exchanges, tunnels, fetches, .. } = self;
-        let Some(peer) = peers.get(id.index()) else { return NOTHING };
-        match &peer.role {
+        let Engine { peers, pool, exchanges, tunnels, fetches, settings, .. } = self;
+        let Some(peer) = peers.get(id.index()) else { return Outgoing::copied(NOTHING) };
+        Outgoing::copied(match &peer.role {
             Role::Client(client) => match client.state {
                 ClientState::Reading(_) | ClientState::Lingering { .. } => NOTHING,
-                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].slices(pool, fetches),
+                ClientState::Exchange(exchange) => {
+                    let outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
+                    return if settings.splices { outgoing } else { Outgoing::copied(*outgoing) };
+                }
                 ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
             },
             Role::Origin(origin) => match origin.state {
@@ -227,7 +231,7 @@ impl Engine {
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
             },
-        }
+        })
     }
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {

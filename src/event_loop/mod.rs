@@ -478,7 +478,7 @@ impl EventLoop {
         if !socket.writable || !self.engine.wants_write(id) {
             return 0;
         }
-        let sent = socket.send(&self.engine.to_send(id));
+        let sent = socket.send(&self.engine.to_send(id), &mut self.pipes);
         if let Some(pipe) = socket.give_up_pipe(false) {
             self.pipes.put(pipe);
         }
