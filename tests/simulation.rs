@@ -91,6 +91,9 @@ fn holds_whatever_happens() {
     let often = tally.hits.min(tally.shared).min(tally.collapsed).min(tally.revalidated);
     let seldom = [tally.stale, tally.refreshes, tally.evicted, tally.changes, tally.unmodified, tally.parts];
     let cached = often > runs && seldom.iter().all(|count| count * 20 > runs);
-    assert!(runs < 50 || tally.references > runs, "hardly any stored body was sent without a copy: {tally:?}");
+    assert!(
+        runs < 50 || tally.references > runs,
+        "hardly any stored body was sent without a copy: {tally:?}"
+    );
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

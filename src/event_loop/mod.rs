@@ -452,7 +452,7 @@ impl EventLoop {
         }
         // Nobody reads from it now, so nobody would notice that it is dead.
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
-        if socket.hung_up && !self.engine.wants_read(id) {
+        if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {
                 self.engine.handle(self.now, id, Event::Failed(error));
                 self.act();

@@ -26,10 +26,22 @@ pub struct Socket {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
+    end: End,
+}
+
+// One for each connection, and most of them do nothing. (With debug assertions mio keeps more in its stream.)
+#[cfg(all(target_os = "linux", not(debug_assertions)))]
+const _: () = assert!(size_of::<Option<Socket>>() <= 16);
+
+/// What the system has told of a connection's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Nothing.
+    Open,
     /// The peer has sent its FIN or a reset: a short read is no reason to stop reading, or the end would be missed.
-    ending: bool,
+    Ending,
     /// Dead in both directions; there may be bytes left to read.
-    pub hung_up: bool,
+    HungUp,
 }
 
 /// What an attempt to read gave.
@@ -52,15 +64,7 @@ pub enum Sent {
 impl Socket {
     /// A connection taken from a listener: it has often brought its request along.
     pub fn accepted(stream: TcpStream) -> Socket {
-        Socket {
-            stream,
-            pipe: None,
-            connecting: false,
-            readable: true,
-            writable: true,
-            ending: false,
-            hung_up: false,
-        }
+        Socket { stream, pipe: None, connecting: false, readable: true, writable: true, end: End::Open }
     }
 
     /// Begins to connect.
@@ -68,15 +72,7 @@ impl Socket {
         let stream = TcpStream::connect(address).map_err(SocketError::from)?;
         // Heads and bodies leave in one write each; what is small must not wait for what is not coming.
         let _ = stream.set_nodelay(true);
-        Ok(Socket {
-            stream,
-            pipe: None,
-            connecting: true,
-            readable: false,
-            writable: false,
-            ending: false,
-            hung_up: false,
-        })
+        Ok(Socket { stream, pipe: None, connecting: true, readable: false, writable: false, end: End::Open })
     }
 
     /// Registers for both directions, once and for all.
@@ -88,8 +84,12 @@ impl Socket {
     pub fn note(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-        self.ending |= event.is_read_closed() || event.is_error();
-        self.hung_up |= event.is_error() || (event.is_read_closed() && event.is_write_closed());
+        let end = match (event.is_error(), event.is_read_closed(), event.is_write_closed()) {
+            (true, _, _) | (_, true, true) => End::HungUp,
+            (false, true, false) => End::Ending,
+            (false, false, _) => End::Open,
+        };
+        self.end = self.end.max(end);
     }
 
     /// Whether the handshake has ended just now, and how.
@@ -98,7 +98,7 @@ impl Socket {
             return None;
         }
         // Room to write and neither an end nor an error: it stands, and nobody need be asked.
-        if self.writable && !self.ending {
+        if self.writable && self.end == End::Open {
             self.connecting = false;
             return Some(Ok(()));
         }
@@ -118,9 +118,14 @@ impl Socket {
         }
     }
 
+    /// Dead in both directions; there may be bytes left to read.
+    pub fn has_hung_up(&self) -> bool {
+        self.end == End::HungUp
+    }
+
     /// The error that the system holds for this connection, once.
     pub fn take_error(&mut self) -> Option<SocketError> {
-        self.hung_up = false;
+        self.end = self.end.min(End::Ending);
         self.stream.take_error().ok().flatten().map(SocketError::from)
     }
 
@@ -136,7 +141,7 @@ impl Socket {
                 Received::End
             }
             Ok(count) => {
-                self.readable = count == room || self.ending;
+                self.readable = count == room || self.end >= End::Ending;
                 Received::Bytes(count)
             }
             Err(error) => {
