@@ -339,6 +339,23 @@ impl Growing {
         self.fill_slices(cursor, 1, &mut slices).bytes > 0
     }
 
+    /// A copy of what has come from `from` on; `None` if some of that was given up.
+    pub fn bytes_from(&self, from: u64) -> Option<Vec<u8>> {
+        let wanted = usize::try_from(self.len.checked_sub(from)?).ok()?;
+        let (mut index, mut here) = (self.dropped + self.segments.len() as u32, 0);
+        while here < wanted {
+            index = index.checked_sub(1)?;
+            here += self.segment(index)?.len();
+        }
+        let mut bytes = Vec::with_capacity(wanted);
+        let mut skipped = here - wanted;
+        while let Some(segment) = self.segment(index) {
+            bytes.extend_from_slice(&segment[skipped..]);
+            (index, skipped) = (index + 1, 0);
+        }
+        Some(bytes)
+    }
+
     /// Bytes held now.
     pub fn held(&self) -> usize {
         self.charge.bytes()
@@ -452,6 +469,9 @@ mod tests {
                 reader.0 = growing.advance(reader.0, count);
             }
             assert!(!growing.has_more(fast.0) && growing.has_more(slow.0));
+            for from in [0, fast.1.len() / 2, fast.1.len()] {
+                assert!(growing.bytes_from(from as u64).unwrap() == bytes[from..fast.1.len()]);
+            }
         }
         assert!(fast.1 == bytes && slow.1 == bytes[..slow.1.len()]);
         let body = growing.finish().unwrap();
@@ -541,9 +561,12 @@ mod tests {
             out.extend(slices.concat());
             cursor = growing.advance(cursor, count);
             growing.drop_before(cursor);
+            let copied = growing.bytes_from(out.len() as u64 - 100).unwrap();
+            assert!(copied == bytes[out.len() - 100..out.len()]);
             most = most.max(growing.held());
         }
         assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
+        assert_eq!((growing.bytes_from(0), growing.bytes_from(400_000)), (None, Some(Vec::new())));
         assert!(growing.finish().is_none());
         assert_eq!(ledger.bytes(), 0);
     }

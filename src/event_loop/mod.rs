@@ -337,7 +337,7 @@ impl EventLoop {
                         self.tell_others(&Command::Learn(finding));
                     }
                 }
-                Command::Landed(landed) => self.engine.handle_landed(self.now, landed),
+                Command::Message(message) => self.engine.handle_message(self.now, message),
                 Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
                 Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
@@ -561,7 +561,7 @@ impl EventLoop {
                 Action::Verify { job, wrong, work } => {
                     self.verifier.verify(&self.remote, job, wrong, work);
                 }
-                Action::TellLoops(landed) => self.tell_others(&Command::Landed(landed)),
+                Action::TellLoops(message) => self.tell_others(&Command::Message(message)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -56,7 +56,11 @@ mod system {
 
     /// Sends what a pipe's bytes follow at once: the system waits for them before it makes a packet.
     pub fn send_ahead(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        socket2::SockRef::from(stream).send_vectored_with_flags(slices, libc::MSG_MORE)
+        let socket = socket2::SockRef::from(stream);
+        match slices {
+            [slice] => socket.send_with_flags(slice, libc::MSG_MORE),
+            _ => socket.send_vectored_with_flags(slices, libc::MSG_MORE),
+        }
     }
 
     /// A pipe, and how many bytes it holds.
