@@ -212,7 +212,7 @@ impl Engine {
     }
 
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
-    /// write, while its next bytes are those that the shell has moved.
+    /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         let Engine { peers, pool, exchanges, tunnels, fetches, settings, .. } = self;

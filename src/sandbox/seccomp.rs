@@ -50,7 +50,6 @@ const FREE: &[c_long] = &[
     libc::SYS_readv,
     libc::SYS_splice,
     libc::SYS_vmsplice,
-    libc::SYS_tee,
     libc::SYS_write,
     libc::SYS_writev,
     // Waiting.
