@@ -7,6 +7,7 @@
 //! It is written beside the old one, which it replaces when it is complete and on the disk: whatever happens meanwhile, one
 //! of them is there. Its directory is opened, and looked at, before rights are given up.
 
+use super::memory;
 use crate::cache::persistence::{self, Ending, Loaded};
 use crate::cache::store::Store;
 use crate::time::Now;
@@ -14,7 +15,7 @@ use rustix::fs::{self, AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the start waits for a file to be read (chosen: less than it takes to read 1 GB that the system has in memory).
 const WAITED: Duration = Duration::from_millis(100);
 
-/// Bytes read or written at a time (measured: larger ones gain nothing).
+/// Bytes written at a time (measured: larger ones gain nothing).
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Who may read what clients have asked for (chosen): the owner.
@@ -140,8 +141,7 @@ impl Keeper {
                 let now = Now { monotonic_us: 0, unix_us: unix_us() };
                 let body = move || {
                     let _sender = sender;
-                    let mut input = BufReader::with_capacity(BUFFER_BYTES, found);
-                    let loaded = persistence::load(&mut input, &store, now, || !stop.load(Ordering::Relaxed));
+                    let loaded = read(&found, &store, now, &stop);
                     say(&path, &loaded, began.elapsed());
                     loaded.ending
                 };
@@ -172,6 +172,19 @@ impl Keeper {
             Err(error) => log::error!("cache: cannot save to {path}: {error}"),
         }
     }
+}
+
+fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
+    let mut stretched = 0;
+    let go_on = || {
+        let bytes = store.ledger().bytes();
+        if bytes >= stretched {
+            memory::stretch();
+            stretched = bytes + memory::STRETCH_BYTES;
+        }
+        !stop.load(Ordering::Relaxed)
+    };
+    persistence::load(&mut &*file, store, now, go_on)
 }
 
 fn unix_us() -> u64 {
