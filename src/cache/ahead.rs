@@ -4,7 +4,7 @@
 
 use std::io::{self, ErrorKind, IoSliceMut, Read};
 
-/// Bytes of the buffer (measured: it stays in the processor's caches; a larger one gains nothing).
+/// Bytes of the buffer (chosen: it stays in the processor's caches).
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
 /// From so many bytes on they are received where they stay (chosen: several times what comes with them).
