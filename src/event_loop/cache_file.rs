@@ -193,6 +193,7 @@ impl Keeper {
     }
 }
 
+/// Loads it, with memory for the small entries prepared: large bodies have pages of their own.
 fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
     let mut stretched = 0;
     let go_on = || {

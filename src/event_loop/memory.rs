@@ -1,4 +1,4 @@
-//! Memory that is not needed goes back to the system.
+//! Memory that is not needed goes back to the system, and what will be needed comes from it at once.
 
 /// Bytes that [`stretch`] prepares (chosen: the allocator would keep larger ones apart, or give them back at once).
 pub const STRETCH_BYTES: usize = 96 * 1024;
