@@ -309,11 +309,16 @@ fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
     let Some(file) = settings.cache_file.as_ref().filter(|_| settings.cache) else { return Ok(None) };
     CacheFile::open(&file.value).map(Some).map_err(|error| {
         let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
-        let path = file.value.display();
-        let expected = format!("expected a file, or none yet, in a directory that {whose} can write to");
+        let why = match error.kind() {
+            ErrorKind::WouldBlock => {
+                "another process does, which is running or about to end; expected a file of its own for each"
+                    .to_owned()
+            }
+            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
+        };
         let mut problems = Problems::new();
-        problems
-            .add(file.origin.clone(), format!("{path}: cannot keep the cache there: {error}; {expected}"));
+        let message = format!("{}: cannot keep the cache there: {why}", file.value.display());
+        problems.add(file.origin.clone(), message);
         said(&problems)
     })
 }

@@ -300,7 +300,9 @@ fn the_cache_file_belongs_to_the_user() {
         let metadata = std::fs::metadata(&file).expect("the file");
         assert_eq!(metadata.mode() & 0o777, 0o600);
         assert!(!is_root() || metadata.uid() == NOBODY);
-        assert_eq!(std::fs::read_dir(&kept).expect("the directory").count(), 1);
+        let lock = std::fs::metadata(format!("{file}.lock")).expect("the lock");
+        assert_eq!((lock.uid(), lock.mode() & 0o777, lock.len()), (metadata.uid(), 0o600, 0));
+        assert_eq!(std::fs::read_dir(&kept).expect("the directory").count(), 2);
     }
     assert_eq!(origin.heads().len(), 1);
 }

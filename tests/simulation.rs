@@ -18,6 +18,7 @@ mod simulation {
     pub mod scenario;
     pub mod sharing;
     pub mod shell;
+    pub mod socket;
     pub mod tunnel;
     pub mod world;
 }
@@ -90,5 +91,9 @@ fn holds_whatever_happens() {
     let often = tally.hits.min(tally.shared).min(tally.collapsed).min(tally.revalidated);
     let seldom = [tally.stale, tally.refreshes, tally.evicted, tally.changes, tally.unmodified, tally.parts];
     let cached = often > runs && seldom.iter().all(|count| count * 20 > runs);
+    assert!(
+        runs < 50 || tally.references > runs,
+        "hardly any stored body was sent without a copy: {tally:?}"
+    );
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

@@ -9,6 +9,7 @@
 //! joining costs a table and no copy, however large they are.
 
 use super::ledger::{Charge, Ledger, allocated};
+use super::segment::{APART_BYTES_MIN, Segment};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -26,23 +27,40 @@ pub struct Cursor {
     offset: u32,
 }
 
+/// What slices were filled with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    /// Bytes in all of them.
+    pub bytes: u64,
+    /// From this slice on all of them lie in pages of their own (see [`Segment::is_apart`]).
+    pub apart_from: usize,
+}
+
 /// Something made of segments.
 trait Segments {
-    /// The bytes of one segment, as far as they are there.
-    fn segment(&self, index: u32) -> Option<&[u8]>;
+    /// The bytes of one segment, as far as they are there, and whether they are apart.
+    fn piece(&self, index: u32) -> Option<(&[u8], bool)>;
 
-    fn fill_slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
-        let (mut at, mut offset, mut left, mut total) = (cursor.segment, cursor.offset as usize, left, 0);
-        for place in out {
-            let Some(bytes) = self.segment(at).filter(|_| left > 0) else { break };
+    fn segment(&self, index: u32) -> Option<&[u8]> {
+        self.piece(index).map(|(bytes, _)| bytes)
+    }
+
+    fn fill_slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
+        let (mut at, mut offset, mut left) = (cursor.segment, cursor.offset as usize, left);
+        let mut filled = Filled::default();
+        for (index, place) in out.iter_mut().enumerate() {
+            let Some((bytes, apart)) = self.piece(at).filter(|_| left > 0) else { break };
             let bytes = bytes.get(offset..).unwrap_or(&[]);
             let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             *place = &bytes[..count];
             left -= count as u64;
-            total += count as u64;
+            filled.bytes += count as u64;
+            if !apart {
+                filled.apart_from = index + 1;
+            }
             (at, offset) = (at + 1, 0);
         }
-        total
+        filled
     }
 
     fn moved(&self, mut cursor: Cursor, mut count: u64) -> Cursor {
@@ -67,7 +85,7 @@ pub const JOINED_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Body {
     len: u64,
-    first: Box<[u8]>,
+    first: Segment,
     rest: Rest,
     _charge: Charge,
 }
@@ -75,7 +93,7 @@ pub struct Body {
 /// The segments behind the first.
 #[derive(Debug)]
 enum Rest {
-    Own(Box<[Box<[u8]>]>),
+    Own(Box<[Segment]>),
     /// The first is empty.
     Joined(Box<Joined>),
 }
@@ -97,21 +115,22 @@ struct Stretch {
 }
 
 impl Joined {
-    fn segment(&self, index: usize) -> Option<&[u8]> {
+    fn piece(&self, index: usize) -> Option<(&[u8], bool)> {
         let stretch = self.stretches.get(index)?;
-        let bytes = self.bodies.get(stretch.body as usize)?.segment(stretch.segment)?;
-        bytes.get(stretch.start as usize..stretch.end as usize)
+        let (bytes, apart) = self.bodies.get(stretch.body as usize)?.piece(stretch.segment)?;
+        Some((bytes.get(stretch.start as usize..stretch.end as usize)?, apart))
     }
 }
 
 impl Segments for Body {
-    fn segment(&self, index: u32) -> Option<&[u8]> {
-        match index {
-            0 => Some(&self.first),
-            _ => match &self.rest {
-                Rest::Own(rest) => rest.get(index as usize - 1).map(|bytes| &**bytes),
-                Rest::Joined(joined) => joined.segment(index as usize - 1),
-            },
+    fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
+        fn own(segment: &Segment) -> (&[u8], bool) {
+            (segment.bytes(), segment.is_apart())
+        }
+        match (index, &self.rest) {
+            (0, _) => Some(own(&self.first)),
+            (_, Rest::Own(rest)) => rest.get(index as usize - 1).map(own),
+            (_, Rest::Joined(joined)) => joined.piece(index as usize - 1),
         }
     }
 }
@@ -120,7 +139,12 @@ impl Body {
     /// A body that lies in one piece.
     pub fn whole(ledger: &Arc<Ledger>, bytes: Box<[u8]>) -> Body {
         let charge = Charge::new(ledger, Body::bookkeeping(0) + allocated(bytes.len()));
-        Body { len: bytes.len() as u64, first: bytes, rest: Rest::Own(Box::default()), _charge: charge }
+        Body {
+            len: bytes.len() as u64,
+            first: bytes.into(),
+            rest: Rest::Own(Box::default()),
+            _charge: charge,
+        }
     }
 
     /// All of `first` and, behind it, `second` without its first `skipped` bytes, none of them copied. `None` if that would
@@ -161,7 +185,7 @@ impl Body {
             + allocated(stretches.len() * size_of::<Stretch>());
         let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
         let rest = Rest::Joined(Box::new(joined));
-        Some(Body { len, first: Box::default(), rest, _charge: Charge::new(ledger, bytes) })
+        Some(Body { len, first: Segment::default(), rest, _charge: Charge::new(ledger, bytes) })
     }
 
     /// The segments, each with the body that holds it.
@@ -184,7 +208,7 @@ impl Body {
     /// Bytes beside the segments.
     fn bookkeeping(rest: usize) -> usize {
         allocated(size_of::<Body>() + 2 * size_of::<usize>())
-            + if rest > 0 { allocated(rest * size_of::<Box<[u8]>>()) } else { 0 }
+            + if rest > 0 { allocated(rest * size_of::<Segment>()) } else { 0 }
     }
 
     /// Bytes of payload.
@@ -202,8 +226,8 @@ impl Body {
         self.moved(Cursor::default(), position)
     }
 
-    /// Puts up to `left` bytes from the cursor on into `out`, as many as it has room for; returns how many that are.
-    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
+    /// Puts up to `left` bytes from the cursor on into `out`, as many as it has room for.
+    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
         self.fill_slices(cursor, left, out)
     }
 
@@ -221,7 +245,7 @@ impl Body {
 /// A body that is being received.
 #[derive(Debug)]
 pub struct Growing {
-    segments: VecDeque<Box<[u8]>>,
+    segments: VecDeque<Segment>,
     /// Segments that were given up at the front.
     dropped: u32,
     /// Bytes in the last segment.
@@ -232,11 +256,12 @@ pub struct Growing {
 }
 
 impl Segments for Growing {
-    fn segment(&self, index: u32) -> Option<&[u8]> {
+    fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
         let index = index.checked_sub(self.dropped)? as usize;
-        let bytes = self.segments.get(index)?;
+        let segment = self.segments.get(index)?;
         let last = index + 1 == self.segments.len();
-        Some(if last { &bytes[..self.tail] } else { bytes })
+        let len = if last { self.tail } else { segment.bytes().len() };
+        Some((&segment.bytes()[..len], segment.is_apart()))
     }
 }
 
@@ -259,7 +284,7 @@ impl Growing {
 
     /// How large the next segment is, if one is needed before more can be received.
     pub fn next_segment(&self) -> Option<usize> {
-        if self.segments.back().is_some_and(|last| self.tail < last.len()) {
+        if self.segments.back().is_some_and(|last| self.tail < last.bytes().len()) {
             return None;
         }
         Some(match self.expected {
@@ -279,12 +304,15 @@ impl Growing {
     /// Room to receive into: at least one byte.
     pub fn space(&mut self) -> &mut [u8] {
         if let Some(bytes) = self.next_segment() {
-            self.segments.push_back(vec![0; bytes].into_boxed_slice());
+            // All of a body that is known to be large: its end is sent along with what lies before it.
+            let apart = bytes >= APART_BYTES_MIN || self.expected >= Some(APART_BYTES_MIN as u64);
+            let segment = Segment::new(bytes, apart);
+            self.charge.set(self.charge.bytes() + segment.footprint() + size_of::<Segment>());
+            self.segments.push_back(segment);
             self.tail = 0;
-            self.charge.set(self.charge.bytes() + allocated(bytes) + size_of::<Box<[u8]>>());
         }
         match self.segments.back_mut() {
-            Some(last) => &mut last[self.tail..],
+            Some(last) => last.space(self.tail),
             None => &mut [],
         }
     }
@@ -296,7 +324,7 @@ impl Growing {
     }
 
     /// See [`Body::slices`].
-    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> u64 {
+    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
         self.fill_slices(cursor, left, out)
     }
 
@@ -308,7 +336,24 @@ impl Growing {
     /// Whether there is anything behind the cursor.
     pub fn has_more(&self, cursor: Cursor) -> bool {
         let mut slices: [&[u8]; 2] = [&[]; 2];
-        self.fill_slices(cursor, 1, &mut slices) > 0
+        self.fill_slices(cursor, 1, &mut slices).bytes > 0
+    }
+
+    /// A copy of what has come from `from` on; `None` if some of that was given up.
+    pub fn bytes_from(&self, from: u64) -> Option<Vec<u8>> {
+        let wanted = usize::try_from(self.len.checked_sub(from)?).ok()?;
+        let (mut index, mut here) = (self.dropped + self.segments.len() as u32, 0);
+        while here < wanted {
+            index = index.checked_sub(1)?;
+            here += self.segment(index)?.len();
+        }
+        let mut bytes = Vec::with_capacity(wanted);
+        let mut skipped = here - wanted;
+        while let Some(segment) = self.segment(index) {
+            bytes.extend_from_slice(&segment[skipped..]);
+            (index, skipped) = (index + 1, 0);
+        }
+        Some(bytes)
     }
 
     /// Bytes held now.
@@ -319,9 +364,9 @@ impl Growing {
     /// Gives up what lies before the slowest reader's cursor: the body can no longer be stored.
     pub fn drop_before(&mut self, cursor: Cursor) {
         while self.dropped < cursor.segment && self.segments.len() > 1 {
-            if let Some(bytes) = self.segments.pop_front() {
+            if let Some(segment) = self.segments.pop_front() {
                 self.dropped += 1;
-                let freed = allocated(bytes.len()) + size_of::<Box<[u8]>>();
+                let freed = segment.footprint() + size_of::<Segment>();
                 self.charge.set(self.charge.bytes().saturating_sub(freed));
             }
         }
@@ -334,18 +379,12 @@ impl Growing {
             return None;
         }
         if let Some(last) = self.segments.pop_back() {
-            let mut last = last.into_vec();
-            last.truncate(self.tail);
-            // An eighth of slack is not worth moving the bytes (chosen).
-            if last.capacity() - last.len() > last.capacity() / 8 {
-                last.shrink_to_fit();
-            }
-            self.segments.push_back(last.into_boxed_slice());
+            self.segments.push_back(last.cut(self.tail));
         }
         let mut segments = self.segments.into_iter();
         let first = segments.next().unwrap_or_default();
-        let rest: Box<[Box<[u8]>]> = segments.collect();
-        let payload = allocated(first.len()) + rest.iter().map(|bytes| allocated(bytes.len())).sum::<usize>();
+        let rest: Box<[Segment]> = segments.collect();
+        let payload = first.footprint() + rest.iter().map(Segment::footprint).sum::<usize>();
         let mut charge = self.charge;
         charge.set(Body::bookkeeping(rest.len()) + payload);
         Some(Body { len: self.len, first, rest: Rest::Own(rest), _charge: charge })
@@ -375,7 +414,7 @@ mod tests {
         let (mut out, mut cursor, mut left) = (Vec::new(), body.cursor(position), left);
         loop {
             let mut found: Vec<&[u8]> = vec![&[]; slices];
-            let total = body.slices(cursor, left, &mut found);
+            let total = body.slices(cursor, left, &mut found).bytes;
             let bytes: Vec<u8> = found.concat().into_iter().take(step).collect();
             assert_eq!(found.concat().len() as u64, total);
             if bytes.is_empty() {
@@ -425,17 +464,20 @@ mod tests {
             for (reader, most) in [(&mut fast, u64::MAX), (&mut slow, 500)] {
                 assert!(growing.has_more(reader.0));
                 let mut slices: [&[u8]; 3] = [&[]; 3];
-                let count = growing.slices(reader.0, most, &mut slices);
+                let count = growing.slices(reader.0, most, &mut slices).bytes;
                 reader.1.extend(slices.concat());
                 reader.0 = growing.advance(reader.0, count);
             }
             assert!(!growing.has_more(fast.0) && growing.has_more(slow.0));
+            for from in [0, fast.1.len() / 2, fast.1.len()] {
+                assert!(growing.bytes_from(from as u64).unwrap() == bytes[from..fast.1.len()]);
+            }
         }
         assert!(fast.1 == bytes && slow.1 == bytes[..slow.1.len()]);
         let body = growing.finish().unwrap();
         let mut rest = Vec::new();
         let mut slices: [&[u8]; 9] = [&[]; 9];
-        while body.slices(slow.0, u64::MAX, &mut slices) > 0 {
+        while body.slices(slow.0, u64::MAX, &mut slices).bytes > 0 {
             slow.0 = body.advance(slow.0, slices.concat().len() as u64);
             rest.extend(slices.concat());
             slices = [&[]; 9];
@@ -515,13 +557,16 @@ mod tests {
         for piece in bytes.chunks(10_000) {
             fill(&mut growing, piece, 4096);
             let mut slices: [&[u8]; 4] = [&[]; 4];
-            let count = growing.slices(cursor, u64::MAX, &mut slices);
+            let count = growing.slices(cursor, u64::MAX, &mut slices).bytes;
             out.extend(slices.concat());
             cursor = growing.advance(cursor, count);
             growing.drop_before(cursor);
+            let copied = growing.bytes_from(out.len() as u64 - 100).unwrap();
+            assert!(copied == bytes[out.len() - 100..out.len()]);
             most = most.max(growing.held());
         }
         assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
+        assert_eq!((growing.bytes_from(0), growing.bytes_from(400_000)), (None, Some(Vec::new())));
         assert!(growing.finish().is_none());
         assert_eq!(ledger.bytes(), 0);
     }

@@ -19,8 +19,13 @@ pub fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
         1..MAPPED_BYTES => (bytes + ALLOCATION_BYTES).next_multiple_of(16).max(32),
-        _ => (bytes + 2 * ALLOCATION_BYTES).next_multiple_of(PAGE_BYTES),
+        _ => mapped(bytes + 2 * ALLOCATION_BYTES),
     }
+}
+
+/// What pages for `bytes` take.
+pub fn mapped(bytes: usize) -> usize {
+    bytes.next_multiple_of(PAGE_BYTES)
 }
 
 /// The account.

@@ -11,6 +11,7 @@
 //! is joined with others that touch it when they are stored.
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
+mod ahead;
 pub mod body;
 pub mod claims;
 mod combining;
@@ -21,6 +22,7 @@ pub mod key;
 pub mod ledger;
 pub mod persistence;
 pub mod range;
+mod segment;
 pub mod status;
 pub mod storable;
 pub mod store;

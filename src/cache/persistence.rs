@@ -17,7 +17,8 @@
 //! two runs is known from the system's clock only; if that was set back meanwhile, it counts as none: nothing is younger
 //! than it was when it was written. Hashes are not written: their key is another one in each run.
 
-use super::body::Growing;
+use super::ahead::{Ahead, BUFFER_BYTES};
+use super::body::{Body, Growing};
 use super::control::SECONDS_MAX;
 use super::freshness::Terms;
 use super::store::{Restored, Store};
@@ -43,6 +44,12 @@ const RECORD_BYTES: usize = 72;
 
 /// Bytes of an entry beside its body (chosen: what is stored of a head is a few times the largest one, 1 MB, at most).
 const TEXT_BYTES_MAX: u64 = 4 << 20;
+
+/// Bodies and texts up to these are checked in the buffer and copied from there (chosen: to copy a body of this size costs
+/// what a read of its own would; together they fit into the buffer).
+const SMALL_BYTES: u64 = 16 * 1024;
+const SMALL_TEXT_BYTES: usize = 64 * 1024;
+const _: () = assert!(SMALL_BYTES as usize + SMALL_TEXT_BYTES + 4 <= BUFFER_BYTES);
 
 /// Microseconds over which the last uses of what is loaded are spread, before anything of this run is used (chosen: their order
 /// is what counts).
@@ -320,9 +327,12 @@ fn take<const BYTES: usize>(rest: &mut &[u8]) -> [u8; BYTES] {
 
 /// Reads what [`save`] has written into a store that has nothing older; `now` is when the loops start. `go_on` is asked before
 /// each entry. Entries that do not fit into the store are left out, and nothing that is there leaves for them.
+///
+/// It is read in pieces as large as may be: no buffer is of use between this and a file.
 pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMut() -> bool) -> Loaded {
     let mut loaded = Loaded { entries: 0, damaged: 0, left_out: 0, written: 0, ending: Ending::Complete };
-    let away_s = match read_header(input) {
+    let mut input = Ahead::new(input);
+    let away_s = match read_header(&mut input) {
         Ok((unix_s, written)) => {
             loaded.written = written;
             now.unix_s().saturating_sub(unix_s)
@@ -345,39 +355,30 @@ pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMu
 }
 
 /// When it was written, and how many entries.
-fn read_header(input: &mut impl Read) -> Result<(u64, u64), Ending> {
-    let mut bytes = [0; HEADER_BYTES];
-    let mut rest = &mut bytes[..];
-    while !rest.is_empty() {
-        match input.read(rest) {
-            Ok(0) => break,
-            Ok(count) => rest = &mut rest[count..],
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let missing = rest.len();
-    if missing == HEADER_BYTES {
+fn read_header(input: &mut Ahead<impl Read>) -> Result<(u64, u64), Ending> {
+    let bytes = input.peek(HEADER_BYTES)?;
+    if bytes.is_empty() {
         // A file, and nobody has written to it yet.
         return Err(Ending::Complete);
     }
-    if HEADER_BYTES - missing < MAGIC.len() || bytes[..8] != MAGIC {
+    if !bytes.starts_with(&MAGIC) {
         return Err(Ending::Foreign);
     }
-    if missing > 0 {
-        return Err(Ending::Truncated);
-    }
+    let Some(bytes) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(Ending::Truncated) };
     let mut rest = &bytes[8..];
     let (version, sum) = (u32::from_le_bytes(take(&mut rest)), u32::from_le_bytes(take(&mut rest)));
+    let numbers = (u64::from_le_bytes(take(&mut rest)), u64::from_le_bytes(take(&mut rest)));
     match version {
-        VERSION if sum != header_sum(&bytes) => Err(Ending::Damaged),
-        VERSION => Ok((u64::from_le_bytes(take(&mut rest)), u64::from_le_bytes(take(&mut rest)))),
-        other => Err(Ending::Version(other)),
+        VERSION if sum != header_sum(bytes) => return Err(Ending::Damaged),
+        VERSION => {}
+        other => return Err(Ending::Version(other)),
     }
+    input.take(HEADER_BYTES);
+    Ok(numbers)
 }
 
 struct Loader<'a, R> {
-    input: &'a mut R,
+    input: Ahead<R>,
     store: &'a Store,
     now: Now,
     /// Seconds between the runs.
@@ -389,9 +390,9 @@ struct Loader<'a, R> {
 impl<R: Read> Loader<'_, R> {
     /// Reads a record and what belongs to it. An ending if that was the last.
     fn read_record(&mut self) -> Result<Option<Ending>, Ending> {
-        let mut bytes = [0; RECORD_BYTES];
-        self.input.read_exact(&mut bytes)?;
-        let record = Record::read(&bytes).ok_or(Ending::Damaged)?;
+        let bytes = self.input.peek(RECORD_BYTES)?.first_chunk().ok_or(Ending::Truncated)?;
+        let record = Record::read(bytes).ok_or(Ending::Damaged)?;
+        self.input.take(RECORD_BYTES);
         let text_bytes = record.text_bytes();
         match record.kind {
             END if record.body_bytes == self.loaded.written => return Ok(Some(Ending::Complete)),
@@ -402,56 +403,94 @@ impl<R: Read> Loader<'_, R> {
             _ => {}
         }
         self.loaded.left_out += 1;
-        self.skip(text_bytes.saturating_add(record.body_bytes).saturating_add(4))?;
+        self.input.skip(text_bytes.saturating_add(record.body_bytes).saturating_add(4))?;
         Ok(None)
     }
 
-    fn skip(&mut self, bytes: u64) -> Result<(), Ending> {
-        match io::copy(&mut self.input.by_ref().take(bytes), &mut io::sink())? {
-            skipped if skipped < bytes => Err(Ending::Truncated),
-            _ => Ok(()),
+    fn read_entry(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
+        let (budget, charged) = (self.store.limits().budget as u64, self.store.ledger().bytes() as u64);
+        let needed =
+            u64::try_from(Stored::bytes(text_bytes)).unwrap_or(u64::MAX).saturating_add(record.body_bytes);
+        if charged.saturating_add(needed) > budget {
+            return Ok(Some(Ending::Full));
+        }
+        if record.body_bytes <= SMALL_BYTES && text_bytes <= SMALL_TEXT_BYTES {
+            self.read_small(record, text_bytes, record.body_bytes as usize)
+        } else {
+            self.read_large(record, text_bytes)
         }
     }
 
-    fn read_entry(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
-        let (store, ledger) = (self.store, self.store.ledger());
-        let needed =
-            u64::try_from(Stored::bytes(text_bytes)).unwrap_or(u64::MAX).saturating_add(record.body_bytes);
-        if (ledger.bytes() as u64).saturating_add(needed) > store.limits().budget as u64 {
-            return Ok(Some(Ending::Full));
+    /// One that lies in the buffer.
+    fn read_small(
+        &mut self,
+        record: &Record,
+        text_bytes: usize,
+        body_bytes: usize,
+    ) -> Result<Option<Ending>, Ending> {
+        let all = text_bytes + body_bytes + 4;
+        let bytes = self.input.peek(all)?;
+        if bytes.len() < all {
+            return Err(Ending::Truncated);
         }
+        let (text, rest) = bytes.split_at(text_bytes);
+        let (body, mut sum) = rest.split_at(body_bytes);
+        let intact = crc32fast::hash(&bytes[..all - 4]) == u32::from_le_bytes(take(&mut sum));
+        let head = record.head(text, self.now, self.away_s).filter(|_| intact);
+        let ending = match head {
+            None => {
+                self.loaded.damaged += 1;
+                None
+            }
+            Some(head) => {
+                self.loaded.restore(self.store, &head, Body::whole(self.store.ledger(), body.into()))
+            }
+        };
+        self.input.take(all);
+        Ok(ending)
+    }
+
+    /// One whose body is received where it stays.
+    fn read_large(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
         self.text.resize(text_bytes, 0);
-        self.input.read_exact(&mut self.text)?;
+        self.input.fill(&mut self.text)?;
         let mut sum = Hasher::new();
         sum.update(&self.text);
-        let mut growing = Growing::new(ledger, Some(record.body_bytes));
+        let mut growing = Growing::new(self.store.ledger(), Some(record.body_bytes));
         while growing.len() < record.body_bytes {
             let left = record.body_bytes - growing.len();
             let space = growing.space();
             let count = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.input.read_exact(&mut space[..count])?;
+            self.input.fill(&mut space[..count])?;
             sum.update(&space[..count]);
             growing.commit(count);
         }
         let mut expected = [0; 4];
-        self.input.read_exact(&mut expected)?;
+        self.input.fill(&mut expected)?;
         let intact = sum.finalize() == u32::from_le_bytes(expected);
         let head = record.head(&self.text, self.now, self.away_s).filter(|_| intact);
         let (Some(head), Some(body)) = (head, growing.finish()) else {
             self.loaded.damaged += 1;
             return Ok(None);
         };
-        match store.restore(self.used_us(), &head, Arc::new(body)) {
-            Restored::Kept => self.loaded.entries += 1,
-            Restored::Superseded => self.loaded.left_out += 1,
-            Restored::NoRoom => return Ok(Some(Ending::Full)),
+        Ok(self.loaded.restore(self.store, &head, body))
+    }
+}
+
+impl Loaded {
+    /// Puts an entry into the store. An ending if there is no room.
+    fn restore(&mut self, store: &Store, head: &Head<'_>, body: Body) -> Option<Ending> {
+        match store.restore(self.used_us(), head, Arc::new(body)) {
+            Restored::Kept => self.entries += 1,
+            Restored::Superseded => self.left_out += 1,
+            Restored::NoRoom => return Some(Ending::Full),
         }
-        Ok(None)
+        None
     }
 
     /// When the next one was last used: before all that this run uses, and after those that follow.
     fn used_us(&self) -> u64 {
-        let Loaded { entries, damaged, left_out, written, .. } = self.loaded;
+        let Loaded { entries, damaged, left_out, written, .. } = *self;
         let left = u128::from(written.saturating_sub(entries + damaged + left_out));
         (left * u128::from(USES_US) / u128::from(written.max(1))) as u64
     }

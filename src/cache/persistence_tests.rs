@@ -136,7 +136,7 @@ fn what_was_saved_is_loaded() {
         set_cookie: false,
         ..head(b"http://b/")
     };
-    let bodies = [pattern(0), pattern(1), pattern(5000), pattern(65_536), pattern(100_000)];
+    let bodies = [0, 1, 5000, 16_384, 16_385, 65_536, 70_000, 100_000].map(pattern);
     let keys: Vec<String> = (0..bodies.len()).map(|index| format!("http://a/{index}")).collect();
     for (key, body) in keys.iter().zip(&bodies) {
         put(&first, 2_000_000, &head(key.as_bytes()), body);
@@ -146,9 +146,9 @@ fn what_was_saved_is_loaded() {
     put(&first, 2_000_000, &Head { selecting: b"lx/y\n", ..head(b"http://a/0") }, b"variant");
     let bytes = saved(&first, at(1, NOW_S));
     let loaded = load_all(&bytes, &second);
-    let expected = Loaded { entries: 7, damaged: 0, left_out: 0, written: 7, ending: Ending::Complete };
+    let expected = Loaded { entries: 10, damaged: 0, left_out: 0, written: 10, ending: Ending::Complete };
     assert_eq!(loaded, expected);
-    assert_eq!(second.statistics().entries, 7);
+    assert_eq!(second.statistics().entries, 10);
     assert!(second.ledger().bytes() <= first.ledger().bytes(), "all is charged, and no more");
     for (key, body) in keys.iter().zip(&bodies).skip(1) {
         let found = get(&second, key.as_bytes()).unwrap();
@@ -306,6 +306,42 @@ fn rule_41_truncation_is_seen_at_every_length() {
         };
         assert_eq!((loaded.entries, loaded.ending), (entries, ending), "{length}");
         assert_eq!(store.statistics().entries, entries);
+    }
+}
+
+/// Entries that are larger than what is read ahead of them: by their bodies, or by their fields.
+#[test]
+fn rule_41_damage_to_large_entries_is_seen() {
+    let store = store();
+    let fields = format!("A: {}\r\n", "a".repeat(70_000)).repeat(2);
+    let entries: [(&str, &[u8], usize); 4] = [
+        ("http://a/0", b"", 100_000),
+        ("http://a/1", fields.as_bytes(), 3),
+        ("http://a/2", fields.as_bytes(), 70_000),
+        ("http://a/3", b"", 16_385),
+    ];
+    for (index, (key, block, body)) in entries.iter().enumerate() {
+        let head = Head { block, ..head(key.as_bytes()) };
+        put(&store, 2_000_000 - index as u64, &head, &pattern(*body));
+    }
+    let (bytes, mut places) = (saved(&store, at(1, NOW_S)), vec![HEADER_BYTES]);
+    for (key, block, body) in entries {
+        let texts = key.len() + b"acceptl*/*\nFine".len() + block.len();
+        places.push(places[places.len() - 1] + RECORD_BYTES + texts + body + 4);
+    }
+    assert_eq!(bytes.len(), places[4] + RECORD_BYTES);
+    for index in 0..4 {
+        let (start, end) = (places[index], places[index + 1]);
+        for place in [start + RECORD_BYTES, start + RECORD_BYTES + 30, (start + end) / 2, end - 5, end - 1] {
+            let mut bytes = bytes.clone();
+            bytes[place] ^= 0x10;
+            let store = self::store();
+            let loaded = load_all(&bytes, &store);
+            assert_eq!((loaded.entries, loaded.damaged, loaded.ending), (3, 1, Ending::Complete), "{place}");
+            assert!(get(&store, entries[index].0.as_bytes()).is_none());
+            let loaded = load_all(&bytes[..place], &self::store());
+            assert_eq!((loaded.entries, loaded.ending), (index as u64, Ending::Truncated), "{place}");
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Parked;
 use super::crowd::Admission;
 use super::exchange::Exchange;
+use super::outgoing::Outgoing;
 use super::peer::{Client, OriginState, Parking, Peer, Reading, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
@@ -158,7 +159,7 @@ impl Engine {
                 }
                 Client::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.origin, tunnel.up.movable()?)
+                    (tunnel.origin, tunnel.up.movable(&self.relays)?)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -172,7 +173,7 @@ impl Engine {
                 }
                 OriginState::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.client, tunnel.down.movable()?)
+                    (tunnel.client, tunnel.down.movable(&self.relays)?)
                 }
             },
         };
@@ -205,15 +206,18 @@ impl Engine {
     }
 
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
-    /// write, while its next bytes are those that the shell has moved.
-    pub fn to_send(&mut self, id: PeerId) -> [&[u8]; SLICES_MAX] {
+    /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
+    pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let Engine { peers, pool, exchanges, tunnels, relays, fetches, .. } = self;
-        let Some(peer) = peers.get(id.index()) else { return NOTHING };
-        match &peer.role {
+        let Engine { peers, pool, exchanges, tunnels, relays, fetches, settings, .. } = self;
+        let Some(peer) = peers.get(id.index()) else { return Outgoing::copied(NOTHING) };
+        Outgoing::copied(match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => NOTHING,
-                Client::Exchange(exchange) => exchanges[exchange.index as usize].slices(pool, fetches),
+                Client::Exchange(exchange) => {
+                    let outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
+                    return if settings.splices { outgoing } else { Outgoing::copied(*outgoing) };
+                }
                 Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
@@ -221,7 +225,7 @@ impl Engine {
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool, relays),
             },
-        }
+        })
     }
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {

@@ -1,15 +1,18 @@
 //! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
 //!
 //! A flight of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
-//! comes as a message. The body of a response lies in the loop that receives it until it is stored; so others wait for
-//! the whole of it, and only where that is soon: for a long body each loop asks by itself, and its own requests
-//! share that. Before there is a head all wait alike, as all would wait for the origin.
+//! comes as a message. A response of a known length that fits into the store is told as it comes (see
+//! [`super::broadcast`]). Others lie in the loop that receives them until they are stored: for the whole of them all wait,
+//! if that is soon; what turns out long each loop asks for by itself, and its own requests share that. Before there is
+//! a head all wait alike, as all would wait for the origin.
 
+use super::broadcast::Broadcast;
 use super::fetch::FetchId;
 use super::flight::Landing;
 use super::peer::ExchangeId;
 use super::{Action, Engine};
 use crate::time::Now;
+use std::sync::{Arc, Weak};
 
 /// The longest body that other loops wait for (chosen: what an origin mostly sends at once).
 const SOON_BYTES_MAX: u64 = 64 * 1024;
@@ -22,27 +25,35 @@ pub(super) const SOON_MS: u64 = 1000;
 /// variants somebody always asks for another one).
 pub(super) const WAITS_MAX: u8 = 2;
 
-/// What the leader of a flight tells the other loops.
-#[derive(Clone, Copy, Debug)]
-pub struct Landed {
+/// What loops tell each other about a key that one of them asks for.
+#[derive(Clone, Debug)]
+pub struct Message {
     hash: u64,
     news: News,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum News {
+#[derive(Clone, Debug)]
+pub(super) enum News {
     /// There is a head, and the body will not be long.
     Coming,
     /// It will be long: each loop is to ask by itself.
     Long,
     /// It is over.
     Over(Landing),
+    /// There is a head, this has come of the body, and the rest will be told.
+    Begins(Arc<Broadcast>, Arc<[u8]>),
+    /// These bytes come next, from so far on.
+    Continues(Weak<Broadcast>, u64, Arc<[u8]>),
+    /// The rest will never come.
+    Breaks(Weak<Broadcast>),
+    /// Somebody has begun to wait when the body was coming already.
+    Wanted,
 }
 
 impl Engine {
-    /// Another loop has got further with a request that this one waits for.
-    pub fn handle_landed(&mut self, now: Now, landed: Landed) {
-        let Landed { hash, news } = landed;
+    /// Another loop has got further with a request that this one waits for, or waits for one of this loop.
+    pub fn handle_message(&mut self, now: Now, message: Message) {
+        let Message { hash, news } = message;
         match news {
             News::Coming => {
                 let waiters: Vec<ExchangeId> = self.flights.waiting_elsewhere(hash).collect();
@@ -54,8 +65,16 @@ impl Engine {
             }
             News::Long => self.fetch_here(hash),
             News::Over(landing) => self.end_waiting(hash, landing, 1),
+            News::Begins(broadcast, bytes) => self.begin_hearing(now, hash, broadcast, &bytes),
+            News::Continues(broadcast, at, bytes) => self.go_on_hearing(now, hash, &broadcast, at, &bytes),
+            News::Breaks(broadcast) => self.stop_hearing(now, hash, &broadcast),
+            News::Wanted => self.repeat(hash),
         }
         self.finish(now);
+    }
+
+    pub(super) fn tell_loops(&mut self, hash: u64, news: News) {
+        self.actions.push_back(Action::TellLoops(Message { hash, news }));
     }
 
     /// Those who wait for another loop wait no longer: one of them asks.
@@ -89,7 +108,7 @@ impl Engine {
     fn release(&mut self, hash: u64, news: News) {
         let awaited = self.settings.cache.as_ref().is_some_and(|cache| cache.store.claims().release(hash));
         if awaited {
-            self.actions.push_back(Action::TellLoops(Landed { hash, news }));
+            self.tell_loops(hash, news);
         }
     }
 
@@ -105,19 +124,22 @@ impl Engine {
             Landing::LookAgain => {}
             Landing::NotShareable | Landing::Refused(_) => return self.release(hash, News::Over(landing)),
         }
-        if fetch.length.is_some_and(|length| length > SOON_BYTES_MAX) {
+        let Some(cache) = &self.settings.cache else { return };
+        fetch.prepare_telling(cache.store.limits().object_max);
+        if !fetch.is_told() && fetch.length.is_some_and(|length| length > SOON_BYTES_MAX) {
             return self.release(hash, News::Long);
         }
         fetch.claim = Some(hash);
-        if self.settings.cache.as_ref().is_some_and(|cache| cache.store.claims().comes(hash)) {
-            self.actions.push_back(Action::TellLoops(Landed { hash, news: News::Coming }));
+        if cache.store.claims().comes(hash) {
+            let news = fetch.tell_from_start().unwrap_or(News::Coming);
+            self.tell_loops(hash, news);
         }
     }
 
     /// A fetch has got further; it is not stored.
     pub(super) fn judge_claim(&mut self, id: FetchId) {
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let long = fetch.growing.len() > SOON_BYTES_MAX;
+        let long = fetch.growing.len() > SOON_BYTES_MAX && !fetch.is_told();
         if !long && fetch.storable && !fetch.has_failed() {
             return;
         }

@@ -6,10 +6,11 @@ use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
+use super::outgoing::Outgoing;
 use super::pace::{Pace, Rate};
 use super::peer::{Client, ExchangeId, Role};
 use super::refusal::{Refusal, write_refusal};
-use super::relay::{Relay, SLICES_MAX};
+use super::relay::Relay;
 use super::serving::Serving;
 use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES};
 use super::{Engine, Event, PeerId};
@@ -204,10 +205,10 @@ impl Exchange {
     }
 
     /// What to send to the client next.
-    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> [&'s [u8]; SLICES_MAX] {
+    pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> Outgoing<'s> {
         match &mut self.serving {
-            Some(serving) => serving.slices(&self.down, pool, fetches),
-            None => self.down.slices(pool),
+            Some(serving) => serving.outgoing(&self.down, pool, fetches),
+            None => Outgoing::copied(self.down.slices(pool)),
         }
     }
 

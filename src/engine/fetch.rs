@@ -7,12 +7,13 @@
 //! passes through a window instead: what all readers have is given up, and the origin waits for them, but not for long for
 //! one of many.
 
+use super::broadcast::{Beyond, Broadcast};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::{Engine, Event, PeerId};
 use crate::cache::body::{Cursor, Growing, SEGMENT_BYTES};
 use crate::cache::range::{Fragment, Part};
-use crate::cache::store::Epoch;
+use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
 use crate::cache::validation::Validators;
 use crate::http::chunked::Decoder;
@@ -97,6 +98,8 @@ pub(super) struct Fetch {
     pub beside: Option<Arc<Stored>>,
     /// The hash of the key that other loops wait for.
     pub claim: Option<u64>,
+    /// What other loops have to do with it.
+    pub beyond: Beyond,
 }
 
 impl Fetch {
@@ -141,7 +144,44 @@ impl Fetch {
     fn goes_on_unread(&self) -> bool {
         let nearly =
             self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
-        self.storable && (self.unread || nearly)
+        self.storable && !self.is_heard() && (self.unread || nearly || self.is_listened_to())
+    }
+
+    /// One that another loop receives and tells of.
+    pub fn heard(store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
+        let length = broadcast.length;
+        Fetch {
+            serial,
+            origin: None,
+            pending: Arc::clone(&broadcast.pending),
+            growing: Growing::new(store.ledger(), Some(length)),
+            intake: if length == 0 { Intake::Ended } else { Intake::Length(length) },
+            trailers: Vec::new(),
+            length: Some(length),
+            epoch: broadcast.epoch,
+            readers: Vec::new(),
+            began_ms: now_ms,
+            held_since_ms: None,
+            held_ms: 0,
+            reusable: false,
+            storable: true,
+            unread: false,
+            keeps_part: false,
+            beside: None,
+            claim: None,
+            beyond: Beyond::Heard(broadcast),
+        }
+    }
+
+    /// Takes bytes from elsewhere than the wire.
+    pub fn take(&mut self, bytes: &[u8]) {
+        let mut taken = 0;
+        while taken < bytes.len() && !self.has_ended() && !self.has_failed() {
+            let space = self.growing.space();
+            let count = space.len().min(bytes.len() - taken);
+            space[..count].copy_from_slice(&bytes[taken..taken + count]);
+            taken += self.admit(count);
+        }
     }
 
     /// Judges `count` bytes fresh from the wire in the growing body's space. Whether there was anything behind the end, and
@@ -234,6 +274,7 @@ impl Engine {
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
             claim: None,
+            beyond: Beyond::Nothing,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -316,6 +357,10 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        if let Some((hash, news)) = fetch.tell_on() {
+            self.tell_loops(hash, news);
+        }
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         let too_large = fetch.growing.len() > store.limits().object_max;
         if fetch.storable && (too_large || fetch.has_failed() || !store.make_room(now.monotonic_us)) {
             fetch.storable = false;
@@ -352,6 +397,8 @@ impl Engine {
         self.keep_window(now, id);
         if ends {
             self.settle_readers(now, id);
+        } else if readers == 0 {
+            self.drop_unread(id);
         }
     }
 
@@ -376,12 +423,14 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let fetch = self.fetches.remove(id.index as usize);
+        let heard = fetch.is_heard();
         let Some(body) = fetch.growing.finish() else { return self.release_fetched(fetch.claim) };
         let (body, head) = (Arc::new(body), fetch.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
         let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
-        let stored = fits.then_some(Head { fragment, ..head });
+        // The loop that has received it stores it.
+        let stored = (fits && !heard).then_some(Head { fragment, ..head });
         let stored =
             stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
@@ -487,7 +536,11 @@ impl Engine {
         if !fetch.readers.is_empty() || (!over && fetch.goes_on_unread()) {
             return;
         }
-        let fetch = self.fetches.remove(id.index as usize);
+        let mut fetch = self.fetches.remove(id.index as usize);
+        if !over {
+            fetch.intake = Intake::Failed;
+            fetch.tell_on().into_iter().for_each(|(hash, news)| self.tell_loops(hash, news));
+        }
         self.forget_flight_of_fetch(id, fetch.pending.hash());
         self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {

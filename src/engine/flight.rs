@@ -8,7 +8,7 @@
 //! it is claimed already, the flight is led elsewhere (see [`super::elsewhere`]).
 
 use super::Engine;
-use super::elsewhere::SOON_MS;
+use super::elsewhere::{News, SOON_MS};
 use super::entry::Verdict;
 use super::exchange::Stage;
 use super::fetch::FetchId;
@@ -97,12 +97,16 @@ impl Flights {
     }
 
     /// Waits for the leader; if there is none, it is another loop's.
-    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) {
+    /// Returns whether it is the first to wait.
+    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) -> bool {
         let elsewhere =
             || Flight { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
         match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
-            Phase::Asking { waiters, .. } => waiters.push(waiter),
-            Phase::Fetching(_) => {}
+            Phase::Asking { waiters, .. } => {
+                waiters.push(waiter);
+                waiters.len() == 1
+            }
+            Phase::Fetching(_) => false,
         }
     }
 
@@ -113,6 +117,27 @@ impl Flights {
             Some(_) | None => &[],
         };
         waiters.iter().copied()
+    }
+
+    /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
+    /// for another key.
+    pub fn hear(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
+        let flight = self.by_hash.get_mut(&hash)?;
+        if !flight.is_elsewhere() || *flight.key != *key {
+            return None;
+        }
+        match std::mem::replace(&mut flight.phase, Phase::Fetching(fetch)) {
+            Phase::Asking { waiters, .. } => Some(waiters),
+            Phase::Fetching(_) => None,
+        }
+    }
+
+    /// The fetch that brings that key.
+    pub fn fetch(&self, hash: u64) -> Option<FetchId> {
+        match self.by_hash.get(&hash)?.phase {
+            Phase::Fetching(fetch) => Some(fetch),
+            Phase::Asking { .. } => None,
+        }
     }
 
     /// Another loop is not waited for any more. Returns those who did.
@@ -246,7 +271,7 @@ impl Engine {
 
     /// Waits for the leader of the flight for that key.
     pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
-        self.flights.wait(hash, &self.cache_text, id);
+        let first = self.flights.wait(hash, &self.cache_text, id);
         let timeout_ms = self.settings.timeouts.exchange_ms;
         let Some(exchange) = self.exchange_mut(id) else { return };
         let timeout_ms = if exchange.caching.soon { SOON_MS.min(timeout_ms) } else { timeout_ms };
@@ -254,6 +279,10 @@ impl Engine {
         exchange.stage = Stage::Waiting(hash);
         exchange.entry.verdict = Verdict::Allowed;
         let client = exchange.client;
+        let comes = exchange.caching.soon;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
+        if first && comes {
+            self.tell_loops(hash, News::Wanted);
+        }
     }
 }

@@ -103,9 +103,8 @@ impl Lane {
     }
 
     /// How many bytes may go from source to sink without being looked at, if that is worth it.
-    pub fn movable(&self) -> Option<usize> {
-        let idle = self.relay.is_none() && self.piped == 0;
-        (self.blocks > 1 && idle && !self.received_all).then_some(MOVE_BYTES_MAX)
+    pub fn movable(&self, relays: &Relays) -> Option<usize> {
+        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(MOVE_BYTES_MAX)
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.

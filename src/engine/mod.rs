@@ -16,6 +16,7 @@
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
 mod background;
+mod broadcast;
 mod caching;
 mod connection;
 mod crowd;
@@ -32,6 +33,7 @@ mod keyed;
 mod lane;
 mod metrics;
 mod origin;
+mod outgoing;
 mod pace;
 mod peer;
 mod refusal;
@@ -47,8 +49,9 @@ mod tunnel;
 mod verify;
 
 pub use crowd::Crowd;
-pub use elsewhere::Landed;
+pub use elsewhere::Message;
 pub use metrics::Metrics;
+pub use outgoing::Outgoing;
 pub use peer::PeerId;
 pub use refusal::SocketError;
 pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
@@ -157,7 +160,7 @@ pub enum Action {
         work: SlowJob,
     },
     /// Tell the other loops.
-    TellLoops(Landed),
+    TellLoops(Message),
     /// Write a log entry; give it back with `recycle`.
     Log(Box<Entry>),
 }

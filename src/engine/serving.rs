@@ -5,8 +5,9 @@
 //! the other.
 
 use super::fetch::{Fetch, FetchId};
+use super::outgoing::Outgoing;
 use crate::buffer::Pool;
-use crate::cache::body::{Body, Cursor};
+use crate::cache::body::{Body, Cursor, Filled};
 use crate::cache::range::Part;
 use crate::cache::stored::Stored;
 use crate::http::chunked;
@@ -166,32 +167,33 @@ impl Serving {
         }
     }
 
-    /// Puts up to `left` bytes of what is there into `out`; returns how many that are.
-    fn payload<'a>(&'a self, fetches: &'a Slab<Fetch>, left: u64, out: &mut [&'a [u8]]) -> u64 {
+    /// Puts up to `left` bytes of what is there into `out`.
+    fn payload<'a>(&'a self, fetches: &'a Slab<Fetch>, left: u64, out: &mut [&'a [u8]]) -> Filled {
         let left = left.min(self.left.unwrap_or(u64::MAX));
         match &self.source {
             Source::Stored(body) => body.slices(self.cursor, left, out),
             Source::Growing(fetch) => match fetch.get(fetches) {
                 Some(fetch) => fetch.growing.slices(self.cursor, left, out),
-                None => 0,
+                None => Filled::default(),
             },
         }
     }
 
     /// What to send next, behind the head that still waits in `down`.
-    pub fn slices<'a>(
+    pub fn outgoing<'a>(
         &'a mut self,
         down: &'a Relay,
         pool: &'a Pool,
         fetches: &'a Slab<Fetch>,
-    ) -> [&'a [u8]; SLICES_MAX] {
+    ) -> Outgoing<'a> {
         let mut out: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         self.begin_chunk(fetches);
         let this = &*self;
         out[0] = down.head.bytes(pool);
         match &this.chunk {
             None => {
-                this.payload(fetches, u64::MAX, &mut out[1..]);
+                let filled = this.payload(fetches, u64::MAX, &mut out[1..]);
+                return Outgoing::apart(out, 1 + filled.apart_from);
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {
@@ -200,7 +202,7 @@ impl Serving {
                 out[SLICES_MAX - 1] = chunk.tail();
             }
         }
-        out
+        Outgoing::copied(out)
     }
 
     /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
@@ -246,7 +248,7 @@ impl Serving {
         }
         // As much as the slices between the framing can hold.
         let mut slices: [&[u8]; SLICES_MAX - 3] = [&[]; SLICES_MAX - 3];
-        let payload = self.payload(fetches, CHUNK_BYTES_MAX, &mut slices);
+        let payload = self.payload(fetches, CHUNK_BYTES_MAX, &mut slices).bytes;
         let whole = match &self.source {
             Source::Stored(_) => self.left == Some(payload),
             Source::Growing(fetch) => fetch.get(fetches).is_some_and(|fetch| {

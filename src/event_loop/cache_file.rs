@@ -6,16 +6,20 @@
 //!
 //! It is written beside the old one, which it replaces when it is complete and on the disk: whatever happens meanwhile, one
 //! of them is there. Its directory is opened, and looked at, before rights are given up.
+//!
+//! One process at a time has it: each holds a lock as long as it lives, on a file beside it that is never written to, replaced
+//! or removed.
 
+use super::memory;
 use crate::cache::persistence::{self, Ending, Loaded};
 use crate::cache::store::Store;
 use crate::time::Now;
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +30,7 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long the start waits for a file to be read (chosen: less than it takes to read 1 GB that the system has in memory).
 const WAITED: Duration = Duration::from_millis(100);
 
-/// Bytes read or written at a time (measured: larger ones gain nothing).
+/// Bytes written at a time (measured: larger ones gain nothing).
 const BUFFER_BYTES: usize = 64 * 1024;
 
 /// Who may read what clients have asked for (chosen): the owner.
@@ -40,29 +44,26 @@ pub struct CacheFile {
     name: OsString,
     /// While it is written.
     new: OsString,
+    /// Locked as long as it is open.
+    _lock: OwnedFd,
     /// As an earlier run left it.
     found: Option<File>,
 }
 
 impl CacheFile {
     /// Opens the directory, and the file if there is one. Fails if no file can be made there, or the one that is there is none
-    /// or cannot be read.
+    /// or cannot be read, and with [`io::ErrorKind::WouldBlock`] while another process has it.
     pub fn open(path: &Path) -> io::Result<CacheFile> {
         let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(parent(path), flags, Mode::empty())?;
-        // A pipe must not make it wait; a link would be replaced by the file.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let found = match fs::openat(&directory, &name, flags, Mode::empty()) {
-            Ok(file) => Some(File::from(file)),
-            Err(Errno::NOENT) => None,
-            Err(error) => return Err(error.into()),
-        };
-        if found.as_ref().map(File::metadata).transpose()?.is_some_and(|metadata| !metadata.is_file()) {
-            return Err(io::Error::other("this is no file"));
-        }
-        let new = OsString::from_iter([name.as_os_str(), ".new".as_ref()]);
-        let file = CacheFile { path: path.to_owned(), directory: directory.into(), name, new, found };
+        // What is refused leaves nothing behind; what another one has written until now is found once it has let go.
+        find(&directory, &name)?;
+        let lock = lock(&directory, &beside(&name, ".lock"))?;
+        let found = find(&directory, &name)?;
+        let new = beside(&name, ".new");
+        let directory = directory.into();
+        let file = CacheFile { path: path.to_owned(), directory, name, new, _lock: lock, found };
         // What the rights say is not all: systems and disks can be read-only, for root as well.
         drop(file.make()?);
         file.remove()?;
@@ -90,7 +91,7 @@ impl CacheFile {
             self.put_in_place(out.get_ref())?;
             Ok(entries)
         });
-        if written.is_err() && is_named(out.get_ref())? {
+        if written.is_err() {
             let _ = self.remove();
         }
         written
@@ -98,18 +99,37 @@ impl CacheFile {
 
     fn put_in_place(&self, new: &File) -> io::Result<()> {
         new.sync_all()?;
-        if !is_named(new)? {
-            // What has that name now is not this, and not complete.
-            return Err(io::Error::other("another process has begun to use this file"));
-        }
         fs::renameat(&self.directory, &self.new, &self.directory, &self.name)?;
         self.directory.sync_all()
     }
 }
 
-/// Whether nobody has removed it.
-fn is_named(file: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.nlink() > 0)
+fn beside(name: &OsStr, end: &str) -> OsString {
+    OsString::from_iter([name, end.as_ref()])
+}
+
+/// Opens the file, if there is one.
+fn find(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<File>> {
+    // A pipe must not make it wait; a link would be replaced by the file.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let found = match fs::openat(directory, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    match found.metadata()?.is_file() {
+        true => Ok(Some(found)),
+        false => Err(io::Error::other("this is no file")),
+    }
+}
+
+/// Locks the file of that name until it is closed, which is when the process ends at the latest. It stays: who removed it would
+/// take it from under one that has just opened it.
+fn lock(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = fs::openat(directory, name, flags, MODE)?;
+    fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 /// The directory in which a file is.
@@ -140,8 +160,7 @@ impl Keeper {
                 let now = Now { monotonic_us: 0, unix_us: unix_us() };
                 let body = move || {
                     let _sender = sender;
-                    let mut input = BufReader::with_capacity(BUFFER_BYTES, found);
-                    let loaded = persistence::load(&mut input, &store, now, || !stop.load(Ordering::Relaxed));
+                    let loaded = read(&found, &store, now, &stop);
                     say(&path, &loaded, began.elapsed());
                     loaded.ending
                 };
@@ -172,6 +191,20 @@ impl Keeper {
             Err(error) => log::error!("cache: cannot save to {path}: {error}"),
         }
     }
+}
+
+/// Loads it, with memory for the small entries prepared: large bodies have pages of their own.
+fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
+    let mut stretched = 0;
+    let go_on = || {
+        let bytes = store.ledger().bytes();
+        if bytes >= stretched {
+            memory::stretch();
+            stretched = bytes + memory::STRETCH_BYTES;
+        }
+        !stop.load(Ordering::Relaxed)
+    };
+    persistence::load(&mut &*file, store, now, go_on)
 }
 
 fn unix_us() -> u64 {
@@ -205,23 +238,26 @@ fn say(path: &Path, loaded: &Loaded, took: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{ErrorKind, Read};
 
-    /// Two that keep the cache in one file: what one has half written never takes the place of the file.
+    /// Two that keep the cache in one file: the second is refused, and has touched nothing, until the first lets go.
     #[test]
-    fn who_was_overtaken_leaves_the_file_of_the_other_alone() {
+    fn a_file_is_opened_by_one_at_a_time() {
         let directory = std::env::temp_dir().join(format!("weir-cache-file-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join("cache");
         let one = CacheFile::open(&path).unwrap();
-        let overtaken = one.make().unwrap();
-        let other = CacheFile::open(&path).unwrap();
-        let mut half = other.make().unwrap();
+        let mut half = one.make().unwrap();
         half.write_all(b"half").unwrap();
-        let error = one.put_in_place(&overtaken).unwrap_err().to_string();
-        assert!(error.contains("another process"), "{error}");
-        assert!(!path.exists());
-        other.put_in_place(&half).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"half");
+        assert_eq!(CacheFile::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        CacheFile::open(&directory.join("another")).unwrap();
+        one.put_in_place(&half).unwrap();
+        assert_eq!(CacheFile::open(&path).unwrap_err().kind(), ErrorKind::WouldBlock);
+        drop(one);
+        let mut found = String::new();
+        let next = CacheFile::open(&path).unwrap();
+        next.found.unwrap().read_to_string(&mut found).unwrap();
+        assert_eq!(found, "half");
         std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -1,7 +1,10 @@
-//! Memory that is not needed goes back to the system.
+//! Memory that is not needed goes back to the system, and what will be needed comes from it at once.
+
+/// Bytes that [`stretch`] prepares (chosen: the allocator would keep larger ones apart, or give them back at once).
+pub const STRETCH_BYTES: usize = 96 * 1024;
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-pub use glibc::{keep_apart, trim};
+pub use glibc::{keep_apart, stretch, trim};
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code)]
@@ -17,6 +20,27 @@ mod glibc {
         unsafe {
             libc::mallopt(libc::M_MMAP_THRESHOLD, APART_BYTES);
         }
+    }
+
+    /// The size of pages on most systems. Where they are larger the system refuses, and nothing is lost.
+    const PAGE_BYTES: usize = 4096;
+
+    /// Has the system put pages into what the allocator will lend this thread next, many at once. One at a time, as they are
+    /// touched, they cost more than what is then done with them, and a thread's heap grows by a call for each (measured while
+    /// a cache of 4 KB bodies is loaded: 0.5 of 1.6 s per GB are saved). Linux 5.14; older ones refuse, which does no harm.
+    pub fn stretch() {
+        let mut piece: Vec<u8> = Vec::new();
+        if piece.try_reserve_exact(super::STRETCH_BYTES).is_err() {
+            return;
+        }
+        let start = piece.as_mut_ptr();
+        let before = start.align_offset(PAGE_BYTES);
+        let bytes = super::STRETCH_BYTES.saturating_sub(before) / PAGE_BYTES * PAGE_BYTES;
+        // SAFETY: these pages lie within the piece, which is this function's, and what they hold stays (madvise(2)).
+        unsafe {
+            libc::madvise(start.wrapping_add(before).cast(), bytes, libc::MADV_POPULATE_WRITE);
+        }
+        // The piece goes back, and what is lent next is cut out of it.
     }
 
     /// Has the allocator give back the pages that hold nothing. What was freed in the middle of its heap stays with the
@@ -36,3 +60,7 @@ pub fn keep_apart() {}
 /// Other allocators are left to themselves.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn trim() {}
+
+/// Other allocators are left to themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn stretch() {}

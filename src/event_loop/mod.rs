@@ -337,7 +337,7 @@ impl EventLoop {
                         self.tell_others(&Command::Learn(finding));
                     }
                 }
-                Command::Landed(landed) => self.engine.handle_landed(self.now, landed),
+                Command::Message(message) => self.engine.handle_message(self.now, message),
                 Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
                 Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
@@ -452,7 +452,7 @@ impl EventLoop {
         }
         // Nobody reads from it now, so nobody would notice that it is dead.
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
-        if socket.hung_up && !self.engine.wants_read(id) {
+        if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {
                 self.engine.handle(self.now, id, Event::Failed(error));
                 self.act();
@@ -478,7 +478,7 @@ impl EventLoop {
         if !socket.writable || !self.engine.wants_write(id) {
             return 0;
         }
-        let sent = socket.send(&self.engine.to_send(id));
+        let sent = socket.send(&self.engine.to_send(id), &mut self.pipes);
         if let Some(pipe) = socket.give_up_pipe(false) {
             self.pipes.put(pipe);
         }
@@ -561,7 +561,7 @@ impl EventLoop {
                 Action::Verify { job, wrong, work } => {
                     self.verifier.verify(&self.remote, job, wrong, work);
                 }
-                Action::TellLoops(landed) => self.tell_others(&Command::Landed(landed)),
+                Action::TellLoops(message) => self.tell_others(&Command::Message(message)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -1,7 +1,7 @@
 //! Orders from other threads: a queue and a waker.
 
 use super::scoreboard::Round;
-use crate::engine::{Finding, JobId, Landed};
+use crate::engine::{Finding, JobId, Message};
 use crate::policy::Policy;
 use crate::resolver;
 use mio::{Registry, Token, Waker};
@@ -22,8 +22,8 @@ pub enum Command {
     Verified(JobId, bool),
     /// Another loop has verified a password.
     Learn(Finding),
-    /// Another loop has got further with what this one waits for.
-    Landed(Landed),
+    /// Another loop has got further with what this one waits for, or waits itself.
+    Message(Message),
     /// Another loop is short of descriptors.
     ShedIdleOrigins,
     /// Finish what is under way, take nothing new, and end.

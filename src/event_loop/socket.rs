@@ -1,13 +1,17 @@
 //! One TCP connection as the loop sees it: a stream and what is known of its readiness.
 
-use super::splice::{Moved, Pipe, Pipes};
+use super::splice::{self, Moved, Pipe, Pipes};
 use crate::buffer::{SPACES_MAX, Space};
-use crate::engine::{SLICES_MAX, SocketError};
+use crate::engine::{Outgoing, SLICES_MAX, SocketError};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
+
+/// From so many bytes on, pieces of stored bodies go through a pipe (measured: at 32 KB that costs a fifth less than copying, at
+/// 16 KB as much).
+const REFERRED_BYTES_MIN: usize = 24 * 1024;
 
 /// A stream with its readiness. A bit that is set is a guess that an attempt is worth while; one that is clear stays so
 /// until the system reports an edge.
@@ -22,10 +26,22 @@ pub struct Socket {
     pub readable: bool,
     /// There may be room to write.
     pub writable: bool,
+    end: End,
+}
+
+// One for each connection, and most of them do nothing. (With debug assertions mio keeps more in its stream.)
+#[cfg(all(target_os = "linux", not(debug_assertions)))]
+const _: () = assert!(size_of::<Option<Socket>>() <= 16);
+
+/// What the system has told of a connection's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// Nothing.
+    Open,
     /// The peer has sent its FIN or a reset: a short read is no reason to stop reading, or the end would be missed.
-    ending: bool,
+    Ending,
     /// Dead in both directions; there may be bytes left to read.
-    pub hung_up: bool,
+    HungUp,
 }
 
 /// What an attempt to read gave.
@@ -48,15 +64,7 @@ pub enum Sent {
 impl Socket {
     /// A connection taken from a listener: it has often brought its request along.
     pub fn accepted(stream: TcpStream) -> Socket {
-        Socket {
-            stream,
-            pipe: None,
-            connecting: false,
-            readable: true,
-            writable: true,
-            ending: false,
-            hung_up: false,
-        }
+        Socket { stream, pipe: None, connecting: false, readable: true, writable: true, end: End::Open }
     }
 
     /// Begins to connect.
@@ -64,15 +72,7 @@ impl Socket {
         let stream = TcpStream::connect(address).map_err(SocketError::from)?;
         // Heads and bodies leave in one write each; what is small must not wait for what is not coming.
         let _ = stream.set_nodelay(true);
-        Ok(Socket {
-            stream,
-            pipe: None,
-            connecting: true,
-            readable: false,
-            writable: false,
-            ending: false,
-            hung_up: false,
-        })
+        Ok(Socket { stream, pipe: None, connecting: true, readable: false, writable: false, end: End::Open })
     }
 
     /// Registers for both directions, once and for all.
@@ -84,8 +84,12 @@ impl Socket {
     pub fn note(&mut self, event: &mio::event::Event) {
         self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
         self.writable |= event.is_writable() || event.is_write_closed() || event.is_error();
-        self.ending |= event.is_read_closed() || event.is_error();
-        self.hung_up |= event.is_error() || (event.is_read_closed() && event.is_write_closed());
+        let end = match (event.is_error(), event.is_read_closed(), event.is_write_closed()) {
+            (true, _, _) | (_, true, true) => End::HungUp,
+            (false, true, false) => End::Ending,
+            (false, false, _) => End::Open,
+        };
+        self.end = self.end.max(end);
     }
 
     /// Whether the handshake has ended just now, and how.
@@ -94,7 +98,7 @@ impl Socket {
             return None;
         }
         // Room to write and neither an end nor an error: it stands, and nobody need be asked.
-        if self.writable && !self.ending {
+        if self.writable && self.end == End::Open {
             self.connecting = false;
             return Some(Ok(()));
         }
@@ -114,9 +118,14 @@ impl Socket {
         }
     }
 
+    /// Dead in both directions; there may be bytes left to read.
+    pub fn has_hung_up(&self) -> bool {
+        self.end == End::HungUp
+    }
+
     /// The error that the system holds for this connection, once.
     pub fn take_error(&mut self) -> Option<SocketError> {
-        self.hung_up = false;
+        self.end = self.end.min(End::Ending);
         self.stream.take_error().ok().flatten().map(SocketError::from)
     }
 
@@ -126,26 +135,22 @@ impl Socket {
         if room == 0 || self.connecting {
             return Received::Nothing;
         }
-        loop {
-            return match read(&mut self.stream, space) {
-                Ok(0) => {
-                    self.readable = false;
-                    Received::End
+        match unless_interrupted(|| read(&mut self.stream, space)) {
+            Ok(0) => {
+                self.readable = false;
+                Received::End
+            }
+            Ok(count) => {
+                self.readable = count == room || self.end >= End::Ending;
+                Received::Bytes(count)
+            }
+            Err(error) => {
+                self.readable = false;
+                match error.kind() {
+                    ErrorKind::WouldBlock => Received::Nothing,
+                    _ => Received::Failed(error.into()),
                 }
-                Ok(count) => {
-                    self.readable = count == room || self.ending;
-                    Received::Bytes(count)
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.readable = false;
-                    Received::Nothing
-                }
-                Err(error) => {
-                    self.readable = false;
-                    Received::Failed(error.into())
-                }
-            };
+            }
         }
     }
 
@@ -173,8 +178,65 @@ impl Socket {
         self.pipe.take_if(|pipe| in_any_case || pipe.len() == 0)
     }
 
-    /// Writes once, as one call to the system whatever the number of slices; what the pipe holds if there are none.
-    pub fn send(&mut self, slices: &[&[u8]; SLICES_MAX]) -> Sent {
+    /// Writes once, as one call to the system whatever the number of slices; what the pipe holds if there are none. Large
+    /// pieces of stored bodies go through a pipe if there is one to be had.
+    pub fn send(&mut self, outgoing: &Outgoing<'_>, pipes: &mut Pipes) -> Sent {
+        // What a pipe refers to is what comes next.
+        if self.pipe.as_ref().is_some_and(|pipe| pipe.refers()) {
+            return self.drain(0);
+        }
+        let (ahead, apart) = outgoing.split();
+        if self.pipe.is_none() && length(apart) >= REFERRED_BYTES_MIN {
+            self.pipe = pipes.refer(outgoing);
+            if self.pipe.is_some() {
+                return self.send_and_drain(ahead, pipes);
+            }
+        }
+        self.write(&outgoing[..], |stream, slices| match slices {
+            [slice] => stream.write(slice),
+            _ => stream.write_vectored(slices),
+        })
+    }
+
+    /// Writes what comes before the bytes of the pipe, and those.
+    fn send_and_drain(&mut self, ahead: &[&[u8]], pipes: &mut Pipes) -> Sent {
+        let bytes = length(ahead);
+        if bytes == 0 {
+            return self.drain(0);
+        }
+        let sent = self.write(ahead, |stream, slices| splice::send_ahead(stream, slices));
+        match sent {
+            Sent::Bytes(count) if count == bytes => self.drain(bytes),
+            Sent::Bytes(_) | Sent::Nothing | Sent::Failed(_) => {
+                // Another time.
+                self.pipe.take().into_iter().for_each(|pipe| pipes.put(pipe));
+                sent
+            }
+        }
+    }
+
+    /// Writes what the pipe holds, after `ahead` bytes that were written just now.
+    fn drain(&mut self, ahead: usize) -> Sent {
+        let Some(pipe) = &mut self.pipe else { return Sent::Nothing };
+        let bytes = pipe.len();
+        let sent = unless_interrupted(|| pipe.drain(&self.stream));
+        match self.conclude(sent, bytes) {
+            Sent::Bytes(count) => Sent::Bytes(ahead + count),
+            Sent::Nothing if ahead > 0 => Sent::Bytes(ahead),
+            Sent::Failed(_) if ahead > 0 => {
+                // It fails again, and is told then.
+                self.writable = true;
+                Sent::Bytes(ahead)
+            }
+            sent => sent,
+        }
+    }
+
+    fn write(
+        &mut self,
+        slices: &[&[u8]],
+        write_vectored: impl Fn(&mut TcpStream, &[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Sent {
         let mut full = [IoSlice::new(&[]); SLICES_MAX];
         let (mut used, mut bytes) = (0, 0);
         for slice in slices.iter().filter(|slice| !slice.is_empty()) {
@@ -182,33 +244,28 @@ impl Socket {
             used += 1;
             bytes += slice.len();
         }
-        loop {
-            let sent = match used {
-                0 => match &mut self.pipe {
-                    Some(pipe) => {
-                        bytes = pipe.len();
-                        pipe.drain(&self.stream)
-                    }
-                    None => return Sent::Nothing,
-                },
-                1 => self.stream.write(&full[0]),
-                _ => self.stream.write_vectored(&full[..used]),
-            };
-            return match sent {
-                Ok(count) => {
-                    self.writable = count == bytes;
-                    Sent::Bytes(count)
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
-                    self.writable = false;
-                    Sent::Nothing
-                }
-                Err(error) => {
-                    self.writable = false;
-                    Sent::Failed(error.into())
-                }
-            };
+        if used == 0 {
+            return self.drain(0);
+        }
+        let sent = unless_interrupted(|| write_vectored(&mut self.stream, &full[..used]));
+        self.conclude(sent, bytes)
+    }
+
+    /// What came of writing so many bytes.
+    fn conclude(&mut self, sent: io::Result<usize>, bytes: usize) -> Sent {
+        match sent {
+            Ok(count) => {
+                self.writable = count == bytes;
+                Sent::Bytes(count)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => {
+                self.writable = false;
+                Sent::Nothing
+            }
+            Err(error) => {
+                self.writable = false;
+                Sent::Failed(error.into())
+            }
         }
     }
 
@@ -220,6 +277,19 @@ impl Socket {
     /// Closes with a reset.
     pub fn reset(self) {
         let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+fn length(slices: &[&[u8]]) -> usize {
+    slices.iter().map(|slice| slice.len()).sum()
+}
+
+fn unless_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
     }
 }
 

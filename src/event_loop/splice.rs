@@ -1,11 +1,16 @@
-//! Bytes from socket to socket inside the kernel, through pipes that are kept for the next who needs one.
+//! Bytes from socket to socket inside the kernel, and from stored bodies to sockets without a copy, through pipes that are
+//! kept for the next who needs one.
 //!
 //! A pipe is lent with the bytes that enter it and belongs to the socket that they go to; it comes back when it is empty, and is
 //! thrown away with that socket otherwise. Bytes enter only an empty pipe: an EAGAIN with bytes inside would not tell
 //! whether the source has none or the pipe has no room.
+//!
+//! What a pipe holds of a stored body are references to its pages. Whoever sends it still counts it as not sent, so it may be
+//! thrown away at any time.
 
-use crate::engine::SocketError;
+use crate::engine::{Outgoing, SocketError};
 use mio::net::TcpStream;
+use std::io::{self, IoSlice};
 
 /// What an attempt to move bytes from a source gave.
 #[derive(Debug)]
@@ -22,14 +27,14 @@ pub enum Moved {
     NoPipe,
 }
 
-pub use system::{AVAILABLE, Pipe, Pipes};
+pub use system::{AVAILABLE, Pipe, Pipes, send_ahead};
 
 #[cfg(target_os = "linux")]
 mod system {
-    use super::{Moved, TcpStream};
+    use super::{IoSlice, Moved, Outgoing, TcpStream, io};
+    use crate::engine::SLICES_MAX;
     use rustix::io::Errno;
-    use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
-    use std::io;
+    use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
     use std::os::fd::OwnedFd;
 
     /// This system can do it.
@@ -49,12 +54,23 @@ mod system {
     /// asked again with every read).
     const REFUSED_FOR: u32 = 1000;
 
+    /// Sends what a pipe's bytes follow at once: the system waits for them before it makes a packet.
+    pub fn send_ahead(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = socket2::SockRef::from(stream);
+        match slices {
+            [slice] => socket.send_with_flags(slice, libc::MSG_MORE),
+            _ => socket.send_vectored_with_flags(slices, libc::MSG_MORE),
+        }
+    }
+
     /// A pipe, and how many bytes it holds.
     #[derive(Debug)]
     pub struct Pipe {
         read: OwnedFd,
         write: OwnedFd,
         bytes: usize,
+        /// They are pages of a stored body.
+        refers: bool,
     }
 
     /// The pipes of one loop.
@@ -89,7 +105,7 @@ mod system {
             match outcome {
                 Ok(0) => {}
                 Ok(count) => {
-                    pipe.bytes = count;
+                    (pipe.bytes, pipe.refers) = (count, false);
                     return Moved::Bytes(count, pipe);
                 }
                 Err(_) => {}
@@ -102,6 +118,19 @@ mod system {
                 Err(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => Moved::NoPipe,
                 Err(error) => Moved::Failed(io::Error::from(error).into()),
             }
+        }
+
+        /// A pipe that holds the pages of the last of these slices, as many as find room, in place of their bytes; none if
+        /// there is no pipe to be had.
+        pub fn refer(&mut self, outgoing: &Outgoing<'_>) -> Option<Box<Pipe>> {
+            let mut pipe = self.take()?;
+            pipe.bytes = pipe.refer(outgoing.split().1).unwrap_or(0);
+            pipe.refers = true;
+            if pipe.bytes > 0 {
+                return Some(pipe);
+            }
+            self.put(pipe);
+            None
         }
 
         /// Takes back an empty pipe, or throws away one that holds bytes.
@@ -166,7 +195,7 @@ mod system {
             if granted < PIPE_BYTES {
                 return Err(io::Error::other(format!("{granted} bytes were granted")));
             }
-            Ok(Pipe { read, write, bytes: 0 })
+            Ok(Pipe { read, write, bytes: 0, refers: false })
         }
 
         fn fill(&self, source: &TcpStream, bytes_max: usize) -> rustix::io::Result<usize> {
@@ -179,9 +208,25 @@ mod system {
             }
         }
 
+        #[allow(unsafe_code)]
+        fn refer(&self, slices: &[&[u8]]) -> rustix::io::Result<usize> {
+            let slice = |index| slices.get(index).copied().unwrap_or_default();
+            let raw: [IoSliceRaw<'_>; SLICES_MAX] =
+                std::array::from_fn(|index| IoSliceRaw::from_slice(slice(index)));
+            // SAFETY: this is the writing end, so nothing is written to the slices, and the pages are not given away. That they
+            // change later, while the pipe or a socket refers to them, would be unwanted, not unsound; it does not happen
+            // (Outgoing::split).
+            unsafe { vmsplice(&self.write, &raw, SpliceFlags::NONBLOCK) }
+        }
+
         /// Bytes inside.
         pub fn len(&self) -> usize {
             self.bytes
+        }
+
+        /// Whether they are references to what its sender still counts as not sent.
+        pub fn refers(&self) -> bool {
+            self.refers
         }
 
         /// Moves what it holds to a socket, as far as that takes it.
@@ -218,11 +263,15 @@ mod system {
 
 #[cfg(not(target_os = "linux"))]
 mod system {
-    use super::{Moved, TcpStream};
-    use std::io;
+    use super::{IoSlice, Moved, Outgoing, TcpStream, io};
 
     /// This system cannot do it.
     pub const AVAILABLE: bool = false;
+
+    /// Sends what a pipe's bytes follow.
+    pub fn send_ahead(mut stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        io::Write::write_vectored(&mut stream, slices)
+    }
 
     /// Never made.
     #[derive(Debug)]
@@ -241,6 +290,11 @@ mod system {
         /// There is no pipe to be had.
         pub fn fill(&mut self, _source: &TcpStream, _bytes_max: usize) -> Moved {
             Moved::NoPipe
+        }
+
+        /// There is no pipe to be had.
+        pub fn refer(&mut self, _outgoing: &Outgoing<'_>) -> Option<Box<Pipe>> {
+            None
         }
 
         /// There are none to close.
@@ -263,6 +317,11 @@ mod system {
     }
 
     impl Pipe {
+        /// Nothing inside.
+        pub fn refers(&self) -> bool {
+            match *self {}
+        }
+
         /// Nothing inside.
         pub fn len(&self) -> usize {
             match *self {}

@@ -1,8 +1,9 @@
 //! Real clients: curl's ways of not fetching what it has.
 
 use super::common::weir::finish;
-use super::common::{Scratch, pattern};
+use super::common::{Head, Scratch, pattern};
 use super::scene::{Reply, Scene, is_hit, ok, response, unmodified};
+use std::path::Path;
 use std::process::Command;
 
 /// Runs curl through the proxy; standard output.
@@ -208,6 +209,40 @@ fn repository(scratch: &Scratch) -> [(&'static str, Vec<u8>); 3] {
     [("Packages", index.into_bytes()), ("Release", release.into_bytes()), ("weir-test.deb", package)]
 }
 
+/// An origin of these files, by the last parts of their paths, that confirms what has not changed.
+fn mirror(files: &[(&'static str, Vec<u8>)]) -> Scene {
+    let served = files.to_vec();
+    Scene::new(move |head, _| {
+        let name = head.target().trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        let Some((_, body)) = served.iter().find(|(known, _)| *known == name) else {
+            return Reply::Bytes(response(404, "", "nothing here"));
+        };
+        if head.get("if-none-match").is_some_and(|tag| tag == format!("\"{name}\"")) {
+            return unmodified("Cache-Control: max-age=600");
+        }
+        let kind = if body.starts_with(b"<") { "text/html" } else { "text/plain" };
+        let fields = format!("Cache-Control: max-age=600\r\nETag: \"{name}\"\r\nContent-Type: {kind}\r\n");
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
+        Reply::Bytes([head.as_bytes(), body].concat())
+    })
+}
+
+/// Without the environment's proxies.
+fn without_proxies(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy") {
+            command.env_remove(name);
+        }
+    }
+}
+
+/// The one file with that end in a directory.
+fn only_file(directory: &Path, end: &str) -> Vec<u8> {
+    let entries = std::fs::read_dir(directory).expect("a folder").filter_map(Result::ok);
+    let mut found = entries.filter(|entry| entry.path().extension().is_some_and(|found| found == end));
+    std::fs::read(found.next().expect("a package").path()).expect("a package")
+}
+
 /// apt itself, on two machines: the second one gets the package from memory, and the index as soon as the origin has said
 /// that it is still the same.
 #[test]
@@ -217,20 +252,7 @@ fn apt_downloads_twice() {
     }
     let scratch = Scratch::new();
     let files = repository(&scratch);
-    let served = files.clone();
-    let scene = Scene::new(move |head, _| {
-        let name = head.target().rsplit('/').next().unwrap_or_default();
-        let Some((_, body)) = served.iter().find(|(known, _)| *known == name) else {
-            return Reply::Bytes(response(404, "", "nothing here"));
-        };
-        if head.get("if-none-match").is_some_and(|tag| tag == format!("\"{name}\"")) {
-            return unmodified("Cache-Control: max-age=600");
-        }
-        let fields =
-            format!("Cache-Control: max-age=600\r\nETag: \"{name}\"\r\nContent-Type: text/plain\r\n");
-        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {}\r\n\r\n", body.len());
-        Reply::Bytes([head.as_bytes(), body].concat())
-    });
+    let scene = mirror(&files);
     for machine in ["one", "two"] {
         let root = scratch.path().join(machine);
         for folder in ["state/lists/partial", "cache/archives/partial", "etc"] {
@@ -254,20 +276,11 @@ fn apt_downloads_twice() {
         for arguments in [&["update"][..], &["download", "weir-test"]] {
             let mut command = Command::new("apt-get");
             command.args(arguments).env("APT_CONFIG", place("configuration")).current_dir(&root);
-            for (name, _) in std::env::vars_os() {
-                if name.to_string_lossy().to_ascii_lowercase().ends_with("_proxy") {
-                    command.env_remove(name);
-                }
-            }
+            without_proxies(&mut command);
             let run = finish(command);
             assert_eq!(run.code, 0, "{machine} {arguments:?}: {run:?}");
         }
-        let package = std::fs::read_dir(&root)
-            .expect("a folder")
-            .filter_map(Result::ok)
-            .find(|entry| entry.path().extension().is_some_and(|extension| extension == "deb"));
-        let package = std::fs::read(package.expect("a package").path()).expect("a package");
-        assert!(package == files[2].1, "{machine}");
+        assert!(only_file(&root, "deb") == files[2].1, "{machine}");
     }
     // The bodies came once each, whatever apt asked.
     let heads = scene.origin.heads();
@@ -280,4 +293,56 @@ fn apt_downloads_twice() {
     }
     assert_eq!(heads.iter().filter(|head| head.target().ends_with(".deb")).count(), 1, "{heads:?}");
     scene.weir.wait_for_log(|line| line.contains("weir-test.deb") && line.ends_with("cache=hit"));
+}
+
+/// A wheel, and the page of an index that leads to it.
+fn index(scratch: &Scratch) -> [(&'static str, Vec<u8>); 2] {
+    const WHEEL: &str = "weir_test-1.0-py3-none-any.whl";
+    let root = scratch.path().join("wheel");
+    let about = root.join("weir_test-1.0.dist-info");
+    std::fs::create_dir_all(&about).expect("a folder");
+    let wheel = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+    let metadata = "Metadata-Version: 2.1\nName: weir-test\nVersion: 1.0\n";
+    for (name, text) in [("WHEEL", wheel), ("METADATA", metadata), ("RECORD", "")] {
+        std::fs::write(about.join(name), text).expect("a file");
+    }
+    std::fs::write(root.join("weir_test.py"), pattern(0, 300_000)).expect("a file");
+    let mut command = Command::new("python3");
+    command
+        .args(["-m", "zipfile", "-c", WHEEL, "weir_test.py", "weir_test-1.0.dist-info"])
+        .current_dir(&root);
+    let run = finish(command);
+    assert_eq!(run.code, 0, "{run:?}");
+    let page =
+        format!("<!DOCTYPE html><html><body><a href=\"../../files/{WHEEL}\">{WHEEL}</a></body></html>");
+    [("weir-test", page.into_bytes()), (WHEEL, std::fs::read(root.join(WHEEL)).expect("a wheel"))]
+}
+
+/// pip itself, on two machines: the second one gets the wheel from memory, and the origin only confirms the page.
+#[test]
+fn pip_downloads_twice() {
+    if !["python3", "pip3"].into_iter().all(is_there) {
+        return assert!(std::env::var_os("CI").is_none(), "scripts/test installs pip");
+    }
+    let scratch = Scratch::new();
+    let files = index(&scratch);
+    let scene = mirror(&files);
+    for machine in ["one", "two"] {
+        let (place, pages) = (scratch.join(machine), scene.origin.url("/simple/"));
+        let mut command = Command::new("python3");
+        command.args(["-m", "pip", "download", "--isolated", "--no-input", "--disable-pip-version-check"]);
+        command.args(["--no-cache-dir", "--no-deps", "--index-url", &pages, "--trusted-host", "127.0.0.1"]);
+        command.args(["--proxy", &scene.weir.url(), "--timeout", "10", "--dest", &place, "weir-test"]);
+        command.env("PIP_CONFIG_FILE", "/dev/null");
+        without_proxies(&mut command);
+        let run = finish(command);
+        assert_eq!(run.code, 0, "{machine}: {run:?}");
+        assert!(only_file(Path::new(&place), "whl") == files[1].1, "{machine}");
+    }
+    // pip asks for pages anew, and for files as they are.
+    let heads = scene.origin.heads();
+    let count = |wanted: fn(&Head) -> bool| heads.iter().filter(|head| wanted(head)).count();
+    assert_eq!(count(|head| head.target().ends_with(".whl")), 1, "{heads:?}");
+    assert_eq!(count(|head| !head.has("if-none-match")), 2, "{heads:?}");
+    scene.weir.wait_for_log(|line| line.contains(".whl") && line.ends_with("cache=hit"));
 }

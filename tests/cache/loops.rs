@@ -81,17 +81,16 @@ fn rule_48_what_is_confirmed_is_asked_about_once_by_all_loops() {
     assert_eq!(scene.asked("/"), 2);
 }
 
-/// The first body never comes to its end: whether it is long, becomes long, or is short and slow. Its own loop waits for it,
-/// the other one asks by itself, once.
+/// The first body never comes to its end, and nobody knows how long it will be: it becomes long, or is short and slow. Its own
+/// loop waits for it, the other one asks by itself, once.
 #[test]
 fn rule_48_nobody_is_stuck_behind_another_loop() {
     let head = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\n";
     let chunk = [b"11170\r\n".to_vec(), pattern(0, 70_000), b"\r\n".to_vec()].concat();
     let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n");
     for (what, first, rest) in [
-        ("long", format!("{head}Content-Length: 100000\r\n\r\n").into_bytes(), pattern(0, 100_000)),
-        ("growing", [chunked.into_bytes(), chunk].concat(), b"0\r\n\r\n".to_vec()),
-        ("slow", format!("{head}Content-Length: 5\r\n\r\n").into_bytes(), b"slow!".to_vec()),
+        ("growing", [chunked.as_bytes(), &chunk].concat(), b"0\r\n\r\n".to_vec()),
+        ("slow", chunked.into_bytes(), b"5\r\nslow!\r\n0\r\n\r\n".to_vec()),
     ] {
         let (gate, head_gate) = (Gate::default(), Gate::default());
         let gates = (gate.clone(), head_gate.clone());
@@ -116,6 +115,111 @@ fn rule_48_nobody_is_stuck_behind_another_loop() {
         assert!(texts[0] != "theirs", "{what}");
         assert_eq!(scene.asked("/"), 2, "{what}");
         scene.at_rest();
+    }
+}
+
+/// A body of which the origin sends a piece for each opening of the gate.
+fn in_pieces(pieces: &[&[u8]], gate: &Gate) -> Reply {
+    let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {length}\r\n\r\n");
+    Reply::Slowly(head.into_bytes(), pieces.iter().map(|piece| piece.to_vec()).collect(), gate.clone())
+}
+
+/// Those who wait from the beginning and those who come later, in both loops, read what there is before there is more.
+#[test]
+fn rule_48_a_body_streams_to_the_clients_of_all_loops_as_it_comes() {
+    let body = pattern(0, 400_000);
+    let (gate, whole) = (Gate::default(), body.clone());
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, _| {
+        in_pieces(&[&whole[..100_000], &whole[100_000..300_000], &whole[300_000..]], &script_gate)
+    });
+    let mut clients: Vec<(Raw, usize)> =
+        both_loops(&scene, "/", |_| String::new()).into_iter().map(|client| (client, 0)).collect();
+    for end in [100_000, 300_000, 400_000] {
+        gate.open(1);
+        let more = if end < 400_000 { crowd(&scene, "/", CLIENTS, |_| String::new()) } else { Vec::new() };
+        clients.extend(more.into_iter().map(|client| (client, 0)));
+        for (client, place) in &mut clients {
+            if *place == 0 {
+                assert_eq!(client.read_head().status(), 200);
+            }
+            let bytes = client.read_exact(end - *place);
+            assert!(bytes == body[*place..end], "{place} to {end}");
+            *place = end;
+        }
+    }
+    assert_eq!(scene.asked("/"), 1);
+    let statistics = scene.at_rest();
+    assert_eq!(statistics.get("cache_collapsed"), 3 * CLIENTS as u64 - 1);
+    assert_eq!((statistics.get("cache_stored"), statistics.get("cache_entries")), (1, 1));
+}
+
+/// Who comes when a megabyte has come already is not told it over again: the other loop asks once by itself.
+#[test]
+fn rule_48_a_long_beginning_is_not_told_again() {
+    let body = pattern(0, 3_000_000);
+    let (gate, whole) = (Gate::default(), body.clone());
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, _| in_pieces(&[&whole[..2_000_000], &whole[2_000_000..]], &script_gate));
+    let mut first = scene.weir.connect();
+    first.send(scene.request("GET", "/", ""));
+    gate.open(1);
+    first.read_head();
+    assert!(first.read_exact(2_000_000) == body[..2_000_000]);
+    gate.open(3);
+    for mut client in both_loops(&scene, "/", |_| String::new()) {
+        assert!(client.read_response().body.bytes == body);
+    }
+    assert!(first.read_exact(1_000_000) == body[2_000_000..]);
+    assert!((1..=2).contains(&scene.asked("/")), "{}", scene.asked("/"));
+    scene.at_rest();
+}
+
+#[test]
+fn rule_48_a_body_that_breaks_off_breaks_off_for_the_clients_of_all_loops() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = scene(&[], move |_, _| {
+        script_gate.pass();
+        let head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 300000\r\n\r\n";
+        Reply::Last([head, &pattern(0, 200_000)[..]].concat())
+    });
+    let clients = both_loops(&scene, "/", |_| String::new());
+    gate.open(1);
+    for mut client in clients {
+        client.read_head();
+        assert!(client.read_to_end() == pattern(0, 200_000));
+    }
+    assert_eq!(scene.asked("/"), 1);
+    assert_eq!(scene.at_rest().get("cache_stored"), 0);
+}
+
+/// The one whose request went out leaves; the others have it all the same, in its own loop and elsewhere. When all have left,
+/// nobody goes on asking.
+#[test]
+fn rule_48_a_body_comes_as_long_as_anybody_in_any_loop_reads_it() {
+    for stays in [true, false] {
+        let body = pattern(0, 400_000);
+        let (gate, whole) = (Gate::default(), body.clone());
+        let script_gate = gate.clone();
+        let scene = scene(&[], move |_, _| in_pieces(&[&whole[..100_000], &whole[100_000..]], &script_gate));
+        let mut clients = both_loops(&scene, "/", |_| String::new());
+        gate.open(1);
+        for client in &mut clients {
+            client.read_head();
+            assert!(client.read_exact(100_000) == body[..100_000]);
+        }
+        let leave = if stays { 1 } else { CLIENTS };
+        clients.drain(..leave).for_each(Raw::reset);
+        eventually("those who leave have left", || {
+            (scene.weir.statistics().get("exchanges") == (CLIENTS - leave) as u64).then_some(())
+        });
+        gate.open(1);
+        for mut client in clients {
+            assert!(client.read_exact(300_000) == body[100_000..]);
+        }
+        assert_eq!((scene.asked("/"), scene.at_rest().get("cache_stored")), (1, u64::from(stays)));
     }
 }
 

@@ -152,7 +152,8 @@ fn rule_35_a_large_file_in_many_parts() {
     assert!(is_hit(&whole) && whole.body.bytes == pattern(0, 3_000_000));
     let now = scene.at_rest();
     assert_eq!(now.get("cache_entries"), 1);
-    assert!((3_000_000..3_100_000).contains(&now.get("cache_bytes")), "{now:?}");
+    // The last page of each part is not full.
+    assert!((3_000_000..3_150_000).contains(&now.get("cache_bytes")), "{now:?}");
 }
 
 #[test]

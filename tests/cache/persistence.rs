@@ -152,6 +152,41 @@ fn what_cannot_be_written_is_an_error_of_configuration() {
     }
 }
 
+#[test]
+fn of_two_daemons_with_one_file_the_second_does_not_start() {
+    let scratch = Scratch::new();
+    let file = scratch.join("cache");
+    let options = ["--cache-file", file.as_str()];
+    let mut scene = scene(&options);
+    scene.get("/small");
+    let expected = format!("{file}: cannot keep the cache there: another process does");
+    let refused = |options: &[&str], code: i32, place: &str| {
+        let said = run(&[&["--port", "0", "--cache"], options].concat());
+        assert!(
+            said.code == code && said.err.contains(place) && said.err.contains(&expected),
+            "{}",
+            said.said()
+        );
+        assert!(!said.err.contains("listening"), "{}", said.err);
+    };
+    let config = scratch.file("weir.conf", format!("cache-file {file}\n"));
+    refused(&options, 64, "--cache-file: ");
+    refused(&["-c", &config], 78, "weir.conf:1: ");
+    // Beside it there is room.
+    let mut other = Weir::start(&["--cache", "--cache-file", &scratch.join("other")]);
+    scene.stop(Signal::TERM);
+    said(&scene, "saved 1 entries");
+    // The lock ends with the process, however that ends.
+    for signal in [Signal::KILL, Signal::INT, Signal::TERM] {
+        scene.start(&options);
+        assert!(is_hit(&scene.get("/small")), "{signal:?}");
+        refused(&options, 64, "--cache-file: ");
+        scene.stop(signal);
+    }
+    other.signal(Signal::TERM);
+    assert_eq!(other.wait_exit().code(), Some(0));
+}
+
 /// The system ends who writes beyond its limit to the size of files, unless it can be told so.
 #[test]
 fn a_limit_to_the_size_of_files_is_an_error_like_a_full_disk() {

@@ -1,6 +1,6 @@
 //! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: what is stored, found, forgotten.
 
-use super::common::{self, Scratch, Weir, pattern};
+use super::common::{self, Raw, Scratch, Weir, pattern};
 use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
 use rustix::process::Signal;
 
@@ -299,10 +299,43 @@ fn rule_46_the_budget_holds_and_too_large_ones_pass() {
     scene.at_rest();
 }
 
+/// What was handed to the system and is not read yet stays what it was, whatever becomes of the memory that it came from.
+#[test]
+fn rule_46_what_is_on_its_way_survives_its_eviction() {
+    for (size, cache) in [(40_000, "1M"), (400_000, "4M")] {
+        let scene = Scene::with(&["--cache-size", cache], move |head, _| {
+            let number = head.target()[1..].parse().expect("a number");
+            let head =
+                format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {size}\r\n\r\n");
+            Reply::Bytes([head.into_bytes(), pattern(number, size)].concat())
+        });
+        scene.get("/0");
+        let clients: Vec<Raw> = (0..8)
+            .map(|_| {
+                let mut client = scene.weir.connect();
+                client.send(scene.request("GET", "/0", ""));
+                client
+            })
+            .collect();
+        let hits = || (scene.weir.statistics().get("cache_hits") == 8).then_some(());
+        common::eventually("all of them are served", hits);
+        // New bodies where the old one was.
+        for number in (1..40).chain(1..40) {
+            assert!(scene.get(&format!("/{number}")).body.bytes == pattern(number, size));
+        }
+        for mut client in clients {
+            let answer = client.read_response();
+            assert!(is_hit(&answer) && answer.body.bytes == pattern(0, size), "{size}");
+        }
+        assert!(!is_hit(&scene.get("/0")), "it was evicted");
+        scene.at_rest();
+    }
+}
+
 #[test]
 fn rule_47_a_slow_client_does_not_hold_the_origin() {
     let scene = Scene::answering("Cache-Control: max-age=60", &"x".repeat(6_000_000));
-    let mut slow = common::Raw::connect_small(scene.weir.address());
+    let mut slow = Raw::connect_small(scene.weir.address());
     slow.send(scene.request("GET", "/", ""));
     slow.read_head();
     // The whole body has come to the cache while the client has read nothing of it.

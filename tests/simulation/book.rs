@@ -53,6 +53,8 @@ pub struct Tally {
     pub moved_bytes: u64,
     /// Sockets closed with bytes for them in a pipe.
     pub pipes_lost: u64,
+    /// Times that pages of a stored body went into a pipe.
+    pub references: u64,
     /// Answers that were made for somebody else, and of these the 304s and 206s.
     pub shared: u64,
     pub unmodified: u64,
@@ -89,6 +91,7 @@ impl Tally {
         self.moved_tunnels += other.moved_tunnels;
         self.moved_bytes += other.moved_bytes;
         self.pipes_lost += other.pipes_lost;
+        self.references += other.references;
         self.shared += other.shared;
         self.unmodified += other.unmodified;
         self.parts += other.parts;

@@ -3,26 +3,14 @@
 
 use super::book::{Book, Checked};
 use super::network::{LinkId, Peer, Readiness, Task};
+use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir::engine::entry::{Entry, Kind, Text};
-use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SLICES_MAX, SocketError};
+use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SocketError};
 use weir::policy::auth::Users;
 use weir::resolver::{self, QueryId};
-
-/// A socket as weir's loop sees it: see `event_loop::socket`.
-#[derive(Debug)]
-struct Socket {
-    link: LinkId,
-    /// Bytes for this socket that the engine has never seen.
-    pipe: Vec<u8>,
-    connecting: bool,
-    readable: bool,
-    writable: bool,
-    ending: bool,
-    hung_up: bool,
-}
 
 /// Bytes beyond the budget for each response that is being fetched: the window of one that is not stored, and a segment.
 const FETCH_BYTES: usize = (256 + 64 + 8) * 1024;
@@ -153,15 +141,7 @@ impl Shell {
             return Err(format!("{id:?} was given out twice"));
         }
         let ready = !connecting;
-        self.sockets[index] = Some(Socket {
-            link,
-            pipe: Vec::new(),
-            connecting,
-            readable: ready,
-            writable: ready,
-            ending: false,
-            hung_up: false,
-        });
+        self.sockets[index] = Some(Socket::new(link, connecting, ready));
         self.live += 1;
         around.set_index(link, index);
         // What epoll reports of a socket that is added.
@@ -254,12 +234,14 @@ impl Shell {
         if !socket.writable || !self.engine.wants_write(id) {
             return Ok(0);
         }
-        let slices: [&[u8]; SLICES_MAX] = self.engine.to_send(id);
-        let mut bytes = slices.concat();
-        let piped = bytes.is_empty();
-        if piped {
-            bytes.clone_from(&socket.pipe);
-        }
+        let outgoing = self.engine.to_send(id);
+        let percent = around.book.scenario.pipes_percent;
+        let has_apart = outgoing.split().1.iter().any(|slice| !slice.is_empty());
+        let room = (has_apart && socket.pipe.is_empty() && around.net.dice.percent(percent))
+            .then(|| around.net.dice.between(1, 300_000) as usize);
+        around.book.tally.references += u64::from(room.is_some());
+        let (ahead, bytes) =
+            socket.next_bytes(&outgoing, room).map_err(|error| format!("{id:?}: {error}"))?;
         if bytes.is_empty() {
             return Err(format!("{id:?}: there is something to send, but what?"));
         }
@@ -272,15 +254,9 @@ impl Shell {
             around.book.races += 1;
         }
         let event = match around.net.write(socket.link, &bytes) {
-            Ok(None) => {
-                socket.writable = false;
-                return Ok(0);
-            }
-            Ok(Some(count)) => {
-                socket.writable = count == bytes.len();
-                if piped {
-                    socket.pipe.drain(..count.min(bytes.len()));
-                }
+            Ok(written) => {
+                socket.note_written(written, ahead, bytes.len());
+                let Some(count) = written else { return Ok(0) };
                 Event::Sent(count)
             }
             Err(error) => {
