@@ -20,6 +20,14 @@ const APART_MAX: usize = 32 * 1024;
 /// Of the process, because that bound is.
 static APART: AtomicUsize = AtomicUsize::new(0);
 
+/// Bytes that they take.
+static APART_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What all pieces of the process take that have pages of their own.
+pub fn apart_bytes() -> usize {
+    APART_BYTES.load(Ordering::Relaxed)
+}
+
 /// One piece.
 #[derive(Debug)]
 pub struct Segment(Memory);
@@ -34,9 +42,10 @@ impl Pages {
         let counted = APART.fetch_add(1, Ordering::Relaxed);
         let map = || MmapOptions::new().len(bytes).populate().map_anon().ok();
         let pages = if counted < APART_MAX { map() } else { None };
-        if pages.is_none() {
-            APART.fetch_sub(1, Ordering::Relaxed);
-        }
+        match &pages {
+            Some(pages) => APART_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
+            None => APART.fetch_sub(1, Ordering::Relaxed),
+        };
         pages.map(Pages)
     }
 }
@@ -44,6 +53,7 @@ impl Pages {
 impl Drop for Pages {
     fn drop(&mut self) {
         APART.fetch_sub(1, Ordering::Relaxed);
+        APART_BYTES.fetch_sub(mapped(self.len()), Ordering::Relaxed);
     }
 }
 
