@@ -293,11 +293,11 @@ impl Pool {
 
     /// Whether so much was taken from the system that it may be worth giving some back.
     pub fn may_shrink(&self) -> bool {
-        self.held_bytes() > CHUNK_BLOCKS * BLOCK_BYTES
+        self.held_bytes() > if self.lent == 0 { 0 } else { CHUNK_BLOCKS * BLOCK_BYTES }
     }
 
-    /// Gives chunks of which nothing is lent back to the system, all but the first, if most of what was taken has not been
-    /// needed since this was last called. Those that stay are used from the first on. False if nothing was done.
+    /// Gives chunks of which nothing is lent back to the system if most of what was taken has not been needed since this was
+    /// last called; the first only if nothing has. Those that stay are used from the first on. False if nothing was done.
     pub fn shrink(&mut self) -> bool {
         let lately = std::mem::replace(&mut self.lent_lately, self.lent);
         if !self.may_shrink() || lately * 2 * BLOCK_BYTES > self.held_bytes() {
@@ -305,7 +305,8 @@ impl Pool {
         }
         let mut lent = vec![CHUNK_BLOCKS; self.chunks.len()];
         self.free.iter().for_each(|index| lent[*index as usize / CHUNK_BLOCKS] -= 1);
-        for (chunk, lent) in self.chunks.iter_mut().zip(&lent).skip(1).filter(|(_, lent)| **lent == 0) {
+        let kept = usize::from(lately > 0);
+        for (chunk, lent) in self.chunks.iter_mut().zip(&lent).skip(kept).filter(|(_, lent)| **lent == 0) {
             debug_assert!(*lent == 0);
             *chunk = Box::default();
         }
@@ -373,6 +374,14 @@ mod tests {
         indices.dedup();
         assert_eq!(indices.len(), 999);
         assert!(!indices.contains(&kept.0));
+        again.into_iter().for_each(|block| pool.give_back(block));
+        pool.give_back(kept);
+        assert!(!pool.shrink() && pool.shrink() && !pool.may_shrink());
+        assert_eq!(pool.held_bytes(), 0, "not even one chunk while there is nothing to do");
+        assert!(
+            pool.lend(Purpose::Reply).is_some() && !pool.may_shrink(),
+            "the first stays while it is used"
+        );
     }
 
     #[test]

@@ -45,7 +45,17 @@ trait Segments {
         self.piece(index).map(|(bytes, _)| bytes)
     }
 
+    /// Segments that were given up.
+    fn dropped(&self) -> u32;
+
+    /// The same place. A reader that had all there was waits at the end of a segment; when that has been given up, since all
+    /// have it, the place is the beginning of the next one.
+    fn there(&self, cursor: Cursor) -> Cursor {
+        if cursor.segment < self.dropped() { Cursor { segment: self.dropped(), offset: 0 } } else { cursor }
+    }
+
     fn fill_slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
+        let cursor = self.there(cursor);
         let (mut at, mut offset, mut left) = (cursor.segment, cursor.offset as usize, left);
         let mut filled = Filled::default();
         for (index, place) in out.iter_mut().enumerate() {
@@ -63,7 +73,8 @@ trait Segments {
         filled
     }
 
-    fn moved(&self, mut cursor: Cursor, mut count: u64) -> Cursor {
+    fn moved(&self, cursor: Cursor, mut count: u64) -> Cursor {
+        let mut cursor = self.there(cursor);
         while let Some(bytes) = self.segment(cursor.segment) {
             let here = (bytes.len() as u64).saturating_sub(u64::from(cursor.offset));
             // At the end of the last segment it stays there: the segment may grow.
@@ -123,6 +134,10 @@ impl Joined {
 }
 
 impl Segments for Body {
+    fn dropped(&self) -> u32 {
+        0
+    }
+
     fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
         fn own(segment: &Segment) -> (&[u8], bool) {
             (segment.bytes(), segment.is_apart())
@@ -256,6 +271,10 @@ pub struct Growing {
 }
 
 impl Segments for Growing {
+    fn dropped(&self) -> u32 {
+        self.dropped
+    }
+
     fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
         let index = index.checked_sub(self.dropped)? as usize;
         let segment = self.segments.get(index)?;
@@ -569,5 +588,26 @@ mod tests {
         assert_eq!((growing.bytes_from(0), growing.bytes_from(400_000)), (None, Some(Vec::new())));
         assert!(growing.finish().is_none());
         assert_eq!(ledger.bytes(), 0);
+    }
+
+    /// One reader had all there was before there was another segment, the other one came to the same place later.
+    #[test]
+    fn what_is_given_up_is_behind_all_who_are_at_its_end() {
+        let ledger = Arc::new(Ledger::default());
+        let bytes = pattern(FIRST_BYTES + 100);
+        let mut growing = Growing::new(&ledger, None);
+        fill(&mut growing, &bytes[..FIRST_BYTES], FIRST_BYTES);
+        let waits = growing.advance(Cursor::default(), FIRST_BYTES as u64);
+        fill(&mut growing, &bytes[FIRST_BYTES..], 100);
+        let comes = growing.advance(Cursor::default(), FIRST_BYTES as u64);
+        assert_ne!(waits, comes);
+        growing.drop_before(comes);
+        for cursor in [waits, comes] {
+            let mut slices: [&[u8]; 3] = [&[]; 3];
+            assert!(growing.has_more(cursor));
+            assert_eq!(growing.slices(cursor, u64::MAX, &mut slices).bytes, 100);
+            assert!(slices.concat() == bytes[FIRST_BYTES..]);
+            assert!(!growing.has_more(growing.advance(cursor, 100)));
+        }
     }
 }

@@ -316,6 +316,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         via: settings.via.clone(),
         forwarded: settings.forwarded,
         origin_form: !settings.no_origin_form,
+        noted: settings.log_format.texts(),
         listeners,
         cache: settings.cache.then(|| cache_settings(settings, seed)),
         seed,

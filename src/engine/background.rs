@@ -7,10 +7,9 @@
 use super::caching::Hit;
 use super::entry::{CacheUse, Verdict};
 use super::flight::InFlight;
-use super::peer::{Client, ClientState, ExchangeId, Peer, Role};
+use super::peer::{Client, ExchangeId, Peer, Role};
 use super::{Engine, PeerId};
 use crate::buffer::{Linear, Purpose};
-use crate::http::head::Scanner;
 use crate::time::Now;
 
 /// Refreshes under way at once in one loop (chosen: each holds an origin connection; what is not refreshed now is when
@@ -30,29 +29,20 @@ impl Engine {
         }
         let Engine { exchanges, peers, pool, .. } = self;
         let Some(exchange) = exchanges.get(id.index as usize) else { return };
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return;
-        };
         let head_bytes = exchange.plan.head_bytes;
-        let head = client.input.bytes(pool)[..head_bytes].to_vec();
-        let address = client.address;
+        let head = exchange.input.bytes(pool)[..head_bytes].to_vec();
+        let address = exchange.entry.client;
         let mut input = Linear::default();
         if !input.append(pool, Purpose::Head, &head) {
             return;
         }
-        let client = Client {
-            address,
-            input,
-            requests: 0,
-            began_us: now.monotonic_us,
-            background: true,
-            state: ClientState::Reading(Scanner::default()),
-        };
-        let client = PeerId::from_index(peers.insert(Peer::new(Role::Client(client))));
+        let client = Peer { background: true, ..Peer::new(address, Role::Client(Client::Idle)) };
+        let client = PeerId::from_index(peers.insert(client));
         self.refreshes += 1;
         self.metrics.cache_refreshes += 1;
         let refresh = self.begin_unknown(now, client, head_bytes);
         if let Some(exchange) = self.exchange_mut(refresh) {
+            exchange.input = input;
             (exchange.caching.used, exchange.caching.background) = (true, true);
             exchange.entry.cache = CacheUse::Refresh;
         }

@@ -2,16 +2,15 @@
 
 use super::Parked;
 use super::crowd::Admission;
-use super::examine::Plan;
+use super::exchange::Exchange;
 use super::outgoing::Outgoing;
-use super::peer::{Client, ClientState, OriginState, Parking, Peer, Role};
+use super::peer::{Client, OriginState, Parking, Peer, Reading, Role};
 use super::refusal::Refusal;
 use super::relay::SLICES_MAX;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use super::{Action, Engine, Event, Move, PeerId};
-use crate::buffer::{BLOCK_BYTES, Linear, Purpose, Space};
+use crate::buffer::{BLOCK_BYTES, Purpose, Space};
 use crate::http::framing::Body;
-use crate::http::head::Scanner;
 use crate::time::Now;
 use std::net::SocketAddr;
 
@@ -23,15 +22,8 @@ impl Engine {
 
     /// A client has connected. Beyond the limits it is told so and closed.
     pub fn accept(&mut self, now: Now, address: SocketAddr) -> PeerId {
-        let client = Client {
-            address,
-            input: Linear::default(),
-            requests: 0,
-            began_us: now.monotonic_us,
-            background: false,
-            state: ClientState::Reading(Scanner::default()),
-        };
-        let id = PeerId::from_index(self.peers.insert(Peer::new(Role::Client(client))));
+        let client = Peer::new(address, Role::Client(Client::Idle));
+        let id = PeerId::from_index(self.peers.insert(client));
         self.clients += 1;
         self.peers_lately = self.peers_lately.max(self.peers.len());
         self.metrics.accepted += 1;
@@ -56,18 +48,16 @@ impl Engine {
     pub fn wants_read(&self, id: PeerId) -> bool {
         let Some(peer) = self.peers.get(id.index()) else { return false };
         match &peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) | ClientState::Lingering { .. } => true,
-                ClientState::Exchange(exchange) => {
-                    self.exchanges[exchange.index as usize].wants_upload(client)
-                }
-                ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(),
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => true,
+                Client::Exchange(exchange) => self.exchanges[exchange.index as usize].wants_upload(),
+                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) => false,
                 OriginState::Idle(_) => true,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
-                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(&self.relays),
                 OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
             },
         }
@@ -77,17 +67,17 @@ impl Engine {
     pub fn wants_write(&self, id: PeerId) -> bool {
         let Some(peer) = self.peers.get(id.index()) else { return false };
         match &peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) | ClientState::Lingering { .. } => false,
-                ClientState::Exchange(exchange) => {
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => false,
+                Client::Exchange(exchange) => {
                     self.exchanges[exchange.index as usize].wants_send(&self.fetches)
                 }
-                ClientState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(),
+                Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => false,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
-                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(),
+                OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(&self.relays),
             },
         }
     }
@@ -99,18 +89,19 @@ impl Engine {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine { peers, pool, exchanges, tunnels, fetches, spare_relays, parked, scrap, .. } = self;
+        let Engine { peers, readings, pool, exchanges, tunnels, fetches, relays, parked, scrap, .. } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `scrap`.
         let (space, queue) = match &mut peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) => {
-                    let queue = if client.input.is_empty() { Parked::Heads } else { Parked::Heap };
-                    let space = client.input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) => {
+                    let input = &mut client.reading(readings).input;
+                    let queue = if input.is_empty() { Parked::Heads } else { Parked::Heap };
+                    let space = input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
                     (space.map(Space::one), queue)
                 }
-                ClientState::Lingering { .. } => return Some(Space::one(scrap)),
-                ClientState::Exchange(exchange) => {
+                Client::Lingering { .. } => return Some(Space::one(scrap)),
+                Client::Exchange(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let space = exchange.up.space(pool);
                     if space.is_none() {
@@ -118,8 +109,9 @@ impl Engine {
                     }
                     (space, Parked::Uploads)
                 }
-                ClientState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].up.space(pool, spare_relays), Parked::Uploads)
+                Client::Tunnel(tunnel) => {
+                    let lane = &mut tunnels[tunnel.0 as usize].up;
+                    (lane.space(pool, relays, Purpose::Upload), Parked::Uploads)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -130,7 +122,8 @@ impl Engine {
                     (exchange.download_space(pool, scrap, head_bytes_max), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
-                    (tunnels[tunnel.0 as usize].down.space(pool, spare_relays), Parked::Downloads)
+                    let lane = &mut tunnels[tunnel.0 as usize].down;
+                    (lane.space(pool, relays, Purpose::Download), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
                     return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));
@@ -155,18 +148,18 @@ impl Engine {
             return None;
         }
         let (to, bytes_max) = match &self.peers.get(id.index())?.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) | ClientState::Lingering { .. } => return None,
-                ClientState::Exchange(exchange) => {
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
+                Client::Exchange(exchange) => {
                     let exchange = &self.exchanges[exchange.index as usize];
-                    if !exchange.wants_upload(client) {
+                    if !exchange.wants_upload() {
                         return None;
                     }
                     (exchange.origin?, exchange.up.movable()?)
                 }
-                ClientState::Tunnel(tunnel) => {
+                Client::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.origin, tunnel.up.movable()?)
+                    (tunnel.origin, tunnel.up.movable(&self.relays)?)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -180,7 +173,7 @@ impl Engine {
                 }
                 OriginState::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.client, tunnel.down.movable()?)
+                    (tunnel.client, tunnel.down.movable(&self.relays)?)
                 }
             },
         };
@@ -189,23 +182,24 @@ impl Engine {
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
     pub fn return_space(&mut self, id: PeerId) {
-        let Engine { peers, pool, exchanges, tunnels, spare_relays, .. } = self;
+        let Engine { peers, readings, pool, exchanges, tunnels, relays, .. } = self;
         let Some(peer) = peers.get_mut(id.index()) else { return };
         match &mut peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) => client.input.release_if_empty(pool),
-                ClientState::Lingering { .. } => {}
-                ClientState::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
-                ClientState::Tunnel(tunnel) => {
-                    tunnels[tunnel.0 as usize].up.release_unused(pool, spare_relays)
+            Role::Client(client) => match *client {
+                Client::Reading(reading) => {
+                    if readings[reading.0 as usize].input.is_empty() {
+                        readings.remove(reading.0 as usize).input.release(pool);
+                        *client = Client::Idle;
+                    }
                 }
+                Client::Idle | Client::Lingering { .. } => {}
+                Client::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
+                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
-                OriginState::Tunnel(tunnel) => {
-                    tunnels[tunnel.0 as usize].down.release_unused(pool, spare_relays)
-                }
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool, relays),
             },
         }
         self.finish_memory();
@@ -215,21 +209,21 @@ impl Engine {
     /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
         const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
-        let Engine { peers, pool, exchanges, tunnels, fetches, settings, .. } = self;
+        let Engine { peers, pool, exchanges, tunnels, relays, fetches, settings, .. } = self;
         let Some(peer) = peers.get(id.index()) else { return Outgoing::copied(NOTHING) };
         Outgoing::copied(match &peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) | ClientState::Lingering { .. } => NOTHING,
-                ClientState::Exchange(exchange) => {
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => NOTHING,
+                Client::Exchange(exchange) => {
                     let outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
                     return if settings.splices { outgoing } else { Outgoing::copied(*outgoing) };
                 }
-                ClientState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool),
+                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => NOTHING,
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
-                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool),
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool, relays),
             },
         })
     }
@@ -241,21 +235,21 @@ impl Engine {
             Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
         let Some(client) = self.client_mut(id) else { return };
-        match &mut client.state {
-            ClientState::Exchange(exchange) => {
+        match client {
+            Client::Exchange(exchange) => {
                 let exchange = *exchange;
                 self.handle_exchange_client(now, exchange, event);
             }
-            ClientState::Tunnel(tunnel) => {
+            Client::Tunnel(tunnel) => {
                 let tunnel = *tunnel;
                 self.handle_tunnel_client(now, tunnel, event);
             }
-            ClientState::Reading(_) => match event {
+            Client::Idle | Client::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(now, id, count),
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
                 Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
             },
-            ClientState::Lingering { bytes } => match event {
+            Client::Lingering { bytes } => match event {
                 Event::Received(count) => {
                     *bytes = bytes.saturating_add(count as u32);
                     if *bytes > LINGER_BYTES_MAX {
@@ -270,24 +264,26 @@ impl Engine {
     }
 
     fn handle_head_bytes(&mut self, now: Now, id: PeerId, count: usize) {
-        let head_ms = self.settings.timeouts.head_ms;
-        let Some(client) = self.client_mut(id) else { return };
-        let first = client.input.is_empty();
-        client.input.commit(count);
-        if first {
-            client.began_us = now.monotonic_us;
-            self.deadlines.set(id, now.monotonic_ms(), head_ms);
+        let Engine { peers, readings, deadlines, settings, .. } = self;
+        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
+        let reading = client.reading(readings);
+        if reading.input.is_empty() {
+            reading.began_us = now.monotonic_us;
+            deadlines.set(id, now.monotonic_ms(), settings.timeouts.head_ms);
         }
+        reading.input.commit(count);
         self.advance_client(now, id);
     }
 
     /// Begins the next exchange if its head is there.
     pub(super) fn advance_client(&mut self, now: Now, id: PeerId) {
         let limits = self.settings.head;
-        let Engine { peers, pool, .. } = self;
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
-        let ClientState::Reading(scanner) = &mut client.state else { return };
-        let bytes = client.input.bytes(pool);
+        let Engine { peers, readings, pool, .. } = self;
+        let Some(Peer { role: Role::Client(Client::Reading(reading)), .. }) = peers.get(id.index()) else {
+            return;
+        };
+        let Reading { input, scanner, .. } = &mut readings[reading.0 as usize];
+        let bytes = input.bytes(pool);
         if bytes.is_empty() {
             return;
         }
@@ -309,10 +305,13 @@ impl Engine {
     }
 
     pub(super) fn handle_reading_deadline(&mut self, now: Now, id: PeerId) {
-        let Some(Peer { role: Role::Client(client), parking, .. }) = self.peers.get(id.index()) else {
+        let Some(Peer { role: Role::Client(client), parking, used, .. }) = self.peers.get(id.index()) else {
             return;
         };
-        let head_bytes = client.input.len();
+        let head_bytes = match client {
+            Client::Reading(reading) => self.readings[reading.0 as usize].input.len(),
+            Client::Idle | Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => 0,
+        };
         let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
             (_, Parking::Queued | Parking::Woken) => {
@@ -320,9 +319,8 @@ impl Engine {
                 Refusal::NoMemory
             }
             (0, Parking::No) => {
-                let idle = client.requests > 0;
-                self.metrics.timeouts_idle += u64::from(idle);
-                self.metrics.timeouts_unused += u64::from(!idle);
+                self.metrics.timeouts_idle += u64::from(*used);
+                self.metrics.timeouts_unused += u64::from(!*used);
                 self.close_client(id);
                 return;
             }
@@ -333,21 +331,16 @@ impl Engine {
     }
 
     /// The exchange is over: read the next head, or close.
-    pub(super) fn continue_client(
-        &mut self,
-        now: Now,
-        id: PeerId,
-        plan: &Plan,
-        consumed: usize,
-        closes: bool,
-    ) {
+    pub(super) fn continue_client(&mut self, now: Now, exchange: &mut Exchange) {
         let (idle_ms, head_ms) = (self.settings.timeouts.idle_ms, self.settings.timeouts.head_ms);
         let draining = self.is_draining();
-        let Engine { peers, pool, deadlines, continuing, .. } = self;
+        let Engine { peers, readings, pool, deadlines, continuing, .. } = self;
+        let Exchange { client: id, ref plan, ref mut input, consumed, closes, .. } = *exchange;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
-        client.input.consume(pool, consumed.min(client.input.len()));
-        let pending = !client.input.is_empty();
-        if closes {
+        input.consume(pool, consumed.min(input.len()));
+        let pending = !input.is_empty();
+        if closes || draining {
+            input.release(pool);
             // Who asked for the close and sent no body has said everything; anybody else may still be talking, be it
             // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
             let silent = !plan.keep_alive && plan.grant.is_some() && plan.body == Body::None && !pending;
@@ -358,14 +351,12 @@ impl Engine {
             }
             return;
         }
-        client.state = ClientState::Reading(Scanner::default());
+        *client = Client::Idle;
         if pending {
-            client.began_us = now.monotonic_us;
+            let reading = client.reading(readings);
+            (reading.input, reading.began_us) = (std::mem::take(input), now.monotonic_us);
             deadlines.set(id, now.monotonic_ms(), head_ms);
             continuing.push_back(id);
-        } else if draining {
-            self.linger(now, id);
-            return;
         } else {
             deadlines.set(id, now.monotonic_ms(), idle_ms);
         }
@@ -375,14 +366,16 @@ impl Engine {
     /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
     /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self, now: Now, id: PeerId) {
-        if self.client(id).is_some_and(|client| client.background) {
+        let Engine { peers, deadlines, actions, .. } = self;
+        let Some(Peer { role: Role::Client(client), background, .. }) = peers.get_mut(id.index()) else {
+            return;
+        };
+        if *background {
             self.close_client(id);
             return;
         }
-        let Engine { peers, pool, deadlines, actions, .. } = self;
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
-        client.input.release(pool);
-        client.state = ClientState::Lingering { bytes: 0 };
+        debug_assert!(!matches!(client, Client::Reading(_)));
+        *client = Client::Lingering { bytes: 0 };
         deadlines.set(id, now.monotonic_ms(), LINGER_MS);
         actions.push_back(Action::ShutdownWrite(id));
         self.wake(id);
@@ -403,19 +396,26 @@ impl Engine {
     }
 
     fn remove_client(&mut self, id: PeerId) -> bool {
-        let Engine { peers, pool, deadlines, crowd, room_made, .. } = self;
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return false };
-        client.input.release(pool);
-        if client.background {
-            peers.remove(id.index());
-            deadlines.clear(id);
+        let Engine { peers, readings, pool, deadlines, crowd, room_made, .. } = self;
+        let Some(Peer { role: Role::Client(client), address, background, .. }) = peers.get(id.index()) else {
+            return false;
+        };
+        if let Client::Reading(reading) = client {
+            readings.remove(reading.0 as usize).input.release(pool);
+        }
+        let (address, background) = (*address, *background);
+        peers.remove(id.index());
+        deadlines.clear(id);
+        if background {
             self.refreshes -= 1;
             return false;
         }
-        *room_made |= crowd.leave(client.address.ip());
-        peers.remove(id.index());
-        deadlines.clear(id);
+        *room_made |= crowd.leave(address.ip);
         self.clients -= 1;
+        debug_assert!(
+            self.readings.len() <= self.clients,
+            "one for each client, and none for those who are gone"
+        );
         true
     }
 }

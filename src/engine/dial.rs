@@ -5,7 +5,7 @@
 
 use super::examine::Method;
 use super::exchange::Stage;
-use super::peer::{ExchangeId, Origin, OriginState, Peer, Role};
+use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
 use super::refusal::{Refusal, SocketError};
 use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
@@ -99,12 +99,9 @@ impl Engine {
     fn find_idle(&self, id: ExchangeId) -> Option<PeerId> {
         let exchange = &self.exchanges[id.index as usize];
         let grant = exchange.plan.grant.as_ref()?;
-        self.origins.idle_for(&exchange.plan.authority).find(|peer| match &self.peers[peer.index()].role {
-            Role::Origin(origin) => {
-                let address = origin.address;
-                exchange.policy.acl.judge_address(grant, address.ip(), address.port()).is_ok()
-            }
-            Role::Client(_) => false,
+        self.origins.idle_for(&exchange.plan.authority).find(|peer| {
+            let Address { ip, port } = self.peers[peer.index()].address;
+            exchange.policy.acl.judge_address(grant, ip, port).is_ok()
         })
     }
 
@@ -176,7 +173,7 @@ impl Engine {
             dial.next += 1;
             let group = origins.join(&exchange.plan.authority);
             let state = OriginState::Connecting(id);
-            let peer = Peer::new(Role::Origin(Origin { address, group, exchanges: 0, state }));
+            let peer = Peer::new(address, Role::Origin(Origin { group, state }));
             let attempt = PeerId::from_index(peers.insert(peer));
             *place = Some(attempt);
             deadlines.set(attempt, now.monotonic_ms(), settings.timeouts.connect_ms);
@@ -232,8 +229,7 @@ impl Engine {
             let losers = *dial;
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
         }
-        let address = self.origin_mut(origin).map(|origin| origin.address);
-        self.exchanges[id.index as usize].entry.upstream = address;
+        self.exchanges[id.index as usize].entry.upstream = self.address(origin);
         if self.exchanges[id.index as usize].plan.method == Method::Connect {
             self.establish_tunnel(now, id, origin);
         } else {
@@ -262,13 +258,14 @@ impl Engine {
     fn attach(&mut self, now: Now, id: ExchangeId, peer: PeerId, reused: bool) {
         let Engine { exchanges, peers, origins, deadlines, settings, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else { return };
+        let Some(Peer { address, role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else {
+            return;
+        };
         if let OriginState::Idle(idle) = origin.state {
             origins.set_busy(idle);
         }
         origin.state = OriginState::Busy(id);
-        origin.exchanges = origin.exchanges.saturating_add(1);
-        exchange.entry.upstream = Some(origin.address);
+        exchange.entry.upstream = Some(SocketAddr::from(*address));
         exchange.entry.origin_reused = reused;
         exchange.origin = Some(peer);
         exchange.stage = Stage::Awaiting;

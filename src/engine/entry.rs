@@ -111,17 +111,17 @@ pub struct Entry {
 }
 
 /// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
-/// can be.
+/// can be. A byte of flags, and for each text that the log will want and that is not empty: which one it is, its length, and
+/// itself.
 #[derive(Debug)]
-pub(super) struct Note {
-    /// One text behind the other.
-    text: Box<[u8]>,
-    /// Where the texts end, in the order of `Text::ALL`.
-    ends: [u16; Text::ALL.len()],
-    status: u16,
-    client_reused: bool,
-    minor_version: u8,
-}
+pub(super) struct Note(Box<[u8]>);
+
+/// Flags of a note.
+const CLIENT_REUSED: u8 = 1;
+const ORIGIN_REUSED: u8 = 2;
+const MINOR_VERSION: u8 = 4;
+/// The method, which is not kept then. The status follows from it.
+const CONNECT: u8 = 8;
 
 /// The texts of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,40 +141,51 @@ pub enum Text {
 }
 
 impl Text {
-    const ALL: [Text; 6] =
+    /// All of them, in their order.
+    pub const ALL: [Text; 6] =
         [Text::User, Text::Method, Text::Target, Text::Reason, Text::Agent, Text::Referrer];
 }
 
 impl Entry {
-    /// What a tunnel needs to keep. Texts that do not fit into 64 KB together, which heads of the usual limit cannot hold,
-    /// are cut.
-    pub(super) fn note(&self) -> Note {
-        let mut text = Vec::with_capacity(Text::ALL.iter().map(|which| self.text(*which).len()).sum());
-        let mut ends = [0; Text::ALL.len()];
-        for (end, which) in ends.iter_mut().zip(Text::ALL) {
-            text.extend_from_slice(self.text(which));
-            text.truncate(usize::from(u16::MAX));
-            *end = text.len() as u16;
+    /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
+    /// the usual limit, is cut.
+    pub(super) fn note(&self, noted: &[Text], scratch: &mut Vec<u8>) -> Note {
+        debug_assert!(matches!(self.status, 101 | 200));
+        let connect = self.text(Text::Method) == b"CONNECT";
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(self.client_reused, CLIENT_REUSED)
+            | flag(self.origin_reused, ORIGIN_REUSED)
+            | flag(self.minor_version > 0, MINOR_VERSION)
+            | flag(connect, CONNECT);
+        scratch.clear();
+        scratch.push(flags);
+        for which in noted {
+            let text = self.text(*which);
+            if text.is_empty() || (connect && *which == Text::Method) {
+                continue;
+            }
+            let text = &text[..text.len().min(usize::from(u16::MAX))];
+            let [low, high] = (text.len() as u16).to_le_bytes();
+            scratch.extend_from_slice(&[*which as u8, low, high]);
+            scratch.extend_from_slice(text);
         }
-        Note {
-            text: text.into_boxed_slice(),
-            ends,
-            status: self.status,
-            client_reused: self.client_reused,
-            minor_version: self.minor_version,
-        }
+        Note(scratch.as_slice().into())
     }
 
     /// Makes this blank entry one of a tunnel, from what that has kept.
     pub(super) fn restore(&mut self, note: &Note) {
-        let mut start = 0;
-        for (end, which) in note.ends.iter().zip(Text::ALL) {
-            let end = usize::from(*end);
-            self.set(which, &note.text[start..end]);
-            start = end;
+        let Some((&flags, mut rest)) = note.0.split_first() else { return };
+        (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
+        (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
+        self.minor_version = u8::from(flags & MINOR_VERSION != 0);
+        if flags & CONNECT != 0 {
+            self.set(Text::Method, b"CONNECT");
         }
-        (self.kind, self.status) = (Kind::Tunnel, note.status);
-        (self.client_reused, self.minor_version) = (note.client_reused, note.minor_version);
+        while let Some((&[place, low, high], texts)) = rest.split_first_chunk() {
+            let (text, others) = texts.split_at(usize::from(u16::from_le_bytes([low, high])));
+            self.set(Text::ALL[usize::from(place)], text);
+            rest = others;
+        }
     }
 
     /// An entry with no texts yet.
@@ -245,5 +256,55 @@ impl Entry {
             Text::Agent => &mut self.agent,
             Text::Referrer => &mut self.referrer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_remembers_what_its_entry_had() {
+        let client = SocketAddr::from(([192, 0, 2, 1], 1234));
+        let long = vec![b'x'; 70_000];
+        let cases = [
+            [&b"CONNECT"[..], b"example.org:443", b""],
+            [b"GET", b"http://example.org/", b"agent/1"],
+            [b"connect", b"", b"CONNECT"],
+            [b"", b"t", &long],
+        ];
+        for (case, [method, target, agent]) in cases.into_iter().enumerate() {
+            let mut entry = Entry::new(client);
+            entry.status = if case == 0 { 200 } else { 101 };
+            entry.client_reused = case & 1 != 0;
+            entry.origin_reused = case & 2 != 0;
+            entry.minor_version = u8::from(case != 1);
+            let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
+            texts.iter().for_each(|(which, text)| entry.set(*which, text));
+            let note = entry.note(&Text::ALL, &mut vec![7; 7]);
+            let mut restored = Entry::new(client);
+            restored.restore(&note);
+            assert_eq!((restored.kind, restored.status), (Kind::Tunnel, entry.status), "case {case}");
+            assert_eq!(restored.client_reused, entry.client_reused, "case {case}");
+            assert_eq!(restored.origin_reused, entry.origin_reused, "case {case}");
+            assert_eq!(restored.minor_version, entry.minor_version, "case {case}");
+            for which in Text::ALL {
+                let text = entry.text(which);
+                assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
+            }
+            let mut short = Entry::new(client);
+            short.restore(&entry.note(&[Text::Target], &mut Vec::new()));
+            assert_eq!((short.text(Text::Target), short.text(Text::Agent)), (target, &b""[..]));
+        }
+    }
+
+    /// The smallest piece that glibc's allocator has holds 24 bytes: enough for a target of usual length.
+    #[test]
+    fn a_note_is_small() {
+        let mut entry = Entry::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
+        entry.status = 200;
+        entry.set(Text::Method, b"CONNECT");
+        entry.set(Text::Target, b"www.example.org:8080");
+        assert_eq!(entry.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
     }
 }

@@ -8,7 +8,7 @@ use super::fetch::Fetch;
 use super::flight::Landing;
 use super::outgoing::Outgoing;
 use super::pace::{Pace, Rate};
-use super::peer::{ClientState, ExchangeId, Peer, Role};
+use super::peer::{Client, ExchangeId, Role};
 use super::refusal::{Refusal, write_refusal};
 use super::relay::Relay;
 use super::serving::Serving;
@@ -21,6 +21,7 @@ use crate::policy::Policy;
 use crate::resolver::LookUpId;
 use crate::time::Now;
 use slab::Slab;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// How far it has come.
@@ -66,8 +67,10 @@ pub(super) struct Exchange {
     pub up_pace: Pace,
     /// How fast the client reads, while bytes wait for it.
     pub down_pace: Pace,
-    /// Bytes at the front of the client's input that are done with, or kept for a retry only: the head, and what has gone
-    /// up of the body behind it.
+    /// What the client has sent and is not yet part of a body: the head, and what came with it.
+    pub input: Linear,
+    /// Bytes at the front of that which are done with, or kept for a retry only: the head, and what has gone up of the
+    /// body behind it.
     pub consumed: usize,
     /// What the origin has sent and is not yet part of a body.
     pub response: Linear,
@@ -105,6 +108,7 @@ impl Exchange {
             down: Relay::new(Purpose::Download),
             up_pace: Pace::default(),
             down_pace: Pace::default(),
+            input: Linear::default(),
             consumed: 0,
             response: Linear::default(),
             scanner: Scanner::default(),
@@ -135,6 +139,7 @@ impl Exchange {
             down,
             up_pace,
             down_pace,
+            input,
             consumed,
             response,
             scanner,
@@ -149,7 +154,7 @@ impl Exchange {
             caching,
             serving,
         } = self;
-        debug_assert!(response.is_empty() && !up.wants_send() && !down.wants_send());
+        debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
         plan.reset(head_bytes);
         (*up_pace, *down_pace) = (Pace::default(), Pace::default());
@@ -164,8 +169,8 @@ impl Exchange {
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
-    pub fn wants_upload(&self, client: &super::peer::Client) -> bool {
-        self.up.wants_bytes() && client.input.len() <= self.consumed
+    pub fn wants_upload(&self) -> bool {
+        self.up.wants_bytes() && self.input.len() <= self.consumed
     }
 
     /// Whether there is room for more of the response. Interim responses that the client does not read stop the origin.
@@ -282,9 +287,7 @@ impl Engine {
         self.refresh_date(now);
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        let address = self.client(client_id).map(|client| client.address);
-        debug_assert!(address.is_some());
-        let address = address.unwrap_or_else(|| std::net::SocketAddr::from(([0, 0, 0, 0], 0)));
+        let address = SocketAddr::from(self.peers[client_id.index()].address);
         let policy = Arc::clone(&self.policy);
         let mut exchange = match self.spare_exchanges.pop() {
             Some(mut exchange) => {
@@ -299,11 +302,15 @@ impl Engine {
         let exchange = &mut self.exchanges[id.index as usize];
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
-        if let Some(Peer { role: Role::Client(client), .. }) = self.peers.get_mut(client_id.index()) {
-            exchange.began_us = client.began_us;
-            exchange.entry.client_reused = client.requests > 0;
-            client.requests = client.requests.saturating_add(1);
-            client.state = ClientState::Exchange(id);
+        let peer = &mut self.peers[client_id.index()];
+        exchange.entry.client_reused = std::mem::replace(&mut peer.used, true);
+        let before = std::mem::replace(&mut peer.role, Role::Client(Client::Exchange(id)));
+        if let Role::Client(Client::Reading(reading)) = before {
+            let reading = self.readings.remove(reading.0 as usize);
+            if !reading.input.is_empty() {
+                exchange.began_us = reading.began_us;
+            }
+            exchange.input = reading.input;
         }
         id
     }
@@ -318,7 +325,6 @@ impl Engine {
     pub(super) fn examine(&mut self, now: Now, id: ExchangeId) {
         let Engine {
             exchanges,
-            peers,
             pool,
             settings,
             origins,
@@ -332,9 +338,6 @@ impl Engine {
         } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let exchange = &mut **exchange;
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return;
-        };
         let cache = settings.cache.as_ref().map(|settings| Consultation {
             settings,
             flights,
@@ -352,10 +355,10 @@ impl Engine {
             origins,
             remembered,
             now,
-            client: client.address.ip(),
+            client: exchange.entry.client.ip(),
         };
         let head_bytes = exchange.plan.head_bytes;
-        let head = &client.input.bytes(pool)[..head_bytes];
+        let head = &exchange.input.bytes(pool)[..head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
             Decision::Forward => {
@@ -400,20 +403,17 @@ impl Engine {
 
     /// Moves what the client sent behind the head into the upload. False if that ended the exchange.
     pub(super) fn pump_upload(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Engine { exchanges, peers, pool, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return false;
-        };
         loop {
             let begin = exchange.consumed;
-            if client.input.len() <= begin || !exchange.up.wants_bytes() {
+            if exchange.input.len() <= begin || !exchange.up.wants_bytes() {
                 return true;
             }
             // The relay writes into the pool: what lies there is copied out first.
             let mut bytes = [0; BLOCK_BYTES];
-            let count = (client.input.len() - begin).min(BLOCK_BYTES);
-            bytes[..count].copy_from_slice(&client.input.bytes(pool)[begin..begin + count]);
+            let count = (exchange.input.len() - begin).min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&exchange.input.bytes(pool)[begin..begin + count]);
             match exchange.up.feed(pool, &bytes[..count]) {
                 Ok(0) => return true,
                 Ok(taken) => exchange.consumed += taken,
@@ -536,12 +536,10 @@ impl Engine {
 
     /// Gives back what was kept of the request for a retry: there is an answer now.
     pub(super) fn forget_request(&mut self, id: ExchangeId) {
-        let Engine { exchanges, peers, pool, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(exchange.client.index()) {
-            client.input.consume(pool, exchange.consumed.min(client.input.len()));
-            exchange.consumed = 0;
-        }
+        exchange.input.consume(pool, exchange.consumed.min(exchange.input.len()));
+        exchange.consumed = 0;
     }
 
     /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold, and a response
@@ -633,16 +631,11 @@ impl Engine {
             return;
         }
         self.hold_pace(now, id);
-        let Engine { exchanges, peers, pool, surplus, .. } = self;
+        let Engine { exchanges, pool, surplus, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        if !surplus.is_empty() {
-            // The next request, already.
-            let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(exchange.client.index()) else {
-                return;
-            };
-            if !client.input.append(pool, Purpose::Head, surplus) {
-                exchange.closes = true;
-            }
+        // The next request, already.
+        if !surplus.is_empty() && !exchange.input.append(pool, Purpose::Head, surplus) {
+            exchange.closes = true;
         }
         if let Some(origin) = exchange.origin {
             self.wake(origin);

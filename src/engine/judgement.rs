@@ -7,7 +7,7 @@ use super::exchange::Stage;
 use super::fetch::Beginning;
 use super::flight::Landing;
 use super::judge::{Confirmed, Fate, Judge, Verdict};
-use super::peer::{ExchangeId, Peer, Role};
+use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::serving::Serving;
 use super::{Engine, PeerId};
@@ -95,15 +95,12 @@ impl Engine {
     }
 
     fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Verdict {
-        let Engine { exchanges, peers, pool, settings, cache_text, cache_scratch, .. } = self;
+        let Engine { exchanges, pool, settings, cache_text, cache_scratch, .. } = self;
         let (Some(exchange), Some(cache)) = (exchanges.get_mut(id.index as usize), &settings.cache) else {
             return Verdict::Pass;
         };
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return Verdict::Pass;
-        };
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
-        let asked_bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes.min(client.input.len())];
+        let asked_bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes.min(exchange.input.len())];
         let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
         let (Ok(asked), Ok(response)) = (
             RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head),

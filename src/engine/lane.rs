@@ -3,43 +3,64 @@
 use super::relay::{MOVE_BYTES_MAX, Relay, SLICES_MAX};
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::http::framing::Body;
+use std::num::NonZeroU32;
 
-/// Relays kept for reuse (chosen: one thread passes the bytes of a few tunnels at a time).
-const SPARE_RELAYS_MAX: usize = 64;
+/// A relay's place among those of all tunnels, counted from 1: a lane without one is no larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RelayId(NonZeroU32);
 
-/// Relays that carry nothing.
+/// The relays of all tunnels. They are used again as they are: to make one anew and drop it costs twice as much.
 #[derive(Debug, Default)]
-pub(super) struct SpareRelays(
-    // Boxes, because that is how they are handed out and taken back.
-    #[allow(clippy::vec_box)] Vec<Box<Relay>>,
-);
+pub(super) struct Relays {
+    all: Vec<Relay>,
+    free: Vec<RelayId>,
+}
 
-impl SpareRelays {
-    fn take(&mut self, purpose: Purpose) -> Box<Relay> {
-        let mut relay = self.0.pop().unwrap_or_else(|| Box::new(Relay::new(purpose)));
+impl Relays {
+    fn take(&mut self, purpose: Purpose) -> RelayId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            let place = NonZeroU32::MIN.saturating_add(self.all.len() as u32);
+            self.all.push(Relay::new(purpose));
+            RelayId(place)
+        });
+        let relay = self.get_mut(id);
         relay.reset(purpose);
         relay.frame(Body::UntilClose, false);
-        relay
+        id
     }
 
-    fn put(&mut self, relay: Box<Relay>) {
-        if self.0.len() < SPARE_RELAYS_MAX {
-            self.0.push(relay);
+    /// Takes one back that carries nothing.
+    fn put(&mut self, id: RelayId) {
+        self.free.push(id);
+    }
+
+    fn get(&self, RelayId(place): RelayId) -> &Relay {
+        &self.all[place.get() as usize - 1]
+    }
+
+    fn get_mut(&mut self, RelayId(place): RelayId) -> &mut Relay {
+        &mut self.all[place.get() as usize - 1]
+    }
+
+    /// Whether no tunnel has one.
+    pub fn are_free(&self) -> bool {
+        self.free.len() == self.all.len()
+    }
+
+    /// Gives their memory back if no tunnel has one.
+    pub fn shrink(&mut self) {
+        if self.are_free() {
+            *self = Relays::default();
         }
     }
 }
 
-/// One direction of a tunnel.
+/// One direction of a tunnel. Which of the two, and how much has passed, the tunnel knows.
 #[derive(Debug)]
 pub(super) struct Lane {
-    relay: Option<Box<Relay>>,
-    /// Bytes received from the source.
-    pub received: u64,
-    /// Bytes sent to the sink; with a head in front, if it had one.
-    pub sent: u64,
+    relay: Option<RelayId>,
     /// Bytes on their way inside the kernel.
     piped: u32,
-    purpose: Purpose,
     /// As many blocks as the next read may fill; more than one while the direction is busy.
     blocks: u8,
     /// Nothing more comes from the source.
@@ -50,29 +71,20 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Takes over what an exchange has left in a relay, to be sent first.
-    pub fn new(spares: &mut SpareRelays, purpose: Purpose, left: &mut Relay) -> Lane {
-        let mut lane = Lane {
-            relay: None,
-            received: left.received,
-            sent: left.sent,
-            piped: 0,
-            purpose,
-            blocks: 1,
-            received_all: false,
-            ended: false,
-        };
+    pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> Lane {
+        let mut lane = Lane { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {
-            let mut relay = spares.take(purpose);
-            std::mem::swap(&mut *relay, left);
-            relay.frame(Body::UntilClose, false);
-            lane.relay = Some(relay);
+            let id = relays.take(purpose);
+            std::mem::swap(relays.get_mut(id), left);
+            relays.get_mut(id).frame(Body::UntilClose, false);
+            lane.relay = Some(id);
         }
         lane
     }
 
     /// Whether everything was received and sent.
-    pub fn is_complete(&self) -> bool {
-        self.received_all && !self.wants_send()
+    pub fn is_complete(&self, relays: &Relays) -> bool {
+        self.received_all && !self.wants_send(relays)
     }
 
     /// Whether the source has finished.
@@ -81,50 +93,54 @@ impl Lane {
     }
 
     /// Whether there is room for more.
-    pub fn wants_bytes(&self) -> bool {
-        !self.received_all && self.piped == 0 && self.relay.as_ref().is_none_or(|relay| relay.wants_bytes())
+    pub fn wants_bytes(&self, relays: &Relays) -> bool {
+        !self.received_all && self.piped == 0 && self.relay.is_none_or(|id| relays.get(id).wants_bytes())
     }
 
     /// Whether there is anything to send.
-    pub fn wants_send(&self) -> bool {
-        self.piped > 0 || self.relay.as_ref().is_some_and(|relay| relay.wants_send())
+    pub fn wants_send(&self, relays: &Relays) -> bool {
+        self.piped > 0 || self.relay.is_some_and(|id| relays.get(id).wants_send())
     }
 
     /// How many bytes may go from source to sink without being looked at, if that is worth it.
-    pub fn movable(&self) -> Option<usize> {
-        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes()).then_some(MOVE_BYTES_MAX)
+    pub fn movable(&self, relays: &Relays) -> Option<usize> {
+        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(MOVE_BYTES_MAX)
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.
-    pub fn space<'p>(&mut self, pool: &'p mut Pool, spares: &mut SpareRelays) -> Option<Space<'p>> {
-        let relay = self.relay.get_or_insert_with(|| {
-            let mut relay = spares.take(self.purpose);
-            relay.set_blocks(self.blocks);
-            relay
+    pub fn space<'p>(
+        &mut self,
+        pool: &'p mut Pool,
+        relays: &mut Relays,
+        purpose: Purpose,
+    ) -> Option<Space<'p>> {
+        let id = *self.relay.get_or_insert_with(|| {
+            let id = relays.take(purpose);
+            relays.get_mut(id).set_blocks(self.blocks);
+            id
         });
-        relay.space(pool)
+        relays.get_mut(id).space(pool)
     }
 
     /// Takes back space that was lent and not used.
-    pub fn release_unused(&mut self, pool: &mut Pool, spares: &mut SpareRelays) {
-        if let Some(relay) = &mut self.relay {
-            relay.release_unused(pool);
+    pub fn release_unused(&mut self, pool: &mut Pool, relays: &mut Relays) {
+        if let Some(id) = self.relay {
+            relays.get_mut(id).release_unused(pool);
         }
-        self.rest(spares);
+        self.rest(relays);
     }
 
     /// Reports that `count` bytes were received into the space.
-    pub fn handle_received(&mut self, pool: &mut Pool, count: usize) {
-        let Some(relay) = &mut self.relay else { return };
+    pub fn handle_received(&mut self, pool: &mut Pool, relays: &mut Relays, count: usize) {
+        let Some(id) = self.relay else { return };
+        let relay = relays.get_mut(id);
         // A tunnel's bytes have no grammar to break and no end to exceed.
         let _ = relay.handle_received(pool, count, &mut Vec::new());
         self.blocks = relay.blocks();
-        self.received += count as u64;
     }
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
     pub fn handle_moved(&mut self, count: usize) {
-        self.received += count as u64;
         self.piped = count as u32;
         if count < BLOCK_BYTES {
             self.blocks = 1;
@@ -132,24 +148,23 @@ impl Lane {
     }
 
     /// What to send next, in order; nothing while that is inside the kernel.
-    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool) -> [&'s [u8]; SLICES_MAX] {
-        self.relay.as_mut().map_or([&[]; SLICES_MAX], |relay| relay.slices(pool))
+    pub fn slices<'s>(&self, pool: &'s mut Pool, relays: &'s mut Relays) -> [&'s [u8]; SLICES_MAX] {
+        self.relay.map_or([&[]; SLICES_MAX], |id| relays.get_mut(id).slices(pool))
     }
 
     /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.
-    pub fn handle_sent(&mut self, pool: &mut Pool, spares: &mut SpareRelays, count: usize) {
-        self.sent += count as u64;
-        match &mut self.relay {
-            Some(relay) => relay.handle_sent(pool, count),
+    pub fn handle_sent(&mut self, pool: &mut Pool, relays: &mut Relays, count: usize) {
+        match self.relay {
+            Some(id) => relays.get_mut(id).handle_sent(pool, count),
             None => self.piped -= (count as u32).min(self.piped),
         }
-        self.rest(spares);
+        self.rest(relays);
     }
 
     /// Lets go of a relay that carries nothing.
-    fn rest(&mut self, spares: &mut SpareRelays) {
-        if let Some(relay) = self.relay.take_if(|relay| !relay.wants_send()) {
-            spares.put(relay);
+    fn rest(&mut self, relays: &mut Relays) {
+        if let Some(id) = self.relay.take_if(|id| !relays.get(*id).wants_send()) {
+            relays.put(id);
         }
     }
 
@@ -159,15 +174,16 @@ impl Lane {
     }
 
     /// Nothing more is expected from the source, nor sent to the sink.
-    pub fn abandon(&mut self, pool: &mut Pool) {
+    pub fn abandon(&mut self, pool: &mut Pool, relays: &mut Relays) {
         self.received_all = true;
-        self.release(pool);
+        self.release(pool, relays);
     }
 
     /// Gives all memory back; what was waiting is lost.
-    pub fn release(&mut self, pool: &mut Pool) {
-        if let Some(mut relay) = self.relay.take() {
-            relay.release(pool);
+    pub fn release(&mut self, pool: &mut Pool, relays: &mut Relays) {
+        if let Some(id) = self.relay.take() {
+            relays.get_mut(id).release(pool);
+            relays.put(id);
         }
         self.piped = 0;
     }

@@ -71,9 +71,9 @@ use exchange::Exchange;
 use fetch::Fetch;
 use flight::Flights;
 use keyed::Keyed;
-use lane::SpareRelays;
+use lane::Relays;
 use origin::Origins;
-use peer::{Client, ClientState, ExchangeId, Origin, OriginState, Parking, Peer, Role};
+use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -171,6 +171,8 @@ pub struct Engine {
     policy: Arc<Policy>,
     pool: Pool,
     peers: Slab<Peer>,
+    /// Heads that have begun to come.
+    readings: Slab<Reading>,
     // Boxes that are used again and again: an exchange is a kilobyte, and neither is moved nor made anew for a request.
     exchanges: Slab<Box<Exchange>>,
     #[allow(clippy::vec_box)]
@@ -181,7 +183,8 @@ pub struct Engine {
     flights: Flights,
     /// Clients without a socket: requests of weir's own.
     refreshes: usize,
-    spare_relays: SpareRelays,
+    /// What the tunnels have under way.
+    relays: Relays,
     deadlines: Deadlines,
     origins: Origins,
     resolver: Resolver,
@@ -233,13 +236,14 @@ impl Engine {
         Engine {
             pool: Pool::new(settings.blocks_max),
             peers: Slab::new(),
+            readings: Slab::new(),
             exchanges: Slab::new(),
             spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
             fetches: Slab::new(),
             flights: Flights::new(keyed, settings.loops),
             refreshes: 0,
-            spare_relays: SpareRelays::default(),
+            relays: Relays::default(),
             deadlines: Deadlines::default(),
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
@@ -407,7 +411,7 @@ impl Engine {
         let idle: Vec<PeerId> = self
             .peers
             .iter()
-            .filter(|(_, peer)| is_idle(peer))
+            .filter(|(_, peer)| is_idle(peer, &self.readings))
             .map(|(index, _)| PeerId::from_index(index))
             .collect();
         for id in idle {
@@ -557,11 +561,11 @@ impl Engine {
     fn handle_deadline(&mut self, now: Now, id: PeerId) {
         let Some(peer) = self.peers.get(id.index()) else { return };
         match &peer.role {
-            Role::Client(client) => match client.state {
-                ClientState::Reading(_) => self.handle_reading_deadline(now, id),
-                ClientState::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
-                ClientState::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                ClientState::Lingering { .. } => {
+            Role::Client(client) => match *client {
+                Client::Idle | Client::Reading(_) => self.handle_reading_deadline(now, id),
+                Client::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
+                Client::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
+                Client::Lingering { .. } => {
                     self.metrics.timeouts_linger += 1;
                     self.close_client(id);
                 }
@@ -589,12 +593,12 @@ impl Engine {
             let Some(peer) = self.peers.get(id) else { continue };
             let id = PeerId::from_index(id);
             match &peer.role {
-                Role::Client(Client { state: ClientState::Exchange(exchange), .. }) => {
+                Role::Client(Client::Exchange(exchange)) => {
                     let exchange = *exchange;
                     self.metrics.timeouts_drain += 1;
                     self.abandon(now, exchange, entry::Verdict::Failed, "cut");
                 }
-                Role::Client(Client { state: ClientState::Tunnel(tunnel), .. }) => {
+                Role::Client(Client::Tunnel(tunnel)) => {
                     let tunnel = *tunnel;
                     self.metrics.timeouts_drain += 1;
                     self.cut_tunnel(now, tunnel, "cut");
@@ -642,11 +646,8 @@ impl Engine {
         }
     }
 
-    fn client(&self, id: PeerId) -> Option<&Client> {
-        match &self.peers.get(id.index())?.role {
-            Role::Client(client) => Some(client),
-            Role::Origin(_) => None,
-        }
+    fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        Some(self.peers.get(id.index())?.address.into())
     }
 
     fn client_mut(&mut self, id: PeerId) -> Option<&mut Client> {
@@ -665,11 +666,12 @@ impl Engine {
 }
 
 /// Between requests, with nothing of the next one received.
-fn is_idle(peer: &Peer) -> bool {
+fn is_idle(peer: &Peer, readings: &Slab<Reading>) -> bool {
     match &peer.role {
-        Role::Client(client) => match client.state {
-            ClientState::Reading(_) => client.input.is_empty(),
-            ClientState::Exchange(_) | ClientState::Tunnel(_) | ClientState::Lingering { .. } => false,
+        Role::Client(client) => match *client {
+            Client::Idle => true,
+            Client::Reading(reading) => readings[reading.0 as usize].input.is_empty(),
+            Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
         },
         Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_)),
     }

@@ -4,7 +4,8 @@ use super::fetch::FetchId;
 use super::origin::{GroupId, IdleId};
 use crate::buffer::Linear;
 use crate::http::head::Scanner;
-use std::net::SocketAddr;
+use slab::Slab;
+use std::net::{IpAddr, SocketAddr};
 
 /// A connection: its index in the slab, and the token under which the shell knows its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,13 +34,46 @@ pub(super) struct ExchangeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TunnelId(pub u32);
 
+/// Index of what is being read from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReadingId(pub u32);
+
 /// One slab entry.
 #[derive(Debug)]
 pub(super) struct Peer {
+    pub address: Address,
     /// On the run queue.
     pub queued: bool,
     pub parking: Parking,
+    /// It has carried an exchange.
+    pub used: bool,
+    /// There is no socket: the request is weir's own.
+    pub background: bool,
     pub role: Role,
+}
+
+/// There is one for each client, and one more for each tunnel, most of them idle: what a client needs only from time to time
+/// is in its [`Reading`] or its exchange.
+const _: () = assert!(size_of::<Peer>() <= 40);
+
+/// The other end, in less space than a `SocketAddr`: without what IPv6 has beside address and port, of which nobody here
+/// makes use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Address {
+    pub ip: IpAddr,
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address { ip: address.ip(), port: address.port() }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(Address { ip, port }: Address) -> SocketAddr {
+        SocketAddr::new(ip, port)
+    }
 }
 
 /// Whether a peer waits for memory.
@@ -53,38 +87,28 @@ pub(super) enum Parking {
 }
 
 impl Peer {
-    pub fn new(role: Role) -> Peer {
-        Peer { queued: false, parking: Parking::No, role }
+    pub fn new(address: SocketAddr, role: Role) -> Peer {
+        let address = address.into();
+        Peer { address, queued: false, parking: Parking::No, used: false, background: false, role }
     }
 }
 
 /// Which side of the proxy.
 #[derive(Debug)]
 pub(super) enum Role {
+    /// Somebody opened it to weir.
     Client(Client),
+    /// weir opened it.
     Origin(Origin),
 }
 
-/// A connection that somebody opened to weir.
-#[derive(Debug)]
-pub(super) struct Client {
-    pub address: SocketAddr,
-    /// What was received and is not yet part of a body: the head of the request under way, and what came after it.
-    pub input: Linear,
-    /// Requests begun on this connection.
-    pub requests: u32,
-    /// When the first byte of the head under way came, microseconds since the loop started.
-    pub began_us: u64,
-    /// There is no socket: the request is weir's own.
-    pub background: bool,
-    pub state: ClientState,
-}
-
 /// Where a client connection stands.
-#[derive(Debug)]
-pub(super) enum ClientState {
-    /// Between requests, or in the middle of a head. An idle one holds no memory.
-    Reading(Scanner),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// Between requests: nothing of the next one was received.
+    Idle,
+    /// In the middle of a head, or about to receive its first bytes.
+    Reading(ReadingId),
     /// One request is under way.
     Exchange(ExchangeId),
     /// Bytes are passed in both directions.
@@ -93,14 +117,35 @@ pub(super) enum ClientState {
     Lingering { bytes: u32 },
 }
 
+impl Client {
+    /// What is being read from it, from now on if it was idle.
+    pub fn reading<'r>(&mut self, readings: &'r mut Slab<Reading>) -> &'r mut Reading {
+        let id = match *self {
+            Client::Reading(id) => id,
+            Client::Idle | Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => {
+                let id = ReadingId(readings.insert(Reading::default()) as u32);
+                *self = Client::Reading(id);
+                id
+            }
+        };
+        &mut readings[id.0 as usize]
+    }
+}
+
+/// The head of the next request, as far as it has come.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub input: Linear,
+    pub scanner: Scanner,
+    /// When its first byte came, microseconds since the loop started.
+    pub began_us: u64,
+}
+
 /// A connection that weir opened.
 #[derive(Debug)]
 pub(super) struct Origin {
-    pub address: SocketAddr,
     /// Whom it was opened for: the connections to one authority.
     pub group: GroupId,
-    /// Exchanges begun on this connection.
-    pub exchanges: u32,
     pub state: OriginState,
 }
 

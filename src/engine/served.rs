@@ -6,7 +6,7 @@ use super::entry::CacheUse;
 use super::exchange::{Exchange, Stage};
 use super::fetch::FetchId;
 use super::flight::Landing;
-use super::peer::{ExchangeId, Peer, Role};
+use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::serving::Serving;
 use super::settings::Settings;
@@ -115,14 +115,11 @@ impl Engine {
         forward_status: Option<u16>,
         extra: &[u8],
     ) -> bool {
-        let Engine { exchanges, peers, pool, settings, .. } = self;
+        let Engine { exchanges, pool, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return false;
-        };
         let now_s = stored.clock_s(now);
         let mut storage = FieldStorage::new();
-        let bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes];
+        let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
         let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
@@ -147,13 +144,10 @@ impl Engine {
 
     /// Answers with a stored part and what is being fetched to complete it.
     pub(super) fn serve_completed(&mut self, now: Now, id: ExchangeId, stored: Arc<Stored>, fetch: FetchId) {
-        let Engine { exchanges, peers, pool, settings, .. } = self;
+        let Engine { exchanges, pool, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let Some(Peer { role: Role::Client(client), .. }) = peers.get(exchange.client.index()) else {
-            return;
-        };
         let mut storage = FieldStorage::new();
-        let bytes = &client.input.bytes(pool)[..exchange.plan.head_bytes];
+        let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
         let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return };
         let now_s = stored.clock_s(now);
         let (answer, selection) = select(&head, &stored, now_s);

@@ -1,6 +1,7 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
 pub use super::caching::CacheSettings;
+use super::entry::Text;
 use super::pace::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
@@ -109,6 +110,8 @@ pub struct Settings {
     pub forwarded: ForwardedPolicy,
     /// Whether origin-form requests are taken.
     pub origin_form: bool,
+    /// Texts that a tunnel keeps for its log entry while it stands: those that the log will write.
+    pub noted: &'static [Text],
     /// Where weir listens: requests to these are meant for weir itself.
     pub listeners: Vec<SocketAddr>,
     /// The cache; `None`: there is none, and nothing is looked at for it.
@@ -141,6 +144,7 @@ impl Default for Settings {
             via: Some("weir".to_string()),
             forwarded: ForwardedPolicy::Off,
             origin_form: true,
+            noted: &Text::ALL,
             listeners: Vec::new(),
             cache: None,
             seed: [0, 0],

@@ -83,8 +83,7 @@ impl Engine {
             }
         }
         self.leave_serving(id, fetch);
-        let closes = exchange.closes || self.is_draining();
-        self.continue_client(now, exchange.client, &exchange.plan, exchange.consumed, closes);
+        self.continue_client(now, &mut exchange);
         let entry = self.retire(exchange);
         self.log(entry);
     }
@@ -136,6 +135,7 @@ impl Engine {
         self.detach_origin(id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
+        exchange.input.release(&mut self.pool);
         exchange.up.release(&mut self.pool);
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);

@@ -7,7 +7,7 @@
 
 use super::entry::{Kind, Note, Text, Verdict};
 use super::lane::Lane;
-use super::peer::{ClientState, ExchangeId, OriginState, Peer, Role, TunnelId};
+use super::peer::{Client, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::Purpose;
@@ -25,9 +25,15 @@ pub(super) struct Tunnel {
     /// For the log.
     pub note: Note,
     pub began_us: u64,
-    /// Received from the client before there was a tunnel.
-    pub head_bytes: u32,
+    /// Bytes received from the client, the head before the tunnel included.
+    pub client_bytes: u64,
+    /// Bytes sent to the client, the head included.
+    pub sent_bytes: u64,
 }
+
+/// Nearly every tunnel is idle nearly all of the time, and this is half of what an idle one costs (the other half are its
+/// two peers): what only a busy one needs is in the relay of a lane.
+const _: () = assert!(size_of::<Tunnel>() <= 72);
 
 /// How a tunnel ends for its two sides.
 #[derive(Clone, Copy, Debug)]
@@ -78,26 +84,28 @@ impl Engine {
 
     /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
     fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
-        let Engine { exchanges, tunnels, spare_relays, peers, pool, deadlines, settings, metrics, .. } = self;
+        let Engine { exchanges, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, .. } =
+            self;
         let mut exchange = exchanges.remove(id.index as usize);
         exchange.response.release(pool);
         let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
         if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
-            client.state = ClientState::Tunnel(tunnel_id);
-            client.input.consume(pool, exchange.consumed.min(client.input.len()));
-            debug_assert!(exchange.up.head.is_empty());
-            exchange.up.received = client.input.len() as u64;
-            exchange.up.head = std::mem::take(&mut client.input);
+            *client = Client::Tunnel(tunnel_id);
         }
+        exchange.input.consume(pool, exchange.consumed.min(exchange.input.len()));
+        debug_assert!(exchange.up.head.is_empty());
+        exchange.up.received = exchange.input.len() as u64;
+        exchange.up.head = std::mem::take(&mut exchange.input);
         exchange.entry.kind = Kind::Tunnel;
         tunnels.insert(Tunnel {
             client: client_id,
             origin: origin_id,
-            up: Lane::new(spare_relays, Purpose::Upload, &mut exchange.up),
-            down: Lane::new(spare_relays, Purpose::Download, &mut exchange.down),
-            note: exchange.entry.note(),
+            client_bytes: exchange.plan.head_bytes as u64 + exchange.up.received,
+            sent_bytes: exchange.down.sent,
+            up: Lane::new(relays, Purpose::Upload, &mut exchange.up),
+            down: Lane::new(relays, Purpose::Download, &mut exchange.down),
+            note: exchange.entry.note(settings.noted, scratch),
             began_us: exchange.began_us,
-            head_bytes: exchange.plan.head_bytes as u32,
         });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
             origin.state = OriginState::Tunnel(tunnel_id);
@@ -112,17 +120,26 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_client(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, spare_relays, pool, .. } = self;
+        let Engine { tunnels, relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
-            Event::Received(count) => tunnel.up.handle_received(pool, count),
-            Event::Moved(count) => tunnel.up.handle_moved(count),
-            Event::Sent(count) => tunnel.down.handle_sent(pool, spare_relays, count),
+            Event::Received(count) => {
+                tunnel.client_bytes += count as u64;
+                tunnel.up.handle_received(pool, relays, count);
+            }
+            Event::Moved(count) => {
+                tunnel.client_bytes += count as u64;
+                tunnel.up.handle_moved(count);
+            }
+            Event::Sent(count) => {
+                tunnel.sent_bytes += count as u64;
+                tunnel.down.handle_sent(pool, relays, count);
+            }
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
-                tunnel.down.abandon(pool);
+                tunnel.down.abandon(pool, relays);
                 tunnel.down.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
@@ -136,16 +153,16 @@ impl Engine {
     }
 
     pub(super) fn handle_tunnel_origin(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, spare_relays, pool, .. } = self;
+        let Engine { tunnels, relays, pool, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
-            Event::Received(count) => tunnel.down.handle_received(pool, count),
+            Event::Received(count) => tunnel.down.handle_received(pool, relays, count),
             Event::Moved(count) => tunnel.down.handle_moved(count),
-            Event::Sent(count) => tunnel.up.handle_sent(pool, spare_relays, count),
+            Event::Sent(count) => tunnel.up.handle_sent(pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
-                tunnel.up.abandon(pool);
+                tunnel.up.abandon(pool, relays);
                 tunnel.up.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
@@ -160,18 +177,18 @@ impl Engine {
 
     /// Passes the end of a direction on, once everything before it was sent.
     fn pass_end(&mut self, now: Now, id: TunnelId) {
-        let Engine { tunnels, actions, deadlines, settings, .. } = self;
+        let Engine { tunnels, relays, actions, deadlines, settings, .. } = self;
         let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
         deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
         let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
-        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete()) {
+        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete(relays)) {
             // Closing tells whoever was not told yet.
             self.end_tunnel(now, id, None, Ends::Close);
             return;
         }
         for (lane, sink) in &mut ends {
-            if lane.is_complete() && !lane.ended {
+            if lane.is_complete(relays) && !lane.ended {
                 lane.ended = true;
                 actions.push_back(Action::ShutdownWrite(*sink));
             }
@@ -191,19 +208,19 @@ impl Engine {
     fn end_tunnel(&mut self, now: Now, id: TunnelId, reason: Option<&str>, ends: Ends) {
         let Some(mut tunnel) = self.tunnels.try_remove(id.0 as usize) else { return };
         let duration = now.monotonic_us.saturating_sub(tunnel.began_us);
-        let Some(client) = self.client(tunnel.client).map(|client| client.address) else { return };
+        let Some(client) = self.address(tunnel.client) else { return };
         let mut entry = self.take_entry(client);
         entry.restore(&tunnel.note);
-        entry.upstream = self.origin_mut(tunnel.origin).map(|origin| origin.address);
+        entry.upstream = self.address(tunnel.origin);
         entry.duration_us = duration;
         entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        entry.client_bytes = u64::from(tunnel.head_bytes) + tunnel.up.received;
-        entry.sent_bytes = tunnel.down.sent;
+        (entry.client_bytes, entry.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         if let Some(reason) = reason {
             entry.set(Text::Reason, reason.as_bytes());
         }
-        tunnel.up.release(&mut self.pool);
-        tunnel.down.release(&mut self.pool);
+        tunnel.up.release(&mut self.pool, &mut self.relays);
+        tunnel.down.release(&mut self.pool, &mut self.relays);
+        debug_assert!(!self.tunnels.is_empty() || self.relays.are_free(), "who has gone has left nothing");
         match ends {
             Ends::ResetClient => self.reset_client(tunnel.client),
             Ends::ResetOrigin | Ends::Close => self.close_client(tunnel.client),

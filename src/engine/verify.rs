@@ -6,7 +6,7 @@
 
 use super::exchange::Stage;
 use super::keyed::Keyed;
-use super::peer::{ExchangeId, Peer, Role};
+use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
@@ -104,10 +104,7 @@ fn accountable(address: IpAddr) -> IpAddr {
 impl Engine {
     pub(super) fn begin_verification(&mut self, now: Now, id: ExchangeId, key: u128, work: SlowJob) {
         let exchange = &mut self.exchanges[id.index as usize];
-        let Some(Peer { role: Role::Client(client), .. }) = self.peers.get(exchange.client.index()) else {
-            return;
-        };
-        let address = accountable(client.address.ip());
+        let address = accountable(exchange.entry.client.ip());
         exchange.stage = Stage::Verifying;
         let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {

@@ -54,6 +54,17 @@ impl Format {
             _ => None,
         }
     }
+
+    /// The texts that its lines have.
+    pub fn texts(self) -> &'static [Text] {
+        match self {
+            Format::Weir => &[Text::User, Text::Method, Text::Target, Text::Reason],
+            Format::Combined => &[Text::User, Text::Method, Text::Target, Text::Agent, Text::Referrer],
+            Format::Squid => &[Text::User, Text::Method, Text::Target],
+            Format::Json => &Text::ALL,
+            Format::None => &[],
+        }
+    }
 }
 
 /// Appends one line with its newline. Allocates nothing but what `out` lacks in capacity.

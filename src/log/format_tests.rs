@@ -40,6 +40,28 @@ fn line(format: Format, entry: &Entry) -> String {
 }
 
 #[test]
+fn a_line_needs_the_texts_that_are_named() {
+    let mut full = sample();
+    full.set(Text::Reason, b"a rule");
+    for format in [Format::Weir, Format::Combined, Format::Squid, Format::Json, Format::None] {
+        let with = |texts: &[Text]| {
+            let mut entry = sample();
+            Text::ALL.into_iter().for_each(|which| entry.set(which, b""));
+            texts.iter().for_each(|which| entry.set(*which, full.text(*which)));
+            let mut out = Vec::new();
+            write_entry(&mut out, format, &entry);
+            out
+        };
+        let needed = format.texts();
+        assert_eq!(with(needed), with(&Text::ALL), "{format:?}");
+        for spared in needed {
+            let others: Vec<Text> = needed.iter().copied().filter(|which| which != spared).collect();
+            assert_ne!(with(needed), with(&others), "{format:?} needs {spared:?}");
+        }
+    }
+}
+
+#[test]
 fn whole_lines() {
     let bare = Entry::new("[::ffff:192.0.2.1]:9".parse().unwrap());
     let cases = [

@@ -7,6 +7,9 @@ use super::pages::Sayings;
 use super::scenario::{BLOCKED, Naming, Scenario};
 use std::collections::HashMap;
 
+/// Bytes that weir throws away after a refusal (`engine::settings::LINGER_BYTES_MAX`).
+const LINGER_BYTES_MAX: usize = 256 * 1024;
+
 /// What an origin has said in answer to a request.
 #[derive(Clone, Debug)]
 pub struct Said {
@@ -342,6 +345,7 @@ impl Book {
         match self.excuse(record) {
             Some(_) => Ok(()),
             None if self.is_swept_along(key) || self.follows_half_an_upload(key) => Ok(()),
+            None if self.comes_before_too_much(key) => Ok(()),
             None => Err(format!("{key}: {how}, without a reason: {record:?}")),
         }
     }
@@ -352,6 +356,14 @@ impl Book {
         let before = key.number.checked_sub(1).and_then(|number| self.records.get(&Key { number, ..key }));
         let spoiled = |said: &Said| said.answer.early.is_some() && said.answer.ending == Ending::Surplus;
         before.is_some_and(|record| record.said.iter().any(spoiled))
+    }
+
+    /// A later request on the same connection may have been refused (411: its length is not known, and its origin is of
+    /// HTTP/1.0), with more behind it than is thrown away: then only a reset ends it, which takes along what is under way.
+    fn comes_before_too_much(&self, key: Key) -> bool {
+        let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
+        let refused = later.skip_while(|record| record.ask.body != Framing::Chunked);
+        refused.map(|record| record.ask.head.len() + record.ask.coded.len()).sum::<usize>() > LINGER_BYTES_MAX
     }
 
     /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.
