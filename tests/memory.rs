@@ -3,6 +3,9 @@
 mod shell;
 
 use shell::Shell;
+use std::sync::Arc;
+use weir::cache::body::{Body, Growing};
+use weir::cache::ledger::Ledger;
 use weir::engine::{Event, PeerId};
 
 fn crowd(shell: &mut Shell) -> Vec<PeerId> {
@@ -35,4 +38,28 @@ fn a_table_that_has_shrunk_may_do_so_again() {
         assert!(shell.engine.may_shrink() && !shell.engine.shrink() && shell.engine.shrink());
         assert!(!shell.engine.may_shrink());
     }
+}
+
+/// A large body of which little has come: it takes one page of its own, if it has any.
+#[cfg(target_os = "linux")]
+fn large(ledger: &Arc<Ledger>) -> Body {
+    let mut growing = Growing::new(ledger, Some(40_000));
+    growing.space()[0] = 1;
+    growing.commit(1);
+    growing.finish().expect("a whole body")
+}
+
+/// A process may have so many mappings and no more: with too many of them pages could not even be given back.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_large_cache_with_holes_leaves_mappings_for_everybody() {
+    let number = |path: &str| std::fs::read_to_string(path).expect("what the system tells");
+    let most: usize = number("/proc/sys/vm/max_map_count").trim().parse().expect("a number");
+    let ledger = Arc::new(Ledger::default());
+    let mut bodies: Vec<Option<Body>> = (0..90_000).map(|_| Some(large(&ledger))).collect();
+    bodies.iter_mut().step_by(2).for_each(|body| *body = None);
+    let mappings = number("/proc/self/maps").lines().count();
+    assert!(mappings <= most.min(65_530) * 6 / 10, "{mappings} of {most}");
+    drop(bodies);
+    assert_eq!(ledger.bytes(), 0);
 }

@@ -5,20 +5,77 @@
 
 use super::ledger::{allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From this size on a piece has pages of its own (measured: a hit of 16 KB costs the same either way, one of 32 KB a fifth
 /// less without the copy; below, what the last page leaves unused would weigh more).
 pub const APART_BYTES_MIN: usize = 32 * 1024;
 
+/// Pieces with pages of their own, at most, in all stores of the process (chosen: half of the mappings that Linux lets a
+/// process have, vm.max_map_count). Neighbours share a mapping, but once others between them are gone each that stays is one;
+/// and with too many of them the system has none for anybody else, and does not even take pages back from the middle of one.
+const APART_MAX: usize = 32 * 1024;
+
+/// Of the process, because that bound is.
+static APART: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes that they take.
+static APART_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What all pieces of the process take that have pages of their own.
+pub fn apart_bytes() -> usize {
+    APART_BYTES.load(Ordering::Relaxed)
+}
+
 /// One piece.
 #[derive(Debug)]
 pub struct Segment(Memory);
+
+/// Pages of their own, counted.
+#[derive(Debug)]
+struct Pages(MmapMut);
+
+impl Pages {
+    /// Zeros, if the system has the pages and there are not too many such pieces.
+    fn new(bytes: usize) -> Option<Pages> {
+        let counted = APART.fetch_add(1, Ordering::Relaxed);
+        let map = || MmapOptions::new().len(bytes).populate().map_anon().ok();
+        let pages = if counted < APART_MAX { map() } else { None };
+        match &pages {
+            Some(pages) => APART_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
+            None => APART.fetch_sub(1, Ordering::Relaxed),
+        };
+        pages.map(Pages)
+    }
+}
+
+impl Drop for Pages {
+    fn drop(&mut self) {
+        APART.fetch_sub(1, Ordering::Relaxed);
+        APART_BYTES.fetch_sub(mapped(self.len()), Ordering::Relaxed);
+    }
+}
+
+impl Deref for Pages {
+    type Target = MmapMut;
+
+    fn deref(&self) -> &MmapMut {
+        &self.0
+    }
+}
+
+impl DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut MmapMut {
+        &mut self.0
+    }
+}
 
 #[derive(Debug)]
 enum Memory {
     Shared(Box<[u8]>),
     Apart {
-        pages: MmapMut,
+        pages: Pages,
         /// Bytes that count.
         len: u32,
     },
@@ -31,11 +88,10 @@ impl Default for Segment {
 }
 
 impl Segment {
-    /// Zeros, apart from everything else if that is wanted and the system has the pages.
+    /// Zeros, apart from everything else if that is wanted and can be had.
     pub fn new(bytes: usize, apart: bool) -> Segment {
-        let pages = || MmapOptions::new().len(bytes).populate().map_anon().ok();
         let len = u32::try_from(bytes).ok().filter(|&len| apart && len > 0);
-        match len.and_then(|len| Some((len, pages()?))) {
+        match len.and_then(|len| Some((len, Pages::new(bytes)?))) {
             Some((len, pages)) => Segment(Memory::Apart { pages, len }),
             None => Segment(Memory::Shared(vec![0; bytes].into_boxed_slice())),
         }

@@ -17,13 +17,14 @@ use super::body::Body;
 use super::claims::Claims;
 use super::combining;
 use super::ledger::{Charge, Ledger};
+use super::segment;
 use super::stored::{Head, Stored};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::Hasher as _;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Shards (chosen: many times the number of loops, and one word each for eviction to look at).
@@ -38,6 +39,9 @@ const EPOCHS: usize = 4096;
 
 /// No budget is smaller than this: an entry must fit into its share (chosen).
 const BUDGET_MIN: usize = 1 << 20;
+
+/// The part of the budget that the allocator may keep to itself (chosen: what it keeps otherwise, where sizes are mixed).
+const KEPT_SHARE: usize = 8;
 
 /// Sizes and the seed.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +130,8 @@ pub struct Store {
     parts_dropped: AtomicU64,
     refused: AtomicU64,
     evicted_age_us: AtomicU64,
+    /// The most that was taken from the allocator since it was last told to give back what is free.
+    allocated_most: AtomicUsize,
     /// What the store takes when it is empty.
     _charge: Charge,
 }
@@ -288,6 +294,7 @@ impl Store {
             parts_dropped: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             evicted_age_us: AtomicU64::new(0),
+            allocated_most: AtomicUsize::new(0),
             _charge: Charge::new(&ledger, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
             limits,
             ledger,
@@ -501,6 +508,19 @@ impl Store {
             self.evicted_age_us.fetch_add(now_us.saturating_sub(used_us), Ordering::Relaxed);
             return true;
         }
+    }
+
+    /// Whether the allocator keeps so much of what small pieces have left that it should give it back: large ones have pages
+    /// of their own, so these would come on top. True once for each time.
+    pub fn has_left_memory(&self) -> bool {
+        let now = self.ledger.bytes().saturating_sub(segment::apart_bytes());
+        let most = self.allocated_most.load(Ordering::Relaxed);
+        if now > most {
+            self.allocated_most.fetch_max(now, Ordering::Relaxed);
+            return false;
+        }
+        let set = || self.allocated_most.compare_exchange(most, now, Ordering::Relaxed, Ordering::Relaxed);
+        most - now > self.limits.budget / KEPT_SHARE && set().is_ok()
     }
 
     /// All entries, the most recently used first: to be saved.

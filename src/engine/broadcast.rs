@@ -4,11 +4,15 @@
 //! that: it streams to its own clients at their own speeds, like one that it receives itself. Only what has a known
 //! length and fits into the store is told, so what lies in a queue or a fetch is bounded by that. The bytes are copied,
 //! once for all loops and once by each; that is for bodies that more than one loop wants at the same moment.
+//!
+//! Whoever only hears cannot have the origin wait for slow readers. So the room for all of the body is charged before the
+//! first byte is taken; a loop for which there is none asks by itself.
 
 use super::Engine;
 use super::elsewhere::News;
 use super::fetch::{Fetch, FetchId};
 use super::flight::Landing;
+use crate::cache::ledger::Charge;
 use crate::cache::store::Epoch;
 use crate::cache::stored::Stored;
 use crate::time::Now;
@@ -32,8 +36,8 @@ pub(super) enum Beyond {
     Nothing,
     /// They are told of it; so many bytes of its body they have been told.
     Told(Arc<Broadcast>, u64),
-    /// One of them tells of it.
-    Heard(Arc<Broadcast>),
+    /// One of them tells of it. The room for what is still to come is charged.
+    Heard(Arc<Broadcast>, Charge),
 }
 
 impl Fetch {
@@ -53,14 +57,14 @@ impl Fetch {
 
     /// Whether it comes from another loop.
     pub fn is_heard(&self) -> bool {
-        matches!(self.beyond, Beyond::Heard(_))
+        matches!(self.beyond, Beyond::Heard(..))
     }
 
     /// Whether another loop holds on to it.
     pub fn is_listened_to(&self) -> bool {
         match &self.beyond {
             Beyond::Told(broadcast, _) => Arc::strong_count(broadcast) > 1,
-            Beyond::Nothing | Beyond::Heard(_) => false,
+            Beyond::Nothing | Beyond::Heard(..) => false,
         }
     }
 
@@ -72,7 +76,7 @@ impl Fetch {
                 *told = bytes.len() as u64;
                 Some(News::Begins(Arc::clone(broadcast), bytes))
             }
-            Beyond::Nothing | Beyond::Heard(_) => None,
+            Beyond::Nothing | Beyond::Heard(..) => None,
         }
     }
 
@@ -96,7 +100,7 @@ impl Fetch {
 
     fn is_heard_from(&self, broadcast: &Weak<Broadcast>) -> bool {
         match &self.beyond {
-            Beyond::Heard(heard) => std::ptr::eq(Arc::as_ptr(heard), broadcast.as_ptr()),
+            Beyond::Heard(heard, _) => std::ptr::eq(Arc::as_ptr(heard), broadcast.as_ptr()),
             Beyond::Nothing | Beyond::Told(..) => false,
         }
     }
@@ -106,12 +110,22 @@ impl Engine {
     /// Another loop tells of a response that somebody here waits for: they read it as it comes.
     pub(super) fn begin_hearing(&mut self, now: Now, hash: u64, broadcast: Arc<Broadcast>, bytes: &[u8]) {
         let Some(cache) = &self.settings.cache else { return };
+        if self.flights.waiting_elsewhere(hash).next().is_none() {
+            return;
+        }
+        let store = Arc::clone(&cache.store);
+        let room = Charge::new(store.ledger(), usize::try_from(broadcast.length).unwrap_or(usize::MAX));
+        if !store.make_room(now.monotonic_us) {
+            drop(room);
+            self.fetch_here(hash);
+            return;
+        }
         let pending = Arc::clone(&broadcast.pending);
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
         let Some(waiters) = self.flights.hear(hash, pending.key(), id) else { return };
-        let mut fetch = Fetch::heard(&cache.store, serial, now.monotonic_ms(), broadcast);
+        let mut fetch = Fetch::heard(room, &store, serial, now.monotonic_ms(), broadcast);
         fetch.take(bytes);
         self.fetches.insert(fetch);
         self.let_go(waiters, Landing::LookAgain);

@@ -12,6 +12,7 @@ use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::{Engine, Event, PeerId};
 use crate::cache::body::{Cursor, Growing, SEGMENT_BYTES};
+use crate::cache::ledger::Charge;
 use crate::cache::range::{Fragment, Part};
 use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
@@ -147,8 +148,8 @@ impl Fetch {
         self.storable && !self.is_heard() && (self.unread || nearly || self.is_listened_to())
     }
 
-    /// One that another loop receives and tells of.
-    pub fn heard(store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
+    /// One that another loop receives and tells of, with the room for it.
+    pub fn heard(room: Charge, store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
         let length = broadcast.length;
         Fetch {
             serial,
@@ -169,7 +170,7 @@ impl Fetch {
             keeps_part: false,
             beside: None,
             claim: None,
-            beyond: Beyond::Heard(broadcast),
+            beyond: Beyond::Heard(broadcast, room),
         }
     }
 
@@ -181,6 +182,10 @@ impl Fetch {
             let count = space.len().min(bytes.len() - taken);
             space[..count].copy_from_slice(&bytes[taken..taken + count]);
             taken += self.admit(count);
+        }
+        let left = self.left();
+        if let (Beyond::Heard(_, room), Some(left)) = (&mut self.beyond, left) {
+            room.set(room.bytes().min(usize::try_from(left).unwrap_or(usize::MAX)));
         }
     }
 

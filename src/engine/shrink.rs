@@ -19,6 +19,13 @@ impl Engine {
         now > 2 * PEERS_KEPT && now > 4 * peers && (now != capacity || 2 * peers < left)
     }
 
+    /// Whether the cache has left the allocator memory that it does not use any more, see [`Store::has_left_memory`].
+    ///
+    /// [`Store::has_left_memory`]: crate::cache::store::Store::has_left_memory
+    pub fn has_left_memory(&self) -> bool {
+        self.settings.cache.as_ref().is_some_and(|cache| cache.store.has_left_memory())
+    }
+
     /// Gives back memory that was not needed since the last call. False if there was none.
     pub fn shrink(&mut self) -> bool {
         let lately = std::mem::replace(&mut self.peers_lately, self.peers.len());

@@ -59,14 +59,14 @@ impl CacheFile {
         let directory = fs::open(parent(path), flags, Mode::empty())?;
         // What is refused leaves nothing behind; what another one has written until now is found once it has let go.
         find(&directory, &name)?;
-        let lock = lock(&directory, &beside(&name, ".lock"))?;
+        let lock_name = beside(&name, ".lock");
+        let lock = lock(&directory, &lock_name).map_err(|error| about(&lock_name, &error))?;
         let found = find(&directory, &name)?;
         let new = beside(&name, ".new");
         let directory = directory.into();
         let file = CacheFile { path: path.to_owned(), directory, name, new, _lock: lock, found };
         // What the rights say is not all: systems and disks can be read-only, for root as well.
-        drop(file.make()?);
-        file.remove()?;
+        file.make().and_then(|_| file.remove()).map_err(|error| about(&file.new, &error))?;
         Ok(file)
     }
 
@@ -106,6 +106,11 @@ impl CacheFile {
 
 fn beside(name: &OsStr, end: &str) -> OsString {
     OsString::from_iter([name, end.as_ref()])
+}
+
+/// The same error, with the name of that one of the files that it is about.
+fn about(name: &OsStr, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
 }
 
 /// Opens the file, if there is one.

@@ -268,8 +268,11 @@ impl EventLoop {
         }
     }
 
-    /// Gives back what a burst has left behind, once it is over.
+    /// Gives back what a burst has left behind, once it is over, and what the cache has.
     fn shrink(&mut self) {
+        if self.engine.has_left_memory() {
+            memory::trim();
+        }
         if self.shrink_due_us.is_some_and(|due| due <= self.now.monotonic_us) {
             self.shrink_due_us = None;
             self.pipes.rest();

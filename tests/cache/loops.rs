@@ -338,3 +338,28 @@ fn rules_35_and_48_nobody_is_stuck_behind_what_completes_a_part_in_another_loop(
         scene.at_rest();
     }
 }
+
+/// Those who do not read have their bytes kept for them in the loop that only hears of them, too: within the budget.
+#[test]
+fn rules_46_and_48_what_comes_from_another_loop_stays_within_the_budget() {
+    const BODIES: usize = 6;
+    let body = pattern(0, 9_000_000);
+    let (gate, whole) = (Gate::default(), body.clone());
+    let script_gate = gate.clone();
+    let script = move |_: &super::common::Head, number| match number {
+        0 => in_pieces(&[&whole], &script_gate),
+        _ => Reply::Bytes(response(503, "", "")),
+    };
+    let scene = scene(&["--cache-size", "20M", "--cache-max-object", "10M"], script);
+    let mut behind: Vec<Raw> = Vec::new();
+    for number in 0..BODIES {
+        let mut clients = crowd(&scene, &format!("/{number}"), 8, |_| String::new());
+        requests_begun(&scene, 8 * (number + 1) as u64);
+        gate.open(1);
+        let answer = clients.remove(0).read_response();
+        assert!(answer.body.bytes == body, "{number}");
+        behind.extend(clients);
+        let held = scene.weir.statistics().get("cache_bytes");
+        assert!(held < 24 << 20, "{number}: {held}");
+    }
+}

@@ -130,12 +130,18 @@ fn what_cannot_be_written_is_an_error_of_configuration() {
     let expected = "expected a file, or none yet, in a directory that weir can write to";
     let link = scratch.join("link");
     std::os::unix::fs::symlink(scratch.file("target", ""), &link).expect("a link");
+    let in_the_way = |name: &str, other: &str| {
+        std::fs::create_dir(scratch.join(other)).expect("a directory");
+        scratch.join(name)
+    };
     for (path, why) in [
         (scratch.join("missing/cache"), "No such file or directory"),
         (scratch.join(""), ""),
         (scratch.join(".."), "directory"),
         (link, "symbolic link"),
         ("/proc/cache".to_owned(), "cannot keep the cache there"),
+        (in_the_way("locked", "locked.lock"), "locked.lock: Is a directory"),
+        (in_the_way("new", "new.new"), "new.new: Is a directory"),
     ] {
         let said = run(&["--port", "0", "--cache", "--cache-file", &path]);
         assert!(

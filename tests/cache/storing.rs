@@ -524,3 +524,18 @@ fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
     }
     assert!(!is_hit(&scene.get("/a")), "what ran stays");
 }
+
+/// Small bodies leave for large ones, which have pages of their own: what the small ones had goes back to the system.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn rule_46_the_process_stays_within_the_budget_when_other_sizes_are_stored() {
+    let scene = Scene::with(&["--cache-size", "24M"], |head, _| {
+        let bytes = if head.target().starts_with("/small") { 20_000 } else { 65_536 };
+        ok("Cache-Control: max-age=60", &"x".repeat(bytes))
+    });
+    let before = scene.weir.resident_kib();
+    (0..1300).for_each(|number| drop(scene.get(&format!("/small/{number}"))));
+    (0..450).for_each(|number| drop(scene.get(&format!("/large/{number}"))));
+    let resident = scene.weir.resident_kib() - before;
+    assert!(resident < 34 << 10, "{resident} KiB for 24 MB");
+}
