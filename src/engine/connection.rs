@@ -208,24 +208,28 @@ impl Engine {
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
     /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
-        const NOTHING: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         let Engine { peers, pool, exchanges, tunnels, relays, fetches, settings, .. } = self;
-        let Some(peer) = peers.get(id.index()) else { return Outgoing::copied(NOTHING) };
-        Outgoing::copied(match &peer.role {
+        let Some(peer) = peers.get(id.index()) else { return Outgoing::nothing() };
+        match &peer.role {
             Role::Client(client) => match *client {
-                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => NOTHING,
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => Outgoing::nothing(),
                 Client::Exchange(exchange) => {
-                    let outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
-                    return if settings.splices { outgoing } else { Outgoing::copied(*outgoing) };
+                    let mut outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
+                    if !settings.splices {
+                        outgoing.apart_from = SLICES_MAX;
+                    }
+                    outgoing
                 }
-                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.slices(pool, relays),
+                Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.outgoing(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => NOTHING,
-                OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.slices(pool),
-                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.slices(pool, relays),
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {
+                    Outgoing::nothing()
+                }
+                OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.outgoing(pool),
+                OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.outgoing(pool, relays),
             },
-        })
+        }
     }
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {

@@ -208,7 +208,7 @@ impl Exchange {
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> Outgoing<'s> {
         match &mut self.serving {
             Some(serving) => serving.outgoing(&self.down, pool, fetches),
-            None => Outgoing::copied(self.down.slices(pool)),
+            None => self.down.outgoing(pool),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One direction of a tunnel, which is quiet most of the time: it has a relay only while there are bytes for one.
 
-use super::relay::{MOVE_BYTES_MAX, Relay, SLICES_MAX};
+use super::outgoing::Outgoing;
+use super::relay::{MOVE_BYTES_MAX, Relay};
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::http::framing::Body;
 use std::num::NonZeroU32;
@@ -148,8 +149,11 @@ impl Lane {
     }
 
     /// What to send next, in order; nothing while that is inside the kernel.
-    pub fn slices<'s>(&self, pool: &'s mut Pool, relays: &'s mut Relays) -> [&'s [u8]; SLICES_MAX] {
-        self.relay.map_or([&[]; SLICES_MAX], |id| relays.get_mut(id).slices(pool))
+    pub fn outgoing<'s>(&self, pool: &'s mut Pool, relays: &'s mut Relays) -> Outgoing<'s> {
+        match self.relay {
+            Some(id) => relays.get_mut(id).outgoing(pool),
+            None => Outgoing::nothing(),
+        }
     }
 
     /// Reports that the first `count` bytes of the slices were sent, or of what is inside the kernel if there were none.

@@ -10,6 +10,7 @@
 //! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
 //! anything else. A short read or move ends it.
 
+use super::outgoing::Outgoing;
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 use crate::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS};
 use crate::http::fault::Fault;
@@ -342,10 +343,11 @@ impl Relay {
 
     /// What to send next, in order. Begins a chunk if one is due. Nothing, although something is to be sent, if that is
     /// inside the kernel: then the shell moves it on.
-    pub fn slices<'s>(&'s mut self, pool: &'s mut Pool) -> [&'s [u8]; SLICES_MAX] {
+    pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool) -> Outgoing<'s> {
         self.begin_chunk(pool);
         let pool = &*pool;
-        let mut slices: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
+        let mut outgoing = Outgoing::nothing();
+        let slices = &mut outgoing.slices;
         slices[0] = self.head.bytes(pool);
         let payload = self.ring.bytes(pool);
         match &self.outlet {
@@ -353,7 +355,7 @@ impl Relay {
             Outlet::Chunked { frame, .. } => {
                 slices[1] = frame.header();
                 if self.piped > 0 {
-                    return slices;
+                    return outgoing;
                 }
                 let mut owed = frame.owed() as usize;
                 for (slice, payload) in slices[2..].iter_mut().zip(payload) {
@@ -363,7 +365,7 @@ impl Relay {
                 slices[SLICES_MAX - 1] = frame.tail();
             }
         }
-        slices
+        outgoing
     }
 
     /// Whether what is to be sent next is inside the kernel.
@@ -447,7 +449,7 @@ mod tests {
                 moved = true;
             }
             if relay.wants_send() {
-                let sent: Vec<u8> = relay.slices(pool).concat().into_iter().take(send).collect();
+                let sent: Vec<u8> = relay.outgoing(pool).concat().into_iter().take(send).collect();
                 relay.handle_sent(pool, sent.len());
                 moved |= !sent.is_empty();
                 out.extend(sent);
@@ -579,7 +581,7 @@ mod tests {
             if fits {
                 let mut surplus = Vec::new();
                 assert_eq!(relay.adopt(&mut pool, &mut source, 4, front, &mut surplus), Ok(true));
-                assert_eq!(relay.slices(&mut pool).concat(), [front, b"abc"].concat());
+                assert_eq!(relay.outgoing(&mut pool).concat(), [front, b"abc"].concat());
                 assert_eq!((surplus.as_slice(), pool.lent()), (&b"X"[..], 1));
             }
             relay.frame(Body::Length(3), true);
@@ -606,13 +608,13 @@ mod tests {
             assert_eq!((room, pool.lent()), (vec![1, 2, 4, 8, 8], 0));
             relay.handle_moved(100_000);
             assert!(!relay.wants_bytes() && relay.wants_send());
-            let header = relay.slices(&mut pool).concat();
+            let header = relay.outgoing(&mut pool).concat();
             out.extend_from_slice(&header);
             if chunked_out {
                 assert_eq!(header, b"186a0\r\n");
                 relay.handle_sent(&mut pool, header.len());
             }
-            assert_eq!(relay.slices(&mut pool).concat(), b"");
+            assert_eq!(relay.outgoing(&mut pool).concat(), b"");
             for count in [1, 99_999] {
                 relay.handle_sent(&mut pool, count);
                 out.extend(std::iter::repeat_n(7, count));
@@ -622,7 +624,7 @@ mod tests {
             relay.handle_moved(10);
             relay.handle_end();
             assert!(!relay.is_complete());
-            out.extend(relay.slices(&mut pool).concat());
+            out.extend(relay.outgoing(&mut pool).concat());
             relay.handle_sent(&mut pool, if chunked_out { 3 } else { 10 });
             if chunked_out {
                 relay.handle_sent(&mut pool, 10);

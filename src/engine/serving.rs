@@ -186,14 +186,15 @@ impl Serving {
         pool: &'a Pool,
         fetches: &'a Slab<Fetch>,
     ) -> Outgoing<'a> {
-        let mut out: [&[u8]; SLICES_MAX] = [&[]; SLICES_MAX];
         self.begin_chunk(fetches);
         let this = &*self;
+        let mut outgoing = Outgoing::nothing();
+        let out = &mut outgoing.slices;
         out[0] = down.head.bytes(pool);
         match &this.chunk {
             None => {
                 let filled = this.payload(fetches, u64::MAX, &mut out[1..]);
-                return Outgoing::apart(out, 1 + filled.apart_from);
+                outgoing.apart_from = 1 + filled.apart_from;
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {
@@ -202,7 +203,7 @@ impl Serving {
                 out[SLICES_MAX - 1] = chunk.tail();
             }
         }
-        Outgoing::copied(out)
+        outgoing
     }
 
     /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
