@@ -70,14 +70,10 @@ impl Fetch {
 
     /// What has come of it, for those who know nothing of it yet.
     pub fn tell_from_start(&mut self) -> Option<News> {
+        let Beyond::Told(broadcast, told) = &mut self.beyond else { return None };
         let bytes: Arc<[u8]> = self.growing.bytes_from(0)?.into();
-        match &mut self.beyond {
-            Beyond::Told(broadcast, told) => {
-                *told = bytes.len() as u64;
-                Some(News::Begins(Arc::clone(broadcast), bytes))
-            }
-            Beyond::Nothing | Beyond::Heard(..) => None,
-        }
+        *told = bytes.len() as u64;
+        Some(News::Begins(Arc::clone(broadcast), bytes))
     }
 
     /// What those do not know yet who listen: more of the body, or that there will be no more.
@@ -86,16 +82,19 @@ impl Fetch {
             return None;
         }
         let (hash, failed) = (self.pending.hash(), self.has_failed());
-        let Beyond::Told(broadcast, told) = &self.beyond else { return None };
+        let Beyond::Told(broadcast, told) = &mut self.beyond else { return None };
         let (broadcast, at) = (Arc::downgrade(broadcast), *told);
-        let Some(bytes) = self.growing.bytes_from(at).filter(|_| !failed) else {
-            self.beyond = Beyond::Nothing;
-            return Some((hash, News::Breaks(broadcast)));
-        };
-        if let Beyond::Told(_, told) = &mut self.beyond {
-            *told += bytes.len() as u64;
+        match self.growing.bytes_from(at).filter(|_| !failed) {
+            None => {
+                self.beyond = Beyond::Nothing;
+                Some((hash, News::Breaks(broadcast)))
+            }
+            Some(bytes) if bytes.is_empty() => None,
+            Some(bytes) => {
+                *told += bytes.len() as u64;
+                Some((hash, News::Continues(broadcast, at, bytes.into())))
+            }
         }
-        (!bytes.is_empty()).then(|| (hash, News::Continues(broadcast, at, bytes.into())))
     }
 
     fn is_heard_from(&self, broadcast: &Weak<Broadcast>) -> bool {

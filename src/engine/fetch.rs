@@ -174,8 +174,8 @@ impl Fetch {
         }
     }
 
-    /// Takes bytes from elsewhere than the wire.
-    pub fn take(&mut self, bytes: &[u8]) {
+    /// Takes bytes that came elsewhere than into its space; returns how many of them were its own.
+    pub fn take(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && !self.has_ended() && !self.has_failed() {
             let space = self.growing.space();
@@ -187,6 +187,7 @@ impl Fetch {
         if let (Beyond::Heard(_, room), Some(left)) = (&mut self.beyond, left) {
             room.set(room.bytes().min(usize::try_from(left).unwrap_or(usize::MAX)));
         }
+        taken
     }
 
     /// Judges `count` bytes fresh from the wire in the growing body's space. Whether there was anything behind the end, and
@@ -289,13 +290,7 @@ impl Engine {
         deadlines.set(origin, now.monotonic_ms(), timeout_ms);
         // What came with the head.
         let rest = &exchange.response.bytes(pool)[head_bytes..];
-        let mut taken = 0;
-        while taken < rest.len() && fetch.wants_bytes() {
-            let space = fetch.growing.space();
-            let count = space.len().min(rest.len() - taken);
-            space[..count].copy_from_slice(&rest[taken..taken + count]);
-            taken += fetch.admit(count);
-        }
+        let taken = fetch.take(rest);
         fetch.reusable &= taken == rest.len();
         exchange.response.release(pool);
         self.wake(origin);

@@ -20,7 +20,7 @@ impl<'a> Outgoing<'a> {
     /// Those that have to be copied, and behind them those that need not: their bytes are written once, and their pages go
     /// back to the system when they are given up. What refers to the pages then still has the bytes.
     pub fn split(&self) -> (&[&'a [u8]], &[&'a [u8]]) {
-        self.slices.split_at(self.apart_from.min(SLICES_MAX))
+        self.slices.split_at(self.apart_from)
     }
 }
 

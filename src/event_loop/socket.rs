@@ -18,7 +18,7 @@ const REFERRED_BYTES_MIN: usize = 24 * 1024;
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Bytes for this socket that never came to memory.
+    /// Bytes for this socket that never came to memory, or pages of a stored body that comes next.
     pipe: Option<Box<Pipe>>,
     /// The handshake is under way.
     connecting: bool,
