@@ -1,11 +1,13 @@
 //! What is known of every request, from both sides: the model that weir's work is held against.
 
+use super::client::address;
 use super::dice::Dice;
 use super::http::{Framing, Head};
 use super::messages::{Answer, Ask, Ending, Key, Kind};
 use super::pages::Sayings;
 use super::scenario::{BLOCKED, Naming, Scenario};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 /// Bytes that weir throws away after a refusal (`engine::settings::LINGER_BYTES_MAX`).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -60,6 +62,8 @@ pub struct Tally {
     pub references: u64,
     /// What loops have told each other.
     pub messages: u64,
+    /// Readers that were cut because they held others up.
+    pub held_up: u64,
     /// Answers that were made for somebody else, and of these the 304s and 206s.
     pub shared: u64,
     pub unmodified: u64,
@@ -98,6 +102,7 @@ impl Tally {
         self.pipes_lost += other.pipes_lost;
         self.references += other.references;
         self.messages += other.messages;
+        self.held_up += other.held_up;
         self.shared += other.shared;
         self.unmodified += other.unmodified;
         self.parts += other.parts;
@@ -127,6 +132,8 @@ pub struct Book {
     /// Requests that were sent while something unasked was on its way, and have not met it yet.
     pub races: u64,
     pub sayings: Sayings,
+    /// Clients that held others up who read the same.
+    pub held_up: HashSet<SocketAddr>,
     pub tally: Tally,
 }
 
@@ -144,6 +151,7 @@ impl Book {
             draining: false,
             races: 0,
             sayings: Sayings::default(),
+            held_up: HashSet::new(),
             tally: Tally::default(),
         }
     }
@@ -233,6 +241,7 @@ impl Book {
             (!host.steady, "the host"),
             (denied, "the policy"),
             (record.raced, "a race"),
+            (self.held_up.contains(&address(record.ask.key.client)), "it held others up"),
             (
                 !matches!(record.ask.kind, Kind::Plain | Kind::Connect | Kind::Upgrade | Kind::Shared),
                 "the request",

@@ -133,6 +133,8 @@ pub struct Page {
     /// Date says so many seconds too little; `None`: there is none.
     date_off_s: Option<u64>,
     length_max: u64,
+    /// It is longer than any window.
+    long: bool,
     /// A new version comes after so long.
     period_us: u64,
     ranges: bool,
@@ -159,6 +161,7 @@ impl Page {
             per_user,
             date_off_s: if expires { Some(0) } else { date_off_s },
             length_max: dice.pick(&[200, 5_000, 20_000, length_max]).min(length_max),
+            long: false,
             period_us: dice.pick(&[1_000_000, 7_000_000, 40_000_000, u64::MAX]),
             ranges: dice.percent(60),
             cookie: dice.percent(10),
@@ -168,6 +171,24 @@ impl Page {
     pub fn draw_all(dice: &mut Dice, hosts: &[Host], length_max: u64) -> Vec<Page> {
         let count = dice.pick(&[1, 2, 4, 8, 16]);
         (0..count).map(|_| Page::draw(dice, hosts, length_max)).collect()
+    }
+
+    /// A few that all may read together, and that are long.
+    pub fn draw_long(dice: &mut Dice, hosts: &[Host]) -> Vec<Page> {
+        let says = Says { max_age_s: Some(600), ..Says::default() };
+        let page = |dice: &mut Dice| Page {
+            host: 0,
+            says: [says; 2],
+            varying: Varying::Nothing,
+            per_user: false,
+            date_off_s: Some(0),
+            length_max: dice.pick(&[400_000, 1_200_000]),
+            long: true,
+            cookie: false,
+            ..Page::draw(dice, hosts, 0)
+        };
+        let count = dice.pick(&[1, 1, 2]);
+        (0..count).map(|_| page(dice)).collect()
     }
 
     pub fn has_validators(&self) -> bool {
@@ -430,7 +451,8 @@ impl Book {
         let salt = if representation { version } else { 1 << 40 | u64::from(number) };
         let content = content_key([(ask.shared.page as u64) << 16 | variant << 8 | user, salt, 0x5A6E]);
         let length_max = if representation { page.length_max } else { 300 };
-        let length = mix(content) % (length_max + 1);
+        let least = if representation && page.long { length_max / 2 } else { 0 };
+        let length = least + mix(content) % (length_max - least + 1);
         let mut given = Given {
             key,
             page: ask.shared.page,

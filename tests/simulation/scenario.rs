@@ -200,14 +200,17 @@ impl Scenario {
             scenario.add_cache(dice);
         }
         scenario.add_upheavals(dice);
-        if scenario.cache.is_some() {
-            scenario.loops = dice.pick(&[1, 1, 2, 2, 3]);
-            scenario.settings.loops = scenario.loops;
-        }
         scenario
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {
+        self.loops = dice.pick(&[1, 1, 2, 2, 3]);
+        // In some there are few clients, and all ask for the same.
+        let throng = self.loops > 1 && dice.percent(35);
+        if throng {
+            self.clients = self.clients.min(24);
+            self.turn_bytes = self.turn_bytes.max(4096);
+        }
         let cache = cache(dice, self.clients);
         let mut settings = CacheSettings::new(Arc::clone(&cache.store));
         settings.freshness = Freshness { heuristic_max_s: self.heuristic_max_s as u32, negative_ttl_s: 0 };
@@ -215,11 +218,16 @@ impl Scenario {
             settings.purge_from = "100.70.0.0/16".parse().into_iter().collect();
         }
         self.settings.cache = Some(settings);
+        self.settings.loops = self.loops;
         self.cache = Some(cache);
         // What many ask for must not be larger than what one loop of a test can look at.
         let length_max = if self.clients > 80 { 20_000 } else { 150_000 };
         self.pages = Page::draw_all(dice, &self.hosts, length_max);
         self.arrivals_us = dice.pick(&[1_000, 50_000, 1_000_000, 10_000_000, 60_000_000]);
+        if throng {
+            self.pages = Page::draw_long(dice, &self.hosts);
+            self.arrivals_us = dice.pick(&[1_000, 50_000]);
+        }
     }
 
     fn add_upheavals(&mut self, dice: &mut Dice) {

@@ -554,6 +554,10 @@ impl Shell {
             let cache = (entry.cache, entry.cache_reason);
             format!("entry: {} {target} {} {reason} {cache:?}", entry.client, entry.status)
         });
+        if reason == "cache_window_max" {
+            around.book.held_up.insert(entry.client);
+            around.book.tally.held_up += 1;
+        }
         if let Some((_, key)) = target.split_once("/e/") {
             let count = self.entry_keys.entry(key.to_string()).or_insert(0);
             *count += 1;
