@@ -47,8 +47,7 @@ impl Fetch {
         let Beyond::Heard { broadcast, .. } = std::mem::replace(&mut self.beyond, Beyond::Nothing) else {
             return None;
         };
-        let news = News::Read(Arc::downgrade(&broadcast), None);
-        Some(news)
+        Some(News::Read(Arc::downgrade(&broadcast), None))
     }
 }
 
