@@ -320,8 +320,7 @@ impl Consultation<'_> {
             return None;
         }
         let wanted = range::wanted(head.fields, stored.block(), stored.length())?;
-        let held = stored.part();
-        if held.holds(wanted) {
+        if stored.holds(wanted) {
             let hit = self.judge(stored, head, asked)?;
             // Nobody would know which part to refresh.
             return Some(hit).filter(|hit| !hit.refresh);
@@ -331,7 +330,7 @@ impl Consultation<'_> {
         let own = asked.no_store || own.iter().any(|name| head.fields.contains(name));
         let decision = freshness::decide(&self.caching.terms(&stored), asked, stored.clock_s(self.now));
         if decision.usage == Use::Fresh && !own {
-            self.caching.missing = held.missing(wanted);
+            self.caching.missing = stored.missing(wanted);
         }
         None
     }

@@ -195,7 +195,7 @@ impl Judge<'_> {
     fn completed(&mut self) -> Option<Stored> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
-        let exact = Fragment { part: missing, length: beside.length() };
+        let exact = Fragment::one(missing, beside.length());
         let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
         // Others are told how long it is before its end has come.
         let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
@@ -205,15 +205,15 @@ impl Judge<'_> {
         if !same || !framed || storable.part != Some(exact) {
             return None;
         }
-        let (held, length) = (beside.part(), beside.length());
+        let beside = Arc::clone(beside);
         let pending = self.pending(&storable)?;
         // With its fields another part may be wanted: If-Range can be about a date that it has changed.
-        let wanted = range::wanted(self.asked.fields, pending.block(), length)?;
-        (held.missing(wanted) == Some(missing)).then_some(pending)
+        let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
+        (beside.missing(wanted) == Some(missing)).then_some(pending)
     }
 
     /// The stored part that a response with this place belongs to.
-    fn beside(&self, part: Option<Fragment>) -> Option<Arc<Stored>> {
+    fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
         let (beside, part) = (self.caching.beside.as_ref()?, part?);
         let same = beside.length() == part.length
             && Some(beside.address) == self.address
