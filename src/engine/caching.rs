@@ -327,8 +327,8 @@ impl Consultation<'_> {
         let own = ["if-none-match", "if-modified-since", "authorization"];
         let own =
             asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
-        let decision = freshness::decide(&self.caching.terms(&stored), asked, stored.clock_s(self.now));
-        if decision.usage == Use::Fresh && !own {
+        // Stale or not: that the missing bytes come under its tag tells that it is still good.
+        if !own {
             self.caching.missing = stored.missing(wanted);
         }
         None

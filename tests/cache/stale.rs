@@ -257,6 +257,33 @@ fn rules_23_25_and_35_what_becomes_of_stale_parts() {
     }
 }
 
+/// What completes parts that are stale tells by its tag that they are still good, and renews them.
+#[test]
+fn rule_35_stale_parts_are_completed_by_what_renews_them() {
+    for changed in [false, true] {
+        for (range, code, body, missing, other) in [
+            ("", 200, TEXT, "bytes=2-9", "ABCDEFGHIJ"),
+            ("Range: bytes=1-5", 206, "12345", "bytes=2-3", "ABCDEFGHIJ"),
+            ("Range: bytes=1-5|Cache-Control: no-cache", 206, "12345", "bytes=2-3", "ABCDEFGHIJ"),
+        ] {
+            let scene = stale_parts(OLD, move |head, _| match (changed, head.has("range")) {
+                (false, true) => piece(head, FRESH, TEXT),
+                (true, _) if head.get("if-range") == Some("\"v1\"") => ok(OTHER, "ABCDEFGHIJ"),
+                (_, _) => panic!("{head:?}"),
+            });
+            let answer = scene.get_with("/", range);
+            let expected = if changed { (200, other) } else { (code, body) };
+            assert_eq!((answer.status(), answer.text().as_str()), expected, "{range}: {answer:?}");
+            assert_eq!(scene.last("/").get("range"), Some(missing), "{range}");
+            assert!(!changed || !status(&answer).starts_with("hit"), "{answer:?}");
+            let again = scene.get_with("/", range.trim_end_matches("|Cache-Control: no-cache"));
+            assert!(is_hit(&again) && status(&again).contains("ttl=6"), "{range}: {again:?}");
+            assert_eq!(scene.asked("/"), 3, "{range}");
+            scene.at_rest();
+        }
+    }
+}
+
 /// A client's own conditions on parts that are stale: asked first, judged then.
 #[test]
 fn rules_33_and_35_conditions_on_stale_parts() {
