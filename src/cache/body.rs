@@ -175,7 +175,7 @@ impl Body {
                 return Some(Arc::clone(body));
             }
         }
-        let (mut bodies, mut stretches) = (Vec::new(), Vec::new());
+        let (mut bodies, mut stretches): (Vec<Arc<Body>>, Vec<Stretch>) = (Vec::new(), Vec::new());
         let (mut known, mut len, mut held) = (BTreeMap::new(), 0, 0_u64);
         for (body, range) in pieces {
             let mut at = 0;
@@ -187,11 +187,15 @@ impl Body {
                 if from == to {
                     continue;
                 }
-                let body = *known.entry(Arc::as_ptr(holder)).or_insert_with(|| {
+                let next = bodies.len() as u32;
+                let body = match bodies.last() {
+                    Some(last) if Arc::ptr_eq(last, holder) => next - 1,
+                    Some(_) | None => *known.entry(Arc::as_ptr(holder)).or_insert(next),
+                };
+                if body == next {
                     held = held.saturating_add(holder.len);
                     bodies.push(Arc::clone(holder));
-                    bodies.len() as u32 - 1
-                });
+                }
                 let (start, end) = (stretch.start + from as u32, stretch.start + to as u32);
                 len += to - from;
                 stretches.push(Stretch { body, start, end, ..stretch });
