@@ -8,7 +8,8 @@
 
 use super::ledger::{Charge, Ledger, allocated};
 use super::segment::Segment;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Largest segment (measured, `benches/cache.rs`: with segments of this size a churning store stays within a few per cent
@@ -157,36 +158,45 @@ impl Body {
         }
     }
 
-    /// All of `first` and, behind it, `second` without its first `skipped` bytes, none of them copied. `None` if that would
-    /// hold more than `held_max` bytes, or more bodies than [`JOINED_MAX`].
+    /// These bytes of these bodies, one behind the other, none of them copied. `None` if that would hold more than `held_max`
+    /// bytes, or more bodies than [`JOINED_MAX`].
     pub fn joined(
         ledger: &Arc<Ledger>,
-        first: &Arc<Body>,
-        second: &Arc<Body>,
-        skipped: u64,
+        pieces: &[(&Arc<Body>, Range<u64>)],
         held_max: u64,
-    ) -> Option<Body> {
-        let (mut bodies, mut stretches): (Vec<Arc<Body>>, Vec<Stretch>) = (Vec::new(), Vec::new());
-        let (mut len, mut skipped) = (0, skipped);
-        let before = first.stretches().map(|stretch| (stretch, 0));
-        let behind = second.stretches().map(|(body, stretch)| {
-            let here = u64::from(stretch.end - stretch.start);
-            let skips = skipped.min(here);
-            skipped -= skips;
-            ((body, stretch), skips as u32)
-        });
-        for ((body, stretch), skips) in before.chain(behind) {
-            let stretch = Stretch { start: stretch.start + skips, ..stretch };
-            if stretch.start == stretch.end {
-                continue;
+    ) -> Option<Arc<Body>> {
+        if let [(body, range)] = pieces {
+            if *range == (0..body.len) {
+                return Some(Arc::clone(body));
             }
-            if !bodies.last().is_some_and(|last| Arc::ptr_eq(last, body)) {
-                bodies.push(Arc::clone(body));
-            }
-            len += u64::from(stretch.end - stretch.start);
-            stretches.push(Stretch { body: bodies.len() as u32 - 1, ..stretch });
         }
-        if bodies.len() > JOINED_MAX || bodies.iter().map(|body| body.len).sum::<u64>() > held_max {
+        let (mut bodies, mut stretches): (Vec<Arc<Body>>, Vec<Stretch>) = (Vec::new(), Vec::new());
+        let (mut known, mut len, mut held) = (BTreeMap::new(), 0, 0_u64);
+        for (body, range) in pieces {
+            let mut at = 0;
+            for (holder, stretch) in body.stretches() {
+                let here = u64::from(stretch.end - stretch.start);
+                let within = |position: u64| position.saturating_sub(at).min(here);
+                let (from, to) = (within(range.start), within(range.end));
+                at += here;
+                if from == to {
+                    continue;
+                }
+                let next = bodies.len() as u32;
+                let body = match bodies.last() {
+                    Some(last) if Arc::ptr_eq(last, holder) => next - 1,
+                    Some(_) | None => *known.entry(Arc::as_ptr(holder)).or_insert(next),
+                };
+                if body == next {
+                    held = held.saturating_add(holder.len);
+                    bodies.push(Arc::clone(holder));
+                }
+                let (start, end) = (stretch.start + from as u32, stretch.start + to as u32);
+                len += to - from;
+                stretches.push(Stretch { body, start, end, ..stretch });
+            }
+        }
+        if bodies.len() > JOINED_MAX || held > held_max {
             return None;
         }
         let bytes = Body::bookkeeping(0)
@@ -195,7 +205,7 @@ impl Body {
             + allocated(stretches.len() * size_of::<Stretch>());
         let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
         let rest = Rest::Joined(Box::new(joined));
-        Some(Body { len, first: Segment::default(), rest, _charge: Charge::new(ledger, bytes) })
+        Some(Arc::new(Body { len, first: Segment::default(), rest, _charge: Charge::new(ledger, bytes) }))
     }
 
     /// The segments, each with the body that holds it.
@@ -317,7 +327,7 @@ mod tests {
         Arc::new(growing.finish().unwrap())
     }
 
-    /// Parts of any sizes that touch or overlap, put together in any order, against the bytes that they were cut from.
+    /// Pieces of any sizes out of bodies and of what was joined from them, against the bytes that they were cut from.
     #[test]
     fn rule_35_joined_bodies_read_as_one_and_copy_nothing() {
         let ledger = Arc::new(Ledger::default());
@@ -333,13 +343,12 @@ mod tests {
             for &(from, to) in &parts[1..] {
                 let new = body(&ledger, &bytes[from..to]);
                 let before = ledger.bytes();
-                let end = all.0 + all.1.len() as usize;
-                let joined = if from < all.0 {
-                    Body::joined(&ledger, &new, &all.1, (to - all.0) as u64, u64::MAX)
-                } else {
-                    Body::joined(&ledger, &all.1, &new, (end - from) as u64, u64::MAX)
+                let (start, len, come) = (all.0, all.1.len(), (to - from) as u64);
+                let pieces = match from < start {
+                    true => [(&new, 0..come), (&all.1, (to - start) as u64..len)],
+                    false => [(&all.1, 0..len), (&new, len - (from - start) as u64..come)],
                 };
-                all = (from.min(all.0), Arc::new(joined.unwrap()));
+                all = (from.min(start), Body::joined(&ledger, &pieces, u64::MAX).unwrap());
                 assert!(ledger.bytes() < before + 1000, "{parts:?}");
             }
             assert_eq!((all.0, all.1.len()), (0, 300_000), "{parts:?}");
@@ -350,6 +359,16 @@ mod tests {
                 let got = read(&all.1, position, left, slices, step);
                 assert!(got == bytes[position as usize..][..left as usize], "{parts:?} {position}");
             }
+            // With gaps, too, and in any order.
+            let pieces = [200_000..250_000, 3..4, 70_000..70_001, 0..300_000].map(|range| (&all.1, range));
+            let odd = Body::joined(&ledger, &pieces, u64::MAX).unwrap();
+            let expected: Vec<u8> = pieces
+                .iter()
+                .flat_map(|(_, range)| &bytes[range.start as usize..range.end as usize])
+                .copied()
+                .collect();
+            assert!(odd.segments().collect::<Vec<_>>().concat() == expected);
+            assert_eq!(odd.len(), expected.len() as u64);
         }
         assert_eq!(ledger.bytes(), 0);
     }
@@ -359,18 +378,21 @@ mod tests {
         let ledger = Arc::new(Ledger::default());
         let bytes = pattern(1000);
         let (one, two) = (body(&ledger, &bytes[..600]), body(&ledger, &bytes[400..]));
-        assert!(Body::joined(&ledger, &one, &two, 200, 1199).is_none());
-        assert_eq!(Body::joined(&ledger, &one, &two, 200, 1200).unwrap().len(), 1000);
+        let pieces = [(&one, 0..600), (&two, 200..600)];
+        assert!(Body::joined(&ledger, &pieces, 1199).is_none());
+        let both = Body::joined(&ledger, &pieces, 1200).unwrap();
+        assert_eq!(both.len(), 1000);
+        // What is held is counted once, however many pieces there are of it, and only what is held.
+        let pieces = [(&both, 0..1), (&two, 0..1), (&both, 999..1000)];
+        assert_eq!(Body::joined(&ledger, &pieces, 1200).unwrap().len(), 3);
+        assert_eq!(Body::joined(&ledger, &[(&both, 600..1000)], 600).unwrap().len(), 400);
+        // As it is, it is no more than it was.
+        assert!(Arc::ptr_eq(&Body::joined(&ledger, &[(&both, 0..1000)], 0).unwrap(), &both));
         let mut all = Arc::clone(&one);
         for _ in 1..JOINED_MAX {
             let new = body(&ledger, b"x");
-            all = Arc::new(Body::joined(&ledger, &all, &new, 0, u64::MAX).unwrap());
+            all = Body::joined(&ledger, &[(&all, 0..all.len()), (&new, 0..1)], u64::MAX).unwrap();
         }
-        assert!(Body::joined(&ledger, &all, &one, 0, u64::MAX).is_none());
-        // What is skipped is not held.
-        let all =
-            Arc::new(Body::joined(&ledger, &body(&ledger, b"12"), &body(&ledger, b"34"), 0, 4).unwrap());
-        let tail = Body::joined(&ledger, &body(&ledger, b"0"), &all, 2, 3).unwrap();
-        assert_eq!(tail.segments().collect::<Vec<_>>().concat(), b"034");
+        assert!(Body::joined(&ledger, &[(&all, 0..all.len()), (&two, 0..1)], u64::MAX).is_none());
     }
 }

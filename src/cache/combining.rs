@@ -1,23 +1,35 @@
-//! What becomes of a stored part when another part of the same resource comes (RFC 9111 section 3.4, RFC 9110 section
+//! What becomes of stored parts when another part of the same resource comes (RFC 9111 section 3.4, RFC 9110 section
 //! 15.3.7.3).
 //!
-//! An entry holds one stretch of bytes without gaps. A new part that touches it makes it longer; of two that do not touch
-//! the longer one stays, with the fields of the new one, which are the most recent. When nothing is missing any more the
-//! entry is like any other.
+//! An entry holds some parts of one representation, with the fields of the one that came last: those are the most recent.
+//! Parts that touch are one; when nothing is missing any more the entry is like any other. Where there are too many of them,
+//! or they hold too much, the shortest one leaves, be it the new one: that loses the least, and nobody drives out what others
+//! use by asking for single bytes.
 
 use super::body::Body;
 use super::ledger::Ledger;
-use super::range::{Fragment, may_combine};
+use super::range::{Fragment, PARTS_MAX, Part, may_combine};
 use super::stored::{Head, Stored};
+use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 
-/// Combines a new part with what is stored for the same requests. `None` if what is stored stays, `Some(None)` if the new one takes its place as it is. `held_max` bounds the bytes that the result may keep in memory.
+/// What is stored now.
+#[derive(Debug)]
+pub(super) struct Combined {
+    pub entry: Arc<Stored>,
+    /// Parts that were given up.
+    pub dropped: usize,
+}
+
+/// Combines a new part with what is stored for the same requests; `None` if that is all of it, and stays. `held_max` bounds the
+/// bytes that the result may keep in memory.
 pub(super) fn combine(
     ledger: &Arc<Ledger>,
     old: &Stored,
-    new: &Stored,
+    new: &Arc<Stored>,
     held_max: u64,
-) -> Option<Option<Stored>> {
+) -> Option<Combined> {
     // A whole one is not given up for a part.
     old.fragment()?;
     let same = may_combine(old.block(), new.block())
@@ -26,39 +38,88 @@ pub(super) fn combine(
         // Who may have bytes from one address need not be allowed those from another.
         && old.address == new.address;
     if !same {
-        return Some(None);
+        return Some(Combined { entry: Arc::clone(new), dropped: old.parts().count() });
     }
-    let (held, came) = (old.part(), new.part());
-    if came.holds(held) {
-        return Some(None);
-    }
-    if held.holds(came) {
-        return Some(Some(with(ledger, new, old.fragment(), &old.body)));
-    }
-    let joined = match (held.touches(came), held.start < came.start) {
-        (false, _) => None,
-        (true, true) => Body::joined(ledger, &old.body, &new.body, held.end() - came.start, held_max),
-        (true, false) => Body::joined(ledger, &new.body, &old.body, came.end() - held.start, held_max),
-    };
-    match joined {
-        Some(body) => {
-            let part = super::range::Part { start: held.start.min(came.start), len: body.len() };
-            Some(Some(with(ledger, new, Fragment::of(part, new.length()), &Arc::new(body))))
+    // In order; of those that begin together the longest comes first.
+    let mut sources: Vec<Source<'_>> = Source::all_of(old).chain(Source::all_of(new)).collect();
+    sources.sort_by_key(|source| (source.part.start, Reverse(source.part.len)));
+    let mut dropped = 0;
+    while !sources.is_empty() {
+        if let Some((parts, body)) = put_together(ledger, &sources, held_max) {
+            if Arc::ptr_eq(&body, &new.body) {
+                break;
+            }
+            let mut room = Vec::new();
+            let fragment = Fragment::of_parts(&parts, new.length(), &mut room);
+            let entry = Stored::new(ledger, new.hash(), &Head { fragment, ..new.head() }, body);
+            return Some(Combined { entry: Arc::new(entry), dropped });
         }
-        None if held.len > came.len => Some(Some(with(ledger, new, old.fragment(), &old.body))),
-        None => Some(None),
+        // Of those that are as short an old one.
+        let is_new = |source: &Source<'_>| Arc::ptr_eq(source.body, &new.body);
+        let shortest = sources.iter().enumerate().min_by_key(|(_, source)| (source.part.len, is_new(source)));
+        let Some((index, source)) = shortest else { break };
+        if is_new(source) {
+            // Then there is no need for others to leave.
+            (sources, dropped) = (Source::all_of(old).collect(), 1);
+        } else {
+            sources.remove(index);
+            dropped += 1;
+        }
+    }
+    Some(Combined { entry: Arc::clone(new), dropped })
+}
+
+/// A part, and where it begins in the body that holds it.
+#[derive(Clone, Copy, Debug)]
+struct Source<'a> {
+    part: Part,
+    body: &'a Arc<Body>,
+    offset: u64,
+}
+
+impl Source<'_> {
+    fn all_of(stored: &Stored) -> impl Iterator<Item = Source<'_>> {
+        stored.parts().scan(0, |offset, part| {
+            let source = Source { part, body: &stored.body, offset: *offset };
+            *offset += part.len;
+            Some(source)
+        })
     }
 }
 
-/// The new head over other bytes.
-fn with(ledger: &Arc<Ledger>, new: &Stored, fragment: Option<Fragment>, body: &Arc<Body>) -> Stored {
-    Stored::new(ledger, new.hash(), &Head { fragment, ..new.head() }, Arc::clone(body))
+/// The parts that these make and a body of all their bytes: of each what those before it do not have. `None` if that is too
+/// much.
+fn put_together(
+    ledger: &Arc<Ledger>,
+    sources: &[Source<'_>],
+    held_max: u64,
+) -> Option<(Vec<Part>, Arc<Body>)> {
+    let mut parts: Vec<Part> = Vec::new();
+    let mut pieces: Vec<(&Arc<Body>, Range<u64>)> = Vec::new();
+    for &Source { part, body, offset } in sources {
+        let start = parts.last().map_or(part.start, |before| before.end().max(part.start));
+        if start >= part.end() {
+            continue;
+        }
+        let range = offset + (start - part.start)..offset + part.len;
+        match pieces.last_mut() {
+            Some((before, end)) if Arc::ptr_eq(before, body) && end.end == range.start => end.end = range.end,
+            Some(_) | None => pieces.push((body, range)),
+        }
+        match parts.last_mut() {
+            Some(before) if before.end() == start => before.len = part.end() - before.start,
+            Some(_) | None => parts.push(Part { start, len: part.end() - start }),
+        }
+    }
+    if parts.len() > PARTS_MAX {
+        return None;
+    }
+    Some((parts, Body::joined(ledger, &pieces, held_max)?))
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::freshness::Terms;
-    use super::super::range::Part;
     use super::*;
     use crate::http::block::FieldLines as _;
     use crate::http::head::Version;
@@ -66,9 +127,8 @@ mod tests {
 
     const TEXT: &[u8] = b"0123456789";
 
-    fn stored(ledger: &Arc<Ledger>, (start, end): (u64, u64), block: &str, length: u64, last: u8) -> Stored {
-        let block: String = block.split('|').map(|line| format!("{line}\r\n")).collect();
-        let part = Part { start, len: end - start };
+    fn with_head(fields: &str, length: u64, last: u8, make: impl FnOnce(&Head<'_>) -> Stored) -> Arc<Stored> {
+        let block: String = fields.split('|').map(|line| format!("{line}\r\n")).collect();
         let head = Head {
             key: b"http://a/",
             names: b"",
@@ -81,67 +141,169 @@ mod tests {
             received_us: 0,
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
             set_cookie: false,
-            fragment: Fragment::of(part, length),
+            fragment: Some(Fragment::one(Part { start: 0, len: 1 }, length)),
         };
-        let bytes = TEXT[start as usize..end as usize].to_vec().into_boxed_slice();
-        Stored::new(ledger, 1, &head, Arc::new(Body::whole(ledger, bytes)))
+        Arc::new(make(&head))
     }
 
-    /// Every part of ten bytes beside every other one.
+    fn stored(
+        ledger: &Arc<Ledger>,
+        (start, end): (u64, u64),
+        fields: &str,
+        length: u64,
+        last: u8,
+    ) -> Arc<Stored> {
+        with_head(fields, length, last, |head| {
+            let fragment = Fragment::of(Part { start, len: end - start }, length);
+            let bytes =
+                TEXT.iter().copied().cycle().skip(start as usize).take((end - start) as usize).collect();
+            Stored::new(ledger, 1, &Head { fragment, ..*head }, Arc::new(Body::whole(ledger, bytes)))
+        })
+    }
+
+    fn part(ledger: &Arc<Ledger>, range: (u64, u64), length: u64) -> Arc<Stored> {
+        stored(ledger, range, "ETag: \"a\"", length, 1)
+    }
+
+    fn parts_of(stored: &Stored) -> Vec<(u64, u64)> {
+        stored.parts().map(|part| (part.start, part.end())).collect()
+    }
+
+    #[track_caller]
+    fn expect_bytes(stored: &Stored) {
+        let bytes = stored.body.segments().collect::<Vec<_>>().concat();
+        let expected: Vec<u8> = stored
+            .parts()
+            .flat_map(|part| part.start..part.end())
+            .map(|at| TEXT[at as usize % TEXT.len()])
+            .collect();
+        assert_eq!(bytes, expected, "{:?}", parts_of(stored));
+    }
+
+    /// Every three parts of eight bytes in every order, against the bytes that they have.
     #[test]
-    fn rule_35_parts_that_touch_become_one_and_others_do_not() {
+    fn rule_35_parts_are_put_together_whatever_comes() {
+        const LENGTH: u64 = 8;
         let ledger = Arc::new(Ledger::default());
-        let all = || (0..10).flat_map(|start| (start + 1..=10).map(move |end| (start, end)));
-        for (one, other) in all().flat_map(|one| all().map(move |other| (one, other))) {
-            let old = stored(&ledger, one, "ETag: \"a\"|X: old", 10, 1);
-            let new = stored(&ledger, other, "ETag: \"a\"|X: new", 10, 1);
-            if other == (0, 10) {
-                // A whole one is not combined: it replaces.
-                continue;
+        let mask = |(start, end): (u64, u64)| (1_u32 << end) - (1 << start);
+        let all: Vec<(u64, u64)> =
+            (0..LENGTH).flat_map(|start| (start + 1..=LENGTH).map(move |end| (start, end))).collect();
+        for &one in &all {
+            for &two in &all {
+                let old = part(&ledger, one, LENGTH);
+                let new = part(&ledger, two, LENGTH);
+                let Some(both) = combine(&ledger, &old, &new, u64::MAX) else {
+                    assert_eq!(one, (0, LENGTH));
+                    continue;
+                };
+                for &three in &all {
+                    let new = stored(&ledger, three, "ETag: \"a\"|X: new", LENGTH, 1);
+                    let held = mask(one) | mask(two) | mask(three);
+                    let Some(found) = combine(&ledger, &both.entry, &new, u64::MAX) else {
+                        assert_eq!(mask(one) | mask(two), mask((0, LENGTH)));
+                        continue;
+                    };
+                    let starts = (0..LENGTH).filter(|at| held & !(held << 1) & (1 << at) != 0);
+                    let ends = (1..=LENGTH).filter(|end| (held << 1) & !held & (1 << end) != 0);
+                    let expected: Vec<(u64, u64)> = starts.zip(ends).collect();
+                    assert_eq!(parts_of(&found.entry), expected, "{one:?} {two:?} {three:?}");
+                    expect_bytes(&found.entry);
+                    assert_eq!((found.entry.length(), found.dropped), (LENGTH, 0));
+                    assert_eq!(found.entry.fragment().is_none(), held == mask((0, LENGTH)));
+                    assert_eq!(found.entry.block().value("x"), Some(&b"new"[..]));
+                }
             }
-            let Some(combined) = combine(&ledger, &old, &new, u64::MAX) else {
-                assert_eq!(one, (0, 10), "{one:?} {other:?}");
-                continue;
-            };
-            let found = combined.unwrap_or(new);
-            let touching = one.0 <= other.1 && other.0 <= one.1;
-            let expected = match touching {
-                true => (one.0.min(other.0), one.1.max(other.1)),
-                false if one.1 - one.0 > other.1 - other.0 => one,
-                false => other,
-            };
-            let part = found.part();
-            assert_eq!((part.start, part.end()), expected, "{one:?} {other:?}");
-            let bytes = found.body.segments().collect::<Vec<_>>().concat();
-            assert_eq!(bytes, TEXT[expected.0 as usize..expected.1 as usize], "{one:?} {other:?}");
-            assert_eq!(found.fragment().is_none(), expected == (0, 10), "{one:?} {other:?}");
-            assert_eq!((found.length(), found.block().value("x")), (10, Some(&b"new"[..])));
         }
-        let (whole, other) =
-            (stored(&ledger, (0, 10), "ETag: \"a\"", 10, 1), stored(&ledger, (0, 4), "ETag: \"b\"", 10, 1));
-        assert!(combine(&ledger, &whole, &other, u64::MAX).is_none());
     }
 
     #[test]
     fn rule_35_only_parts_of_the_same_are_combined() {
         let ledger = Arc::new(Ledger::default());
-        let old = stored(&ledger, (0, 4), "ETag: \"a\"", 10, 1);
-        for (block, length, last, combines) in [
+        let old = part(&ledger, (0, 2), 10);
+        let old = combine(&ledger, &old, &part(&ledger, (3, 4), 10), 8).expect("parts").entry;
+        for (fields, length, last, combines) in [
             ("ETag: \"a\"", 10, 1, true),
             ("ETag: \"b\"", 10, 1, false),
             ("ETag: W/\"a\"", 10, 1, false),
             ("X: no tag", 10, 1, false),
             ("ETag: \"a\"|Content-Encoding: gzip", 10, 1, false),
             ("ETag: \"a\"", 11, 1, false),
+            ("ETag: \"a\"", 9, 1, false),
             ("ETag: \"a\"", 10, 2, false),
         ] {
-            let new = stored(&ledger, (4, 8), block, length, last);
-            let combined = combine(&ledger, &old, &new, 8).expect("the old one is a part");
-            assert_eq!(combined.map(|found| found.part().len), combines.then_some(8), "{block} {length}");
+            let new = stored(&ledger, (4, 8), fields, length, last);
+            let found = combine(&ledger, &old, &new, 8).expect("the old one is no whole");
+            let expected = if combines { &[(0, 2), (3, 8)][..] } else { &[(4, 8)] };
+            assert_eq!(parts_of(&found.entry), expected, "{fields} {length}");
+            assert_eq!(found.dropped, if combines { 0 } else { 2 }, "{fields} {length}");
         }
-        // No room for both: the longer one stays.
-        let new = stored(&ledger, (4, 7), "ETag: \"a\"", 10, 1);
-        let kept = combine(&ledger, &old, &new, 6).expect("a part").expect("the old bytes");
-        assert_eq!((kept.part().start, kept.part().len), (0, 4));
+        let whole = part(&ledger, (0, 10), 10);
+        assert!(combine(&ledger, &whole, &part(&ledger, (0, 4), 10), u64::MAX).is_none());
+        assert!(combine(&ledger, &whole, &stored(&ledger, (0, 4), "ETag: \"b\"", 10, 1), u64::MAX).is_none());
+    }
+
+    /// What is held at most, the parts that come one after the other, what there is then, and how many were dropped.
+    #[test]
+    fn rule_35_where_there_is_no_room_the_shortest_part_leaves() {
+        for (held_max, come, expected, dropped) in [
+            (100, &[(0, 4), (6, 9), (20, 30)][..], &[(0, 4), (6, 9), (20, 30)][..], 0),
+            (16, &[(0, 4), (6, 9), (20, 30)], &[(0, 4), (20, 30)], 1),
+            (10, &[(0, 4), (6, 9), (20, 30)], &[(20, 30)], 2),
+            // Be it the new one, also if it touches another; nothing else leaves then.
+            (12, &[(0, 4), (6, 7), (20, 27), (40, 43)], &[(0, 4), (6, 7), (20, 27)], 1),
+            (6, &[(0, 4), (4, 7)], &[(0, 4)], 1),
+            (6, &[(4, 7), (0, 4)], &[(0, 4)], 1),
+            (6, &[(0, 4), (7, 10)], &[(0, 4)], 1),
+            // Of two that are as short the old one.
+            (6, &[(0, 4), (4, 8)], &[(4, 8)], 1),
+            // What two parts both have is held twice.
+            (9, &[(0, 5), (3, 8), (1, 2)], &[(1, 2), (3, 8)], 1),
+            (12, &[(0, 5), (3, 8), (20, 26)], &[(0, 8)], 1),
+            (12, &[(0, 5), (3, 8), (20, 29)], &[(20, 29)], 1),
+            // What lies in another part takes nothing.
+            (6, &[(0, 6), (2, 4), (0, 6), (1, 5)], &[(0, 6)], 0),
+            (6, &[(2, 4), (1, 5), (0, 6)], &[(0, 6)], 0),
+        ] {
+            let ledger = Arc::new(Ledger::default());
+            let (mut stored, mut count) = (part(&ledger, come[0], 100), 0);
+            for &range in &come[1..] {
+                let found = combine(&ledger, &stored, &part(&ledger, range, 100), held_max).expect("parts");
+                (stored, count) = (found.entry, count + found.dropped);
+                expect_bytes(&stored);
+                assert!(ledger.bytes() < 1000, "what is given up is not charged: {}", ledger.bytes());
+            }
+            assert_eq!((parts_of(&stored).as_slice(), count), (expected, dropped), "{held_max} {come:?}");
+        }
+    }
+
+    /// Many that do not touch, as many as may be: they become one when what is between them comes.
+    #[test]
+    fn rule_35_as_many_parts_as_may_be() {
+        let ledger = Arc::new(Ledger::default());
+        let most = PARTS_MAX as u64;
+        let length = 10 * most + 100;
+        let mut stored = part(&ledger, (0, 2), length);
+        for index in 1..most {
+            let found =
+                combine(&ledger, &stored, &part(&ledger, (10 * index, 10 * index + 2), length), 10_000);
+            let found = found.expect("parts");
+            assert_eq!(found.dropped, 0);
+            stored = found.entry;
+            expect_bytes(&stored);
+        }
+        let expected: Vec<(u64, u64)> = (0..most).map(|index| (10 * index, 10 * index + 2)).collect();
+        assert_eq!(parts_of(&stored), expected);
+        // One more is too much: a short one for itself, of longer ones the first of those.
+        let short = combine(&ledger, &stored, &part(&ledger, (5, 6), length), 10_000).expect("parts");
+        assert_eq!((parts_of(&short.entry), short.dropped), (expected.clone(), 1));
+        let long = combine(&ledger, &stored, &part(&ledger, (15, 18), length), 10_000).expect("parts");
+        let there: Vec<(u64, u64)> = [&expected[1..2], &[(15, 18)], &expected[2..]].concat();
+        assert_eq!((parts_of(&long.entry), long.dropped), (there, 1));
+        // What joins two of them is not one more.
+        let joins = combine(&ledger, &stored, &part(&ledger, (2, 10), length), 10_000).expect("parts");
+        assert_eq!((parts_of(&joins.entry)[0], joins.dropped), ((0, 12), 0));
+        let all = combine(&ledger, &stored, &part(&ledger, (1, length), length), 10_000).expect("parts");
+        assert!(all.entry.fragment().is_none() && all.dropped == 0);
+        expect_bytes(&all.entry);
     }
 }

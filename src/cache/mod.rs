@@ -7,8 +7,8 @@
 //! written by [`storable::write_block`], or it updates what is there ([`validation::write_updated`]). Whatever else
 //! it made worthless is named by [`invalidation`]; [`status`] tells the client what happened.
 //!
-//! An entry may be incomplete: one stretch of a representation ([`range::Fragment`]), which answers ranges within it and
-//! is joined with others that touch it when they are stored.
+//! An entry may be incomplete: some parts of a representation ([`range::Fragment`]), which answer ranges within them; with
+//! another one that comes they are put together.
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
 mod ahead;

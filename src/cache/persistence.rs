@@ -5,7 +5,8 @@
 //! Numbers are little-endian. A header: eight bytes that name the form, its version, a CRC of the header, the time, and how many
 //! entries follow. Then the entries, the most recently used first, so that what does not fit any more is what would leave
 //! first. Each is a record of fixed size with its own CRC, then key, names, selecting, reason and fields, then the body, then
-//! the CRC of all that follows the record. A record of another kind says that this was the end, and counts once more.
+//! the CRC of all that follows the record. Of parts their places stand behind the fields, and the body is what there is of all
+//! of them. A record of another kind says that this was the end, and counts once more.
 //!
 //! So damage costs what it hits: one entry, if the record still tells where the next one begins, and otherwise the rest. What
 //! reads this believes nothing: a length is held against its bound, and memory is taken as bytes arrive, never because a number
@@ -22,6 +23,7 @@ use super::body::Body;
 use super::control::SECONDS_MAX;
 use super::freshness::Terms;
 use super::growing::Growing;
+use super::range::Fragment;
 use super::store::{Restored, Store};
 use super::stored::{Head, Stored};
 use super::vary;
@@ -59,6 +61,8 @@ const USES_US: u64 = 1_000_000;
 /// Kinds of records.
 const WHOLE: u8 = 1;
 const END: u8 = 2;
+/// As the first, with a fragment at the end of the fields: the body is what there is of all parts.
+const PARTS: u8 = 3;
 
 /// Bits of a record's second byte.
 const NO_CACHE: u8 = 1;
@@ -117,9 +121,7 @@ impl From<io::Error> for Ending {
 
 /// Writes all that is stored whole. Returns how many entries these are.
 pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
-    let mut entries = store.entries();
-    // Parts are soon asked for again, or never.
-    entries.retain(|entry| entry.fragment().is_none());
+    let entries = store.entries();
     let count = entries.len() as u64;
     out.write_all(&header(now.unix_s(), count))?;
     for entry in entries {
@@ -149,19 +151,22 @@ fn header_sum(bytes: &[u8; HEADER_BYTES]) -> u32 {
 
 fn write_entry(out: &mut impl Write, entry: &Stored, now: Now) -> io::Result<()> {
     let head = entry.head();
-    let parts = [head.key, head.names, head.selecting, head.reason, head.block];
+    let mut fragment = Vec::new();
+    head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
+    let texts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
     let resident_s = entry.clock_s(now).saturating_sub(head.terms.received_s);
-    let record = Record {
-        kind: WHOLE,
+    let mut record = Record {
+        kind: if head.fragment.is_some() { PARTS } else { WHOLE },
         resident_s: u32::try_from(resident_s).unwrap_or(SECONDS_MAX).min(SECONDS_MAX),
         body_bytes: entry.body.len(),
         // Lengths of texts fit: see `Stored`.
-        lengths: parts.map(|part| part.len() as u32),
+        lengths: [0, 1, 2, 3, 4].map(|index| texts[index].len() as u32),
         ..Record::of(&head)
     };
+    record.lengths[4] += fragment.len() as u32;
     out.write_all(&record.to_bytes())?;
     let mut sum = Hasher::new();
-    for bytes in parts.into_iter().chain(entry.body.segments()) {
+    for bytes in texts.into_iter().chain(entry.body.segments()) {
         sum.update(bytes);
         out.write_all(bytes)?;
     }
@@ -178,7 +183,7 @@ struct Record {
     resident_s: u32,
     /// At the end: the number of entries.
     body_bytes: u64,
-    /// Of key, names, selecting, reason and fields.
+    /// Of key, names, selecting, reason, and fields with a fragment.
     lengths: [u32; 5],
     /// Initial age, lifetime, stale-while-revalidate, stale-if-error.
     seconds: [u32; 4],
@@ -279,6 +284,10 @@ impl Record {
             Some(part)
         };
         let [key, names, selecting, reason, block] = self.lengths.map(&mut part);
+        let (block, fragment) = match self.kind {
+            PARTS => Fragment::read(block?).map(|(block, fragment)| (block, Some(fragment)))?,
+            _ => (block?, None),
+        };
         let [initial_age_s, lifetime_s, while_revalidate_s, if_error_s] = self.seconds;
         let address = Ipv6Addr::from_bits(self.address);
         let resident_s = u64::from(self.resident_s).saturating_add(away_s).min(u64::from(SECONDS_MAX));
@@ -287,8 +296,8 @@ impl Record {
             names: names?,
             selecting: selecting?,
             reason: reason?,
-            block: block?,
-            fragment: None,
+            block,
+            fragment,
             status: self.status,
             version: if self.has(HTTP_1_0) { Version::Http10 } else { Version::Http11 },
             terms: Terms {
@@ -312,7 +321,11 @@ impl Record {
             && head.names.len() <= vary::NAMES_BYTES_MAX
             && head.selecting.len() <= vary::SELECTING_BYTES_MAX
             && head.reason.iter().all(|byte| is_value_byte(*byte))
-            && FieldBlock::new(head.block).is_valid();
+            && FieldBlock::new(head.block).is_valid()
+            && fragment.is_none_or(|found| {
+                // Parts are stored as what they are parts of, which is always a 200.
+                found.is_valid() && found.bytes() == self.body_bytes && self.status == 200
+            });
         possible.then_some(head)
     }
 }
@@ -398,9 +411,9 @@ impl<R: Read> Loader<'_, R> {
         match record.kind {
             END if record.body_bytes == self.loaded.written => return Ok(Some(Ending::Complete)),
             END => return Err(Ending::Damaged),
-            WHOLE if text_bytes > TEXT_BYTES_MAX => return Err(Ending::Damaged),
-            WHOLE if record.body_bytes > self.store.limits().object_max => {}
-            WHOLE => return self.read_entry(&record, text_bytes as usize),
+            WHOLE | PARTS if text_bytes > TEXT_BYTES_MAX => return Err(Ending::Damaged),
+            WHOLE | PARTS if record.body_bytes > self.store.limits().object_max => {}
+            WHOLE | PARTS => return self.read_entry(&record, text_bytes as usize),
             _ => {}
         }
         self.loaded.left_out += 1;

@@ -41,19 +41,97 @@ fn head(key: &[u8]) -> Head<'_> {
     }
 }
 
-/// Loaded, a part would pass for the whole.
+/// Parts are loaded as the parts that they were, large ones and small ones, one and many.
 #[test]
-fn parts_are_not_saved() {
-    let store = store();
-    put(&store, 1, &head(b"http://a/whole"), b"all of it");
-    let part = Part { start: 2, len: 3 };
-    let head = Head { fragment: Fragment::of(part, 10), ..head(b"http://a/part") };
-    assert!(head.fragment.is_some());
-    put(&store, 2, &head, b"cde");
-    let mut bytes = Vec::new();
-    assert_eq!(save(&mut bytes, &store, at(9, NOW_S)).unwrap(), 1);
-    assert!(memchr::memmem::find(&bytes, b"http://a/whole").is_some());
-    assert!(memchr::memmem::find(&bytes, b"http://a/part").is_none());
+fn rule_35_parts_are_saved_and_loaded() {
+    let bytes = pattern(300_000);
+    let large = || Store::new(Limits::of(8 << 20, [1, 2]));
+    let (first, second) = (large(), large());
+    let parted = |key| Head { status: 200, ..head(key) };
+    for (key, ranges) in [
+        (&b"http://a/one"[..], &[(2, 5)][..]),
+        (b"http://a/three", &[(0, 3), (100, 140), (299_999, 300_000)]),
+        (b"http://a/large", &[(5, 100_000), (200_000, 290_000)]),
+        (b"http://a/whole", &[(0, 100_000), (200_000, 300_000), (50_000, 250_000)]),
+    ] {
+        for &(start, end) in ranges {
+            let part = Part { start: start as u64, len: (end - start) as u64 };
+            let head = Head { fragment: Fragment::of(part, 300_000), ..parted(key) };
+            put(&first, 2, &Head { block: b"ETag: \"a\"\r\n", ..head }, &bytes[start..end]);
+        }
+    }
+    let file = saved(&first, at(9, NOW_S));
+    let loaded = load_all(&file, &second);
+    let expected = Loaded { entries: 4, damaged: 0, left_out: 0, written: 4, ending: Ending::Complete };
+    assert_eq!(loaded, expected);
+    for key in ["one", "three", "large", "whole"] {
+        let key = format!("http://a/{key}");
+        let (old, new) = (get(&first, key.as_bytes()).unwrap(), get(&second, key.as_bytes()).unwrap());
+        assert_eq!(old.fragment(), new.fragment(), "{key}");
+        assert_eq!((new.length(), new.fragment().is_none()), (300_000, key.ends_with("whole")));
+        assert_eq!(old.block().as_bytes(), new.block().as_bytes());
+        let expected: Vec<u8> =
+            new.parts().flat_map(|part| &bytes[part.start as usize..part.end() as usize]).copied().collect();
+        assert!(bytes_of(&new.body) == expected, "{key}");
+    }
+    // They go on growing, and leaving.
+    let rest = Part { start: 100_000, len: 200_000 };
+    let head = Head { fragment: Fragment::of(rest, 300_000), ..parted(b"http://a/large") };
+    let head = Head { block: b"ETag: \"a\"\r\n", ..head };
+    put(&second, 2, &head, &bytes[100_000..]);
+    let large = get(&second, b"http://a/large").unwrap();
+    assert!(large.parts().eq([Part { start: 5, len: 299_995 }]) && bytes_of(&large.body) == bytes[5..]);
+}
+
+/// Every bit of the places of parts, and places with a right checksum that cannot be.
+#[test]
+fn rule_35_parts_that_cannot_be_are_not_loaded() {
+    let first = store();
+    let part = Part { start: 1, len: 3 };
+    let whole = Head { status: 200, block: b"ETag: \"a\"\r\n", ..head(b"http://a/") };
+    put(&first, 1, &Head { fragment: Fragment::of(part, 10), ..whole }, b"bcd");
+    let file = saved(&first, at(1, NOW_S));
+    let place = memchr::memmem::find(&file, b"bcd").unwrap();
+    for at in place - 32..place {
+        for bit in 0..8 {
+            let mut file = file.clone();
+            file[at] ^= 1 << bit;
+            let loaded = load_all(&file, &store());
+            assert_eq!((loaded.entries, loaded.damaged, loaded.ending), (0, 1, Ending::Complete));
+        }
+    }
+    let text = &file[HEADER_BYTES + RECORD_BYTES..place - 32];
+    let record: [u8; RECORD_BYTES] = file[HEADER_BYTES..HEADER_BYTES + RECORD_BYTES].try_into().unwrap();
+    let good = Record::read(&record).unwrap();
+    for (numbers, status, loads) in [
+        (&[1, 3, 10, 1][..], 200, true),
+        (&[0, 1, 5, 2, 10, 2], 200, true),
+        (&[1, 3, 10, 1], 404, false),
+        (&[1, 2, 10, 1], 200, false),
+        (&[1, 3, 3, 1], 200, false),
+        (&[0, 3, 3, 1], 200, false),
+        (&[u64::MAX, 3, 10, 1], 200, false),
+        (&[10, 0], 200, false),
+        (&[1, 3, 10, 0], 200, false),
+        (&[1, 3, 10, u64::MAX], 200, false),
+        (&[0, 2, 1, 1, 10, 2], 200, false),
+        (&[10], 200, false),
+        (&[], 200, false),
+    ] {
+        let places: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let text = [text, &places, b"bcd"].concat();
+        let mut record = Record { status, ..good };
+        record.lengths[4] = (whole.block.len() + places.len()) as u32;
+        let mut file = header(NOW_S, 1).to_vec();
+        file.extend(record.to_bytes());
+        file.extend(&text);
+        file.extend(crc32fast::hash(&text).to_le_bytes());
+        file.extend(Record { kind: END, body_bytes: 1, ..Record::default() }.to_bytes());
+        let store = store();
+        let loaded = load_all(&file, &store);
+        assert_eq!((loaded.entries, loaded.damaged), (u64::from(loads), u64::from(!loads)), "{numbers:?}");
+        assert!(get(&store, b"http://a/").is_none_or(|found| found.fragment().is_some()));
+    }
 }
 
 fn put(store: &Store, used_us: u64, head: &Head<'_>, body: &[u8]) {

@@ -177,19 +177,83 @@ impl ContentRange {
     }
 }
 
-/// Where the bytes of an incomplete stored response belong (RFC 9111 section 3.3): one stretch without gaps.
+/// Parts of one entry (chosen: a player that looks around in a film leaves a dozen; each takes 16 bytes, and to store another
+/// one a look at all).
+pub const PARTS_MAX: usize = 64;
+
+/// Where the bytes of an incomplete stored response belong (RFC 9111 section 3.3): one behind the other they are those of
+/// some parts of the representation, in order, between which there are gaps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fragment {
-    /// Which bytes.
+pub struct Fragment<'a> {
+    /// Which bytes: the first part, and the only one of what is fetched.
     pub part: Part,
+    /// Those behind it, as they are written.
+    more: &'a [u8],
     /// Of how many.
     pub length: u64,
 }
 
-impl Fragment {
-    /// `None` if that is all of it.
-    pub fn of(part: Part, length: u64) -> Option<Fragment> {
-        (part.len < length).then_some(Fragment { part, length })
+/// Two numbers.
+const PART_BYTES: usize = 16;
+
+/// The length and the number of parts, behind them.
+const END_BYTES: usize = 16;
+
+impl<'a> Fragment<'a> {
+    /// One part, be it all of it.
+    pub fn one(part: Part, length: u64) -> Fragment<'a> {
+        Fragment { part, more: &[], length }
+    }
+
+    /// One part. `None` if that is all of it.
+    pub fn of(part: Part, length: u64) -> Option<Fragment<'a>> {
+        (part.len < length).then_some(Fragment::one(part, length))
+    }
+
+    /// Some parts, for which there is `room`. `None` if they are all of it.
+    pub fn of_parts(parts: &[Part], length: u64, room: &'a mut Vec<u8>) -> Option<Fragment<'a>> {
+        let (first, rest) = parts.split_first()?;
+        room.clear();
+        rest.iter().for_each(|part| part.write(room));
+        Some(Fragment { more: room, ..Fragment::of(*first, length)? })
+    }
+
+    /// The parts.
+    pub fn parts(self) -> impl Iterator<Item = Part> + use<'a> {
+        std::iter::once(self.part).chain(self.more.chunks_exact(PART_BYTES).map(Part::read))
+    }
+
+    /// Bytes of all parts together.
+    pub fn bytes(self) -> u64 {
+        self.parts().fold(0, |sum, part| sum.saturating_add(part.len))
+    }
+
+    /// Appends it, to be read from its end.
+    pub fn write(self, out: &mut Vec<u8>) {
+        self.part.write(out);
+        out.extend_from_slice(self.more);
+        out.extend_from_slice(&self.length.to_le_bytes());
+        out.extend_from_slice(&(1 + (self.more.len() / PART_BYTES) as u64).to_le_bytes());
+    }
+
+    /// What was written at the end of `text`, and what stands before it.
+    pub fn read(text: &'a [u8]) -> Option<(&'a [u8], Fragment<'a>)> {
+        let (text, end) = text.split_at_checked(text.len().checked_sub(END_BYTES)?)?;
+        let Part { start: length, len: count } = Part::read(end);
+        let bytes = usize::try_from(count).ok()?.checked_mul(PART_BYTES)?;
+        let (text, parts) = text.split_at_checked(text.len().checked_sub(bytes)?)?;
+        let (first, more) = parts.split_at_checked(PART_BYTES)?;
+        Some((text, Fragment { part: Part::read(first), more, length }))
+    }
+
+    /// Whether it can be: what is read from a file may be anything.
+    pub fn is_valid(self) -> bool {
+        let ends = |part: Part| part.start.checked_add(part.len).filter(|_| part.len > 0);
+        let apart = |(one, next): (Part, Part)| ends(one).is_some_and(|end| end < next.start);
+        self.more.len() < PARTS_MAX * PART_BYTES
+            && self.parts().zip(self.parts().skip(1)).all(apart)
+            && self.parts().last().and_then(ends).is_some_and(|end| end <= self.length)
+            && self.part.len < self.length
     }
 }
 
@@ -204,21 +268,33 @@ impl Part {
         self.start <= other.start && other.end() <= self.end()
     }
 
-    /// Whether both together have no gap.
-    pub fn touches(self, other: Part) -> bool {
-        self.start <= other.end() && other.start <= self.end()
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.start.to_le_bytes());
+        out.extend_from_slice(&self.len.to_le_bytes());
     }
 
-    /// What is to be fetched so that, with these bytes, `wanted` is whole: the bytes in front of them or behind them. `None`
-    /// if that would be both, or if none of these bytes are wanted, or nothing is missing.
-    pub fn missing(self, wanted: Part) -> Option<Part> {
-        let useful = wanted.start < self.end() && self.start < wanted.end();
-        match (wanted.start < self.start, self.end() < wanted.end()) {
-            (true, false) if useful => Some(Part { start: wanted.start, len: self.start - wanted.start }),
-            (false, true) if useful => Some(Part { start: self.end(), len: wanted.end() - self.end() }),
-            (true | false, true | false) => None,
+    /// Of as many bytes as one takes.
+    fn read(bytes: &[u8]) -> Part {
+        let number = |bytes: &[u8]| bytes.iter().rfold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let (start, len) = bytes.split_at(bytes.len() / 2);
+        Part { start: number(start), len: number(len) }
+    }
+}
+
+/// What is to be fetched so that, with these parts, `wanted` is whole: from its first missing byte to its last, whatever there
+/// is of what lies between. `None` if that would be all of it, or nothing is missing.
+pub fn missing(parts: impl IntoIterator<Item = Part>, wanted: Part) -> Option<Part> {
+    let (mut start, mut end) = (wanted.start, wanted.end());
+    for part in parts {
+        if part.start <= wanted.start && wanted.start < part.end() {
+            start = part.end();
+        }
+        if part.start < wanted.end() && wanted.end() <= part.end() {
+            end = part.start;
         }
     }
+    let len = end.checked_sub(start).filter(|len| (1..wanted.len).contains(len))?;
+    Some(Part { start, len })
 }
 
 /// Whether a 206 with these fields is a part of the representation that is stored: both have the same strong tag, and
@@ -433,24 +509,77 @@ mod tests {
         }
     }
 
-    /// Every part of ten bytes and every wish, against the bytes themselves.
+    /// Every set of parts of eight bytes and every wish, against the bytes themselves.
     #[test]
-    fn rule_35_what_is_missing_of_a_part() {
-        let all = || (0..10).flat_map(|start| (1..=10 - start).map(move |len| Part { start, len }));
-        for (held, wish) in all().flat_map(|held| all().map(move |wish| (held, wish))) {
-            let bytes = |part: Part| part.start..part.end();
-            let absent: Vec<u64> = bytes(wish).filter(|at| !bytes(held).contains(at)).collect();
-            assert_eq!(held.holds(wish), absent.is_empty(), "{held:?} {wish:?}");
-            let apart = held.end() < wish.start || wish.end() < held.start;
-            assert_eq!(held.touches(wish), !apart, "{held:?} {wish:?}");
-            let in_a_row = absent.windows(2).all(|two| two[0] + 1 == two[1]);
-            let useful = !absent.is_empty() && absent.len() < wish.len as usize && in_a_row;
-            let expected = useful.then(|| Part { start: absent[0], len: absent.len() as u64 });
-            assert_eq!(held.missing(wish), expected, "{held:?} {wish:?}");
+    fn rule_35_what_is_missing_of_parts() {
+        const LENGTH: u64 = 8;
+        for held in 1..1_u32 << LENGTH {
+            let has = |at: u64| at < LENGTH && held >> at & 1 == 1;
+            let starts = (0..LENGTH).filter(|&at| has(at) && (at == 0 || !has(at - 1)));
+            let parts: Vec<Part> = starts
+                .map(|start| Part { start, len: (start..).take_while(|&at| has(at)).count() as u64 })
+                .collect();
+            for wish in (0..LENGTH).flat_map(|start| (1..=LENGTH - start).map(move |len| Part { start, len }))
+            {
+                let absent: Vec<u64> = (wish.start..wish.end()).filter(|&at| !has(at)).collect();
+                let holds = parts.iter().any(|part| part.holds(wish));
+                assert_eq!(holds, absent.is_empty(), "{held:b} {wish:?}");
+                let expected = absent
+                    .first()
+                    .zip(absent.last())
+                    .map(|(&first, &last)| Part { start: first, len: last + 1 - first });
+                let useful = expected.filter(|part| part.len < wish.len);
+                assert_eq!(missing(parts.iter().copied(), wish), useful, "{held:b} {wish:?}");
+            }
+            let (mut room, mut written) = (Vec::new(), b"before".to_vec());
+            let fragment = Fragment::of_parts(&parts, LENGTH, &mut room);
+            assert_eq!(fragment.is_none(), held == (1 << LENGTH) - 1);
+            let Some(fragment) = fragment else { continue };
+            assert!(fragment.is_valid() && fragment.parts().eq(parts.iter().copied()), "{held:b}");
+            assert_eq!(fragment.bytes(), u64::from(held.count_ones()));
+            fragment.write(&mut written);
+            assert_eq!(Fragment::read(&written), Some((&b"before"[..], fragment)));
         }
         assert_eq!(Fragment::of(Part { start: 0, len: 10 }, 10), None);
-        let part = Part { start: 0, len: 9 };
-        assert_eq!(Fragment::of(part, 10), Some(Fragment { part, length: 10 }));
+        let found = Fragment::of(Part { start: 0, len: 9 }, 10).unwrap();
+        assert!(found.parts().eq([Part { start: 0, len: 9 }]) && found.length == 10);
+    }
+
+    #[test]
+    fn rule_35_fragments_of_a_file_may_be_anything() {
+        let most = u64::MAX;
+        let many: Vec<(u64, u64)> = (0..=PARTS_MAX as u64).map(|at| (2 * at, 1)).collect();
+        for (parts, length, valid) in [
+            (&[(0, 1)][..], 2, true),
+            (&[(1, 1)], 2, true),
+            (&[(0, 1), (2, 3)], 5, true),
+            (&many[1..], 1000, true),
+            (&many, 1000, false),
+            (&[(0, 2)], 2, false),
+            (&[(1, 2)], 2, false),
+            (&[(0, 0)], 2, false),
+            (&[(0, 1), (1, 1)], 5, false),
+            (&[(0, 1), (2, 0)], 5, false),
+            (&[(2, 1), (0, 1)], 5, false),
+            (&[(0, 3), (2, 4)], 9, false),
+            (&[(0, 1), (2, most)], most, false),
+            (&[(most, 1)], most, false),
+            (&[(0, most), (2, 1)], most, false),
+        ] {
+            let parts: Vec<Part> = parts.iter().map(|&(start, len)| Part { start, len }).collect();
+            let mut room = Vec::new();
+            parts.iter().for_each(|part| part.write(&mut room));
+            Part { start: length, len: parts.len() as u64 }.write(&mut room);
+            let (before, fragment) = Fragment::read(&room).unwrap();
+            assert_eq!((before, fragment.is_valid()), (&[][..], valid), "{parts:?} {length}");
+        }
+        let mut room = Vec::new();
+        for count in [0, 1, most / 16, most / 16 + 1, most] {
+            room.clear();
+            Part { start: 9, len: count }.write(&mut room);
+            assert_eq!(Fragment::read(&room), None, "{count}");
+        }
+        assert_eq!(Fragment::read(b"short"), None);
     }
 
     #[test]

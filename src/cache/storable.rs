@@ -91,7 +91,7 @@ pub struct Storable {
     /// What it said.
     pub directives: ResponseDirectives,
     /// The place of a part within the whole, if the response is one: a 206.
-    pub part: Option<Fragment>,
+    pub part: Option<Fragment<'static>>,
 }
 
 /// Judges the response to a request: Vary is [`super::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
@@ -168,12 +168,12 @@ fn is_of_use(
 }
 
 /// Where a part belongs, if others can be put beside it: that takes a strong tag, and the length of the whole.
-fn part(fields: Fields<'_, '_>, validators: &Validators<'_>) -> Option<Fragment> {
+fn part(fields: Fields<'_, '_>, validators: &Validators<'_>) -> Option<Fragment<'static>> {
     validators.strong_etag()?;
     let range = fields.single("content-range").and_then(ContentRange::parse)?;
     let length = content_length(fields).ok()?;
     let fits = length.is_none_or(|length| length == range.part.len) && !is_multipart(fields);
-    Some(Fragment { part: range.part, length: range.length? }).filter(|_| fits)
+    Some(Fragment::one(range.part, range.length?)).filter(|_| fits)
 }
 
 /// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too

@@ -106,7 +106,7 @@ pub struct Statistics {
     pub invalidated: u64,
     /// Variants that left because their key had too many.
     pub variants_evicted: u64,
-    /// Parts that were given up for others: they do not touch, or together would be too large, or are of something else.
+    /// Parts that were given up for others: they are too many, or together too large, or of something else.
     pub parts_dropped: u64,
     /// Entries that were not stored because everything in the store was in use.
     pub refused: u64,
@@ -381,12 +381,9 @@ impl Store {
                 .collect();
             if entry.fragment().is_some() {
                 for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
-                    let (held, came) = (old.part(), entry.part());
                     let combined = combining::combine(&self.ledger, old, &entry, self.limits.object_max)?;
-                    entry = combined.map_or(entry, Arc::new);
-                    if !(entry.part().holds(held) && entry.part().holds(came)) {
-                        self.parts_dropped.fetch_add(1, Ordering::Relaxed);
-                    }
+                    self.parts_dropped.fetch_add(combined.dropped as u64, Ordering::Relaxed);
+                    entry = combined.entry;
                 }
             }
             left.extend(same.into_iter().filter_map(|slot| shard.remove(slot)));

@@ -1,9 +1,9 @@
 //! One stored response: immutable, shared by all who are served from it.
 
-use super::body::Body;
+use super::body::{Body, Cursor};
 use super::freshness::Terms;
 use super::ledger::{Charge, Ledger, allocated};
-use super::range::{Fragment, Part};
+use super::range::{self, Fragment, Part};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
 use crate::time::Now;
@@ -38,13 +38,13 @@ pub struct Head<'a> {
     /// The fields that Cache-Control calls `no-cache` are left out already, or nobody may have it without validation.
     pub set_cookie: bool,
     /// Which bytes of the representation there are, if not all. Status and fields are those of the whole.
-    pub fragment: Option<Fragment>,
+    pub fragment: Option<Fragment<'a>>,
 }
 
 /// A stored response.
 #[derive(Debug)]
 pub struct Stored {
-    /// Key, names, selecting, reason and block, one behind the other, and the three numbers of a fragment.
+    /// Key, names, selecting, reason and block, one behind the other, and a fragment.
     text: Box<[u8]>,
     ends: [u32; 4],
     hash: u64,
@@ -72,9 +72,9 @@ pub struct Stored {
 impl Stored {
     /// Puts one together. `hash` is the store's of the key.
     pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
-        let fragment = head.fragment.map(written);
-        let fragment = fragment.as_ref().map_or(&[][..], |bytes| bytes);
-        let parts = [head.key, head.names, head.selecting, head.reason, head.block, fragment];
+        let mut fragment = Vec::new();
+        head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
+        let parts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
         let text = parts.concat().into_boxed_slice();
         let mut ends = [0; 4];
         let mut end = 0;
@@ -128,8 +128,8 @@ impl Stored {
 
     /// The fields.
     pub fn block(&self) -> FieldBlock<'_> {
-        let end = self.text.len() - if self.is_part { FRAGMENT_BYTES } else { 0 };
-        FieldBlock::new(&self.text[self.ends[3] as usize..end])
+        let text = &self.text[self.ends[3] as usize..];
+        FieldBlock::new(self.read_fragment().map_or(text, |(block, _)| block))
     }
 
     /// The store's hash of the key.
@@ -186,37 +186,52 @@ impl Stored {
     }
 
     /// See [`Head::fragment`].
-    pub fn fragment(&self) -> Option<Fragment> {
-        let bytes = self.text.last_chunk::<FRAGMENT_BYTES>().filter(|_| self.is_part)?;
-        let mut numbers = [0; 3];
-        for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
-            *number = bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        }
-        let [start, len, length] = numbers;
-        Some(Fragment { part: Part { start, len }, length })
+    pub fn fragment(&self) -> Option<Fragment<'_>> {
+        self.read_fragment().map(|(_, fragment)| fragment)
     }
 
-    /// Which bytes of the representation there are.
-    pub fn part(&self) -> Part {
-        self.fragment().map_or(Part { start: 0, len: self.body.len() }, |fragment| fragment.part)
+    /// The fields, and the fragment behind them.
+    fn read_fragment(&self) -> Option<(&[u8], Fragment<'_>)> {
+        if !self.is_part {
+            return None;
+        }
+        Fragment::read(&self.text[self.ends[3] as usize..])
+    }
+
+    /// Which bytes of the representation there are, one behind the other in the body.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        let fragment = self.fragment();
+        let whole = fragment.is_none().then_some(Part { start: 0, len: self.body.len() });
+        whole.into_iter().chain(fragment.into_iter().flat_map(Fragment::parts))
+    }
+
+    /// Whether all of that is there.
+    pub fn holds(&self, wanted: Part) -> bool {
+        self.parts().any(|part| part.holds(wanted))
+    }
+
+    /// See [`range::missing`].
+    pub fn missing(&self, wanted: Part) -> Option<Part> {
+        range::missing(self.parts(), wanted)
+    }
+
+    /// The place in the body of a byte of the representation that is there.
+    pub fn cursor(&self, position: u64) -> Cursor {
+        let mut before = 0;
+        for part in self.parts() {
+            if position < part.end() {
+                before += position.saturating_sub(part.start);
+                break;
+            }
+            before += part.len;
+        }
+        self.body.cursor(before)
     }
 
     /// How long the representation is, whatever there is of it.
     pub fn length(&self) -> u64 {
         self.fragment().map_or(self.body.len(), |fragment| fragment.length)
     }
-}
-
-/// Three numbers of 64 bits.
-const FRAGMENT_BYTES: usize = 24;
-
-fn written(fragment: Fragment) -> [u8; FRAGMENT_BYTES] {
-    let mut bytes = [0; FRAGMENT_BYTES];
-    let numbers = [fragment.part.start, fragment.part.len, fragment.length];
-    for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
-        place.copy_from_slice(&number.to_be_bytes());
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -260,13 +275,19 @@ mod tests {
     }
 
     #[test]
-    fn rule_35_a_part_knows_its_place() {
+    fn rule_35_parts_know_their_places() {
         let ledger = Arc::new(Ledger::default());
-        for fragment in [
-            None,
-            Some(Fragment { part: Part { start: 0, len: 1 }, length: 2 }),
-            Some(Fragment { part: Part { start: 1 << 40, len: u64::MAX >> 1 }, length: u64::MAX }),
+        let far = Part { start: 1 << 40, len: u64::MAX >> 1 };
+        for (parts, length) in [
+            (&[(0, 3)][..], 3),
+            (&[(0, 3)], 4),
+            (&[(7, 3)], 10),
+            (&[(0, 1), (4, 1), (9, 1)], 10),
+            (&[(2, 2), (1 << 40, 1)], u64::MAX),
         ] {
+            let parts: Vec<Part> = parts.iter().map(|&(start, len)| Part { start, len }).collect();
+            let mut room = Vec::new();
+            let fragment = Fragment::of_parts(&parts, length, &mut room);
             let head = Head {
                 key: b"http://a/",
                 names: b"",
@@ -284,8 +305,19 @@ mod tests {
             let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, b"abc"[..].into())));
             assert_eq!((stored.fragment(), stored.head().fragment), (fragment, fragment));
             assert_eq!((stored.block().as_bytes(), stored.reason()), (&b"A: 1\r\n"[..], &b"OK"[..]));
-            assert_eq!(stored.length(), fragment.map_or(3, |fragment| fragment.length));
-            assert_eq!(stored.part().len, fragment.map_or(3, |fragment| fragment.part.len));
+            assert_eq!(stored.length(), length);
+            assert!(stored.parts().eq(parts.iter().copied()));
+            let mut left = &b"abc"[..];
+            for part in parts {
+                for at in part.start..part.end() {
+                    let mut slices: [&[u8]; 1] = [&[]];
+                    stored.body.slices(stored.cursor(at), u64::MAX, &mut slices);
+                    assert_eq!(slices[0], left);
+                    left = &left[1..];
+                }
+                assert!(stored.holds(part) && !stored.holds(Part { len: part.len + 1, ..part }));
+            }
+            assert!(!stored.holds(far));
         }
     }
 }

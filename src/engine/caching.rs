@@ -297,15 +297,15 @@ impl Consultation<'_> {
         })
     }
 
-    /// Whether what is stored can be validated: not a part, for which the client's own Range does as well.
+    /// Whether what is stored can be validated.
     fn has_conditions(&self) -> bool {
-        let stale = self.caching.stale.as_ref().filter(|stored| stored.fragment().is_none());
+        let stale = self.caching.stale.as_ref();
         !self.caching.unconditional
             && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
     }
 
-    /// Whether a stored part is the answer: it is to a Range that lies within it (RFC 9111 section 3.3). If not, it is noted
-    /// what has to be asked for so that it becomes one.
+    /// Whether stored parts are the answer: they are to a Range that lies within one of them (RFC 9111 section 3.3). If not, it
+    /// is noted what has to be asked for so that they become one.
     fn judge_part(
         &mut self,
         stored: Arc<Stored>,
@@ -314,22 +314,20 @@ impl Consultation<'_> {
     ) -> Option<Hit> {
         self.caching.forward = Some(Forward::Partial);
         self.caching.beside = Some(Arc::clone(&stored));
-        if head.method != "GET" || self.caching.unconditional || self.caching.background {
+        if head.method != "GET" || self.caching.unconditional {
             return None;
         }
         let wanted = range::wanted(head.fields, stored.block(), stored.length())?;
-        let held = stored.part();
-        if held.holds(wanted) {
-            let hit = self.judge(stored, head, asked)?;
-            // Nobody would know which part to refresh.
-            return Some(hit).filter(|hit| !hit.refresh);
+        if stored.holds(wanted) {
+            return self.judge(stored, head, asked);
         }
-        // Not for what answers a condition of the client, or may be for one user only.
+        // Not for what answers a condition of the client, may be for one user only, or is read by nobody.
         let own = ["if-none-match", "if-modified-since", "authorization"];
-        let own = asked.no_store || own.iter().any(|name| head.fields.contains(name));
-        let decision = freshness::decide(&self.caching.terms(&stored), asked, stored.clock_s(self.now));
-        if decision.usage == Use::Fresh && !own {
-            self.caching.missing = held.missing(wanted);
+        let own =
+            asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
+        // Stale or not: that the missing bytes come under its tag tells that it is still good.
+        if !own {
+            self.caching.missing = stored.missing(wanted);
         }
         None
     }
@@ -399,7 +397,8 @@ impl Consultation<'_> {
             || self.caching.alone
             || self.caching.leads.is_some()
             || asked.no_store
-            || head.fields.contains("range");
+            // A refresh is one for all, whoever brought it about.
+            || (head.fields.contains("range") && !self.caching.background);
         if single {
             return None;
         }

@@ -197,7 +197,8 @@ pub(super) struct Examiner<'a> {
 }
 
 /// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
-/// range are the cache's own (rules 31 and 35).
+/// range are the cache's own (rules 31 and 35). A part is validated with the client's range: if it is another one by now that
+/// is what the client gets of it (RFC 9110 section 13.2.2: If-None-Match comes first).
 #[derive(Debug)]
 struct OwnConditions<'a> {
     edits: HostEdits<'a>,
@@ -207,7 +208,10 @@ struct OwnConditions<'a> {
 
 impl Edits for OwnConditions<'_> {
     fn removes(&self, name: &str) -> bool {
-        self.edits.removes(name) || CONDITIONAL_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name))
+        let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
+        let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
+        let kept = validates_part && is_one_of(&["range", "if-range"]);
+        self.edits.removes(name) || (is_one_of(&CONDITIONAL_FIELDS) && !kept)
     }
 
     fn write_added(&self, out: &mut Vec<u8>) {

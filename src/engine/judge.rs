@@ -8,7 +8,7 @@ use crate::cache::key::{self, Uri};
 use crate::cache::range::{self, Fragment};
 use crate::cache::storable::{self, NotStored, Storable, Storing};
 use crate::cache::stored::{Head, Stored};
-use crate::cache::validation::{self, Head as HeadSays};
+use crate::cache::validation::{self, Head as HeadSays, Validators};
 use crate::cache::{invalidation, vary};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::framing::{Body as Framing, response_body};
@@ -119,7 +119,18 @@ impl Judge<'_> {
         let ledger = Arc::clone(self.cache.store.ledger());
         let (head, fate) = self.updated(&stored);
         let stored = Stored::new(&ledger, stored.hash(), &head, Arc::clone(&stored.body));
+        if stored.fragment().is_some() && !self.is_answered_by(&stored) {
+            return Verdict::Unconfirmed;
+        }
         Verdict::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
+    }
+
+    /// Whether parts are still the answer, with the fields of a 304: If-Range can be about a date that it has changed. And only
+    /// a strong tag tells that bytes are the same.
+    fn is_answered_by(&self, parts: &Stored) -> bool {
+        let wanted = range::wanted(self.asked.fields, parts.block(), parts.length());
+        Validators::read(parts.block()).strong_etag().is_some()
+            && wanted.is_some_and(|wanted| parts.holds(wanted))
     }
 
     /// The stored response with the new fields, and what becomes of it.
@@ -195,7 +206,7 @@ impl Judge<'_> {
     fn completed(&mut self) -> Option<Stored> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
-        let exact = Fragment { part: missing, length: beside.length() };
+        let exact = Fragment::one(missing, beside.length());
         let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
         // Others are told how long it is before its end has come.
         let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
@@ -205,15 +216,15 @@ impl Judge<'_> {
         if !same || !framed || storable.part != Some(exact) {
             return None;
         }
-        let (held, length) = (beside.part(), beside.length());
+        let beside = Arc::clone(beside);
         let pending = self.pending(&storable)?;
         // With its fields another part may be wanted: If-Range can be about a date that it has changed.
-        let wanted = range::wanted(self.asked.fields, pending.block(), length)?;
-        (held.missing(wanted) == Some(missing)).then_some(pending)
+        let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
+        (beside.missing(wanted) == Some(missing)).then_some(pending)
     }
 
     /// The stored part that a response with this place belongs to.
-    fn beside(&self, part: Option<Fragment>) -> Option<Arc<Stored>> {
+    fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
         let (beside, part) = (self.caching.beside.as_ref()?, part?);
         let same = beside.length() == part.length
             && Some(beside.address) == self.address

@@ -243,7 +243,7 @@ impl Engine {
         pending: Arc<Stored>,
         (body, http10): (Body, bool),
     ) {
-        let (hash, landing) = (pending.hash(), landing(&pending, now));
+        let (hash, landing, is_part) = (pending.hash(), landing(&pending, now), pending.fragment().is_some());
         let Some(exchange) = self.exchange_mut(id) else { return };
         let Some(epoch) = exchange.caching.epoch else { return };
         let background = exchange.caching.background;
@@ -260,6 +260,10 @@ impl Engine {
         let beginning = Beginning { pending, epoch, body, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         // Not before: where this comes to nothing, those who wait are told when the exchange ends.
+        if is_part {
+            // That is not what they wait for.
+            self.land(id, Landing::LookAgain);
+        }
         self.hand_claim_over(id, fetch, landing);
         let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
         if leads.is_some() {

@@ -62,13 +62,15 @@ impl Engine {
         exchange.serving = Some(match (content.span, hit.fetch) {
             (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
-                let body = Arc::clone(&hit.stored.body);
-                let cursor = body.cursor(start.saturating_sub(hit.stored.part().start));
-                Serving::stored(body, cursor, len)
+                debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
+                Serving::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
             }
             (Some((start, len)), Some(fetch)) => {
-                match fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref()) {
-                    Some(beside) => Serving::completed(fetch, beside, Part { start, len }),
+                let beside = fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref());
+                match beside.zip(hit.stored.fragment()) {
+                    Some((beside, missing)) => {
+                        Serving::completed(fetch, missing.part, beside, Part { start, len })
+                    }
                     None => Serving::growing(fetch, length, content.framing == Body::Chunked),
                 }
             }

@@ -1,8 +1,8 @@
 //! A body on its way from the cache to a client: from a stored response, or from one that is still being fetched.
 //!
 //! Nothing is copied: what is to be sent are slices of the stored segments. A body of unknown length goes out in chunks,
-//! one for whatever was there when the chunk was begun. A part that is being completed is sent from two sources, one behind
-//! the other.
+//! one for whatever was there when the chunk was begun. Parts that are being completed are sent from several sources, one
+//! behind the other.
 
 use super::fetch::{Fetch, FetchId};
 use super::outgoing::Outgoing;
@@ -45,11 +45,13 @@ pub(super) struct Serving {
     next: Option<Box<Next>>,
 }
 
-/// The second of two sources: a stored part and what completes it, in either order.
+/// Another one of several sources: a stored part, or what completes it.
 #[derive(Debug)]
 struct Next {
     source: Source,
+    cursor: Cursor,
     left: u64,
+    next: Option<Box<Next>>,
 }
 
 impl Serving {
@@ -59,19 +61,32 @@ impl Serving {
         Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
     }
 
-    /// `wanted` of a representation of which `part` is stored; what is missing in front of it or behind it is being
-    /// fetched.
-    pub fn completed(fetch: FetchId, part: &Stored, wanted: Part) -> Serving {
-        let (held, body) = (part.part(), &part.body);
-        if held.start <= wanted.start {
-            let left = held.end().saturating_sub(wanted.start).min(wanted.len);
-            let next = Next { source: Source::Growing(fetch), left: wanted.len - left };
-            let serving = Serving::stored(Arc::clone(body), body.cursor(wanted.start - held.start), left);
-            return Serving { next: Some(Box::new(next)), ..serving };
-        }
-        let left = (held.start - wanted.start).min(wanted.len);
-        let next = Next { source: Source::Stored(Arc::clone(body)), left: wanted.len - left };
-        Serving { next: Some(Box::new(next)), ..Serving::growing(fetch, Some(left), false) }
+    /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
+    /// all of that, and what is stored behind it.
+    pub fn completed(fetch: FetchId, missing: Part, parts: &Stored, wanted: Part) -> Serving {
+        let stored = |start: u64, end: u64| Next {
+            source: Source::Stored(Arc::clone(&parts.body)),
+            cursor: parts.cursor(start),
+            left: end.saturating_sub(start),
+            next: None,
+        };
+        let behind = stored(missing.end(), wanted.end());
+        let fetched = Next {
+            source: Source::Growing(fetch),
+            cursor: Cursor::default(),
+            left: missing.len,
+            next: (behind.left > 0).then(|| Box::new(behind)),
+        };
+        let before = stored(wanted.start, missing.start);
+        Serving::from(match before.left {
+            0 => fetched,
+            _ => Next { next: Some(Box::new(fetched)), ..before },
+        })
+    }
+
+    fn from(next: Next) -> Serving {
+        let Next { source, cursor, left, next } = next;
+        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next }
     }
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
@@ -89,7 +104,11 @@ impl Serving {
             Source::Stored(_) => None,
             Source::Growing(fetch) => Some(*fetch),
         };
-        of(&self.source).or_else(|| self.next.as_ref().and_then(|next| of(&next.source)))
+        of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))
+    }
+
+    fn nexts(&self) -> impl Iterator<Item = &Next> {
+        std::iter::successors(self.next.as_deref(), |next| next.next.as_deref())
     }
 
     /// How far it has read of what is being fetched.
@@ -103,14 +122,20 @@ impl Serving {
     /// The fetch is complete: the rest comes from its body, and then the trailers.
     pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
         self.set_trailers(trailers);
-        let whole = || Source::Stored(Arc::clone(body));
-        match (&self.source, &mut self.next) {
-            (Source::Growing(_), _) => {
-                self.left = Some(self.left.unwrap_or(body.len() - self.payload));
-                self.source = whole();
+        let mut source = &mut self.source;
+        let mut next = &mut self.next;
+        if let Source::Growing(_) = source {
+            self.left = Some(self.left.unwrap_or(body.len() - self.payload));
+        }
+        loop {
+            match (source, next) {
+                (growing @ Source::Growing(_), _) => {
+                    *growing = Source::Stored(Arc::clone(body));
+                    return;
+                }
+                (Source::Stored(_), Some(behind)) => (source, next) = (&mut behind.source, &mut behind.next),
+                (Source::Stored(_), None) => return,
             }
-            (Source::Stored(_), Some(next)) => next.source = whole(),
-            (Source::Stored(_), None) => {}
         }
     }
 
@@ -231,15 +256,7 @@ impl Serving {
         }
         let next = self.next.take()?;
         let before = self.fetch();
-        *self = Serving {
-            source: next.source,
-            cursor: Cursor::default(),
-            left: Some(next.left),
-            payload: 0,
-            chunk: None,
-            end: Vec::new(),
-            next: None,
-        };
+        *self = Serving::from(*next);
         before
     }
 

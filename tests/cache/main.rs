@@ -6,6 +6,7 @@ mod collapsing;
 #[path = "../common/mod.rs"]
 mod common;
 mod freshness;
+mod gaps;
 mod loops;
 mod parts;
 mod persistence;

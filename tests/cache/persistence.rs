@@ -1,6 +1,7 @@
 //! What is stored outlives the process, if it is asked to.
 
-use super::common::{Scratch, Weir, eventually, run};
+use super::common::{Scratch, Weir, eventually, pattern, run};
+use super::parts::{last_range, part, ranged};
 use super::scene::{Scene, is_hit, ok};
 use rustix::process::Signal;
 use std::os::unix::fs::PermissionsExt;
@@ -53,6 +54,28 @@ fn rule_07_what_is_stored_outlives_a_restart_and_ages() {
         }
         assert_eq!((scene.asked("/small"), scene.asked("/large")), (2, 1));
     }
+}
+
+#[test]
+fn rule_35_parts_outlive_a_restart() {
+    let scratch = Scratch::new();
+    let options = ["--cache-file", &scratch.join("cache")];
+    let mut scene = Scene::with(&options, |head, _| ranged(head, "\"v1\"", &pattern(0, 500_000)));
+    for range in ["0-99", "-1000", "200000-399999"] {
+        assert!(!is_hit(&part(&scene, "/", range)));
+    }
+    scene.stop(Signal::TERM);
+    said(&scene, "saved 1 entries");
+    scene.start(&options);
+    said(&scene, "loaded 1 of 1 entries");
+    for (range, from, len) in [("10-19", 10, 10), ("-10", 499_990, 10), ("200000-399999", 200_000, 200_000)] {
+        let answer = part(&scene, "/", range);
+        assert!(is_hit(&answer) && answer.body.bytes == pattern(from, len), "{range}");
+    }
+    let answer = part(&scene, "/", "390000-499999");
+    assert!(answer.body.bytes == pattern(390_000, 110_000));
+    assert_eq!(last_range(&scene, "/").0.as_deref(), Some("bytes=400000-498999"));
+    assert!(is_hit(&part(&scene, "/", "200000-")));
 }
 
 #[test]

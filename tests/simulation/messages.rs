@@ -418,7 +418,8 @@ impl Answer {
     /// Makes the parts agree with each other and with the request.
     pub fn fit(&mut self, ask: &Ask) {
         if self.ending == Ending::BadChunk {
-            (self.framing, self.status, self.http10) = (Framing::Chunked, 200, false);
+            let status = if self.status == 206 { 206 } else { 200 };
+            (self.framing, self.status, self.http10) = (Framing::Chunked, status, false);
         }
         if self.http10 {
             (self.interims, self.trailers) = (0, false);

@@ -138,6 +138,8 @@ pub struct Page {
     /// A new version comes after so long.
     period_us: u64,
     ranges: bool,
+    /// Most of its readers want parts of it, which touch, overlap and leave gaps.
+    in_parts: bool,
     cookie: bool,
 }
 
@@ -147,11 +149,13 @@ impl Page {
         let per_user = dice.percent(20);
         let expires = dice.percent(15);
         let date_off_s = dice.pick(&[Some(0), Some(0), Some(0), Some(2), Some(100), None]);
+        let in_parts = dice.percent(25);
+        let tagging = dice.pick(&[Tagging::None, Tagging::Strong, Tagging::Strong, Tagging::Weak]);
         Page {
             host,
             clean: dice.percent(50),
             says: [Says::draw(dice, per_user, expires), Says::draw(dice, per_user, expires)],
-            tagging: dice.pick(&[Tagging::None, Tagging::Strong, Tagging::Strong, Tagging::Weak]),
+            tagging: if in_parts { Tagging::Strong } else { tagging },
             modified: dice.percent(50),
             varying: match dice.below(20) {
                 0 => Varying::Anything,
@@ -163,7 +167,8 @@ impl Page {
             length_max: dice.pick(&[200, 5_000, 20_000, length_max]).min(length_max),
             long: false,
             period_us: dice.pick(&[1_000_000, 7_000_000, 40_000_000, u64::MAX]),
-            ranges: dice.percent(60),
+            ranges: dice.percent(60) || in_parts,
+            in_parts,
             cookie: dice.percent(10),
         }
     }
@@ -270,8 +275,12 @@ impl Wants {
         }
         if page.has_validators() && dice.percent(15) {
             wants.has = Some(dice.below(4) as u64);
-        } else if method == "GET" && dice.percent(15) {
-            let (from, to) = (dice.between(0, 3_000), dice.between(0, 6_000));
+        } else if method == "GET" && dice.percent(if page.in_parts { 70 } else { 15 }) {
+            let step = 1 + page.length_max / 16;
+            let (from, to) = match page.in_parts {
+                true => (step * dice.between(0, 12), step * dice.between(0, 3)),
+                false => (dice.between(0, 3_000), dice.between(0, 6_000)),
+            };
             wants.range = Some(match dice.below(3) {
                 0 => (Some(from), None),
                 1 => (None, Some(1 + to)),
@@ -329,14 +338,18 @@ impl Wants {
 
     /// First byte and count of what is asked for, of so many bytes. `None`: nothing of that is there.
     pub fn part(&self, length: u64) -> Option<(u64, u64)> {
-        match self.range? {
-            (Some(from), to) if from < length => {
-                let last = to.unwrap_or(u64::MAX).min(length - 1);
-                Some((from, last - from + 1))
-            }
-            (None, Some(last)) if length > 0 => Some((length - last.min(length), last.min(length))),
-            _ => None,
+        part(self.range?, length)
+    }
+}
+
+fn part((from, to): (Option<u64>, Option<u64>), length: u64) -> Option<(u64, u64)> {
+    match (from, to) {
+        (Some(from), to) if from < length => {
+            let last = to.unwrap_or(u64::MAX).min(length - 1);
+            Some((from, last - from + 1))
         }
+        (None, Some(last)) if length > 0 => Some((length - last.min(length), last.min(length))),
+        _ => None,
     }
 }
 
@@ -473,13 +486,14 @@ impl Book {
             part: None,
             lines: String::new(),
         };
-        if status == 200 && page.ranges && ranges_apply(page, ask, version) {
-            given.part = ask.shared.part(length);
+        if status == 200 && page.ranges && ranges_apply(page, ask, version, head) {
+            // Of a proxy's own, too.
+            given.part = asked_range(head).and_then(|range| part(range, length));
             given.status = if given.part.is_some() { 206 } else { 200 };
         }
         given.lines = head_lines(page, ask, &given, number);
         let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], ask, &given);
-        if !page.clean && given.status == 200 && dice.percent(20) {
+        if !page.clean && matches!(given.status, 200 | 206) && dice.percent(20) {
             answer.draw_fault(dice);
         }
         answer.fit(ask);
@@ -513,9 +527,14 @@ fn conditional(page: &Page, ask: &Ask, current: u64, head: &Head) -> Condition {
     }
 }
 
-fn ranges_apply(page: &Page, ask: &Ask, version: u64) -> bool {
-    ask.method == "GET"
-        && ask.shared.if_range.is_none_or(|has| page.tagging == Tagging::Strong && has == version)
+fn ranges_apply(page: &Page, ask: &Ask, version: u64, head: &Head) -> bool {
+    let holds = |tag: &str| page.tagging == Tagging::Strong && tag == page.tag(ask, version);
+    ask.method == "GET" && head.get("if-range").is_none_or(holds)
+}
+
+fn asked_range(head: &Head) -> Option<(Option<u64>, Option<u64>)> {
+    let (from, to) = head.get("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((from.parse().ok(), to.parse().ok()))
 }
 
 fn head_lines(page: &Page, ask: &Ask, given: &Given, number: u32) -> String {

@@ -1,6 +1,7 @@
 //! The file that the cache was saved to.
 
 use weir::cache::persistence::{Ending, load, save};
+use weir::cache::range::Part;
 use weir::cache::store::{Limits, Store};
 use weir::time::Now;
 
@@ -29,6 +30,10 @@ fn reload(bytes: &[u8]) {
         assert!(entry.block().is_valid() && !entry.reason().contains(&b'\n'), "{}", shown(bytes));
         assert!(matches!(entry.status, 200..=999) && entry.body.len() <= limits.object_max);
         assert!(entry.clock_s(NOW) >= NOW.unix_s(), "{}", shown(bytes));
+        let parts: Vec<Part> = entry.parts().collect();
+        assert_eq!(parts.iter().map(|part| part.len).sum::<u64>(), entry.body.len(), "{}", shown(bytes));
+        assert!(parts.windows(2).all(|two| two[0].end() < two[1].start), "{}", shown(bytes));
+        assert!(parts.last().is_some_and(|last| last.end() <= entry.length()), "{}", shown(bytes));
     }
     let mut saved = Vec::new();
     save(&mut saved, &store, NOW).expect("room for it");
