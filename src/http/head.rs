@@ -100,15 +100,26 @@ pub struct Fields<'s, 'b> {
     fields: &'s [Header<'b>],
     // Which classes are there, one bit each: most questions are about fields that are not.
     classes: u32,
+    // Which names may be there, for all other questions: see `hint`.
+    hints: u64,
+}
+
+/// One bit of 64 for a name in any case: where it is not set, no field has that name. For a name that is known when weir is
+/// built it is a constant.
+#[inline]
+fn hint(name: &str) -> u64 {
+    let first = name.as_bytes().first().map_or(0, |first| usize::from(first | 0x20));
+    1 << ((8 * name.len() + first) % 64)
 }
 
 impl<'s, 'b> Fields<'s, 'b> {
     /// Looks at each field once, and bounds what Connection may name.
     fn new(fields: &'s [Header<'b>]) -> Result<Fields<'s, 'b>, Fault> {
-        let (mut classes, mut options) = (0, 0);
+        let (mut classes, mut hints, mut options) = (0, 0, 0);
         for field in fields {
             let class = classify(field.name);
             classes |= class.bit();
+            hints |= hint(field.name);
             if class == Class::Connection {
                 options += 1 + memchr::memchr_iter(b',', field.value).count();
             }
@@ -116,7 +127,7 @@ impl<'s, 'b> Fields<'s, 'b> {
         if options > CONNECTION_OPTIONS_MAX {
             return Err(Fault::ConnectionOptions);
         }
-        Ok(Fields { fields, classes })
+        Ok(Fields { fields, classes, hints })
     }
 
     /// Whether any field of that class is there.
@@ -134,7 +145,8 @@ impl<'s, 'b> Fields<'s, 'b> {
     /// The values of all field lines of that name, in any case.
     #[inline]
     pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
-        self.fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        let fields = if self.hints & hint(name) == 0 { &[] } else { self.fields };
+        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 
     /// The first value of that name.
