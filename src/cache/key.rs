@@ -35,7 +35,7 @@ pub struct Uri<'a> {
     /// The scheme.
     pub scheme: Scheme,
     /// Who is asked; already in one spelling.
-    pub authority: Authority,
+    pub authority: &'a Authority,
     /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
     pub path: &'a [u8],
 }
@@ -60,7 +60,7 @@ mod tests {
     fn key(scheme: Scheme, authority: &str, path: &str) -> String {
         let authority = Authority::parse(authority.as_bytes(), Some(scheme.default_port())).unwrap();
         let mut out = Vec::new();
-        write_key(&mut out, &Uri { scheme, authority, path: path.as_bytes() });
+        write_key(&mut out, &Uri { scheme, authority: &authority, path: path.as_bytes() });
         String::from_utf8(out).unwrap()
     }
 

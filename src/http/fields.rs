@@ -2,10 +2,21 @@
 
 use super::head::Fields;
 
+/// The characters of a token.
+const TCHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// True for the characters of a token (RFC 9110 section 5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+    TCHARS[usize::from(byte)]
 }
 
 /// True for one or more token characters.
@@ -97,6 +108,10 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
 
 /// The decimal digits of a number, without allocating.
 pub fn write_decimal(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut digits = [0; 20];
     let at = decimal_digits(&mut digits, value);
     out.extend_from_slice(&digits[at..]);

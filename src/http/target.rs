@@ -146,6 +146,10 @@ impl Host {
         if let [b'[', inner @ .., b']'] = text {
             return bracketed(inner);
         }
+        // What addresses mostly look like.
+        if let Some(address) = dotted_decimal(text) {
+            return Ok(Host::Address(IpAddr::V4(address)));
+        }
         let name = Name::parse(text)?;
         if !ends_in_number(name.as_bytes()) {
             return Ok(Host::Name(name));
@@ -194,6 +198,25 @@ fn ends_in_number(name: &[u8]) -> bool {
         [b'0', b'x', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
         digits => digits.iter().all(u8::is_ascii_digit),
     }
+}
+
+/// Four decimal numbers without leading zeros. `None` says nothing.
+fn dotted_decimal(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut address, mut octet, mut digits, mut dots) = (0, 0, 0, 0);
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 && (digits == 0 || octet > 0) {
+            (octet, digits) = (10 * octet + u32::from(digit), digits + 1);
+        } else if byte == b'.' && digits > 0 {
+            (address, octet, digits, dots) = (address << 8 | octet, 0, 0, dots + 1);
+        } else {
+            return None;
+        }
+        if octet > 255 || dots > 3 {
+            return None;
+        }
+    }
+    (dots == 3 && digits > 0).then_some(Ipv4Addr::from(address << 8 | octet))
 }
 
 /// One to four numbers; the last one fills the bytes that are left.
@@ -249,13 +272,15 @@ impl Authority {
     /// there is none.
     #[inline]
     pub fn parse(text: &[u8], default_port: Option<u16>) -> Result<Authority, Fault> {
+        // Loops: authorities are short.
+        let position = |wanted: u8| text.iter().position(|&byte| byte == wanted);
         let host_end = match text {
-            [b'[', ..] => memchr::memchr(b']', text).map_or(text.len(), |at| at + 1),
-            _ => memchr::memchr(b':', text).unwrap_or(text.len()),
+            [b'[', ..] => position(b']').map_or(text.len(), |at| at + 1),
+            _ => position(b':').unwrap_or(text.len()),
         };
         let (host, port) = text.split_at(host_end);
-        // Only now, so that an authority without it is searched once; `@` can be in either part.
-        if memchr::memchr(b'@', text).is_some() {
+        // It can be in either part.
+        if text.contains(&b'@') {
             return Err(Fault::Userinfo);
         }
         let port = match port {
@@ -353,7 +378,7 @@ fn connect_target<'a>(target: &[u8]) -> Result<Target<'a>, Fault> {
 
 fn strip_http(target: &[u8]) -> Option<&[u8]> {
     let (scheme, rest) = target.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"http://").then_some(rest)
+    (scheme == b"http://" || scheme.eq_ignore_ascii_case(b"http://")).then_some(rest)
 }
 
 /// `scheme://`, whatever the scheme. Without the slashes `name:80` would count as one.
