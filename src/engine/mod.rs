@@ -531,7 +531,9 @@ impl Engine {
 
     /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
     fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
-        let blank = self.take_entry(exchange.entry.client);
+        // It is made blank when the next exchange begins.
+        let spare = self.spare_entries.pop();
+        let blank = spare.unwrap_or_else(|| Box::new(Entry::new(exchange.entry.client)));
         let entry = std::mem::replace(&mut exchange.entry, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         exchange.caching.reset();

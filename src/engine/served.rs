@@ -63,7 +63,10 @@ impl Engine {
             (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 let body = Arc::clone(&hit.stored.body);
-                let cursor = body.cursor(start.saturating_sub(hit.stored.part().start));
+                let cursor = match start.saturating_sub(hit.stored.part().start) {
+                    0 => Default::default(),
+                    skipped => body.cursor(skipped),
+                };
                 Serving::stored(body, cursor, len)
             }
             (Some((start, len)), Some(fetch)) => {
@@ -291,24 +294,12 @@ fn write_head(
     let (plan, stored) = (&exchange.plan, &hit.stored);
     let edits = exchange.policy.edits.for_host(Direction::Response, &plan.authority.host);
     out.clear();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, u64::from(content.status));
-    out.push(b' ');
-    if content.status == stored.status {
-        out.extend_from_slice(stored.reason());
+    let begin = if content.status == stored.status {
+        out.extend_from_slice(stored.line_and_block());
+        stored.line_bytes()
     } else {
-        out.extend_from_slice(reply::reason_phrase(content.status).as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    let begin = out.len();
-    match content.status {
-        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
-        416 if hit.selection == Selection::Unsatisfiable => {
-            let date = stored.block().values("date").next().unwrap_or_default();
-            forwarding::write_field(out, "Date", date);
-        }
-        _ => out.extend_from_slice(stored.block().as_bytes()),
-    }
+        write_other(out, hit, content.status)
+    };
     out.extend_from_slice(&hit.extra);
     if !edits.is_empty() {
         remove_fields(out, begin, |name| edits.removes(name));
@@ -351,6 +342,27 @@ fn write_head(
     forwarding::write_persistence(out, plan.version, !exchange.closes);
     edits.write_added(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the line and the fields of an answer with another status than that of what is stored. Returns the length of the
+/// line.
+fn write_other(out: &mut Vec<u8>, hit: &Hit, status: u16) -> usize {
+    let stored = &hit.stored;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reply::reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    match status {
+        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
+        416 if hit.selection == Selection::Unsatisfiable => {
+            let date = stored.block().values("date").next().unwrap_or_default();
+            forwarding::write_field(out, "Date", date);
+        }
+        _ => out.extend_from_slice(stored.block().as_bytes()),
+    }
+    begin
 }
 
 /// Takes lines out of those behind `begin`.
