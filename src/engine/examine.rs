@@ -26,7 +26,7 @@ use crate::policy::credentials::credentials;
 use crate::policy::edit::{Direction, HostEdits};
 use crate::policy::remembered::Remembered;
 use crate::time::Now;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What the engine needs to know of a method (RFC 9110 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Plan {
         Plan {
             method: Method::Other,
             version: Version::Http11,
-            authority: NOBODY,
+            authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
             grant: None,
             body: Body::None,
             keep_alive: false,
@@ -117,17 +117,14 @@ impl Plan {
     /// The same in place: most of a plan is room for a name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
-        // No more than the host's kind is written.
-        self.authority = NOBODY;
+        // No more than the host's kind is written, and not the room for a name.
+        self.authority.port = 0;
+        self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         (self.grant, self.body) = (None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         self.head_bytes = head_bytes;
     }
 }
-
-/// The authority of a request that has none.
-const NOBODY: Authority =
-    Authority { host: Host::Address(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)), port: 0 };
 
 /// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
 #[derive(Clone, Copy, Debug)]

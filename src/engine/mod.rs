@@ -203,6 +203,8 @@ pub struct Engine {
     room_made: bool,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
+    /// Whose turn it is.
+    turn: Option<PeerId>,
     /// Peers that wait for memory.
     parked: [VecDeque<PeerId>; Parked::QUEUES],
     /// Clients whose next request has arrived already.
@@ -257,6 +259,7 @@ impl Engine {
             room_made: false,
             actions: VecDeque::new(),
             runnable: VecDeque::new(),
+            turn: None,
             parked: Default::default(),
             continuing: VecDeque::new(),
             scratch: Vec::new(),
@@ -383,8 +386,22 @@ impl Engine {
         !self.runnable.is_empty()
     }
 
+    /// From now on the shell reads and writes for this peer until it has neither to read nor to write: whatever happens, nobody
+    /// need wake it. A shell that does not say so finds it on the run queue again.
+    pub fn begin_turn(&mut self, id: PeerId) {
+        self.turn = Some(id);
+    }
+
+    /// The shell turns to others.
+    pub fn end_turn(&mut self) {
+        self.turn = None;
+    }
+
     /// Puts a peer on the run queue, once: because its socket is ready, or its turn was cut short.
     pub fn wake(&mut self, id: PeerId) {
+        if self.turn == Some(id) {
+            return;
+        }
         if let Some(peer) = self.peers.get_mut(id.index()) {
             if !peer.queued {
                 peer.queued = true;

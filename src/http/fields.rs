@@ -24,6 +24,14 @@ pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
 }
 
+/// Whether two field names are the same in any case. Most of their letters are the same in the same case, which
+/// `eq_ignore_ascii_case` makes no use of.
+#[inline]
+pub fn same_name(one: &str, other: &str) -> bool {
+    let same = |(one, other): (u8, u8)| one == other || (one ^ other == 0x20 && one.is_ascii_alphabetic());
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(same)
+}
+
 /// True for the bytes that may stand in a field value: visible ones, blank, tab, and obs-text (RFC 9110 section 5.5).
 pub fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7F)
@@ -186,6 +194,18 @@ mod tests {
             write_ipv4(&mut out, address);
             assert_eq!(out, address.to_string().as_bytes());
         }
+    }
+
+    #[test]
+    fn names_are_the_same_in_any_case() {
+        for byte in 0..128_u8 {
+            for other in 0..128_u8 {
+                let (one, other) = (char::from(byte).to_string(), char::from(other).to_string());
+                assert_eq!(same_name(&one, &other), one.eq_ignore_ascii_case(&other), "{one:?} {other:?}");
+            }
+        }
+        assert!(same_name("User-Agent", "user-agent") && same_name("", ""));
+        assert!(!same_name("Host", "hosts") && !same_name("Date", "Data"));
     }
 
     #[test]

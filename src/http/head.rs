@@ -11,7 +11,7 @@ use httparse::{Error, Header, Status};
 pub use super::scan::{EMPTY_LINES_MAX, METHOD_BYTES_MAX, Scanner, skip_empty_lines};
 
 use super::fault::Fault;
-use super::fields::is_token;
+use super::fields::{is_token, same_name};
 use super::hop::{Class, classify};
 use super::scan::{request_version, response_version, trim_line_end};
 
@@ -146,7 +146,7 @@ impl<'s, 'b> Fields<'s, 'b> {
     #[inline]
     pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
         let fields = if self.hints & hint(name) == 0 { &[] } else { self.fields };
-        fields.iter().filter(move |field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
+        fields.iter().filter(move |field| same_name(field.name, name)).map(|field| field.value)
     }
 
     /// The first value of that name.

@@ -202,21 +202,30 @@ fn ends_in_number(name: &[u8]) -> bool {
 
 /// Four decimal numbers without leading zeros. `None` says nothing.
 fn dotted_decimal(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut address, mut octet, mut digits, mut dots) = (0, 0, 0, 0);
-    for &byte in text {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 && (digits == 0 || octet > 0) {
-            (octet, digits) = (10 * octet + u32::from(digit), digits + 1);
-        } else if byte == b'.' && digits > 0 {
-            (address, octet, digits, dots) = (address << 8 | octet, 0, 0, dots + 1);
-        } else {
-            return None;
+    let (mut octets, mut rest) = ([0_u8; 4], text);
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(b".")?;
         }
-        if octet > 255 || dots > 3 {
-            return None;
-        }
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        let value = match rest {
+            [a @ b'1'..=b'2', b @ b'0'..=b'9', c @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                100 * digit(a) + 10 * digit(b) + digit(c)
+            }
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                10 * digit(a) + digit(b)
+            }
+            [a @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                digit(a)
+            }
+            _ => return None,
+        };
+        *octet = u8::try_from(value).ok()?;
     }
-    (dots == 3 && digits > 0).then_some(Ipv4Addr::from(address << 8 | octet))
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
 /// One to four numbers; the last one fills the bytes that are left.
