@@ -77,12 +77,10 @@ impl Stored {
         let fragment = head.fragment.map(written);
         let fragment = fragment.as_ref().map_or(&[][..], |bytes| bytes);
         let line_begin = line_begin(head.status);
-        let line = [&line_begin[..], head.reason, b"\r\n"];
-        let text =
-            [&[head.key, head.names, head.selecting][..], &line, &[head.block, fragment]].concat().concat();
+        let Head { key, names, selecting, reason, block, .. } = *head;
+        let text = [key, names, selecting, &line_begin, reason, b"\r\n", block, fragment].concat();
         let text = text.into_boxed_slice();
-        let lengths =
-            [head.key.len(), head.names.len(), head.selecting.len(), LINE_BYTES + head.reason.len()];
+        let lengths = [key.len(), names.len(), selecting.len(), LINE_BYTES + reason.len()];
         let mut ends = [0; 4];
         let mut end = 0;
         for (place, len) in ends.iter_mut().zip(lengths) {
