@@ -46,7 +46,7 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");
     uri.authority.write(out, Some(uri.scheme.default_port()));
-    let path = uri.path.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let path = &uri.path[..memchr::memchr(b'#', uri.path).unwrap_or(uri.path.len())];
     if matches!(path, [] | [b'?', ..]) {
         out.push(b'/');
     }

@@ -74,6 +74,7 @@ use keyed::Keyed;
 use lane::Relays;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
+use served::Signature;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -209,6 +210,7 @@ pub struct Engine {
     parked: [VecDeque<PeerId>; Parked::QUEUES],
     /// Clients whose next request has arrived already.
     continuing: VecDeque<PeerId>,
+    signature: Signature,
     /// For heads that are being written.
     scratch: Vec<u8>,
     /// For the key of a request, and for the texts of what is to be stored.
@@ -262,6 +264,7 @@ impl Engine {
             turn: None,
             parked: Default::default(),
             continuing: VecDeque::new(),
+            signature: Signature::new(&settings),
             scratch: Vec::new(),
             cache_text: Vec::new(),
             cache_scratch: Vec::new(),
