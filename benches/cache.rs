@@ -3,8 +3,8 @@
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
-use weir::cache::body::Growing;
 use weir::cache::freshness::Terms;
+use weir::cache::growing::Growing;
 use weir::cache::store::{Found, Limits, Store};
 use weir::cache::stored::Head;
 use weir::http::head::Version;

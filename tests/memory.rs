@@ -4,7 +4,8 @@ mod shell;
 
 use shell::Shell;
 use std::sync::Arc;
-use weir::cache::body::{Body, Growing};
+use weir::cache::body::Body;
+use weir::cache::growing::Growing;
 use weir::cache::ledger::Ledger;
 use weir::engine::{Event, PeerId};
 

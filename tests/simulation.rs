@@ -7,6 +7,7 @@
 
 mod simulation {
     pub mod book;
+    pub mod checks;
     pub mod client;
     pub mod dice;
     pub mod http;
@@ -95,5 +96,6 @@ fn holds_whatever_happens() {
         runs < 50 || tally.references > runs,
         "hardly any stored body was sent without a copy: {tally:?}"
     );
+    assert!(runs < 50 || tally.messages > runs, "loops had hardly anything to tell each other: {tally:?}");
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

@@ -1,15 +1,13 @@
 //! Stored bodies: segments that are written once and read by many.
 //!
-//! A [`Growing`] body has one writer, which receives into the segment at its end; readers hold a [`Cursor`] each and read
-//! what is there. When it is complete it becomes a [`Body`], which never changes again. Segments are of any size, so a
-//! cursor names a segment and an offset in it: small bodies of a known length are one exact allocation, others begin
-//! with a page and double up to [`SEGMENT_BYTES`].
+//! A body grows first ([`Growing`](super::growing::Growing)), with one writer; when it is complete it becomes a [`Body`], which
+//! never changes again. Readers hold a [`Cursor`] each, which names a segment and an offset in it, for segments are of any size.
 //!
 //! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
 //! joining costs a table and no copy, however large they are.
 
 use super::ledger::{Charge, Ledger, allocated};
-use super::segment::{APART_BYTES_MIN, Segment};
+use super::segment::Segment;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -17,14 +15,11 @@ use std::sync::Arc;
 /// of what it is charged for; smaller ones cost more slices per vectored write).
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// First segment of a body whose length is not known (chosen: one page, one read).
-const FIRST_BYTES: usize = 4096;
-
 /// A reader's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    segment: u32,
-    offset: u32,
+    pub(super) segment: u32,
+    pub(super) offset: u32,
 }
 
 /// What slices were filled with.
@@ -37,7 +32,7 @@ pub struct Filled {
 }
 
 /// Something made of segments.
-trait Segments {
+pub(super) trait Segments {
     /// The bytes of one segment, as far as they are there, and whether they are apart.
     fn piece(&self, index: u32) -> Option<(&[u8], bool)>;
 
@@ -220,8 +215,18 @@ impl Body {
         own.chain(joined)
     }
 
+    /// One of these segments; `charge` has held them until now.
+    pub(super) fn of(segments: VecDeque<Segment>, len: u64, mut charge: Charge) -> Body {
+        let mut segments = segments.into_iter();
+        let first = segments.next().unwrap_or_default();
+        let rest: Box<[Segment]> = segments.collect();
+        let payload = first.footprint() + rest.iter().map(Segment::footprint).sum::<usize>();
+        charge.set(Body::bookkeeping(rest.len()) + payload);
+        Body { len, first, rest: Rest::Own(rest), _charge: charge }
+    }
+
     /// Bytes beside the segments.
-    fn bookkeeping(rest: usize) -> usize {
+    pub(super) fn bookkeeping(rest: usize) -> usize {
         allocated(size_of::<Body>() + 2 * size_of::<usize>())
             + if rest > 0 { allocated(rest * size_of::<Segment>()) } else { 0 }
     }
@@ -257,177 +262,11 @@ impl Body {
     }
 }
 
-/// A body that is being received.
-#[derive(Debug)]
-pub struct Growing {
-    segments: VecDeque<Segment>,
-    /// Segments that were given up at the front.
-    dropped: u32,
-    /// Bytes in the last segment.
-    tail: usize,
-    len: u64,
-    expected: Option<u64>,
-    charge: Charge,
-}
-
-impl Segments for Growing {
-    fn dropped(&self) -> u32 {
-        self.dropped
-    }
-
-    fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
-        let index = index.checked_sub(self.dropped)? as usize;
-        let segment = self.segments.get(index)?;
-        let last = index + 1 == self.segments.len();
-        let len = if last { self.tail } else { segment.bytes().len() };
-        Some((&segment.bytes()[..len], segment.is_apart()))
-    }
-}
-
-impl Growing {
-    /// An empty body, of which so many bytes are expected if that is known.
-    pub fn new(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
-        let charge = Charge::new(ledger, Body::bookkeeping(0));
-        Growing { segments: VecDeque::new(), dropped: 0, tail: 0, len: 0, expected, charge }
-    }
-
-    /// Bytes received.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// Whether nothing was received.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// How large the next segment is, if one is needed before more can be received.
-    pub fn next_segment(&self) -> Option<usize> {
-        if self.segments.back().is_some_and(|last| self.tail < last.bytes().len()) {
-            return None;
-        }
-        Some(match self.expected {
-            Some(expected) => {
-                let left = usize::try_from(expected.saturating_sub(self.len)).unwrap_or(SEGMENT_BYTES);
-                // What stays of a segment and a bit goes into that one segment.
-                if left <= SEGMENT_BYTES + SEGMENT_BYTES / 8 { left.max(1) } else { SEGMENT_BYTES }
-            }
-            None => {
-                let so_far =
-                    u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
-                if so_far >= 4 { SEGMENT_BYTES } else { FIRST_BYTES << so_far }
-            }
-        })
-    }
-
-    /// Room to receive into: at least one byte.
-    pub fn space(&mut self) -> &mut [u8] {
-        if let Some(bytes) = self.next_segment() {
-            // All of a body that is known to be large: its end is sent along with what lies before it.
-            let apart = bytes >= APART_BYTES_MIN || self.expected >= Some(APART_BYTES_MIN as u64);
-            let segment = Segment::new(bytes, apart);
-            self.charge.set(self.charge.bytes() + segment.footprint() + size_of::<Segment>());
-            self.segments.push_back(segment);
-            self.tail = 0;
-        }
-        match self.segments.back_mut() {
-            Some(last) => last.space(self.tail),
-            None => &mut [],
-        }
-    }
-
-    /// Reports that the first `count` bytes of the space were filled.
-    pub fn commit(&mut self, count: usize) {
-        self.tail += count;
-        self.len += count as u64;
-    }
-
-    /// See [`Body::slices`].
-    pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
-        self.fill_slices(cursor, left, out)
-    }
-
-    /// See [`Body::advance`].
-    pub fn advance(&self, cursor: Cursor, count: u64) -> Cursor {
-        self.moved(cursor, count)
-    }
-
-    /// Whether there is anything behind the cursor.
-    pub fn has_more(&self, cursor: Cursor) -> bool {
-        let mut slices: [&[u8]; 2] = [&[]; 2];
-        self.fill_slices(cursor, 1, &mut slices).bytes > 0
-    }
-
-    /// A copy of what has come from `from` on; `None` if some of that was given up.
-    pub fn bytes_from(&self, from: u64) -> Option<Vec<u8>> {
-        let wanted = usize::try_from(self.len.checked_sub(from)?).ok()?;
-        let (mut index, mut here) = (self.dropped + self.segments.len() as u32, 0);
-        while here < wanted {
-            index = index.checked_sub(1)?;
-            here += self.segment(index)?.len();
-        }
-        let mut bytes = Vec::with_capacity(wanted);
-        let mut skipped = here - wanted;
-        while let Some(segment) = self.segment(index) {
-            bytes.extend_from_slice(&segment[skipped..]);
-            (index, skipped) = (index + 1, 0);
-        }
-        Some(bytes)
-    }
-
-    /// Bytes held now.
-    pub fn held(&self) -> usize {
-        self.charge.bytes()
-    }
-
-    /// Gives up what lies before the slowest reader's cursor: the body can no longer be stored.
-    pub fn drop_before(&mut self, cursor: Cursor) {
-        while self.dropped < cursor.segment && self.segments.len() > 1 {
-            if let Some(segment) = self.segments.pop_front() {
-                self.dropped += 1;
-                let freed = segment.footprint() + size_of::<Segment>();
-                self.charge.set(self.charge.bytes().saturating_sub(freed));
-            }
-        }
-    }
-
-    /// The complete body. `None` if its beginning was given up. Cursors into the growing body are good for the complete
-    /// one.
-    pub fn finish(mut self) -> Option<Body> {
-        if self.dropped > 0 {
-            return None;
-        }
-        if let Some(last) = self.segments.pop_back() {
-            self.segments.push_back(last.cut(self.tail));
-        }
-        let mut segments = self.segments.into_iter();
-        let first = segments.next().unwrap_or_default();
-        let rest: Box<[Segment]> = segments.collect();
-        let payload = first.footprint() + rest.iter().map(Segment::footprint).sum::<usize>();
-        let mut charge = self.charge;
-        charge.set(Body::bookkeeping(rest.len()) + payload);
-        Some(Body { len: self.len, first, rest: Rest::Own(rest), _charge: charge })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::growing::Growing;
+    use super::super::growing::tests::{fill, pattern};
     use super::*;
-
-    fn pattern(len: usize) -> Vec<u8> {
-        (0..len).map(|index| (index % 251) as u8).collect()
-    }
-
-    fn fill(growing: &mut Growing, bytes: &[u8], piece: usize) {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let space = growing.space();
-            let count = space.len().min(piece).min(rest.len());
-            space[..count].copy_from_slice(&rest[..count]);
-            growing.commit(count);
-            rest = &rest[count..];
-        }
-    }
 
     fn read(body: &Body, position: u64, left: u64, slices: usize, step: usize) -> Vec<u8> {
         let (mut out, mut cursor, mut left) = (Vec::new(), body.cursor(position), left);
@@ -470,38 +309,6 @@ mod tests {
             }
             assert_eq!(ledger.bytes(), 0, "{len}");
         }
-    }
-
-    #[test]
-    fn rule_48_readers_follow_a_growing_body_at_their_own_speeds() {
-        let ledger = Arc::new(Ledger::default());
-        let bytes = pattern(200_000);
-        let mut growing = Growing::new(&ledger, None);
-        let (mut fast, mut slow) = ((Cursor::default(), Vec::new()), (Cursor::default(), Vec::new()));
-        for piece in bytes.chunks(777) {
-            fill(&mut growing, piece, 100);
-            for (reader, most) in [(&mut fast, u64::MAX), (&mut slow, 500)] {
-                assert!(growing.has_more(reader.0));
-                let mut slices: [&[u8]; 3] = [&[]; 3];
-                let count = growing.slices(reader.0, most, &mut slices).bytes;
-                reader.1.extend(slices.concat());
-                reader.0 = growing.advance(reader.0, count);
-            }
-            assert!(!growing.has_more(fast.0) && growing.has_more(slow.0));
-            for from in [0, fast.1.len() / 2, fast.1.len()] {
-                assert!(growing.bytes_from(from as u64).unwrap() == bytes[from..fast.1.len()]);
-            }
-        }
-        assert!(fast.1 == bytes && slow.1 == bytes[..slow.1.len()]);
-        let body = growing.finish().unwrap();
-        let mut rest = Vec::new();
-        let mut slices: [&[u8]; 9] = [&[]; 9];
-        while body.slices(slow.0, u64::MAX, &mut slices).bytes > 0 {
-            slow.0 = body.advance(slow.0, slices.concat().len() as u64);
-            rest.extend(slices.concat());
-            slices = [&[]; 9];
-        }
-        assert!([slow.1, rest].concat() == bytes);
     }
 
     fn body(ledger: &Arc<Ledger>, bytes: &[u8]) -> Arc<Body> {
@@ -565,49 +372,5 @@ mod tests {
             Arc::new(Body::joined(&ledger, &body(&ledger, b"12"), &body(&ledger, b"34"), 0, 4).unwrap());
         let tail = Body::joined(&ledger, &body(&ledger, b"0"), &all, 2, 3).unwrap();
         assert_eq!(tail.segments().collect::<Vec<_>>().concat(), b"034");
-    }
-
-    #[test]
-    fn what_all_have_read_can_be_given_up() {
-        let ledger = Arc::new(Ledger::default());
-        let bytes = pattern(400_000);
-        let mut growing = Growing::new(&ledger, None);
-        let (mut cursor, mut out, mut most) = (Cursor::default(), Vec::new(), 0);
-        for piece in bytes.chunks(10_000) {
-            fill(&mut growing, piece, 4096);
-            let mut slices: [&[u8]; 4] = [&[]; 4];
-            let count = growing.slices(cursor, u64::MAX, &mut slices).bytes;
-            out.extend(slices.concat());
-            cursor = growing.advance(cursor, count);
-            growing.drop_before(cursor);
-            let copied = growing.bytes_from(out.len() as u64 - 100).unwrap();
-            assert!(copied == bytes[out.len() - 100..out.len()]);
-            most = most.max(growing.held());
-        }
-        assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
-        assert_eq!((growing.bytes_from(0), growing.bytes_from(400_000)), (None, Some(Vec::new())));
-        assert!(growing.finish().is_none());
-        assert_eq!(ledger.bytes(), 0);
-    }
-
-    /// One reader had all there was before there was another segment, the other one came to the same place later.
-    #[test]
-    fn what_is_given_up_is_behind_all_who_are_at_its_end() {
-        let ledger = Arc::new(Ledger::default());
-        let bytes = pattern(FIRST_BYTES + 100);
-        let mut growing = Growing::new(&ledger, None);
-        fill(&mut growing, &bytes[..FIRST_BYTES], FIRST_BYTES);
-        let waits = growing.advance(Cursor::default(), FIRST_BYTES as u64);
-        fill(&mut growing, &bytes[FIRST_BYTES..], 100);
-        let comes = growing.advance(Cursor::default(), FIRST_BYTES as u64);
-        assert_ne!(waits, comes);
-        growing.drop_before(comes);
-        for cursor in [waits, comes] {
-            let mut slices: [&[u8]; 3] = [&[]; 3];
-            assert!(growing.has_more(cursor));
-            assert_eq!(growing.slices(cursor, u64::MAX, &mut slices).bytes, 100);
-            assert!(slices.concat() == bytes[FIRST_BYTES..]);
-            assert!(!growing.has_more(growing.advance(cursor, 100)));
-        }
     }
 }

@@ -13,17 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Parts of the table, each with a lock of its own (chosen: more than loops that miss at the same moment).
 const SHARDS: usize = 16;
 
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Asking,
-    Coming,
-}
-
 #[derive(Debug)]
 struct Claim {
     hash: u64,
-    phase: Phase,
     /// Another loop waits for it.
     awaited: bool,
 }
@@ -33,11 +25,8 @@ struct Claim {
 pub enum Claimed {
     /// Whoever claims it asks.
     Here,
-    /// Somebody has asked, and is to tell when it is over.
-    Elsewhere {
-        /// There is a head already, and its body will not be long.
-        coming: bool,
-    },
+    /// Somebody has asked, and is to tell what comes.
+    Elsewhere,
 }
 
 /// All claims.
@@ -58,10 +47,9 @@ impl Claims {
         let mut shard = self.shard(hash);
         if let Some(claim) = shard.find_mut(hash, |claim| claim.hash == hash) {
             claim.awaited = true;
-            return Claimed::Elsewhere { coming: claim.phase == Phase::Coming };
+            return Claimed::Elsewhere;
         }
-        let claim = Claim { hash, phase: Phase::Asking, awaited: false };
-        shard.insert_unique(hash, claim, |claim| claim.hash);
+        shard.insert_unique(hash, Claim { hash, awaited: false }, |claim| claim.hash);
         Claimed::Here
     }
 
@@ -70,12 +58,9 @@ impl Claims {
         self.shard(hash).find(hash, |claim| claim.hash == hash).is_some()
     }
 
-    /// The head of the response has come. True if another loop waits.
-    pub fn comes(&self, hash: u64) -> bool {
-        let mut shard = self.shard(hash);
-        let Some(claim) = shard.find_mut(hash, |claim| claim.hash == hash) else { return false };
-        claim.phase = Phase::Coming;
-        claim.awaited
+    /// Whether another loop waits for it.
+    pub fn is_awaited(&self, hash: u64) -> bool {
+        self.shard(hash).find(hash, |claim| claim.hash == hash).is_some_and(|claim| claim.awaited)
     }
 
     /// Gives a claim back. True if another loop has waited for that.
@@ -103,14 +88,12 @@ mod tests {
     fn rule_48_one_asks_and_the_others_wait_to_be_told() {
         let claims = Claims::default();
         for hash in [0, 1, 1 << 40, u64::MAX] {
-            assert!(!claims.is_claimed(hash) && !claims.release(hash) && !claims.comes(hash), "{hash}");
+            assert!(!claims.is_claimed(hash) && !claims.release(hash) && !claims.is_awaited(hash), "{hash}");
             assert_eq!(claims.claim(hash), Claimed::Here, "{hash}");
-            assert!(claims.is_claimed(hash) && !claims.comes(hash) && !claims.release(hash), "{hash}");
+            assert!(claims.is_claimed(hash) && !claims.is_awaited(hash) && !claims.release(hash), "{hash}");
             assert_eq!(claims.claim(hash), Claimed::Here, "{hash}");
-            assert_eq!(claims.claim(hash), Claimed::Elsewhere { coming: false }, "{hash}");
-            assert!(claims.comes(hash), "{hash}");
-            assert_eq!(claims.claim(hash), Claimed::Elsewhere { coming: true }, "{hash}");
-            assert!(claims.release(hash), "{hash}");
+            assert_eq!(claims.claim(hash), Claimed::Elsewhere, "{hash}");
+            assert!(claims.is_awaited(hash) && claims.release(hash), "{hash}");
         }
         assert!(claims.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }

@@ -17,6 +17,7 @@ pub mod claims;
 mod combining;
 pub mod control;
 pub mod freshness;
+pub mod growing;
 pub mod invalidation;
 pub mod key;
 pub mod ledger;

@@ -18,9 +18,10 @@
 //! than it was when it was written. Hashes are not written: their key is another one in each run.
 
 use super::ahead::{Ahead, BUFFER_BYTES};
-use super::body::{Body, Growing};
+use super::body::Body;
 use super::control::SECONDS_MAX;
 use super::freshness::Terms;
+use super::growing::Growing;
 use super::store::{Restored, Store};
 use super::stored::{Head, Stored};
 use super::vary;

@@ -6,6 +6,7 @@
 use super::ledger::{allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// From this size on a piece has pages of its own (measured: a hit of 16 KB costs the same either way, one of 32 KB a fifth
@@ -75,7 +76,8 @@ impl DerefMut for Pages {
 enum Memory {
     Shared(Box<[u8]>),
     Apart {
-        pages: Pages,
+        /// Whoever shares them only reads.
+        pages: Arc<Pages>,
         /// Bytes that count.
         len: u32,
     },
@@ -92,7 +94,7 @@ impl Segment {
     pub fn new(bytes: usize, apart: bool) -> Segment {
         let len = u32::try_from(bytes).ok().filter(|&len| apart && len > 0);
         match len.and_then(|len| Some((len, Pages::new(bytes)?))) {
-            Some((len, pages)) => Segment(Memory::Apart { pages, len }),
+            Some((len, pages)) => Segment(Memory::Apart { pages: Arc::new(pages), len }),
             None => Segment(Memory::Shared(vec![0; bytes].into_boxed_slice())),
         }
     }
@@ -105,11 +107,22 @@ impl Segment {
         }
     }
 
-    /// What it holds from `from` on, to be written: only once.
+    /// The same bytes once more: in the same pages, if they have pages of their own.
+    pub fn share(&self) -> Segment {
+        Segment(match &self.0 {
+            Memory::Shared(bytes) => Memory::Shared(bytes.clone()),
+            Memory::Apart { pages, len } => Memory::Apart { pages: Arc::clone(pages), len: *len },
+        })
+    }
+
+    /// What it holds from `from` on, to be written: only once, and before it is shared. Nothing afterwards.
     pub fn space(&mut self, from: usize) -> &mut [u8] {
         match &mut self.0 {
             Memory::Shared(bytes) => &mut bytes[from..],
-            Memory::Apart { pages, len } => &mut pages[from..*len as usize],
+            Memory::Apart { pages, len } => match Arc::get_mut(pages) {
+                Some(pages) => &mut pages[from..*len as usize],
+                None => &mut [],
+            },
         }
     }
 

@@ -1,175 +1,215 @@
-//! A response that comes to one loop, and to all that wait for it in others (rule 48).
+//! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
 //!
 //! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fetch of
-//! that: it streams to its own clients at their own speeds, like one that it receives itself. Only what has a known
-//! length and fits into the store is told, so what lies in a queue or a fetch is bounded by that. The bytes are copied,
-//! once for all loops and once by each; that is for bodies that more than one loop wants at the same moment.
+//! that (see [`super::hearing`]): it streams to its own clients at their own speeds. What they get are the same pages; only
+//! what has come of the segment at the end is copied. A complete body is handed over as it is.
 //!
-//! Whoever only hears cannot have the origin wait for slow readers. So the room for all of the body is charged before the
-//! first byte is taken; a loop for which there is none asks by itself.
+//! As long as the body is to be stored all of it is kept here in any case, and may be told at once. If it is not, it passes
+//! through a window, and those who hear of it tell in turn how far their readers are: the slowest of them counts like one
+//! of this loop.
 
 use super::Engine;
 use super::elsewhere::News;
 use super::fetch::{Fetch, FetchId};
-use super::flight::Landing;
-use crate::cache::ledger::Charge;
+use super::window::{Span, WINDOW_BYTES_MAX};
+use crate::cache::body::{Body, Cursor};
 use crate::cache::store::Epoch;
 use crate::cache::stored::Stored;
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 
-/// The most that is told over again to who comes later (chosen: a copy of it takes a fraction of a millisecond).
-const REPEATED_BYTES_MAX: u64 = 1024 * 1024;
-
 /// What is told of a response before its body. Whoever listens holds on to it.
 #[derive(Debug)]
 pub struct Broadcast {
+    /// Where it comes to.
+    fetch: FetchId,
     pub(super) pending: Arc<Stored>,
-    /// Bytes of the body.
-    pub(super) length: u64,
+    /// The stored part that it completes.
+    pub(super) beside: Option<Arc<Stored>>,
+    /// Bytes of the body, if that is known.
+    pub(super) length: Option<u64>,
     pub(super) epoch: Epoch,
+}
+
+/// How a body ends that was told of.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    /// All of it is here, with its trailers.
+    Whole(Arc<Body>, Arc<[u8]>),
+    /// All of it was told; these are its trailers.
+    Told(Arc<[u8]>),
+    /// The rest will never come.
+    Broken,
+}
+
+/// What other loops know of a fetch.
+#[derive(Debug)]
+pub(super) struct Told {
+    broadcast: Arc<Broadcast>,
+    /// The place behind what they know.
+    cursor: Cursor,
+    bytes: u64,
+    /// They know that it is not to be stored.
+    narrowed: bool,
+    /// Where the readers are of those who hear of it, by the number of the loop.
+    ears: Vec<(usize, Span)>,
+}
+
+impl Told {
+    fn readers(&self) -> Option<Span> {
+        self.ears.iter().map(|(_, span)| *span).reduce(Span::with)
+    }
+
+    /// Whether all that they may know is told until their slowest readers have taken more, if the body is not kept.
+    fn has_to_wait(&self) -> bool {
+        self.readers().is_some_and(|readers| readers.slowest + WINDOW_BYTES_MAX as u64 <= self.bytes)
+    }
 }
 
 /// What other loops have to do with a fetch.
 #[derive(Debug)]
 pub(super) enum Beyond {
     Nothing,
-    /// They are told of it; so many bytes of its body they have been told.
-    Told(Arc<Broadcast>, u64),
-    /// One of them tells of it. The room for what is still to come is charged.
-    Heard(Arc<Broadcast>, Charge),
+    /// They are told of it.
+    Told(Told),
+    /// One of them tells of it.
+    Heard {
+        broadcast: Arc<Broadcast>,
+        /// What that one knows of the readers here.
+        known: Span,
+    },
 }
 
 impl Fetch {
-    /// Other loops will be told of it, if it is such a response.
-    pub fn prepare_telling(&mut self, object_max: u64) {
-        let whole = self.beside.is_none() && self.pending.fragment().is_none();
-        if let Some(length) = self.length.filter(|length| whole && *length <= object_max) {
-            let broadcast = Broadcast { pending: Arc::clone(&self.pending), length, epoch: self.epoch };
-            self.beyond = Beyond::Told(Arc::new(broadcast), 0);
+    /// Other loops will be told of it.
+    pub fn prepare_telling(&mut self, id: FetchId) {
+        let broadcast = Broadcast {
+            fetch: id,
+            pending: Arc::clone(&self.pending),
+            beside: self.beside.clone(),
+            length: self.length,
+            epoch: self.epoch,
+        };
+        self.beyond = Beyond::Told(Told {
+            broadcast: Arc::new(broadcast),
+            cursor: Cursor::default(),
+            bytes: 0,
+            narrowed: false,
+            ears: Vec::new(),
+        });
+    }
+
+    fn listened(&self) -> Option<&Told> {
+        match &self.beyond {
+            // A loop that has not looked at what it was told yet may turn out to listen.
+            Beyond::Told(told) => Some(told).filter(|told| Arc::strong_count(&told.broadcast) > 1),
+            Beyond::Nothing | Beyond::Heard { .. } => None,
         }
-    }
-
-    /// Whether other loops can have it from this one.
-    pub fn is_told(&self) -> bool {
-        matches!(self.beyond, Beyond::Told(..))
-    }
-
-    /// Whether it comes from another loop.
-    pub fn is_heard(&self) -> bool {
-        matches!(self.beyond, Beyond::Heard(..))
     }
 
     /// Whether another loop holds on to it.
     pub fn is_listened_to(&self) -> bool {
-        match &self.beyond {
-            Beyond::Told(broadcast, _) => Arc::strong_count(broadcast) > 1,
-            Beyond::Nothing | Beyond::Heard(..) => false,
-        }
+        self.listened().is_some()
+    }
+
+    /// What has to be kept for other loops: what lies behind this place, so many bytes from the beginning.
+    pub fn untold(&self) -> Option<(u64, Cursor)> {
+        self.listened().map(|told| (told.bytes, told.cursor))
+    }
+
+    /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.
+    pub fn readers_elsewhere(&self) -> Option<Span> {
+        let told = self.listened()?;
+        let readers = told.readers()?;
+        let has_all = told.has_to_wait() && readers.fastest >= told.bytes;
+        Some(Span { fastest: if has_all { self.growing.len() } else { readers.fastest }, ..readers })
     }
 
     /// What has come of it, for those who know nothing of it yet.
     pub fn tell_from_start(&mut self) -> Option<News> {
-        let Beyond::Told(broadcast, told) = &mut self.beyond else { return None };
-        let bytes: Arc<[u8]> = self.growing.bytes_from(0)?.into();
-        *told = bytes.len() as u64;
-        Some(News::Begins(Arc::clone(broadcast), bytes))
+        let Beyond::Told(told) = &mut self.beyond else { return None };
+        told.cursor = Cursor::default();
+        let portion = self.growing.portion(&mut told.cursor);
+        told.bytes = self.growing.len();
+        Some(News::Begins(Arc::clone(&told.broadcast), Arc::new(portion)))
     }
 
-    /// What those do not know yet who listen: more of the body, or that there will be no more.
-    pub fn tell_on(&mut self) -> Option<(u64, News)> {
-        if !self.is_listened_to() {
-            return None;
+    /// What those do not know yet who listen: more of the body, or how it ends.
+    pub fn tell_on(&mut self) -> Option<News> {
+        let (kept, whole) = (self.storable, self.storable && self.has_ended());
+        let end = match (self.has_ended(), self.has_failed()) {
+            (true, _) => Some(End::Told(self.trailers.as_slice().into())),
+            (false, true) => Some(End::Broken),
+            (false, false) => None,
+        };
+        self.listened().filter(|told| !whole && (kept || !told.narrowed || !told.has_to_wait()))?;
+        let Beyond::Told(told) = &mut self.beyond else { return None };
+        let broadcast = Arc::downgrade(&told.broadcast);
+        if told.bytes < self.growing.len() || told.narrowed == kept {
+            let portion = self.growing.portion(&mut told.cursor);
+            (told.bytes, told.narrowed) = (self.growing.len(), !kept);
+            return Some(News::Continues(broadcast, Arc::new(portion), kept));
         }
-        let (hash, failed) = (self.pending.hash(), self.has_failed());
-        let Beyond::Told(broadcast, told) = &mut self.beyond else { return None };
-        let (broadcast, at) = (Arc::downgrade(broadcast), *told);
-        match self.growing.bytes_from(at).filter(|_| !failed) {
-            None => {
-                self.beyond = Beyond::Nothing;
-                Some((hash, News::Breaks(broadcast)))
-            }
-            Some(bytes) if bytes.is_empty() => None,
-            Some(bytes) => {
-                *told += bytes.len() as u64;
-                Some((hash, News::Continues(broadcast, at, bytes.into())))
-            }
-        }
+        let end = end?;
+        self.beyond = Beyond::Nothing;
+        Some(News::Ends(broadcast, end))
     }
 
-    fn is_heard_from(&self, broadcast: &Weak<Broadcast>) -> bool {
-        match &self.beyond {
-            Beyond::Heard(heard, _) => std::ptr::eq(Arc::as_ptr(heard), broadcast.as_ptr()),
-            Beyond::Nothing | Beyond::Told(..) => false,
-        }
+    /// Ends it for those who listen.
+    pub fn tell_end(&mut self, end: End) -> Option<News> {
+        let broadcast = Arc::downgrade(&self.listened()?.broadcast);
+        self.beyond = Beyond::Nothing;
+        Some(News::Ends(broadcast, end))
+    }
+
+    /// What those are told whose readers are not as far as `end`, and hold up others.
+    pub fn tell_behind(&self, end: u64) -> Option<News> {
+        let told = self.listened()?;
+        let behind = told.readers()?.slowest < end;
+        behind.then(|| News::Behind(Arc::downgrade(&told.broadcast), end))
     }
 }
 
 impl Engine {
-    /// Another loop tells of a response that somebody here waits for: they read it as it comes.
-    pub(super) fn begin_hearing(&mut self, now: Now, hash: u64, broadcast: Arc<Broadcast>, bytes: &[u8]) {
-        let Some(cache) = &self.settings.cache else { return };
-        if self.flights.waiting_elsewhere(hash).next().is_none() {
-            return;
-        }
-        let store = Arc::clone(&cache.store);
-        let room = Charge::new(store.ledger(), usize::try_from(broadcast.length).unwrap_or(usize::MAX));
-        if !store.make_room(now.monotonic_us) {
-            drop(room);
-            self.fetch_here(hash);
-            return;
-        }
-        let pending = Arc::clone(&broadcast.pending);
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
-        let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
-        let Some(waiters) = self.flights.hear(hash, pending.key(), id) else { return };
-        let mut fetch = Fetch::heard(room, &store, serial, now.monotonic_ms(), broadcast);
-        fetch.take(bytes);
-        self.fetches.insert(fetch);
-        self.let_go(waiters, Landing::LookAgain);
-        // Those who wait join before it can end.
-        while self.resume_landed(now) {}
-        self.advance_fetch(now, id);
-        self.drop_unread(id);
-    }
-
-    /// More of it has come.
-    pub(super) fn go_on_hearing(
-        &mut self,
-        now: Now,
-        hash: u64,
-        broadcast: &Weak<Broadcast>,
-        at: u64,
-        bytes: &[u8],
-    ) {
-        let Some(id) = self.flights.fetch(hash) else { return };
-        let heard = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_heard_from(broadcast));
-        let Some(fetch) = heard else { return };
-        // It was told from its beginning, and what came since in the order in which it came.
-        let known = fetch.growing.len().saturating_sub(at).min(bytes.len() as u64);
-        fetch.take(&bytes[known as usize..]);
-        self.advance_fetch(now, id);
-    }
-
-    /// The rest will never come.
-    pub(super) fn stop_hearing(&mut self, now: Now, hash: u64, broadcast: &Weak<Broadcast>) {
-        let Some(id) = self.flights.fetch(hash) else { return };
-        if id.get(&self.fetches).is_some_and(|fetch| fetch.is_heard_from(broadcast)) {
-            self.fail_fetch(now, id);
+    /// Tells other loops what they do not know yet of a fetch.
+    pub(super) fn tell_on(&mut self, id: FetchId) {
+        while let Some(fetch) = id.get_mut(&mut self.fetches) {
+            let hash = fetch.pending.hash();
+            let Some(news) = fetch.tell_on() else { return };
+            self.tell_loops(hash, news);
         }
     }
 
-    /// Somebody in another loop waits for what has begun to come.
+    /// Somebody in another loop waits for what may have begun to come.
     pub(super) fn repeat(&mut self, hash: u64) {
         let Some(id) = self.flights.fetch(hash) else { return };
-        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_told()) else { return };
-        if !fetch.is_joinable() || fetch.growing.len() > REPEATED_BYTES_MAX {
-            self.tell_loops(hash, News::Long);
-            return;
+        // What they know who listen already is as much as those will know who begin to.
+        self.tell_on(id);
+        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_kept()) else { return };
+        if let Some(news) = fetch.tell_from_start() {
+            self.tell_loops(hash, news);
         }
-        // Who listens already does not listen to the repetition.
-        let news = [fetch.tell_on().map(|(_, news)| news), fetch.tell_from_start()];
-        news.into_iter().flatten().for_each(|news| self.tell_loops(hash, news));
+    }
+
+    /// So far are the readers of another loop; or nobody there listens any more.
+    pub(super) fn note_ear(
+        &mut self,
+        now: Now,
+        from: usize,
+        broadcast: &Weak<Broadcast>,
+        readers: Option<Span>,
+    ) {
+        let Some(broadcast) = broadcast.upgrade() else { return };
+        let id = broadcast.fetch;
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        match &mut fetch.beyond {
+            Beyond::Told(told) if Arc::ptr_eq(&told.broadcast, &broadcast) => {
+                told.ears.retain(|(ear, _)| *ear != from);
+                told.ears.extend(readers.map(|span| (from, span)));
+            }
+            Beyond::Nothing | Beyond::Told(_) | Beyond::Heard { .. } => return,
+        }
+        drop(broadcast);
+        self.advance_fetch(now, id);
     }
 }

@@ -104,8 +104,6 @@ pub(super) struct Caching {
     pub claim: Option<u64>,
     /// How often it has waited for another loop.
     pub waits: u8,
-    /// What it waits for in another loop has a head, and will not be long.
-    pub soon: bool,
     /// It waited for another one, in vain: it asks by itself.
     pub alone: bool,
     /// It has waited for another one.
@@ -430,11 +428,8 @@ impl Consultation<'_> {
                                 return Some(Decision::Hit(hit));
                             }
                         }
-                        Claimed::Elsewhere { .. } if self.caching.background => return None,
-                        Claimed::Elsewhere { coming } => {
-                            self.caching.soon = coming;
-                            return Some(Decision::Wait(hash));
-                        }
+                        Claimed::Elsewhere if self.caching.background => return None,
+                        Claimed::Elsewhere => return Some(Decision::Wait(hash)),
                     }
                 }
                 self.caching.takes_lead = Some(hash);

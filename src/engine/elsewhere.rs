@@ -1,25 +1,19 @@
 //! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
 //!
 //! A flight of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
-//! comes as a message. A response of a known length that fits into the store is told as it comes (see
-//! [`super::broadcast`]). Others lie in the loop that receives them until they are stored: for the whole of them all wait,
-//! if that is soon; what turns out long each loop asks for by itself, and its own requests share that. Before there is
-//! a head all wait alike, as all would wait for the origin.
+//! comes as a message. A response that is to be stored is told as it comes (see [`super::broadcast`]), to who waits from the
+//! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
+//! there is a head all wait alike, as all would wait for the origin.
 
-use super::broadcast::Broadcast;
+use super::broadcast::{Broadcast, End};
 use super::fetch::FetchId;
 use super::flight::Landing;
 use super::peer::ExchangeId;
+use super::window::Span;
 use super::{Action, Engine};
+use crate::cache::growing::Portion;
 use crate::time::Now;
 use std::sync::{Arc, Weak};
-
-/// The longest body that other loops wait for (chosen: what an origin mostly sends at once).
-const SOON_BYTES_MAX: u64 = 64 * 1024;
-
-/// How long they wait for it, once there is a head (chosen: longer than a good origin takes, not so long that anybody would
-/// reload the page).
-pub(super) const SOON_MS: u64 = 1000;
 
 /// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
 /// variants somebody always asks for another one).
@@ -34,41 +28,40 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 pub(super) enum News {
-    /// There is a head, and the body will not be long.
-    Coming,
-    /// It will be long: each loop is to ask by itself.
-    Long,
+    /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
+    Alone,
     /// It is over.
     Over(Landing),
     /// There is a head, this has come of the body, and the rest will be told.
-    Begins(Arc<Broadcast>, Arc<[u8]>),
-    /// These bytes come next, from so far on.
-    Continues(Weak<Broadcast>, u64, Arc<[u8]>),
-    /// The rest will never come.
-    Breaks(Weak<Broadcast>),
-    /// Somebody has begun to wait when the body was coming already.
+    Begins(Arc<Broadcast>, Arc<Portion>),
+    /// This comes next, and whether all of it is kept.
+    Continues(Weak<Broadcast>, Arc<Portion>, bool),
+    /// There will be no more.
+    Ends(Weak<Broadcast>, End),
+    /// Somebody has begun to wait: if it is coming already, that is to be told.
     Wanted,
+    /// Readers in the loop that says so are so far; none if nobody there listens.
+    Read(Weak<Broadcast>, Option<Span>),
+    /// Readers that are not so far hold others up.
+    Behind(Weak<Broadcast>, u64),
 }
 
 impl Engine {
-    /// Another loop has got further with a request that this one waits for, or waits for one of this loop.
-    pub fn handle_message(&mut self, now: Now, message: Message) {
+    /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
+    /// this loop.
+    pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
         let Message { hash, news } = message;
         match news {
-            News::Coming => {
-                let waiters: Vec<ExchangeId> = self.flights.waiting_elsewhere(hash).collect();
-                for waiter in waiters {
-                    let Some(exchange) = self.exchange_mut(waiter) else { continue };
-                    let client = exchange.client;
-                    self.deadlines.set(client, now.monotonic_ms(), SOON_MS);
-                }
-            }
-            News::Long => self.fetch_here(hash),
+            News::Alone => self.fetch_here(hash),
             News::Over(landing) => self.end_waiting(hash, landing, 1),
-            News::Begins(broadcast, bytes) => self.begin_hearing(now, hash, broadcast, &bytes),
-            News::Continues(broadcast, at, bytes) => self.go_on_hearing(now, hash, &broadcast, at, &bytes),
-            News::Breaks(broadcast) => self.stop_hearing(now, hash, &broadcast),
+            News::Begins(broadcast, portion) => self.begin_hearing(now, hash, broadcast, &portion),
+            News::Continues(broadcast, portion, kept) => {
+                self.go_on_hearing(now, hash, &broadcast, &portion, kept);
+            }
+            News::Ends(broadcast, end) => self.end_hearing(now, hash, &broadcast, end),
             News::Wanted => self.repeat(hash),
+            News::Read(broadcast, readers) => self.note_ear(now, from, &broadcast, readers),
+            News::Behind(broadcast, end) => self.cut_behind(now, hash, &broadcast, end),
         }
         self.finish(now);
     }
@@ -125,26 +118,19 @@ impl Engine {
             Landing::NotShareable | Landing::Refused(_) => return self.release(hash, News::Over(landing)),
         }
         let Some(cache) = &self.settings.cache else { return };
-        fetch.prepare_telling(cache.store.limits().object_max);
-        if !fetch.is_told() && fetch.length.is_some_and(|length| length > SOON_BYTES_MAX) {
-            return self.release(hash, News::Long);
-        }
+        fetch.prepare_telling(to);
         fetch.claim = Some(hash);
-        if cache.store.claims().comes(hash) {
-            let news = fetch.tell_from_start().unwrap_or(News::Coming);
-            self.tell_loops(hash, news);
+        if cache.store.claims().is_awaited(hash) {
+            let news = fetch.tell_from_start();
+            news.into_iter().for_each(|news| self.tell_loops(hash, news));
         }
     }
 
-    /// A fetch has got further; it is not stored.
+    /// A fetch has turned out not to be stored.
     pub(super) fn judge_claim(&mut self, id: FetchId) {
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let long = fetch.growing.len() > SOON_BYTES_MAX && !fetch.is_told();
-        if !long && fetch.storable && !fetch.has_failed() {
-            return;
-        }
+        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| !fetch.is_kept()) else { return };
         if let Some(hash) = fetch.claim.take() {
-            self.release(hash, News::Long);
+            self.release(hash, News::Alone);
         }
     }
 

@@ -4,15 +4,15 @@
 //! a fetch. The origin's bytes are received straight into the segments of the growing body; the exchange becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is in use,
-//! passes through a window instead: what all readers have is given up, and the origin waits for them, but not for long for
-//! one of many.
+//! passes through a window instead (see [`super::window`]).
 
-use super::broadcast::{Beyond, Broadcast};
+use super::broadcast::{Beyond, Broadcast, End};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
+use super::window::{Span, WINDOW_BYTES_MAX};
 use super::{Engine, Event, PeerId};
-use crate::cache::body::{Cursor, Growing, SEGMENT_BYTES};
-use crate::cache::ledger::Charge;
+use crate::cache::body::Body as Whole;
+use crate::cache::growing::Growing;
 use crate::cache::range::{Fragment, Part};
 use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
@@ -23,13 +23,6 @@ use crate::http::framing::Body;
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
-
-/// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
-const WINDOW_BYTES_MAX: usize = 256 * 1024;
-
-/// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
-/// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
-const HOLD_MS_MAX: u64 = 1000;
 
 /// Readers of one fetch (chosen: more than wait for anything but an attack; the next ones fetch by themselves).
 pub const READERS_MAX: usize = 4096;
@@ -60,6 +53,8 @@ enum Intake {
     Length(u64),
     Chunked(Decoder),
     UntilClose,
+    /// Another loop tells how it ends.
+    Heard,
     /// All of it has come.
     Ended,
     /// The rest will never come.
@@ -71,7 +66,7 @@ enum Intake {
 pub(super) struct Fetch {
     pub serial: u32,
     /// Until everything has come, or cannot come any more.
-    origin: Option<PeerId>,
+    pub origin: Option<PeerId>,
     /// The response without its body: what readers are told, and what will be stored.
     pub pending: Arc<Stored>,
     pub growing: Growing,
@@ -81,12 +76,12 @@ pub(super) struct Fetch {
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
-    readers: Vec<ExchangeId>,
-    began_ms: u64,
+    pub readers: Vec<ExchangeId>,
+    pub began_ms: u64,
     /// Since when readers have held up others, if they do.
-    held_since_ms: Option<u64>,
+    pub held_since_ms: Option<u64>,
     /// For how long they did before.
-    held_ms: u64,
+    pub held_ms: u64,
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// It will be stored; otherwise the beginning may be gone.
@@ -112,9 +107,14 @@ impl Fetch {
         matches!(self.intake, Intake::Failed)
     }
 
+    /// Whether all that has come is here, and will be stored as far as is known.
+    pub fn is_kept(&self) -> bool {
+        self.storable && !self.has_failed()
+    }
+
     /// Whether a request may begin to read it.
     pub fn is_joinable(&self) -> bool {
-        self.storable && !self.has_failed() && self.readers.len() < READERS_MAX
+        self.is_kept() && self.readers.len() < READERS_MAX
     }
 
     /// Whether there is room for more.
@@ -123,7 +123,7 @@ impl Fetch {
             Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => {
                 self.storable || self.growing.held() < WINDOW_BYTES_MAX
             }
-            Intake::Ended | Intake::Failed => false,
+            Intake::Heard | Intake::Ended | Intake::Failed => false,
         }
     }
 
@@ -132,33 +132,27 @@ impl Fetch {
         match self.intake {
             Intake::Length(left) => Some(left),
             Intake::Ended | Intake::Failed => Some(0),
-            Intake::Chunked(_) | Intake::UntilClose => None,
+            Intake::Chunked(_) | Intake::UntilClose | Intake::Heard => None,
         }
-    }
-
-    /// For how much longer readers may hold up others.
-    fn patience_ms(&self, now_ms: u64) -> u64 {
-        (HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8).saturating_sub(self.held_ms)
     }
 
     /// Whether it is worth finishing although nobody reads.
     fn goes_on_unread(&self) -> bool {
         let nearly =
             self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
-        self.storable && !self.is_heard() && (self.unread || nearly || self.is_listened_to())
+        self.storable && !self.is_heard() && (self.unread || nearly)
     }
 
-    /// One that another loop receives and tells of, with the room for it.
-    pub fn heard(room: Charge, store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
-        let length = broadcast.length;
+    /// One that another loop receives and tells of.
+    pub fn heard(store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
         Fetch {
             serial,
             origin: None,
             pending: Arc::clone(&broadcast.pending),
-            growing: Growing::new(store.ledger(), Some(length)),
-            intake: if length == 0 { Intake::Ended } else { Intake::Length(length) },
+            growing: Growing::following(store.ledger()),
+            intake: Intake::Heard,
             trailers: Vec::new(),
-            length: Some(length),
+            length: broadcast.length,
             epoch: broadcast.epoch,
             readers: Vec::new(),
             began_ms: now_ms,
@@ -168,24 +162,26 @@ impl Fetch {
             storable: true,
             unread: false,
             keeps_part: false,
-            beside: None,
+            beside: broadcast.beside.clone(),
             claim: None,
-            beyond: Beyond::Heard(broadcast, room),
+            beyond: Beyond::Heard { broadcast, known: Span { slowest: 0, fastest: 0 } },
         }
+    }
+
+    /// All of it has come to the loop that tells of it, and was told.
+    pub fn end_as_told(&mut self, trailers: &[u8]) {
+        self.trailers = trailers.to_vec();
+        self.intake = Intake::Ended;
     }
 
     /// Takes bytes that came elsewhere than into its space; returns how many of them were its own.
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
-        while taken < bytes.len() && !self.has_ended() && !self.has_failed() {
+        while taken < bytes.len() && self.wants_bytes() {
             let space = self.growing.space();
             let count = space.len().min(bytes.len() - taken);
             space[..count].copy_from_slice(&bytes[taken..taken + count]);
             taken += self.admit(count);
-        }
-        let left = self.left();
-        if let (Beyond::Heard(_, room), Some(left)) = (&mut self.beyond, left) {
-            room.set(room.bytes().min(usize::try_from(left).unwrap_or(usize::MAX)));
         }
         taken
     }
@@ -196,7 +192,7 @@ impl Fetch {
         let space = self.growing.space();
         let bytes = &mut space[..count];
         let (payload, consumed) = match &mut self.intake {
-            Intake::Ended | Intake::Failed => (0, 0),
+            Intake::Heard | Intake::Ended | Intake::Failed => (0, 0),
             Intake::UntilClose => (count, count),
             Intake::Length(left) => {
                 let taken = (*left).min(count as u64) as usize;
@@ -310,7 +306,8 @@ impl Engine {
                 // Never more than the space that was lent for it.
                 let count = count.min(fetch.growing.space().len());
                 fetch.admit(count);
-                if let Some(origin) = fetch.origin {
+                // Who holds it up is not forgiven for that.
+                if let Some(origin) = fetch.origin.filter(|_| fetch.held_since_ms.is_none()) {
                     self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
                 }
             }
@@ -318,7 +315,7 @@ impl Engine {
                 fetch.reusable = false;
                 fetch.intake = match fetch.intake {
                     Intake::UntilClose | Intake::Ended => Intake::Ended,
-                    Intake::Length(_) | Intake::Chunked(_) | Intake::Failed => Intake::Failed,
+                    Intake::Length(_) | Intake::Chunked(_) | Intake::Heard | Intake::Failed => Intake::Failed,
                 };
             }
             Event::Failed(_) | Event::SendFailed(_) => {
@@ -354,23 +351,10 @@ impl Engine {
 
     /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
     pub(super) fn advance_fetch(&mut self, now: Now, id: FetchId) {
-        let Some(settings) = &self.settings.cache else { return };
-        let store = Arc::clone(&settings.store);
+        self.judge_storable(now, id);
+        self.tell_on(id);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        if let Some((hash, news)) = fetch.tell_on() {
-            self.tell_loops(hash, news);
-        }
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let too_large = fetch.growing.len() > store.limits().object_max;
-        if fetch.storable && (too_large || fetch.has_failed() || !store.make_room(now.monotonic_us)) {
-            fetch.storable = false;
-            self.metrics.cache_too_large += u64::from(too_large);
-        }
         let ends = fetch.has_ended() || fetch.has_failed();
-        if fetch.claim.is_some() {
-            self.judge_claim(id);
-        }
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         if ends {
             let (origin, reusable) = (fetch.origin.take(), fetch.reusable);
             if let Some(origin) = origin {
@@ -402,6 +386,20 @@ impl Engine {
         }
     }
 
+    /// Judges whether what has come may become an entry: the loop that receives it does.
+    fn judge_storable(&mut self, now: Now, id: FetchId) {
+        let Some(settings) = &self.settings.cache else { return };
+        let store = &settings.store;
+        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.storable) else { return };
+        let heard = fetch.is_heard();
+        let too_large = !heard && fetch.growing.len() > store.limits().object_max;
+        if fetch.has_failed() || too_large || !(heard || store.make_room(now.monotonic_us)) {
+            fetch.storable = false;
+            self.metrics.cache_too_large += u64::from(too_large);
+            self.judge_claim(id);
+        }
+    }
+
     fn wake_reader(&mut self, reader: ExchangeId) {
         if let Some(exchange) = self.exchange_mut(reader) {
             let client = exchange.client;
@@ -422,95 +420,43 @@ impl Engine {
     fn store_fetched(&mut self, now: Now, id: FetchId) {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
-        let fetch = self.fetches.remove(id.index as usize);
-        let heard = fetch.is_heard();
-        let Some(body) = fetch.growing.finish() else { return self.release_fetched(fetch.claim) };
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        let growing = std::mem::replace(&mut fetch.growing, Growing::following(store.ledger()));
+        let Some(body) = growing.finish() else {
+            fetch.intake = Intake::Failed;
+            return self.advance_fetch(now, id);
+        };
         let (body, head) = (Arc::new(body), fetch.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
         let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
-        // The loop that has received it stores it.
-        let stored = (fits && !heard).then_some(Head { fragment, ..head });
+        let stored = fits.then_some(Head { fragment, ..head });
         let stored =
             stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
-        self.release_fetched(fetch.claim);
+        let (claim, hash) = (fetch.claim.take(), fetch.pending.hash());
+        let trailers = std::mem::take(&mut fetch.trailers);
+        let news = fetch.tell_end(End::Whole(Arc::clone(&body), trailers.as_slice().into()));
+        news.into_iter().for_each(|news| self.tell_loops(hash, news));
+        self.release_fetched(claim);
+        self.complete_fetch(now, id, &body, &trailers);
+    }
+
+    /// Whoever reads a fetch goes on in the complete body.
+    pub(super) fn complete_fetch(&mut self, now: Now, id: FetchId, body: &Arc<Whole>, trailers: &[u8]) {
+        if id.get(&self.fetches).is_none() {
+            return;
+        }
+        let fetch = self.fetches.remove(id.index as usize);
+        self.forget_flight_of_fetch(id, fetch.pending.hash());
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
-                    serving.complete(&body, &fetch.trailers);
+                    serving.complete(body, trailers);
                 }
             }
             self.wake_reader(reader);
             self.try_settle(now, reader);
-        }
-    }
-
-    /// How far a reader is in what is being fetched.
-    fn place_of(&self, reader: &ExchangeId) -> Option<(u64, Cursor)> {
-        let exchange = self.exchanges.get(reader.index as usize)?;
-        let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
-        Some(serving.place())
-    }
-
-    /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
-    /// the slowest hold it up: they may do so for a while.
-    fn keep_window(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        // When nothing more comes it is as large as it gets, and may be worth keeping.
-        if fetch.storable || fetch.has_failed() {
-            return;
-        }
-        let places = || fetch.readers.iter().filter_map(|reader| self.place_of(reader));
-        let slowest = places().min_by_key(|(payload, _)| *payload);
-        let fastest = places().map(|(payload, _)| payload).max();
-        let now_ms = now.monotonic_ms();
-        let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { fetches, deadlines, .. } = self;
-        let (Some((behind, cursor)), Some(fetch)) = (slowest, id.get_mut(fetches)) else { return };
-        fetch.growing.drop_before(cursor);
-        let starving = fastest == Some(fetch.growing.len()) && Some(behind) != fastest;
-        let Some(origin) = fetch.origin else { return };
-        match (fetch.held_since_ms, starving && !fetch.wants_bytes()) {
-            (None, true) => {
-                fetch.held_since_ms = Some(now_ms);
-                deadlines.set(origin, now_ms, fetch.patience_ms(now_ms));
-            }
-            (Some(since_ms), false) => {
-                fetch.held_ms += now_ms.saturating_sub(since_ms);
-                fetch.held_since_ms = None;
-                deadlines.set(origin, now_ms, timeout_ms);
-            }
-            (None, false) | (Some(_), true) => {}
-        }
-        if fetch.wants_bytes() {
-            self.wake(origin);
-        }
-    }
-
-    /// The slowest readers have held the others up for too long: they are cut.
-    fn cut_slowest(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let readers = fetch.readers.clone();
-        if let Some(since_ms) = fetch.held_since_ms.take() {
-            fetch.held_ms += now.monotonic_ms().saturating_sub(since_ms);
-        }
-        let slowest =
-            readers.iter().filter_map(|reader| self.place_of(reader)).map(|(payload, _)| payload).min();
-        let end = slowest.unwrap_or(0).saturating_add(SEGMENT_BYTES as u64);
-        for reader in readers {
-            if self.place_of(&reader).is_some_and(|(payload, _)| payload < end) {
-                self.metrics.cache_readers_cut += 1;
-                self.abort(now, reader, super::entry::Verdict::Failed, "cache_window_max");
-            }
-        }
-        self.keep_window(now, id);
-    }
-
-    /// One of its readers has sent something.
-    pub(super) fn note_reading(&mut self, now: Now, id: FetchId) {
-        if id.get(&self.fetches).is_some_and(|fetch| !fetch.storable) {
-            self.keep_window(now, id);
         }
     }
 
@@ -533,15 +479,13 @@ impl Engine {
     pub(super) fn drop_unread(&mut self, id: FetchId) {
         let Some(fetch) = id.get(&self.fetches) else { return };
         let over = fetch.has_ended() || fetch.has_failed();
-        if !fetch.readers.is_empty() || (!over && fetch.goes_on_unread()) {
+        if !fetch.readers.is_empty() || fetch.is_listened_to() || (!over && fetch.goes_on_unread()) {
             return;
         }
         let mut fetch = self.fetches.remove(id.index as usize);
-        if !over {
-            fetch.intake = Intake::Failed;
-            fetch.tell_on().into_iter().for_each(|(hash, news)| self.tell_loops(hash, news));
-        }
-        self.forget_flight_of_fetch(id, fetch.pending.hash());
+        let hash = fetch.pending.hash();
+        fetch.stop_listening().into_iter().for_each(|news| self.tell_loops(hash, news));
+        self.forget_flight_of_fetch(id, hash);
         self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);

@@ -8,7 +8,7 @@
 //! it is claimed already, the flight is led elsewhere (see [`super::elsewhere`]).
 
 use super::Engine;
-use super::elsewhere::{News, SOON_MS};
+use super::elsewhere::News;
 use super::entry::Verdict;
 use super::exchange::Stage;
 use super::fetch::FetchId;
@@ -96,15 +96,15 @@ impl Flights {
         self.by_hash.insert(hash, Flight { key: key.into(), phase });
     }
 
-    /// Waits for the leader; if there is none, it is another loop's.
-    /// Returns whether it is the first to wait.
+    /// Waits for the leader; if there is none, it is another loop's. Returns whether it is the first to wait for another
+    /// loop.
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) -> bool {
         let elsewhere =
             || Flight { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
         match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
-            Phase::Asking { waiters, .. } => {
+            Phase::Asking { leader, waiters } => {
                 waiters.push(waiter);
-                waiters.len() == 1
+                leader.is_none() && waiters.len() == 1
             }
             Phase::Fetching(_) => false,
         }
@@ -274,14 +274,12 @@ impl Engine {
         let first = self.flights.wait(hash, &self.cache_text, id);
         let timeout_ms = self.settings.timeouts.exchange_ms;
         let Some(exchange) = self.exchange_mut(id) else { return };
-        let timeout_ms = if exchange.caching.soon { SOON_MS.min(timeout_ms) } else { timeout_ms };
         exchange.caching.collapsed = true;
         exchange.stage = Stage::Waiting(hash);
         exchange.entry.verdict = Verdict::Allowed;
         let client = exchange.client;
-        let comes = exchange.caching.soon;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
-        if first && comes {
+        if first {
             self.tell_loops(hash, News::Wanted);
         }
     }

@@ -27,6 +27,7 @@ mod examine;
 mod exchange;
 mod fetch;
 mod flight;
+mod hearing;
 mod judge;
 mod judgement;
 mod keyed;
@@ -47,6 +48,7 @@ mod shrink;
 mod timer;
 mod tunnel;
 mod verify;
+mod window;
 
 pub use crowd::Crowd;
 pub use elsewhere::Message;

@@ -340,7 +340,7 @@ impl EventLoop {
                         self.tell_others(&Command::Learn(finding));
                     }
                 }
-                Command::Message(message) => self.engine.handle_message(self.now, message),
+                Command::Message(from, message) => self.engine.handle_message(self.now, from, message),
                 Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
                 Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 Command::Drain => {
@@ -571,7 +571,7 @@ impl EventLoop {
                 Action::Verify { job, wrong, work } => {
                     self.verifier.verify(&self.remote, job, wrong, work);
                 }
-                Action::TellLoops(message) => self.tell_others(&Command::Message(message)),
+                Action::TellLoops(message) => self.tell_others(&Command::Message(self.index, message)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -22,8 +22,8 @@ pub enum Command {
     Verified(JobId, bool),
     /// Another loop has verified a password.
     Learn(Finding),
-    /// Another loop has got further with what this one waits for, or waits itself.
-    Message(Message),
+    /// The loop with that number has got further with what this one waits for, or waits itself.
+    Message(usize, Message),
     /// Another loop is short of descriptors.
     ShedIdleOrigins,
     /// Finish what is under way, take nothing new, and end.

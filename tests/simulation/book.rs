@@ -58,6 +58,8 @@ pub struct Tally {
     pub pipes_lost: u64,
     /// Times that pages of a stored body went into a pipe.
     pub references: u64,
+    /// What loops have told each other.
+    pub messages: u64,
     /// Answers that were made for somebody else, and of these the 304s and 206s.
     pub shared: u64,
     pub unmodified: u64,
@@ -95,6 +97,7 @@ impl Tally {
         self.moved_bytes += other.moved_bytes;
         self.pipes_lost += other.pipes_lost;
         self.references += other.references;
+        self.messages += other.messages;
         self.shared += other.shared;
         self.unmodified += other.unmodified;
         self.parts += other.parts;
@@ -143,6 +146,19 @@ impl Book {
             sayings: Sayings::default(),
             tally: Tally::default(),
         }
+    }
+
+    /// What is stored can all be forgotten.
+    pub fn check_store_end(&mut self) -> Checked<()> {
+        let Some(cache) = &mut self.scenario.cache else { return Ok(()) };
+        self.tally.evicted = cache.store.statistics().evicted;
+        cache.ballast.set(0);
+        cache.store.purge(|_| true);
+        let (bytes, empty_bytes) = (cache.store.ledger().bytes(), cache.empty_bytes);
+        if bytes != empty_bytes {
+            return Err(format!("{bytes} bytes in an empty cache, which takes {empty_bytes}"));
+        }
+        Ok(())
     }
 
     pub fn add(&mut self, dice: &mut Dice, ask: Ask, client_behaves: bool) {

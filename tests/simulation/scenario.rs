@@ -106,6 +106,8 @@ pub struct Scenario {
     /// Of a hundred clients, answers and so on.
     pub fault_percent: u64,
     pub arrivals_us: u64,
+    /// Engines that share the clients, the store and nothing else.
+    pub loops: usize,
     pub settings: Settings,
     pub resolver: resolver::Settings,
     pub turn_bytes: usize,
@@ -174,6 +176,7 @@ impl Scenario {
             strict,
             fault_percent: dice.pick(&[0, 5, 20, 60]),
             arrivals_us,
+            loops: 1,
             settings: settings(dice, clients, strict),
             resolver: resolver_settings(dice),
             turn_bytes: dice.pick(&[1, 100, 4096, 65_536, 262_144]),
@@ -197,6 +200,10 @@ impl Scenario {
             scenario.add_cache(dice);
         }
         scenario.add_upheavals(dice);
+        if scenario.cache.is_some() {
+            scenario.loops = dice.pick(&[1, 1, 2, 2, 3]);
+            scenario.settings.loops = scenario.loops;
+        }
         scenario
     }
 

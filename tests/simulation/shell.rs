@@ -1,8 +1,9 @@
 //! The shell: what `event_loop` does, with the simulated network in place of the system, and with every promise of the
 //! seam checked on the way.
 
-use super::book::{Book, Checked};
+use super::book::Checked;
 use super::network::{LinkId, Peer, Readiness, Task};
+use super::scenario::{Upheaval, other_resolver_settings};
 use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
@@ -10,45 +11,40 @@ use std::sync::Arc;
 use weir::engine::entry::{Entry, Kind, Text};
 use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SocketError};
 use weir::policy::auth::Users;
-use weir::resolver::{self, QueryId};
-
-/// Bytes beyond the budget for each response that is being fetched: the window of one that is not stored, and a segment.
-const FETCH_BYTES: usize = (256 + 64 + 8) * 1024;
-
-/// For each exchange: the head of what it brings.
-const HEAD_BYTES: usize = 12 * 1024;
-
-/// What the tables may grow by after there was room.
-const TABLES_BYTES: usize = 16 * 1024;
+use weir::resolver::{self, Hosts, QueryId};
+use weir::time::Now;
 
 pub struct Shell {
+    /// Which one it is.
+    pub(super) number: usize,
     pub engine: Engine,
-    sockets: Vec<Option<Socket>>,
+    pub(super) sockets: Vec<Option<Socket>>,
     pub live: usize,
     /// Calls that told the engine something.
     pub steps: u64,
     /// Turns without any effect, since something last moved.
-    fruitless: u64,
-    entries: u64,
+    pub(super) fruitless: u64,
+    pub(super) entries: u64,
     /// What the entries say that clients have sent.
     pub received: HashMap<std::net::SocketAddr, u64>,
     /// What they say that clients were sent, and what clients were sent.
-    logged_sent: u64,
-    sent: u64,
-    entry_keys: HashMap<String, u32>,
-    queries: HashSet<QueryId>,
+    pub(super) logged_sent: u64,
+    pub(super) sent: u64,
+    pub(super) entry_keys: HashMap<String, u32>,
+    pub(super) queries: HashSet<QueryId>,
     pub replies: HashMap<u64, (QueryId, Option<Vec<u8>>)>,
     pub jobs: HashMap<u64, (JobId, bool)>,
-    numbers: u64,
-    users: Users,
-    exhausted: bool,
+    pub(super) numbers: u64,
+    pub(super) users: Users,
+    pub(super) exhausted: bool,
     /// Links of clients that wait to be accepted.
     pub backlog: Vec<(LinkId, std::net::SocketAddr)>,
 }
 
 impl Shell {
-    pub fn new(engine: Engine) -> Shell {
+    pub fn new(number: usize, engine: Engine) -> Shell {
         Shell {
+            number,
             engine,
             sockets: Vec::new(),
             live: 0,
@@ -62,7 +58,8 @@ impl Shell {
             queries: HashSet::new(),
             replies: HashMap::new(),
             jobs: HashMap::new(),
-            numbers: 0,
+            // No two shells give out the same one.
+            numbers: (number as u64) << 32,
             users: super::scenario::users(),
             exhausted: false,
             backlog: Vec::new(),
@@ -73,6 +70,7 @@ impl Shell {
     pub fn round(&mut self, around: &mut Surroundings) -> Checked<()> {
         around.net.trace(|| format!("round: {} blocks lent", self.engine.metrics().blocks_lent));
         self.poll(around)?;
+        self.listen(around)?;
         self.accept(around)?;
         for _ in 0..around.book.scenario.turns_max {
             let Some(id) = self.engine.next_runnable() else { break };
@@ -81,8 +79,37 @@ impl Shell {
         self.tick(around)
     }
 
+    /// Whether it could do anything now.
+    pub fn has_work(&self, around: &Surroundings) -> bool {
+        let timer = self.engine.next_timeout_us().is_some_and(|due| due <= around.net.now_us);
+        let waiting = !self.backlog.is_empty() && self.engine.may_accept() && !self.exhausted;
+        let edges = around.net.edges.iter().any(|link| !around.is_anothers(self.number, *link));
+        let told = !around.post[self.number].is_empty();
+        told || (!self.has_finished() && (edges || self.engine.has_runnable() || timer || waiting))
+    }
+
+    pub fn has_finished(&self) -> bool {
+        self.engine.is_draining() && self.engine.is_empty()
+    }
+
+    /// What other loops have said, or some of it.
+    fn listen(&mut self, around: &mut Surroundings) -> Checked<()> {
+        while !around.post[self.number].is_empty() && around.net.dice.percent(80) {
+            let Some((from, message)) = around.post[self.number].pop_front() else { break };
+            around.net.trace(|| format!("loop {} hears from {from}: {message:?}", self.number));
+            around.book.tally.messages += 1;
+            self.engine.handle_message(around.net.now(), from, message);
+            self.steps += 1;
+            self.act(around)?;
+        }
+        Ok(())
+    }
+
     fn poll(&mut self, around: &mut Surroundings) -> Checked<()> {
-        let mut edges = std::mem::take(&mut around.net.edges);
+        let edges = std::mem::take(&mut around.net.edges);
+        let (mut edges, others): (Vec<LinkId>, Vec<LinkId>) =
+            edges.into_iter().partition(|link| !around.is_anothers(self.number, *link));
+        around.net.edges = others;
         around.net.dice.shuffle(&mut edges);
         for link in edges {
             if around.net.dice.percent(10) {
@@ -91,7 +118,7 @@ impl Shell {
                 continue;
             }
             let readiness = around.net.take_edge(link);
-            if let Some(index) = around.index_of(link) {
+            if let Some((_, index)) = around.place_of(link) {
                 self.note(around, index, readiness)?;
             }
         }
@@ -143,7 +170,7 @@ impl Shell {
         let ready = !connecting;
         self.sockets[index] = Some(Socket::new(link, connecting, ready));
         self.live += 1;
-        around.set_index(link, index);
+        around.set_place(link, (self.number, index));
         // What epoll reports of a socket that is added.
         around.net.raise_edge(link);
         Ok(())
@@ -204,7 +231,7 @@ impl Shell {
         around.net.trace(|| format!("peer {}: {event:?}", id.index()));
         self.engine.handle(around.net.now(), id, event);
         self.steps += 1;
-        self.check(&around.book)
+        self.check(around)
     }
 
     fn establish(&mut self, around: &mut Surroundings, id: PeerId) -> Checked<usize> {
@@ -374,8 +401,13 @@ impl Shell {
                 }
                 Action::Close(id) => self.close(around, id, false)?,
                 Action::Reset(id) => self.close(around, id, true)?,
-                // It is alone.
-                Action::TellLoops(_) => {}
+                Action::TellLoops(message) => {
+                    let others = (0..around.post.len()).filter(|to| *to != self.number);
+                    let told = others.map(|to| around.post[to].push_back((self.number, message.clone())));
+                    if told.count() == 0 {
+                        return Err("there is no other loop to be told anything".to_string());
+                    }
+                }
                 Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;
@@ -390,7 +422,7 @@ impl Shell {
                 Action::Resolver(action) => self.resolve(around, action)?,
             }
         }
-        self.check(&around.book)?;
+        self.check(around)?;
         // One that renews what was served stale has no client, and may have no origin yet.
         if self.live == 0 && !self.engine.is_empty() && self.engine.metrics().exchanges == 0 {
             return Err("peers without sockets".to_string());
@@ -425,7 +457,7 @@ impl Shell {
         };
         self.live -= 1;
         around.book.tally.pipes_lost += u64::from(!socket.pipe.is_empty());
-        around.forget_index(socket.link);
+        around.forget_place(socket.link);
         around.net.trace(|| format!("peer {}: closed (reset: {reset})", id.index()));
         around.net.weir_closes(socket.link, reset);
         Ok(())
@@ -480,16 +512,36 @@ impl Shell {
         self.act(around)
     }
 
-    pub fn set_exhausted(&mut self, around: &mut Surroundings, exhausted: bool) -> Checked<()> {
+    /// Something happens to everybody.
+    pub fn upset(&mut self, around: &mut Surroundings, upheaval: Upheaval, now: Now) -> Checked<()> {
+        self.steps += 1;
+        match upheaval {
+            Upheaval::SetPolicy(number) => {
+                self.engine.set_policy(Arc::clone(&around.book.scenario.policies[number].1));
+            }
+            Upheaval::SetResolver => {
+                let settings = other_resolver_settings(&mut around.net.dice);
+                self.engine.set_resolver(now, settings, Hosts::default());
+            }
+            Upheaval::Drain => {
+                for (link, _) in std::mem::take(&mut self.backlog) {
+                    around.net.weir_closes(link, true);
+                }
+                self.engine.drain(now);
+            }
+            Upheaval::Exhaustion(exhausted) => return self.set_exhausted(around, exhausted),
+            Upheaval::ShedIdle => drop(self.engine.shed_idle_origins()),
+            Upheaval::Jump(_) | Upheaval::SetClock(_) | Upheaval::PurgeAll => {}
+        }
+        self.act(around)
+    }
+
+    fn set_exhausted(&mut self, around: &mut Surroundings, exhausted: bool) -> Checked<()> {
         self.exhausted = exhausted;
         if exhausted {
             self.engine.shed_idle_origins();
         }
         self.act(around)
-    }
-
-    pub fn is_exhausted(&self) -> bool {
-        self.exhausted
     }
 
     fn log(&mut self, around: &mut Surroundings, entry: &Entry) -> Checked<()> {
@@ -513,142 +565,6 @@ impl Shell {
         if cut && around.owes_tunnel(entry.client) {
             return Err(format!("the tunnel of {} was left to its time-out", entry.client));
         }
-        Ok(())
-    }
-
-    /// What must hold whenever the engine has been told something.
-    fn check(&self, book: &Book) -> Checked<()> {
-        let metrics = self.engine.metrics();
-        let settings = &book.scenario.settings;
-        let blocks_max = settings.blocks_max.max(8) as u64;
-        if metrics.blocks_lent > blocks_max || metrics.spilled_bytes > blocks_max * 1024 {
-            return Err(format!("{} blocks and {} bytes lent", metrics.blocks_lent, metrics.spilled_bytes));
-        }
-        if metrics.clients as usize > settings.clients_max + 64 {
-            return Err(format!("{} clients", metrics.clients));
-        }
-        let Some(cache) = &book.scenario.cache else { return Ok(()) };
-        let (bytes, budget) = (cache.store.ledger().bytes(), cache.store.limits().budget);
-        // A response on its way has a segment that is not full, or its window; each exchange a head.
-        let under_way =
-            metrics.cache_fetches as usize * FETCH_BYTES + metrics.exchanges as usize * HEAD_BYTES;
-        if bytes > budget + under_way + TABLES_BYTES {
-            let (fetches, exchanges) = (metrics.cache_fetches, metrics.exchanges);
-            return Err(format!(
-                "{bytes} bytes of {budget} in the cache, {fetches} fetches, {exchanges} exchanges"
-            ));
-        }
-        Ok(())
-    }
-
-    /// What must hold when every action was carried out.
-    pub fn check_balance(&self) -> Checked<()> {
-        let metrics = self.engine.metrics();
-        let under_way = metrics.exchanges + metrics.tunnels;
-        if metrics.requests != self.entries + under_way {
-            return Err(format!(
-                "{} requests, {} entries, {under_way} under way",
-                metrics.requests, self.entries
-            ));
-        }
-        if metrics.clients + metrics.origins != self.live as u64 {
-            let (clients, origins) = (metrics.clients, metrics.origins);
-            return Err(format!("{clients} clients, {origins} origins, {} sockets", self.live));
-        }
-        if self.engine.is_empty() && (metrics.blocks_lent, metrics.spilled_bytes) != (0, 0) {
-            return Err(format!("{} blocks lent to nobody", metrics.blocks_lent));
-        }
-        Ok(())
-    }
-
-    /// Nothing is runnable, nothing was reported: then nobody may be left who is ready and wanted.
-    pub fn check_rest(&mut self, around: &Surroundings) -> Checked<()> {
-        let mut heads = 0;
-        for index in 0..self.sockets.len() {
-            let Some(socket) = &self.sockets[index] else { continue };
-            let id = PeerId::from_index(index);
-            let link = socket.link;
-            let (readable, writable, connecting) = (socket.readable, socket.writable, socket.connecting);
-            heads += u64::from(around.is_in_head(link));
-            if !connecting && writable && self.engine.wants_write(id) && around.net.is_writable(link) {
-                let piped = self.sockets[index].as_ref().map_or(0, |socket| socket.pipe.len());
-                let waiting: usize =
-                    self.engine.to_send(id).iter().map(|slice| slice.len()).sum::<usize>() + piped;
-                let peer = around.net.links[link].peer;
-                return Err(format!("{id:?} ({peer:?}): {waiting} bytes are not sent, and nobody is woken"));
-            }
-            if connecting || !around.net.is_readable(link) || !self.engine.wants_read(id) {
-                continue;
-            }
-            if !readable {
-                return Err(format!("{id:?}: the shell does not know that it is readable"));
-            }
-            if self.engine.space(id).is_some_and(|space| !space.is_empty()) {
-                self.engine.return_space(id);
-                let peer = around.net.links[link].peer;
-                let (blocks, bytes) =
-                    (self.engine.metrics().blocks_lent, self.engine.metrics().spilled_bytes);
-                return Err(format!(
-                    "{id:?} ({peer:?}): could be read, and nobody is woken ({blocks} blocks, {bytes} bytes lent)"
-                ));
-            }
-        }
-        let metrics = self.engine.metrics();
-        if metrics.exchanges + metrics.tunnels == 0 && metrics.blocks_lent > heads {
-            return Err(format!("{} blocks are lent for {heads} heads", metrics.blocks_lent));
-        }
-        Ok(())
-    }
-
-    /// Nothing is left of the cache's work, and what is stored can all be forgotten.
-    pub fn check_cache_end(&mut self, book: &mut Book) -> Checked<()> {
-        let metrics = self.engine.metrics();
-        if metrics.cache_fetches + metrics.cache_flights != 0 {
-            let (fetches, flights) = (metrics.cache_fetches, metrics.cache_flights);
-            return Err(format!("{fetches} fetches and {flights} flights at the end"));
-        }
-        let tally = &mut book.tally;
-        tally.hits = metrics.cache_hits;
-        tally.stale = metrics.cache_stale;
-        tally.revalidated = metrics.cache_revalidated;
-        tally.collapsed = metrics.cache_collapsed;
-        tally.refreshes = metrics.cache_refreshes;
-        let Some(cache) = &mut book.scenario.cache else { return Ok(()) };
-        tally.evicted = cache.store.statistics().evicted;
-        cache.ballast.set(0);
-        cache.store.purge(|_| true);
-        let (bytes, empty_bytes) = (cache.store.ledger().bytes(), cache.empty_bytes);
-        if bytes != empty_bytes {
-            return Err(format!("{bytes} bytes in an empty cache, which takes {empty_bytes}"));
-        }
-        Ok(())
-    }
-
-    /// Nobody is connected any more.
-    pub fn check_end(&mut self, around: &mut Surroundings) -> Checked<()> {
-        self.check_balance()?;
-        let metrics = self.engine.metrics();
-        if !self.engine.is_empty() || metrics.blocks_lent + metrics.spilled_bytes != 0 {
-            return Err(format!("not empty at the end: {metrics:?}"));
-        }
-        if metrics.allowed + metrics.blocked + metrics.malformed + metrics.failed != metrics.requests {
-            return Err(format!("verdicts do not add up: {metrics:?}"));
-        }
-        if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
-            let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
-            return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));
-        }
-        let current = around.book.policies.last().map_or(0, |(_, policy)| *policy);
-        let mut policies = around.book.scenario.policies.iter().enumerate();
-        if let Some((policy, _)) =
-            policies.find(|(at, (_, policy))| *at != current && Arc::strong_count(policy) > 1)
-        {
-            return Err(format!("policy {policy} is held, and {current} is in force"));
-        }
-        if !self.queries.is_empty() && !self.engine.is_draining() {
-            return Err(format!("{} sockets of queries are left open", self.queries.len()));
-        }
-        around.book.tally.steps = self.steps;
         Ok(())
     }
 }

@@ -5,11 +5,12 @@ use super::client::{self, Client};
 use super::dice::Dice;
 use super::network::{LinkId, Network, Peer, Task};
 use super::origin::OriginEnd;
-use super::scenario::{Dialling, Scenario, Upheaval, other_resolver_settings};
+use super::scenario::{Dialling, Scenario, Upheaval};
 use super::shell::Shell;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::engine::{Engine, SocketError};
+use weir::engine::{Crowd, Engine, Message, SocketError};
 use weir::resolver::{Hosts, Resolver};
 
 /// Steps and rounds after which a run should have ended (measured: the longest take a tenth of that).
@@ -23,24 +24,33 @@ pub struct Surroundings {
     origins: Vec<OriginEnd>,
     /// Where a link will lead when its handshake ends.
     destinations: Vec<Option<SocketAddr>>,
-    /// The engine's index of a link's socket.
-    indices: Vec<Option<usize>>,
+    /// Whose a link's socket is, and at which index.
+    places: Vec<Option<(usize, usize)>>,
+    /// What loops were told and have not looked at, with who told it.
+    pub post: Vec<VecDeque<(usize, Message)>>,
+    /// Fetches and exchanges of each loop.
+    pub under_way: Vec<(usize, usize)>,
 }
 
 impl Surroundings {
-    pub fn index_of(&self, link: LinkId) -> Option<usize> {
-        self.indices.get(link).copied().flatten()
+    pub fn place_of(&self, link: LinkId) -> Option<(usize, usize)> {
+        self.places.get(link).copied().flatten()
     }
 
-    pub fn set_index(&mut self, link: LinkId, index: usize) {
-        if link >= self.indices.len() {
-            self.indices.resize(link + 1, None);
+    /// Whether the link's socket is another loop's.
+    pub fn is_anothers(&self, number: usize, link: LinkId) -> bool {
+        self.place_of(link).is_some_and(|(owner, _)| owner != number)
+    }
+
+    pub fn set_place(&mut self, link: LinkId, place: (usize, usize)) {
+        if link >= self.places.len() {
+            self.places.resize(link + 1, None);
         }
-        self.indices[link] = Some(index);
+        self.places[link] = Some(place);
     }
 
-    pub fn forget_index(&mut self, link: LinkId) {
-        self.indices[link] = None;
+    pub fn forget_place(&mut self, link: LinkId) {
+        self.places[link] = None;
     }
 
     fn dialling(&self, address: SocketAddr) -> Dialling {
@@ -174,7 +184,8 @@ impl Surroundings {
 
 pub struct World {
     around: Surroundings,
-    shell: Shell,
+    /// One for each loop.
+    shells: Vec<Shell>,
     quiet: u64,
     rounds: u64,
     drain_by_us: Option<u64>,
@@ -184,9 +195,15 @@ impl World {
     pub fn new(seed: u64, tracing: bool) -> World {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::new(&mut dice);
-        let resolver = Resolver::new(scenario.resolver.clone(), Hosts::default(), [dice.next(), dice.next()]);
-        let policy = Arc::clone(&scenario.policies[scenario.first_policy].1);
-        let engine = Engine::new(scenario.settings.clone(), policy, resolver);
+        let crowd = Arc::new(Crowd::new(&scenario.settings));
+        let engine = |dice: &mut Dice| {
+            let resolver =
+                Resolver::new(scenario.resolver.clone(), Hosts::default(), [dice.next(), dice.next()]);
+            let policy = Arc::clone(&scenario.policies[scenario.first_policy].1);
+            Engine::new(scenario.settings.clone(), policy, resolver).with_crowd(Arc::clone(&crowd))
+        };
+        let loops = scenario.loops;
+        let shells = (0..loops).map(|number| Shell::new(number, engine(&mut dice))).collect();
         let mut net = Network::new(dice, scenario.room_max, scenario.window, tracing);
         let mut book = Book::new(scenario);
         let mut clients = Vec::new();
@@ -204,32 +221,39 @@ impl World {
             clients,
             origins: Vec::new(),
             destinations: Vec::new(),
-            indices: Vec::new(),
+            places: Vec::new(),
+            post: vec![VecDeque::new(); loops],
+            under_way: vec![(0, 0); loops],
         };
-        World { around, shell: Shell::new(engine), quiet: 0, rounds: 0, drain_by_us: None }
+        World { around, shells, quiet: 0, rounds: 0, drain_by_us: None }
     }
 
     /// Until nobody has anything left to do.
     pub fn run(mut self) -> Checked<Tally> {
         loop {
             while let Some(task) = self.around.net.next_task() {
-                self.shell.expect_progress();
+                self.shells.iter_mut().for_each(Shell::expect_progress);
                 self.perform(task)?;
                 if self.around.net.dice.percent(40) {
                     break;
                 }
             }
-            if self.shell.steps + self.rounds > STEPS_MAX {
+            if self.shells.iter().map(|shell| shell.steps).sum::<u64>() + self.rounds > STEPS_MAX {
                 return Err("no end".to_string());
             }
-            if self.has_work() {
+            let with_work: Vec<usize> =
+                (0..self.shells.len()).filter(|number| self.shells[*number].has_work(&self.around)).collect();
+            if !with_work.is_empty() {
                 self.rounds += 1;
                 let late = self.drain_by_us.is_some_and(|by| self.around.net.now_us > by);
-                self.shell.round(&mut self.around)?;
-                if late && !self.shell.engine.is_empty() {
+                let number =
+                    if with_work.len() > 1 { self.around.net.dice.pick(&with_work) } else { with_work[0] };
+                let shell = &mut self.shells[number];
+                shell.round(&mut self.around)?;
+                if late && !shell.engine.is_empty() {
                     return Err("draining has no end".to_string());
                 }
-                self.shell.check_balance()?;
+                shell.check_balance()?;
                 let after_us = self.around.net.dice.between(1, 60);
                 self.around.net.advance_to(self.around.net.now_us + after_us);
                 continue;
@@ -241,18 +265,6 @@ impl World {
         self.finish()
     }
 
-    fn has_finished(&self) -> bool {
-        self.shell.engine.is_draining() && self.shell.engine.is_empty()
-    }
-
-    fn has_work(&self) -> bool {
-        let engine = &self.shell.engine;
-        let timer = engine.next_timeout_us().is_some_and(|due| due <= self.around.net.now_us);
-        let waiting = !self.shell.backlog.is_empty() && engine.may_accept() && !self.shell.is_exhausted();
-        !self.has_finished()
-            && (!self.around.net.edges.is_empty() || engine.has_runnable() || timer || waiting)
-    }
-
     /// Nothing to do now: on to the next moment. False if there is none.
     fn wait(&mut self) -> Checked<bool> {
         let task = self.around.net.next_task_us();
@@ -260,13 +272,17 @@ impl World {
             return Ok(true);
         }
         self.quiet += 1;
-        if self.quiet % (1 + self.shell.live as u64 / 20) == 0 {
-            self.shell.check_rest(&self.around)?;
+        let live: usize = self.shells.iter().map(|shell| shell.live).sum();
+        if self.quiet % (1 + live as u64 / 20) == 0 {
+            for shell in &mut self.shells {
+                shell.check_rest(&self.around)?;
+            }
         }
-        let timer = self.shell.engine.next_timeout_us().filter(|_| !self.has_finished());
+        let busy = self.shells.iter().filter(|shell| !shell.has_finished());
+        let timer = busy.filter_map(|shell| shell.engine.next_timeout_us()).min();
         let Some(next) = [task, timer].into_iter().flatten().min() else { return Ok(false) };
         self.around.net.advance_to(next);
-        self.shell.expect_progress();
+        self.shells.iter_mut().for_each(Shell::expect_progress);
         Ok(true)
     }
 
@@ -282,8 +298,8 @@ impl World {
                 self.arrive(number);
                 Ok(())
             }
-            Task::Reply(number) => self.shell.reply(&mut self.around, number),
-            Task::Verified(number) => self.shell.verified(&mut self.around, number),
+            Task::Reply(number) => self.shells[(number >> 32) as usize].reply(&mut self.around, number),
+            Task::Verified(number) => self.shells[(number >> 32) as usize].verified(&mut self.around, number),
             Task::Upheaval(number) => {
                 let (_, upheaval) = self.around.book.scenario.upheavals[number];
                 self.upset(upheaval)
@@ -301,14 +317,15 @@ impl World {
         client.link = Some(link);
         self.around.book.tally.connections += 1;
         self.around.net.plan_send(link, 1);
-        self.shell.backlog.push((link, client::address(number)));
+        let loops = self.shells.len();
+        let shell = if loops > 1 { self.around.net.dice.below(loops) } else { 0 };
+        self.shells[shell].backlog.push((link, client::address(number)));
     }
 
     fn upset(&mut self, upheaval: Upheaval) -> Checked<()> {
         let Surroundings { net, book, .. } = &mut self.around;
         net.trace(|| format!("{upheaval:?}"));
         let now = net.now();
-        self.shell.steps += 1;
         match upheaval {
             Upheaval::Jump(us) => net.advance_to(net.now_us + us),
             Upheaval::SetClock(seconds) => {
@@ -317,52 +334,48 @@ impl World {
                 }
                 net.unix_us = net.unix_us.saturating_add_signed(seconds * 1_000_000);
             }
-            Upheaval::SetPolicy(number) => {
-                self.shell.engine.set_policy(Arc::clone(&book.scenario.policies[number].1));
-                book.policies.push((net.now_us, number));
-            }
-            Upheaval::SetResolver => {
-                let settings = other_resolver_settings(&mut net.dice);
-                self.shell.engine.set_resolver(now, settings, Hosts::default());
-            }
+            Upheaval::SetPolicy(number) => book.policies.push((net.now_us, number)),
             Upheaval::Drain => {
                 book.draining = true;
-                for (link, _) in std::mem::take(&mut self.shell.backlog) {
-                    net.weir_closes(link, true);
-                }
-                self.shell.engine.drain(now);
                 self.drain_by_us =
                     Some(net.now_us + book.scenario.settings.timeouts.drain_ms * 1000 + 1_000_000);
             }
-            Upheaval::Exhaustion(exhausted) => return self.shell.set_exhausted(&mut self.around, exhausted),
-            Upheaval::ShedIdle => drop(self.shell.engine.shed_idle_origins()),
             Upheaval::PurgeAll => {
                 if let Some(cache) = &book.scenario.cache {
                     cache.store.purge(|_| true);
                     book.note_purge_of_all(net.now_us);
                 }
             }
+            Upheaval::SetResolver | Upheaval::Exhaustion(_) | Upheaval::ShedIdle => {}
         }
-        self.shell.act(&mut self.around)
+        for shell in &mut self.shells {
+            shell.upset(&mut self.around, upheaval, now)?;
+        }
+        Ok(())
     }
 
     /// Nobody can do anything: then everybody must be gone.
     fn finish(mut self) -> Checked<Tally> {
-        if !self.shell.engine.is_empty() {
-            return Err(format!("stuck: {:?}", self.shell.engine.metrics()));
+        if let Some(stuck) = self.shells.iter().find(|shell| !shell.engine.is_empty()) {
+            return Err(format!("stuck: {:?}", stuck.engine.metrics()));
         }
         if let Some(client) = self.around.clients.iter().find(|client| !client.done) {
             return Err(format!("nobody told client {client:?}"));
         }
         for client in self.around.clients.iter().filter(|client| client.is_served(&self.around.book)) {
-            let logged = self.shell.received.get(&client::address(client.number)).copied().unwrap_or(0);
+            let address = client::address(client.number);
+            let logged: u64 = self.shells.iter().filter_map(|shell| shell.received.get(&address)).sum();
             let read = client.link.map_or(0, |link| self.around.net.links[link].read_by_weir);
             if logged != read {
                 return Err(format!("client {}: {logged} bytes logged of {read}", client.number));
             }
         }
-        self.shell.check_end(&mut self.around)?;
-        self.shell.check_cache_end(&mut self.around.book)?;
+        for shell in &mut self.shells {
+            shell.check_end(&mut self.around)?;
+            shell.check_cache_end(&mut self.around.book)?;
+        }
+        drop(self.around.post);
+        self.around.book.check_store_end()?;
         Ok(self.around.book.tally)
     }
 }

@@ -1,0 +1,146 @@
+//! What must hold of an engine: whenever it has been told something, when nothing is left to do, and at the end.
+
+use super::book::{Book, Checked};
+use super::shell::Shell;
+use super::world::Surroundings;
+use std::sync::Arc;
+use weir::engine::PeerId;
+
+/// Bytes beyond the budget for each response that is being fetched: the window of one that is not stored, and a segment.
+const FETCH_BYTES: usize = (256 + 64 + 8) * 1024;
+
+/// For each exchange: the head of what it brings.
+const HEAD_BYTES: usize = 12 * 1024;
+
+/// What the tables may grow by after there was room.
+const TABLES_BYTES: usize = 16 * 1024;
+
+impl Shell {
+    /// What must hold whenever the engine has been told something.
+    pub(super) fn check(&self, around: &mut Surroundings) -> Checked<()> {
+        let metrics = self.engine.metrics();
+        let settings = &around.book.scenario.settings;
+        let blocks_max = settings.blocks_max.max(8) as u64;
+        if metrics.blocks_lent > blocks_max || metrics.spilled_bytes > blocks_max * 1024 {
+            return Err(format!("{} blocks and {} bytes lent", metrics.blocks_lent, metrics.spilled_bytes));
+        }
+        if metrics.clients as usize > settings.clients_max + 64 {
+            return Err(format!("{} clients", metrics.clients));
+        }
+        let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
+        let (bytes, budget) = (cache.store.ledger().bytes(), cache.store.limits().budget);
+        // A response on its way has a segment that is not full, or its window; each exchange a head.
+        around.under_way[self.number] = (metrics.cache_fetches as usize, metrics.exchanges as usize);
+        let (fetches, exchanges) =
+            around.under_way.iter().fold((0, 0), |sum, here| (sum.0 + here.0, sum.1 + here.1));
+        if bytes > budget + fetches * FETCH_BYTES + exchanges * HEAD_BYTES + TABLES_BYTES {
+            return Err(format!(
+                "{bytes} bytes of {budget} in the cache, {fetches} fetches, {exchanges} exchanges"
+            ));
+        }
+        Ok(())
+    }
+
+    /// What must hold when every action was carried out.
+    pub fn check_balance(&self) -> Checked<()> {
+        let metrics = self.engine.metrics();
+        let under_way = metrics.exchanges + metrics.tunnels;
+        if metrics.requests != self.entries + under_way {
+            return Err(format!(
+                "{} requests, {} entries, {under_way} under way",
+                metrics.requests, self.entries
+            ));
+        }
+        if metrics.clients + metrics.origins != self.live as u64 {
+            let (clients, origins) = (metrics.clients, metrics.origins);
+            return Err(format!("{clients} clients, {origins} origins, {} sockets", self.live));
+        }
+        if self.engine.is_empty() && (metrics.blocks_lent, metrics.spilled_bytes) != (0, 0) {
+            return Err(format!("{} blocks lent to nobody", metrics.blocks_lent));
+        }
+        Ok(())
+    }
+
+    /// Nothing is runnable, nothing was reported: then nobody may be left who is ready and wanted.
+    pub fn check_rest(&mut self, around: &Surroundings) -> Checked<()> {
+        let mut heads = 0;
+        for index in 0..self.sockets.len() {
+            let Some(socket) = &self.sockets[index] else { continue };
+            let id = PeerId::from_index(index);
+            let link = socket.link;
+            let (readable, writable, connecting) = (socket.readable, socket.writable, socket.connecting);
+            heads += u64::from(around.is_in_head(link));
+            if !connecting && writable && self.engine.wants_write(id) && around.net.is_writable(link) {
+                let piped = self.sockets[index].as_ref().map_or(0, |socket| socket.pipe.len());
+                let waiting: usize =
+                    self.engine.to_send(id).iter().map(|slice| slice.len()).sum::<usize>() + piped;
+                let peer = around.net.links[link].peer;
+                return Err(format!("{id:?} ({peer:?}): {waiting} bytes are not sent, and nobody is woken"));
+            }
+            if connecting || !around.net.is_readable(link) || !self.engine.wants_read(id) {
+                continue;
+            }
+            if !readable {
+                return Err(format!("{id:?}: the shell does not know that it is readable"));
+            }
+            if self.engine.space(id).is_some_and(|space| !space.is_empty()) {
+                self.engine.return_space(id);
+                let peer = around.net.links[link].peer;
+                let (blocks, bytes) =
+                    (self.engine.metrics().blocks_lent, self.engine.metrics().spilled_bytes);
+                return Err(format!(
+                    "{id:?} ({peer:?}): could be read, and nobody is woken ({blocks} blocks, {bytes} bytes lent)"
+                ));
+            }
+        }
+        let metrics = self.engine.metrics();
+        if metrics.exchanges + metrics.tunnels == 0 && metrics.blocks_lent > heads {
+            return Err(format!("{} blocks are lent for {heads} heads", metrics.blocks_lent));
+        }
+        Ok(())
+    }
+
+    /// Nothing is left of the cache's work.
+    pub fn check_cache_end(&self, book: &mut Book) -> Checked<()> {
+        let metrics = self.engine.metrics();
+        if metrics.cache_fetches + metrics.cache_flights != 0 {
+            let (fetches, flights) = (metrics.cache_fetches, metrics.cache_flights);
+            return Err(format!("{fetches} fetches and {flights} flights at the end"));
+        }
+        let tally = &mut book.tally;
+        tally.hits += metrics.cache_hits;
+        tally.stale += metrics.cache_stale;
+        tally.revalidated += metrics.cache_revalidated;
+        tally.collapsed += metrics.cache_collapsed;
+        tally.refreshes += metrics.cache_refreshes;
+        Ok(())
+    }
+
+    /// Nobody is connected any more.
+    pub fn check_end(&mut self, around: &mut Surroundings) -> Checked<()> {
+        self.check_balance()?;
+        let metrics = self.engine.metrics();
+        if !self.engine.is_empty() || metrics.blocks_lent + metrics.spilled_bytes != 0 {
+            return Err(format!("not empty at the end: {metrics:?}"));
+        }
+        if metrics.allowed + metrics.blocked + metrics.malformed + metrics.failed != metrics.requests {
+            return Err(format!("verdicts do not add up: {metrics:?}"));
+        }
+        if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
+            let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
+            return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));
+        }
+        let current = around.book.policies.last().map_or(0, |(_, policy)| *policy);
+        let mut policies = around.book.scenario.policies.iter().enumerate();
+        if let Some((policy, _)) =
+            policies.find(|(at, (_, policy))| *at != current && Arc::strong_count(policy) > 1)
+        {
+            return Err(format!("policy {policy} is held, and {current} is in force"));
+        }
+        if !self.queries.is_empty() && !self.engine.is_draining() {
+            return Err(format!("{} sockets of queries are left open", self.queries.len()));
+        }
+        around.book.tally.steps += self.steps;
+        Ok(())
+    }
+}
