@@ -57,26 +57,6 @@ fn verification_under_old_users_is_worth_nothing_under_new_ones() {
     assert_eq!(status(&shell.send(late)), 407);
 }
 
-/// A shell that reads and writes for a client until nothing moves has nothing more to look for when the answer is out; one
-/// that does not say so finds the client on the run queue.
-#[test]
-fn nobody_is_woken_in_its_own_turn() {
-    for says_so in [true, false] {
-        let mut shell = Shell::new();
-        let client = shell.client();
-        while shell.engine.next_runnable().is_some() {}
-        if says_so {
-            shell.engine.begin_turn(client);
-        }
-        shell.receive(client, request("GET http://127.0.0.1:22/", ""));
-        assert_eq!(status(&shell.send(client)), 403);
-        assert_eq!(shell.engine.has_runnable(), !says_so);
-        shell.engine.end_turn();
-        shell.engine.wake(client);
-        assert!(shell.engine.next_runnable().is_some() && shell.engine.next_runnable().is_none());
-    }
-}
-
 /// Whatever settles an exchange begins the next one, look-up and all: nothing else may ever happen.
 #[test]
 fn pipelined_request_is_looked_up_at_once() {
