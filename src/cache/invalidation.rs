@@ -100,7 +100,7 @@ fn after_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let authority = Authority::parse(&rest[..end], Some(base.scheme.default_port())).ok()?;
-    (authority == base.authority).then_some(Reference { rest: &rest[end..], absolute: true })
+    (authority == *base.authority).then_some(Reference { rest: &rest[end..], absolute: true })
 }
 
 /// Path, and query with its question mark.
@@ -145,8 +145,11 @@ mod tests {
     use super::*;
     use crate::http::block::FieldBlock;
 
-    fn uri(path: &'static str) -> Uri<'static> {
-        let authority = Authority::parse(b"a.example:80", None).unwrap();
+    fn authority() -> Authority {
+        Authority::parse(b"a.example:80", None).unwrap()
+    }
+
+    fn uri<'a>(authority: &'a Authority, path: &'a str) -> Uri<'a> {
         Uri { scheme: Scheme::Http, authority, path: path.as_bytes() }
     }
 
@@ -154,11 +157,18 @@ mod tests {
     fn others(method: &str, status: u16, path: &'static str, lines: &str) -> Option<Vec<String>> {
         let text: String = lines.split('|').map(|line| format!("{line}\r\n")).collect();
         let (mut found, mut scratch) = (Vec::new(), b"old".to_vec());
-        invalidated(method, status, &uri(path), FieldBlock::new(text.as_bytes()), &mut scratch, |key| {
-            found.push(String::from_utf8(key.to_vec()).unwrap());
-        });
+        invalidated(
+            method,
+            status,
+            &uri(&authority(), path),
+            FieldBlock::new(text.as_bytes()),
+            &mut scratch,
+            |key| {
+                found.push(String::from_utf8(key.to_vec()).unwrap());
+            },
+        );
         let mut own = Vec::new();
-        write_key(&mut own, &uri(path));
+        write_key(&mut own, &uri(&authority(), path));
         let itself = (!found.is_empty()).then(|| found.remove(0).into_bytes());
         assert!(itself.is_none_or(|itself| itself == own));
         (!scratch.starts_with(b"old")).then_some(found)
@@ -254,7 +264,11 @@ mod tests {
             ("Content-Location: /p?q\r\nContent-Location: /p?q", false),
         ] {
             let text = format!("{lines}\r\n");
-            assert_eq!(names_itself(&uri("/p?q"), FieldBlock::new(text.as_bytes())), expected, "{lines}");
+            assert_eq!(
+                names_itself(&uri(&authority(), "/p?q"), FieldBlock::new(text.as_bytes())),
+                expected,
+                "{lines}"
+            );
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Uri<'a> {
     /// The scheme.
     pub scheme: Scheme,
     /// Who is asked; already in one spelling.
-    pub authority: Authority,
+    pub authority: &'a Authority,
     /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
     pub path: &'a [u8],
 }
@@ -46,7 +46,7 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");
     uri.authority.write(out, Some(uri.scheme.default_port()));
-    let path = uri.path.split(|&byte| byte == b'#').next().unwrap_or_default();
+    let path = &uri.path[..memchr::memchr(b'#', uri.path).unwrap_or(uri.path.len())];
     if matches!(path, [] | [b'?', ..]) {
         out.push(b'/');
     }
@@ -60,7 +60,7 @@ mod tests {
     fn key(scheme: Scheme, authority: &str, path: &str) -> String {
         let authority = Authority::parse(authority.as_bytes(), Some(scheme.default_port())).unwrap();
         let mut out = Vec::new();
-        write_key(&mut out, &Uri { scheme, authority, path: path.as_bytes() });
+        write_key(&mut out, &Uri { scheme, authority: &authority, path: path.as_bytes() });
         String::from_utf8(out).unwrap()
     }
 

@@ -58,6 +58,12 @@ pub struct CacheStatus<'a> {
 
 /// Appends `Cache-Status: weir; hit CRLF`; `name` is that of this cache.
 pub fn write_cache_status(out: &mut Vec<u8>, name: &str, status: &CacheStatus<'_>) {
+    write_name(out, name);
+    write_parameters(out, status);
+}
+
+/// Appends what is the same for every answer: `Cache-Status: weir`.
+pub fn write_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"Cache-Status: ");
     let token = is_token(name.as_bytes()) && name.starts_with(|first: char| first.is_ascii_alphabetic());
     if token {
@@ -65,6 +71,10 @@ pub fn write_cache_status(out: &mut Vec<u8>, name: &str, status: &CacheStatus<'_
     } else {
         write_string(out, name);
     }
+}
+
+/// Appends what follows that, with the CRLF.
+pub fn write_parameters(out: &mut Vec<u8>, status: &CacheStatus<'_>) {
     match status.forward {
         None => out.extend_from_slice(b"; hit"),
         Some(forward) => {

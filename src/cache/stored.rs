@@ -44,8 +44,10 @@ pub struct Head<'a> {
 /// A stored response.
 #[derive(Debug)]
 pub struct Stored {
-    /// Key, names, selecting, reason and block, one behind the other, and a fragment.
+    /// Key, names, selecting, status line (with the reason) and block, one behind the other, and a fragment. A hit is
+    /// answered with line and block as they lie here.
     text: Box<[u8]>,
+    /// Where each of the first four ends.
     ends: [u32; 4],
     hash: u64,
     /// When somebody last wanted it, in microseconds since the loops started.
@@ -74,15 +76,18 @@ impl Stored {
     pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
         let mut fragment = Vec::new();
         head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
-        let parts = [head.key, head.names, head.selecting, head.reason, head.block, &fragment];
-        let text = parts.concat().into_boxed_slice();
+        let line_begin = line_begin(head.status);
+        let Head { key, names, selecting, reason, block, .. } = *head;
+        let text = [key, names, selecting, &line_begin, reason, b"\r\n", block, &fragment].concat();
+        let text = text.into_boxed_slice();
+        let lengths = [key.len(), names.len(), selecting.len(), LINE_BYTES + reason.len()];
         let mut ends = [0; 4];
         let mut end = 0;
-        for (place, part) in ends.iter_mut().zip(parts) {
-            end += part.len() as u32;
+        for (place, len) in ends.iter_mut().zip(lengths) {
+            end += len as u32;
             *place = end;
         }
-        let charge = Charge::new(ledger, Stored::bytes(text.len()));
+        let charge = Charge::new(ledger, Stored::bytes(text.len() - LINE_BYTES));
         Stored {
             text,
             ends,
@@ -100,10 +105,10 @@ impl Stored {
         }
     }
 
-    /// Bytes that one takes beside its body and its place in the store.
+    /// Bytes that one takes beside its body and its place in the store, if what it is made of are so many bytes of text.
     pub fn bytes(text: usize) -> usize {
         // Two counts stand in front of what an Arc points to.
-        allocated(size_of::<Stored>() + 2 * size_of::<usize>()) + allocated(text)
+        allocated(size_of::<Stored>() + 2 * size_of::<usize>()) + allocated(LINE_BYTES + text)
     }
 
     /// What it is found by.
@@ -123,13 +128,24 @@ impl Stored {
 
     /// The reason phrase.
     pub fn reason(&self) -> &[u8] {
-        &self.text[self.ends[2] as usize..self.ends[3] as usize]
+        &self.line_and_block()[LINE_BEGIN_BYTES..self.line_bytes() - 2]
     }
 
     /// The fields.
     pub fn block(&self) -> FieldBlock<'_> {
-        let text = &self.text[self.ends[3] as usize..];
-        FieldBlock::new(self.read_fragment().map_or(text, |(block, _)| block))
+        FieldBlock::new(&self.line_and_block()[self.line_bytes()..])
+    }
+
+    /// The status line of an answer with its status, and the fields behind it.
+    pub fn line_and_block(&self) -> &[u8] {
+        let block = self.read_fragment().map(|(block, _)| block.len());
+        let end = block.map_or(self.text.len(), |len| self.ends[3] as usize + len);
+        &self.text[self.ends[2] as usize..end]
+    }
+
+    /// Length of the status line, with its CRLF.
+    pub fn line_bytes(&self) -> usize {
+        (self.ends[3] - self.ends[2]) as usize
     }
 
     /// The store's hash of the key.
@@ -234,6 +250,22 @@ impl Stored {
     }
 }
 
+/// Bytes of `HTTP/1.1 200 `.
+const LINE_BEGIN_BYTES: usize = 13;
+
+/// Bytes of a status line without its reason.
+const LINE_BYTES: usize = LINE_BEGIN_BYTES + 2;
+
+/// The beginning of a status line. A status has three digits: responses with others are not understood.
+fn line_begin(status: u16) -> [u8; LINE_BEGIN_BYTES] {
+    debug_assert!((100..=999).contains(&status));
+    let mut line = *b"HTTP/1.1 000 ";
+    line[9] += (status / 100 % 10) as u8;
+    line[10] += (status / 10 % 10) as u8;
+    line[11] += (status % 10) as u8;
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,6 +350,8 @@ mod tests {
                 assert!(stored.holds(part) && !stored.holds(Part { len: part.len + 1, ..part }));
             }
             assert!(!stored.holds(far));
+            assert_eq!(stored.line_and_block().escape_ascii().to_string(), r"HTTP/1.1 200 OK\r\nA: 1\r\n");
+            assert_eq!(stored.line_bytes(), 17);
         }
     }
 }

@@ -137,11 +137,6 @@ impl Fetch {
     /// What those do not know yet who listen: more of the body, or how it ends.
     pub fn tell_on(&mut self) -> Option<News> {
         let (kept, whole) = (self.storable, self.storable && self.has_ended());
-        let end = match (self.has_ended(), self.has_failed()) {
-            (true, _) => Some(End::Told(self.trailers.as_slice().into())),
-            (false, true) => Some(End::Broken),
-            (false, false) => None,
-        };
         self.listened().filter(|told| !whole && (kept || !told.narrowed || !told.has_to_wait()))?;
         let Beyond::Told(told) = &mut self.beyond else { return None };
         let broadcast = Arc::downgrade(&told.broadcast);
@@ -150,16 +145,20 @@ impl Fetch {
             (told.bytes, told.narrowed) = (self.growing.len(), !kept);
             return Some(News::Continues(broadcast, Arc::new(portion), kept));
         }
-        let end = end?;
+        let end = match (self.has_ended(), self.has_failed()) {
+            (true, _) => End::Told(self.trailers.as_slice().into()),
+            (false, true) => End::Broken,
+            (false, false) => return None,
+        };
         self.beyond = Beyond::Nothing;
         Some(News::Ends(broadcast, end))
     }
 
-    /// Ends it for those who listen.
-    pub fn tell_end(&mut self, end: End) -> Option<News> {
+    /// Ends it for those who listen: all of it is here.
+    pub fn tell_whole(&mut self, body: &Arc<Body>, trailers: &[u8]) -> Option<News> {
         let broadcast = Arc::downgrade(&self.listened()?.broadcast);
         self.beyond = Beyond::Nothing;
-        Some(News::Ends(broadcast, end))
+        Some(News::Ends(broadcast, End::Whole(Arc::clone(body), trailers.into())))
     }
 
     /// What those are told whose readers are not as far as `end`, and hold up others.

@@ -23,6 +23,7 @@ use crate::cache::{invalidation, vary};
 use crate::http::block::FieldLines;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
+use crate::http::target::Host;
 use crate::policy::Policy;
 use crate::policy::cache_rules::Treatment;
 use crate::time::Now;
@@ -151,6 +152,9 @@ impl Caching {
 
     /// Before the request is looked at, for the first time or once more.
     fn begin(&mut self) {
+        if !std::mem::replace(&mut self.used, true) {
+            return;
+        }
         let keep = Caching {
             used: true,
             alone: self.alone,
@@ -236,9 +240,8 @@ impl Consultation<'_> {
         }
         let asked = RequestDirectives::read(head.fields);
         self.key.clear();
-        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: plan.authority, path });
+        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &plan.authority, path });
         let hash = self.settings.store.hash(self.key);
-        self.caching.epoch = Some(self.settings.store.epoch(hash));
         let found = self.find(hash, head);
         let hit = match found {
             // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
@@ -270,6 +273,8 @@ impl Consultation<'_> {
         if let Some(hit) = hit {
             return Some(Decision::Hit(hit));
         }
+        // What is invalidated from now on was before the origin is asked, or after.
+        self.caching.epoch = Some(self.settings.store.epoch(hash));
         if asked.only_if_cached && !self.caching.background {
             return Some(Decision::Refuse(Refusal::OnlyIfCached));
         }
@@ -292,8 +297,10 @@ impl Consultation<'_> {
 
     /// Whether the policy lets this client connect to where the response came from.
     fn may_have(&self, plan: &Plan, stored: &Stored) -> bool {
+        // An address that the request itself names was judged with it.
+        let judged = plan.authority.host == Host::Address(stored.address);
         plan.grant.is_some_and(|grant| {
-            self.policy.acl.judge_address(&grant, stored.address, plan.authority.port).is_ok()
+            judged || self.policy.acl.judge_address(&grant, stored.address, plan.authority.port).is_ok()
         })
     }
 

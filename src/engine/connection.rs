@@ -268,15 +268,19 @@ impl Engine {
     }
 
     fn handle_head_bytes(&mut self, now: Now, id: PeerId, count: usize) {
-        let Engine { peers, readings, deadlines, settings, .. } = self;
+        let Engine { peers, readings, .. } = self;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
         let reading = client.reading(readings);
-        if reading.input.is_empty() {
+        let begins = reading.input.is_empty();
+        if begins {
             reading.began_us = now.monotonic_us;
-            deadlines.set(id, now.monotonic_ms(), settings.timeouts.head_ms);
         }
         reading.input.commit(count);
         self.advance_client(now, id);
+        // Mostly the head is whole, and its exchange has a deadline of its own.
+        if begins && matches!(self.client_mut(id), Some(Client::Reading(_))) {
+            self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
+        }
     }
 
     /// Begins the next exchange if its head is there.

@@ -26,7 +26,7 @@ use crate::policy::credentials::credentials;
 use crate::policy::edit::{Direction, HostEdits};
 use crate::policy::remembered::Remembered;
 use crate::time::Now;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// What the engine needs to know of a method (RFC 9110 section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl Plan {
         Plan {
             method: Method::Other,
             version: Version::Http11,
-            authority: NOBODY,
+            authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
             grant: None,
             body: Body::None,
             keep_alive: false,
@@ -117,17 +117,14 @@ impl Plan {
     /// The same in place: most of a plan is room for a name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
-        // No more than the host's kind is written.
-        self.authority = NOBODY;
+        // No more than the host's kind is written, and not the room for a name.
+        self.authority.port = 0;
+        self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         (self.grant, self.body) = (None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         self.head_bytes = head_bytes;
     }
 }
-
-/// The authority of a request that has none.
-const NOBODY: Authority =
-    Authority { host: Host::Address(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)), port: 0 };
 
 /// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
 #[derive(Clone, Copy, Debug)]
@@ -259,12 +256,16 @@ impl Examiner<'_> {
         plan.method = Method::of(head.method);
         plan.version = head.version;
         plan.html = reply::accepts_html(head.fields);
-        note_head(head, entry);
+        self.note_head(head, entry);
         let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
-        note_target(head, &target, entry);
-        let target = target.map_err(Refusal::Fault)?;
+        self.note_target(head, &target, entry);
+        // By reference: most of a target is room for a name.
+        let target = match &target {
+            Ok(target) => target,
+            Err(fault) => return Err(Refusal::Fault(*fault)),
+        };
         self.examine_framing(head, plan)?;
-        let authority = self.find_authority(head, &target, entry, out)?;
+        let for_weir = !self.find_authority(head, target, plan, entry, out)?;
         if let (Some(pseudonym), true) = (&self.settings.via, plan.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
                 return Err(Refusal::Loop);
@@ -273,11 +274,12 @@ impl Examiner<'_> {
         if let Some(decision) = self.authenticate(head, entry)? {
             return Ok(decision);
         }
-        let Some(authority) = authority else { return Ok(self.answer(head, plan, out)) };
-        plan.authority = authority;
-        let grant = self.judge(head, plan, &authority, entry)?;
+        if for_weir {
+            return Ok(self.answer(head, plan, out));
+        }
+        let grant = self.judge(head, plan, entry)?;
         plan.grant = Some(grant);
-        if let Some(rule) = grant.by {
+        if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
             self.policy.acl.describe(rule).write(out);
             entry.set(Text::Reason, out);
             out.clear();
@@ -306,29 +308,40 @@ impl Examiner<'_> {
         Ok(())
     }
 
-    /// Whom the request is for; `None` if it is for weir itself and in order (`OPTIONS *`).
+    /// Notes whom the request is for; false if it is for weir itself and in order (`OPTIONS *`).
     fn find_authority(
         &self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
+        plan: &mut Plan,
         entry: &mut Entry,
         out: &mut Vec<u8>,
-    ) -> Result<Option<Authority>, Refusal> {
-        let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+    ) -> Result<bool, Refusal> {
         match target {
-            Target::Asterisk => Ok(None),
-            Target::Absolute { .. } | Target::Authority(_) => Ok(authority),
+            Target::Absolute { authority, .. } | Target::Authority(authority) => {
+                forwarding::check_host(head, target, authority).map_err(Refusal::Fault)?;
+                plan.authority = *authority;
+                Ok(true)
+            }
+            Target::Asterisk => {
+                forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+                Ok(false)
+            }
             Target::Origin { path } => {
+                let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
                 if !self.settings.origin_form {
                     return Err(Refusal::OriginForm);
                 }
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
-                out.extend_from_slice(b"http://");
-                authority.write(out, Some(80));
-                out.extend_from_slice(path);
-                entry.set(Text::Target, out);
-                out.clear();
-                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(Some(authority)) }
+                if self.is_noted(Text::Target) {
+                    out.extend_from_slice(b"http://");
+                    authority.write(out, Some(80));
+                    out.extend_from_slice(path);
+                    entry.set(Text::Target, out);
+                    out.clear();
+                }
+                plan.authority = authority;
+                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
             }
         }
     }
@@ -369,13 +382,8 @@ impl Examiner<'_> {
         Ok(None)
     }
 
-    fn judge(
-        &self,
-        head: &RequestHead<'_, '_>,
-        plan: &Plan,
-        authority: &Authority,
-        entry: &Entry,
-    ) -> Result<Grant, Refusal> {
+    fn judge(&self, head: &RequestHead<'_, '_>, plan: &Plan, entry: &Entry) -> Result<Grant, Refusal> {
+        let authority = &plan.authority;
         let subject = Subject {
             client: self.client,
             user: std::str::from_utf8(entry.text(Text::User)).ok().filter(|user| !user.is_empty()),
@@ -455,7 +463,7 @@ impl Examiner<'_> {
         if !networks.iter().any(|network| network.contains(&client)) {
             return Some(Err(Refusal::PurgeDenied));
         }
-        let uri = Uri { scheme: Scheme::Http, authority: plan.authority, path };
+        let uri = Uri { scheme: Scheme::Http, authority: &plan.authority, path };
         out.clear();
         let count = match head.fields.get("purge") {
             Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
@@ -490,29 +498,35 @@ impl Examiner<'_> {
             | Method::Other => Decision::Answer(Answer::Options),
         }
     }
-}
 
-fn note_head(head: &RequestHead<'_, '_>, entry: &mut Entry) {
-    entry.set(Text::Method, head.method.as_bytes());
-    entry.minor_version = match head.version {
-        Version::Http10 => 0,
-        Version::Http11 => 1,
-    };
-    if let Some(agent) = head.fields.get("user-agent") {
-        entry.set(Text::Agent, agent);
+    fn is_noted(&self, text: Text) -> bool {
+        self.settings.noted.contains(&text)
     }
-    if let Some(referrer) = head.fields.get("referer") {
-        entry.set(Text::Referrer, referrer);
-    }
-}
 
-/// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
-fn note_target(head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
-    match target {
-        Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
-        Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
-            entry.set(Text::Target, b"(malformed, withheld)");
+    fn note_head(&self, head: &RequestHead<'_, '_>, entry: &mut Entry) {
+        entry.set(Text::Method, head.method.as_bytes());
+        entry.minor_version = match head.version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+        };
+        for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
+            if self.is_noted(text) {
+                entry.set(text, head.fields.get(name).unwrap_or_default());
+            }
         }
-        Ok(_) | Err(_) => entry.set(Text::Target, head.target),
+    }
+
+    /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
+    fn note_target(&self, head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
+        if !self.is_noted(Text::Target) {
+            return;
+        }
+        match target {
+            Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
+            Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
+                entry.set(Text::Target, b"(malformed, withheld)");
+            }
+            Ok(_) | Err(_) => entry.set(Text::Target, head.target),
+        }
     }
 }

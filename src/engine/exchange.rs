@@ -125,8 +125,8 @@ impl Exchange {
         }
     }
 
-    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. Policy and entry
-    /// are set by the caller.
+    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. The policy is that of
+    /// this moment already, the entry is made blank by the caller.
     fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
         let Exchange {
             serial: own_serial,
@@ -288,14 +288,14 @@ impl Engine {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let address = SocketAddr::from(self.peers[client_id.index()].address);
-        let policy = Arc::clone(&self.policy);
         let mut exchange = match self.spare_exchanges.pop() {
-            Some(mut exchange) => {
-                exchange.policy = policy;
-                exchange
+            Some(exchange) => exchange,
+            None => {
+                let policy = Arc::clone(&self.policy);
+                Box::new(Exchange::new(client_id, policy, self.take_entry(address)))
             }
-            None => Box::new(Exchange::new(client_id, policy, self.take_entry(address))),
         };
+        debug_assert!(Arc::ptr_eq(&exchange.policy, &self.policy));
         exchange.begin(serial, client_id, head_bytes, now);
         exchange.entry.reset(address);
         let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };

@@ -6,7 +6,7 @@
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is in use,
 //! passes through a window instead (see [`super::window`]).
 
-use super::broadcast::{Beyond, Broadcast, End};
+use super::broadcast::{Beyond, Broadcast};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::window::{Span, WINDOW_BYTES_MAX};
@@ -436,8 +436,9 @@ impl Engine {
         self.metrics.cache_stored += u64::from(stored.is_some());
         let (claim, hash) = (fetch.claim.take(), fetch.pending.hash());
         let trailers = std::mem::take(&mut fetch.trailers);
-        let news = fetch.tell_end(End::Whole(Arc::clone(&body), trailers.as_slice().into()));
-        news.into_iter().for_each(|news| self.tell_loops(hash, news));
+        if let Some(news) = fetch.tell_whole(&body, &trailers) {
+            self.tell_loops(hash, news);
+        }
         self.release_fetched(claim);
         self.complete_fetch(now, id, &body, &trailers);
     }

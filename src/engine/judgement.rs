@@ -116,7 +116,7 @@ impl Engine {
         let mut judge = Judge {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
-            uri: Uri { scheme: Scheme::Http, authority: exchange.plan.authority, path },
+            uri: Uri { scheme: Scheme::Http, authority: &exchange.plan.authority, path },
             times: Times { requested_s: exchange.caching.requested_s, received_s: now.unix_s() },
             now,
             asked: &asked,

@@ -40,6 +40,7 @@ mod peer;
 mod refusal;
 mod relay;
 mod response;
+mod run_queue;
 mod served;
 mod serving;
 mod settings;
@@ -76,6 +77,7 @@ use keyed::Keyed;
 use lane::Relays;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
+use served::Signature;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -205,10 +207,13 @@ pub struct Engine {
     room_made: bool,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
+    /// Whose turn it is.
+    turn: Option<PeerId>,
     /// Peers that wait for memory.
     parked: [VecDeque<PeerId>; Parked::QUEUES],
     /// Clients whose next request has arrived already.
     continuing: VecDeque<PeerId>,
+    signature: Signature,
     /// For heads that are being written.
     scratch: Vec<u8>,
     /// For the key of a request, and for the texts of what is to be stored.
@@ -259,8 +264,10 @@ impl Engine {
             room_made: false,
             actions: VecDeque::new(),
             runnable: VecDeque::new(),
+            turn: None,
             parked: Default::default(),
             continuing: VecDeque::new(),
+            signature: Signature::new(&settings),
             scratch: Vec::new(),
             cache_text: Vec::new(),
             cache_scratch: Vec::new(),
@@ -368,31 +375,6 @@ impl Engine {
     /// The next thing to do.
     pub fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
-    }
-
-    /// The next peer that may be able to read or write.
-    pub fn next_runnable(&mut self) -> Option<PeerId> {
-        self.unpark_next();
-        let id = self.runnable.pop_front()?;
-        if let Some(peer) = self.peers.get_mut(id.index()) {
-            peer.queued = false;
-        }
-        Some(id)
-    }
-
-    /// Whether anybody is on the run queue.
-    pub fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
-    }
-
-    /// Puts a peer on the run queue, once: because its socket is ready, or its turn was cut short.
-    pub fn wake(&mut self, id: PeerId) {
-        if let Some(peer) = self.peers.get_mut(id.index()) {
-            if !peer.queued {
-                peer.queued = true;
-                self.runnable.push_back(id);
-            }
-        }
     }
 
     /// Gives a written log entry back for reuse.
@@ -533,7 +515,9 @@ impl Engine {
 
     /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
     fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
-        let blank = self.take_entry(exchange.entry.client);
+        // It is made blank when the next exchange begins.
+        let spare = self.spare_entries.pop();
+        let blank = spare.unwrap_or_else(|| Box::new(Entry::new(exchange.entry.client)));
         let entry = std::mem::replace(&mut exchange.entry, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         exchange.caching.reset();

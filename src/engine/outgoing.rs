@@ -7,6 +7,8 @@ use std::ops::Deref;
 #[derive(Debug)]
 pub struct Outgoing<'a> {
     pub(super) slices: [&'a [u8]; SLICES_MAX],
+    /// Those behind so many are empty.
+    pub(super) count: usize,
     /// From this one on they lie in pages of a stored body that are nobody else's (`cache::segment::Segment::is_apart`).
     pub(super) apart_from: usize,
 }
@@ -14,20 +16,20 @@ pub struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// No bytes, and none that need not be copied.
     pub(super) fn nothing() -> Outgoing<'a> {
-        Outgoing { slices: [&[]; SLICES_MAX], apart_from: SLICES_MAX }
+        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, apart_from: SLICES_MAX }
     }
 
     /// Those that have to be copied, and behind them those that need not: their bytes are written once, and their pages go
     /// back to the system when they are given up. What refers to the pages then still has the bytes.
     pub fn split(&self) -> (&[&'a [u8]], &[&'a [u8]]) {
-        self.slices.split_at(self.apart_from)
+        self.split_at(self.apart_from.min(self.count))
     }
 }
 
 impl<'a> Deref for Outgoing<'a> {
-    type Target = [&'a [u8]; SLICES_MAX];
+    type Target = [&'a [u8]];
 
     fn deref(&self) -> &Self::Target {
-        &self.slices
+        &self.slices[..self.count]
     }
 }

@@ -38,6 +38,40 @@ struct Content {
     framing: Body,
 }
 
+/// What weir says of itself in every head out of the cache: Via and the name in Cache-Status, as far as they are shown. One
+/// for each version that the origin may have spoken.
+#[derive(Debug)]
+pub(super) struct Signature {
+    http10: Vec<u8>,
+    http11: Vec<u8>,
+    /// The last line is a Cache-Status that goes on.
+    status: bool,
+}
+
+impl Signature {
+    pub fn new(settings: &Settings) -> Signature {
+        let status = settings.cache.as_ref().is_some_and(|cache| cache.status);
+        let lines = |version: Version| {
+            let mut out = Vec::new();
+            if let Some(via) = &settings.via {
+                out = [b"Via: ", version.digits().as_bytes(), b" ", via.as_bytes(), b"\r\n"].concat();
+            }
+            if status {
+                status::write_name(&mut out, cache_name(settings));
+            }
+            out
+        };
+        Signature { http10: lines(Version::Http10), http11: lines(Version::Http11), status }
+    }
+
+    fn lines(&self, version: Version) -> &[u8] {
+        match version {
+            Version::Http10 => &self.http10,
+            Version::Http11 => &self.http11,
+        }
+    }
+}
+
 impl Engine {
     /// Answers an exchange from what is stored, or from what is being stored.
     pub(super) fn serve(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
@@ -47,12 +81,12 @@ impl Engine {
             (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
             (Some(fetch), None) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
         };
-        let Engine { exchanges, pool, settings, scratch, fetches, .. } = self;
+        let Engine { exchanges, pool, signature, scratch, fetches, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let content = content(exchange, hit, length);
         exchange.ends_at_close = content.framing == Body::UntilClose;
         exchange.closes |= exchange.ends_at_close;
-        write_head(scratch, exchange, settings, hit, &content, length);
+        write_head(scratch, exchange, signature, hit, &content, length);
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
@@ -285,7 +319,7 @@ fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
 fn write_head(
     out: &mut Vec<u8>,
     exchange: &Exchange,
-    settings: &Settings,
+    signature: &Signature,
     hit: &Hit,
     content: &Content,
     length: Option<u64>,
@@ -293,24 +327,12 @@ fn write_head(
     let (plan, stored) = (&exchange.plan, &hit.stored);
     let edits = exchange.policy.edits.for_host(Direction::Response, &plan.authority.host);
     out.clear();
-    out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, u64::from(content.status));
-    out.push(b' ');
-    if content.status == stored.status {
-        out.extend_from_slice(stored.reason());
+    let begin = if content.status == stored.status {
+        out.extend_from_slice(stored.line_and_block());
+        stored.line_bytes()
     } else {
-        out.extend_from_slice(reply::reason_phrase(content.status).as_bytes());
-    }
-    out.extend_from_slice(b"\r\n");
-    let begin = out.len();
-    match content.status {
-        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
-        416 if hit.selection == Selection::Unsatisfiable => {
-            let date = stored.block().values("date").next().unwrap_or_default();
-            forwarding::write_field(out, "Date", date);
-        }
-        _ => out.extend_from_slice(stored.block().as_bytes()),
-    }
+        write_other(out, hit, content.status)
+    };
     out.extend_from_slice(&hit.extra);
     if !edits.is_empty() {
         remove_fields(out, begin, |name| edits.removes(name));
@@ -323,14 +345,8 @@ fn write_head(
     out.extend_from_slice(b"Age: ");
     write_decimal(out, u64::from(hit.age_s));
     out.extend_from_slice(b"\r\n");
-    if let Some(via) = &settings.via {
-        out.extend_from_slice(b"Via: ");
-        out.extend_from_slice(stored.version.digits().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(via.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    if settings.cache.as_ref().is_some_and(|cache| cache.status) {
+    out.extend_from_slice(signature.lines(stored.version));
+    if signature.status {
         let status = CacheStatus {
             forward: hit.forward,
             forward_status: hit.forward_status,
@@ -339,7 +355,7 @@ fn write_head(
             ttl_s: Some(hit.ttl_s),
             detail: None,
         };
-        status::write_cache_status(out, cache_name(settings), &status);
+        status::write_parameters(out, &status);
     }
     match content.framing {
         Body::None | Body::UntilClose => {}
@@ -353,6 +369,27 @@ fn write_head(
     forwarding::write_persistence(out, plan.version, !exchange.closes);
     edits.write_added(out);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the line and the fields of an answer with another status than that of what is stored. Returns the length of the
+/// line.
+fn write_other(out: &mut Vec<u8>, hit: &Hit, status: u16) -> usize {
+    let stored = &hit.stored;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reply::reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    match status {
+        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
+        416 if hit.selection == Selection::Unsatisfiable => {
+            let date = stored.block().values("date").next().unwrap_or_default();
+            forwarding::write_field(out, "Date", date);
+        }
+        _ => out.extend_from_slice(stored.block().as_bytes()),
+    }
+    begin
 }
 
 /// Takes lines out of those behind `begin`.

@@ -219,6 +219,9 @@ impl Serving {
         match &this.chunk {
             None => {
                 let filled = this.payload(fetches, u64::MAX, &mut out[1..]);
+                if out[1].len() as u64 == filled.bytes {
+                    outgoing.count = 2;
+                }
                 outgoing.apart_from = 1 + filled.apart_from;
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
@@ -245,6 +248,8 @@ impl Serving {
         self.payload += payload;
         self.left = self.left.map(|left| left.saturating_sub(payload));
         self.cursor = match &self.source {
+            // Nobody asks any more.
+            Source::Stored(_) if self.left == Some(0) => self.cursor,
             Source::Stored(body) => body.advance(self.cursor, payload),
             Source::Growing(fetch) => match fetch.get(fetches) {
                 Some(fetch) => fetch.growing.advance(self.cursor, payload),

@@ -110,7 +110,7 @@ pub struct Settings {
     pub forwarded: ForwardedPolicy,
     /// Whether origin-form requests are taken.
     pub origin_form: bool,
-    /// Texts that a tunnel keeps for its log entry while it stands: those that the log will write.
+    /// Texts that the log will write: of a request no others are kept for its entry, except the method and the user.
     pub noted: &'static [Text],
     /// Where weir listens: requests to these are meant for weir itself.
     pub listeners: Vec<SocketAddr>,

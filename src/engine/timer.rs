@@ -18,14 +18,20 @@ pub(super) struct Deadlines {
 
 impl Deadlines {
     /// Arms the peer's one deadline, `after_ms` from now; it fires up to a tick later, never earlier.
+    #[inline]
     pub fn set(&mut self, peer: PeerId, now_ms: u64, after_ms: u64) {
         let tick = (now_ms + after_ms).div_ceil(TICK_MS).min(u64::from(NEVER) - 1) as u32;
-        let index = peer.index();
-        if index >= self.ticks.len() {
-            self.ticks.resize(index + 1, NEVER);
+        match self.ticks.get_mut(peer.index()) {
+            Some(place) => *place = tick,
+            None => self.grow(peer, tick),
         }
-        self.ticks[index] = tick;
-        self.soonest = Some(self.soonest.map_or(tick, |soonest| soonest.min(tick)));
+        self.soonest = Some(self.soonest.unwrap_or(NEVER).min(tick));
+    }
+
+    #[cold]
+    fn grow(&mut self, peer: PeerId, tick: u32) {
+        self.ticks.resize(peer.index(), NEVER);
+        self.ticks.push(tick);
     }
 
     /// Disarms it.

@@ -440,18 +440,12 @@ impl EventLoop {
 
     /// Lets one peer read and write as far as its socket, the engine and the budget allow.
     fn take_turn(&mut self, id: PeerId) {
-        let mut budget = TURN_BYTES;
-        loop {
-            // Receiving comes first: what an origin said before it was sent anything is no answer (rule 33).
-            let moved = self.establish(id) + self.receive(id) + self.send(id);
-            if moved == 0 {
-                break;
-            }
-            budget = budget.saturating_sub(moved);
-            if budget == 0 {
-                self.engine.wake(id);
-                return;
-            }
+        self.engine.begin_turn(id);
+        let done = self.serve_within(id, TURN_BYTES);
+        self.engine.end_turn();
+        if !done {
+            self.engine.wake(id);
+            return;
         }
         // Nobody reads from it now, so nobody would notice that it is dead.
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
@@ -461,6 +455,19 @@ impl EventLoop {
                 self.act();
             }
         }
+    }
+
+    /// False if there may be more to do when the budget is spent.
+    fn serve_within(&mut self, id: PeerId, mut budget: usize) -> bool {
+        while budget > 0 {
+            // Receiving comes first: what an origin said before it was sent anything is no answer (rule 33).
+            let moved = self.establish(id) + self.receive(id) + self.send(id);
+            if moved == 0 {
+                return true;
+            }
+            budget = budget.saturating_sub(moved);
+        }
+        false
     }
 
     /// Finds out whether a connection that was asked for stands.

@@ -186,7 +186,7 @@ impl Socket {
             return self.drain(0);
         }
         let (ahead, apart) = outgoing.split();
-        if self.pipe.is_none() && length(apart) >= REFERRED_BYTES_MIN {
+        if !apart.is_empty() && self.pipe.is_none() && length(apart) >= REFERRED_BYTES_MIN {
             self.pipe = pipes.refer(outgoing);
             if self.pipe.is_some() {
                 return self.send_and_drain(ahead, pipes);
@@ -238,11 +238,15 @@ impl Socket {
         write_vectored: impl Fn(&mut TcpStream, &[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Sent {
         let mut full = [IoSlice::new(&[]); SLICES_MAX];
+        // No more than there are slices: mostly two.
+        let room = &mut full[..slices.len()];
         let (mut used, mut bytes) = (0, 0);
-        for slice in slices.iter().filter(|slice| !slice.is_empty()) {
-            full[used] = IoSlice::new(slice);
-            used += 1;
-            bytes += slice.len();
+        for slice in slices {
+            if let (false, Some(place)) = (slice.is_empty(), room.get_mut(used)) {
+                *place = IoSlice::new(slice);
+                used += 1;
+                bytes += slice.len();
+            }
         }
         if used == 0 {
             return self.drain(0);

@@ -14,11 +14,13 @@ pub trait FieldLines<'b>: Copy {
     }
 
     /// The first value of that name.
+    #[inline]
     fn value(self, name: &str) -> Option<&'b [u8]> {
         self.values(name).next()
     }
 
     /// The value, if there is one line of that name and no more.
+    #[inline]
     fn single(self, name: &str) -> Option<&'b [u8]> {
         let mut values = self.values(name);
         let first = values.next()?;
@@ -26,6 +28,7 @@ pub trait FieldLines<'b>: Copy {
     }
 
     /// Whether a line of that name is there.
+    #[inline]
     fn contains(self, name: &str) -> bool {
         self.value(name).is_some()
     }
@@ -35,6 +38,11 @@ impl<'b> FieldLines<'b> for Fields<'_, 'b> {
     #[inline]
     fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
         self.iter()
+    }
+
+    #[inline]
+    fn values(self, name: &str) -> impl Iterator<Item = &'b [u8]> {
+        self.all(name)
     }
 }
 

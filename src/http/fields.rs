@@ -2,15 +2,34 @@
 
 use super::head::Fields;
 
+/// The characters of a token.
+const TCHARS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
+            | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// True for the characters of a token (RFC 9110 section 5.6.2).
 pub fn is_tchar(byte: u8) -> bool {
-    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9'
-        | b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+    TCHARS[usize::from(byte)]
 }
 
 /// True for one or more token characters.
 pub fn is_token(text: &[u8]) -> bool {
     !text.is_empty() && text.iter().all(|&byte| is_tchar(byte))
+}
+
+/// Whether two field names are the same in any case. Most of their letters are the same in the same case, which
+/// `eq_ignore_ascii_case` makes no use of.
+#[inline]
+pub fn same_name(one: &str, other: &str) -> bool {
+    let same = |(one, other): (u8, u8)| one == other || (one ^ other == 0x20 && one.is_ascii_alphabetic());
+    one.len() == other.len() && one.bytes().zip(other.bytes()).all(same)
 }
 
 /// True for the bytes that may stand in a field value: visible ones, blank, tab, and obs-text (RFC 9110 section 5.5).
@@ -97,6 +116,10 @@ pub fn decimal(text: &[u8]) -> Option<u64> {
 
 /// The decimal digits of a number, without allocating.
 pub fn write_decimal(out: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     let mut digits = [0; 20];
     let at = decimal_digits(&mut digits, value);
     out.extend_from_slice(&digits[at..]);
@@ -171,6 +194,18 @@ mod tests {
             write_ipv4(&mut out, address);
             assert_eq!(out, address.to_string().as_bytes());
         }
+    }
+
+    #[test]
+    fn names_are_the_same_in_any_case() {
+        for byte in 0..128_u8 {
+            for other in 0..128_u8 {
+                let (one, other) = (char::from(byte).to_string(), char::from(other).to_string());
+                assert_eq!(same_name(&one, &other), one.eq_ignore_ascii_case(&other), "{one:?} {other:?}");
+            }
+        }
+        assert!(same_name("User-Agent", "user-agent") && same_name("", ""));
+        assert!(!same_name("Host", "hosts") && !same_name("Date", "Data"));
     }
 
     #[test]

@@ -286,32 +286,44 @@ fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool)
 /// Whose request this is: the target's authority, or that of Host for origin-form (port 80 unless it names one). `None`
 /// for `*`, which asks this proxy. Rule 8: Host must be there in 1.1, once, and valid, whatever the target says.
 pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<Option<Authority>, Fault> {
+    match target {
+        Target::Absolute { authority, .. } | Target::Authority(authority) => {
+            check_host(head, target, authority)?;
+            Ok(Some(*authority))
+        }
+        Target::Origin { .. } => host(head)?.ok_or(Fault::HostMissing).and_then(host_authority).map(Some),
+        // Empty where the target has no authority (RFC 9110 section 7.2).
+        Target::Asterisk => match host(head)? {
+            None | Some(b"") => Ok(None),
+            Some(host) => host_authority(host).map(|_| None),
+        },
+    }
+}
+
+/// The same for a target that has an authority, which is the one.
+pub fn check_host(
+    head: &RequestHead<'_, '_>,
+    target: &Target<'_>,
+    authority: &Authority,
+) -> Result<(), Fault> {
+    let Some(host) = host(head)? else { return Ok(()) };
+    // What every client sends is the same once more.
+    if spelled(head.target, target) != Some(host) && !authority.has_name(host) {
+        host_authority(host)?;
+    }
+    Ok(())
+}
+
+/// The value of Host, which may be missing in 1.0 only.
+fn host<'b>(head: &RequestHead<'_, 'b>) -> Result<Option<&'b [u8]>, Fault> {
     let mut hosts = head.fields.all("host");
     let host = hosts.next();
     if hosts.next().is_some() {
         return Err(Fault::HostRepeated);
     }
-    let Some(host) = host else {
-        return match (head.version, target) {
-            (Version::Http10, Target::Absolute { authority, .. } | Target::Authority(authority)) => {
-                Ok(Some(*authority))
-            }
-            (Version::Http10, Target::Asterisk) => Ok(None),
-            (Version::Http10, Target::Origin { .. }) | (Version::Http11, _) => Err(Fault::HostMissing),
-        };
-    };
-    match target {
-        Target::Absolute { authority, .. } | Target::Authority(authority) => {
-            // What every client sends is the same once more.
-            if spelled(head.target, target) != Some(host) && !authority.has_name(host) {
-                host_authority(host)?;
-            }
-            Ok(Some(*authority))
-        }
-        Target::Origin { .. } => host_authority(host).map(Some),
-        // Empty where the target has no authority (RFC 9110 section 7.2).
-        Target::Asterisk if host.is_empty() => Ok(None),
-        Target::Asterisk => host_authority(host).map(|_| None),
+    match (host, head.version) {
+        (None, Version::Http11) => Err(Fault::HostMissing),
+        (None, Version::Http10) | (Some(_), _) => Ok(host),
     }
 }
 

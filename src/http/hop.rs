@@ -1,7 +1,7 @@
 //! Which fields belong to one connection only (RFC 9110 section 7.6.1), and what they ask for.
 
 use super::fault::Fault;
-use super::fields::{decimal, fields_list_contains, list};
+use super::fields::{decimal, fields_list_contains, list, same_name};
 use super::head::{Fields, Version};
 
 /// What a proxy does with a field, by its name.
@@ -36,7 +36,7 @@ impl Class {
 
 /// The class of a field. Sorted by length, so that most names are compared with nothing.
 pub(super) fn classify(name: &str) -> Class {
-    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let is = |known: &str| same_name(name, known);
     match name.len() {
         2 if is("te") => Class::HopByHop,
         3 if is("via") => Class::Via,

@@ -218,9 +218,12 @@ fn write_escaped(out: &mut Vec<u8>, text: &str) {
 
 /// Whether a person will look at the answer: Accept names `text/html`, and not with a weight of 0. Tools send `*/*`.
 pub fn accepts_html(fields: Fields<'_, '_>) -> bool {
-    fields.all("accept").flat_map(list).any(|member| {
+    const HTML: &[u8] = b"text/html";
+    // Many tools say no more than `*/*`.
+    let long = fields.all("accept").filter(|value| value.len() >= HTML.len());
+    long.flat_map(list).any(|member| {
         let mut parts = member.split(|&byte| byte == b';').map(trim);
-        let html = parts.next().is_some_and(|range| range.eq_ignore_ascii_case(b"text/html"));
+        let html = parts.next().is_some_and(|range| range.eq_ignore_ascii_case(HTML));
         html && !parts.any(is_zero_weight)
     })
 }

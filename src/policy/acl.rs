@@ -192,8 +192,8 @@ impl Acl {
         port: u16,
     ) -> Result<Option<RuleRef>, Refusal> {
         let address = address.to_canonical();
-        let embedded = embedded(address).map(|inner| inner.map(IpAddr::V4));
-        let inner = || embedded.into_iter().flatten();
+        let embedded = embedded(address);
+        let inner = || embedded.into_iter().flatten().map(IpAddr::V4);
         let blocked = self.block.addresses.find(address, port);
         let blocked = blocked.or_else(|| inner().find_map(|inner| self.block.addresses.find(inner, port)));
         if let Some(found) = blocked {

@@ -162,7 +162,7 @@ pub fn cache_exchange(bytes: &[u8]) {
     if !matches!(request.target.first(), None | Some(b'/' | b'?')) {
         return;
     }
-    let uri = Uri { scheme: Scheme::Http, authority, path: request.target };
+    let uri = Uri { scheme: Scheme::Http, authority: &authority, path: request.target };
     resolved(&uri, &request, &response);
     let own = names_itself(&uri, response.fields);
     let storing = Storing { targeted: &["CDN-Cache-Control"], ..Storing::default() };
