@@ -6,6 +6,7 @@ use super::http::{Framing, Head};
 use super::messages::{Answer, Ask, Ending, Key, Kind};
 use super::pages::Sayings;
 use super::scenario::{BLOCKED, Naming, Scenario};
+use super::tunnel;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -383,9 +384,8 @@ impl Book {
         before.is_some_and(|record| record.said.iter().any(spoiled))
     }
 
-    /// This answer ends the connection, or a later request on it may have been refused (411: its length is not known, and its
-    /// origin is of HTTP/1.0), with more behind it than is thrown away: then only a reset ends it, which takes along what is
-    /// under way.
+    /// This answer ends the connection, or a later request on it may have been refused with its body under way, with more
+    /// behind it than is thrown away: then only a reset ends it, which takes along what is under way.
     fn comes_before_too_much(&self, key: Key) -> bool {
         let own = self.record(key);
         let ends = own.ask.http10
@@ -394,8 +394,12 @@ impl Book {
                 .iter()
                 .any(|said| matches!(said.answer.framing, Framing::Chunked | Framing::UntilClose));
         let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
-        let behind = later.skip_while(|record| !ends && record.ask.body != Framing::Chunked);
-        behind.map(|record| record.ask.head.len() + record.ask.coded.len()).sum::<usize>() > LINGER_BYTES_MAX
+        let behind = later.skip_while(|record| !ends && record.ask.body == Framing::None);
+        let sent = |record: &Record| match record.ask.kind {
+            Kind::Connect => tunnel::BYTES_MAX,
+            _ => record.ask.head.len() + record.ask.coded.len(),
+        };
+        behind.map(sent).sum::<usize>() > LINGER_BYTES_MAX
     }
 
     /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.

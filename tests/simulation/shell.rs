@@ -188,20 +188,20 @@ impl Shell {
 
     fn take_turn(&mut self, around: &mut Surroundings, id: PeerId) -> Checked<()> {
         let mut budget = around.book.scenario.turn_bytes;
-        let mut moved_any = false;
-        loop {
+        let (mut moved_any, mut done) = (false, false);
+        self.engine.begin_turn(id);
+        while budget > 0 && !done {
             // Reading comes first, as in `event_loop`.
             let moved = self.establish(around, id)? + self.receive(around, id)? + self.send(around, id)?;
             self.act(around)?;
-            if moved == 0 {
-                break;
-            }
-            moved_any = true;
             budget = budget.saturating_sub(moved);
-            if budget == 0 {
-                self.engine.wake(id);
-                return self.note_progress(true);
-            }
+            moved_any |= moved > 0;
+            done = moved == 0;
+        }
+        self.engine.end_turn();
+        if !done {
+            self.engine.wake(id);
+            return self.note_progress(true);
         }
         if let Some(Some(socket)) = self.sockets.get_mut(id.index()) {
             if socket.hung_up && !self.engine.wants_read(id) {

@@ -15,6 +15,9 @@ pub fn perhaps_bulk(name: u64, percent: u64) -> u64 {
     if mix(name ^ 0xB01C) % 100 < percent { name | BULK } else { name }
 }
 
+/// Most bytes that a source sends.
+pub const BYTES_MAX: usize = 300_000 + NAME_BYTES as usize;
+
 /// How many bytes the source of that name sends behind its name.
 fn length_of(name: u64) -> u64 {
     let chance = mix(name ^ 0x7A11);
