@@ -1,7 +1,9 @@
 //! What leaves next through one socket.
 
 use super::relay::SLICES_MAX;
+use crate::cache::body::Body;
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// Slices to be sent one behind the other; the last of them may be such as the system can send from where they lie.
 #[derive(Debug)]
@@ -11,12 +13,14 @@ pub struct Outgoing<'a> {
     pub(super) count: usize,
     /// From this one on they lie in pages of a stored body that are nobody else's (`cache::segment::Segment::is_apart`).
     pub(super) apart_from: usize,
+    /// They are all of this body.
+    pub whole: Option<&'a Arc<Body>>,
 }
 
 impl<'a> Outgoing<'a> {
     /// No bytes, and none that need not be copied.
     pub(super) fn nothing() -> Outgoing<'a> {
-        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, apart_from: SLICES_MAX }
+        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, apart_from: SLICES_MAX, whole: None }
     }
 
     /// Those that have to be copied, and behind them those that need not: their bytes are written once, and their pages go

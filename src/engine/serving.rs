@@ -204,6 +204,14 @@ impl Serving {
         }
     }
 
+    /// The body of which all is still to be sent.
+    fn whole(&self) -> Option<&Arc<Body>> {
+        match &self.source {
+            Source::Stored(body) if self.payload == 0 && self.left == Some(body.len()) => Some(body),
+            Source::Stored(_) | Source::Growing(_) => None,
+        }
+    }
+
     /// What to send next, behind the head that still waits in `down`.
     pub fn outgoing<'a>(
         &'a mut self,
@@ -223,6 +231,8 @@ impl Serving {
                     outgoing.count = 2;
                 }
                 outgoing.apart_from = 1 + filled.apart_from;
+                outgoing.whole =
+                    this.whole().filter(|body| filled == Filled { bytes: body.len(), apart_from: 0 });
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {

@@ -9,6 +9,8 @@ mod cache_file;
 mod crew;
 mod listener;
 mod memory;
+#[cfg(target_os = "linux")]
+mod mould;
 mod processors;
 mod query;
 mod remote;

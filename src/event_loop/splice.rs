@@ -31,10 +31,13 @@ pub use system::{AVAILABLE, Pipe, Pipes, send_ahead};
 
 #[cfg(target_os = "linux")]
 mod system {
+    use super::super::mould::Moulds;
     use super::{IoSlice, Moved, Outgoing, TcpStream, io};
     use crate::engine::SLICES_MAX;
     use rustix::io::Errno;
-    use rustix::pipe::{IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, vmsplice};
+    use rustix::pipe::{
+        IoSliceRaw, PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice, tee, vmsplice,
+    };
     use std::os::fd::OwnedFd;
 
     /// This system can do it.
@@ -79,6 +82,7 @@ mod system {
         // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
         #[allow(clippy::vec_box)]
         idle: Vec<Box<Pipe>>,
+        moulds: Moulds,
         lent: usize,
         lent_max: usize,
         refused_for: u32,
@@ -91,6 +95,7 @@ mod system {
         pub fn new(loops: usize) -> Pipes {
             Pipes {
                 idle: Vec::new(),
+                moulds: Moulds::default(),
                 lent: 0,
                 lent_max: LENT_MAX.div_ceil(loops.max(1)),
                 refused_for: 0,
@@ -124,7 +129,13 @@ mod system {
         /// there is no pipe to be had.
         pub fn refer(&mut self, outgoing: &Outgoing<'_>) -> Option<Box<Pipe>> {
             let mut pipe = self.take()?;
-            pipe.bytes = pipe.refer(outgoing.split().1).unwrap_or(0);
+            let pages = outgoing.split().1;
+            let body = outgoing.whole.filter(|body| body.len() <= PIPE_BYTES as u64);
+            let filled = match body.and_then(|body| self.moulds.find(body, pages)) {
+                Some(mould) => pipe.take_same(mould),
+                None => pipe.refer(pages),
+            };
+            pipe.bytes = filled.unwrap_or(0);
             pipe.refers = true;
             if pipe.bytes > 0 {
                 return Some(pipe);
@@ -141,10 +152,11 @@ mod system {
             }
         }
 
-        /// Closes the empty pipes: somebody needs their descriptors. False if there were none.
+        /// Closes the empty pipes and the moulds: somebody needs their descriptors. False if there were none.
         pub fn shed(&mut self) -> bool {
-            let any = !self.idle.is_empty();
+            let any = self.are_kept();
             self.idle.clear();
+            self.moulds.clear();
             // Nor is another one to take the descriptors at once.
             self.refused_for = REFUSED_FOR;
             any
@@ -174,15 +186,17 @@ mod system {
             Some(pipe)
         }
 
-        /// Whether there are empty pipes; then `rest` is to be called after some seconds.
+        /// Whether there are empty pipes or moulds; then `rest` is to be called after some seconds.
         pub fn are_kept(&self) -> bool {
-            !self.idle.is_empty()
+            !self.idle.is_empty() || !self.moulds.is_empty()
         }
 
-        /// Closes the empty pipes if nobody took one since this was last called.
+        /// Closes the empty pipes and the moulds if nobody took a pipe since this was last called.
         pub fn rest(&mut self) {
+            self.moulds.tidy();
             if !std::mem::take(&mut self.used) {
                 self.idle.clear();
+                self.moulds.clear();
             }
         }
     }
@@ -196,6 +210,18 @@ mod system {
                 return Err(io::Error::other(format!("{granted} bytes were granted")));
             }
             Ok(Pipe { read, write, bytes: 0, refers: false })
+        }
+
+        /// One that holds all these pages, which are so many bytes.
+        pub fn filled(pages: &[&[u8]], bytes: u64) -> Option<Pipe> {
+            let pipe = Pipe::new().ok()?;
+            let count = pipe.refer(pages).ok()?;
+            (count as u64 == bytes).then_some(pipe)
+        }
+
+        /// Takes the pages that another one holds, which keeps them.
+        pub fn take_same(&self, other: &Pipe) -> rustix::io::Result<usize> {
+            tee(&other.read, &self.write, PIPE_BYTES, SpliceFlags::NONBLOCK)
         }
 
         fn fill(&self, source: &TcpStream, bytes_max: usize) -> rustix::io::Result<usize> {
@@ -235,6 +261,22 @@ mod system {
             let count = splice(&self.read, None, sink, None, self.bytes, flags)?;
             self.bytes -= count;
             Ok(count)
+        }
+    }
+
+    #[cfg(test)]
+    impl Pipe {
+        pub fn empty() -> io::Result<Pipe> {
+            Pipe::new()
+        }
+
+        /// Reads what it holds, as far as there is room.
+        pub fn read_to(&self, bytes: &mut [u8]) -> usize {
+            let mut count = 0;
+            while let Ok(more @ 1..) = rustix::io::read(&self.read, &mut bytes[count..]) {
+                count += more;
+            }
+            count
         }
     }
 

@@ -49,6 +49,7 @@ const FREE: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_splice,
+    libc::SYS_tee,
     libc::SYS_vmsplice,
     libc::SYS_write,
     libc::SYS_writev,

@@ -539,3 +539,48 @@ fn rule_46_the_process_stays_within_the_budget_when_other_sizes_are_stored() {
     let resident = scene.weir.resident_kib() - before;
     assert!(resident < 34 << 10, "{resident} KiB for 24 MB");
 }
+
+/// What is asked for often is sent from pages that are known already: the right ones, with readers that stop in the middle, and
+/// when something else is stored in its place. When there is rest no descriptor is kept for that.
+#[test]
+fn rule_49_what_is_hit_often_is_what_is_stored() {
+    const SIZE: usize = 100_000;
+    let descriptors = |scene: &Scene| {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", scene.weir.id())).map(Iterator::count);
+        fds.expect("its descriptors")
+    };
+    let scene = Scene::with(&["--purge-from", "127.0.0.1"], |head, number| {
+        let page: u64 = head.target()[1..].parse().expect("a number");
+        let head = format!("HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: {SIZE}\r\n\r\n");
+        Reply::Bytes([head.into_bytes(), pattern(1000 * page + number as u64, SIZE)].concat())
+    });
+    let before = descriptors(&scene);
+    for version in 0..3 {
+        for (page, rounds) in
+            [(0, 20), (1, 1), (2, 20), (0, 3)].into_iter().chain((3..14).map(|page| (page, 2)))
+        {
+            for round in 0..rounds {
+                let whole = pattern(1000 * page + version, SIZE);
+                assert!(scene.get(&format!("/{page}")).body.bytes == whole, "{page} {version} {round}");
+                let part = scene.get_with(&format!("/{page}"), "Range: bytes=30000-90000");
+                assert!(part.body.bytes == whole[30_000..=90_000], "{page} {version} {round}");
+            }
+        }
+        let mut halves: Vec<Raw> = (0..10).map(|_| Raw::connect_small(scene.weir.address())).collect();
+        for half in &mut halves {
+            half.send(scene.request("GET", "/0", ""));
+            half.read_head();
+            assert!(half.read_exact(SIZE / 2) == pattern(version, SIZE)[..SIZE / 2]);
+        }
+        for page in 0..14 {
+            assert_eq!(scene.ask("PURGE", &format!("/{page}"), "").status(), 200);
+        }
+        for mut half in halves.drain(..5) {
+            assert!(half.read_exact(SIZE / 2) == pattern(version, SIZE)[SIZE / 2..]);
+        }
+        drop(halves);
+    }
+    drop(scene.at_rest());
+    // One connection to the origin, and the client's.
+    common::eventually("no descriptor is kept", || (descriptors(&scene) <= before + 2).then_some(()));
+}
