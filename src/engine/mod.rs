@@ -54,10 +54,10 @@ mod window;
 pub use crowd::Crowd;
 pub use elsewhere::Message;
 pub use metrics::Metrics;
-pub use outgoing::Outgoing;
+pub use outgoing::{Outgoing, SLICES_MAX};
 pub use peer::PeerId;
 pub use refusal::SocketError;
-pub use relay::{MOVE_BYTES_MAX, SLICES_MAX};
+pub use relay::MOVE_BYTES_MAX;
 pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::{Finding, JobId};
 

@@ -1,9 +1,12 @@
 //! What leaves next through one socket.
 
-use super::relay::SLICES_MAX;
+use crate::buffer::RING_SLICES_MAX;
 use crate::cache::body::Body;
 use std::ops::Deref;
 use std::sync::Arc;
+
+/// Most slices that one vectored write takes: head, chunk header, payload, what follows the chunk.
+pub const SLICES_MAX: usize = RING_SLICES_MAX + 3;
 
 /// Slices to be sent one behind the other; the last of them may be such as the system can send from where they lie.
 #[derive(Debug)]

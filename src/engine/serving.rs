@@ -5,7 +5,7 @@
 //! behind the other.
 
 use super::fetch::{Fetch, FetchId};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, SLICES_MAX};
 use crate::buffer::Pool;
 use crate::cache::body::{Body, Cursor, Filled};
 use crate::cache::range::Part;
@@ -15,7 +15,7 @@ use crate::http::frame::Frame;
 use slab::Slab;
 use std::sync::Arc;
 
-use super::relay::{Relay, SLICES_MAX};
+use super::relay::Relay;
 
 /// Most bytes of one chunk (chosen: its header is short, and more would not fit into one vectored write).
 const CHUNK_BYTES_MAX: u64 = 0xFFFF;
