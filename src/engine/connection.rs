@@ -216,7 +216,7 @@ impl Engine {
                 Client::Exchange(exchange) => {
                     let mut outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
                     if !settings.splices {
-                        outgoing.apart_from = SLICES_MAX;
+                        (outgoing.apart_from, outgoing.whole) = (SLICES_MAX, None);
                     }
                     outgoing
                 }

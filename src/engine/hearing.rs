@@ -69,12 +69,16 @@ impl Engine {
         let readers = Span { slowest: 0, fastest: 0 };
         self.tell_loops(hash, News::Read(Arc::downgrade(&broadcast), Some(readers)));
         let mut fetch = Fetch::heard(&store, serial, now.monotonic_ms(), broadcast);
-        fetch.growing.follow(portion);
+        let follows = fetch.growing.follow(portion);
         self.fetches.insert(fetch);
         self.let_go(waiters, Landing::LookAgain);
         // Those who wait join before it can end.
         while self.resume_landed(now) {}
-        self.advance_fetch(now, id);
+        if follows {
+            self.advance_fetch(now, id);
+        } else {
+            self.fail_fetch(now, id);
+        }
     }
 
     fn heard(&mut self, hash: u64, broadcast: &Weak<Broadcast>) -> Option<(FetchId, &mut Fetch)> {

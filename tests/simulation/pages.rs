@@ -183,6 +183,7 @@ impl Page {
         let says = Says { max_age_s: Some(600), ..Says::default() };
         let page = |dice: &mut Dice| Page {
             host: 0,
+            clean: dice.percent(30),
             says: [says; 2],
             varying: Varying::Nothing,
             per_user: false,

@@ -204,7 +204,7 @@ impl Scenario {
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {
-        self.loops = dice.pick(&[1, 1, 2, 2, 3]);
+        self.loops = dice.pick(&[1, 1, 2, 3, 3]);
         // In some there are few clients, and all ask for the same.
         let throng = self.loops > 1 && dice.percent(35);
         if throng {

@@ -2,6 +2,8 @@
 
 use super::book::Checked;
 use super::network::LinkId;
+use std::sync::Arc;
+use weir::cache::body::Body;
 use weir::engine::Outgoing;
 
 #[derive(Debug)]
@@ -38,6 +40,11 @@ impl Socket {
         let bytes = outgoing.concat();
         if self.refers && !bytes.starts_with(&self.pipe) {
             return Err("what a pipe refers to is not what comes next".to_string());
+        }
+        let is_whole =
+            |body: &Arc<Body>| outgoing.split().1.concat() == body.segments().collect::<Vec<_>>().concat();
+        if !outgoing.whole.is_none_or(is_whole) {
+            return Err("what is called a whole body is none".to_string());
         }
         if let Some(room) = room {
             let ahead = outgoing.split().0.concat().len();
