@@ -9,7 +9,7 @@
 use super::broadcast::{Beyond, Broadcast};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
-use super::window::{Span, WINDOW_BYTES_MAX};
+use super::window::{Hold, LONE_BYTES_MAX, Span, WINDOW_BYTES_MAX};
 use super::{Engine, Event, PeerId};
 use crate::cache::body::Body as Whole;
 use crate::cache::growing::Growing;
@@ -77,11 +77,8 @@ pub(super) struct Fetch {
     pub length: Option<u64>,
     pub epoch: Epoch,
     pub readers: Vec<ExchangeId>,
-    pub began_ms: u64,
-    /// Since when readers have held up others, if they do.
-    pub held_since_ms: Option<u64>,
-    /// For how long they did before.
-    pub held_ms: u64,
+    /// For how long readers have held up others.
+    pub hold: Hold,
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// It will be stored; otherwise the beginning may be gone.
@@ -121,7 +118,9 @@ impl Fetch {
     pub fn wants_bytes(&self) -> bool {
         match self.intake {
             Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => {
-                self.storable || self.growing.held() < WINDOW_BYTES_MAX
+                let lone = self.readers.len() <= 1 && !self.is_listened_to();
+                let window = if lone { LONE_BYTES_MAX } else { WINDOW_BYTES_MAX };
+                self.storable || self.growing.held() < window
             }
             Intake::Heard | Intake::Ended | Intake::Failed => false,
         }
@@ -155,9 +154,7 @@ impl Fetch {
             length: broadcast.length,
             epoch: broadcast.epoch,
             readers: Vec::new(),
-            began_ms: now_ms,
-            held_since_ms: None,
-            held_ms: 0,
+            hold: Hold::new(now_ms),
             reusable: false,
             storable: true,
             unread: false,
@@ -267,9 +264,7 @@ impl Engine {
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),
-            began_ms: now.monotonic_ms(),
-            held_since_ms: None,
-            held_ms: 0,
+            hold: Hold::new(now.monotonic_ms()),
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
@@ -307,7 +302,7 @@ impl Engine {
                 let count = count.min(fetch.growing.space().len());
                 fetch.admit(count);
                 // Who holds it up is not forgiven for that.
-                if let Some(origin) = fetch.origin.filter(|_| fetch.held_since_ms.is_none()) {
+                if let Some(origin) = fetch.origin.filter(|_| !fetch.hold.is_on()) {
                     self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
                 }
             }
@@ -331,7 +326,7 @@ impl Engine {
 
     /// The origin of a fetch has been silent for too long, or some of its readers.
     pub(super) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
-        if id.get(&self.fetches).is_some_and(|fetch| fetch.held_since_ms.is_some()) {
+        if id.get(&self.fetches).is_some_and(|fetch| fetch.hold.is_on()) {
             self.cut_slowest(now, id);
             return;
         }

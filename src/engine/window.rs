@@ -4,7 +4,7 @@
 
 use super::Engine;
 use super::entry::Verdict;
-use super::fetch::{Fetch, FetchId};
+use super::fetch::FetchId;
 use super::peer::ExchangeId;
 use crate::cache::body::{Cursor, SEGMENT_BYTES};
 use crate::time::Now;
@@ -12,9 +12,55 @@ use crate::time::Now;
 /// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
 pub(super) const WINDOW_BYTES_MAX: usize = 256 * 1024;
 
+/// The same for one that has a single reader, whom nobody can be ahead of (chosen: one segment is sent, one is filled).
+pub(super) const LONE_BYTES_MAX: usize = 128 * 1024;
+
 /// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
 /// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
 const HOLD_MS_MAX: u64 = 1000;
+
+/// And for so long at a time, whatever others have done before (chosen: longer than anybody waits for a turn).
+const HOLD_MS_MIN: u64 = 50;
+
+/// For how long readers of a body have held others up.
+#[derive(Debug, Default)]
+pub(super) struct Hold {
+    began_ms: u64,
+    /// Since when some do, if they do.
+    since_ms: Option<u64>,
+    /// For how long they did before.
+    held_ms: u64,
+}
+
+impl Hold {
+    /// Nobody does, of a body that began to come then.
+    pub fn new(began_ms: u64) -> Hold {
+        Hold { began_ms, ..Hold::default() }
+    }
+
+    /// Whether somebody does.
+    pub fn is_on(&self) -> bool {
+        self.since_ms.is_some()
+    }
+
+    /// Somebody does from now on. Returns for how long that may be.
+    fn begin(&mut self, now_ms: u64) -> u64 {
+        self.since_ms = Some(now_ms);
+        let patience_ms = HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8;
+        patience_ms.saturating_sub(self.held_ms).max(HOLD_MS_MIN)
+    }
+
+    /// Nobody does any more.
+    fn end(&mut self, now_ms: u64) {
+        self.held_ms += self.since_ms.take().map_or(0, |since_ms| now_ms.saturating_sub(since_ms));
+    }
+
+    /// Those who did are cut. For half of the time that they took others need not pay: who pauses for a moment is not cut for
+    /// what one did who never read, and many of those together cannot hold up the rest for more than twice as long.
+    fn cut(&mut self, now_ms: u64) {
+        self.held_ms += self.since_ms.take().map_or(0, |since_ms| now_ms.saturating_sub(since_ms) / 2);
+    }
+}
 
 /// How far readers are, in bytes of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +77,6 @@ impl Span {
 
     pub fn with(self, other: Span) -> Span {
         Span { slowest: self.slowest.min(other.slowest), fastest: self.fastest.max(other.fastest) }
-    }
-}
-
-impl Fetch {
-    /// For how much longer readers may hold up others.
-    fn patience_ms(&self, now_ms: u64) -> u64 {
-        (HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8).saturating_sub(self.held_ms)
     }
 }
 
@@ -77,17 +116,13 @@ impl Engine {
         };
         let starving = readers.fastest == fetch.growing.len() && readers.slowest < readers.fastest;
         let Some(origin) = fetch.origin else { return };
-        match (fetch.held_since_ms, starving && !fetch.wants_bytes()) {
-            (None, true) => {
-                fetch.held_since_ms = Some(now_ms);
-                deadlines.set(origin, now_ms, fetch.patience_ms(now_ms));
-            }
-            (Some(since_ms), false) => {
-                fetch.held_ms += now_ms.saturating_sub(since_ms);
-                fetch.held_since_ms = None;
+        match (fetch.hold.is_on(), starving && !fetch.wants_bytes()) {
+            (false, true) => deadlines.set(origin, now_ms, fetch.hold.begin(now_ms)),
+            (true, false) => {
+                fetch.hold.end(now_ms);
                 deadlines.set(origin, now_ms, timeout_ms);
             }
-            (None, false) | (Some(_), true) => {}
+            (false, false) | (true, true) => {}
         }
         if fetch.wants_bytes() {
             self.wake(origin);
@@ -97,9 +132,7 @@ impl Engine {
     /// The slowest readers have held the others up for too long: they are cut, in whatever loop.
     pub(super) fn cut_slowest(&mut self, now: Now, id: FetchId) {
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        if let Some(since_ms) = fetch.held_since_ms.take() {
-            fetch.held_ms += now.monotonic_ms().saturating_sub(since_ms);
-        }
+        fetch.hold.cut(now.monotonic_ms());
         let Some(fetch) = id.get(&self.fetches) else { return };
         let own = Span::of(fetch.readers.iter().filter_map(|reader| Some(self.place_of(reader)?.0)));
         let Some(readers) = own.into_iter().chain(fetch.readers_elsewhere()).reduce(Span::with) else {
@@ -128,5 +161,41 @@ impl Engine {
             }
         }
         self.keep_window(now, id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_48_who_holds_others_up_is_cut_and_the_next_one_does_not_pay_for_all_of_that() {
+        let mut hold = Hold::new(10_000);
+        // A moment now and then, as if nothing were.
+        for now_ms in (10_000..11_000).step_by(100) {
+            assert!(!hold.is_on());
+            assert!(hold.begin(now_ms) > 500, "{now_ms}");
+            hold.end(now_ms + 1);
+        }
+        let mut now_ms = 11_000;
+        let first = hold.begin(now_ms);
+        assert!((1_100..1_130).contains(&first), "{first}");
+        now_ms += first;
+        hold.cut(now_ms);
+        let second = hold.begin(now_ms);
+        assert!(hold.is_on() && second > first / 2 && second < first, "{second}");
+        // Any number of those who never read: twice as long in all, and a moment for each.
+        let (mut sum, mut least) = (first, second);
+        for _ in 0..10 {
+            now_ms += least;
+            sum += least;
+            hold.cut(now_ms);
+            least = hold.begin(now_ms);
+        }
+        let bound = 2 * (HOLD_MS_MAX + (now_ms - 10_000) / 8) + 10 * HOLD_MS_MIN;
+        assert!(sum < bound && (HOLD_MS_MIN..500).contains(&least), "{sum} of {bound}, {least}");
+        // Much later there is patience again.
+        hold.end(now_ms);
+        assert!(hold.begin(now_ms + 60_000) > 5_000);
     }
 }
