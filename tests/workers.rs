@@ -225,10 +225,13 @@ fn workers_can_be_pinned() {
     {
         let weir = Weir::start(&[option, "--auth-file", &users]);
         assert_eq!(weir.connect().ask(&request).status(), 200);
-        let unpinned = threads(&weir, "weir-log").remove(0);
-        assert_eq!(threads(&weir, "weir-verify"), std::slice::from_ref(&unpinned));
-        let loops = threads(&weir, "weir-loop");
-        assert_eq!(loops.len(), if option.contains("auto") { processors } else { 3 });
+        // A thread names itself when it has its first turn.
+        let named = |name: &str, count: usize| {
+            eventually(name, || Some(threads(&weir, name)).filter(|threads| threads.len() == count))
+        };
+        let unpinned = named("weir-log", 1).remove(0);
+        assert_eq!(named("weir-verify", 1), std::slice::from_ref(&unpinned));
+        let loops = named("weir-loop", if option.contains("auto") { processors } else { 3 });
         let single = |list: &String| list.bytes().all(|byte| byte.is_ascii_digit());
         assert!(loops.iter().all(|list| if pinned { single(list) } else { *list == unpinned }), "{loops:?}");
         assert!(!weir.error_lines().iter().any(|line| line.contains("cannot choose")));
