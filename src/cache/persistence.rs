@@ -119,7 +119,7 @@ impl From<io::Error> for Ending {
     }
 }
 
-/// Writes all that is stored whole. Returns how many entries these are.
+/// Writes all that is stored. Returns how many entries these are.
 pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
     let entries = store.entries();
     let count = entries.len() as u64;

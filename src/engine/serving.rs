@@ -204,10 +204,10 @@ impl Serving {
         }
     }
 
-    /// The body of which all is still to be sent.
-    fn whole(&self) -> Option<&Arc<Body>> {
+    /// The body of which these slices are all, each of them apart.
+    fn whole(&self, filled: Filled) -> Option<&Arc<Body>> {
         match &self.source {
-            Source::Stored(body) if self.payload == 0 && self.left == Some(body.len()) => Some(body),
+            Source::Stored(body) if filled == Filled { bytes: body.len(), apart_from: 0 } => Some(body),
             Source::Stored(_) | Source::Growing(_) => None,
         }
     }
@@ -231,8 +231,7 @@ impl Serving {
                     outgoing.count = 2;
                 }
                 outgoing.apart_from = 1 + filled.apart_from;
-                outgoing.whole =
-                    this.whole().filter(|body| filled == Filled { bytes: body.len(), apart_from: 0 });
+                outgoing.whole = this.whole(filled);
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {

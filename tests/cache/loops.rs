@@ -284,6 +284,34 @@ fn rule_48_who_comes_late_reads_from_the_beginning_in_any_loop() {
     scene.at_rest();
 }
 
+/// A loop that comes when others know a part of it already reads from the beginning, too.
+#[test]
+fn rule_48_loops_that_come_one_after_another_read_from_the_beginning() {
+    let body = pattern(0, 400_000);
+    let (gate, whole) = (Gate::default(), body.clone());
+    let script_gate = gate.clone();
+    let scene = Scene::with(&["--workers", "3"], move |_, _| {
+        in_pieces(&[&whole[..100_000], &whole[100_000..]], &script_gate)
+    });
+    gate.open(1);
+    // So many that each loop has some of them.
+    let mut clients: Vec<Raw> = (0..30)
+        .map(|number| {
+            let mut client = scene.weir.connect();
+            client.send(scene.request("GET", "/", ""));
+            client.read_head();
+            assert!(client.read_exact(100_000) == body[..100_000], "{number}");
+            client
+        })
+        .collect();
+    gate.open(1);
+    for client in &mut clients {
+        assert!(client.read_exact(300_000) == body[100_000..]);
+    }
+    assert_eq!(scene.asked("/"), 1);
+    scene.at_rest();
+}
+
 #[test]
 fn rule_48_a_body_that_breaks_off_breaks_off_for_the_clients_of_all_loops() {
     let gate = Gate::default();
