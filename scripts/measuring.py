@@ -25,9 +25,9 @@ IDLE_ORIGINS = 1000
 TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
-def build():
+def build(weir="WEIR" not in os.environ):
     """Builds weir (unless WEIR names one) and the programs that measure it."""
-    what = [] if "WEIR" in os.environ else ["--bin", "weir"]
+    what = ["--bin", "weir"] if weir else []
     command = ["cargo", "build", "--release", "--quiet", *what, "--example", "load", "--example", "relay"]
     subprocess.run(command, cwd=ROOT, check=True)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

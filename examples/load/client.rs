@@ -34,6 +34,7 @@ pub struct Options {
     direct: bool,
     fresh: bool,
     hold: bool,
+    fields: String,
 }
 
 impl Options {
@@ -53,6 +54,7 @@ impl Options {
             direct: false,
             fresh: false,
             hold: false,
+            fields: String::new(),
         };
         while let Some(word) = words.next() {
             let flag = match word.as_str() {
@@ -76,6 +78,7 @@ impl Options {
                 "--bytes" => options.bytes = parsed(&word, &value)?,
                 "--seconds" => options.seconds = parsed(&word, &value)?,
                 "--rate" => options.rate = parsed(&word, &value)?,
+                "--field" => options.fields += &format!("{value}\r\n"),
                 "--sources" => options.sources = parsed(&word, &value)?,
                 _ => return Err(wrong(&format!("an option, not {word:?}"))),
             }
@@ -185,7 +188,8 @@ pub fn run(options: &Options) -> io::Result<()> {
     };
     let close = if options.once && !plain { "Connection: close\r\n" } else { "" };
     let request = format!(
-        "{method} {prefix}{folder}/{bytes} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: load/1\r\nAccept: */*\r\n{length}{close}\r\n"
+        "{method} {prefix}{folder}/{bytes} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: load/1\r\nAccept: */*\r\n{length}{close}{}\r\n",
+        options.fields
     );
     let mut clients = Clients {
         options,

@@ -11,6 +11,7 @@
 //! --tunnel         through a CONNECT tunnel       --direct     no proxy: what is at PROXY relays bytes
 //! --seconds S      begin no more after that (2)   --rate R     so many requests a second, not as many as possible
 //! --fresh          answers may be cached          --sources N  client addresses 127.0.0.2, 127.0.0.3... (1: 127.0.0.1)
+//! --field LINE     a field of every request, behind those that it has anyway; any number of them
 //! --hold           one request for each connection (none in a tunnel), then idle until standard input ends
 //! ```
 //!

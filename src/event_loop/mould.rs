@@ -1,19 +1,26 @@
-//! Pipes that stay filled with the pages of a body that is sent often.
+//! Pipes that stay filled with the pages of a body that is sent often, and with the head that it is sent with.
 //!
 //! To find the pages of a body takes the system a part of what it takes to send them (measured, 100 KB: 1.5 of 25 us); a mould
 //! has them, and tee(2) gives another pipe the same. It is known by the body that it was filled from, which it does not keep
 //! alive: where that is gone, the mould is as good as gone, and no other body can be taken for it.
+//!
+//! The head of an answer out of the cache is the same for all who ask within a second, mostly. A second pipe that has it, too,
+//! saves the call that sends it (measured, 100 KB: 0.9 of 25 us).
 
 use super::splice::Pipe;
 use crate::cache::body::Body;
 use std::sync::{Arc, Weak};
 
-/// Bodies that are remembered (chosen: a mould takes two descriptors, and up to a pipe's room of pages that nobody may need any
-/// more).
+/// Bodies that are remembered (chosen: a mould takes up to four descriptors, and up to a pipe's room of pages that nobody may
+/// need any more).
 const MOULDS_MAX: usize = 8;
 
-/// How often a body is seen among the last ones before it gets a mould (chosen: to fill one costs a few times what it saves).
+/// How often a body is seen among the last ones before it gets a mould, and a head one behind the other before it is in there,
+/// too (chosen: to fill one costs a few times what it saves).
 const SEEN_MIN: u8 = 8;
+
+/// Longer heads are sent apart from their bodies (chosen: one page).
+const HEAD_BYTES_MAX: usize = 4096;
 
 /// The moulds of one loop, and what may become one: those that were used last come first.
 #[derive(Debug, Default)]
@@ -23,14 +30,24 @@ pub struct Moulds(Vec<(Weak<Body>, Mould)>);
 enum Mould {
     /// So often.
     Seen(u8),
-    Filled(Pipe),
+    Filled(Filled),
     /// There was no pipe that could take it.
     Unfit,
 }
 
+#[derive(Debug)]
+struct Filled {
+    body: Pipe,
+    /// The head that was seen last, and how often since it is this one.
+    head: Vec<u8>,
+    seen: u8,
+    /// Has that head and the body.
+    both: Option<Pipe>,
+}
+
 impl Moulds {
-    /// The pipe with all of that body, whose bytes are these.
-    pub fn find(&mut self, body: &Arc<Body>, pages: &[&[u8]]) -> Option<&Pipe> {
+    /// A pipe with all of that body, whose bytes are these; and whether that head is in front of it.
+    pub fn find(&mut self, head: &[u8], body: &Arc<Body>, pages: &[&[u8]]) -> Option<(&Pipe, bool)> {
         match self.0.iter().position(|(known, _)| known.as_ptr() == Arc::as_ptr(body)) {
             Some(at) => self.0[..=at].rotate_right(1),
             None => {
@@ -41,12 +58,12 @@ impl Moulds {
         let (_, mould) = self.0.first_mut()?;
         if let Mould::Seen(times) = mould {
             *mould = match *times {
-                SEEN_MIN => Pipe::filled(pages, body.len()).map_or(Mould::Unfit, Mould::Filled),
+                SEEN_MIN => Pipe::filled(pages, body.len()).map_or(Mould::Unfit, Mould::from),
                 times => Mould::Seen(times + 1),
             };
         }
         match mould {
-            Mould::Filled(pipe) => Some(pipe),
+            Mould::Filled(filled) => Some(filled.with(head)),
             Mould::Seen(_) | Mould::Unfit => None,
         }
     }
@@ -67,6 +84,28 @@ impl Moulds {
     }
 }
 
+impl From<Pipe> for Mould {
+    fn from(body: Pipe) -> Mould {
+        Mould::Filled(Filled { body, head: Vec::new(), seen: 0, both: None })
+    }
+}
+
+impl Filled {
+    fn with(&mut self, head: &[u8]) -> (&Pipe, bool) {
+        if self.head != head {
+            (self.seen, self.both) = (0, None);
+            self.head.clear();
+            self.head.extend_from_slice(&head[..head.len().min(HEAD_BYTES_MAX)]);
+        } else if self.seen < SEEN_MIN {
+            self.seen += 1;
+            if self.seen == SEEN_MIN {
+                self.both = self.body.behind(head);
+            }
+        }
+        self.both.as_ref().map_or((&self.body, false), |both| (both, true))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,16 +123,45 @@ mod tests {
         Arc::new(growing.finish().expect("all of it"))
     }
 
-    /// Whether it comes from a mould, and nothing else than that body from there.
-    fn sends(moulds: &mut Moulds, body: &Arc<Body>, with: u8) -> bool {
+    /// What comes from a mould: nothing, that body, or that body behind the head, and nothing else.
+    fn sends_both(moulds: &mut Moulds, head: &[u8], body: &Arc<Body>, with: u8) -> (bool, bool) {
         let pages: Vec<&[u8]> = body.segments().collect();
-        let Some(mould) = moulds.find(body, &pages) else { return false };
-        let (mut bytes, count) = (vec![0; body.len() as usize + 1], body.len() as usize);
+        let Some((mould, has_head)) = moulds.find(head, body, &pages) else { return (false, false) };
+        let ahead = if has_head { head } else { b"" };
+        let count = ahead.len() + body.len() as usize;
+        let mut bytes = vec![0; count + 1];
         let pipe = Pipe::empty().expect("a pipe");
         assert_eq!(pipe.take_same(mould), Ok(count));
         assert_eq!(pipe.read_to(&mut bytes), count);
-        assert!(bytes[..count].iter().all(|byte| *byte == with));
-        true
+        assert!(bytes.starts_with(ahead));
+        assert!(bytes[ahead.len()..count].iter().all(|byte| *byte == with));
+        (true, has_head)
+    }
+
+    /// Whether it comes from a mould, whatever head it has.
+    fn sends(moulds: &mut Moulds, body: &Arc<Body>, with: u8) -> bool {
+        sends_both(moulds, b"head", body, with).0
+    }
+
+    #[test]
+    fn a_head_that_is_sent_often_is_in_the_mould() {
+        let mut moulds = Moulds::default();
+        let body = body(100_000, 1);
+        let mut times = |head: &[u8], times: u8| -> Vec<bool> {
+            (0..times).map(|_| sends_both(&mut moulds, head, &body, 1).1).collect()
+        };
+        assert_eq!(times(b"first", SEEN_MIN), [false; SEEN_MIN as usize], "no mould yet");
+        for head in [b"first", b"third", b"first"] {
+            assert_eq!(times(head, SEEN_MIN), [false; SEEN_MIN as usize]);
+            assert_eq!(times(head, 3), [true; 3]);
+        }
+        // Two that take turns; one that begins like the other; one that is too long.
+        assert!((0..20).all(|_| times(b"here", 1) == [false] && times(b"there", 1) == [false]));
+        assert_eq!(times(b"first of all", 1), [false]);
+        for bytes in [HEAD_BYTES_MAX, HEAD_BYTES_MAX + 1] {
+            let sent = times(&vec![b'x'; bytes], 3 * SEEN_MIN);
+            assert_eq!(sent.contains(&true), bytes == HEAD_BYTES_MAX);
+        }
     }
 
     #[test]

@@ -185,10 +185,10 @@ impl Socket {
         if self.pipe.as_ref().is_some_and(|pipe| pipe.refers()) {
             return self.drain(0);
         }
-        let (ahead, apart) = outgoing.split();
+        let apart = outgoing.split().1;
         if !apart.is_empty() && self.pipe.is_none() && length(apart) >= REFERRED_BYTES_MIN {
-            self.pipe = pipes.refer(outgoing);
-            if self.pipe.is_some() {
+            if let Some((pipe, ahead)) = pipes.refer(outgoing) {
+                self.pipe = Some(pipe);
                 return self.send_and_drain(ahead, pipes);
             }
         }

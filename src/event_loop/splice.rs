@@ -125,20 +125,28 @@ mod system {
             }
         }
 
-        /// A pipe that holds the pages of the last of these slices, as many as find room, in place of their bytes; none if
-        /// there is no pipe to be had.
-        pub fn refer(&mut self, outgoing: &Outgoing<'_>) -> Option<Box<Pipe>> {
+        /// A pipe that holds the pages of the last of these slices, as many as find room, in place of their bytes, and the
+        /// slices that are to be sent ahead of it; none if there is no pipe to be had.
+        pub fn refer<'a, 'o>(&mut self, outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             let mut pipe = self.take()?;
-            let pages = outgoing.split().1;
-            let body = outgoing.whole.filter(|body| body.len() <= PIPE_BYTES as u64);
-            let filled = match body.and_then(|body| self.moulds.find(body, pages)) {
-                Some(mould) => pipe.take_same(mould),
+            let (mut ahead, pages) = outgoing.split();
+            let mould = match (ahead, outgoing.whole) {
+                ([head], Some(body)) if body.len() <= PIPE_BYTES as u64 => {
+                    self.moulds.find(head, body, pages)
+                }
+                _ => None,
+            };
+            let filled = match mould {
+                Some((mould, has_head)) => {
+                    ahead = if has_head { &[] } else { ahead };
+                    pipe.take_same(mould)
+                }
                 None => pipe.refer(pages),
             };
             pipe.bytes = filled.unwrap_or(0);
             pipe.refers = true;
             if pipe.bytes > 0 {
-                return Some(pipe);
+                return Some((pipe, ahead));
             }
             self.put(pipe);
             None
@@ -214,9 +222,17 @@ mod system {
 
         /// One that holds all these pages, which are so many bytes.
         pub fn filled(pages: &[&[u8]], bytes: u64) -> Option<Pipe> {
+            let mut pipe = Pipe::new().ok()?;
+            pipe.bytes = pipe.refer(pages).ok()?;
+            (pipe.bytes as u64 == bytes).then_some(pipe)
+        }
+
+        /// Another one that holds the same pages, and these bytes in front of them.
+        pub fn behind(&self, bytes: &[u8]) -> Option<Pipe> {
             let pipe = Pipe::new().ok()?;
-            let count = pipe.refer(pages).ok()?;
-            (count as u64 == bytes).then_some(pipe)
+            let written = rustix::io::write(&pipe.write, bytes).ok()?;
+            let count = pipe.take_same(self).ok()?;
+            (written == bytes.len() && count == self.bytes).then_some(pipe)
         }
 
         /// Takes the pages that another one holds, which keeps them.
@@ -335,7 +351,7 @@ mod system {
         }
 
         /// There is no pipe to be had.
-        pub fn refer(&mut self, _outgoing: &Outgoing<'_>) -> Option<Box<Pipe>> {
+        pub fn refer<'a, 'o>(&mut self, _outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             None
         }
 
