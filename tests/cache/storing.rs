@@ -584,6 +584,12 @@ fn rule_49_what_is_hit_often_is_what_is_stored() {
         }
         drop(halves);
     }
+    // The head is that of the second in which somebody asks, too.
+    drop(scene.get("/13"));
+    let age = || scene.get("/13").head.get("age").and_then(|age| age.parse::<u32>().ok());
+    let first = (0..40).map(|_| age()).max();
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert!(age() > first.expect("hits"), "{first:?}");
     drop(scene.at_rest());
     // The client's, and another one of the origin that it has closed already.
     common::eventually("no descriptor is kept", || (descriptors(&scene) <= before + 2).then_some(()));
