@@ -83,6 +83,7 @@ fn start(per_second: u64, long: bool) -> Soak {
     let mut options = vec!["--blocklist", &list, "--auth-file", &users, "--log-dir", &log, "--dns", &address];
     options.extend(["--connect-ports", "any", "--ports", "any", "--stats-every", "0", "--head-timeout", "2"]);
     options.extend(["--idle-origin-timeout", "4", "--log-keep", "1000"]);
+    options.extend(["--cache", "--cache-size", "4M", "--purge-from", "127.0.0.1"]);
     options.extend(["--log-max-size", if long { "4M" } else { "256K" }]);
     let weir = Weir::start(&options);
     let places = Places {
@@ -102,7 +103,7 @@ impl Soak {
             (Arc::new(AtomicBool::new(false)), Instant::now(), self.next.load(Ordering::Relaxed));
         let threads: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                let mut client = Client::new(self.places.clone(), [("paul", "plain secret"), ("bea", "U*U")]);
+                let mut client = self.client();
                 let (stop, tally, next) = (stop.clone(), self.tally.clone(), self.next.clone());
                 let period = Duration::from_secs(1) / self.per_second as u32;
                 std::thread::spawn(move || {
@@ -163,8 +164,14 @@ impl Soak {
         now.clone()
     }
 
-    /// Waits for everybody to be gone, and looks.
+    fn client(&self) -> Client {
+        Client::new(self.places.clone(), [("paul", "plain secret"), ("bea", "U*U")])
+    }
+
+    /// Empties the cache, waits for everybody to be gone, and looks.
     fn rest(&self) -> (Statistics, Footprint) {
+        let purged = self.client().purge("/", "Purge: all\r\n").expect("an empty cache");
+        self.tally.lines.fetch_add(purged, Ordering::Relaxed);
         let statistics = self.weir.wait_until_idle();
         // The log's thread gives its buffers back a moment after the last line.
         std::thread::sleep(Duration::from_millis(300));
@@ -237,7 +244,17 @@ fn everything_comes_back() {
     assert!(failures.is_empty(), "{} failed: {failures:#?}", soak.tally.failed.load(Ordering::Relaxed));
     assert_eq!(server::CUT_SHORT.load(Ordering::Relaxed), 0, "tunnels were cut short");
     assert_eq!(at_end.descriptors, at_start.descriptors, "descriptors");
-    for name in ["log_lines_lost", "shortages", "limit_connections", "limit_blocks", "limit_look_ups"] {
+    for name in ["cache_hits", "cache_revalidated", "cache_invalidated"] {
+        assert_ne!(statistics.get(name), 0, "{name}");
+    }
+    for name in [
+        "log_lines_lost",
+        "shortages",
+        "limit_connections",
+        "limit_blocks",
+        "limit_look_ups",
+        "cache_entries",
+    ] {
         assert_eq!(statistics.get(name), 0, "{name}");
     }
     assert_eq!(statistics.get("requests"), wanted, "requests as counted by weir and by the clients");

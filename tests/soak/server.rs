@@ -70,6 +70,19 @@ fn serve_http(mut wire: Wire) -> io::Result<()> {
                 wire.send("HTTP/1.1 200 OK\r\n\r\n")?;
                 return send_plain(&mut wire, offset, length, Duration::ZERO);
             }
+            form @ ("shared" | "shared-chunked") => {
+                let tag = format!("\"{}\"", number(2));
+                let fields = format!("ETag: {tag}\r\nCache-Control: max-age=2\r\n");
+                if head.get("if-none-match") == Some(&tag) {
+                    wire.send(format!("HTTP/1.1 304 Not Modified\r\n{fields}\r\n"))?;
+                } else if form == "shared" {
+                    wire.send(format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n"))?;
+                    send_plain(&mut wire, offset, length, Duration::ZERO)?;
+                } else {
+                    wire.send(format!("HTTP/1.1 200 OK\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"))?;
+                    send_chunks(&mut wire, offset, length)?;
+                }
+            }
             "reset" => {
                 wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"))?;
                 send_plain(&mut wire, offset, length / 2, Duration::ZERO)?;

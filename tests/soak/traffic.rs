@@ -13,6 +13,10 @@ const REUSES_MAX: u32 = 40;
 /// Requests sent at once without waiting for an answer.
 const PIPELINED: u64 = 8;
 
+/// Pages that the cache may store, of up to so many bytes: more than it has room for.
+const PAGES: u64 = 97;
+const PAGE_BYTES_MAX: u64 = 250_000;
+
 /// Names that exist.
 pub const NAMES: u64 = 200;
 
@@ -47,11 +51,16 @@ pub enum Kind {
     OriginReset,
     OriginTrickles,
     HeadTimeout,
+    Shared,
+    SharedPart,
+    SharedKnown,
+    SharedAborted,
+    Purged,
 }
 
 /// How often each happens, in thousandths.
-pub const MIX: [(Kind, u64); 28] = [
-    (Kind::Kept, 318),
+pub const MIX: [(Kind, u64); 33] = [
+    (Kind::Kept, 168),
     (Kind::Closed, 100),
     (Kind::Named, 100),
     (Kind::Head, 20),
@@ -79,6 +88,11 @@ pub const MIX: [(Kind, u64); 28] = [
     (Kind::OriginReset, 10),
     (Kind::OriginTrickles, 10),
     (Kind::HeadTimeout, 2),
+    (Kind::Shared, 110),
+    (Kind::SharedPart, 15),
+    (Kind::SharedKnown, 15),
+    (Kind::SharedAborted, 7),
+    (Kind::Purged, 3),
 ];
 
 /// Which kind a number below 1000 stands for.
@@ -199,6 +213,17 @@ impl Client {
             Kind::Malformed => self.malformed(seed),
             Kind::OriginReset => self.origin_reset(seed),
             Kind::HeadTimeout => self.time_out(),
+            Kind::Shared => self.get_shared("", seed),
+            Kind::SharedPart => {
+                let (_, length) = page_of(seed);
+                let first = seed / 11 % length;
+                self.get_shared(&format!("Range: bytes={first}-{}\r\n", first + seed / 13 % length), seed)
+            }
+            Kind::SharedKnown => {
+                self.get_shared(&format!("If-None-Match: \"{}\"\r\n", page_of(seed).0), seed)
+            }
+            Kind::SharedAborted => self.abort_shared(seed),
+            Kind::Purged => self.purge(&shared_path(seed), ""),
         }
     }
 
@@ -340,6 +365,44 @@ impl Client {
         Ok(1)
     }
 
+    /// A page that may be stored: all of it, a part, or that it is the known one.
+    fn get_shared(&mut self, fields: &str, seed: u64) -> io::Result<u64> {
+        let (page, length) = page_of(seed);
+        let (mut wire, uses) = self.kept()?;
+        wire.send(self.request("GET", &shared_path(seed), seed, fields))?;
+        let answer = wire.read_response("GET")?;
+        let bytes = &answer.body.bytes;
+        let right = match (answer.status(), first_of(&answer.head)) {
+            (200, None) => *bytes == pattern(offset_of(page), length as usize),
+            (206, Some(first)) => *bytes == pattern(offset_of(page) + first, bytes.len()),
+            (304, None) => fields.starts_with("If-None-Match") && bytes.is_empty(),
+            _ => false,
+        };
+        expect(right, || format!("not page {page} of {length} bytes: {:?}, {}", answer.head, bytes.len()))?;
+        self.kept = Some((wire, uses + 1));
+        Ok(1)
+    }
+
+    fn abort_shared(&mut self, seed: u64) -> io::Result<u64> {
+        let mut wire = self.connect()?;
+        wire.send(self.request("GET", &shared_path(seed), seed, ""))?;
+        let head = wire.read_head()?;
+        expect(head.status() == 200, || format!("{head:?}"))?;
+        wire.read_exact(20)?;
+        if seed % 2 == 0 {
+            wire.reset();
+        }
+        Ok(1)
+    }
+
+    /// Takes something out of the cache.
+    pub fn purge(&mut self, path: &str, fields: &str) -> io::Result<u64> {
+        let mut wire = self.connect()?;
+        wire.send(self.request("PURGE", path, 0, fields))?;
+        expect_status(&wire.read_response("PURGE")?, 200)?;
+        Ok(1)
+    }
+
     /// Goes away in the middle of a head: no request, and no line.
     fn abort_head(&mut self, seed: u64) -> io::Result<u64> {
         let mut wire = self.connect()?;
@@ -427,6 +490,23 @@ impl Client {
         expect_end(&mut wire)?;
         Ok(1)
     }
+}
+
+/// A page, the first ones more often, and its length.
+fn page_of(seed: u64) -> (u64, u64) {
+    let page = (seed / 3 % PAGES) * (seed / 311 % PAGES) / PAGES;
+    (page, 200 + page * 7919 % PAGE_BYTES_MAX)
+}
+
+fn shared_path(seed: u64) -> String {
+    let (page, length) = page_of(seed);
+    let form = if page % 4 == 3 { "shared-chunked" } else { "shared" };
+    format!("/{form}/{length}/{page}")
+}
+
+/// The first byte of a part.
+fn first_of(head: &Head) -> Option<u64> {
+    head.get("content-range")?.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
 }
 
 fn expect_status(answer: &Response, status: u16) -> io::Result<()> {
