@@ -70,6 +70,7 @@ impl Engine {
         self.tell_loops(hash, News::Read(Arc::downgrade(&broadcast), Some(readers)));
         let mut fetch = Fetch::heard(&store, serial, now.monotonic_ms(), broadcast);
         let follows = fetch.growing.follow(portion);
+        debug_assert!(follows, "what is told first begins at the beginning");
         self.fetches.insert(fetch);
         self.let_go(waiters, Landing::LookAgain);
         // Those who wait join before it can end.
