@@ -81,7 +81,9 @@ fn start(per_second: u64, long: bool) -> Soak {
         (scratch.file("blocked.txt", "blocked.soak.test\n"), scratch.file("users.txt", USERS));
     let (log, address) = (scratch.join("log"), dns.address());
     let mut options = vec!["--blocklist", &list, "--auth-file", &users, "--log-dir", &log, "--dns", &address];
-    options.extend(["--connect-ports", "any", "--ports", "any", "--stats-every", "0", "--head-timeout", "2"]);
+    let head_timeout = traffic::HEAD_TIMEOUT.as_secs().to_string();
+    options.extend(["--connect-ports", "any", "--ports", "any", "--stats-every", "0"]);
+    options.extend(["--head-timeout", &head_timeout]);
     options.extend(["--idle-origin-timeout", "4", "--log-keep", "1000"]);
     options.extend(["--cache", "--cache-size", "4M", "--purge-from", "127.0.0.1"]);
     options.extend(["--log-max-size", if long { "4M" } else { "256K" }]);
