@@ -133,7 +133,13 @@ impl Conn {
 impl Origin {
     /// Runs the script for every connection. An I/O error ends the script and is no failure.
     pub fn serve(script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Origin {
-        Origin::serve_owned(move |mut conn| script(&mut conn))
+        Origin::serve_owned(move |mut conn| {
+            let outcome = script(&mut conn);
+            // Without that the end would wait for a program that another test is just starting: it holds all descriptors for
+            // a moment.
+            let _ = conn.half_close();
+            outcome
+        })
     }
 
     /// The same with a connection that the script may give up.
