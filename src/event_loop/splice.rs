@@ -229,10 +229,9 @@ mod system {
 
         /// Another one that holds the same pages, and these bytes in front of them.
         pub fn behind(&self, bytes: &[u8]) -> Option<Pipe> {
-            let pipe = Pipe::new().ok()?;
-            let written = rustix::io::write(&pipe.write, bytes).ok()?;
-            let count = pipe.take_same(self).ok()?;
-            (written == bytes.len() && count == self.bytes).then_some(pipe)
+            let mut pipe = Pipe::new().ok()?;
+            pipe.bytes = rustix::io::write(&pipe.write, bytes).ok()? + pipe.take_same(self).ok()?;
+            (pipe.bytes == bytes.len() + self.bytes).then_some(pipe)
         }
 
         /// Takes the pages that another one holds, which keeps them.
