@@ -49,6 +49,7 @@ fn main() -> ExitCode {
     start_log(&settings);
     let code = match &settings.command {
         Command::Help => print(&help::help()),
+        Command::HelpOn(topics) => help_on(topics),
         Command::Version => print(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
         Command::PrintConfig => print(&help::print_config(&settings)),
         Command::Check => check(&settings),
@@ -78,6 +79,17 @@ fn start_log(settings: &Settings) {
 fn print(text: &str) -> u8 {
     let _ = io::stdout().write_all(text.as_bytes());
     exit::OK
+}
+
+fn help_on(topics: &[String]) -> u8 {
+    if topics.is_empty() {
+        return print(&help::list_of_topics());
+    }
+    let texts: Result<Vec<String>, String> = topics.iter().map(|topic| help::help_on(topic)).collect();
+    match texts {
+        Ok(texts) => print(&texts.join("\n")),
+        Err(message) => fail(&message, exit::USAGE),
+    }
 }
 
 fn report(problems: &Problems) -> ExitCode {

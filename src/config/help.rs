@@ -1,138 +1,203 @@
-//! What `--help` and `--print-config` print, from the table of options.
+//! What `--help`, `help` and `--print-config` print, from the table of options.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use super::file;
-use super::options::{Scope, Section, Spec, TABLE, Takes};
+use super::nearest::nearest;
+use super::options::{self, Scope, Section, Spec, TABLE, Takes};
 use super::problem::Located;
 use super::settings::Settings;
+use super::topics::{self, TOPICS, Topic};
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;
-/// Where explanations start: of options that have a line, and of those that share one.
-const HELP_COLUMN: usize = 27;
+/// Where the phrases of options begin.
+const HELP_COLUMN: usize = 28;
+/// Where the names of further options begin, behind that of their topic.
+const NAMES_COLUMN: usize = 12;
 /// Longer defaults are told by --print-config only.
 const DEFAULT_SHOWN_MAX: usize = 24;
+/// The topic that has every option.
+const ALL: &str = "all";
 
-/// The text of `--help`: one screen of 80 columns and 48 lines.
+const USAGE: &str = "\
+weir is a forward proxy: clients ask it for http:// and https:// pages.
+  weir [OPTION]...         serve, on 127.0.0.1:8888 unless told otherwise
+  weir explain GET URL     say whether that is allowed, and by which rule
+  weir help [TOPIC]        explain one topic or one option, or list the topics
+  curl -x http://127.0.0.1:8888 https://a.example/     (or set https_proxy)
+Options. Each is a key of a --config FILE, too, and a variable (WEIR_PORT=8080).
+";
+
+const ENDING: &str = "\
+Signals: HUP reads rules and users again, USR1 opens the log again, USR2 writes
+  statistics, TERM ends when all is done, INT (or a second TERM) at once.
+Exit codes: 0 done; 1 refused (explain); 64 wrong options; 69 cannot listen;
+  71 the system refuses; 78 wrong configuration. More: weir help signals
+";
+
+/// The sections of `--help`, in its order.
+const SECTIONS: [Section; 7] = [
+    Section::General,
+    Section::Access,
+    Section::Log,
+    Section::Timeouts,
+    Section::Limits,
+    Section::Messages,
+    Section::Cache,
+];
+
+/// The text of `--help`: one screen of 80 columns and 48 lines. What most need has its phrase there, the rest its name and
+/// its topic.
 pub fn help() -> String {
-    let mut out = String::from(
-        "Usage: weir [OPTION]...    a forward proxy; without options on 127.0.0.1:8888
-       weir explain [--user U] [--client ADDR] METHOD URL|HOST:PORT   verdict
-Use:   curl -x http://127.0.0.1:8888 https://a.example/  (or export http_proxy)
-Block: weir --block ads.example (or .ads.example: all below, 192.0.2.0/24)
-Every option is a key in a --config FILE too, and a variable: WEIR_PORT=8080
-",
-    );
-    for section in [
-        Section::General,
-        Section::Access,
-        Section::Log,
-        Section::Timeouts,
-        Section::Limits,
-        Section::Messages,
-        Section::Cache,
-        Section::Explain,
-    ] {
-        let rows: Vec<&Spec> = TABLE.iter().filter(|spec| spec.section == section).collect();
-        match section {
-            Section::General
-            | Section::Access
-            | Section::Log
-            | Section::Timeouts
-            | Section::Limits
-            | Section::Messages => {
-                let _ = writeln!(out, "{}", heading(section));
-                add_rows(&mut out, &rows);
-            }
-            Section::Cache => add_names(&mut out, heading(section), &rows),
-            // The usage line has them.
-            Section::Explain => {}
+    let mut out = String::from(USAGE);
+    let of = |section| TABLE.iter().filter(move |spec| spec.section == section);
+    for spec in SECTIONS.into_iter().flat_map(of).filter(|spec| spec.common) {
+        add_option(&mut out, spec);
+    }
+    out.push_str("More options, by the topic that explains them:\n");
+    for section in SECTIONS {
+        let names: Vec<String> =
+            of(section).filter(|spec| !spec.common).map(|spec| format!("--{}", spec.name)).collect();
+        let topic = TOPICS.iter().find(|topic| topic.section == Some(section));
+        add_wrapped(&mut out, topic.map_or("", |topic| topic.name), NAMES_COLUMN, &names);
+    }
+    out.push_str(ENDING);
+    out
+}
+
+/// The text of `weir help`: what can be asked for.
+pub fn list_of_topics() -> String {
+    let mut out = String::from("weir help TOPIC explains one of these:\n\n");
+    for Topic { name, title, .. } in TOPICS {
+        let _ = writeln!(out, "  {name:<width$}{title}", width = NAMES_COLUMN - 2);
+    }
+    let _ = writeln!(out, "  {ALL:<width$}every option there is", width = NAMES_COLUMN - 2);
+    out.push_str("\nweir help OPTION explains one option; weir --help is one screen for a start.\n");
+    out
+}
+
+/// The text of `weir help TOPIC`, where an option is as good as a topic. Fails with what was expected.
+pub fn help_on(asked: &str) -> Result<String, String> {
+    let name = asked.to_ascii_lowercase();
+    if name == ALL {
+        return Ok(all());
+    }
+    if let Some(topic) = topics::find(&name) {
+        return Ok(on_topic(topic));
+    }
+    if let Some(spec) = options::find(name.trim_start_matches('-')) {
+        return Ok(on_option(spec));
+    }
+    let names = TOPICS.iter().map(|topic| topic.name);
+    let known: Vec<&str> = names.clone().chain([ALL]).collect();
+    let near = nearest(&name, names.chain(TABLE.iter().flat_map(Spec::names)));
+    let hint = near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
+    Err(format!("help {asked:?}: expected an option, or one of {}{hint}", known.join(", ")))
+}
+
+fn all() -> String {
+    let mut out = String::new();
+    for topic in TOPICS.iter().filter(|topic| topic.section.is_some()) {
+        let _ = writeln!(out, "{} ({})", topic.title, topic.name);
+        let of_topic = |spec: &&Spec| Some(spec.section) == topic.section;
+        TABLE.iter().filter(of_topic).for_each(|spec| add_option(&mut out, spec));
+        out.push('\n');
+    }
+    out.push_str(ENDING);
+    out
+}
+
+fn on_topic(topic: &Topic) -> String {
+    let mut out = format!("{}: {}\n\n{}", topic.name, topic.title, topic.text.trim_start_matches('\n'));
+    let of_topic = |spec: &&Spec| Some(spec.section) == topic.section || topic.others.contains(&spec.name);
+    let mut options = TABLE.iter().filter(of_topic).peekable();
+    if options.peek().is_some() {
+        out.push_str("\nOptions:\n");
+    }
+    options.for_each(|spec| add_option(&mut out, spec));
+    out
+}
+
+fn on_option(spec: &Spec) -> String {
+    let mut out = String::new();
+    add_option(&mut out, spec);
+    let mut add = |what: &str, text: &str| {
+        let _ = writeln!(out, "  {what:<width$}{text}", width = HELP_COLUMN - 2);
+    };
+    for alias in spec.aliases {
+        add("the same", &format!("--{alias}"));
+    }
+    match spec.scope {
+        Scope::Everywhere => {
+            let value = if spec.placeholder.is_empty() { "yes|no" } else { spec.placeholder };
+            add("in a file", &format!("{} {value}", spec.name));
+            add("in the environment", &format!("{}={value}", options::environment_name(spec.name)));
+            add(
+                "a reload",
+                if spec.restart { "does not change it: it needs a restart" } else { "changes it" },
+            );
         }
+        Scope::NotInFiles => {
+            let variable = options::environment_name(spec.name);
+            add("in the environment", &format!("{variable}={}", spec.placeholder));
+        }
+        Scope::CommandLine => {}
+    }
+    if spec.default.len() > DEFAULT_SHOWN_MAX {
+        add("by default", spec.default);
+    }
+    if let Some(topic) = TOPICS.iter().find(|topic| topic.section == Some(spec.section)) {
+        add("see also", &format!("weir help {}", topic.name));
     }
     out
 }
 
-fn heading(section: Section) -> &'static str {
-    match section {
-        Section::General => "General",
-        Section::Access => "Who may go where",
-        Section::Log => "Access log: one line per request and tunnel, on standard output",
-        Section::Timeouts => "Time-outs and their defaults, in seconds or as 500ms, 2m, 1h",
-        Section::Limits => "Limits and their defaults",
-        Section::Messages => "Messages and names",
-        Section::Cache => "Cache, off:",
-        Section::Explain => "",
-    }
-}
-
-/// Two neighbours that both fit into half a line share one.
-fn add_rows(out: &mut String, rows: &[&Spec]) {
-    let mut rest = rows;
-    while let Some((first, after)) = rest.split_first() {
-        let left = half(first);
-        let right = after.first().map(|second| half(second));
-        match right {
-            Some(right) if left.len() <= COLUMNS / 2 && right.len() < COLUMNS / 2 => {
-                let _ = writeln!(out, "{left:<width$}{right}", width = COLUMNS / 2);
-                rest = &after[1..];
-            }
-            Some(_) | None => {
-                let _ = writeln!(out, "{}", whole(first));
-                rest = after;
-            }
-        }
-    }
-}
-
-/// Options whose names say it: as many in a line as fit.
-fn add_names(out: &mut String, heading: &str, rows: &[&Spec]) {
-    let mut line = heading.to_owned();
-    for row in rows {
-        let name = name(row, true);
-        if line.len() + name.len() > COLUMNS {
-            let _ = writeln!(out, "{line}");
-            line.clear();
-        }
-        line.push_str(&name);
-    }
-    let _ = writeln!(out, "{line}");
-}
-
-/// The option with its value: the default where `with_default`, else what kind of value.
-fn name(spec: &Spec, with_default: bool) -> String {
-    let mut text = match spec.short {
-        "" => format!("  --{}", spec.name),
+/// The option with its value, then its phrase, with the default in brackets.
+fn add_option(out: &mut String, spec: &Spec) {
+    let mut name = match spec.short {
+        "" => format!("      --{}", spec.name),
         short => format!("  -{short}, --{}", spec.name),
     };
-    let value = match spec.takes {
-        Takes::Flag | Takes::Count => "",
-        Takes::Value | Takes::Path if with_default && !spec.default.is_empty() => spec.default,
-        Takes::Value | Takes::Path => spec.placeholder,
+    if !spec.placeholder.is_empty() {
+        name.push(' ');
+        name.push_str(spec.placeholder);
+    }
+    let mut words: Vec<String> = spec.help.split(' ').map(str::to_owned).collect();
+    let has_default = match spec.takes {
+        Takes::Flag => spec.default == "yes",
+        Takes::Count => false,
+        Takes::Value | Takes::Path => !spec.default.is_empty() && spec.default.len() <= DEFAULT_SHOWN_MAX,
     };
-    if !value.is_empty() {
-        text.push(' ');
-        text.push_str(value);
+    if has_default {
+        words.push(format!("[{}]", spec.default));
     }
-    text
+    add_wrapped(out, &name[2..], HELP_COLUMN, &words);
 }
 
-fn half(spec: &Spec) -> String {
-    explained(name(spec, true), spec.help)
-}
-
-fn whole(spec: &Spec) -> String {
-    let mut line = explained(name(spec, false), spec.help);
-    let short = !spec.default.is_empty() && spec.default.len() <= DEFAULT_SHOWN_MAX;
-    if matches!(spec.takes, Takes::Value | Takes::Path) && short {
-        let _ = write!(line, " [{}]", spec.default);
+/// Words from a column on, in as many lines as they need, behind what the first line begins with.
+fn add_wrapped(out: &mut String, beginning: &str, column: usize, words: &[String]) {
+    let mut line = format!("  {beginning}");
+    if line.len() >= column {
+        let _ = writeln!(out, "{line}");
+        line.clear();
     }
-    line
-}
-
-fn explained(name: String, help: &str) -> String {
-    if help.is_empty() { name } else { format!("{name:<width$} {help}", width = HELP_COLUMN - 1) }
+    line = format!("{line:<column$}");
+    let mut is_first = true;
+    for word in words {
+        if !is_first && line.len() + 1 + word.len() > COLUMNS {
+            let _ = writeln!(out, "{line}");
+            line = " ".repeat(column);
+            is_first = true;
+        }
+        if !is_first {
+            line.push(' ');
+        }
+        line.push_str(word);
+        is_first = false;
+    }
+    let _ = writeln!(out, "{}", line.trim_end());
 }
 
 /// The text of `--print-config`: a configuration file, with a comment that says where each value came from.

@@ -13,6 +13,8 @@ pub mod options;
 pub mod policy;
 pub mod problem;
 pub mod settings;
+pub mod spec;
+pub mod topics;
 pub mod values;
 
 pub use problem::{Located, Origin, Problem, Problems, exit};

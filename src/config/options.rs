@@ -1,165 +1,12 @@
 //! The one table of options. The command line, the environment, configuration files, `--help` and `--print-config` are
-//! all driven by it, so that nothing is said twice and nothing can disagree.
+//! all driven by it, so that nothing is said twice and nothing can disagree. [`Spec`] says what a row holds.
 
 use super::problem::{Located, Problem};
+#[cfg(test)]
 use super::settings::Settings;
+use super::spec::Apply;
+pub use super::spec::{Repeat, Scope, Section, Spec, Takes};
 use super::values;
-
-/// What follows the name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takes {
-    /// Nothing on the command line (or `=yes`, `=no`); nothing, yes or no in a file.
-    Flag,
-    /// As a flag, but it counts.
-    Count,
-    /// A value.
-    Value,
-    /// A path; relative ones in a file are relative to that file.
-    Path,
-}
-
-/// How often it may be set in one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// Once in a file; on the command line the last one counts.
-    Once,
-    /// Any number of times, one value each. In the environment one per line.
-    Many,
-    /// Any number of times, several values in one, separated by commas, everywhere.
-    List,
-}
-
-/// Where it may be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// Command line, environment and file.
-    Everywhere,
-    /// Command line and environment.
-    NotInFiles,
-    /// Command line only.
-    CommandLine,
-}
-
-/// The heading under which `--help` lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
-    /// Starting it.
-    General,
-    /// Policy.
-    Access,
-    /// Access log and statistics.
-    Log,
-    /// Times.
-    Timeouts,
-    /// Bounds.
-    Limits,
-    /// What is accepted and what is rewritten, and DNS.
-    Messages,
-    /// The cache.
-    Cache,
-    /// Shown in the usage line only.
-    Explain,
-}
-
-/// Takes the values of one layer, the last of which counts where there may be one, and says what is wrong with them.
-pub type Apply = fn(&mut Settings, &[Located<String>]) -> Vec<Problem>;
-
-/// One row.
-#[derive(Debug)]
-pub struct Spec {
-    /// The long option, the key in files, and in capitals with `WEIR_` before it the environment variable.
-    pub name: &'static str,
-    /// The short option, or empty.
-    pub short: &'static str,
-    /// Other names for it.
-    pub aliases: &'static [&'static str],
-    /// What follows the name.
-    pub takes: Takes,
-    /// How its value is called in the help; empty for flags.
-    pub placeholder: &'static str,
-    /// How often.
-    pub repeat: Repeat,
-    /// Where.
-    pub scope: Scope,
-    /// The heading.
-    pub section: Section,
-    /// Its value if nobody sets it, in the form of a file; empty for nothing at all.
-    pub default: &'static str,
-    /// What it does, in a few words.
-    pub help: &'static str,
-    /// Puts it into the settings.
-    pub apply: Apply,
-}
-
-impl Spec {
-    const fn value(
-        section: Section,
-        name: &'static str,
-        placeholder: &'static str,
-        default: &'static str,
-        help: &'static str,
-        apply: Apply,
-    ) -> Spec {
-        Spec {
-            name,
-            short: "",
-            aliases: &[],
-            takes: Takes::Value,
-            placeholder,
-            repeat: Repeat::Once,
-            scope: Scope::Everywhere,
-            section,
-            default,
-            help,
-            apply,
-        }
-    }
-
-    const fn flag(section: Section, name: &'static str, help: &'static str, apply: Apply) -> Spec {
-        Spec { takes: Takes::Flag, ..Spec::value(section, name, "", "no", help, apply) }
-    }
-
-    const fn path(
-        section: Section,
-        name: &'static str,
-        placeholder: &'static str,
-        help: &'static str,
-        apply: Apply,
-    ) -> Spec {
-        Spec { takes: Takes::Path, ..Spec::value(section, name, placeholder, "", help, apply) }
-    }
-
-    const fn short(self, short: &'static str) -> Spec {
-        Spec { short, ..self }
-    }
-
-    const fn aliases(self, aliases: &'static [&'static str]) -> Spec {
-        Spec { aliases, ..self }
-    }
-
-    const fn repeat(self, repeat: Repeat) -> Spec {
-        Spec { repeat, ..self }
-    }
-
-    /// A flag that is set unless somebody says no.
-    const fn on(self) -> Spec {
-        Spec { default: "yes", ..self }
-    }
-
-    const fn counting(self) -> Spec {
-        Spec { takes: Takes::Count, repeat: Repeat::Many, default: "0", ..self }
-    }
-
-    const fn scope(self, scope: Scope) -> Spec {
-        // What is not a setting has no default to print.
-        Spec { scope, default: "", ..self }
-    }
-
-    /// All its long names.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
-        std::iter::once(self.name).chain(self.aliases.iter().copied())
-    }
-}
 
 /// The variable that sets an option.
 pub fn environment_name(name: &str) -> String {
@@ -225,212 +72,465 @@ use Section::{Access, Cache, Explain, General, Limits, Log, Messages, Timeouts};
 
 /// All options, in the order of `--help` and `--print-config`.
 pub static TABLE: &[Spec] = &[
-    Spec::value(General, "host", "ADDR", "127.0.0.1", "listen on this, repeatable; :: for all", |s, v| {
+    Spec::value(General, "host", "ADDR", "127.0.0.1", "listen here; repeatable; :: is all", |s, v| {
         many(&mut s.hosts, v, values::address)
     })
+    .restart()
+    .common()
     .repeat(List),
-    Spec::value(General, "port", "N", "8888", "0: any free", |s, v| one(&mut s.port, v, values::port))
-        .short("p"),
-    Spec::value(General, "workers", "N|auto[,pin]", "1", "or auto,pin", |s, v| {
-        one(&mut s.workers, v, values::workers)
-    }),
-    Spec::path(General, "config", "FILE", "read 'key value' lines from it; kill -HUP: again", |s, v| {
+    Spec::value(General, "port", "N", "8888", "listen on this port; 0 takes any free one", |s, v| {
+        one(&mut s.port, v, values::port)
+    })
+    .restart()
+    .common()
+    .short("p"),
+    Spec::value(
+        General,
+        "workers",
+        "N|auto[,pin]",
+        "1",
+        "run this many loops; auto: one per processor; with ,pin each keeps to a processor of its own",
+        |s, v| one(&mut s.workers, v, values::workers),
+    )
+    .restart(),
+    Spec::path(General, "config", "FILE", "read options from this file: 'key value' lines", |s, v| {
         one(&mut s.config, v, |text| values::path(text).map(Some))
     })
+    .common()
     .short("c")
     .scope(Scope::NotInFiles),
-    Spec::value(General, "user", "NAME[:GROUP]", "", "then run as", |s, v| {
-        let mut users = Vec::new();
-        let problems = many(&mut users, v, values::any_user);
-        s.user = users.pop();
-        problems
-    }),
-    Spec::flag(General, "sandbox", "=no: without", |s, v| one(&mut s.sandbox, v, values::flag)).on(),
-    Spec::flag(General, "no-splice", "copy bulk", |s, v| one(&mut s.no_splice, v, values::flag)),
-    Spec::value(General, "stats-every", "SECONDS", "60", "statistics", |s, v| {
-        one(&mut s.stats_every, v, values::duration_or_zero)
-    }),
-    Spec::flag(General, "check", "validate", ASKED).scope(Scope::CommandLine),
-    Spec::flag(General, "print-config", "settings", ASKED).scope(Scope::CommandLine),
-    Spec::flag(General, "verbose", "-vv: more", |s, v| counted(&mut s.verbose, v)).short("v").counting(),
-    Spec::flag(General, "quiet", "only errors", |s, v| one(&mut s.quiet, v, values::flag)).short("q"),
-    Spec::flag(General, "version", "", ASKED).short("V").scope(Scope::CommandLine),
-    Spec::flag(General, "help", "", ASKED).short("h").scope(Scope::CommandLine),
-    Spec::path(Access, "blocklist", "FILE", "refuse what its rules match (also --blacklist)", |s, v| {
+    Spec::value(
+        General,
+        "user",
+        "NAME[:GROUP]",
+        "",
+        "become this user once the port is bound, if root",
+        |s, v| {
+            let mut users = Vec::new();
+            let problems = many(&mut users, v, values::any_user);
+            s.user = users.pop();
+            problems
+        },
+    )
+    .restart()
+    .common(),
+    Spec::flag(General, "sandbox", "give up the paths and system calls that it does not need", |s, v| {
+        one(&mut s.sandbox, v, values::flag)
+    })
+    .restart()
+    .on(),
+    Spec::flag(
+        General,
+        "no-splice",
+        "copy long bodies in weir instead of moving them inside the kernel",
+        |s, v| one(&mut s.no_splice, v, values::flag),
+    ),
+    Spec::value(
+        General,
+        "stats-every",
+        "SECONDS",
+        "60",
+        "write a line of statistics this often, if a number has changed; 0: never",
+        |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
+    ),
+    Spec::flag(General, "check", "say everything that is wrong, and exit", ASKED)
+        .common()
+        .scope(Scope::CommandLine),
+    Spec::flag(General, "print-config", "show each setting and where it is from, and exit", ASKED)
+        .common()
+        .scope(Scope::CommandLine),
+    Spec::flag(General, "verbose", "say more on standard error; -vv: still more", |s, v| {
+        counted(&mut s.verbose, v)
+    })
+    .common()
+    .short("v")
+    .counting(),
+    Spec::flag(General, "quiet", "say only errors on standard error", |s, v| {
+        one(&mut s.quiet, v, values::flag)
+    })
+    .short("q"),
+    Spec::flag(General, "version", "print the version, and exit", ASKED)
+        .common()
+        .short("V")
+        .scope(Scope::CommandLine),
+    Spec::flag(General, "help", "print this; --help TOPIC prints more", ASKED)
+        .common()
+        .short("h")
+        .scope(Scope::CommandLine),
+    Spec::path(Access, "blocklist", "FILE", "refuse what a rule in this file matches", |s, v| {
         many(&mut s.blocklists, v, values::path)
     })
+    .common()
     .aliases(&["blacklist"])
     .repeat(Many),
-    Spec::path(Access, "allowlist", "FILE", "allow what its rules match and nothing else", |s, v| {
+    Spec::path(Access, "allowlist", "FILE", "allow only what a rule in this file matches", |s, v| {
         many(&mut s.allowlists, v, values::path)
     })
+    .common()
     .aliases(&["whitelist"])
     .repeat(Many),
-    Spec::value(Access, "block", "RULE", "", "one rule: a.example, *.a.example, 10.0.0.0/8:80", |s, v| {
+    Spec::value(Access, "block", "RULE", "", "refuse one: a.example, .a.example, 10.0.0.0/8:80", |s, v| {
         many(&mut s.block, v, values::rule)
     })
+    .common()
     .repeat(List),
-    Spec::value(Access, "allow", "RULE", "", "one rule that overrides the built-in refusals", |s, v| {
+    Spec::value(Access, "allow", "RULE", "", "allow one host, even if it is refused by default", |s, v| {
         many(&mut s.allow, v, values::rule)
     })
+    .common()
     .repeat(List),
     Spec::value(
         Access,
         "allow-client",
         "NETWORK",
         "",
-        "who may ask, repeatable; everybody if unset",
+        "serve only clients from this network; repeatable",
         |s, v| many(&mut s.allow_clients, v, values::network),
     )
+    .common()
     .repeat(List),
-    Spec::flag(Access, "deny-private", "10.0.0.0/8...", |s, v| one(&mut s.deny_private, v, values::flag)),
-    Spec::flag(Access, "quiet-refusals", "no rule", |s, v| one(&mut s.quiet_refusals, v, values::flag)),
-    Spec::value(Access, "connect-ports", "LIST", DEFAULT_CONNECT_PORTS, "for CONNECT; or any", |s, v| {
-        one(&mut s.connect_ports, v, values::port_list)
+    Spec::flag(Access, "deny-private", "refuse the addresses of private networks, too", |s, v| {
+        one(&mut s.deny_private, v, values::flag)
     }),
+    Spec::flag(
+        Access,
+        "quiet-refusals",
+        "tell clients that they are refused, but not by which rule",
+        |s, v| one(&mut s.quiet_refusals, v, values::flag),
+    ),
+    Spec::value(
+        Access,
+        "connect-ports",
+        "LIST",
+        DEFAULT_CONNECT_PORTS,
+        "allow CONNECT, which https needs, to these ports only",
+        |s, v| one(&mut s.connect_ports, v, values::port_list),
+    ),
     Spec::value(
         Access,
         "ports",
         "LIST",
         DEFAULT_PLAIN_PORTS,
-        "for other requests; all but mail, telnet and the like",
+        "allow other requests to these ports only; by default to all but those of mail, telnet and the like",
         |s, v| one(&mut s.ports, v, values::port_list),
     ),
-    Spec::path(Access, "auth-file", "FILE", "ask for a name and password: 'name:password' lines", |s, v| {
+    Spec::path(Access, "auth-file", "FILE", "ask for a user and password that are in this file", |s, v| {
         let mut files = Vec::new();
         let problems = many(&mut files, v, values::path);
         s.auth_file = files.pop();
         problems
-    }),
-    Spec::path(Log, "log-dir", "DIR", "write DIR/access.log (default: standard output)", |s, v| {
+    })
+    .common(),
+    Spec::path(Log, "log-dir", "DIR", "write access.log here, not to standard output", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
-    }),
-    Spec::value(Log, "log-format", "F", "weir", "or combined, squid, json, none", |s, v| {
+    })
+    .restart()
+    .common(),
+    Spec::value(Log, "log-format", "F", "weir", "write weir, combined, squid, json or none", |s, v| {
         one(&mut s.log_format, v, values::log_format)
-    }),
-    Spec::value(Log, "log-max-size", "SIZE", "64M", "0: no limit", |s, v| {
-        one(&mut s.log_max_size_bytes, v, values::rotation_size)
-    }),
-    Spec::value(Log, "log-keep", "N", "5", "old files", |s, v| {
+    })
+    .common(),
+    Spec::value(
+        Log,
+        "log-max-size",
+        "SIZE",
+        "64M",
+        "begin a new access.log when it has reached this size; 0: never",
+        |s, v| one(&mut s.log_max_size_bytes, v, values::rotation_size),
+    ),
+    Spec::value(Log, "log-keep", "N", "5", "keep this many old files beside access.log", |s, v| {
         one(&mut s.log_keep, v, |text| values::number(text, 0, LOG_KEEP_MAX).map(|keep| keep as u32))
     }),
-    Spec::value(Timeouts, "timeout", "SECONDS", "60", "silence", |s, v| {
-        one(&mut s.timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "connect-timeout", "SECONDS", "10", "dialling", |s, v| {
-        one(&mut s.connect_timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "head-timeout", "SECONDS", "30", "request head", |s, v| {
-        one(&mut s.head_timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "idle-timeout", "SECONDS", "60", "next request", |s, v| {
-        one(&mut s.idle_timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "tunnel-timeout", "SECONDS", "600", "idle tunnel", |s, v| {
-        one(&mut s.tunnel_timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "idle-origin-timeout", "SECONDS", "30", "kept origin", |s, v| {
-        one(&mut s.idle_origin_timeout, v, values::duration)
-    }),
-    Spec::value(Timeouts, "drain-timeout", "SECONDS", "30", "at stop", |s, v| {
-        one(&mut s.drain_timeout, v, values::duration_or_zero)
-    }),
-    Spec::value(Timeouts, "min-rate", "BYTES", "100", "body bytes/s", |s, v| {
-        one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32))
-    }),
-    Spec::value(Limits, "max-connections", "N", "10000", "clients", |s, v| {
-        one(&mut s.max_connections, v, |text| {
-            values::number(text, 1, CONNECTIONS_MAX).map(|most| most as u32)
-        })
-    }),
-    Spec::value(Limits, "max-per-client", "N", "0", "0: no limit", |s, v| {
-        one(&mut s.max_per_client, v, |text| values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32))
-    }),
-    Spec::value(Limits, "buffers", "N", "16384", "4 KB each", |s, v| {
+    Spec::value(
+        Timeouts,
+        "timeout",
+        "SECONDS",
+        "60",
+        "give up when either side is silent for this long during an exchange",
+        |s, v| one(&mut s.timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "connect-timeout",
+        "SECONDS",
+        "10",
+        "give up on one address of an origin after this long",
+        |s, v| one(&mut s.connect_timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "head-timeout",
+        "SECONDS",
+        "30",
+        "let a client, or an origin, take this long for the head of a message",
+        |s, v| one(&mut s.head_timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "idle-timeout",
+        "SECONDS",
+        "60",
+        "close a client connection that has had no request for this long",
+        |s, v| one(&mut s.idle_timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "tunnel-timeout",
+        "SECONDS",
+        "600",
+        "close a tunnel that has been silent for this long",
+        |s, v| one(&mut s.tunnel_timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "idle-origin-timeout",
+        "SECONDS",
+        "30",
+        "keep an unused origin connection for this long",
+        |s, v| one(&mut s.idle_origin_timeout, v, values::duration),
+    ),
+    Spec::value(
+        Timeouts,
+        "drain-timeout",
+        "SECONDS",
+        "30",
+        "let exchanges take this long to finish when weir stops",
+        |s, v| one(&mut s.drain_timeout, v, values::duration_or_zero),
+    ),
+    Spec::value(
+        Timeouts,
+        "min-rate",
+        "BYTES",
+        "100",
+        "cut off clients that move a body by fewer bytes per second, averaged over --timeout; 0: none",
+        |s, v| one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32)),
+    ),
+    Spec::value(
+        Limits,
+        "max-connections",
+        "N",
+        "10000",
+        "serve this many client connections at most",
+        |s, v| {
+            one(&mut s.max_connections, v, |text| {
+                values::number(text, 1, CONNECTIONS_MAX).map(|most| most as u32)
+            })
+        },
+    ),
+    Spec::value(
+        Limits,
+        "max-per-client",
+        "N",
+        "0",
+        "serve this many connections of one client address at most; 0: no limit",
+        |s, v| {
+            one(&mut s.max_per_client, v, |text| {
+                values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
+            })
+        },
+    ),
+    Spec::value(Limits, "buffers", "N", "16384", "use this many blocks of 4 KB at most", |s, v| {
         one(&mut s.buffers, v, |text| {
             values::number(text, BUFFERS_MIN, BUFFERS_MAX).map(|count| count as u32)
         })
-    }),
-    Spec::value(Limits, "head-max", "SIZE", "32K", "of a message", |s, v| {
+    })
+    .restart(),
+    Spec::value(Limits, "head-max", "SIZE", "32K", "refuse heads of messages that are larger", |s, v| {
         one(&mut s.head_max_bytes, v, |text| {
             values::size(text, 1 << 10, HEAD_BYTES_MAX).map(|most| most as u32)
         })
     }),
-    Spec::value(Limits, "target-max", "SIZE", "16K", "of a URL", |s, v| {
-        one(&mut s.target_max_bytes, v, |text| {
-            values::size(text, 256, HEAD_BYTES_MAX).map(|most| most as u32)
-        })
-    }),
-    Spec::value(Limits, "fields-max", "N", "200", "of a head", |s, v| {
+    Spec::value(
+        Limits,
+        "target-max",
+        "SIZE",
+        "16K",
+        "refuse request targets (URLs) that are longer",
+        |s, v| {
+            one(&mut s.target_max_bytes, v, |text| {
+                values::size(text, 256, HEAD_BYTES_MAX).map(|most| most as u32)
+            })
+        },
+    ),
+    Spec::value(Limits, "fields-max", "N", "200", "refuse heads with more fields", |s, v| {
         one(&mut s.fields_max, v, |text| values::number(text, 1, FIELDS_MAX).map(|most| most as u32))
     }),
-    Spec::value(Limits, "idle-origins", "N", "512", "kept, all", |s, v| {
-        one(&mut s.idle_origins, v, |text| values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32))
+    Spec::value(
+        Limits,
+        "idle-origins",
+        "N",
+        "512",
+        "keep this many unused origin connections at most",
+        |s, v| {
+            one(&mut s.idle_origins, v, |text| {
+                values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
+            })
+        },
+    ),
+    Spec::value(
+        Limits,
+        "idle-per-origin",
+        "N",
+        "256",
+        "keep this many of them at most to any one origin",
+        |s, v| {
+            one(&mut s.idle_per_origin, v, |text| {
+                values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
+            })
+        },
+    ),
+    Spec::flag(
+        Messages,
+        "no-origin-form",
+        "refuse requests that name their host only in the field Host",
+        |s, v| one(&mut s.no_origin_form, v, values::flag),
+    ),
+    Spec::flag(
+        Messages,
+        "strict-targets",
+        "refuse targets with characters that RFC 3986 does not allow",
+        |s, v| one(&mut s.strict_targets, v, values::flag),
+    ),
+    Spec::flag(Messages, "accept-bare-lf", "take a line feed alone as the end of a line", |s, v| {
+        one(&mut s.accept_bare_lf, v, values::flag)
     }),
-    Spec::value(Limits, "idle-per-origin", "N", "256", "kept, each", |s, v| {
-        one(&mut s.idle_per_origin, v, |text| {
-            values::number(text, 0, CONNECTIONS_MAX).map(|most| most as u32)
-        })
-    }),
-    Spec::flag(Messages, "no-origin-form", "only URLs", |s, v| one(&mut s.no_origin_form, v, values::flag)),
-    Spec::flag(Messages, "strict-targets", "RFC 3986", |s, v| one(&mut s.strict_targets, v, values::flag)),
-    Spec::flag(Messages, "accept-bare-lf", "as line end", |s, v| one(&mut s.accept_bare_lf, v, values::flag)),
-    Spec::value(Messages, "via", "NAME", "weir", "or off", |s, v| one(&mut s.via, v, values::via)),
-    Spec::value(Messages, "forwarded", "F", "off", "or append, replace, remove", |s, v| {
-        one(&mut s.forwarded, v, values::forwarded)
-    }),
-    Spec::value(Messages, "remove-header", "NAME", "", "of requests", |s, v| {
-        many(&mut s.remove_headers, v, values::removal)
-    })
+    Spec::value(
+        Messages,
+        "via",
+        "NAME",
+        "weir",
+        "call weir by this name in the field Via; off: send no Via",
+        |s, v| one(&mut s.via, v, values::via),
+    ),
+    Spec::value(
+        Messages,
+        "forwarded",
+        "F",
+        "off",
+        "tell origins the client address in Forwarded and X-Forwarded-For: off, append, replace, or remove what came",
+        |s, v| one(&mut s.forwarded, v, values::forwarded),
+    ),
+    Spec::value(
+        Messages,
+        "remove-header",
+        "NAME",
+        "",
+        "remove this field from requests; to some hosts: NAME .a.example",
+        |s, v| many(&mut s.remove_headers, v, values::removal),
+    )
     .repeat(Many),
-    Spec::value(Messages, "add-header", "'N: V'", "", "to requests", |s, v| {
-        many(&mut s.add_headers, v, values::addition)
-    })
+    Spec::value(
+        Messages,
+        "add-header",
+        "'N: V'",
+        "",
+        "add this field to requests; to some hosts: 'N: V if .a.example'",
+        |s, v| many(&mut s.add_headers, v, values::addition),
+    )
     .repeat(Many),
-    Spec::value(Messages, "remove-response-header", "NAME", "", "", |s, v| {
-        many(&mut s.remove_response_headers, v, values::removal)
-    })
+    Spec::value(
+        Messages,
+        "remove-response-header",
+        "NAME",
+        "",
+        "remove this field from responses",
+        |s, v| many(&mut s.remove_response_headers, v, values::removal),
+    )
     .repeat(Many),
-    Spec::value(Messages, "add-response-header", "'N: V'", "", "", |s, v| {
+    Spec::value(Messages, "add-response-header", "'N: V'", "", "add this field to responses", |s, v| {
         many(&mut s.add_response_headers, v, values::addition)
     })
     .repeat(Many),
-    Spec::value(Messages, "dns", "SERVER,...", "", "to ask", |s, v| many(&mut s.dns, v, values::dns_server))
-        .repeat(List),
-    Spec::flag(Messages, "dns-0x20", "mixed case", |s, v| one(&mut s.dns_0x20, v, values::flag)),
-    Spec::flag(Cache, "cache", "", |s, v| one(&mut s.cache, v, values::flag)),
-    Spec::value(Cache, "cache-size", "SIZE", "64M", "", |s, v| {
-        one(&mut s.cache_size_bytes, v, |text| values::size(text, 1 << 20, CACHE_BYTES_MAX))
-    }),
-    Spec::value(Cache, "cache-max-object", "SIZE", "0", "", |s, v| {
-        one(&mut s.cache_max_object_bytes, v, |text| values::size(text, 0, CACHE_BYTES_MAX))
-    }),
-    Spec::value(Cache, "cache-heuristic-max", "TIME", "24h", "", |s, v| {
-        one(&mut s.cache_heuristic_max, v, values::duration_or_zero)
-    }),
-    Spec::value(Cache, "cache-negative-ttl", "TIME", "0", "", |s, v| {
-        one(&mut s.cache_negative_ttl, v, values::duration_or_zero)
-    }),
-    Spec::value(Cache, "cache-targeted", "FIELD", "", "", |s, v| {
-        many(&mut s.cache_targeted, v, values::field_name)
-    })
+    Spec::value(
+        Messages,
+        "dns",
+        "SERVER,...",
+        "",
+        "ask these name servers, not those of /etc/resolv.conf",
+        |s, v| many(&mut s.dns, v, values::dns_server),
+    )
     .repeat(List),
-    Spec::flag(Cache, "no-cache-status", "", |s, v| one(&mut s.no_cache_status, v, values::flag)),
-    Spec::path(Cache, "cache-rules", "FILE", "", |s, v| {
-        let mut files = Vec::new();
-        let problems = many(&mut files, v, values::path);
-        s.cache_rules = files.pop();
-        problems
+    Spec::flag(
+        Messages,
+        "dns-0x20",
+        "mix upper and lower case in queries, which makes answers harder to forge",
+        |s, v| one(&mut s.dns_0x20, v, values::flag),
+    ),
+    Spec::flag(Cache, "cache", "keep responses in memory and answer from them", |s, v| {
+        one(&mut s.cache, v, values::flag)
+    })
+    .restart()
+    .common(),
+    Spec::value(Cache, "cache-size", "SIZE", "64M", "use this much memory for it at most", |s, v| {
+        one(&mut s.cache_size_bytes, v, |text| values::size(text, 1 << 20, CACHE_BYTES_MAX))
+    })
+    .restart(),
+    Spec::value(
+        Cache,
+        "cache-max-object",
+        "SIZE",
+        "0",
+        "store no body that is larger; 0: an eighth of the size",
+        |s, v| one(&mut s.cache_max_object_bytes, v, |text| values::size(text, 0, CACHE_BYTES_MAX)),
+    )
+    .restart(),
+    Spec::value(
+        Cache,
+        "cache-heuristic-max",
+        "TIME",
+        "24h",
+        "guess from Last-Modified that a response is fresh for this long at most",
+        |s, v| one(&mut s.cache_heuristic_max, v, values::duration_or_zero),
+    ),
+    Spec::value(
+        Cache,
+        "cache-negative-ttl",
+        "TIME",
+        "0",
+        "store errors that do not say for how long for this time",
+        |s, v| one(&mut s.cache_negative_ttl, v, values::duration_or_zero),
+    ),
+    Spec::value(
+        Cache,
+        "cache-targeted",
+        "FIELD",
+        "",
+        "let this field, such as CDN-Cache-Control, count in place of Cache-Control",
+        |s, v| many(&mut s.cache_targeted, v, values::field_name),
+    )
+    .repeat(List),
+    Spec::flag(Cache, "no-cache-status", "do not tell clients in Cache-Status what the cache did", |s, v| {
+        one(&mut s.no_cache_status, v, values::flag)
     }),
-    Spec::path(Cache, "cache-file", "FILE", "", |s, v| {
+    Spec::path(
+        Cache,
+        "cache-rules",
+        "FILE",
+        "read from this file which hosts are stored otherwise: PATTERN off, PATTERN 10m",
+        |s, v| {
+            let mut files = Vec::new();
+            let problems = many(&mut files, v, values::path);
+            s.cache_rules = files.pop();
+            problems
+        },
+    ),
+    Spec::path(Cache, "cache-file", "FILE", "keep what is stored between two runs in this file", |s, v| {
         let mut files = Vec::new();
         let problems = many(&mut files, v, values::path);
         s.cache_file = files.pop();
         problems
-    }),
-    Spec::value(Cache, "purge-from", "NETWORK", "", "", |s, v| many(&mut s.purge_from, v, values::network))
-        .repeat(List),
-    Spec::value(Explain, "client", "ADDR", "", "judge as this client", |s, v| {
+    })
+    .restart(),
+    Spec::value(
+        Cache,
+        "purge-from",
+        "NETWORK",
+        "",
+        "let clients from this network remove what is stored, by PURGE",
+        |s, v| many(&mut s.purge_from, v, values::network),
+    )
+    .repeat(List),
+    Spec::value(Explain, "client", "ADDR", "", "judge as if this client asked", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })
     .scope(Scope::CommandLine),

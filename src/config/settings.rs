@@ -16,6 +16,7 @@ use super::file;
 use super::nearest::nearest;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
+use super::topics;
 use super::values::{WORKERS_MAX, Workers, flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
@@ -34,6 +35,8 @@ pub enum Command {
     PrintConfig,
     /// Print the help and exit.
     Help,
+    /// Print what there is to know of these topics and exit; without any, the list of them.
+    HelpOn(Vec<String>),
     /// Print the version and exit.
     Version,
     /// Print the verdict on one request and exit.
@@ -48,6 +51,9 @@ pub enum Command {
         target: String,
     },
 }
+
+/// What may stand before or among the options.
+const COMMANDS: [&str; 2] = ["explain", "help"];
 
 /// All settings. [`Settings::load`] makes them; `Settings::default()` is blank, not the documented defaults, which are
 /// what `load` gives for nothing at all ([`Settings::built_in`]).
@@ -194,14 +200,17 @@ impl Settings {
         read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Settings, Problems> {
         let mut problems = Problems::new();
-        let given = arguments::parse(arguments, &mut problems);
         let mut settings = Settings::default();
+        // What follows is no option but the name of one.
+        if let Some((_, asked)) = arguments.split_first().filter(|(first, _)| *first == "help") {
+            settings.command = Command::HelpOn(asked.to_vec());
+            return Ok(settings);
+        }
+        let given = arguments::parse(arguments, &mut problems);
         // Whoever asks for help gets it, whatever else is wrong.
-        for (name, command) in [("help", Command::Help), ("version", Command::Version)] {
-            if asked(&given, name) {
-                settings.command = command;
-                return Ok(settings);
-            }
+        if let Some(command) = help_wanted(&given) {
+            settings.command = command;
+            return Ok(settings);
         }
         let from_environment = environment_layer(environment, &mut problems);
         let from_file = match config_path(&given.layer, &from_environment) {
@@ -297,8 +306,9 @@ impl Settings {
         if first != "explain" {
             for unexpected in &given.free {
                 wrong(format!(
-                    "{unexpected:?}: expected options, or explain{}",
-                    did_you_mean(unexpected, ["explain"])
+                    "{unexpected:?}: expected options, or a command: {}{}",
+                    COMMANDS.join(", "),
+                    did_you_mean(unexpected, COMMANDS)
                 ));
             }
             if self.explain_client.is_some() {
@@ -388,6 +398,20 @@ fn asker(given: &Arguments, problems: &mut Problems) -> Option<String> {
             problems.add(text.origin.clone(), format!("{:?}: expected {expected}", text.value));
             None
         }
+    }
+}
+
+/// What is answered before anything else is looked at: `--help`, of a topic too, `help`, and `--version`.
+fn help_wanted(given: &Arguments) -> Option<Command> {
+    let (first, rest) = match given.free.split_first() {
+        Some((first, rest)) => (first.as_str(), rest),
+        None => ("", given.free.as_slice()),
+    };
+    match (asked(given, "help"), first) {
+        (_, "help") => Some(Command::HelpOn(rest.to_vec())),
+        (true, _) if topics::find(first).is_some() => Some(Command::HelpOn(vec![first.to_owned()])),
+        (true, _) => Some(Command::Help),
+        (false, _) => asked(given, "version").then_some(Command::Version),
     }
 }
 

@@ -4,8 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::help::{help, print_config};
-use super::options::{Scope, TABLE};
+use super::help::{help, help_on, list_of_topics, print_config};
+use super::options::{Scope, Section, TABLE};
+use super::topics::TOPICS;
 use super::values::Workers;
 use super::*;
 use crate::http::forwarding::ForwardedPolicy;
@@ -246,7 +247,7 @@ fn all_problems_come_at_once() {
         "--user: \"a:b:c\": expected a user of this system such as nobody, or with a group: nobody:nogroup",
         "--check: \"maybe\": expected yes or no",
         "--head-max: \"1\": expected a size from 1K to 1M, such as 64K or 10M",
-        "command line: \"::\": expected options, or explain",
+        "command line: \"::\": expected options, or a command: explain, help",
         "command line: --client goes with explain: expected weir explain --client ... METHOD URL",
         "WEIR_PROT: unknown variable: expected the name of an option (did you mean WEIR_PORT?)",
         "WEIR_PORT: \"65536\": expected a number from 0 to 65535",
@@ -409,7 +410,8 @@ fn commands() {
         method: method.to_owned(),
         target: target.to_owned(),
     };
-    let cases: [(&[&str], Option<Command>); 22] = [
+    let topics = |names: &[&str]| Command::HelpOn(names.iter().map(ToString::to_string).collect());
+    let cases: [(&[&str], Option<Command>); 29] = [
         (&[], Some(Command::Run)),
         (&["--check"], Some(Command::Check)),
         (&["--print-config"], Some(Command::PrintConfig)),
@@ -417,6 +419,13 @@ fn commands() {
         (&["-h"], Some(Command::Help)),
         (&["--bogus", "--help", "--port=x"], Some(Command::Help)),
         (&["-V"], Some(Command::Version)),
+        (&["help"], Some(topics(&[]))),
+        (&["help", "rules", "x"], Some(topics(&["rules", "x"]))),
+        (&["help", "--port"], Some(topics(&["--port"]))),
+        (&["--bogus", "help", "log"], Some(topics(&["log"]))),
+        (&["--help", "rules"], Some(topics(&["rules"]))),
+        (&["explain", "--help"], Some(topics(&["explain"]))),
+        (&["--help", "else"], Some(Command::Help)),
         (&["--version", "-p", "x"], Some(Command::Version)),
         (&["explain", "GET", "http://a.example/"], Some(explain(None, None, "GET", "http://a.example/"))),
         (
@@ -491,18 +500,62 @@ fn workers_are_a_number_or_one_for_each_processor() {
 }
 
 #[test]
-fn help_fits_one_screen_and_names_every_option() {
+fn kind_27_help_fits_one_screen_names_every_option_and_explains_what_many_need() {
     let help = help();
     assert!(help.lines().count() <= 48, "{} lines\n{help}", help.lines().count());
     for line in help.lines() {
         assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
     }
-    for spec in TABLE {
+    // That of explain is in its topic.
+    for spec in TABLE.iter().filter(|spec| spec.section != Section::Explain) {
         assert!(help.contains(&format!("--{}", spec.name)), "{}", spec.name);
+        assert_eq!(help.contains(spec.help), spec.common, "{}", spec.name);
     }
-    for answer in ["curl -x", "http_proxy", "8888", "--block ", "standard output", "access.log", "WEIR_"] {
+    for answer in ["curl -x", "https_proxy", "8888", "--block ", "standard output", "access.log", "WEIR_"] {
         assert!(help.contains(answer), "{answer}");
     }
+    for signal in ["HUP", "USR1", "USR2", "TERM", "INT"] {
+        assert!(help.contains(signal), "{signal}");
+    }
+    for code in [exit::OK, exit::REFUSED, exit::USAGE, exit::UNAVAILABLE, exit::OS_ERROR, exit::CONFIGURATION]
+    {
+        assert!(help.contains(&format!(" {code} ")), "{code}");
+    }
+}
+
+#[test]
+fn kind_27_every_option_has_a_phrase_and_a_topic() {
+    for spec in TABLE {
+        let words = spec.help.split(' ').count();
+        let begins = spec.help.starts_with(|c: char| c.is_ascii_lowercase());
+        assert!(words >= 4 && begins && !spec.help.ends_with('.'), "{}: {:?}", spec.name, spec.help);
+        let topics = TOPICS.iter().filter(|topic| topic.section == Some(spec.section));
+        let names: Vec<&str> = topics.map(|topic| topic.name).collect();
+        let [topic] = names[..] else { panic!("{} belongs to {names:?}", spec.name) };
+        // Broken into lines, it is there; so it is where all are, and by its own name.
+        let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for asked in [topic, "all", spec.name, &format!("--{}", spec.name)] {
+            let text = help_on(asked).unwrap();
+            assert!(flat(&text).contains(&flat(spec.help)), "{} in {asked}: {text}", spec.name);
+        }
+    }
+    for topic in TOPICS {
+        let text = help_on(topic.name).unwrap();
+        assert!(help_on(&topic.name.to_uppercase()).is_ok() && list_of_topics().contains(topic.name));
+        for name in topic.others {
+            assert!(text.contains(&format!("--{name} ")) || text.contains(&format!("--{name}\n")), "{name}");
+        }
+        for line in text.lines().chain(list_of_topics().lines()) {
+            assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
+        }
+    }
+    let expected = help_on("pors").unwrap_err();
+    assert!(
+        expected.contains("one of start, config, rules") && expected.contains("did you mean port"),
+        "{expected}"
+    );
+    let port = help_on("port").unwrap();
+    assert!(port.contains("WEIR_PORT=N") && port.contains("needs a restart"), "{port}");
 }
 
 #[test]

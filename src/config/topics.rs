@@ -1,0 +1,205 @@
+//! The topics of `weir help`: what takes more words than an option has. Options are added from the table.
+
+use super::spec::Section;
+
+/// One topic.
+#[derive(Debug)]
+pub struct Topic {
+    /// As it is asked for.
+    pub name: &'static str,
+    /// What it is about, for the list of topics.
+    pub title: &'static str,
+    /// The text, in lines of at most 79 columns.
+    pub text: &'static str,
+    /// The options that belong to it.
+    pub section: Option<Section>,
+    /// Others that it explains, too.
+    pub others: &'static [&'static str],
+}
+
+/// The topic of that name.
+pub fn find(name: &str) -> Option<&'static Topic> {
+    TOPICS.iter().find(|topic| topic.name == name)
+}
+
+/// All topics, in the order in which they are listed.
+pub static TOPICS: &[Topic] = &[
+    Topic {
+        name: "start",
+        title: "listening, loops, users of the system, what weir says about itself",
+        text: "
+  weir                                     serves programs of this machine
+  weir --host :: --allow-client 10.0.0.0/8 serves others, too
+  weir -c /etc/weir/weir.conf --check      tells what is wrong, starts nothing
+
+Started as root, weir binds its port, becomes --user, and then keeps only the
+rights that it needs. config/weir.service is a unit for systemd.
+",
+        section: Some(Section::General),
+        others: &[],
+    },
+    Topic {
+        name: "config",
+        title: "the configuration file, environment variables, which of them counts",
+        text: "\
+Every option can be set in three places. The command line beats the
+environment, that beats the file, that beats the default:
+
+  weir --max-per-client 50               on the command line
+  WEIR_MAX_PER_CLIENT=50                 in the environment
+  max-per-client 50                      in the file that --config names
+
+A file has one `key value` per line. # begins a comment at the start of a line
+or after a blank. Values with such a # or with blanks around them go \"in
+quotes\". Options without a value take yes or no. Paths are relative to the
+file. Sizes: 64K, 10M, 1G. Times: 30 or 2.5 (seconds), 500ms, 2m, 1h.
+
+--print-config prints such a file, with the place that each value came from.
+--check reads all files, and says everything that is wrong with any of them.
+",
+        section: None,
+        others: &["config", "check", "print-config"],
+    },
+    Topic {
+        name: "rules",
+        title: "who may go where: blocklists, allowlists, ports, clients",
+        text: "\
+A rule is one line of a --blocklist or --allowlist file, or the value of --block
+or --allow:
+
+  ads.example             exactly this host
+  *.tracker.example       every name below it, not itself
+  .malware.example        itself and every name below it
+  192.0.2.0/24            a network or one address, also for what names lead to
+  mail.example:25         only this port; or some: 6000-6999
+  0.0.0.0 pixel.example   a line of a hosts file
+  ||banner.example^       a line of an ad blocker's list
+
+What is blocked stays blocked, whatever allows it. What is allowed comes next;
+then what is refused unless it is allowed: this machine, link-local addresses,
+multicast, weir itself. Everything else is allowed, or if there is an allowlist
+refused. A name is judged before it is looked up, and each of its addresses
+afterwards. `weir explain URL` says what holds, and by which rule.
+",
+        section: Some(Section::Access),
+        others: &[],
+    },
+    Topic {
+        name: "users",
+        title: "names and passwords that clients must give",
+        text: "\
+--auth-file names a file with one `name:password` per line. Better than
+passwords are their hashes, as these make them:
+
+  htpasswd -nB alice      bcrypt:        alice:$2y$...
+  openssl passwd -6       SHA-512-crypt: alice:$6$...
+
+  curl -x http://alice:secret@127.0.0.1:8888 http://a.example/
+
+Basic authentication sends passwords readably: use it in networks that you
+trust. weir forwards no password and writes none to a log.
+",
+        section: None,
+        others: &["auth-file", "allow-client"],
+    },
+    Topic {
+        name: "log",
+        title: "the access log: where it goes, its formats, its rotation",
+        text: "\
+One line per request and tunnel, on standard output or in access.log in
+--log-dir. In the format weir:
+
+  TIME exchange VERDICT STATUS METHOD URL client= user= received= sent= ms= ...
+
+VERDICT is allowed, refused, malformed or failed; reason= names the rule or the
+error. combined is what Apache and nginx write, squid what Squid does, json one
+object per line, none nothing. kill -USR1 opens access.log again by its name,
+for programs that move it away.
+",
+        section: Some(Section::Log),
+        others: &["stats-every", "verbose", "quiet"],
+    },
+    Topic {
+        name: "timeouts",
+        title: "how long weir waits, and for what",
+        text: "\
+Times are seconds (30, 2.5) or have a unit (500ms, 2m, 1h). Everybody who is
+silent for too long is cut off; who moves a body too slowly, too (--min-rate).
+",
+        section: Some(Section::Timeouts),
+        others: &[],
+    },
+    Topic {
+        name: "limits",
+        title: "how much clients and origins may use",
+        text: "\
+Limits hold for all loops together. Whatever is over one is refused, and
+counted in the statistics (limit_...).
+",
+        section: Some(Section::Limits),
+        others: &[],
+    },
+    Topic {
+        name: "messages",
+        title: "header fields, request forms, name servers",
+        text: "\
+What weir accepts of clients and origins, what it writes into requests and
+responses, and how it resolves names.
+",
+        section: Some(Section::Messages),
+        others: &[],
+    },
+    Topic {
+        name: "cache",
+        title: "keeping responses and answering from them",
+        text: "\
+Off, unless --cache switches it on. weir then keeps what RFC 9111 lets a shared
+cache keep, in memory. The log says what it did: cache=hit, miss, stale,
+revalidated, collapsed, bypass or refresh. With --purge-from:
+
+  curl -x http://127.0.0.1:8888 -X PURGE http://a.example/page
+  curl -x http://127.0.0.1:8888 -X PURGE -H 'Purge: host' http://a.example/
+  curl -x http://127.0.0.1:8888 -X PURGE -H 'Purge: all' http://a.example/
+",
+        section: Some(Section::Cache),
+        others: &[],
+    },
+    Topic {
+        name: "signals",
+        title: "signals that a running weir obeys, and its exit codes",
+        text: "
+  HUP     reads the files of rules and users again, resolv.conf and hosts; if
+          anything is wrong with them, what runs stays, and the log says why
+  USR1    opens access.log again by its name
+  USR2    writes a line of statistics to standard error
+  TERM    takes nothing new, finishes what is under way, cuts what is left after
+          --drain-timeout, saves --cache-file; exit code 0
+  INT     stops at once, as a second TERM does; exit code 130, or 143 for TERM
+
+Exit codes of all commands:
+  0       done; explain: allowed
+  1       explain: refused
+  64      the command line is wrong
+  69      cannot listen: the address is in use, or is not this machine's
+  71      the system refuses something else that weir needs
+  78      the configuration, or a file that it names, is wrong
+",
+        section: None,
+        others: &["drain-timeout", "stats-every"],
+    },
+    Topic {
+        name: "explain",
+        title: "what weir would do with a request, and by which rule",
+        text: "
+  weir explain GET http://a.example/                 is it allowed?
+  weir explain -c weir.conf GET http://a.example/    by the rules of this file
+  weir explain CONNECT a.example:443                 as for https
+  weir explain --user alice --client 10.0.0.7 GET http://a.example/
+
+Names are looked up, and each of their addresses is judged. Exit code 0: it is
+allowed; 1: it is refused.
+",
+        section: Some(Section::Explain),
+        others: &[],
+    },
+];
