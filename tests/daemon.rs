@@ -25,6 +25,28 @@ fn help_and_version() {
     }
 }
 
+/// `help` lists its topics, explains each of them and each option, and says what it does not know.
+#[test]
+fn kind_27_help_has_topics() {
+    let list = run(&["help"]);
+    assert_eq!(list.code, 0, "{}", list.said());
+    for topic in ["rules", "users", "log", "limits", "cache", "signals", "config"] {
+        assert!(list.out.lines().any(|line| line.trim_start().starts_with(topic)), "{topic}: {}", list.out);
+        for arguments in [&["help", topic][..], &["--help", topic]] {
+            let text = run(arguments);
+            assert!(text.code == 0 && text.out.starts_with(topic) && text.err.is_empty(), "{}", text.said());
+        }
+    }
+    let option = run(&["help", "--max-per-client"]);
+    assert!(option.code == 0 && option.out.contains("WEIR_MAX_PER_CLIENT"), "{}", option.said());
+    let unknown = run(&["help", "rulse"]);
+    assert_eq!((unknown.code, unknown.out.as_str()), (64, ""));
+    assert!(unknown.err.contains("did you mean rules?") && unknown.err.ends_with('\n'), "{}", unknown.err);
+    // Whatever else is wrong.
+    let broken = run_with(&["--port", "x", "help", "users"], &[("WEIR_PROT", "1")]);
+    assert_eq!(broken.code, 0, "{}", broken.said());
+}
+
 /// What is wrong on the command line is said all at once, with exit code 64.
 #[test]
 fn usage_errors() {
@@ -265,6 +287,45 @@ fn usr2_writes_statistics() {
         assert!(line.contains(part), "{line:?} lacks {part}");
     }
     assert!(weir.error_lines().len() > before);
+}
+
+/// Nothing that has not changed is said again, unless somebody asks; several loops are one line.
+#[test]
+fn kind_27_statistics_are_written_when_a_number_has_changed() {
+    for workers in ["1", "2"] {
+        let (mut weir, origin) =
+            (Weir::start(&["--stats-every", "100ms", "--workers", workers]), Origin::ok());
+        let lines = |weir: &Weir| {
+            let all = weir.error_lines().into_iter();
+            all.filter_map(|line| line.split_once("statistics: ").map(|(_, text)| text.to_owned()))
+                .collect::<Vec<_>>()
+        };
+        let mut client = weir.connect();
+        for number in 1..=3 {
+            assert_eq!(client.ask(origin.get("/")).status(), 200);
+            weir.wait_for_error(|line| line.contains(&format!(" requests={number} ")));
+        }
+        // Ten times that somebody could say something: what was said has all changed something.
+        std::thread::sleep(Duration::from_secs(1));
+        let said = lines(&weir);
+        assert!(said.windows(2).all(|pair| pair[0] != pair[1]), "{said:#?}");
+        for asked in 1..=2 {
+            weir.signal(Signal::USR2);
+            eventually("an answer", || (lines(&weir).len() >= said.len() + asked).then_some(()));
+        }
+        weir.signal(Signal::TERM);
+        assert_eq!(weir.wait_exit().code(), Some(0));
+        weir.wait_for_error(|line| line.contains("statistics: ") && line.contains(" clients=0 "));
+    }
+}
+
+/// A daemon with nothing to do says so once.
+#[test]
+fn kind_27_statistics_of_an_idle_daemon_come_once() {
+    let weir = Weir::start(&["--stats-every", "50ms"]);
+    weir.wait_for_error(|line| line.contains("statistics: "));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(weir.error_lines().iter().filter(|line| line.contains("statistics: ")).count(), 1);
 }
 
 /// Statistics come by themselves, too, and once more at the stop.

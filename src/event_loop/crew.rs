@@ -109,12 +109,12 @@ impl Crew {
         }
     }
 
-    /// Has one line of statistics written for all loops.
+    /// Has one line of statistics written for all loops, whether or not a number has changed.
     pub fn log_statistics(&self) {
-        self.send(&Command::Report(Round::begin(&self.scoreboard)));
+        self.send(&Command::Report(Round::begin(&self.scoreboard, true)));
     }
 
-    /// Waits until all loops have ended, and writes the last line of statistics. Fails as the first that has failed.
+    /// Waits until all loops have ended, and writes the last line of statistics if it says something new. Fails as the first that has failed.
     pub fn join(self) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for thread in self.threads {
@@ -125,7 +125,7 @@ impl Crew {
             };
             outcome = outcome.and(ended);
         }
-        self.scoreboard.say();
+        self.scoreboard.say(false);
         outcome
     }
 }

@@ -291,9 +291,9 @@ impl EventLoop {
         }
     }
 
-    /// Has the counters of all loops logged.
+    /// Has the counters of all loops logged, if one has changed.
     fn log_statistics(&self) {
-        let round = Round::begin(&self.scoreboard);
+        let round = Round::begin(&self.scoreboard, false);
         self.tell_others(&Command::Report(round.clone()));
         self.report();
     }

@@ -25,16 +25,26 @@ pub struct Score {
 pub struct Scoreboard {
     scores: Mutex<Vec<Score>>,
     store: Option<Arc<Store>>,
+    /// The line that was written last.
+    said: Mutex<Option<String>>,
 }
 
 /// One line that is under way; written when dropped.
 #[derive(Debug)]
-pub struct Round(Arc<Scoreboard>);
+pub struct Round {
+    board: Arc<Scoreboard>,
+    /// Somebody asked for it: it is written even if nothing has changed.
+    asked: bool,
+}
 
 impl Scoreboard {
     /// A board for so many loops, which may have a store in common.
     pub fn new(loops: usize, store: Option<Arc<Store>>) -> Arc<Scoreboard> {
-        Arc::new(Scoreboard { scores: Mutex::new(vec![Score::default(); loops]), store })
+        Arc::new(Scoreboard {
+            scores: Mutex::new(vec![Score::default(); loops]),
+            store,
+            said: Mutex::default(),
+        })
     }
 
     /// Replaces what a loop reported last.
@@ -44,10 +54,21 @@ impl Scoreboard {
         }
     }
 
-    /// Writes the line.
-    pub fn say(&self) {
+    /// Writes the line, unless nobody asked for it and it is the same as the last one.
+    pub fn say(&self, asked: bool) {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        log::info!("statistics: {}", line(&self.scores(), stored.as_ref()));
+        if let Some(line) = self.news(line(&self.scores(), stored.as_ref()), asked) {
+            log::info!("statistics: {line}");
+        }
+    }
+
+    fn news(&self, line: String, asked: bool) -> Option<String> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = said.as_ref() != Some(&line);
+        if is_new {
+            *said = Some(line.clone());
+        }
+        (asked || is_new).then_some(line)
     }
 
     fn scores(&self) -> MutexGuard<'_, Vec<Score>> {
@@ -57,14 +78,14 @@ impl Scoreboard {
 
 impl Round {
     /// To be handed to every loop.
-    pub fn begin(board: &Arc<Scoreboard>) -> Arc<Round> {
-        Arc::new(Round(board.clone()))
+    pub fn begin(board: &Arc<Scoreboard>, asked: bool) -> Arc<Round> {
+        Arc::new(Round { board: board.clone(), asked })
     }
 }
 
 impl Drop for Round {
     fn drop(&mut self) {
-        self.0.say();
+        self.board.say(self.asked);
     }
 }
 
@@ -153,6 +174,23 @@ mod tests {
                         cache_byte_hit_ratio=0.2500 workers=2 ";
         assert!(both.contains(expected), "{both}");
         assert!(!line(&[Score::default()], None).contains(" cache_"), "there is none");
+    }
+
+    #[test]
+    fn kind_27_a_line_is_written_when_it_says_something_new_or_is_asked_for() {
+        let board = Scoreboard::new(1, None);
+        let line = |clients| line(&[score(clients, 0)], None);
+        for (clients, asked, written) in [
+            (0, false, true),
+            (0, false, false),
+            (0, true, true),
+            (0, false, false),
+            (1, false, true),
+            (1, false, false),
+        ] {
+            assert_eq!(board.news(line(clients), asked).is_some(), written, "{clients} {asked}");
+        }
+        assert!(board.news(line(0), false).is_some(), "what was so before is news again");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use weir::config::file;
-use weir::config::help::print_config;
+use weir::config::help::{help_on, print_config};
 use weir::config::policy::{Own, compile};
 use weir::config::{Command, Problems, Settings};
 
@@ -93,6 +93,12 @@ pub fn command_line(bytes: &[u8]) {
         Ok(settings) => {
             match settings.command {
                 Command::Help | Command::Version => {}
+                Command::HelpOn(topics) => {
+                    for asked in &topics {
+                        let text = help_on(asked).unwrap_or_else(|expected| expected);
+                        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text:?}");
+                    }
+                }
                 // Its --user is one of the user file, which no configuration file means.
                 Command::Explain { .. } => check_policy(&settings),
                 Command::Run | Command::Check | Command::PrintConfig => {
