@@ -77,7 +77,7 @@ impl<'a> Iterator for List<'a> {
 }
 
 /// Where the first comma outside of quotes stands, or the length.
-fn member_end(text: &[u8]) -> usize {
+pub fn member_end(text: &[u8]) -> usize {
     let mut quoted = false;
     let mut at = 0;
     while at < text.len() {

@@ -11,13 +11,14 @@ use super::fault::Fault;
 use super::fields::write_decimal;
 use super::framing::{Body, content_length};
 use super::head::{Fields, RequestHead, ResponseHead, Version};
-use super::hop::{Class, classify, is_named, names_fields};
+use super::hop::{Class, classify, is_named};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_end_to_end, is_loop, max_forwards, origin_keeps_alive, upgrade_requested,
-    wants_keep_alive,
+    expects_continue, is_end_to_end, is_loop, max_forwards, names_fields, origin_keeps_alive,
+    upgrade_requested, wants_keep_alive,
 };
+pub use super::request_filter::RequestFilter;
 pub use super::trailers::write_trailers;
 
 /// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
@@ -103,24 +104,16 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
     out.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     route.authority.write(out, Some(80));
     out.extend_from_slice(b"\r\n");
+    let filter = RequestFilter {
+        version: head.version,
+        upgrade: route.upgrade,
+        chunked: route.body == Body::Chunked,
+        counts_hops: route.max_forwards.is_some(),
+        forwarded: route.forwarded,
+    };
     let named = names_fields(head.fields);
     for (name, value) in head.fields.iter() {
-        let dropped = || route.edits.removes(name) || (named && is_named(head.fields, name));
-        let keep = match classify(name) {
-            Class::HopByHop | Class::Framing | Class::Connection | Class::Host => false,
-            Class::Protected | Class::Via | Class::Date => !route.edits.removes(name),
-            Class::Upgrade => route.upgrade,
-            Class::Forwarded | Class::XForwardedFor => match route.forwarded {
-                ForwardedPolicy::Off => !route.edits.removes(name),
-                ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
-            },
-            Class::MaxForwards => route.max_forwards.is_none() && !dropped(),
-            // The origin sees a 1.1 request: an expectation that 1.0 does not know must not come true there.
-            Class::Expect => head.version == Version::Http11,
-            Class::Trailer => route.body == Body::Chunked && !dropped(),
-            Class::EndToEnd => !dropped(),
-        };
-        if keep {
+        if filter.keeps(head.fields, named, name, |name| route.edits.removes(name)) {
             write_field(out, name, value);
         }
     }

@@ -79,7 +79,7 @@ pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
 }
 
 /// True if Connection names anything but the options that every peer sends: only then are names worth comparing.
-pub(super) fn names_fields(fields: Fields<'_, '_>) -> bool {
+pub fn names_fields(fields: Fields<'_, '_>) -> bool {
     if !fields.has(Class::Connection) {
         return false;
     }

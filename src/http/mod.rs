@@ -15,6 +15,7 @@ pub mod framing;
 pub mod head;
 mod hop;
 pub mod reply;
+mod request_filter;
 mod scan;
 pub mod target;
 mod trailers;
