@@ -120,6 +120,24 @@ pub fn judge(
     if asked.no_store {
         return Err(NotStored::RequestNoStore);
     }
+    let authorized = request.fields.contains("authorization");
+    judge_fields(status, fields, &directives, &terms, authorized)?;
+    let part = match status {
+        206 => Some(part(fields, &Validators::read(fields)).ok_or(NotStored::Part)?),
+        _ => None,
+    };
+    Ok(Storable { terms, directives, part })
+}
+
+/// What the fields of a response say about storing it: of one that has come, and of a stored one with the fields that a 304
+/// or the answer to a HEAD has brought (rule 52). `authorized` tells whether the request had credentials.
+pub fn judge_fields<'b>(
+    status: u16,
+    fields: impl FieldLines<'b>,
+    directives: &ResponseDirectives,
+    terms: &Terms,
+    authorized: bool,
+) -> Result<(), NotStored> {
     match (directives.must_understand, is_understood(status)) {
         (true, true) => {}
         (true, false) => return Err(NotStored::Status),
@@ -129,20 +147,14 @@ pub fn judge(
     if directives.private {
         return Err(NotStored::Private);
     }
-    if request.fields.contains("authorization") && !directives.allows_authorized() {
+    if authorized && !directives.allows_authorized() {
         return Err(NotStored::Authorization);
     }
     // That others should get this cookie is not guessed.
     if !terms.explicit && !directives.public && fields.contains("set-cookie") {
         return Err(NotStored::SetCookie);
     }
-    let validators = Validators::read(fields);
-    is_of_use(status, &terms, &directives, &validators)?;
-    let part = match status {
-        206 => Some(part(fields, &validators).ok_or(NotStored::Part)?),
-        _ => None,
-    };
-    Ok(Storable { terms, directives, part })
+    is_of_use(status, terms, directives, &Validators::read(fields))
 }
 
 /// Whether anybody could ever be answered with it.

@@ -400,22 +400,27 @@ impl Store {
         Some(entry)
     }
 
-    /// Puts `head` with the body of `old` in the place of `old`: the origin has confirmed it. `None` if `old` has left the
-    /// store; then the answer that is under way is the last use of it.
-    pub fn freshen(&self, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
-        let entry = Arc::new(Stored::new(&self.ledger, old.hash(), head, Arc::clone(&old.body)));
-        self.replace(old, &entry).then_some(entry)
-    }
-
-    /// Puts `new` in the place of `old`, which has the same key. False if `old` has left the store.
+    /// Puts `new` in the place of `old`, which has the same key: the origin has confirmed it. What the same requests select
+    /// leaves, too. False if `old` has left the store; then the answer that is under way is the last use of it.
     pub fn replace(&self, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
         let place = self.place(old.hash());
         let mut shard = place.write();
-        let slot = shard.variants(old.hash(), old.key()).find(|(_, other)| Arc::ptr_eq(other, old));
-        let Some(slot) = slot.map(|(slot, _)| slot) else { return false };
-        let _left = shard.remove(slot);
+        if !shard.variants(old.hash(), old.key()).any(|(_, other)| Arc::ptr_eq(other, old)) {
+            return false;
+        }
+        let same = |other: &Arc<Stored>| {
+            Arc::ptr_eq(other, old) || (other.names() == new.names() && other.selecting() == new.selecting())
+        };
+        let same: Vec<u32> = shard
+            .variants(old.hash(), old.key())
+            .filter(|(_, other)| same(other))
+            .map(|(slot, _)| slot)
+            .collect();
+        let left: Vec<_> = same.into_iter().filter_map(|slot| shard.remove(slot)).collect();
         shard.add(Arc::clone(new));
         place.publish(&shard);
+        drop(shard);
+        drop(left);
         true
     }
 

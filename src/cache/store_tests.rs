@@ -28,6 +28,12 @@ fn put(store: &Store, key: &str, selecting: &str, bytes: usize, now_us: u64) -> 
     store.insert(now_us, epoch, &head(key.as_bytes(), selecting.as_bytes(), now_us), body)
 }
 
+/// Puts another head before the body of `old`.
+fn freshen(store: &Store, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
+    let new = Arc::new(Stored::new(store.ledger(), old.hash(), head, Arc::clone(&old.body)));
+    store.replace(old, &new).then_some(new)
+}
+
 /// A stream of numbers from a seed.
 fn numbers(seed: u64) -> impl FnMut() -> u64 {
     let mut state = seed;
@@ -157,16 +163,29 @@ fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
     let store = Store::new(Limits::of(1 << 22, SEED));
     let old = put(&store, "http://a/", "", 100_000, 1).unwrap();
     let before = store.ledger().bytes();
-    let new = store.freshen(&old, &Head { received_us: 9, ..old.head() }).unwrap();
+    let new = freshen(&store, &old, &Head { received_us: 9, ..old.head() }).unwrap();
     assert!(Arc::ptr_eq(&old.body, &new.body));
     assert!(store.ledger().bytes() < before + 1000);
     assert_eq!(get(&store, "http://a/", 10).unwrap().received_us, 9);
     assert_eq!(store.statistics().entries, 1);
-    assert!(store.freshen(&old, &Head { received_us: 11, ..old.head() }).is_none());
+    assert!(freshen(&store, &old, &Head { received_us: 11, ..old.head() }).is_none());
     store.remove(&old);
     assert_eq!(store.statistics().entries, 1);
     store.remove(&new);
     assert_eq!(store.statistics().entries, 0);
+}
+
+#[test]
+fn rule_52_a_new_vary_puts_the_entry_where_such_requests_look() {
+    let store = Store::new(Limits::of(1 << 22, SEED));
+    let old = put(&store, "http://a/", "", 10, 1).unwrap();
+    let other = put(&store, "http://a/", "s1", 10, 2).unwrap();
+    put(&store, "http://a/", "s2", 10, 3).unwrap();
+    // The origin says with a 304 that it varies, and the request was as that of another variant.
+    let new = freshen(&store, &old, &Head { received_us: 9, ..head(b"http://a/", b"s1", 9) }).unwrap();
+    assert_eq!(store.statistics().entries, 2, "it stands in the place of both");
+    assert_eq!((new.names(), new.selecting()), (&b"accept"[..], &b"s1"[..]));
+    assert!(freshen(&store, &other, &other.head()).is_none());
 }
 
 #[test]
@@ -183,7 +202,7 @@ fn readers_writers_and_evictors_share_it() {
                         0 => drop(store.invalidate(key.as_bytes())),
                         1 => drop(get(&store, &key, step).map(|entry| {
                             let head = Head { received_us: step, ..entry.head() };
-                            store.freshen(&entry, &head)
+                            freshen(&store, &entry, &head)
                         })),
                         2..8 => drop(put(&store, &key, "", (draw() % 9000) as usize, step)),
                         _ => {

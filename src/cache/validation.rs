@@ -10,7 +10,7 @@ use crate::http::head::Fields;
 
 use super::control::{ResponseDirectives, is_withheld};
 use super::freshness::{Terms, Times, date_s, initial_age_s};
-use super::storable::Storing;
+use super::storable::{Storing, judge_fields};
 
 /// An entity tag (RFC 9110 section 8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,8 +191,9 @@ fn same_date(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     one == other || (one.is_some() && seconds(one) == seconds(other))
 }
 
-/// Appends the stored fields, updated by those of a 304 or of a response to HEAD that came at these times (RFC 9111 section
-/// 3.2): the block that replaces them, and that answers at once.
+/// Appends the stored fields, updated by those of a 304, of a response to HEAD or of another part that came at these times
+/// (RFC 9111 section 3.2): the block that replaces them, and that answers at once. Set-Cookie stays as it is stored: a new
+/// one is for the one who asked (rule 52).
 pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>, times: Times) {
     let withheld = withheld_after(stored, new);
     let replaced = |name: &str| new.contains(name) && updates(new, name);
@@ -212,21 +213,29 @@ pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, 
     }
 }
 
-/// Appends those new fields that [`write_updated`] leaves out because a qualified `private` or `no-cache` names them: they
-/// are for the one who asked.
+/// Appends those new fields that [`write_updated`] leaves out, because a qualified `private` or `no-cache` names them or
+/// because they set cookies: they are for the one who asked.
 pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>) {
     let withheld = withheld_after(stored, new);
-    for (name, value) in new.iter().filter(|(name, _)| updates(new, name) && withheld(name)) {
+    let cookie = |name: &str| is_set_cookie(name) && is_end_to_end(new, name);
+    let only_once = |name: &str| cookie(name) || (updates(new, name) && withheld(name));
+    for (name, value) in new.iter().filter(|(name, _)| only_once(name)) {
         write_field(out, name, value);
     }
 }
 
-/// Whether a field of a 304 replaces the stored ones: not the length and the form of what is stored, and not what is
-/// about the connection (RFC 9111 section 3.2). Each answer gets an Age of its own.
+/// Whether the field sets cookies.
+pub fn is_set_cookie(name: &str) -> bool {
+    name.eq_ignore_ascii_case("set-cookie")
+}
+
+/// Whether a field of a 304 replaces the stored ones: not the length and the form of what is stored, not what is about the
+/// connection (RFC 9111 section 3.2), and no cookies. Each answer gets an Age of its own.
 fn updates(new: Fields<'_, '_>, name: &str) -> bool {
     const KEPT: [&str; 4] = ["content-encoding", "content-type", "content-range", "age"];
     // Content-Length is framing.
-    !KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) && is_end_to_end(new, name)
+    let kept = KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) || is_set_cookie(name);
+    !kept && is_end_to_end(new, name)
 }
 
 /// Which names are not stored: as the new Cache-Control says, or the old one where there is no new one.
@@ -264,9 +273,8 @@ pub fn judge_updated(
     let directives = ResponseDirectives::read(block, settings.targeted);
     let mut terms = Terms::new(status, block, &directives, times, &settings.freshness);
     terms.initial_age_s = initial_age_s(new, date_s(block, times.received_s), times);
-    let shared = directives.allows_authorized();
-    let stored = !directives.no_store || directives.must_understand;
-    Updated { terms, directives, keep: stored && !directives.private && (shared || !authorized) }
+    let keep = judge_fields(status, block, &directives, &terms, authorized).is_ok();
+    Updated { terms, directives, keep }
 }
 
 /// What the answer to a HEAD that went to the origin says about the stored response to GET (RFC 9111 section 4.3.5).

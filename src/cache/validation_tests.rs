@@ -213,7 +213,9 @@ fn rule_32_a_304_updates_the_stored_fields() {
         ),
         // About the connection of the 304.
         ("A: 1|Date: x", "Connection: A|A: 2|Keep-Alive: 5|Age: 7|Date: y", "A: 1|Date: y|"),
-        ("Set-Cookie: a|Date: x", "Set-Cookie: b|Date: y", "Set-Cookie: b|Date: y|"),
+        // For the one who asked (rule 52).
+        ("Set-Cookie: a|Date: x", "Set-Cookie: b|Date: y", "Set-Cookie: a|Date: y|"),
+        ("A: 1|Date: x", "Set-Cookie: b|Vary: c|Date: y", "A: 1|Vary: c|Date: y|"),
         ("A: 1|Date: x", "A: 2", "A: 2|Date: Sun, 22 Nov 2026 00:00:00 GMT|"),
         // Rule 19: as the new Cache-Control says, or else the old one.
         ("Cache-Control: no-cache=a|Date: x", "A: 1|B: 2|Date: y", "Cache-Control: no-cache=a|B: 2|Date: y|"),
@@ -227,10 +229,10 @@ fn rule_32_a_304_updates_the_stored_fields() {
     }
     let stored = lines("Cache-Control: no-cache=a");
     let mut out = Vec::new();
-    with_new(304, "A: 1|B: 2|Connection: c|C: 3", |new| {
+    with_new(304, "A: 1|B: 2|Connection: c|C: 3|Set-Cookie: d", |new| {
         write_withheld(&mut out, FieldBlock::new(stored.as_bytes()), new);
     });
-    assert_eq!(out, b"A: 1\r\n");
+    assert_eq!(out, b"A: 1\r\nSet-Cookie: d\r\n");
 }
 
 #[test]
@@ -260,7 +262,11 @@ fn rule_32_what_an_update_makes_of_it() {
         ("Cache-Control: private", false, false),
         ("Cache-Control: max-age=5", true, false),
         ("Cache-Control: max-age=5, public", true, true),
-        ("Cache-Control: no-cache", false, true),
+        ("Cache-Control: no-cache", false, false),
+        ("Cache-Control: no-cache|ETag: \"a\"", false, true),
+        ("Cache-Control: must-understand, no-store", false, false),
+        ("Cache-Control: must-understand, no-store, max-age=5", false, true),
+        ("Cache-Control: must-understand, private", false, false),
     ] {
         assert_eq!(judged(&stored, new, authorized).keep, keep, "{new} {authorized}");
     }

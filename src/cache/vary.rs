@@ -1,7 +1,7 @@
 //! Which of the responses stored for one URI answers a request (RFC 9111 section 4.1).
 
 use crate::http::block::FieldLines;
-use crate::http::fields::{is_token, list, trim, write_decimal};
+use crate::http::fields::{is_token, list, member_end, trim, write_decimal};
 
 /// Most field names that Vary may have (chosen: real ones name up to five).
 pub const NAMES_MAX: usize = 16;
@@ -108,7 +108,10 @@ fn split_names(names: &[u8]) -> impl Iterator<Item = &str> {
 enum Form {
     /// One value, not a list: nothing.
     Single,
-    /// A list, as far as is known: blanks around commas, empty members, and how lines divide it.
+    /// Not known to be a list: only what RFC 9111 section 4.1 allows for any field, blanks around a comma and how lines
+    /// divide the value. An empty member may mean something: `,de` is not `de` (rule 51).
+    Opaque,
+    /// A list by its specification: blanks around commas, empty members, and how lines divide it.
     List,
     /// A list whose order says nothing.
     Set,
@@ -116,8 +119,8 @@ enum Form {
     Weighted,
 }
 
-/// RFC 9111 section 4.1 lets values be compared by what the field's own specification makes equal: of a field that is not
-/// known here the order of members may mean something.
+/// RFC 9111 section 4.1 lets values be compared by what the field's own specification makes equal: a field that is not known
+/// here is compared as one value.
 fn form(name: &str) -> Form {
     const SINGLE: [&str; 12] = [
         "authorization",
@@ -133,11 +136,21 @@ fn form(name: &str) -> Form {
         "user-agent",
         "x-csrf-token",
     ];
+    const LISTS: [&str; 7] = [
+        "access-control-request-headers",
+        "content-encoding",
+        "content-language",
+        "forwarded",
+        "pragma",
+        "via",
+        "x-forwarded-for",
+    ];
     match name {
         "accept-language" | "accept-encoding" | "accept-charset" => Form::Weighted,
         "accept" | "cache-control" | "if-match" | "if-none-match" | "prefer" => Form::Set,
         name if SINGLE.contains(&name) => Form::Single,
-        _ => Form::List,
+        name if LISTS.contains(&name) => Form::List,
+        _ => Form::Opaque,
     }
 }
 
@@ -148,7 +161,12 @@ fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) 
         let ordered = match form(name) {
             Form::Single => {
                 out.push(b'1');
-                write_joined(out, request.values(name));
+                write_joined(out, LINE_BREAK, request.values(name));
+                true
+            }
+            Form::Opaque => {
+                out.push(b'o');
+                write_joined(out, b',', request.values(name).flat_map(pieces));
                 true
             }
             Form::List => false,
@@ -157,17 +175,31 @@ fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) 
         };
         if !ordered {
             out.push(b'l');
-            write_joined(out, request.values(name).flat_map(list));
+            write_joined(out, b',', request.values(name).flat_map(list));
         }
     }
     out.push(b'\n');
 }
 
-fn write_joined<'b>(out: &mut Vec<u8>, values: impl Iterator<Item = &'b [u8]>) {
+/// What stands between the commas of a value, empty pieces too, without blanks around them; a quoted string is one piece.
+fn pieces(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(value);
+    std::iter::from_fn(move || {
+        let value = rest?;
+        let end = member_end(value);
+        rest = value.get(end + 1..);
+        Some(trim(&value[..end]))
+    })
+}
+
+/// Between two lines of a field that is no list: no value holds it, so that two lines are not one line with a comma.
+const LINE_BREAK: u8 = b'\r';
+
+fn write_joined<'b>(out: &mut Vec<u8>, between: u8, values: impl Iterator<Item = &'b [u8]>) {
     let before = out.len();
     for (index, value) in values.enumerate() {
         if index > 0 {
-            out.push(b',');
+            out.push(between);
         }
         out.extend_from_slice(value);
         if out.len() - before > SELECTING_BYTES_MAX {
@@ -192,7 +224,7 @@ fn write_set<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> 
     let sorted = &mut sorted[..count];
     sorted.sort_unstable();
     out.push(b's');
-    write_joined(out, sorted.iter().copied());
+    write_joined(out, b',', sorted.iter().copied());
     true
 }
 
@@ -353,7 +385,14 @@ mod tests {
             ("a, b", "A: 1", "B: 1", false),
             ("a", "A: 1, 2", "A: 1,2", true),
             ("a", "A: 1, 2", "A: 1|A: 2", true),
-            ("a", "A: 1, 2", "A: 1 ,, 2,", true),
+            ("a", "A: 1, 2", "A: 1 ,, 2,", false),
+            ("a", "A: ,1", "A: 1", false),
+            ("a", "A: 1,", "A: 1", false),
+            ("a", "A: 1,", "A: 1 , ", true),
+            ("a", "A: ,", "A:", false),
+            ("a", "A: 1 2", "A: 1  2", false),
+            ("via", "Via: 1.1 a, 1.1 b", "Via: 1.1 a ,, 1.1 b,", true),
+            ("via", "Via: 1.1 a, 1.1 b", "Via: 1.1 b, 1.1 a", false),
             ("a", "A: \"1, 2\"", "A: \"1,2\"", false),
             // Of a field that nobody knows the order may matter.
             ("a", "A: 1, 2", "A: 2, 1", false),
@@ -363,6 +402,7 @@ mod tests {
             ("cookie", "Cookie: a=1; b=2", "Cookie: a=1; b=2", true),
             ("cookie", "Cookie: a=1; b=2", "Cookie: b=2; a=1", false),
             ("cookie", "Cookie: a=1", "X: y", false),
+            ("cookie", "Cookie: a|Cookie: b", "Cookie: a,b", false),
             ("accept-encoding", "Accept-Encoding: gzip, br", "Accept-Encoding: BR,GZIP", true),
             ("accept-encoding", "Accept-Encoding: gzip", "Accept-Encoding: gzip;q=1.0", true),
             ("accept-encoding", "Accept-Encoding: gzip;q=0", "Accept-Encoding: gzip", false),

@@ -7,8 +7,9 @@ use super::elsewhere::WAITS_MAX;
 use super::entry::CacheUse;
 use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};
-use super::flight::{Flights, InFlight};
+use super::flight::{COLLAPSES_MAX, Flights, InFlight};
 use super::refusal::Refusal;
+use super::selecting::AsForwarded;
 use crate::cache::claims::Claimed;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Freshness, Terms, Use};
@@ -21,6 +22,7 @@ use crate::cache::stored::Stored;
 use crate::cache::validation::{self, Answer, Validators};
 use crate::cache::{invalidation, vary};
 use crate::http::block::FieldLines;
+use crate::http::forwarding::ForwardedPolicy;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
 use crate::http::target::Host;
@@ -102,7 +104,7 @@ pub(super) struct Caching {
     pub takes_lead: Option<u64>,
     /// The hash of the key that it has claimed before the other loops.
     pub claim: Option<u64>,
-    /// How often it has waited for another loop.
+    /// How often it has waited for another request in vain.
     pub waits: u8,
     /// It waited for another one, in vain: it asks by itself.
     pub alone: bool,
@@ -200,6 +202,8 @@ pub(super) struct Consultation<'a> {
     /// Room for what the request has in the fields of Vary.
     pub scratch: &'a mut Vec<u8>,
     pub policy: &'a Policy,
+    /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
+    pub forwarded: ForwardedPolicy,
     pub now: Now,
 }
 
@@ -242,7 +246,7 @@ impl Consultation<'_> {
         self.key.clear();
         key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &plan.authority, path });
         let hash = self.settings.store.hash(self.key);
-        let found = self.find(hash, head);
+        let found = self.find(hash, head, plan);
         let hit = match found {
             // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
             Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
@@ -287,11 +291,12 @@ impl Consultation<'_> {
         self.collapse(hash, head, plan, &asked)
     }
 
-    fn find(&mut self, hash: u64, head: &RequestHead<'_, '_>) -> Found {
-        let Consultation { settings, key, scratch, now, .. } = self;
+    fn find(&mut self, hash: u64, head: &RequestHead<'_, '_>, plan: &Plan) -> Found {
+        let Consultation { settings, key, scratch, policy, forwarded, now, .. } = self;
+        let fields = AsForwarded::new(head, &plan.authority.host, policy, *forwarded);
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
-            vary::selects(stored.names(), stored.selecting(), head.fields, scratch).then_some(stored.came())
+            vary::selects(stored.names(), stored.selecting(), fields, scratch).then_some(stored.came())
         })
     }
 
@@ -402,6 +407,7 @@ impl Consultation<'_> {
     ) -> Option<Decision> {
         let single = plan.method != Method::Get
             || self.caching.alone
+            || self.caching.waits >= COLLAPSES_MAX
             || self.caching.leads.is_some()
             || asked.no_store
             // A refresh is one for all, whoever brought it about.
@@ -449,7 +455,7 @@ impl Consultation<'_> {
         plan: &Plan,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
-        let Found::Entry(stored) = self.find(hash, head) else { return None };
+        let Found::Entry(stored) = self.find(hash, head, plan) else { return None };
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
@@ -473,7 +479,8 @@ impl Consultation<'_> {
     ) -> Option<Hit> {
         let fetch = id.get(self.fetches)?;
         let stored = Arc::clone(&fetch.pending);
-        let selected = vary::selects(stored.names(), stored.selecting(), head.fields, self.scratch);
+        let fields = AsForwarded::new(head, &plan.authority.host, self.policy, self.forwarded);
+        let selected = vary::selects(stored.names(), stored.selecting(), fields, self.scratch);
         // Sharing with those who asked meanwhile is a hit in advance: what sets cookies is not shared in that way.
         let shareable = selected
             && fetch.is_joinable()

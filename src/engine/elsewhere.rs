@@ -79,7 +79,8 @@ impl Engine {
         let waiters = self.flights.give_up_elsewhere(hash);
         for waiter in &waiters {
             if let Some(exchange) = self.exchange_mut(*waiter) {
-                exchange.caching.waits = exchange.caching.waits.saturating_add(counts);
+                // One is counted for every wait.
+                exchange.caching.waits = exchange.caching.waits.saturating_add(counts - 1);
             }
         }
         self.let_go(waiters, landing);

@@ -258,6 +258,11 @@ impl Exchange {
         matches!(self.stage, Stage::Awaiting) && self.up.sent == 0
     }
 
+    /// Whether an origin may have seen any of the request.
+    fn was_sent(&self) -> bool {
+        self.origin.is_some() || self.retried || self.caching.unconditional
+    }
+
     /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
     /// nobody can tell what comes next (rule 30).
     pub fn may_wait(&self) -> bool {
@@ -338,14 +343,15 @@ impl Engine {
         } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let exchange = &mut **exchange;
-        let cache = settings.cache.as_ref().map(|settings| Consultation {
-            settings,
+        let cache = settings.cache.as_ref().map(|cache| Consultation {
+            settings: cache,
             flights,
             fetches,
             caching: &mut exchange.caching,
             key: cache_text,
             scratch: cache_scratch,
             policy: &exchange.policy,
+            forwarded: settings.forwarded,
             now,
         });
         let mut examiner = Examiner {
@@ -447,13 +453,16 @@ impl Engine {
             && refusal.verdict() == Verdict::Failed
             && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
             && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving);
+        let sent = exchange.was_sent();
         self.metrics.count_refusal(refusal);
         if stale && self.serve_stale(now, id, None) {
             return;
         }
-        let landing = match refusal.verdict() {
-            Verdict::Failed => Landing::Refused(refusal),
-            Verdict::Allowed | Verdict::Refused | Verdict::Malformed => Landing::LookAgain,
+        let landing = match refusal {
+            // Before anything was sent it is the origin that cannot be had. Afterwards it may be what this request has said
+            // that made the origin fail: that is nobody else's failure (cache rule 53).
+            Refusal::Dns(_) | Refusal::Connect(_) if !sent => Landing::Refused(refusal),
+            _ => Landing::LookAgain,
         };
         self.land(id, landing);
         let exchange = &mut self.exchanges[id.index as usize];

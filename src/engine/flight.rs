@@ -24,6 +24,14 @@ use std::collections::VecDeque;
 /// themselves).
 pub const WAITERS_MAX: usize = 4096;
 
+/// How long a request waits for a leader before it asks anew (chosen: what nginx has for `proxy_cache_lock_timeout`). The
+/// origin may be silent only because of what the leader has said.
+const COLLAPSE_WAIT_MS: u64 = 5000;
+
+/// How often a request waits for a leader before it asks by itself, whatever others do (chosen: a second leader that
+/// fails says more about the origin than about the leaders).
+pub(super) const COLLAPSES_MAX: u8 = 3;
+
 /// A key that is being asked for.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -110,13 +118,9 @@ impl Flights {
         }
     }
 
-    /// Those who wait for another loop.
-    pub fn waiting_elsewhere(&self, hash: u64) -> impl Iterator<Item = ExchangeId> {
-        let waiters = match self.by_hash.get(&hash) {
-            Some(Flight { phase: Phase::Asking { leader: None, waiters }, .. }) => waiters.as_slice(),
-            Some(_) | None => &[],
-        };
-        waiters.iter().copied()
+    /// The exchange of this loop that asks for a key.
+    pub fn leader(&self, hash: u64) -> Option<ExchangeId> {
+        self.by_hash.get(&hash).and_then(Flight::leader)
     }
 
     /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
@@ -208,7 +212,8 @@ impl Flight {
 /// Why a leader lands.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Landing {
-    /// What it brought is in the store, or it went without bringing anything: look again.
+    /// What it brought is in the store, or it failed or went without bringing anything: look again, and ask anew if there is
+    /// nothing.
     LookAgain,
     /// What it brought is for itself only.
     NotShareable,
@@ -233,13 +238,21 @@ impl Engine {
         for waiter in waiters {
             let Some(exchange) = self.exchange_mut(waiter) else { continue };
             match landing {
-                Landing::LookAgain => {}
+                Landing::LookAgain => exchange.caching.waits = exchange.caching.waits.saturating_add(1),
                 Landing::NotShareable => exchange.caching.alone = true,
                 Landing::Refused(refusal) => exchange.caching.refused = Some(refusal),
             }
             exchange.caching.landed = true;
             self.flights.landed.push_back(waiter);
         }
+    }
+
+    /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those who waited
+    /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
+    pub(super) fn overtake(&mut self, hash: u64) {
+        let Some(leader) = self.flights.leader(hash) else { return self.fetch_here(hash) };
+        self.metrics.cache_overtaken += 1;
+        self.land(leader, Landing::LookAgain);
     }
 
     /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
@@ -272,7 +285,7 @@ impl Engine {
     /// Waits for the leader of the flight for that key.
     pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
         let first = self.flights.wait(hash, &self.cache_text, id);
-        let timeout_ms = self.settings.timeouts.exchange_ms;
+        let timeout_ms = self.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS);
         let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.caching.collapsed = true;
         exchange.stage = Stage::Waiting(hash);

@@ -1,6 +1,7 @@
 //! The rules of caching on one response: what it says about what is stored, and whether it is stored itself.
 
 use super::caching::{CacheSettings, Caching};
+use super::selecting::AsForwarded;
 use crate::cache::body::Body;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Times};
@@ -8,13 +9,14 @@ use crate::cache::key::{self, Uri};
 use crate::cache::range::{self, Fragment};
 use crate::cache::storable::{self, NotStored, Storable, Storing};
 use crate::cache::stored::{Head, Stored};
-use crate::cache::validation::{self, Head as HeadSays, Validators};
+use crate::cache::validation::{self, CONDITIONAL_FIELDS, Head as HeadSays, Validators};
 use crate::cache::{invalidation, vary};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::framing::{Body as Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What is to be done with a response.
@@ -24,7 +26,7 @@ pub(super) enum Verdict {
     /// Stored as it is passed on.
     Store(Box<Stored>),
     /// The bytes that were missing.
-    Completes(Box<Stored>),
+    Completes(Box<Completed>),
     /// A 304 that confirms what is stored.
     Confirmed(Box<Confirmed>),
     /// A 304 about something else, or other bytes than were asked for.
@@ -52,6 +54,13 @@ pub(super) struct Confirmed {
     pub withheld: Vec<u8>,
 }
 
+/// What is stored, and the bytes that were missing of it.
+pub(super) struct Completed {
+    pub stored: Stored,
+    /// Lines for this one answer.
+    pub withheld: Vec<u8>,
+}
+
 /// One response to one request, and the cache.
 pub(super) struct Judge<'a> {
     pub cache: &'a CacheSettings,
@@ -60,12 +69,14 @@ pub(super) struct Judge<'a> {
     pub times: Times,
     pub now: Now,
     pub asked: &'a RequestHead<'a, 'a>,
+    /// What of it the origin saw: a response is selected by that.
+    pub forwarded: AsForwarded<'a, 'a>,
     pub response: &'a ResponseHead<'a, 'a>,
     pub caching: &'a mut Caching,
     pub text: &'a mut Vec<u8>,
     pub scratch: &'a mut Vec<u8>,
     /// weir writes Forwarded and X-Forwarded-For itself.
-    pub forwarded: bool,
+    pub writes_forwarded: bool,
     /// Where the response came from.
     pub address: Option<IpAddr>,
 }
@@ -97,9 +108,9 @@ impl Judge<'_> {
             HeadSays::Nothing => {}
             HeadSays::Invalidates => store.remove(&stored),
             HeadSays::Updates => {
-                let (head, fate) = self.updated(&stored);
+                let (updated, fate) = self.updated(&stored);
                 match fate {
-                    Fate::Renewed => drop(store.freshen(&stored, &head)),
+                    Fate::Renewed => drop(store.replace(&stored, &Arc::new(updated))),
                     Fate::Removed => store.remove(&stored),
                     Fate::Left => {}
                 }
@@ -116,9 +127,7 @@ impl Judge<'_> {
         }
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
-        let ledger = Arc::clone(self.cache.store.ledger());
-        let (head, fate) = self.updated(&stored);
-        let stored = Stored::new(&ledger, stored.hash(), &head, Arc::clone(&stored.body));
+        let (stored, fate) = self.updated(&stored);
         if stored.fragment().is_some() && !self.is_answered_by(&stored) {
             return Verdict::Unconfirmed;
         }
@@ -133,27 +142,62 @@ impl Judge<'_> {
             && wanted.is_some_and(|wanted| parts.holds(wanted))
     }
 
-    /// The stored response with the new fields, and what becomes of it.
-    fn updated<'s>(&'s mut self, stored: &'s Stored) -> (Head<'s>, Fate) {
+    /// The stored response with the new fields, and what becomes of it. It is judged as a response with these fields that has
+    /// come with its body (rule 52).
+    fn updated(&mut self, stored: &Stored) -> (Stored, Fate) {
         let fields = self.response.fields;
         self.text.clear();
         validation::write_updated(self.text, stored.block(), fields, self.times);
-        let block = FieldBlock::new(self.text);
+        let block_end = self.text.len();
+        // From now on it is selected by what the origin says now.
+        let selecting = self.write_selecting(0..block_end);
+        let (block, rest) = self.text.split_at(block_end);
+        let names_end = selecting.unwrap_or(block_end) - block_end;
+        let (names, selecting_text) = rest.split_at(names_end);
+        let block = FieldBlock::new(block);
         let authorized = self.asked.fields.contains("authorization");
         let updated =
             validation::judge_updated(stored.status, block, fields, authorized, self.times, &self.storing);
         let head = Head {
+            names,
+            selecting: selecting_text,
             block: block.as_bytes(),
             terms: updated.terms,
             received_us: self.now.monotonic_us,
+            set_cookie: block.contains("set-cookie"),
             ..stored.head()
         };
-        let fate = match updated.keep {
+        let fate = match updated.keep && selecting.is_ok() {
             false => Fate::Removed,
             true if RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
             true => Fate::Renewed,
         };
-        (head, fate)
+        let ledger = self.cache.store.ledger();
+        (Stored::new(ledger, stored.hash(), &head, Arc::clone(&stored.body)), fate)
+    }
+
+    /// Appends to `text` the names of Vary in the fields at `block` of it, and what the origin saw in these. Returns where the
+    /// names end.
+    fn write_selecting(&mut self, block: Range<usize>) -> Result<usize, NotStored> {
+        self.scratch.clear();
+        vary::write_names(self.scratch, FieldBlock::new(&self.text[block]))?;
+        self.append_selecting()
+    }
+
+    /// Appends the names of Vary that are in `scratch`, and what the origin saw in these. Returns where the names end.
+    fn append_selecting(&mut self) -> Result<usize, NotStored> {
+        self.text.extend_from_slice(self.scratch);
+        let names_end = self.text.len();
+        // What an origin chose by what weir wrote into the request cannot be chosen by what a client sends.
+        let own_conditions = self.caching.to_validate().is_some() || self.caching.to_complete().is_some();
+        let chosen_by_weir = (self.writes_forwarded
+            && vary::names_one_of(self.scratch, &["forwarded", "x-forwarded-for"]))
+            || (own_conditions && vary::names_one_of(self.scratch, &CONDITIONAL_FIELDS));
+        if chosen_by_weir {
+            return Err(NotStored::VaryAny);
+        }
+        vary::write_selecting(self.text, self.scratch, self.forwarded)?;
+        Ok(names_end)
     }
 
     /// Stores it, or serves what is stored in its place (rule 25).
@@ -192,7 +236,7 @@ impl Judge<'_> {
     pub fn complete(&mut self) -> Verdict {
         match self.response.status {
             206 => match self.completed() {
-                Some(stored) => Verdict::Completes(Box::new(stored)),
+                Some(completed) => Verdict::Completes(Box::new(completed)),
                 None => Verdict::Unconfirmed,
             },
             // These answer fields that the client did not send.
@@ -203,7 +247,7 @@ impl Judge<'_> {
     }
 
     /// The missing bytes, if they are exactly those and belong to what is stored.
-    fn completed(&mut self) -> Option<Stored> {
+    fn completed(&mut self) -> Option<Completed> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
         let exact = Fragment::one(missing, beside.length());
@@ -220,7 +264,9 @@ impl Judge<'_> {
         let pending = self.pending(&storable)?;
         // With its fields another part may be wanted: If-Range can be about a date that it has changed.
         let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
-        (beside.missing(wanted) == Some(missing)).then_some(pending)
+        let mut withheld = Vec::new();
+        validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
+        (beside.missing(wanted) == Some(missing)).then_some(Completed { stored: pending, withheld })
     }
 
     /// The stored part that a response with this place belongs to.
@@ -235,29 +281,26 @@ impl Judge<'_> {
     /// What will be stored, without its body.
     fn pending(&mut self, storable: &Storable) -> Option<Stored> {
         let beside = self.beside(storable.part);
-        let (response, text) = (self.response, &mut *self.text);
-        text.clear();
-        key::write_key(text, &self.uri);
-        let key_end = text.len();
+        let response = self.response;
+        self.text.clear();
+        key::write_key(self.text, &self.uri);
+        let key_end = self.text.len();
+        self.scratch.clear();
         let written = match &beside {
             // Of a variant no part is for all.
-            Some(beside) if !response.fields.contains("vary") => vary::write_names(text, beside.block()),
-            Some(_) | None => vary::write_names(text, response.fields),
+            Some(beside) if !response.fields.contains("vary") => {
+                vary::write_names(self.scratch, beside.block())
+            }
+            Some(_) | None => vary::write_names(self.scratch, response.fields),
         };
-        let names_end = text.len();
-        self.scratch.clear();
-        self.scratch.extend_from_slice(&text[key_end..names_end]);
-        let written = written.and_then(|()| vary::write_selecting(text, self.scratch, self.asked.fields));
-        if let Err(fault) = written {
-            self.caching.not_stored = Some(fault.into());
-            return None;
-        }
-        // What an origin chose by what weir wrote into the request cannot be chosen by what a client sends.
-        if self.forwarded && vary::names_one_of(self.scratch, &["forwarded", "x-forwarded-for"]) {
-            self.caching.not_stored = Some(NotStored::VaryAny);
-            return None;
-        }
-        let selecting_end = text.len();
+        let names_end = match written.map_err(NotStored::from).and_then(|()| self.append_selecting()) {
+            Ok(names_end) => names_end,
+            Err(reason) => {
+                self.caching.not_stored = Some(reason);
+                return None;
+            }
+        };
+        let selecting_end = self.text.len();
         let text = &mut *self.text;
         let mut terms = storable.terms;
         match &beside {
@@ -300,7 +343,11 @@ impl Judge<'_> {
             terms,
             received_us: self.now.monotonic_us,
             address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            set_cookie: response.fields.contains("set-cookie") || beside.is_some_and(|part| part.set_cookie),
+            // A cookie that comes with another part is for the one who asked (rule 52).
+            set_cookie: match &beside {
+                Some(beside) => beside.set_cookie,
+                None => response.fields.contains("set-cookie"),
+            },
             fragment: storable.part,
         };
         let store = &self.cache.store;

@@ -6,9 +6,10 @@ use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
 use super::flight::Landing;
-use super::judge::{Confirmed, Fate, Judge, Verdict};
+use super::judge::{Completed, Confirmed, Fate, Judge, Verdict};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
+use super::selecting::AsForwarded;
 use super::serving::Serving;
 use super::{Engine, PeerId};
 use crate::buffer::Purpose;
@@ -60,7 +61,8 @@ impl Engine {
         if exchange.caching.part == Part::None {
             return Judged::Pass;
         }
-        let verdict = self.look_at_response(now, id, head_bytes);
+        // What cannot be read is refused when its head is taken, and is nothing to those who wait.
+        let Some(verdict) = self.look_at_response(now, id, head_bytes) else { return Judged::Pass };
         if let Some(exchange) = self.exchange_mut(id) {
             if let Some(reason) = exchange.caching.not_stored {
                 exchange.entry.cache_reason = reason.as_str();
@@ -72,8 +74,8 @@ impl Engine {
                 Judged::Pass
             }
             Verdict::Store(stored) => Judged::Store(Arc::new(*stored)),
-            Verdict::Completes(stored) => {
-                self.complete(now, id, head_bytes, Arc::new(*stored));
+            Verdict::Completes(completed) => {
+                self.complete(now, id, head_bytes, *completed);
                 Judged::Settled
             }
             Verdict::Confirmed(confirmed) => {
@@ -94,23 +96,17 @@ impl Engine {
         }
     }
 
-    fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Verdict {
+    fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Option<Verdict> {
         let Engine { exchanges, pool, settings, cache_text, cache_scratch, .. } = self;
-        let (Some(exchange), Some(cache)) = (exchanges.get_mut(id.index as usize), &settings.cache) else {
-            return Verdict::Pass;
-        };
+        let (exchange, cache) = (exchanges.get_mut(id.index as usize)?, settings.cache.as_ref()?);
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
         let asked_bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes.min(exchange.input.len())];
         let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
-        let (Ok(asked), Ok(response)) = (
-            RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head),
-            ResponseHead::parse(response_bytes, &mut storage, &settings.head),
-        ) else {
-            return Verdict::Pass;
-        };
+        let asked = RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head).ok()?;
+        let response = ResponseHead::parse(response_bytes, &mut storage, &settings.head).ok()?;
         let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
             Ok(Target::Absolute { path, .. } | Target::Origin { path }) => path,
-            Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return Verdict::Pass,
+            Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return None,
         };
         let targeted: Vec<&str> = cache.targeted.iter().map(String::as_str).collect();
         let mut judge = Judge {
@@ -120,14 +116,20 @@ impl Engine {
             times: Times { requested_s: exchange.caching.requested_s, received_s: now.unix_s() },
             now,
             asked: &asked,
+            forwarded: AsForwarded::new(
+                &asked,
+                &exchange.plan.authority.host,
+                &exchange.policy,
+                settings.forwarded,
+            ),
             response: &response,
             caching: &mut exchange.caching,
             text: cache_text,
             scratch: cache_scratch,
-            forwarded: settings.forwarded != ForwardedPolicy::Off,
+            writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
             address: exchange.entry.upstream.map(|address| address.ip()),
         };
-        match judge.caching.part {
+        Some(match judge.caching.part {
             Part::None => Verdict::Pass,
             Part::Invalidate if exchange.up.is_complete() => judge.invalidate(true),
             Part::Invalidate => judge.invalidate(false),
@@ -135,7 +137,7 @@ impl Engine {
             Part::Complete => judge.complete(),
             Part::Validate if response.status == 304 => judge.confirm(),
             Part::Validate | Part::Store => judge.store(false),
-        }
+        })
     }
 
     /// The origin has confirmed what is stored: it gets its new fields, and the client its answer (rules 32 and 33).
@@ -162,7 +164,8 @@ impl Engine {
     }
 
     /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
-    fn complete(&mut self, now: Now, id: ExchangeId, head_bytes: usize, pending: Arc<Stored>) {
+    fn complete(&mut self, now: Now, id: ExchangeId, head_bytes: usize, completed: Completed) {
+        let pending = Arc::new(completed.stored);
         let Engine { exchanges, pool, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
@@ -191,7 +194,7 @@ impl Engine {
             let waiters = self.flights.turn_into_fetch(hash, id, fetch);
             self.let_go(waiters, landing);
         }
-        self.serve_completed(now, id, pending, fetch);
+        self.serve_completed(now, id, pending, fetch, completed.withheld);
         self.advance_fetch(now, fetch);
     }
 

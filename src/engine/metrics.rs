@@ -171,6 +171,8 @@ metrics! {
     cache_revalidated,
     /// Requests answered by what another one brought.
     cache_collapsed,
+    /// Times that a request was no longer waited for, because its origin said nothing: another one asked anew.
+    cache_overtaken,
     /// Requests that are none for a cache.
     cache_bypassed,
     /// Requests of weir's own, to renew what was served stale.

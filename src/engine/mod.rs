@@ -41,6 +41,7 @@ mod refusal;
 mod relay;
 mod response;
 mod run_queue;
+mod selecting;
 mod served;
 mod serving;
 mod settings;

@@ -179,7 +179,14 @@ impl Engine {
     }
 
     /// Answers with a stored part and what is being fetched to complete it.
-    pub(super) fn serve_completed(&mut self, now: Now, id: ExchangeId, stored: Arc<Stored>, fetch: FetchId) {
+    pub(super) fn serve_completed(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        stored: Arc<Stored>,
+        fetch: FetchId,
+        extra: Vec<u8>,
+    ) {
         let Engine { exchanges, pool, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
@@ -189,7 +196,7 @@ impl Engine {
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
         let hit = Hit {
-            extra: Vec::new(),
+            extra,
             fetch: Some(fetch),
             age_s,
             ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
@@ -333,6 +340,10 @@ fn write_head(
     } else {
         write_other(out, hit, content.status)
     };
+    if FieldBlock::new(&hit.extra).contains("set-cookie") {
+        // The cookies of this one answer stand in the place of those that are stored.
+        remove_fields(out, begin, validation::is_set_cookie);
+    }
     out.extend_from_slice(&hit.extra);
     if !edits.is_empty() {
         remove_fields(out, begin, |name| edits.removes(name));

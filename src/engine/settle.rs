@@ -150,7 +150,7 @@ impl Engine {
 
     pub(super) fn handle_exchange_deadline(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
-        let refusal = match &exchange.stage {
+        let refusal = match exchange.stage {
             Stage::Dialling(_) => {
                 self.dial_next(now, id);
                 return;
@@ -180,13 +180,7 @@ impl Engine {
             Stage::Awaiting => Refusal::BodyTimeout,
             // Those who began to wait together are due together, and the first has let all of them go.
             Stage::Waiting(_) if exchange.caching.landed => return,
-            Stage::Waiting(hash) => {
-                let hash = *hash;
-                if self.flights.waiting_elsewhere(hash).next().is_some() {
-                    return self.fetch_here(hash);
-                }
-                Refusal::OriginTimeout
-            }
+            Stage::Waiting(hash) => return self.overtake(hash),
         };
         self.refuse(now, id, refusal);
     }

@@ -154,22 +154,6 @@ fn rule_48_a_leader_that_leaves_is_followed_by_another() {
 }
 
 #[test]
-fn rule_48_an_origin_that_fails_fails_for_all_who_wait() {
-    let gate = Gate::default();
-    let script_gate = gate.clone();
-    let scene = Scene::new(move |_, _| {
-        Reply::Slowly(Vec::new(), vec![b"nonsense\r\n\r\n".to_vec()], script_gate.clone())
-    });
-    let clients = crowd(&scene, "/", 10, |_| String::new());
-    requests_begun(&scene, 10);
-    gate.open(1);
-    for mut client in clients {
-        assert_eq!(client.read_response().status(), 502);
-    }
-    assert_eq!(scene.asked("/"), 1);
-}
-
-#[test]
 fn rule_41_all_readers_of_a_truncated_body_notice() {
     let gate = Gate::default();
     let script_gate = gate.clone();

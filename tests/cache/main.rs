@@ -12,6 +12,7 @@ mod parts;
 mod persistence;
 mod poisoning;
 mod scene;
+mod sharing;
 mod stale;
 mod storing;
 mod validation;
