@@ -249,6 +249,7 @@ impl Book {
             ),
             (shared && !self.scenario.pages[record.ask.shared.page].clean, "the page"),
             (shared && record.ask.shared.only_if_cached, "only-if-cached"),
+            (shared && record.ask.shared.poison, "its own field"),
             (!answer.is_clean() && !shared && record.ask.kind != Kind::Connect, "the answer"),
             (host.http10 && record.ask.body == Framing::Chunked, "chunks for HTTP/1.0"),
             // The rest of such an upload meets a connection that has ended.

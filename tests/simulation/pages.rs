@@ -141,6 +141,8 @@ pub struct Page {
     /// Most of its readers want parts of it, which touch, overlap and leave gaps.
     in_parts: bool,
     cookie: bool,
+    /// Only 304s and the answers to HEAD say that it varies.
+    varies_late: bool,
 }
 
 impl Page {
@@ -169,7 +171,8 @@ impl Page {
             period_us: dice.pick(&[1_000_000, 7_000_000, 40_000_000, u64::MAX]),
             ranges: dice.percent(60) || in_parts,
             in_parts,
-            cookie: dice.percent(10),
+            cookie: dice.percent(15),
+            varies_late: dice.percent(15),
         }
     }
 
@@ -203,7 +206,7 @@ impl Page {
 
     /// Answers differ by these two.
     fn selected(&self, ask: &Ask) -> (u64, u64) {
-        let variant = if self.varying == Varying::Nothing { 0 } else { u64::from(ask.shared.variant) };
+        let variant = if self.varying == Varying::Nothing { 0 } else { ask.shared.seen_variant() };
         let user = if self.per_user { ask.shared.user.map_or(0, |user| 1 + u64::from(user)) } else { 0 };
         (variant, user)
     }
@@ -233,6 +236,10 @@ pub struct Wants {
     pub page: usize,
     /// 0: no X-Variant.
     pub variant: u8,
+    /// Connection names X-Variant: the origin does not see it.
+    pub hidden: bool,
+    /// The origin fails because of a field of this request.
+    pub poison: bool,
     /// Authorization.
     pub user: Option<u8>,
     pub no_cache: bool,
@@ -258,6 +265,8 @@ impl Wants {
         let mut wants = Wants { page, ..Wants::default() };
         let page = &pages[page];
         wants.variant = dice.pick(&[0, 1, 1, 1, 2]);
+        wants.hidden = dice.percent(10);
+        wants.poison = dice.percent(4);
         let authorized = if page.per_user { 50 } else { 8 };
         wants.user = dice.percent(authorized).then_some((client % 3) as u8);
         wants.purge_all = dice.percent(30);
@@ -300,6 +309,12 @@ impl Wants {
         if self.variant > 0 {
             line("X-Variant", format!("v{}", self.variant));
         }
+        if self.hidden {
+            line("Connection", "X-Variant".to_string());
+        }
+        if self.poison {
+            line("X-Poison", "1".to_string());
+        }
         if let Some(user) = self.user {
             line("Authorization", format!("Sim u{user}"));
         }
@@ -337,6 +352,11 @@ impl Wants {
         out
     }
 
+    /// What the origin sees of X-Variant.
+    pub fn seen_variant(&self) -> u64 {
+        if self.hidden { 0 } else { u64::from(self.variant) }
+    }
+
     /// First byte and count of what is asked for, of so many bytes. `None`: nothing of that is there.
     pub fn part(&self, length: u64) -> Option<(u64, u64)> {
         part(self.range?, length)
@@ -360,6 +380,10 @@ pub struct Given {
     pub key: Key,
     pub page: usize,
     pub variant: u64,
+    /// It says that it varies.
+    pub varies: bool,
+    /// It answers a HEAD.
+    pub bare: bool,
     pub version: u64,
     pub status: u16,
     pub says: Says,
@@ -471,6 +495,8 @@ impl Book {
             key,
             page: ask.shared.page,
             variant,
+            varies: !page.varies_late || status == 304 || ask.method == "HEAD",
+            bare: ask.method == "HEAD",
             version,
             status,
             // What is said may change without the content.
@@ -496,6 +522,9 @@ impl Book {
         let mut answer = draw_answer(dice, &self.scenario.hosts[ask.host], ask, &given);
         if !page.clean && matches!(given.status, 200 | 206) && dice.percent(20) {
             answer.draw_fault(dice);
+        }
+        if head.get("x-poison").is_some() {
+            answer.ending = dice.pick(&[Ending::Garbage, Ending::Silence, Ending::Gone { reset: false }]);
         }
         answer.fit(ask);
         (given.whole, given.clean) = (answer.is_whole(), answer.is_clean());
@@ -547,6 +576,7 @@ fn head_lines(page: &Page, ask: &Ask, given: &Given, number: u32) -> String {
         out.push_str(&format!("Last-Modified: {}\r\n", String::from_utf8_lossy(&date)));
     }
     match page.varying {
+        _ if !given.varies => {}
         Varying::Nothing => {}
         Varying::Field => out.push_str("Vary: X-Variant\r\n"),
         Varying::Anything => out.push_str("Vary: *\r\n"),

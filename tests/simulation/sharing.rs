@@ -57,12 +57,27 @@ impl Book {
                 (Framing::None, Share { content: 0, start: 0, length: 0, whole: true }, true)
             }
         };
+        self.check_cookies(key, head).map_err(wrong)?;
         self.note_change(key, number, now_us);
         let tally = &mut self.tally;
         tally.shared += u64::from(shared);
         tally.parts += u64::from(shared && status == 206);
         tally.unmodified += u64::from(shared && status == 304);
         Ok((framing, share))
+    }
+
+    /// A cookie is for the one whose request it answered, unless it was stored with a whole answer or a part: what comes with
+    /// a 304 or the answer to a HEAD goes to nobody else.
+    fn check_cookies(&self, key: Key, head: &Head) -> Result<(), &'static str> {
+        for cookie in head.all("set-cookie") {
+            let number = cookie.strip_prefix("c=").and_then(|number| number.parse::<usize>().ok());
+            let given =
+                number.and_then(|number| self.sayings.given.get(number)).ok_or("a cookie of nobody's")?;
+            if given.key != key && (given.status == 304 || given.bare) {
+                return Err("a cookie that was meant for somebody else");
+            }
+        }
+        Ok(())
     }
 
     /// An answer that says which one it is.
@@ -201,6 +216,7 @@ impl Book {
             || !host.steady
             || self.draining
             || record.raced
+            || record.ask.shared.poison
             || (!self.page(&record.ask).clean && self.sayings.given.iter().rev().any(failed))
     }
 
@@ -219,9 +235,10 @@ impl Book {
             return Err("somebody else's answer, whose request had credentials");
         }
         match page.varying {
+            _ if !given.varies => {}
             Varying::Nothing => {}
             Varying::Anything => return Err("somebody else's answer in spite of Vary: *"),
-            Varying::Field if given.variant == u64::from(wants.variant) => {}
+            Varying::Field if given.variant == wants.seen_variant() => {}
             Varying::Field => return Err("another variant"),
         }
         let gone = |one: &Invalidation| {
@@ -318,7 +335,8 @@ impl Book {
     /// An origin is asked about a page.
     pub fn check_page_asked(&self, key: Key, head: &Head) -> Checked<()> {
         let ask = &self.record(key).ask;
-        let variant = Some(format!("v{}", ask.shared.variant)).filter(|_| ask.shared.variant > 0);
+        let seen = ask.shared.seen_variant();
+        let variant = Some(format!("v{seen}")).filter(|_| seen > 0);
         let user = ask.shared.user.map(|user| format!("Sim u{user}"));
         if head.get("x-variant") != variant.as_deref() || head.get("authorization") != user.as_deref() {
             return Err(format!("{key}: a wrong head {head:?} for {ask:?}"));
