@@ -217,3 +217,50 @@ fn rule_29_configured_fields() {
     assert!(!answer.head.has("server"), "{answer:?}");
     assert_eq!(answer.head.get("x-seen"), Some("by weir"));
 }
+
+/// Rule 49: what is added takes the place of all that came under its name, in any case and on all lines, in both directions,
+/// with and without a cache; appended it comes behind that.
+#[test]
+fn rule_49_added_fields_replace_what_came() {
+    let options: &[&str] = &[
+        "--add-header=X-User: weir",
+        "--add-header=append X-Tag: weir",
+        "--add-header=X-Two: a",
+        "--add-header=X-Two: b",
+        "--add-header=X-Far: weir if elsewhere.test",
+        "--add-header=X-Forwarded-For: 192.0.2.1",
+        "--forwarded=append",
+        "--add-response-header=X-Frame: weir",
+        "--add-response-header=append X-Log: weir",
+    ];
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\nx-frame: 1\r\nX-FRAME: 2\r\nX-Log: origin\r\n\r\nok",
+    );
+    let fields = "X-User: admin\r\nx-uSER: root\r\nX-Two: c\r\nX-Tag: mine\r\nx-tag: too\r\nX-Far: near\r\n\
+                  X-Forwarded-For: 198.51.100.1\r\nForwarded: for=a\r\n";
+    for (more, hits) in [(&[][..], 0), (&["--cache"], 1)] {
+        let weir = Weir::start(&[options, more].concat());
+        let already = origin.heads().len();
+        for (method, body) in
+            [("GET", ""), ("GET", ""), ("HEAD", ""), ("POST", "Content-Length: 0\r\n"), ("OPTIONS", "")]
+        {
+            let request = format!("{method} http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{fields}{body}\r\n");
+            let mut client = weir.connect();
+            client.send(origin.fill(request));
+            let answer = client.read_response_to(method);
+            assert_eq!(answer.status(), 200, "{method}");
+            assert_eq!(answer.head.all("x-frame"), ["weir"], "{method}: {answer:?}");
+            assert_eq!(answer.head.all("x-log"), ["origin", "weir"], "{method}: {answer:?}");
+        }
+        let heads = origin.heads().split_off(already);
+        assert_eq!(heads.len(), 5 - 2 * hits, "a hit for GET, one for HEAD");
+        for seen in heads {
+            assert_eq!(seen.all("x-user"), ["weir"], "{seen:?}");
+            assert_eq!(seen.all("x-two"), ["a", "b"], "{seen:?}");
+            assert_eq!(seen.all("x-tag"), ["mine", "too", "weir"], "{seen:?}");
+            assert_eq!(seen.all("x-far"), ["near"], "{seen:?}");
+            assert_eq!(seen.all("x-forwarded-for"), ["192.0.2.1"], "{seen:?}");
+            assert_eq!(seen.all("forwarded"), ["for=a, for=127.0.0.1"], "{seen:?}");
+        }
+    }
+}

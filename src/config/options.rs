@@ -424,7 +424,7 @@ pub static TABLE: &[Spec] = &[
         "add-header",
         "'N: V'",
         "",
-        "add this field to requests; to some hosts: 'N: V if .a.example'",
+        "add this field to requests, in place of what came, or behind it: 'append N: V'; to some hosts: 'N: V if .a.example'",
         |s, v| many(&mut s.add_headers, v, values::addition),
     )
     .repeat(Many),
@@ -437,7 +437,7 @@ pub static TABLE: &[Spec] = &[
         |s, v| many(&mut s.remove_response_headers, v, values::removal),
     )
     .repeat(Many),
-    Spec::value(Messages, "add-response-header", "'N: V'", "", "add this field to responses", |s, v| {
+    Spec::value(Messages, "add-response-header", "'N: V'", "", "add this field to responses, likewise", |s, v| {
         many(&mut s.add_response_headers, v, values::addition)
     })
     .repeat(Many),

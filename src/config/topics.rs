@@ -144,7 +144,12 @@ counted in the statistics (limit_...).
         title: "header fields, request forms, name servers",
         text: "\
 What weir accepts of clients and origins, what it writes into requests and
-responses, and how it resolves names.
+responses, and how it resolves names. An added field replaces all that came
+under its name, unless it is appended:
+
+  --add-header 'X-From: weir'             the origin sees this and no other
+  --add-header 'append X-From: weir'      and whatever the client sent
+  --add-header 'X-From: weir if .a.test'  to some hosts; others see what came
 ",
         section: Some(Section::Messages),
         others: &[],

@@ -239,7 +239,7 @@ pub fn removal(text: &str) -> Result<String, Expected> {
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
 }
 
-/// A field to add: `NAME: VALUE [if PATTERN]`.
+/// A field to add: `[append] NAME: VALUE [if PATTERN]`.
 pub fn addition(text: &str) -> Result<String, Expected> {
     let parsed = Edits::default().parse_add(Direction::Request, text);
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
@@ -510,7 +510,7 @@ mod tests {
         for text in ["", "A:", "Host", "content-LENGTH", "Transfer-Encoding"] {
             assert!(removal(text).is_err(), "{text}");
         }
-        for text in ["X-A: b c", "X-A:b", "X-A: b: c", "X-A: b if .example.com"] {
+        for text in ["X-A: b c", "X-A:b", "X-A: b: c", "X-A: b if .example.com", "append X-A: b"] {
             assert!(addition(text).is_ok(), "{text}");
         }
         for text in ["", "X-A", ": b", "X A: b", "X-A : b", "X-A: b\r\nC: d", "Host: a", "X-A: \0"] {

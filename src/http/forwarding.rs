@@ -257,13 +257,18 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     };
     // Writing to a Vec cannot fail.
     let client = route.client.to_canonical();
-    begin_list(out, fields, "Forwarded", keep);
-    let _ = match client {
-        IpAddr::V4(address) => write!(out, "for={address}\r\n"),
-        IpAddr::V6(address) => write!(out, "for=\"[{address}]\"\r\n"),
-    };
-    begin_list(out, fields, "X-Forwarded-For", keep);
-    let _ = write!(out, "{client}\r\n");
+    // The configuration's edits have the last word (rule 29): what they remove or replace is not written first.
+    if !route.edits.removes("Forwarded") {
+        begin_list(out, fields, "Forwarded", keep);
+        let _ = match client {
+            IpAddr::V4(address) => write!(out, "for={address}\r\n"),
+            IpAddr::V6(address) => write!(out, "for=\"[{address}]\"\r\n"),
+        };
+    }
+    if !route.edits.removes("X-Forwarded-For") {
+        begin_list(out, fields, "X-Forwarded-For", keep);
+        let _ = write!(out, "{client}\r\n");
+    }
 }
 
 /// One line with all that came: many readers of X-Forwarded-For look at one line only.
@@ -517,6 +522,10 @@ mod tests {
             let route = RequestRoute { forwarded: policy, client, ..route() };
             assert_eq!(sent("GET / HTTP/1.1", fields, &route), expected, "{policy:?}");
         }
+        let edits = &Listed(&["x-forwarded-for"], "X-Forwarded-For: fixed\r\n");
+        let replaced = RequestRoute { forwarded: ForwardedPolicy::Append, edits, ..route() };
+        let expected = "B: c\r\nForwarded: for=a, for=192.0.2.1\r\nX-Forwarded-For: fixed\r\n";
+        assert_eq!(sent("GET / HTTP/1.1", came, &replaced), expected);
         let via = RequestRoute { via: Some("weir"), ..route() };
         let fields = "Via: 1.0 fred\r\nVia: 1.1 p\r\n";
         assert_eq!(sent("GET / HTTP/1.1", fields, &via), format!("{fields}Via: 1.1 weir\r\n"));

@@ -13,7 +13,7 @@ pub const EDITS_MAX: usize = 256;
 pub const EDIT_BYTES_MAX: usize = 4096;
 
 const EXPECTED_REMOVE: &str = "a field name, and maybe the host pattern it is for: NAME [PATTERN]";
-const EXPECTED_ADD: &str = "a field, and maybe the host pattern it is for: NAME: VALUE [if PATTERN]";
+const EXPECTED_ADD: &str = "a field, and maybe the host pattern it is for: [append] NAME: VALUE [if PATTERN]";
 const EXPECTED_NAME: &str = "a field name: letters, digits and !#$%&'*+-.^_`|~";
 const EXPECTED_VALUE: &str = "a field value without control characters";
 const EXPECTED_OTHER: &str = "a field other than those that frame, route or authenticate messages";
@@ -71,11 +71,24 @@ impl fmt::Display for EditError {
     }
 }
 
+/// What begins an addition that leaves alone what came under the same name.
+const APPEND: &str = "append";
+
+/// What becomes of a field.
+#[derive(Clone, Debug)]
+enum Change {
+    /// It goes.
+    Remove,
+    /// It goes, in all lines in which it came, and this value takes its place (rule 49).
+    Replace(Box<str>),
+    /// It stays, and a line with this value comes behind it.
+    Append(Box<str>),
+}
+
 #[derive(Clone, Debug)]
 struct Edit {
     name: Box<str>,
-    /// To be added; `None` to remove the field.
-    value: Option<Box<str>>,
+    change: Change,
     /// The hosts it is for; `None` for all.
     pattern: Option<Box<Pattern>>,
 }
@@ -93,15 +106,19 @@ impl Edits {
         self.insert(direction, text, read_remove)
     }
 
-    /// Reads and keeps `NAME: VALUE [if PATTERN]`: add the field. The last ` if ` always begins a pattern.
+    /// Reads and keeps `[append] NAME: VALUE [if PATTERN]`: add the field, in place of what came under its name unless it is
+    /// to be appended. The last ` if ` always begins a pattern.
     pub fn parse_add(&mut self, direction: Direction, text: &str) -> Result<(), EditError> {
         self.insert(direction, text, read_add)
     }
 
     /// Removes all of [`ANONYMOUS_FIELDS`] from requests.
     pub fn remove_anonymous_fields(&mut self) {
-        let removals =
-            ANONYMOUS_FIELDS.iter().map(|&name| Edit { name: name.into(), value: None, pattern: None });
+        let removals = ANONYMOUS_FIELDS.iter().map(|&name| Edit {
+            name: name.into(),
+            change: Change::Remove,
+            pattern: None,
+        });
         self.requests.extend(removals);
     }
 
@@ -155,14 +172,20 @@ impl<'a> HostEdits<'a> {
         self.edits.is_empty()
     }
 
-    /// The names of fields to remove, as configured; field names have no case.
+    /// The names of fields to remove, those that are replaced among them, as configured; field names have no case.
     pub fn removed(self) -> impl Iterator<Item = &'a str> {
-        self.matching().filter(|edit| edit.value.is_none()).map(|edit| &*edit.name)
+        self.matching().filter_map(|edit| match &edit.change {
+            Change::Remove | Change::Replace(_) => Some(&*edit.name),
+            Change::Append(_) => None,
+        })
     }
 
     /// The fields to add, names and values, in configured order. They come after removal.
     pub fn added(self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.matching().filter_map(|edit| edit.value.as_deref().map(|value| (&*edit.name, value)))
+        self.matching().filter_map(|edit| match &edit.change {
+            Change::Remove => None,
+            Change::Replace(value) | Change::Append(value) => Some((&*edit.name, &**value)),
+        })
     }
 
     fn matching(self) -> impl Iterator<Item = &'a Edit> {
@@ -191,7 +214,7 @@ fn read_remove(text: &str) -> Result<Edit, &'static str> {
         return Err(EXPECTED_REMOVE);
     };
     let pattern = pattern.map(read_pattern).transpose()?;
-    Ok(Edit { name: read_name(name)?, value: None, pattern })
+    Ok(Edit { name: read_name(name)?, change: Change::Remove, pattern })
 }
 
 fn read_add(text: &str) -> Result<Edit, &'static str> {
@@ -204,7 +227,14 @@ fn read_add(text: &str) -> Result<Edit, &'static str> {
     if value.chars().any(|c| c.is_control() && c != '\t') {
         return Err(EXPECTED_VALUE);
     }
-    Ok(Edit { name: read_name(name.trim_start())?, value: Some(value.into()), pattern })
+    // A field name holds no blank, so this is none of a field that is called append.
+    let name = name.trim_start();
+    let appended = name.strip_prefix(APPEND).filter(|rest| rest.starts_with([' ', '\t']));
+    let change = match appended {
+        Some(_) => Change::Append(value.into()),
+        None => Change::Replace(value.into()),
+    };
+    Ok(Edit { name: read_name(appended.unwrap_or(name).trim_start())?, change, pattern })
 }
 
 fn read_name(name: &str) -> Result<Box<str>, &'static str> {
@@ -260,11 +290,21 @@ mod tests {
             (Direction, &'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
         const WHO: (&str, &str) = ("X-Who", "weir: the one if you ask");
         let cases: [Case; 5] = [
-            (Direction::Request, "a.example", &["X-All", "X-Exact", "X-Below"], &[WHO, ("X-Empty", "")]),
-            (Direction::Request, "b.example", &["X-All", "X-Below"], &[WHO, ("X-Empty", "")]),
-            (Direction::Request, "192.0.2.9", &["X-All", "X-Net"], &[("X-Empty", "")]),
-            (Direction::Request, "other.test", &["X-All"], &[("X-Empty", "")]),
-            (Direction::Response, "other.test", &["Server"], &[("X-Back", "back")]),
+            (
+                Direction::Request,
+                "a.example",
+                &["X-All", "X-Exact", "X-Below", "X-Who", "X-Empty"],
+                &[WHO, ("X-Empty", "")],
+            ),
+            (
+                Direction::Request,
+                "b.example",
+                &["X-All", "X-Below", "X-Who", "X-Empty"],
+                &[WHO, ("X-Empty", "")],
+            ),
+            (Direction::Request, "192.0.2.9", &["X-All", "X-Net", "X-Empty"], &[("X-Empty", "")]),
+            (Direction::Request, "other.test", &["X-All", "X-Empty"], &[("X-Empty", "")]),
+            (Direction::Response, "other.test", &["X-Back", "Server"], &[("X-Back", "back")]),
         ];
         for (direction, to, removed, added) in cases {
             let to = host(to);
@@ -277,6 +317,25 @@ mod tests {
         assert!(edits.for_host(Direction::Response, &to).removes("SERVER"));
         assert!(!edits.for_host(Direction::Request, &to).removes("Server"));
         assert!(Edits::default().is_empty() && Edits::default().for_host(Direction::Request, &to).is_empty());
+    }
+
+    /// Rule 49: what is added takes the place of what came, unless it is to be appended, and only where it is added.
+    #[test]
+    fn kind_19_additions_replace_unless_they_are_appended() {
+        let mut edits = Edits::default();
+        for text in
+            ["X-A: 1", "append X-B: 2", "append\tX-C:3 if .example", "append: 4", "X-D: 5 if .example"]
+        {
+            edits.parse_add(Direction::Request, text).unwrap();
+        }
+        let to = host("a.example");
+        let found = edits.for_host(Direction::Request, &to);
+        assert_eq!(found.removed().collect::<Vec<_>>(), ["X-A", "append", "X-D"]);
+        let added = [("X-A", "1"), ("X-B", "2"), ("X-C", "3"), ("append", "4"), ("X-D", "5")];
+        assert_eq!(found.added().collect::<Vec<_>>(), added);
+        let other = host("other.test");
+        let found = edits.for_host(Direction::Request, &other);
+        assert!(!found.removes("x-d") && found.removes("x-a"));
     }
 
     #[test]
@@ -299,6 +358,10 @@ mod tests {
             ("A", EXPECTED_ADD),
             (": v", EXPECTED_NAME),
             ("A : v", EXPECTED_NAME),
+            ("append A b: v", EXPECTED_NAME),
+            ("append : v", EXPECTED_NAME),
+            ("Append A: v", EXPECTED_NAME),
+            ("append Host: v", EXPECTED_OTHER),
             ("A b: v", EXPECTED_NAME),
             ("A: v\r\nB: w", EXPECTED_VALUE),
             ("A: v\nB: w", EXPECTED_VALUE),
