@@ -432,10 +432,8 @@ fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) 
 }
 
 fn warn_of_skipped(policy: &Policy) {
-    for (list, lines) in policy.acl.skipped() {
-        warn!(
-            "{list}: {lines} lines skipped, which only a browser can carry out; the rules for hosts are loaded"
-        );
+    for list in policy.acl.skipped() {
+        warn!("{list}");
     }
 }
 

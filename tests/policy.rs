@@ -104,6 +104,50 @@ fn blocklist_forms_of_other_lists() {
     );
 }
 
+/// Lists of ad blockers load as far as they are about hosts. What a browser does with the rest is not done to whole hosts;
+/// it is told once for each file, at the start, at a reload, and by `--check`.
+#[test]
+fn kind_24_lists_of_ad_blockers() {
+    let scratch = Scratch::new();
+    let ads = "[Adblock Plus 2.0]\n! Title: a list\n||ads.test^\n||important.test^$important\n||third.test^$third-party\n\
+               ||script.test^$script,domain=a.test\n@@||good.test^\nhidden.test##.banner\n##.ad\n/regex[0-9]+/\n|http://start.test\n";
+    let hosts = "# hosts\n127.0.0.1 localhost\n0.0.0.0 hosts.test # why\n192.168.1.1 router.test\n";
+    let own = "own.test\n||mixed.test^$popup\n||mixed2.test^\n";
+    let files = [("ads.txt", ads), ("hosts.txt", hosts), ("own.txt", own)]
+        .map(|(name, text)| scratch.file(name, text));
+    let options = files.iter().flat_map(|file| ["--blocklist", file]).collect::<Vec<_>>();
+    let dns = FakeDns::start(&[]);
+    let weir = Weir::start(&[&options[..], &["--dns", &dns.address()]].concat());
+    let blocked = ["ads.test", "x.ads.test", "important.test", "hosts.test", "own.test", "mixed2.test"];
+    let others =
+        ["third.test", "script.test", "good.test", "hidden.test", "start.test", "mixed.test", "router.test"];
+    for host in blocked {
+        assert_eq!(status_of(&mut weir.connect(), host), 403, "{host}");
+    }
+    for host in others {
+        assert_eq!(status_of(&mut weir.connect(), host), 502, "{host}");
+    }
+    let summaries = ["ads.txt: 7 lines skipped", "hosts.txt: 1 line skipped", "own.txt: 1 line skipped"];
+    let said = |lines: Vec<String>, times: usize| {
+        summaries.iter().all(|part| lines.iter().filter(|line| line.contains(part)).count() == times)
+    };
+    assert!(said(weir.error_lines(), 1), "{:#?}", weir.error_lines());
+    assert!(weir.error_lines().iter().any(|line| line.contains("||third.test^$third-party")));
+    weir.signal(rustix::process::Signal::HUP);
+    common::eventually("a reload", || said(weir.error_lines(), 2).then_some(()));
+    let checked = run(&[&options[..], &["--check"]].concat());
+    assert_eq!(checked.code, 0, "{}", checked.said());
+    assert!(said(checked.err.lines().map(str::to_owned).collect(), 1), "{}", checked.err);
+    // What is wrong in weir's own stays an error, and so does what is given as an option.
+    let wrong = scratch.file("wrong.txt", "own.test\n||x.test^$script\nbad rule\n&ad_box=\n");
+    let checked = run(&["--blocklist", &wrong, "--check", "--block", "||x.test^$script"]);
+    assert!(checked.code == 64 || checked.code == 78, "{}", checked.said());
+    for part in ["wrong.txt:3", "wrong.txt:4", "--block: expected"] {
+        assert!(checked.err.contains(part), "lacks {part}: {}", checked.err);
+    }
+    assert!(!checked.err.contains("wrong.txt:2"), "{}", checked.err);
+}
+
 /// Names with other letters are converted.
 #[test]
 fn blocklist_idna() {

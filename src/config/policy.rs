@@ -83,11 +83,9 @@ fn compile_acl(
     }
     let options = [(ListKind::Block, "block", &settings.block), (ListKind::Allow, "allow", &settings.allow)];
     for (kind, name, rules) in options {
-        for (index, rule) in rules.iter().enumerate() {
-            let (source, line) = sources.add_option(name, index + 1, &rule.origin);
-            // The rule stands in the line that it is known by.
-            let text = format!("{}{}", "\n".repeat(line - 1), rule.value);
-            builder.add_list(kind, &source, text.as_bytes());
+        for (place, rule) in (1..).zip(rules.iter()) {
+            let (source, line) = sources.add_option(name, place, &rule.origin);
+            builder.add_rule(kind, &source, line, &rule.value);
         }
     }
     match builder.build() {
@@ -105,7 +103,7 @@ fn compile_acl(
 #[derive(Default)]
 struct Sources {
     files: Vec<(String, PathBuf)>,
-    options: Vec<(String, usize, Origin)>,
+    options: Vec<(String, u32, Origin)>,
 }
 
 impl Sources {
@@ -119,9 +117,9 @@ impl Sources {
     }
 
     /// A rule of its own is known by where it was given: file and line, or option and place among those of its name.
-    fn add_option(&mut self, name: &str, place: usize, origin: &Origin) -> (String, usize) {
+    fn add_option(&mut self, name: &str, place: u32, origin: &Origin) -> (String, u32) {
         let (source, line) = match origin {
-            Origin::File { path, line } => (file_name(path), (*line as usize).max(1)),
+            Origin::File { path, line } => (file_name(path), (*line).max(1)),
             Origin::Environment(variable) => (variable.clone(), place),
             Origin::Default | Origin::Argument(_) => (format!("--{name}"), place),
         };
@@ -131,7 +129,7 @@ impl Sources {
 
     fn origin(&self, error: &ListError) -> Origin {
         let line = error.error.line;
-        let option = self.options.iter().find(|(name, at, _)| *name == error.source && *at == line as usize);
+        let option = self.options.iter().find(|(name, at, _)| *name == error.source && *at == line);
         let file = self.files.iter().find(|(name, _)| *name == error.source);
         match (file, option) {
             (Some((_, path)), _) => Origin::File { path: path.as_path().into(), line },

@@ -75,6 +75,9 @@ or --allow:
   0.0.0.0 pixel.example   a line of a hosts file
   ||banner.example^       a line of an ad blocker's list
 
+Of an ad blocker's list, lines that only a browser can carry out are skipped,
+and counted in one line of the log. In weir's own lists mistakes are errors.
+
 What is blocked stays blocked, whatever allows it. What is allowed comes next;
 then what is refused unless it is allowed: this machine, link-local addresses,
 multicast, weir itself. Everything else is allowed, or if there is an allowlist

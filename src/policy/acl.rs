@@ -27,7 +27,7 @@ use super::address::{BuiltIn, built_in, embedded};
 use super::address_set::{AddressSet, AddressSetBuilder};
 use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
 use super::port_set::PortSet;
-use super::rules::{Pattern, Rule, RuleError, parse_rules};
+use super::rules::{Pattern, Rule, RuleError, parse_one, parse_rules};
 use super::{Place, RuleRef};
 use crate::http::target::Host;
 
@@ -167,7 +167,32 @@ pub struct Acl {
     own_listeners: Vec<SocketAddr>,
     own_addresses: Vec<IpAddr>,
     clients: Vec<IpNet>,
-    skipped: Vec<(Box<str>, u32)>,
+    skipped: Vec<Skipped>,
+}
+
+/// A list with lines that only a browser can carry out.
+#[derive(Debug)]
+pub struct Skipped {
+    /// The name of the file.
+    pub source: Box<str>,
+    /// How many such lines it has.
+    pub lines: u32,
+    /// The first of them.
+    pub first: RuleError,
+    /// Rules that it has beside.
+    pub rules: u32,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Skipped { source, lines, first, rules } = self;
+        let are = if *lines == 1 { "line skipped that is" } else { "lines skipped that are" };
+        write!(
+            f,
+            "{source}: {lines} {are} for browsers, beside {rules} rules; the first is line {}: {first}",
+            first.line
+        )
+    }
 }
 
 impl Acl {
@@ -242,9 +267,9 @@ impl Acl {
         [&self.block, &self.allow].map(|set| set.names.len() + set.addresses.len()).iter().sum()
     }
 
-    /// Ad blockers' lists with lines that only a browser can carry out, and how many each has.
-    pub fn skipped(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.skipped.iter().map(|(source, lines)| (&**source, *lines))
+    /// Lists with lines that only a browser can carry out.
+    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        self.skipped.iter()
     }
 
     /// Are there no rules?
@@ -362,8 +387,37 @@ impl AclBuilder {
         }
     }
 
-    /// Adds the text of a rule file, or of all options of one name with one rule per line (then the name is the option's).
+    /// Adds the text of a rule file.
     pub fn add_list(&mut self, kind: ListKind, source_name: &str, text: &[u8]) -> &mut AclBuilder {
+        self.add(kind, source_name, |names, addresses, source| {
+            names.reserve(text.len());
+            let mut rules = 0u32;
+            let unread = parse_rules(text, |line, rule| {
+                rules = rules.saturating_add(1);
+                push(names, addresses, rule, RuleRef { source, line })
+            });
+            let source = source_name.into();
+            let skipped =
+                unread.first_skipped.map(|first| Skipped { source, lines: unread.skipped, first, rules });
+            (unread.errors, skipped)
+        })
+    }
+
+    /// Adds the rule of an option, which is known by its line among those of the source.
+    pub fn add_rule(&mut self, kind: ListKind, source_name: &str, line: u32, text: &str) -> &mut AclBuilder {
+        self.add(kind, source_name, |names, addresses, source| {
+            let outcome = parse_one(text, |rule| push(names, addresses, rule, RuleRef { source, line }));
+            (outcome.err().map(|error| RuleError { line, ..error }).into_iter().collect(), None)
+        })
+    }
+
+    /// Gives the source a number and has it read.
+    fn add(
+        &mut self,
+        kind: ListKind,
+        source_name: &str,
+        read: impl FnOnce(&mut DomainSetBuilder, &mut AddressSetBuilder, u16) -> (Vec<RuleError>, Option<Skipped>),
+    ) -> &mut AclBuilder {
         let number = u16::try_from(self.acl.sources.len()).ok();
         let Some(source) = number.filter(|&number| usize::from(number) < SOURCES_MAX) else {
             let error =
@@ -377,21 +431,9 @@ impl AclBuilder {
             ListKind::Block => &mut self.block,
             ListKind::Allow | ListKind::AllowOnly => &mut self.allow,
         };
-        names.reserve(text.len());
-        let unread = parse_rules(text, |line, rule| {
-            let rule_ref = RuleRef { source, line };
-            let Rule { pattern, ports } = rule;
-            let added = match pattern {
-                Pattern::Name(kind, name) => names.push(*kind, name, *ports, rule_ref),
-                Pattern::Network(network) => addresses.push(*network, *ports, rule_ref),
-            };
-            if added { Ok(()) } else { Err(EXPECTED_ROOM) }
-        });
-        if unread.skipped > 0 {
-            self.acl.skipped.push((source_name.into(), unread.skipped));
-        }
-        let named =
-            unread.errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
+        let (errors, skipped) = read(names, addresses, source);
+        self.acl.skipped.extend(skipped);
+        let named = errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
         self.errors.extend(named);
         self
     }
@@ -445,6 +487,19 @@ impl AclBuilder {
         };
         Ok(Acl { block: set(self.block), allow: set(self.allow), ..self.acl })
     }
+}
+
+fn push(
+    names: &mut DomainSetBuilder,
+    addresses: &mut AddressSetBuilder,
+    Rule { pattern, ports }: &Rule,
+    rule: RuleRef,
+) -> Result<(), &'static str> {
+    let added = match pattern {
+        Pattern::Name(kind, name) => names.push(*kind, name, *ports, rule),
+        Pattern::Network(network) => addresses.push(*network, *ports, rule),
+    };
+    if added { Ok(()) } else { Err(EXPECTED_ROOM) }
 }
 
 #[cfg(test)]

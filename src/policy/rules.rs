@@ -1,7 +1,14 @@
 //! The text of rule files: weir's own lines, hosts files, and Adblock-style domain lines.
 //!
-//! Every line stands alone. A line that cannot be honoured exactly is an error, not a guess: a list that blocks more or less
-//! than its author wrote is worse than one that says why it does not load.
+//! Every line stands alone. A line that cannot be honoured exactly is not guessed at: a list that blocks more or less than
+//! its author wrote is worse than one that says so. What becomes of such a line depends on whom it was written for:
+//!
+//! - A line of an ad blocker that only a browser can carry out (`@@`, `##`, `/pattern/`, `||name^$script`) is skipped and
+//!   counted, in any file.
+//! - In a file that was written for others, any other line that is no rule is skipped and counted, too. Such a file is told
+//!   by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or a line of a
+//!   hosts file.
+//! - In any other file, and in an option, it is an error.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,9 +39,11 @@ const EXPECTED_WILDCARD: &str = "a wildcard only as the whole first label: *.nam
 const EXPECTED_HOSTS: &str = "one rule, or a hosts line that begins with 0.0.0.0, 127.0.0.1, :: or ::1";
 const EXPECTED_ADBLOCK: &str = "an Adblock rule for a whole host: ||name^";
 const EXPECTED_OPTIONS: &str =
-    "an Adblock rule with no options but third-party, all, important, document and popup";
+    "an Adblock rule with no modifiers but all and important: with others it is for some requests only";
 const EXPECTED_NO_EXCEPTION: &str = "no Adblock exception (@@): a refusal cannot be lifted by another line";
 const EXPECTED_NO_HIDING: &str = "no element-hiding rule (##): weir sees hosts, not pages";
+const EXPECTED_NO_PATTERN: &str = "no pattern or path of URLs: weir refuses hosts, not pages";
+const EXPECTED_ALWAYS: &str = "no rule that is for some browsers only (!#if)";
 const EXPECTED_SHORT: &str = "a line of at most 4096 bytes";
 const EXPECTED_UTF8: &str = "UTF-8 text";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
@@ -211,18 +220,61 @@ impl fmt::Display for Rule {
 pub struct Unread {
     /// The bad lines, at most [`ERRORS_MAX`] of them.
     pub errors: Vec<RuleError>,
-    /// Lines of an ad blocker's list that only a browser can carry out: element hiding, exceptions, paths, patterns.
+    /// Lines that only a browser can carry out: element hiding, exceptions, paths, patterns, rules for some requests only.
     pub skipped: u32,
+    /// The first of these.
+    pub first_skipped: Option<RuleError>,
+}
+
+/// Why a line gives no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unfit {
+    /// It is an ad blocker's, and beyond a proxy.
+    ForBrowsers(&'static str),
+    /// It is wrong, or meant for somebody else.
+    Malformed(&'static str),
+    /// It is a rule for which there is no room.
+    NoRoom(&'static str),
+}
+
+use Unfit::{ForBrowsers, Malformed, NoRoom};
+
+impl Unfit {
+    fn expected(self) -> &'static str {
+        match self {
+            ForBrowsers(expected) | Malformed(expected) | NoRoom(expected) => expected,
+        }
+    }
+}
+
+/// Takes a rule, or refuses it with what it expected.
+type Each<'a> = &'a mut dyn FnMut(&Rule) -> Result<(), &'static str>;
+
+/// Reads what an option holds: one line of a file, in any of its forms. A line that gives no rule is an error.
+pub fn parse_one(
+    text: &str,
+    mut each: impl FnMut(&Rule) -> Result<(), &'static str>,
+) -> Result<(), RuleError> {
+    let mut any = false;
+    let outcome = parse_line(text, &mut |rule| {
+        any = true;
+        each(rule)
+    });
+    let expected = match outcome {
+        Ok(()) if any => return Ok(()),
+        Ok(()) => EXPECTED_RULE,
+        Err(unfit) => unfit.expected(),
+    };
+    Err(RuleError { line: 1, found: found(text.as_bytes()), expected })
 }
 
 /// Reads a whole file and hands every rule with its line to `each`, which may refuse it with what it expected.
-///
-/// A file that begins as ad blockers' lists do (`[Adblock Plus]` or a comment with `!`) was written for browsers: what
-/// is no rule for hosts is skipped there and counted, and an error anywhere else.
 pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>) -> Unread {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let is_adblock = is_adblock_list(text);
+    let is_for_others = is_for_others(text);
     let mut unread = Unread::default();
+    // Lines between `!#if` and `!#endif` are for some browsers only, whatever they say.
+    let mut conditions = 0u32;
     let mut line = 0u32;
     let mut rest = Some(text);
     while let Some(text) = rest {
@@ -232,19 +284,36 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
         };
         rest = after;
         line = line.saturating_add(1);
+        conditions = match directive(bytes) {
+            Some(Directive::If) => conditions.saturating_add(1),
+            Some(Directive::EndIf) => conditions.saturating_sub(1),
+            None => conditions,
+        };
         let outcome = if bytes.len() > LINE_BYTES_MAX {
-            Err(EXPECTED_SHORT)
+            Err(Malformed(EXPECTED_SHORT))
         } else {
             match std::str::from_utf8(bytes) {
+                Ok(text) if conditions > 0 => match parse_line(text, &mut |_| Err(EXPECTED_ALWAYS)) {
+                    Err(NoRoom(expected)) => Err(ForBrowsers(expected)),
+                    other => other,
+                },
+                Ok(text) if is_for_others && is_generic_hiding(text) => Err(ForBrowsers(EXPECTED_NO_HIDING)),
                 Ok(text) => parse_line(text, &mut |rule| each(line, rule)),
-                Err(_) => Err(EXPECTED_UTF8),
+                Err(_) => Err(Malformed(EXPECTED_UTF8)),
             }
         };
-        let Err(expected) = outcome else { continue };
-        if is_adblock {
-            unread.skipped = unread.skipped.saturating_add(1);
-            continue;
-        }
+        let expected = match outcome {
+            Ok(()) => continue,
+            Err(ForBrowsers(expected)) => {
+                unread.skip(line, bytes, expected);
+                continue;
+            }
+            Err(Malformed(expected)) if is_for_others => {
+                unread.skip(line, bytes, expected);
+                continue;
+            }
+            Err(Malformed(expected) | NoRoom(expected)) => expected,
+        };
         let full = unread.errors.len() + 1 == ERRORS_MAX;
         let expected = if full { EXPECTED_FEWER } else { expected };
         unread.errors.push(RuleError { line, found: found(bytes), expected });
@@ -255,34 +324,62 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
     unread
 }
 
-fn is_adblock_list(text: &[u8]) -> bool {
-    let first = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty());
-    first.is_some_and(|line| line.starts_with(b"!") || std::str::from_utf8(line).is_ok_and(is_adblock_header))
+impl Unread {
+    fn skip(&mut self, line: u32, bytes: &[u8], expected: &'static str) {
+        self.skipped = self.skipped.saturating_add(1);
+        self.first_skipped.get_or_insert_with(|| RuleError { line, found: found(bytes), expected });
+    }
 }
 
-fn parse_line(
-    text: &str,
-    each: &mut dyn FnMut(&Rule) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
+/// Whether the file was written for browsers or as a hosts file, by its first line that is no `#` comment.
+fn is_for_others(text: &[u8]) -> bool {
+    let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let first = lines.find(|line| !line.is_empty() && line[0] != b'#');
+    let Some(line) = first.filter(|line| line.len() <= LINE_BYTES_MAX) else { return false };
+    let Ok(line) = std::str::from_utf8(line) else { return false };
+    let is_hosts_line =
+        || line.contains(|c: char| c.is_ascii_whitespace()) && parse_line(line, &mut |_| Ok(())).is_ok();
+    ["!", "||", "@@"].iter().any(|mark| line.starts_with(mark)) || is_adblock_header(line) || is_hosts_line()
+}
+
+/// What ad blockers call a pre-processor directive.
+enum Directive {
+    If,
+    EndIf,
+}
+
+fn directive(line: &[u8]) -> Option<Directive> {
+    let rest = line.trim_ascii().strip_prefix(b"!#")?;
+    if rest.starts_with(b"if") {
+        Some(Directive::If)
+    } else {
+        rest.starts_with(b"endif").then_some(Directive::EndIf)
+    }
+}
+
+fn parse_line(text: &str, each: Each<'_>) -> Result<(), Unfit> {
     let text = text.trim_ascii();
     let bytes = text.as_bytes();
     if bytes.first().is_none_or(|&byte| byte == b'#' || byte == b'!') || is_adblock_header(text) {
         return Ok(());
     }
     let text = match memchr::memchr(b'#', bytes) {
-        Some(at) if is_element_hiding(bytes, at) => return Err(EXPECTED_NO_HIDING),
+        Some(at) if is_element_hiding(bytes, at) => return Err(ForBrowsers(EXPECTED_NO_HIDING)),
         Some(at) => text[..at].trim_ascii_end(),
         None => text,
     };
     if let Some(rest) = text.strip_prefix("||") {
-        return each(&parse_adblock(rest)?);
+        return each(&parse_adblock(rest).map_err(ForBrowsers)?).map_err(NoRoom);
     }
-    if text.starts_with("@@") {
-        return Err(EXPECTED_NO_EXCEPTION);
+    match bytes[0] {
+        b'@' if text.starts_with("@@") => return Err(ForBrowsers(EXPECTED_NO_EXCEPTION)),
+        b'|' => return Err(ForBrowsers(EXPECTED_ADBLOCK)),
+        b'/' if !text.starts_with("//") => return Err(ForBrowsers(EXPECTED_NO_PATTERN)),
+        _ => {}
     }
     match text.bytes().position(|byte| byte.is_ascii_whitespace()) {
         Some(blank) => parse_hosts(&text[..blank], &text[blank..], each),
-        None => each(&Rule::parse(text)?),
+        None => each(&Rule::parse(text).map_err(Malformed)?).map_err(NoRoom),
     }
 }
 
@@ -302,15 +399,25 @@ fn is_element_hiding(bytes: &[u8], at: usize) -> bool {
         }
 }
 
+/// `##selector`, for pages of all hosts. In weir's own lists a comment.
+fn is_generic_hiding(text: &str) -> bool {
+    let text = text.trim_ascii();
+    let rest = text.trim_start_matches('#');
+    let marks = text.len() - rest.len();
+    let exception = ["@#", "?#", "$#", "%#"].iter().any(|mark| rest.starts_with(mark));
+    let selector = |c: char| c.is_ascii_alphabetic() || (marks == 2 && ".[*:".contains(c));
+    (marks == 1 && exception) || (matches!(marks, 2 | 3) && rest.starts_with(selector))
+}
+
 fn parse_adblock(rest: &str) -> Result<Rule, &'static str> {
     let (host, options) = rest.split_once('^').ok_or(EXPECTED_ADBLOCK)?;
     if let Some(options) = options.strip_prefix('$') {
-        // These do not narrow which host is meant. A proxy cannot tell scripts from images, or first parties from third.
-        let broad = ["third-party", "3p", "all", "important", "document", "doc", "popup"];
-        if !options.split(',').all(|option| broad.contains(&option)) {
+        // All others narrow which requests are meant. A proxy cannot tell scripts from images, or third parties from first:
+        // it would refuse more than the line says.
+        if !options.split(',').all(|option| matches!(option, "all" | "important")) {
             return Err(EXPECTED_OPTIONS);
         }
-    } else if !options.is_empty() {
+    } else if !matches!(options, "" | "*") {
         return Err(EXPECTED_ADBLOCK);
     }
     let rule = Rule::parse(host)?;
@@ -323,23 +430,20 @@ fn parse_adblock(rest: &str) -> Result<Rule, &'static str> {
     }
 }
 
-fn parse_hosts(
-    address: &str,
-    names: &str,
-    each: &mut dyn FnMut(&Rule) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
+fn parse_hosts(address: &str, names: &str, each: Each<'_>) -> Result<(), Unfit> {
     let without_zone = address.split_once('%').map_or(address, |(address, _)| address);
-    let address: IpAddr = without_zone.parse().map_err(|_| EXPECTED_HOSTS)?;
+    let address: IpAddr = without_zone.parse().map_err(|_| Malformed(EXPECTED_HOSTS))?;
     let names = names.split_ascii_whitespace();
     let mut names = names.filter(|name| !BOILERPLATE.iter().any(|known| known.eq_ignore_ascii_case(name)));
     if !(address.is_unspecified() || address.is_loopback()) {
-        return names.next().map_or(Ok(()), |_| Err(EXPECTED_HOSTS));
+        return names.next().map_or(Ok(()), |_| Err(Malformed(EXPECTED_HOSTS)));
     }
     names.try_for_each(|name| {
         if ends_in_number(name) {
-            return Err(EXPECTED_NAME);
+            return Err(Malformed(EXPECTED_NAME));
         }
-        each(&Rule { pattern: Pattern::Name(NameKind::Exact, parse_name(name)?), ports: None })
+        let name = parse_name(name).map_err(Malformed)?;
+        each(&Rule { pattern: Pattern::Name(NameKind::Exact, name), ports: None }).map_err(NoRoom)
     })
 }
 

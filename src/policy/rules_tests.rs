@@ -64,8 +64,9 @@ fn a_line_is_a_rule() {
         ("ff02::1 ip6-allnodes", &[]),
         ("0.0.0.0 0.0.0.0", &[]),
         ("||ads.example^", &[".ads.example"]),
-        ("||Ads.example^$third-party", &[".ads.example"]),
+        ("||Ads.example^$important", &[".ads.example"]),
         ("||ads.example^$important,all", &[".ads.example"]),
+        ("||ads.example^*", &[".ads.example"]),
         ("||192.0.2.7^", &["192.0.2.7"]),
         ("||*.ads.example^", &["*.ads.example"]),
         ("||ads.example:8080^", &[".ads.example:8080"]),
@@ -135,16 +136,9 @@ fn a_line_that_cannot_be_honoured_says_what_was_expected() {
         ("a\u{0}b.example", EXPECTED_NAME),
         ("１２７.0.0.１", EXPECTED_ADDRESS),
         ("xn\u{2d}\u{2d}ü", EXPECTED_IDNA),
-        ("||ads.example", EXPECTED_ADBLOCK),
-        ("||ads.example^path", EXPECTED_ADBLOCK),
-        ("||ads.example/path^", EXPECTED_NO_PATH),
-        ("||.ads.example^", EXPECTED_ADBLOCK),
-        ("||ads.example^$script", EXPECTED_OPTIONS),
-        ("||ads.example^$third-party,domain=a.example", EXPECTED_OPTIONS),
-        ("@@||ads.example^", EXPECTED_NO_EXCEPTION),
-        ("example.com##.banner", EXPECTED_NO_HIDING),
-        ("example.com#@#.banner", EXPECTED_NO_HIDING),
-        ("example.com#?#.banner", EXPECTED_NO_HIDING),
+        ("&ad_box=", EXPECTED_NAME),
+        ("ads.example^", EXPECTED_NAME),
+        ("ads.example$script", EXPECTED_NAME),
     ];
     for (line, expected) in cases {
         assert_eq!(read(line.as_bytes()), (vec![], vec![(1, *expected)]), "{line:?}");
@@ -170,24 +164,117 @@ fn every_bad_line_is_reported_up_to_the_limit() {
     assert_eq!(refused.errors, vec![RuleError { line: 2, found: "b.example".to_owned(), expected: "less" }]);
 }
 
-/// The lists that people have were written for browsers.
+/// What only a browser can carry out is skipped wherever it stands: a proxy that took the host of such a line would refuse
+/// more than it says.
 #[test]
-fn ad_blockers_lists_load_as_far_as_they_are_about_hosts() {
-    let list = "||ads.example^\nads.example##.banner\n@@||good.example^\n/banner/*\n||x.example^$script\n&ad_box=\n.b.example\n";
-    for first in ["[Adblock Plus 2.0]\n", "! Title: a list\n", "\n\n! later\n"] {
+fn kind_24_lines_for_browsers_are_skipped_in_any_file() {
+    let cases = [
+        ("||ads.example", EXPECTED_ADBLOCK),
+        ("||ads.example^path", EXPECTED_ADBLOCK),
+        ("||ads.example^|", EXPECTED_ADBLOCK),
+        ("||ads.example/path^", EXPECTED_NO_PATH),
+        ("||ads.*^", EXPECTED_WILDCARD),
+        ("||.ads.example^", EXPECTED_ADBLOCK),
+        ("||ads.example^$third-party", EXPECTED_OPTIONS),
+        ("||ads.example^$3p", EXPECTED_OPTIONS),
+        ("||ads.example^$~third-party", EXPECTED_OPTIONS),
+        ("||ads.example^$script", EXPECTED_OPTIONS),
+        ("||ads.example^$important,image", EXPECTED_OPTIONS),
+        ("||ads.example^$document", EXPECTED_OPTIONS),
+        ("||ads.example^$popup", EXPECTED_OPTIONS),
+        ("||ads.example^$domain=a.example", EXPECTED_OPTIONS),
+        ("||ads.example^$badfilter", EXPECTED_OPTIONS),
+        ("||ads.example^$removeparam=utm", EXPECTED_OPTIONS),
+        ("||ads.example^$", EXPECTED_OPTIONS),
+        ("|https://ads.example^", EXPECTED_ADBLOCK),
+        ("@@||ads.example^", EXPECTED_NO_EXCEPTION),
+        ("@@ads.example", EXPECTED_NO_EXCEPTION),
+        ("/banner/*", EXPECTED_NO_PATTERN),
+        ("/^https?:.*ads/", EXPECTED_NO_PATTERN),
+        ("example.com##.banner", EXPECTED_NO_HIDING),
+        ("example.com#@#.banner", EXPECTED_NO_HIDING),
+        ("example.com#?#.banner", EXPECTED_NO_HIDING),
+        ("example.com#$#body { }", EXPECTED_NO_HIDING),
+        ("example.com#%#script", EXPECTED_NO_HIDING),
+    ];
+    for (line, expected) in cases {
+        for (first, last) in
+            [("a.example", "b.example"), ("! list", "||b.example^"), ("0.0.0.0 a.example", "b.example")]
+        {
+            let (text, mut rules) = (format!("{first}\n{line}\r\n{last}\n"), 0);
+            let unread = parse_rules(text.as_bytes(), |number, _| {
+                assert_ne!(number, 2, "{line}");
+                rules += 1;
+                Ok(())
+            });
+            assert_eq!((unread.errors, unread.skipped), (vec![], 1), "{line} in {text}");
+            assert_eq!(rules, if first.starts_with('!') { 1 } else { 2 });
+            assert_eq!(unread.first_skipped, Some(RuleError { line: 2, found: line.to_owned(), expected }));
+        }
+        // An option is written for weir.
+        assert_eq!(parse_one(line, |_| Ok(())).map_err(|error| error.expected), Err(expected), "{line}");
+    }
+    for (text, expected) in
+        [("! x", EXPECTED_RULE), ("# x", EXPECTED_RULE), ("", EXPECTED_RULE), ("a b", EXPECTED_HOSTS)]
+    {
+        assert_eq!(parse_one(text, |_| Ok(())).map_err(|error| error.expected), Err(expected), "{text}");
+    }
+    assert_eq!(parse_one("||a.example^", |_| Ok(())), Ok(()));
+}
+
+/// In what was written for others nothing is a mistake of whoever uses it.
+#[test]
+fn kind_24_files_for_others_are_told_by_how_they_begin() {
+    let list = "||ads.example^\nads.example##.banner\n##.ad\n###ad\n@@||good.example^\n/banner/*\n||x.example^$script\n\
+                &ad_box=\n-banner-$image\n192.168.1.1 router\n*\né*\n.b.example\n## heading\n";
+    let read = |first: &str| {
         let mut rules = Vec::new();
         let unread = parse_rules(format!("{first}{list}").as_bytes(), |_, rule| {
             rules.push(rule.to_string());
             Ok(())
         });
-        assert_eq!(
-            (rules, unread.skipped),
-            (vec![".ads.example".to_owned(), ".b.example".to_owned()], 5),
-            "{first:?}"
-        );
-        assert!(unread.errors.is_empty());
+        (rules.join(" "), unread.skipped, unread.errors.len())
+    };
+    for (first, more) in [
+        ("[Adblock Plus 2.0]\n", ""),
+        ("[uBlock Origin / AdBlock]\n", ""),
+        ("! Title: a list\n", ""),
+        ("\n\n! later\n", ""),
+        ("# Title\n#\n! later\n", ""),
+        ("# Title\n||c.example^\n", ".c.example "),
+        ("@@||c.example^$script\n", ""),
+        ("# Title\r\n127.0.0.1 localhost\r\n", ""),
+        ("0.0.0.0 c.example d.example\n", "c.example d.example "),
+    ] {
+        let (rules, skipped, errors) = read(first);
+        assert_eq!((rules, errors), (format!("{more}.ads.example .b.example"), 0), "{first:?}");
+        assert_eq!(skipped, 11 + u32::from(first.starts_with("@@")), "{first:?}");
     }
-    assert_eq!(parse_rules(list.as_bytes(), |_, _| Ok(())).errors.len(), 5, "elsewhere these are mistakes");
+    // In weir's own the rest are mistakes.
+    for first in
+        ["a.example\n", "*.a.example\n", "# mine\n10.0.0.0/8\n", "10.0.0.1 a.example\n", "0.0.0.0 a/b\n"]
+    {
+        let (rules, skipped, errors) = read(first);
+        assert!(rules.ends_with(".ads.example .b.example"), "{first:?}: {rules}");
+        let own = u32::from(first.contains(' ') && !first.starts_with('#'));
+        assert_eq!((skipped, errors as u32), (4, 5 + own), "{first:?}");
+    }
+    // Whatever it was written for, what there is no room for is not skipped.
+    let full = parse_rules(b"! list\n||a.example^\n", |_, _| Err("fewer"));
+    assert_eq!((full.skipped, full.errors.len()), (0, 1));
+}
+
+#[test]
+fn kind_24_lines_for_some_browsers_only_are_skipped() {
+    let list = "! list\n!#if env_firefox\n||a.example^\n!#if ext_ublock\n0.0.0.0 b.example\n!#else\n||c.example^\n!#endif\n\
+                ! comment\n||d.example^\n!#endif\n||e.example^\n!#endif\n||f.example^\n";
+    let mut rules = Vec::new();
+    let unread = parse_rules(list.as_bytes(), |line, rule| {
+        rules.push(format!("{line} {rule}"));
+        Ok(())
+    });
+    assert_eq!((rules.join(", ").as_str(), unread.skipped), ("12 .e.example, 14 .f.example", 4));
+    assert_eq!(unread.first_skipped.map(|first| (first.line, first.expected)), Some((3, EXPECTED_ALWAYS)));
 }
 
 #[test]
