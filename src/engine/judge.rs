@@ -216,20 +216,27 @@ impl Judge<'_> {
         let asked = RequestDirectives::read(self.asked.fields);
         match storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing) {
             Ok(storable) => {
-                self.pending(&storable).map_or(Verdict::Pass, |stored| Verdict::Store(Box::new(stored)))
-            }
-            Err(reason) => {
-                self.caching.not_stored = Some(reason);
-                // What is stored was asked about, and is not what the origin has now.
-                let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
-                if let Some(stored) =
-                    stale.or(beside).filter(|_| response.status < 500 && reason != NotStored::RequestNoStore)
-                {
-                    self.cache.store.remove(&stored);
+                if let Some(stored) = self.pending(&storable) {
+                    // It takes the place of what the same requests select. What was asked about and is selected by others is
+                    // not what the origin has now.
+                    let same = |old: &&Arc<Stored>| {
+                        old.names() == stored.names() && old.selecting() == stored.selecting()
+                    };
+                    if let Some(old) = stale.as_ref().filter(|old| !same(old)) {
+                        self.cache.store.remove(old);
+                    }
+                    return Verdict::Store(Box::new(stored));
                 }
-                Verdict::Pass
             }
+            Err(reason) => self.caching.not_stored = Some(reason),
         }
+        // What is stored was asked about, and is not what the origin has now.
+        let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
+        let answered = response.status < 500 && self.caching.not_stored != Some(NotStored::RequestNoStore);
+        if let Some(stored) = stale.or(beside).filter(|_| answered) {
+            self.cache.store.remove(&stored);
+        }
+        Verdict::Pass
     }
 
     /// What the answer to a request for missing bytes is (RFC 9110 section 15.3.7.3).

@@ -400,3 +400,53 @@ fn kind_04_an_origin_that_cannot_be_reached_is_so_for_all() {
     let answer = scene.get("/");
     assert_eq!((answer.text().as_str(), status(&answer).contains("fwd=uri-miss")), ("good", true));
 }
+
+#[test]
+fn kind_02_a_cookie_that_comes_with_what_completes_a_part_is_for_the_one_who_asked() {
+    let fields = "Cache-Control: max-age=60|ETag: \"a\"";
+    let scene = Scene::new(move |head, _| match head.get("range") {
+        Some("bytes=0-4") => {
+            let fields = format!("{fields}|Content-Range: bytes 0-4/10");
+            Reply::Bytes(response(206, &fields, "01234"))
+        }
+        Some(_) => {
+            let fields = format!("{fields}|Content-Range: bytes 5-9/10|Set-Cookie: session=alice|X-New: 1");
+            Reply::Bytes(response(206, &fields, "56789"))
+        }
+        None => ok(fields, "0123456789"),
+    });
+    scene.get_with("/", "Range: bytes=0-4");
+    let alice = scene.get("/");
+    assert_eq!((alice.text().as_str(), cookies(&alice)), ("0123456789", vec!["session=alice".to_owned()]));
+    let bob = scene.get("/");
+    assert_eq!((bob.text().as_str(), is_hit(&bob), cookies(&bob)), ("0123456789", true, vec![]));
+    assert_eq!(scene.asked("/"), 2);
+}
+
+#[test]
+fn kind_03_what_weir_asks_under_its_own_condition_is_no_variant() {
+    // The origin answers weir's own If-None-Match with another page, and says that it varies by it: no client has asked so.
+    let scene = Scene::new(|head, number| match number {
+        0 => ok(STORED, "page"),
+        _ if head.has("if-none-match") => ok("Cache-Control: max-age=60|Vary: If-None-Match", "conditional"),
+        _ => ok(STORED, "another"),
+    });
+    scene.get("/");
+    assert_eq!(scene.get_with("/", "Cache-Control: no-cache").text(), "conditional");
+    let next = scene.get("/");
+    assert_eq!((next.text().as_str(), is_hit(&next)), ("another", false));
+}
+
+#[test]
+fn kind_02_a_page_that_varies_from_now_on_leaves_no_old_one_behind() {
+    let scene = Scene::new(|head, number| match (number, head.get("cookie")) {
+        (0, _) => ok(STORED, "old"),
+        (_, cookie) => ok("Cache-Control: max-age=60|Vary: Cookie|ETag: \"b\"", cookie.unwrap_or("nobody")),
+    });
+    scene.get("/");
+    assert_eq!(scene.get_with("/", "Cache-Control: no-cache|Cookie: user=alice").text(), "user=alice");
+    assert_eq!(scene.get_with("/", "Cookie: user=bob").text(), "user=bob");
+    assert_eq!(scene.get("/").text(), "nobody");
+    let alice = scene.get_with("/", "Cookie: user=alice");
+    assert_eq!((alice.text().as_str(), is_hit(&alice)), ("user=alice", true));
+}
