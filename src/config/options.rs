@@ -329,6 +329,19 @@ pub static TABLE: &[Spec] = &[
             })
         },
     ),
+    Spec::value(
+        Limits,
+        "client-prefix6",
+        "BITS",
+        "64",
+        "count IPv6 clients by prefixes of this length, here and for all that one may use; 128: by address",
+        |s, v| {
+            one(&mut s.client_prefix6, v, |text| {
+                values::number(text, CLIENT_PREFIX6_MIN, 128).map(|bits| bits as u8)
+            })
+        },
+    )
+    .restart(),
     Spec::value(Limits, "buffers", "N", "16384", "use this many blocks of 4 KB at most", |s, v| {
         one(&mut s.buffers, v, |text| {
             values::number(text, BUFFERS_MIN, BUFFERS_MAX).map(|count| count as u32)
@@ -542,6 +555,8 @@ const LOG_KEEP_MAX: u64 = 1000;
 const MIN_RATE_MAX: u64 = 1 << 30;
 /// Most connections of any kind (chosen): more than one machine has ports for.
 const CONNECTIONS_MAX: u64 = 1_000_000;
+/// Shortest prefix that may be one client (chosen: what a provider has for all its customers, RFC 6177).
+const CLIENT_PREFIX6_MIN: u64 = 32;
 /// Fewest blocks of one loop (chosen): a few exchanges must be able to make progress.
 pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).

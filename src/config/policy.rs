@@ -313,6 +313,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         splices: !settings.no_splice,
         via: settings.via.clone(),
         forwarded: settings.forwarded,
+        client_prefix6: settings.client_prefix6,
         origin_form: !settings.no_origin_form,
         noted: settings.log_format.texts(),
         listeners,

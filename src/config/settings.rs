@@ -111,6 +111,8 @@ pub struct Settings {
     pub max_connections: u32,
     /// Most connections of one client; 0 for any number.
     pub max_per_client: u32,
+    /// The length of the IPv6 prefix whose addresses are one client.
+    pub client_prefix6: u8,
     /// Blocks of 4 KB.
     pub buffers: u32,
     /// How long either side may be silent during an exchange.

@@ -301,6 +301,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("min-rate", "-1"),
         ("max-connections", "0"),
         ("max-per-client", "-1"),
+        ("client-prefix6", "129"),
         ("buffers", "63"),
         ("head-max", "2M"),
         ("target-max", "255"),

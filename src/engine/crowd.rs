@@ -7,7 +7,7 @@
 //! woken, which is why [`Engine::take_room_made`](super::Engine::take_room_made) tells of it.
 
 use super::keyed::Keyed;
-use super::settings::{REFUSALS_MAX, Settings};
+use super::settings::{REFUSALS_MAX, Settings, accountable};
 use hashbrown::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,8 +23,10 @@ pub struct Crowd {
     clients: AtomicUsize,
     clients_max: usize,
     per_address_max: usize,
+    prefix6: u8,
     keyed: Keyed,
-    /// Connections by address, those that are being refused included. Empty if there is no limit to them.
+    /// Connections by address or, for IPv6, by prefix, those that are being refused included. Empty if there is no limit to
+    /// them.
     by_address: [Mutex<HashMap<IpAddr, u32, Keyed>>; SHARDS],
 }
 
@@ -37,13 +39,14 @@ pub(super) enum Admission {
 }
 
 impl Crowd {
-    /// Nobody yet. Of the settings, the two limits count and the seed.
+    /// Nobody yet. Of the settings, the two limits count, the prefix and the seed.
     pub fn new(settings: &Settings) -> Crowd {
         let keyed = Keyed::new(settings.seed);
         Crowd {
             clients: AtomicUsize::new(0),
             clients_max: settings.clients_max,
             per_address_max: settings.clients_per_address_max,
+            prefix6: settings.client_prefix6,
             keyed,
             by_address: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(keyed))),
         }
@@ -60,6 +63,7 @@ impl Crowd {
         let all = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
         let mut here = 0;
         if self.per_address_max != 0 {
+            let address = accountable(address, self.prefix6);
             let mut counts = self.shard(address);
             let count = counts.entry(address).or_insert(0);
             *count += 1;
@@ -77,6 +81,7 @@ impl Crowd {
     /// A client has gone. True if there is room again that there was not before.
     pub(super) fn leave(&self, address: IpAddr) -> bool {
         if self.per_address_max != 0 {
+            let address = accountable(address, self.prefix6);
             let mut counts = self.shard(address);
             if let Some(count) = counts.get_mut(&address) {
                 *count -= 1;
@@ -122,6 +127,30 @@ mod tests {
             assert!(!crowd.leave(address(1)));
         }
         assert_eq!([came(1), came(1)], [Admission::Welcome; 2]);
+    }
+
+    #[test]
+    fn kind_18_a_network_of_ipv6_is_one_client() {
+        let of = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let crowd = crowd(10, 2);
+        let came = ["2001:db8::1", "2001:db8::2:0:0:1", "2001:db8::3", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
+            .map(|text| crowd.enter(of(text)));
+        let [welcome, crowded] = [Admission::Welcome, Admission::TooManyFromThere];
+        assert_eq!(came, [welcome, welcome, crowded, welcome, welcome]);
+        assert_eq!(
+            [crowd.enter(address(1)), crowd.enter(address(1))],
+            [welcome, crowded],
+            "IPv4 in either form"
+        );
+        crowd.leave(of("2001:db8::ffff"));
+        crowd.leave(of("2001:db8::1"));
+        assert_eq!(crowd.enter(of("2001:db8::4")), welcome);
+        let single =
+            Crowd::new(&Settings { clients_per_address_max: 1, client_prefix6: 128, ..Settings::default() });
+        assert_eq!(
+            ["2001:db8::1", "2001:db8::2", "2001:db8::1"].map(|text| single.enter(of(text))),
+            [welcome, welcome, crowded]
+        );
     }
 
     #[test]

@@ -84,15 +84,18 @@ impl Engine {
         }
     }
 
-    /// Whether the client's address has as many look-ups in flight as one may when there are many.
+    /// Whether the client has as many look-ups in flight as one may when there are many.
     fn has_its_share(&self, id: ExchangeId) -> bool {
-        let address =
-            |id: ExchangeId| self.exchanges.get(id.index as usize).map(|exchange| exchange.entry.client.ip());
+        let address = |id: ExchangeId| {
+            let exchange = self.exchanges.get(id.index as usize)?;
+            Some(self.settings.accountable(exchange.entry.client.ip()))
+        };
+        let asks = address(id);
         let crowded = self.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
         let share = self.settings.share_of(LOOK_UPS_SHARE, LOOK_UPS_LEAST[1]);
         let waiting = self.look_ups.values().flatten();
         self.look_ups.len() > crowded
-            && waiting.filter(|other| address(**other) == address(id)).take(share).count() == share
+            && waiting.filter(|other| address(**other) == asks).take(share).count() == share
     }
 
     /// An idle connection to that authority, at an address that the policy allows for this very request.

@@ -287,7 +287,7 @@ impl Refusal {
                 429,
                 "connection_limit_reached",
                 "max_per_client",
-                "Your address has as many connections to this proxy as it may.",
+                "Your address, or its IPv6 network, has as many connections to this proxy as it may.",
                 "Close some of them.",
             ),
             Refusal::TooManyVerifications => wording(

@@ -5,7 +5,7 @@ use super::entry::Text;
 use super::pace::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Longest body of a refused request that is read and thrown away so that the connection stays usable (chosen: a form,
 /// not a file).
@@ -42,6 +42,10 @@ pub const LOOK_UPS_SHARE: usize = 32;
 
 /// What is left of these two for one of many loops (chosen).
 pub const LOOK_UPS_LEAST: [usize; 2] = [8, 4];
+
+/// The IPv6 prefix whose addresses count as one client, in bits (RFC 6177 section 2: one site has at least that much, and all
+/// of it is one host's to choose from, RFC 8981).
+pub const CLIENT_PREFIX6: u8 = 64;
 
 /// Time before the next address is tried beside the last one, in milliseconds (RFC 8305 section 5).
 pub const ATTEMPT_DELAY_MS: u64 = 250;
@@ -108,6 +112,8 @@ pub struct Settings {
     pub via: Option<String>,
     /// What happens to Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
+    /// The length of the IPv6 prefix whose addresses count as one client, in bits.
+    pub client_prefix6: u8,
     /// Whether origin-form requests are taken.
     pub origin_form: bool,
     /// Texts that the log will write: of a request no others are kept for its entry, except the method and the user.
@@ -143,6 +149,7 @@ impl Default for Settings {
             splices: false,
             via: Some("weir".to_string()),
             forwarded: ForwardedPolicy::Off,
+            client_prefix6: CLIENT_PREFIX6,
             origin_form: true,
             noted: &Text::ALL,
             listeners: Vec::new(),
@@ -167,6 +174,11 @@ impl Settings {
         }
     }
 
+    /// Whom a share is counted for: every bound on what one client may use asks this.
+    pub(super) fn accountable(&self, address: IpAddr) -> IpAddr {
+        accountable(address, self.client_prefix6)
+    }
+
     /// One loop's share of a limit, rounded up, but not less than `least`: where few are left for each, clients that the
     /// system deals out unevenly would meet a limit that all loops together are far from.
     pub(super) fn share_of(&self, limit: usize, least: usize) -> usize {
@@ -174,9 +186,40 @@ impl Settings {
     }
 }
 
+/// Of an address the part that a client cannot change: all of IPv4, in whichever form it comes, and of IPv6 so many bits.
+pub(super) fn accountable(address: IpAddr, prefix6: u8) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => {
+            let others = u128::MAX.checked_shr(prefix6.into()).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !others))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kind_18_one_client_is_an_address_or_a_network() {
+        for (address, prefix6, expected) in [
+            ("192.0.2.7", 64, "192.0.2.7"),
+            ("192.0.2.7", 32, "192.0.2.7"),
+            ("::ffff:192.0.2.7", 64, "192.0.2.7"),
+            ("::ffff:192.0.2.7", 128, "192.0.2.7"),
+            ("2001:db8:1:2:3:4:5:6", 64, "2001:db8:1:2::"),
+            ("2001:db8:1:2:3:4:5:6", 56, "2001:db8:1::"),
+            ("2001:db8:1:2:3:4:5:6", 128, "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", 127, "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:7", 127, "2001:db8:1:2:3:4:5:6"),
+            ("2001:db8:1:2:3:4:5:6", 1, "::"),
+            ("::1", 64, "::"),
+        ] {
+            let found = accountable(address.parse().unwrap(), prefix6);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{address}/{prefix6}");
+        }
+    }
 
     #[test]
     fn shares_add_up() {

@@ -12,7 +12,7 @@ use super::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;
 use hashlink::LruCache;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 /// Verifications waiting or under way, of all loops (chosen: seconds of work). There is one shell for them all.
 const VERIFICATIONS_MAX: usize = 128;
@@ -93,18 +93,10 @@ impl Verifications {
     }
 }
 
-/// Whom a wrong password is counted against: an address, or for IPv6 the network that one customer gets (RFC 6177).
-fn accountable(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
-    }
-}
-
 impl Engine {
     pub(super) fn begin_verification(&mut self, now: Now, id: ExchangeId, key: u128, work: SlowJob) {
         let exchange = &mut self.exchanges[id.index as usize];
-        let address = accountable(exchange.entry.client.ip());
+        let address = self.settings.accountable(exchange.entry.client.ip());
         exchange.stage = Stage::Verifying;
         let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
