@@ -38,6 +38,8 @@ pub enum NotStored {
     Private,
     /// The request had credentials and the response does not say that it is for others too.
     Authorization,
+    /// It came over a connection that a client has authenticated, or is asked to.
+    ConnectionAuth,
     /// Nothing says for how long it is fresh, and nothing lets it be validated.
     NoLifetime,
     /// Already stale, and nothing lets it be validated.
@@ -64,6 +66,7 @@ impl NotStored {
             NotStored::NoStore => "no-store",
             NotStored::Private => "private",
             NotStored::Authorization => "authorization",
+            NotStored::ConnectionAuth => "connection-auth",
             NotStored::NoLifetime => "no-lifetime",
             NotStored::Stale => "stale",
             NotStored::VaryAny => "vary-any",

@@ -118,6 +118,8 @@ pub(super) struct Caching {
     pub unconditional: bool,
     /// weir's own request, to refresh what was served stale.
     pub background: bool,
+    /// It goes over a connection that is one client's alone, or whose origin offers that: nothing of it is for others.
+    pub bound: bool,
     /// Seconds for which a rule lets its response be fresh at most.
     pub lifetime_max_s: Option<u32>,
     /// Why the request passes the cache by, for the log.
@@ -211,6 +213,7 @@ impl Consultation<'_> {
     /// Asks the cache. `None`: the request goes to the origin, as `caching` says.
     pub fn consult(&mut self, head: &RequestHead<'_, '_>, plan: &Plan, path: &[u8]) -> Option<Decision> {
         self.caching.begin();
+        self.caching.bound = plan.bound;
         match plan.method {
             Method::Get | Method::Head => {}
             Method::Connect => return None,
@@ -223,11 +226,12 @@ impl Consultation<'_> {
                 return None;
             }
         }
-        // A body is part of the question, and no part of the key.
-        if plan.body != Body::None || plan.upgrade || validation::is_for_origin(head.fields) {
+        // A body is part of the question, and no part of the key; nor is who has authenticated the connection.
+        if plan.body != Body::None || plan.upgrade || plan.bound || validation::is_for_origin(head.fields) {
             self.caching.forward = Some(Forward::Bypass);
             self.caching.passed = match plan.body {
                 Body::None if plan.upgrade => "upgrade",
+                Body::None if plan.bound => "connection-auth",
                 Body::None => "condition",
                 Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
             };

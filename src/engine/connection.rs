@@ -55,7 +55,7 @@ impl Engine {
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) => false,
-                OriginState::Idle(_) => true,
+                OriginState::Idle(_) | OriginState::Pinned(_) => true,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(&self.relays),
                 OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
@@ -75,7 +75,10 @@ impl Engine {
                 Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => false,
+                OriginState::Connecting(_)
+                | OriginState::Idle(_)
+                | OriginState::Pinned(_)
+                | OriginState::Fetching(_) => false,
                 OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(&self.relays),
             },
@@ -115,7 +118,9 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) => return Some(Space::one(scrap)),
+                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Pinned(_) => {
+                    return Some(Space::one(scrap));
+                }
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
@@ -163,7 +168,10 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => return None,
+                OriginState::Connecting(_)
+                | OriginState::Idle(_)
+                | OriginState::Pinned(_)
+                | OriginState::Fetching(_) => return None,
                 OriginState::Busy(exchange) => {
                     let exchange = &self.exchanges[exchange.index as usize];
                     if !exchange.wants_download() {
@@ -197,7 +205,10 @@ impl Engine {
                 Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {}
+                OriginState::Connecting(_)
+                | OriginState::Idle(_)
+                | OriginState::Pinned(_)
+                | OriginState::Fetching(_) => {}
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool, relays),
             },
@@ -223,9 +234,10 @@ impl Engine {
                 Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.outgoing(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Fetching(_) => {
-                    Outgoing::nothing()
-                }
+                OriginState::Connecting(_)
+                | OriginState::Idle(_)
+                | OriginState::Pinned(_)
+                | OriginState::Fetching(_) => Outgoing::nothing(),
                 OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.outgoing(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.outgoing(pool, relays),
             },
@@ -374,6 +386,7 @@ impl Engine {
     /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
     /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
     pub(super) fn linger(&mut self, now: Now, id: PeerId) {
+        self.end_bond(id);
         let Engine { peers, deadlines, actions, .. } = self;
         let Some(Peer { role: Role::Client(client), background, .. }) = peers.get_mut(id.index()) else {
             return;
@@ -404,7 +417,7 @@ impl Engine {
     }
 
     fn remove_client(&mut self, id: PeerId) -> bool {
-        let Engine { peers, readings, pool, deadlines, crowd, room_made, .. } = self;
+        let Engine { peers, readings, pool, deadlines, .. } = self;
         let Some(Peer { role: Role::Client(client), address, background, .. }) = peers.get(id.index()) else {
             return false;
         };
@@ -414,6 +427,8 @@ impl Engine {
         let (address, background) = (*address, *background);
         peers.remove(id.index());
         deadlines.clear(id);
+        self.end_bond(id);
+        let Engine { crowd, room_made, .. } = self;
         if background {
             self.refreshes -= 1;
             return false;

@@ -3,6 +3,7 @@
 //! Addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
 //! (RFC 8305 section 5). The first connection that stands carries the exchange; the others are closed.
 
+use super::bond::Bond;
 use super::examine::Method;
 use super::exchange::Stage;
 use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
@@ -60,8 +61,14 @@ impl Dial {
 impl Engine {
     /// Finds a connection for an exchange that was granted one.
     pub(super) fn find_origin(&mut self, now: Now, id: ExchangeId) {
+        if let Some(origin) = self.take_pinned(id) {
+            self.attach(now, id, origin, true);
+            return;
+        }
         let exchange = &self.exchanges[id.index as usize];
-        let fresh = exchange.retried || exchange.plan.method == Method::Connect || exchange.plan.upgrade;
+        let plan = &exchange.plan;
+        // What authenticates a connection finds one on which nothing was said yet.
+        let fresh = exchange.retried || plan.method == Method::Connect || plan.upgrade || plan.authenticates;
         if let (false, Some(origin)) = (fresh, self.find_idle(id)) {
             self.metrics.origins_reused += 1;
             self.attach(now, id, origin, true);
@@ -216,7 +223,7 @@ impl Engine {
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
             OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
             // Nobody asked for anything (rule 33).
-            OriginState::Idle(_) => {
+            OriginState::Idle(_) | OriginState::Pinned(_) => {
                 self.metrics.origins_stale += 1;
                 self.close_origin(id);
             }
@@ -280,10 +287,11 @@ impl Engine {
 
     /// The origin's connection is gone before anything of the response came: it had been idle, and the origin was free to
     /// close it. Sent again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
-    /// (RFC 9110 section 9.2.2).
+    /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
     pub(super) fn retry(&mut self, now: Now, id: ExchangeId) -> bool {
         let Some(exchange) = self.exchange_mut(id) else { return false };
-        if !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 {
+        let only_here = exchange.bond == Bond::Authenticated;
+        if !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 || only_here {
             return false;
         }
         let untouched = exchange.up.sent == 0;
@@ -292,6 +300,7 @@ impl Engine {
             return false;
         }
         exchange.retried = true;
+        exchange.bond = Bond::None;
         exchange.scanner = Scanner::default();
         exchange.entry.origin_reused = false;
         self.metrics.retries += 1;
@@ -312,13 +321,24 @@ impl Engine {
     pub(super) fn close_origin(&mut self, id: PeerId) {
         let Engine { peers, origins, deadlines, actions, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get(id.index()) else { return };
-        if let OriginState::Idle(idle) = origin.state {
-            origins.set_busy(idle);
-        }
+        let client = match origin.state {
+            OriginState::Idle(idle) => {
+                origins.set_busy(idle);
+                None
+            }
+            OriginState::Pinned(client) => origins.unpin(client).map(|_| client),
+            OriginState::Connecting(_)
+            | OriginState::Busy(_)
+            | OriginState::Tunnel(_)
+            | OriginState::Fetching(_) => None,
+        };
         origins.leave(origin.group);
         peers.remove(id.index());
         deadlines.clear(id);
         actions.push_back(Action::Close(id));
+        if let Some(client) = client {
+            self.follow_origin(client);
+        }
     }
 
     /// The same with a reset.

@@ -6,6 +6,7 @@
 use super::caching::{Consultation, Hit};
 use super::entry::{Entry, Text};
 use super::origin::Origins;
+use super::peer::PeerId;
 use super::refusal::Refusal;
 use super::settings::Settings;
 use crate::cache::key::{self, Scheme, Uri};
@@ -18,6 +19,7 @@ use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
+use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
 use crate::policy::acl::{Grant, Judgement, Subject};
@@ -91,6 +93,10 @@ pub(super) struct Plan {
     pub expects_continue: bool,
     /// The client asked for another protocol.
     pub upgrade: bool,
+    /// It has credentials for its connection, which is the client's alone from then on.
+    pub authenticates: bool,
+    /// That is so, or is so already.
+    pub bound: bool,
     /// Refusals may be HTML.
     pub html: bool,
     /// Length of the head in the client's input.
@@ -109,6 +115,8 @@ impl Plan {
             keep_alive: false,
             expects_continue: false,
             upgrade: false,
+            authenticates: false,
+            bound: false,
             html: false,
             head_bytes,
         }
@@ -122,6 +130,7 @@ impl Plan {
         self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         (self.grant, self.body) = (None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
+        (self.authenticates, self.bound) = (false, false);
         self.head_bytes = head_bytes;
     }
 }
@@ -191,6 +200,7 @@ pub(super) struct Examiner<'a> {
     pub remembered: &'a mut Remembered,
     pub now: Now,
     pub client: IpAddr,
+    pub peer: PeerId,
 }
 
 /// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
@@ -289,6 +299,8 @@ impl Examiner<'_> {
                 if let Some(decision) = self.purge(head, plan, path, out) {
                     return decision;
                 }
+                plan.authenticates = session_auth::authenticates_connection(head.fields);
+                plan.bound = plan.authenticates || self.origins.is_pinned(self.peer, &plan.authority);
                 if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.consult(head, plan, path))
                 {
                     return Ok(decision);

@@ -1,5 +1,6 @@
 //! One request and its response: begun, refused, settled.
 
+use super::bond::Bond;
 use super::caching::{Caching, Consultation};
 use super::dial::Dial;
 use super::entry::{Entry, Verdict};
@@ -85,6 +86,8 @@ pub(super) struct Exchange {
     pub ends_at_close: bool,
     /// The origin connection can carry another exchange after this one.
     pub origin_reusable: bool,
+    /// Whose the origin connection is.
+    pub bond: Bond,
     /// It was sent twice already.
     pub retried: bool,
     /// Interim responses relayed.
@@ -118,6 +121,7 @@ impl Exchange {
             closes: false,
             ends_at_close: false,
             origin_reusable: false,
+            bond: Bond::None,
             retried: false,
             informational: 0,
             caching: Caching::default(),
@@ -149,6 +153,7 @@ impl Exchange {
             closes,
             ends_at_close,
             origin_reusable,
+            bond,
             retried,
             informational,
             caching,
@@ -163,7 +168,7 @@ impl Exchange {
         (*consumed, *scanner, *head_until_ms, *began_us) =
             (head_bytes, Scanner::default(), 0, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
-        *informational = 0;
+        (*bond, *informational) = (Bond::None, 0);
         caching.reset();
         *serving = None;
     }
@@ -362,6 +367,7 @@ impl Engine {
             remembered,
             now,
             client: exchange.entry.client.ip(),
+            peer: exchange.client,
         };
         let head_bytes = exchange.plan.head_bytes;
         let head = &exchange.input.bytes(pool)[..head_bytes];
@@ -476,8 +482,11 @@ impl Engine {
             self.abort(now, id, refusal.verdict(), reason);
             return;
         }
+        let exchange = &mut self.exchanges[id.index as usize];
+        let bound =
+            exchange.origin.is_some() && exchange.bond.after(exchange.plan.authenticates, false).binds();
+        exchange.closes |= bound || !refusal.keeps_connection();
         self.detach_origin(id);
-        self.exchanges[id.index as usize].closes |= !refusal.keeps_connection();
         self.decide_close(id);
         self.refresh_date(now);
         let Engine { exchanges, settings, scratch, date, .. } = self;

@@ -90,7 +90,11 @@ impl Judge<'_> {
         invalidation::invalidated(method, response.status, &self.uri, response.fields, self.scratch, |key| {
             store.invalidate(key);
         });
-        if !complete || method != "POST" || !invalidation::names_itself(&self.uri, response.fields) {
+        if !complete
+            || self.caching.bound
+            || method != "POST"
+            || !invalidation::names_itself(&self.uri, response.fields)
+        {
             return Verdict::Pass;
         }
         self.scratch.clear();
@@ -214,7 +218,11 @@ impl Judge<'_> {
             return Verdict::Pass;
         }
         let asked = RequestDirectives::read(self.asked.fields);
-        match storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing) {
+        let judged = match self.caching.bound {
+            true => Err(NotStored::ConnectionAuth),
+            false => storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing),
+        };
+        match judged {
             Ok(storable) => {
                 if let Some(stored) = self.pending(&storable) {
                     // It takes the place of what the same requests select. What was asked about and is selected by others is
@@ -242,6 +250,7 @@ impl Judge<'_> {
     /// What the answer to a request for missing bytes is (RFC 9110 section 15.3.7.3).
     pub fn complete(&mut self) -> Verdict {
         match self.response.status {
+            206 if self.caching.bound => Verdict::Unconfirmed,
             206 => match self.completed() {
                 Some(completed) => Verdict::Completes(Box::new(completed)),
                 None => Verdict::Unconfirmed,

@@ -20,6 +20,7 @@ use crate::cache::stored::Stored;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
+use crate::http::session_auth;
 use crate::http::target::Target;
 use crate::time::Now;
 use std::sync::Arc;
@@ -129,12 +130,16 @@ impl Engine {
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
             address: exchange.entry.upstream.map(|address| address.ip()),
         };
+        judge.caching.bound |= session_auth::offers_connection(response.fields);
         Some(match judge.caching.part {
             Part::None => Verdict::Pass,
             Part::Invalidate if exchange.up.is_complete() => judge.invalidate(true),
             Part::Invalidate => judge.invalidate(false),
+            Part::Head if judge.caching.bound => Verdict::Pass,
             Part::Head => judge.compare(),
             Part::Complete => judge.complete(),
+            // The answer to conditions of the cache's own, and no answer for the client.
+            Part::Validate if response.status == 304 && judge.caching.bound => Verdict::Unconfirmed,
             Part::Validate if response.status == 304 => judge.confirm(),
             Part::Validate | Part::Store => judge.store(false),
         })

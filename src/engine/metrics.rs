@@ -34,6 +34,8 @@ metrics! {
     origins,
     /// Idle origin connections now.
     origins_idle,
+    /// Origin connections that wait for the one client that may use them, now: authenticated ones.
+    origins_pinned,
     /// 4 KB blocks lent now.
     blocks_lent,
     /// Most blocks lent at once.

@@ -16,6 +16,7 @@
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
 mod background;
+mod bond;
 mod broadcast;
 mod caching;
 mod connection;
@@ -357,7 +358,10 @@ impl Engine {
         let mut due = std::mem::take(&mut self.due);
         self.deadlines.sweep(now.monotonic_ms(), &mut due);
         for id in due.drain(..) {
-            self.handle_deadline(now, id);
+            // It may have gone with another one that was due, and its place may be somebody else's by now.
+            if !self.deadlines.is_set(id) {
+                self.handle_deadline(now, id);
+            }
         }
         self.due = due;
         if self.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
@@ -400,9 +404,11 @@ impl Engine {
             .map(|(index, _)| PeerId::from_index(index))
             .collect();
         for id in idle {
-            match self.peers[id.index()].role {
-                Role::Client(_) => self.close_client(id),
-                Role::Origin(_) => self.close_origin(id),
+            // One may have gone with another.
+            match self.peers.get(id.index()).map(|peer| &peer.role) {
+                Some(Role::Client(_)) => self.close_client(id),
+                Some(Role::Origin(_)) => self.close_origin(id),
+                None => {}
             }
         }
         self.finish(now);
@@ -426,9 +432,10 @@ impl Engine {
 
     /// Whether the peer is an origin connection that waits to be reused.
     pub fn is_idle_origin(&self, id: PeerId) -> bool {
+        use OriginState::{Idle, Pinned};
         matches!(
             self.peers.get(id.index()),
-            Some(Peer { role: Role::Origin(Origin { state: OriginState::Idle(_), .. }), .. })
+            Some(Peer { role: Role::Origin(Origin { state: Idle(_) | Pinned(_), .. }), .. })
         )
     }
 
@@ -451,6 +458,7 @@ impl Engine {
             tunnels: self.tunnels.len() as u64,
             origins: (self.peers.len() - self.clients - self.refreshes) as u64,
             origins_idle: self.origins.idle_count() as u64,
+            origins_pinned: self.origins.pinned_count() as u64,
             blocks_lent: self.pool.lent() as u64,
             blocks_peak: self.pool.lent_peak() as u64,
             spilled_bytes: self.pool.spilled_bytes() as u64,
@@ -562,7 +570,7 @@ impl Engine {
                     self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle(_) => {
+                OriginState::Idle(_) | OriginState::Pinned(_) => {
                     self.metrics.timeouts_origin_idle += 1;
                     self.close_origin(id);
                 }
@@ -591,7 +599,9 @@ impl Engine {
                     self.cut_tunnel(now, tunnel, "cut");
                 }
                 Role::Client(_) => self.close_client(id),
-                Role::Origin(Origin { state: OriginState::Idle(_), .. }) => self.close_origin(id),
+                Role::Origin(Origin { state: OriginState::Idle(_) | OriginState::Pinned(_), .. }) => {
+                    self.close_origin(id);
+                }
                 // The others go with what they carry.
                 Role::Origin(_) => {}
             }
@@ -660,6 +670,6 @@ fn is_idle(peer: &Peer, readings: &Slab<Reading>) -> bool {
             Client::Reading(reading) => readings[reading.0 as usize].input.is_empty(),
             Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
         },
-        Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_)),
+        Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_) | OriginState::Pinned(_)),
     }
 }

@@ -3,6 +3,7 @@
 //! Connections are grouped by the authority they were opened for. A group lives as long as it has a connection. Idle ones
 //! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
 
+use super::bond::Pinned;
 use super::keyed::Keyed;
 use super::peer::PeerId;
 use crate::http::target::Authority;
@@ -88,6 +89,8 @@ pub(super) struct Origins {
     index: HashMap<Authority, u32, Keyed>,
     entries: Slab<Idle>,
     idle: List<ALL>,
+    /// Connections that wait for one client, by that client: one for each at most.
+    pinned: HashMap<PeerId, Pinned, Keyed>,
     /// Origins that have answered as HTTP/1.0: they are never sent chunks (RFC 9112 section 6.1). Such origins mostly
     /// close, so this outlives their connections.
     http10: LruCache<Authority, (), Keyed>,
@@ -102,6 +105,7 @@ impl Origins {
             index: HashMap::with_hasher(seed),
             entries: Slab::new(),
             idle: List::default(),
+            pinned: HashMap::with_hasher(seed),
             http10: LruCache::with_hasher(HTTP10_MAX, seed),
             idle_max,
             idle_per_group_max,
@@ -152,7 +156,8 @@ impl Origins {
         let here = self.groups.get(group.0 as usize).map(|group| &group.idle);
         match here.filter(|here| here.len > self.idle_per_group_max) {
             Some(here) => here.oldest.map(|id| self.entries[id.0 as usize].peer),
-            None if self.idle.len > self.idle_max => self.longest_idle(),
+            // Those that are pinned count. But they stay, as long as their clients do.
+            None if self.idle.len + self.pinned.len() > self.idle_max => self.longest_idle(),
             None => None,
         }
     }
@@ -163,6 +168,32 @@ impl Origins {
         let group = self.entries[id.0 as usize].group;
         self.groups[group.0 as usize].idle.remove(&mut self.entries, id);
         self.entries.remove(id.0 as usize);
+    }
+
+    /// Has a connection wait for that client, for which there is none.
+    pub fn pin(&mut self, client: PeerId, pinned: Pinned) {
+        let before = self.pinned.insert(client, pinned);
+        debug_assert!(before.is_none());
+    }
+
+    /// It does not wait for the client any more.
+    pub fn unpin(&mut self, client: PeerId) -> Option<Pinned> {
+        // Mostly there are none, and nobody need be looked for.
+        if self.pinned.is_empty() { None } else { self.pinned.remove(&client) }
+    }
+
+    /// Whether a connection to that authority waits for the client.
+    pub fn is_pinned(&self, client: PeerId, authority: &Authority) -> bool {
+        !self.pinned.is_empty()
+            && self
+                .pinned
+                .get(&client)
+                .is_some_and(|pinned| self.groups[pinned.group.0 as usize].authority == *authority)
+    }
+
+    /// Connections that wait for one client.
+    pub fn pinned_count(&self) -> usize {
+        self.pinned.len()
     }
 
     /// Remembers what the origin speaks.

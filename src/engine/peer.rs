@@ -162,4 +162,6 @@ pub(super) enum OriginState {
     Fetching(FetchId),
     /// Waits for the next exchange. Whatever it says now, nobody asked for.
     Idle(IdleId),
+    /// Waits for the next exchange of this client: nobody else may use it.
+    Pinned(PeerId),
 }

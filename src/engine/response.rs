@@ -3,17 +3,18 @@
 use super::Engine;
 use super::Event;
 use super::caching::Part;
-use super::exchange::Stage;
+use super::exchange::{Exchange, Stage};
 use super::judgement::Judged;
 use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
 use super::settings::INFORMATIONAL_MAX;
-use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::stored::Stored;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
+use crate::http::session_auth;
 use crate::policy::edit::Direction;
 use crate::time::Now;
 
@@ -208,7 +209,9 @@ impl Engine {
         }
         let body = framing::response_body(plan.method.as_str(), &head).map_err(Refusal::OriginFault)?;
         let http10 = head.version == Version::Http10;
+        let offers = session_auth::offers_connection(head.fields);
         if !interim {
+            exchange.bond = exchange.bond.after(plan.authenticates, offers);
             let client_body = client_body(body, plan.version);
             exchange.ends_at_close = client_body == Body::UntilClose;
             exchange.origin_reusable =
@@ -216,7 +219,9 @@ impl Engine {
             // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
             exchange.origin_reusable &= exchange.up.is_received() || !exchange.may_wait();
             let cut_short = !exchange.origin_reusable && !exchange.up.is_received();
-            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short;
+            // What is bound ends together.
+            let alone = !exchange.origin_reusable && exchange.bond.binds();
+            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short || alone;
         } else {
             exchange.informational += 1;
             if exchange.informational > INFORMATIONAL_MAX {
@@ -237,6 +242,9 @@ impl Engine {
             edits: &edits,
         };
         forwarding::write_response(scratch, &head, &route);
+        if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
+            session_auth::add_support(scratch);
+        }
         if !interim {
             let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
             Engine::write_forwarded_status(settings, exchange, ttl_s, scratch);
@@ -246,15 +254,7 @@ impl Engine {
             exchange.entry.status = status;
             return Ok(Head::Final { body, http10 });
         }
-        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
-            return Err(Refusal::NoMemory);
-        }
-        if switching {
-            exchange.entry.status = status;
-            return Ok(Head::Switching);
-        }
-        exchange.plan.expects_continue &= status != 100;
-        Ok(Head::Interim)
+        relay_interim(exchange, pool, scratch, status)
     }
 
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
@@ -359,6 +359,24 @@ impl Engine {
         self.wake(client);
         self.try_settle(now, id);
     }
+}
+
+/// Passes on a head that is not the final one.
+fn relay_interim(
+    exchange: &mut Exchange,
+    pool: &mut Pool,
+    head: &[u8],
+    status: u16,
+) -> Result<Head, Refusal> {
+    if !exchange.down.head.append(pool, Purpose::Reply, head) {
+        return Err(Refusal::NoMemory);
+    }
+    if status == 101 {
+        exchange.entry.status = status;
+        return Ok(Head::Switching);
+    }
+    exchange.plan.expects_continue &= status != 100;
+    Ok(Head::Interim)
 }
 
 /// How a body goes on to a client of that version (rule 22).

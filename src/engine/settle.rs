@@ -3,6 +3,7 @@
 
 use super::entry::{Text, Verdict};
 use super::exchange::Stage;
+use super::origin::GroupId;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
 use super::settings::ATTEMPT_DELAY_MS;
@@ -75,12 +76,16 @@ impl Engine {
         exchange.up.release(&mut self.pool);
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);
-        if let Some(origin) = exchange.origin {
-            if exchange.origin_reusable && !self.is_draining() {
-                self.idle_origin(now, origin);
-            } else {
-                self.close_origin(origin);
+        let reusable = exchange.origin_reusable && !self.is_draining();
+        // What is bound ends with its client, and the client with it.
+        exchange.closes |= exchange.bond.binds() && !(reusable && exchange.origin.is_some());
+        match exchange.origin {
+            Some(origin) if !exchange.bond.binds() && reusable => self.idle_origin(now, origin),
+            Some(origin) if exchange.bond.binds() && !exchange.closes => {
+                self.pin_origin(now, exchange.client, origin, exchange.bond);
             }
+            Some(origin) => self.close_origin(origin),
+            None => {}
         }
         self.leave_serving(id, fetch);
         self.continue_client(now, &mut exchange);
@@ -220,11 +225,16 @@ impl Engine {
         let group = origin.group;
         origin.state = OriginState::Idle(origins.set_idle(group, id));
         deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
+        self.shed_surplus(group);
+        // It may have spoken, or closed, while nobody listened.
+        self.wake(id);
+    }
+
+    /// Closes what waits beyond the limits.
+    pub(super) fn shed_surplus(&mut self, group: GroupId) {
         while let Some(shed) = self.origins.surplus(group) {
             self.metrics.limit_origins_idle += 1;
             self.close_origin(shed);
         }
-        // It may have spoken, or closed, while nobody listened.
-        self.wake(id);
     }
 }

@@ -34,6 +34,11 @@ impl Deadlines {
         self.ticks.push(tick);
     }
 
+    /// Whether it is armed.
+    pub fn is_set(&self, peer: PeerId) -> bool {
+        self.ticks.get(peer.index()).is_some_and(|tick| *tick != NEVER)
+    }
+
     /// Disarms it.
     pub fn clear(&mut self, peer: PeerId) {
         if let Some(tick) = self.ticks.get_mut(peer.index()) {

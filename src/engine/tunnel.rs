@@ -84,6 +84,8 @@ impl Engine {
 
     /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
     fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
+        // Nothing but the tunnel's bytes will come from the client.
+        self.end_bond(self.exchanges[id.index as usize].client);
         let Engine { exchanges, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, .. } =
             self;
         let mut exchange = exchanges.remove(id.index as usize);

@@ -17,6 +17,7 @@ mod hop;
 pub mod reply;
 mod request_filter;
 mod scan;
+pub mod session_auth;
 pub mod target;
 mod trailers;
 

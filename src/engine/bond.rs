@@ -1,0 +1,113 @@
+//! Connections that belong to one client: NTLM, Negotiate and Kerberos authenticate a connection, not a request, so
+//! whatever goes over it later is answered as the same user's (RFC 4559 section 6, rule 44).
+//!
+//! # Theory of operation
+//!
+//! An exchange learns of it from its request, which has credentials of such a scheme, or from the response, which offers one.
+//! From then on its origin connection is bound: it is never pooled, and when the exchange has ended it is pinned, that is, it
+//! waits for the next request that the same client connection makes of the same authority. A client has one pinned connection
+//! at most; what it asks of other authorities goes the usual way meanwhile. Both end together: with the client goes what
+//! is pinned for it, and when the origin ends a bound connection the client is closed, at once or behind the answer that it
+//! is getting. It would take its connection for authenticated otherwise, and its next request would be somebody else's.
+//!
+//! Nothing of what is asked over a bound connection has to do with the cache (see [`super::caching`]).
+
+use super::examine::Method;
+use super::origin::GroupId;
+use super::peer::{Address, Client, ExchangeId, OriginState, Peer, Role};
+use super::{Engine, PeerId};
+use crate::time::Now;
+
+/// Whose an origin connection is, by what was said on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Bond {
+    /// Anybody's.
+    None,
+    /// Its origin has offered to authenticate it, and the client may take that up.
+    Offered,
+    /// A client has authenticated it, or has begun to.
+    Authenticated,
+}
+
+impl Bond {
+    /// Whether it is one client's alone.
+    pub fn binds(self) -> bool {
+        self != Bond::None
+    }
+
+    /// The same after a request that authenticates or not, and a response that offers or not.
+    pub fn after(self, authenticates: bool, offers: bool) -> Bond {
+        match (authenticates, offers) {
+            (true, _) => Bond::Authenticated,
+            (false, true) => self.max(Bond::Offered),
+            (false, false) => self,
+        }
+    }
+}
+
+/// A connection that waits for its client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pinned {
+    pub origin: PeerId,
+    pub group: GroupId,
+    pub bond: Bond,
+}
+
+impl Engine {
+    /// The client's own connection, if it leads where the exchange has to go.
+    pub(super) fn take_pinned(&mut self, id: ExchangeId) -> Option<PeerId> {
+        let exchange = &self.exchanges[id.index as usize];
+        if exchange.plan.method == Method::Connect
+            || !self.origins.is_pinned(exchange.client, &exchange.plan.authority)
+        {
+            return None;
+        }
+        let Pinned { origin, bond, .. } = self.origins.unpin(exchange.client)?;
+        let Address { ip, port } = self.peers[origin.index()].address;
+        let judged = exchange.plan.grant.map(|grant| exchange.policy.acl.judge_address(&grant, ip, port));
+        let exchange = &mut self.exchanges[id.index as usize];
+        if judged.is_some_and(|judged| judged.is_ok()) {
+            exchange.bond = bond;
+            return Some(origin);
+        }
+        // The rules have changed. Its client goes with it.
+        exchange.closes = true;
+        self.close_origin(origin);
+        None
+    }
+
+    /// Keeps a bound connection for the next request of its client.
+    pub(super) fn pin_origin(&mut self, now: Now, client: PeerId, origin: PeerId, bond: Bond) {
+        self.end_bond(client);
+        let Engine { peers, origins, deadlines, settings, .. } = self;
+        let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
+        peer.state = OriginState::Pinned(client);
+        let group = peer.group;
+        origins.pin(client, Pinned { origin, group, bond });
+        deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms);
+        self.shed_surplus(group);
+        // It may have spoken, or closed, while nobody listened.
+        self.wake(origin);
+    }
+
+    /// The client asks nothing more: what is pinned for it ends with it.
+    pub(super) fn end_bond(&mut self, client: PeerId) {
+        if let Some(pinned) = self.origins.unpin(client) {
+            self.close_origin(pinned.origin);
+        }
+    }
+
+    /// The connection that was pinned for the client has ended: so does the client, behind the answer to another request if it
+    /// is getting one.
+    pub(super) fn follow_origin(&mut self, client: PeerId) {
+        match self.client_mut(client).copied() {
+            Some(Client::Idle | Client::Reading(_)) => self.close_client(client),
+            Some(Client::Exchange(id)) => {
+                if let Some(exchange) = self.exchange_mut(id) {
+                    exchange.closes = true;
+                }
+            }
+            Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
+        }
+    }
+}

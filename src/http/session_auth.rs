@@ -1,0 +1,103 @@
+//! Schemes that authenticate a connection and not a request (RFC 4559, and NTLM, which came before it).
+
+use super::fields::{fields_list_contains, list};
+use super::forwarding::{is_end_to_end, write_field};
+use super::head::Fields;
+
+/// Those that are in use; compared in any case (RFC 9110 section 11.1).
+const SCHEMES: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"Kerberos"];
+
+/// Whether a request has credentials for its connection: whatever comes over that later may be answered as the same user's.
+pub fn authenticates_connection(fields: Fields<'_, '_>) -> bool {
+    names_scheme(fields, "authorization")
+}
+
+/// Whether a response offers to authenticate its connection, or goes on with that.
+pub fn offers_connection(fields: Fields<'_, '_>) -> bool {
+    names_scheme(fields, "www-authenticate")
+}
+
+/// What a proxy says that keeps an authenticated connection for one client (RFC 4559 section 6).
+const SUPPORT: (&str, &str) = ("Proxy-Support", "Session-Based-Authentication");
+
+/// Whether a response says so already, in a way that a proxy passes on.
+pub fn announces_support(fields: Fields<'_, '_>) -> bool {
+    fields_list_contains(fields, SUPPORT.0, SUPPORT.1) && is_end_to_end(fields, SUPPORT.0)
+}
+
+/// Adds the lines that say so to a head that ends with its empty line.
+pub fn add_support(out: &mut Vec<u8>) {
+    out.truncate(out.len().saturating_sub(2));
+    write_field(out, SUPPORT.0, SUPPORT.1.as_bytes());
+    // The RFC has no word about it, Squid does so: a proxy on the way that knows nothing of it must not pass the promise on.
+    write_field(out, "Connection", SUPPORT.0.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A challenge, like credentials, begins with its scheme; the other members of the list are parameters of the last one
+/// (RFC 9110 section 11.6.1). What stands in quotes is no member.
+fn names_scheme(fields: Fields<'_, '_>, name: &str) -> bool {
+    fields.all(name).flat_map(list).any(|member| {
+        let scheme = member.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+        SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::with_request;
+    use super::*;
+
+    fn named(lines: &str, test: fn(Fields<'_, '_>) -> bool) -> bool {
+        with_request(format!("GET / HTTP/1.1\r\n{lines}\r\n").as_bytes(), |head| test(head.fields))
+    }
+
+    #[test]
+    fn rule_44_schemes_of_connections() {
+        for (lines, expected) in [
+            ("", false),
+            ("Authorization: NTLM TlRMTVNT\r\n", true),
+            ("authorization:\tnegotiate \t YII=\r\n", true),
+            ("Authorization: KERBEROS\tYII=\r\n", true),
+            ("Authorization: NTLM\r\n", true),
+            ("Authorization: Basic YTpi\r\nAuthorization: NTLM TlRM\r\n", true),
+            ("Authorization: Basic YTpi, NTLM TlRM\r\n", true),
+            ("Authorization: Basic TlRMTQ==\r\n", false),
+            ("Authorization: NTLMv2 TlRM\r\n", false),
+            ("Authorization: Digest username=\"NTLM\", realm=\"Negotiate, NTLM x\"\r\n", false),
+            ("Authorization: Bearer NTLM\r\n", false),
+            ("Proxy-Authorization: NTLM TlRM\r\nX-Authorization: NTLM\r\nWWW-Authenticate: NTLM\r\n", false),
+        ] {
+            assert_eq!(named(lines, authenticates_connection), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rule_44_challenges_of_connections() {
+        for (value, expected) in [
+            ("NTLM", true),
+            ("Negotiate", true),
+            ("kerberos", true),
+            ("NTLM TlRMTVNTUAAC==", true),
+            ("Basic realm=\"x\", NTLM", true),
+            ("Basic realm=\"x\",NTLM,", true),
+            ("Negotiate, Basic realm=x", true),
+            ("Digest realm=\"a\\\", NTLM\", nonce=1 , Negotiate", true),
+            ("Basic realm=\"x, NTLM\"", false),
+            ("Basic realm=\"\\\", NTLM, \\\"\"", false),
+            ("Basic realm=NTLM", false),
+            ("Basic realm=\"x\", charset=\"NTLM\"", false),
+            ("Basic realm=\"x\", NTLM=1", false),
+            ("Negotiated", false),
+            ("", false),
+        ] {
+            let (one, two) = (
+                format!("WWW-Authenticate: {value}\r\n"),
+                format!("WWW-Authenticate: Basic realm=\"y\"\r\nX: y\r\nwww-authenticate:  {value}\t\r\n"),
+            );
+            for lines in [one, two] {
+                assert_eq!(named(&lines, offers_connection), expected, "{lines:?}");
+            }
+        }
+    }
+}
