@@ -416,27 +416,6 @@ fn rule_11_connect_form() {
     );
 }
 
-/// Rule 11: framing fields in a CONNECT are refused, or what follows is tunnel bytes.
-#[test]
-fn rule_11_connect_with_framing() {
-    let weir = Weir::start(&[]);
-    for field in ["Content-Length: 5", "Transfer-Encoding: chunked"] {
-        let origin = Origin::serve(|conn| conn.read_to_end().map(drop));
-        let mut client = weir.connect();
-        client.send(
-            origin.fill(format!("CONNECT {{o}} HTTP/1.1\r\nHost: {{o}}\r\n{field}\r\n\r\nhello and more")),
-        );
-        let answer = client.read_response_to("CONNECT");
-        if answer.status() == 200 {
-            origin.wait_for_received(0, b"hello and more");
-        } else {
-            assert_eq!(answer.status(), 400, "{field}");
-            client.expect_closed();
-            assert_eq!(origin.connections(), 0);
-        }
-    }
-}
-
 /// Rule 11: bytes that come with the head are the first of the tunnel.
 #[test]
 fn rule_11_early_bytes_reach_the_origin_in_order() {

@@ -89,8 +89,6 @@ pub enum Fault {
     TransferCodingUnknown,
     /// Transfer-Encoding in an HTTP/1.0 message.
     TransferCodingVersion,
-    /// CONNECT with a body.
-    ConnectBody,
     /// A chunk size that is not 1 to 16 hex digits, or beyond 2^63.
     ChunkSize,
     /// A chunk extension that breaks the grammar.
@@ -214,7 +212,6 @@ impl Fault {
             F::TransferCodingVersion => {
                 ("transfer_coding_version", 400, "Transfer-Encoding does not exist in HTTP/1.0.")
             }
-            F::ConnectBody => ("connect_body", 400, "A CONNECT request cannot have a body."),
             F::ChunkSize => ("chunk_size", 400, "A chunk size is not a hexadecimal number in range."),
             F::ChunkExtension => ("chunk_extension", 400, "A chunk extension does not follow the grammar."),
             F::ChunkExtensionTooLong => {
