@@ -251,7 +251,7 @@ impl Engine {
         let (intake, length) = match beginning.body {
             Body::None | Body::Length(0) => (Intake::Ended, Some(0)),
             Body::Length(length) => (Intake::Length(length), Some(length)),
-            Body::Chunked => (Intake::Chunked(Decoder::default()), None),
+            Body::Chunked => (Intake::Chunked(Decoder::of_response()), None),
             Body::UntilClose => (Intake::UntilClose, None),
         };
         let fetch = Fetch {

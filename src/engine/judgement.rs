@@ -20,6 +20,7 @@ use crate::cache::stored::Stored;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
+use crate::http::repair::is_repairable;
 use crate::http::session_auth;
 use crate::http::target::Target;
 use crate::time::Now;
@@ -43,10 +44,11 @@ impl Engine {
         let mut storage = FieldStorage::new();
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
         let background = exchange.caching.background;
-        let interim =
-            ResponseHead::parse(bytes, &mut storage, &settings.head).is_ok_and(|head| head.status < 200);
-        if interim {
-            return Judged::Pass;
+        match ResponseHead::parse(bytes, &mut storage, &settings.head) {
+            Ok(head) if head.status < 200 => return Judged::Pass,
+            // It comes once more, repaired.
+            Err(fault) if is_repairable(fault) => return Judged::Pass,
+            Ok(_) | Err(_) => {}
         }
         let judged = self.judge_response(now, id, head_bytes);
         if background && matches!(judged, Judged::Pass) {

@@ -98,7 +98,10 @@ impl Relay {
         self.intake = match intake {
             Body::None | Body::Length(0) => Intake::Done,
             Body::Length(bytes) => Intake::Length(bytes),
-            Body::Chunked => Intake::Chunked(Decoder::default()),
+            Body::Chunked => Intake::Chunked(match self.purpose {
+                Purpose::Download => Decoder::of_response(),
+                Purpose::Upload | Purpose::Head | Purpose::Reply => Decoder::new(),
+            }),
             Body::UntilClose => Intake::UntilClose,
         };
         self.outlet = if chunked_out {

@@ -14,6 +14,7 @@ use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
+use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::policy::edit::Direction;
 use crate::time::Now;
@@ -156,6 +157,7 @@ impl Engine {
                 Judged::Store(pending) => Some(pending),
             };
             match self.take_head(now, id, head_bytes, storing.as_deref()) {
+                Err(Refusal::OriginFault(fault)) if is_repairable(fault) && self.repair(id, head_bytes) => {}
                 Err(refusal) => {
                     self.refuse(now, id, refusal);
                     return;
@@ -181,6 +183,14 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Puts right what can be in a response head that could not be read; false if that was nothing.
+    fn repair(&mut self, id: ExchangeId, head_bytes: usize) -> bool {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        exchange.scanner = Scanner::default();
+        repair_response(&mut exchange.response.bytes_mut(pool)[..head_bytes])
     }
 
     /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` and

@@ -3,22 +3,29 @@
 //! Theory of operation. The decoder is a state per byte for sizes, extensions, line ends and trailers, and a counter for
 //! data. Data moves to the front of the caller's buffer, so what was received in one block leaves in the same block.
 //! Extensions are checked and dropped; trailers are kept as lines until the message ends. Both are bounded, and so is
-//! what a peer may spend on framing per byte that it delivers.
+//! what a peer may spend on framing per byte that it delivers: extensions, blanks, and leading zeros.
+//!
+//! Blanks may follow a size: before a semicolon the grammar has them (BWS), before the end of the line many origins pad
+//! with them, and every other proxy takes them. Nothing may stand before or between the digits.
 
 use super::fault::Fault;
-use super::fields::{is_tchar, is_token, is_value_byte};
+use super::fields::{is_tchar, is_token, is_value_byte, trim_end};
 
 /// Bytes of the trailer section (chosen: a quarter of a head).
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
 
-/// Bytes of extensions that a message may carry beyond what its payload pays for (chosen).
+/// Bytes of extensions and padding that a message may carry beyond what its payload pays for (chosen).
 pub const EXTENSION_BYTES_MAX: u32 = 16 * 1024;
 
 /// Bytes of payload that pay for one byte of extension (chosen).
 const PAYLOAD_PER_EXTENSION: u64 = 16;
 
-/// Bytes of one chunk's extensions (chosen).
+/// Bytes of one chunk's extensions and padding (chosen).
 pub const CHUNK_EXTENSION_BYTES_MAX: u32 = 1024;
+
+/// Digits and blanks of one chunk's size that cost nothing (chosen: the largest size has 16 digits; origins that pad with
+/// blanks do so up to 8, with each of many small chunks).
+const SIZE_BYTES_FREE: u8 = 32;
 
 /// Room for the trailer section, of those messages that have one (chosen: a checksum and a signature).
 const TRAILER_BYTES_MOSTLY: usize = 256;
@@ -33,6 +40,8 @@ pub const LAST_CHUNK_BEFORE_TRAILERS: &[u8] = b"0\r\n";
 enum State {
     /// In the size, after that many digits.
     Size { digits: u8 },
+    /// In the blanks behind the size, after that many bytes of the line.
+    SizeBlank { bytes: u8 },
     /// In an extension.
     Extension(Extension),
     /// After the CR of the size line.
@@ -51,7 +60,7 @@ enum State {
     Finished,
 }
 
-/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+/// Where in `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) BWS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Extension {
     /// After the semicolon.
@@ -67,7 +76,7 @@ enum Extension {
     Escaped,
     /// After the closing quote.
     Closed,
-    /// Blanks after the value: another extension has to follow.
+    /// Blanks after the value.
     AfterValue,
 }
 
@@ -89,7 +98,9 @@ pub struct Decoder {
     state: State,
     /// Bytes of the current chunk, or while its size is read, the size so far.
     remaining: u64,
-    /// Extension bytes of this chunk.
+    /// Of a response: what a trailer line has too much of whitespace is put right.
+    mends: bool,
+    /// Bytes of this chunk's extensions and padding.
     chunk_extension: u32,
     /// Payload that is owed for the extensions of the message so far. Counted in bytes of payload, and as these come:
     /// otherwise it would matter in which pieces they do.
@@ -107,16 +118,23 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Before the first chunk.
+    /// Before the first chunk of a request.
     pub fn new() -> Decoder {
         Decoder {
             state: State::Size { digits: 0 },
             remaining: 0,
+            mends: false,
             chunk_extension: 0,
             owed_payload: 0,
             trailers: Vec::new(),
             trailer_line: 0,
         }
+    }
+
+    /// Before the first chunk of a response. A blank before the colon of a trailer field is removed, and a folded line becomes
+    /// part of the one before (RFC 9112 sections 5.1 and 5.2): a request with these is refused.
+    pub fn of_response() -> Decoder {
+        Decoder { mends: true, ..Decoder::new() }
     }
 
     /// The message is complete.
@@ -158,6 +176,7 @@ impl Decoder {
     fn step(&mut self, byte: u8) -> Result<State, Fault> {
         match (self.state, byte) {
             (State::Size { digits }, _) => self.size(digits, byte),
+            (State::SizeBlank { bytes }, _) => self.size_end(bytes, byte),
             (State::Extension(extension), _) => self.extension(extension, byte),
             (State::SizeLineFeed, b'\n') => {
                 Ok(if self.remaining == 0 { State::Trailer } else { State::Data })
@@ -179,30 +198,50 @@ impl Decoder {
             b'0'..=b'9' => byte - b'0',
             b'a'..=b'f' => byte - b'a' + 10,
             b'A'..=b'F' => byte - b'A' + 10,
-            b'\r' | b';' if digits > 0 => {
-                self.chunk_extension = 0;
-                let ends = byte == b'\r';
-                return Ok(if ends { State::SizeLineFeed } else { State::Extension(Extension::BeforeName) });
-            }
+            _ if digits > 0 => return self.size_end(digits, byte),
             _ => return Err(Fault::ChunkSize),
         };
-        let before = if digits == 0 { 0 } else { self.remaining };
-        let size = before << 4 | u64::from(digit);
-        if digits == 16 || size > i64::MAX as u64 {
+        if digits == 0 {
+            (self.remaining, self.chunk_extension) = (0, 0);
+        } else if digits >= SIZE_BYTES_FREE {
+            self.spend()?;
+        }
+        if self.remaining > i64::MAX as u64 >> 4 {
             return Err(Fault::ChunkSize);
         }
-        self.remaining = size;
-        Ok(State::Size { digits: digits + 1 })
+        self.remaining = self.remaining << 4 | u64::from(digit);
+        Ok(State::Size { digits: digits.saturating_add(1) })
     }
 
-    fn extension(&mut self, state: Extension, byte: u8) -> Result<State, Fault> {
-        use Extension as E;
+    /// Behind the digits, after that many bytes of the line.
+    fn size_end(&mut self, bytes: u8, byte: u8) -> Result<State, Fault> {
+        match byte {
+            b'\r' => Ok(State::SizeLineFeed),
+            b';' => Ok(State::Extension(Extension::BeforeName)),
+            b' ' | b'\t' => {
+                if bytes >= SIZE_BYTES_FREE {
+                    self.spend()?;
+                }
+                Ok(State::SizeBlank { bytes: bytes.saturating_add(1) })
+            }
+            _ => Err(Fault::ChunkSize),
+        }
+    }
+
+    /// Counts a byte that says nothing about the payload.
+    fn spend(&mut self) -> Result<(), Fault> {
         self.chunk_extension += 1;
         self.owed_payload += PAYLOAD_PER_EXTENSION;
         let owed_max = u64::from(EXTENSION_BYTES_MAX) * PAYLOAD_PER_EXTENSION;
         if self.chunk_extension > CHUNK_EXTENSION_BYTES_MAX || self.owed_payload > owed_max {
             return Err(Fault::ChunkExtensionTooLong);
         }
+        Ok(())
+    }
+
+    fn extension(&mut self, state: Extension, byte: u8) -> Result<State, Fault> {
+        use Extension as E;
+        self.spend()?;
         let next = match (state, byte) {
             (E::BeforeName | E::AfterName | E::BeforeValue | E::AfterValue, b' ' | b'\t') => state,
             (E::BeforeName | E::Name, _) if is_tchar(byte) => E::Name,
@@ -211,7 +250,9 @@ impl Decoder {
             (E::Value | E::Closed, b' ' | b'\t') => E::AfterValue,
             (E::Name | E::AfterName, b'=') => E::BeforeValue,
             (E::Name | E::AfterName | E::Value | E::Closed | E::AfterValue, b';') => E::BeforeName,
-            (E::Name | E::Value | E::Closed, b'\r') => return Ok(State::SizeLineFeed),
+            (E::Name | E::AfterName | E::Value | E::Closed | E::AfterValue, b'\r') => {
+                return Ok(State::SizeLineFeed);
+            }
             (E::BeforeValue, b'"') => E::Quoted,
             (E::Quoted, b'"') => E::Closed,
             (E::Quoted, b'\\') => E::Escaped,
@@ -257,14 +298,28 @@ impl Decoder {
         if line.is_empty() {
             return Ok(State::Finished);
         }
-        let name = memchr::memchr(b':', line).map(|colon| &line[..colon]);
-        if !name.is_some_and(is_token) {
-            return Err(Fault::TrailerSyntax);
+        if self.mends && matches!(line, [b' ' | b'\t', ..]) && self.trailer_line > 0 {
+            // The line before goes on in this one.
+            self.trailers[self.trailer_line - 2..self.trailer_line].fill(b' ');
+        } else {
+            self.check_trailer_name()?;
         }
         self.push_trailer(b'\r')?;
         self.push_trailer(b'\n')?;
         self.trailer_line = self.trailers.len();
         Ok(State::Trailer)
+    }
+
+    fn check_trailer_name(&mut self) -> Result<(), Fault> {
+        let line = &self.trailers[self.trailer_line..];
+        let colon = memchr::memchr(b':', line).ok_or(Fault::TrailerSyntax)?;
+        let name = if self.mends { trim_end(&line[..colon]) } else { &line[..colon] };
+        if !is_token(name) {
+            return Err(Fault::TrailerSyntax);
+        }
+        let end = self.trailer_line + name.len();
+        self.trailers.drain(end..self.trailer_line + colon);
+        Ok(())
     }
 }
 
@@ -334,6 +389,11 @@ mod tests {
             ("000000000000000a\r\n0123456789\r\n0\r\n\r\n", "0123456789", ""),
             ("A\r\n\r\n\r\n\r\n\r\n\r\n\r\n00\r\n\r\n", "\r\n\r\n\r\n\r\n\r\n", ""),
             ("1;a\r\nx\r\n0\r\n\r\n", "x", ""),
+            ("00000000000000000000000000000001\r\nx\r\n00000000000000000000000000000000\r\n\r\n", "x", ""),
+            ("1 \r\nx\r\n0\t \r\n\r\n", "x", ""),
+            ("1 ;a\r\nx\r\n0\t;a\r\n\r\n", "x", ""),
+            ("1;a \r\nx\r\n0 ; a=b\t\r\n\r\n", "x", ""),
+            ("1;a=\"b\"\t\r\nx\r\n0\r\n\r\n", "x", ""),
             ("1; a = b ;c;d=\"e\\\"\\\\;\t\u{e9}\" ;f\r\nx\r\n0;g=\"\"\r\n\r\n", "x", ""),
             ("1\r\nx\r\n0\r\nA: b\r\nC:\r\n\r\n", "x", "A: b\r\nC:\r\n"),
         ] {
@@ -359,14 +419,21 @@ mod tests {
             ("+5\r\n", F::ChunkSize),
             ("-1\r\n", F::ChunkSize),
             (" 5\r\n", F::ChunkSize),
-            ("5 \r\n", F::ChunkSize),
-            ("5 ;a\r\n", F::ChunkSize),
-            ("5\t\r\n", F::ChunkSize),
+            ("\t5\r\n", F::ChunkSize),
+            (" \r\n", F::ChunkSize),
+            (" ;a\r\n", F::ChunkSize),
+            ("5 5\r\n", F::ChunkSize),
+            ("5\t0\r\n", F::ChunkSize),
+            ("5 \n", F::ChunkSize),
+            ("5 x\r\n", F::ChunkSize),
+            ("5\x0b\r\n", F::ChunkSize),
             ("1_0\r\n", F::ChunkSize),
             ("5\n", F::ChunkSize),
             ("5\rx", F::ChunkSize),
-            ("00000000000000005\r\n", F::ChunkSize),
             ("8000000000000000\r\n", F::ChunkSize),
+            ("08000000000000000\r\n", F::ChunkSize),
+            ("10000000000000000\r\n", F::ChunkSize),
+            ("0000000000000000010000000000000005\r\n", F::ChunkSize),
             ("ffffffffffffffff\r\n", F::ChunkSize),
             ("1\r\nxx", F::ChunkEnd),
             ("1\r\nx\n", F::ChunkEnd),
@@ -377,10 +444,10 @@ mod tests {
             ("1;a=\r\n", F::ChunkExtension),
             ("1;=b\r\n", F::ChunkExtension),
             ("1;a b\r\n", F::ChunkExtension),
-            // Blanks stand before something: the grammar has none at the end.
-            ("1;a \r\n", F::ChunkExtension),
-            ("1;a=b \r\n", F::ChunkExtension),
-            ("1;a=\"b\"\t\r\n", F::ChunkExtension),
+            ("1; \r\n", F::ChunkExtension),
+            ("1 ; \r\n", F::ChunkExtension),
+            ("1;a= \r\n", F::ChunkExtension),
+            ("1;a \n", F::ChunkExtension),
             ("1;a=b c\r\n", F::ChunkExtension),
             ("1;a=b=c\r\n", F::ChunkExtension),
             ("1;a=\"b\r\n", F::ChunkExtension),
@@ -417,6 +484,24 @@ mod tests {
         let (most, over) = (chunk(CHUNK_EXTENSION_BYTES_MAX - 1), chunk(CHUNK_EXTENSION_BYTES_MAX));
         assert_eq!(decode(most.as_bytes(), 4096), None);
         assert_eq!(decode(over.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
+        // So are blanks and leading zeros, which say nothing either.
+        let most = CHUNK_EXTENSION_BYTES_MAX as usize + usize::from(SIZE_BYTES_FREE);
+        for (text, fits) in [
+            (format!("1{}\r\nx\r\n", " ".repeat(most - 1)), true),
+            (format!("1{}\r\nx\r\n", " ".repeat(most)), false),
+            (format!("{:0>1$}\r\nx\r\n", 1, most), true),
+            (format!("{:0>1$}\r\nx\r\n", 1, most + 1), false),
+            (format!("{:0>1$}\t\t;a\r\nx\r\n", 1, most - 4), true),
+            (format!("{:0>1$}\t\t;aa\r\nx\r\n", 1, most - 4), false),
+        ] {
+            let expected = if fits { None } else { Some(Err(Fault::ChunkExtensionTooLong)) };
+            assert_eq!(decode(text.as_bytes(), 4096), expected, "{} bytes", text.len());
+        }
+        let zeros = format!("{:0>100}\r\nx\r\n", 1).repeat(EXTENSION_BYTES_MAX as usize / 68 + 20);
+        assert_eq!(decode(zeros.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
+        // What origins pad small chunks with costs nothing, however many there are.
+        let padded = "1      \r\nx\r\n00000001\r\nx\r\n".repeat(10_000);
+        assert_eq!(decode(padded.as_bytes(), 4096), None);
         // Each chunk is within its limit, but together they are all framing and no payload.
         let many = chunk(99).repeat(EXTENSION_BYTES_MAX as usize / 100 + 1);
         assert_eq!(decode(many.as_bytes(), 4096), Some(Err(Fault::ChunkExtensionTooLong)));
@@ -426,6 +511,38 @@ mod tests {
         for piece in [1, 15, 4096, paid.len()] {
             assert_eq!(decode(paid.as_bytes(), piece), None, "in pieces of {piece}");
             assert_eq!(decode(many.as_bytes(), piece), Some(Err(Fault::ChunkExtensionTooLong)));
+        }
+    }
+
+    #[test]
+    fn rule_17_trailers_of_responses_are_put_right() {
+        let trailers = |text: &str, new: fn() -> Decoder| {
+            let text = format!("0\r\n{text}\r\n");
+            let read = |piece: usize| {
+                let mut decoder = new();
+                for part in text.as_bytes().chunks(piece) {
+                    decoder.decode(&mut part.to_vec())?;
+                }
+                Ok((decoder.is_finished(), String::from_utf8_lossy(decoder.trailers()).into_owned()))
+            };
+            let whole = read(text.len());
+            assert!([1, 2, 3].into_iter().all(|piece| read(piece) == whole), "{text:?}");
+            whole
+        };
+        for (text, expected) in [
+            ("A : b\r\n", "A: b\r\n"),
+            ("A \t :b\r\nC\t:\r\n", "A:b\r\nC:\r\n"),
+            ("A: b\r\n c\r\n", "A: b   c\r\n"),
+            ("A: b\r\n\tc : d\r\n e\r\nF : g\r\n", "A: b  \tc : d   e\r\nF: g\r\n"),
+            ("A:\r\n \r\n", "A:   \r\n"),
+        ] {
+            assert_eq!(trailers(text, Decoder::of_response), Ok((true, expected.to_owned())), "{text:?}");
+            assert_eq!(trailers(text, Decoder::new), Err(Fault::TrailerSyntax), "{text:?}");
+        }
+        let malformed =
+            [" A: b\r\n", " \r\n", " : b\r\n", ": b\r\n", "A b: c\r\n", "A b : c\r\n", "A\r\n : b\r\n"];
+        for text in malformed {
+            assert_eq!(trailers(text, Decoder::of_response), Err(Fault::TrailerSyntax), "{text:?}");
         }
     }
 

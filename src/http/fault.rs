@@ -89,11 +89,11 @@ pub enum Fault {
     TransferCodingUnknown,
     /// Transfer-Encoding in an HTTP/1.0 message.
     TransferCodingVersion,
-    /// A chunk size that is not 1 to 16 hex digits, or beyond 2^63.
+    /// A chunk size that is not hex digits, or beyond 2^63.
     ChunkSize,
     /// A chunk extension that breaks the grammar.
     ChunkExtension,
-    /// Chunk extensions beyond their limit.
+    /// Chunk extensions, blanks behind a size, or leading zeros beyond their limit.
     ChunkExtensionTooLong,
     /// Chunk data that CRLF does not follow.
     ChunkEnd,
@@ -214,9 +214,11 @@ impl Fault {
             }
             F::ChunkSize => ("chunk_size", 400, "A chunk size is not a hexadecimal number in range."),
             F::ChunkExtension => ("chunk_extension", 400, "A chunk extension does not follow the grammar."),
-            F::ChunkExtensionTooLong => {
-                ("chunk_extension_too_long", 400, "The chunk extensions are too long.")
-            }
+            F::ChunkExtensionTooLong => (
+                "chunk_extension_too_long",
+                400,
+                "The chunk extensions, or what pads the chunk sizes, are too long.",
+            ),
             F::ChunkEnd => ("chunk_end", 400, "A chunk is not followed by CRLF."),
             F::TrailerTooLarge => ("trailer_too_large", 431, "The trailer section is larger than the limit."),
             F::TrailerSyntax => ("trailer_syntax", 400, "A trailer field does not follow the grammar."),

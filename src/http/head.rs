@@ -263,8 +263,8 @@ impl<'s, 'b> RequestHead<'s, 'b> {
 }
 
 impl<'s, 'b> ResponseHead<'s, 'b> {
-    /// Reads the head whose end [`Scanner::scan_response`] found; `bytes` may go on after it. Obsolete line folding
-    /// is refused here too (RFC 9112 section 5.2 lets a proxy answer 502), for nobody has reason to send it.
+    /// Reads the head whose end [`Scanner::scan_response`] found; `bytes` may go on after it. What can be put right in a response
+    /// is refused here too: see [`super::repair`].
     pub fn parse(
         bytes: &'b [u8],
         storage: &'s mut FieldStorage<'b>,

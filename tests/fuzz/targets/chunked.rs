@@ -15,8 +15,7 @@ struct Decoded {
     finished: bool,
 }
 
-fn decode(bytes: &[u8], pieces: &[usize]) -> Result<Decoded, Fault> {
-    let mut decoder = Decoder::new();
+fn decode(bytes: &[u8], pieces: &[usize], mut decoder: Decoder) -> Result<Decoded, Fault> {
     let (mut payload, mut consumed, mut start) = (Vec::new(), 0, 0);
     for piece in pieces {
         let mut block = bytes[start..start + piece].to_vec();
@@ -47,12 +46,17 @@ pub fn chunked(bytes: &[u8]) {
         }
         Some(_) | None => bytes,
     };
+    check(bytes, Decoder::new, false);
+    check(bytes, Decoder::of_response, true);
+}
+
+fn check(bytes: &[u8], decoder: fn() -> Decoder, response: bool) {
     let [whole, others @ ..] = ways(bytes);
-    let outcome = decode(bytes, &whole);
+    let outcome = decode(bytes, &whole, decoder());
     for pieces in others {
-        assert_eq!(decode(bytes, &pieces), outcome, "in pieces: {}", shown(bytes));
+        assert_eq!(decode(bytes, &pieces, decoder()), outcome, "in pieces: {}", shown(bytes));
     }
-    match (&outcome, reference::chunked(bytes)) {
+    match (&outcome, reference::chunked(bytes, response)) {
         (Ok(found), reference::Chunked::Complete(payload, trailers, consumed)) => {
             assert_eq!(*found, Decoded { payload, consumed, trailers, finished: true }, "{}", shown(bytes));
         }
@@ -100,7 +104,7 @@ fn again(found: &Decoded) {
     coded.extend_from_slice(b"\r\n");
     let expected =
         Decoded { payload: found.payload.clone(), consumed: coded.len(), trailers, finished: true };
-    match decode(&coded, &[coded.len()]) {
+    match decode(&coded, &[coded.len()], Decoder::new()) {
         Ok(decoded) => assert_eq!(decoded, expected, "{}", shown(&coded)),
         // Written anew, a trailer gets a blank after its colon.
         Err(fault) => assert_eq!(fault, Fault::TrailerTooLarge),

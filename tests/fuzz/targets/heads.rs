@@ -9,6 +9,7 @@ use weir::http::forwarding::{
 };
 use weir::http::framing::{Body, request_body, response_body};
 use weir::http::head::{FieldStorage, Fields, Limits, RequestHead, ResponseHead, Scanner, Version};
+use weir::http::repair::repair_response;
 use weir::http::target::Target;
 
 use super::pieces::{ends, options, shown, ways};
@@ -238,7 +239,15 @@ pub fn response_head(bytes: &[u8]) {
     let limits = limits(options);
     let parses = |bytes: &[u8]| ResponseHead::parse(bytes, &mut FieldStorage::new(), &limits).is_ok();
     let Some(len) = scan(bytes, &limits, Scanner::scan_response, parses) else { return };
-    let plain = plain(&bytes[..len], &limits);
+    let mut repaired = bytes.to_vec();
+    let mut plain = plain(&bytes[..len], &limits);
+    // A line that ends in LF alone becomes one blank where it is folded, and not two.
+    if !limits.accept_bare_lf {
+        plain = reference::repaired(&plain);
+        repair_response(&mut repaired[..len]);
+        assert_eq!(Scanner::default().scan_response(&repaired, &limits), Ok(Some(len)), "{}", shown(bytes));
+    }
+    let bytes = &repaired[..];
     let expected = reference::head(&plain).filter(|((line, _), _)| reference::status_line(line).is_some());
     let mut storage = FieldStorage::new();
     let head = match ResponseHead::parse(bytes, &mut storage, &limits) {

@@ -165,8 +165,8 @@ pub enum Chunked {
     Malformed,
 }
 
-/// Decodes a chunked body (RFC 9112 section 7.1).
-pub fn chunked(bytes: &[u8]) -> Chunked {
+/// Decodes a chunked body (RFC 9112 section 7.1); of a response it reads the trailers as a proxy puts them right.
+pub fn chunked(bytes: &[u8], response: bool) -> Chunked {
     let (mut rest, mut payload, mut trailers) = (bytes, Vec::new(), Vec::new());
     loop {
         let Some((header, after)) = line(rest) else { return Chunked::Incomplete };
@@ -186,36 +186,72 @@ pub fn chunked(bytes: &[u8]) -> Chunked {
             _ => return Chunked::Malformed,
         };
     }
+    let mut lines = Vec::new();
     loop {
         let Some((trailer, after)) = line(rest) else { return Chunked::Incomplete };
         rest = after;
         if trailer.is_empty() {
-            return Chunked::Complete(payload, trailers, bytes.len() - rest.len());
+            break;
         }
+        lines.push(trailer.to_vec());
+    }
+    for trailer in if response { unfolded(&lines) } else { lines } {
         let name = trailer.split(|byte| *byte == b':').next().unwrap_or_default();
-        if !trailer.contains(&b':') || !is_token(name) || !is_text(trailer) {
+        if !trailer.contains(&b':') || !is_token(name) || !is_text(&trailer) {
             return Chunked::Malformed;
         }
-        trailers.extend_from_slice(trailer);
+        trailers.extend_from_slice(&trailer);
         trailers.extend_from_slice(b"\r\n");
     }
+    Chunked::Complete(payload, trailers, bytes.len() - rest.len())
+}
+
+/// The field lines of a response as a proxy reads them (RFC 9112 sections 5.1 and 5.2): each fold as two blanks, and none
+/// before a colon.
+fn unfolded(lines: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut out: Vec<Vec<u8>> = Vec::new();
+    for line in lines {
+        if let (Some(before), Some(b' ' | b'\t')) = (out.last_mut(), line.first()) {
+            before.extend_from_slice(b"  ");
+            before.extend_from_slice(line);
+            continue;
+        }
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
+        let name = trim(&line[..colon]);
+        let plain = line.starts_with(name) && is_token(name);
+        out.push(if plain { [name, &line[colon..]].concat() } else { line.clone() });
+    }
+    out
+}
+
+/// A head with its field lines so.
+pub fn repaired(head: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::new();
+    let mut rest = head;
+    while let Some((line, after)) = line(rest) {
+        lines.push(line.to_vec());
+        rest = after;
+    }
+    let fields = unfolded(lines.get(1..).unwrap_or_default());
+    let lines = lines.first().into_iter().chain(&fields);
+    lines.flat_map(|line| [line, &b"\r\n"[..]].concat()).collect()
 }
 
 fn chunk_size(header: &[u8]) -> Option<u64> {
-    let digits = header.iter().position(|byte| *byte == b';').unwrap_or(header.len());
+    let digits = header.iter().position(|byte| !byte.is_ascii_hexdigit()).unwrap_or(header.len());
     let (digits, extensions) = header.split_at(digits);
-    let valid = (1..=16).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
-    if !valid || !are_extensions(extensions) {
+    if digits.is_empty() || !are_extensions(extensions) {
         return None;
     }
-    let size = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    let value = digits.iter().position(|byte| *byte != b'0').map_or(&b"0"[..], |at| &digits[at..]);
+    let size = u64::from_str_radix(std::str::from_utf8(value).ok()?, 16).ok()?;
     (size <= i64::MAX as u64).then_some(size)
 }
 
-/// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )`.
+/// `*( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] ) BWS`.
 fn are_extensions(mut rest: &[u8]) -> bool {
     let token = |text: &[u8]| text.iter().position(|byte| !is_tchar(*byte)).unwrap_or(text.len());
-    while !rest.is_empty() {
+    while !skip_blanks(rest).is_empty() {
         let Some(name) = skip_blanks(rest).strip_prefix(b";").map(skip_blanks) else { return false };
         let len = token(name);
         if len == 0 {
@@ -263,7 +299,7 @@ pub fn requests(mut bytes: &[u8]) -> Option<Vec<Request>> {
                 let length = usize::try_from(length).ok()?;
                 (rest.get(..length)?.to_vec(), length)
             }
-            Framing::Chunked => match chunked(rest) {
+            Framing::Chunked => match chunked(rest, false) {
                 Chunked::Complete(payload, _, consumed) => (payload, consumed),
                 Chunked::Incomplete | Chunked::Malformed => return None,
             },
