@@ -423,6 +423,12 @@ pub static TABLE: &[Spec] = &[
         "tell origins the client address in Forwarded and X-Forwarded-For: off, append, replace, or remove what came",
         |s, v| one(&mut s.forwarded, v, values::forwarded),
     ),
+    Spec::flag(
+        Messages,
+        "anonymous",
+        "remove request fields that tell about the user: Referer, From, X-Forwarded-For and the like",
+        |s, v| one(&mut s.anonymous, v, values::flag),
+    ),
     Spec::value(
         Messages,
         "remove-header",

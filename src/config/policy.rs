@@ -176,6 +176,9 @@ fn compile_users(
 
 fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
     let mut edits = Edits::default();
+    if settings.anonymous {
+        edits.remove_anonymous_fields();
+    }
     let removals = [
         (Direction::Request, &settings.remove_headers),
         (Direction::Response, &settings.remove_response_headers),

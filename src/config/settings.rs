@@ -147,6 +147,8 @@ pub struct Settings {
     pub via: Option<String>,
     /// What becomes of Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
+    /// Fields that tell about the user are removed from requests.
+    pub anonymous: bool,
     /// Fields removed from requests.
     pub remove_headers: Vec<Located<String>>,
     /// Fields added to requests.

@@ -312,6 +312,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("no-origin-form", "2"),
         ("strict-targets", "2"),
         ("accept-bare-lf", "2"),
+        ("anonymous", "2"),
         ("via", "a b"),
         ("forwarded", "yes"),
         ("remove-header", "Host"),

@@ -450,3 +450,14 @@ fn kind_02_a_page_that_varies_from_now_on_leaves_no_old_one_behind() {
     let alice = scene.get_with("/", "Cookie: user=alice");
     assert_eq!((alice.text().as_str(), is_hit(&alice)), ("user=alice", true));
 }
+
+#[test]
+fn kind_03_what_anonymous_removes_selects_nothing() {
+    let scene = Scene::with(&["--anonymous"], |head, _| {
+        let from = head.get("referer").unwrap_or("none").to_owned();
+        ok("Cache-Control: max-age=60|Vary: Referer", &from)
+    });
+    assert_eq!(scene.get_with("/", "Referer: http://a/").text(), "none");
+    let other = scene.get_with("/", "Referer: http://b/");
+    assert_eq!((other.text().as_str(), is_hit(&other)), ("none", true));
+}
