@@ -158,21 +158,18 @@ fn run_explain(settings: &Settings) -> u8 {
         Ok(seed) => seed,
         Err(code) => return code,
     };
-    let policy = match compile(settings, &addresses_to_bind(settings), seed) {
+    let listeners = addresses_to_bind(settings);
+    let policy = match compile(settings, &listeners, seed) {
         Ok(policy) => policy,
         Err(problems) => {
             eprint!("{problems}");
             return exit::CONFIGURATION;
         }
     };
-    let question = Question { user: user.as_deref(), client: *client, method, target };
-    match explain(settings, &policy, &question, seed, &read_file) {
-        Ok((text, allowed)) => {
-            print(&text);
-            if allowed { exit::OK } else { exit::REFUSED }
-        }
-        Err(message) => fail(&message, exit::USAGE),
-    }
+    let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };
+    let (text, allowed) = explain(settings, policy, listeners, &question, seed, &read_file);
+    print(&text);
+    if allowed { exit::OK } else { exit::REFUSED }
 }
 
 fn run(settings: Settings) -> u8 {

@@ -26,16 +26,13 @@ fn expect_verdicts(list: &str, refused: &[&str], passed: &[&str]) {
         // None of these names exists, which is found out only after the name is approved.
         let status = status_of(&mut weir.connect(), host);
         assert_eq!(status, 502, "{host} by {list:?}");
-        let explained = run(&[
-            "--allow",
-            "127.0.0.0/8",
-            "--blocklist",
-            &file,
-            "explain",
-            "GET",
-            &format!("http://{host}/"),
-        ]);
-        assert_eq!(explained.code, 0, "explain {host} by {list:?}: {}", explained.said());
+        let url = format!("http://{host}/");
+        let options = ["--allow", "127.0.0.0/8", "--blocklist", &file, "--dns", &dns.address()];
+        let explained = run(&[&options[..], &["explain", "GET", &url]].concat());
+        let is_address = host.trim_start_matches('[').starts_with(|c: char| c.is_ascii_digit() || c == ':');
+        let expected = if is_address { (0, "allowed: ") } else { (1, "failed: ") };
+        let found = (explained.code, &explained.out[..expected.1.len()]);
+        assert_eq!(found, expected, "explain {host} by {list:?}: {}", explained.said());
     }
 }
 
@@ -261,8 +258,10 @@ fn allowed_clients() {
 fn explain() {
     let scratch = Scratch::new();
     let list = scratch.file("list.txt", "# one\nblocked.test\n*.ads.test:80\n");
+    let dns = FakeDns::start(&[]);
     let explain = |arguments: &[&str]| {
-        let mut all = vec!["--blocklist", &list, "explain"];
+        let server = dns.address();
+        let mut all = vec!["--blocklist", &list, "--dns", &server, "explain"];
         all.extend_from_slice(arguments);
         run(&all)
     };
@@ -270,7 +269,14 @@ fn explain() {
         (&["GET", "http://blocked.test/x"][..], 1, "list.txt:2"),
         (&["CONNECT", "blocked.test:443"], 1, "list.txt:2"),
         (&["GET", "http://x.ads.test/"], 1, "list.txt:3"),
-        (&["GET", "http://x.ads.test:8080/"], 0, ""),
+        (&["http://blocked.test/x"], 1, "list.txt:2"),
+        (&["https://blocked.test/x"], 1, "CONNECT blocked.test:443"),
+        (&["CONNECT", "blocked.test"], 1, "CONNECT blocked.test:443"),
+        (&["blocked.test"], 1, "GET blocked.test:80"),
+        (&["https://93.184.215.14:25/"], 1, "by connect-ports"),
+        (&["http://93.184.215.14:25/"], 1, "by plain-ports"),
+        (&["https://93.184.215.14/"], 0, "allowed: CONNECT 93.184.215.14:443"),
+        (&["GET", "http://x.ads.test:8080/"], 1, "the name does not exist"),
         (&["GET", "http://127.0.0.1/"], 1, "loopback"),
         (&["GET", "http://2130706433/"], 1, "127.0.0.1"),
         (&["GET", "http://0x7f.1/"], 1, ""),
@@ -289,7 +295,9 @@ fn explain() {
         assert_eq!(run.code, code, "{arguments:?}: {}", run.said());
         assert!(run.out.contains(part), "{arguments:?} lacks {part:?}: {}", run.said());
     }
-    assert_eq!(explain(&["GET"]).code, 64);
+    for arguments in [&["GET"][..], &["GET", ""], &[], &["GET", "a.test", "b.test"]] {
+        assert_eq!(explain(arguments).code, 64, "{arguments:?}");
+    }
     assert_eq!(run(&["--blocklist", &scratch.join("none.txt"), "explain", "GET", "http://a.test/"]).code, 78);
 }
 

@@ -1,20 +1,22 @@
-//! `weir explain`: the verdict on one request, from the code that judges all of them.
+//! `weir explain`: the verdict on one request, from the code that judges all of them ([`Trial`]).
 
-use super::policy::resolver_settings;
 use super::settings::Settings;
+use super::trial::Trial;
+use crate::engine::entry::{Text, Verdict};
 use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
-use crate::policy::acl::{Grant, Judgement, Refusal, Subject};
-use crate::resolver::{Action, LookUp, Outcome, Resolver, Transport};
-use crate::time::Now;
-use std::collections::HashMap;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use crate::policy::acl::{Judgement, Subject};
+use crate::policy::auth::Users;
+use crate::resolver::Outcome;
+use base64::Engine as _;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-/// Longest wait for one reply; the resolver has its own deadlines within it.
-const REPLY_WITHIN: Duration = Duration::from_millis(50);
+/// What a user is let in with here: a password that only this very trial knows.
+const PASSWORD: &str = "explain";
 
 /// The request that is asked about.
 #[derive(Clone, Copy, Debug)]
@@ -23,180 +25,255 @@ pub struct Question<'a> {
     pub user: Option<&'a str>,
     /// Asked from this address; loopback if none.
     pub client: Option<IpAddr>,
-    /// The method.
-    pub method: &'a str,
+    /// The method; what a client would use if none.
+    pub method: Option<&'a str>,
     /// A URL, or `host:port`.
     pub target: &'a str,
 }
 
-/// The verdict in lines of text, and whether it is yes. Fails with what was expected of the target.
+/// The request as a client would send it.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    method: String,
+    target: String,
+    host: String,
+}
+
+/// The verdict in lines of text, and whether it is yes.
 pub fn explain(
     settings: &Settings,
-    policy: &Policy,
+    policy: Policy,
+    listeners: Vec<SocketAddr>,
     question: &Question<'_>,
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Result<(String, bool), String> {
-    let authority = parse_target(question)?;
-    let subject = Subject {
-        client: question.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        user: question.user,
-        method: question.method,
-        host: &authority.host,
-        port: authority.port,
-        connect: question.method == "CONNECT",
-    };
-    let unknown = question
-        .user
-        .filter(|user| policy.users.as_ref().is_some_and(|users| users.find(user.as_bytes()).is_none()));
-    let asked = format!("{} {authority}", question.method);
-    if policy.users.is_some() && question.user.is_none() {
-        return Ok((format!("refused: {asked}\n  credentials are asked for: say --user NAME\n"), false));
+) -> (String, bool) {
+    let request = Request::of(question);
+    let client = SocketAddr::new(question.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
+    let (policy, credentials) = let_in(policy, question.user, seed);
+    let head = request.head(credentials.as_deref());
+    let policy = Arc::new(policy);
+    let trial =
+        Trial::run(settings, Arc::clone(&policy), listeners, client, head.as_bytes(), seed, read_file);
+    Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial }.told()
+}
+
+/// The policy in which the user is known by a password that is known here, and the credentials. A user that the file does not
+/// have stays unknown.
+fn let_in(policy: Policy, user: Option<&str>, seed: [u64; 2]) -> (Policy, Option<String>) {
+    let (Some(users), Some(user)) = (&policy.users, user) else { return (policy, None) };
+    let credentials = format!("{user}:{PASSWORD}");
+    let encoded = base64::engine::general_purpose::STANDARD.encode(&credentials);
+    if users.find(user.as_bytes()).is_none() {
+        return (policy, Some(encoded));
     }
-    if let Some(user) = unknown {
-        return Ok((format!("refused: {asked}\n  the user {user:?} is not in the user file\n"), false));
-    }
-    match policy.acl.judge(&subject) {
-        Judgement::Refused(refusal) => Ok((refused(policy, &asked, refusal), false)),
-        Judgement::Granted(grant) => match authority.host {
-            Host::Address(address) => Ok((granted(policy, &asked, &grant, &[address], authority.port), true)),
-            Host::Name(name) => {
-                let (resolver, hosts) = resolver_settings(settings, read_file);
-                let outcome = resolve(&mut Resolver::new(resolver, hosts, seed), &name);
-                Ok(judge_outcome(policy, &asked, &grant, authority.port, outcome))
+    let known = Users::parse(credentials.as_bytes(), u128::from(seed[0]) << 64 | u128::from(seed[1]));
+    (Policy { users: known.ok(), ..policy }, Some(encoded))
+}
+
+impl Request {
+    /// What a client makes of a URL: https becomes CONNECT, whatever its method is inside.
+    fn of(question: &Question<'_>) -> Request {
+        let (method, target) = (question.method, question.target);
+        let scheme = target.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
+        match (scheme.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)), method) {
+            (Some(("https" | "wss", rest)), _) => Request::connect(without_userinfo(authority(rest)), 443),
+            (Some(("http" | "ws", rest)), Some("CONNECT")) => {
+                Request::connect(without_userinfo(authority(rest)), 80)
             }
-        },
-    }
-}
-
-fn parse_target(question: &Question<'_>) -> Result<Authority, String> {
-    let target = question.target.as_bytes();
-    match Target::parse(question.method, target, false) {
-        Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => return Ok(authority),
-        Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => {}
-    }
-    // A bare host:port is judged for any method, an https URL as the CONNECT that clients make of it.
-    let https = target.strip_prefix(b"https://");
-    let bare = https.map(|rest| rest.split(|&byte| byte == b'/').next().unwrap_or(rest)).unwrap_or(target);
-    Authority::parse(bare, Some(if https.is_some() { 443 } else { 80 }))
-        .map_err(|fault| format!("{}: expected a URL or HOST:PORT: {}", question.target, fault.explanation()))
-}
-
-fn refused(policy: &Policy, asked: &str, refusal: Refusal) -> String {
-    format!("refused: {asked}\n  by {}\n", refusal.describe(&policy.acl))
-}
-
-fn granted(policy: &Policy, asked: &str, grant: &Grant, addresses: &[IpAddr], port: u16) -> String {
-    let by_address =
-        addresses.iter().find_map(|address| policy.acl.decide_address(grant, *address, port).ok().flatten());
-    match grant.by.or(by_address) {
-        Some(rule) => format!("allowed: {asked}\n  by {}\n", policy.acl.describe(rule)),
-        None => format!("allowed: {asked}\n  no rule forbids it\n"),
-    }
-}
-
-fn judge_outcome(policy: &Policy, asked: &str, grant: &Grant, port: u16, outcome: Outcome) -> (String, bool) {
-    let addresses = match outcome {
-        Outcome::Addresses(addresses) => addresses,
-        Outcome::Failed(_) if grant.undecided => {
-            return (refused(policy, asked, Refusal::NotOnAllowlist), false);
+            (Some((_, rest)), _) => Request::plain(method, target.to_owned(), authority(rest)),
+            (None, Some("CONNECT")) => Request::connect(target, 443),
+            (None, Some("OPTIONS")) if target == "*" => {
+                Request::plain(method, target.to_owned(), "weir.invalid")
+            }
+            (None, None) if target.ends_with(":443") && target.parse::<Ipv6Addr>().is_err() => {
+                Request::connect(target, 443)
+            }
+            (None, _) => {
+                let target = bracketed(target);
+                Request::plain(method, format!("http://{target}"), authority(&target))
+            }
         }
-        Outcome::Failed(failure) => {
-            let mut text = granted(policy, asked, grant, &[], port);
-            text.push_str(&format!(
-                "  the name could not be resolved here ({failure:?}); its addresses would be judged, too\n"
-            ));
-            return (text, true);
-        }
-    };
-    let verdicts: Vec<_> = addresses
-        .as_slice()
-        .iter()
-        .map(|address| (*address, policy.acl.judge_address(grant, *address, port)))
-        .collect();
-    let approved: Vec<IpAddr> =
-        verdicts.iter().filter(|(_, verdict)| verdict.is_ok()).map(|(address, _)| *address).collect();
-    let first_refusal = verdicts.iter().find_map(|(_, verdict)| verdict.err());
-    let mut text = match first_refusal {
-        Some(refusal) if approved.is_empty() => refused(policy, asked, refusal),
-        Some(_) | None => granted(policy, asked, grant, &approved, port),
-    };
-    for (address, verdict) in &verdicts {
-        let word = match verdict {
-            Ok(()) => "would be dialled".to_string(),
-            Err(refusal) => format!("refused by {}", refusal.describe(&policy.acl)),
+    }
+
+    fn connect(target: &str, default_port: u16) -> Request {
+        let target = bracketed(target);
+        let after_host = target.rfind(']').map_or(target.as_str(), |end| &target[end..]);
+        let target = match after_host.split_once(':') {
+            None => format!("{target}:{default_port}"),
+            Some((_, "")) => format!("{target}{default_port}"),
+            Some(_) => target,
         };
-        text.push_str(&format!("  {address}: {word}\n"));
+        Request { method: "CONNECT".to_owned(), host: target.clone(), target }
     }
-    (text, !approved.is_empty())
-}
 
-/// Drives the resolver with blocking sockets: there is nothing else to do here meanwhile.
-fn resolve(resolver: &mut Resolver, name: &crate::http::target::Name) -> Outcome {
-    let began = Instant::now();
-    let now = || Now { monotonic_us: began.elapsed().as_micros() as u64, unix_us: 0 };
-    let look_up = match resolver.look_up(now(), name) {
-        LookUp::Ready(outcome) => return outcome,
-        LookUp::Pending(look_up) => look_up,
-        LookUp::Full => return Outcome::Failed(crate::resolver::Failure::ServerFailure),
-    };
-    let mut sockets = HashMap::new();
-    loop {
-        while let Some(action) = resolver.next_action() {
-            match action {
-                Action::Done { id, outcome } if id == look_up => return outcome,
-                Action::Done { .. } => {}
-                Action::Abandon(query) => drop(sockets.remove(&query)),
-                Action::Send { query, server, transport: Transport::Tcp, message } => {
-                    match ask_over_tcp(server, message.as_bytes()) {
-                        Ok(reply) => resolver.handle_reply(now(), query, &reply),
-                        Err(_) => resolver.handle_failure(now(), query),
-                    }
-                }
-                Action::Send { query, server, transport: Transport::Udp, message } => {
-                    match ask_over_udp(server, message.as_bytes()) {
-                        Ok(socket) => drop(sockets.insert(query, socket)),
-                        Err(_) => resolver.handle_failure(now(), query),
-                    }
-                }
-            }
+    fn plain(method: Option<&str>, target: String, host: &str) -> Request {
+        Request { method: method.unwrap_or("GET").to_owned(), host: host.to_owned(), target }
+    }
+
+    fn head(&self, credentials: Option<&str>) -> String {
+        let Request { method, target, host } = self;
+        let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
+        if let Some(credentials) = credentials {
+            let _ = write!(head, "Proxy-Authorization: Basic {credentials}\r\n");
         }
-        let mut replies = Vec::new();
-        for (query, socket) in &sockets {
-            let mut reply = vec![0; 4096];
-            match socket.recv(&mut reply) {
-                Ok(count) => replies.push((*query, Ok(reply[..count].to_vec()))),
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                }
-                Err(error) => replies.push((*query, Err(error))),
-            }
+        head.push_str("\r\n");
+        head
+    }
+
+    fn authority(&self) -> Option<Authority> {
+        match Target::parse(&self.method, self.target.as_bytes(), false) {
+            Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => Some(authority),
+            Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => None,
         }
-        for (query, reply) in replies {
-            match reply {
-                Ok(message) => resolver.handle_reply(now(), query, &message),
-                Err(_) => resolver.handle_failure(now(), query),
-            }
-        }
-        resolver.handle_timeout(now());
     }
 }
 
-fn ask_over_udp(server: SocketAddr, message: &[u8]) -> io::Result<UdpSocket> {
-    let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
-    socket.connect(server)?;
-    socket.set_read_timeout(Some(REPLY_WITHIN))?;
-    socket.send(message)?;
-    Ok(socket)
+/// What stands between the scheme and the path.
+fn authority(rest: &str) -> &str {
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-fn ask_over_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
-    let within = Duration::from_secs(2);
-    let mut stream = TcpStream::connect_timeout(&server, within)?;
-    stream.set_read_timeout(Some(within))?;
-    stream.write_all(&[&(message.len() as u16).to_be_bytes(), message].concat())?;
-    let mut len = [0; 2];
-    stream.read_exact(&mut len)?;
-    let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
-    stream.read_exact(&mut reply)?;
-    Ok(reply)
+/// No client sends that with CONNECT.
+fn without_userinfo(authority: &str) -> &str {
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+/// An IPv6 address as it stands in a URL.
+fn bracketed(host: &str) -> String {
+    if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// What is told, and from what.
+struct Verdicts<'a> {
+    policy: &'a Policy,
+    request: &'a Request,
+    question: &'a Question<'a>,
+    client: IpAddr,
+    trial: Trial,
+}
+
+impl Verdicts<'_> {
+    fn told(mut self) -> (String, bool) {
+        let authority = self.request.authority();
+        let asked = match &authority {
+            Some(authority) => format!("{} {authority}", self.request.method),
+            None => format!("{} {}", self.request.method, self.request.target.escape_debug()),
+        };
+        let addresses = authority.map(|authority| self.addresses(&authority)).unwrap_or_default();
+        let (text, allowed) = if self.trial.dialled.is_empty() {
+            self.ended_here(&asked)
+        } else {
+            let by = authority.and_then(|authority| self.allowing_rule(&authority));
+            let why = by.map_or("no rule forbids it".to_owned(), |rule| format!("by {rule}"));
+            (format!("allowed: {asked}\n  {why}\n"), true)
+        };
+        (text + &addresses, allowed)
+    }
+
+    /// No address was dialled.
+    fn ended_here(&self, asked: &str) -> (String, bool) {
+        let Some(entry) = &self.trial.entry else {
+            return (format!("failed: {asked}\n  the name servers did not answer in time\n"), false);
+        };
+        let reason = String::from_utf8_lossy(entry.text(Text::Reason)).into_owned();
+        let word = match entry.verdict {
+            Verdict::Allowed => "allowed",
+            Verdict::Refused => "refused",
+            Verdict::Malformed => "malformed",
+            Verdict::Failed => "failed",
+        };
+        let why = match (entry.verdict, entry.status, reason.as_str()) {
+            (Verdict::Allowed, _, _) => "weir answers it itself".to_owned(),
+            (_, 407, _) => match self.question.user {
+                None => "credentials are asked for: say --user NAME".to_owned(),
+                Some(user) => format!("the user \"{}\" is not in the user file", user.escape_debug()),
+            },
+            (_, _, "dns_error:not_found") => "the name does not exist, so there is nowhere to go".to_owned(),
+            (_, _, "dns_error:no_address") => "the name has no address, so there is nowhere to go".to_owned(),
+            (_, _, "dns_error:server_failure") => "the name servers could not answer".to_owned(),
+            (_, _, "dns_timeout") => "the name servers did not answer in time".to_owned(),
+            (Verdict::Malformed, status, _) => format!("{reason}: answered with {status}"),
+            (Verdict::Refused | Verdict::Failed, _, _) => format!("by {reason}"),
+        };
+        (format!("{word}: {asked}\n  {why}\n"), entry.verdict == Verdict::Allowed)
+    }
+
+    /// Which of the name's addresses would be dialled, and why others would not.
+    fn addresses(&mut self, authority: &Authority) -> String {
+        let Host::Name(name) = &authority.host else { return String::new() };
+        let mut text = String::new();
+        for address in &self.trial.dialled {
+            let _ = writeln!(text, "  {address}: would be dialled");
+        }
+        let Judgement::Granted(grant) = self.policy.acl.judge(&self.subject(authority)) else { return text };
+        let Some(Outcome::Addresses(addresses)) = self.trial.known_addresses(name) else { return text };
+        for address in addresses.as_slice() {
+            if let Err(refusal) = self.policy.acl.judge_address(&grant, *address, authority.port) {
+                let _ = writeln!(text, "  {address}: refused by {}", refusal.describe(&self.policy.acl));
+            }
+        }
+        text
+    }
+
+    /// The rule that allows the name, or else the first address.
+    fn allowing_rule(&self, authority: &Authority) -> Option<String> {
+        let acl = &self.policy.acl;
+        let Judgement::Granted(grant) = acl.judge(&self.subject(authority)) else { return None };
+        let by_address = || {
+            let mut dialled = self.trial.dialled.iter();
+            dialled.find_map(|address| acl.decide_address(&grant, *address, authority.port).ok().flatten())
+        };
+        grant.by.or_else(by_address).map(|rule| acl.describe(rule).to_string())
+    }
+
+    fn subject<'s>(&'s self, authority: &'s Authority) -> Subject<'s> {
+        Subject {
+            client: self.client,
+            user: self.question.user,
+            method: &self.request.method,
+            host: &authority.host,
+            port: authority.port,
+            connect: self.request.method == "CONNECT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kind_22_a_url_becomes_what_clients_make_of_it() {
+        let cases = [
+            (None, "http://a.test/x", "GET http://a.test/x a.test"),
+            (None, "HTTP://a.test:81", "GET HTTP://a.test:81 a.test:81"),
+            (None, "a.test", "GET http://a.test a.test"),
+            (None, "a.test:8080/x?y", "GET http://a.test:8080/x?y a.test:8080"),
+            (None, "https://a.test/x", "CONNECT a.test:443 a.test:443"),
+            (None, "HTTPS://u:p@a.test:8443?x", "CONNECT a.test:8443 a.test:8443"),
+            (None, "wss://a.test#x", "CONNECT a.test:443 a.test:443"),
+            (None, "ws://a.test/", "GET ws://a.test/ a.test"),
+            (None, "ftp://a.test/", "GET ftp://a.test/ a.test"),
+            (None, "a.test:443", "CONNECT a.test:443 a.test:443"),
+            (None, "::1", "GET http://[::1] [::1]"),
+            (None, "2001:db8::443", "GET http://[2001:db8::443] [2001:db8::443]"),
+            (None, "[2001:db8::1]:443", "CONNECT [2001:db8::1]:443 [2001:db8::1]:443"),
+            (Some("GET"), "a.test:443", "GET http://a.test:443 a.test:443"),
+            (Some("POST"), "https://[::1]/", "CONNECT [::1]:443 [::1]:443"),
+            (Some("CONNECT"), "a.test", "CONNECT a.test:443 a.test:443"),
+            (Some("CONNECT"), "a.test:", "CONNECT a.test:443 a.test:443"),
+            (Some("CONNECT"), "a.test:25", "CONNECT a.test:25 a.test:25"),
+            (Some("CONNECT"), "::1", "CONNECT [::1]:443 [::1]:443"),
+            (Some("CONNECT"), "[::1]", "CONNECT [::1]:443 [::1]:443"),
+            (Some("CONNECT"), "http://a.test/", "CONNECT a.test:80 a.test:80"),
+            (Some("CONNECT"), "u@a.test:443", "CONNECT u@a.test:443 u@a.test:443"),
+            (Some("OPTIONS"), "*", "OPTIONS * weir.invalid"),
+        ];
+        for (method, target, expected) in cases {
+            let Request { method: sent, target: to, host } =
+                Request::of(&Question { user: None, client: None, method, target });
+            assert_eq!(format!("{sent} {to} {host}"), expected, "{method:?} {target}");
+        }
+    }
 }

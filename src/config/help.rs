@@ -24,7 +24,7 @@ const ALL: &str = "all";
 const USAGE: &str = "\
 weir is a forward proxy: clients ask it for http:// and https:// pages.
   weir [OPTION]...         serve, on 127.0.0.1:8888 unless told otherwise
-  weir explain GET URL     say whether that is allowed, and by which rule
+  weir explain URL         say whether that is allowed, and by which rule
   weir help [TOPIC]        explain one topic or one option, or list the topics
   curl -x http://127.0.0.1:8888 https://a.example/     (or set https_proxy)
 Options. Each is a key of a --config FILE, too, and a variable (WEIR_PORT=8080).

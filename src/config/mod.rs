@@ -15,6 +15,7 @@ pub mod problem;
 pub mod settings;
 pub mod spec;
 pub mod topics;
+pub mod trial;
 pub mod values;
 
 pub use problem::{Located, Origin, Problem, Problems, exit};

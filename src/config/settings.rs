@@ -45,12 +45,16 @@ pub enum Command {
         user: Option<String>,
         /// Asked from this address.
         client: Option<IpAddr>,
-        /// A token.
-        method: String,
+        /// A token, or what a client would use.
+        method: Option<String>,
         /// A URL, or `host:port`: as it was given.
         target: String,
     },
 }
+
+/// Methods that somebody may ask about (RFC 9110 section 9, RFC 5789, and what caches take).
+const METHODS: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PURGE"];
 
 /// What may stand before or among the options.
 const COMMANDS: [&str; 2] = ["explain", "help"];
@@ -324,18 +328,17 @@ impl Settings {
                 (false, false) => Command::Run,
             };
         }
-        match rest {
-            [method, target] if is_token(method.as_bytes()) && !target.is_empty() => Command::Explain {
-                user: asker,
-                client: self.explain_client,
-                method: method.clone(),
-                target: target.clone(),
-            },
-            _ => {
-                wrong("explain: expected a method and a URL or HOST:PORT, as in weir explain GET http://a.example/".into());
-                Command::Run
-            }
+        let (method, target) = match rest {
+            // A method alone is no host.
+            [target] if !METHODS.contains(&target.as_str()) => (None, target),
+            [method, target] if is_token(method.as_bytes()) => (Some(method.clone()), target),
+            _ => (None, &String::new()),
+        };
+        if target.is_empty() {
+            wrong("explain: expected a URL or HOST:PORT, as in weir explain https://a.example/, or a method in front of it".to_owned());
+            return Command::Run;
         }
+        Command::Explain { user: asker, client: self.explain_client, method, target: target.clone() }
     }
 
     /// Where there is nothing to explain, `--user` is one of this system.

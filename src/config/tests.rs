@@ -409,11 +409,11 @@ fn commands() {
     let explain = |user: Option<&str>, client: Option<&str>, method: &str, target: &str| Command::Explain {
         user: user.map(str::to_owned),
         client: client.map(|client| client.parse().unwrap()),
-        method: method.to_owned(),
+        method: Some(method.to_owned()).filter(|method| !method.is_empty()),
         target: target.to_owned(),
     };
     let topics = |names: &[&str]| Command::HelpOn(names.iter().map(ToString::to_string).collect());
-    let cases: [(&[&str], Option<Command>); 29] = [
+    let cases: [(&[&str], Option<Command>); 33] = [
         (&[], Some(Command::Run)),
         (&["--check"], Some(Command::Check)),
         (&["--print-config"], Some(Command::PrintConfig)),
@@ -434,6 +434,10 @@ fn commands() {
             &["--block", "a", "explain", "--user", "u", "CONNECT", "--client=::1", "a:443"],
             Some(explain(Some("u"), Some("::1"), "CONNECT", "a:443")),
         ),
+        (&["explain", "http://a.example/"], Some(explain(None, None, "", "http://a.example/"))),
+        (&["explain", "--client=::1", "a:443"], Some(explain(None, Some("::1"), "", "a:443"))),
+        (&["explain"], None),
+        (&["explain", ""], None),
         (&["explain", "GET"], None),
         (&["explain", "GET", "a", "b"], None),
         (&["explain", "G T", "a"], None),

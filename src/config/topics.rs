@@ -186,7 +186,7 @@ revalidated, collapsed, bypass or refresh. With --purge-from:
 
 Exit codes of all commands:
   0       done; explain: allowed
-  1       explain: refused
+  1       explain: refused, or the name leads nowhere
   64      the command line is wrong
   69      cannot listen: the address is in use, or is not this machine's
   71      the system refuses something else that weir needs
@@ -199,13 +199,15 @@ Exit codes of all commands:
         name: "explain",
         title: "what weir would do with a request, and by which rule",
         text: "
-  weir explain GET http://a.example/                 is it allowed?
-  weir explain -c weir.conf GET http://a.example/    by the rules of this file
-  weir explain CONNECT a.example:443                 as for https
-  weir explain --user alice --client 10.0.0.7 GET http://a.example/
+  weir explain https://a.example/               is it allowed?
+  weir explain -c weir.conf http://a.example/   by the rules of this file
+  weir explain POST http://a.example/           by another method than GET
+  weir explain CONNECT a.example                to port 443, as for https
+  weir explain --user alice --client 10.0.0.7 http://a.example/
 
-Names are looked up, and each of their addresses is judged. Exit code 0: it is
-allowed; 1: it is refused.
+An https URL is judged as the CONNECT that clients make of it. Names are looked
+up, and each of their addresses is judged. Nothing is sent to any of them. Exit
+code 0: it is allowed; 1: it is refused, or the name leads nowhere.
 ",
         section: Some(Section::Explain),
         others: &[],

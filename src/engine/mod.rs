@@ -66,10 +66,11 @@ pub use verify::{Finding, JobId};
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::Store;
 use crate::http::date::http_date;
+use crate::http::target::Name;
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;
 use crate::policy::remembered::Remembered;
-use crate::resolver::{self, LookUpId, QueryId, Resolver};
+use crate::resolver::{self, LookUp, LookUpId, Outcome, QueryId, Resolver};
 use crate::time::Now;
 use entry::Entry;
 use exchange::Exchange;
@@ -313,6 +314,18 @@ impl Engine {
     pub fn set_resolver(&mut self, now: Now, settings: resolver::Settings, hosts: resolver::Hosts) {
         self.resolver.reconfigure(settings, hosts);
         self.finish(now);
+    }
+
+    /// What the resolver remembers of a name; nothing is asked for it.
+    pub fn known_addresses(&mut self, now: Now, name: &Name) -> Option<Outcome> {
+        match self.resolver.look_up(now, name) {
+            LookUp::Ready(outcome) => Some(outcome),
+            LookUp::Pending(look_up) => {
+                self.resolver.cancel(look_up);
+                None
+            }
+            LookUp::Full => None,
+        }
     }
 
     /// What happened to a peer. Ignored if there is no such peer (any more).

@@ -1,0 +1,194 @@
+//! One request, given to an engine of its own: what becomes of it, without a client, and without a byte sent to an origin.
+//!
+//! Whatever judges requests in the proxy judges this one, since it is the same code in the same order. The name is really
+//! looked up; each connection that the engine asks for is noted, and fails.
+
+use super::policy::{engine_settings, resolver_settings};
+use super::settings::Settings;
+use crate::engine::entry::{Entry, Text};
+use crate::engine::{Action, Engine, Event, PeerId, SocketError};
+use crate::http::target::Name;
+use crate::policy::Policy;
+use crate::resolver::{self, Outcome, QueryId, Resolver, Transport};
+use crate::time::Now;
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Longest wait for one reply; the resolver has its own deadlines within it.
+const REPLY_WITHIN: Duration = Duration::from_millis(50);
+
+/// Longest wait for a name server over TCP (chosen).
+const TCP_WITHIN: Duration = Duration::from_secs(2);
+
+/// Longest trial (chosen): the resolver gives up before that.
+const TRIAL_WITHIN: Duration = Duration::from_secs(60);
+
+/// Memory for a cache that nothing will be stored in.
+const CACHE_BYTES: u64 = 1 << 20;
+
+/// The request and what has become of it.
+pub struct Trial {
+    engine: Engine,
+    began: Instant,
+    client: PeerId,
+    queries: HashMap<QueryId, UdpSocket>,
+    /// The addresses that would be dialled, in that order.
+    pub dialled: Vec<IpAddr>,
+    /// What the log would have.
+    pub entry: Option<Box<Entry>>,
+}
+
+impl Trial {
+    /// Has the engine read a whole request head from that client.
+    pub fn run(
+        settings: &Settings,
+        policy: Arc<Policy>,
+        listeners: Vec<SocketAddr>,
+        client: SocketAddr,
+        head: &[u8],
+        seed: [u64; 2],
+        read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Trial {
+        let mut settings = settings.clone();
+        (settings.cache_size_bytes, settings.cache_max_object_bytes) = (CACHE_BYTES, 0);
+        let (dns, hosts) = resolver_settings(&settings, read_file);
+        let mut whole = engine_settings(&settings, listeners, seed);
+        whole.noted = &Text::ALL;
+        let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
+        let began = Instant::now();
+        let client = engine.accept(now(began), client);
+        let mut trial =
+            Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None };
+        trial.act();
+        trial.ask(head);
+        while trial.entry.is_none() && trial.began.elapsed() < TRIAL_WITHIN {
+            trial.hear_name_servers();
+            let due = trial.engine.next_timeout_us();
+            if due.is_some_and(|due| due <= now(began).monotonic_us) {
+                trial.engine.handle_timeout(now(began));
+                trial.act();
+            }
+        }
+        trial
+    }
+
+    /// What the resolver remembers of a name that was looked up; nothing if it may not be remembered.
+    pub fn known_addresses(&mut self, name: &Name) -> Option<Outcome> {
+        self.engine.known_addresses(now(self.began), name)
+    }
+
+    fn ask(&mut self, head: &[u8]) {
+        let mut rest = head;
+        while !rest.is_empty() && self.entry.is_none() {
+            let Some(mut space) = self.engine.space(self.client) else { return };
+            let count = space.fill(rest);
+            rest = &rest[count..];
+            self.engine.handle(now(self.began), self.client, Event::Received(count));
+            self.act();
+        }
+    }
+
+    /// Does what the engine asks for, as far as that is done here.
+    fn act(&mut self) {
+        loop {
+            if let Some(action) = self.engine.next_action() {
+                self.carry_out(action);
+            } else if self.engine.wants_write(self.client) {
+                // Whatever it answers is taken at once.
+                let count: usize = self.engine.to_send(self.client).iter().map(|slice| slice.len()).sum();
+                if count == 0 {
+                    return;
+                }
+                self.engine.handle(now(self.began), self.client, Event::Sent(count));
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        let now = now(self.began);
+        match action {
+            Action::Connect { peer, address } => {
+                self.dialled.push(address.ip());
+                self.engine.handle(now, peer, Event::Failed(SocketError::Refused));
+            }
+            Action::Resolver(action) => self.resolve(action),
+            // Nobody knows the password here: whoever is known was let in without one.
+            Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
+            Action::Log(entry) => drop(self.entry.get_or_insert(entry)),
+            Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::TellLoops(_) => {}
+        }
+    }
+
+    fn resolve(&mut self, action: resolver::Action) {
+        match action {
+            resolver::Action::Done { .. } => {}
+            resolver::Action::Abandon(query) => drop(self.queries.remove(&query)),
+            resolver::Action::Send { query, server, transport: Transport::Tcp, message } => {
+                match ask_over_tcp(server, message.as_bytes()) {
+                    Ok(reply) => self.engine.handle_reply(now(self.began), query, &reply),
+                    Err(_) => self.engine.handle_query_failure(now(self.began), query),
+                }
+            }
+            resolver::Action::Send { query, server, transport: Transport::Udp, message } => {
+                match ask_over_udp(server, message.as_bytes()) {
+                    Ok(socket) => drop(self.queries.insert(query, socket)),
+                    Err(_) => self.engine.handle_query_failure(now(self.began), query),
+                }
+            }
+        }
+    }
+
+    /// With blocking sockets: there is nothing else to do here meanwhile.
+    fn hear_name_servers(&mut self) {
+        let mut heard = Vec::new();
+        for (query, socket) in &self.queries {
+            let mut reply = vec![0; 4096];
+            match socket.recv(&mut reply) {
+                Ok(count) => heard.push((*query, Some(reply[..count].to_vec()))),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                }
+                Err(_) => heard.push((*query, None)),
+            }
+        }
+        for (query, reply) in heard {
+            match reply {
+                Some(message) => self.engine.handle_reply(now(self.began), query, &message),
+                None => self.engine.handle_query_failure(now(self.began), query),
+            }
+            self.act();
+        }
+        if self.queries.is_empty() && self.entry.is_none() {
+            std::thread::sleep(REPLY_WITHIN);
+        }
+    }
+}
+
+fn now(began: Instant) -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { monotonic_us: began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 }
+}
+
+fn ask_over_udp(server: SocketAddr, message: &[u8]) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(REPLY_WITHIN))?;
+    socket.send(message)?;
+    Ok(socket)
+}
+
+fn ask_over_tcp(server: SocketAddr, message: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&server, TCP_WITHIN)?;
+    stream.set_read_timeout(Some(TCP_WITHIN))?;
+    stream.write_all(&[&(message.len() as u16).to_be_bytes(), message].concat())?;
+    let mut len = [0; 2];
+    stream.read_exact(&mut len)?;
+    let mut reply = vec![0; usize::from(u16::from_be_bytes(len))];
+    stream.read_exact(&mut reply)?;
+    Ok(reply)
+}

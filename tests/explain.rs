@@ -1,0 +1,372 @@
+//! `weir explain` held against the running proxy: the same requests, the same verdicts, the same rules.
+
+mod common;
+
+use common::{Answer, FakeDns, Raw, Scratch, Weir, run};
+use std::collections::BTreeMap;
+
+/// What a client asks, and from where.
+#[derive(Clone, Debug)]
+struct Ask {
+    /// What `explain` is told, without options.
+    explained: Vec<String>,
+    /// What the client sends.
+    method: String,
+    target: String,
+    host: String,
+}
+
+/// A request by its URL, as curl would send it, except that nothing is corrected.
+fn by_url(method: &str, url: &str) -> Ask {
+    let (scheme, rest) = url.split_once("://").expect("a URL");
+    let authority = rest.split(['/', '?']).next().unwrap_or("");
+    let https = scheme == "https";
+    let has_port = authority.rsplit(']').next().is_some_and(|after| after.contains(':'));
+    let connect = if has_port { authority.to_owned() } else { format!("{authority}:443") };
+    let (method, target) = if https { ("CONNECT", connect.clone()) } else { (method, url.to_owned()) };
+    let explained =
+        if https || method == "GET" { vec![url.to_owned()] } else { vec![method.to_owned(), url.to_owned()] };
+    let host = if https { connect } else { authority.to_owned() };
+    Ask { explained, method: method.to_owned(), target, host }
+}
+
+/// A tunnel to a host and perhaps a port.
+fn by_connect(host: &str) -> Ask {
+    Ask { explained: vec!["CONNECT".into(), host.into()], ..by_url("GET", &format!("https://{host}")) }
+}
+
+/// Names that the name server knows, beside many that it does not.
+fn names() -> FakeDns {
+    let one = |address: &str| Answer::addresses(&[address]);
+    FakeDns::start(&[
+        ("good.test", one("192.0.2.10")),
+        ("www.good.test", one("192.0.2.11")),
+        ("blocked.test", one("192.0.2.10")),
+        ("sub.blocked.test", one("192.0.2.10")),
+        ("wild.test", one("192.0.2.10")),
+        ("x.wild.test", one("192.0.2.10")),
+        ("port.test", one("192.0.2.10")),
+        ("exact.test", one("127.0.0.1")),
+        ("x.loose.test", one("127.0.0.1")),
+        ("private.test", one("10.0.0.5")),
+        ("loop.test", one("127.0.0.1")),
+        ("any.test", one("0.0.0.0")),
+        ("metadata.test", one("169.254.169.254")),
+        ("mixed.test", Answer::addresses(&["127.0.0.1", "192.0.2.10", "10.0.0.5"])),
+        ("net.test", one("198.51.100.7")),
+        ("v6.test", one("2001:db8::1")),
+        ("ula.test", one("fd00::1")),
+        ("mapped.test", one("::ffff:127.0.0.1")),
+        ("nat64.test", one("64:ff9b::7f00:1")),
+        ("alias.test", Answer::Alias(60, "good.test".into())),
+        ("badalias.test", Answer::Alias(60, "loop.test".into())),
+        ("empty.test", Answer::Addresses(60, vec![])),
+        ("fail.test", Answer::Fail),
+    ])
+}
+
+const HOSTS: [&str; 66] = [
+    "good.test",
+    "GOOD.Test.",
+    "www.good.test",
+    "blocked.test",
+    "BLOCKED.TEST.",
+    "sub.blocked.test",
+    "wild.test",
+    "x.wild.test",
+    "a.b.wild.test",
+    "apex.test",
+    "y.apex.test",
+    "port.test",
+    "exact.test",
+    "x.loose.test",
+    "private.test",
+    "loop.test",
+    "any.test",
+    "metadata.test",
+    "mixed.test",
+    "net.test",
+    "v6.test",
+    "ula.test",
+    "mapped.test",
+    "nat64.test",
+    "alias.test",
+    "badalias.test",
+    "empty.test",
+    "fail.test",
+    "missing.test",
+    "localhost",
+    "x.localhost",
+    "x.invalid",
+    "x.onion",
+    "127.0.0.1",
+    "127.1",
+    "2130706433",
+    "0x7f.1",
+    "0177.0.0.1",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[::]",
+    "0.0.0.0",
+    "[64:ff9b::7f00:1]",
+    "[2002:7f00:1::]",
+    "[fe80::1]",
+    "169.254.169.254",
+    "10.1.2.3",
+    "192.168.1.1",
+    "172.16.0.1",
+    "100.64.0.1",
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "198.51.100.7",
+    "[2001:db8::5]",
+    "[fd00::1]",
+    "1.2.3.256",
+    "1.2.3.4.5",
+    "a..b",
+    "a_b.test",
+    "u:p@good.test",
+    "[::1",
+    "[fe80::1%25eth0]",
+    "bücher.test",
+    "",
+];
+
+const PORTS: [&str; 10] = [":80", ":443", ":8080", ":25", ":1", ":0", ":65535", ":65536", ":x", ":"];
+
+/// The table: every host by both schemes, some with ports, methods and forms. `here` is the proxy's own port.
+fn table(here: u16) -> Vec<Ask> {
+    let mut all = Vec::new();
+    for host in HOSTS {
+        all.push(by_url("GET", &format!("http://{host}/some/path?query")));
+        // Clients leave these out of what they send with CONNECT.
+        if !host.contains('@') {
+            all.push(by_url("GET", &format!("https://{host}/some/path")));
+        }
+    }
+    for host in
+        ["good.test", "port.test", "192.0.2.1", "127.0.0.1", "[2001:db8::5]", "10.1.2.3", "missing.test"]
+    {
+        for port in PORTS {
+            all.push(by_url("GET", &format!("http://{host}{port}/")));
+            // No port at all is for `explain` to fill in, as clients do.
+            if port != ":" {
+                all.push(by_connect(&format!("{host}{port}")));
+            }
+        }
+        all.push(by_connect(host));
+        for method in ["HEAD", "POST", "PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "PURGE", "MADE-UP"] {
+            all.push(by_url(method, &format!("http://{host}/")));
+        }
+    }
+    for own in [
+        "127.0.0.1",
+        "localhost",
+        "[::ffff:127.0.0.1]",
+        "127.0.0.2",
+        "loop.test",
+        "exact.test",
+        "mixed.test",
+        "[::1]",
+    ] {
+        all.push(by_url("GET", &format!("http://{own}:{here}/")));
+        all.push(by_connect(&format!("{own}:{here}")));
+    }
+    for url in [
+        "ws://good.test/",
+        "wss://x",
+        "ftp://good.test/",
+        "gopher://good.test/",
+        "http:///",
+        "http://good.test/#x",
+    ] {
+        if !url.starts_with("wss") {
+            all.push(by_url("GET", url));
+        }
+    }
+    all.push(Ask {
+        explained: vec!["OPTIONS".into(), "*".into()],
+        method: "OPTIONS".into(),
+        target: "*".into(),
+        host: "weir.invalid".into(),
+    });
+    all
+}
+
+/// What the proxy says of it, by its log: the verdict in a word, and the rule or the reason.
+fn judged(weir: &Weir, number: usize, from: Option<&str>, ask: &Ask, field: &str) -> (String, String) {
+    let mut client: Raw = from.map_or_else(|| weir.connect(), |from| weir.connect_from(from));
+    let Ask { method, target, host, .. } = ask;
+    client.send_if_open(format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\n{field}Connection: close\r\n\r\n"
+    ));
+    // A tunnel is logged when it ends.
+    let _ = client.try_read_response(if method == "CONNECT" { "HEAD" } else { method });
+    drop(client);
+    let line = weir.wait_for_logs(number + 1, |_| true).remove(number);
+    let word = |at: usize| line.split(' ').nth(at).unwrap_or("").to_owned();
+    let reason = line.split(' ').find_map(|part| part.strip_prefix("reason=")).unwrap_or("").to_owned();
+    let verdict = match (word(2).as_str(), reason.as_str()) {
+        ("failed", reason) if reason.starts_with("dns_") => "failed".to_owned(),
+        // It was dialled, and nobody is there.
+        ("failed", _) => "allowed".to_owned(),
+        (other, _) => other.to_owned(),
+    };
+    (verdict, if verdict_has_rule(&word(2)) { reason } else { String::new() })
+}
+
+fn verdict_has_rule(verdict: &str) -> bool {
+    matches!(verdict, "refused" | "malformed")
+}
+
+struct Case<'a> {
+    options: Vec<&'a str>,
+    from: Option<&'a str>,
+    /// The user and what is sent for one.
+    user: Option<(&'a str, &'a str)>,
+    /// How many verdicts there are, so that no table is all of one kind.
+    verdicts: usize,
+}
+
+#[track_caller]
+fn compare(case: &Case<'_>) {
+    let dns = names();
+    let server = dns.address();
+    let mut options = case.options.clone();
+    options.extend(["--dns", &server, "--connect-timeout", "30ms"]);
+    let weir = Weir::start_bare(&options);
+    let here = weir.address().port();
+    let port = here.to_string();
+    let field = case.user.map(|(_, credentials)| credentials).unwrap_or_default();
+    let mut differences = Vec::new();
+    let mut verdicts = BTreeMap::new();
+    let asks = table(here);
+    for (number, ask) in asks.iter().enumerate() {
+        let (verdict, rule) = judged(&weir, number, case.from, ask, field);
+        let mut arguments = options.clone();
+        arguments.extend(["--port", &port, "explain"]);
+        arguments.extend(case.from.map(|from| ["--client", from]).into_iter().flatten());
+        arguments.extend(case.user.map(|(user, _)| ["--user", user]).into_iter().flatten());
+        arguments.extend(ask.explained.iter().map(String::as_str));
+        let explained = run(&arguments);
+        let said = explained.out.split(':').next().unwrap_or("").to_owned();
+        let named = rule.is_empty()
+            || explained.out.lines().nth(1).is_some_and(|line| line.contains(&rule))
+            || (rule.starts_with("credentials") && explained.out.contains("credentials are asked for"))
+            || (rule.starts_with("credentials") && explained.out.contains("is not in the user file"));
+        let code = i32::from(verdict != "allowed");
+        *verdicts.entry(verdict.clone()).or_insert(0) += 1;
+        if said != verdict || !named || explained.code != code {
+            let url = ask.explained.join(" ");
+            differences.push(format!("{url}: the proxy: {verdict} {rule}; {}", explained.said()));
+        }
+    }
+    assert!(asks.len() > 250, "{}", asks.len());
+    verdicts.retain(|_, times| *times >= 5);
+    assert_eq!(verdicts.len(), case.verdicts, "{:?}: {verdicts:?}", case.options);
+    assert!(
+        differences.is_empty(),
+        "{:?}: {} of {} differ:\n{}",
+        case.options,
+        differences.len(),
+        asks.len(),
+        differences.join("\n")
+    );
+}
+
+/// Without any rule.
+#[test]
+fn kind_22_explain_agrees_with_the_built_in_rules() {
+    compare(&Case { options: vec![], from: None, user: None, verdicts: 4 });
+}
+
+/// With rules that refuse and rules that allow, of every form.
+#[test]
+fn kind_22_explain_agrees_with_blocklists_and_exceptions() {
+    let scratch = Scratch::new();
+    let list = scratch.file(
+        "list.txt",
+        "blocked.test\n*.wild.test\n.apex.test\nport.test:8080\n198.51.100.0/24\n2001:db8::/64\n||adblock.test^\n",
+    );
+    compare(&Case {
+        options: vec![
+            "--blocklist",
+            &list,
+            "--allow",
+            "exact.test",
+            "--allow",
+            ".loose.test,127.0.0.2",
+            "--cache",
+        ],
+        from: None,
+        user: None,
+        verdicts: 4,
+    });
+}
+
+/// With an allowlist of names and networks, and more closed than usual.
+#[test]
+fn kind_22_explain_agrees_with_allowlists() {
+    let scratch = Scratch::new();
+    let list =
+        scratch.file("allowed.txt", ".good.test\nexact.test\n192.0.2.10\n2001:db8::5:443\n10.0.0.0/8:80\n");
+    compare(&Case {
+        options: vec!["--allowlist", &list, "--deny-private", "--block", "www.good.test"],
+        from: None,
+        user: None,
+        verdicts: 3,
+    });
+}
+
+/// With lists of ports, private networks closed, strict targets, and PURGE for some.
+#[test]
+fn kind_22_explain_agrees_with_lists_of_ports() {
+    compare(&Case {
+        options: vec![
+            "--deny-private",
+            "--connect-ports",
+            "443,8080",
+            "--ports",
+            "any,!25,!8080",
+            "--strict-targets",
+            "--cache",
+            "--purge-from",
+            "192.0.2.0/24",
+            "--allow",
+            "127.0.0.0/8",
+        ],
+        from: None,
+        user: None,
+        verdicts: 4,
+    });
+}
+
+const ANNA: &str = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
+
+/// With users: one that is known, one that is not, and nobody.
+#[test]
+fn kind_22_explain_agrees_about_users() {
+    let scratch = Scratch::new();
+    let users = scratch.file("users.txt", "anna:secret\n");
+    let options = vec!["--auth-file", &users, "--block", "blocked.test"];
+    compare(&Case { options: options.clone(), from: None, user: Some(("anna", ANNA)), verdicts: 4 });
+    compare(&Case { options, from: None, user: None, verdicts: 2 });
+}
+
+/// With clients that may ask and clients that may not, and users beside.
+#[test]
+fn kind_22_explain_agrees_about_clients() {
+    let scratch = Scratch::new();
+    let users = scratch.file("users.txt", "berta:secret\n");
+    let options = vec!["--auth-file", &users, "--allow-client", "127.0.0.5"];
+    for from in ["127.0.0.5", "127.0.0.6"] {
+        compare(&Case {
+            options: options.clone(),
+            from: Some(from),
+            user: Some(("anna", ANNA)),
+            verdicts: 2,
+        });
+    }
+}
