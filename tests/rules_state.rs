@@ -333,6 +333,7 @@ fn kind_01_what_is_stored_stays_what_it_was() {
     assert_eq!(bert.ask(origin.get("/")).text(), "all");
     assert_eq!(weir.connect().ask(origin.get("/")).text(), "all");
     assert_eq!((origin.connections(), origin.heads().len()), (2, 4), "the others were answered from memory");
+    assert_eq!(anna.ask(get(&origin, "Cache-Control: only-if-cached\r\n")).status(), 504);
     // A request that changes something makes it worthless all the same.
     let post = "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(anna.ask(origin.fill(post)).text(), "anna");

@@ -11,6 +11,7 @@ mod simulation {
     pub mod client;
     pub mod dice;
     pub mod http;
+    pub mod identity;
     pub mod messages;
     pub mod names;
     pub mod network;
@@ -97,5 +98,6 @@ fn holds_whatever_happens() {
         "hardly any stored body was sent without a copy: {tally:?}"
     );
     assert!(runs < 50 || tally.messages > runs, "loops had hardly anything to tell each other: {tally:?}");
+    assert!(runs < 50 || tally.bound > runs, "hardly any connection was one client's alone: {tally:?}");
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

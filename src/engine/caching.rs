@@ -235,7 +235,9 @@ impl Consultation<'_> {
                 Body::None => "condition",
                 Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
             };
-            return None;
+            // Nothing that is stored is for who has authenticated the connection.
+            let refused = plan.bound && RequestDirectives::read(head.fields).only_if_cached;
+            return refused.then_some(Decision::Refuse(Refusal::OnlyIfCached));
         }
         match self.policy.cache_rules.find(&plan.authority.host, plan.authority.port) {
             None => {}

@@ -72,6 +72,8 @@ pub struct Tally {
     /// Requests for pages, and answers of origins about them.
     pub paged: u64,
     pub given: u64,
+    /// Requests over connections that are one client's alone.
+    pub bound: u64,
     /// Requests that changed a page, and were answered.
     pub changes: u64,
     /// What the engine says that its cache has done.
@@ -109,6 +111,7 @@ impl Tally {
         self.parts += other.parts;
         self.paged += other.paged;
         self.given += other.given;
+        self.bound += other.bound;
         self.changes += other.changes;
         self.hits += other.hits;
         self.stale += other.stale;
@@ -241,6 +244,7 @@ impl Book {
             (!record.client_behaves, "the client"),
             (!host.steady, "the host"),
             (denied, "the policy"),
+            (self.may_be_bound(record.ask.key), "a connection of its own"),
             (record.raced, "a race"),
             (self.held_up.contains(&address(record.ask.key.client)), "it held others up"),
             (

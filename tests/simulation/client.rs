@@ -3,6 +3,7 @@
 use super::book::{Book, Checked};
 use super::dice::{Dice, content};
 use super::http::{Framing, Head, Item, Reader};
+use super::identity::Session;
 use super::messages::{Ask, Key, Kind, Login, download};
 use super::network::{LinkId, Network};
 use super::sharing::Share;
@@ -72,6 +73,7 @@ pub struct Client {
     waits_since: Option<u64>,
     /// weir has said that it will close.
     told_to_go: bool,
+    session: Session,
     tunnel: Option<TunnelEnd>,
     tunnel_open: bool,
     eager: bool,
@@ -125,6 +127,7 @@ impl Client {
             continues: false,
             waits_since: None,
             told_to_go: false,
+            session: Session::default(),
             tunnel: None,
             tunnel_open: false,
             eager: dice.percent(30),
@@ -413,6 +416,7 @@ impl Client {
             self.reader.skip();
             return Ok(());
         }
+        self.session.take_answer(key, book.record(key).ask.host, head)?;
         let kind = book.record(key).ask.kind;
         let switches =
             (kind == Kind::Connect && status == 200 && own) || (kind == Kind::Upgrade && status == 101);

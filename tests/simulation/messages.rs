@@ -102,6 +102,8 @@ pub struct Ask {
     pub body_bytes: u64,
     pub trailers: Vec<String>,
     pub login: Login,
+    /// It authenticates the connection.
+    pub authenticates: bool,
     /// Of a page.
     pub shared: Wants,
     pub head: Vec<u8>,
@@ -175,6 +177,7 @@ impl Ask {
             body_bytes: 0,
             trailers: Vec::new(),
             login,
+            authenticates: false,
             shared: Wants::default(),
             head: Vec::new(),
             coded: Vec::new(),
@@ -189,6 +192,7 @@ impl Ask {
             Kind::Upgrade => (ask.method, ask.http10, ask.keeps) = ("GET", false, true),
             Kind::Plain | Kind::Malformed | Kind::MalformedBody | Kind::Shared | Kind::Purge => {}
         }
+        ask.draw_credentials(dice, scenario.hosts[ask.host].authenticates);
         ask.write_head(dice, scenario);
         if matches!(kind, Kind::Malformed | Kind::MalformedBody) {
             ask.spoil(dice);
@@ -279,6 +283,7 @@ impl Ask {
         if matches!(self.kind, Kind::Shared | Kind::Purge) {
             head.push_str(&self.shared.lines(&scenario.pages[self.shared.page], self));
         }
+        head.push_str(&self.credentials_line());
         let padding = dice.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200, 200, 3900, 4096, 9000, 20_000]);
         if padding > 0 {
             head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(padding)));

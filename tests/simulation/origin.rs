@@ -5,6 +5,7 @@ use super::book::{Book, Checked, Said};
 use super::client::{gap, segment, tunnel_key, waits_for_client};
 use super::dice::{Dice, content};
 use super::http::{Framing, Head, Item, Reader};
+use super::identity::Identity;
 use super::messages::{Answer, Ending, Key, Kind, STRAY};
 use super::network::{LinkId, Network};
 use super::scenario::Scenario;
@@ -72,6 +73,8 @@ pub struct OriginEnd {
     out: Vec<u8>,
     out_sent: usize,
     next: Next,
+    /// Who uses it.
+    identity: Identity,
     /// Nothing may be asked here any more; why not.
     spent: Option<&'static str>,
     tunnel: Option<TunnelEnd>,
@@ -93,6 +96,7 @@ impl OriginEnd {
             out: Vec::new(),
             out_sent: 0,
             next: Next::Wait,
+            identity: Identity::default(),
             spent: None,
             tunnel: None,
             slow: net.dice.percent(10),
@@ -197,6 +201,9 @@ impl OriginEnd {
             head.get("x-exchange").and_then(Key::parse).ok_or_else(|| self.blame("nobody's request"))?;
         let attempt = book.check_asked(key, true)?;
         self.check_head(book, key, head)?;
+        let authenticates = book.scenario.hosts[book.record(key).ask.host].authenticates;
+        self.identity.take_request(&mut net.dice, authenticates, key, head)?;
+        book.tally.bound += u64::from(self.identity.binds());
         if net.links[self.link].unsolicited {
             book.record_mut(key).raced = true;
         }
@@ -204,6 +211,7 @@ impl OriginEnd {
         let (answer, given) = if book.record(key).ask.kind == Kind::Shared {
             book.check_page_asked(key, head)?;
             let (answer, given) = book.answer_page(&mut net.dice, key, head, net.now_us);
+            book.sayings.given[given as usize].bound = self.identity.binds();
             (answer, Some(given))
         } else {
             (book.record(key).answers[attempt.min(1)], None)
@@ -219,6 +227,7 @@ impl OriginEnd {
                 self.serial
             )
             .into_bytes();
+            self.identity.sign(&mut self.out);
             (self.out_sent, self.next) = (0, Next::Keep);
             self.open_tunnel(net, book);
             return Ok(());
@@ -315,7 +324,7 @@ impl OriginEnd {
         let answer = request.answer;
         let given = request.given.and_then(|given| book.sayings.given.get(given as usize));
         let ask = &book.record(request.key).ask;
-        let (bytes, next) = match answer.ending {
+        let (mut bytes, next) = match answer.ending {
             Ending::Silence => {
                 self.spent = Some("its silence");
                 return;
@@ -337,6 +346,7 @@ impl OriginEnd {
         if !answer.keeps() {
             self.spent = Some("how it answered");
         }
+        self.identity.sign(&mut bytes);
         self.out.extend_from_slice(&bytes);
         self.next = next;
         net.plan_send(self.link, answer.delay_us);

@@ -391,6 +391,8 @@ pub struct Given {
     pub made_us: u64,
     /// The request had Authorization.
     pub authorized: bool,
+    /// It came over a connection that is one client's alone.
+    pub bound: bool,
     /// The request said no-store.
     pub withheld: bool,
     /// The whole of it.
@@ -503,6 +505,7 @@ impl Book {
             says: page.says[usize::from(if dice.percent(80) { version % 2 == 1 } else { version % 2 == 0 })],
             made_us: now_us,
             authorized: ask.shared.user.is_some(),
+            bound: false,
             withheld: ask.shared.no_store,
             length,
             content,

@@ -62,6 +62,8 @@ pub struct Host {
     pub steady: bool,
     /// It ends idle connections, or speaks on them, or says more than it was asked.
     pub sloppy: bool,
+    /// It authenticates connections.
+    pub authenticates: bool,
 }
 
 /// What happens to everybody.
@@ -385,7 +387,8 @@ fn host(dice: &mut Dice, number: u8) -> Host {
         && addresses.iter().all(|(_, dialling)| *dialling != Dialling::Resets);
     let sloppy = dice.percent(25);
     let steady = reachable && !sloppy && matches!(naming, Right | Literal | Mixed | Truncated);
-    Host { authority, naming, addresses, http10: dice.percent(12), steady, sloppy }
+    let authenticates = dice.percent(20);
+    Host { authority, naming, addresses, http10: dice.percent(12), steady, sloppy, authenticates }
 }
 
 fn v4(host: u8, index: u8) -> IpAddr {
