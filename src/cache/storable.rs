@@ -2,7 +2,7 @@
 
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
-use crate::http::forwarding::{is_end_to_end, write_field};
+use crate::http::forwarding::{is_end_to_end, is_of_connection, write_field};
 use crate::http::framing::{Body, content_length, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
@@ -50,8 +50,7 @@ pub enum NotStored {
     VaryTooLong,
     /// It sets a cookie and does not say that it may be stored: a shared cache should not guess that.
     SetCookie,
-    /// A part that others could not be put to: several at once, one whose place is not told or that was not asked for, or
-    /// one without a strong validator.
+    /// A part that answers nothing else: several at once, or one whose place is not told or that was not asked for.
     Part,
 }
 
@@ -126,7 +125,7 @@ pub fn judge(
     let authorized = request.fields.contains("authorization");
     judge_fields(status, fields, &directives, &terms, authorized)?;
     let part = match status {
-        206 => Some(part(fields, &Validators::read(fields)).ok_or(NotStored::Part)?),
+        206 => Some(part(fields).ok_or(NotStored::Part)?),
         _ => None,
     };
     Ok(Storable { terms, directives, part })
@@ -157,7 +156,12 @@ pub fn judge_fields<'b>(
     if !terms.explicit && !directives.public && fields.contains("set-cookie") {
         return Err(NotStored::SetCookie);
     }
-    is_of_use(status, terms, directives, &Validators::read(fields))
+    let validators = match Validators::read(fields) {
+        // A stale part is asked about only where the answer tells that its bytes are the same.
+        validators if status == 206 && validators.strong_etag().is_none() => Validators::default(),
+        validators => validators,
+    };
+    is_of_use(status, terms, directives, &validators)
 }
 
 /// Whether anybody could ever be answered with it.
@@ -182,9 +186,9 @@ fn is_of_use(
     }
 }
 
-/// Where a part belongs, if others can be put beside it: that takes a strong tag, and the length of the whole.
-fn part(fields: Fields<'_, '_>, validators: &Validators<'_>) -> Option<Fragment<'static>> {
-    validators.strong_etag()?;
+/// Where a part belongs, if that is told, with the length of the whole. It need not have a validator: it answers ranges that
+/// lie in it (RFC 9111 section 3.3), and only where it has a strong one others are put beside it (section 3.4).
+fn part(fields: Fields<'_, '_>) -> Option<Fragment<'static>> {
     let range = fields.single("content-range").and_then(ContentRange::parse)?;
     let length = content_length(fields).ok()?;
     let fits = length.is_none_or(|length| length == range.part.len) && !is_multipart(fields);
@@ -193,7 +197,7 @@ fn part(fields: Fields<'_, '_>, validators: &Validators<'_>) -> Option<Fragment<
 
 /// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too
 /// many fields, credentials for a proxy): what one client has sent would be what all others get.
-fn is_stored_status(status: u16) -> bool {
+pub(super) fn is_stored_status(status: u16) -> bool {
     status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
 }
 
@@ -233,6 +237,12 @@ pub fn write_block(
     if !fields.contains("date") {
         write_field(out, "Date", &http_date(times.received_s));
     }
+}
+
+/// Whether a field of that name is never stored, whatever else the response says: Age, and what belongs to a connection or
+/// to the framing.
+pub(super) fn is_never_stored(name: &str) -> bool {
+    is_of_connection(name) || name.eq_ignore_ascii_case("age")
 }
 
 /// Whether the field of a response is stored.
@@ -474,8 +484,13 @@ mod tests {
             ),
             ("ETag: \"a\"|Content-Type: multipart/byteranges; boundary=a", Err(NotStored::Part)),
             ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
-            ("Cache-Control: max-age=9|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
-            ("Cache-Control: max-age=9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
+            // Alone it answers what lies in it, without a validator, as long as it is fresh.
+            ("Cache-Control: max-age=9|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
+            ("Cache-Control: max-age=9|Content-Range: bytes 0-4/9", Ok(Some(5))),
+            (&format!("{MODIFIED}|Content-Range: bytes 0-4/9"), Ok(Some(5))),
+            ("Cache-Control: max-age=0|ETag: \"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
+            ("Cache-Control: max-age=0|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Err(NotStored::Stale)),
+            ("ETag: W/\"a\"|Content-Range: bytes 0-4/9", Err(NotStored::NoLifetime)),
             ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 4-0/9", Err(NotStored::Part)),
             ("Cache-Control: max-age=9|ETag: \"a\"", Err(NotStored::Part)),
         ] {

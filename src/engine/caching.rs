@@ -315,11 +315,17 @@ impl Consultation<'_> {
         })
     }
 
-    /// Whether what is stored can be validated.
+    /// Whether what is stored can be validated. Of parts only a strong tag tells that their bytes are the same.
     fn has_conditions(&self) -> bool {
         let stale = self.caching.stale.as_ref();
         !self.caching.unconditional
-            && stale.is_some_and(|stored| !Validators::read(stored.block()).is_empty())
+            && stale.is_some_and(|stored| {
+                let validators = Validators::read(stored.block());
+                match stored.fragment() {
+                    None => !validators.is_empty(),
+                    Some(_) => validators.strong_etag().is_some(),
+                }
+            })
     }
 
     /// Whether stored parts are the answer: they are to a Range that lies within one of them (RFC 9111 section 3.3). If not, it
@@ -343,8 +349,9 @@ impl Consultation<'_> {
         let own = ["if-none-match", "if-modified-since", "authorization"];
         let own =
             asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
-        // Stale or not: that the missing bytes come under its tag tells that it is still good.
-        if !own {
+        // Stale or not: that the missing bytes come under its tag tells that it is still good. That takes a strong one (RFC 9111
+        // section 3.4): without, the client's own question goes to the origin.
+        if !own && Validators::read(stored.block()).strong_etag().is_some() {
             self.caching.missing = stored.missing(wanted);
         }
         None

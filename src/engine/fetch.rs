@@ -16,7 +16,6 @@ use crate::cache::growing::Growing;
 use crate::cache::range::{Fragment, Part};
 use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
-use crate::cache::validation::Validators;
 use crate::http::chunked::Decoder;
 use crate::http::forwarding;
 use crate::http::framing::Body;
@@ -500,10 +499,9 @@ impl Engine {
             (None, Some(length)) => (0, length),
             (None, None) => return,
         };
-        let tagged = Validators::read(fetch.pending.block()).strong_etag().is_some();
         let got = fetch.growing.len();
         let fits = fetch.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
-        if !(fetch.keeps_part && head.status == 200 && tagged && fits && got > 0) {
+        if !(fetch.keeps_part && head.status == 200 && fits && got > 0) {
             return;
         }
         let fragment = Fragment::of(Part { start, len: got }, length);
