@@ -20,6 +20,7 @@ pub mod freshness;
 pub mod growing;
 pub mod invalidation;
 pub mod key;
+pub mod language;
 pub mod ledger;
 pub mod persistence;
 pub mod range;

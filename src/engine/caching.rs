@@ -20,7 +20,7 @@ use crate::cache::storable::NotStored;
 use crate::cache::store::{Epoch, Found, Store};
 use crate::cache::stored::Stored;
 use crate::cache::validation::{self, Answer, Validators};
-use crate::cache::{invalidation, vary};
+use crate::cache::{invalidation, language, vary};
 use crate::http::block::FieldLines;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::framing::Body;
@@ -252,7 +252,7 @@ impl Consultation<'_> {
         self.key.clear();
         key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &plan.authority, path });
         let hash = self.settings.store.hash(self.key);
-        let found = self.find(hash, head, plan);
+        let found = self.find(hash, head, plan, &asked);
         let hit = match found {
             // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
             Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
@@ -297,12 +297,27 @@ impl Consultation<'_> {
         self.collapse(hash, head, plan, &asked)
     }
 
-    fn find(&mut self, hash: u64, head: &RequestHead<'_, '_>, plan: &Plan) -> Found {
-        let Consultation { settings, key, scratch, policy, forwarded, now, .. } = self;
+    fn find(
+        &mut self,
+        hash: u64,
+        head: &RequestHead<'_, '_>,
+        plan: &Plan,
+        asked: &RequestDirectives,
+    ) -> Found {
+        let Consultation { settings, caching, key, scratch, policy, forwarded, now, .. } = self;
         let fields = AsForwarded::new(head, &plan.authority.host, policy, *forwarded);
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
-            vary::selects(stored.names(), stored.selecting(), fields, scratch).then_some(stored.came())
+            if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
+                return Some((true, false, stored.came()));
+            }
+            // Or one in the language that is preferred, as long as that needs no asking.
+            let (names, selecting) = (stored.names(), stored.selecting());
+            let exact = language::prefers(names, selecting, stored.block(), fields, scratch)?;
+            let now_s = stored.clock_s(*now);
+            let fresh = freshness::decide(&caching.terms(stored), asked, now_s).usage == Use::Fresh;
+            let wanted = !caching.background && !caching.unconditional && stored.fragment().is_none();
+            (fresh && wanted).then(|| (false, exact, stored.came()))
         })
     }
 
@@ -468,7 +483,7 @@ impl Consultation<'_> {
         plan: &Plan,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
-        let Found::Entry(stored) = self.find(hash, head, plan) else { return None };
+        let Found::Entry(stored) = self.find(hash, head, plan, asked) else { return None };
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;

@@ -7,6 +7,7 @@ mod collapsing;
 mod common;
 mod freshness;
 mod gaps;
+mod languages;
 mod lone_parts;
 mod loops;
 mod parts;
