@@ -37,6 +37,84 @@ fn rule_30_conditions_on_fresh_entries() {
     assert_eq!(scene.asked("/"), 1);
 }
 
+/// Where nothing tells when it was modified, it was at its Date at the latest (RFC 9111 section 4.3.2).
+#[test]
+fn rule_55_kind_16_if_modified_since_without_last_modified() {
+    const BEFORE: &str = "If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT";
+    const AT: &str = "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT";
+    const AFTER: &str = "If-Modified-Since: Sun, 06 Nov 1994 08:49:38 GMT";
+    let dated = format!("Date: {MODIFIED}|Cache-Control: max-age=3000000000");
+    let odd = "Last-Modified: yesterday";
+    for fields in [dated.clone(), format!("{dated}|{odd}"), format!("{dated}|ETag: W/\"a\"")] {
+        for method in ["GET", "HEAD"] {
+            for range in ["", "Range: bytes=0-1|"] {
+                let (status, part) = (200, 206);
+                let whole = if range.is_empty() || method == "HEAD" { status } else { part };
+                let scene = Scene::answering(&fields, "body");
+                scene.get("/");
+                for (condition, expected) in [
+                    (BEFORE, whole),
+                    (AT, 304),
+                    (AFTER, 304),
+                    ("If-Modified-Since: Sunday, 06-Nov-94 08:49:37 GMT", 304),
+                    ("If-Modified-Since: Sunday, 06-Nov-94 08:49:36 GMT", whole),
+                    ("If-Modified-Since: Sun Nov  6 08:49:37 1994", 304),
+                    ("If-Modified-Since: Sun Nov  6 08:49:36 1994", whole),
+                    ("If-Modified-Since: nonsense", whole),
+                    // If-None-Match beats it.
+                    (&format!("{AT}|If-None-Match: \"b\""), whole),
+                ] {
+                    let answer = scene.ask(method, "/", &format!("{range}{condition}"));
+                    let seen = (answer.status(), is_hit(&answer));
+                    assert_eq!(seen, (expected, true), "{fields} {method} {range} {condition}");
+                    assert_eq!(answer.head.get("date"), Some(MODIFIED), "{answer:?}");
+                }
+                assert_eq!(scene.asked("/"), 1);
+            }
+        }
+    }
+    // With a Last-Modified Date does not matter.
+    let scene = Scene::answering(&format!("{dated}|Last-Modified: Sun, 06 Nov 1994 08:49:36 GMT"), "body");
+    scene.get("/");
+    assert_eq!(scene.get_with("/", BEFORE).status(), 304);
+    // Without Date, or with one that is none, it is the time of receipt.
+    for fields in ["Cache-Control: max-age=60", "Cache-Control: max-age=60|Date: yesterday"] {
+        let scene = Scene::answering(fields, "body");
+        let first = scene.get("/");
+        assert_eq!(scene.get_with("/", AFTER).status(), 200, "{fields}");
+        assert_eq!(scene.get_with("/", "If-Modified-Since: Tue, 19 Jan 2038 03:14:08 GMT").status(), 304);
+        if let Some(date) = first.head.get("date").filter(|date| date.ends_with("GMT")) {
+            let answer = scene.get_with("/", &format!("If-Modified-Since: {date}"));
+            assert!([200, 304].contains(&answer.status()) && is_hit(&answer), "{answer:?}");
+            let stored = answer.head.get("date").expect("a date").to_owned();
+            assert_eq!(
+                scene.get_with("/", &format!("If-Modified-Since: {stored}")).status(),
+                304,
+                "{fields}"
+            );
+        }
+        assert_eq!(scene.asked("/"), 1);
+    }
+    // A part.
+    let scene = Scene::new(move |_, _| {
+        Reply::Bytes(response(206, &format!("{dated}|Content-Range: bytes 0-3/10"), "part"))
+    });
+    scene.get_with("/", "Range: bytes=0-3");
+    for (condition, expected) in [(BEFORE, 206), (AT, 304)] {
+        let answer = scene.get_with("/", &format!("Range: bytes=1-2|{condition}"));
+        assert_eq!((answer.status(), is_hit(&answer)), (expected, true), "{condition}");
+    }
+    // Validated first, where it is stale: its Date is then that of the confirmation.
+    let scene = Scene::new(|_, number| match number {
+        0 => ok(&format!("Date: {MODIFIED}|ETag: \"a\""), "body"),
+        _ => unmodified("ETag: \"a\"|Cache-Control: max-age=60|Date: Sun, 06 Nov 1994 08:49:38 GMT"),
+    });
+    scene.get("/");
+    for (condition, expected) in [(AT, 200), (AFTER, 304)] {
+        assert_eq!(scene.get_with("/", condition).status(), expected, "{condition}");
+    }
+}
+
 #[test]
 fn rules_31_and_32_the_caches_own_validation() {
     let scene = Scene::new(|_, number| match number {
