@@ -24,10 +24,11 @@ use super::control::SECONDS_MAX;
 use super::freshness::Terms;
 use super::growing::Growing;
 use super::range::Fragment;
+use super::storable;
 use super::store::{Restored, Store};
 use super::stored::{Head, Stored};
 use super::vary;
-use crate::http::block::FieldBlock;
+use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields::is_value_byte;
 use crate::http::head::Version;
 use crate::time::Now;
@@ -79,7 +80,7 @@ const IPV4: u8 = 1 << 7;
 pub struct Loaded {
     /// Entries that are in the store now.
     pub entries: u64,
-    /// Entries that were damaged, or hold what no entry can.
+    /// Entries that were damaged, or hold what no entry can, such as fields about a connection or the framing.
     pub damaged: u64,
     /// Entries that are too large for the bounds of this run, or for which there is something newer.
     pub left_out: u64,
@@ -317,11 +318,15 @@ impl Record {
         };
         let possible = self.seconds.iter().all(|seconds| *seconds <= SECONDS_MAX)
             && matches!(head.status, 200..=999)
+            && storable::is_stored_status(head.status)
             && head.address.is_ipv4() == self.has(IPV4)
             && head.names.len() <= vary::NAMES_BYTES_MAX
             && head.selecting.len() <= vary::SELECTING_BYTES_MAX
+            && head.key.iter().all(|byte| *byte > b' ' && *byte != 0x7F)
             && head.reason.iter().all(|byte| is_value_byte(*byte))
             && FieldBlock::new(head.block).is_valid()
+            // The framing of an answer is its own: another one in its fields would make two messages of it.
+            && FieldBlock::new(head.block).lines().all(|(name, _)| !storable::is_never_stored(name))
             && fragment.is_none_or(|found| {
                 // Parts are stored as what they are parts of, which is always a 200.
                 found.is_valid() && found.bytes() == self.body_bytes && self.status == 200

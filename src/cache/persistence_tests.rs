@@ -448,6 +448,9 @@ fn nothing_in_the_file_is_believed() {
     ] {
         assert_eq!(ended(file(record, text)), (0, 1, 0, Ending::Complete), "{what}");
     }
+    for (what, status) in [("a 304", 304), ("a 412", 412), ("a 416", 416)] {
+        assert_eq!(ended(file(Record { status, ..good }, text)), (0, 1, 0, Ending::Complete), "{what}");
+    }
     let long = Record { lengths: [9, 600, 0, 0, 0], ..good };
     assert_eq!(ended(file(long, &[b'a'; 609])), (0, 1, 0, Ending::Complete));
     let unknown = Record { kind: 77, ..good };
@@ -465,6 +468,74 @@ fn nothing_in_the_file_is_believed() {
     other[8] = 2;
     assert_eq!(load_all(&other, &store()).ending, Ending::Version(2));
     assert_eq!(load_all(b"<html>", &store()).ending, Ending::Foreign);
+}
+
+/// Whole files with right checksums, of whoever can compute them: no entry has fields that say where an answer ends, or that
+/// belong to a connection, and none can end a line where it likes.
+#[test]
+fn rule_58_kind_16_forged_entries_are_damaged() {
+    let file = |key: &str, reason: &str, block: &str| {
+        let text = [key, reason, block].concat();
+        let lengths = [key.len() as u32, 0, 0, reason.len() as u32, block.len() as u32];
+        let record = Record { kind: WHOLE, lengths, status: 200, body_bytes: 4, ..Record::default() };
+        let mut bytes = header(NOW_S, 1).to_vec();
+        bytes.extend(record.to_bytes());
+        let content = [text.as_bytes(), b"body"].concat();
+        bytes.extend(&content);
+        bytes.extend(crc32fast::hash(&content).to_le_bytes());
+        bytes.extend(Record { kind: END, body_bytes: 1, ..Record::default() }.to_bytes());
+        let loaded = load_all(&bytes, &store());
+        assert_eq!(loaded.ending, Ending::Complete, "{text}");
+        (loaded.entries, loaded.damaged)
+    };
+    let (key, date) = ("http://a/", "Date: Sat, 21 Nov 2026 10:00:00 GMT\r\n");
+    for (reason, block) in [
+        ("OK", date),
+        ("", "X-Length: 7\r\n"),
+        ("Fine \u{e9}", "Via: 1.1 a\r\nVary: Connection\r\n"),
+        ("OK", "Content-Range: bytes 0-1/2\r\n"),
+    ] {
+        assert_eq!(file(key, reason, block), (1, 0), "{reason} {block}");
+    }
+    for name in [
+        "Content-Length: 3",
+        "content-LENGTH: 4",
+        "Transfer-Encoding: chunked",
+        "Connection: close",
+        "Keep-Alive: timeout=5",
+        "Proxy-Connection: close",
+        "Upgrade: h2c",
+        "Trailer: X",
+        "TE: trailers",
+        "Proxy-Authenticate: Basic",
+        "Proxy-Authentication-Info: a",
+        "Proxy-Authorization: b",
+        "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        "Age: 7",
+        "A : 1",
+        "A: 1\r\n",
+        "A: 1\n\nHTTP/1.1 200 OK",
+        "A: 1\r\n\r\nHTTP/1.1 200 OK",
+        "A: 1\0",
+        "A: 1\x08",
+        "A: \x7f",
+        "",
+        " folded",
+    ] {
+        for block in [format!("{name}\r\n"), format!("{date}{name}\r\n{date}")] {
+            assert_eq!(file(key, "OK", &block), (0, 1), "{block}");
+        }
+    }
+    for (key, reason) in [
+        (key, "OK\r\nX: 1"),
+        (key, "OK\n"),
+        (key, "\0"),
+        ("http://a/ HTTP/1.1", "OK"),
+        ("http://a/\r\n", "OK"),
+        ("http://a/\0", "OK"),
+    ] {
+        assert_eq!(file(key, reason, date), (0, 1), "{key} {reason}");
+    }
 }
 
 /// A disk that fails.

@@ -7,6 +7,10 @@
 //! It is written beside the old one, which it replaces when it is complete and on the disk: whatever happens meanwhile, one
 //! of them is there. Its directory is opened, and looked at, before rights are given up.
 //!
+//! What it says is served to clients as if origins had said it. So nothing is loaded, nor written, where others than weir's user
+//! and root could have put it there, or could exchange it: where they own the file or its directory, or may write to one of
+//! them.
+//!
 //! One process at a time has it: each holds a lock as long as it lives, on a file beside it that is never written to, replaced
 //! or removed.
 
@@ -14,9 +18,10 @@ use super::memory;
 use crate::cache::persistence::{self, Ending, Loaded};
 use crate::cache::store::Store;
 use crate::time::Now;
-use rustix::fd::OwnedFd;
-use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};
 use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -45,9 +50,27 @@ pub struct CacheFile {
     /// While it is written.
     new: OsString,
     /// Locked as long as it is open.
-    _lock: OwnedFd,
+    _lock: Option<OwnedFd>,
     /// As an earlier run left it.
     found: Option<File>,
+    /// Why nothing of it is believed, and nothing is written there.
+    refused: Option<String>,
+}
+
+/// The bits of a mode that let others than the owner write.
+const WRITABLE_BY_OTHERS: RawMode = 0o022;
+
+/// Why others could have made or changed that file or directory, if they could.
+fn distrust(of: impl AsFd, name: &Path) -> io::Result<Option<String>> {
+    let (status, name) = (fs::fstat(of)?, name.display());
+    let (owner, mode) = (status.st_uid, status.st_mode & 0o7777);
+    Ok(if owner != 0 && owner != geteuid().as_raw() {
+        Some(format!("{name} belongs to user {owner}, and not to weir's or root"))
+    } else if mode & WRITABLE_BY_OTHERS != 0 {
+        Some(format!("others than its owner may write to {name} (its mode is {mode:o}; chmod go-w)"))
+    } else {
+        None
+    })
 }
 
 impl CacheFile {
@@ -58,13 +81,28 @@ impl CacheFile {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(parent(path), flags, Mode::empty())?;
         // What is refused leaves nothing behind; what another one has written until now is found once it has let go.
-        find(&directory, &name)?;
-        let lock_name = beside(&name, ".lock");
-        let lock = lock(&directory, &lock_name).map_err(|error| about(&lock_name, &error))?;
         let found = find(&directory, &name)?;
-        let new = beside(&name, ".new");
-        let directory = directory.into();
-        let file = CacheFile { path: path.to_owned(), directory, name, new, _lock: lock, found };
+        let (lock_name, new) = (beside(&name, ".lock"), beside(&name, ".new"));
+        let refused = match distrust(&directory, parent(path))? {
+            None => found.map_or(Ok(None), |found| distrust(found, path))?,
+            refused => refused,
+        };
+        let mut file = CacheFile {
+            path: path.to_owned(),
+            directory: directory.into(),
+            name,
+            new,
+            _lock: None,
+            found: None,
+            refused,
+        };
+        if file.refused.is_some() {
+            return Ok(file);
+        }
+        let lock = lock(&file.directory, &lock_name).map_err(|error| about(&lock_name, &error))?;
+        file.refused = distrust(&lock, Path::new(&lock_name))?;
+        file._lock = Some(lock);
+        file.found = find(&file.directory, &file.name)?;
         // What the rights say is not all: systems and disks can be read-only, for root as well.
         file.make().and_then(|_| file.remove()).map_err(|error| about(&file.new, &error))?;
         Ok(file)
@@ -114,7 +152,7 @@ fn about(name: &OsStr, error: &io::Error) -> io::Error {
 }
 
 /// Opens the file, if there is one.
-fn find(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<File>> {
+fn find(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
     // A pipe must not make it wait; a link would be replaced by the file.
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let found = match fs::openat(directory, name, flags, Mode::empty()) {
@@ -130,7 +168,7 @@ fn find(directory: &OwnedFd, name: &OsStr) -> io::Result<Option<File>> {
 
 /// Locks the file of that name until it is closed, which is when the process ends at the latest. It stays: who removed it would
 /// take it from under one that has just opened it.
-fn lock(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = fs::openat(directory, name, flags, MODE)?;
     fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
@@ -157,7 +195,13 @@ impl Keeper {
     /// Begins to load, and waits a moment for the end of that. To be called right before the loops start.
     pub fn start(mut file: CacheFile, store: Arc<Store>) -> io::Result<Keeper> {
         let (began, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-        let loader = match file.found.take() {
+        if let Some(why) = &file.refused {
+            let path = file.path.display();
+            log::error!(
+                "cache: {path} is refused: {why}: nothing is loaded from it, and nothing will be saved"
+            );
+        }
+        let loader = match file.found.take().filter(|_| file.refused.is_none()) {
             None => None,
             Some(found) => {
                 let (store, stop, path) = (store.clone(), stop.clone(), file.path.clone());
@@ -180,6 +224,9 @@ impl Keeper {
     /// Saves what is stored. To be called when all loops have ended.
     pub fn save(self) {
         let path = self.file.path.display();
+        if let Some(why) = &self.file.refused {
+            return log::error!("cache: not saved, since {path} is refused: {why}");
+        }
         self.stop.store(true, Ordering::Relaxed);
         match self.loader.map(JoinHandle::join) {
             Some(Ok(Ending::Stopped)) => {

@@ -15,8 +15,8 @@ use super::hop::{Class, classify, is_named};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_end_to_end, is_loop, max_forwards, names_fields, origin_keeps_alive,
-    upgrade_requested, wants_keep_alive,
+    expects_continue, is_end_to_end, is_loop, is_of_connection, max_forwards, names_fields,
+    origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 pub use super::request_filter::RequestFilter;
 pub use super::trailers::write_trailers;

@@ -63,6 +63,23 @@ pub(super) fn classify(name: &str) -> Class {
     }
 }
 
+/// Whether fields of that name are about a connection or about framing, whatever Connection says: no message that is kept has
+/// them.
+pub fn is_of_connection(name: &str) -> bool {
+    match classify(name) {
+        Class::HopByHop | Class::Framing | Class::Connection | Class::Upgrade | Class::Trailer => true,
+        Class::Protected
+        | Class::Via
+        | Class::Date
+        | Class::Host
+        | Class::Forwarded
+        | Class::XForwardedFor
+        | Class::MaxForwards
+        | Class::Expect
+        | Class::EndToEnd => false,
+    }
+}
+
 /// Whether a field of a received response belongs to the message and not to the connection it came over: neither
 /// hop-by-hop, nor framing, nor named by Connection.
 pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {

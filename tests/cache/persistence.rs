@@ -147,12 +147,124 @@ fn a_damaged_or_foreign_file_is_ignored_with_a_message() {
     said(&scene, "saved 1 entries");
 }
 
+/// Owner and mode of a file or a directory.
+fn change(path: &str, owner: u32, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    std::os::unix::fs::chown(path, Some(owner), None).expect("an owner");
+}
+
+/// What others have made, or could have changed, is served to nobody, and stays as it is.
+#[test]
+fn rule_58_kind_16_a_file_that_others_own_or_may_write_is_refused() {
+    const OTHER: u32 = 4242;
+    let own = rustix::process::geteuid().as_raw();
+    let scratch = Scratch::new();
+    let directory = scratch.join("kept");
+    std::fs::create_dir(&directory).expect("a directory");
+    let (file, lock) = (format!("{directory}/cache"), format!("{directory}/cache.lock"));
+    let options = ["--cache-file", file.as_str()];
+    let mut scene = scene(&options);
+    scene.get("/small");
+    scene.stop(Signal::TERM);
+    let saved = std::fs::read(&file).expect("a file");
+    // Only root can give files away.
+    let other = if own == 0 { OTHER } else { own };
+    let (owned, mode) =
+        ("belongs to user 4242, and not to weir's or root", "others than its owner may write to");
+    for (path, owner, bits, expected) in [
+        (&file, own, 0o666, Some(mode)),
+        (&file, own, 0o620, Some(mode)),
+        (&file, own, 0o602, Some(mode)),
+        (&file, other, 0o600, Some(owned)),
+        (&file, other, 0o644, Some(owned)),
+        (&directory, own, 0o777, Some(mode)),
+        (&directory, own, 0o1777, Some(mode)),
+        (&directory, own, 0o770, Some(mode)),
+        (&directory, other, 0o755, Some(owned)),
+        (&lock, other, 0o600, Some(owned)),
+        (&lock, own, 0o666, Some(mode)),
+        (&file, own, 0o644, None),
+        (&file, own, 0o640, None),
+        (&directory, own, 0o755, None),
+    ] {
+        if expected == Some(owned) && own != 0 {
+            continue;
+        }
+        change(path, owner, bits);
+        scene.start(&options);
+        match expected {
+            Some(why) => said(&scene, why),
+            None => said(&scene, "loaded 1 of 1 entries"),
+        }
+        assert_eq!(is_hit(&scene.get("/small")), expected.is_none(), "{path} {owner} {bits:o}");
+        scene.stop(Signal::TERM);
+        if expected.is_some() {
+            said(&scene, "not saved");
+            assert!(std::fs::read(&file).expect("a file") == saved, "{path} {owner} {bits:o}");
+        }
+        change(path, own, if path == &directory { 0o755 } else { 0o600 });
+    }
+    // It is weir's own again.
+    scene.start(&options);
+    said(&scene, "loaded 1 of 1 entries");
+    assert!(is_hit(&scene.get("/small")));
+}
+
+/// An entry of weir's own form with right checksums that brings the framing of another answer.
+#[test]
+fn rule_58_kind_16_a_forged_entry_is_left_out_with_a_message() {
+    let scratch = Scratch::new();
+    let file = scratch.join("cache");
+    let options = ["--cache-file", file.as_str()];
+    let mut scene = Scene::with(&options, |head, _| {
+        ok("Cache-Control: max-age=6000|X-Padding-For: 123456", &head.target()[1..])
+    });
+    scene.get("/one");
+    scene.get("/two");
+    scene.stop(Signal::TERM);
+    let saved = std::fs::read(&file).expect("a file");
+    for forged in ["Content-Length: 00002", "Transfer-Encoding: ck", "Proxy-Connection: clo"] {
+        let mut bytes = saved.clone();
+        let line = b"X-Padding-For: 123456";
+        assert_eq!(forged.len(), line.len());
+        let places: Vec<usize> =
+            (0..bytes.len() - line.len()).filter(|at| bytes[*at..].starts_with(line)).collect();
+        assert_eq!(places.len(), 2);
+        // The second one, which is what was asked for first: from its key on to its body.
+        bytes[places[1]..places[1] + line.len()].copy_from_slice(forged.as_bytes());
+        let from = (0..places[1]).rfind(|at| bytes[*at..].starts_with(b"http://")).expect("a key");
+        let to =
+            (places[1]..bytes.len()).find(|at| bytes[*at..].starts_with(b"\r\none")).expect("a body") + 5;
+        let sum = crc32(&bytes[from..to]).to_le_bytes();
+        bytes[to..to + 4].copy_from_slice(&sum);
+        std::fs::write(&file, bytes).expect("writing");
+        scene.start(&options);
+        said(&scene, "loaded 1 of 2 entries (1 damaged, 0 left out)");
+        assert!(is_hit(&scene.get("/two")), "{forged}");
+        let answer = scene.get("/one");
+        assert_eq!((is_hit(&answer), answer.text().as_str()), (false, "one"), "{forged}");
+        scene.stop(Signal::TERM);
+    }
+}
+
+/// As the file has it (IEEE 802.3), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(
+            sum ^ u32::from(*byte),
+            |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0xEDB8_8320 } else { sum >> 1 },
+        )
+    })
+}
+
 #[test]
 fn what_cannot_be_written_is_an_error_of_configuration() {
     let scratch = Scratch::new();
     let expected = "expected a file, or none yet, in a directory that weir can write to";
     let link = scratch.join("link");
     std::os::unix::fs::symlink(scratch.file("target", ""), &link).expect("a link");
+    let pipe = scratch.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     let in_the_way = |name: &str, other: &str| {
         std::fs::create_dir(scratch.join(other)).expect("a directory");
         scratch.join(name)
@@ -162,6 +274,8 @@ fn what_cannot_be_written_is_an_error_of_configuration() {
         (scratch.join(""), ""),
         (scratch.join(".."), "directory"),
         (link, "symbolic link"),
+        (pipe, "this is no file"),
+        ("/dev/null".to_owned(), "this is no file"),
         ("/proc/cache".to_owned(), "cannot keep the cache there"),
         (in_the_way("locked", "locked.lock"), "locked.lock: Is a directory"),
         (in_the_way("new", "new.new"), "new.new: Is a directory"),
