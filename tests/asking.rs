@@ -3,11 +3,12 @@
 mod common;
 mod shell;
 
-use common::{Origin, Raw, Weir};
+use common::{Origin, Raw, Scratch, Weir};
 use rustix::thread::UnshareFlags;
 use shell::Shell;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::process::Command;
+use std::time::Instant;
 use weir::engine::Settings;
 
 /// Runs in a network of its own, in which all of 2001:db8::/32 is this machine. Without root or `ip` there is none, which
@@ -106,5 +107,170 @@ fn kind_18_look_ups_are_shared_between_networks() {
         assert_eq!(asks("[2001:db8::2:0:0:1]:4711", "a.example"), neighbour_asks, "/{prefix6}");
         assert!(asks("[2001:db8:0:1::1]:4711", "b.example"), "/{prefix6}");
         assert!(asks("[::ffff:192.0.2.1]:4711", "c.example"), "/{prefix6}");
+    }
+}
+
+fn basic(credentials: &str) -> String {
+    use base64::Engine;
+    let encoded = base64::engine::general_purpose::STANDARD.encode(credentials);
+    format!("Proxy-Authorization: Basic {encoded}\r\n")
+}
+
+/// A request to the origin with these fields.
+fn request(origin: &Origin, fields: &str) -> Vec<u8> {
+    origin.fill(format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{fields}\r\n"))
+}
+
+/// Rule 46: whoever may not ask learns that and nothing else, whatever the request is like: neither whether there are users,
+/// nor whether they are one, nor what is wrong with the request.
+#[test]
+fn rule_46_strangers_are_refused_before_anything_else() {
+    let scratch = Scratch::new();
+    let users = scratch.file("users.txt", "anna:secret\n");
+    let origin = Origin::ok();
+    let good = basic("anna:secret");
+    for more in [&[][..], &["--cache", "--purge-from", "127.0.0.0/8"], &["--workers", "2"]] {
+        let options = ["--auth-file", &users, "--allow-client", "127.0.0.9", "--head-timeout", "1"];
+        let weir = Weir::start(&[&options, more].concat());
+        let long = format!("GET http://a.test/{} HTTP/1.1\r\nHost: a.test\r\n\r\n", "x".repeat(20_000));
+        let requests: &[&str] = &[
+            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+            &format!("OPTIONS * HTTP/1.1\r\nHost: a\r\n{good}\r\n"),
+            "OPTIONS http://{o}/ HTTP/1.1\r\nHost: {o}\r\nMax-Forwards: 0\r\n\r\n",
+            "TRACE http://{o}/ HTTP/1.1\r\nHost: {o}\r\nMax-Forwards: 0\r\n\r\n",
+            "PURGE http://{o}/ HTTP/1.1\r\nHost: {o}\r\n\r\n",
+            "GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\n\r\n",
+            "GET http://{o}/ HTTP/1.0\r\n\r\n",
+            &format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{good}\r\n"),
+            &format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{}\r\n", basic("anna:wrong")),
+            "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nContent-Length: 5\r\n\r\nhello",
+            "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nExpect: 200-ok\r\nContent-Length: 5\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: {o}\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a.test\r\nVia: 1.1 weir\r\n\r\n",
+            "CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n",
+            "CONNECT {o}:443/x HTTP/1.1\r\nHost: {o}\r\n\r\n",
+            "GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            "GET http://u:p@a.test/ HTTP/1.1\r\nHost: a.test\r\n\r\n",
+            "GET http://a.test/ HTTP/1.1\r\n\r\n",
+            "GET http://a.test/ HTTP/3.0\r\nHost: a.test\r\n\r\n",
+            "GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nContent-Length: x\r\n\r\n",
+            "GET http://a.test/ HTTP/1.1\nHost: a.test\n\n",
+            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\u{0}\u{1}\u{fc}\u{3}\u{3}\r\n\r\n",
+            "nonsense\r\n\r\n",
+            // Not whole in time.
+            "GET http://a.test/ HTTP/1.1\r\nHost:",
+            &long,
+        ];
+        for request in requests {
+            let mut stranger = weir.connect();
+            stranger.send(origin.fill(request));
+            let method = request.split(' ').next().unwrap_or("");
+            let answer = stranger.read_response_to(if method == "CONNECT" { "GET" } else { method });
+            assert_eq!(answer.status(), 403, "{request:.60}: {answer:?}");
+            assert!(!answer.head.has("proxy-authenticate"), "{request:.60}: {answer:?}");
+            assert!(answer.text().contains("Your address may not use this proxy"), "{answer:?}");
+            stranger.expect_closed();
+        }
+        let lines = weir.wait_for_logs(requests.len(), |line| line.contains(" refused 403 "));
+        assert!(lines.iter().all(|line| line.contains(" reason=clients ")), "{lines:#?}");
+        assert!(lines[0].contains(" OPTIONS * "), "{}", lines[0]);
+        // Those who may ask are asked who they are, and told what is wrong.
+        let guest = |request: &str| weir.connect_from("127.0.0.9").ask(origin.fill(request)).status();
+        assert_eq!(requests[..2].iter().map(|request| guest(request)).collect::<Vec<_>>(), [407, 200]);
+        assert_eq!(guest(requests[7]), 200);
+        assert_eq!(guest("nonsense\r\n\r\n"), 400);
+    }
+    assert_eq!(origin.heads().len(), 3);
+}
+
+/// Rule 47: whatever the form in which a password is kept, a client has so many guesses, over all loops, and then so many per
+/// second. Others have theirs; and credentials that were right before are no guess.
+#[test]
+fn rule_47_guesses_are_bounded_whatever_the_form() {
+    const GUESSES: usize = 64;
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    let forms =
+        [("plain", "anna:secret\nbert:right\n".to_owned()), ("hash", format!("anna:{hash}\nbert:{hash}\n"))];
+    for (form, text) in &forms {
+        let users = scratch.file("users.txt", text);
+        for workers in ["1", "4"] {
+            let weir = Weir::start(&["--auth-file", &users, "--workers", workers]);
+            let ask = |from: &str, credentials: &str| {
+                weir.connect_from(from).ask(request(&origin, &basic(credentials))).status()
+            };
+            assert_eq!(ask("127.0.0.1", "anna:secret"), 200);
+            let begin = Instant::now();
+            let statuses: Vec<u16> = (0..GUESSES + 80)
+                .map(|number| {
+                    let user = ["anna", "bert", "nobody"][number % 3];
+                    ask("127.0.0.1", &format!("{user}:guess-{number}"))
+                })
+                .collect();
+            // Guesses that came back meanwhile.
+            let more = begin.elapsed().as_secs() as usize + 1;
+            let wrong = statuses.iter().filter(|&&status| status == 407).count();
+            let bounded = statuses.iter().filter(|&&status| status == 429).count();
+            assert_eq!(wrong + bounded, statuses.len(), "{form}: {statuses:?}");
+            assert!(
+                (GUESSES..=GUESSES + more).contains(&wrong),
+                "{form}, {workers} loops: {wrong}, {more} s"
+            );
+            assert!(statuses[..GUESSES].iter().all(|&status| status == 407), "{form}: {statuses:?}");
+            weir.wait_for_logs(bounded, |line| {
+                line.contains(" refused 429 ") && line.contains("reason=guesses_max")
+            });
+            assert_eq!(weir.statistics().get("limit_guesses"), bounded as u64);
+            // Whichever loop a connection comes to, it is not the one that has seen them before.
+            for _ in 0..8 {
+                assert_eq!(ask("127.0.0.1", "anna:secret"), 200, "{form}: what was right stays right");
+            }
+            assert_eq!(ask("127.0.0.2", "anna:secret"), 200, "{form}: another client");
+            assert_eq!(ask("127.0.0.2", "anna:wrong"), 407, "{form}: another client");
+            let answer = weir.connect().ask(request(&origin, ""));
+            assert_eq!(answer.status(), 407, "{form}: who gives no password guesses none");
+        }
+    }
+}
+
+/// Somebody who says the same wrong password again and again makes one guess; and it does not use up what they have.
+#[test]
+fn kind_17_the_same_wrong_password_is_one_guess() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let weir = Weir::start(&["--auth-file", &scratch.file("users.txt", "anna:secret\n")]);
+    let mut client = weir.connect();
+    for _ in 0..300 {
+        assert_eq!(client.ask(request(&origin, &basic("anna:old"))).status(), 407);
+    }
+    assert_eq!(client.ask(request(&origin, &basic("anna:secret"))).status(), 200);
+}
+
+/// Rule 47: what is wrong costs a hash where there are hashes, be it a name that does not exist, one with a plain password, or
+/// one with a hash; what is too long for all of them costs none.
+#[test]
+fn rule_47_a_wrong_name_costs_what_a_wrong_password_costs() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    let weir =
+        Weir::start(&["--auth-file", &scratch.file("users.txt", format!("anna:secret\nbert:{hash}\n"))]);
+    let verifications = |credentials: &str, status: u16| {
+        let before = weir.statistics().get("verifications");
+        let answer = weir.connect().ask(request(&origin, &basic(credentials)));
+        assert_eq!(answer.status(), status, "{credentials}");
+        weir.statistics().get("verifications") - before
+    };
+    let long = "x".repeat(73);
+    for (credentials, status, cost) in [
+        ("anna:secret", 200, 0),
+        ("bert:secret", 200, 1),
+        ("anna:wrong", 407, 1),
+        ("bert:wrong", 407, 1),
+        ("nobody:secret", 407, 1),
+        (&format!("anna:{long}"), 407, 0),
+        (&format!("bert:{long}"), 407, 0),
+        (&format!("nobody:{long}"), 407, 0),
+    ] {
+        assert_eq!(verifications(credentials, status), cost, "{credentials}");
     }
 }

@@ -100,7 +100,10 @@ passwords are their hashes, as these make them:
   curl -x http://alice:secret@127.0.0.1:8888 http://a.example/
 
 Basic authentication sends passwords readably: use it in networks that you
-trust. weir forwards no password and writes none to a log.
+trust. weir forwards no password and writes none to a log. A client that tries
+more than 64 wrong ones is answered with 429 but for one each second; what was
+right within the last hour goes on. --allow-client is judged first: whom it does
+not name gets 403, whatever the request and the password.
 ",
         section: None,
         others: &["auth-file", "allow-client"],

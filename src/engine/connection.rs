@@ -2,6 +2,7 @@
 
 use super::Parked;
 use super::crowd::Admission;
+use super::examine::STRANGER;
 use super::exchange::Exchange;
 use super::outgoing::Outgoing;
 use super::outgoing::SLICES_MAX;
@@ -312,8 +313,7 @@ impl Engine {
             Ok(Some(head_bytes)) => self.begin(now, id, head_bytes),
             Err(fault) => {
                 let head_bytes = bytes.len();
-                let exchange = self.begin_unknown(now, id, head_bytes);
-                self.refuse(now, exchange, Refusal::Fault(fault));
+                self.refuse_unread(now, id, head_bytes, Refusal::Fault(fault));
             }
         }
     }
@@ -346,8 +346,14 @@ impl Engine {
             }
             (_, Parking::No) => Refusal::HeadTimeout,
         };
+        self.refuse_unread(now, id, head_bytes, refusal);
+    }
+
+    /// Refuses what never became a request. One who may not ask is told that, as for every request (rule 46).
+    fn refuse_unread(&mut self, now: Now, id: PeerId, head_bytes: usize, refusal: Refusal) {
+        let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
         let exchange = self.begin_unknown(now, id, head_bytes);
-        self.refuse(now, exchange, refusal);
+        self.refuse(now, exchange, if admitted { refusal } else { STRANGER });
     }
 
     /// The exchange is over: read the next head, or close.

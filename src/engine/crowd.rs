@@ -1,11 +1,14 @@
 //! Who is connected, over all loops of the process: the two limits on clients mean the same however many loops there
 //! are.
 //!
+//! So does the bound on guesses at passwords, which is why the crowd has those.
+//!
 //! Each loop has an engine of its own, and all engines have one crowd. It is asked when a client comes and told when it
 //! goes, never for a request. A shared counter cannot leave clients waiting with a loop that is full while another has
 //! room: all loops are full, or none is. Who waits for room in another loop than the one in which it was made has to be
 //! woken, which is why [`Engine::take_room_made`](super::Engine::take_room_made) tells of it.
 
+use super::guesses::Guesses;
 use super::keyed::Keyed;
 use super::settings::{REFUSALS_MAX, Settings, accountable};
 use hashbrown::HashMap;
@@ -28,6 +31,7 @@ pub struct Crowd {
     /// Connections by address or, for IPv6, by prefix, those that are being refused included. Empty if there is no limit to
     /// them.
     by_address: [Mutex<HashMap<IpAddr, u32, Keyed>>; SHARDS],
+    pub(super) guesses: Guesses,
 }
 
 /// Whether one more client is within the limits.
@@ -49,6 +53,7 @@ impl Crowd {
             prefix6: settings.client_prefix6,
             keyed,
             by_address: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(keyed))),
+            guesses: Guesses::new(settings),
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::caching::{Consultation, Hit};
 use super::entry::{Entry, Text};
+use super::guesses::{Guess, Guesses};
 use super::origin::Origins;
 use super::peer::PeerId;
 use super::refusal::Refusal;
@@ -22,7 +23,7 @@ use crate::http::reply;
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
-use crate::policy::acl::{Grant, Judgement, Subject};
+use crate::policy::acl::{self, Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
 use crate::policy::credentials::credentials;
 use crate::policy::edit::{Direction, HostEdits};
@@ -186,9 +187,13 @@ pub(super) enum Decision {
     /// Ask again when this password has been verified.
     Verify {
         key: u128,
+        guess: Guess,
         job: SlowJob,
     },
 }
+
+/// What a client is told that may not ask, whatever it has sent.
+pub(super) const STRANGER: Refusal = Refusal::Denied(acl::Refusal::Client);
 
 /// What the examination may consult.
 pub(super) struct Examiner<'a> {
@@ -198,6 +203,7 @@ pub(super) struct Examiner<'a> {
     pub policy: &'a Policy,
     pub origins: &'a Origins,
     pub remembered: &'a mut Remembered,
+    pub guesses: &'a Guesses,
     pub now: Now,
     pub client: IpAddr,
     pub peer: PeerId,
@@ -251,7 +257,7 @@ impl Examiner<'_> {
         out.clear();
         let mut storage = FieldStorage::new();
         let examined = RequestHead::parse(bytes, &mut storage, &self.settings.head)
-            .map_err(Refusal::Fault)
+            .map_err(|fault| if self.admits() { Refusal::Fault(fault) } else { STRANGER })
             .and_then(|head| self.examine_head(&head, plan, entry, out));
         examined.unwrap_or_else(Decision::Refuse)
     }
@@ -269,6 +275,10 @@ impl Examiner<'_> {
         self.note_head(head, entry);
         let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
         self.note_target(head, &target, entry);
+        // Before anything that is said depends on what is asked, or as whom (rule 46).
+        if !self.admits() {
+            return Err(STRANGER);
+        }
         // By reference: most of a target is room for a name.
         let target = match &target {
             Ok(target) => target,
@@ -309,6 +319,10 @@ impl Examiner<'_> {
             }
             Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
         }
+    }
+
+    fn admits(&self) -> bool {
+        self.policy.acl.admits(self.client)
     }
 
     fn examine_framing(&self, head: &RequestHead<'_, '_>, plan: &mut Plan) -> Result<(), Refusal> {
@@ -382,15 +396,27 @@ impl Examiner<'_> {
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
         let key = users.key(&given);
-        match self.remembered.get(self.now, key) {
-            Some(true) => entry.set(Text::User, given.user()),
-            Some(false) => return Err(Refusal::CredentialsWrong),
-            None => match users.check(&given) {
-                Check::Accepted(_) => entry.set(Text::User, given.user()),
-                Check::Wrong => return Err(Refusal::CredentialsWrong),
-                Check::Slow(job) => return Ok(Some(Decision::Verify { key, job })),
-            },
+        let right = match self.remembered.get(self.now, key) {
+            Some(right) => right,
+            None => {
+                let guess = self.guesses.begin(self.now, self.client, key);
+                let guess = guess.ok_or(Refusal::TooManyGuesses)?;
+                let right = match users.check(&given) {
+                    Check::Accepted(_) => {
+                        self.guesses.know(self.now, guess, key);
+                        true
+                    }
+                    Check::Wrong => false,
+                    Check::Slow(job) => return Ok(Some(Decision::Verify { key, guess, job })),
+                };
+                self.remembered.put(self.now, key, right);
+                right
+            }
+        };
+        if !right {
+            return Err(Refusal::CredentialsWrong);
         }
+        entry.set(Text::User, given.user());
         Ok(None)
     }
 

@@ -339,6 +339,7 @@ impl Engine {
             settings,
             origins,
             remembered,
+            crowd,
             scratch,
             flights,
             fetches,
@@ -365,6 +366,7 @@ impl Engine {
             policy: &exchange.policy,
             origins,
             remembered,
+            guesses: &crowd.guesses,
             now,
             client: exchange.entry.client.ip(),
             peer: exchange.client,
@@ -390,7 +392,7 @@ impl Engine {
             Decision::Wait(hash) => self.wait_for_flight(now, id, hash),
             Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),
-            Decision::Verify { key, job } => self.begin_verification(now, id, key, job),
+            Decision::Verify { key, guess, job } => self.begin_verification(now, id, (key, guess), job),
         }
     }
 

@@ -123,6 +123,8 @@ metrics! {
     limit_blocks,
     /// Requests refused because too many passwords waited to be verified.
     limit_verifications,
+    /// Requests refused because their client had no guesses at passwords left.
+    limit_guesses,
     /// Look-ups refused because too many were in flight.
     limit_look_ups,
     /// Messages refused because of `--head-max`.
@@ -287,6 +289,7 @@ impl Metrics {
             Refusal::TooManyPerClient => self.limit_per_client += 1,
             Refusal::TooManyLookUps => self.limit_look_ups += 1,
             Refusal::TooManyVerifications => self.limit_verifications += 1,
+            Refusal::TooManyGuesses => self.limit_guesses += 1,
             Refusal::Denied(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong

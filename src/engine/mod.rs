@@ -28,6 +28,7 @@ mod examine;
 mod exchange;
 mod fetch;
 mod flight;
+mod guesses;
 mod hearing;
 mod judge;
 mod judgement;
@@ -161,8 +162,8 @@ pub enum Action {
     Verify {
         /// To be given back with the answer.
         job: JobId,
-        /// Wrong passwords lately from where this one came: what has fewer goes first.
-        wrong: u32,
+        /// Guesses made lately from where this one came: what has fewer goes first.
+        guesses: u32,
         /// The work.
         work: SlowJob,
     },
@@ -259,7 +260,7 @@ impl Engine {
             resolver,
             look_ups: BTreeMap::new(),
             remembered: Remembered::default(),
-            verifications: Verifications::new(keyed, &settings),
+            verifications: Verifications::new(&settings),
             clients: 0,
             peers_lately: 0,
             peers_shrunk: (0, 0),
@@ -352,7 +353,7 @@ impl Engine {
 
     /// Whether the password of a job was right. What other loops should know of it is returned.
     pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
-        let finding = self.finish_verification(job, right)?;
+        let finding = self.finish_verification(now, job, right)?;
         self.handle_finding(now, finding);
         Some(finding)
     }

@@ -54,6 +54,8 @@ pub(super) enum Refusal {
     TooManyConnections,
     TooManyPerClient,
     TooManyVerifications,
+    /// Of passwords, by one client.
+    TooManyGuesses,
     TooManyLookUps,
     NoMemory,
     // The origin, or the way to it.
@@ -111,6 +113,7 @@ impl Refusal {
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
+            | Refusal::TooManyGuesses
             | Refusal::TooManyLookUps
             | Refusal::NoMemory => Verdict::Refused,
             Refusal::Dns(_)
@@ -144,6 +147,7 @@ impl Refusal {
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::TooManyVerifications
+            | Refusal::TooManyGuesses
             | Refusal::TooManyLookUps
             | Refusal::Dns(_)
             | Refusal::Connect(_)
@@ -181,6 +185,7 @@ impl Refusal {
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
+            | Refusal::TooManyGuesses
             | Refusal::TooManyLookUps
             | Refusal::NoMemory
             | Refusal::OriginFault(_)
@@ -296,6 +301,13 @@ impl Refusal {
                 "verifications_max",
                 "Too many passwords are waiting to be verified.",
                 TRY_LATER,
+            ),
+            Refusal::TooManyGuesses => wording(
+                429,
+                "http_request_denied",
+                "guesses_max",
+                "Too many passwords that came from your address, or its IPv6 network, were wrong.",
+                "Wait a while before you try another one.",
             ),
             Refusal::TooManyLookUps => wording(
                 503,

@@ -570,8 +570,8 @@ impl EventLoop {
                         socket.reset();
                     }
                 }
-                Action::Verify { job, wrong, work } => {
-                    self.verifier.verify(&self.remote, job, wrong, work);
+                Action::Verify { job, guesses, work } => {
+                    self.verifier.verify(&self.remote, job, guesses, work);
                 }
                 Action::TellLoops(message) => self.tell_others(&Command::Message(self.index, message)),
                 Action::Log(entry) => {

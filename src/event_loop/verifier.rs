@@ -20,8 +20,8 @@ pub struct Verifier {
 
 struct Work {
     job: JobId,
-    /// Wrong passwords lately from where it came.
-    wrong: u32,
+    /// Guesses made lately from where it came.
+    guesses: u32,
     slow: SlowJob,
     /// Who is told.
     remote: Remote,
@@ -34,12 +34,12 @@ impl Verifier {
     }
 
     /// Verifies a password; the loop is told when that is done. If there can be no thread, it was wrong.
-    pub fn verify(&self, remote: &Remote, job: JobId, wrong: u32, slow: SlowJob) {
+    pub fn verify(&self, remote: &Remote, job: JobId, guesses: u32, slow: SlowJob) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.is_none() {
             *queue = self.start();
         }
-        let work = Work { job, wrong, slow, remote: remote.clone() };
+        let work = Work { job, guesses, slow, remote: remote.clone() };
         let taken = queue.as_ref().is_some_and(|queue| queue.send(work).is_ok());
         if !taken {
             log::error!("cannot verify passwords: no thread");
@@ -64,7 +64,7 @@ impl Verifier {
     }
 }
 
-/// Each loop has ordered its own; among the loops, too, whoever was wrong least goes first.
+/// Each loop has ordered its own; among the loops, too, whoever has guessed least goes first.
 fn verify_all(queue: &Receiver<Work>) {
     let mut waiting: Vec<Work> = Vec::new();
     loop {
@@ -73,7 +73,7 @@ fn verify_all(queue: &Receiver<Work>) {
             waiting.push(work);
         }
         waiting.extend(queue.try_iter());
-        let least = waiting.iter().enumerate().min_by_key(|(_, work)| work.wrong).map(|(place, _)| place);
+        let least = waiting.iter().enumerate().min_by_key(|(_, work)| work.guesses).map(|(place, _)| place);
         let Work { job, slow, remote, .. } = waiting.remove(least.unwrap_or(0));
         // A fault in a hash must not take the answers to all other passwords with it.
         let right = catch_unwind(AssertUnwindSafe(|| slow.verify())).unwrap_or(false);

@@ -2,31 +2,25 @@
 //!
 //! Plain passwords are kept as keyed 128-bit hashes, so comparing takes the same time whatever their lengths and wherever they
 //! differ, and a memory image does not show them. Hashes that are slow by design are never computed here: [`Users::check`]
-//! returns a [`SlowJob`] for another thread. A name that does not exist costs what one with a slow hash costs, where there
-//! are any, so that names cannot be told by timing.
+//! returns a [`SlowJob`] for another thread. Where there are any, whatever is wrong costs the same, be it a name or a password
+//! of whichever form, so that names cannot be told by timing (rule 47).
 
 use std::fmt;
-use std::sync::Arc;
 
 use hashbrown::HashTable;
 use subtle::ConstantTimeEq;
 
-use super::credentials::erase;
 pub use super::credentials::{Credentials, credentials};
 pub use super::remembered::Remembered;
 use super::sip::sip128;
+pub use super::slow::SlowJob;
+use super::slow::{Decoys, SlowHash};
 
 /// Longest user name in bytes (chosen).
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// Longest password in bytes (chosen; with the longest name it just fits [`Credentials`]).
 pub const PASSWORD_BYTES_MAX: usize = 512;
-
-/// Largest cost of a bcrypt hash (chosen: about 2 s of CPU time per attempt; each step doubles it).
-pub const BCRYPT_COST_MAX: u32 = 15;
-
-/// Most rounds of a SHA-crypt hash (chosen: about 1 s of CPU time per attempt; passlib's default is 656,000).
-pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 
 /// Most errors kept for one file (chosen).
 const ERRORS_MAX: usize = 1000;
@@ -36,11 +30,6 @@ const EXPECTED_LINE: &str = "name:password or name:hash";
 const EXPECTED_NAME: &str = "a name of 1 to 255 bytes without control characters or blanks around it";
 const EXPECTED_PASSWORD: &str = "a password of 1 to 512 bytes without control characters";
 const EXPECTED_NEW: &str = "a name that no other line has";
-const EXPECTED_BCRYPT: &str = "a whole bcrypt hash: $2y$, two digits, $, and 53 characters";
-const EXPECTED_COST: &str = "a bcrypt cost from 4 to 15";
-const EXPECTED_SHA: &str =
-    "a whole SHA-crypt hash: $5$ or $6$, maybe rounds=N$, salt, $, and 43 or 86 characters";
-const EXPECTED_ROUNDS: &str = "SHA-crypt rounds from 1000 to 1000000";
 const EXPECTED_HASH: &str =
     "a supported hash: make one with htpasswd -B (bcrypt), or openssl passwd -6 (SHA-crypt)";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
@@ -76,20 +65,19 @@ impl fmt::Display for UserError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(u32);
 
+#[cfg(test)]
+impl UserId {
+    pub(super) fn for_tests(number: u32) -> UserId {
+        UserId(number)
+    }
+}
+
 /// What is known about a user's password.
 enum Secret {
     /// Its keyed hash.
     Plain([u8; 16]),
     /// A hash that takes long.
     Slow(SlowHash),
-}
-
-/// A hash that is slow by design, checked when it was loaded.
-#[derive(Clone)]
-enum SlowHash {
-    Bcrypt(Arc<str>),
-    Sha256Crypt(Arc<str>),
-    Sha512Crypt(Arc<str>),
 }
 
 struct User {
@@ -103,8 +91,8 @@ pub struct Users {
     seed: u128,
     users: Vec<User>,
     by_name: HashTable<u32>,
-    /// Some user's slow hash, for names that do not exist.
-    decoy: Option<SlowHash>,
+    /// What a wrong password is held against.
+    decoys: Decoys,
 }
 
 /// What became of credentials.
@@ -118,44 +106,6 @@ pub enum Check {
     Slow(SlowJob),
 }
 
-/// A password and a slow hash to hold against each other, on a thread that may take its time.
-pub struct SlowJob {
-    user: Option<UserId>,
-    hash: SlowHash,
-    password: Box<[u8]>,
-}
-
-impl SlowJob {
-    /// Whose password it would be; `None` where the name does not exist and the outcome is known.
-    pub fn user(&self) -> Option<UserId> {
-        self.user
-    }
-
-    /// Is it the user's password? Takes milliseconds to seconds of CPU time.
-    pub fn verify(&self) -> bool {
-        let text = std::str::from_utf8(&self.password);
-        let right = match (&self.hash, text) {
-            (SlowHash::Bcrypt(hash), _) => bcrypt::verify(&self.password, hash).unwrap_or(false),
-            (SlowHash::Sha256Crypt(hash), Ok(text)) => sha_crypt::sha256_check(text, hash).is_ok(),
-            (SlowHash::Sha512Crypt(hash), Ok(text)) => sha_crypt::sha512_check(text, hash).is_ok(),
-            (SlowHash::Sha256Crypt(_) | SlowHash::Sha512Crypt(_), Err(_)) => false,
-        };
-        right && self.user.is_some()
-    }
-}
-
-impl Drop for SlowJob {
-    fn drop(&mut self) {
-        erase(&mut self.password);
-    }
-}
-
-impl fmt::Debug for SlowJob {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SlowJob").field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Users").field("len", &self.len()).finish_non_exhaustive()
@@ -167,7 +117,8 @@ impl Users {
     /// after the first colon is the password. The seed keys hashes; it must be secret and random.
     pub fn parse(text: &[u8], seed: u128) -> Result<Users, Vec<UserError>> {
         let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-        let mut users = Users { seed, users: Vec::new(), by_name: HashTable::new(), decoy: None };
+        let mut users =
+            Users { seed, users: Vec::new(), by_name: HashTable::new(), decoys: Decoys::default() };
         let mut errors = Vec::new();
         let mut line = 0u32;
         for bytes in text.split(|&byte| byte == b'\n') {
@@ -216,30 +167,26 @@ impl Users {
 
     /// Is the password the user's?
     pub fn check(&self, credentials: &Credentials) -> Check {
+        let password = credentials.password();
         let user = self.find(credentials.user());
         let secret = user.and_then(|user| self.users.get(user.0 as usize)).map(|user| &user.secret);
-        let slow = match secret {
-            Some(Secret::Slow(hash)) => Some(hash),
-            Some(Secret::Plain(_)) => None,
-            None => self.decoy.as_ref(),
-        };
-        if let Some(hash) = slow {
-            return Check::Slow(SlowJob {
-                user,
-                hash: hash.clone(),
-                password: credentials.password().into(),
-            });
-        }
-        // A name that does not exist is compared, too.
-        let own = match secret {
-            Some(Secret::Plain(own)) => *own,
+        // A name that does not exist, or has a slow hash, is compared, too.
+        let plain = match secret {
+            Some(Secret::Plain(plain)) => *plain,
             Some(Secret::Slow(_)) | None => [0; 16],
         };
-        let given = self.password_hash(credentials.user(), credentials.password());
-        match (bool::from(own.ct_eq(&given)), user) {
-            (true, Some(user)) => Check::Accepted(user),
-            (true, None) | (false, _) => Check::Wrong,
+        let given = self.password_hash(credentials.user(), password);
+        let equal = bool::from(plain.ct_eq(&given));
+        let own = match (secret, user) {
+            (Some(Secret::Plain(_)), Some(user)) if equal => return Check::Accepted(user),
+            (Some(Secret::Slow(hash)), Some(user)) => Some((user, hash.clone())),
+            (Some(Secret::Plain(_) | Secret::Slow(_)) | None, _) => None,
+        };
+        // Without slow hashes nothing is slow. What is too long for all of them is wrong at once, whoever is asked for.
+        if self.decoys.is_empty() || password.len() > self.decoys.password_bytes_max() {
+            return Check::Wrong;
         }
+        Check::Slow(SlowJob::new(own, self.decoys.clone(), password))
     }
 
     fn add_line(&mut self, line: u32, bytes: &[u8]) -> Result<(), UserError> {
@@ -258,8 +205,8 @@ impl Users {
             let first_line = self.users.get(first as usize).map(|user| user.line);
             return Err(UserError { line, expected: EXPECTED_NEW, first_line });
         }
-        if let (None, Secret::Slow(hash)) = (&self.decoy, &secret) {
-            self.decoy = Some(hash.clone());
+        if let Secret::Slow(hash) = &secret {
+            self.decoys.add(hash);
         }
         let hash = self.name_hash(name.as_bytes());
         let number = u32::try_from(self.users.len()).map_err(|_| fail(EXPECTED_FEWER))?;
@@ -278,14 +225,8 @@ impl Users {
         if UNSUPPORTED.iter().any(|prefix| password.starts_with(prefix)) {
             return Err(EXPECTED_HASH);
         }
-        if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| password.starts_with(prefix)) {
-            return check_bcrypt(password).map(|()| Secret::Slow(SlowHash::Bcrypt(password.into())));
-        }
-        if let Some(rest) = password.strip_prefix("$5$") {
-            return check_sha_crypt(rest, 43).map(|()| Secret::Slow(SlowHash::Sha256Crypt(password.into())));
-        }
-        if let Some(rest) = password.strip_prefix("$6$") {
-            return check_sha_crypt(rest, 86).map(|()| Secret::Slow(SlowHash::Sha512Crypt(password.into())));
+        if let Some(hash) = SlowHash::parse(password) {
+            return hash.map(Secret::Slow);
         }
         Ok(Secret::Plain(self.password_hash(name.as_bytes(), password.as_bytes())))
     }
@@ -301,53 +242,6 @@ impl Users {
 
 fn name_hash(seed: u128, name: &[u8]) -> u64 {
     sip128(seed, &[b"name", name]) as u64
-}
-
-fn is_crypt_base64(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/')
-}
-
-/// A whole hash: `$2y$` (already seen), cost, `$`, 22 characters of salt, 31 of hash.
-fn check_bcrypt(hash: &str) -> Result<(), &'static str> {
-    let (cost, rest) = hash[4..].split_once('$').ok_or(EXPECTED_BCRYPT)?;
-    if cost.len() != 2 || !cost.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(EXPECTED_BCRYPT);
-    }
-    if rest.len() != 53 || !is_crypt_base64(rest) || hash.parse::<bcrypt::HashParts>().is_err() {
-        return Err(EXPECTED_BCRYPT);
-    }
-    let cost: u32 = cost.parse().map_err(|_| EXPECTED_BCRYPT)?;
-    if (4..=BCRYPT_COST_MAX).contains(&cost) { Ok(()) } else { Err(EXPECTED_COST) }
-}
-
-/// Six bits per character are more than whole bytes need: those of the last one that are left over are zero. No other text
-/// is a hash, nor does `sha_crypt` stand others.
-fn ends_in_zeros(hash: &str) -> bool {
-    let bits_left = hash.len() * 6 % 8;
-    let value = match hash.bytes().next_back() {
-        Some(byte @ b'.'..=b'9') => byte - b'.',
-        Some(byte @ b'A'..=b'Z') => byte - b'A' + 12,
-        Some(byte @ b'a'..=b'z') => byte - b'a' + 38,
-        Some(_) | None => return false,
-    };
-    usize::from(value) < 1 << (6 - bits_left)
-}
-
-/// What follows `$5$` or `$6$`: maybe `rounds=N$`, salt, `$`, hash.
-fn check_sha_crypt(rest: &str, hash_chars: usize) -> Result<(), &'static str> {
-    let mut rest = rest;
-    if let Some(after) = rest.strip_prefix("rounds=") {
-        let (rounds, after) = after.split_once('$').ok_or(EXPECTED_SHA)?;
-        let digits = (4..=7).contains(&rounds.len()) && rounds.bytes().all(|byte| byte.is_ascii_digit());
-        let rounds: u32 = if digits { rounds.parse().map_err(|_| EXPECTED_ROUNDS)? } else { 0 };
-        if !(1000..=SHA_CRYPT_ROUNDS_MAX).contains(&rounds) {
-            return Err(EXPECTED_ROUNDS);
-        }
-        rest = after;
-    }
-    let (salt, hash) = rest.split_once('$').ok_or(EXPECTED_SHA)?;
-    let whole = salt.len() <= 16 && hash.len() == hash_chars && is_crypt_base64(hash) && ends_in_zeros(hash);
-    if whole { Ok(()) } else { Err(EXPECTED_SHA) }
 }
 
 #[cfg(test)]

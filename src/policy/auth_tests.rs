@@ -1,6 +1,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::super::slow;
 use super::*;
 
 const SHA512: &str =
@@ -75,8 +76,10 @@ fn slow_hashes_become_jobs() {
         ("d", "U*V", false, true),
         ("e", "U*U", true, true),
         ("f", "plain", true, false),
-        ("f", "other", false, false),
-        // A name that does not exist takes as long, and is wrong even with the decoy's own password.
+        // A wrong plain password takes as long, and so does a name that does not exist: it is wrong even with the password of
+        // what it is held against.
+        ("f", "other", false, true),
+        ("f", "U*U", false, true),
         ("g", "Hello world!", false, true),
     ];
     for (user, password, right, slow) in cases {
@@ -103,20 +106,20 @@ fn bad_lines_are_all_told_and_never_shown() {
         ("alice:$1$salt$secret", EXPECTED_HASH),
         ("alice:$argon2id$secret", EXPECTED_HASH),
         ("alice:$y$secret", EXPECTED_HASH),
-        ("alice:$2y$05$secret", EXPECTED_BCRYPT),
-        ("alice:$2y$5$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_BCRYPT),
-        ("alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe!", EXPECTED_BCRYPT),
-        ("alice:$2y$16$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
-        ("alice:$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
-        ("alice:$2y$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", EXPECTED_COST),
-        ("alice:$6$secret", EXPECTED_SHA),
-        ("alice:$6$salt$secret", EXPECTED_SHA),
-        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8$", EXPECTED_SHA),
-        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWElE", EXPECTED_SHA),
-        ("alice:$5$rounds=secret$salt$x", EXPECTED_ROUNDS),
-        ("alice:$5$rounds=999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
-        ("alice:$5$rounds=1000001$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
-        ("alice:$5$rounds=999999999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", EXPECTED_ROUNDS),
+        ("alice:$2y$05$secret", slow::EXPECTED_BCRYPT),
+        ("alice:$2y$5$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", slow::EXPECTED_BCRYPT),
+        ("alice:$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOe!", slow::EXPECTED_BCRYPT),
+        ("alice:$2y$16$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", slow::EXPECTED_COST),
+        ("alice:$2y$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", slow::EXPECTED_COST),
+        ("alice:$2y$03$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", slow::EXPECTED_COST),
+        ("alice:$6$secret", slow::EXPECTED_SHA),
+        ("alice:$6$salt$secret", slow::EXPECTED_SHA),
+        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8$", slow::EXPECTED_SHA),
+        ("alice:$5$saltstring$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWElE", slow::EXPECTED_SHA),
+        ("alice:$5$rounds=secret$salt$x", slow::EXPECTED_ROUNDS),
+        ("alice:$5$rounds=999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", slow::EXPECTED_ROUNDS),
+        ("alice:$5$rounds=1000001$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", slow::EXPECTED_ROUNDS),
+        ("alice:$5$rounds=999999999$salt$5B8vYYiY.CVt1RlTTf8KbXBH3hsxY/GNooZaBBGWEl8", slow::EXPECTED_ROUNDS),
     ];
     let long_name = format!("{}:secret", "n".repeat(NAME_BYTES_MAX + 1));
     let long_password = format!("alice:{}", "p".repeat(PASSWORD_BYTES_MAX + 1));
@@ -153,6 +156,29 @@ fn the_longest_names_and_passwords_fit_credentials() {
     let (name, password) = ("n".repeat(NAME_BYTES_MAX), "p".repeat(PASSWORD_BYTES_MAX));
     let users = Users::parse(format!("{name}:{password}").as_bytes(), 9).unwrap();
     assert_eq!(check(&users, &of(&name, &password)), (Some(name), false));
+}
+
+/// What bcrypt would cut off, and what makes SHA-crypt slow, is wrong: at once where no hash of the file takes so much.
+#[test]
+fn kind_17_long_passwords_are_wrong() {
+    let of_72 = "x".repeat(slow::BCRYPT_PASSWORD_BYTES_MAX);
+    let of_256 = "y".repeat(slow::SHA_CRYPT_PASSWORD_BYTES_MAX);
+    let bcrypt = bcrypt::hash(&of_72, 4).unwrap();
+    let sha512 = sha_crypt::sha512_simple(&of_256, &sha_crypt::Sha512Params::new(1000).unwrap()).unwrap();
+    let longest = "z".repeat(PASSWORD_BYTES_MAX);
+    let only_bcrypt = Users::parse(format!("b:{bcrypt}\np:{longest}").as_bytes(), 9).unwrap();
+    let both = Users::parse(format!("b:{bcrypt}\ns:{sha512}\np:{longest}").as_bytes(), 9).unwrap();
+    for (users, longest_slow) in [(&only_bcrypt, 72), (&both, 256)] {
+        assert_eq!(check(users, &of("b", &of_72)), (Some("b".to_owned()), true));
+        assert_eq!(check(users, &of("b", &format!("{of_72}!"))), (None, longest_slow > 72));
+        assert_eq!(check(users, &of("p", &longest)), (Some("p".to_owned()), false));
+        for user in ["b", "s", "p", "nobody"] {
+            assert_eq!(check(users, &of(user, &"w".repeat(longest_slow))), (None, true), "{user}");
+            assert_eq!(check(users, &of(user, &"w".repeat(longest_slow + 1))), (None, false), "{user}");
+        }
+    }
+    assert_eq!(check(&both, &of("s", &of_256)), (Some("s".to_owned()), true));
+    assert_eq!(check(&both, &of("s", &format!("{of_256}y"))), (None, false));
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub mod port_set;
 pub mod remembered;
 pub mod rules;
 mod sip;
+pub mod slow;
 
 use acl::Acl;
 use auth::Users;

@@ -1,0 +1,309 @@
+//! Hashes that are slow by design: bcrypt and SHA-crypt, and what a wrong password costs.
+//!
+//! Who guesses must not learn from the time which names exist, nor which have a cheap hash or none. So whatever is wrong costs
+//! the same: one hash of each kind and cost in the file, the user's own being one of them. What is right ends at once, and
+//! tells no more than that it is right.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::auth::UserId;
+use super::credentials::erase;
+
+/// Largest cost of a bcrypt hash (chosen: about 2 s of CPU time per attempt; each step doubles it).
+pub const BCRYPT_COST_MAX: u32 = 15;
+
+/// Most rounds of a SHA-crypt hash (chosen: about 1 s of CPU time per attempt; passlib's default is 656,000).
+pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
+
+/// Rounds of a SHA-crypt hash that does not say how many.
+const SHA_CRYPT_ROUNDS: u32 = 5000;
+
+/// Longest password for a bcrypt hash, in bytes: bcrypt reads no more, and any end would be as right as any other.
+pub const BCRYPT_PASSWORD_BYTES_MAX: usize = 72;
+
+/// Longest password for a SHA-crypt hash, in bytes, since its time grows with the length: as much as `openssl passwd` takes.
+pub const SHA_CRYPT_PASSWORD_BYTES_MAX: usize = 256;
+
+/// Kinds and costs of hashes that a wrong password is held against, the costliest ones (chosen: a file has one or two, in
+/// which all names then cost the same).
+const DECOYS_MAX: usize = 3;
+
+pub(super) const EXPECTED_BCRYPT: &str = "a whole bcrypt hash: $2y$, two digits, $, and 53 characters";
+pub(super) const EXPECTED_COST: &str = "a bcrypt cost from 4 to 15";
+pub(super) const EXPECTED_SHA: &str =
+    "a whole SHA-crypt hash: $5$ or $6$, maybe rounds=N$, salt, $, and 43 or 86 characters";
+pub(super) const EXPECTED_ROUNDS: &str = "SHA-crypt rounds from 1000 to 1000000";
+
+/// A kind of hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Bcrypt,
+    Sha256Crypt,
+    Sha512Crypt,
+}
+
+/// What a hash takes to compute: two of the same kind and number take the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cost {
+    scheme: Scheme,
+    /// bcrypt's cost, or SHA-crypt's rounds.
+    number: u32,
+}
+
+impl Cost {
+    /// About how long it takes, in microseconds: measured once, on a machine of 2024, and good for comparing.
+    fn estimate_us(self) -> u64 {
+        match self.scheme {
+            Scheme::Bcrypt => 50 << self.number,
+            Scheme::Sha256Crypt => u64::from(self.number),
+            Scheme::Sha512Crypt => u64::from(self.number),
+        }
+    }
+}
+
+/// A hash that is slow by design, checked when it was loaded.
+#[derive(Clone)]
+pub(super) struct SlowHash {
+    cost: Cost,
+    text: Arc<str>,
+}
+
+impl SlowHash {
+    /// Reads a hash; `None` if the text is none.
+    pub fn parse(text: &str) -> Option<Result<SlowHash, &'static str>> {
+        let scheme = if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
+            Scheme::Bcrypt
+        } else if text.starts_with("$5$") {
+            Scheme::Sha256Crypt
+        } else if text.starts_with("$6$") {
+            Scheme::Sha512Crypt
+        } else {
+            return None;
+        };
+        let number = match scheme {
+            Scheme::Bcrypt => check_bcrypt(text),
+            Scheme::Sha256Crypt => check_sha_crypt(&text[3..], 43),
+            Scheme::Sha512Crypt => check_sha_crypt(&text[3..], 86),
+        };
+        Some(number.map(|number| SlowHash { cost: Cost { scheme, number }, text: text.into() }))
+    }
+
+    /// Longest password that can be right.
+    pub fn password_bytes_max(&self) -> usize {
+        match self.cost.scheme {
+            Scheme::Bcrypt => BCRYPT_PASSWORD_BYTES_MAX,
+            Scheme::Sha256Crypt | Scheme::Sha512Crypt => SHA_CRYPT_PASSWORD_BYTES_MAX,
+        }
+    }
+
+    /// Computes the hash whatever the password, and says whether it is that.
+    fn verify(&self, password: &[u8]) -> bool {
+        let right = match (self.cost.scheme, std::str::from_utf8(password)) {
+            (Scheme::Bcrypt, _) => bcrypt::verify(password, &self.text).unwrap_or(false),
+            (Scheme::Sha256Crypt, Ok(text)) => sha_crypt::sha256_check(text, &self.text).is_ok(),
+            (Scheme::Sha512Crypt, Ok(text)) => sha_crypt::sha512_check(text, &self.text).is_ok(),
+            (Scheme::Sha256Crypt | Scheme::Sha512Crypt, Err(_)) => false,
+        };
+        right && password.len() <= self.password_bytes_max()
+    }
+}
+
+/// One hash of each kind and cost in a file, the costliest first.
+#[derive(Clone, Default)]
+pub(super) struct Decoys {
+    hashes: Arc<[SlowHash]>,
+    password_bytes_max: usize,
+}
+
+impl Decoys {
+    /// Takes note of a hash, if none of its kind and cost is there.
+    pub fn add(&mut self, hash: &SlowHash) {
+        self.password_bytes_max = self.password_bytes_max.max(hash.password_bytes_max());
+        if self.hashes.iter().any(|known| known.cost == hash.cost) {
+            return;
+        }
+        let mut all: Vec<SlowHash> = self.hashes.iter().chain([hash]).cloned().collect();
+        all.sort_by_key(|hash| std::cmp::Reverse(hash.cost.estimate_us()));
+        all.truncate(DECOYS_MAX);
+        self.hashes = all.into();
+    }
+
+    /// Are there none? Then nothing is slow.
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Longest password that can be right by any hash of the file.
+    pub fn password_bytes_max(&self) -> usize {
+        self.password_bytes_max
+    }
+}
+
+/// A password to be held against slow hashes, on a thread that may take its time.
+pub struct SlowJob {
+    /// The user, and the hash, if it has one.
+    own: Option<(UserId, SlowHash)>,
+    decoys: Decoys,
+    password: Box<[u8]>,
+}
+
+impl SlowJob {
+    /// Without a user, or with one whose password is known to be another one, it is wrong and takes its time.
+    pub(super) fn new(own: Option<(UserId, SlowHash)>, decoys: Decoys, password: &[u8]) -> SlowJob {
+        SlowJob { own, decoys, password: password.into() }
+    }
+
+    /// Whose password it would be; `None` where the outcome is known.
+    pub fn user(&self) -> Option<UserId> {
+        self.own.as_ref().map(|(user, _)| *user)
+    }
+
+    /// Is it the user's password? Takes milliseconds to seconds of CPU time.
+    pub fn verify(&self) -> bool {
+        self.own_hash().is_some_and(|hash| hash.verify(&self.password)) || self.be_wrong()
+    }
+
+    fn own_hash(&self) -> Option<&SlowHash> {
+        self.own.as_ref().map(|(_, hash)| hash)
+    }
+
+    /// The hashes that a wrong password is held against beside the user's own.
+    fn others(&self) -> impl Iterator<Item = &SlowHash> {
+        let own = self.own_hash().map(|hash| hash.cost);
+        self.decoys.hashes.iter().filter(move |decoy| Some(decoy.cost) != own)
+    }
+
+    /// Takes as long as any other wrong password.
+    fn be_wrong(&self) -> bool {
+        for decoy in self.others() {
+            std::hint::black_box(decoy.verify(&self.password));
+        }
+        false
+    }
+}
+
+impl Drop for SlowJob {
+    fn drop(&mut self) {
+        erase(&mut self.password);
+    }
+}
+
+impl fmt::Debug for SlowJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SlowJob").field("user", &self.user()).finish_non_exhaustive()
+    }
+}
+
+fn is_crypt_base64(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/')
+}
+
+/// A whole hash: `$2y$` (already seen), cost, `$`, 22 characters of salt, 31 of hash. Returns the cost.
+fn check_bcrypt(hash: &str) -> Result<u32, &'static str> {
+    let (cost, rest) = hash[4..].split_once('$').ok_or(EXPECTED_BCRYPT)?;
+    if cost.len() != 2 || !cost.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(EXPECTED_BCRYPT);
+    }
+    if rest.len() != 53 || !is_crypt_base64(rest) || hash.parse::<bcrypt::HashParts>().is_err() {
+        return Err(EXPECTED_BCRYPT);
+    }
+    let cost: u32 = cost.parse().map_err(|_| EXPECTED_BCRYPT)?;
+    if (4..=BCRYPT_COST_MAX).contains(&cost) { Ok(cost) } else { Err(EXPECTED_COST) }
+}
+
+/// Six bits per character are more than whole bytes need: those of the last one that are left over are zero. No other text
+/// is a hash, nor does `sha_crypt` stand others.
+fn ends_in_zeros(hash: &str) -> bool {
+    let bits_left = hash.len() * 6 % 8;
+    let value = match hash.bytes().next_back() {
+        Some(byte @ b'.'..=b'9') => byte - b'.',
+        Some(byte @ b'A'..=b'Z') => byte - b'A' + 12,
+        Some(byte @ b'a'..=b'z') => byte - b'a' + 38,
+        Some(_) | None => return false,
+    };
+    usize::from(value) < 1 << (6 - bits_left)
+}
+
+/// What follows `$5$` or `$6$`: maybe `rounds=N$`, salt, `$`, hash. Returns the rounds.
+fn check_sha_crypt(rest: &str, hash_chars: usize) -> Result<u32, &'static str> {
+    let (mut rest, mut rounds) = (rest, SHA_CRYPT_ROUNDS);
+    if let Some(after) = rest.strip_prefix("rounds=") {
+        let (text, after) = after.split_once('$').ok_or(EXPECTED_SHA)?;
+        let digits = (4..=7).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        rounds = if digits { text.parse().map_err(|_| EXPECTED_ROUNDS)? } else { 0 };
+        if !(1000..=SHA_CRYPT_ROUNDS_MAX).contains(&rounds) {
+            return Err(EXPECTED_ROUNDS);
+        }
+        rest = after;
+    }
+    let (salt, hash) = rest.split_once('$').ok_or(EXPECTED_SHA)?;
+    let whole = salt.len() <= 16 && hash.len() == hash_chars && is_crypt_base64(hash) && ends_in_zeros(hash);
+    if whole { Ok(rounds) } else { Err(EXPECTED_SHA) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(text: &str) -> SlowHash {
+        SlowHash::parse(text).unwrap().unwrap()
+    }
+
+    fn bcrypt(cost: u32) -> SlowHash {
+        hash(&format!("$2y${cost:02}$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"))
+    }
+
+    fn sha512(rounds: u32) -> SlowHash {
+        let hash64 = "svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+        hash(&format!("$6$rounds={rounds}$saltstring${hash64}"))
+    }
+
+    /// Rule 47: a name that does not exist is held against the costliest hash; and every wrong password against the same.
+    #[test]
+    fn kind_17_whatever_is_wrong_costs_what_the_costliest_costs() {
+        let costs = |job: &SlowJob| {
+            let mut all: Vec<String> = job
+                .own_hash()
+                .into_iter()
+                .chain(job.others())
+                .map(|hash| format!("{:?}", hash.cost))
+                .collect();
+            all.sort();
+            all
+        };
+        let user = UserId::for_tests(0);
+        for hashes in [
+            vec![bcrypt(5)],
+            vec![bcrypt(5), bcrypt(10), bcrypt(5)],
+            vec![bcrypt(10), bcrypt(5), sha512(1000), sha512(1000)],
+        ] {
+            let mut decoys = Decoys::default();
+            hashes.iter().for_each(|hash| decoys.add(hash));
+            let nobody = SlowJob::new(None, decoys.clone(), b"x");
+            let costliest = hashes.iter().max_by_key(|hash| hash.cost.estimate_us()).unwrap();
+            assert!(costs(&nobody).contains(&format!("{:?}", costliest.cost)));
+            assert_eq!(decoys.hashes[0].cost, costliest.cost);
+            for own in &hashes {
+                let job = SlowJob::new(Some((user, own.clone())), decoys.clone(), b"x");
+                assert_eq!(costs(&job), costs(&nobody));
+            }
+        }
+    }
+
+    /// However many kinds and costs there are, it is the costliest few.
+    #[test]
+    fn kind_17_the_cost_of_what_is_wrong_is_bounded() {
+        let mut decoys = Decoys::default();
+        for cost in [4, 12, 5, 11, 6, 10, 15] {
+            decoys.add(&bcrypt(cost));
+        }
+        let numbers: Vec<u32> = decoys.hashes.iter().map(|hash| hash.cost.number).collect();
+        assert_eq!(numbers, [15, 12, 11]);
+        assert_eq!(decoys.password_bytes_max(), BCRYPT_PASSWORD_BYTES_MAX);
+        // One that is too cheap to be a decoy is still a hash whose passwords may be as long as its kind takes.
+        decoys.add(&sha512(1000));
+        assert_eq!((decoys.hashes.len(), decoys.password_bytes_max()), (3, SHA_CRYPT_PASSWORD_BYTES_MAX));
+        assert!(sha512(656_000).cost.estimate_us() > bcrypt(10).cost.estimate_us());
+    }
+}
