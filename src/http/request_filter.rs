@@ -23,6 +23,8 @@ pub struct RequestFilter {
 impl RequestFilter {
     /// Whether the lines of that name go on. `named` tells whether Connection names any field
     /// ([`super::forwarding::names_fields`]), `removes` whether configuration removes this one.
+    // One of two callers is the loop over the fields of every request.
+    #[inline(always)]
     pub fn keeps(
         &self,
         fields: Fields<'_, '_>,
