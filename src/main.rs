@@ -343,7 +343,8 @@ fn log_error(settings: &Settings, error: &io::Error) -> u8 {
 
 fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
-    let lists = lists.chain(&settings.auth_file).chain(&settings.cache_rules);
+    let lists =
+        lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
     let files: Vec<PathBuf> = lists.map(|file| file.value.clone()).chain(settings.config.clone()).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| event_loop::parent(&file.value).to_owned());

@@ -549,6 +549,12 @@ pub static TABLE: &[Spec] = &[
         |s, v| many(&mut s.purge_from, v, values::network),
     )
     .repeat(List),
+    Spec::path(Cache, "purge-token-file", "FILE", "take PURGE only with the token in this file, in the field Purge-Token", |s, v| {
+        let mut files = Vec::new();
+        let problems = many(&mut files, v, values::path);
+        s.purge_token_file = files.pop();
+        problems
+    }),
     Spec::value(Explain, "client", "ADDR", "", "judge as if this client asked", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })

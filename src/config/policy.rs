@@ -10,7 +10,7 @@ use crate::http::head;
 use crate::policy::Policy;
 use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
-use crate::policy::cache_rules::{CacheRules, Treatment};
+use crate::policy::cache_rules::{CacheRules, PURGE_TOKEN_FIELD, PurgeToken, Treatment};
 use crate::policy::edit::{Direction, Edits};
 use crate::policy::rules::Rule;
 use crate::resolver;
@@ -46,7 +46,10 @@ pub fn compile(
     let acl = compile_acl(settings, own, seed[0], read_file, &mut problems);
     let users = compile_users(settings, seed, read_file, &mut problems);
     let edits = compile_edits(settings, &mut problems);
-    let cache_rules = compile_cache_rules(settings, read_file, &mut problems);
+    let mut cache_rules = compile_cache_rules(settings, read_file, &mut problems);
+    if let Some(token) = compile_purge_token(settings, seed, read_file, &mut problems) {
+        cache_rules.set_purge_token(token);
+    }
     match acl {
         Some(acl) if problems.is_empty() => {
             Ok(Policy { acl, users, edits, cache_rules, quiet_refusals: settings.quiet_refusals })
@@ -157,7 +160,7 @@ fn compile_users(
             return None;
         }
     };
-    match Users::parse(&text, u128::from(seed[0]) << 64 | u128::from(seed[1])) {
+    match Users::parse(&text, whole_seed(seed)) {
         Ok(users) if users.is_empty() => {
             problems
                 .add_file(file.value.clone(), "expected at least one name:password, found none".to_string());
@@ -199,7 +202,33 @@ fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
             }
         }
     }
+    // Whoever sends it to an origin by mistake does not tell the origin.
+    if settings.purge_token_file.is_some() {
+        edits.remove_own(PURGE_TOKEN_FIELD);
+    }
     edits
+}
+
+fn compile_purge_token(
+    settings: &Settings,
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<PurgeToken> {
+    let file = settings.purge_token_file.as_ref()?;
+    let text = match read_file(&file.value) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add_file(file.value.clone(), unreadable(file, &error));
+            return None;
+        }
+    };
+    let token = PurgeToken::parse(&text, whole_seed(seed));
+    token.map_err(|expected| problems.add_file(file.value.clone(), format!("expected {expected}"))).ok()
+}
+
+fn whole_seed(seed: [u64; 2]) -> u128 {
+    u128::from(seed[0]) << 64 | u128::from(seed[1])
 }
 
 /// Lines of `PATTERN off` or `PATTERN TIME`.

@@ -185,6 +185,8 @@ pub struct Settings {
     pub no_cache_status: bool,
     /// From where PURGE is taken.
     pub purge_from: Vec<Located<IpNet>>,
+    /// What has to come with it: a file with a token.
+    pub purge_token_file: Option<Located<PathBuf>>,
     /// Most idle origin connections in all.
     pub idle_origins: u32,
     /// Most idle connections to one origin.
@@ -356,6 +358,11 @@ impl Settings {
         let (quiet, verbose) = (self.origin("quiet"), self.origin("verbose"));
         if self.quiet && self.verbose > 0 && quiet.rank() == verbose.rank() {
             problems.add(quiet, "quiet and verbose together: expected one of them");
+        }
+        if let (Some(file), true) = (&self.purge_token_file, self.purge_from.is_empty()) {
+            let message =
+                "purge-token-file without purge-from: expected both, or PURGE is taken from nowhere";
+            problems.add(file.origin.clone(), message);
         }
         let wanted = self.workers.count.unwrap_or(1);
         if self.workers_max() < wanted {

@@ -331,6 +331,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("cache-rules", ""),
         ("cache-file", ""),
         ("purge-from", "localhost"),
+        ("purge-token-file", ""),
     ];
     // Every option that can be set anywhere is in the table above.
     let settable: Vec<&str> =

@@ -171,6 +171,11 @@ revalidated, collapsed, bypass or refresh. With --purge-from:
   curl -x http://127.0.0.1:8888 -X PURGE http://a.example/page
   curl -x http://127.0.0.1:8888 -X PURGE -H 'Purge: host' http://a.example/
   curl -x http://127.0.0.1:8888 -X PURGE -H 'Purge: all' http://a.example/
+
+PURGE with Origin, Referer or a field that begins with Sec- is refused: a page
+made a browser send it. With --purge-token-file it needs a token as well:
+
+  curl -x ... -X PURGE -H 'Purge-Token: ...' http://a.example/page
 ",
         section: Some(Section::Cache),
         others: &[],

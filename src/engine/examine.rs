@@ -10,7 +10,6 @@ use super::origin::Origins;
 use super::peer::PeerId;
 use super::refusal::Refusal;
 use super::settings::Settings;
-use crate::cache::key::{self, Scheme, Uri};
 use crate::cache::range;
 use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
@@ -481,43 +480,6 @@ impl Examiner<'_> {
         };
         forwarding::write_request(out, head, &route);
         Ok(Decision::Forward)
-    }
-
-    /// Forgets what is stored, for those who may say so (rule 50): all variants of the URI, or with `Purge: host` all of its
-    /// origin, or with `Purge: all` everything. Without `--purge-from` PURGE is a method like any other.
-    fn purge(
-        &self,
-        head: &RequestHead<'_, '_>,
-        plan: &Plan,
-        path: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Option<Result<Decision, Refusal>> {
-        let cache = self.cache.as_ref().filter(|_| head.method == "PURGE")?;
-        let (store, networks) = (&cache.settings.store, &cache.settings.purge_from);
-        if networks.is_empty() {
-            return None;
-        }
-        let client = self.client.to_canonical();
-        if !networks.iter().any(|network| network.contains(&client)) {
-            return Some(Err(Refusal::PurgeDenied));
-        }
-        let uri = Uri { scheme: Scheme::Http, authority: &plan.authority, path };
-        out.clear();
-        let count = match head.fields.get("purge") {
-            Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
-            Some(scope) if scope.eq_ignore_ascii_case(b"host") => {
-                key::write_key(out, &Uri { path: b"/", ..uri });
-                store.purge(|key| key.starts_with(out))
-            }
-            Some(_) | None => {
-                key::write_key(out, &uri);
-                store.invalidate(out)
-            }
-        };
-        out.clear();
-        fields::write_decimal(out, count as u64);
-        out.extend_from_slice(b" purged\n");
-        Some(Ok(Decision::Answer(Answer::Purged)))
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.

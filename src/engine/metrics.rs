@@ -299,6 +299,8 @@ impl Metrics {
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
+            | Refusal::PurgeByBrowser
+            | Refusal::PurgeTokenMissing
             | Refusal::NoMemory
             | Refusal::Dns(
                 Failure::NotFound | Failure::NoAddress | Failure::ServerFailure | Failure::Malformed,

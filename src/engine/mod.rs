@@ -39,6 +39,7 @@ mod origin;
 mod outgoing;
 mod pace;
 mod peer;
+mod purge;
 mod refusal;
 mod relay;
 mod response;

@@ -50,6 +50,10 @@ pub(super) enum Refusal {
     OnlyIfCached,
     /// PURGE from where it is not taken.
     PurgeDenied,
+    /// PURGE that a page may have had a browser send.
+    PurgeByBrowser,
+    /// PURGE without the token, or with another one.
+    PurgeTokenMissing,
     // Limits.
     TooManyConnections,
     TooManyPerClient,
@@ -110,6 +114,8 @@ impl Refusal {
             | Refusal::Loop
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
+            | Refusal::PurgeByBrowser
+            | Refusal::PurgeTokenMissing
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
@@ -146,6 +152,8 @@ impl Refusal {
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
+            | Refusal::PurgeByBrowser
+            | Refusal::PurgeTokenMissing
             | Refusal::TooManyVerifications
             | Refusal::TooManyGuesses
             | Refusal::TooManyLookUps
@@ -182,6 +190,8 @@ impl Refusal {
             | Refusal::LengthRequired
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
+            | Refusal::PurgeByBrowser
+            | Refusal::PurgeTokenMissing
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::TooManyVerifications
@@ -273,6 +283,20 @@ impl Refusal {
                 "purge_denied",
                 "PURGE is not taken from your address.",
                 "Add it to --purge-from.",
+            ),
+            Refusal::PurgeByBrowser => wording(
+                403,
+                "http_request_denied",
+                "purge_by_browser",
+                "PURGE is not taken from browsers: the page that it shows may have sent it.",
+                "Send it by another program, without Origin, Referer and fields that begin with Sec-.",
+            ),
+            Refusal::PurgeTokenMissing => wording(
+                403,
+                "http_request_denied",
+                "purge_token",
+                "PURGE is taken with the right token only.",
+                "Send it in Purge-Token; it is in the file that --purge-token-file names.",
             ),
             Refusal::OnlyIfCached => wording(
                 504,

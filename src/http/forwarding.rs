@@ -341,7 +341,7 @@ fn host_authority(host: &[u8]) -> Result<Authority, Fault> {
 /// Appends the body of the answer to TRACE: the request as it came, without what only the client should know (RFC 9110
 /// section 9.3.8). Its type is `message/http`.
 pub fn trace_body(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) {
-    const SECRETS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "cookie2"];
+    const SECRETS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "cookie2", "purge-token"];
     out.extend_from_slice(head.method.as_bytes());
     out.push(b' ');
     out.extend_from_slice(head.target);

@@ -1,6 +1,12 @@
-//! Which hosts' responses the cache leaves alone, and for how long it takes others' to be fresh at most.
+//! Which hosts' responses the cache leaves alone, for how long it takes others' to be fresh at most, and what has to come with
+//! a PURGE.
+
+use std::fmt;
+
+use subtle::ConstantTimeEq;
 
 use super::rules::Rule;
+use super::sip::sip128;
 use crate::http::target::Host;
 
 /// Most rules of this kind (chosen: each costs every request a comparison).
@@ -15,24 +21,86 @@ pub enum Treatment {
     AtMost(u32),
 }
 
-/// Rules in the order in which they were written.
+/// Field in which the token for PURGE comes.
+pub const PURGE_TOKEN_FIELD: &str = "purge-token";
+
+/// Shortest and longest token for PURGE in bytes (chosen: nobody guesses so many, and it fits in a line).
+pub const PURGE_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+
+const EXPECTED_TOKEN: &str =
+    "one line: a token of 16 to 512 visible ASCII characters, as openssl rand -hex 16 makes them";
+
+/// The token for PURGE, kept as a keyed hash: comparing takes the same time wherever two differ, and a memory image does not
+/// show it.
+#[derive(Clone)]
+pub struct PurgeToken {
+    seed: u128,
+    hash: u128,
+}
+
+impl fmt::Debug for PurgeToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PurgeToken")
+    }
+}
+
+impl PurgeToken {
+    /// Reads a file that holds a token and maybe a line end. Fails with what was expected, and never shows what was found. The
+    /// seed must be secret and random.
+    pub fn parse(text: &[u8], seed: u128) -> Result<PurgeToken, &'static str> {
+        let token = text.strip_suffix(b"\n").unwrap_or(text);
+        let token = token.strip_suffix(b"\r").unwrap_or(token);
+        let fits = PURGE_TOKEN_BYTES.contains(&token.len()) && token.iter().all(u8::is_ascii_graphic);
+        let token = PurgeToken { seed, hash: hash(seed, token) };
+        if fits { Ok(token) } else { Err(EXPECTED_TOKEN) }
+    }
+
+    /// What a token is known by as long as this one holds.
+    pub fn key(&self, given: &[u8]) -> u128 {
+        sip128(self.seed, &[b"known purge token", given])
+    }
+
+    /// Is it this one?
+    pub fn is(&self, given: &[u8]) -> bool {
+        self.hash.to_le_bytes().ct_eq(&hash(self.seed, given).to_le_bytes()).into()
+    }
+}
+
+fn hash(seed: u128, token: &[u8]) -> u128 {
+    sip128(seed, &[b"purge token", token])
+}
+
+/// Rules in the order in which they were written, and the token.
 #[derive(Clone, Debug, Default)]
-pub struct CacheRules(Vec<(Rule, Treatment)>);
+pub struct CacheRules {
+    rules: Vec<(Rule, Treatment)>,
+    purge_token: Option<PurgeToken>,
+}
 
 impl CacheRules {
     /// Adds one behind the others. False if there are [`CACHE_RULES_MAX`] of them.
     #[must_use]
     pub fn push(&mut self, rule: Rule, treatment: Treatment) -> bool {
-        let fits = self.0.len() < CACHE_RULES_MAX;
+        let fits = self.rules.len() < CACHE_RULES_MAX;
         if fits {
-            self.0.push((rule, treatment));
+            self.rules.push((rule, treatment));
         }
         fits
     }
 
+    /// PURGE needs this token.
+    pub fn set_purge_token(&mut self, token: PurgeToken) {
+        self.purge_token = Some(token);
+    }
+
+    /// What PURGE needs, if anything.
+    pub fn purge_token(&self) -> Option<&PurgeToken> {
+        self.purge_token.as_ref()
+    }
+
     /// What the first rule for a host and port says. A name is not resolved.
     pub fn find(&self, host: &Host, port: u16) -> Option<Treatment> {
-        self.0.iter().find(|(rule, _)| rule.matches(host, port)).map(|(_, treatment)| *treatment)
+        self.rules.iter().find(|(rule, _)| rule.matches(host, port)).map(|(_, treatment)| *treatment)
     }
 }
 
@@ -40,6 +108,34 @@ impl CacheRules {
 mod tests {
     use super::*;
     use crate::http::target::Name;
+
+    #[test]
+    fn kind_19_a_token_is_a_line() {
+        const TOKEN: &str = "0123456789abcdef";
+        for text in [TOKEN, "0123456789abcdef\n", "0123456789abcdef\r\n"] {
+            let token = PurgeToken::parse(text.as_bytes(), 7).unwrap();
+            assert!(token.is(TOKEN.as_bytes()));
+            for other in ["", "0123456789abcdeg", "0123456789abcde", "0123456789abcdef ", "0123456789ABCDEF"]
+            {
+                assert!(!token.is(other.as_bytes()), "{other}");
+            }
+            assert_eq!(format!("{token:?}"), "PurgeToken");
+            assert_ne!(token.key(TOKEN.as_bytes()), token.hash);
+        }
+        let long = "x".repeat(513);
+        for text in [
+            "",
+            "\n",
+            "0123456789abcde",
+            "0123456789abcdef\n\n",
+            " 123456789abcdef",
+            "0123 456789abcdef",
+            &long,
+        ] {
+            assert_eq!(PurgeToken::parse(text.as_bytes(), 7).err(), Some(EXPECTED_TOKEN), "{text:?}");
+        }
+        assert!(PurgeToken::parse(&[0xE9; 20], 7).is_err());
+    }
 
     #[test]
     fn the_first_that_matches_counts_and_there_are_not_too_many() {

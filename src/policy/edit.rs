@@ -122,6 +122,11 @@ impl Edits {
         self.requests.extend(removals);
     }
 
+    /// Removes from all requests a field that is meant for weir, and for no origin.
+    pub fn remove_own(&mut self, name: &str) {
+        self.requests.push(Edit { name: name.into(), change: Change::Remove, pattern: None });
+    }
+
     /// Are there no edits?
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.responses.is_empty()

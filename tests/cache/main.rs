@@ -13,6 +13,7 @@ mod loops;
 mod parts;
 mod persistence;
 mod poisoning;
+mod purging;
 mod scene;
 mod sharing;
 mod stale;
