@@ -50,6 +50,8 @@ pub fn enforce(paths: &Paths) -> io::Result<bool> {
 
 fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     match PathFd::new(place) {
+        // It lies nowhere, and can be opened whatever the rules are.
+        Ok(opened) if is_nameless(&opened) => Ok(rules),
         Ok(opened) => rules.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other),
         // What is not there, or not for this user, needs no permission.
         Err(error) => {
@@ -57,6 +59,14 @@ fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io:
             Ok(rules)
         }
     }
+}
+
+/// Whether it is a pipe or a socket that has no place in any directory, as `/dev/stdin` often is: the kernel takes no rule for
+/// one.
+fn is_nameless(opened: &PathFd) -> bool {
+    const PIPES: u64 = 0x5049_5045;
+    const SOCKETS: u64 = 0x534F_434B;
+    rustix::fs::fstatfs(opened).is_ok_and(|system| matches!(system.f_type as u64, PIPES | SOCKETS))
 }
 
 /// Every place that must be readable, once each.
