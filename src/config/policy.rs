@@ -296,12 +296,16 @@ pub fn resolver_settings(
     (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
 }
 
-/// The cache with its store: one for all loops.
-fn cache_settings(settings: &Settings, seed: [u64; 2]) -> engine::CacheSettings {
+/// A store for what is kept: one for all loops.
+fn new_store(settings: &Settings, seed: [u64; 2]) -> Arc<Store> {
     let mut limits = Limits::of(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
     if settings.cache_max_object_bytes > 0 {
         limits.object_max = settings.cache_max_object_bytes;
     }
+    Arc::new(Store::new(limits))
+}
+
+fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettings {
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     engine::CacheSettings {
         freshness: Freshness {
@@ -311,12 +315,23 @@ fn cache_settings(settings: &Settings, seed: [u64; 2]) -> engine::CacheSettings 
         targeted: settings.cache_targeted.iter().map(|name| name.value.clone()).collect(),
         status: !settings.no_cache_status,
         purge_from: settings.purge_from.iter().map(|network| network.value).collect(),
-        ..engine::CacheSettings::new(Arc::new(Store::new(limits)))
+        ..engine::CacheSettings::new(store)
     }
 }
 
-/// The engine's settings.
+/// The engine's settings, with a new store if there is to be one.
 pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u64; 2]) -> engine::Settings {
+    let store = settings.cache.then(|| new_store(settings, seed));
+    engine_settings_with(settings, listeners, seed, store)
+}
+
+/// The same with the store that there is already.
+pub fn engine_settings_with(
+    settings: &Settings,
+    listeners: Vec<SocketAddr>,
+    seed: [u64; 2],
+    store: Option<Arc<Store>>,
+) -> engine::Settings {
     let ms = |duration: Duration| duration.as_millis() as u64;
     engine::Settings {
         head: head::Limits {
@@ -349,7 +364,7 @@ pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u
         origin_form: !settings.no_origin_form,
         noted: settings.log_format.texts(),
         listeners,
-        cache: settings.cache.then(|| cache_settings(settings, seed)),
+        cache: store.map(|store| cache_settings(settings, store)),
         seed,
     }
 }

@@ -125,7 +125,7 @@ impl Engine {
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
-                    (exchange.download_space(pool, scrap, head_bytes_max), queue)
+                    (exchange.download_space(pool, scrap), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
                     let lane = &mut tunnels[tunnel.0 as usize].down;

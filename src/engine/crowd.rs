@@ -24,12 +24,12 @@ const SHARDS: usize = 16;
 #[derive(Debug)]
 pub struct Crowd {
     clients: AtomicUsize,
-    clients_max: usize,
-    per_address_max: usize,
+    clients_max: AtomicUsize,
+    per_address_max: AtomicUsize,
     prefix6: u8,
     keyed: Keyed,
-    /// Connections by address or, for IPv6, by prefix, those that are being refused included. Empty if there is no limit to
-    /// them.
+    /// Connections by address or, for IPv6, by prefix, those that are being refused included. Counted without a limit, too:
+    /// a reload may set one.
     by_address: [Mutex<HashMap<IpAddr, u32, Keyed>>; SHARDS],
     pub(super) guesses: Guesses,
 }
@@ -48,8 +48,8 @@ impl Crowd {
         let keyed = Keyed::new(settings.seed);
         Crowd {
             clients: AtomicUsize::new(0),
-            clients_max: settings.clients_max,
-            per_address_max: settings.clients_per_address_max,
+            clients_max: AtomicUsize::new(settings.clients_max),
+            per_address_max: AtomicUsize::new(settings.clients_per_address_max),
             prefix6: settings.client_prefix6,
             keyed,
             by_address: std::array::from_fn(|_| Mutex::new(HashMap::with_hasher(keyed))),
@@ -57,26 +57,33 @@ impl Crowd {
         }
     }
 
+    /// Has other limits hold from now on. Who is over them already stays. Loops whose clients wait for room look again when
+    /// they are told of the settings.
+    pub(super) fn set_limits(&self, settings: &Settings) {
+        self.clients_max.store(settings.clients_max, Ordering::Relaxed);
+        self.per_address_max.store(settings.clients_per_address_max, Ordering::Relaxed);
+    }
+
     /// Whether one more can be taken, be it to be refused. Two loops that ask at the same moment may both hear yes.
     pub(super) fn has_room(&self) -> bool {
-        self.clients.load(Ordering::Relaxed) < self.clients_max + REFUSALS_MAX
+        self.clients.load(Ordering::Relaxed) < self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX
     }
 
     /// Counts a client, which is to be counted out by `leave` whatever the answer.
     pub(super) fn enter(&self, address: IpAddr) -> Admission {
         // The counter's own order decides who is one too many; nothing else hangs on it.
         let all = self.clients.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut here = 0;
-        if self.per_address_max != 0 {
-            let address = accountable(address, self.prefix6);
+        let address = accountable(address, self.prefix6);
+        let here = {
             let mut counts = self.shard(address);
             let count = counts.entry(address).or_insert(0);
             *count += 1;
-            here = *count as usize;
-        }
-        if all > self.clients_max {
+            *count as usize
+        };
+        let per_address_max = self.per_address_max.load(Ordering::Relaxed);
+        if all > self.clients_max.load(Ordering::Relaxed) {
             Admission::TooMany
-        } else if here > self.per_address_max {
+        } else if per_address_max != 0 && here > per_address_max {
             Admission::TooManyFromThere
         } else {
             Admission::Welcome
@@ -85,8 +92,8 @@ impl Crowd {
 
     /// A client has gone. True if there is room again that there was not before.
     pub(super) fn leave(&self, address: IpAddr) -> bool {
-        if self.per_address_max != 0 {
-            let address = accountable(address, self.prefix6);
+        let address = accountable(address, self.prefix6);
+        {
             let mut counts = self.shard(address);
             if let Some(count) = counts.get_mut(&address) {
                 *count -= 1;
@@ -96,7 +103,8 @@ impl Crowd {
             }
         }
         // Whoever found no room did so before this very step, and is told of it.
-        self.clients.fetch_sub(1, Ordering::Relaxed) == self.clients_max + REFUSALS_MAX
+        let full = self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX;
+        self.clients.fetch_sub(1, Ordering::Relaxed) == full
     }
 
     /// No code that holds the lock can leave the table half changed.
@@ -173,17 +181,34 @@ mod tests {
     }
 
     #[test]
-    fn without_a_limit_nobody_is_remembered() {
+    fn who_has_left_is_not_remembered() {
+        for limit in [0, 5] {
+            let crowd = crowd(10, limit);
+            for last in 0..=255 {
+                crowd.enter(address(last));
+            }
+            for last in 0..=255 {
+                crowd.leave(address(last));
+            }
+            assert!(crowd.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        }
+    }
+
+    #[test]
+    fn kind_21_new_limits_count_who_is_there_already() {
         let crowd = crowd(10, 0);
-        crowd.enter(address(1));
-        assert!(crowd.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
-        let limited = self::crowd(10, 5);
-        for last in 0..=255 {
-            limited.enter(address(last));
-        }
-        for last in 0..=255 {
-            limited.leave(address(last));
-        }
-        assert!(limited.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        let limit = |clients_max, clients_per_address_max| {
+            crowd.set_limits(&Settings { clients_max, clients_per_address_max, ..Settings::default() });
+        };
+        let came = |last| crowd.enter(address(last));
+        assert_eq!([came(1), came(1), came(2)], [Admission::Welcome; 3]);
+        limit(10, 2);
+        assert_eq!([came(1), came(2)], [Admission::TooManyFromThere, Admission::Welcome]);
+        assert!([crowd.leave(address(1)), crowd.leave(address(1))].iter().all(|made| !made));
+        assert_eq!(came(1), Admission::Welcome);
+        limit(4, 0);
+        assert_eq!(came(3), Admission::TooMany);
+        limit(6, 0);
+        assert_eq!(came(3), Admission::Welcome);
     }
 }

@@ -11,7 +11,7 @@ use super::refusal::{Refusal, SocketError};
 use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
 use crate::http::head::Scanner;
-use crate::http::target::Host;
+use crate::http::target::{Host, Name};
 use crate::policy::acl;
 use crate::resolver::{LookUp, LookUpId, Outcome};
 use crate::time::Now;
@@ -315,6 +315,18 @@ impl Engine {
             self.examine(now, id);
         }
         true
+    }
+
+    /// What the resolver remembers of a name; nothing is asked for it.
+    pub fn known_addresses(&mut self, now: Now, name: &Name) -> Option<Outcome> {
+        match self.resolver.look_up(now, name) {
+            LookUp::Ready(outcome) => Some(outcome),
+            LookUp::Pending(look_up) => {
+                self.resolver.cancel(look_up);
+                None
+            }
+            LookUp::Full => None,
+        }
     }
 
     /// Closes an origin connection, whatever it was doing. Its exchange must know.

@@ -8,12 +8,12 @@ use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
 use super::outgoing::Outgoing;
-use super::pace::{Pace, Rate};
+use super::pace::Pace;
 use super::peer::{Client, ExchangeId, Role};
 use super::refusal::{Refusal, write_refusal};
 use super::relay::Relay;
 use super::serving::Serving;
-use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES};
+use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES, Settings};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::http::framing::Body;
@@ -60,6 +60,8 @@ pub(super) struct Exchange {
     pub plan: Plan,
     /// The policy it began with.
     pub policy: Arc<Policy>,
+    /// The settings it began with: what was accepted is not measured by other limits later. Only time-outs are those of now.
+    pub settings: Arc<Settings>,
     /// From client to origin.
     pub up: Relay,
     /// From origin to client.
@@ -99,7 +101,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    fn new(client: PeerId, policy: Arc<Policy>, entry: Box<Entry>) -> Exchange {
+    fn new(client: PeerId, policy: Arc<Policy>, settings: Arc<Settings>, entry: Box<Entry>) -> Exchange {
         Exchange {
             serial: 0,
             client,
@@ -107,6 +109,7 @@ impl Exchange {
             stage: Stage::Begun,
             plan: Plan::unknown(0),
             policy,
+            settings,
             up: Relay::new(Purpose::Upload),
             down: Relay::new(Purpose::Download),
             up_pace: Pace::default(),
@@ -129,8 +132,8 @@ impl Exchange {
         }
     }
 
-    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. The policy is that of
-    /// this moment already, the entry is made blank by the caller.
+    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. Policy and settings are
+    /// those of this moment already, the entry is made blank by the caller.
     fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
         let Exchange {
             serial: own_serial,
@@ -139,6 +142,7 @@ impl Exchange {
             stage,
             plan,
             policy: _,
+            settings: _,
             up,
             down,
             up_pace,
@@ -196,12 +200,12 @@ impl Exchange {
     }
 
     /// Whether the client has read too little of what waits for it.
-    pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, rate: Rate, now: Now) -> bool {
+    pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, now: Now) -> bool {
         if !self.wants_send(fetches) {
             self.down_pace.forget();
             return false;
         }
-        self.down_pace.is_below(rate, now.monotonic_ms(), self.down.sent)
+        self.down_pace.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
     }
 
     /// Whether there is anything to send to the client.
@@ -224,12 +228,7 @@ impl Exchange {
             && self.serving.as_ref().is_none_or(|serving| serving.is_done(fetches))
     }
 
-    pub fn download_space<'p>(
-        &'p mut self,
-        pool: &'p mut Pool,
-        scrap: &'p mut [u8],
-        head_bytes_max: usize,
-    ) -> Option<Space<'p>> {
+    pub fn download_space<'p>(&'p mut self, pool: &'p mut Pool, scrap: &'p mut [u8]) -> Option<Space<'p>> {
         match self.stage {
             Stage::Relaying if self.down.is_received() => Some(Space::one(scrap)),
             Stage::Awaiting if self.up.sent == 0 => Some(Space::one(scrap)),
@@ -247,6 +246,7 @@ impl Exchange {
                 if !begun {
                     return None;
                 }
+                let head_bytes_max = self.settings.head.head_bytes_max;
                 let space = self.response.space(pool, Purpose::Download, head_bytes_max + BLOCK_BYTES);
                 space.map(Space::one)
             }
@@ -301,11 +301,12 @@ impl Engine {
         let mut exchange = match self.spare_exchanges.pop() {
             Some(exchange) => exchange,
             None => {
-                let policy = Arc::clone(&self.policy);
-                Box::new(Exchange::new(client_id, policy, self.take_entry(address)))
+                let (policy, settings) = (Arc::clone(&self.policy), Arc::clone(&self.settings));
+                Box::new(Exchange::new(client_id, policy, settings, self.take_entry(address)))
             }
         };
         debug_assert!(Arc::ptr_eq(&exchange.policy, &self.policy));
+        debug_assert!(Arc::ptr_eq(&exchange.settings, &self.settings));
         exchange.begin(serial, client_id, head_bytes, now);
         exchange.entry.reset(address);
         let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };
@@ -336,7 +337,6 @@ impl Engine {
         let Engine {
             exchanges,
             pool,
-            settings,
             origins,
             remembered,
             crowd,
@@ -349,6 +349,7 @@ impl Engine {
         } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let exchange = &mut **exchange;
+        let settings = &exchange.settings;
         let cache = settings.cache.as_ref().map(|cache| Consultation {
             settings: cache,
             flights,
@@ -602,14 +603,14 @@ impl Engine {
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, settings, fetches, .. } = self;
+                let Engine { exchanges, pool, fetches, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
                 if exchange.serving.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
                 exchange.down.handle_sent(pool, count);
-                if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
+                if exchange.is_read_too_slowly(fetches, now) {
                     self.metrics.limit_rate += 1;
                     self.abandon_client(now, id, "min_rate");
                     return;
@@ -665,10 +666,9 @@ impl Engine {
 
     /// Whether too little has come of the request's body, although the client was waited for.
     fn is_uploading_slowly(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Engine { exchanges, settings, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+        let exchange = &mut self.exchanges[id.index as usize];
         !exchange.up.is_received()
-            && exchange.up_pace.is_below(settings.rate(), now.monotonic_ms(), exchange.up.received)
+            && exchange.up_pace.is_below(exchange.settings.rate(), now.monotonic_ms(), exchange.up.received)
     }
 
     /// Stops the client's clock while there is no room for more.

@@ -39,12 +39,12 @@ pub(super) enum Judged {
 impl Engine {
     /// The same for a response that may be an interim one; a refresh ends here.
     pub(super) fn judge_final(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Judged {
-        let Engine { exchanges, pool, settings, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get(id.index as usize) else { return Judged::Settled };
         let mut storage = FieldStorage::new();
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
         let background = exchange.caching.background;
-        match ResponseHead::parse(bytes, &mut storage, &settings.head) {
+        match ResponseHead::parse(bytes, &mut storage, &exchange.settings.head) {
             Ok(head) if head.status < 200 => return Judged::Pass,
             // It comes once more, repaired.
             Err(fault) if is_repairable(fault) => return Judged::Pass,
@@ -100,8 +100,10 @@ impl Engine {
     }
 
     fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Option<Verdict> {
-        let Engine { exchanges, pool, settings, cache_text, cache_scratch, .. } = self;
-        let (exchange, cache) = (exchanges.get_mut(id.index as usize)?, settings.cache.as_ref()?);
+        let Engine { exchanges, pool, cache_text, cache_scratch, .. } = self;
+        let exchange = exchanges.get_mut(id.index as usize)?;
+        let settings = &exchange.settings;
+        let cache = settings.cache.as_ref()?;
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
         let asked_bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes.min(exchange.input.len())];
         let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
@@ -173,14 +175,14 @@ impl Engine {
     /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
     fn complete(&mut self, now: Now, id: ExchangeId, head_bytes: usize, completed: Completed) {
         let pending = Arc::new(completed.stored);
-        let Engine { exchanges, pool, settings, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
         let mut storage = FieldStorage::new();
         let (Some((beside, missing)), Some(epoch), Ok(head)) = (
             exchange.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
             exchange.caching.epoch,
-            ResponseHead::parse(bytes, &mut storage, &settings.head),
+            ResponseHead::parse(bytes, &mut storage, &exchange.settings.head),
         ) else {
             return;
         };
@@ -227,13 +229,13 @@ impl Engine {
     /// Gives the origin connection back after a response without a body.
     fn release_origin(&mut self, now: Now, id: ExchangeId, head_bytes: usize) {
         let draining = self.is_draining();
-        let Engine { exchanges, pool, settings, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
         let bytes = exchange.response.bytes(pool);
         let clean = bytes.len() == head_bytes && exchange.up.is_complete() && !draining;
         let reusable = clean
-            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &settings.head)
+            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &exchange.settings.head)
                 .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         exchange.response.release(pool);
         let origin: Option<PeerId> = exchange.origin.take();

@@ -42,6 +42,7 @@ mod peer;
 mod purge;
 mod refusal;
 mod relay;
+mod reload;
 mod response;
 mod run_queue;
 mod selecting;
@@ -68,11 +69,10 @@ pub use verify::{Finding, JobId};
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::Store;
 use crate::http::date::http_date;
-use crate::http::target::Name;
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;
 use crate::policy::remembered::Remembered;
-use crate::resolver::{self, LookUp, LookUpId, Outcome, QueryId, Resolver};
+use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use entry::Entry;
 use exchange::Exchange;
@@ -176,7 +176,7 @@ pub enum Action {
 
 /// The core of one loop.
 pub struct Engine {
-    settings: Settings,
+    settings: Arc<Settings>,
     policy: Arc<Policy>,
     pool: Pool,
     peers: Slab<Peer>,
@@ -285,7 +285,7 @@ impl Engine {
             date_unix_s: u64::MAX,
             next_serial: 0,
             drain_deadline_ms: None,
-            settings,
+            settings: Arc::new(settings),
             policy,
         }
     }
@@ -303,31 +303,6 @@ impl Engine {
     /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
     pub fn take_room_made(&mut self) -> bool {
         std::mem::take(&mut self.room_made)
-    }
-
-    /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
-    pub fn set_policy(&mut self, policy: Arc<Policy>) {
-        self.policy = policy;
-        // Those that wait to be used again would keep the old rules in memory.
-        self.spare_exchanges.clear();
-    }
-
-    /// Resolves names by other settings from now on.
-    pub fn set_resolver(&mut self, now: Now, settings: resolver::Settings, hosts: resolver::Hosts) {
-        self.resolver.reconfigure(settings, hosts);
-        self.finish(now);
-    }
-
-    /// What the resolver remembers of a name; nothing is asked for it.
-    pub fn known_addresses(&mut self, now: Now, name: &Name) -> Option<Outcome> {
-        match self.resolver.look_up(now, name) {
-            LookUp::Ready(outcome) => Some(outcome),
-            LookUp::Pending(look_up) => {
-                self.resolver.cancel(look_up);
-                None
-            }
-            LookUp::Full => None,
-        }
     }
 
     /// What happened to a peer. Ignored if there is no such peer (any more).
@@ -548,6 +523,9 @@ impl Engine {
         exchange.serving = None;
         if !Arc::ptr_eq(&exchange.policy, &self.policy) {
             exchange.policy = Arc::clone(&self.policy);
+        }
+        if !Arc::ptr_eq(&exchange.settings, &self.settings) {
+            exchange.settings = Arc::clone(&self.settings);
         }
         if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
             self.spare_exchanges.push(exchange);

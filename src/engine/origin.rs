@@ -162,6 +162,18 @@ impl Origins {
         }
     }
 
+    /// Has other limits hold from now on: then some may have to go ([`Origins::any_surplus`]).
+    pub fn set_limits(&mut self, idle_max: usize, idle_per_group_max: usize) {
+        (self.idle_max, self.idle_per_group_max) = (idle_max, idle_per_group_max);
+    }
+
+    /// A connection that must be closed because there are too many idle ones, in whichever group.
+    pub fn any_surplus(&self) -> Option<PeerId> {
+        let all = (self.idle.len + self.pinned.len() > self.idle_max).then(|| self.longest_idle()).flatten();
+        let crowded = || self.groups.iter().find(|(_, group)| group.idle.len > self.idle_per_group_max);
+        all.or_else(|| crowded().and_then(|(id, _)| self.surplus(GroupId(id as u32))))
+    }
+
     /// The connection is not idle any more.
     pub fn set_busy(&mut self, id: IdleId) {
         self.idle.remove(&mut self.entries, id);

@@ -131,20 +131,22 @@ impl Engine {
     /// Reads response heads until the final one is whole.
     fn advance_response(&mut self, now: Now, id: ExchangeId) {
         loop {
-            let Engine { exchanges, pool, settings, .. } = self;
+            let Engine { exchanges, pool, .. } = self;
             let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
             if !matches!(exchange.stage, Stage::Awaiting) {
                 return;
             }
-            let head_bytes =
-                match exchange.scanner.scan_response(exchange.response.bytes(pool), &settings.head) {
-                    Ok(Some(head_bytes)) => head_bytes,
-                    Ok(None) => return,
-                    Err(fault) => {
-                        self.refuse(now, id, Refusal::OriginFault(fault));
-                        return;
-                    }
-                };
+            let head_bytes = match exchange
+                .scanner
+                .scan_response(exchange.response.bytes(pool), &exchange.settings.head)
+            {
+                Ok(Some(head_bytes)) => head_bytes,
+                Ok(None) => return,
+                Err(fault) => {
+                    self.refuse(now, id, Refusal::OriginFault(fault));
+                    return;
+                }
+            };
             let judged = match self.exchanges.get(id.index as usize) {
                 Some(exchange) if exchange.caching.part != Part::None => {
                     self.judge_final(now, id, head_bytes)
@@ -204,12 +206,13 @@ impl Engine {
     ) -> Result<Head, Refusal> {
         self.refresh_date(now);
         let draining = self.is_draining();
-        let Engine { exchanges, pool, settings, scratch, date, .. } = self;
+        let Engine { exchanges, pool, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         scratch.clear();
         let mut storage = FieldStorage::new();
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
-        let head = ResponseHead::parse(bytes, &mut storage, &settings.head).map_err(Refusal::OriginFault)?;
+        let head = ResponseHead::parse(bytes, &mut storage, &exchange.settings.head)
+            .map_err(Refusal::OriginFault)?;
         let (plan, policy) = (&exchange.plan, &exchange.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
@@ -247,7 +250,7 @@ impl Engine {
             client_version: plan.version,
             keep_alive: !exchange.closes,
             upgrade: switching || head.status == 426,
-            via: settings.via.as_deref(),
+            via: exchange.settings.via.as_deref(),
             date: std::str::from_utf8(date).ok(),
             edits: &edits,
         };
@@ -257,7 +260,7 @@ impl Engine {
         }
         if !interim {
             let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
-            Engine::write_forwarded_status(settings, exchange, ttl_s, scratch);
+            Engine::write_forwarded_status(&exchange.settings, exchange, ttl_s, scratch);
         }
         let status = head.status;
         if !interim {

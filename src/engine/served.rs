@@ -151,12 +151,12 @@ impl Engine {
         forward_status: Option<u16>,
         extra: &[u8],
     ) -> bool {
-        let Engine { exchanges, pool, settings, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
         let now_s = stored.clock_s(now);
         let mut storage = FieldStorage::new();
         let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return false };
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
         let forward = exchange.caching.forward.or(Some(Forward::Stale));
@@ -187,11 +187,11 @@ impl Engine {
         fetch: FetchId,
         extra: Vec<u8>,
     ) {
-        let Engine { exchanges, pool, settings, .. } = self;
+        let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
         let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &settings.head) else { return };
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return };
         let now_s = stored.clock_s(now);
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
@@ -236,13 +236,13 @@ impl Engine {
 
     /// Part of what the cache has to send was sent.
     pub(super) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, pool, fetches, metrics, settings, .. } = self;
+        let Engine { exchanges, pool, fetches, metrics, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let head = count.min(exchange.down.head.len());
         exchange.down.handle_sent(pool, head);
         exchange.down.sent += (count - head) as u64;
         let read = exchange.serving.as_mut().and_then(|serving| serving.handle_sent(fetches, count - head));
-        if exchange.is_read_too_slowly(fetches, settings.rate(), now) {
+        if exchange.is_read_too_slowly(fetches, now) {
             metrics.limit_rate += 1;
             self.abandon_client(now, id, "min_rate");
             return;

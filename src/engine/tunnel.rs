@@ -106,7 +106,7 @@ impl Engine {
             sent_bytes: exchange.down.sent,
             up: Lane::new(relays, Purpose::Upload, &mut exchange.up),
             down: Lane::new(relays, Purpose::Download, &mut exchange.down),
-            note: exchange.entry.note(settings.noted, scratch),
+            note: exchange.entry.note(exchange.settings.noted, scratch),
             began_us: exchange.began_us,
         });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {

@@ -16,6 +16,7 @@ use super::{EventLoop, Journal, Listener};
 use crate::engine::Engine;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -109,6 +110,13 @@ impl Crew {
         }
     }
 
+    /// Waits until every loop has obeyed what it was told so far, but not longer than that. False if one has not.
+    pub fn settle(&self, within: Duration) -> bool {
+        let (sender, receiver) = channel();
+        self.send(&Command::Settled(sender));
+        receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
     /// Has one line of statistics written for all loops, whether or not a number has changed.
     pub fn log_statistics(&self) {
         self.send(&Command::Report(Round::begin(&self.scoreboard, true)));
@@ -164,7 +172,7 @@ fn spawn(
 mod tests {
     use super::super::{WAKER, remote};
     use super::*;
-    use std::sync::mpsc::{Sender, channel};
+    use std::sync::mpsc::Sender;
 
     struct Tell(Sender<()>);
 

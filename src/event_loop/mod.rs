@@ -26,7 +26,7 @@ pub use listener::{Listener, bind, bind_for};
 pub use remote::{Command, Remote};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 
-use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, SocketError};
+use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, Settings, SocketError};
 use crate::log::format::Format;
 use crate::log::writer::Feed;
 use crate::resolver::{self, QueryId, Transport};
@@ -336,6 +336,8 @@ impl EventLoop {
             match command {
                 Command::SetPolicy(policy) => self.engine.set_policy(policy),
                 Command::SetResolver(settings, hosts) => self.engine.set_resolver(self.now, settings, hosts),
+                Command::SetSettings(settings, format, every) => self.set_settings(&settings, format, every),
+                Command::Settled(_sender) => {}
                 Command::Report(_round) => self.report(),
                 Command::Verified(job, right) => {
                     if let Some(finding) = self.engine.handle_verified(self.now, job, right) {
@@ -354,6 +356,17 @@ impl EventLoop {
             self.act();
         }
         quit
+    }
+
+    fn set_settings(&mut self, settings: &Settings, format: Format, statistics_every: Duration) {
+        let loops = self.others.len() + 1;
+        self.engine.set_settings(self.now, settings.divided(self.index, loops));
+        self.journal.format = format;
+        // One of the loops asks all when it is time.
+        if self.index == 0 && self.statistics_every != statistics_every {
+            self.statistics_every = statistics_every;
+            self.statistics_due_us = self.now.monotonic_us + statistics_every.as_micros() as u64;
+        }
     }
 
     /// Takes new connections while the engine has room for them.

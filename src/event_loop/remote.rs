@@ -1,13 +1,15 @@
 //! Orders from other threads: a queue and a waker.
 
 use super::scoreboard::Round;
-use crate::engine::{Finding, JobId, Message};
+use crate::engine::{Finding, JobId, Message, Settings};
+use crate::log::format::Format;
 use crate::policy::Policy;
 use crate::resolver;
 use mio::{Registry, Token, Waker};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel as queue};
+use std::time::Duration;
 
 /// What a loop can be told.
 #[derive(Clone, Debug)]
@@ -16,6 +18,11 @@ pub enum Command {
     SetPolicy(Arc<Policy>),
     /// Resolve by these from now on.
     SetResolver(resolver::Settings, resolver::Hosts),
+    /// Go by these from now on; each loop takes its share. The entries of the log are written in this format, and statistics
+    /// every so often.
+    SetSettings(Arc<Settings>, Format, Duration),
+    /// Let go of this: everything that came before has been obeyed.
+    Settled(Sender<()>),
     /// Put the counters on the board, and let go of the round.
     Report(Arc<Round>),
     /// A password was right, or was not.

@@ -40,6 +40,11 @@ impl LogFile {
         Ok(LogFile { directory: directory.to_owned(), file, bytes_max, keep, retry_at_bytes: 0 })
     }
 
+    /// Has another size and another number of old files hold from the next lines on.
+    pub fn set_limits(&mut self, bytes_max: u64, keep: u32) {
+        (self.bytes_max, self.keep, self.retry_at_bytes) = (bytes_max, keep, 0);
+    }
+
     /// Opens it anew by its name; on failure the old one stays.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open_file(&self.directory)?;

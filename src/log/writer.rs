@@ -89,6 +89,8 @@ struct State {
     /// The thread waits and has to be woken.
     asleep: bool,
     reopen: bool,
+    /// The size at which the file rotates from now on, and how many old ones are kept.
+    limits: Option<(u64, u32)>,
     closing: bool,
     ended: bool,
 }
@@ -160,6 +162,12 @@ impl Writer {
     /// Has the file opened anew by its name, for those who moved it away. Does not wait.
     pub fn reopen(&self) {
         self.shared.lock().reopen = true;
+        self.shared.work.notify_one();
+    }
+
+    /// Has a file rotate at another size, and others be kept. Does not wait.
+    pub fn set_limits(&self, bytes_max: u64, keep: u32) {
+        self.shared.lock().limits = Some((bytes_max, keep));
         self.shared.work.notify_one();
     }
 
@@ -269,20 +277,21 @@ impl Shared {
     /// Waits for work; puts pending lines into `lines`, which is empty. What is to be done besides writing them?
     fn next(&self, lines: &mut Vec<u8>) -> Next {
         let mut state = self.lock();
-        while state.pending.is_empty() && !state.reopen && !state.closing {
+        while state.pending.is_empty() && !state.reopen && state.limits.is_none() && !state.closing {
             state.asleep = true;
             state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.asleep = false;
         std::mem::swap(&mut state.pending, lines);
-        let reopen = std::mem::take(&mut state.reopen);
-        Next { reopen, last: state.closing }
+        let (reopen, limits) = (std::mem::take(&mut state.reopen), state.limits.take());
+        Next { reopen, limits, last: state.closing }
     }
 }
 
 /// What the thread does next, besides writing lines.
 struct Next {
     reopen: bool,
+    limits: Option<(u64, u32)>,
     /// Nothing will come after these lines.
     last: bool,
 }
@@ -319,6 +328,9 @@ fn run(shared: &Shared, mut output: Output) {
         let next = shared.next(&mut lines);
         if next.reopen {
             reopen(&mut output);
+        }
+        if let (Some((bytes_max, keep)), Output::Files(files)) = (next.limits, &mut output) {
+            files.set_limits(bytes_max, keep);
         }
         write(shared, &mut output, &lines, &mut trouble);
         lines.clear();
