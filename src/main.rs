@@ -1,6 +1,11 @@
 //! The daemon: options, signals, one thread per loop.
 
-use log::{error, info, warn};
+mod daemon;
+
+use daemon::manager::Manager;
+use daemon::pid_file::{self, Answer, NoAnswer, PidFile};
+use daemon::reload::{Launch, loaded};
+use log::{info, warn};
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
@@ -13,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
+use weir::cache::store::Store;
 use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
@@ -33,6 +39,9 @@ const DESCRIPTORS_OF_OURS: u64 = 1200;
 /// The same for every further loop, among which look-ups are divided (chosen).
 const DESCRIPTORS_OF_A_LOOP: u64 = 40;
 
+/// As many descriptors are taken where nobody minds (chosen: what most systems allow a process).
+const DESCRIPTORS_AMPLE: u64 = 1 << 20;
+
 /// Look-ups in flight that are left for one of many loops (chosen).
 const LOOK_UPS_LEAST: usize = 16;
 
@@ -42,7 +51,8 @@ fn main() -> ExitCode {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let environment: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
-    let settings = match Settings::load(&arguments, &environment, read_file) {
+    let mut launch = Launch { arguments, environment, piped: None };
+    let settings = match launch.load() {
         Ok(settings) => settings,
         Err(problems) => return report(&problems),
     };
@@ -54,7 +64,8 @@ fn main() -> ExitCode {
         Command::PrintConfig => print(&help::print_config(&settings)),
         Command::Check => check(&settings),
         Command::Explain { .. } => run_explain(&settings),
-        Command::Run => run(settings),
+        Command::Reload => ask_to_reload(&settings),
+        Command::Run => run(settings, launch),
     };
     ExitCode::from(code)
 }
@@ -66,13 +77,15 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 fn start_log(settings: &Settings) {
     env_logger::Builder::new()
         .filter_level(log::LevelFilter::Warn)
-        .filter_module("weir", settings.level())
+        // A reload may have it say more.
+        .filter_module("weir", log::LevelFilter::Trace)
         .format(|out, record| {
             let time = out.timestamp_millis();
             writeln!(out, "{time} weir {}: {}", record.level().as_str().to_ascii_lowercase(), record.args())
         })
         .target(env_logger::Target::Pipe(Box::new(Diagnostics)))
         .init();
+    log::set_max_level(settings.level());
 }
 
 /// Prints; that nobody reads it any more is no fault of ours.
@@ -110,9 +123,18 @@ fn fail(message: &str, code: u8) -> u8 {
 }
 
 fn compile(settings: &Settings, listeners: &[SocketAddr], seed: [u64; 2]) -> Result<Policy, Problems> {
+    compile_by(settings, listeners, seed, &read_file)
+}
+
+fn compile_by(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Policy, Problems> {
     let wildcard = listeners.iter().any(|listener| listener.ip().is_unspecified());
     let addresses = if wildcard { own_addresses() } else { Vec::new() };
-    policy::compile(settings, &Own { listeners: listeners.to_vec(), addresses }, seed, &read_file)
+    policy::compile(settings, &Own { listeners: listeners.to_vec(), addresses }, seed, read_file)
 }
 
 fn own_addresses() -> Vec<IpAddr> {
@@ -172,8 +194,24 @@ fn run_explain(settings: &Settings) -> u8 {
     if allowed { exit::OK } else { exit::REFUSED }
 }
 
-fn run(settings: Settings) -> u8 {
-    match start(settings) {
+/// `weir reload`: the verdict is the daemon's.
+fn ask_to_reload(settings: &Settings) -> u8 {
+    let Some(file) = &settings.pid_file else {
+        return fail("reload: expected --pid-file FILE, the one that the running weir has", exit::USAGE);
+    };
+    match pid_file::ask(&file.value) {
+        Ok(Answer::Reloaded(text)) => print(&format!("weir: {}\n", text.replace('\n', "\nweir: "))),
+        Ok(Answer::Failed(text)) => {
+            let code = fail(&text.replace('\n', "\nweir: "), exit::CONFIGURATION);
+            fail("not reloaded: what was running stays", code)
+        }
+        Err(NoAnswer::NotRunning(message)) => fail(&message, exit::UNAVAILABLE),
+        Err(NoAnswer::Unable(message)) => fail(&message, exit::OS_ERROR),
+    }
+}
+
+fn run(settings: Settings, launch: Launch) -> u8 {
+    match start(settings, launch) {
         Ok((daemon, signals)) => daemon.serve(signals),
         Err(code) => code,
     }
@@ -181,11 +219,17 @@ fn run(settings: Settings) -> u8 {
 
 /// Everything that the running daemon consists of, beside the loops' own.
 struct Daemon {
+    launch: Launch,
     settings: Settings,
     listeners: Vec<SocketAddr>,
     crew: Crew,
     writer: Writer,
+    store: Option<Arc<Store>>,
     keeper: Option<Keeper>,
+    manager: Manager,
+    pid_file: Option<PidFile>,
+    /// Rules and users.
+    loaded: [usize; 2],
 }
 
 /// Ends the waiting for signals.
@@ -197,7 +241,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
+fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8> {
     let seed = random_seed()?;
     sandbox::protect_memory().map_err(os_error)?;
     let user = find_user(&settings)?;
@@ -209,7 +253,8 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
     // A file that may not grow is to be an error of the write, not the end: nobody looks at the flag.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
-    let (log, cache_file) = give_up_rights(&settings, user.as_ref())?;
+    let manager = Manager::connect();
+    let Kept { log, cache_file, pid_file } = give_up_rights(&settings, user.as_ref())?;
     // Read with the rights that are left: what a reload would fail at fails now.
     let policy = compile(&settings, &local, seed).map_err(|problems| {
         let code = said(&problems);
@@ -219,13 +264,15 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     })?;
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
+    warn_if_unreadable(&settings);
+    let loaded = loaded(&policy);
     let workers = make_workers(&settings, listeners, &local, Arc::new(policy), seed)?;
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
     let journal = Journal { feed: writer.feed(), format: settings.log_format };
     let store = workers.first().and_then(|worker| worker.engine.store());
-    let keeper = cache_file.zip(store).map(|(file, store)| Keeper::start(file, store));
+    let keeper = cache_file.zip(store.clone()).map(|(file, store)| Keeper::start(file, store));
     let keeper = keeper.transpose().map_err(os_error)?;
     let at_end = CloseOnDrop(signals.handle());
     let crew = Crew::start(workers, &journal, settings.stats_every, settings.workers.pinned, at_end)
@@ -233,7 +280,10 @@ fn start(mut settings: Settings) -> Result<(Daemon, Signals), u8> {
     for address in &local {
         eprintln!("weir: listening on {address}");
     }
-    Ok((Daemon { settings, listeners: local, crew, writer, keeper }, signals))
+    let daemon =
+        Daemon { launch, settings, listeners: local, crew, writer, store, keeper, manager, pid_file, loaded };
+    daemon.manager.ready(&daemon.status());
+    Ok((daemon, signals))
 }
 
 /// What each loop is made of. They have the policy, the names of the hosts file and the crowd of clients in common; limits of
@@ -287,9 +337,16 @@ fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
     })
 }
 
-/// Becomes the user, opens the log and the cache's file, enters the sandbox. They are opened by the user, not by root before:
-/// in a directory that belongs to the user, a link could lead root to any file.
-fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<(Opened, Option<CacheFile>), u8> {
+/// What is opened before the sandbox, and stays open.
+struct Kept {
+    log: Opened,
+    cache_file: Option<CacheFile>,
+    pid_file: Option<PidFile>,
+}
+
+/// Becomes the user, opens the log, the pid file and the cache's file, enters the sandbox. They are opened by the user, not by
+/// root before: in a directory that belongs to the user, a link could lead root to any file.
+fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     if let Some(user) = user {
         if let Some(path) = &settings.log_dir {
             user.make_directory(path).map_err(|error| log_error(settings, &error))?;
@@ -307,10 +364,26 @@ fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<(Opened, O
         access(path, Access::WRITE_OK).map_err(|error| log_error(settings, &error.into()))?;
     }
     let cache_file = open_cache_file(settings)?;
+    let pid_file = create_pid_file(settings)?;
     if settings.sandbox {
         enter_sandbox(settings)?;
     }
-    Ok((log, cache_file))
+    Ok(Kept { log, cache_file, pid_file })
+}
+
+fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
+    let Some(file) = &settings.pid_file else { return Ok(None) };
+    PidFile::create(&file.value).map(Some).map_err(|error| {
+        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let why = match error.kind() {
+            ErrorKind::WouldBlock => "another weir does; expected a file of its own for each".to_owned(),
+            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
+        };
+        let mut problems = Problems::new();
+        let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
+        problems.add(file.origin.clone(), message);
+        said(&problems)
+    })
 }
 
 /// What can be saved at the stop shows now.
@@ -399,13 +472,15 @@ fn limit_connections(settings: &mut Settings, loops: usize) {
     let needed = 2 * u64::from(settings.max_connections) + beside;
     let limit = getrlimit(Resource::Nofile);
     let (current, maximum) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    if current >= needed {
+    // A reload may ask for more, and the sandbox lets nobody raise a limit then.
+    let ample = needed.max(DESCRIPTORS_AMPLE);
+    if current >= ample.min(needed.max(maximum)) {
         return;
     }
     // Only the privileged may raise the maximum; if that fails, there is what there is.
     let attempts = [needed.max(maximum), maximum];
     let raised = attempts.into_iter().any(|maximum| {
-        let wanted = Rlimit { current: Some(needed.min(maximum)), maximum: Some(maximum) };
+        let wanted = Rlimit { current: Some(ample.min(maximum)), maximum: Some(maximum) };
         setrlimit(Resource::Nofile, wanted).is_ok()
     });
     let available = if raised { getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) } else { current };
@@ -429,6 +504,16 @@ fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) 
     }
 }
 
+/// Root may have read it before it gave up its rights.
+fn warn_if_unreadable(settings: &Settings) {
+    if let Some(path) = &settings.config
+        && let Err(error) = access(path, Access::READ_OK)
+    {
+        let place = path.display();
+        warn!("{place}: cannot be read with the rights that are left ({error}): a reload will fail");
+    }
+}
+
 fn warn_of_skipped(policy: &Policy) {
     for list in policy.acl.skipped() {
         warn!("{list}");
@@ -437,7 +522,7 @@ fn warn_of_skipped(policy: &Policy) {
 
 impl Daemon {
     /// Obeys signals until all loops have ended. Returns the exit code.
-    fn serve(self, mut signals: Signals) -> u8 {
+    fn serve(mut self, mut signals: Signals) -> u8 {
         let mut draining = false;
         let mut code = exit::OK;
         for signal in signals.forever() {
@@ -451,10 +536,12 @@ impl Daemon {
                         self.settings.drain_timeout
                     );
                     draining = true;
+                    self.manager.stopping("finishing what is under way");
                     self.crew.send(&event_loop::Command::Drain);
                 }
                 other => {
                     info!("stopping at once");
+                    self.manager.stopping("stopping at once");
                     code = 128 + other as u8;
                     self.crew.send(&event_loop::Command::Quit);
                 }
@@ -472,27 +559,5 @@ impl Daemon {
         }
         diagnostics::flush(SAID_WITHIN);
         code
-    }
-
-    /// Compiles rules, users and names anew. On any error what runs stays.
-    fn reload(&self) {
-        self.writer.reopen();
-        let Ok(seed) = random_seed() else { return };
-        match compile(&self.settings, &self.listeners, seed) {
-            Ok(policy) => {
-                let users = policy.users.as_ref().map_or(0, |users| users.len());
-                warn_of_skipped(&policy);
-                info!("reloaded: {} rules, {users} users", policy.acl.len());
-                self.crew.send(&event_loop::Command::SetPolicy(Arc::new(policy)));
-                let (resolver, hosts) = resolver_settings(&self.settings, self.crew.loops());
-                self.crew.send(&event_loop::Command::SetResolver(resolver, hosts));
-            }
-            Err(problems) => {
-                for problem in problems.iter() {
-                    error!("{problem}");
-                }
-                error!("not reloaded: what was running stays");
-            }
-        }
     }
 }

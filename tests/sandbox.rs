@@ -273,6 +273,45 @@ fn root_is_given_up() {
     }
 }
 
+/// The configuration is read again with the rights that are left, and the pid file is the user's.
+#[test]
+fn kind_21_a_reload_has_the_rights_that_are_left() {
+    let (user, shared) = (format!("{NOBODY}:{NOBODY}"), Shared::new("reload"));
+    let run_directory = shared.path("run");
+    std::fs::create_dir(&run_directory).expect("a directory");
+    if is_root() {
+        std::os::unix::fs::chown(&run_directory, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    }
+    let pid_file = format!("{run_directory}/weir.pid");
+    let common = format!("allow 127.0.0.0/8\npid-file {pid_file}\n");
+    let own: &[&str] = if is_root() { &["--user", &user] } else { &[] };
+    for sandbox in ["--sandbox", "--sandbox=no"] {
+        let config = shared.file("weir.conf", &format!("{common}block first.test\n"), 0o644);
+        let weir = Weir::start_bare(&[&["-c", &config, sandbox], own].concat());
+        let refuses = |host: &str| {
+            let answer = weir.connect().ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            answer.status() == 403
+        };
+        assert!(refuses("first.test"));
+        shared.file("weir.conf", &format!("{common}block second.test\nvia other\n"), 0o644);
+        let reload = run(&["reload", "--pid-file", &pid_file]);
+        assert_eq!(reload.code, 0, "{}", reload.said());
+        assert!(refuses("second.test") && !refuses("first.test"));
+        if !is_root() {
+            continue;
+        }
+        shared.file("weir.conf", &format!("{common}block third.test\n"), 0o600);
+        let reload = run(&["reload", "--pid-file", &pid_file]);
+        assert_eq!(reload.code, 78, "{}", reload.said());
+        assert!(reload.err.contains("weir.conf: cannot read: Permission denied"), "{}", reload.err);
+        assert!(refuses("second.test"));
+        // It could be read once, by root: what would fail later is said at the start.
+        drop(weir);
+        let weir = Weir::start_bare(&[&["-c", &config, sandbox], own].concat());
+        weir.wait_for_error(|line| line.contains("weir.conf: cannot be read with the rights that are left"));
+    }
+}
+
 /// The cache's file is the user's, in the sandbox and without.
 #[test]
 fn the_cache_file_belongs_to_the_user() {

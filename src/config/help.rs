@@ -25,14 +25,15 @@ const USAGE: &str = "\
 weir is a forward proxy: clients ask it for http:// and https:// pages.
   weir [OPTION]...         serve, on 127.0.0.1:8888 unless told otherwise
   weir explain URL         say whether that is allowed, and by which rule
+  weir reload              have the running weir read its configuration again
   weir help [TOPIC]        explain one topic or one option, or list the topics
   curl -x http://127.0.0.1:8888 https://a.example/     (or set https_proxy)
 Options. Each is a key of a --config FILE, too, and a variable (WEIR_PORT=8080).
 ";
 
 const ENDING: &str = "\
-Signals: HUP reads rules and users again, USR1 opens the log again, USR2 writes
-  statistics, TERM ends when all is done, INT (or a second TERM) at once.
+Signals: HUP reads configuration and files again, USR1 opens the log again, USR2
+  writes statistics, TERM ends when all is done, INT (or a second TERM) at once.
 Exit codes: 0 done; 1 refused (explain); 64 wrong options; 69 cannot listen;
   71 the system refuses; 78 wrong configuration. More: weir help signals
 ";
@@ -112,6 +113,11 @@ fn all() -> String {
 fn on_topic(topic: &Topic) -> String {
     let mut out = format!("{}: {}\n\n{}", topic.name, topic.title, topic.text.trim_start_matches('\n'));
     let of_topic = |spec: &&Spec| Some(spec.section) == topic.section || topic.others.contains(&spec.name);
+    if topic.name == "reload" {
+        let fixed: Vec<String> =
+            TABLE.iter().filter(|spec| spec.restart).map(|spec| format!("--{}", spec.name)).collect();
+        add_wrapped(&mut out, "", 4, &fixed);
+    }
     let mut options = TABLE.iter().filter(of_topic).peekable();
     if options.peek().is_some() {
         out.push_str("\nOptions:\n");

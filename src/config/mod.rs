@@ -19,7 +19,7 @@ pub mod trial;
 pub mod values;
 
 pub use problem::{Located, Origin, Problem, Problems, exit};
-pub use settings::{Command, Settings};
+pub use settings::{Changes, Command, Settings};
 
 #[cfg(test)]
 mod tests;

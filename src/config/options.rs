@@ -114,6 +114,13 @@ pub static TABLE: &[Spec] = &[
     )
     .restart()
     .common(),
+    Spec::path(General, "pid-file", "FILE", "write the number of the process here, for weir reload", |s, v| {
+        let mut files = Vec::new();
+        let problems = many(&mut files, v, values::path);
+        s.pid_file = files.pop();
+        problems
+    })
+    .restart(),
     Spec::flag(General, "sandbox", "give up the paths and system calls that it does not need", |s, v| {
         one(&mut s.sandbox, v, values::flag)
     })
@@ -124,7 +131,8 @@ pub static TABLE: &[Spec] = &[
         "no-splice",
         "copy long bodies in weir instead of moving them inside the kernel",
         |s, v| one(&mut s.no_splice, v, values::flag),
-    ),
+    )
+    .restart(),
     Spec::value(
         General,
         "stats-every",

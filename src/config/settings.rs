@@ -33,6 +33,8 @@ pub enum Command {
     Check,
     /// Print the settings and exit.
     PrintConfig,
+    /// Have the running daemon read its configuration again, and exit with what came of it.
+    Reload,
     /// Print the help and exit.
     Help,
     /// Print what there is to know of these topics and exit; without any, the list of them.
@@ -57,7 +59,7 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PURGE"];
 
 /// What may stand before or among the options.
-const COMMANDS: [&str; 2] = ["explain", "help"];
+const COMMANDS: [&str; 3] = ["explain", "reload", "help"];
 
 /// All settings. [`Settings::load`] makes them; `Settings::default()` is blank, not the documented defaults, which are
 /// what `load` gives for nothing at all ([`Settings::built_in`]).
@@ -75,6 +77,8 @@ pub struct Settings {
     pub config: Option<PathBuf>,
     /// The user of this system, perhaps with a group, that the daemon becomes once it listens: `NAME[:GROUP]`.
     pub user: Option<Located<String>>,
+    /// Where the number of the process is written.
+    pub pid_file: Option<Located<PathBuf>>,
     /// Leave itself only the paths and system calls that it needs.
     pub sandbox: bool,
     /// How often `-v` was given.
@@ -228,7 +232,7 @@ impl Settings {
             None => blank_layer(),
         };
         settings.texts = default_layer();
-        settings.apply_defaults();
+        settings.apply_texts();
         for layer in [from_file, from_environment, given.layer.clone()] {
             settings.apply(layer, &mut problems);
         }
@@ -238,10 +242,30 @@ impl Settings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
+    /// These settings after a reload has found `found`: what can only change at a start stays.
+    pub fn reloaded(&self, found: &Settings) -> (Settings, Changes) {
+        let mut changes = Changes::default();
+        let mut settings = Settings { command: self.command.clone(), ..Settings::default() };
+        for (row, spec) in TABLE.iter().enumerate() {
+            let (before, after) = (&self.texts[row], &found.texts[row]);
+            let same = means(spec, before) == means(spec, after);
+            let taken = if same || !spec.restart { after } else { before };
+            settings.texts.push(taken.clone());
+            match (same, spec.restart) {
+                (true, _) => {}
+                (false, false) => changes.made.push(spec.name),
+                (false, true) => changes.need_restart.push(spec.name),
+            }
+        }
+        settings.apply_texts();
+        settings.config = found.config.clone();
+        (settings, changes)
+    }
+
     /// The settings that hold when nobody sets anything.
     pub fn built_in() -> Settings {
         let mut settings = Settings { texts: default_layer(), ..Settings::default() };
-        settings.apply_defaults();
+        settings.apply_texts();
         settings
     }
 
@@ -268,10 +292,11 @@ impl Settings {
         TABLE.iter().zip(&self.texts).map(|(spec, texts)| (spec, texts.as_slice()))
     }
 
-    fn apply_defaults(&mut self) {
+    /// Sets every field to what its text says.
+    fn apply_texts(&mut self) {
         for (row, spec) in TABLE.iter().enumerate() {
             let texts = self.texts[row].clone();
-            // A test holds every default to be well-formed.
+            // They were judged before; a test holds every default to be well-formed.
             let problems = (spec.apply)(self, &texts);
             debug_assert_eq!(problems, vec![]);
         }
@@ -314,7 +339,7 @@ impl Settings {
         };
         let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
         if first != "explain" {
-            for unexpected in &given.free {
+            for unexpected in given.free.iter().skip(usize::from(first == "reload")) {
                 wrong(format!(
                     "{unexpected:?}: expected options, or a command: {}{}",
                     COMMANDS.join(", "),
@@ -327,6 +352,7 @@ impl Settings {
             return match (asked(given, "check"), asked(given, "print-config")) {
                 (true, _) => Command::Check,
                 (false, true) => Command::PrintConfig,
+                (false, false) if first == "reload" => Command::Reload,
                 (false, false) => Command::Run,
             };
         }
@@ -385,6 +411,23 @@ impl Settings {
         let count = self.workers.count.unwrap_or(u32::try_from(processors).unwrap_or(u32::MAX));
         count.clamp(1, self.workers_max()) as usize
     }
+}
+
+/// What a reload has changed, by the names of the options.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// What holds from now on.
+    pub made: Vec<&'static str>,
+    /// What would hold after a restart.
+    pub need_restart: Vec<&'static str>,
+}
+
+/// What the texts of an option come to, wherever they were set: `60s` is `1m`.
+fn means(spec: &Spec, texts: &[Located<String>]) -> String {
+    let texts: Vec<_> = texts.iter().map(|text| Located::new(text.value.clone(), Origin::Default)).collect();
+    let mut settings = Settings::default();
+    drop((spec.apply)(&mut settings, &texts));
+    format!("{settings:?}")
 }
 
 /// An option at a place where it may have to be named: a line number says less than a key.

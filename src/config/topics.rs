@@ -181,11 +181,28 @@ made a browser send it. With --purge-token-file it needs a token as well:
         others: &[],
     },
     Topic {
+        name: "reload",
+        title: "reading the configuration again while weir runs",
+        text: "
+  kill -HUP PID                       the log says what came of it
+  weir reload --pid-file FILE         and so does this, by its exit code
+  systemctl reload weir               with config/weir.service: the same
+
+The configuration file is read again, and every file that it names; options of
+the command line and variables keep their precedence. All of it is judged first:
+if anything is wrong, nothing changes, and the log has every mistake with file
+and line. What is under way goes on as it began, with new connections and
+requests the new settings hold. Some things cannot change while weir runs; the
+log then says `needs a restart` and names them:
+",
+        section: None,
+        others: &["pid-file"],
+    },
+    Topic {
         name: "signals",
         title: "signals that a running weir obeys, and its exit codes",
         text: "
-  HUP     reads the files of rules and users again, resolv.conf and hosts; if
-          anything is wrong with them, what runs stays, and the log says why
+  HUP     reads the configuration and all files again (weir help reload)
   USR1    opens access.log again by its name
   USR2    writes a line of statistics to standard error
   TERM    takes nothing new, finishes what is under way, cuts what is left after
@@ -193,10 +210,11 @@ made a browser send it. With --purge-token-file it needs a token as well:
   INT     stops at once, as a second TERM does; exit code 130, or 143 for TERM
 
 Exit codes of all commands:
-  0       done; explain: allowed
+  0       done; explain: allowed; reload: reloaded
   1       explain: refused, or the name leads nowhere
   64      the command line is wrong
-  69      cannot listen: the address is in use, or is not this machine's
+  69      cannot listen: the address is in use, or is not this machine's;
+          reload: no weir runs by that pid file
   71      the system refuses something else that weir needs
   78      the configuration, or a file that it names, is wrong
 ",

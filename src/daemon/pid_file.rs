@@ -1,0 +1,211 @@
+//! The file that names the running process, and beside it one that says what came of the last reload: by these two
+//! `weir reload` finds the daemon and learns its verdict.
+//!
+//! The daemon holds a lock on the first as long as it lives, so that what an earlier one has left names nobody. Both are
+//! written through descriptors that are open since the start: the sandbox need not know them.
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Who may read them (chosen): everybody; there is no secret in them.
+const MODE: u32 = 0o644;
+
+/// How long a verdict is waited for (chosen: the largest lists take seconds).
+const VERDICT_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often it is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The two files of a running daemon.
+#[derive(Debug)]
+pub struct PidFile {
+    pid: File,
+    verdict: File,
+    begun: u64,
+}
+
+impl PidFile {
+    /// Opens, locks and writes them. Fails with [`ErrorKind::WouldBlock`] if another process has the lock.
+    pub fn create(path: &Path) -> io::Result<PidFile> {
+        let pid = open(path)?;
+        flock(&pid, FlockOperation::NonBlockingLockExclusive)?;
+        let verdict = open(&beside(path))?;
+        replace(&pid, &format!("{}\n", std::process::id()))?;
+        let file = PidFile { pid, verdict, begun: 0 };
+        replace(
+            &file.verdict,
+            &Verdict { begun: 0, ended: 0, failed: false, text: String::new() }.written(),
+        )?;
+        Ok(file)
+    }
+
+    /// A reload begins.
+    pub fn begin(&mut self) {
+        self.begun += 1;
+        self.write(Verdict { begun: self.begun, ended: self.begun - 1, failed: false, text: String::new() });
+    }
+
+    /// What came of it.
+    pub fn end(&self, failed: bool, text: String) {
+        self.write(Verdict { begun: self.begun, ended: self.begun, failed, text });
+    }
+
+    fn write(&self, verdict: Verdict) {
+        if let Err(error) = replace(&self.verdict, &verdict.written()) {
+            log::warn!("cannot write beside the pid file what came of the reload: {error}");
+        }
+    }
+}
+
+/// Empty: there is no such process any more. What it was called can be somebody else's directory by now.
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        for file in [&self.pid, &self.verdict] {
+            let _ = file.set_len(0);
+        }
+    }
+}
+
+/// How the reload went that somebody asked for.
+#[derive(Debug)]
+pub enum Answer {
+    /// What holds now.
+    Reloaded(String),
+    /// What was wrong; what ran runs on.
+    Failed(String),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// There is no such daemon.
+    NotRunning(String),
+    /// It cannot be asked, or does not say.
+    Unable(String),
+}
+
+/// Has the daemon of that pid file reload, and waits for its verdict.
+pub fn ask(path: &Path) -> Result<Answer, NoAnswer> {
+    let place = path.display();
+    let pid = find(path)?;
+    let begun = read(path)?.begun;
+    kill_process(pid, Signal::HUP).map_err(|error| {
+        NoAnswer::Unable(format!("cannot signal process {}: {error}", pid.as_raw_nonzero()))
+    })?;
+    let until = Instant::now() + VERDICT_WITHIN;
+    while Instant::now() < until {
+        let verdict = read(path)?;
+        if verdict.ended > begun {
+            let text = verdict.text;
+            return Ok(if verdict.failed { Answer::Failed(text) } else { Answer::Reloaded(text) });
+        }
+        find(path)?;
+        std::thread::sleep(LOOK_EVERY);
+    }
+    Err(NoAnswer::Unable(format!(
+        "{place}: the process has not said within {VERDICT_WITHIN:?} what came of it"
+    )))
+}
+
+/// The process that holds the lock.
+fn find(path: &Path) -> Result<Pid, NoAnswer> {
+    let place = path.display();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(NoAnswer::NotRunning(format!("{place}: there is no such file: no weir runs by it")));
+        }
+        Err(error) => return Err(NoAnswer::Unable(format!("{place}: cannot be read ({error})"))),
+    };
+    // Who gets the lock has found nobody.
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
+    }
+    let text = io::read_to_string(&file).unwrap_or_default();
+    let pid = text.trim().parse().ok().and_then(Pid::from_raw);
+    pid.ok_or_else(|| NoAnswer::Unable(format!("{place}: expected the number of a process")))
+}
+
+fn read(path: &Path) -> Result<Verdict, NoAnswer> {
+    let path = beside(path);
+    // One that is being written is read again.
+    for _ in 0..100 {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match Verdict::read(&text) {
+                Some(verdict) => return Ok(verdict),
+                None => std::thread::sleep(LOOK_EVERY),
+            },
+            Err(error) => {
+                return Err(NoAnswer::Unable(format!("{}: cannot be read ({error})", path.display())));
+            }
+        }
+    }
+    Err(NoAnswer::Unable(format!("{}: expected what came of the last reload", path.display())))
+}
+
+/// What the second file says. Its last line tells that it is whole.
+#[derive(Debug, PartialEq, Eq)]
+struct Verdict {
+    /// Reloads begun since the start.
+    begun: u64,
+    /// Of these ended.
+    ended: u64,
+    failed: bool,
+    text: String,
+}
+
+impl Verdict {
+    fn written(&self) -> String {
+        let Verdict { begun, ended, failed, text } = self;
+        let word = if *failed { "failed" } else { "reloaded" };
+        format!("{begun} {ended} {word}\n{}\nend\n", text.trim_end())
+    }
+
+    fn read(text: &str) -> Option<Verdict> {
+        let (first, text) = text.strip_suffix("\nend\n")?.split_once('\n')?;
+        let mut words = first.split(' ');
+        let mut number = || words.next()?.parse().ok();
+        let (begun, ended) = (number()?, number()?);
+        Some(Verdict { begun, ended, failed: words.next()? == "failed", text: text.to_owned() })
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".reload");
+    name.into()
+}
+
+/// A link could lead anywhere.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(MODE).custom_flags(flags.bits() as i32).open(path)
+}
+
+fn replace(file: &File, text: &str) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all_at(text.as_bytes(), 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (failed, text) in [(false, ""), (true, "a: b\nc: d"), (true, "end")] {
+            let verdict = Verdict { begun: 3, ended: 2, failed, text: text.to_owned() };
+            let written = verdict.written();
+            assert_eq!(Verdict::read(&written).as_ref(), Some(&verdict));
+            for end in 0..written.len() {
+                assert_eq!(Verdict::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
+            }
+        }
+    }
+}
