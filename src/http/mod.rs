@@ -14,6 +14,7 @@ pub mod frame;
 pub mod framing;
 pub mod head;
 mod hop;
+mod host;
 pub mod repair;
 pub mod reply;
 mod request_filter;

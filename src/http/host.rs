@@ -1,0 +1,354 @@
+//! Hosts: names and addresses, in the one form that is judged, resolved and dialled (RFC 3986 section 3.2.2).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::fault::Fault;
+use super::fields::write_ipv4;
+
+/// Longest name in bytes, without the trailing dot (RFC 1035 section 2.3.4).
+pub const NAME_BYTES_MAX: usize = 253;
+
+/// Longest label of a name in bytes (RFC 1035 section 2.3.4).
+const LABEL_BYTES_MAX: usize = 63;
+
+/// The bytes that a name may hold, in lower case; 0 for all others. Underscores are no part of host names, but of names
+/// that are in use.
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        if matches!(byte as u8, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.') {
+            table[byte] = (byte as u8).to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
+/// A host name in the one form that is judged, resolved and dialled: ASCII, lower case, no trailing dot.
+#[derive(Clone, Copy)]
+pub struct Name {
+    len: u8,
+    bytes: [u8; NAME_BYTES_MAX],
+}
+
+/// The host of an authority: a name or a canonical address (an IPv4-mapped address is IPv4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::large_enum_variant, reason = "a box would be an allocation per request")]
+pub enum Host {
+    /// A registered name, to be resolved.
+    Name(Name),
+    /// An address literal, whatever its spelling was.
+    Address(IpAddr),
+}
+
+impl Name {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or("")
+    }
+
+    /// The name as bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Name) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// Why a text is not a host (RFC 1035, RFC 3986).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostError {
+    /// Nothing there.
+    Empty,
+    /// More than 253 bytes, or a label of more than 63.
+    TooLong,
+    /// Two dots in a row, or a leading one.
+    EmptyLabel,
+    /// A byte outside letters, digits, hyphen and underscore.
+    BadCharacter,
+    /// The last label is a number, but the whole is no IPv4 address in any spelling.
+    BadAddress,
+}
+
+impl Name {
+    /// Reads a name: any case, one trailing dot tolerated. A name that spells an address is an error here;
+    /// `Host::parse` takes both.
+    #[inline]
+    pub fn parse(text: &[u8]) -> Result<Name, HostError> {
+        let text = text.strip_suffix(b".").unwrap_or(text);
+        if text.is_empty() {
+            return Err(HostError::Empty);
+        }
+        if text.len() > NAME_BYTES_MAX {
+            return Err(HostError::TooLong);
+        }
+        let mut name = Name { len: text.len() as u8, bytes: [0; NAME_BYTES_MAX] };
+        let mut label = 0;
+        for (to, &from) in name.bytes.iter_mut().zip(text) {
+            let byte = NAME_BYTES[usize::from(from)];
+            label = match byte {
+                0 => return Err(HostError::BadCharacter),
+                b'.' if label == 0 => return Err(HostError::EmptyLabel),
+                b'.' => 0,
+                _ if label == LABEL_BYTES_MAX => return Err(HostError::TooLong),
+                _ => label + 1,
+            };
+            *to = byte;
+        }
+        if label == 0 {
+            return Err(HostError::EmptyLabel);
+        }
+        Ok(name)
+    }
+}
+
+impl Host {
+    /// Reads a name, an IPv4 address in any of the spellings that resolvers have ever taken (one to four parts,
+    /// decimal, octal or hexadecimal), or an IPv6 address in brackets, without a zone. Addresses become canonical here,
+    /// so that what is judged is what is dialled (rules 10 and 40).
+    #[inline]
+    pub fn parse(text: &[u8]) -> Result<Host, HostError> {
+        if let [b'[', inner @ .., b']'] = text {
+            return bracketed(inner);
+        }
+        // What addresses mostly look like.
+        if let Some(address) = dotted_decimal(text) {
+            return Ok(Host::Address(IpAddr::V4(address)));
+        }
+        let name = Name::parse(text)?;
+        if !ends_in_number(name.as_bytes()) {
+            return Ok(Host::Name(name));
+        }
+        let address = ipv4(name.as_bytes()).ok_or(HostError::BadAddress)?;
+        Ok(Host::Address(IpAddr::V4(address)))
+    }
+
+    /// Appends the host as it stands in a URI.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        use std::io::Write;
+        match self {
+            Host::Name(name) => out.extend_from_slice(name.as_bytes()),
+            Host::Address(IpAddr::V4(address)) => write_ipv4(out, *address),
+            Host::Address(IpAddr::V6(address)) => {
+                // Writing to a Vec cannot fail.
+                let _ = write!(out, "[{address}]");
+            }
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => name.fmt(f),
+            Host::Address(IpAddr::V4(address)) => address.fmt(f),
+            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+fn bracketed(inner: &[u8]) -> Result<Host, HostError> {
+    let text = std::str::from_utf8(inner).map_err(|_| HostError::BadCharacter)?;
+    let address: Ipv6Addr = text.parse().map_err(|_| HostError::BadAddress)?;
+    Ok(Host::Address(match address.to_ipv4_mapped() {
+        Some(mapped) => IpAddr::V4(mapped),
+        None => IpAddr::V6(address),
+    }))
+}
+
+/// The last label is decimal digits, or `0x` and hex digits: no top-level domain is, and resolvers take it as a number.
+fn ends_in_number(name: &[u8]) -> bool {
+    let start = memchr::memrchr(b'.', name).map_or(0, |dot| dot + 1);
+    match &name[start..] {
+        [b'0', b'x', digits @ ..] => digits.iter().all(u8::is_ascii_hexdigit),
+        digits => digits.iter().all(u8::is_ascii_digit),
+    }
+}
+
+/// Four decimal numbers without leading zeros. `None` says nothing.
+fn dotted_decimal(text: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut rest) = ([0_u8; 4], text);
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let digit = |byte: &u8| u16::from(byte - b'0');
+        let value = match rest {
+            [a @ b'1'..=b'2', b @ b'0'..=b'9', c @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                100 * digit(a) + 10 * digit(b) + digit(c)
+            }
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                10 * digit(a) + digit(b)
+            }
+            [a @ b'0'..=b'9', after @ ..] => {
+                rest = after;
+                digit(a)
+            }
+            _ => return None,
+        };
+        *octet = u8::try_from(value).ok()?;
+    }
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
+}
+
+/// One to four numbers; the last one fills the bytes that are left.
+fn ipv4(name: &[u8]) -> Option<Ipv4Addr> {
+    let mut address: u32 = 0;
+    let mut parts = name.split(|&byte| byte == b'.').peekable();
+    let mut index = 0;
+    while let Some(part) = parts.next() {
+        let value = ipv4_part(part)?;
+        if parts.peek().is_none() {
+            let room = u32::MAX.checked_shr(8 * index)?;
+            return (value <= room).then_some(Ipv4Addr::from(address | value));
+        }
+        if value > 255 || index == 3 {
+            return None;
+        }
+        address |= value << (24 - 8 * index);
+        index += 1;
+    }
+    None
+}
+
+/// Decimal, octal after `0`, hexadecimal after `0x`.
+fn ipv4_part(part: &[u8]) -> Option<u32> {
+    let (digits, radix) = match part {
+        [b'0', b'x', digits @ ..] => (digits, 16),
+        [b'0', digits @ ..] if !digits.is_empty() => (digits, 8),
+        digits => (digits, 10),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut value: u32 = 0;
+    for &byte in digits {
+        let digit = char::from(byte).to_digit(radix)?;
+        value = value.checked_mul(radix)?.checked_add(digit)?;
+    }
+    Some(value)
+}
+
+impl From<HostError> for Fault {
+    fn from(error: HostError) -> Fault {
+        match error {
+            HostError::Empty => Fault::HostEmpty,
+            HostError::TooLong | HostError::EmptyLabel | HostError::BadCharacter => Fault::HostSyntax,
+            HostError::BadAddress => Fault::HostAddress,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(text: &str) -> String {
+        Host::parse(text.as_bytes()).map_or_else(|error| format!("{error:?}"), |host| host.to_string())
+    }
+
+    #[test]
+    fn rule_10_names() {
+        let long_label = "a".repeat(63);
+        let long_name = format!("{long_label}.{long_label}.{long_label}.{}", "a".repeat(61));
+        assert_eq!(long_name.len(), NAME_BYTES_MAX);
+        for (text, expected) in [
+            ("example.com", "example.com"),
+            ("EXAMPLE.Com.", "example.com"),
+            ("localhost", "localhost"),
+            ("_dmarc.x-y.example", "_dmarc.x-y.example"),
+            ("1.2.3.4.example", "1.2.3.4.example"),
+            ("0xzz", "0xzz"),
+            ("123a", "123a"),
+            ("", "Empty"),
+            (".", "Empty"),
+            ("a..b", "EmptyLabel"),
+            (".a", "EmptyLabel"),
+            ("a..", "EmptyLabel"),
+            ("a b", "BadCharacter"),
+            ("a%2eb", "BadCharacter"),
+            ("a\0", "BadCharacter"),
+            ("b\u{fc}cher.example", "BadCharacter"),
+            ("a:b", "BadCharacter"),
+            ("::1", "BadCharacter"),
+            (&long_label, &long_label),
+            (&format!("{long_label}a"), "TooLong"),
+            (&long_name, &long_name),
+            (&format!("{long_name}."), &long_name),
+            (&format!("{long_name}a"), "TooLong"),
+        ] {
+            assert_eq!(host(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn rule_40_addresses() {
+        for (text, expected) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.0.0.1.", "127.0.0.1"),
+            ("2130706433", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("127.0.1", "127.0.0.1"),
+            ("10.1.65535", "10.1.255.255"),
+            ("1.16777215", "1.255.255.255"),
+            ("0177.0.0.1", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("0X7F000001", "127.0.0.1"),
+            ("00.0", "0.0.0.0"),
+            ("4294967295", "255.255.255.255"),
+            ("4294967296", "BadAddress"),
+            ("1.16777216", "BadAddress"),
+            ("10.1.65536", "BadAddress"),
+            ("1.2.3.256", "BadAddress"),
+            ("256.1.1.1", "BadAddress"),
+            ("1.2.3.4.5", "BadAddress"),
+            ("08.1.1.1", "BadAddress"),
+            ("0x.1", "BadAddress"),
+            ("1.0x", "BadAddress"),
+            ("foo.1", "BadAddress"),
+            ("a.0x1f", "BadAddress"),
+            ("[::1]", "[::1]"),
+            ("[0:0:0:0:0:0:0:1]", "[::1]"),
+            ("[2001:DB8::A]", "[2001:db8::a]"),
+            ("[::ffff:127.0.0.1]", "127.0.0.1"),
+            ("[::FFFF:7f00:1]", "127.0.0.1"),
+            ("[::127.0.0.1]", "[::7f00:1]"),
+            ("[fe80::1%eth0]", "BadAddress"),
+            ("[fe80::1%25eth0]", "BadAddress"),
+            ("[]", "BadAddress"),
+            ("[127.0.0.1]", "BadAddress"),
+            ("[::1", "BadCharacter"),
+            ("::1]", "BadCharacter"),
+        ] {
+            assert_eq!(host(text), expected, "{text:?}");
+        }
+    }
+}
