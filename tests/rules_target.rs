@@ -194,7 +194,7 @@ fn rule_05_targets_keep_their_bytes() {
     }
 }
 
-/// Rule 5: blanks, control characters, bytes over 0x7F and fragments are refused; strictly, so is what RFC 3986 lacks.
+/// Rule 5: blanks, control characters and fragments are refused; strictly, so is what RFC 3986 lacks.
 #[test]
 fn rule_05_targets_refused() {
     let weir = Weir::start(&[]);
@@ -202,8 +202,6 @@ fn rule_05_targets_refused() {
         &weir,
         &[400],
         &[
-            b"GET http://{o}/\xff HTTP/1.1\r\nHost: {o}\r\n\r\n",
-            b"GET http://{o}/\xc3\xa4 HTTP/1.1\r\nHost: {o}\r\n\r\n",
             b"GET http://{o}/a#b HTTP/1.1\r\nHost: {o}\r\n\r\n",
             b"GET http://{o}#b HTTP/1.1\r\nHost: {o}\r\n\r\n",
             b"GET http://{o}/a?b#c HTTP/1.1\r\nHost: {o}\r\n\r\n",
@@ -214,6 +212,13 @@ fn rule_05_targets_refused() {
     let strict = Weir::start(&["--strict-targets"]);
     for byte in "\"<>\\^{|}`".chars() {
         expect_refused(&strict, &[400], &[&line(&format!("GET http://{{o}}/a{byte}b HTTP/1.1"))]);
+    }
+    for byte in [0x80, 0x9f, 0xc3, 0xff] {
+        expect_refused(
+            &strict,
+            &[400],
+            &[&[b"GET http://{o}/", &[byte][..], b" HTTP/1.1\r\nHost: {o}\r\n\r\n"].concat()],
+        );
     }
     assert_eq!(forwarded(&strict, &Origin::ok(), &line("GET http://{o}/a%20b HTTP/1.1")).1.status(), 200);
 }

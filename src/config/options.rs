@@ -409,7 +409,7 @@ pub static TABLE: &[Spec] = &[
     Spec::flag(
         Messages,
         "strict-targets",
-        "refuse targets with characters that RFC 3986 does not allow",
+        "refuse targets with bytes that no URI has (RFC 3986): \"<>\\^`{|} and bytes over 0x7F",
         |s, v| one(&mut s.strict_targets, v, values::flag),
     ),
     Spec::flag(Messages, "accept-bare-lf", "take a line feed alone as the end of a line", |s, v| {

@@ -1,5 +1,6 @@
 //! What one exchange or tunnel leaves behind: the entry that the access log writes.
 
+use crate::http::target::write_encoded;
 use std::net::SocketAddr;
 
 /// How it ended for whoever asked.
@@ -232,6 +233,14 @@ impl Entry {
         let span = Span { start: self.text.len() as u32, len: value.len() as u32 };
         self.text.extend_from_slice(value);
         *self.span_mut(which) = span;
+    }
+
+    /// Sets the target, after `front`, in the one form that logs have of it: see [`write_encoded`].
+    pub fn set_target(&mut self, front: &[u8], target: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(front);
+        write_encoded(&mut self.text, target);
+        self.target = Span { start: start as u32, len: (self.text.len() - start) as u32 };
     }
 
     /// One text, empty if it was never set.

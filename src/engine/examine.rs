@@ -361,8 +361,7 @@ impl Examiner<'_> {
                 if self.is_noted(Text::Target) {
                     out.extend_from_slice(b"http://");
                     authority.write(out, Some(80));
-                    out.extend_from_slice(path);
-                    entry.set(Text::Target, out);
+                    entry.set_target(out, path);
                     out.clear();
                 }
                 plan.authority = authority;
@@ -526,7 +525,7 @@ impl Examiner<'_> {
             Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
                 entry.set(Text::Target, b"(malformed, withheld)");
             }
-            Ok(_) | Err(_) => entry.set(Text::Target, head.target),
+            Ok(_) | Err(_) => entry.set_target(b"", head.target),
         }
     }
 }

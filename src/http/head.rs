@@ -82,7 +82,7 @@ pub struct FieldStorage<'b> {
     array: [MaybeUninit<Header<'b>>; FIELDS_USUAL],
     // For heads with more fields.
     many: Vec<MaybeUninit<Header<'b>>>,
-    // For versions such as HTTP/1.2, which httparse does not take: never seen outside of tests.
+    // For what httparse does not take: old browsers' targets, and versions such as HTTP/1.2, never seen outside of tests.
     spill: Vec<Header<'b>>,
 }
 
@@ -236,15 +236,17 @@ impl<'s, 'b> RequestHead<'s, 'b> {
             }
             Ok(Status::Partial) => return Err(Fault::HeadIncomplete),
             Err(Error::TooManyHeaders) => return Err(Fault::TooManyFields),
-            Err(Error::Version) => RequestHead::parse_later(bytes, &mut storage.spill, limits)?,
+            Err(Error::Version | Error::Token) => {
+                RequestHead::parse_by_hand(bytes, &mut storage.spill, limits)?
+            }
             Err(_) => return Err(request_fault(bytes, limits)),
         };
         Ok(head)
     }
 
-    /// HTTP/1.2 to 1.9, which httparse refuses and RFC 9110 section 2.5 wants taken as 1.1.
+    /// What httparse refuses: HTTP/1.2 to 1.9, which RFC 9110 section 2.5 wants taken as 1.1, and targets that are not UTF-8.
     #[cold]
-    fn parse_later(
+    fn parse_by_hand(
         bytes: &'b [u8],
         spill: &'s mut Vec<Header<'b>>,
         limits: &Limits,
@@ -257,8 +259,9 @@ impl<'s, 'b> RequestHead<'s, 'b> {
             return Err(Fault::HeadMalformed);
         };
         let method = std::str::from_utf8(method).map_err(|_| Fault::Method)?;
+        let version = if line.ends_with(b"0") { Version::Http10 } else { Version::Http11 };
         let fields = parse_fields(rest, spill, limits)?;
-        Ok(RequestHead { method, target, version: Version::Http11, fields })
+        Ok(RequestHead { method, target, version, fields })
     }
 }
 
@@ -377,7 +380,6 @@ fn request_line_fault(line: &[u8]) -> Option<Fault> {
         return Some(fault);
     }
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(target), Some(_), None) if !target.is_ascii() => Some(Fault::TargetCharacter),
         (Some(_), Some(_), None) => None,
         (Some(_), Some(_), Some(_)) => Some(Fault::RequestLineBlank),
         (_, None, _) | (None, _, _) => Some(Fault::VersionMissing),
@@ -481,6 +483,28 @@ mod tests {
     }
 
     #[test]
+    fn rule_5_any_bytes_in_targets() {
+        for (minor, version) in [(0, "Http10"), (1, "Http11"), (2, "Http11")] {
+            for target in [&b"/\xc3\xa4"[..], b"/\xff", b"http://a/\x80\x9f?\xe4"] {
+                let text = [b"GET ", target, format!(" HTTP/1.{minor}\r\nA: b\r\n\r\n").as_bytes()].concat();
+                let mut storage = FieldStorage::new();
+                let head = RequestHead::parse(&text, &mut storage, &Limits::default()).unwrap();
+                assert_eq!((head.method, head.target), ("GET", target));
+                assert_eq!((format!("{:?}", head.version).as_str(), head.fields.len()), (version, 1));
+            }
+        }
+        for (text, fault) in [
+            (&b"GET /\xff\x7f HTTP/1.1\r\n\r\n"[..], Fault::ControlCharacter),
+            (b"GET /\xff x HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
+            (b"GET /\xff HTTP/1.1\r\nA : b\r\n\r\n", Fault::FieldNameBlank),
+            (b"GET /\xff HTTP/1.1\r\nA: b\r\n", Fault::HeadIncomplete),
+            (b"G\xffT /\xff HTTP/1.1\r\n\r\n", Fault::Method),
+        ] {
+            assert_eq!(request(text), Err(fault));
+        }
+    }
+
+    #[test]
     fn rules_1_to_4_and_17_requests_at_fault() {
         for (text, fault) in [
             ("GET / HTTP/1.1\r\nA: b\r\n", Fault::HeadIncomplete),
@@ -516,7 +540,6 @@ mod tests {
         ] {
             assert_eq!(request(text.as_bytes()), Err(fault), "{text:?}");
         }
-        assert_eq!(request(b"GET /\xff HTTP/1.1\r\n\r\n"), Err(Fault::TargetCharacter));
     }
 
     #[test]

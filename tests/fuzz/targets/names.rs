@@ -62,9 +62,10 @@ pub fn target(bytes: &[u8]) {
     let found = Target::parse(method, bytes, strict);
     if found.is_ok() {
         let outside = b"\"<>\\^`{|}";
-        let allowed = |byte: &u8| (0x21..0x7F).contains(byte) && *byte != b'#';
+        let allowed = |byte: &u8| *byte > b' ' && *byte != 0x7F && *byte != b'#';
         assert!(bytes.iter().all(allowed), "{}", shown(bytes));
-        assert!(!strict || !bytes.iter().any(|byte| outside.contains(byte)), "{}", shown(bytes));
+        let outside = |byte: &u8| outside.contains(byte) || !byte.is_ascii();
+        assert!(!strict || !bytes.iter().any(outside), "{}", shown(bytes));
         assert!(Target::parse(method, bytes, false) == found, "strictness only refuses");
     }
     match found {

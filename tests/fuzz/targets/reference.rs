@@ -67,7 +67,7 @@ pub fn request_line(line: &[u8]) -> Option<(&[u8], &[u8], u8)> {
     let parts: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
     let [method, target, version] = parts[..] else { return None };
     let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ b'0'..=b'9'] = version else { return None };
-    let visible = target.iter().all(|byte| (0x21..0x7F).contains(byte));
+    let visible = target.iter().all(|byte| *byte > b' ' && *byte != 0x7F);
     (is_token(method) && !target.is_empty() && visible).then_some((method, target, minor - b'0'))
 }
 
