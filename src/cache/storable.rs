@@ -2,7 +2,7 @@
 
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
-use crate::http::forwarding::{is_end_to_end, is_of_connection, write_field};
+use crate::http::forwarding::{has_doubtful_framing, is_end_to_end, is_of_connection, write_field};
 use crate::http::framing::{Body, content_length, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
@@ -50,6 +50,8 @@ pub enum NotStored {
     VaryTooLong,
     /// It sets a cookie and does not say that it may be stored: a shared cache should not guess that.
     SetCookie,
+    /// Where its body ends could be read in two ways (RFC 9112 section 6.1).
+    Framing,
     /// A part that answers nothing else: several at once, or one whose place is not told or that was not asked for.
     Part,
 }
@@ -71,6 +73,7 @@ impl NotStored {
             NotStored::VaryAny => "vary-any",
             NotStored::VaryTooLong => "vary-too-long",
             NotStored::SetCookie => "set-cookie",
+            NotStored::Framing => "framing",
             NotStored::Part => "part",
         }
     }
@@ -121,6 +124,9 @@ pub fn judge(
     }
     if asked.no_store {
         return Err(NotStored::RequestNoStore);
+    }
+    if has_doubtful_framing(response.version, fields) {
+        return Err(NotStored::Framing);
     }
     let authorized = request.fields.contains("authorization");
     judge_fields(status, fields, &directives, &terms, authorized)?;

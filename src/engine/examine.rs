@@ -451,7 +451,8 @@ impl Examiner<'_> {
         if max_forwards == Some(0) {
             return Ok(self.answer(head, plan, out));
         }
-        if plan.body == Body::Chunked && self.origins.speaks_http10(&plan.authority) {
+        let now_ms = self.now.monotonic_ms();
+        if plan.body == Body::Chunked && self.origins.speaks_http10(now_ms, &plan.authority) {
             return Err(Refusal::LengthRequired);
         }
         let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);

@@ -12,6 +12,7 @@ use crate::cache::stored::{Head, Stored};
 use crate::cache::validation::{self, CONDITIONAL_FIELDS, Head as HeadSays, Validators};
 use crate::cache::{invalidation, vary};
 use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::forwarding;
 use crate::http::framing::{Body as Framing, response_body};
 use crate::http::head::{RequestHead, ResponseHead};
 use crate::time::Now;
@@ -42,7 +43,8 @@ pub(super) enum Fate {
     Renewed,
     /// It must not be stored any longer.
     Removed,
-    /// It stays as it is: the request said no-store, so nothing of what answers it is stored (RFC 9111 section 5.2.1.5).
+    /// It stays as it is: the request said no-store, so nothing of what answers it is stored (RFC 9111 section 5.2.1.5), or
+    /// where the answer ends is in doubt.
     Left,
 }
 
@@ -103,8 +105,16 @@ impl Judge<'_> {
         self.store(true)
     }
 
+    /// Whether nothing of the response is stored because of how it is framed.
+    fn is_doubtful(&self) -> bool {
+        forwarding::has_doubtful_framing(self.response.version, self.response.fields)
+    }
+
     /// What the answer to a HEAD says about the stored response (rule 36).
     pub fn compare(&mut self) -> Verdict {
+        if self.is_doubtful() {
+            return Verdict::Pass;
+        }
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
         let known = self.caching.stale.as_ref().or(self.caching.beside.as_ref());
         let Some(stored) = known.cloned() else { return Verdict::Pass };
@@ -173,7 +183,7 @@ impl Judge<'_> {
         };
         let fate = match updated.keep && selecting.is_ok() {
             false => Fate::Removed,
-            true if RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
+            true if self.is_doubtful() || RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
             true => Fate::Renewed,
         };
         let ledger = self.cache.store.ledger();

@@ -261,7 +261,7 @@ impl Engine {
         let background = exchange.caching.background;
         exchange.caching.stale = None;
         let authority = exchange.plan.authority;
-        self.origins.set_http10(&authority, http10);
+        self.origins.set_http10(now.monotonic_ms(), &authority, http10);
         let Engine { exchanges, pool, scratch, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         if !background && !exchange.down.head.append(pool, Purpose::Reply, scratch) {

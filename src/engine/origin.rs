@@ -14,6 +14,10 @@ use slab::Slab;
 /// Origins remembered as speaking HTTP/1.0 (chosen).
 const HTTP10_MAX: usize = 256;
 
+/// For how long after an answer in HTTP/1.0 an origin is taken to speak that (rule 37). The next answer may come from another
+/// server behind the same name, or from the same one that says 1.0 in its errors only.
+const HTTP10_MS: u64 = 60_000;
+
 /// A group's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupId(u32);
@@ -92,8 +96,8 @@ pub(super) struct Origins {
     /// Connections that wait for one client, by that client: one for each at most.
     pinned: HashMap<PeerId, Pinned, Keyed>,
     /// Origins that have answered as HTTP/1.0: they are never sent chunks (RFC 9112 section 6.1). Such origins mostly
-    /// close, so this outlives their connections.
-    http10: LruCache<Authority, (), Keyed>,
+    /// close, so this outlives their connections. Until when it is believed, in milliseconds.
+    http10: LruCache<Authority, u64, Keyed>,
     idle_max: usize,
     idle_per_group_max: usize,
 }
@@ -208,18 +212,18 @@ impl Origins {
         self.pinned.len()
     }
 
-    /// Remembers what the origin speaks.
-    pub fn set_http10(&mut self, authority: &Authority, speaks_http10: bool) {
+    /// Remembers what the origin speaks, for a while.
+    pub fn set_http10(&mut self, now_ms: u64, authority: &Authority, speaks_http10: bool) {
         if speaks_http10 {
-            self.http10.insert(*authority, ());
+            self.http10.insert(*authority, now_ms + HTTP10_MS);
         } else if !self.http10.is_empty() {
             self.http10.remove(authority);
         }
     }
 
     /// Whether the origin is known to speak HTTP/1.0.
-    pub fn speaks_http10(&self, authority: &Authority) -> bool {
-        !self.http10.is_empty() && self.http10.peek(authority).is_some()
+    pub fn speaks_http10(&self, now_ms: u64, authority: &Authority) -> bool {
+        !self.http10.is_empty() && self.http10.peek(authority).is_some_and(|&until_ms| now_ms < until_ms)
     }
 
     /// Idle connections now.
@@ -298,11 +302,25 @@ mod tests {
         let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
         let a = authority("a.example");
         let group = origins.join(&a);
-        origins.set_http10(&a, true);
+        origins.set_http10(7, &a, true);
         origins.leave(group);
         assert!(origins.groups.is_empty() && origins.index.is_empty());
-        assert!(origins.speaks_http10(&a), "what it speaks is remembered");
-        origins.set_http10(&a, false);
-        assert!(!origins.speaks_http10(&a));
+        assert!(origins.speaks_http10(7, &a), "what it speaks is remembered");
+        origins.set_http10(7, &a, false);
+        assert!(!origins.speaks_http10(7, &a));
+    }
+
+    #[test]
+    fn rule_37_http_1_0_is_forgotten_after_a_minute() {
+        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let (a, b) = (authority("a.example"), authority("b.example"));
+        origins.set_http10(1000, &a, true);
+        assert!(origins.speaks_http10(1000, &a) && origins.speaks_http10(60_999, &a));
+        assert!(!origins.speaks_http10(61_000, &a) && !origins.speaks_http10(1000, &b));
+        // It begins anew with each such answer.
+        origins.set_http10(50_000, &a, true);
+        assert!(origins.speaks_http10(109_999, &a) && !origins.speaks_http10(110_000, &a));
+        origins.set_http10(109_000, &a, false);
+        assert!(!origins.speaks_http10(109_001, &a));
     }
 }

@@ -281,7 +281,7 @@ impl Engine {
             return;
         }
         exchange.stage = Stage::Relaying;
-        origins.set_http10(&exchange.plan.authority, http10);
+        origins.set_http10(now.monotonic_ms(), &exchange.plan.authority, http10);
         surplus.clear();
         let mut response = std::mem::take(&mut exchange.response);
         let front: &[u8] = if in_front { scratch } else { b"" };

@@ -15,8 +15,8 @@ use super::hop::{Class, classify, is_named};
 use super::target::{Authority, Target};
 
 pub use super::hop::{
-    expects_continue, is_end_to_end, is_loop, is_of_connection, max_forwards, names_fields,
-    origin_keeps_alive, upgrade_requested, wants_keep_alive,
+    expects_continue, has_doubtful_framing, is_end_to_end, is_loop, is_of_connection, max_forwards,
+    names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 pub use super::request_filter::RequestFilter;
 pub use super::trailers::write_trailers;
@@ -182,9 +182,10 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
 fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: Body) {
     match (body, head.status) {
         (Body::None, 204) => {}
-        // A length that nobody can agree on says nothing about a body that is not there.
+        // A length that nobody can agree on says nothing about a body that is not there, nor does one beside a coding.
         (Body::None, _) => {
-            if let Ok(Some(length)) = content_length(head.fields) {
+            let coded = head.fields.get("transfer-encoding").is_some();
+            if let (Ok(Some(length)), false) = (content_length(head.fields), coded) {
                 write_framing(out, Body::Length(length));
             }
         }
@@ -567,8 +568,11 @@ mod tests {
             ("200 OK", "Trailer: A\r\n", Body::Chunked, "Trailer: A\r\nTransfer-Encoding: chunked\r\n"),
             ("200 OK", "Trailer: A\r\n", Body::UntilClose, ""),
             // HEAD and 304 announce what GET would have sent.
-            ("200 OK", both, Body::None, "Content-Length: 9\r\n"),
-            ("304 x", both, Body::None, "Content-Length: 9\r\n"),
+            ("200 OK", "Content-Length: 9\r\n", Body::None, "Content-Length: 9\r\n"),
+            ("304 x", "Content-Length: 9\r\n", Body::None, "Content-Length: 9\r\n"),
+            // But not what GET would have been told without (rule 14).
+            ("200 OK", both, Body::None, ""),
+            ("304 x", both, Body::None, ""),
             ("304 x", "Content-Length: 1, 2\r\n", Body::None, ""),
             ("204 x", both, Body::None, ""),
             ("100 x", both, Body::None, ""),

@@ -25,11 +25,29 @@ pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
     if head.method == "CONNECT" {
         return Ok(Body::None);
     }
-    Ok(declared(head.version, head.fields)?.unwrap_or(Body::None))
+    if !head.fields.has(Class::Framing) {
+        return Ok(Body::None);
+    }
+    let length = content_length(head.fields)?;
+    if head.fields.get("transfer-encoding").is_none() {
+        return Ok(length.map_or(Body::None, Body::Length));
+    }
+    if length.is_some() {
+        return Err(Fault::ContentLengthAndCoding);
+    }
+    if head.version == Version::Http10 {
+        return Err(Fault::TransferCodingVersion);
+    }
+    check_codings(head.fields)?;
+    Ok(Body::Chunked)
 }
 
 /// The body of a response to a request with that method. A successful answer to CONNECT has none: what follows belongs
 /// to the tunnel. Where the status or the method rules a body out, the fields are not even looked at.
+///
+/// Unlike a request, a response with `chunked` is read as that although a Content-Length is there, whatever that says, or the
+/// version is 1.0 (RFC 9112 sections 6.1 and 6.3): origins do both, and every browser and proxy reads them so. Nobody else may
+/// get to read it differently: see [`super::hop::has_doubtful_framing`].
 pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Result<Body, Fault> {
     let bodiless = matches!(head.status, 100..=199 | 204 | 304)
         || request_method == "HEAD"
@@ -37,26 +55,14 @@ pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Resul
     if bodiless {
         return Ok(Body::None);
     }
-    Ok(declared(head.version, head.fields)?.unwrap_or(Body::UntilClose))
-}
-
-/// What the fields say, if anything.
-fn declared(version: Version, fields: Fields<'_, '_>) -> Result<Option<Body>, Fault> {
-    if !fields.has(Class::Framing) {
-        return Ok(None);
+    if !head.fields.has(Class::Framing) {
+        return Ok(Body::UntilClose);
     }
-    let length = content_length(fields)?;
-    if fields.get("transfer-encoding").is_none() {
-        return Ok(length.map(Body::Length));
+    if head.fields.get("transfer-encoding").is_some() {
+        check_codings(head.fields)?;
+        return Ok(Body::Chunked);
     }
-    if length.is_some() {
-        return Err(Fault::ContentLengthAndCoding);
-    }
-    if version == Version::Http10 {
-        return Err(Fault::TransferCodingVersion);
-    }
-    check_codings(fields)?;
-    Ok(Some(Body::Chunked))
+    Ok(content_length(head.fields)?.map_or(Body::UntilClose, Body::Length))
 }
 
 /// The one value that all Content-Length fields agree on. `5, 5` is what a careless intermediary makes of two equal
@@ -149,8 +155,8 @@ mod tests {
             ("Transfer-Encoding: x chunked\r\n", Err(Fault::TransferCoding)),
             ("Transfer-Encoding:\r\n", Err(Fault::TransferCoding)),
             ("Transfer-Encoding: gzip, chunked\r\n", Err(Fault::TransferCodingUnknown)),
-            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Err(Fault::ContentLengthAndCoding)),
-            ("Transfer-Encoding: x\r\nContent-Length: 5\r\n", Err(Fault::ContentLengthAndCoding)),
+            ("Transfer-Encoding: xchunked\r\nTransfer-Encoding: chunked;\r\n", Err(Fault::TransferCoding)),
+            ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n", Err(Fault::TransferCodingUnknown)),
         ];
         for (fields, expected) in cases {
             // Rule 20: whatever the method.
@@ -164,11 +170,49 @@ mod tests {
     }
 
     #[test]
-    fn rule_15_codings_do_not_exist_in_http_1_0() {
-        let fields = "Transfer-Encoding: chunked\r\n";
-        assert_eq!(request("POST / HTTP/1.0", fields), Err(Fault::TransferCodingVersion));
-        assert_eq!(response("GET", "HTTP/1.0 200 OK", fields), Err(Fault::TransferCodingVersion));
+    fn rules_14_and_15_two_framings_and_http_1_0() {
+        use super::super::hop::has_doubtful_framing;
+        let chunked = "Transfer-Encoding: chunked\r\n";
+        for (fields, fault) in [
+            ("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", Fault::ContentLengthAndCoding),
+            ("transfer-encoding: Chunked\r\ncontent-length: 5, 5\r\n", Fault::ContentLengthAndCoding),
+            ("Transfer-Encoding: chunked\r\nContent-Length: x\r\n", Fault::ContentLengthSyntax),
+            (
+                "Content-Length: 5\r\nTransfer-Encoding: chunked\r\nContent-Length: 6\r\n",
+                Fault::ContentLengthDiffers,
+            ),
+        ] {
+            for version in ["1.0", "1.1"] {
+                assert_eq!(request(&format!("POST / HTTP/{version}"), fields), Err(fault), "{fields:?}");
+                let line = format!("HTTP/{version} 200 OK");
+                assert_eq!(response("GET", &line, fields), Ok(Body::Chunked), "{fields:?}");
+                assert_eq!(response("HEAD", &line, fields), Ok(Body::None), "{fields:?}");
+            }
+        }
+        assert_eq!(request("POST / HTTP/1.0", chunked), Err(Fault::TransferCodingVersion));
         assert_eq!(request("POST / HTTP/1.0", "Content-Length: 5\r\n"), Ok(Body::Length(5)));
+        assert_eq!(response("GET", "HTTP/1.0 200 OK", chunked), Ok(Body::Chunked));
+        for fields in
+            ["Transfer-Encoding: x\r\nContent-Length: 5\r\n", "Content-Length: 5\r\nTransfer-Encoding:\r\n"]
+        {
+            assert_eq!(request("POST / HTTP/1.1", fields), Err(Fault::ContentLengthAndCoding), "{fields:?}");
+            assert_eq!(response("GET", "HTTP/1.1 200 OK", fields), Err(Fault::TransferCoding), "{fields:?}");
+        }
+        for (version, fields, expected) in [
+            ("1.1", "", false),
+            ("1.1", "Content-Length: 5\r\n", false),
+            ("1.1", "Transfer-Encoding: chunked\r\n", false),
+            ("1.1", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", true),
+            ("1.0", "", false),
+            ("1.0", "Content-Length: 5\r\n", false),
+            ("1.0", "Transfer-Encoding: chunked\r\n", true),
+            ("1.0", "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", true),
+        ] {
+            let text = format!("HTTP/{version} 200 OK\r\n{fields}\r\n");
+            let found =
+                with_response(text.as_bytes(), |head| has_doubtful_framing(head.version, head.fields));
+            assert_eq!(found, expected, "{version} {fields:?}");
+        }
     }
 
     #[test]

@@ -128,8 +128,20 @@ pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
     }
 }
 
+/// Whether another reader could find a different end of this response, or its sender has confused two messages: it has a
+/// transfer coding beside a Content-Length, or although it is HTTP/1.0 (RFC 9112 section 6.1). It is read by the coding, but
+/// its connection is not used again, and nothing of it is stored.
+pub fn has_doubtful_framing(version: Version, fields: Fields<'_, '_>) -> bool {
+    fields.has(Class::Framing)
+        && fields.get("transfer-encoding").is_some()
+        && (version == Version::Http10 || fields.get("content-length").is_some())
+}
+
 /// Whether the origin will keep its connection after this response. Its framing may still forbid it.
 pub fn origin_keeps_alive(version: Version, fields: Fields<'_, '_>) -> bool {
+    if has_doubtful_framing(version, fields) {
+        return false;
+    }
     let connection = fields.has(Class::Connection);
     let says = |option| connection && fields_list_contains(fields, "connection", option);
     match version {
@@ -212,6 +224,8 @@ mod tests {
             ("Proxy-Connection: close\r\n", [false, false, true, false]),
             ("Connection: closed\r\n", [true, false, true, false]),
             ("Connection: \"close\"\r\n", [true, false, true, false]),
+            ("Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n", [true, true, true, false]),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 1\r\n", [true, false, false, false]),
         ] {
             let found = with_fields(fields, |fields| {
                 [

@@ -265,13 +265,13 @@ pub fn response_head(bytes: &[u8]) {
     assert_eq!(collected(head.fields), fields, "{}", shown(bytes));
     let method = ["GET", "HEAD", "CONNECT", "POST"][usize::from(options >> 3 & 3)];
     let Ok(body) = response_body(method, &head) else {
-        return assert_eq!(reference::framing(minor_version, &fields), None, "{}", shown(bytes));
+        return assert_eq!(reference::response_framing(minor_version, &fields), None, "{}", shown(bytes));
     };
     let bodiless = status < 200
         || [204, 304].contains(&status)
         || method == "HEAD"
         || (method == "CONNECT" && status < 300);
-    let expected = match reference::framing(minor_version, &fields) {
+    let expected = match reference::response_framing(minor_version, &fields) {
         _ if bodiless => Body::None,
         Some(reference::Framing::None) => Body::UntilClose,
         Some(reference::Framing::Length(length)) => Body::Length(length),

@@ -143,9 +143,20 @@ pub fn framing(minor: u8, fields: &[Field]) -> Option<Framing> {
             [first, rest @ ..] => rest.iter().all(|other| other == first).then_some(Framing::Length(*first)),
         };
     }
+    (lengths.is_empty() && minor > 0 && is_only_chunked(fields)).then_some(Framing::Chunked)
+}
+
+/// The same for a response: chunked counts whatever else is said.
+pub fn response_framing(minor: u8, fields: &[Field]) -> Option<Framing> {
+    if values(fields, "transfer-encoding").is_empty() {
+        return framing(minor, fields);
+    }
+    is_only_chunked(fields).then_some(Framing::Chunked)
+}
+
+fn is_only_chunked(fields: &[Field]) -> bool {
     let members = all_members(fields, "transfer-encoding");
-    let only_chunked = members.len() == 1 && members[0].eq_ignore_ascii_case(b"chunked");
-    (lengths.is_empty() && minor > 0 && only_chunked).then_some(Framing::Chunked)
+    members.len() == 1 && members[0].eq_ignore_ascii_case(b"chunked")
 }
 
 fn number(text: &[u8]) -> Option<u64> {
