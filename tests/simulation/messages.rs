@@ -341,6 +341,8 @@ pub enum Ending {
     Garbage,
     /// Two lengths.
     Ambiguous,
+    /// A length beside the chunks: it is read by these, once, and nothing of it is for others.
+    Doubled,
     /// 101 without having been asked.
     Switches,
     /// Nothing, for ever.
@@ -444,6 +446,9 @@ impl Answer {
         if matches!(self.status, 204 | 304) && self.ending == Ending::Ambiguous {
             self.ending = Ending::Whole;
         }
+        if self.framing == Framing::Chunked && self.ending == Ending::Ambiguous {
+            self.ending = Ending::Doubled;
+        }
         self.trailers &=
             self.framing == Framing::Chunked && ask.method != "HEAD" && self.ending != Ending::BadChunk;
         if self.framing == Framing::None {
@@ -459,12 +464,12 @@ impl Answer {
 
     /// Nothing about it gives a proxy a reason to fail.
     pub fn is_clean(&self) -> bool {
-        matches!(self.ending, Ending::Whole | Ending::Surplus) && self.interims < 30
+        self.is_whole() && self.interims < 30
     }
 
     /// The client can be given all of it.
     pub fn is_whole(&self) -> bool {
-        matches!(self.ending, Ending::Whole | Ending::Surplus)
+        matches!(self.ending, Ending::Whole | Ending::Surplus | Ending::Doubled)
     }
 
     /// Another request may follow on the same connection.
@@ -504,6 +509,11 @@ impl Answer {
         match self.ending {
             Ending::Garbage => return content(u64::from(serial), 0, 200),
             Ending::Ambiguous => head.push_str("Content-Length: 3\r\nContent-Length: 4\r\n"),
+            Ending::Doubled => head.push_str(dice.pick(&[
+                "Content-Length: 3\r\n",
+                "Content-Length: 40000\r\nContent-Length: 4\r\n",
+                "Content-Length: x\r\n",
+            ])),
             Ending::Switches => {
                 return b"HTTP/1.1 101 Go\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".to_vec();
             }
@@ -549,6 +559,7 @@ impl Answer {
             | Ending::BadChunk
             | Ending::Garbage
             | Ending::Ambiguous
+            | Ending::Doubled
             | Ending::Switches
             | Ending::Silence
             | Ending::Gone { .. } => {}

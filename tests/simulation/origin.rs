@@ -335,7 +335,7 @@ impl OriginEnd {
                 answer.bytes(&mut net.dice, ask, self.serial, given),
                 if reset { Next::Reset } else { Next::Close },
             ),
-            Ending::Whole | Ending::Surplus => {
+            Ending::Whole | Ending::Surplus | Ending::Doubled => {
                 let next = if answer.closes { Next::Close } else { Next::Keep };
                 (answer.bytes(&mut net.dice, ask, self.serial, given), next)
             }

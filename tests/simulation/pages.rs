@@ -393,7 +393,7 @@ pub struct Given {
     pub authorized: bool,
     /// It came over a connection that is one client's alone.
     pub bound: bool,
-    /// The request said no-store.
+    /// The request said no-store, or the answer ends in two ways.
     pub withheld: bool,
     /// The whole of it.
     pub length: u64,
@@ -531,6 +531,7 @@ impl Book {
         }
         answer.fit(ask);
         (given.whole, given.clean) = (answer.is_whole(), answer.is_clean());
+        given.withheld |= answer.ending == Ending::Doubled;
         sayings.given.push(given);
         self.tally.given += 1;
         (answer, number)
