@@ -234,7 +234,7 @@ fn rule_06_other_schemes() {
             "GET https://{o}/ HTTP/1.1",
             "GET HTTPS://{o}/ HTTP/1.1",
             "GET ftp://{o}/ HTTP/1.1",
-            "GET ws://{o}/ HTTP/1.1",
+            "GET wss://{o}/ HTTP/1.1",
             "GET file:///etc/passwd HTTP/1.1",
             "GET httpx://{o}/ HTTP/1.1",
             "GET http:{o}/ HTTP/1.1",

@@ -211,7 +211,7 @@ impl Refusal {
                 "http_request_error",
                 fault.rule(),
                 fault.explanation(),
-                "The request is not valid HTTP/1.1; the client program has to be corrected.",
+                fault.advice(),
             ),
             Refusal::Denied(refusal) => denied(refusal),
             Refusal::CredentialsMissing => wording(

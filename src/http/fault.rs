@@ -7,6 +7,18 @@ pub enum Fault {
     Tls,
     /// The HTTP/2 connection preface (RFC 9113 section 3.4).
     Http2Preface,
+    /// A SOCKS client of version 4.
+    Socks4,
+    /// A SOCKS client of version 5 (RFC 1928).
+    Socks5,
+    /// An FTP command.
+    Ftp,
+    /// A command of a mail program.
+    Smtp,
+    /// The banner of an SSH client (RFC 4253 section 4.2).
+    Ssh,
+    /// A header of the PROXY protocol, as load balancers send it.
+    ProxyHeader,
     /// More empty lines before the request line than are skipped.
     EmptyLines,
     /// A tab, a doubled or a leading blank in the request line.
@@ -21,6 +33,8 @@ pub enum Fault {
     VersionMalformed,
     /// A major version other than 1.
     VersionUnsupported,
+    /// The version of another protocol, such as `RTSP/1.0`.
+    VersionForeign,
     /// A line that ends in LF without CR.
     BareLineFeed,
     /// A CR that no LF follows.
@@ -57,8 +71,14 @@ pub enum Fault {
     TargetCharacter,
     /// The target has a fragment.
     Fragment,
-    /// A scheme other than `http`.
+    /// A scheme other than `http` and `ws`.
     Scheme,
+    /// `https://` without CONNECT.
+    SchemeHttps,
+    /// `wss://` without CONNECT.
+    SchemeWss,
+    /// `ftp://`
+    SchemeFtp,
     /// The target carries a user name or password.
     Userinfo,
     /// The target names no host.
@@ -123,12 +143,65 @@ impl Fault {
         self.description().2
     }
 
+    /// What to do about it.
+    pub fn advice(self) -> &'static str {
+        use Fault as F;
+        match self {
+            F::Tls => {
+                "Have the client speak plain HTTP to the proxy: its address is http://HOST:PORT, not https://HOST:PORT, for https \
+                 sites, too (http_proxy and https_proxy). It encrypts what it sends to them inside a CONNECT tunnel."
+            }
+            F::Http2Preface => {
+                "Have the client speak HTTP/1.1 to the proxy. Inside a CONNECT tunnel it can speak HTTP/2 to the origin."
+            }
+            F::Socks4 | F::Socks5 => {
+                "Configure this address as an HTTP proxy and not as a SOCKS proxy: http://HOST:PORT in place of socks5://HOST:PORT."
+            }
+            F::Ftp => {
+                "Configure this address as an HTTP proxy. FTP is not spoken here, neither to clients nor to servers."
+            }
+            F::Smtp => "Configure the mail server's own address in the mail program, not that of this proxy.",
+            F::Ssh => {
+                "Go through a tunnel, for example: ssh -o 'ProxyCommand nc -X connect -x PROXY:PORT %h %p' HOST; port 22 has to be \
+                 one of --connect-ports."
+            }
+            F::ProxyHeader => "Switch the PROXY protocol off for this port in the load balancer in front.",
+            F::SchemeHttps | F::SchemeWss => {
+                "Configure the proxy for https in the client, as for http: https_proxy=http://HOST:PORT, or the setting \
+                 \"HTTPS proxy\" or \"secure proxy\". If it has one, let it use CONNECT (curl --proxytunnel)."
+            }
+            F::SchemeFtp => {
+                "Use an https:// or http:// URL of the same server, or connect to it without this proxy (no_proxy)."
+            }
+            F::Scheme | F::VersionForeign => {
+                "Have the client connect to that server without this proxy (no_proxy), or by a CONNECT tunnel."
+            }
+            _ => "The request is not valid HTTP/1.1; the client program has to be corrected.",
+        }
+    }
+
     // One table, so that no variant can have a word without a sentence. 400 unless RFC 9110 or 6585 has a better one.
     fn description(self) -> (&'static str, u16, &'static str) {
         use Fault as F;
         match self {
             F::Tls => ("tls_on_plain_port", 400, "This port speaks plain HTTP, but a TLS handshake arrived."),
-            F::Http2Preface => ("http2_preface", 505, "This proxy speaks HTTP/1.1, not HTTP/2."),
+            F::Http2Preface => {
+                ("http2_preface", 505, "This port speaks HTTP/1.1, but an HTTP/2 client has connected.")
+            }
+            F::Socks4 => {
+                ("socks4_on_http_port", 400, "This port speaks HTTP, but a SOCKS4 client has connected.")
+            }
+            F::Socks5 => {
+                ("socks5_on_http_port", 400, "This port speaks HTTP, but a SOCKS5 client has connected.")
+            }
+            F::Ftp => ("ftp_on_http_port", 400, "This port speaks HTTP, but an FTP command arrived."),
+            F::Smtp => {
+                ("smtp_on_http_port", 400, "This port speaks HTTP, but a mail command (SMTP) arrived.")
+            }
+            F::Ssh => ("ssh_on_http_port", 400, "This port speaks HTTP, but an SSH client has connected."),
+            F::ProxyHeader => {
+                ("proxy_protocol", 400, "This port expects no PROXY protocol header, but one arrived.")
+            }
             F::EmptyLines => ("empty_lines", 400, "Too many empty lines came before the request line."),
             F::RequestLineBlank => (
                 "request_line_blank",
@@ -144,6 +217,11 @@ impl Fault {
             F::VersionUnsupported => {
                 ("version_unsupported", 505, "Only HTTP/1.1 and HTTP/1.0 are spoken here.")
             }
+            F::VersionForeign => (
+                "version_foreign",
+                400,
+                "The request line is one of another protocol (such as RTSP, SIP or ICAP).",
+            ),
             F::BareLineFeed => ("bare_line_feed", 400, "A line ends in LF alone; lines end in CRLF."),
             F::BareCarriageReturn => {
                 ("bare_carriage_return", 400, "A CR stands in a line without a LF after it.")
@@ -181,7 +259,22 @@ impl Fault {
             F::Scheme => (
                 "scheme_unsupported",
                 501,
-                "Only http:// is forwarded; for https use CONNECT, other schemes are not known.",
+                "Only http:// and ws:// are forwarded, and https by CONNECT; other schemes are not known.",
+            ),
+            F::SchemeHttps => (
+                "https_without_connect",
+                501,
+                "An https:// URL cannot be fetched for the client: it has to open a tunnel with CONNECT.",
+            ),
+            F::SchemeWss => (
+                "wss_without_connect",
+                501,
+                "A wss:// URL cannot be fetched for the client: it has to open a tunnel with CONNECT.",
+            ),
+            F::SchemeFtp => (
+                "ftp_url",
+                501,
+                "This proxy speaks HTTP to origins, and no FTP: ftp:// URLs cannot be fetched.",
             ),
             F::Userinfo => ("target_userinfo", 400, "The request target carries a user name or a password."),
             F::HostEmpty => ("host_empty", 400, "The request target names no host."),

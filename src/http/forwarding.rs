@@ -306,8 +306,9 @@ pub fn check_host(
     authority: &Authority,
 ) -> Result<(), Fault> {
     let Some(host) = host(head)? else { return Ok(()) };
-    // What every client sends is the same once more.
-    if spelled(head.target, target) != Some(host) && !authority.has_name(host) {
+    // What every client sends is the same once more. An empty one says nothing that the target did not say better (RFC 9112
+    // section 3.2.2).
+    if !host.is_empty() && spelled(head.target, target) != Some(host) && !authority.has_name(host) {
         host_authority(host)?;
     }
     Ok(())
@@ -329,7 +330,10 @@ fn host<'b>(head: &RequestHead<'_, 'b>) -> Result<Option<&'b [u8]>, Fault> {
 /// The authority as the target spells it: a Host of the same bytes is as valid as it is.
 fn spelled<'b>(bytes: &'b [u8], target: &Target<'_>) -> Option<&'b [u8]> {
     match target {
-        Target::Absolute { path, .. } => bytes.get("http://".len()..bytes.len().checked_sub(path.len())?),
+        Target::Absolute { path, .. } => {
+            let scheme = if bytes.get(4) == Some(&b':') { "http://" } else { "ws://" };
+            bytes.get(scheme.len()..bytes.len().checked_sub(path.len())?)
+        }
         Target::Authority(_) => Some(bytes),
         Target::Origin { .. } | Target::Asterisk => None,
     }
@@ -651,7 +655,12 @@ mod tests {
             ("GET http://a/ HTTP/1.0", "", to("a:80")),
             ("GET http://a/ HTTP/1.1", "Host: a\r\nHost: a\r\n", Err(Fault::HostRepeated)),
             ("GET http://a/ HTTP/1.0", "Host: a\r\nhost: b\r\n", Err(Fault::HostRepeated)),
-            ("GET http://a/ HTTP/1.1", "Host:\r\n", Err(Fault::HostInvalid)),
+            ("GET http://a/ HTTP/1.1", "Host:\r\n", to("a:80")),
+            ("GET ws://a:81/ HTTP/1.0", "Host: \t \r\n", to("a:81")),
+            ("GET http://a/ HTTP/1.1", "Host:\r\nHost:\r\n", Err(Fault::HostRepeated)),
+            ("GET ws://a:81/x HTTP/1.1", "Host: a:81\r\n", to("a:81")),
+            ("GET ws://1.2.3.4 HTTP/1.1", "Host: 1.2.3.4\r\n", to("1.2.3.4:80")),
+            ("GET ws://a/ HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
             ("GET http://a/ HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
             ("GET http://a/ HTTP/1.1", "Host: a, b\r\n", Err(Fault::HostInvalid)),
             ("GET http://a/ HTTP/1.1", "Host: u@a\r\n", Err(Fault::HostInvalid)),
@@ -665,6 +674,7 @@ mod tests {
             ("GET / HTTP/1.1", "Host:\r\n", Err(Fault::HostInvalid)),
             ("CONNECT a:443 HTTP/1.1", "Host: b\r\n", to("a:443")),
             ("CONNECT a:443 HTTP/1.0", "", to("a:443")),
+            ("CONNECT a:443 HTTP/1.1", "Host:\r\n", to("a:443")),
             ("CONNECT a:443 HTTP/1.1", "", Err(Fault::HostMissing)),
             ("OPTIONS * HTTP/1.1", "Host: a\r\n", Ok(None)),
             ("OPTIONS * HTTP/1.1", "Host:\r\n", Ok(None)),

@@ -9,6 +9,7 @@ pub mod chunked;
 pub mod date;
 pub mod fault;
 pub mod fields;
+mod foreign;
 pub mod forwarding;
 pub mod frame;
 pub mod framing;

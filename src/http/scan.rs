@@ -7,6 +7,7 @@ use memchr::memchr_iter;
 
 use super::fault::Fault;
 use super::fields::is_tchar;
+use super::foreign;
 use super::head::Limits;
 
 /// Empty lines that are skipped before a request line (RFC 9112 section 2.2 asks for one; chosen: 4).
@@ -48,13 +49,19 @@ impl Scanner {
             match bytes.get(start) {
                 None | Some(b'\r') => return Ok(None),
                 Some(&byte) if is_tchar(byte) => self.begin(start),
-                // The content type of a TLS handshake record (RFC 8446 section 5.1).
-                Some(0x16) => return Err(Fault::Tls),
                 Some(b' ' | b'\t') => return Err(Fault::RequestLineBlank),
-                Some(_) => return Err(Fault::Method),
+                Some(&byte) => return Err(foreign::of_first_byte(start, byte).unwrap_or(Fault::Method)),
             }
         }
-        self.scan(bytes, limits, check_request_line, check_request_line_part)
+        let scanned = self.scan(bytes, limits, check_request_line, check_request_line_part);
+        match scanned {
+            // It may not be meant for this protocol at all.
+            Err(fault) if self.stage == Stage::FirstLine => {
+                let line = bytes.get(self.line as usize..).unwrap_or_default();
+                Err(foreign::of_first_line(line).unwrap_or(fault))
+            }
+            Ok(_) | Err(_) => scanned,
+        }
     }
 
     /// Looks for the end of a response head, like `scan_request`; no empty lines may come before it.
@@ -186,13 +193,8 @@ fn check_target_length(line: &[u8], limits: &Limits, allowance: usize) -> Result
 
 /// Checks that a request line ends in a version that is spoken: HTTP/1.x with one digit.
 pub(super) fn request_version(line: &[u8]) -> Result<(), Fault> {
-    if line.starts_with(b"PRI * HTTP/2") {
-        return Err(Fault::Http2Preface);
-    }
-    let text = match memchr::memrchr(b' ', line) {
-        Some(at) => &line[at + 1..],
-        None => return Err(Fault::VersionMissing),
-    };
+    let Some(at) = memchr::memrchr(b' ', line) else { return Err(Fault::VersionMissing) };
+    let text = &line[at + 1..];
     match text {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9'] => Ok(()),
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
@@ -203,8 +205,22 @@ pub(super) fn request_version(line: &[u8]) -> Result<(), Fault> {
         _ if text.get(..4).is_some_and(|name| name.eq_ignore_ascii_case(b"HTTP")) => {
             Err(Fault::VersionMalformed)
         }
+        _ if is_foreign_version(&line[..at], text) => Err(Fault::VersionForeign),
         _ => Err(Fault::VersionMissing),
     }
+}
+
+/// The version of another protocol that has request lines, such as `RTSP/1.0`.
+fn is_foreign_version(before: &[u8], text: &[u8]) -> bool {
+    let Some(slash) = memchr::memchr(b'/', text) else { return false };
+    let (name, version) = (&text[..slash], &text[slash + 1..]);
+    let digits = |byte: &u8| byte.is_ascii_digit() || *byte == b'.';
+    // With a method and a target before it.
+    before.contains(&b' ')
+        && !name.is_empty()
+        && name.iter().all(u8::is_ascii_uppercase)
+        && version.first().is_some_and(u8::is_ascii_digit)
+        && version.iter().all(digits)
 }
 
 /// Checks that a status line begins with a version that is spoken.

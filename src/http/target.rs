@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::fault::Fault;
 use super::fields::write_decimal;
+use super::foreign;
 
 pub use super::host::{Host, HostError, NAME_BYTES_MAX, Name};
 
@@ -77,7 +78,8 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
 /// What a request asks for, in the four forms of RFC 9112 section 3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `http://host/path`: how clients talk to proxies.
+    /// `http://host/path`: how clients talk to proxies. `ws://` is the same: a WebSocket begins as an HTTP request, which says by
+    /// Upgrade what it wants (RFC 6455 section 4.1).
     Absolute {
         /// From the URI; the port is 80 where it has none.
         authority: Authority,
@@ -103,7 +105,7 @@ impl<'a> Target<'a> {
             return connect_target(target);
         }
         check_characters(target, strict)?;
-        if let Some(rest) = strip_http(target) {
+        if let Some(rest) = strip_scheme(target) {
             let end = memchr::memchr2(b'/', b'?', rest).unwrap_or(rest.len());
             let (authority, path) = rest.split_at(end);
             return Ok(Target::Absolute { authority: Authority::parse(authority, Some(80))?, path });
@@ -111,8 +113,7 @@ impl<'a> Target<'a> {
         match target {
             [b'/', ..] => Ok(Target::Origin { path: target }),
             b"*" if method == "OPTIONS" => Ok(Target::Asterisk),
-            _ if has_scheme(target) => Err(Fault::Scheme),
-            _ => Err(Fault::TargetForm),
+            _ => Err(scheme(target).map_or(Fault::TargetForm, foreign::of_scheme)),
         }
     }
 }
@@ -143,18 +144,26 @@ pub fn write_encoded(out: &mut Vec<u8>, target: &[u8]) {
     out.extend_from_slice(rest);
 }
 
-fn strip_http(target: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = target.split_at_checked(7)?;
-    (scheme == b"http://" || scheme.eq_ignore_ascii_case(b"http://")).then_some(rest)
+/// The target without `http://` or `ws://`.
+fn strip_scheme(target: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = target.strip_prefix(b"http://") {
+        return Some(rest);
+    }
+    let after = |scheme: &[u8]| {
+        let (front, rest) = target.split_at_checked(scheme.len())?;
+        front.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    after(b"http://").or_else(|| after(b"ws://"))
 }
 
-/// `scheme://`, whatever the scheme. Without the slashes `name:80` would count as one.
-fn has_scheme(target: &[u8]) -> bool {
-    let Some(colon) = memchr::memchr(b':', target) else { return false };
+/// The scheme of `scheme://`. Without the slashes `name:80` would count as one.
+fn scheme(target: &[u8]) -> Option<&[u8]> {
+    let colon = memchr::memchr(b':', target)?;
     let scheme = &target[..colon];
-    target[colon + 1..].starts_with(b"//")
+    let valid = target[colon + 1..].starts_with(b"//")
         && scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+        && scheme.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+    valid.then_some(scheme)
 }
 
 /// What the bytes of a target are: bits, so that a whole target is looked at without a branch.
@@ -278,8 +287,17 @@ mod tests {
             ("GET", "http:example.com", "target_form"),
             ("GET", "", "target_form"),
             ("GET", "?q", "target_form"),
-            ("GET", "https://example.com/", "scheme_unsupported"),
-            ("GET", "ftp://example.com/", "scheme_unsupported"),
+            ("GET", "ws://example.com/chat?a", "example.com:80 /chat?a"),
+            ("GET", "WS://Example.com:81", "example.com:81 "),
+            ("GET", "ws://a", "a:80 "),
+            ("GET", "ws://", "host_empty"),
+            ("GET", "ws://u@a/", "target_userinfo"),
+            ("GET", "ws:///", "host_empty"),
+            ("GET", "wss://example.com/", "wss_without_connect"),
+            ("GET", "https://example.com/", "https_without_connect"),
+            ("POST", "HttpS://example.com", "https_without_connect"),
+            ("GET", "ftp://example.com/", "ftp_url"),
+            ("GET", "httpx://example.com/", "scheme_unsupported"),
             ("GET", "x+y-z.1://example.com/", "scheme_unsupported"),
             ("GET", "1http://example.com/", "target_form"),
             ("GET", "http://u:p@example.com/", "target_userinfo"),

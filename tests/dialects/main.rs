@@ -7,5 +7,6 @@ mod shell;
 
 mod connect;
 mod framing;
+mod protocols;
 mod targets;
 mod whitespace;
