@@ -20,10 +20,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::address::{BuiltIn, built_in, embedded};
+use super::address::{BuiltIn, Embedded, built_in};
 use super::address_set::{AddressSet, AddressSetBuilder};
 use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
 use super::port_set::PortSet;
@@ -154,20 +155,21 @@ struct RuleSet {
     addresses: AddressSet,
 }
 
-/// Who may go where, ready to be asked.
-#[derive(Debug)]
+/// Who may go where, ready to be asked. A clone has the same rules, not a copy of them.
+#[derive(Clone, Debug)]
 pub struct Acl {
-    sources: Vec<Box<str>>,
-    block: RuleSet,
-    allow: RuleSet,
+    sources: Arc<Vec<Box<str>>>,
+    block: Arc<RuleSet>,
+    allow: Arc<RuleSet>,
     allow_only: bool,
     connect_ports: PortSet,
     plain_ports: PortSet,
     deny_private: bool,
     own_listeners: Vec<SocketAddr>,
+    /// Sorted, in canonical form.
     own_addresses: Vec<IpAddr>,
     clients: Vec<IpNet>,
-    skipped: Vec<Skipped>,
+    skipped: Arc<Vec<Skipped>>,
 }
 
 /// A list with lines that only a browser can carry out.
@@ -217,8 +219,8 @@ impl Acl {
         port: u16,
     ) -> Result<Option<RuleRef>, Refusal> {
         let address = address.to_canonical();
-        let embedded = embedded(address);
-        let inner = || embedded.into_iter().flatten().map(IpAddr::V4);
+        let embedded = Embedded::of(address);
+        let inner = || embedded.iter();
         let blocked = self.block.addresses.find(address, port);
         let blocked = blocked.or_else(|| inner().find_map(|inner| self.block.addresses.find(inner, port)));
         if let Some(found) = blocked {
@@ -325,7 +327,20 @@ impl Acl {
         if lifted {
             return Ok(());
         }
-        built_in(address, self.deny_private).map_or(Ok(()), |reason| Err(Refusal::BuiltIn(reason)))
+        let own = || self.own_addresses.binary_search(&address).is_ok().then_some(BuiltIn::OwnAddress);
+        built_in(address, self.deny_private)
+            .or_else(own)
+            .map_or(Ok(()), |reason| Err(Refusal::BuiltIn(reason)))
+    }
+
+    /// The same rules on a machine whose interfaces have these addresses.
+    pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Acl {
+        Acl { own_addresses: sorted(addresses), ..self.clone() }
+    }
+
+    /// The addresses of this machine's interfaces, sorted.
+    pub fn own_addresses(&self) -> &[IpAddr] {
+        &self.own_addresses
     }
 
     /// Would a connection to this address and port come back to weir?
@@ -343,7 +358,7 @@ impl Acl {
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
                 own => return own == address,
             };
-            reached && (address.is_loopback() || self.own_addresses.contains(&address))
+            reached && (address.is_loopback() || self.own_addresses.binary_search(&address).is_ok())
         })
     }
 }
@@ -355,6 +370,8 @@ pub struct AclBuilder {
     block: (DomainSetBuilder, AddressSetBuilder),
     allow: (DomainSetBuilder, AddressSetBuilder),
     errors: Vec<ListError>,
+    sources: Vec<Box<str>>,
+    skipped: Vec<Skipped>,
     /// All that is not rules; its sets are empty.
     acl: Acl,
 }
@@ -362,17 +379,19 @@ pub struct AclBuilder {
 impl AclBuilder {
     /// No rules, the default ports, no private ranges denied, any client. The seed keys the hash of names.
     pub fn new(seed: u64) -> AclBuilder {
-        let empty = || RuleSet {
-            names: DomainSetBuilder::default().build(seed),
-            addresses: AddressSetBuilder::default().build(),
+        let empty = || {
+            let names = DomainSetBuilder::default().build(seed);
+            Arc::new(RuleSet { names, addresses: AddressSetBuilder::default().build() })
         };
         AclBuilder {
             seed,
             block: Default::default(),
             allow: Default::default(),
             errors: Vec::new(),
+            sources: Vec::new(),
+            skipped: Vec::new(),
             acl: Acl {
-                sources: Vec::new(),
+                sources: Arc::default(),
                 block: empty(),
                 allow: empty(),
                 allow_only: false,
@@ -382,7 +401,7 @@ impl AclBuilder {
                 own_listeners: Vec::new(),
                 own_addresses: Vec::new(),
                 clients: Vec::new(),
-                skipped: Vec::new(),
+                skipped: Arc::default(),
             },
         }
     }
@@ -418,21 +437,21 @@ impl AclBuilder {
         source_name: &str,
         read: impl FnOnce(&mut DomainSetBuilder, &mut AddressSetBuilder, u16) -> (Vec<RuleError>, Option<Skipped>),
     ) -> &mut AclBuilder {
-        let number = u16::try_from(self.acl.sources.len()).ok();
+        let number = u16::try_from(self.sources.len()).ok();
         let Some(source) = number.filter(|&number| usize::from(number) < SOURCES_MAX) else {
             let error =
                 RuleError { line: 0, found: source_name.to_owned(), expected: "at most 65535 rule files" };
             self.errors.push(ListError { source: source_name.to_owned(), error });
             return self;
         };
-        self.acl.sources.push(source_name.into());
+        self.sources.push(source_name.into());
         self.acl.allow_only |= matches!(kind, ListKind::AllowOnly);
         let (names, addresses) = match kind {
             ListKind::Block => &mut self.block,
             ListKind::Allow | ListKind::AllowOnly => &mut self.allow,
         };
         let (errors, skipped) = read(names, addresses, source);
-        self.acl.skipped.extend(skipped);
+        self.skipped.extend(skipped);
         let named = errors.into_iter().map(|error| ListError { source: source_name.to_owned(), error });
         self.errors.extend(named);
         self
@@ -463,9 +482,10 @@ impl AclBuilder {
         self
     }
 
-    /// Sets the addresses of this machine, which a listener on a wildcard address takes connections on.
+    /// Sets the addresses of this machine's interfaces: closed on every port, and what a listener on a wildcard address takes
+    /// connections on.
     pub fn own_addresses(&mut self, addresses: Vec<IpAddr>) -> &mut AclBuilder {
-        self.acl.own_addresses = addresses.into_iter().map(|address| address.to_canonical()).collect();
+        self.acl.own_addresses = sorted(addresses);
         self
     }
 
@@ -485,8 +505,16 @@ impl AclBuilder {
             names: names.build(seed),
             addresses: addresses.build(),
         };
-        Ok(Acl { block: set(self.block), allow: set(self.allow), ..self.acl })
+        let (block, allow) = (Arc::new(set(self.block)), Arc::new(set(self.allow)));
+        Ok(Acl { block, allow, sources: self.sources.into(), skipped: self.skipped.into(), ..self.acl })
     }
+}
+
+fn sorted(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> = addresses.into_iter().map(|address| address.to_canonical()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
 fn push(

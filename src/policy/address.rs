@@ -13,9 +13,11 @@ pub enum BuiltIn {
     Loopback,
     /// `169.254.0.0/16` and `fe80::/10` (RFC 3927, RFC 4291 2.5.6); cloud metadata services among them.
     LinkLocal,
-    /// Cloud metadata services outside link-local ranges (their vendors' documentation): `fd00:ec2::254`,
-    /// `fd20:ce::254`, `100.100.100.200`, `168.63.129.16`.
+    /// Metadata and credential services of clouds outside link-local ranges (their vendors' documentation): those of Amazon in
+    /// `fd00:ec2::/32`, Google, Oracle, Scaleway, Linode, Alibaba and Azure.
     Metadata,
+    /// An address of an interface of this machine.
+    OwnAddress,
     /// `224.0.0.0/4` and `ff00::/8` (RFC 5771, RFC 4291 2.7).
     Multicast,
     /// `255.255.255.255` (RFC 919).
@@ -26,7 +28,9 @@ pub enum BuiltIn {
     Private,
     /// `100.64.0.0/10`, behind carrier-grade NAT (RFC 6598).
     Shared,
-    /// `192.0.0.0/24`, IETF protocol assignments (RFC 6890), and `100::/64`, which discards (RFC 6666).
+    /// IETF protocol assignments that are not reachable globally (IANA's registries of special-purpose addresses):
+    /// `192.0.0.0/24` (RFC 6890), `192.88.99.0/24` (RFC 7526), `64:ff9b:1::/48` (RFC 8215), `100::/64` (RFC 6666),
+    /// `100:0:0:1::/64` (RFC 9780), what is closed of `2001::/23` (RFC 2928), `5f00::/16` (RFC 9602).
     Protocol,
     /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20` (RFC 5737, 3849, 9637).
     Documentation,
@@ -43,6 +47,7 @@ impl BuiltIn {
             BuiltIn::Loopback => "loopback",
             BuiltIn::LinkLocal => "link-local",
             BuiltIn::Metadata => "metadata",
+            BuiltIn::OwnAddress => "own-address",
             BuiltIn::Multicast => "multicast",
             BuiltIn::Broadcast => "broadcast",
             BuiltIn::Reserved => "reserved",
@@ -69,14 +74,15 @@ fn built_in_v4(address: Ipv4Addr, deny_private: bool) -> Option<BuiltIn> {
         [0, ..] => Some(BuiltIn::ThisNetwork),
         [127, ..] => Some(BuiltIn::Loopback),
         [169, 254, ..] => Some(BuiltIn::LinkLocal),
-        [100, 100, 100, 200] | [168, 63, 129, 16] => Some(BuiltIn::Metadata),
+        // Alibaba, Azure, Oracle.
+        [100, 100, 100, 200] | [168, 63, 129, 16] | [192, 0, 0, 192] => Some(BuiltIn::Metadata),
         [224..=239, ..] => Some(BuiltIn::Multicast),
         [255, 255, 255, 255] => Some(BuiltIn::Broadcast),
         [240..=255, ..] => Some(BuiltIn::Reserved),
         _ if !deny_private => None,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] => Some(BuiltIn::Private),
         [100, 64..=127, ..] => Some(BuiltIn::Shared),
-        [192, 0, 0, _] => Some(BuiltIn::Protocol),
+        [192, 0, 0, _] | [192, 88, 99, _] => Some(BuiltIn::Protocol),
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Some(BuiltIn::Documentation),
         [198, 18..=19, ..] => Some(BuiltIn::Benchmark),
         _ => None,
@@ -89,101 +95,107 @@ fn built_in_v6(address: Ipv6Addr, deny_private: bool) -> Option<BuiltIn> {
         [0, 0, 0, 0, 0, 0, 0, 1] => Some(BuiltIn::Loopback),
         [0xfe80..=0xfebf, ..] => Some(BuiltIn::LinkLocal),
         [0xff00..=0xffff, ..] => Some(BuiltIn::Multicast),
-        [0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x254] | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254] => {
-            Some(BuiltIn::Metadata)
-        }
+        // Amazon: instance metadata at ::254, credentials of pods at ::23, name servers and time beside them.
+        [0xfd00, 0x0ec2, ..]
+        // Google, Oracle, Scaleway, Linode, Alibaba.
+        | [0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254]
+        | [0xfd00, 0x00c1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]
+        | [0xfd00, 0x0042, 0, 0, 0, 0, 0, 0x0042]
+        | [0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 0x0001]
+        | [0xfd00, 0x0100, 0, 0, 0, 0, 0x0100, 0x0200] => Some(BuiltIn::Metadata),
         _ if !deny_private => None,
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Some(BuiltIn::Private),
-        [0x100, 0, 0, 0, ..] => Some(BuiltIn::Protocol),
+        [0x100, 0, 0, 0 | 1, ..] | [0x64, 0xff9b, 1, ..] | [0x5f00, ..] => Some(BuiltIn::Protocol),
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Some(BuiltIn::Documentation),
         [0x2001, 2, 0, ..] => Some(BuiltIn::Benchmark),
+        [0x2001, 0..=0x1ff, ..] if !is_global_assignment(address) => Some(BuiltIn::Protocol),
         _ => None,
     }
 }
 
-/// Most addresses that one address stands for: itself, and both ends of a Teredo tunnel.
-pub const CANDIDATES_MAX: usize = 3;
-
-/// The addresses to judge in place of one: itself in canonical form, then those that it embeds.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidates {
-    addresses: [IpAddr; CANDIDATES_MAX],
-    len: u8,
-    next: u8,
-}
-
-impl Iterator for Candidates {
-    type Item = IpAddr;
-
-    fn next(&mut self) -> Option<IpAddr> {
-        let address = self.addresses[..usize::from(self.len)].get(usize::from(self.next)).copied();
-        self.next += u8::from(address.is_some());
-        address
-    }
-}
-
-/// The addresses to judge when somebody wants to reach this one (rule 40). An IPv4-mapped address is nothing but its IPv4
-/// address (it is dialled as that); other embeddings are reached through a translator or relay and count as both.
-pub fn candidates(address: IpAddr) -> Candidates {
-    let address = address.to_canonical();
-    let mut all = Candidates { addresses: [address; CANDIDATES_MAX], len: 1, next: 0 };
-    for v4 in embedded(address).into_iter().flatten() {
-        all.addresses[usize::from(all.len)] = IpAddr::V4(v4);
-        all.len += 1;
-    }
-    all
-}
-
-/// The IPv4 addresses that an address in canonical form embeds.
-pub fn embedded(address: IpAddr) -> [Option<Ipv4Addr>; CANDIDATES_MAX - 1] {
-    match address {
-        IpAddr::V4(_) => [None, None],
-        IpAddr::V6(v6) => embedded_v6(v6),
-    }
-}
-
-fn embedded_v6(address: Ipv6Addr) -> [Option<Ipv4Addr>; CANDIDATES_MAX - 1] {
-    let octets = address.octets();
-    let [.., a, b, c, d] = octets;
-    let last = Ipv4Addr::new(a, b, c, d);
+/// What is reachable globally of `2001::/23`, all of which is for protocols, and Teredo, which is judged by what it embeds.
+fn is_global_assignment(address: Ipv6Addr) -> bool {
     match address.segments() {
-        // `::` and `::1` are themselves, not IPv4-compatible (RFC 4291 2.5.5.1).
-        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => [None, None],
-        [0, 0, 0, 0, 0, 0, ..] => [Some(last), None],
-        // IPv4-translated (RFC 7915, formerly RFC 2765).
-        [0, 0, 0, 0, 0xffff, 0, ..] => [Some(last), None],
-        // 6to4 (RFC 3056).
-        [0x2002, ..] => [Some(Ipv4Addr::new(octets[2], octets[3], octets[4], octets[5])), None],
-        // Teredo: the server as it is, the client with all bits inverted (RFC 4380 4).
-        [0x2001, 0, ..] => {
-            let server = Ipv4Addr::new(octets[4], octets[5], octets[6], octets[7]);
-            [Some(server), Some(Ipv4Addr::from_bits(!last.to_bits()))]
-        }
-        // NAT64, well-known prefix (RFC 6052 2.1).
-        [0x64, 0xff9b, 0, 0, 0, 0, ..] => [Some(last), None],
-        // NAT64, local-use prefix (RFC 8215).
-        [0x64, 0xff9b, 1, ..] => [Some(local_nat64(&octets)), None],
-        _ => [None, None],
+        // Anycast for port control, relays and service registration (RFC 7723, RFC 8155, RFC 9665).
+        [0x2001, 1, 0, 0, 0, 0, 0, 1..=3] => true,
+        // Teredo (RFC 4380), AMT (RFC 7450), AS112 (RFC 7535).
+        [0x2001, 0 | 3, ..] | [0x2001, 4, 0x112, ..] => true,
+        // ORCHIDv2 (RFC 7343), drones (RFC 9374).
+        [0x2001, 0x20..=0x3f, ..] => true,
+        _ => false,
     }
 }
 
-/// A local NAT64 prefix is 48, 56, 64 or 96 bits long (RFC 6052 2.2). The shorter ones step over octet 8 and end in zeros,
-/// which tells them apart: the zeros that an IPv4 address of a host does not end in.
-fn local_nat64(octets: &[u8; 16]) -> Ipv4Addr {
+/// Most IPv4 addresses that one address embeds: the four readings of a local NAT64 prefix, and that of ISATAP.
+pub const EMBEDDED_MAX: usize = 5;
+
+/// The IPv4 addresses that are reached through an IPv6 address, by whatever translator or relay (rule 40).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Embedded([Option<Ipv4Addr>; EMBEDDED_MAX]);
+
+impl Embedded {
+    /// Those that an address in canonical form embeds. An IPv4-mapped address is nothing but its IPv4 address (it is dialled
+    /// as that); other embeddings are judged as what they are and as what they embed.
+    pub fn of(address: IpAddr) -> Embedded {
+        match address {
+            IpAddr::V4(_) => Embedded::default(),
+            IpAddr::V6(v6) => embedded_v6(v6),
+        }
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        self.0.into_iter().flatten().map(IpAddr::V4)
+    }
+
+    fn push(&mut self, address: Ipv4Addr) {
+        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
+            *place = Some(address);
+        }
+    }
+}
+
+fn embedded_v6(address: Ipv6Addr) -> Embedded {
+    let octets = address.octets();
     let at = |places: [usize; 4]| {
         let [a, b, c, d] = places.map(|place| octets[place]);
         Ipv4Addr::new(a, b, c, d)
     };
-    let ends_zero_from = |first: usize| octets[8] == 0 && octets[first..].iter().all(|&octet| octet == 0);
-    if ends_zero_from(11) {
-        at([6, 7, 9, 10])
-    } else if ends_zero_from(12) {
-        at([7, 9, 10, 11])
-    } else if ends_zero_from(13) {
-        at([9, 10, 11, 12])
-    } else {
-        at([12, 13, 14, 15])
+    let last = at([12, 13, 14, 15]);
+    let segments = address.segments();
+    let mut found = Embedded::default();
+    match segments {
+        // `::` and `::1` are themselves, not IPv4-compatible (RFC 4291 2.5.5.1).
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => {}
+        // IPv4-compatible; IPv4-translated (RFC 7915, formerly RFC 2765).
+        [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => found.push(last),
+        // 6to4 (RFC 3056).
+        [0x2002, ..] => found.push(at([2, 3, 4, 5])),
+        // Teredo: the server as it is, the client with all bits inverted (RFC 4380 4).
+        [0x2001, 0, ..] => {
+            found.push(at([4, 5, 6, 7]));
+            found.push(Ipv4Addr::from_bits(!last.to_bits()));
+        }
+        // NAT64, well-known prefix (RFC 6052 2.1).
+        [0x64, 0xff9b, 0, 0, 0, 0, ..] => found.push(last),
+        // NAT64, local-use prefix (RFC 8215): 48, 56, 64 or 96 bits long, which nothing in the address tells. The shorter ones
+        // step over octet 8, and translators ignore what follows (RFC 6052 2.2). Of an address below the longest prefix they
+        // read what stands in front of it: what that makes of 0.0.0.0/8 or beyond 223.255.255.255 leads nowhere.
+        [0x64, 0xff9b, 1, ..] => {
+            let readings = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12]].map(at);
+            readings
+                .into_iter()
+                .filter(|reading| (1..=223).contains(&reading.octets()[0]))
+                .for_each(|reading| found.push(reading));
+            found.push(last);
+        }
+        _ => {}
     }
+    // ISATAP, below any prefix; the bits for universal and group are not part of it (RFC 5214 6.1).
+    if segments[4] & !0x0300 == 0 && segments[5] == 0x5efe {
+        found.push(last);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -213,16 +225,29 @@ mod tests {
             ("64:ff9b:0:0:1::7f00:1", &["64:ff9b:0:0:1::7f00:1"]),
             ("64:ff9b:1::10.0.0.1", &["64:ff9b:1::10.0.0.1", "10.0.0.1"]),
             ("64:ff9b:1:fffe::10.0.0.1", &["64:ff9b:1:fffe::10.0.0.1", "10.0.0.1"]),
-            // 127.0.0.1 below /48: octets 6, 7, 9, 10.
-            ("64:ff9b:1:7f00:0:100::", &["64:ff9b:1:7f00:0:100::", "127.0.0.1"]),
+            // 127.0.0.1 below /48: octets 6, 7, 9, 10. All other readings are judged, too.
+            ("64:ff9b:1:7f00:0:100::", &["64:ff9b:1:7f00:0:100::", "127.0.0.1", "0.0.0.0"]),
             // Below /56: octets 7, 9, 10, 11.
-            ("64:ff9b:1:7f:0:1::", &["64:ff9b:1:7f:0:1::", "127.0.0.1"]),
+            ("64:ff9b:1:7f:0:1::", &["64:ff9b:1:7f:0:1::", "127.0.0.1", "0.0.0.0"]),
             // Below /64: octets 9 to 12.
-            ("64:ff9b:1:0:7f:0:100:0", &["64:ff9b:1:0:7f:0:100:0", "127.0.0.1"]),
+            ("64:ff9b:1:0:7f:0:100:0", &["64:ff9b:1:0:7f:0:100:0", "127.0.0.1", "1.0.0.0"]),
+            // What follows is ignored by translators.
+            (
+                "64:ff9b:1:a9fe:a9:fe00:1:1",
+                &["64:ff9b:1:a9fe:a9:fe00:1:1", "169.254.169.254", "169.254.0.0", "0.1.0.1"],
+            ),
             ("64:ff9c::7f00:1", &["64:ff9c::7f00:1"]),
+            // ISATAP.
+            ("2606:4700::5efe:127.0.0.1", &["2606:4700::5efe:127.0.0.1", "127.0.0.1"]),
+            ("2606:4700::200:5efe:10.0.0.1", &["2606:4700::200:5efe:10.0.0.1", "10.0.0.1"]),
+            ("fe80::5efe:192.0.2.1", &["fe80::5efe:192.0.2.1", "192.0.2.1"]),
+            ("2606:4700::400:5efe:10.0.0.1", &["2606:4700::400:5efe:10.0.0.1"]),
+            ("2002:a00:1:0:0:5efe:127.0.0.1", &["2002:a00:1:0:0:5efe:127.0.0.1", "10.0.0.1", "127.0.0.1"]),
         ];
         for (text, expected) in cases {
-            let found: Vec<IpAddr> = candidates(address(text)).collect();
+            let canonical = address(text).to_canonical();
+            let found: Vec<IpAddr> =
+                std::iter::once(canonical).chain(Embedded::of(canonical).iter()).collect();
             let expected: Vec<IpAddr> = expected.iter().map(|text| address(text)).collect();
             assert_eq!(found, expected, "{text}");
         }
@@ -288,17 +313,90 @@ mod tests {
             ("fdff::1", "", "private"),
             ("fe00::1", "", ""),
             ("100::1", "", "protocol-assignment"),
-            ("100:0:0:1::1", "", ""),
+            ("100:0:0:1::1", "", "protocol-assignment"),
+            ("100:0:0:2::1", "", ""),
             ("2001:db8::1", "", "documentation"),
             ("2001:db9::1", "", ""),
             ("3fff:fff::1", "", "documentation"),
             ("3fff:1000::1", "", ""),
             ("2001:2::1", "", "benchmark"),
-            ("2001:2:1::1", "", ""),
+            ("2001:2:1::1", "", "protocol-assignment"),
+            ("2001:200::1", "", ""),
+            ("192.0.0.192", "metadata", "metadata"),
+            ("fd00:ec2::23", "metadata", "metadata"),
+            ("fd00:ec3::23", "", "private"),
+            ("fd00:c1::a9fe:a9fe", "metadata", "metadata"),
+            ("fd00:42::42", "metadata", "metadata"),
+            ("fd00:a9fe:a9fe::1", "metadata", "metadata"),
+            ("fd00:100::100:200", "metadata", "metadata"),
         ];
         for (text, open, closed) in cases {
             let name = |deny_private| built_in(address(text), deny_private).map_or("", BuiltIn::name);
             assert_eq!((name(false), name(true)), (*open, *closed), "{text}");
+        }
+    }
+
+    /// IANA's registries of special-purpose addresses, IPv4 as of 2025-10 and IPv6 as of 2025-10: for each block an address in
+    /// it, what weir says of that by default, and with `--deny-private`, which closes all that is not reachable globally.
+    #[test]
+    fn kind_06_the_registries_of_special_purpose_addresses() {
+        let rows: &[(&str, &str, &str, &str)] = &[
+            ("0.0.0.0/8", "0.1.2.3", "this-network", "this-network"),
+            ("0.0.0.0/32", "0.0.0.0", "unspecified", "unspecified"),
+            ("10.0.0.0/8", "10.255.0.1", "", "private"),
+            ("100.64.0.0/10", "100.64.0.1", "", "shared"),
+            ("127.0.0.0/8", "127.0.0.53", "loopback", "loopback"),
+            ("169.254.0.0/16", "169.254.1.1", "link-local", "link-local"),
+            ("172.16.0.0/12", "172.20.0.1", "", "private"),
+            ("192.0.0.0/24", "192.0.0.1", "", "protocol-assignment"),
+            ("192.0.0.0/29", "192.0.0.7", "", "protocol-assignment"),
+            ("192.0.0.8/32", "192.0.0.8", "", "protocol-assignment"),
+            ("192.0.0.9/32", "192.0.0.9", "", "protocol-assignment"),
+            ("192.0.0.10/32", "192.0.0.10", "", "protocol-assignment"),
+            ("192.0.0.170/32", "192.0.0.170", "", "protocol-assignment"),
+            ("192.0.0.171/32", "192.0.0.171", "", "protocol-assignment"),
+            ("192.0.2.0/24", "192.0.2.1", "", "documentation"),
+            ("192.31.196.0/24", "192.31.196.1", "", ""),
+            ("192.52.193.0/24", "192.52.193.1", "", ""),
+            ("192.88.99.0/24", "192.88.99.1", "", "protocol-assignment"),
+            ("192.168.0.0/16", "192.168.255.255", "", "private"),
+            ("192.175.48.0/24", "192.175.48.1", "", ""),
+            ("198.18.0.0/15", "198.19.0.1", "", "benchmark"),
+            ("198.51.100.0/24", "198.51.100.1", "", "documentation"),
+            ("203.0.113.0/24", "203.0.113.1", "", "documentation"),
+            ("240.0.0.0/4", "240.0.0.1", "reserved", "reserved"),
+            ("255.255.255.255/32", "255.255.255.255", "broadcast", "broadcast"),
+            ("::1/128", "::1", "loopback", "loopback"),
+            ("::/128", "::", "unspecified", "unspecified"),
+            ("::ffff:0:0/96", "::ffff:10.0.0.1", "", "private"),
+            ("64:ff9b::/96", "64:ff9b::8.8.8.8", "", ""),
+            ("64:ff9b:1::/48", "64:ff9b:1::8.8.8.8", "", "protocol-assignment"),
+            ("100::/64", "100::1", "", "protocol-assignment"),
+            ("100:0:0:1::/64", "100:0:0:1::1", "", "protocol-assignment"),
+            ("2001::/23", "2001:100::1", "", "protocol-assignment"),
+            ("2001::/32", "2001:0:808:808::f7f7:f7f7", "", ""),
+            ("2001:1::1/128", "2001:1::1", "", ""),
+            ("2001:1::2/128", "2001:1::2", "", ""),
+            ("2001:1::3/128", "2001:1::3", "", ""),
+            ("2001:2::/48", "2001:2::1", "", "benchmark"),
+            ("2001:3::/32", "2001:3::1", "", ""),
+            ("2001:4:112::/48", "2001:4:112::1", "", ""),
+            ("2001:10::/28", "2001:10::1", "", "protocol-assignment"),
+            ("2001:20::/28", "2001:20::1", "", ""),
+            ("2001:30::/28", "2001:30::1", "", ""),
+            ("2001:db8::/32", "2001:db8::1", "", "documentation"),
+            ("2002::/16", "2002:808:808::1", "", ""),
+            ("2620:4f:8000::/48", "2620:4f:8000::1", "", ""),
+            ("3fff::/20", "3fff::1", "", "documentation"),
+            ("5f00::/16", "5f00::1", "", "protocol-assignment"),
+            ("fc00::/7", "fd12:3456::1", "", "private"),
+            ("fe80::/10", "fe80::1", "link-local", "link-local"),
+        ];
+        for (block, text, open, closed) in rows {
+            let network: ipnet::IpNet = block.parse().unwrap();
+            assert!(network.contains(&address(text)), "{block} {text}");
+            let name = |deny_private| built_in(address(text), deny_private).map_or("", BuiltIn::name);
+            assert_eq!((name(false), name(true)), (*open, *closed), "{block} {text}");
         }
     }
 }

@@ -73,6 +73,7 @@ impl UserId {
 }
 
 /// What is known about a user's password.
+#[derive(Clone)]
 enum Secret {
     /// Its keyed hash.
     Plain([u8; 16]),
@@ -80,6 +81,7 @@ enum Secret {
     Slow(SlowHash),
 }
 
+#[derive(Clone)]
 struct User {
     name: Box<str>,
     line: u32,
@@ -87,6 +89,7 @@ struct User {
 }
 
 /// All users of one file.
+#[derive(Clone)]
 pub struct Users {
     seed: u128,
     users: Vec<User>,

@@ -26,9 +26,10 @@ use acl::Acl;
 use auth::Users;
 use cache_rules::CacheRules;
 use edit::Edits;
+use std::net::IpAddr;
 
 /// Everything that one configuration says about who may do what. What is under way keeps the one it began with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     /// Who may go where.
     pub acl: Acl,
@@ -40,6 +41,13 @@ pub struct Policy {
     pub cache_rules: CacheRules,
     /// Clients are not told which rule refused them; the log still is.
     pub quiet_refusals: bool,
+}
+
+impl Policy {
+    /// The same on a machine whose interfaces have these addresses now.
+    pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Policy {
+        Policy { acl: self.acl.with_own_addresses(addresses), ..self.clone() }
+    }
 }
 
 /// Where a rule was written. [`Acl::describe`] gives it words.

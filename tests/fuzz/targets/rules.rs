@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use weir::http::target::{Host, Name};
 use weir::policy::acl::{AclBuilder, Judgement, ListKind, Refusal, Subject};
-use weir::policy::address::embedded;
+use weir::policy::address::Embedded;
 use weir::policy::port_set::PortSet;
 use weir::policy::rules::{ERRORS_MAX, Pattern, Rule, parse_rules};
 
@@ -98,7 +98,7 @@ fn judge(acl: &weir::policy::acl::Acl, rules: &[(u32, Rule)], host: &Host, port:
     let subject = Subject { client, user: None, method, host, port, connect: false };
     let mut hosts = vec![*host];
     if let Host::Address(address) = host {
-        hosts.extend(embedded(*address).into_iter().flatten().map(|inner| Host::Address(IpAddr::V4(inner))));
+        hosts.extend(Embedded::of(*address).iter().map(Host::Address));
     }
     let covers = |rule: &Rule| hosts.iter().any(|host| rule.matches(host, port));
     match acl.judge(&subject) {
