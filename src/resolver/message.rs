@@ -187,12 +187,15 @@ impl Asked<'_> {
 pub(super) enum Reply {
     /// Not a reply to this query: someone else's, or forged (RFC 5452 section 9.1).
     Mismatched,
-    /// Cut off: to be asked again over TCP (RFC 7766 section 5).
-    Truncated,
+    /// Cut off: to be asked again over TCP (RFC 7766 section 5). With the addresses that came all the same, and the least
+    /// TTL on the way to them.
+    Truncated { addresses: Vec<IpAddr>, ttl_s: u32 },
     /// The server did not understand, perhaps because of EDNS (RFC 6891 section 7).
     NotUnderstood,
-    /// The server will not or cannot answer: SERVFAIL, REFUSED, a referral instead of an answer.
+    /// The server cannot answer now: SERVFAIL. That may pass.
     ServerFailure,
+    /// The server will not answer: REFUSED, a referral instead of an answer.
+    Refused,
     /// Ours by its header, but not by the format.
     Malformed,
     /// More CNAMEs than we follow, or a loop of them.
@@ -255,6 +258,7 @@ impl Header {
 
 const NO_ERROR: u16 = 0;
 const FORMAT_ERROR: u16 = 1;
+const SERVER_FAILURE: u16 = 2;
 const NO_SUCH_NAME: u16 = 3;
 const NOT_IMPLEMENTED: u16 = 4;
 
@@ -277,11 +281,32 @@ pub(super) fn read_reply(message: &[u8], asked: &Asked) -> Reply {
         return Reply::Mismatched;
     }
     match header.code() {
-        NO_ERROR | NO_SUCH_NAME if header.is_truncated() => Reply::Truncated,
+        NO_ERROR | NO_SUCH_NAME if header.is_truncated() => read_truncated(&header, reader, asked),
         NO_ERROR | NO_SUCH_NAME => read_sections(&header, reader, asked).unwrap_or(Reply::Malformed),
         FORMAT_ERROR | NOT_IMPLEMENTED => Reply::NotUnderstood,
-        _ => Reply::ServerFailure,
+        SERVER_FAILURE => Reply::ServerFailure,
+        _ => Reply::Refused,
     }
+}
+
+/// What came of a message that was cut off: the addresses in its whole records.
+fn read_truncated(header: &Header, reader: Reader, asked: &Asked) -> Reply {
+    let mut behind = Reader { ..reader };
+    let mut count = 0;
+    while count < header.answers.min(RECORDS_MAX) && behind.record().is_some() {
+        count += 1;
+    }
+    let (mut owner, mut ttl_s) = (*asked.owner, u32::MAX);
+    for _ in asked.links..=CHAIN_MAX {
+        let Some(link) = read_link(Reader { ..reader }, count, &owner, asked.family) else { break };
+        ttl_s = ttl_s.min(link.ttl_s);
+        if !link.addresses.is_empty() {
+            return Reply::Truncated { addresses: link.addresses, ttl_s };
+        }
+        let Some(target) = link.target else { break };
+        owner = target;
+    }
+    Reply::Truncated { addresses: Vec::new(), ttl_s }
 }
 
 /// The answer, or why there is none; None if a section is malformed.
@@ -321,7 +346,7 @@ fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply
     } else if links > asked.links {
         Reply::Alias { target: Box::new(owner), links, ttl_s }
     } else if header.is_lame() {
-        Reply::ServerFailure
+        Reply::Refused
     } else {
         Reply::NoSuchRecord { ttl_s: None }
     })

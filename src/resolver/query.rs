@@ -4,14 +4,15 @@
 //!
 //! - an answer, with addresses or without: the question is over;
 //! - an alias that leaves the message: the question goes on with the target, from the first server again;
-//! - a truncated reply: the same server over TCP;
+//! - a truncated reply: the same server over TCP; if nobody answers in full, what came is the answer;
 //! - FORMERR or NOTIMP to a query with EDNS: the same server without it;
 //! - SERVFAIL, REFUSED, nonsense, a refused port: the next server of the round;
 //! - no reply in time: the next server, and this one is put last for everybody. If forged replies came meanwhile
 //!   it is asked over TCP instead, which they cannot reach.
 //!
-//! A round asks every server once. Another round begins only if a query of the last one got lost: whoever did
-//! answer would answer the same. Every query has an id and a socket of its own.
+//! A round asks every server once. Another round begins if a query of the last one got lost, and once after a SERVFAIL,
+//! which may have been about a moment (a forwarder that lost its own query says so): other answers would be the same again.
+//! Every query has an id and a socket of its own.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -26,6 +27,8 @@ use super::{Action, Counters, Failure, QueryId, Transport};
 
 /// How long a server that was down is waited for while others are live. Chosen.
 const PROBE_US: u64 = 500_000;
+/// Most time that the addresses of a reply are kept that was cut off, seconds. Chosen: as where one family is missing.
+const CUT_OFF_TTL_S_MAX: u32 = 60;
 /// Forged replies after which a query is moved to TCP (RFC 5452 section 9.3). Chosen: noise stays below it,
 /// guessing an id of 16 bits needs thousands.
 const MISMATCHES_MAX: u8 = 32;
@@ -106,6 +109,8 @@ pub(super) struct Question {
     links: u8,
     /// Least TTL of the chain so far.
     ttl_s: u32,
+    /// Addresses of a reply that was cut off, and how long they hold.
+    cut_off: Option<(Vec<IpAddr>, u32)>,
 }
 
 pub(super) enum State {
@@ -149,6 +154,8 @@ struct Round {
     tried: u16,
     /// A query of this round got no reply.
     lost: bool,
+    /// A server of this round said SERVFAIL.
+    failed: bool,
     /// What to report if nobody answers: a time-out only if nothing else happened.
     failure: Option<Failure>,
 }
@@ -163,7 +170,8 @@ impl Question {
         owner: WireName,
     ) -> Question {
         let state = State::Missing { failure: Failure::ServerFailure, ttl_s: None };
-        let mut question = Question { state, family, slot, first_server, owner, links: 0, ttl_s: u32::MAX };
+        let (links, ttl_s, cut_off) = (0, u32::MAX, None);
+        let mut question = Question { state, family, slot, first_server, owner, links, ttl_s, cut_off };
         question.ask_next(now_us, upstream, Round::default());
         question
     }
@@ -207,8 +215,11 @@ impl Question {
         let with_chain = |negative_ttl_s: u32| negative_ttl_s.min(ttl_s);
         match reply {
             Reply::Mismatched => {}
-            Reply::Truncated => {
+            Reply::Truncated { addresses, ttl_s } => {
                 upstream.counters.truncated += 1;
+                if !addresses.is_empty() {
+                    self.cut_off = Some((addresses, with_chain(ttl_s).min(CUT_OFF_TTL_S_MAX)));
+                }
                 match asking.attempt.transport {
                     Transport::Udp => self.ask_over_tcp(now_us, upstream, asking),
                     Transport::Tcp => self.fail(now_us, upstream, asking, Failure::Malformed),
@@ -219,7 +230,11 @@ impl Question {
                 let attempt = Attempt { edns: false, ..asking.attempt };
                 self.ask_again(now_us, upstream, asking.round, attempt);
             }
-            Reply::NotUnderstood | Reply::ServerFailure => {
+            Reply::ServerFailure => {
+                let round = Round { failed: true, ..asking.round };
+                self.fail(now_us, upstream, Asking { round, ..asking }, Failure::ServerFailure);
+            }
+            Reply::NotUnderstood | Reply::Refused => {
                 self.fail(now_us, upstream, asking, Failure::ServerFailure);
             }
             Reply::Malformed => self.fail(now_us, upstream, asking, Failure::Malformed),
@@ -230,6 +245,7 @@ impl Question {
             Reply::Alias { target, links, ttl_s } => {
                 self.owner = *target;
                 self.links = links;
+                self.cut_off = None;
                 self.ttl_s = with_chain(ttl_s);
                 self.ask_next(now_us, upstream, Round::default());
             }
@@ -302,6 +318,15 @@ impl Question {
         }
     }
 
+    /// There is no more time: what was cut off is all there is.
+    pub(super) fn expire(&mut self, upstream: &mut Upstream) {
+        let asks = self.is_asking();
+        self.abandon(upstream);
+        if let (true, Some((addresses, ttl_s))) = (asks, self.cut_off.take()) {
+            self.state = State::Found { addresses, ttl_s };
+        }
+    }
+
     fn miss(&mut self, failure: Failure, ttl_s: Option<u32>) {
         self.state = State::Missing { failure, ttl_s };
     }
@@ -325,11 +350,16 @@ impl Question {
     fn ask_next(&mut self, now_us: u64, upstream: &mut Upstream, mut round: Round) {
         let mut choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         let next = round.number.saturating_add(1);
-        if choice.is_none() && round.lost && next < upstream.settings.attempts {
-            round = Round { number: next, tried: 0, lost: false, failure: round.failure };
+        let again = round.lost || (round.failed && round.number == 0);
+        if choice.is_none() && again && next < upstream.settings.attempts {
+            round = Round { number: next, failure: round.failure, ..Round::default() };
             choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         }
         let Some(Choice { server, address, edns, probe }) = choice else {
+            if let Some((addresses, ttl_s)) = self.cut_off.take() {
+                self.state = State::Found { addresses, ttl_s };
+                return;
+            }
             self.miss(round.failure.unwrap_or(Failure::ServerFailure), None);
             return;
         };

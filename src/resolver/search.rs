@@ -134,7 +134,8 @@ impl Search {
     /// Does what is due at this time.
     pub(super) fn handle_timeout(&mut self, now_us: u64, upstream: &mut Upstream) {
         if now_us >= self.expires_us {
-            self.abandon(upstream);
+            self.v6.expire(upstream);
+            self.v4.expire(upstream);
             return;
         }
         self.v6.handle_timeout(now_us, upstream);

@@ -37,6 +37,10 @@ enum Server {
     Forged(usize),
     /// Its messages are cut after so many bytes.
     Cut(usize),
+    /// Says SERVFAIL to so many queries, and then the truth.
+    Recovers(usize),
+    /// Over UDP its answers have TC, and what fits; over TCP it is as the other one.
+    CutOff(&'static Server),
 }
 
 /// What a query looked like.
@@ -149,7 +153,19 @@ impl Network {
         let id = u16::from_be_bytes([message[0], message[1]]);
         self.sent.push(Sent { at_us: self.now_us, server: index, transport, name, kind, edns, id });
         let truth = self.answer(message, transport);
-        match self.servers[usize::from(index)] {
+        self.serve(self.servers[usize::from(index)], query, (message, &truth), (transport, kind));
+    }
+
+    fn serve(
+        &mut self,
+        server: Server,
+        query: QueryId,
+        (message, truth): (&[u8], &[u8]),
+        (transport, kind): (Transport, u16),
+    ) {
+        let (truth, edns) = (truth.to_vec(), message[11] == 1);
+        let id = u16::from_be_bytes([message[0], message[1]]);
+        match server {
             Server::Answers(after_us) => self.arrives(after_us, query, Some(truth)),
             Server::Slow(slow, after_us, _) if slow == kind => self.arrives(after_us, query, Some(truth)),
             Server::Slow(_, _, after_us) => self.arrives(after_us, query, Some(truth)),
@@ -176,6 +192,16 @@ impl Network {
                 }
             }
             Server::Cut(length) => self.arrives(MS, query, Some(truth[..length.min(truth.len())].to_vec())),
+            Server::Recovers(failures) if self.sent.len() <= failures => {
+                self.arrives(MS, query, Some(reply(message, 0x8182, &[], &[])));
+            }
+            Server::Recovers(_) => self.arrives(MS, query, Some(truth)),
+            Server::CutOff(_) if transport == Transport::Udp => {
+                let mut cut = truth;
+                cut[2] |= 2;
+                self.arrives(MS, query, Some(cut));
+            }
+            Server::CutOff(other) => self.serve(*other, query, (message, &truth), (transport, kind)),
         }
     }
 

@@ -110,6 +110,54 @@ fn failures_go_to_the_next_server() {
 }
 
 #[test]
+fn kind_15_a_servfail_from_the_only_server_is_asked_again() {
+    // Both questions fail at first.
+    let mut net = Network::new(&[Server::Recovers(2)], |_| {});
+    assert_eq!(net.resolve("www.example").1, www());
+    assert_eq!(net.take_sent().len(), 4);
+    // Once: a name that always fails costs two queries for each family, as with glibc.
+    let mut net = Network::new(&[Server::Code(2)], |_| {});
+    assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
+    assert_eq!(net.take_sent().len(), 4);
+    let mut net = Network::new(&[Server::Recovers(2)], |settings| settings.attempts = 1);
+    assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
+    // What was refused stays so.
+    let mut net = Network::new(&[Server::Code(5)], |_| {});
+    assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
+    assert_eq!(net.take_sent().len(), 2);
+    // Two servers that both have a bad moment.
+    let mut net = Network::new(&[Server::Recovers(4), Server::Recovers(4)], |_| {});
+    assert_eq!(net.resolve("www.example").1, www());
+}
+
+#[test]
+fn kind_15_what_was_cut_off_is_better_than_nothing() {
+    const REFUSES: Server = Server::Refuses;
+    const SILENT: Server = Server::Silent;
+    const BROKEN: Server = Server::Cut(40);
+    const FAILS: Server = Server::Code(2);
+    const ANSWERS: Server = Server::Answers(MS);
+    for over_tcp in [&REFUSES, &SILENT, &BROKEN, &FAILS, &ANSWERS] {
+        let mut net = Network::new(&[Server::CutOff(over_tcp)], |_| {});
+        assert_eq!(net.resolve("www.example").1, www(), "{over_tcp:?}");
+    }
+    // Another server's full answer is better still.
+    let mut net = Network::new(&[Server::CutOff(&REFUSES), ANSWERS], |_| {});
+    assert_eq!(net.resolve("www.example").1, www());
+    // It is not kept for long.
+    let mut net = Network::new(&[Server::CutOff(&REFUSES)], |_| {});
+    net.resolve("www.example");
+    net.wait(61 * S);
+    assert!(matches!(net.look_up("www.example"), LookUp::Pending(_)));
+    // With nothing in it there is nothing to fall back to.
+    let mut net = Network::new(&[Server::CutOff(&REFUSES)], |_| {});
+    assert_eq!(net.resolve("lame.example").1, failed(Failure::ServerFailure));
+    // The look-up ends before the last server gives up.
+    let mut net = Network::new(&[Server::CutOff(&SILENT); 8], |settings| settings.timeout_ms = 30_000);
+    assert_eq!(net.resolve("www.example"), (30 * S, www()));
+}
+
+#[test]
 fn a_refused_port_is_put_last() {
     let mut net = Network::new(&[Server::Refuses, Server::Answers(MS)], |_| {});
     net.resolve("www.example");
