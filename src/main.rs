@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
@@ -25,6 +26,7 @@ use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::{Crowd, Engine};
 use weir::event_loop::{self, CacheFile, Crew, Failure, Journal, Keeper, Listener, Worker};
 use weir::log::diagnostics::{self, Diagnostics};
+use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
 use weir::resolver::{self, Resolver};
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
         Command::Help => print(&help::help()),
         Command::HelpOn(topics) => help_on(topics),
         Command::Version => print(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
-        Command::PrintConfig => print(&help::print_config(&settings)),
+        Command::PrintConfig => print(&print_config(&settings)),
         Command::Check => check(&settings),
         Command::Explain { .. } => run_explain(&settings),
         Command::Reload => ask_to_reload(&settings),
@@ -265,6 +267,9 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
     warn_if_unreadable(&settings);
+    if let Some(closed) = policy::closed_names(&read_file) {
+        warn!("{closed}: its name servers or names are not known");
+    }
     let loaded = loaded(&policy);
     let workers = make_workers(&settings, listeners, &local, Arc::new(policy), seed)?;
     // From here on there are threads.
@@ -365,8 +370,10 @@ fn give_up_rights(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> 
     }
     let cache_file = open_cache_file(settings)?;
     let pid_file = create_pid_file(settings)?;
+    let paths = paths(settings);
+    sandbox::give_up_capabilities(&paths).map_err(os_error)?;
     if settings.sandbox {
-        enter_sandbox(settings)?;
+        enter_sandbox(&paths)?;
     }
     Ok(Kept { log, cache_file, pid_file })
 }
@@ -414,7 +421,8 @@ fn log_error(settings: &Settings, error: &io::Error) -> u8 {
     fail(&format!("cannot write the access log{place}: {error}{whose}"), exit::OS_ERROR)
 }
 
-fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
+/// What is opened while weir serves.
+fn paths(settings: &Settings) -> Paths {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
@@ -422,7 +430,24 @@ fn enter_sandbox(settings: &Settings) -> Result<(), u8> {
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| event_loop::parent(&file.value).to_owned());
     let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
-    let missing = match sandbox::enter(&Paths { files, written }) {
+    let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
+    Paths { files, appended, written }
+}
+
+/// The settings as a file, and what the sandbox opens for them.
+fn print_config(settings: &Settings) -> String {
+    let mut text = help::print_config(settings);
+    if settings.sandbox {
+        let user = settings.user.as_ref().and_then(|user| User::find(&user.value).ok());
+        for line in sandbox::describe(&paths(settings), user.map(|user| user.id())).lines() {
+            let _ = writeln!(text, "# sandbox: {line}");
+        }
+    }
+    text
+}
+
+fn enter_sandbox(paths: &Paths) -> Result<(), u8> {
+    let missing = match sandbox::enter(paths) {
         Ok(Enforced { paths: true, calls: true }) => return Ok(()),
         Ok(Enforced { paths: false, calls: true }) => "Landlock",
         Ok(Enforced { paths: true, calls: false }) => "seccomp",

@@ -5,73 +5,13 @@
 
 mod common;
 
-use common::{Hash, Origin, Scratch, Weir, eventually, run, run_with};
+use common::rights::{NOBODY, Shared, is_root, lacks, low_port, reload_says};
+use common::{Hash, Origin, Raw, Scratch, Weir, eventually, run, run_with};
 use rustix::process::Signal;
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::Command;
-
-/// Whether the daemon went on without a part of the sandbox. In CI that is a failure.
-fn lacks(weir: &Weir, part: &str) -> bool {
-    let lacks =
-        weir.error_lines().iter().any(|line| line.contains("this system lacks") && line.contains(part));
-    assert!(!lacks || std::env::var_os("CI").is_none(), "CI needs a kernel with {part}");
-    lacks
-}
-
-/// Whether the tests run as root, which in CI they do.
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// The user and the group that have no rights, as most systems number them; whatever they are called.
-const NOBODY: u32 = 65534;
-
-/// A folder that any user can reach, which the target folder may not be; removed when dropped.
-struct Shared(PathBuf);
-
-impl Shared {
-    fn new(name: &str) -> Shared {
-        let path = std::env::temp_dir().join(format!("weir-sandbox-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("its mode");
-        Shared(path)
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.join(name).to_str().expect("a path in UTF-8").to_owned()
-    }
-
-    fn file(&self, name: &str, contents: &str, mode: u32) -> String {
-        let path = self.path(name);
-        std::fs::write(&path, contents).expect("a file");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("its mode");
-        path
-    }
-
-    /// The daemon's program, where any user can run it.
-    fn program(&self) -> String {
-        // By another process: what this one has open for writing, a child that another test starts at this very moment
-        // would have, too, and then the program could not be run (ETXTBSY).
-        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_weir")).arg(self.0.join("weir")).status();
-        assert!(copied.is_ok_and(|status| status.success()), "a copy of the program");
-        self.path("weir")
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A port that only root may bind, and that nobody uses. Tests that run at the same time ask for different ones.
-fn low_port(salt: u16) -> String {
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
-    (700 + 50 * salt..1024).find(free).expect("a free port below 1024").to_string()
-}
 
 /// One field of `/proc/PID/status` for each thread.
 fn of_threads(weir: &Weir, field: &str) -> Vec<String> {
@@ -95,11 +35,6 @@ fn of_threads(weir: &Weir, field: &str) -> Vec<String> {
 fn expect_of_threads(weir: &Weir, field: &str, expected: &str) {
     let all = of_threads(weir, field);
     assert!(all.iter().all(|value| value == expected), "{field}: {all:?}, not {expected} in each");
-}
-
-fn reload_says(weir: &Weir, wanted: &[&str]) {
-    weir.signal(Signal::HUP);
-    weir.wait_for_error(|line| wanted.iter().all(|part| line.contains(part)));
 }
 
 /// Every thread is confined, also one that is started later, and the work goes on: passwords that are verified in a
@@ -506,5 +441,89 @@ fn lent_capabilities_are_given_back() {
     assert!(weir.address().port() < 1024);
     for field in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         expect_of_threads(&weir, field, "0000000000000000");
+    }
+}
+
+/// Root that stays root serves without any capability, in the sandbox and without: it rotates its log, reads its files again,
+/// tells the addresses of the machine. Nothing that it executes would get them back.
+#[test]
+fn kind_20_root_keeps_no_capability() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    let shared = Shared::new("root");
+    let users =
+        shared.file("users.txt", &format!("anna:{}\n", bcrypt::hash("secret", 4).expect("a hash")), 0o600);
+    let list = shared.file("list.txt", "first.test\n", 0o600);
+    for (sandbox, workers) in [("--sandbox", "1"), ("--sandbox", "3,pin"), ("--sandbox=no", "1")] {
+        let logs = shared.path("logs");
+        let options = ["--workers", workers, "--auth-file", &users, "--blocklist", &list, "--log-dir", &logs];
+        let more = [sandbox, "--log-max-size", "4K", "--host=0.0.0.0", "--port", &low_port(2)];
+        let (weir, origin) = (Weir::start(&[&options[..], &more].concat()), Origin::ok());
+        let mut client = Raw::connect(SocketAddr::from(([127, 0, 0, 1], weir.address().port())));
+        let field = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
+        let path = "/some-path-to-make-the-line-longer";
+        eventually("a rotation", || {
+            let request =
+                format!("GET http://{0}{path} HTTP/1.1\r\nHost: {0}\r\n{field}\r\n", origin.address());
+            assert_eq!(client.ask(request).status(), 200);
+            std::fs::exists(format!("{logs}/access.log.1")).ok().filter(|there| *there)
+        });
+        reload_says(&weir, &["reloaded: ", "1 users"]);
+        for field in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            expect_of_threads(&weir, field, "0000000000000000");
+        }
+        expect_of_threads(&weir, "NoNewPrivs", "1");
+        expect_of_threads(&weir, "Uid", "0 0 0 0");
+        let said = weir.error_lines();
+        assert!(!said.iter().any(|line| line.contains("cannot tell the addresses")), "{said:#?}");
+        drop(weir);
+        std::fs::remove_dir_all(&logs).expect("removing");
+    }
+}
+
+/// Where others' rights close a file or a directory to root, it keeps what opens that, and says so; then it works as it should.
+#[test]
+fn kind_20_root_keeps_what_others_files_need() {
+    if !is_root() {
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    let shared = Shared::new("others");
+    let theirs = |path: &str| std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("its owner");
+    let list = shared.file("list.txt", "first.test\n", 0o600);
+    theirs(&list);
+    let (logs, own) = (shared.path("logs"), shared.path("own"));
+    for directory in [&logs, &own] {
+        std::fs::create_dir(directory).expect("a directory");
+    }
+    theirs(&logs);
+    let [none, read, write, both] = [0, 1 << 2, 1 << 1, 1 << 2 | 1 << 1];
+    for sandbox in ["--sandbox", "--sandbox=no"] {
+        for (list, logs, kept) in [
+            (None, Some(&own), none),
+            (Some(&list), Some(&own), read),
+            (None, Some(&logs), write),
+            (Some(&list), Some(&logs), both),
+        ] {
+            let mut options = vec![sandbox, "--log-max-size", "4K"];
+            options.extend(list.iter().flat_map(|list| ["--blocklist", list.as_str()]));
+            options.extend(logs.iter().flat_map(|logs| ["--log-dir", logs.as_str()]));
+            let (weir, origin) = (Weir::start(&options), Origin::ok());
+            for field in ["CapPrm", "CapEff"] {
+                expect_of_threads(&weir, field, &format!("{kept:016x}"));
+            }
+            for (name, bit) in [("CAP_DAC_READ_SEARCH", read), ("CAP_DAC_OVERRIDE", write)] {
+                let told = weir.error_lines().iter().any(|line| line.contains(name));
+                assert_eq!(told, kept & bit != 0, "{name}: {:#?}", weir.error_lines());
+            }
+            reload_says(&weir, &["reloaded: "]);
+            let mut client = weir.connect();
+            let log = format!("{}/access.log.1", logs.expect("a directory"));
+            eventually("a rotation", || {
+                client.ask(origin.get("/some-path-to-make-the-line-longer"));
+                std::fs::exists(&log).ok().filter(|there| *there)
+            });
+            std::fs::remove_file(log).expect("removing");
+        }
     }
 }

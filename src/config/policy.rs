@@ -296,6 +296,14 @@ pub fn resolver_settings(
     (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
 }
 
+/// Why the system's name servers or names cannot be known: a file that is there, and closed.
+pub fn closed_names(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<String> {
+    [RESOLV_CONF, HOSTS].into_iter().find_map(|path| match read_file(Path::new(path)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(format!("{path}: {error}")),
+        Ok(_) | Err(_) => None,
+    })
+}
+
 /// A store for what is kept: one for all loops.
 fn new_store(settings: &Settings, seed: [u64; 2]) -> Arc<Store> {
     let mut limits = Limits::of(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);

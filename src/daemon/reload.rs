@@ -10,13 +10,17 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use weir::config::policy::engine_settings_with;
+use weir::config::policy::{closed_names, engine_settings_with};
 use weir::config::{Changes, Problems, Settings};
 use weir::event_loop::Command;
 use weir::policy::Policy;
 
 /// How long the loops are waited for (chosen: several turns of a busy one).
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+
+/// What to do about a file that the sandbox closes.
+const CLOSED: &str = "the sandbox opens files that were named and there at the start, and what replaces them only in \
+                      directories of their own (--print-config shows which): write the file in place, or restart weir";
 
 /// What the process was started with: a reload puts the same layers together.
 #[derive(Clone, Debug)]
@@ -101,8 +105,7 @@ impl Daemon {
         let said = |problems: Problems| -> Vec<String> {
             let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             if self.settings.sandbox && lines.iter().any(|line| line.contains("Permission denied")) {
-                let hint = "in the sandbox only files that were named at the start can be read: others need a restart";
-                lines.push(hint.to_owned());
+                lines.push(CLOSED.to_owned());
             }
             lines
         };
@@ -122,8 +125,14 @@ impl Daemon {
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
         self.crew.send(&Command::SetPolicy(Arc::new(policy)));
-        let (resolver, hosts) = resolver_settings(&settings, self.crew.loops());
-        self.crew.send(&Command::SetResolver(resolver, hosts));
+        match closed_names(&read_file) {
+            None => {
+                let (resolver, hosts) = resolver_settings(&settings, self.crew.loops());
+                self.crew.send(&Command::SetResolver(resolver, hosts));
+            }
+            // Everything else does not wait for it: the next reload would not find it open, either.
+            Some(closed) => warn!("{closed}: name servers and hosts stay as they were; {CLOSED}"),
+        }
         let engine = engine_settings_with(&settings, self.listeners.clone(), seed, self.store.clone());
         let (format, every) = (settings.log_format, settings.stats_every);
         self.crew.send(&Command::SetSettings(Arc::new(engine), format, every));

@@ -1,20 +1,26 @@
 //! What the daemon gives up before it serves, so that a fault in it is worth little to whoever finds one.
 //!
-//! Three walls, each by itself: another user than root ([`User`]), the paths that can be opened (Landlock), and the system
-//! calls that can be made (a seccomp filter). They hold for a thread and for those that it starts, which is why `main` puts
+//! Three walls, each by itself: another user than root ([`User`]) or root without its capabilities, the paths that can be opened
+//! (Landlock), and the system calls that can be made (a seccomp filter). They hold for a thread and for those that it starts, which is why `main` puts
 //! them up while there is one thread only; nothing takes them down again. Beside that, memory with passwords in it goes into
 //! no core file.
 //!
-//! The order, in `main`: bind the ports, become the user, open the log and the cache's file as that user, enter the sandbox,
-//! read rules and users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve.
+//! The order, in `main`: bind the ports, become the user, open the log and the cache's file as that user, give up the
+//! capabilities that are left, enter the sandbox, read rules and users (again: what the sandbox would refuse at a reload shows at the start), start threads, serve.
 //! Whatever needs more than the sandbox leaves, such as another listener, belongs before it.
 
 #[cfg(target_os = "linux")]
+mod capabilities;
+#[cfg(target_os = "linux")]
 mod landlock;
+#[cfg(target_os = "linux")]
+mod places;
 #[cfg(target_os = "linux")]
 mod seccomp;
 mod user;
 
+#[cfg(target_os = "linux")]
+pub use places::Places;
 pub use user::User;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -24,9 +30,10 @@ use std::path::PathBuf;
 /// The files that are opened while the daemon serves.
 #[derive(Clone, Debug, Default)]
 pub struct Paths {
-    /// Files that are read again. Their directories become readable, not only they: who edits a file often replaces it by
-    /// another one of the same name.
+    /// Files that are read again.
     pub files: Vec<PathBuf>,
+    /// Logs: files that are opened again and appended to. Their last bytes are read before.
+    pub appended: Vec<PathBuf>,
     /// The directories of the log and of the cache's file, in which files are made, written, renamed and removed.
     pub written: Vec<PathBuf>,
 }
@@ -44,14 +51,14 @@ pub struct Enforced {
 /// it is no error; one that has it and refuses is.
 #[cfg(target_os = "linux")]
 pub fn enter(paths: &Paths) -> io::Result<Enforced> {
-    if !rustix::process::geteuid().is_root() {
-        // Whoever started us may have taken away the call for it: then the rest still holds.
-        if let Err(error) = give_up_capabilities() {
-            log::info!("sandbox: cannot give up capabilities: {error}");
+    let places = Places::of(paths, rustix::process::geteuid().as_raw());
+    let enforced = Enforced { paths: landlock::enforce(&places)?, calls: seccomp::enforce()? };
+    if enforced.paths {
+        for line in places.to_string().lines() {
+            log::info!("sandbox: {line}");
         }
     }
-    let paths = landlock::enforce(paths)?;
-    Ok(Enforced { paths, calls: seccomp::enforce()? })
+    Ok(enforced)
 }
 
 /// Enters nothing: this system has no sandbox that weir knows.
@@ -60,17 +67,38 @@ pub fn enter(_paths: &Paths) -> io::Result<Enforced> {
     Ok(Enforced { paths: false, calls: false })
 }
 
-/// What an unprivileged user was lent to bind a port (`AmbientCapabilities=` of systemd) is of no further use. Root keeps
-/// its own: it may need them to read files that belong to others.
+/// What the sandbox would open for the user of that number, or for this one: a line for each kind of place.
 #[cfg(target_os = "linux")]
-fn give_up_capabilities() -> io::Result<()> {
-    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-    let empty = CapabilitySet::empty();
-    let none = CapabilitySets { effective: empty, permitted: empty, inheritable: empty };
-    // Ask first: a service manager often takes away the call that sets them, and with it all that there was to give up.
-    if capabilities(None)? != none {
-        set_capabilities(None, none)?;
+pub fn describe(paths: &Paths, user: Option<u32>) -> String {
+    Places::of(paths, user.unwrap_or_else(|| rustix::process::geteuid().as_raw())).to_string()
+}
+
+/// Nothing is closed.
+#[cfg(not(target_os = "linux"))]
+pub fn describe(_paths: &Paths, _user: Option<u32>) -> String {
+    String::new()
+}
+
+/// Gives up the capabilities that serving does not need, for this thread and those that it starts: to be called before there
+/// are others. Nothing that is executed gets them back.
+#[cfg(target_os = "linux")]
+pub fn give_up_capabilities(paths: &Paths) -> io::Result<()> {
+    match capabilities::give_up_unneeded(paths) {
+        Ok(kept) => {
+            for kept in kept {
+                let paths: Vec<String> = kept.paths.iter().map(|path| path.display().to_string()).collect();
+                log::warn!("root keeps {}: others' rights close {} to it", kept.name, paths.join(", "));
+            }
+        }
+        // Whoever started us may have taken away the call for it: then the rest still holds.
+        Err(error) => log::info!("cannot give up capabilities: {error}"),
     }
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+/// This system has none that weir knows.
+#[cfg(not(target_os = "linux"))]
+pub fn give_up_capabilities(_paths: &Paths) -> io::Result<()> {
     Ok(())
 }
 

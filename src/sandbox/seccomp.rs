@@ -139,6 +139,9 @@ const FREE_OLD: &[c_long] = &[];
 const REQUESTS: [u32; 4] =
     [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32];
 
+/// Where a socket's kind is in what `socket` takes, beside flags (include/linux/net.h: SOCK_TYPE_MASK).
+const SOCKET_KINDS: u64 = 0xf;
+
 /// Restricts this thread. False if the kernel has no seccomp filters, or weir has none for this processor.
 pub fn enforce() -> io::Result<bool> {
     let Some(architecture) = ARCHITECTURE else { return Ok(false) };
@@ -177,12 +180,10 @@ fn allowed(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
 fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
     let clear = |argument, bits: i32| rule(argument, SeccompCmpOp::MaskedEq(bits as u64), 0);
     let is = |argument, value: u64| rule(argument, SeccompCmpOp::Eq, value);
-    let family = |family: i32| is(0, family as u64);
     let of_thread = libc::CLONE_THREAD as u64;
     let own_id = u64::from(std::process::id());
     Ok([
-        // Netlink tells the addresses of this machine.
-        (libc::SYS_socket, vec![family(libc::AF_INET)?, family(libc::AF_INET6)?, family(libc::AF_NETLINK)?]),
+        (libc::SYS_socket, sockets()?),
         // Nothing that was written can be executed.
         (libc::SYS_mmap, vec![clear(2, libc::PROT_EXEC)?]),
         (libc::SYS_mprotect, vec![clear(2, libc::PROT_EXEC)?]),
@@ -203,6 +204,32 @@ fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
     ])
 }
 
+/// TCP and UDP, and of netlink the protocol that tells the addresses of this machine: every other one is more of the kernel
+/// that could be attacked.
+fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let condition = |argument, operator, value: i32| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value as u64)
+    };
+    let socket = |family: i32, kind: Option<i32>, protocol: i32| {
+        let mut conditions =
+            vec![condition(0, SeccompCmpOp::Eq, family)?, condition(2, SeccompCmpOp::Eq, protocol)?];
+        if let Some(kind) = kind {
+            conditions.push(condition(1, SeccompCmpOp::MaskedEq(SOCKET_KINDS), kind)?);
+        }
+        SeccompRule::new(conditions)
+    };
+    let mut rules = vec![socket(libc::AF_NETLINK, None, libc::NETLINK_ROUTE)?];
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        for (kind, protocol) in
+            [(libc::SOCK_STREAM, libc::IPPROTO_TCP), (libc::SOCK_DGRAM, libc::IPPROTO_UDP)]
+        {
+            rules.push(socket(family, Some(kind), protocol)?);
+            rules.push(socket(family, Some(kind), libc::IPPROTO_IP)?);
+        }
+    }
+    Ok(rules)
+}
+
 /// One condition on the lower half of an argument, which is all that the kernel looks at.
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])
@@ -216,6 +243,7 @@ fn whole(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule
 #[cfg(test)]
 mod tests {
     use super::*;
+    use socket2::{Domain, Protocol, Socket, Type};
     use std::net::{TcpStream, UdpSocket};
     use std::os::unix::net::UnixStream;
     use std::process::Command;
@@ -248,6 +276,31 @@ mod tests {
             refused("a process", Command::new("true").status().map(drop));
             refused("a listener", std::net::TcpListener::bind("127.0.0.1:0").map(drop));
             refused("a socket of Unix", UnixStream::pair().map(drop));
+            let netlink = Domain::from(libc::AF_NETLINK);
+            let others = [
+                (netlink, Type::RAW, libc::NETLINK_SOCK_DIAG),
+                (netlink, Type::RAW, libc::NETLINK_NETFILTER),
+                (netlink, Type::DGRAM, libc::NETLINK_KOBJECT_UEVENT),
+                (netlink, Type::RAW, libc::NETLINK_AUDIT),
+                (Domain::IPV4, Type::RAW, libc::IPPROTO_ICMP),
+                (Domain::IPV4, Type::DGRAM, libc::IPPROTO_ICMP),
+                (Domain::IPV6, Type::STREAM, libc::IPPROTO_SCTP),
+                (Domain::IPV4, Type::SEQPACKET, 0),
+                (Domain::PACKET, Type::RAW, 0),
+                (Domain::VSOCK, Type::STREAM, 0),
+            ];
+            for (domain, kind, protocol) in others {
+                let what = format!("{domain:?} {kind:?} {protocol}");
+                refused(&what, Socket::new(domain, kind, Some(Protocol::from(protocol))).map(drop));
+            }
+            for (domain, kind, protocol) in [
+                (netlink, Type::RAW, libc::NETLINK_ROUTE),
+                (netlink, Type::DGRAM, libc::NETLINK_ROUTE),
+                (Domain::IPV4, Type::STREAM, libc::IPPROTO_TCP),
+                (Domain::IPV6, Type::DGRAM, libc::IPPROTO_UDP),
+            ] {
+                Socket::new(domain, kind, Some(Protocol::from(protocol))).unwrap();
+            }
             refused(
                 "another's memory",
                 rustix::process::set_parent_process_death_signal(None).map_err(io::Error::from),

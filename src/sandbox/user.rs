@@ -50,6 +50,11 @@ impl User {
         Ok(User { name, id, group })
     }
 
+    /// The number of the user.
+    pub fn id(&self) -> u32 {
+        self.id.as_raw()
+    }
+
     /// Makes a directory, if it is missing, and gives it to this user, where that needs root: below a directory that nobody
     /// else can write to. Anywhere else somebody could put a link there at the same moment, and root would give that away;
     /// there the user has to make it. One that exists stays as it is.
@@ -89,7 +94,7 @@ impl User {
         {
             // Nothing that is executed gets more than this process has.
             rustix::thread::set_no_new_privs(true)?;
-            super::give_up_capabilities()?;
+            super::capabilities::give_up_all()?;
         }
         Ok(())
     }

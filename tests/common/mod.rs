@@ -5,6 +5,7 @@
 pub mod bytes;
 pub mod dns;
 pub mod origin;
+pub mod rights;
 pub mod scratch;
 pub mod statistics;
 pub mod weir;

@@ -1,0 +1,276 @@
+//! Which files the running daemon may open, and which of them stand for the whole of their directories.
+//!
+//! What is read again at a reload is mostly not the file that was there at the start: editors, and programs that write lists,
+//! put a new file in the place of the old one. A rule of Landlock is for a file, not for a name, so that new file can be read
+//! only where its directory may be, and with that everything in there. So a directory is opened (for reading) where it is the
+//! files' own, and only the file where others keep theirs beside it: in `/etc`, in `/tmp`, in somebody's home. What cannot be
+//! replaced, such as a single file that a container mounts, never needs more.
+
+use super::Paths;
+use rustix::fs::{AtFlags, CWD, Mode, StatxAttributes, StatxFlags, stat, statx};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What names and name servers are read from.
+const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
+
+/// Where `/etc/resolv.conf` leads on most systems that write it themselves. Where it leads now is followed, too; but it
+/// may be a file today and a link tomorrow. There is nothing else in them.
+const NAME_SERVERS: [&str; 2] = ["/run/systemd/resolve", "/run/resolvconf"];
+
+/// Directories in which programs of all kinds keep their files (FHS 3.0).
+const SHARED: [&str; 30] = [
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib64",
+    "/media",
+    "/mnt",
+    "/opt",
+    "/proc",
+    "/root",
+    "/run",
+    "/sbin",
+    "/srv",
+    "/sys",
+    "/tmp",
+    "/usr",
+    "/usr/lib",
+    "/usr/local",
+    "/usr/local/etc",
+    "/usr/local/share",
+    "/usr/share",
+    "/var",
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    "/var/run",
+    "/var/spool",
+    "/var/tmp",
+];
+
+/// Below these everything is somebody's home.
+const HOMES: [&str; 2] = ["/home", "/Users"];
+
+/// What may be opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Read with all that is in them.
+    pub directories: BTreeSet<PathBuf>,
+    /// Read, as long as they are the files that they are now.
+    pub files: BTreeSet<PathBuf>,
+    /// Of these the ones that somebody may replace by others.
+    pub fixed: BTreeSet<PathBuf>,
+    /// Written, with all that is in them.
+    pub written: BTreeSet<PathBuf>,
+    /// Read and written, with all that is in them.
+    pub appended: BTreeSet<PathBuf>,
+}
+
+/// What there is to be known of a file's place.
+enum Place {
+    /// All of its directory.
+    Directory(PathBuf),
+    /// The file, which stays the same.
+    File,
+    /// The file as long as it stays the same.
+    Fixed,
+}
+
+impl Places {
+    /// What the user of that number needs of these paths.
+    pub fn of(paths: &Paths, user: u32) -> Places {
+        let home = std::env::var_os("HOME").map(PathBuf::from);
+        let directory = |file: &PathBuf| file.parent().map(Path::to_owned);
+        let appended: BTreeSet<PathBuf> = paths.appended.iter().filter_map(directory).collect();
+        let written =
+            paths.written.iter().filter(|directory| !appended.contains(*directory)).cloned().collect();
+        let mut places = Places { written, appended, ..Places::default() };
+        for file in paths.files.iter().map(PathBuf::as_path).chain(NAMES.map(Path::new)) {
+            let Ok(named) = std::path::absolute(file) else { continue };
+            // The file as it is named, and the one that this leads to.
+            let led_to = std::fs::canonicalize(&named).ok().filter(|led_to| *led_to != named);
+            for path in [Some(named), led_to].into_iter().flatten() {
+                match place_of(&path, user, home.as_deref()) {
+                    Place::Directory(directory) => drop(places.directories.insert(directory)),
+                    Place::File => drop(places.files.insert(path)),
+                    Place::Fixed => {
+                        places.fixed.insert(path.clone());
+                        places.files.insert(path);
+                    }
+                }
+            }
+        }
+        places.directories.extend(NAME_SERVERS.iter().map(PathBuf::from).filter(|path| path.exists()));
+        let Places { directories, files, fixed, .. } = &mut places;
+        let is_in_one = |file: &PathBuf| file.ancestors().any(|above| directories.contains(above));
+        files.retain(|file| !is_in_one(file));
+        fixed.retain(|file| !is_in_one(file));
+        places
+    }
+}
+
+/// One line for each kind of place that there is.
+impl fmt::Display for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lasting: BTreeSet<PathBuf> = self.files.difference(&self.fixed).cloned().collect();
+        let kinds = [
+            ("reads all files in ", &self.directories),
+            ("reads ", &lasting),
+            ("reads, but not what replaces it, which needs a restart, ", &self.fixed),
+            ("writes files in ", &self.written),
+            ("reads and writes all files in ", &self.appended),
+        ];
+        let mut lines = kinds.iter().filter(|(_, paths)| !paths.is_empty());
+        let mut next = lines.next();
+        while let Some((what, paths)) = next {
+            let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+            write!(f, "{what}{}", paths.join(", "))?;
+            next = lines.next();
+            if next.is_some() {
+                f.write_str("\n")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn place_of(path: &Path, user: u32, home: Option<&Path>) -> Place {
+    // A pipe or a device is itself, and nobody replaces it by another one.
+    let is_special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    match path.parent() {
+        _ if is_special || is_mounted(path) => Place::File,
+        Some(directory) if !is_shared(directory, user, home) => Place::Directory(directory.to_owned()),
+        Some(_) | None => Place::Fixed,
+    }
+}
+
+/// Whether the file is mounted by itself, as containers do it: the system lets nobody replace it.
+fn is_mounted(path: &Path) -> bool {
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| {
+        found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT)
+            && found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+    })
+}
+
+/// Whether others keep files in the directory that this user could read. Where it belongs to somebody else and the user is not
+/// root, rights keep apart what is secret, so that it can be opened.
+fn is_shared(directory: &Path, user: u32, home: Option<&Path>) -> bool {
+    let Ok(found) = stat(directory) else { return false };
+    let by_all = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);
+    let is_home = home == Some(directory)
+        || directory.parent().is_some_and(|parent| HOMES.iter().any(|homes| parent == Path::new(homes)));
+    let is_known = is_home || SHARED.iter().any(|shared| directory == Path::new(shared));
+    directory.parent().is_none() || by_all || (is_known && (user == 0 || found.st_uid == user))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    const ROOT: u32 = 0;
+    const NOBODY: u32 = 65534;
+
+    fn set(paths: &[&Path]) -> BTreeSet<PathBuf> {
+        paths.iter().map(|path| path.to_path_buf()).collect()
+    }
+
+    /// What is opened for one file, beside what is for names.
+    fn of(file: &Path, user: u32) -> Places {
+        let files = vec![file.to_owned()];
+        let all = Places::of(&Paths { files, ..Paths::default() }, user);
+        let names = Places::of(&Paths::default(), user);
+        let without =
+            |all: &BTreeSet<PathBuf>, names: &BTreeSet<PathBuf>| all.difference(names).cloned().collect();
+        Places {
+            directories: without(&all.directories, &names.directories),
+            files: without(&all.files, &names.files),
+            fixed: without(&all.fixed, &names.fixed),
+            ..Places::default()
+        }
+    }
+
+    #[test]
+    fn kind_20_files_stand_for_directories_of_their_own_only() {
+        let folder = std::fs::canonicalize(std::env::temp_dir()).unwrap();
+        let folder = folder.join(format!("weir-places-{}", std::process::id()));
+        for name in ["a", "b", "sticky"] {
+            std::fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        let sticky = folder.join("sticky");
+        std::fs::set_permissions(&sticky, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        for name in ["b/target", "sticky/file"] {
+            std::fs::write(folder.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("../b/target", folder.join("a/link")).unwrap();
+        std::os::unix::fs::symlink("../sticky/file", folder.join("a/to-sticky")).unwrap();
+        let (a, b, file) = (folder.join("a"), folder.join("b"), sticky.join("file"));
+        let nothing = BTreeSet::new();
+        for user in [ROOT, NOBODY] {
+            for (path, directories, fixed) in [
+                (b.join("target"), set(&[&b]), nothing.clone()),
+                (a.join("missing"), set(&[&a]), nothing.clone()),
+                (a.join("link"), set(&[&a, &b]), nothing.clone()),
+                (a.join("to-sticky"), set(&[&a]), set(&[&file])),
+                (file.clone(), nothing.clone(), set(&[&file])),
+                (PathBuf::from("/missing"), nothing.clone(), set(&[Path::new("/missing")])),
+            ] {
+                let places = of(&path, user);
+                assert_eq!(
+                    (&places.directories, &places.fixed),
+                    (&directories, &fixed),
+                    "{}",
+                    path.display()
+                );
+                assert_eq!(places.files, places.fixed);
+            }
+            let places = of(Path::new("/dev/null"), user);
+            assert_eq!(places, Places { files: set(&[Path::new("/dev/null")]), ..Places::default() });
+        }
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn kind_20_what_others_keep_stays_closed() {
+        // Root, and the owner, could read more there than they are to.
+        for directory in ["/", "/etc", "/usr/local/etc", "/var/lib"].map(Path::new) {
+            assert!(is_shared(directory, ROOT, None), "{}", directory.display());
+        }
+        // For anybody else rights protect what is secret.
+        assert!(!is_shared(Path::new("/etc"), NOBODY, None) && is_shared(Path::new("/"), NOBODY, None));
+        let own = std::fs::canonicalize(std::env::current_dir().unwrap()).unwrap();
+        let owner = stat(&own).unwrap().st_uid;
+        assert!(
+            !is_shared(&own, owner, None) && is_shared(&own, owner, Some(&own)),
+            "a home is no place of weir's"
+        );
+        let names = Places::of(&Paths::default(), ROOT);
+        assert!(!names.directories.contains(Path::new("/etc")), "{names}");
+        assert!(names.files.contains(Path::new("/etc/hosts")), "{names}");
+    }
+
+    #[test]
+    fn places_are_told() {
+        let places = Places {
+            directories: set(&[Path::new("/etc/weir")]),
+            files: set(&[Path::new("/dev/null"), Path::new("/etc/hosts"), Path::new("/etc/resolv.conf")]),
+            fixed: set(&[Path::new("/etc/hosts"), Path::new("/etc/resolv.conf")]),
+            written: set(&[Path::new("/var/cache/weir")]),
+            appended: set(&[Path::new("/var/log/weir")]),
+        };
+        assert_eq!(
+            places.to_string(),
+            "reads all files in /etc/weir\nreads /dev/null\n\
+             reads, but not what replaces it, which needs a restart, /etc/hosts, /etc/resolv.conf\n\
+             writes files in /var/cache/weir\n\
+             reads and writes all files in /var/log/weir"
+        );
+        assert_eq!(Places::default().to_string(), "");
+    }
+}
