@@ -15,7 +15,7 @@ use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::http::fault::Fault;
 use crate::http::fields;
-use crate::http::forwarding::{self, Edits, RequestRoute};
+use crate::http::forwarding::{self, Edits, RequestRoute, Withheld};
 use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
@@ -202,6 +202,8 @@ pub(super) struct Examiner<'a> {
     pub policy: &'a Policy,
     pub origins: &'a Origins,
     pub remembered: &'a mut Remembered,
+    /// Of the upload.
+    pub withheld: &'a mut Withheld,
     pub guesses: &'a Guesses,
     pub now: Now,
     pub client: IpAddr,
@@ -436,7 +438,7 @@ impl Examiner<'_> {
 
     /// Writes the head for the origin, unless the request ends here (RFC 9110 section 7.6.2).
     fn route(
-        &self,
+        &mut self,
         head: &RequestHead<'_, '_>,
         plan: &Plan,
         path: &[u8],
@@ -455,17 +457,17 @@ impl Examiner<'_> {
         if plan.body == Body::Chunked && self.origins.speaks_http10(now_ms, &plan.authority) {
             return Err(Refusal::LengthRequired);
         }
-        let edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
+        let host_edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
         let caching = self.cache.as_ref().map(|cache| &*cache.caching);
         let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
         let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
         let own;
         let edits: &dyn Edits = match stale.or_else(part) {
             Some((stored, missing)) => {
-                own = OwnConditions { edits, stored, missing };
+                own = OwnConditions { edits: host_edits, stored, missing };
                 &own
             }
-            None => &edits,
+            None => &host_edits,
         };
         let route = RequestRoute {
             authority: plan.authority,
@@ -478,6 +480,9 @@ impl Examiner<'_> {
             client: self.client,
             edits,
         };
+        if plan.body == Body::Chunked {
+            self.withheld.set(head.fields, host_edits.removed());
+        }
         forwarding::write_request(out, head, &route);
         Ok(Decision::Forward)
     }

@@ -367,13 +367,13 @@ impl Engine {
             policy: &exchange.policy,
             origins,
             remembered,
+            withheld: &mut exchange.up.withheld,
             guesses: &crowd.guesses,
             now,
             client: exchange.entry.client.ip(),
             peer: exchange.client,
         };
-        let head_bytes = exchange.plan.head_bytes;
-        let head = &exchange.input.bytes(pool)[..head_bytes];
+        let head = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
             Decision::Forward => {

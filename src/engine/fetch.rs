@@ -17,7 +17,7 @@ use crate::cache::range::{Fragment, Part};
 use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
 use crate::http::chunked::Decoder;
-use crate::http::forwarding;
+use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
 use crate::time::Now;
 use slab::Slab;
@@ -72,6 +72,8 @@ pub(super) struct Fetch {
     intake: Intake,
     /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
+    /// What the head takes out of them.
+    withheld: Withheld,
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
@@ -150,6 +152,7 @@ impl Fetch {
             growing: Growing::following(store.ledger()),
             intake: Intake::Heard,
             trailers: Vec::new(),
+            withheld: Withheld::default(),
             length: broadcast.length,
             epoch: broadcast.epoch,
             readers: Vec::new(),
@@ -201,7 +204,7 @@ impl Fetch {
             Intake::Chunked(decoder) => match decoder.decode(bytes) {
                 Ok(decoded) => {
                     if decoded.finished {
-                        forwarding::write_trailers(&mut self.trailers, decoder.trailers());
+                        forwarding::write_trailers(&mut self.trailers, decoder.trailers(), &self.withheld);
                         self.intake = Intake::Ended;
                     }
                     (decoded.payload, decoded.consumed)
@@ -260,6 +263,7 @@ impl Engine {
             growing: Growing::new(store.ledger(), length),
             intake,
             trailers: Vec::new(),
+            withheld: std::mem::take(&mut exchange.down.withheld),
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),

@@ -14,7 +14,7 @@ use super::outgoing::{Outgoing, SLICES_MAX};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 use crate::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS};
 use crate::http::fault::Fault;
-use crate::http::forwarding;
+use crate::http::forwarding::{self, Withheld};
 use crate::http::frame::Frame;
 use crate::http::framing::Body;
 
@@ -61,6 +61,8 @@ pub(super) struct Relay {
     piped: u32,
     /// Payload is received and thrown away: the message was refused.
     pub discards: bool,
+    /// What the message's head takes out of its trailers.
+    pub withheld: Withheld,
     /// Bytes received from the source, framing included, head not.
     pub received: u64,
     /// Bytes sent to the sink, head and framing included.
@@ -79,6 +81,7 @@ impl Relay {
             blocks: 1,
             piped: 0,
             discards: false,
+            withheld: Withheld::default(),
             received: 0,
             sent: 0,
         }
@@ -91,6 +94,7 @@ impl Relay {
         (self.intake, self.outlet) = (Intake::Done, Outlet::Raw);
         (self.blocks, self.piped, self.discards) = (1, 0, false);
         (self.received, self.sent) = (0, 0);
+        self.withheld.clear();
     }
 
     /// Sets what comes in and how it goes out.
@@ -297,7 +301,7 @@ impl Relay {
                 if decoded.finished {
                     if let Outlet::Chunked { trailers, .. } = &mut self.outlet {
                         trailers.reserve(decoder.trailers().len());
-                        forwarding::write_trailers(trailers, decoder.trailers());
+                        forwarding::write_trailers(trailers, decoder.trailers(), &self.withheld);
                     }
                     self.intake = Intake::Done;
                 }

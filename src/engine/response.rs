@@ -254,6 +254,9 @@ impl Engine {
             date: std::str::from_utf8(date).ok(),
             edits: &edits,
         };
+        if body == Body::Chunked {
+            exchange.down.withheld.set(head.fields, edits.removed());
+        }
         forwarding::write_response(scratch, &head, &route);
         if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
             session_auth::add_support(scratch);

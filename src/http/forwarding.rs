@@ -19,7 +19,7 @@ pub use super::hop::{
     names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 pub use super::request_filter::RequestFilter;
-pub use super::trailers::write_trailers;
+pub use super::trailers::{Withheld, write_trailers};
 
 /// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,12 @@
 //! Which trailers go on (RFC 9110 section 6.5.1).
 
-use super::fields::{is_token, trim};
-use super::forwarding::{is_listed, write_field};
+use super::fields::{is_token, list, trim};
+use super::forwarding::{is_listed, names_fields, write_field};
+use super::head::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
 /// content, and a recipient that merges trailers would believe them (RFC 9110 section 6.5.1, rule 19).
-const NOT_IN_TRAILERS: [&str; 33] = [
+const NOT_IN_TRAILERS: [&str; 34] = [
     "age",
     "authentication-info",
     "authorization",
@@ -21,6 +22,7 @@ const NOT_IN_TRAILERS: [&str; 33] = [
     "expires",
     "forwarded",
     "host",
+    "http2-settings",
     "keep-alive",
     "location",
     "max-forwards",
@@ -41,9 +43,45 @@ const NOT_IN_TRAILERS: [&str; 33] = [
     "x-forwarded-proto",
 ];
 
+/// What the head of a message takes out of its trailers: what Connection names belongs to the connection wherever it stands
+/// (RFC 9110 section 7.6.1), and what configuration removes must not come in behind the body. Nearly always nothing, and then
+/// without memory.
+#[derive(Debug, Default)]
+pub struct Withheld {
+    /// Each with a comma behind it.
+    names: Vec<u8>,
+}
+
+impl Withheld {
+    /// Nothing is taken out.
+    pub fn clear(&mut self) {
+        *self = Withheld::default();
+    }
+
+    /// Reads it from a head; `removed` are the names that configuration removes.
+    pub fn set<'e>(&mut self, fields: Fields<'_, '_>, removed: impl Iterator<Item = &'e str>) {
+        self.clear();
+        removed.for_each(|name| self.push(name.as_bytes()));
+        if names_fields(fields) {
+            let options = fields.all("connection").flat_map(list);
+            options.filter(|option| is_token(option)).for_each(|option| self.push(option));
+        }
+    }
+
+    fn push(&mut self, name: &[u8]) {
+        self.names.extend_from_slice(name);
+        self.names.push(b',');
+    }
+
+    fn holds(&self, name: &str) -> bool {
+        let mut names = self.names.split(|&byte| byte == b',');
+        names.any(|withheld| withheld.eq_ignore_ascii_case(name.as_bytes()))
+    }
+}
+
 /// Appends the trailers that may go on, each with its CRLF, from the lines that `chunked::Decoder::trailers` gives. The
 /// CRLF that ends the message is left to the caller.
-pub fn write_trailers(out: &mut Vec<u8>, lines: &[u8]) {
+pub fn write_trailers(out: &mut Vec<u8>, lines: &[u8], withheld: &Withheld) {
     let mut rest = lines;
     while let Some(end) = memchr::memmem::find(rest, b"\r\n") {
         let line = &rest[..end];
@@ -51,7 +89,7 @@ pub fn write_trailers(out: &mut Vec<u8>, lines: &[u8]) {
         let Some(colon) = memchr::memchr(b':', line) else { continue };
         let (name, value) = (&line[..colon], trim(&line[colon + 1..]));
         let Ok(name) = std::str::from_utf8(name) else { continue };
-        if is_token(name.as_bytes()) && !is_refused_in_trailers(name) {
+        if is_token(name.as_bytes()) && !is_refused_in_trailers(name) && !withheld.holds(name) {
             write_field(out, name, value);
         }
     }
@@ -66,6 +104,7 @@ fn is_refused_in_trailers(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::with_response;
     use super::*;
 
     #[test]
@@ -73,10 +112,39 @@ mod tests {
         let lines = "X-Sum: \t1 \r\nContent-Length: 5\r\nTRANSFER-ENCODING: chunked\r\nHost: a\r\nset-cookie: a\r\n\
                      Proxy-Authorization: x\r\nIf-Match: x\r\nCache-Control: x\r\nVia: x\r\nx-sum:\r\nCookie: x\r\n";
         let mut out = Vec::new();
-        write_trailers(&mut out, lines.as_bytes());
+        write_trailers(&mut out, lines.as_bytes(), &Withheld::default());
         assert_eq!(std::str::from_utf8(&out).unwrap(), "X-Sum: 1\r\nx-sum: \r\n");
         out.clear();
-        write_trailers(&mut out, b"");
+        write_trailers(&mut out, b"", &Withheld::default());
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn rule_25_what_the_head_takes_out() {
+        let lines = b"X-Sum: 1\r\nX-Hop: 2\r\nx-removed: 3\r\nX-HOP: 4\r\nX-Last: 5\r\n";
+        for (fields, removed, expected) in [
+            ("", "", "12345"),
+            ("Connection: close\r\n", "", "12345"),
+            ("Connection: x-hop\r\n", "", "135"),
+            ("Connection: close, X-Sum\r\nconnection: ,x-hop, X-None\r\n", "", "35"),
+            ("Connection: \"X-Sum\", X-\"Hop, X-Last\r\n", "", "12345"),
+            ("Connection: X-Su, X-Sums, X\r\n", "", "12345"),
+            ("", "X-Removed", "1245"),
+            ("Connection: X-Hop\r\n", "X-REMOVED", "15"),
+        ] {
+            let mut withheld = Withheld::default();
+            let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+            with_response(text.as_bytes(), |head| {
+                withheld.set(head.fields, Some(removed).filter(|name| !name.is_empty()).into_iter());
+            });
+            let mut out = Vec::new();
+            write_trailers(&mut out, lines, &withheld);
+            let values: String = String::from_utf8_lossy(&out).chars().filter(char::is_ascii_digit).collect();
+            assert_eq!(values, expected, "{fields:?} {removed:?}");
+            withheld.clear();
+            out.clear();
+            write_trailers(&mut out, lines, &withheld);
+            assert_eq!(out.split(|&byte| byte == b'\n').count(), 6);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::common::{Head, Scratch, pattern};
 use super::parts::{asked, last_range, part};
-use super::scene::{Reply, Scene, is_hit, ok, response, status};
+use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
 use rustix::process::Signal;
 
 const MODIFIED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";
@@ -251,4 +251,43 @@ fn rule_54_kind_16_a_lone_part_outlives_a_restart() {
     let hit = part(&scene, "/", "150-159");
     assert_eq!((hit.status(), is_hit(&hit)), (206, true), "{hit:?}");
     assert!(hit.body.bytes == pattern(150, 10) && scene.asked("/") == 1);
+}
+
+/// A 206 that is made from a stored 200 has one Content-Range, its own, whatever the 200 came with.
+#[test]
+fn rule_56_kind_15_a_stray_content_range_is_no_part_of_a_206() {
+    for stray in [
+        "Content-Range: bytes 0-9/10",
+        "Content-Range: bytes 0-0/1|CONTENT-RANGE: bytes */7",
+        "content-range: nonsense",
+        "Content-Range:",
+    ] {
+        let fields = format!("{stray}|ETag: \"a\"|X-Kept: {stray}");
+        let scene = Scene::new(move |head, _| match head.has("if-none-match") {
+            // A 304 with another one changes nothing.
+            true => unmodified(&format!("{fields}|Cache-Control: max-age=60")),
+            false => ok(&format!("{fields}|Cache-Control: max-age=0"), "0123456789"),
+        });
+        let whole = scene.get("/");
+        assert_eq!(whole.status(), 200);
+        for round in 0..2 {
+            for (range, told, text) in [
+                ("bytes=1-3", "bytes 1-3/10", "123"),
+                ("bytes=-4", "bytes 6-9/10", "6789"),
+                ("bytes=9-", "bytes 9-9/10", "9"),
+                ("bytes=0-", "bytes 0-9/10", "0123456789"),
+            ] {
+                let part = scene.get_with("/", &format!("Range: {range}\r\nIf-Range: \"a\"\r\n"));
+                assert_eq!((part.status(), part.text().as_str()), (206, text), "{stray} {round}");
+                assert_eq!(part.head.all("content-range"), [told], "{stray} {round}: {part:?}");
+                assert!(part.head.has("x-kept"), "{part:?}");
+            }
+            let none = scene.get_with("/", "Range: bytes=10-\r\n");
+            assert_eq!((none.status(), none.head.all("content-range")), (416, vec!["bytes */10"]), "{stray}");
+            // As a whole it has what it came with (rule 21).
+            let whole_again = scene.get("/");
+            assert_eq!(whole_again.status(), 200);
+            assert_eq!(whole_again.head.all("content-range"), whole.head.all("content-range"), "{stray}");
+        }
+    }
 }

@@ -9,4 +9,5 @@ mod connect;
 mod framing;
 mod protocols;
 mod targets;
+mod trailers;
 mod whitespace;

@@ -2,7 +2,7 @@
 
 use weir::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS, chunk_header};
 use weir::http::fault::Fault;
-use weir::http::forwarding::write_trailers;
+use weir::http::forwarding::{Withheld, write_trailers};
 
 use super::pieces::{options, shown, ways};
 use super::reference;
@@ -86,7 +86,7 @@ fn again(found: &Decoded) {
     }
     coded.extend_from_slice(LAST_CHUNK_BEFORE_TRAILERS);
     let mut trailers = Vec::new();
-    write_trailers(&mut trailers, &found.trailers);
+    write_trailers(&mut trailers, &found.trailers, &Withheld::default());
     for line in trailers.split(|byte| *byte == b'\n') {
         let name = line.split(|byte| *byte == b':').next().unwrap_or_default().to_ascii_lowercase();
         let refused: [&[u8]; 7] = [
