@@ -26,10 +26,13 @@ const NAME_BYTES: [u8; 256] = {
     table
 };
 
-/// A host name in the one form that is judged, resolved and dialled: ASCII, lower case, no trailing dot.
+/// A host name in the one form that is judged, resolved and dialled: ASCII, lower case, no trailing dot. Two names that
+/// differ only by that dot are equal.
 #[derive(Clone, Copy)]
 pub struct Name {
     len: u8,
+    /// It was written with a trailing dot: no search domain is appended to it.
+    rooted: bool,
     bytes: [u8; NAME_BYTES_MAX],
 }
 
@@ -52,6 +55,24 @@ impl Name {
     /// The name as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
+    }
+
+    /// Whether it was written with a trailing dot, which ends the search (rule 10).
+    pub fn is_rooted(&self) -> bool {
+        self.rooted
+    }
+
+    /// This name in a domain: `www` in `corp.example` is `www.corp.example`. `None` if that is too long.
+    pub fn in_domain(&self, domain: &Name) -> Option<Name> {
+        let (own, above) = (self.as_bytes(), domain.as_bytes());
+        let len = own.len() + 1 + above.len();
+        if len > NAME_BYTES_MAX {
+            return None;
+        }
+        let mut name = Name { len: len as u8, rooted: true, bytes: self.bytes };
+        name.bytes[own.len()] = b'.';
+        name.bytes[own.len() + 1..len].copy_from_slice(above);
+        Some(name)
     }
 }
 
@@ -101,14 +122,17 @@ impl Name {
     /// `Host::parse` takes both.
     #[inline]
     pub fn parse(text: &[u8]) -> Result<Name, HostError> {
-        let text = text.strip_suffix(b".").unwrap_or(text);
+        let (text, rooted) = match text {
+            [text @ .., b'.'] => (text, true),
+            _ => (text, false),
+        };
         if text.is_empty() {
             return Err(HostError::Empty);
         }
         if text.len() > NAME_BYTES_MAX {
             return Err(HostError::TooLong);
         }
-        let mut name = Name { len: text.len() as u8, bytes: [0; NAME_BYTES_MAX] };
+        let mut name = Name { len: text.len() as u8, rooted, bytes: [0; NAME_BYTES_MAX] };
         let mut label = 0;
         for (to, &from) in name.bytes.iter_mut().zip(text) {
             let byte = NAME_BYTES[usize::from(from)];

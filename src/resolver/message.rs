@@ -75,12 +75,10 @@ impl WireName {
         WireName { len: 0, bytes: [0; NAME_BYTES_MAX] }
     }
 
-    /// The name with a domain appended, or None if that is too long.
-    pub(super) fn join(name: &Name, domain: Option<&Name>) -> Option<WireName> {
+    /// The name as it is written in messages; None if it is too long.
+    pub(super) fn of(name: &Name) -> Option<WireName> {
         let mut wire = WireName::empty();
-        for part in [Some(name), domain].into_iter().flatten() {
-            part.as_bytes().split(|&byte| byte == b'.').try_for_each(|label| wire.push(label))?;
-        }
+        name.as_bytes().split(|&byte| byte == b'.').try_for_each(|label| wire.push(label))?;
         wire.push(b"")?;
         Some(wire)
     }

@@ -21,7 +21,7 @@
 //! # Where things are
 //!
 //! `message` is the wire format; `query` one question of one type, with its retries; `search` one look-up, which
-//! joins two questions and walks the search list; `table` the hosts file, the cache and what is known about
+//! joins two questions; `walk` the candidates that the search list makes of a name; `table` the hosts file, the cache and what is known about
 //! servers; `settings` is `resolv.conf`. This file joins look-ups for the same name and hands out ids.
 
 mod message;
@@ -31,6 +31,7 @@ pub mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -42,6 +43,7 @@ use slab::Slab;
 pub use self::message::Message;
 pub use self::settings::Settings;
 pub use self::table::{HOSTS_NAMES_MAX, Hosts};
+pub use self::walk::{Candidate, Walk};
 
 use self::message::Family;
 use self::query::Upstream;
@@ -282,7 +284,13 @@ impl Resolver {
         }
     }
 
-    /// Answers from what is known, or starts or joins a look-up.
+    /// The next name to look up for one who wants a name resolved: what `resolv.conf` has in `search` may be meant by it.
+    pub fn next_candidate(&self, name: &Name, walk: &mut Walk) -> Option<Candidate> {
+        let known = is_special(name) || self.hosts.get(name).is_some();
+        walk.next(&self.upstream.settings, name, known)
+    }
+
+    /// Answers from what is known, or starts or joins a look-up of this very name: no domain is appended to it.
     pub fn look_up(&mut self, now: Now, name: &Name) -> LookUp {
         self.now_us = now.monotonic_us;
         self.upstream.counters.look_ups += 1;
@@ -433,7 +441,7 @@ impl Resolver {
     /// Lets a look-up draw its conclusions after something happened to it.
     fn settle(&mut self, slot: u16) {
         let Some(search) = self.searches.get_mut(usize::from(slot)) else { return };
-        match search.settle(self.now_us, &mut self.upstream) {
+        match search.settle(self.now_us, &self.upstream.settings) {
             Standing::Waiting => self.due_us = self.due_us.min(search.deadline_us()),
             Standing::Released(outcome) => {
                 self.due_us = self.due_us.min(search.deadline_us());
@@ -478,6 +486,11 @@ impl Resolver {
             entry.remove();
         }
     }
+}
+
+/// Names that mean the same everywhere (RFC 6761 sections 6.3 and 6.4, RFC 7686).
+fn is_special(name: &Name) -> bool {
+    [&b"localhost"[..], b"invalid", b"onion"].iter().any(|domain| is_within(name, domain))
 }
 
 /// Whether a name is this top-level domain or below it.

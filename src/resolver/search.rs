@@ -1,10 +1,9 @@
-//! One look-up: a name's walk over its candidates (the search list of resolv.conf), with a question for IPv6 and
-//! one for IPv4 at each.
+//! One look-up of one whole name, with a question for IPv6 and one for IPv4.
 //!
-//! Theory of operation. Both questions of a candidate run side by side. When both are over, addresses end the
-//! look-up; without any, the next candidate is asked. When one has found addresses and the other still asks, a
-//! grace begins; at its end the look-up answers with what it has, is `released`, and goes on only to fill the
-//! cache, so that one lost reply does not hide half of a host's addresses for as long as the other half lives.
+//! Theory of operation. Both questions run side by side. When both are over, the look-up is. When one has found addresses
+//! and the other still asks, a grace begins; at its end the look-up answers with what it has, is `released`, and goes on
+//! only to fill the cache, so that one lost reply does not hide half of a host's addresses for as long as the other half
+//! lives.
 
 use std::net::IpAddr;
 
@@ -32,13 +31,8 @@ pub(super) struct Search {
     pub(super) waiters: u32,
     /// What was answered at the end of the grace.
     pub(super) released: Option<Outcome>,
-    candidate: Candidate,
     v6: Question,
     v4: Question,
-    /// Least time that what was learned from earlier candidates holds.
-    ttl_s: u32,
-    /// What the name as it is came to, once that is known.
-    failure: Option<Failure>,
     grace_until_us: Option<u64>,
     expires_us: u64,
 }
@@ -52,44 +46,17 @@ pub(super) enum Standing {
     Finished(Outcome, u32),
 }
 
-/// A name to ask for.
-struct Candidate {
-    number: usize,
-    owner: WireName,
-    /// The name itself, nothing appended.
-    as_is: bool,
-}
-
-impl Candidate {
-    /// The first candidate from `number` on. The order is glibc's: a name with enough dots is tried as it is
-    /// and then with the search list; others the other way round. What gets too long is left out.
-    fn next(settings: &Settings, name: &Name, number: usize) -> Option<Candidate> {
-        let dots = name.as_bytes().iter().filter(|&&byte| byte == b'.').count();
-        let as_is_number = if dots >= usize::from(settings.ndots) { 0 } else { settings.search.len() };
-        (number..=settings.search.len()).find_map(|number| {
-            let as_is = number == as_is_number;
-            let index = if number > as_is_number { number.saturating_sub(1) } else { number };
-            let domain = if as_is { None } else { Some(settings.search.get(index)?) };
-            WireName::join(name, domain).map(|owner| Candidate { number, owner, as_is })
-        })
-    }
-}
-
 impl Search {
     /// Asks. None only for a name that cannot be written, which `Name` rules out.
     pub(super) fn new(now_us: u64, upstream: &mut Upstream, id: LookUpId, name: &Name) -> Option<Search> {
-        let candidate = Candidate::next(&upstream.settings, name, 0)?;
-        let [v6, v4] = questions(now_us, upstream, id, &candidate);
+        let [v6, v4] = questions(now_us, upstream, id, WireName::of(name)?);
         Some(Search {
             id,
             name: *name,
             waiters: 1,
             released: None,
-            candidate,
             v6,
             v4,
-            ttl_s: u32::MAX,
-            failure: None,
             grace_until_us: None,
             expires_us: now_us.saturating_add(LOOK_UP_US_MAX),
         })
@@ -98,17 +65,10 @@ impl Search {
     /// Begins again, with other settings. Its end does not move.
     pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
         self.abandon(upstream);
-        if let Some(candidate) = Candidate::next(&upstream.settings, &self.name, 0) {
-            self.ttl_s = u32::MAX;
-            self.failure = None;
-            self.begin(now_us, upstream, candidate);
+        if let Some(owner) = WireName::of(&self.name) {
+            [self.v6, self.v4] = questions(now_us, upstream, self.id, owner);
+            self.grace_until_us = None;
         }
-    }
-
-    fn begin(&mut self, now_us: u64, upstream: &mut Upstream, candidate: Candidate) {
-        [self.v6, self.v4] = questions(now_us, upstream, self.id, &candidate);
-        self.candidate = candidate;
-        self.grace_until_us = None;
     }
 
     pub(super) fn question(&mut self, family: Family) -> &mut Question {
@@ -149,40 +109,16 @@ impl Search {
     }
 
     /// Applies the rules that join the two questions; to be called after anything happened to either.
-    pub(super) fn settle(&mut self, now_us: u64, upstream: &mut Upstream) -> Standing {
-        loop {
-            if self.v6.is_asking() || self.v4.is_asking() {
-                return self.grace(now_us);
-            }
-            let addresses = self.addresses();
-            if !addresses.as_slice().is_empty() {
-                let ttl_s = self.addresses_ttl_s(&upstream.settings);
-                return Standing::Finished(Outcome::Addresses(addresses), ttl_s);
-            }
-            let (failure, ttl_s) = self.missing(&upstream.settings);
-            self.ttl_s = self.ttl_s.min(ttl_s);
-            // What the name itself came to speaks for the whole, as with glibc.
-            if self.candidate.as_is {
-                self.failure = Some(failure);
-            }
-            let goes_on = match failure {
-                Failure::NotFound | Failure::NoAddress => true,
-                // Of the name itself nothing is known: an address from the search list might be a stranger's.
-                Failure::ServerFailure | Failure::Malformed => !self.candidate.as_is,
-                Failure::Timeout => false,
-            };
-            let number = self.candidate.number.saturating_add(1);
-            let next = if goes_on && now_us < self.expires_us {
-                Candidate::next(&upstream.settings, &self.name, number)
-            } else {
-                None
-            };
-            let Some(candidate) = next else {
-                let failure = if goes_on { self.failure.unwrap_or(failure) } else { failure };
-                return Standing::Finished(Outcome::Failed(failure), self.ttl_s);
-            };
-            self.begin(now_us, upstream, candidate);
+    pub(super) fn settle(&mut self, now_us: u64, settings: &Settings) -> Standing {
+        if self.v6.is_asking() || self.v4.is_asking() {
+            return self.grace(now_us);
         }
+        let addresses = self.addresses();
+        if !addresses.as_slice().is_empty() {
+            return Standing::Finished(Outcome::Addresses(addresses), self.addresses_ttl_s(settings));
+        }
+        let (failure, ttl_s) = self.missing(settings);
+        Standing::Finished(Outcome::Failed(failure), ttl_s)
     }
 
     /// One question at least still asks.
@@ -220,11 +156,11 @@ impl Search {
             }
             State::Missing { .. } | State::Asking(_) => PARTIAL_TTL_S_MAX,
         };
-        let ttl_s = holds_s(&self.v6).min(holds_s(&self.v4)).min(self.ttl_s);
+        let ttl_s = holds_s(&self.v6).min(holds_s(&self.v4));
         ttl_s.clamp(settings.ttl_s_min, settings.ttl_s_max)
     }
 
-    /// Why the candidate has no addresses, and how long that holds, seconds.
+    /// Why the name has no addresses, and how long that holds, seconds.
     fn missing(&self, settings: &Settings) -> (Failure, u32) {
         let part = |question: &Question| match question.state {
             State::Missing { failure, ttl_s } => (failure, ttl_s),
@@ -255,7 +191,7 @@ impl Search {
     }
 }
 
-fn questions(now_us: u64, upstream: &mut Upstream, id: LookUpId, candidate: &Candidate) -> [Question; 2] {
+fn questions(now_us: u64, upstream: &mut Upstream, id: LookUpId, owner: WireName) -> [Question; 2] {
     let from = (id.slot(), upstream.first_server(id.serial()));
-    [Family::V6, Family::V4].map(|family| Question::new(now_us, upstream, from, family, candidate.owner))
+    [Family::V6, Family::V4].map(|family| Question::new(now_us, upstream, from, family, owner))
 }

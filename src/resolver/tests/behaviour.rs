@@ -170,12 +170,35 @@ fn the_search_list_is_walked_as_glibc_walks_it() {
             settings.ndots = ndots;
             settings.search = corp.iter().map(|text| name(text)).collect();
         });
-        assert_eq!(net.resolve(text).1, expected, "{text}, ndots {ndots}");
+        assert_eq!(net.walk(text), expected, "{text}, ndots {ndots}");
         let expected: Vec<String> =
             asked.iter().flat_map(|name| [format!("0/{name}/AAAA"), format!("0/{name}/A")]).collect();
         assert_eq!(net.take_sent(), expected, "{text}, ndots {ndots}");
-        // Kept under the name that was asked for.
-        assert!(matches!(net.look_up(text), LookUp::Ready(_)));
+        // Kept under the names that were asked for.
+        net.walk(text);
+        assert_eq!(net.take_sent(), Vec::<String>::new(), "{text}, ndots {ndots}");
+    }
+}
+
+#[test]
+fn kind_05_a_trailing_dot_and_what_is_known_here_end_the_search() {
+    let cases = [
+        ("host.", vec!["host"], failed(Failure::NotFound)),
+        ("dotless.", vec!["dotless"], addresses(&["192.0.2.62"])),
+        ("deep.host.", vec!["deep.host"], failed(Failure::NotFound)),
+        ("in.hosts", vec![], addresses(&["192.0.2.77"])),
+        ("localhost", vec![], addresses(&["::1", "127.0.0.1"])),
+        ("a.invalid", vec![], failed(Failure::NotFound)),
+    ];
+    for (text, asked, expected) in cases {
+        let mut net = Network::new(&[Server::Answers(MS)], |settings| {
+            settings.ndots = 9;
+            settings.search = vec![name("corp.example")];
+        });
+        assert_eq!(net.walk(text), expected, "{text}");
+        let expected: Vec<String> =
+            asked.iter().flat_map(|name| [format!("0/{name}/AAAA"), format!("0/{name}/A")]).collect();
+        assert_eq!(net.take_sent(), expected, "{text}");
     }
 }
 
@@ -187,14 +210,15 @@ fn candidates_that_are_too_long_are_left_out() {
         settings.ndots = 9;
         settings.search = vec![name("corp.example"), name("x")];
     });
-    assert_eq!(net.resolve(&long).1, failed(Failure::NotFound));
+    assert_eq!(net.walk(&long), failed(Failure::NotFound));
     assert_eq!(net.take_sent().len(), 4);
 }
 
 #[test]
 fn a_silent_server_is_not_asked_for_the_whole_search_list() {
     let mut net = Network::new(&[Server::Silent], |settings| settings.search = vec![name("a"), name("b")]);
-    assert_eq!(net.resolve("host"), (4 * S, failed(Failure::Timeout)));
+    assert_eq!(net.walk("host"), failed(Failure::Timeout));
+    assert_eq!(net.take_sent().iter().filter(|line| line.contains("/host.b/")).count(), 0);
 }
 
 #[test]

@@ -273,6 +273,23 @@ impl Network {
         assert_eq!(self.resolver.next_timeout_us(), None);
     }
 
+    /// Walks over the candidates of a name, as who resolves it does.
+    fn walk(&mut self, text: &str) -> Outcome {
+        let (wanted, mut walk, mut last) = (name(text), Walk::default(), None);
+        while let Some(candidate) = self.resolver.next_candidate(&wanted, &mut walk) {
+            match self.resolve(candidate.name.as_str()).1 {
+                Outcome::Failed(failure) => {
+                    if let Some(failure) = walk.fail(failure) {
+                        return Outcome::Failed(failure);
+                    }
+                    last = Some(failure);
+                }
+                found => return found,
+            }
+        }
+        Outcome::Failed(walk.end(last))
+    }
+
     /// Looks a name up and waits for the outcome; how long that took, microseconds, and what it was.
     fn resolve(&mut self, text: &str) -> (u64, Outcome) {
         let start_us = self.now_us;

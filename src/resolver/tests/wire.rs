@@ -94,7 +94,7 @@ pub(super) fn reply(query: &[u8], flags: u16, answers: &[Record], authorities: &
 }
 
 fn ask<T>(text: &str, family: Family, cases: Option<[u64; 4]>, then: impl FnOnce(&Asked) -> T) -> T {
-    let owner = WireName::join(&name(text), None).unwrap();
+    let owner = WireName::of(&name(text)).unwrap();
     then(&Asked { id: 0x1234, owner: &owner, family, cases, edns: true, links: 0 })
 }
 
@@ -118,10 +118,10 @@ fn names_have_their_limits() {
     let label = "a".repeat(63);
     let longest = [&label[..], &label, &label, &label[..61]].join(".");
     assert_eq!(longest.len(), 253);
-    let wire = WireName::join(&name(&longest), None).unwrap();
+    let wire = WireName::of(&name(&longest)).unwrap();
     assert_eq!(wire.as_bytes().len(), 255);
-    assert!(WireName::join(&name(&longest), Some(&name("x"))).is_none());
-    assert!(WireName::join(&name(&longest[..251]), Some(&name("x"))).is_some());
+    assert!(name(&longest).in_domain(&name("x")).is_none());
+    assert!(name(&longest[..251]).in_domain(&name("x")).is_some_and(|name| WireName::of(&name).is_some()));
     ask(&longest, Family::V4, Some([u64::MAX; 4]), |asked| {
         let query = asked.write();
         assert_eq!(query.as_bytes().len(), 282);
@@ -140,7 +140,7 @@ fn reads_answers() {
     let soa = |zone: &str| soa(zone, 300, 60);
     let foreign = Record { class: 3, ..a("www.example", 5, "192.0.2.9") };
     let alias = |text: &str, links, ttl_s| Reply::Alias {
-        target: Box::new(WireName::join(&name(text), None).unwrap()),
+        target: Box::new(WireName::of(&name(text)).unwrap()),
         links,
         ttl_s,
     };
