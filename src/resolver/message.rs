@@ -87,6 +87,19 @@ impl WireName {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
+    /// The name as it is judged; None if no host can have it.
+    pub(super) fn to_name(self) -> Option<Name> {
+        let mut text = Vec::with_capacity(usize::from(self.len));
+        let mut rest = self.as_bytes();
+        while let Some((&length, behind)) = rest.split_first().filter(|(length, _)| **length > 0) {
+            let (label, behind) = behind.split_at_checked(usize::from(length))?;
+            text.extend_from_slice(label);
+            text.push(b'.');
+            rest = behind;
+        }
+        Name::parse(&text).ok()
+    }
+
     /// Adds a label in lower case; None if it does not fit (RFC 1035 section 2.3.4).
     fn push(&mut self, label: &[u8]) -> Option<()> {
         if label.len() > 63 {
@@ -187,7 +200,7 @@ pub(super) enum Reply {
     Mismatched,
     /// Cut off: to be asked again over TCP (RFC 7766 section 5). With the addresses that came all the same, and the least
     /// TTL on the way to them.
-    Truncated { addresses: Vec<IpAddr>, ttl_s: u32 },
+    Truncated { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
     /// The server did not understand, perhaps because of EDNS (RFC 6891 section 7).
     NotUnderstood,
     /// The server cannot answer now: SERVFAIL. That may pass.
@@ -198,10 +211,10 @@ pub(super) enum Reply {
     Malformed,
     /// More CNAMEs than we follow, or a loop of them.
     ChainTooLong,
-    /// Addresses, and the least TTL on the way to them.
-    Found { addresses: Vec<IpAddr>, ttl_s: u32 },
-    /// The chain leaves the message: its end has to be asked for.
-    Alias { target: Box<WireName>, links: u8, ttl_s: u32 },
+    /// Addresses, the least TTL on the way to them, and the names that CNAMEs led to.
+    Found { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
+    /// The chain leaves the message: its end, the last of these names, has to be asked for.
+    Alias { aliases: Vec<WireName>, links: u8, ttl_s: u32 },
     /// NXDOMAIN, and how long that holds if the message says so (RFC 2308 section 3).
     NoSuchName { ttl_s: Option<u32> },
     /// The name exists, without such a record.
@@ -294,17 +307,18 @@ fn read_truncated(header: &Header, reader: Reader, asked: &Asked) -> Reply {
     while count < header.answers.min(RECORDS_MAX) && behind.record().is_some() {
         count += 1;
     }
-    let (mut owner, mut ttl_s) = (*asked.owner, u32::MAX);
+    let (mut owner, mut ttl_s, mut aliases) = (*asked.owner, u32::MAX, Vec::new());
     for _ in asked.links..=CHAIN_MAX {
         let Some(link) = read_link(Reader { ..reader }, count, &owner, asked.family) else { break };
         ttl_s = ttl_s.min(link.ttl_s);
         if !link.addresses.is_empty() {
-            return Reply::Truncated { addresses: link.addresses, ttl_s };
+            return Reply::Truncated { addresses: link.addresses, ttl_s, aliases };
         }
         let Some(target) = link.target else { break };
+        aliases.push(target);
         owner = target;
     }
-    Reply::Truncated { addresses: Vec::new(), ttl_s }
+    Reply::Truncated { addresses: Vec::new(), ttl_s, aliases }
 }
 
 /// The answer, or why there is none; None if a section is malformed.
@@ -317,17 +331,19 @@ fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply
     let mut owner = *asked.owner;
     let mut links = asked.links;
     let mut ttl_s = u32::MAX;
+    let mut aliases = Vec::new();
     loop {
         let link = read_link(Reader { ..reader }, count, &owner, asked.family)?;
         ttl_s = ttl_s.min(link.ttl_s);
         if !link.addresses.is_empty() && header.code() == NO_ERROR {
-            return Some(Reply::Found { addresses: link.addresses, ttl_s });
+            return Some(Reply::Found { addresses: link.addresses, ttl_s, aliases });
         }
         let Some(target) = link.target else { break };
         links = links.saturating_add(1);
         if links > CHAIN_MAX {
             return Some(Reply::ChainTooLong);
         }
+        aliases.push(target);
         owner = target;
     }
     let negative_ttl_s = if count == header.answers {
@@ -342,7 +358,7 @@ fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply
     } else if negative_ttl_s.is_some() {
         Reply::NoSuchRecord { ttl_s: chain_ttl_s }
     } else if links > asked.links {
-        Reply::Alias { target: Box::new(owner), links, ttl_s }
+        Reply::Alias { aliases, links, ttl_s }
     } else if header.is_lame() {
         Reply::Refused
     } else {

@@ -59,7 +59,11 @@ pub const ADDRESSES_MAX: usize = 16;
 /// order of the server (RFC 8305 section 4). At most `ADDRESSES_MAX`, none twice; cheap to clone. An IPv4-mapped
 /// address is IPv4, as everywhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Addresses(Arc<[IpAddr]>);
+pub struct Addresses {
+    list: Arc<[IpAddr]>,
+    /// Names that CNAMEs led to on the way, each once, if the settings want them kept; mostly there are none.
+    aliases: Option<Arc<[Name]>>,
+}
 
 impl Addresses {
     /// Orders addresses. Of those of one family, only the first `ADDRESSES_MAX` are looked at.
@@ -74,12 +78,28 @@ impl Addresses {
         }
         let turns = v6.len().max(v4.len());
         let both = (0..turns).flat_map(|turn| [v6.get(turn), v4.get(turn)]);
-        Addresses(both.flatten().copied().take(ADDRESSES_MAX).collect())
+        Addresses { list: both.flatten().copied().take(ADDRESSES_MAX).collect(), aliases: None }
+    }
+
+    /// The same, to which CNAMEs have led by way of these names.
+    fn by_way_of(self, aliases: impl IntoIterator<Item = Name>) -> Addresses {
+        let mut names: Vec<Name> = Vec::new();
+        for alias in aliases {
+            if !names.contains(&alias) {
+                names.push(alias);
+            }
+        }
+        Addresses { aliases: (!names.is_empty()).then(|| names.into()), ..self }
+    }
+
+    /// The names that CNAMEs led to.
+    pub fn aliases(&self) -> &[Name] {
+        self.aliases.as_deref().unwrap_or_default()
     }
 
     /// All of them.
     pub fn as_slice(&self) -> &[IpAddr] {
-        &self.0
+        &self.list
     }
 }
 

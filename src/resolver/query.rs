@@ -109,8 +109,16 @@ pub(super) struct Question {
     links: u8,
     /// Least TTL of the chain so far.
     ttl_s: u32,
-    /// Addresses of a reply that was cut off, and how long they hold.
-    cut_off: Option<(Vec<IpAddr>, u32)>,
+    /// Names that CNAMEs have led to, if they are wanted.
+    pub(super) aliases: Vec<WireName>,
+    /// What came of a reply that was cut off.
+    cut_off: Option<CutOff>,
+}
+
+struct CutOff {
+    addresses: Vec<IpAddr>,
+    ttl_s: u32,
+    aliases: Vec<WireName>,
 }
 
 pub(super) enum State {
@@ -170,8 +178,9 @@ impl Question {
         owner: WireName,
     ) -> Question {
         let state = State::Missing { failure: Failure::ServerFailure, ttl_s: None };
-        let (links, ttl_s, cut_off) = (0, u32::MAX, None);
-        let mut question = Question { state, family, slot, first_server, owner, links, ttl_s, cut_off };
+        let (links, ttl_s, aliases, cut_off) = (0, u32::MAX, Vec::new(), None);
+        let mut question =
+            Question { state, family, slot, first_server, owner, links, ttl_s, aliases, cut_off };
         question.ask_next(now_us, upstream, Round::default());
         question
     }
@@ -215,10 +224,11 @@ impl Question {
         let with_chain = |negative_ttl_s: u32| negative_ttl_s.min(ttl_s);
         match reply {
             Reply::Mismatched => {}
-            Reply::Truncated { addresses, ttl_s } => {
+            Reply::Truncated { addresses, ttl_s, aliases } => {
                 upstream.counters.truncated += 1;
                 if !addresses.is_empty() {
-                    self.cut_off = Some((addresses, with_chain(ttl_s).min(CUT_OFF_TTL_S_MAX)));
+                    let ttl_s = with_chain(ttl_s).min(CUT_OFF_TTL_S_MAX);
+                    self.cut_off = Some(CutOff { addresses, ttl_s, aliases });
                 }
                 match asking.attempt.transport {
                     Transport::Udp => self.ask_over_tcp(now_us, upstream, asking),
@@ -239,11 +249,13 @@ impl Question {
             }
             Reply::Malformed => self.fail(now_us, upstream, asking, Failure::Malformed),
             Reply::ChainTooLong => self.miss(Failure::Malformed, None),
-            Reply::Found { addresses, ttl_s } => {
+            Reply::Found { addresses, ttl_s, aliases } => {
                 self.state = State::Found { addresses, ttl_s: with_chain(ttl_s) };
+                self.note_aliases(upstream, &aliases);
             }
-            Reply::Alias { target, links, ttl_s } => {
-                self.owner = *target;
+            Reply::Alias { aliases, links, ttl_s } => {
+                self.owner = aliases.last().copied().unwrap_or(self.owner);
+                self.note_aliases(upstream, &aliases);
                 self.links = links;
                 self.cut_off = None;
                 self.ttl_s = with_chain(ttl_s);
@@ -320,10 +332,23 @@ impl Question {
 
     /// There is no more time: what was cut off is all there is.
     pub(super) fn expire(&mut self, upstream: &mut Upstream) {
-        let asks = self.is_asking();
-        self.abandon(upstream);
-        if let (true, Some((addresses, ttl_s))) = (asks, self.cut_off.take()) {
-            self.state = State::Found { addresses, ttl_s };
+        if self.is_asking() {
+            self.abandon(upstream);
+            self.take_cut_off(upstream);
+        }
+    }
+
+    /// Whether what was cut off is the answer.
+    fn take_cut_off(&mut self, upstream: &Upstream) -> bool {
+        let Some(CutOff { addresses, ttl_s, aliases }) = self.cut_off.take() else { return false };
+        self.state = State::Found { addresses, ttl_s };
+        self.note_aliases(upstream, &aliases);
+        true
+    }
+
+    fn note_aliases(&mut self, upstream: &Upstream, aliases: &[WireName]) {
+        if upstream.settings.aliases {
+            self.aliases.extend_from_slice(aliases);
         }
     }
 
@@ -356,8 +381,7 @@ impl Question {
             choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         }
         let Some(Choice { server, address, edns, probe }) = choice else {
-            if let Some((addresses, ttl_s)) = self.cut_off.take() {
-                self.state = State::Found { addresses, ttl_s };
+            if self.take_cut_off(upstream) {
                 return;
             }
             self.miss(round.failure.unwrap_or(Failure::ServerFailure), None);

@@ -144,7 +144,9 @@ impl Search {
                 State::Asking(_) | State::Missing { .. } => Vec::new(),
             }
         };
-        Addresses::new(found(&self.v6).into_iter().chain(found(&self.v4)))
+        let addresses = Addresses::new(found(&self.v6).into_iter().chain(found(&self.v4)));
+        let aliases = self.v6.aliases.iter().chain(&self.v4.aliases);
+        addresses.by_way_of(aliases.filter_map(|alias| alias.to_name()))
     }
 
     /// Addresses are kept as long as everything holds that led to them.

@@ -30,6 +30,8 @@ pub struct Settings {
     pub servers: Vec<SocketAddr>,
     /// Domains that are appended to names with few dots, in order.
     pub search: Vec<Name>,
+    /// Keep the names that CNAMEs lead to, so that they can be judged.
+    pub aliases: bool,
     /// A name with at least as many dots is tried as it is before the search list.
     pub ndots: u8,
     /// How long one attempt waits for its reply, milliseconds.
@@ -59,6 +61,7 @@ impl Default for Settings {
         Settings {
             servers: vec![default_server()],
             search: Vec::new(),
+            aliases: false,
             ndots: 1,
             // glibc waits 5 s; a browser behind a proxy should not.
             timeout_ms: 2000,

@@ -401,3 +401,18 @@ fn nothing_is_lost_or_left_behind() {
         assert!(waiting.is_empty(), "seed {seed}: {waiting:?} never told");
     }
 }
+
+#[test]
+fn kind_05_the_names_on_the_way_are_kept_if_they_are_to_be_judged() {
+    for chases in [true, false] {
+        for (wanted, expected) in [(true, vec!["middle.example", "www.example"]), (false, vec![])] {
+            let mut net = Network::new(&[Server::Answers(MS)], |settings| settings.aliases = wanted);
+            net.chases = chases;
+            for _ in 0..2 {
+                let Outcome::Addresses(found) = net.resolve("alias.example").1 else { panic!() };
+                let aliases: Vec<&str> = found.aliases().iter().map(Name::as_str).collect();
+                assert_eq!(aliases, expected, "{chases}");
+            }
+        }
+    }
+}

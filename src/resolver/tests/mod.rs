@@ -86,7 +86,7 @@ fn ip(text: &str) -> IpAddr {
 
 fn addresses(list: &[&str]) -> Outcome {
     let list: Vec<IpAddr> = list.iter().map(|text| ip(text)).collect();
-    Outcome::Addresses(Addresses(list.into()))
+    Outcome::Addresses(Addresses { list: list.into(), aliases: None })
 }
 
 fn failed(failure: Failure) -> Outcome {

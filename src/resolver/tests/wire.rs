@@ -99,7 +99,7 @@ fn ask<T>(text: &str, family: Family, cases: Option<[u64; 4]>, then: impl FnOnce
 }
 
 fn found(list: &[&str], ttl_s: u32) -> Reply {
-    Reply::Found { addresses: list.iter().map(|text| ip(text)).collect(), ttl_s }
+    Reply::Found { addresses: list.iter().map(|text| ip(text)).collect(), ttl_s, aliases: Vec::new() }
 }
 
 #[test]
@@ -130,6 +130,19 @@ fn names_have_their_limits() {
     });
 }
 
+/// The same without the names on the way.
+fn without_path(reply: Reply) -> Reply {
+    match reply {
+        Reply::Found { addresses, ttl_s, .. } => Reply::Found { addresses, ttl_s, aliases: vec![] },
+        Reply::Truncated { addresses, ttl_s, .. } => Reply::Truncated { addresses, ttl_s, aliases: vec![] },
+        Reply::Alias { mut aliases, links, ttl_s } => {
+            aliases.drain(..aliases.len() - 1);
+            Reply::Alias { aliases, links, ttl_s }
+        }
+        other => other,
+    }
+}
+
 /// What it shows, flags, answers, authorities, how it is read.
 type Case = (&'static str, u16, Vec<Record>, Vec<Record>, Reply);
 
@@ -140,7 +153,7 @@ fn reads_answers() {
     let soa = |zone: &str| soa(zone, 300, 60);
     let foreign = Record { class: 3, ..a("www.example", 5, "192.0.2.9") };
     let alias = |text: &str, links, ttl_s| Reply::Alias {
-        target: Box::new(WireName::of(&name(text)).unwrap()),
+        aliases: vec![WireName::of(&name(text)).unwrap()],
         links,
         ttl_s,
     };
@@ -222,21 +235,21 @@ fn reads_answers() {
             0x8380,
             vec![a("www.example", 9, "192.0.2.1")],
             vec![],
-            Reply::Truncated { addresses: vec![ip("192.0.2.1")], ttl_s: 9 },
+            Reply::Truncated { addresses: vec![ip("192.0.2.1")], ttl_s: 9, aliases: vec![] },
         ),
         (
             "TC behind a chain",
             0x8380,
             vec![cname("www.example", 6, "b.example"), a("b.example", 9, "192.0.2.1")],
             vec![],
-            Reply::Truncated { addresses: vec![ip("192.0.2.1")], ttl_s: 6 },
+            Reply::Truncated { addresses: vec![ip("192.0.2.1")], ttl_s: 6, aliases: vec![] },
         ),
         (
             "TC within a chain",
             0x8380,
             vec![cname("www.example", 6, "b.example")],
             vec![],
-            Reply::Truncated { addresses: vec![], ttl_s: 6 },
+            Reply::Truncated { addresses: vec![], ttl_s: 6, aliases: vec![] },
         ),
         ("no reply", 0x0180, vec![a("www.example", 9, "192.0.2.1")], vec![], Reply::Mismatched),
         ("opcode", 0x9180, vec![a("www.example", 9, "192.0.2.1")], vec![], Reply::Mismatched),
@@ -258,9 +271,9 @@ fn reads_answers() {
     for (what, flags, answers, authorities, expected) in cases {
         ask("www.example", Family::V4, None, |asked| {
             let mut message = reply(asked.write().as_bytes(), flags, &answers, &authorities);
-            assert_eq!(read_reply(&message, asked), expected, "{what}");
+            assert_eq!(without_path(read_reply(&message, asked)), expected, "{what}");
             message.extend_from_slice(b"\xff\xc0\x0cgarbage");
-            assert_eq!(read_reply(&message, asked), expected, "{what}, with bytes that follow");
+            assert_eq!(without_path(read_reply(&message, asked)), expected, "{what}, with bytes that follow");
         });
     }
 }
