@@ -4,8 +4,9 @@ mod common;
 
 use common::dns::{A, AAAA, parse};
 use common::origin::refusing_port;
-use common::{Answer, FakeDns, Origin, Raw, Response, Weir};
+use common::{Answer, FakeDns, Origin, Raw, Response, Scratch, Weir};
 use std::net::UdpSocket;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 fn get(origin: &Origin, name: &str) -> Vec<u8> {
@@ -260,4 +261,103 @@ fn mixed_case_queries() {
     let dns = FakeDns::start(&[("mixed-case-name.test", Answer::addresses(&["127.0.0.1"]))]);
     let (weir, origin) = (Weir::start(&["--dns", &dns.address(), "--dns-0x20"]), Origin::ok());
     assert_eq!(ask(&weir, &origin, "mixed-case-name.test").status(), 200);
+}
+
+/// Starts weir with this resolv.conf in place of the machine's, in a mount namespace of its own. Needs root.
+#[track_caller]
+fn start_with_resolv_conf(text: &str, options: &[&str]) -> Weir {
+    let scratch = Scratch::new();
+    let file = scratch.file("resolv.conf", text);
+    let mut command = Command::new("unshare");
+    let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, &file, env!("CARGO_BIN_EXE_weir")]);
+    command.args(["--host", "127.0.0.1", "--port", "0"]).args(options);
+    Weir::spawn(command, 1).unwrap_or_else(|lines| panic!("weir {options:?} did not start: {lines:#?}"))
+}
+
+fn connect(weir: &Weir, origin: &Origin, name: &str) -> Response {
+    let authority = format!("{name}:{}", origin.port());
+    let mut client = weir.connect();
+    client.send(format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n"));
+    client.read_response_to("CONNECT")
+}
+
+/// Rule 10: a name that a search domain makes another one of is judged as that before it is asked for.
+#[test]
+fn kind_05_search_domains_do_not_bypass_name_rules() {
+    let dns = FakeDns::start(&[
+        ("secret.corp.test", Answer::addresses(&["127.0.0.1"])),
+        ("open.lab.test", Answer::addresses(&["127.0.0.1"])),
+        ("deep.secret.corp.test", Answer::addresses(&["127.0.0.1"])),
+    ]);
+    let origin = Origin::ok();
+    for more in [&[][..], &["--cache"], &["--workers", "2"]] {
+        let ports = origin.port().to_string();
+        let server = dns.address();
+        let allow = ["--allow", "127.0.0.0/8", "--connect-ports", &ports];
+        let block = ["--dns", &server, "--block", ".corp.test"];
+        let options = [&allow[..], &block, more].concat();
+        let weir = start_with_resolv_conf("search corp.test lab.test\n", &options);
+        for name in ["secret", "SECRET", "deep.secret"] {
+            let answer = ask(&weir, &origin, name);
+            assert_eq!(answer.status(), 403, "{name}: {answer:?}");
+            assert!(answer.head.get("proxy-status").is_some_and(|status| status.contains("--block:1")));
+            assert_eq!(connect(&weir, &origin, name).status(), 403, "{name}");
+        }
+        // The search goes on where no rule blocks.
+        assert_eq!(ask(&weir, &origin, "open").status(), 200);
+        assert_eq!(connect(&weir, &origin, "open").status(), 200);
+        // A trailing dot ends it.
+        for name in ["open.", "secret."] {
+            assert_eq!(ask(&weir, &origin, name).status(), 502, "{name}");
+            assert_eq!(connect(&weir, &origin, name).status(), 502, "{name}");
+        }
+    }
+    assert!(dns.queries().iter().all(|query| !query.name.ends_with("corp.test")), "{:?}", dns.queries());
+}
+
+/// Rule 10: with an allowlist, too, and names that are allowed by themselves.
+#[test]
+fn kind_05_search_domains_and_allowlists() {
+    let dns = FakeDns::start(&[("secret.corp.test", Answer::addresses(&["127.0.0.1"]))]);
+    let origin = Origin::ok();
+    let scratch = Scratch::new();
+    for (list, name, expected) in [
+        ("secret\n", "secret", 200),
+        ("secret\nsecret.corp.test\n", "secret", 200),
+        ("secret.corp.test\n", "secret.corp.test", 200),
+        // The name that is asked for in the request is not on it.
+        ("secret.corp.test\n", "secret", 403),
+        ("other.test\n", "secret", 403),
+    ] {
+        let file = scratch.file("list", list);
+        let options = ["--dns", &dns.address(), "--allowlist", &file];
+        let weir = start_with_resolv_conf("search corp.test\n", &options);
+        assert_eq!(ask(&weir, &origin, name).status(), expected, "{list:?} {name}");
+    }
+}
+
+/// Rule 42: the names on the way are judged where that is wanted.
+#[test]
+fn kind_05_cnames_are_judged_where_a_rule_wants_it() {
+    let dns = FakeDns::start(&[
+        ("www.test", Answer::Alias(60, "edge.tracker.test".into())),
+        ("edge.tracker.test", Answer::Alias(60, "node.test".into())),
+        ("node.test", Answer::addresses(&["127.0.0.1"])),
+    ]);
+    let origin = Origin::ok();
+    let ports = origin.port().to_string();
+    for (more, expected) in
+        [(&[][..], 200), (&["--judge-cnames"], 403), (&["--judge-cnames", "--cache"], 403)]
+    {
+        for blocked in [".tracker.test", "node.test"] {
+            let all = ["--dns", &dns.address(), "--block", blocked, "--connect-ports", &ports];
+            let options: Vec<&str> = all.iter().chain(more).copied().collect();
+            let weir = Weir::start(&options);
+            for _ in 0..2 {
+                assert_eq!(ask(&weir, &origin, "www.test").status(), expected, "{more:?} {blocked}");
+                assert_eq!(connect(&weir, &origin, "www.test").status(), expected, "{more:?} {blocked}");
+            }
+        }
+    }
 }

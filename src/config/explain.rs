@@ -207,7 +207,9 @@ impl Verdicts<'_> {
             let _ = writeln!(text, "  {address}: would be dialled");
         }
         let Judgement::Granted(grant) = self.policy.acl.judge(&self.subject(authority)) else { return text };
-        let Some(Outcome::Addresses(addresses)) = self.trial.known_addresses(name) else { return text };
+        let Some(Outcome::Addresses(addresses)) = self.trial.known_addresses(name, authority.port) else {
+            return text;
+        };
         for address in addresses.as_slice() {
             if let Err(refusal) = self.policy.acl.judge_address(&grant, *address, authority.port) {
                 let _ = writeln!(text, "  {address}: refused by {}", refusal.describe(&self.policy.acl));

@@ -202,6 +202,12 @@ pub static TABLE: &[Spec] = &[
     }),
     Spec::flag(
         Access,
+        "judge-cnames",
+        "judge the names that CNAMEs lead to as well: a block for one of them refuses the request",
+        |s, v| one(&mut s.judge_cnames, v, values::flag),
+    ),
+    Spec::flag(
+        Access,
         "quiet-refusals",
         "tell clients that they are refused, but not by which rule",
         |s, v| one(&mut s.quiet_refusals, v, values::flag),

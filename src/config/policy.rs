@@ -293,6 +293,7 @@ pub fn resolver_settings(
         dns.servers = settings.dns.iter().map(|server| server.value).collect();
     }
     dns.case_randomised = settings.dns_0x20;
+    dns.aliases = settings.judge_cnames;
     (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
 }
 

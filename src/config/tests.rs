@@ -283,6 +283,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("allow", ""),
         ("allow-client", "10.0.0.0/33"),
         ("deny-private", "2"),
+        ("judge-cnames", "2"),
         ("connect-ports", "https"),
         ("ports", "any,"),
         ("auth-file", ""),

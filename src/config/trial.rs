@@ -77,8 +77,8 @@ impl Trial {
     }
 
     /// What the resolver remembers of a name that was looked up; nothing if it may not be remembered.
-    pub fn known_addresses(&mut self, name: &Name) -> Option<Outcome> {
-        self.engine.known_addresses(now(self.began), name)
+    pub fn known_addresses(&mut self, name: &Name, port: u16) -> Option<Outcome> {
+        self.engine.known_addresses(now(self.began), name, port)
     }
 
     fn ask(&mut self, head: &[u8]) {

@@ -25,9 +25,11 @@ use crate::http::block::FieldLines;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
-use crate::http::target::Host;
+use crate::http::target::{Host, Name};
 use crate::policy::Policy;
+use crate::policy::acl;
 use crate::policy::cache_rules::Treatment;
+use crate::resolver::{Resolver, Walk};
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
@@ -206,6 +208,7 @@ pub(super) struct Consultation<'a> {
     pub policy: &'a Policy,
     /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
     pub forwarded: ForwardedPolicy,
+    pub resolver: &'a Resolver,
     pub now: Now,
 }
 
@@ -323,10 +326,27 @@ impl Consultation<'_> {
 
     /// Whether the policy lets this client connect to where the response came from.
     fn may_have(&self, plan: &Plan, stored: &Stored) -> bool {
-        // An address that the request itself names was judged with it.
-        let judged = plan.authority.host == Host::Address(stored.address);
-        plan.grant.is_some_and(|grant| {
-            judged || self.policy.acl.judge_address(&grant, stored.address, plan.authority.port).is_ok()
+        let (acl, port) = (&self.policy.acl, plan.authority.port);
+        let name = match &plan.authority.host {
+            // An address that the request itself names was judged with it.
+            Host::Address(address) if *address == stored.address => return plan.grant.is_some(),
+            Host::Address(_) => None,
+            Host::Name(name) => Some(name),
+        };
+        plan.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
+            && name.is_none_or(|name| self.may_mean(name, port))
+    }
+
+    /// Whether no rule blocks any of the names that may have been asked for in place of this one.
+    fn may_mean(&self, name: &Name, port: u16) -> bool {
+        if !self.resolver.searches() {
+            return true;
+        }
+        let mut walk = Walk::default();
+        let candidates = std::iter::from_fn(|| self.resolver.next_candidate(name, &mut walk));
+        let mut others = candidates.filter(|candidate| !candidate.as_is);
+        others.all(|candidate| {
+            !matches!(self.policy.acl.judge_name(&candidate.name, port), Err(acl::Refusal::Rule(_)))
         })
     }
 

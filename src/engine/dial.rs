@@ -11,9 +11,7 @@ use super::refusal::{Refusal, SocketError};
 use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
 use crate::http::head::Scanner;
-use crate::http::target::{Host, Name};
-use crate::policy::acl;
-use crate::resolver::{LookUp, LookUpId, Outcome};
+use crate::http::target::Host;
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -30,7 +28,7 @@ pub(super) struct Dial {
 }
 
 impl Dial {
-    fn new(approved: impl Iterator<Item = IpAddr>) -> Dial {
+    pub fn new(approved: impl Iterator<Item = IpAddr>) -> Dial {
         let mut dial = Dial {
             addresses: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); ADDRESSES_MAX],
             len: 0,
@@ -43,6 +41,11 @@ impl Dial {
             dial.len += 1;
         }
         dial
+    }
+
+    /// Whether there is no address to try.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     pub fn attempts(&self) -> impl Iterator<Item = PeerId> + use<> {
@@ -80,14 +83,7 @@ impl Engine {
             Host::Name(_) if self.has_its_share(id) => {
                 self.refuse(now, id, Refusal::TooManyLookUps);
             }
-            Host::Name(name) => match self.resolver.look_up(now, &name) {
-                LookUp::Ready(outcome) => self.handle_outcome(now, id, &outcome),
-                LookUp::Pending(look_up) => {
-                    self.exchanges[id.index as usize].stage = Stage::Resolving(look_up);
-                    self.look_ups.entry(look_up).or_default().push(id);
-                }
-                LookUp::Full => self.refuse(now, id, Refusal::TooManyLookUps),
-            },
+            Host::Name(_) => self.resolve(now, id),
         }
     }
 
@@ -109,65 +105,21 @@ impl Engine {
     fn find_idle(&self, id: ExchangeId) -> Option<PeerId> {
         let exchange = &self.exchanges[id.index as usize];
         let grant = exchange.plan.grant.as_ref()?;
+        if self.may_mean_another(&exchange.plan.authority.host) {
+            return None;
+        }
         self.origins.idle_for(&exchange.plan.authority).find(|peer| {
             let Address { ip, port } = self.peers[peer.index()].address;
             exchange.policy.acl.judge_address(grant, ip, port).is_ok()
         })
     }
 
-    /// The resolver has finished a look-up.
-    pub(super) fn finish_look_up(&mut self, now: Now, look_up: LookUpId, outcome: &Outcome) {
-        for id in self.look_ups.remove(&look_up).unwrap_or_default() {
-            let waits = |stage: &Stage| matches!(stage, Stage::Resolving(waits_for) if *waits_for == look_up);
-            if self.exchange_mut(id).is_some_and(|exchange| waits(&exchange.stage)) {
-                self.exchanges[id.index as usize].stage = Stage::Begun;
-                self.handle_outcome(now, id, outcome);
-            }
-        }
+    /// Whether the idle connections of a host may lead elsewhere: a trailing dot makes no other authority, but ends the search.
+    fn may_mean_another(&self, host: &Host) -> bool {
+        matches!(host, Host::Name(name) if name.is_rooted() && self.resolver.searches())
     }
 
-    pub(super) fn cancel_look_up(&mut self, look_up: LookUpId, id: ExchangeId) {
-        if let Some(waiting) = self.look_ups.get_mut(&look_up) {
-            waiting.retain(|other| *other != id);
-            if waiting.is_empty() {
-                self.look_ups.remove(&look_up);
-            }
-            self.resolver.cancel(look_up);
-        }
-    }
-
-    fn handle_outcome(&mut self, now: Now, id: ExchangeId, outcome: &Outcome) {
-        let exchange = &self.exchanges[id.index as usize];
-        let addresses = match outcome {
-            Outcome::Addresses(addresses) => addresses,
-            Outcome::Failed(failure) => {
-                // With an allowlist, a name that is not on it and leads nowhere is not on it.
-                let undecided = exchange.plan.grant.is_some_and(|grant| grant.undecided);
-                let not_listed = Refusal::Denied(acl::Refusal::NotOnAllowlist);
-                self.refuse(now, id, if undecided { not_listed } else { Refusal::Dns(*failure) });
-                return;
-            }
-        };
-        let Some(grant) = exchange.plan.grant else { return };
-        let (acl, port) = (&exchange.policy.acl, exchange.plan.authority.port);
-        let mut refusal = None;
-        let approved = addresses.as_slice().iter().copied().filter(|address| {
-            match acl.judge_address(&grant, *address, port) {
-                Ok(()) => true,
-                Err(denied) => {
-                    refusal.get_or_insert(denied);
-                    false
-                }
-            }
-        });
-        let dial = Dial::new(approved);
-        match refusal {
-            Some(refusal) if dial.len == 0 => self.refuse(now, id, Refusal::Denied(refusal)),
-            Some(_) | None => self.dial(now, id, dial),
-        }
-    }
-
-    fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
+    pub(super) fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
         self.exchanges[id.index as usize].stage = Stage::Dialling(dial);
         self.dial_next(now, id);
     }
@@ -315,18 +267,6 @@ impl Engine {
             self.examine(now, id);
         }
         true
-    }
-
-    /// What the resolver remembers of a name; nothing is asked for it.
-    pub fn known_addresses(&mut self, now: Now, name: &Name) -> Option<Outcome> {
-        match self.resolver.look_up(now, name) {
-            LookUp::Ready(outcome) => Some(outcome),
-            LookUp::Pending(look_up) => {
-                self.resolver.cancel(look_up);
-                None
-            }
-            LookUp::Full => None,
-        }
     }
 
     /// Closes an origin connection, whatever it was doing. Its exchange must know.

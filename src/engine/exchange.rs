@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::peer::{Client, ExchangeId, Role};
 use super::refusal::{Refusal, write_refusal};
 use super::relay::Relay;
+use super::resolution::Resolving;
 use super::serving::Serving;
 use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES, Settings};
 use super::{Engine, Event, PeerId};
@@ -19,7 +20,6 @@ use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::http::framing::Body;
 use crate::http::head::Scanner;
 use crate::policy::Policy;
-use crate::resolver::LookUpId;
 use crate::time::Now;
 use slab::Slab;
 use std::net::SocketAddr;
@@ -35,7 +35,7 @@ pub(super) enum Stage {
     /// The password is being verified off the loop.
     Verifying,
     /// The name is being looked up.
-    Resolving(LookUpId),
+    Resolving(Resolving),
     /// Connections to the origin are being tried.
     Dialling(Dial),
     /// The origin has the request, or is getting it; no final response yet.
@@ -345,6 +345,7 @@ impl Engine {
             fetches,
             cache_text,
             cache_scratch,
+            resolver,
             ..
         } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
@@ -359,6 +360,7 @@ impl Engine {
             scratch: cache_scratch,
             policy: &exchange.policy,
             forwarded: settings.forwarded,
+            resolver,
             now,
         });
         let mut examiner = Examiner {

@@ -43,6 +43,7 @@ mod purge;
 mod refusal;
 mod relay;
 mod reload;
+mod resolution;
 mod response;
 mod run_queue;
 mod selecting;

@@ -196,7 +196,7 @@ impl Engine {
         let origin = exchange.origin.take();
         let stage = std::mem::replace(&mut exchange.stage, Stage::Begun);
         match stage {
-            Stage::Resolving(look_up) => self.cancel_look_up(look_up, id),
+            Stage::Resolving(resolving) => self.cancel_look_up(resolving.look_up, id),
             Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
             Stage::Waiting(hash) => self.flights.leave(hash, id),
             Stage::Verifying

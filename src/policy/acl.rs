@@ -30,7 +30,7 @@ use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
 use super::port_set::PortSet;
 use super::rules::{Pattern, Rule, RuleError, parse_one, parse_rules};
 use super::{Place, RuleRef};
-use crate::http::target::Host;
+use crate::http::target::{Host, Name};
 
 /// Most sources of rules: they are numbered with 16 bits.
 pub const SOURCES_MAX: usize = u16::MAX as usize;
@@ -303,22 +303,25 @@ impl Acl {
                 let by = self.decide_address(&grant, *address, subject.port)?;
                 Ok(Grant { by, ..grant })
             }
-            Host::Name(name) => {
-                if let Some(found) = self.block.names.find(name, subject.port) {
-                    return Err(Refusal::Rule(found.rule));
-                }
-                match self.allow.names.find(name, subject.port) {
-                    Some(found) => Ok(Grant {
-                        by: Some(found.rule),
-                        exact: found.exact,
-                        exact_port: found.exact_port,
-                        undecided: false,
-                    }),
-                    None if !self.allow_only => Ok(Grant::default()),
-                    None if self.allow.addresses.is_empty() => Err(Refusal::NotOnAllowlist),
-                    None => Ok(Grant { undecided: true, ..Grant::default() }),
-                }
-            }
+            Host::Name(name) => self.judge_name(name, subject.port),
+        }
+    }
+
+    /// The verdict of the name rules alone: on a name that is asked for in place of the one in a request.
+    pub fn judge_name(&self, name: &Name, port: u16) -> Result<Grant, Refusal> {
+        if let Some(found) = self.block.names.find(name, port) {
+            return Err(Refusal::Rule(found.rule));
+        }
+        match self.allow.names.find(name, port) {
+            Some(found) => Ok(Grant {
+                by: Some(found.rule),
+                exact: found.exact,
+                exact_port: found.exact_port,
+                undecided: false,
+            }),
+            None if !self.allow_only => Ok(Grant::default()),
+            None if self.allow.addresses.is_empty() => Err(Refusal::NotOnAllowlist),
+            None => Ok(Grant { undecided: true, ..Grant::default() }),
         }
     }
 

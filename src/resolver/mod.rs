@@ -304,6 +304,11 @@ impl Resolver {
         }
     }
 
+    /// Whether other names may be meant by a name.
+    pub fn searches(&self) -> bool {
+        !self.upstream.settings.search.is_empty()
+    }
+
     /// The next name to look up for one who wants a name resolved: what `resolv.conf` has in `search` may be meant by it.
     pub fn next_candidate(&self, name: &Name, walk: &mut Walk) -> Option<Candidate> {
         let known = is_special(name) || self.hosts.get(name).is_some();
