@@ -273,16 +273,6 @@ impl Exchange {
     pub fn may_wait(&self) -> bool {
         self.plan.expects_continue && self.up.received == 0
     }
-
-    pub(super) fn note_end(&mut self, now: Now) {
-        let duration = now.monotonic_us.saturating_sub(self.began_us);
-        self.entry.duration_us = duration;
-        self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        // The request of a refresh is that of another exchange, whose entry has these bytes.
-        let head_bytes = if self.caching.background { 0 } else { self.plan.head_bytes as u64 };
-        self.entry.client_bytes = head_bytes + self.up.received;
-        self.entry.sent_bytes = self.down.sent;
-    }
 }
 
 impl Engine {

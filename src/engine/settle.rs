@@ -2,13 +2,26 @@
 //! out of time.
 
 use super::entry::{Text, Verdict};
-use super::exchange::Stage;
+use super::exchange::{Exchange, Stage};
 use super::origin::GroupId;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
 use super::settings::ATTEMPT_DELAY_MS;
 use super::{Engine, PeerId};
 use crate::time::Now;
+
+impl Exchange {
+    /// What the log says of an exchange that is over.
+    fn note_end(&mut self, now: Now) {
+        let duration = now.monotonic_us.saturating_sub(self.began_us);
+        self.entry.duration_us = duration;
+        self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
+        // The request of a refresh is that of another exchange, whose entry has these bytes.
+        let head_bytes = if self.caching.background { 0 } else { self.plan.head_bytes as u64 };
+        self.entry.client_bytes = head_bytes + self.up.received;
+        self.entry.sent_bytes = self.down.sent;
+    }
+}
 
 impl Engine {
     /// Ends the exchange if both directions are done, or neither can go on. The rules that join the two directions live
