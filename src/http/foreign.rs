@@ -28,16 +28,19 @@ pub(super) fn of_first_byte(empty_bytes: usize, byte: u8) -> Option<Fault> {
     }
 }
 
-/// Which protocol the first line belongs to, of which there may be more. Only for what HTTP cannot read.
+/// Which protocol the first line belongs to, which may go on or be followed by others. Only for what HTTP cannot read.
 #[cold]
 pub(super) fn of_first_line(bytes: &[u8]) -> Option<Fault> {
     let line = bytes.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    if memchr::memmem::find(line, b" HTTP/").is_some() {
+        // Something is wrong with it, but it is HTTP, whatever the method is called.
+        return line.starts_with(b"PRI * HTTP/2").then_some(Fault::Http2Preface);
+    }
     let mut words = line.split(|&byte| byte == b' ');
     let is_one_of =
         |word: &[u8], commands: &[&[u8]]| commands.iter().any(|one| one.eq_ignore_ascii_case(word));
     match words.next() {
         _ if line.starts_with(b"SSH-") => Some(Fault::Ssh),
-        _ if line.starts_with(b"PRI * HTTP/2") => Some(Fault::Http2Preface),
         Some(word) if is_one_of(word, &FTP_COMMANDS) => Some(Fault::Ftp),
         Some(word) if is_one_of(word, &SMTP_COMMANDS) => Some(Fault::Smtp),
         Some(b"PROXY") if matches!(words.next(), Some(b"TCP4" | b"TCP6" | b"UNKNOWN")) => {
@@ -103,6 +106,9 @@ mod tests {
             (b"PROXY /\r\n", Fault::VersionMissing),
             (b"USERS x\r\n", Fault::VersionMissing),
             (b"GET / HTTP/1.1\n", Fault::BareLineFeed),
+            (b"LIST / HTTP/1.1\n", Fault::BareLineFeed),
+            (b"USER / HTTP/3.0\r\n", Fault::VersionUnsupported),
+            (b"PROXY TCP4 HTTP/1.10\r\n", Fault::VersionMalformed),
         ] {
             let whole = Scanner::default().scan_request(bytes, &Limits::default());
             assert_eq!(whole, Err(fault), "{}", bytes.escape_ascii());
@@ -111,6 +117,13 @@ mod tests {
                 (1..=bytes.len()).map(|len| scanner.scan_request(&bytes[..len], &Limits::default()));
             assert_eq!(bytewise.into_iter().find(|seen| *seen != Ok(None)), Some(Err(fault)));
         }
+    }
+
+    #[test]
+    fn long_targets_are_too_long_whatever_the_method() {
+        let limits = Limits { target_bytes_max: 100, ..Limits::default() };
+        let text = format!("LIST http://a/{}", "x".repeat(200));
+        assert_eq!(Scanner::default().scan_request(text.as_bytes(), &limits), Err(Fault::TargetTooLong));
     }
 
     #[test]

@@ -56,7 +56,7 @@ impl Scanner {
         let scanned = self.scan(bytes, limits, check_request_line, check_request_line_part);
         match scanned {
             // It may not be meant for this protocol at all.
-            Err(fault) if self.stage == Stage::FirstLine => {
+            Err(fault) if self.stage == Stage::FirstLine && fault != Fault::TargetTooLong => {
                 let line = bytes.get(self.line as usize..).unwrap_or_default();
                 Err(foreign::of_first_line(line).unwrap_or(fault))
             }

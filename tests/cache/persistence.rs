@@ -356,3 +356,27 @@ fn a_limit_to_the_size_of_files_is_an_error_like_a_full_disk() {
     assert!(std::fs::read(&file).expect("a file") == saved, "what was saved stays");
     assert!(!std::fs::exists(scratch.join("cache.new")).expect("a directory"));
 }
+
+/// The key is the exact target, bytes beyond ASCII included, in the file as well.
+#[test]
+fn rule_26_kind_10_raw_targets_outlive_a_restart() {
+    let scratch = Scratch::new();
+    let options = ["--cache-file", &scratch.join("cache")];
+    let mut scene = scene(&options);
+    let targets: [&[u8]; 3] = [b"/\xc3\xa4", b"/%C3%A4", b"/\xe4\xff"];
+    let ask = |scene: &Scene, target: &[u8]| {
+        let request = [b"GET http://{o}", target, b" HTTP/1.1\r\nHost: {o}\r\n\r\n"].concat();
+        scene.weir.connect().ask(scene.origin.fill(request))
+    };
+    for target in targets {
+        assert!(!is_hit(&ask(&scene, target)));
+    }
+    scene.stop(Signal::TERM);
+    said(&scene, "saved 3 entries");
+    scene.start(&options);
+    said(&scene, "loaded 3 of 3 entries");
+    for target in targets {
+        assert!(is_hit(&ask(&scene, target)));
+    }
+    assert!(!is_hit(&ask(&scene, b"/\xe4")));
+}

@@ -203,7 +203,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
     bytes.windows(what.len()).position(|window| window == what)
 }
 
-/// A chunked body: the payload cut at random, with extensions now and then.
+/// A chunked body: the payload cut at random, with extensions, blanks and zeros now and then.
 pub fn chunked(payload: &[u8], trailers: &[String], dice: &mut super::dice::Dice) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len() + 64);
     let mut rest = payload;
@@ -213,8 +213,9 @@ pub fn chunked(payload: &[u8], trailers: &[String], dice: &mut super::dice::Dice
         let count =
             dice.between(1, most as u64).max(payload.len() as u64 / 200).min(rest.len() as u64) as usize;
         let extension = if dice.percent(10) { ";name=\"a;b\"" } else { "" };
-        let zeros = if dice.percent(10) { "00" } else { "" };
-        out.extend_from_slice(format!("{zeros}{count:x}{extension}\r\n").as_bytes());
+        let zeros = if dice.percent(10) { "00000000000000000" } else { "" };
+        let blanks = dice.pick(&["", "", "", "", "", " ", "     ", "\t"]);
+        out.extend_from_slice(format!("{zeros}{count:x}{blanks}{extension}\r\n").as_bytes());
         out.extend_from_slice(&rest[..count]);
         out.extend_from_slice(b"\r\n");
         rest = &rest[count..];

@@ -501,9 +501,11 @@ impl Answer {
         let key = ask.key;
         let version = if self.http10 { "HTTP/1.0" } else { "HTTP/1.1" };
         let mut head = format!("{version} {} Sim\r\nX-Answer: {key}-{serial}\r\n", self.status);
+        // Whitespace that is put right before the head is read.
+        let colon = dice.pick(&[":", ": ", ": ", ": ", ": ", " : ", "\t:", ":\r\n ", " : \r\n\t"]);
         match self.framing {
-            Framing::Length(length) => head.push_str(&format!("Content-Length: {length}\r\n")),
-            Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+            Framing::Length(length) => head.push_str(&format!("Content-Length{colon}{length}\r\n")),
+            Framing::Chunked => head.push_str(&format!("Transfer-Encoding{colon}chunked\r\n")),
             Framing::None | Framing::UntilClose => {}
         }
         match self.ending {
@@ -528,7 +530,7 @@ impl Answer {
             head.push_str("Connection: close\r\n");
         }
         if self.padding > 0 {
-            head.push_str(&format!("X-Padding: {}\r\n", "q".repeat(self.padding)));
+            head.push_str(&format!("X-Padding{colon}{}\r\n", "q".repeat(self.padding)));
         }
         head.extend(given.map(Given::lines));
         head.push_str("Keep-Alive: timeout=5\r\n\r\n");
