@@ -156,6 +156,10 @@ under its name, unless it is appended:
   --add-header 'X-From: weir'             the origin sees this and no other
   --add-header 'append X-From: weir'      and whatever the client sent
   --add-header 'X-From: weir if .a.test'  to some hosts; others see what came
+
+Bytes beyond ASCII pass in URLs as they came, and are percent-encoded in logs;
+--strict-targets answers 400 to them. ws:// is http://. https:// and wss:// need
+CONNECT: clients send it if they know the proxy for https, too (https_proxy).
 ",
         section: Some(Section::Messages),
         others: &[],
