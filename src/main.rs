@@ -2,6 +2,7 @@
 
 mod daemon;
 
+use daemon::addresses::{PresentPolicy, own_addresses};
 use daemon::manager::Manager;
 use daemon::pid_file::{self, Answer, NoAnswer, PidFile};
 use daemon::reload::{Launch, loaded};
@@ -12,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -134,21 +135,8 @@ fn compile_by(
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Policy, Problems> {
-    let wildcard = listeners.iter().any(|listener| listener.ip().is_unspecified());
-    let addresses = if wildcard { own_addresses() } else { Vec::new() };
-    policy::compile(settings, &Own { listeners: listeners.to_vec(), addresses }, seed, read_file)
-}
-
-fn own_addresses() -> Vec<IpAddr> {
-    match if_addrs::get_if_addrs() {
-        Ok(interfaces) => interfaces.iter().map(|interface| interface.ip()).collect(),
-        Err(error) => {
-            warn!(
-                "cannot tell the addresses of this machine ({error}): requests to weir itself may loop once"
-            );
-            Vec::new()
-        }
-    }
+    let own = Own { listeners: listeners.to_vec(), addresses: own_addresses() };
+    policy::compile(settings, &own, seed, read_file)
 }
 
 fn addresses_to_bind(settings: &Settings) -> Vec<SocketAddr> {
@@ -225,6 +213,7 @@ struct Daemon {
     settings: Settings,
     listeners: Vec<SocketAddr>,
     crew: Crew,
+    policy: PresentPolicy,
     writer: Writer,
     store: Option<Arc<Store>>,
     keeper: Option<Keeper>,
@@ -271,7 +260,8 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         warn!("{closed}: its name servers or names are not known");
     }
     let loaded = loaded(&policy);
-    let workers = make_workers(&settings, listeners, &local, Arc::new(policy), seed)?;
+    let policy = Arc::new(policy);
+    let workers = make_workers(&settings, listeners, &local, policy.clone(), seed)?;
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
@@ -282,11 +272,24 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let at_end = CloseOnDrop(signals.handle());
     let crew = Crew::start(workers, &journal, settings.stats_every, settings.workers.pinned, at_end)
         .map_err(os_error)?;
+    let policy = PresentPolicy::start(policy, &crew).map_err(os_error)?;
     for address in &local {
         eprintln!("weir: listening on {address}");
     }
-    let daemon =
-        Daemon { launch, settings, listeners: local, crew, writer, store, keeper, manager, pid_file, loaded };
+    let listeners = local;
+    let daemon = Daemon {
+        launch,
+        settings,
+        listeners,
+        crew,
+        policy,
+        writer,
+        store,
+        keeper,
+        manager,
+        pid_file,
+        loaded,
+    };
     daemon.manager.ready(&daemon.status());
     Ok((daemon, signals))
 }

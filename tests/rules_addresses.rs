@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{Answer, FakeDns, Origin, Weir, forwarded, run};
+use common::rights::may_make_namespaces;
+use common::{Answer, FakeDns, Origin, Weir, eventually, forwarded, run};
+use std::process::Command;
 
 #[track_caller]
 fn status_of(weir: &Weir, host: &str, port: u16) -> u16 {
@@ -220,4 +222,73 @@ fn rule_43_ports() {
     let plain = Weir::start(&["--ports", "80"]);
     assert_eq!(status_of(&plain, "127.0.0.1", origin.port()), 403);
     assert_eq!(connect_status_of(&plain, "127.0.0.1", origin.port()), 200);
+}
+
+/// Starts weir in a network namespace of its own, with loopback only. Needs root, and the program `ip`.
+#[track_caller]
+fn start_in_namespace(options: &[&str]) -> Weir {
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", "ip link set lo up && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_weir")]);
+    command.args(["--host", "127.0.0.1", "--port", "0"]).args(options);
+    Weir::spawn(command, 1).unwrap_or_else(|lines| panic!("weir {options:?} did not start: {lines:#?}"))
+}
+
+/// Runs a program in the namespace of a daemon.
+#[track_caller]
+fn within(weir: &Weir, command: &[&str]) -> String {
+    let pid = weir.id().to_string();
+    let output = Command::new("nsenter").args(["--net", "--target", &pid]).args(command).output();
+    let output = output.expect("nsenter runs");
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The status that a client in the namespace gets for this URL.
+#[track_caller]
+fn status_within(weir: &Weir, url: &str) -> String {
+    let proxy = weir.url();
+    within(weir, &["curl", "-sg", "-o", "/dev/null", "-w", "%{http_code}", "-m", "5", "-x", &proxy, url])
+}
+
+/// Rule 41: the addresses of this machine's interfaces are closed on every port, while they are there.
+#[test]
+fn kind_06_own_addresses_are_closed_and_followed() {
+    if !may_make_namespaces() {
+        return;
+    }
+    for more in [&[][..], &["--workers", "2"], &["--cache"]] {
+        let weir = start_in_namespace(more);
+        // Nothing of the kind is here yet: nobody can be reached there.
+        for host in ["192.0.2.7", "[2606:4700::7]", "[64:ff9b::c000:207]"] {
+            assert_eq!(status_within(&weir, &format!("http://{host}/")), "502", "{host}");
+        }
+        for address in ["192.0.2.7/32", "2606:4700::7/128"] {
+            assert_eq!(within(&weir, &["ip", "address", "add", address, "dev", "lo"]), "", "{address}");
+        }
+        eventually("the new address is closed", || {
+            (status_within(&weir, "http://192.0.2.7/") == "403").then_some(())
+        });
+        for url in [
+            "http://192.0.2.7:8080/",
+            "http://[2606:4700::7]/",
+            "http://[::ffff:192.0.2.7]/",
+            "http://[64:ff9b::c000:207]/",
+            "http://[2606:4700:1::5efe:192.0.2.7]/",
+        ] {
+            assert_eq!(status_within(&weir, url), "403", "{url}");
+        }
+        weir.wait_for_log(|line| line.contains("reason=built-in:own-address"));
+        assert_eq!(within(&weir, &["ip", "address", "delete", "192.0.2.7/32", "dev", "lo"]), "");
+        eventually("the address that has gone is open", || {
+            (status_within(&weir, "http://192.0.2.7/") == "502").then_some(())
+        });
+    }
+    // A rule opens it.
+    let weir = start_in_namespace(&["--allow", "192.0.2.7"]);
+    for address in ["192.0.2.7/32", "192.0.2.8/32"] {
+        assert_eq!(within(&weir, &["ip", "address", "add", address, "dev", "lo"]), "", "{address}");
+    }
+    eventually("the other address is closed", || {
+        (status_within(&weir, "http://192.0.2.8/") == "403").then_some(())
+    });
+    assert_eq!(status_within(&weir, "http://192.0.2.7/"), "502");
 }

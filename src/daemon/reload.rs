@@ -124,7 +124,7 @@ impl Daemon {
         // What is said of the reload is for whoever listened before, or will.
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
-        self.crew.send(&Command::SetPolicy(Arc::new(policy)));
+        self.policy.set(policy);
         match closed_names(&read_file) {
             None => {
                 let (resolver, hosts) = resolver_settings(&settings, self.crew.loops());

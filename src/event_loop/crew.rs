@@ -103,6 +103,11 @@ impl Crew {
         self.remotes.len()
     }
 
+    /// The ends by which the loops are told.
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
+    }
+
     /// Tells every loop.
     pub fn send(&self, command: &Command) {
         for remote in &self.remotes {

@@ -73,3 +73,11 @@ pub fn reload_says(weir: &Weir, wanted: &[&str]) {
     weir.signal(Signal::HUP);
     weir.wait_for_error(|line| wanted.iter().all(|part| line.contains(part)));
 }
+
+/// Whether a test may make namespaces: as root, and with the programs for it. CI must.
+pub fn may_make_namespaces() -> bool {
+    let made = std::process::Command::new("unshare").args(["--net", "--mount", "ip", "link"]).output();
+    let may = made.is_ok_and(|output| output.status.success());
+    assert!(may || std::env::var_os("CI").is_none(), "CI needs root, unshare and ip (iproute2)");
+    may
+}
