@@ -144,6 +144,11 @@ impl Pool {
         (self.blocks_max - self.lent).saturating_sub(reserve)
     }
 
+    /// Whether more than half of the blocks are free.
+    pub fn is_plentiful(&self) -> bool {
+        self.lent < self.blocks_max / 2
+    }
+
     /// Lends a block, or counts a refusal. Its bytes are whatever the last owner left.
     pub fn lend(&mut self, purpose: Purpose) -> Option<Block> {
         if !self.would_lend(purpose) {

@@ -67,11 +67,12 @@ impl Ring {
         Some(self.room(pool))
     }
 
-    /// Puts empty blocks behind the front one until there are so many, or the pool has no more.
+    /// Puts empty blocks behind the front one until there are so many, or half of the pool is lent: who does not read keeps what
+    /// was received for it, and the other half is for those who have none.
     fn lend_behind(&self, pool: &mut Pool, purpose: Purpose, blocks_max: usize) {
         let Some(front) = &self.front else { return };
         for _ in count_behind(pool, front) + 1..blocks_max {
-            if !pool.would_lend(purpose) {
+            if !pool.is_plentiful() || !pool.would_lend(purpose) {
                 return;
             }
             let Some(block) = pool.lend(purpose) else { return };
@@ -259,15 +260,18 @@ mod tests {
 
     #[test]
     fn takes_what_blocks_there_are() {
-        let mut pool = Pool::new(8);
-        let mut ring = Ring::default();
-        let others: Vec<Block> = (0..5).map(|_| pool.lend(Purpose::Reply).unwrap()).collect();
-        // A block in four is kept from downloads; of the three that are left these may have all.
-        assert_eq!(ring.space(&mut pool, Purpose::Download, 8).unwrap().len(), 3 * BLOCK_BYTES);
-        assert_eq!((pool.lent(), pool.refusals()), (8, 0));
-        ring.release_if_empty(&mut pool);
-        assert_eq!(pool.lent(), 5);
-        others.into_iter().for_each(|block| pool.give_back(block));
+        // More than one only up to half of them: who comes when more are lent has one, while there is one.
+        for (lent, blocks) in [(0, 8), (24, 8), (25, 7), (31, 1), (32, 1), (61, 1), (62, 0)] {
+            let mut pool = Pool::new(64);
+            let mut ring = Ring::default();
+            let others: Vec<Block> = (0..lent).map(|_| pool.lend(Purpose::Reply).unwrap()).collect();
+            let bytes = ring.space(&mut pool, Purpose::Download, 8).map_or(0, |space| space.len());
+            assert_eq!(bytes, blocks * BLOCK_BYTES, "{lent}");
+            assert_eq!((pool.lent(), pool.refusals()), (lent + blocks, u64::from(blocks == 0)), "{lent}");
+            ring.release_if_empty(&mut pool);
+            assert_eq!(pool.lent(), lent);
+            others.into_iter().for_each(|block| pool.give_back(block));
+        }
     }
 
     #[test]
