@@ -272,6 +272,8 @@ impl EventLoop {
 
     /// Gives back what a burst has left behind, once it is over, and what the cache has.
     fn shrink(&mut self) {
+        // What they hold is charged to nobody once the bodies are gone.
+        self.pipes.tidy();
         if self.engine.has_left_memory() {
             memory::trim();
         }

@@ -199,9 +199,13 @@ mod system {
             !self.idle.is_empty() || !self.moulds.is_empty()
         }
 
+        /// Lets go of the pages of bodies that are gone.
+        pub fn tidy(&mut self) {
+            self.moulds.tidy();
+        }
+
         /// Closes the empty pipes and the moulds if nobody took a pipe since this was last called.
         pub fn rest(&mut self) {
-            self.moulds.tidy();
             if !std::mem::take(&mut self.used) {
                 self.idle.clear();
                 self.moulds.clear();
@@ -363,6 +367,9 @@ mod system {
         pub fn are_kept(&self) -> bool {
             false
         }
+
+        /// There are none.
+        pub fn tidy(&mut self) {}
 
         /// There are none to close.
         pub fn rest(&mut self) {}
