@@ -94,7 +94,7 @@ pub struct Body {
     len: u64,
     first: Segment,
     rest: Rest,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// The segments behind the first.
@@ -150,12 +150,7 @@ impl Body {
     /// A body that lies in one piece.
     pub fn whole(ledger: &Arc<Ledger>, bytes: Box<[u8]>) -> Body {
         let charge = Charge::new(ledger, Body::bookkeeping(0) + allocated(bytes.len()));
-        Body {
-            len: bytes.len() as u64,
-            first: bytes.into(),
-            rest: Rest::Own(Box::default()),
-            _charge: charge,
-        }
+        Body { len: bytes.len() as u64, first: bytes.into(), rest: Rest::Own(Box::default()), charge }
     }
 
     /// These bytes of these bodies, one behind the other, none of them copied. `None` if that would hold more than `held_max`
@@ -205,7 +200,7 @@ impl Body {
             + allocated(stretches.len() * size_of::<Stretch>());
         let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
         let rest = Rest::Joined(Box::new(joined));
-        Some(Arc::new(Body { len, first: Segment::default(), rest, _charge: Charge::new(ledger, bytes) }))
+        Some(Arc::new(Body { len, first: Segment::default(), rest, charge: Charge::new(ledger, bytes) }))
     }
 
     /// The segments, each with the body that holds it.
@@ -230,9 +225,19 @@ impl Body {
         let mut segments = segments.into_iter();
         let first = segments.next().unwrap_or_default();
         let rest: Box<[Segment]> = segments.collect();
-        let payload = first.footprint() + rest.iter().map(Segment::footprint).sum::<usize>();
-        charge.set(Body::bookkeeping(rest.len()) + payload);
-        Body { len, first, rest: Rest::Own(rest), _charge: charge }
+        let owed = first.owed() + rest.iter().map(Segment::owed).sum::<usize>();
+        charge.set(Body::bookkeeping(rest.len()) + owed);
+        Body { len, first, rest: Rest::Own(rest), charge }
+    }
+
+    /// Bytes that it takes from the process, with the bodies that it is joined from.
+    pub fn footprint(&self) -> usize {
+        let apart = |segment: &Segment| segment.footprint() - segment.owed();
+        let rest = match &self.rest {
+            Rest::Own(rest) => rest.iter().map(apart).sum(),
+            Rest::Joined(joined) => joined.bodies.iter().map(|body| body.footprint()).sum::<usize>(),
+        };
+        self.charge.bytes() + apart(&self.first) + rest
     }
 
     /// Bytes beside the segments.

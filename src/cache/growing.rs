@@ -3,17 +3,24 @@
 //! What comes is received into the segment at the end. Small bodies of a known length are one exact allocation, others begin
 //! with a page and double up to [`SEGMENT_BYTES`]. A complete one becomes a [`Body`].
 //!
+//! Room for each segment is asked for before it is needed ([`Growing::provide`]). Where there is none, the body waits until all
+//! readers have what there is; then another segment takes the place of what was given up. So a body that has begun goes on, and
+//! never holds more than it was given.
+//!
 //! Where there are several loops, one of them receives, and the others follow it by [`Portion`]s: segments that are complete
 //! are the same pages there, what has come of the last one is copied.
 
 use super::body::{Body, Cursor, Filled, SEGMENT_BYTES, Segments};
-use super::ledger::{Charge, Ledger};
+use super::ledger::{Charge, Ledger, allocated};
 use super::segment::{APART_BYTES_MIN, Segment};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// First segment of a body whose length is not known (chosen: one page, one read).
 const FIRST_BYTES: usize = 4096;
+
+/// Largest segment of a body whose length is known: what stays of a full one and a bit goes into that one segment.
+const LAST_BYTES_MAX: usize = SEGMENT_BYTES + SEGMENT_BYTES / 8;
 
 /// What has come of a body between two places, for who follows it elsewhere.
 #[derive(Debug)]
@@ -26,19 +33,36 @@ pub struct Portion {
     tail: Box<[u8]>,
 }
 
+/// Leave to have another segment of so many bytes.
+#[derive(Debug)]
+struct Room {
+    bytes: usize,
+    charge: Charge,
+}
+
 /// A body that is being received.
 #[derive(Debug)]
 pub struct Growing {
     segments: VecDeque<Segment>,
-    /// Segments that were given up at the front.
+    /// Segments that were given up at the front, and the bytes in them.
     dropped: u32,
+    gone: u64,
     /// Bytes in the last segment.
     tail: usize,
     len: u64,
     expected: Option<u64>,
+    /// The first segment holds at least so many bytes.
+    first_bytes: usize,
+    /// What lies in no pages of its own, and the bookkeeping; never less than `reserved`.
     charge: Charge,
-    /// It follows one that is received elsewhere: that one pays for the pages that both have.
-    follows: bool,
+    owed: usize,
+    reserved: usize,
+    /// Bytes that the segments take.
+    held: usize,
+    /// For the next segment.
+    provided: Option<Room>,
+    /// What was given up last: for the next one, if there is no other room.
+    spare: Option<Room>,
 }
 
 impl Segments for Growing {
@@ -56,15 +80,57 @@ impl Segments for Growing {
 }
 
 impl Growing {
-    /// An empty body, of which so many bytes are expected if that is known.
+    /// An empty body, of which so many bytes are expected if that is known. It takes what room it needs, whatever the budget
+    /// says, unless that is provided.
     pub fn new(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
-        let charge = Charge::new(ledger, Body::bookkeeping(0));
-        Growing { segments: VecDeque::new(), dropped: 0, tail: 0, len: 0, expected, charge, follows: false }
+        Growing::with(Charge::new(ledger, Body::bookkeeping(0)), expected)
     }
 
-    /// One that follows another one, which is received elsewhere: its segments are the same, so cursors are good for both.
-    pub fn following(ledger: &Arc<Ledger>) -> Growing {
-        Growing { follows: true, ..Growing::new(ledger, None) }
+    fn with(charge: Charge, expected: Option<u64>) -> Growing {
+        Growing {
+            segments: VecDeque::new(),
+            dropped: 0,
+            gone: 0,
+            tail: 0,
+            len: 0,
+            expected,
+            first_bytes: 0,
+            owed: Body::bookkeeping(0),
+            reserved: 0,
+            charge,
+            held: 0,
+            provided: None,
+            spare: None,
+        }
+    }
+
+    /// The same, if there is room for its first segment, which holds at least `first_bytes`: so many have come already.
+    pub fn begin(
+        ledger: &Arc<Ledger>,
+        expected: Option<u64>,
+        first_bytes: usize,
+        admit: impl FnOnce(usize) -> Option<Charge>,
+    ) -> Option<Growing> {
+        let mut growing = Growing { first_bytes, ..Growing::new(ledger, expected) };
+        let ready = expected == Some(0) || growing.provide(admit);
+        ready.then_some(growing)
+    }
+
+    /// One that follows another one, which is received elsewhere: its segments are the same, so cursors are good for both. What
+    /// it copies is covered by `reserve`.
+    pub fn following(reserve: Charge) -> Growing {
+        let reserved = reserve.bytes();
+        Growing { reserved, ..Growing::with(reserve, None) }
+    }
+
+    /// What one that follows a body of that length copies at most.
+    pub fn copied_bytes(expected: Option<u64>) -> usize {
+        let copied = match expected {
+            Some(expected) => allocated(expected.min(LAST_BYTES_MAX as u64) as usize),
+            // Those in front of the first that has pages of its own.
+            None => allocated(SEGMENT_BYTES) + allocated(APART_BYTES_MIN),
+        };
+        Body::bookkeeping(0) + copied
     }
 
     /// Bytes received.
@@ -77,31 +143,71 @@ impl Growing {
         self.len == 0
     }
 
+    fn has_room(&self) -> bool {
+        self.segments.back().is_some_and(|last| self.tail < last.bytes().len())
+    }
+
     /// How large the next segment is, if one is needed before more can be received.
     pub fn next_segment(&self) -> Option<usize> {
-        if self.segments.back().is_some_and(|last| self.tail < last.bytes().len()) {
+        if self.has_room() {
             return None;
         }
-        Some(match self.expected {
+        Some(self.provided.as_ref().map_or_else(|| self.wanted(), |room| room.bytes))
+    }
+
+    fn wanted(&self) -> usize {
+        let so_far = u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
+        let bytes = match self.expected {
             Some(expected) => {
-                let left = usize::try_from(expected.saturating_sub(self.len)).unwrap_or(SEGMENT_BYTES);
-                // What stays of a segment and a bit goes into that one segment.
-                if left <= SEGMENT_BYTES + SEGMENT_BYTES / 8 { left.max(1) } else { SEGMENT_BYTES }
+                let left = usize::try_from(expected.saturating_sub(self.len)).unwrap_or(usize::MAX);
+                if left <= LAST_BYTES_MAX { left.max(1) } else { SEGMENT_BYTES }
             }
-            None => {
-                let so_far =
-                    u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
-                if so_far >= 4 { SEGMENT_BYTES } else { FIRST_BYTES << so_far }
+            None if so_far >= 4 => SEGMENT_BYTES,
+            None => FIRST_BYTES << so_far,
+        };
+        if so_far == 0 { bytes.max(self.first_bytes) } else { bytes }
+    }
+
+    /// Whether a segment of that size has pages of its own: all of a body have that is known to be large, so that its end is
+    /// sent along with what lies before it.
+    fn is_apart(&self, bytes: usize) -> bool {
+        bytes >= APART_BYTES_MIN || self.expected >= Some(APART_BYTES_MIN as u64)
+    }
+
+    /// Whether more can be received now.
+    pub fn is_ready(&self) -> bool {
+        self.has_room() || self.provided.is_some()
+    }
+
+    /// Asks for room for the next segment if one is needed; `admit` gets what it takes. Without, one as large as what was given
+    /// up takes its place, if all was. False if nothing more can be received until then.
+    pub fn provide(&mut self, admit: impl FnOnce(usize) -> Option<Charge>) -> bool {
+        if self.is_ready() {
+            return true;
+        }
+        let bytes = self.wanted();
+        self.provided = match admit(Segment::cost(bytes, self.is_apart(bytes))) {
+            Some(charge) => Some(Room { bytes, charge }),
+            None if self.segments.is_empty() && self.dropped > 0 => {
+                // What was given up may still be in a message to another loop, for a moment.
+                let least = || Room { bytes: FIRST_BYTES, charge: self.charge.beside(FIRST_BYTES) };
+                let room = self.spare.take().unwrap_or_else(least);
+                Some(Room { bytes: bytes.min(room.bytes), ..room })
             }
-        })
+            None => None,
+        };
+        self.provided.is_some()
     }
 
     /// Room to receive into: at least one byte.
     pub fn space(&mut self) -> &mut [u8] {
         if let Some(bytes) = self.next_segment() {
-            // All of a body that is known to be large: its end is sent along with what lies before it.
-            let apart = bytes >= APART_BYTES_MIN || self.expected >= Some(APART_BYTES_MIN as u64);
-            self.push(Segment::new(bytes, apart));
+            if let Some(room) = self.provided.take() {
+                self.charge.absorb(room.charge);
+            }
+            let apart = self.is_apart(bytes);
+            let segment = Segment::new(bytes, apart, &mut self.charge);
+            self.push(segment);
             self.tail = 0;
         }
         match self.segments.back_mut() {
@@ -126,6 +232,11 @@ impl Growing {
         self.moved(cursor, count)
     }
 
+    /// The place `position` bytes from the start, if it was not given up.
+    pub fn cursor(&self, position: u64) -> Cursor {
+        self.moved(Cursor { segment: self.dropped, offset: 0 }, position.saturating_sub(self.gone))
+    }
+
     /// Whether there is anything behind the cursor.
     pub fn has_more(&self, cursor: Cursor) -> bool {
         let mut slices: [&[u8]; 2] = [&[]; 2];
@@ -133,18 +244,20 @@ impl Growing {
     }
 
     fn push(&mut self, segment: Segment) {
-        self.charge.set(self.charge.bytes() + self.weight(&segment));
+        self.held += segment.footprint();
+        self.owed += size_of::<Segment>() + segment.owed();
         self.segments.push_back(segment);
+        self.charge.set(self.owed.max(self.reserved));
     }
 
-    fn forget(&mut self, segment: Option<Segment>) {
-        let freed = segment.map_or(0, |segment| self.weight(&segment));
-        self.charge.set(self.charge.bytes().saturating_sub(freed));
-    }
-
-    fn weight(&self, segment: &Segment) -> usize {
-        let shared = self.follows && segment.is_apart();
-        size_of::<Segment>() + if shared { 0 } else { segment.footprint() }
+    /// What it was charged comes back, if it is nobody else's.
+    fn forget(&mut self, segment: Segment) -> Option<Charge> {
+        let owed = segment.owed();
+        self.held -= segment.footprint();
+        self.owed -= size_of::<Segment>() + owed;
+        let charge = if owed > 0 { Some(self.charge.split(owed)) } else { segment.reclaim() };
+        self.charge.set(self.owed.max(self.reserved));
+        charge
     }
 
     /// The place behind all that has come: in the last segment, or in front of the next one.
@@ -180,9 +293,9 @@ impl Growing {
         for segment in &portion.complete {
             if self.end().offset > 0 {
                 // All of the segment that had come in part: nobody needs the copy of that any more.
-                let part = self.segments.pop_back();
                 self.len -= self.tail as u64;
-                self.forget(part);
+                let part = self.segments.pop_back();
+                part.and_then(|part| self.forget(part));
             }
             self.tail = segment.bytes().len();
             self.len += self.tail as u64;
@@ -190,7 +303,8 @@ impl Growing {
         }
         if !portion.tail.is_empty() {
             if self.end().offset == 0 {
-                self.push(Segment::new(portion.room, false));
+                let segment = Segment::new(portion.room, false, &mut self.charge);
+                self.push(segment);
                 self.tail = 0;
             }
             let space = self.segments.back_mut().map(|last| last.space(self.tail)).unwrap_or_default();
@@ -201,17 +315,27 @@ impl Growing {
         true
     }
 
-    /// Bytes held now.
+    /// Bytes that the segments take.
     pub fn held(&self) -> usize {
-        self.charge.bytes()
+        self.held
     }
 
     /// Gives up what lies before the slowest reader's cursor: the body can no longer be stored.
     pub fn drop_before(&mut self, cursor: Cursor) {
-        while self.dropped < cursor.segment && self.segments.len() > 1 {
-            let first = self.segments.pop_front();
+        while let Some(first) = self.segments.front() {
+            let (len, is_last) = (first.bytes().len(), self.segments.len() == 1);
+            let is_full = !is_last || self.tail == len;
+            let is_read = self.dropped < cursor.segment
+                || (self.dropped == cursor.segment && cursor.offset as usize >= len);
+            if !(is_full && is_read) {
+                return;
+            }
+            let Some(first) = self.segments.pop_front() else { return };
             self.dropped += 1;
-            self.forget(first);
+            self.gone += len as u64;
+            let given_up = self.forget(first).map(|charge| Room { bytes: len, charge });
+            let kept = self.spare.take();
+            self.spare = given_up.into_iter().chain(kept).max_by_key(|room| room.bytes);
         }
     }
 
@@ -222,7 +346,7 @@ impl Growing {
             return None;
         }
         if let Some(last) = self.segments.pop_back() {
-            self.segments.push_back(last.cut(self.tail));
+            self.segments.push_back(last.cut(self.tail, &mut self.charge));
         }
         Some(Body::of(self.segments, self.len, self.charge))
     }
@@ -274,6 +398,68 @@ pub(super) mod tests {
             slices = [&[]; 9];
         }
         assert!([slow.1, rest].concat() == bytes);
+    }
+
+    fn following(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
+        Growing::following(Charge::new(ledger, Growing::copied_bytes(expected)))
+    }
+
+    /// Charges as long as there is room.
+    fn within(ledger: &Arc<Ledger>, budget: usize) -> impl Fn(usize) -> Option<Charge> {
+        move |bytes| (ledger.bytes() + bytes <= budget).then(|| Charge::new(ledger, bytes))
+    }
+
+    /// Bodies of any length in any budget that was enough for their beginning: they wait for their reader where there is no room,
+    /// go on when it has everything, and never hold more than the budget, whatever else takes the room that they gave up.
+    #[test]
+    fn rule_57_a_body_that_has_begun_goes_on_within_what_it_was_given() {
+        let bytes = pattern(400_000);
+        for expected in [None, Some(400_000)] {
+            for (budget, first) in
+                [(70_000, 10), (100_000, 30_000), (140_000, 0), (300_000, 5000), (1 << 20, 0)]
+            {
+                let what = format!("{expected:?} {budget}");
+                let ledger = Arc::new(Ledger::default());
+                let admit = within(&ledger, budget);
+                let mut growing = Growing::begin(&ledger, expected, first, &admit).expect(&what);
+                let (mut at, mut cursor, mut got, mut others) =
+                    (0, Cursor::default(), Vec::new(), Vec::new());
+                let mut waits = 0;
+                while got.len() < bytes.len() {
+                    while at < bytes.len() && growing.provide(&admit) {
+                        let space = growing.space();
+                        let count = space.len().min(bytes.len() - at).min(5000);
+                        space[..count].copy_from_slice(&bytes[at..at + count]);
+                        growing.commit(count);
+                        at += count;
+                        assert!(ledger.bytes() <= budget + 1000, "{what}: {}", ledger.bytes());
+                    }
+                    waits += usize::from(at < bytes.len());
+                    assert!(growing.has_more(cursor), "{what}: stuck at {at}");
+                    while growing.has_more(cursor) {
+                        let mut slices: [&[u8]; 2] = [&[]; 2];
+                        let count = growing.slices(cursor, 20_000, &mut slices).bytes;
+                        got.extend(slices.concat());
+                        cursor = growing.advance(cursor, count);
+                        assert_eq!(growing.cursor(got.len() as u64), growing.advance(cursor, 0));
+                        growing.drop_before(cursor);
+                    }
+                    // Somebody else takes all that was given up.
+                    let left = budget.saturating_sub(ledger.bytes());
+                    others.extend(admit(left));
+                    assert!(ledger.bytes() <= budget + 1000, "{what}");
+                }
+                assert!(got == bytes, "{what}");
+                assert_eq!(waits > 1, budget < 400_000, "{what}: {waits}");
+                drop((growing, others));
+                assert_eq!(ledger.bytes(), 0, "{what}");
+            }
+        }
+        let ledger = Arc::new(Ledger::default());
+        assert!(Growing::begin(&ledger, Some(400_000), 0, within(&ledger, 60_000)).is_none());
+        assert!(Growing::begin(&ledger, None, 60_000, within(&ledger, 60_000)).is_none());
+        assert!(Growing::begin(&ledger, Some(0), 100, |_| None).is_some(), "there is nothing to come");
+        assert_eq!(ledger.bytes(), 0);
     }
 
     #[test]
@@ -333,7 +519,7 @@ pub(super) mod tests {
             let what = format!("{expected:?} {piece} {every} {gives_up}");
             let ledger = Arc::new(Ledger::default());
             let mut growing = Growing::new(&ledger, expected);
-            let mut following = Growing::following(&ledger);
+            let mut following = following(&ledger, expected);
             let (mut told, mut reader, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
             for (number, piece) in bytes.chunks(piece).enumerate() {
                 fill(&mut growing, piece, 3000);
@@ -344,8 +530,9 @@ pub(super) mod tests {
                 assert!(following.follow(&portion), "{what}");
                 assert_eq!(following.len(), growing.len(), "{what}");
                 assert!(!following.follow(&portion), "{what}: what was told before");
-                // No more than the beginning of a body, and the segment at its end.
-                assert!(following.held() <= 2 * SEGMENT_BYTES, "{what}");
+                // Pages that both have are charged once; what is copied was reserved.
+                let most = growing.len() as usize + Growing::copied_bytes(expected) + 2 * SEGMENT_BYTES;
+                assert!(ledger.bytes() <= most, "{what}");
                 while following.has_more(reader) {
                     let mut slices: [&[u8]; 2] = [&[]; 2];
                     let count = following.slices(reader, 50_000, &mut slices).bytes;
@@ -373,7 +560,7 @@ pub(super) mod tests {
         let ledger = Arc::new(Ledger::default());
         let bytes = pattern(200_000);
         let mut growing = Growing::new(&ledger, None);
-        let mut following = Growing::following(&ledger);
+        let mut following = following(&ledger, None);
         let mut told = Cursor::default();
         fill(&mut growing, &bytes[..150_001], 4096);
         assert!(following.follow(&growing.portion(&mut told)));

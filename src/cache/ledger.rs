@@ -1,7 +1,8 @@
 //! The one account of the cache's memory: everything that the cache holds is charged here for as long as it lives.
 //!
 //! An entry that was evicted while somebody is still being served from it stays charged until the last reader lets go:
-//! what the process holds and what the ledger says are the same thing.
+//! what the process holds and what the ledger says are the same thing. What lies in no entry of the store, be it that it is
+//! still being received or that it was evicted, is *held*: no eviction makes room there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,12 +33,29 @@ pub fn mapped(bytes: usize) -> usize {
 #[derive(Debug, Default)]
 pub struct Ledger {
     bytes: AtomicUsize,
+    /// Of these, in entries of the store.
+    entries: AtomicUsize,
 }
 
 impl Ledger {
     /// Bytes charged now.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Of these, what lies in no entry of the store.
+    pub fn held(&self) -> usize {
+        self.bytes().saturating_sub(self.entries.load(Ordering::Relaxed))
+    }
+
+    /// An entry that takes so many bytes is in the store from now on.
+    pub fn enter(&self, bytes: usize) {
+        self.entries.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// It is not any more.
+    pub fn leave(&self, bytes: usize) {
+        self.entries.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -58,6 +76,31 @@ impl Charge {
     /// Bytes charged here.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The account.
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Another one in the same account, whatever the budget says.
+    pub(super) fn beside(&self, bytes: usize) -> Charge {
+        Charge::new(&self.ledger, bytes)
+    }
+
+    /// Takes over what another one stands for.
+    pub(super) fn absorb(&mut self, mut other: Charge) {
+        debug_assert!(Arc::ptr_eq(&self.ledger, &other.ledger));
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// A charge for `bytes` of what this one stands for, which it does not any more. What it does not have is charged anew.
+    pub(super) fn split(&mut self, bytes: usize) -> Charge {
+        if self.bytes < bytes {
+            self.set(bytes);
+        }
+        self.bytes -= bytes;
+        Charge { ledger: Arc::clone(&self.ledger), bytes }
     }
 
     /// Makes it `bytes` from now on.
@@ -94,6 +137,25 @@ mod tests {
         assert_eq!(ledger.bytes(), 200);
         drop(first);
         assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn rule_57_charges_are_divided_and_joined() {
+        let ledger = Arc::new(Ledger::default());
+        let mut one = Charge::new(&ledger, 100);
+        let two = one.split(30);
+        assert_eq!((one.bytes(), two.bytes(), ledger.bytes()), (70, 30, 100));
+        // More than there is.
+        let three = one.split(80);
+        assert_eq!((one.bytes(), three.bytes(), ledger.bytes()), (0, 80, 110));
+        one.absorb(two);
+        assert_eq!((one.bytes(), ledger.bytes()), (30, 110));
+        ledger.enter(50);
+        assert_eq!((ledger.bytes(), ledger.held()), (110, 60));
+        drop((one, three));
+        assert_eq!((ledger.bytes(), ledger.held()), (0, 0));
+        ledger.leave(50);
+        assert_eq!(ledger.held(), 0);
     }
 
     #[test]

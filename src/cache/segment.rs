@@ -1,9 +1,10 @@
 //! A piece of a stored body: memory that is written once.
 //!
 //! Large pieces have pages of their own, which go back to the system when they are dropped. So the system can send them
-//! from where they are, without a copy: what it has not sent yet by then keeps its pages, and nobody else gets them.
+//! from where they are, without a copy: what it has not sent yet by then keeps its pages, and nobody else gets them. Several
+//! bodies may share them; they are charged once, until the last lets go of them. Small pieces are charged by who has them.
 
-use super::ledger::{allocated, mapped};
+use super::ledger::{Charge, allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -33,13 +34,19 @@ pub fn apart_bytes() -> usize {
 #[derive(Debug)]
 pub struct Segment(Memory);
 
-/// Pages of their own, counted.
+/// Pages of their own, counted and charged.
 #[derive(Debug)]
-struct Pages(MmapMut);
+struct Pages {
+    map: Counted,
+    charge: Charge,
+}
+
+#[derive(Debug)]
+struct Counted(MmapMut);
 
 impl Pages {
     /// Zeros, if the system has the pages and there are not too many such pieces.
-    fn new(bytes: usize) -> Option<Pages> {
+    fn new(bytes: usize, charge: &mut Charge) -> Option<Pages> {
         let counted = APART.fetch_add(1, Ordering::Relaxed);
         let map = || MmapOptions::new().len(bytes).populate().map_anon().ok();
         let pages = if counted < APART_MAX { map() } else { None };
@@ -47,14 +54,14 @@ impl Pages {
             Some(pages) => APART_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
             None => APART.fetch_sub(1, Ordering::Relaxed),
         };
-        pages.map(Pages)
+        pages.map(|map| Pages { map: Counted(map), charge: charge.split(mapped(bytes)) })
     }
 }
 
-impl Drop for Pages {
+impl Drop for Counted {
     fn drop(&mut self) {
         APART.fetch_sub(1, Ordering::Relaxed);
-        APART_BYTES.fetch_sub(mapped(self.len()), Ordering::Relaxed);
+        APART_BYTES.fetch_sub(mapped(self.0.len()), Ordering::Relaxed);
     }
 }
 
@@ -62,13 +69,13 @@ impl Deref for Pages {
     type Target = MmapMut;
 
     fn deref(&self) -> &MmapMut {
-        &self.0
+        &self.map.0
     }
 }
 
 impl DerefMut for Pages {
     fn deref_mut(&mut self) -> &mut MmapMut {
-        &mut self.0
+        &mut self.map.0
     }
 }
 
@@ -90,12 +97,33 @@ impl Default for Segment {
 }
 
 impl Segment {
-    /// Zeros, apart from everything else if that is wanted and can be had.
-    pub fn new(bytes: usize, apart: bool) -> Segment {
+    /// Zeros, apart from everything else if that is wanted and can be had. Pages that it has take what they cost out of
+    /// `charge`; anything else is left to its owner (see [`Segment::owed`]).
+    pub fn new(bytes: usize, apart: bool, charge: &mut Charge) -> Segment {
         let len = u32::try_from(bytes).ok().filter(|&len| apart && len > 0);
-        match len.and_then(|len| Some((len, Pages::new(bytes)?))) {
+        match len.and_then(|len| Some((len, Pages::new(bytes, charge)?))) {
             Some((len, pages)) => Segment(Memory::Apart { pages: Arc::new(pages), len }),
             None => Segment(Memory::Shared(vec![0; bytes].into_boxed_slice())),
+        }
+    }
+
+    /// What one of that size takes, if it is apart or not.
+    pub fn cost(bytes: usize, apart: bool) -> usize {
+        // Where it cannot be had apart it takes no more.
+        if apart { mapped(bytes).max(allocated(bytes)) } else { allocated(bytes) }
+    }
+
+    /// What of its cost its owner has to charge.
+    pub fn owed(&self) -> usize {
+        if self.is_apart() { 0 } else { self.footprint() }
+    }
+
+    /// Gives it up, and takes back what it was charged, unless others still have it. What its owner has charged is none of
+    /// that.
+    pub fn reclaim(self) -> Option<Charge> {
+        match self.0 {
+            Memory::Shared(_) => None,
+            Memory::Apart { pages, .. } => Arc::into_inner(pages).map(|pages| pages.charge),
         }
     }
 
@@ -132,7 +160,7 @@ impl Segment {
     }
 
     /// Its first `bytes` bytes, and no more memory than they need.
-    pub fn cut(self, bytes: usize) -> Segment {
+    pub fn cut(self, bytes: usize, charge: &mut Charge) -> Segment {
         match self.0 {
             Memory::Shared(all) => {
                 let mut all = all.into_vec();
@@ -143,7 +171,7 @@ impl Segment {
                 Segment(Memory::Apart { len: bytes as u32, pages })
             }
             Memory::Apart { pages, .. } => {
-                let mut rest = Segment::new(bytes, true);
+                let mut rest = Segment::new(bytes, true, charge);
                 rest.space(0).copy_from_slice(&pages[..bytes]);
                 rest
             }
@@ -167,6 +195,7 @@ impl From<Box<[u8]>> for Segment {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ledger::Ledger;
     use super::*;
 
     #[test]
@@ -174,14 +203,27 @@ mod tests {
         for (bytes, apart, cut) in
             [(0, false, 0), (0, true, 0), (100, false, 60), (70_000, true, 69_999), (70_000, true, 5000)]
         {
-            let mut segment = Segment::new(bytes, apart);
+            let ledger = Arc::new(Ledger::default());
+            let mut charge = Charge::new(&ledger, Segment::cost(bytes, apart));
+            let mut segment = Segment::new(bytes, apart, &mut charge);
+            assert_eq!(charge.bytes(), segment.owed());
             assert_eq!((segment.bytes().len(), segment.is_apart()), (bytes, apart && bytes > 0));
             segment.space(0).iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
             let before = segment.footprint();
-            let segment = segment.cut(cut);
+            let segment = segment.cut(cut, &mut charge);
             assert!(segment.bytes().iter().enumerate().all(|(index, &byte)| byte == index as u8));
             assert_eq!((segment.bytes().len(), segment.is_apart()), (cut, apart && bytes > 0));
             assert!(segment.footprint() <= before && segment.footprint() >= cut);
+            charge.set(segment.owed());
+            assert_eq!(ledger.bytes(), segment.footprint());
+            let shared = segment.share();
+            let charged = segment.footprint();
+            assert!(segment.reclaim().is_none());
+            assert_eq!(ledger.bytes(), charged, "for the one that is left");
+            let back = shared.reclaim();
+            assert_eq!(back.map_or(0, |charge| charge.bytes()), charged - charge.bytes());
+            drop(charge);
+            assert_eq!(ledger.bytes(), 0);
         }
     }
 }

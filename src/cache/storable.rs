@@ -52,6 +52,8 @@ pub enum NotStored {
     SetCookie,
     /// Where its body ends could be read in two ways (RFC 9112 section 6.1).
     Framing,
+    /// The cache is full of what is under way, or is still being read.
+    NoRoom,
     /// A part that answers nothing else: several at once, or one whose place is not told or that was not asked for.
     Part,
 }
@@ -74,6 +76,7 @@ impl NotStored {
             NotStored::VaryTooLong => "vary-too-long",
             NotStored::SetCookie => "set-cookie",
             NotStored::Framing => "framing",
+            NotStored::NoRoom => "no-room",
             NotStored::Part => "part",
         }
     }

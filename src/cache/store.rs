@@ -13,7 +13,7 @@
 //! Everything is charged to one [`Ledger`], also what is still being served after it left the store. A variant is an
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
-use super::body::Body;
+use super::body::{Body, SEGMENT_BYTES};
 use super::claims::Claims;
 use super::combining;
 use super::ledger::{Charge, Ledger};
@@ -39,6 +39,10 @@ const EPOCHS: usize = 4096;
 
 /// No budget is smaller than this: an entry must fit into its share (chosen).
 const BUDGET_MIN: usize = 1 << 20;
+
+/// The part of the budget that is left to what is stored, however much is held that no eviction frees (chosen: those who never
+/// read what they asked for must not drive out all that others ask for).
+const STORED_SHARE: usize = 4;
 
 /// The part of the budget that the allocator may keep to itself (chosen: what it keeps otherwise, where sizes are mixed).
 const KEPT_SHARE: usize = 8;
@@ -96,6 +100,8 @@ pub struct Statistics {
     pub entries: u64,
     /// Bytes now, of everything.
     pub bytes: u64,
+    /// Of these, what is in no entry: under way, or evicted and still being read.
+    pub bytes_held: u64,
     /// The budget.
     pub budget: u64,
     /// Entries stored.
@@ -108,7 +114,7 @@ pub struct Statistics {
     pub variants_evicted: u64,
     /// Parts that were given up for others: they are too many, or together too large, or of something else.
     pub parts_dropped: u64,
-    /// Entries that were not stored because everything in the store was in use.
+    /// Responses that were not stored because too much was held.
     pub refused: u64,
     /// Seconds since their last use, of all evicted entries together.
     pub evicted_age_s: u64,
@@ -203,6 +209,7 @@ impl Shard {
     }
 
     fn add(&mut self, entry: Arc<Stored>) {
+        self.charge.ledger().enter(entry.footprint());
         let (hash, queued_us) = (entry.hash(), entry.used_us());
         let place = Some(Slot { entry, queued_us });
         let slot = match self.free.pop() {
@@ -224,6 +231,7 @@ impl Shard {
 
     fn remove(&mut self, slot: u32) -> Option<Arc<Stored>> {
         let removed = self.slots.get_mut(slot as usize)?.take()?;
+        self.charge.ledger().leave(removed.entry.footprint());
         let hash = removed.entry.hash();
         if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
             found.remove();
@@ -476,6 +484,38 @@ impl Store {
         Epoch(of_key, self.epoch_of_all.load(Ordering::Relaxed))
     }
 
+    /// Charges `bytes` for what is under way, if there is room for it or can be made. None if too much is held already: under way,
+    /// or by those who are still being served from what was evicted.
+    pub fn admit(&self, now_us: u64, bytes: usize) -> Option<Charge> {
+        // Charged first, so that loops that ask at the same moment do not all get the last room.
+        let charge = Charge::new(&self.ledger, bytes);
+        loop {
+            if self.ledger.held() > self.held_max() {
+                return None;
+            }
+            if self.ledger.bytes() <= self.limits.budget {
+                return Some(charge);
+            }
+            if !self.evict_one(now_us) {
+                return None;
+            }
+        }
+    }
+
+    /// Whether there may be room for something large.
+    pub fn may_admit(&self) -> bool {
+        self.ledger.held() + SEGMENT_BYTES <= self.held_max()
+    }
+
+    fn held_max(&self) -> usize {
+        self.limits.budget - self.limits.budget / STORED_SHARE
+    }
+
+    /// Counts a response that was not stored because there was no room for it.
+    pub fn count_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Evicts until everything is within the budget again. False if nothing is left to evict: what is there is in use.
     pub fn make_room(&self, now_us: u64) -> bool {
         while self.ledger.bytes() > self.limits.budget {
@@ -563,6 +603,7 @@ impl Store {
         Statistics {
             entries: self.shards.iter().map(|place| place.read().table.len() as u64).sum(),
             bytes: self.ledger.bytes() as u64,
+            bytes_held: self.ledger.held() as u64,
             budget: self.limits.budget as u64,
             inserted: count(&self.inserted),
             evicted: count(&self.evicted),

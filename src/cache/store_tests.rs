@@ -1,5 +1,7 @@
 use super::*;
 use crate::cache::freshness::Terms;
+use crate::cache::growing::Growing;
+use crate::cache::range::{Fragment, Part};
 use crate::http::head::Version;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -259,4 +261,68 @@ fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
             assert_eq!(shard.table.iter_hash(hash).filter(same).count(), 1, "{seed:?} {key}");
         }
     }
+}
+
+/// What is held cannot drive out all that is stored, and what finds no room evicts nothing.
+#[test]
+fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
+    let store = Store::new(Limits::of(1 << 20, SEED));
+    for index in 0..90 {
+        put(&store, &format!("http://a/{index}"), "", 10_000, index);
+    }
+    let (entries, empty) = (store.statistics().entries, store.ledger().held());
+    assert_eq!(entries, 90);
+    let mut held: Vec<Charge> = Vec::new();
+    while let Some(charge) = store.admit(1000, 50_000) {
+        held.push(charge);
+        assert!(store.ledger().bytes() <= 1 << 20);
+    }
+    let now = store.statistics();
+    let most = (1 << 20) / 4 * 3;
+    assert!(now.bytes_held <= most && now.bytes_held > most - 50_000, "{now:?}");
+    assert!(now.entries >= 20 && now.evicted == entries - now.entries, "{now:?}");
+    assert!(!store.may_admit() && store.admit(1000, 50_000).is_none());
+    assert_eq!(store.statistics().evicted, now.evicted, "for nothing");
+    // What is stored can still be renewed and found.
+    assert!(get(&store, "http://a/89", 2000).is_some());
+    drop(held);
+    assert!(store.ledger().held() < empty + 5000, "but for the tables");
+    assert!(store.may_admit() && store.admit(1000, 50_000).is_some());
+    // Evicted, and still being read.
+    let reader = get(&store, "http://a/89", 3000).unwrap();
+    store.purge(|_| true);
+    assert!(store.ledger().held() > 10_000 && store.statistics().entries == 0);
+    drop(reader);
+    assert!(store.ledger().held() < empty, "the tables are gone, too");
+}
+
+/// However bodies are put together, what leaves the store is what entered it.
+#[test]
+fn rule_57_entries_leave_with_what_they_entered_with() {
+    let store = Store::new(Limits::of(4 << 20, SEED));
+    let empty = store.ledger().held();
+    let body = |bytes: usize| {
+        let mut growing = Growing::new(store.ledger(), Some(bytes as u64));
+        while growing.len() < bytes as u64 {
+            let count = growing.space().len();
+            growing.commit(count);
+        }
+        Arc::new(growing.finish().unwrap())
+    };
+    for (start, len) in [(0, 100), (100, 100_000), (200_000, 70_000), (50_000, 160_000)] {
+        let part = Part { start, len };
+        let head = Head {
+            fragment: Fragment::of(part, 300_000),
+            block: b"ETag: \"a\"\r\n",
+            ..head(b"http://a/", b"", 5)
+        };
+        let epoch = store.epoch(store.hash(b"http://a/"));
+        assert!(store.insert(5, epoch, &head, body(len as usize)).is_some());
+        assert!(store.ledger().held() < empty + 5000, "all of it is in an entry");
+    }
+    let old = get(&store, "http://a/", 6).unwrap();
+    assert!(freshen(&store, &old, &old.head()).is_some());
+    drop(old);
+    store.purge(|_| true);
+    assert!(store.ledger().held() <= empty && store.ledger().bytes() == store.ledger().held());
 }

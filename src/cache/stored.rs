@@ -68,7 +68,7 @@ pub struct Stored {
     is_part: bool,
     /// What it carries.
     pub body: Arc<Body>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Stored {
@@ -101,7 +101,7 @@ impl Stored {
             set_cookie: head.set_cookie,
             is_part: head.fragment.is_some(),
             body,
-            _charge: charge,
+            charge,
         }
     }
 
@@ -109,6 +109,11 @@ impl Stored {
     pub fn bytes(text: usize) -> usize {
         // Two counts stand in front of what an Arc points to.
         allocated(size_of::<Stored>() + 2 * size_of::<usize>()) + allocated(LINE_BYTES + text)
+    }
+
+    /// Bytes that it takes from the process, with its body.
+    pub fn footprint(&self) -> usize {
+        self.charge.bytes() + self.body.footprint()
     }
 
     /// What it is found by.

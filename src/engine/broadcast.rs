@@ -112,9 +112,13 @@ impl Fetch {
         self.listened().is_some()
     }
 
-    /// What has to be kept for other loops: what lies behind this place, so many bytes from the beginning.
-    pub fn untold(&self) -> Option<(u64, Cursor)> {
-        self.listened().map(|told| (told.bytes, told.cursor))
+    /// What has to be kept for other loops: what lies behind these places, so many bytes from the beginning. They do not know
+    /// it yet, or their readers do not have it: the pages are the same, and they are kept where they are paid for.
+    pub fn needed_elsewhere(&self) -> impl Iterator<Item = (u64, Cursor)> {
+        let told = self.listened();
+        let untold = told.map(|told| (told.bytes, told.cursor));
+        let unread = told.and_then(Told::readers).map(|readers| readers.slowest);
+        untold.into_iter().chain(unread.map(|place| (place, self.growing.cursor(place))))
     }
 
     /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.

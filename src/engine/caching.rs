@@ -385,8 +385,9 @@ impl Consultation<'_> {
         let own =
             asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
         // Stale or not: that the missing bytes come under its tag tells that it is still good. That takes a strong one (RFC 9111
-        // section 3.4): without, the client's own question goes to the origin.
-        if !own && Validators::read(stored.block()).strong_etag().is_some() {
+        // section 3.4): without, the client's own question goes to the origin. So it does where there is no room for both.
+        let room = self.settings.store.may_admit();
+        if !own && room && Validators::read(stored.block()).strong_etag().is_some() {
             self.caching.missing = stored.missing(wanted);
         }
         None

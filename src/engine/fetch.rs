@@ -3,13 +3,18 @@
 //! When the head of a response that may be stored has come, the exchange that asked for it gives its origin connection to
 //! a fetch. The origin's bytes are received straight into the segments of the growing body; the exchange becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
-//! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is in use,
-//! passes through a window instead (see [`super::window`]).
+//! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
+//! stored: if several read it, it passes through a window (see [`super::window`]), and one reader alone goes on as if there
+//! were no cache (see [`super::handover`]).
+//!
+//! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
+//! no room for its beginning does not become a fetch.
 
 use super::broadcast::{Beyond, Broadcast};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
-use super::window::{Hold, LONE_BYTES_MAX, Span, WINDOW_BYTES_MAX};
+use super::relay;
+use super::window::{Hold, Span, WINDOW_BYTES_MAX};
 use super::{Engine, Event, PeerId};
 use crate::cache::body::Body as Whole;
 use crate::cache::growing::Growing;
@@ -80,6 +85,8 @@ pub(super) struct Fetch {
     pub readers: Vec<ExchangeId>,
     /// For how long readers have held up others.
     pub hold: Hold,
+    /// Its origin waits for readers, and is not silent by itself.
+    pub waits: bool,
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// It will be stored; otherwise the beginning may be gone.
@@ -115,16 +122,40 @@ impl Fetch {
         self.is_kept() && self.readers.len() < READERS_MAX
     }
 
-    /// Whether there is room for more.
-    pub fn wants_bytes(&self) -> bool {
+    /// Whether more comes from an origin of this loop.
+    pub fn is_receiving(&self) -> bool {
         match self.intake {
-            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => {
-                let lone = self.readers.len() <= 1 && !self.is_listened_to();
-                let window = if lone { LONE_BYTES_MAX } else { WINDOW_BYTES_MAX };
-                self.storable || self.growing.held() < window
-            }
+            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => true,
             Intake::Heard | Intake::Ended | Intake::Failed => false,
         }
+    }
+
+    /// Whether there is room for more.
+    pub fn wants_bytes(&self) -> bool {
+        self.is_receiving() && self.growing.is_ready()
+    }
+
+    /// Whether nobody but one reader needs it, and nothing but itself.
+    pub fn is_lone(&self) -> bool {
+        self.readers.len() <= 1 && !self.is_listened_to() && self.beside.is_none()
+    }
+
+    /// Asks for room for what comes next, if it may have more. False if there is none.
+    pub fn provide(&mut self, store: &Store, now: Now) -> bool {
+        let within = self.storable || (!self.is_lone() && self.growing.held() < WINDOW_BYTES_MAX);
+        !self.is_receiving() || !within || self.growing.provide(|bytes| store.admit(now.monotonic_us, bytes))
+    }
+
+    /// What is still to come, which of its trailers do not go on, and whether the connection can carry another exchange so far:
+    /// for who goes on without it.
+    pub fn into_rest(self) -> Option<(relay::Intake, Withheld, bool)> {
+        let rest = match self.intake {
+            Intake::Length(left) => relay::Intake::Length(left),
+            Intake::Chunked(decoder) => relay::Intake::Chunked(decoder),
+            Intake::UntilClose => relay::Intake::UntilClose,
+            Intake::Heard | Intake::Ended | Intake::Failed => return None,
+        };
+        Some((rest, self.withheld, self.reusable))
     }
 
     /// How much is left, if that is known.
@@ -144,12 +175,12 @@ impl Fetch {
     }
 
     /// One that another loop receives and tells of.
-    pub fn heard(store: &Store, serial: u32, now_ms: u64, broadcast: Arc<Broadcast>) -> Fetch {
+    pub fn heard(serial: u32, now_ms: u64, broadcast: Arc<Broadcast>, growing: Growing) -> Fetch {
         Fetch {
             serial,
             origin: None,
             pending: Arc::clone(&broadcast.pending),
-            growing: Growing::following(store.ledger()),
+            growing,
             intake: Intake::Heard,
             trailers: Vec::new(),
             withheld: Withheld::default(),
@@ -157,6 +188,7 @@ impl Fetch {
             epoch: broadcast.epoch,
             readers: Vec::new(),
             hold: Hold::new(now_ms),
+            waits: false,
             reusable: false,
             storable: true,
             unread: false,
@@ -226,6 +258,8 @@ pub(super) struct Beginning {
     pub pending: Arc<Stored>,
     pub epoch: Epoch,
     pub body: Body,
+    /// Holds nothing yet, and has room for what has come.
+    pub growing: Growing,
     /// Goes on when its readers leave.
     pub unread: bool,
     /// What comes before the end may be stored as a part.
@@ -243,7 +277,6 @@ impl Engine {
         head_bytes: usize,
         beginning: Beginning,
     ) -> Option<FetchId> {
-        let store = Arc::clone(&self.settings.cache.as_ref()?.store);
         let timeout_ms = self.settings.timeouts.exchange_ms;
         let Engine { exchanges, peers, pool, fetches, deadlines, .. } = self;
         let exchange = exchanges.get_mut(id.index as usize)?;
@@ -260,7 +293,7 @@ impl Engine {
             serial,
             origin: Some(origin),
             pending: beginning.pending,
-            growing: Growing::new(store.ledger(), length),
+            growing: beginning.growing,
             intake,
             trailers: Vec::new(),
             withheld: std::mem::take(&mut exchange.down.withheld),
@@ -268,6 +301,7 @@ impl Engine {
             epoch: beginning.epoch,
             readers: Vec::new(),
             hold: Hold::new(now.monotonic_ms()),
+            waits: false,
             reusable: exchange.origin_reusable,
             storable: true,
             unread: beginning.unread,
@@ -329,8 +363,14 @@ impl Engine {
 
     /// The origin of a fetch has been silent for too long, or some of its readers.
     pub(super) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
-        if id.get(&self.fetches).is_some_and(|fetch| fetch.hold.is_on()) {
+        let Some(fetch) = id.get(&self.fetches) else { return };
+        if fetch.hold.is_on() {
             self.cut_slowest(now, id);
+            return;
+        }
+        // Readers have deadlines of their own.
+        if let Some(origin) = fetch.origin.filter(|_| fetch.waits) {
+            self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
             return;
         }
         self.metrics.timeouts_response += 1;
@@ -384,16 +424,19 @@ impl Engine {
         }
     }
 
-    /// Judges whether what has come may become an entry: the loop that receives it does.
+    /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
     fn judge_storable(&mut self, now: Now, id: FetchId) {
         let Some(settings) = &self.settings.cache else { return };
         let store = &settings.store;
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.storable) else { return };
-        let heard = fetch.is_heard();
-        let too_large = !heard && fetch.growing.len() > store.limits().object_max;
-        if fetch.has_failed() || too_large || !(heard || store.make_room(now.monotonic_us)) {
+        let too_large = !fetch.is_heard() && fetch.growing.len() > store.limits().object_max;
+        let no_room = !too_large && !fetch.provide(store, now);
+        if fetch.has_failed() || too_large || no_room {
             fetch.storable = false;
             self.metrics.cache_too_large += u64::from(too_large);
+            if no_room {
+                store.count_refused();
+            }
             self.judge_claim(id);
         }
     }
@@ -419,7 +462,7 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let growing = std::mem::replace(&mut fetch.growing, Growing::following(store.ledger()));
+        let growing = std::mem::replace(&mut fetch.growing, Growing::new(store.ledger(), None));
         let Some(body) = growing.finish() else {
             fetch.intake = Intake::Failed;
             return self.advance_fetch(now, id);

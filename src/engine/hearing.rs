@@ -11,7 +11,7 @@ use super::fetch::{Fetch, FetchId};
 use super::flight::Landing;
 use super::window::Span;
 use crate::cache::body::SEGMENT_BYTES;
-use crate::cache::growing::Portion;
+use crate::cache::growing::{Growing, Portion};
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 
@@ -29,12 +29,13 @@ impl Fetch {
     }
 
     /// Where its readers are, for the loop that tells of it: if the slowest has come on by a segment since that was last told,
-    /// or one of them has all there is.
+    /// or the first or the last of them has all there is.
     pub fn has_read(&mut self, readers: Span) -> Option<News> {
         let len = self.growing.len();
         let Beyond::Heard { broadcast, known } = &mut self.beyond else { return None };
         let news = readers.slowest >= known.slowest + SEGMENT_BYTES as u64
-            || (readers.fastest == len && known.fastest < len);
+            || (readers.fastest == len && known.fastest < len)
+            || (readers.slowest == len && known.slowest < len);
         if !news {
             return None;
         }
@@ -65,10 +66,17 @@ impl Engine {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
+        // What is copied here takes room like anything else; where there is none each loop asks by itself.
+        let copied = Growing::copied_bytes(broadcast.length);
+        let Some(reserve) = store.admit(now.monotonic_us, copied) else {
+            store.count_refused();
+            return self.fetch_here(hash);
+        };
         let Some(waiters) = self.flights.hear(hash, broadcast.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
         self.tell_loops(hash, News::Read(Arc::downgrade(&broadcast), Some(readers)));
-        let mut fetch = Fetch::heard(&store, serial, now.monotonic_ms(), broadcast);
+        let growing = Growing::following(reserve);
+        let mut fetch = Fetch::heard(serial, now.monotonic_ms(), broadcast, growing);
         let follows = fetch.growing.follow(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
         self.fetches.insert(fetch);

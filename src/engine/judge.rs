@@ -5,6 +5,7 @@ use super::selecting::AsForwarded;
 use crate::cache::body::Body;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Times};
+use crate::cache::growing::Growing;
 use crate::cache::key::{self, Uri};
 use crate::cache::range::{self, Fragment};
 use crate::cache::storable::{self, NotStored, Storable, Storing};
@@ -24,10 +25,12 @@ use std::sync::Arc;
 pub(super) enum Verdict {
     /// Nothing but to pass it on.
     Pass,
-    /// Stored as it is passed on.
-    Store(Box<Stored>),
+    /// Stored as it is passed on; its body has room to begin.
+    Store(Box<(Stored, Growing)>),
     /// The bytes that were missing.
     Completes(Box<Completed>),
+    /// These, but there is no room for them beside the part.
+    NoRoom,
     /// A 304 that confirms what is stored.
     Confirmed(Box<Confirmed>),
     /// A 304 about something else, or other bytes than were asked for.
@@ -59,6 +62,8 @@ pub(super) struct Confirmed {
 /// What is stored, and the bytes that were missing of it.
 pub(super) struct Completed {
     pub stored: Stored,
+    /// For the missing bytes.
+    pub growing: Growing,
     /// Lines for this one answer.
     pub withheld: Vec<u8>,
 }
@@ -81,6 +86,8 @@ pub(super) struct Judge<'a> {
     pub writes_forwarded: bool,
     /// Where the response came from.
     pub address: Option<IpAddr>,
+    /// Bytes that have come behind its head.
+    pub come: usize,
 }
 
 impl Judge<'_> {
@@ -243,7 +250,10 @@ impl Judge<'_> {
                     if let Some(old) = stale.as_ref().filter(|old| !same(old)) {
                         self.cache.store.remove(old);
                     }
-                    return Verdict::Store(Box::new(stored));
+                    if let Some(growing) = self.begin_body() {
+                        return Verdict::Store(Box::new((stored, growing)));
+                    }
+                    self.caching.not_stored = Some(NotStored::NoRoom);
                 }
             }
             Err(reason) => self.caching.not_stored = Some(reason),
@@ -262,7 +272,9 @@ impl Judge<'_> {
         match self.response.status {
             206 if self.caching.bound => Verdict::Unconfirmed,
             206 => match self.completed() {
-                Some(completed) => Verdict::Completes(Box::new(completed)),
+                Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |growing| {
+                    Verdict::Completes(Box::new(Completed { stored, growing, withheld }))
+                }),
                 None => Verdict::Unconfirmed,
             },
             // These answer fields that the client did not send.
@@ -273,7 +285,7 @@ impl Judge<'_> {
     }
 
     /// The missing bytes, if they are exactly those and belong to what is stored.
-    fn completed(&mut self) -> Option<Completed> {
+    fn completed(&mut self) -> Option<(Stored, Vec<u8>)> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
         let exact = Fragment::one(missing, beside.length());
@@ -292,7 +304,24 @@ impl Judge<'_> {
         let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
         let mut withheld = Vec::new();
         validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
-        (beside.missing(wanted) == Some(missing)).then_some(Completed { stored: pending, withheld })
+        (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
+    }
+
+    /// The body of the response, of which nothing is taken yet. None if the store has no room for its beginning.
+    fn begin_body(&self) -> Option<Growing> {
+        let expected = match response_body(self.asked.method, self.response).ok()? {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        let store = &self.cache.store;
+        let begun = Growing::begin(store.ledger(), expected, self.come, |bytes| {
+            store.admit(self.now.monotonic_us, bytes)
+        });
+        if begun.is_none() {
+            store.count_refused();
+        }
+        begun
     }
 
     /// The stored part that a response with this place belongs to.

@@ -14,6 +14,7 @@ use super::serving::Serving;
 use super::{Engine, PeerId};
 use crate::buffer::Purpose;
 use crate::cache::freshness::Times;
+use crate::cache::growing::Growing;
 use crate::cache::key::{Scheme, Uri};
 use crate::cache::storable::Storing;
 use crate::cache::stored::Stored;
@@ -31,7 +32,7 @@ pub(super) enum Judged {
     /// It is passed on as if there were no cache.
     Pass,
     /// It is passed on and stored.
-    Store(Arc<Stored>),
+    Store(Arc<Stored>, Growing),
     /// The exchange has been answered, or begun anew.
     Settled,
 }
@@ -76,7 +77,10 @@ impl Engine {
                 self.land(id, Landing::NotShareable);
                 Judged::Pass
             }
-            Verdict::Store(stored) => Judged::Store(Arc::new(*stored)),
+            Verdict::Store(storing) => {
+                let (stored, growing) = *storing;
+                Judged::Store(Arc::new(stored), growing)
+            }
             Verdict::Completes(completed) => {
                 self.complete(now, id, head_bytes, *completed);
                 Judged::Settled
@@ -86,6 +90,11 @@ impl Engine {
                 Judged::Settled
             }
             Verdict::Unconfirmed => {
+                self.give_up_outdated(id);
+                self.ask_again(now, id);
+                Judged::Settled
+            }
+            Verdict::NoRoom => {
                 self.ask_again(now, id);
                 Judged::Settled
             }
@@ -133,6 +142,7 @@ impl Engine {
             scratch: cache_scratch,
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
             address: exchange.entry.upstream.map(|address| address.ip()),
+            come: exchange.response.len() - head_bytes,
         };
         judge.caching.bound |= session_auth::offers_connection(response.fields);
         Some(match judge.caching.part {
@@ -192,6 +202,7 @@ impl Engine {
             pending: Arc::clone(&pending),
             epoch,
             body: Body::Length(missing.len),
+            growing: completed.growing,
             unread: false,
             keeps_part: true,
             beside: Some(beside),
@@ -207,10 +218,9 @@ impl Engine {
         self.advance_fetch(now, fetch);
     }
 
-    /// The 304 was about something else than what is stored, or other bytes came than were missing: asked for once more,
-    /// without conditions.
-    fn ask_again(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, settings, pool, .. } = self;
+    /// The 304 was about something else than what is stored, or other bytes came than were missing.
+    fn give_up_outdated(&mut self, id: ExchangeId) {
+        let Engine { exchanges, settings, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let caching = &mut exchange.caching;
         if let (Some(cache), Some(outdated)) =
@@ -218,6 +228,12 @@ impl Engine {
         {
             cache.store.remove(&outdated);
         }
+    }
+
+    /// Asks once more, without conditions of the cache's.
+    fn ask_again(&mut self, now: Now, id: ExchangeId) {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         exchange.caching.unconditional = true;
         exchange.up.release(pool);
         exchange.up.sent = 0;
@@ -252,7 +268,7 @@ impl Engine {
         now: Now,
         id: ExchangeId,
         head_bytes: usize,
-        pending: Arc<Stored>,
+        (pending, growing): (Arc<Stored>, Growing),
         (body, http10): (Body, bool),
     ) {
         let (hash, landing, is_part) = (pending.hash(), landing(&pending, now), pending.fragment().is_some());
@@ -269,7 +285,8 @@ impl Engine {
             return;
         }
         let keeps_part = exchange.plan.method == Method::Get;
-        let beginning = Beginning { pending, epoch, body, unread: background, keeps_part, beside: None };
+        let beginning =
+            Beginning { pending, epoch, body, growing, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         // Not before: where this comes to nothing, those who wait are told when the exchange ends.
         if is_part {

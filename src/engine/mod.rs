@@ -29,6 +29,7 @@ mod exchange;
 mod fetch;
 mod flight;
 mod guesses;
+mod handover;
 mod hearing;
 mod judge;
 mod judgement;

@@ -116,6 +116,18 @@ impl Relay {
         self.blocks = 1;
     }
 
+    /// Goes on with what somebody else has begun to carry: what comes in, and the frame that it goes out in, if it goes out in
+    /// chunks. The message is long, or it would have been carried by now.
+    pub fn resume(&mut self, intake: Intake, frame: Option<Frame>) {
+        debug_assert!(self.ring.is_empty());
+        self.intake = intake;
+        self.outlet = match frame {
+            None => Outlet::Raw,
+            Some(frame) => Outlet::Chunked { frame, trailers: Vec::new() },
+        };
+        self.blocks = 2;
+    }
+
     /// Blocks that the next read may fill.
     pub fn blocks(&self) -> u8 {
         self.blocks

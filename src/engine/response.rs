@@ -156,9 +156,9 @@ impl Engine {
             let storing = match judged {
                 Judged::Settled => return,
                 Judged::Pass => None,
-                Judged::Store(pending) => Some(pending),
+                Judged::Store(pending, growing) => Some((pending, growing)),
             };
-            match self.take_head(now, id, head_bytes, storing.as_deref()) {
+            match self.take_head(now, id, head_bytes, storing.as_ref().map(|(pending, _)| &**pending)) {
                 Err(Refusal::OriginFault(fault)) if is_repairable(fault) && self.repair(id, head_bytes) => {}
                 Err(refusal) => {
                     self.refuse(now, id, refusal);
@@ -170,7 +170,7 @@ impl Engine {
                 }
                 Ok(Head::Final { body, http10 }) => {
                     match storing {
-                        Some(pending) => self.begin_storing(now, id, head_bytes, pending, (body, http10)),
+                        Some(storing) => self.begin_storing(now, id, head_bytes, storing, (body, http10)),
                         None => self.begin_relaying(now, id, head_bytes, body, http10),
                     }
                     return;

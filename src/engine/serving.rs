@@ -166,6 +166,23 @@ impl Serving {
         !self.end.is_empty() && self.chunk.as_ref().is_some_and(|chunk| chunk.has_ended() && chunk.is_spent())
     }
 
+    /// Whether everything that has come of what is being fetched was sent, and nothing but that is left to send.
+    pub fn is_drained(&self, fetches: &Slab<Fetch>) -> bool {
+        let drained = match self.source {
+            Source::Stored(_) => false,
+            Source::Growing(fetch) => {
+                fetch.get(fetches).is_some_and(|fetch| !fetch.growing.has_more(self.cursor))
+            }
+        };
+        let between = self.chunk.as_ref().is_none_or(|chunk| chunk.is_spent() && !chunk.has_ended());
+        drained && between && self.end.is_empty() && self.next.is_none()
+    }
+
+    /// The framing that it goes out in, if it goes out in chunks.
+    pub fn into_frame(self) -> Option<Frame> {
+        self.chunk
+    }
+
     /// Whether the rest will never come.
     pub fn is_cut_short(&self, fetches: &Slab<Fetch>) -> bool {
         let failed = match self.source {

@@ -1,6 +1,8 @@
-//! The window through which a body passes that is not stored: what turned out too large, or found the store full.
+//! The window through which a body passes that is not stored and has several readers: what turned out too large, or found the
+//! store full.
 //!
-//! What all its readers have is given up, and the origin waits for them: but not for long for one of many.
+//! What all its readers have is given up, and the origin waits for them: but not for long for one of many. Where the store has
+//! no room for a window, readers go on together, a segment at a time.
 
 use super::Engine;
 use super::entry::Verdict;
@@ -11,9 +13,6 @@ use crate::time::Now;
 
 /// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
 pub(super) const WINDOW_BYTES_MAX: usize = 256 * 1024;
-
-/// The same for one that has a single reader, whom nobody can be ahead of (chosen: one segment is sent, one is filled).
-pub(super) const LONE_BYTES_MAX: usize = 128 * 1024;
 
 /// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
 /// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
@@ -105,14 +104,16 @@ impl Engine {
         }
         let places = || fetch.readers.iter().filter_map(|reader| self.place_of(reader));
         let own = Span::of(places().map(|(payload, _)| payload));
-        let untold = fetch.untold();
-        let kept_from = places().chain(untold).min_by_key(|(payload, _)| *payload);
+        let kept_from = places().chain(fetch.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
         let now_ms = now.monotonic_ms();
         let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { fetches, deadlines, .. } = self;
+        let Engine { fetches, deadlines, settings, .. } = self;
         let Some(fetch) = id.get_mut(fetches) else { return };
         if let Some((_, cursor)) = kept_from {
             fetch.growing.drop_before(cursor);
+        }
+        if let Some(cache) = &settings.cache {
+            fetch.provide(&cache.store, now);
         }
         if let Some(news) = own.and_then(|readers| fetch.has_read(readers)) {
             let hash = fetch.pending.hash();
@@ -131,9 +132,16 @@ impl Engine {
             }
             (false, false) | (true, true) => {}
         }
-        if fetch.wants_bytes() {
-            self.wake(origin);
+        let waits = !fetch.wants_bytes();
+        let waited = std::mem::replace(&mut fetch.waits, waits);
+        if waits {
+            self.hand_over(now, id);
+            return;
         }
+        if waited && !fetch.hold.is_on() {
+            deadlines.set(origin, now_ms, timeout_ms);
+        }
+        self.wake(origin);
     }
 
     /// The slowest readers have held the others up for too long: they are cut, in whatever loop.

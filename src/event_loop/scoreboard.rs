@@ -105,6 +105,7 @@ fn line(scores: &[Score], stored: Option<&Statistics>) -> String {
         let evicted_age_s = stored.evicted_age_s / stored.evicted.max(1);
         let (requests, bytes) = sum.cache_hit_ratios();
         let _ = write!(line, " cache_entries={} cache_bytes={}", stored.entries, stored.bytes);
+        let _ = write!(line, " cache_bytes_held={}", stored.bytes_held);
         let _ = write!(line, " cache_evicted={} cache_evicted_age_s={evicted_age_s}", stored.evicted);
         let _ = write!(line, " cache_invalidated={} cache_no_room={}", stored.invalidated, stored.refused);
         let _ = write!(line, " cache_variants_evicted={}", stored.variants_evicted);
@@ -169,7 +170,7 @@ mod tests {
             ..Statistics::default()
         };
         let both = line(&[score.clone(), score], Some(&stored));
-        let expected = " cache_entries=7 cache_bytes=8000 cache_evicted=4 cache_evicted_age_s=22 cache_invalidated=3 \
+        let expected = " cache_entries=7 cache_bytes=8000 cache_bytes_held=0 cache_evicted=4 cache_evicted_age_s=22 cache_invalidated=3 \
                         cache_no_room=0 cache_variants_evicted=0 cache_parts_dropped=0 cache_hit_ratio=0.7500 \
                         cache_byte_hit_ratio=0.2500 workers=2 ";
         assert!(both.contains(expected), "{both}");

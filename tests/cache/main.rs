@@ -17,5 +17,6 @@ mod purging;
 mod scene;
 mod sharing;
 mod stale;
+mod stalled;
 mod storing;
 mod validation;

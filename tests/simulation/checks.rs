@@ -6,8 +6,9 @@ use super::world::Surroundings;
 use std::sync::Arc;
 use weir::engine::PeerId;
 
-/// Bytes beyond the budget for each response that is being fetched: the window of one that is not stored, and a segment.
-const FETCH_BYTES: usize = (256 + 64 + 8) * 1024;
+/// Bytes beyond the budget for each response that is being fetched: its bookkeeping, and the page with which one goes on whose
+/// last one is still in a message to another loop.
+const FETCH_BYTES: usize = 5 * 1024;
 
 /// For each exchange: the head of what it brings.
 const HEAD_BYTES: usize = 12 * 1024;
@@ -29,7 +30,7 @@ impl Shell {
         }
         let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
         let (bytes, budget) = (cache.store.ledger().bytes(), cache.store.limits().budget);
-        // A response on its way has a segment that is not full, or its window; each exchange a head.
+        // What responses on their way hold has to be within the budget; each exchange has a head.
         around.under_way[self.number] = (metrics.cache_fetches as usize, metrics.exchanges as usize);
         let (fetches, exchanges) =
             around.under_way.iter().fold((0, 0), |sum, here| (sum.0 + here.0, sum.1 + here.1));

@@ -289,7 +289,10 @@ fn cache(dice: &mut Dice, clients: u32) -> Cache {
     let room = dice.pick(&[10_000, 40_000, 150_000, limits.budget]);
     // Each that is under way has a head.
     let taken = limits.budget.saturating_sub(empty_bytes + room + 1_000 * clients as usize);
-    Cache { ballast: Charge::new(store.ledger(), taken), store, empty_bytes, purges: dice.percent(40) }
+    let ballast = Charge::new(store.ledger(), taken);
+    // It stands for what is stored, not for what is held.
+    store.ledger().enter(taken);
+    Cache { ballast, store, empty_bytes, purges: dice.percent(40) }
 }
 
 fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
