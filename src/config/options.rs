@@ -244,6 +244,12 @@ pub static TABLE: &[Spec] = &[
         one(&mut s.log_format, v, values::log_format)
     })
     .common(),
+    Spec::flag(
+        Log,
+        "log-tunnel-start",
+        "write a line when a tunnel has been set up, too, not only when it ends",
+        |s, v| one(&mut s.log_tunnel_start, v, values::flag),
+    ),
     Spec::value(
         Log,
         "log-max-size",

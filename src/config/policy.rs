@@ -372,6 +372,7 @@ pub fn engine_settings_with(
         client_prefix6: settings.client_prefix6,
         origin_form: !settings.no_origin_form,
         noted: settings.log_format.texts(),
+        logs_tunnel_starts: settings.log_tunnel_start,
         listeners,
         cache: store.map(|store| cache_settings(settings, store)),
         seed,

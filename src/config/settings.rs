@@ -111,6 +111,8 @@ pub struct Settings {
     pub log_dir: Option<PathBuf>,
     /// Its format.
     pub log_format: Format,
+    /// A line when a tunnel is set up, beside that of its end.
+    pub log_tunnel_start: bool,
     /// Its size before it rotates; 0 for never.
     pub log_max_size_bytes: u64,
     /// How many old ones are kept.

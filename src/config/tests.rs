@@ -290,6 +290,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("quiet-refusals", "2"),
         ("log-dir", ""),
         ("log-format", "xml"),
+        ("log-tunnel-start", "2"),
         ("log-max-size", "1"),
         ("log-keep", "1001"),
         ("stats-every", "often"),

@@ -118,9 +118,22 @@ One line per request and tunnel, on standard output or in access.log in
   TIME exchange VERDICT STATUS METHOD URL client= user= received= sent= ms= ...
 
 VERDICT is allowed, refused, malformed or failed; reason= names the rule or the
-error. combined is what Apache and nginx write, squid what Squid does, json one
-object per line, none nothing. kill -USR1 opens access.log again by its name,
-for programs that move it away.
+error. Of ms=, the time that all of it took, these are parts, each in
+milliseconds, or - where there was none (HAProxy has Tw/Tc/Tr/Ta for dns_ms=,
+connect_ms=, ttfb_ms= and ms=):
+
+  dns_ms      looking up the name; 0.000 if the answer was known
+  connect_ms  connecting to the origin; - if a connection was there already
+  ttfb_ms     from then to the first byte of the answer; of one from the
+              cache: until it began; of CONNECT: until its 200
+
+A tunnel has one line, when it ends, or with --log-tunnel-start another one when
+it begins: that begins with `TIME tunnel-start`.
+
+json has the same in one object per line, combined is what Apache and nginx
+write, squid what Squid does (_ABORTED: the client left, or the answer broke
+off); these two have no place for the parts. none writes nothing. kill -USR1
+opens access.log again by its name, for programs that move it away.
 ",
         section: Some(Section::Log),
         others: &["stats-every", "verbose", "quiet"],

@@ -120,7 +120,8 @@ impl Engine {
     }
 
     pub(super) fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
-        self.exchanges[id.index as usize].stage = Stage::Dialling(dial);
+        let exchange = &mut self.exchanges[id.index as usize];
+        (exchange.stage, exchange.phase_us) = (Stage::Dialling(dial), now.monotonic_us);
         self.dial_next(now, id);
     }
 
@@ -187,6 +188,7 @@ impl Engine {
             self.close_origin(origin);
             return;
         };
+        exchange.end_phase(now);
         if let Stage::Dialling(dial) = &exchange.stage {
             let losers = *dial;
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
@@ -230,7 +232,8 @@ impl Engine {
         exchange.entry.upstream = Some(SocketAddr::from(*address));
         exchange.entry.origin_reused = reused;
         exchange.origin = Some(peer);
-        exchange.stage = Stage::Awaiting;
+        (exchange.stage, exchange.phase_us) = (Stage::Awaiting, now.monotonic_us);
+        exchange.entry.phases.ttfb_us = None;
         exchange.caching.requested_s = now.unix_s();
         deadlines.clear(peer);
         deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
@@ -256,7 +259,7 @@ impl Engine {
         exchange.scanner = Scanner::default();
         exchange.entry.origin_reused = false;
         self.metrics.retries += 1;
-        self.detach_origin(id);
+        self.detach_origin(now, id);
         if untouched {
             self.find_origin(now, id);
         } else {

@@ -1,5 +1,6 @@
 //! What one exchange or tunnel leaves behind: the entry that the access log writes.
 
+pub use crate::cache::status::Forward;
 use crate::http::target::write_encoded;
 use std::net::SocketAddr;
 
@@ -62,7 +63,24 @@ pub enum Kind {
     Exchange,
     /// A CONNECT tunnel or an upgraded connection, from set-up to its end.
     Tunnel,
+    /// That one has been set up: an entry beside that of its end, where it is asked for. It is counted nowhere.
+    TunnelStart,
 }
+
+/// What an exchange has waited for, one after the other, in microseconds. `None` is what there was none of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// For the look-up of a name, be it that it failed; 0 if the answer was known.
+    pub dns_us: Option<u64>,
+    /// For a connection to the origin, however many addresses were tried, and be it that none came about.
+    pub connect_us: Option<u64>,
+    /// From then on, or from when a connection was reused, to the first byte of the head of the final response. Of an answer out
+    /// of the cache: what the request took to get there, without the other two. For CONNECT until the 200.
+    pub ttfb_us: Option<u64>,
+}
+
+/// Longest media type that is noted (RFC 6838 section 4.2: either part has 127 characters at most).
+const CONTENT_TYPE_BYTES_MAX: usize = 255;
 
 /// A stretch of an entry's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,14 +108,20 @@ pub struct Entry {
     pub sent_bytes: u64,
     /// The address dialled, if any was.
     pub upstream: Option<SocketAddr>,
+    /// What it has waited for.
+    pub phases: Phases,
     /// How it ended.
     pub verdict: Verdict,
+    /// It ended before its answer did: the client went away, or the answer broke off.
+    pub aborted: bool,
     /// The client connection had carried an earlier request.
     pub client_reused: bool,
     /// The origin connection had carried an earlier exchange.
     pub origin_reused: bool,
     /// What the cache did.
     pub cache: CacheUse,
+    /// Why it had to ask the origin.
+    pub forward: Option<Forward>,
     /// Why it did not do more: a word; empty if there is nothing to say.
     pub cache_reason: &'static str,
     /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
@@ -109,11 +133,12 @@ pub struct Entry {
     reason: Span,
     agent: Span,
     referrer: Span,
+    content_type: Span,
 }
 
 /// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
-/// can be. A byte of flags, and for each text that the log will want and that is not empty: which one it is, its length, and
-/// itself.
+/// can be. A byte of flags, the phases that there were, seven bits in a byte, and for each text that the log will want and that
+/// is not empty: which one it is, its length, and itself. The target is the last and needs no length.
 #[derive(Debug)]
 pub(super) struct Note(Box<[u8]>);
 
@@ -121,8 +146,11 @@ pub(super) struct Note(Box<[u8]>);
 const CLIENT_REUSED: u8 = 1;
 const ORIGIN_REUSED: u8 = 2;
 const MINOR_VERSION: u8 = 4;
-/// The method, which is not kept then. The status follows from it.
+/// The method, which is not kept then. The status follows from it, and what it took to write that.
 const CONNECT: u8 = 8;
+const DNS: u8 = 16;
+const DIALLED: u8 = 32;
+const ANSWERED: u8 = 64;
 
 /// The texts of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +167,21 @@ pub enum Text {
     Agent,
     /// Referer of the request.
     Referrer,
+    /// The media type of the response, without its parameters.
+    ContentType,
 }
 
 impl Text {
     /// All of them, in their order.
-    pub const ALL: [Text; 6] =
-        [Text::User, Text::Method, Text::Target, Text::Reason, Text::Agent, Text::Referrer];
+    pub const ALL: [Text; 7] = [
+        Text::User,
+        Text::Method,
+        Text::Target,
+        Text::Reason,
+        Text::Agent,
+        Text::Referrer,
+        Text::ContentType,
+    ];
 }
 
 impl Entry {
@@ -158,17 +195,28 @@ impl Entry {
             | flag(self.origin_reused, ORIGIN_REUSED)
             | flag(self.minor_version > 0, MINOR_VERSION)
             | flag(connect, CONNECT);
+        let phases = [self.phases.dns_us, self.phases.connect_us, self.phases.ttfb_us.filter(|_| !connect)];
+        let kept = phases.iter().zip([DNS, DIALLED, ANSWERED]);
+        let flags = kept.fold(flags, |flags, (phase, kept)| flags | flag(phase.is_some(), kept));
         scratch.clear();
         scratch.push(flags);
-        for which in noted {
-            let text = self.text(*which);
-            if text.is_empty() || (connect && *which == Text::Method) {
+        phases.into_iter().flatten().for_each(|phase| push_number(scratch, phase));
+        let cut = |which: Text| {
+            let text = self.text(which);
+            &text[..text.len().min(usize::from(u16::MAX))]
+        };
+        for which in noted.iter().copied().filter(|which| *which != Text::Target) {
+            let text = cut(which);
+            if text.is_empty() || (connect && which == Text::Method) {
                 continue;
             }
-            let text = &text[..text.len().min(usize::from(u16::MAX))];
             let [low, high] = (text.len() as u16).to_le_bytes();
-            scratch.extend_from_slice(&[*which as u8, low, high]);
+            scratch.extend_from_slice(&[which as u8, low, high]);
             scratch.extend_from_slice(text);
+        }
+        if noted.contains(&Text::Target) {
+            scratch.push(Text::Target as u8);
+            scratch.extend_from_slice(cut(Text::Target));
         }
         Note(scratch.as_slice().into())
     }
@@ -179,12 +227,21 @@ impl Entry {
         (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
         (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
         self.minor_version = u8::from(flags & MINOR_VERSION != 0);
+        let mut phase = |kept: u8| (flags & kept != 0).then(|| take_number(&mut rest));
+        self.phases = Phases { dns_us: phase(DNS), connect_us: phase(DIALLED), ttfb_us: phase(ANSWERED) };
         if flags & CONNECT != 0 {
             self.set(Text::Method, b"CONNECT");
+            self.phases.ttfb_us = Some(0);
         }
-        while let Some((&[place, low, high], texts)) = rest.split_first_chunk() {
-            let (text, others) = texts.split_at(usize::from(u16::from_le_bytes([low, high])));
-            self.set(Text::ALL[usize::from(place)], text);
+        while let Some((&place, texts)) = rest.split_first() {
+            let which = Text::ALL[usize::from(place)];
+            if which == Text::Target {
+                self.set(which, texts);
+                return;
+            }
+            let Some((length, texts)) = texts.split_first_chunk() else { return };
+            let (text, others) = texts.split_at(usize::from(u16::from_le_bytes(*length)));
+            self.set(which, text);
             rest = others;
         }
     }
@@ -200,10 +257,13 @@ impl Entry {
             client_bytes: 0,
             sent_bytes: 0,
             upstream: None,
+            phases: Phases::default(),
             verdict: Verdict::Allowed,
+            aborted: false,
             client_reused: false,
             origin_reused: false,
             cache: CacheUse::None,
+            forward: None,
             cache_reason: "",
             minor_version: 1,
             text: Vec::new(),
@@ -213,6 +273,7 @@ impl Entry {
             reason: Span::default(),
             agent: Span::default(),
             referrer: Span::default(),
+            content_type: Span::default(),
         }
     }
 
@@ -243,6 +304,12 @@ impl Entry {
         self.target = Span { start: start as u32, len: (self.text.len() - start) as u32 };
     }
 
+    /// Sets the media type of the response from a Content-Type.
+    pub(super) fn set_content_type(&mut self, value: &[u8]) {
+        let end = value.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(value.len());
+        self.set(Text::ContentType, &value[..end.min(CONTENT_TYPE_BYTES_MAX)]);
+    }
+
     /// One text, empty if it was never set.
     pub fn text(&self, which: Text) -> &[u8] {
         let span = match which {
@@ -252,6 +319,7 @@ impl Entry {
             Text::Reason => self.reason,
             Text::Agent => self.agent,
             Text::Referrer => self.referrer,
+            Text::ContentType => self.content_type,
         };
         &self.text[span.start as usize..(span.start + span.len) as usize]
     }
@@ -264,8 +332,32 @@ impl Entry {
             Text::Reason => &mut self.reason,
             Text::Agent => &mut self.agent,
             Text::Referrer => &mut self.referrer,
+            Text::ContentType => &mut self.content_type,
         }
     }
+}
+
+/// Appends a number, seven bits in a byte, the lowest first; the upper bit says that there are more.
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut rest = number;
+    while rest > 0x7F {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn take_number(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let Some((&byte, rest)) = bytes.split_first() else { break };
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    number
 }
 
 #[cfg(test)]
@@ -288,6 +380,12 @@ mod tests {
             entry.client_reused = case & 1 != 0;
             entry.origin_reused = case & 2 != 0;
             entry.minor_version = u8::from(case != 1);
+            entry.phases = match case {
+                0 => Phases { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
+                1 => Phases { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },
+                2 => Phases { dns_us: None, connect_us: Some(1 << 35), ttfb_us: None },
+                _ => Phases::default(),
+            };
             let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
             texts.iter().for_each(|(which, text)| entry.set(*which, text));
             let note = entry.note(&Text::ALL, &mut vec![7; 7]);
@@ -297,6 +395,7 @@ mod tests {
             assert_eq!(restored.client_reused, entry.client_reused, "case {case}");
             assert_eq!(restored.origin_reused, entry.origin_reused, "case {case}");
             assert_eq!(restored.minor_version, entry.minor_version, "case {case}");
+            assert_eq!(restored.phases, entry.phases, "case {case}");
             for which in Text::ALL {
                 let text = entry.text(which);
                 assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
@@ -314,6 +413,8 @@ mod tests {
         entry.status = 200;
         entry.set(Text::Method, b"CONNECT");
         entry.set(Text::Target, b"www.example.org:8080");
+        entry.phases.connect_us = Some(16_000);
+        entry.phases.ttfb_us = Some(0);
         assert_eq!(entry.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
     }
 }

@@ -145,6 +145,15 @@ pub(super) enum Answer {
 }
 
 impl Answer {
+    /// Its media type; empty if it has no content.
+    pub fn content_type(self) -> &'static [u8] {
+        match self {
+            Answer::Trace => b"message/http",
+            Answer::Purged => b"text/plain",
+            Answer::Options => b"",
+        }
+    }
+
     /// Writes head and content.
     pub fn write(
         self,

@@ -82,6 +82,8 @@ pub(super) struct Exchange {
     pub head_until_ms: u64,
     pub entry: Box<Entry>,
     pub began_us: u64,
+    /// When that began which it waits for: a look-up, a connection, or an answer.
+    pub phase_us: u64,
     /// The client connection ends with this exchange.
     pub closes: bool,
     /// The client takes the close for the end of the response, so that a truncation must be a reset.
@@ -121,6 +123,7 @@ impl Exchange {
             head_until_ms: 0,
             entry,
             began_us: 0,
+            phase_us: 0,
             closes: false,
             ends_at_close: false,
             origin_reusable: false,
@@ -154,6 +157,7 @@ impl Exchange {
             head_until_ms,
             entry: _,
             began_us,
+            phase_us,
             closes,
             ends_at_close,
             origin_reusable,
@@ -169,8 +173,8 @@ impl Exchange {
         (*up_pace, *down_pace) = (Pace::default(), Pace::default());
         up.reset(Purpose::Upload);
         down.reset(Purpose::Download);
-        (*consumed, *scanner, *head_until_ms, *began_us) =
-            (head_bytes, Scanner::default(), 0, now.monotonic_us);
+        (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);
+        (*began_us, *phase_us) = (now.monotonic_us, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
         (*bond, *informational) = (Bond::None, 0);
         caching.reset();
@@ -439,6 +443,7 @@ impl Engine {
         let Engine { exchanges, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         exchange.entry.status = 200;
+        exchange.entry.set_content_type(answer.content_type());
         let content = std::mem::take(scratch);
         let persistence = (exchange.plan.version, !exchange.closes);
         answer.write(scratch, &content, std::str::from_utf8(date).unwrap_or(""), persistence);
@@ -481,7 +486,7 @@ impl Engine {
         let bound =
             exchange.origin.is_some() && exchange.bond.after(exchange.plan.authenticates, false).binds();
         exchange.closes |= bound || !refusal.keeps_connection();
-        self.detach_origin(id);
+        self.detach_origin(now, id);
         self.decide_close(id);
         self.refresh_date(now);
         let Engine { exchanges, settings, scratch, date, .. } = self;

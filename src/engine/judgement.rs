@@ -238,7 +238,7 @@ impl Engine {
         exchange.up.release(pool);
         exchange.up.sent = 0;
         exchange.scanner = Default::default();
-        self.detach_origin(id);
+        self.detach_origin(now, id);
         self.examine(now, id);
     }
 

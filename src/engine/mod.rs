@@ -40,6 +40,7 @@ mod origin;
 mod outgoing;
 mod pace;
 mod peer;
+mod phases;
 mod purge;
 mod refusal;
 mod relay;

@@ -536,4 +536,5 @@ pub(super) fn write_refusal(
     out.clear();
     reply::write(out, &reply);
     exchange.entry.kind = Kind::Exchange;
+    exchange.entry.set_content_type(reply.content_type().as_bytes());
 }

@@ -60,10 +60,14 @@ impl Engine {
                 }
             };
             let outcome = match self.resolver.look_up(now, &candidate.name) {
-                LookUp::Ready(outcome) => outcome,
+                LookUp::Ready(outcome) => {
+                    self.exchanges[id.index as usize].entry.phases.dns_us.get_or_insert(0);
+                    outcome
+                }
                 LookUp::Pending(look_up) => {
                     let resolving = Resolving { look_up, progress };
-                    self.exchanges[id.index as usize].stage = Stage::Resolving(resolving);
+                    let exchange = &mut self.exchanges[id.index as usize];
+                    (exchange.stage, exchange.phase_us) = (Stage::Resolving(resolving), now.monotonic_us);
                     self.look_ups.entry(look_up).or_default().push(id);
                     return;
                 }
@@ -97,6 +101,7 @@ impl Engine {
             let Some(exchange) = self.exchange_mut(id) else { continue };
             let Stage::Resolving(resolving) = exchange.stage else { continue };
             if resolving.look_up == look_up {
+                exchange.end_phase(now);
                 exchange.stage = Stage::Begun;
                 if let Some(progress) = self.take_outcome(now, id, outcome, resolving.progress) {
                     self.resolve_next(now, id, progress);

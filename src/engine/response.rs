@@ -3,6 +3,7 @@
 use super::Engine;
 use super::Event;
 use super::caching::Part;
+use super::entry::Text;
 use super::exchange::{Exchange, Stage};
 use super::judgement::Judged;
 use super::peer::ExchangeId;
@@ -87,6 +88,7 @@ impl Engine {
             }
             Stage::Awaiting => {
                 if exchange.response.is_empty() {
+                    exchange.note_first_byte(now);
                     exchange.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
                 }
                 exchange.response.commit(count);
@@ -180,6 +182,11 @@ impl Engine {
                     let exchange = &mut exchanges[id.index as usize];
                     exchange.response.consume(pool, head_bytes);
                     exchange.scanner = Scanner::default();
+                    // Not that of the final response, unless that has begun behind it.
+                    match exchange.response.is_empty() {
+                        true => exchange.entry.phases.ttfb_us = None,
+                        false => exchange.note_first_byte(now),
+                    }
                     let client = exchange.client;
                     self.wake(client);
                 }
@@ -268,6 +275,9 @@ impl Engine {
         let status = head.status;
         if !interim {
             exchange.entry.status = status;
+            if exchange.settings.noted.contains(&Text::ContentType) {
+                exchange.entry.set_content_type(head.fields.get("content-type").unwrap_or_default());
+            }
             return Ok(Head::Final { body, http10 });
         }
         relay_interim(exchange, pool, scratch, status)

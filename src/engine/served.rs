@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::caching::{Hit, select};
-use super::entry::CacheUse;
+use super::entry::{CacheUse, Text};
 use super::exchange::{Exchange, Stage};
 use super::fetch::FetchId;
 use super::flight::Landing;
@@ -92,6 +92,11 @@ impl Engine {
             return;
         }
         exchange.entry.status = content.status;
+        if exchange.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
+            let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
+            exchange.entry.set_content_type(media_type);
+        }
+        exchange.note_answer_from_cache(now);
         exchange.stage = Stage::Serving;
         exchange.serving = Some(match (content.span, hit.fetch) {
             (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
@@ -137,7 +142,7 @@ impl Engine {
         }
         let Some(stored) = exchange.caching.stale.take() else { return false };
         self.land(id, Landing::NotShareable);
-        self.detach_origin(id);
+        self.detach_origin(now, id);
         self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
     }
 
@@ -265,6 +270,7 @@ impl Engine {
         if exchange.caching.background {
             return;
         }
+        exchange.entry.forward = exchange.caching.forward;
         exchange.entry.cache = match exchange.caching.forward {
             None => CacheUse::None,
             Some(Forward::Bypass | Forward::Method) => {

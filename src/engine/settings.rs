@@ -118,6 +118,8 @@ pub struct Settings {
     pub origin_form: bool,
     /// Texts that the log will write: of a request no others are kept for its entry, except the method and the user.
     pub noted: &'static [Text],
+    /// Whether a tunnel leaves an entry when it is set up, beside that of its end.
+    pub logs_tunnel_starts: bool,
     /// Where weir listens: requests to these are meant for weir itself.
     pub listeners: Vec<SocketAddr>,
     /// The cache; `None`: there is none, and nothing is looked at for it.
@@ -152,6 +154,7 @@ impl Default for Settings {
             client_prefix6: CLIENT_PREFIX6,
             origin_form: true,
             noted: &Text::ALL,
+            logs_tunnel_starts: false,
             listeners: Vec::new(),
             cache: None,
             seed: [0, 0],

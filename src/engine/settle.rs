@@ -2,26 +2,13 @@
 //! out of time.
 
 use super::entry::{Text, Verdict};
-use super::exchange::{Exchange, Stage};
+use super::exchange::Stage;
 use super::origin::GroupId;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
 use super::refusal::Refusal;
 use super::settings::ATTEMPT_DELAY_MS;
 use super::{Engine, PeerId};
 use crate::time::Now;
-
-impl Exchange {
-    /// What the log says of an exchange that is over.
-    fn note_end(&mut self, now: Now) {
-        let duration = now.monotonic_us.saturating_sub(self.began_us);
-        self.entry.duration_us = duration;
-        self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        // The request of a refresh is that of another exchange, whose entry has these bytes.
-        let head_bytes = if self.caching.background { 0 } else { self.plan.head_bytes as u64 };
-        self.entry.client_bytes = head_bytes + self.up.received;
-        self.entry.sent_bytes = self.down.sent;
-    }
-}
 
 impl Engine {
     /// Ends the exchange if both directions are done, or neither can go on. The rules that join the two directions live
@@ -150,7 +137,7 @@ impl Engine {
     ) -> Option<(PeerId, bool)> {
         self.exchange_mut(id)?;
         let fetch = self.leave_cache(id);
-        self.detach_origin(id);
+        self.detach_origin(now, id);
         let mut exchange = self.exchanges.remove(id.index as usize);
         exchange.note_end(now);
         exchange.input.release(&mut self.pool);
@@ -158,6 +145,7 @@ impl Engine {
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);
         exchange.entry.verdict = verdict;
+        exchange.entry.aborted = !exchange.caching.background;
         exchange.entry.set(Text::Reason, reason.as_bytes());
         let (client, ends_at_close) = (exchange.client, exchange.ends_at_close);
         let entry = self.retire(exchange);
@@ -204,8 +192,9 @@ impl Engine {
     }
 
     /// Lets go of everything that was to bring a response: look-up, attempts, connection.
-    pub(super) fn detach_origin(&mut self, id: ExchangeId) {
+    pub(super) fn detach_origin(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.end_phase(now);
         let origin = exchange.origin.take();
         let stage = std::mem::replace(&mut exchange.stage, Stage::Begun);
         match stage {

@@ -60,6 +60,7 @@ impl Engine {
         scratch.extend_from_slice(b"\r\n");
         exchange.origin = Some(origin);
         exchange.stage = super::exchange::Stage::Awaiting;
+        exchange.entry.phases.ttfb_us = Some(0);
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
@@ -115,8 +116,18 @@ impl Engine {
         metrics.tunnels_opened += 1;
         deadlines.clear(origin_id);
         deadlines.set(client_id, now.monotonic_ms(), settings.timeouts.tunnel_ms);
+        let logs_start = exchange.settings.logs_tunnel_starts;
+        if logs_start {
+            exchange.note_end(now);
+            // Nothing was sent yet: the entry of the end has all of it.
+            (exchange.entry.kind, exchange.entry.sent_bytes) = (Kind::TunnelStart, 0);
+        }
         let entry = self.retire(exchange);
-        self.recycle(entry);
+        if logs_start {
+            self.actions.push_back(Action::Log(entry));
+        } else {
+            self.recycle(entry);
+        }
         self.wake(client_id);
         self.wake(origin_id);
     }
@@ -217,6 +228,10 @@ impl Engine {
         entry.duration_us = duration;
         entry.started_unix_us = now.unix_us.saturating_sub(duration);
         (entry.client_bytes, entry.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
+        entry.aborted = match ends {
+            Ends::ResetClient | Ends::ResetOrigin => true,
+            Ends::Close => false,
+        };
         if let Some(reason) = reason {
             entry.set(Text::Reason, reason.as_bytes());
         }

@@ -33,6 +33,13 @@ pub struct Reply<'a> {
     pub pseudonym: &'a str,
 }
 
+impl Reply<'_> {
+    /// The media type of the body.
+    pub fn content_type(&self) -> &'static str {
+        if self.html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }
+    }
+}
+
 /// Appends head and body.
 pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
     // The body comes first, because the head announces its length; then they change places.
@@ -59,12 +66,10 @@ fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>, body_len: usize) {
     if !reply.date.is_empty() {
         write_line(out, &["Date: ", reply.date]);
     }
+    write_line(out, &["Content-Type: ", reply.content_type()]);
     if reply.html {
-        write_line(out, &["Content-Type: text/html; charset=utf-8"]);
         // The page needs nothing but its style: whatever slips into it does nothing.
         write_line(out, &["Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'"]);
-    } else {
-        write_line(out, &["Content-Type: text/plain; charset=utf-8"]);
     }
     write_line(out, &["X-Content-Type-Options: nosniff"]);
     out.extend_from_slice(b"Content-Length: ");

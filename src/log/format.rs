@@ -10,19 +10,21 @@
 //! The `weir` format, never with a blank inside a field, `-` for what there is none of:
 //!
 //! ```text
-//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= upstream= reused= reason= cache=
+//! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= dns_ms= connect_ms= ttfb_ms= upstream= reused= \
+//!     reason= cache=
 //! 2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/ client=127.0.0.1:50123 user=alice received=210 \
-//!     sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=- cache=hit
+//!     sent=1450 ms=12.345 dns_ms=1.250 connect_ms=3.100 ttfb_ms=7.800 upstream=192.0.2.7:80 reused=client reason=- cache=miss
 //! ```
 //!
 //! TIME is when the request began, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does.
 //! `cache` says what the cache did (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, why not more.
-//! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before.
+//! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before. What `dns_ms`,
+//! `connect_ms` and `ttfb_ms` are is said at [`Phases`]; `combined` and `squid` have no place for them.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::entry::{CacheUse, Entry, Kind, Text, Verdict};
+use crate::engine::entry::{CacheUse, Entry, Forward, Kind, Phases, Text, Verdict};
 use crate::http::date::civil;
 use crate::http::fields;
 
@@ -60,7 +62,7 @@ impl Format {
         match self {
             Format::Weir => &[Text::User, Text::Method, Text::Target, Text::Reason],
             Format::Combined => &[Text::User, Text::Method, Text::Target, Text::Agent, Text::Referrer],
-            Format::Squid => &[Text::User, Text::Method, Text::Target],
+            Format::Squid => &[Text::User, Text::Method, Text::Target, Text::ContentType],
             Format::Json => &Text::ALL,
             Format::None => &[],
         }
@@ -103,9 +105,14 @@ fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
     out.extend_from_slice(b" sent=");
     write_decimal(out, entry.sent_bytes, 1);
     out.extend_from_slice(b" ms=");
-    write_decimal(out, entry.duration_us / 1000, 1);
-    out.push(b'.');
-    write_decimal(out, entry.duration_us % 1000, 3);
+    write_milliseconds(out, entry.duration_us);
+    for (key, phase_us) in phases(entry, [b" dns_ms=", b" connect_ms=", b" ttfb_ms="]) {
+        out.extend_from_slice(key);
+        match phase_us {
+            Some(us) => write_milliseconds(out, us),
+            None => out.push(b'-'),
+        }
+    }
     out.extend_from_slice(b" upstream=");
     match entry.upstream {
         Some(upstream) => write_socket_address(out, upstream),
@@ -126,6 +133,12 @@ fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
         out.push(b':');
         out.extend_from_slice(entry.cache_reason.as_bytes());
     }
+}
+
+/// What it has waited for, each under its key.
+fn phases<'k>(entry: &Entry, keys: [&'k [u8]; 3]) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + use<'k> {
+    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    keys.into_iter().zip([dns_us, connect_us, ttfb_us])
 }
 
 fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
@@ -178,6 +191,9 @@ fn write_squid(out: &mut Vec<u8>, entry: &Entry) {
     write_address(out, entry.client.ip());
     out.push(b' ');
     out.extend_from_slice(squid_code(entry).as_bytes());
+    if is_aborted(entry) {
+        out.extend_from_slice(b"_ABORTED");
+    }
     out.push(b'/');
     write_decimal(out, u64::from(entry.status), 3);
     out.push(b' ');
@@ -193,25 +209,51 @@ fn write_squid(out: &mut Vec<u8>, entry: &Entry) {
         }
         None => out.extend_from_slice(b" HIER_NONE/-"),
     }
-    // The type of the content is not kept.
-    out.extend_from_slice(b" -");
+    out.push(b' ');
+    write_word(out, entry.text(Text::ContentType));
 }
 
-/// What Squid would say of it; a client that got no status had gone.
+/// Whether Squid would say that the answer did not come to its end.
+fn is_aborted(entry: &Entry) -> bool {
+    // A client that got no status had gone.
+    entry.aborted || (entry.status == 0 && entry.cache != CacheUse::Refresh)
+}
+
+/// What Squid would say of it.
 fn squid_code(entry: &Entry) -> &'static str {
-    match (entry.verdict, entry.kind) {
-        (Verdict::Refused, Kind::Exchange | Kind::Tunnel) => "TCP_DENIED",
-        (Verdict::Malformed, Kind::Exchange | Kind::Tunnel) => "NONE_NONE",
-        (Verdict::Allowed | Verdict::Failed, Kind::Tunnel) => "TCP_TUNNEL",
-        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) if entry.status == 0 => "TCP_MISS_ABORTED",
-        (Verdict::Allowed | Verdict::Failed, Kind::Exchange) => match entry.cache {
-            CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
-            CacheUse::Hit => "TCP_MEM_HIT",
-            CacheUse::Collapsed => "TCP_CF_HIT",
-            CacheUse::Stale => "TCP_STALE_HIT",
-            CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
-            CacheUse::Refresh => "TCP_ASYNC_REFRESH",
-            CacheUse::None | CacheUse::Miss | CacheUse::Bypass => "TCP_MISS",
+    match (entry.kind, entry.verdict) {
+        (Kind::Tunnel, _) => "TCP_TUNNEL",
+        (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
+        (Kind::Exchange, Verdict::Refused) => "TCP_DENIED",
+        (Kind::Exchange, Verdict::Malformed) if !entry.aborted => "NONE_NONE",
+        // It was on its way to be one.
+        (Kind::Exchange, _) if entry.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
+        (Kind::Exchange, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => squid_cache_code(entry),
+    }
+}
+
+fn squid_cache_code(entry: &Entry) -> &'static str {
+    match entry.cache {
+        CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
+        CacheUse::Hit => "TCP_MEM_HIT",
+        CacheUse::Collapsed => "TCP_CF_HIT",
+        CacheUse::Stale if entry.forward.is_some() => "TCP_REFRESH_FAIL_OLD",
+        CacheUse::Stale => "TCP_STALE_HIT",
+        CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
+        // As Squid 2 has it, which could do that.
+        CacheUse::Refresh => "TCP_ASYNC_MISS",
+        CacheUse::None | CacheUse::Miss | CacheUse::Bypass => match entry.forward {
+            Some(Forward::Stale) => "TCP_REFRESH_MODIFIED",
+            Some(Forward::Request) => "TCP_CLIENT_REFRESH_MISS",
+            None
+            | Some(
+                Forward::Bypass
+                | Forward::Method
+                | Forward::UriMiss
+                | Forward::VaryMiss
+                | Forward::Miss
+                | Forward::Partial,
+            ) => "TCP_MISS",
         },
     }
 }
@@ -242,6 +284,13 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry) {
     write_decimal(out, entry.sent_bytes, 1);
     out.extend_from_slice(b",\"duration_us\":");
     write_decimal(out, entry.duration_us, 1);
+    for (key, phase_us) in phases(entry, [b",\"dns_ms\":", b",\"connect_ms\":", b",\"ttfb_ms\":"]) {
+        out.extend_from_slice(key);
+        match phase_us {
+            Some(us) => write_milliseconds(out, us),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
     out.extend_from_slice(b",\"upstream\":");
     match entry.upstream {
         Some(upstream) => {
@@ -270,6 +319,7 @@ fn write_json(out: &mut Vec<u8>, entry: &Entry) {
     write_json_text(out, b"cache_reason", entry.cache_reason.as_bytes());
     write_json_text(out, b"referrer", entry.text(Text::Referrer));
     write_json_text(out, b"agent", entry.text(Text::Agent));
+    write_json_text(out, b"content_type", entry.text(Text::ContentType));
     out.push(b'}');
 }
 
@@ -277,6 +327,7 @@ fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Exchange => "exchange",
         Kind::Tunnel => "tunnel",
+        Kind::TunnelStart => "tunnel-start",
     }
 }
 
@@ -453,6 +504,13 @@ fn write_decimal(out: &mut Vec<u8>, value: u64, width: u32) {
         bound /= 10;
     }
     fields::write_decimal(out, value);
+}
+
+/// Microseconds as milliseconds.
+fn write_milliseconds(out: &mut Vec<u8>, us: u64) {
+    write_decimal(out, us / 1000, 1);
+    out.push(b'.');
+    write_decimal(out, us % 1000, 3);
 }
 
 /// An address; one that is IPv4 in IPv6 clothes, as a listener for both gets them, as IPv4.

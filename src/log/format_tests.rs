@@ -12,17 +12,18 @@ fn sample() -> Entry {
     entry.upstream = Some("192.0.2.7:80".parse().unwrap());
     entry.client_reused = true;
     entry.origin_reused = true;
+    entry.phases = Phases { dns_us: Some(1_250), connect_us: None, ttfb_us: Some(7_005) };
     entry.set(Text::User, b"alice");
     entry.set(Text::Method, b"GET");
     entry.set(Text::Target, b"http://a.example/?q=1");
     entry.set(Text::Agent, b"curl/8 (x)");
     entry.set(Text::Referrer, b"http://b.example/");
+    entry.set(Text::ContentType, b"text/html");
     entry
 }
 
 fn refused() -> Entry {
     let mut entry = Entry::new("[2001:db8::1]:5".parse().unwrap());
-    entry.kind = Kind::Tunnel;
     entry.verdict = Verdict::Refused;
     entry.status = 403;
     entry.sent_bytes = 99;
@@ -69,19 +70,21 @@ fn whole_lines() {
             Format::Weir,
             sample(),
             "2025-11-21T23:09:01.123Z exchange allowed 200 GET http://a.example/?q=1 client=127.0.0.1:50123 user=alice \
-             received=210 sent=1450 ms=12.345 upstream=192.0.2.7:80 reused=client,origin reason=- cache=-\n",
+             received=210 sent=1450 ms=12.345 dns_ms=1.250 connect_ms=- ttfb_ms=7.005 upstream=192.0.2.7:80 \
+             reused=client,origin reason=- cache=-\n",
         ),
         (
             Format::Weir,
             refused(),
-            "1970-01-01T00:00:00.000Z tunnel refused 403 CONNECT b.example:443 client=[2001:db8::1]:5 user=- received=0 \
-             sent=99 ms=0.000 upstream=- reused=- reason=block\\x20list.txt:12 cache=-\n",
+            "1970-01-01T00:00:00.000Z exchange refused 403 CONNECT b.example:443 client=[2001:db8::1]:5 user=- received=0 \
+             sent=99 ms=0.000 dns_ms=- connect_ms=- ttfb_ms=- upstream=- reused=- \
+             reason=block\\x20list.txt:12 cache=-\n",
         ),
         (
             Format::Weir,
             bare.clone(),
             "1970-01-01T00:00:00.000Z exchange allowed - - - client=192.0.2.1:9 user=- received=0 sent=0 ms=0.000 \
-             upstream=- reused=- reason=- cache=-\n",
+             dns_ms=- connect_ms=- ttfb_ms=- upstream=- reused=- reason=- cache=-\n",
         ),
         (
             Format::Combined,
@@ -102,7 +105,7 @@ fn whole_lines() {
         (
             Format::Squid,
             sample(),
-            "1763766541.135     12 127.0.0.1 TCP_MISS/200 1450 GET http://a.example/?q=1 alice HIER_DIRECT/192.0.2.7 -\n",
+            "1763766541.135     12 127.0.0.1 TCP_MISS/200 1450 GET http://a.example/?q=1 alice HIER_DIRECT/192.0.2.7 text/html\n",
         ),
         (
             Format::Squid,
@@ -115,17 +118,17 @@ fn whole_lines() {
             sample(),
             "{\"time\":\"2025-11-21T23:09:01.123Z\",\"kind\":\"exchange\",\"verdict\":\"allowed\",\"status\":200,\
              \"method\":\"GET\",\"target\":\"http://a.example/?q=1\",\"version\":\"1.1\",\"client\":\"127.0.0.1:50123\",\
-             \"user\":\"alice\",\"received\":210,\"sent\":1450,\"duration_us\":12345,\"upstream\":\"192.0.2.7:80\",\
+             \"user\":\"alice\",\"received\":210,\"sent\":1450,\"duration_us\":12345,\"dns_ms\":1.250,\"connect_ms\":null,\"ttfb_ms\":7.005,\"upstream\":\"192.0.2.7:80\",\
              \"client_reused\":true,\"origin_reused\":true,\"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":\"http://b.example/\",\
-             \"agent\":\"curl/8 (x)\"}\n",
+             \"agent\":\"curl/8 (x)\",\"content_type\":\"text/html\"}\n",
         ),
         (
             Format::Json,
             bare,
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"kind\":\"exchange\",\"verdict\":\"allowed\",\"status\":null,\
              \"method\":null,\"target\":null,\"version\":\"1.1\",\"client\":\"192.0.2.1:9\",\"user\":null,\"received\":0,\
-             \"sent\":0,\"duration_us\":0,\"upstream\":null,\"client_reused\":false,\"origin_reused\":false,\
-             \"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":null,\"agent\":null}\n",
+             \"sent\":0,\"duration_us\":0,\"dns_ms\":null,\"connect_ms\":null,\"ttfb_ms\":null,\"upstream\":null,\"client_reused\":false,\"origin_reused\":false,\
+             \"reason\":null,\"cache\":null,\"cache_reason\":null,\"referrer\":null,\"agent\":null,\"content_type\":null}\n",
         ),
     ];
     for (format, entry, expected) in cases {
@@ -141,23 +144,62 @@ fn a_dash_is_not_nothing() {
     assert!(line(Format::Combined, &entry).ends_with(" \"\\x2d\" \"-\"\n"));
 }
 
+/// As Squid has them: what became of it, and behind that whether it came to its end.
 #[test]
-fn squid_codes() {
+fn kind_25_squid_codes() {
     use {Kind::*, Verdict::*};
-    for (verdict, kind, status, expected) in [
-        (Allowed, Exchange, 200, "TCP_MISS"),
-        (Allowed, Exchange, 0, "TCP_MISS_ABORTED"),
-        (Failed, Exchange, 502, "TCP_MISS"),
-        (Allowed, Tunnel, 200, "TCP_TUNNEL"),
-        (Failed, Tunnel, 504, "TCP_TUNNEL"),
-        (Refused, Exchange, 407, "TCP_DENIED"),
-        (Refused, Tunnel, 403, "TCP_DENIED"),
-        (Malformed, Exchange, 400, "NONE_NONE"),
+    for (verdict, kind, method, status, expected) in [
+        (Allowed, Exchange, "GET", 200, "TCP_MISS/200"),
+        (Allowed, Exchange, "GET", 0, "TCP_MISS_ABORTED/000"),
+        (Failed, Exchange, "GET", 502, "TCP_MISS/502"),
+        (Failed, Exchange, "CONNECT", 502, "TCP_TUNNEL/502"),
+        (Allowed, Tunnel, "CONNECT", 200, "TCP_TUNNEL/200"),
+        (Allowed, TunnelStart, "CONNECT", 200, "TCP_TUNNEL_START/200"),
+        (Allowed, Tunnel, "GET", 101, "TCP_TUNNEL/101"),
+        (Refused, Exchange, "GET", 407, "TCP_DENIED/407"),
+        (Refused, Exchange, "CONNECT", 403, "TCP_DENIED/403"),
+        (Malformed, Exchange, "GET", 400, "NONE_NONE/400"),
+        (Malformed, Exchange, "", 400, "NONE_NONE/400"),
     ] {
         let mut entry = sample();
         (entry.verdict, entry.kind, entry.status) = (verdict, kind, status);
-        assert_eq!(squid_code(&entry), expected);
+        entry.set(Text::Method, method.as_bytes());
+        assert_eq!(squid_word(&entry), expected);
     }
+    for (verdict, kind, status, expected) in [
+        (Failed, Exchange, 200, "TCP_MISS_ABORTED/200"),
+        (Failed, Exchange, 0, "TCP_MISS_ABORTED/000"),
+        (Malformed, Exchange, 0, "TCP_MISS_ABORTED/000"),
+        (Refused, Exchange, 403, "TCP_DENIED_ABORTED/403"),
+        (Allowed, Tunnel, 200, "TCP_TUNNEL_ABORTED/200"),
+    ] {
+        let mut entry = sample();
+        (entry.verdict, entry.kind, entry.status, entry.aborted) = (verdict, kind, status, true);
+        assert_eq!(squid_word(&entry), expected);
+    }
+    for (cache, forward, status, aborted, expected) in [
+        (CacheUse::Hit, None, 200, false, "TCP_MEM_HIT/200"),
+        (CacheUse::Hit, None, 200, true, "TCP_MEM_HIT_ABORTED/200"),
+        (CacheUse::Hit, None, 304, false, "TCP_IMS_HIT/304"),
+        (CacheUse::Collapsed, None, 200, false, "TCP_CF_HIT/200"),
+        (CacheUse::Stale, None, 200, false, "TCP_STALE_HIT/200"),
+        (CacheUse::Stale, Some(Forward::Stale), 200, false, "TCP_REFRESH_FAIL_OLD/200"),
+        (CacheUse::Revalidated, Some(Forward::Stale), 200, false, "TCP_REFRESH_UNMODIFIED/200"),
+        (CacheUse::Miss, Some(Forward::Stale), 200, false, "TCP_REFRESH_MODIFIED/200"),
+        (CacheUse::Miss, Some(Forward::Request), 200, false, "TCP_CLIENT_REFRESH_MISS/200"),
+        (CacheUse::Miss, Some(Forward::UriMiss), 200, true, "TCP_MISS_ABORTED/200"),
+        (CacheUse::Bypass, Some(Forward::Method), 200, false, "TCP_MISS/200"),
+        (CacheUse::Refresh, None, 0, false, "TCP_ASYNC_MISS/000"),
+    ] {
+        let mut entry = sample();
+        (entry.cache, entry.forward, entry.status, entry.aborted) = (cache, forward, status, aborted);
+        assert_eq!(squid_word(&entry), expected);
+    }
+}
+
+/// The word with code and status.
+fn squid_word(entry: &Entry) -> String {
+    line(Format::Squid, entry).split_whitespace().nth(3).unwrap_or_default().to_owned()
 }
 
 #[test]
@@ -254,7 +296,7 @@ fn hostile(seed: u64) -> Vec<u8> {
 
 #[test]
 fn nobody_can_forge_a_line_or_a_field() {
-    let texts = [Text::User, Text::Method, Text::Target, Text::Reason, Text::Agent, Text::Referrer];
+    let texts = Text::ALL;
     for seed in 0..2000 {
         let mut entry = sample();
         for (index, which) in texts.into_iter().enumerate() {
@@ -273,19 +315,19 @@ fn nobody_can_forge_a_line_or_a_field() {
         // The fields are as many as ever, and each gives its bytes back.
         let line = line(Format::Weir, &entry);
         let fields: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
-        assert_eq!(fields.len(), 15, "{line}");
+        assert_eq!(fields.len(), 18, "{line}");
         for (field, key, which) in [
             (4, "", Text::Method),
             (5, "", Text::Target),
             (7, "user=", Text::User),
-            (13, "reason=", Text::Reason),
+            (16, "reason=", Text::Reason),
         ] {
             let field = fields[field].strip_prefix(key).unwrap();
             let expected = if field == "-" { b"" } else { entry.text(which) };
             assert_eq!(if field == "-" { vec![] } else { unescaped(field.as_bytes()) }, expected, "{line}");
             assert_eq!(field == "-", entry.text(which).is_empty());
         }
-        assert_eq!(line.split(' ').count(), 15);
+        assert_eq!(line.split(' ').count(), 18);
         assert_eq!(self::line(Format::Squid, &entry).split_whitespace().count(), 10);
         let json = self::line(Format::Json, &entry);
         assert!(is_json_object(json.trim_end_matches('\n')), "{json}");
@@ -311,8 +353,14 @@ fn is_json_object(text: &str) -> bool {
                 None => return false,
             },
             None => {
-                let number = after.trim_start_matches(|char: char| char.is_ascii_digit());
-                if number.len() == after.len() {
+                let digits =
+                    |text: &'_ str| text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+                let number = &after[digits(after)..];
+                let number = match number.strip_prefix('.') {
+                    Some(fraction) if digits(fraction) > 0 => &fraction[digits(fraction)..],
+                    Some(_) | None => number,
+                };
+                if digits(after) == 0 {
                     return false;
                 }
                 number
@@ -358,6 +406,9 @@ fn json_reader_of_these_tests_is_strict() {
         ("{\"a\":\"\n\"}", false),
         ("{\"a\":1", false),
         ("{\"a\":1,}", false),
+        ("{\"a\":1.250,\"b\":0.001}", true),
+        ("{\"a\":1.}", false),
+        ("{\"a\":.5}", false),
     ] {
         assert_eq!(is_json_object(text), good, "{text}");
     }

@@ -25,6 +25,8 @@ pub struct Shell {
     pub connects: Vec<(PeerId, SocketAddr)>,
     /// DNS queries sent, in order.
     pub queries: Vec<QueryId>,
+    /// What they ask.
+    pub asked: Vec<Vec<u8>>,
     /// Who was told that nothing more will come.
     pub fins: Vec<PeerId>,
     pub closed: Vec<PeerId>,
@@ -75,6 +77,7 @@ impl Shell {
             now: Now { monotonic_us: 1_000_000, unix_us: 1_800_000_000_000_000 },
             connects: Vec::new(),
             queries: Vec::new(),
+            asked: Vec::new(),
             fins: Vec::new(),
             closed: Vec::new(),
             resets: Vec::new(),
@@ -148,6 +151,27 @@ impl Shell {
         self.event(peer, Event::EndOfStream);
     }
 
+    /// Name servers answer all that was asked for so far: each name has this address, and no other.
+    pub fn resolve(&mut self, address: [u8; 4]) {
+        for (query, mut message) in
+            std::mem::take(&mut self.queries).into_iter().zip(std::mem::take(&mut self.asked))
+        {
+            // A response to the question that is there; its answer for A, if that was the question (RFC 1035 section 4.1).
+            let name_end =
+                12 + message[12..].iter().position(|byte| *byte == 0).expect("the end of the name");
+            message.truncate(name_end + 5);
+            let is_a = message[name_end + 2] == 1;
+            message[2..4].copy_from_slice(&[0x81, 0x80]);
+            message[6..12].copy_from_slice(&[0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                message.extend_from_slice(&[0xC0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+                message.extend_from_slice(&address);
+            }
+            self.engine.handle_reply(self.now, query, &message);
+            self.act();
+        }
+    }
+
     /// A connection that was asked for stands, and what there is to send is sent.
     #[track_caller]
     pub fn establish(&mut self, index: usize) -> (PeerId, String) {
@@ -192,7 +216,10 @@ impl Shell {
                 Action::TellLoops(_) => {}
                 Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
-                Action::Resolver(resolver::Action::Send { query, .. }) => self.queries.push(query),
+                Action::Resolver(resolver::Action::Send { query, message, .. }) => {
+                    self.queries.push(query);
+                    self.asked.push(message.as_bytes().to_vec());
+                }
                 Action::Resolver(resolver::Action::Abandon(_) | resolver::Action::Done { .. }) => {}
             }
         }

@@ -127,6 +127,11 @@ impl Shell {
         if metrics.allowed + metrics.blocked + metrics.malformed + metrics.failed != metrics.requests {
             return Err(format!("verdicts do not add up: {metrics:?}"));
         }
+        // Each was told of at its start, if that was asked for, and no other.
+        let told = if around.book.scenario.settings.logs_tunnel_starts { metrics.tunnels_opened } else { 0 };
+        if self.tunnel_starts != told {
+            return Err(format!("{told} tunnels have started, {} in the log", self.tunnel_starts));
+        }
         if (self.logged_sent, metrics.client_bytes_out) != (self.sent, self.sent) {
             let (logged, counted) = (self.logged_sent, metrics.client_bytes_out);
             return Err(format!("{} bytes went to clients, {logged} logged, {counted} counted", self.sent));

@@ -315,6 +315,7 @@ fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
         },
         ..Settings::default()
     };
+    settings.logs_tunnel_starts = settings.seed[0] % 2 == 0;
     if strict {
         return settings;
     }

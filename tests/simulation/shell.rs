@@ -8,7 +8,7 @@ use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use weir::engine::entry::{Entry, Kind, Text};
+use weir::engine::entry::{Entry, Kind, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SocketError};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
@@ -25,6 +25,8 @@ pub struct Shell {
     /// Turns without any effect, since something last moved.
     pub(super) fruitless: u64,
     pub(super) entries: u64,
+    /// Entries of tunnels that were set up.
+    pub(super) tunnel_starts: u64,
     /// What the entries say that clients have sent.
     pub received: HashMap<std::net::SocketAddr, u64>,
     /// What they say that clients were sent, and what clients were sent.
@@ -51,6 +53,7 @@ impl Shell {
             steps: 0,
             fruitless: 0,
             entries: 0,
+            tunnel_starts: 0,
             received: HashMap::new(),
             logged_sent: 0,
             sent: 0,
@@ -545,6 +548,15 @@ impl Shell {
     }
 
     fn log(&mut self, around: &mut Surroundings, entry: &Entry) -> Checked<()> {
+        let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+        let waited_us: u64 = [dns_us, connect_us, ttfb_us].into_iter().flatten().sum();
+        if waited_us > entry.duration_us {
+            return Err(format!("{:?} within {} us", entry.phases, entry.duration_us));
+        }
+        if entry.kind == Kind::TunnelStart {
+            self.tunnel_starts += 1;
+            return if entry.sent_bytes == 0 { Ok(()) } else { Err("sent before its start".into()) };
+        }
         self.entries += 1;
         *self.received.entry(entry.client).or_insert(0) += entry.client_bytes;
         self.logged_sent += entry.sent_bytes;

@@ -7,6 +7,8 @@ pub enum Value {
     True,
     False,
     Number(u64),
+    /// A number with three decimals, as so many thousandths.
+    Thousandths(u64),
     Text(String),
 }
 
@@ -37,7 +39,12 @@ fn value(text: &str) -> Option<(Value, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, after) = text.split_at(end);
     let leading_zero = digits.len() > 1 && digits.starts_with('0');
-    (!leading_zero).then(|| digits.parse().ok())?.map(|number| (Value::Number(number), after))
+    let whole: u64 = (!leading_zero).then(|| digits.parse().ok())??;
+    let Some(fraction) = after.strip_prefix('.') else { return Some((Value::Number(whole), after)) };
+    let end = fraction.find(|c: char| !c.is_ascii_digit()).unwrap_or(fraction.len());
+    let (digits, after) = fraction.split_at(end);
+    let thousandths = (digits.len() == 3).then(|| digits.parse::<u64>().ok())??;
+    Some((Value::Thousandths(whole.checked_mul(1000)?.checked_add(thousandths)?), after))
 }
 
 /// A string and what follows it. Escapes of UTF-16 have to come in pairs where they need to.

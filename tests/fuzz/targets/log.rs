@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use weir::engine::entry::{Entry, Kind, Text, Verdict};
+use weir::engine::entry::{Entry, Kind, Phases, Text, Verdict};
 use weir::log::format::{Format, write_entry};
 
 use super::json;
 use super::pieces::shown;
 
-const TEXTS: [Text; 6] = [Text::User, Text::Method, Text::Target, Text::Reason, Text::Agent, Text::Referrer];
+const TEXTS: [Text; 7] = Text::ALL;
 
 /// Takes bytes from the front of the input; zeros when it is at its end.
 struct Input<'a>(&'a [u8]);
@@ -57,6 +57,8 @@ pub fn log_entry(bytes: &[u8]) {
         entry.duration_us = input.number();
         entry.client_bytes = input.number();
         entry.sent_bytes = input.number();
+        let mut phase = || Some(input.number()).filter(|phase| phase % 3 != 1);
+        entry.phases = Phases { dns_us: phase(), connect_us: phase(), ttfb_us: phase() };
     }
     for which in TEXTS {
         let len = usize::from(input.byte());
@@ -123,21 +125,29 @@ fn expect(entry: &Entry, which: Text, field: &str) {
 
 fn weir(entry: &Entry, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
-    assert_eq!(words.len(), 15, "{line}");
+    assert_eq!(words.len(), 18, "{line}");
     let value =
         |at: usize, key: &str| words[at].strip_prefix(key).unwrap_or_else(|| panic!("{key} in {line}"));
     expect(entry, Text::Method, words[4]);
     expect(entry, Text::Target, words[5]);
     expect(entry, Text::User, value(7, "user="));
-    expect(entry, Text::Reason, value(13, "reason="));
+    expect(entry, Text::Reason, value(16, "reason="));
     assert_eq!(value(8, "received=").parse(), Ok(entry.client_bytes));
     assert_eq!(value(9, "sent=").parse(), Ok(entry.sent_bytes));
-    let milliseconds = format!("{}.{:03}", entry.duration_us / 1000, entry.duration_us % 1000);
-    assert_eq!(value(10, "ms="), milliseconds);
+    assert_eq!(value(10, "ms="), milliseconds(entry.duration_us));
+    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    let phases = [(11, "dns_ms=", dns_us), (12, "connect_ms=", connect_us), (13, "ttfb_ms=", ttfb_us)];
+    for (at, key, phase) in phases {
+        assert_eq!(value(at, key), phase.map_or("-".to_owned(), milliseconds));
+    }
     let client = value(6, "client=").parse::<SocketAddr>().expect("an address");
     assert_eq!(client.ip(), entry.client.ip().to_canonical());
-    let upstream = value(11, "upstream=").parse::<SocketAddr>().ok().map(|upstream| upstream.ip());
+    let upstream = value(14, "upstream=").parse::<SocketAddr>().ok().map(|upstream| upstream.ip());
     assert_eq!(upstream, entry.upstream.map(|upstream| upstream.ip().to_canonical()));
+}
+
+fn milliseconds(us: u64) -> String {
+    format!("{}.{:03}", us / 1000, us % 1000)
 }
 
 fn squid(entry: &Entry, line: &str) {
@@ -147,6 +157,7 @@ fn squid(entry: &Entry, line: &str) {
     expect(entry, Text::Method, words[5]);
     expect(entry, Text::Target, words[6]);
     expect(entry, Text::User, words[7]);
+    expect(entry, Text::ContentType, words[9]);
 }
 
 fn combined(entry: &Entry, line: &str) {
@@ -188,11 +199,16 @@ fn json(entry: &Entry, line: &str) {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert!(names.len() == count && count == 20, "{line}");
+    assert!(names.len() == count && count == 24, "{line}");
     let member = |name: &str| &members.iter().find(|(known, _)| known == name).expect("a member").1;
     assert_eq!(*member("received"), json::Value::Number(entry.client_bytes));
     assert_eq!(*member("duration_us"), json::Value::Number(entry.duration_us));
-    let keys = ["user", "method", "target", "reason", "agent", "referrer"];
+    let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
+    for (name, phase) in [("dns_ms", dns_us), ("connect_ms", connect_us), ("ttfb_ms", ttfb_us)] {
+        let expected = phase.map_or(json::Value::Null, |us| json::Value::Thousandths(us));
+        assert_eq!(*member(name), expected, "{line}");
+    }
+    let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type"];
     for (which, key) in TEXTS.into_iter().zip(keys) {
         let bytes = entry.text(which);
         let text: String = bytes
