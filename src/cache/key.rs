@@ -40,8 +40,9 @@ pub struct Uri<'a> {
     pub path: &'a [u8],
 }
 
-/// Appends the key: the URI with the default port left out, without fragment. Equal for two requests that the origin
-/// cannot tell apart by target.
+/// Appends the key: the URI with the default port left out, without fragment. A URI has no bytes beyond ASCII: what clients
+/// send of them is written as other clients write it, percent-encoded, so that `/\u{e4}` and `/%C3%A4` are stored, found and
+/// forgotten together.
 pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");
@@ -50,7 +51,20 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     if matches!(path, [] | [b'?', ..]) {
         out.push(b'/');
     }
-    out.extend_from_slice(path);
+    if path.is_ascii() {
+        out.extend_from_slice(path);
+    } else {
+        path.iter().for_each(|&byte| write_encoded(out, byte));
+    }
+}
+
+fn write_encoded(out: &mut Vec<u8>, byte: u8) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii() {
+        out.push(byte);
+    } else {
+        out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
 }
 
 #[cfg(test)]
@@ -77,6 +91,7 @@ mod tests {
             (Scheme::Http, "[2001:DB8::0:1]", "/", "http://[2001:db8::1]/"),
             // The target is exact: its case, its escapes, its dots.
             (Scheme::Http, "a.example", "/A/%7e/../b?x=1&y", "http://a.example/A/%7e/../b?x=1&y"),
+            (Scheme::Http, "a.example", "/\u{e4}?\u{20ac}", "http://a.example/%C3%A4?%E2%82%AC"),
             (Scheme::Http, "a.example", "//", "http://a.example//"),
             (Scheme::Http, "a.example", "/?", "http://a.example/?"),
             (Scheme::Http, "a.example", "/p#f", "http://a.example/p"),

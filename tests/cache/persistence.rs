@@ -363,7 +363,7 @@ fn rule_26_kind_10_raw_targets_outlive_a_restart() {
     let scratch = Scratch::new();
     let options = ["--cache-file", &scratch.join("cache")];
     let mut scene = scene(&options);
-    let targets: [&[u8]; 3] = [b"/\xc3\xa4", b"/%C3%A4", b"/\xe4\xff"];
+    let targets: [&[u8]; 3] = [b"/\xc3\xa4", b"/a", b"/\xe4\xff"];
     let ask = |scene: &Scene, target: &[u8]| {
         let request = [b"GET http://{o}", target, b" HTTP/1.1\r\nHost: {o}\r\n\r\n"].concat();
         scene.weir.connect().ask(scene.origin.fill(request))
@@ -376,6 +376,10 @@ fn rule_26_kind_10_raw_targets_outlive_a_restart() {
     scene.start(&options);
     said(&scene, "loaded 3 of 3 entries");
     for target in targets {
+        assert!(is_hit(&ask(&scene, target)));
+    }
+    // Percent-encoded it is the same.
+    for target in [&b"/%C3%A4"[..], b"/%E4%FF", b"/\xc3%A4"] {
         assert!(is_hit(&ask(&scene, target)));
     }
     assert!(!is_hit(&ask(&scene, b"/\xe4")));
