@@ -264,3 +264,28 @@ fn rule_49_added_fields_replace_what_came() {
         }
     }
 }
+
+/// Rule 49: neither does it come in behind the body. What is appended leaves trailers alone.
+#[test]
+fn rule_49_added_fields_replace_trailers() {
+    let weir = Weir::start(&[
+        "--add-header=X-User: weir",
+        "--add-header=append X-Tag: weir",
+        "--add-response-header=X-Frame: weir",
+    ]);
+    let origin = Origin::answering(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-FRAME: origin\r\nX-Sum: 1\r\n\r\n",
+    );
+    let (seen, answer) = forwarded(
+        &weir,
+        &origin,
+        b"POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\n\r\n\
+          2\r\nhi\r\n0\r\nX-USER: admin\r\nX-Tag: mine\r\n\r\n",
+    );
+    assert_eq!((seen.all("x-user"), seen.all("x-tag")), (vec!["weir"], vec!["weir"]));
+    let received = String::from_utf8_lossy(&origin.received(0)).into_owned();
+    assert!(!received.contains("admin") && received.ends_with("X-Tag: mine\r\n\r\n"), "{received:?}");
+    assert_eq!(answer.head.all("x-frame"), ["weir"]);
+    let trailers: Vec<_> = answer.body.trailers.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    assert_eq!(trailers, ["x-sum"]);
+}
