@@ -55,17 +55,17 @@ fn main() -> ExitCode {
     let environment: Vec<(String, String)> =
         std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
     let mut launch = Launch { arguments, environment, piped: None };
-    let settings = match launch.load() {
-        Ok(settings) => settings,
-        Err(problems) => return report(&problems),
-    };
+    let (settings, problems) = launch.load();
     start_log(&settings);
+    if !problems.is_empty() {
+        return ExitCode::from(tell_all(&settings, problems));
+    }
     let code = match &settings.command {
         Command::Help => print(&help::help()),
         Command::HelpOn(topics) => help_on(topics),
         Command::Version => print(&format!("weir {}\n", env!("CARGO_PKG_VERSION"))),
         Command::PrintConfig => print(&print_config(&settings)),
-        Command::Check => check(&settings),
+        Command::Check => daemon::check::run(&settings, Problems::new()),
         Command::Explain { .. } => run_explain(&settings),
         Command::Reload => ask_to_reload(&settings),
         Command::Run => run(settings, launch),
@@ -108,9 +108,17 @@ fn help_on(topics: &[String]) -> u8 {
     }
 }
 
-fn report(problems: &Problems) -> ExitCode {
-    eprint!("{problems}");
-    ExitCode::from(problems.exit_code())
+/// Tells what is wrong with the settings, and with all else that can be looked at in spite of it.
+fn tell_all(settings: &Settings, problems: Problems) -> u8 {
+    match settings.command {
+        Command::Check | Command::Run => daemon::check::run(settings, problems),
+        Command::PrintConfig
+        | Command::Explain { .. }
+        | Command::Reload
+        | Command::Help
+        | Command::HelpOn(_)
+        | Command::Version => said(&problems),
+    }
 }
 
 /// A number that nobody can foresee.
@@ -143,27 +151,6 @@ fn addresses_to_bind(settings: &Settings) -> Vec<SocketAddr> {
     settings.hosts.iter().map(|host| SocketAddr::new(host.value, settings.port)).collect()
 }
 
-fn check(settings: &Settings) -> u8 {
-    if let Err(code) = find_user(settings) {
-        return code;
-    }
-    let seed = match random_seed() {
-        Ok(seed) => seed,
-        Err(code) => return code,
-    };
-    match compile(settings, &addresses_to_bind(settings), seed) {
-        Ok(policy) => {
-            warn_of_skipped(&policy);
-            let users = policy.users.as_ref().map_or(0, |users| users.len());
-            print(&format!("weir: the configuration is valid: {} rules, {users} users\n", policy.acl.len()))
-        }
-        Err(problems) => {
-            eprint!("{problems}");
-            exit::CONFIGURATION
-        }
-    }
-}
-
 fn run_explain(settings: &Settings) -> u8 {
     let Command::Explain { user, client, method, target } = &settings.command else { return exit::USAGE };
     let seed = match random_seed() {
@@ -174,8 +161,7 @@ fn run_explain(settings: &Settings) -> u8 {
     let policy = match compile(settings, &listeners, seed) {
         Ok(policy) => policy,
         Err(problems) => {
-            eprint!("{problems}");
-            return exit::CONFIGURATION;
+            return said(&problems);
         }
     };
     let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };

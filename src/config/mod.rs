@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod explain;
 pub mod file;
+pub mod foreign;
 pub mod help;
 pub mod nearest;
 pub mod options;

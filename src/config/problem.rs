@@ -160,9 +160,29 @@ impl Problems {
         if usage { exit::USAGE } else { exit::CONFIGURATION }
     }
 
-    /// Puts them in the order in which they are best read.
+    /// Adds those that others found, and puts all in order.
+    pub fn append(&mut self, mut others: Problems) {
+        self.list.append(&mut others.list);
+        self.sort();
+    }
+
+    /// Puts them in the order in which they are best read: each file in one piece, in the order in which files were read.
     pub(super) fn sort(&mut self) {
-        self.list.sort_by_key(|problem| (std::cmp::Reverse(problem.origin.rank()), problem.origin.line()));
+        let mut files: Vec<Arc<Path>> = Vec::new();
+        let mut place = |origin: &Origin| match origin {
+            Origin::File { path, .. } => files.iter().position(|known| known == path).unwrap_or_else(|| {
+                files.push(Arc::clone(path));
+                files.len() - 1
+            }),
+            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => 0,
+        };
+        let key = |origin: &Origin, place: usize| (std::cmp::Reverse(origin.rank()), place, origin.line());
+        let mut keyed: Vec<_> = std::mem::take(&mut self.list)
+            .into_iter()
+            .map(|problem| (key(&problem.origin, place(&problem.origin)), problem))
+            .collect();
+        keyed.sort_by_key(|(key, _)| *key);
+        self.list = keyed.into_iter().map(|(_, problem)| problem).collect();
     }
 }
 

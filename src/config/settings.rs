@@ -13,6 +13,7 @@ use ipnet::IpNet;
 
 use super::arguments::{self, Arguments};
 use super::file;
+use super::foreign;
 use super::nearest::nearest;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
@@ -217,18 +218,28 @@ impl Settings {
         environment: &[(String, String)],
         read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Settings, Problems> {
+        let (settings, problems) = Settings::read(arguments, environment, read_file);
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// The same, with everything that is good beside what is wrong: whoever tells of problems can look at the files as well.
+    pub fn read(
+        arguments: &[String],
+        environment: &[(String, String)],
+        read_file: impl Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> (Settings, Problems) {
         let mut problems = Problems::new();
         let mut settings = Settings::default();
         // What follows is no option but the name of one.
         if let Some((_, asked)) = arguments.split_first().filter(|(first, _)| *first == "help") {
             settings.command = Command::HelpOn(asked.to_vec());
-            return Ok(settings);
+            return (settings, problems);
         }
         let given = arguments::parse(arguments, &mut problems);
         // Whoever asks for help gets it, whatever else is wrong.
         if let Some(command) = help_wanted(&given) {
             settings.command = command;
-            return Ok(settings);
+            return (settings, Problems::new());
         }
         let from_environment = environment_layer(environment, &mut problems);
         let from_file = match config_path(&given.layer, &from_environment) {
@@ -243,7 +254,7 @@ impl Settings {
         settings.command = settings.choose_command(&given, &mut problems);
         settings.judge_together(&mut problems);
         problems.sort();
-        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+        (settings, problems)
     }
 
     /// These settings after a reload has found `found`: what can only change at a start stays.
@@ -561,7 +572,11 @@ fn read_layer(
     let at = |line| Origin::File { path: name.clone(), line };
     let (lines, wrong) = file::lines(&content);
     for (line, message) in wrong {
-        problems.add(at(line), message);
+        // Another program may allow what is no line here.
+        let text = content.split(|byte| *byte == b'\n').nth((line as usize).saturating_sub(1));
+        let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
+        let key = text.split_whitespace().next().unwrap_or_default();
+        problems.add(at(line), foreign::find(key).map_or(message, |found| found.said_of(key)));
     }
     for line in lines {
         let origin = at(line.number);
@@ -582,6 +597,9 @@ fn known_key(key: &str) -> Result<usize, String> {
         Some(row) if TABLE[row].scope == Scope::Everywhere => Ok(row),
         Some(_) => Err(format!("{key}: expected on the command line only (--{key})")),
         None => {
+            if let Some(found) = foreign::find(key) {
+                return Err(found.said_of(key));
+            }
             let names = TABLE.iter().filter(|spec| spec.scope == Scope::Everywhere).flat_map(Spec::names);
             Err(format!(
                 "unknown key {key:?}: expected one of those that --print-config lists{}",
@@ -624,5 +642,8 @@ fn add_line(
 
 /// A hint to append to a message, or nothing.
 pub(super) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    if let Some(found) = foreign::find(word) {
+        return format!(" ({})", found.said_of(word));
+    }
     nearest(word, names).map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }

@@ -55,7 +55,10 @@ quotes\". Options without a value take yes or no. Paths are relative to the
 file. Sizes: 64K, 10M, 1G. Times: 30 or 2.5 (seconds), 500ms, 2m, 1h.
 
 --print-config prints such a file, with the place that each value came from.
---check reads all files, and says everything that is wrong with any of them.
+--check says everything at once that is wrong with settings and files, and
+what the start would fail at: as root, with the rights of --user. It listens to
+nobody, and does not mind a port in use. Keys of tinyproxy and Squid are
+answered with what weir has in their place.
 ",
         section: None,
         others: &["config", "check", "print-config"],

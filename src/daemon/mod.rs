@@ -2,6 +2,7 @@
 //! addresses of the machine.
 
 pub mod addresses;
+pub mod check;
 pub mod manager;
 pub mod pid_file;
 pub mod reload;

@@ -35,7 +35,7 @@ pub struct Launch {
 
 impl Launch {
     /// Puts the settings together for the first time.
-    pub fn load(&mut self) -> Result<Settings, Problems> {
+    pub fn load(&mut self) -> (Settings, Problems) {
         let piped = RefCell::new(None);
         let read = |path: &Path| {
             let content = read_file(path)?;
@@ -44,14 +44,14 @@ impl Launch {
             }
             Ok(content)
         };
-        let settings = Settings::load(&self.arguments, &self.environment, read);
+        let loaded = Settings::read(&self.arguments, &self.environment, read);
         self.piped = piped.into_inner();
-        settings
+        loaded
     }
 
-    fn load_again(&self) -> Result<Settings, Problems> {
+    fn load_again(&self) -> (Settings, Problems) {
         let read = |path: &Path| self.piped.clone().map_or_else(|| read_file(path), Ok);
-        Settings::load(&self.arguments, &self.environment, read)
+        Settings::read(&self.arguments, &self.environment, read)
     }
 }
 
@@ -109,9 +109,16 @@ impl Daemon {
             }
             lines
         };
-        let found = self.launch.load_again().map_err(said)?;
-        let (mut settings, changes) = self.settings.reloaded(&found);
         let seed = random_seed().map_err(|_| vec!["no random numbers".to_owned()])?;
+        let (found, mut problems) = self.launch.load_again();
+        if !problems.is_empty() {
+            // All that is wrong is told at once.
+            if let Err(others) = compile_by(&found, &self.listeners, seed, &read_again) {
+                problems.append(others);
+            }
+            return Err(said(problems));
+        }
+        let (mut settings, changes) = self.settings.reloaded(&found);
         let policy = compile_by(&settings, &self.listeners, seed, &read_again).map_err(said)?;
         limit_connections(&mut settings, self.crew.loops());
         Ok(Found { settings, changes, policy, seed })

@@ -108,6 +108,15 @@ impl CacheFile {
         Ok(file)
     }
 
+    /// Whether it could be opened, without making or locking anything.
+    pub fn check(path: &Path) -> io::Result<()> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(parent(path), flags, Mode::empty())?;
+        find(&directory, name)?;
+        Ok(fs::access(parent(path), fs::Access::WRITE_OK | fs::Access::EXEC_OK)?)
+    }
+
     /// The new file, in the place of one that somebody left.
     fn make(&self) -> io::Result<File> {
         self.remove()?;

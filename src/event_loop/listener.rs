@@ -47,6 +47,11 @@ pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> 
     Ok(listeners)
 }
 
+/// Whether an address could be had; nobody is listened to.
+pub fn try_bind(address: SocketAddr) -> io::Result<()> {
+    unbound(address)?.bind(&SockAddr::from(address))
+}
+
 fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;

@@ -22,7 +22,7 @@ mod verifier;
 
 pub use cache_file::{CacheFile, Keeper, parent};
 pub use crew::{Crew, Failure, Worker};
-pub use listener::{Listener, bind, bind_for};
+pub use listener::{Listener, bind, bind_for, try_bind};
 pub use remote::{Command, Remote};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 

@@ -5,6 +5,7 @@ use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// The bits of a mode that let others than the owner write.
@@ -60,14 +61,9 @@ impl User {
     /// there the user has to make it. One that exists stays as it is.
     pub fn make_directory(&self, path: &Path) -> io::Result<()> {
         let path = std::path::absolute(path)?;
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let Some(name) = path.file_name() else { return Ok(()) };
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(parent) = fs::open(parent, flags, Mode::empty()) else { return Ok(()) };
-        let status = fs::fstat(&parent)?;
-        let of_root_alone = status.st_uid == 0 && status.st_mode & WRITABLE_BY_OTHERS == 0;
-        if !of_root_alone || !unistd::geteuid().is_root() {
-            return Ok(());
-        }
+        let Some(parent) = parent_of_root_alone(&path)? else { return Ok(()) };
         match fs::mkdirat(&parent, name, Mode::from_raw_mode(DIRECTORY_MODE)) {
             Err(Errno::EXIST) => return Ok(()),
             made => made?,
@@ -75,6 +71,12 @@ impl User {
         let made = fs::openat(&parent, name, flags | OFlags::NOFOLLOW, Mode::empty())?;
         let (id, group) = (fs::Uid::from_raw(self.id.as_raw()), fs::Gid::from_raw(self.group.as_raw()));
         Ok(fs::fchown(made, Some(id), Some(group))?)
+    }
+
+    /// Whether that directory is missing and would be made.
+    pub fn would_make(&self, path: &Path) -> bool {
+        let Ok(path) = std::path::absolute(path) else { return false };
+        !path.exists() && parent_of_root_alone(&path).is_ok_and(|parent| parent.is_some())
     }
 
     /// Becomes this user for good: the groups first, as only root may change them, then the user, and a proof that there is
@@ -99,7 +101,8 @@ impl User {
         Ok(())
     }
 
-    fn is_assumed(&self) -> bool {
+    /// Whether this process is this user already.
+    pub fn is_assumed(&self) -> bool {
         [unistd::getuid(), unistd::geteuid()] == [self.id; 2]
             && [unistd::getgid(), unistd::getegid()] == [self.group; 2]
     }
@@ -117,6 +120,17 @@ impl User {
     fn take_groups(&self) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
+}
+
+/// The directory above, if only root can write to it, and this process is root.
+fn parent_of_root_alone(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let Some(parent) = path.parent() else { return Ok(None) };
+    let Ok(parent) = fs::open(parent, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+        return Ok(None);
+    };
+    let status = fs::fstat(&parent)?;
+    let of_root_alone = status.st_uid == 0 && status.st_mode & WRITABLE_BY_OTHERS == 0;
+    Ok(Some(parent).filter(|_| of_root_alone && unistd::geteuid().is_root()))
 }
 
 fn find_group(group: &str) -> Result<Gid, String> {

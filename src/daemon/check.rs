@@ -1,0 +1,158 @@
+//! `--check`: everything that is wrong, and everything that the start would fail at, at once.
+//!
+//! It goes the way of the start, without listening and without making anything: as root it becomes `--user` before it reads
+//! the files, so that what is judged are the rights that the daemon will have. A port that is in use is no mistake: it may
+//! be the daemon's own, and `--check` comes before a reload.
+
+use super::reload::loaded;
+use crate::{addresses_to_bind, compile, exit, print, random_seed, warn_of_skipped};
+use log::warn;
+use rustix::fs::{Access, access};
+use std::fs::metadata;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use weir::config::{Located, Origin, Problems, Settings};
+use weir::event_loop::{CacheFile, parent, try_bind};
+use weir::log::files::FILE_NAME;
+use weir::policy::Policy;
+use weir::sandbox::User;
+
+/// Tells what is wrong, or that nothing is. Returns the exit code.
+pub fn run(settings: &Settings, known: Problems) -> u8 {
+    let (policy, problems) = examine(settings, known);
+    if let Some(policy) = &policy {
+        warn_of_skipped(policy);
+    }
+    match policy.filter(|_| problems.is_empty()) {
+        Some(policy) => {
+            let [rules, users] = loaded(&policy);
+            print(&format!("weir: the configuration is valid: {rules} rules, {users} users\n"))
+        }
+        None => {
+            eprintln!("{problems}");
+            if problems.is_empty() { exit::OS_ERROR } else { problems.exit_code() }
+        }
+    }
+}
+
+/// Everything that is wrong, beside what is known already.
+pub fn examine(settings: &Settings, known: Problems) -> (Option<Policy>, Problems) {
+    let mut problems = known;
+    let mut found = Problems::new();
+    judge_addresses(settings, &mut found);
+    let user = find_user(settings, &mut found);
+    let is_root = rustix::process::geteuid().is_root();
+    // The start makes it while it is root.
+    let made = match (&user, &settings.log_dir) {
+        (Some(user), Some(path)) => user.would_make(path),
+        (Some(_) | None, _) => false,
+    };
+    match &user {
+        Some(user) if is_root => {
+            if let Err(error) = user.assume() {
+                found.add(settings.origin("user"), format!("cannot become this user: {error}"));
+            }
+        }
+        Some(user) if !user.is_assumed() => {
+            warn!(
+                "not root: what --user may read and write is not checked; these are the rights of who asks"
+            );
+        }
+        Some(_) | None => {}
+    }
+    judge_paths(settings, made, &mut found);
+    problems.append(found);
+    let Ok(seed) = random_seed() else { return (None, problems) };
+    match compile(settings, &addresses_to_bind(settings), seed) {
+        Ok(policy) => (Some(policy), problems),
+        Err(wrong) => {
+            problems.append(wrong);
+            (None, problems)
+        }
+    }
+}
+
+fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
+    let wanted = settings.user.as_ref()?;
+    match User::find(&wanted.value) {
+        Ok(user) => Some(user),
+        Err(message) => {
+            problems.add(wanted.origin.clone(), message);
+            None
+        }
+    }
+}
+
+/// Addresses that are not this machine's, and ports that are for root.
+fn judge_addresses(settings: &Settings, problems: &mut Problems) {
+    for (host, address) in settings.hosts.iter().zip(addresses_to_bind(settings)) {
+        let Err(error) = try_bind(address) else { continue };
+        let (origin, expected) = match error.kind() {
+            ErrorKind::AddrInUse => continue,
+            ErrorKind::PermissionDenied => {
+                (settings.origin("port"), "expected a port from 1024 on, or to be started by root")
+            }
+            _ => (host.origin.clone(), "expected an address of this machine"),
+        };
+        problems.add(origin, format!("cannot listen on {address}: {error}; {expected}"));
+    }
+}
+
+/// What is written to.
+fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut Problems) {
+    let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+    let mut judge = |origin: Origin, path: &Path, what: &str, outcome: io::Result<()>| {
+        if let Err(error) = outcome {
+            let expected = format!("expected {what} that {whose} can write to");
+            problems.add(origin, format!("{}: {error}; {expected}", path.display()));
+        }
+    };
+    if let Some(path) = &settings.log_dir
+        && !log_directory_is_made
+    {
+        judge(settings.origin("log-dir"), path, "a directory", log_directory(path));
+    }
+    if let Some(Located { value: path, origin }) = &settings.pid_file {
+        judge(origin.clone(), path, "a file, or none yet, in a directory", file_in_directory(path));
+    }
+    if let Some(Located { value: path, origin }) = settings.cache_file.as_ref().filter(|_| settings.cache) {
+        judge(origin.clone(), path, "a file, or none yet, in a directory", CacheFile::check(path));
+    }
+    if let Some(path) = &settings.config
+        && let Err(error) = access(path, Access::READ_OK)
+    {
+        let place = path.display();
+        warn!("{place}: cannot be read with the rights that are left ({error}): a reload would fail");
+    }
+}
+
+/// One that is there, with a log that can be appended to; or one that can be made, with all that is missing above it.
+fn log_directory(path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    let there = path
+        .ancestors()
+        .find(|place| !matches!(metadata(place), Err(error) if error.kind() == ErrorKind::NotFound));
+    let there = there.unwrap_or(&path);
+    if !metadata(there)?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    access(there, Access::WRITE_OK | Access::EXEC_OK)?;
+    match metadata(path.join(FILE_NAME)) {
+        Ok(log) if log.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(access(path.join(FILE_NAME), Access::READ_OK | Access::WRITE_OK)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One that is there and can be written to, or one that can be made.
+fn file_in_directory(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata() {
+        Ok(file) if file.is_file() => Ok(access(path, Access::WRITE_OK)?),
+        Ok(_) => Err(io::Error::other("this is no file")),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Ok(access(parent(path), Access::WRITE_OK | Access::EXEC_OK)?)
+        }
+        Err(error) => Err(error),
+    }
+}

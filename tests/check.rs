@@ -1,0 +1,301 @@
+//! `--check` and the messages of a start that fails: all at once, in words, with a line of their own each.
+
+mod common;
+
+use common::{Scratch, Weir, run};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::process::Command;
+
+/// A command that ends by itself, with its outputs as they are.
+fn raw(options: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("WEIR_")) {
+        command.env_remove(name);
+    }
+    let output = command.args(options).output().expect("weir runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Settings, lists, users, rules of the cache, places that cannot be written to, addresses: one run names them all, by
+/// `--check` and at the start.
+#[test]
+fn kind_23_everything_is_said_at_once() {
+    let scratch = Scratch::new();
+    scratch.file("block.txt", "good.test\nbad rule\n10.0.0.0/99\n");
+    scratch.file("allow.txt", "http://x.test/\n");
+    scratch.file("users.txt", "anna:secret\nno-colon\n");
+    scratch.file("rules.txt", "a.test often\nb.test\n");
+    scratch.file("plain", "");
+    let config = scratch.file(
+        "weir.conf",
+        "host 192.0.2.77\nport 0\ntimeout x\nfrobnicate yes\nblocklist block.txt\nblocklist none.txt\nallowlist allow.txt\n\
+         auth-file users.txt\ncache yes\ncache-rules rules.txt\ncache-file plain/cache\nlog-dir plain/logs\n\
+         pid-file none/weir.pid\nuser no-such-user\nblock b@d\n",
+    );
+    let wanted = [
+        "--min-rate: \"y\": expected",
+        "weir.conf:1: cannot listen on 192.0.2.77:0: ",
+        "weir.conf:3: timeout \"x\": expected",
+        "weir.conf:4: unknown key \"frobnicate\"",
+        "weir.conf:11: ",
+        "weir.conf:12: ",
+        "weir.conf:13: ",
+        "weir.conf:14: no user \"no-such-user\"",
+        "weir.conf:15: expected",
+        "none.txt: cannot be read (No such file or directory",
+        "block.txt:2: expected",
+        "block.txt:3: expected",
+        "allow.txt:1: expected",
+        "users.txt:2: ",
+        "rules.txt:1: expected",
+        "rules.txt:2: expected",
+    ];
+    for check in [&["--check"][..], &[]] {
+        let (code, out, err) = raw(&[&["-c", &config, "--min-rate", "y"], check].concat());
+        assert_eq!((code, out.as_str()), (64, ""), "{err}");
+        let mut last = 0;
+        for part in wanted {
+            let places: Vec<usize> = err.match_indices(part).map(|(at, _)| at).collect();
+            assert_eq!(places.len(), 1, "{part} in {err}");
+            // Each file in one piece, each in the order of its lines.
+            assert!(places[0] > last || part == wanted[0], "{part} comes too early in {err}");
+            last = places[0];
+        }
+        let problems = err.lines().filter(|line| line.starts_with("weir: ")).count();
+        assert_eq!(problems, wanted.len(), "{err}");
+    }
+    // Without the mistake on the command line it is the files' fault.
+    assert_eq!(raw(&["-c", &config, "--check"]).0, 78);
+}
+
+/// Nothing is made, locked or listened to.
+#[test]
+fn kind_23_check_leaves_no_trace() {
+    let scratch = Scratch::new();
+    let config = scratch.file(
+        "weir.conf",
+        "port 0\nlog-dir logs/below\ncache yes\ncache-file cache\npid-file weir.pid\nblock a.test,b.test\n",
+    );
+    let (code, out, _) = raw(&["-c", &config, "--check"]);
+    assert_eq!((code, out.as_str()), (0, "weir: the configuration is valid: 2 rules, 0 users\n"));
+    let left: Vec<_> = std::fs::read_dir(scratch.path())
+        .expect("a folder")
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect();
+    assert_eq!(left, ["weir.conf"]);
+    // While the daemon runs that has all of it, nothing is wrong with it, either.
+    let weir = Weir::start_bare(&["-c", &config, "--port", "0"]);
+    let port = weir.address().port().to_string();
+    let (code, _, err) = raw(&["-c", &config, "--check", "--port", &port]);
+    assert_eq!(code, 0, "{err}");
+}
+
+/// What the start of another user would fail at.
+#[test]
+fn kind_23_check_has_the_rights_of_the_user() {
+    if !rustix::process::geteuid().is_root() {
+        let (code, _, err) = raw(&["--check", "--port", "0", "--user", "4100000000:4100000000"]);
+        assert!(code == 0 && err.contains("is not checked"), "{err}");
+        return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
+    }
+    const NOBODY: u32 = 65534;
+    let folder = std::env::temp_dir().join(format!("weir-check-{}", std::process::id()));
+    let path = |name: &str| folder.join(name).to_str().expect("a path").to_owned();
+    let make = |name: &str, text: Option<&str>, mode: u32, owner: u32| {
+        match text {
+            Some(text) => std::fs::write(path(name), text).expect("a file"),
+            None => std::fs::create_dir_all(path(name)).expect("a folder"),
+        }
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(mode)).expect("its mode");
+        chown(path(name), Some(owner), Some(owner)).expect("its owner");
+        path(name)
+    };
+    make("", None, 0o755, 0);
+    let secret_list = make("block.txt", Some("a.test\n"), 0o600, 0);
+    let secret_users = make("users.txt", Some("anna:secret\n"), 0o600, 0);
+    let secret_rules = make("rules.txt", Some("a.test off\n"), 0o640, 0);
+    let closed = make("closed", None, 0o755, 0);
+    let open = make("open", None, 0o755, NOBODY);
+    let config = make("weir.conf", Some("port 0\n"), 0o600, 0);
+    let user = format!("{NOBODY}:{NOBODY}");
+    let common = ["-c", &config, "--user", &user];
+    let (closed_cache, closed_pid) = (format!("{closed}/cache"), format!("{closed}/weir.pid"));
+    let bad = [
+        "--blocklist",
+        &secret_list,
+        "--auth-file",
+        &secret_users,
+        "--cache",
+        "--cache-rules",
+        &secret_rules,
+        "--cache-file",
+        &closed_cache,
+        "--pid-file",
+        &closed_pid,
+        "--log-dir",
+        &closed,
+    ];
+    let (code, _, err) = raw(&[&common[..], &bad, &["--check"]].concat());
+    assert_eq!(code, 64, "{err}");
+    for place in [&secret_list, &secret_users, &secret_rules, &closed_cache, &closed_pid, &closed] {
+        let named = err.lines().any(|line| {
+            line.starts_with("weir: ")
+                && line.contains(&format!("{place}: "))
+                && line.contains("Permission denied")
+        });
+        assert!(named, "{place} in {err}");
+    }
+    assert!(err.contains("weir.conf: cannot be read with the rights that are left"), "{err}");
+    // Each of them alone is what the start fails at.
+    for part in [&bad[0..2], &bad[2..4], &bad[4..7], &[bad[4], bad[7], bad[8]], &bad[9..11], &bad[11..13]] {
+        let started = run(&[&common[..], part].concat());
+        assert!(
+            started.code > 0 && started.err.contains("Permission denied"),
+            "{part:?}: {}",
+            started.said()
+        );
+        let (code, _, err) = raw(&[&common[..], part, &["--check"]].concat());
+        assert!(code > 0, "{part:?}: {err}");
+    }
+    // And what the user may, or root does for it, is no problem for either.
+    let (cache, pid, logs) = (format!("{open}/cache"), format!("{open}/weir.pid"), path("logs"));
+    let good = ["--cache", "--cache-file", &cache, "--pid-file", &pid, "--log-dir", &logs];
+    let (code, _, err) = raw(&[&common[..], &good, &["--check"]].concat());
+    assert_eq!(code, 0, "{err}");
+    assert!(!std::fs::exists(&logs).unwrap_or(true));
+    drop(Weir::start_bare(&[&common[..], &good].concat()));
+    assert_eq!(std::fs::metadata(&logs).expect("the log directory").uid(), NOBODY);
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+/// Every message is a line, and says what is wrong in words that are nobody's program.
+#[test]
+fn kind_23_messages_are_lines_of_words() {
+    let scratch = Scratch::new();
+    let list = scratch.file("list.txt", "bad rule\n");
+    let config = scratch.file("weir.conf", "port x\n");
+    let (none, folder) = (scratch.join("none/x"), scratch.path().to_str().expect("a path").to_owned());
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = busy.local_addr().expect("its address").port().to_string();
+    let cases: [&[&str]; 21] = [
+        &["--frobnicate"],
+        &["--port"],
+        &["--port", "x", "--timeout", "y"],
+        &["surplus"],
+        &["-c", &none],
+        &["-c", &folder],
+        &["-c", &config],
+        &["-c", &config, "--check"],
+        &["--blocklist", &list],
+        &["--blocklist", &none, "--check"],
+        &["--blocklist", &folder, "--check"],
+        &["--auth-file", &none],
+        &["--log-dir", &list],
+        &["--log-dir", &list, "--check"],
+        &["--cache", "--cache-file", &none, "--check"],
+        &["--cache", "--cache-file", &none],
+        &["--user", "no-such-user", "--check"],
+        &["--port", &port],
+        &["explain"],
+        &["explain", "GET"],
+        &["reload", "--pid-file", &none],
+    ];
+    for options in cases {
+        let (code, out, err) = raw(options);
+        assert!(code > 1 && out.is_empty(), "{options:?}: {code} {out}{err}");
+        assert!(err.ends_with('\n') && !err.ends_with("\n\n"), "{options:?}: {err:?}");
+        for word in
+            ["NotFound", "PermissionDenied", "AddrInUse", "Os {", "kind:", "Custom", "Some(", "None", "Err("]
+        {
+            assert!(!err.contains(word), "{options:?} says {word}: {err}");
+        }
+        assert!(err.lines().all(|line| line.contains("weir")), "{options:?}: {err}");
+    }
+}
+
+/// The configuration of somebody who comes from tinyproxy.
+const TINYPROXY: &str = "User nobody\nGroup nogroup\nPort 8888\nListen 192.168.0.1\nBindSame yes\nTimeout 600\n\
+    DefaultErrorFile \"/usr/share/tinyproxy/default.html\"\nStatFile \"/usr/share/tinyproxy/stats.html\"\n\
+    LogFile \"/var/log/tinyproxy/tinyproxy.log\"\nSyslog On\nLogLevel Info\nPidFile \"/run/tinyproxy/tinyproxy.pid\"\n\
+    XTinyproxy Yes\nUpstream http some.remote.proxy:port\nMaxClients 100\nMinSpareServers 5\nMaxSpareServers 20\n\
+    StartServers 10\nMaxRequestsPerChild 0\nAllow 127.0.0.1\nAllow ::1\nDeny 10.0.0.0/8\nAddHeader \"X-My-Header\" \"Powered by Tinyproxy\"\n\
+    ViaProxyName \"tinyproxy\"\nDisableViaHeader Yes\nFilter \"/etc/tinyproxy/filter\"\nFilterURLs On\nFilterExtended On\n\
+    FilterCaseSensitive On\nFilterDefaultDeny Yes\nAnonymous \"Host\"\nBasicAuth user password\nConnectPort 443\nConnectPort 563\n\
+    ReversePath \"/google/\" \"http://www.google.com/\"\nReverseOnly Yes\n";
+
+/// And of somebody who comes from Squid.
+const SQUID: &str = "acl localnet src 10.0.0.0/8\nacl SSL_ports port 443\nhttp_access deny !Safe_ports\nhttp_access allow localnet\n\
+    http_port 3128\ncache_dir ufs /var/spool/squid 100 16 256\ncache_mem 256 MB\nmaximum_object_size 4 MB\n\
+    access_log daemon:/var/log/squid/access.log squid\nauth_param basic program /usr/lib/squid/basic_ncsa_auth /etc/squid/passwd\n\
+    visible_hostname proxy\nrefresh_pattern . 0 20% 4320\ncoredump_dir /var/spool/squid\ndns_nameservers 192.0.2.1\n\
+    forwarded_for delete\nrequest_header_access User-Agent deny all\ncache_peer parent.example parent 3128 0\nconnect_timeout 1 minute\n\
+    logfile_rotate 10\nshutdown_lifetime 5 seconds\ncache_effective_user proxy\npid_filename /run/squid.pid\n";
+
+/// Keys of other programs are answered with weir's own, line by line; nobody is led to a key that means something else.
+#[test]
+fn kind_23_keys_of_tinyproxy_and_squid_are_answered() {
+    let scratch = Scratch::new();
+    for (program, text) in [("tinyproxy", TINYPROXY), ("Squid", SQUID)] {
+        let config = scratch.file("other.conf", text);
+        let (code, _, err) = raw(&["--check", "-c", &config]);
+        assert_eq!(code, 78);
+        for (number, line) in (1..).zip(text.lines()) {
+            let key = line.split(' ').next().expect("a key");
+            let said = format!("other.conf:{number}: {key} is {program}'s: expected ");
+            assert_eq!(err.matches(&said).count(), 1, "{said} in {err}");
+            assert!(!err.contains("closing quote"), "{err}");
+        }
+        assert!(!err.contains("did you mean"), "{err}");
+    }
+    for (line, instead) in [
+        ("Allow 10.0.0.0/8", "allow-client NETWORK"),
+        ("Deny 10.0.0.0/8", "allow-client"),
+        ("Port 8888", "port N"),
+        ("Filter f", "blocklist FILE"),
+        ("FilterDefaultDeny Yes", "allowlist FILE"),
+        ("BasicAuth u p", "auth-file FILE"),
+        ("MaxClients 5", "max-connections N"),
+        ("PidFile f", "pid-file FILE"),
+        ("http_port 3128", "port N, and host ADDRESS"),
+        ("cache_mem 8 MB", "cache-size SIZE"),
+        ("acl a src 10.0.0.0/8", "allow-client NETWORK"),
+    ] {
+        let config = scratch.file("one.conf", format!("{line}\n"));
+        let (_, _, err) = raw(&["--check", "-c", &config]);
+        assert!(err.contains(instead), "{line}: {err}");
+    }
+    // On the command line, too.
+    let (code, _, err) = raw(&["--Allow", "10.0.0.0/8"]);
+    assert!(code == 64 && err.contains("allow-client") && !err.contains("did you mean"), "{err}");
+    // What is nobody's is still guessed at.
+    let config = scratch.file("typo.conf", "prot 80\n");
+    assert!(raw(&["--check", "-c", &config]).2.contains("did you mean port?"));
+}
+
+/// `scripts/start` runs it where it is called, so that paths mean what they mean to whoever writes them.
+#[test]
+fn kind_23_the_start_script_takes_paths_relative_to_the_user() {
+    let scratch = Scratch::new();
+    scratch.file("weir.conf", "port 0\n");
+    // In place of cargo something that says how it was called.
+    let cargo = scratch.file("cargo", "#!/bin/sh\npwd\nfor argument; do echo \"$argument\"; done\n");
+    std::fs::set_permissions(cargo, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let package = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(package.join("scripts/start"))
+        .args(["-c", "weir.conf", "--block", "a b"])
+        .current_dir(scratch.path())
+        .env("PATH", format!("{}:{path}", scratch.path().display()))
+        .output()
+        .expect("the script runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = said.lines().collect();
+    let here = std::fs::canonicalize(scratch.path()).expect("a folder");
+    assert_eq!(std::path::Path::new(lines[0]), here, "{said}");
+    assert!(said.ends_with("--\n-c\nweir.conf\n--block\na b\n"), "{said}");
+    let manifest = lines.iter().position(|line| *line == "--manifest-path").map(|at| lines[at + 1]);
+    let manifest = std::fs::canonicalize(scratch.path().join(manifest.expect("a manifest"))).expect("a file");
+    assert_eq!(manifest, std::fs::canonicalize(package.join("Cargo.toml")).expect("a file"));
+}
