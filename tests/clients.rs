@@ -270,3 +270,48 @@ fn h2load_has_no_errors() {
     assert!(line.contains("2000 succeeded") && line.contains("0 failed"), "{}", run.said());
     assert!(run.out.contains("2000 2xx"), "{}", run.out);
 }
+
+/// A challenge without a name, so that any client can answer it.
+const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAADAAAAABggAAMTIzNDU2NzgAAAAAAAAAAAAAAAAwAAAA";
+
+/// Rule 44: curl authenticates a connection in three steps through weir, stays authenticated on it, and nobody else is.
+#[test]
+fn kind_01_curl_authenticates_with_ntlm() {
+    for options in [&[][..], &["--cache", "--workers", "2"]] {
+        let weir = Weir::start(options);
+        let origin = Origin::serve(|conn| {
+            let (mut challenged, mut known) = (false, false);
+            while let Some(request) = conn.request()? {
+                let given = request.head.get("authorization").unwrap_or_default();
+                known |= challenged && given.starts_with("NTLM TlRMTVNTUAAD");
+                challenged |= given.starts_with("NTLM TlRMTVNTUAAB");
+                let offer = match (known, challenged) {
+                    (true, _) => String::new(),
+                    (false, true) => format!("WWW-Authenticate: NTLM {CHALLENGE}\r\n"),
+                    (false, false) => "WWW-Authenticate: NTLM\r\n".to_owned(),
+                };
+                let (status, body) = if known {
+                    ("200 OK", format!("known {}\n", conn.number))
+                } else {
+                    ("401 No", "no\n".to_owned())
+                };
+                let fields =
+                    format!("{offer}Cache-Control: max-age=60\r\nContent-Length: {}\r\n", body.len());
+                conn.send(format!("HTTP/1.1 {status}\r\n{fields}\r\n{body}"))?;
+            }
+            Ok(())
+        });
+        let (one, two) = (origin.url("/1"), origin.url("/2"));
+        let user = ["--ntlm", "-u", "anna:secret"];
+        let Some(run) = curl(&weir, &[&user[..], &[&one, &two, &one]].concat()) else { return };
+        assert_eq!(run.out, "known 0\n".repeat(3), "{options:?}: {run:?}");
+        let Some(run) = curl(&weir, &[&one]) else { return };
+        assert_eq!(run.out, "no\n", "{options:?}: {run:?}");
+        let Some(run) =
+            curl(&weir, &[&["--anyauth", "-u", "anna:secret", "-d", "hello"][..], &[&one, &two]].concat())
+        else {
+            return;
+        };
+        assert_eq!(run.out.matches("known 2\n").count(), 2, "{options:?}: {run:?}");
+    }
+}
