@@ -56,6 +56,7 @@ mod settle;
 mod shrink;
 mod timer;
 mod tunnel;
+mod upload;
 mod verify;
 mod window;
 

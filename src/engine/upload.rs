@@ -1,0 +1,96 @@
+//! The client's side of an exchange: its body on the way up.
+
+use super::Engine;
+use super::peer::ExchangeId;
+use super::refusal::Refusal;
+use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::time::Now;
+
+impl Engine {
+    /// Moves what the client sent behind the head into the upload. False if that ended the exchange.
+    pub(super) fn pump_upload(&mut self, now: Now, id: ExchangeId) -> bool {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        loop {
+            let begin = exchange.consumed;
+            if exchange.input.len() <= begin || !exchange.up.wants_bytes() {
+                return true;
+            }
+            // The relay writes into the pool: what lies there is copied out first.
+            let mut bytes = [0; BLOCK_BYTES];
+            let count = (exchange.input.len() - begin).min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&exchange.input.bytes(pool)[begin..begin + count]);
+            match exchange.up.feed(pool, &bytes[..count]) {
+                Ok(0) => return true,
+                Ok(taken) => exchange.consumed += taken,
+                Err(fault) => {
+                    self.refuse(now, id, Refusal::Fault(fault));
+                    return false;
+                }
+            }
+        }
+    }
+
+    pub(super) fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
+        self.touch(now, id);
+        let Engine { exchanges, pool, surplus, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        surplus.clear();
+        // All that it gave has gone on: it is the client that is waited for.
+        let awaited = !exchange.up.wants_send();
+        let received = exchange.up.handle_received(pool, count, surplus);
+        if let Err(fault) = received {
+            self.refuse(now, id, Refusal::Fault(fault));
+            return;
+        }
+        if awaited && self.is_uploading_slowly(now, id) {
+            self.end_slow_upload(now, id);
+            return;
+        }
+        self.hold_pace(now, id);
+        let Engine { exchanges, pool, surplus, .. } = self;
+        let exchange = &mut exchanges[id.index as usize];
+        // The next request, already.
+        if !surplus.is_empty() && !exchange.input.append(pool, Purpose::Head, surplus) {
+            exchange.closes = true;
+        }
+        if let Some(origin) = exchange.origin {
+            self.wake(origin);
+        }
+        self.try_settle(now, id);
+    }
+
+    /// Whether too little has come of the request's body, although the client was waited for.
+    pub(super) fn is_uploading_slowly(&mut self, now: Now, id: ExchangeId) -> bool {
+        let exchange = &mut self.exchanges[id.index as usize];
+        !exchange.up.is_received()
+            && exchange.up_pace.is_below(exchange.settings.rate(), now.monotonic_ms(), exchange.up.received)
+    }
+
+    /// Stops the client's clock while there is no room for more.
+    pub(super) fn hold_pace(&mut self, now: Now, id: ExchangeId) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if !exchange.up.wants_bytes() {
+            exchange.up_pace.hold(now.monotonic_ms());
+        }
+    }
+
+    pub(super) fn end_slow_upload(&mut self, now: Now, id: ExchangeId) {
+        if self.finish_answered(now, id) {
+            self.metrics.limit_rate += 1;
+        } else {
+            self.refuse(now, id, Refusal::TooSlow);
+        }
+    }
+
+    /// The request goes no further: the origin has stopped reading.
+    pub(super) fn abandon_upload(&mut self, id: ExchangeId) {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        exchange.origin_reusable = false;
+        if !exchange.up.is_complete() {
+            exchange.closes |= !exchange.up.is_received();
+            exchange.up.abandon(pool);
+        }
+    }
+}
