@@ -311,6 +311,14 @@ pub static TABLE: &[Spec] = &[
     ),
     Spec::value(
         Timeouts,
+        "origin-lifetime",
+        "SECONDS",
+        "600",
+        "use no origin connection again that is older than this; 0: however old",
+        |s, v| one(&mut s.origin_lifetime, v, values::duration_or_zero),
+    ),
+    Spec::value(
+        Timeouts,
         "drain-timeout",
         "SECONDS",
         "30",

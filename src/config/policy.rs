@@ -364,6 +364,7 @@ pub fn engine_settings_with(
         clients_per_address_max: settings.max_per_client as usize,
         rate_min: settings.min_rate.into(),
         blocks_max: settings.buffers as usize,
+        origin_lifetime_ms: ms(settings.origin_lifetime),
         origins_idle_max: settings.idle_origins as usize,
         origins_idle_per_authority_max: settings.idle_per_origin as usize,
         splices: !settings.no_splice,

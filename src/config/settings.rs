@@ -202,6 +202,8 @@ pub struct Settings {
     pub idle_per_origin: u32,
     /// How long an origin connection is kept for reuse.
     pub idle_origin_timeout: Duration,
+    /// How old it may be to be used again; zero: it does not matter.
+    pub origin_lifetime: Duration,
     pub(super) explain_client: Option<IpAddr>,
     /// The texts that won, one list per row of the table.
     texts: Vec<Vec<Located<String>>>,

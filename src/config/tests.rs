@@ -79,8 +79,9 @@ fn defaults_are_the_documented_ones() {
         s.tunnel_timeout,
         s.drain_timeout,
         s.idle_origin_timeout,
+        s.origin_lifetime,
     ];
-    assert_eq!(seconds.map(|time| time.as_secs()), [60, 60, 10, 30, 60, 600, 30, 30]);
+    assert_eq!(seconds.map(|time| time.as_secs()), [60, 60, 10, 30, 60, 600, 30, 30, 600]);
     assert_eq!((s.via.as_deref(), s.forwarded), (Some("weir"), ForwardedPolicy::Off));
     assert!(s.connect_ports.contains(443) && !s.connect_ports.contains(25));
     assert_eq!((s.log_dir.as_ref(), s.auth_file.as_ref()), (None, None));

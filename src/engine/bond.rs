@@ -13,6 +13,7 @@
 //! Nothing of what is asked over a bound connection has to do with the cache (see [`super::caching`]).
 
 use super::examine::Method;
+use super::exchange::Exchange;
 use super::origin::GroupId;
 use super::peer::{Address, Client, ExchangeId, OriginState, Peer, Role};
 use super::{Engine, PeerId};
@@ -51,6 +52,7 @@ pub(super) struct Pinned {
     pub origin: PeerId,
     pub group: GroupId,
     pub bond: Bond,
+    pub opened_ms: u64,
 }
 
 impl Engine {
@@ -62,12 +64,12 @@ impl Engine {
         {
             return None;
         }
-        let Pinned { origin, bond, .. } = self.origins.unpin(exchange.client)?;
+        let Pinned { origin, bond, opened_ms, .. } = self.origins.unpin(exchange.client)?;
         let Address { ip, port } = self.peers[origin.index()].address;
         let judged = exchange.plan.grant.map(|grant| exchange.policy.acl.judge_address(&grant, ip, port));
         let exchange = &mut self.exchanges[id.index as usize];
         if judged.is_some_and(|judged| judged.is_ok()) {
-            exchange.bond = bond;
+            (exchange.bond, exchange.opened_ms) = (bond, opened_ms);
             return Some(origin);
         }
         // The rules have changed. Its client goes with it.
@@ -77,14 +79,16 @@ impl Engine {
     }
 
     /// Keeps a bound connection for the next request of its client.
-    pub(super) fn pin_origin(&mut self, now: Now, client: PeerId, origin: PeerId, bond: Bond) {
+    pub(super) fn pin_origin(&mut self, now: Now, origin: PeerId, exchange: &Exchange) {
+        let Exchange { client, bond, opened_ms, .. } = *exchange;
         self.end_bond(client);
         let Engine { peers, origins, deadlines, settings, .. } = self;
         let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
         peer.state = OriginState::Pinned(client);
         let group = peer.group;
-        origins.pin(client, Pinned { origin, group, bond });
-        deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms);
+        origins.pin(client, Pinned { origin, group, bond, opened_ms });
+        let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
+        deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_surplus(group);
         // It may have spoken, or closed, while nobody listened.
         self.wake(origin);

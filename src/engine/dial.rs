@@ -5,8 +5,8 @@
 
 use super::bond::Bond;
 use super::examine::Method;
-use super::exchange::Stage;
-use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
+use super::exchange::{Exchange, Stage};
+use super::peer::{ExchangeId, Origin, OriginState, Peer, Role};
 use super::refusal::{Refusal, SocketError};
 use super::settings::{ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use super::{Action, Engine, Event, PeerId};
@@ -61,6 +61,13 @@ impl Dial {
     }
 }
 
+/// Whether no idle connection will do: one has failed already, or the connection becomes something else, or is to be
+/// authenticated and must be one on which nothing was said yet.
+pub(super) fn needs_fresh(exchange: &Exchange) -> bool {
+    let plan = &exchange.plan;
+    exchange.retried || plan.method == Method::Connect || plan.upgrade || plan.authenticates
+}
+
 impl Engine {
     /// Finds a connection for an exchange that was granted one.
     pub(super) fn find_origin(&mut self, now: Now, id: ExchangeId) {
@@ -69,15 +76,12 @@ impl Engine {
             return;
         }
         let exchange = &self.exchanges[id.index as usize];
-        let plan = &exchange.plan;
-        // What authenticates a connection finds one on which nothing was said yet.
-        let fresh = exchange.retried || plan.method == Method::Connect || plan.upgrade || plan.authenticates;
-        if let (false, Some(origin)) = (fresh, self.find_idle(id)) {
-            self.metrics.origins_reused += 1;
+        let fresh = needs_fresh(exchange);
+        let authority = exchange.plan.authority;
+        if let (false, Some(origin)) = (fresh, self.find_idle(now, id, None)) {
             self.attach(now, id, origin, true);
             return;
         }
-        let authority = exchange.plan.authority;
         match authority.host {
             Host::Address(address) => self.dial(now, id, Dial::new(std::iter::once(address))),
             Host::Name(_) if self.has_its_share(id) => {
@@ -99,24 +103,6 @@ impl Engine {
         let waiting = self.look_ups.values().flatten();
         self.look_ups.len() > crowded
             && waiting.filter(|other| address(**other) == asks).take(share).count() == share
-    }
-
-    /// An idle connection to that authority, at an address that the policy allows for this very request.
-    fn find_idle(&self, id: ExchangeId) -> Option<PeerId> {
-        let exchange = &self.exchanges[id.index as usize];
-        let grant = exchange.plan.grant.as_ref()?;
-        if self.may_mean_another(&exchange.plan.authority.host) {
-            return None;
-        }
-        self.origins.idle_for(&exchange.plan.authority).find(|peer| {
-            let Address { ip, port } = self.peers[peer.index()].address;
-            exchange.policy.acl.judge_address(grant, ip, port).is_ok()
-        })
-    }
-
-    /// Whether the idle connections of a host may lead elsewhere: a trailing dot makes no other authority, but ends the search.
-    fn may_mean_another(&self, host: &Host) -> bool {
-        matches!(host, Host::Name(name) if name.is_rooted() && self.resolver.searches())
     }
 
     pub(super) fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
@@ -219,15 +205,21 @@ impl Engine {
     }
 
     /// Gives the exchange its connection; the request can be sent.
-    fn attach(&mut self, now: Now, id: ExchangeId, peer: PeerId, reused: bool) {
-        let Engine { exchanges, peers, origins, deadlines, settings, .. } = self;
+    pub(super) fn attach(&mut self, now: Now, id: ExchangeId, peer: PeerId, reused: bool) {
+        let Engine { exchanges, peers, origins, deadlines, settings, metrics, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         let Some(Peer { address, role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else {
             return;
         };
-        if let OriginState::Idle(idle) = origin.state {
-            origins.set_busy(idle);
+        match origin.state {
+            OriginState::Idle(idle) => exchange.opened_ms = origins.set_busy(idle),
+            OriginState::Connecting(_) => exchange.opened_ms = now.monotonic_ms(),
+            OriginState::Pinned(_)
+            | OriginState::Busy(_)
+            | OriginState::Tunnel(_)
+            | OriginState::Fetching(_) => {}
         }
+        metrics.origins_reused += u64::from(reused);
         origin.state = OriginState::Busy(id);
         exchange.entry.upstream = Some(SocketAddr::from(*address));
         exchange.entry.origin_reused = reused;

@@ -92,6 +92,8 @@ pub(super) struct Exchange {
     pub origin_reusable: bool,
     /// Whose the origin connection is.
     pub bond: Bond,
+    /// When it was opened, in milliseconds since the loop started.
+    pub opened_ms: u64,
     /// It was sent twice already.
     pub retried: bool,
     /// Interim responses relayed.
@@ -128,6 +130,7 @@ impl Exchange {
             ends_at_close: false,
             origin_reusable: false,
             bond: Bond::None,
+            opened_ms: 0,
             retried: false,
             informational: 0,
             caching: Caching::default(),
@@ -162,6 +165,7 @@ impl Exchange {
             ends_at_close,
             origin_reusable,
             bond,
+            opened_ms,
             retried,
             informational,
             caching,
@@ -176,7 +180,7 @@ impl Exchange {
         (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);
         (*began_us, *phase_us) = (now.monotonic_us, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
-        (*bond, *informational) = (Bond::None, 0);
+        (*bond, *opened_ms, *informational) = (Bond::None, 0, 0);
         caching.reset();
         *serving = None;
     }

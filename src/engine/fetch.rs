@@ -89,6 +89,8 @@ pub(super) struct Fetch {
     pub waits: bool,
     /// The origin connection can carry another exchange.
     reusable: bool,
+    /// When it was opened.
+    opened_ms: u64,
     /// It will be stored; otherwise the beginning may be gone.
     pub storable: bool,
     /// It goes on without readers.
@@ -190,6 +192,7 @@ impl Fetch {
             hold: Hold::new(now_ms),
             waits: false,
             reusable: false,
+            opened_ms: 0,
             storable: true,
             unread: false,
             keeps_part: false,
@@ -303,6 +306,7 @@ impl Engine {
             hold: Hold::new(now.monotonic_ms()),
             waits: false,
             reusable: exchange.origin_reusable,
+            opened_ms: exchange.opened_ms,
             storable: true,
             unread: beginning.unread,
             keeps_part: beginning.keeps_part,
@@ -394,10 +398,10 @@ impl Engine {
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         let ends = fetch.has_ended() || fetch.has_failed();
         if ends {
-            let (origin, reusable) = (fetch.origin.take(), fetch.reusable);
+            let (origin, reusable, opened_ms) = (fetch.origin.take(), fetch.reusable, fetch.opened_ms);
             if let Some(origin) = origin {
                 if reusable && !self.is_draining() {
-                    self.idle_origin(now, origin);
+                    self.idle_origin(now, origin, opened_ms);
                 } else {
                     self.close_origin(origin);
                 }

@@ -254,9 +254,9 @@ impl Engine {
             && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &exchange.settings.head)
                 .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         exchange.response.release(pool);
-        let origin: Option<PeerId> = exchange.origin.take();
+        let (origin, opened_ms): (Option<PeerId>, u64) = (exchange.origin.take(), exchange.opened_ms);
         match origin {
-            Some(origin) if reusable => self.idle_origin(now, origin),
+            Some(origin) if reusable => self.idle_origin(now, origin, opened_ms),
             Some(origin) => self.close_origin(origin),
             None => {}
         }

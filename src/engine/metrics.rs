@@ -78,6 +78,10 @@ metrics! {
     origins_stale,
     /// Idle origin connections closed because somebody needed their descriptors.
     origins_shed,
+    /// Idle origin connections closed because their address is none of their name's any more.
+    origins_moved,
+    /// Origin connections not used again because of `--origin-lifetime`.
+    origins_aged,
     /// Requests sent a second time because a reused connection had died.
     retries,
 

@@ -47,6 +47,7 @@ mod relay;
 mod reload;
 mod resolution;
 mod response;
+mod reuse;
 mod run_queue;
 mod selecting;
 mod served;
@@ -567,10 +568,7 @@ impl Engine {
                     self.metrics.timeouts_connect += 1;
                     self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
                 }
-                OriginState::Idle(_) | OriginState::Pinned(_) => {
-                    self.metrics.timeouts_origin_idle += 1;
-                    self.close_origin(id);
-                }
+                OriginState::Idle(_) | OriginState::Pinned(_) => self.handle_idle_deadline(now, id),
                 OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },

@@ -7,6 +7,7 @@ use super::bond::Pinned;
 use super::keyed::Keyed;
 use super::peer::PeerId;
 use crate::http::target::Authority;
+use crate::resolver::Addresses;
 use hashbrown::HashMap;
 use hashlink::LruCache;
 use slab::Slab;
@@ -26,18 +27,30 @@ pub(super) struct GroupId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IdleId(u32);
 
+/// The connections to one authority.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     authority: Authority,
     /// Connections of any state.
     connections: u32,
     idle: List<HERE>,
+    /// The addresses that its name has, and until when that holds, in microseconds since the loop started.
+    addresses: Option<(Addresses, u64)>,
+}
+
+impl Group {
+    /// The addresses that its name has now, if that is known.
+    pub fn addresses(&self, now_us: u64) -> Option<&Addresses> {
+        self.addresses.as_ref().filter(|(_, until_us)| now_us < *until_us).map(|(addresses, _)| addresses)
+    }
 }
 
 /// An idle connection. It stands in two lists: that of all, and that of its group.
 #[derive(Debug)]
-struct Idle {
-    peer: PeerId,
+pub(super) struct Idle {
+    pub peer: PeerId,
+    /// In milliseconds since the loop started.
+    pub opened_ms: u64,
     group: GroupId,
     links: [Link; 2],
 }
@@ -122,7 +135,7 @@ impl Origins {
             self.groups[id as usize].connections += 1;
             return GroupId(id);
         }
-        let group = Group { authority: *authority, connections: 1, idle: List::default() };
+        let group = Group { authority: *authority, connections: 1, idle: List::default(), addresses: None };
         let id = self.groups.insert(group) as u32;
         self.index.insert(*authority, id);
         GroupId(id)
@@ -138,17 +151,42 @@ impl Origins {
         }
     }
 
-    /// Idle connections to an authority, most recently used first.
-    pub fn idle_for(&self, authority: &Authority) -> impl Iterator<Item = PeerId> + '_ {
-        let group = self.index.get(authority).map(|&id| &self.groups[id as usize]);
-        let youngest = group.and_then(|group| group.idle.youngest);
-        std::iter::successors(youngest, |id| self.entries[id.0 as usize].links[HERE].older)
-            .map(|id| self.entries[id.0 as usize].peer)
+    /// The connections to an authority, if there are any.
+    pub fn group(&self, authority: &Authority) -> Option<&Group> {
+        self.index.get(authority).map(|&id| &self.groups[id as usize])
+    }
+
+    /// The idle ones of a group, most recently used first.
+    pub fn idle_in<'s>(&'s self, group: &Group) -> impl Iterator<Item = &'s Idle> + use<'s> {
+        let entry = |id: IdleId| &self.entries[id.0 as usize];
+        std::iter::successors(group.idle.youngest.map(entry), move |idle| idle.links[HERE].older.map(entry))
+    }
+
+    /// Notes which addresses the name of an authority has. False if there is no connection to it.
+    pub fn note_addresses(&mut self, authority: &Authority, addresses: &Addresses, until_us: u64) -> bool {
+        let Some(&id) = self.index.get(authority) else { return false };
+        self.groups[id as usize].addresses = Some((addresses.clone(), until_us));
+        true
+    }
+
+    /// Names may have other addresses from now on.
+    pub fn forget_addresses(&mut self) {
+        self.groups.iter_mut().for_each(|(_, group)| group.addresses = None);
+    }
+
+    /// When an idle connection was opened.
+    pub fn opened_ms(&self, id: IdleId) -> u64 {
+        self.entries[id.0 as usize].opened_ms
+    }
+
+    /// When the connection was opened that waits for a client.
+    pub fn pinned_opened_ms(&self, client: PeerId) -> u64 {
+        self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
     }
 
     /// Makes a connection idle. Then somebody else may have to go: [`Origins::surplus`].
-    pub fn set_idle(&mut self, group: GroupId, peer: PeerId) -> IdleId {
-        let entry = Idle { peer, group, links: [Link::default(); 2] };
+    pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64) -> IdleId {
+        let entry = Idle { peer, opened_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(entry) as u32);
         self.idle.push(&mut self.entries, id);
         self.groups[group.0 as usize].idle.push(&mut self.entries, id);
@@ -178,12 +216,12 @@ impl Origins {
         all.or_else(|| crowded().and_then(|(id, _)| self.surplus(GroupId(id as u32))))
     }
 
-    /// The connection is not idle any more.
-    pub fn set_busy(&mut self, id: IdleId) {
+    /// The connection is not idle any more. Returns when it was opened.
+    pub fn set_busy(&mut self, id: IdleId) -> u64 {
         self.idle.remove(&mut self.entries, id);
         let group = self.entries[id.0 as usize].group;
         self.groups[group.0 as usize].idle.remove(&mut self.entries, id);
-        self.entries.remove(id.0 as usize);
+        self.entries.remove(id.0 as usize).opened_ms
     }
 
     /// Has a connection wait for that client, for which there is none.
@@ -250,6 +288,11 @@ mod tests {
         PeerId::from_index(index)
     }
 
+    fn idle_for<'a>(origins: &'a Origins, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
+        let group = origins.group(authority);
+        group.into_iter().flat_map(|group| origins.idle_in(group)).map(|idle| idle.peer)
+    }
+
     #[test]
     fn reuses_the_youngest_and_sheds_the_oldest() {
         let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
@@ -258,24 +301,24 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(origins.join(&a), group);
         }
-        let first = origins.set_idle(group, peer(1));
-        let second = origins.set_idle(group, peer(2));
+        let first = origins.set_idle(group, peer(1), 0);
+        let second = origins.set_idle(group, peer(2), 0);
         assert_eq!(origins.surplus(group), None);
-        let third = origins.set_idle(group, peer(3));
+        let third = origins.set_idle(group, peer(3), 0);
         assert_eq!(origins.surplus(group), Some(peer(1)));
         origins.set_busy(first);
         assert_eq!(origins.surplus(group), None);
-        assert!(origins.idle_for(&a).eq([peer(3), peer(2)]));
+        assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
         let other = origins.join(&b);
         origins.join(&b);
-        origins.set_idle(other, peer(4));
+        origins.set_idle(other, peer(4), 0);
         assert_eq!(origins.surplus(other), None);
-        origins.set_idle(other, peer(5));
+        origins.set_idle(other, peer(5), 0);
         assert_eq!(origins.surplus(other), Some(peer(2)));
         origins.set_busy(second);
         assert_eq!((origins.surplus(other), origins.idle_count()), (None, 3));
         origins.set_busy(third);
-        assert_eq!(origins.idle_for(&a).count(), 0);
+        assert_eq!(idle_for(&origins, &a).count(), 0);
         assert_eq!(origins.longest_idle(), Some(peer(4)));
     }
 
@@ -285,12 +328,15 @@ mod tests {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
             let group = origins.join(&authority);
-            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index)));
+            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0));
             let mut left = vec![9, 8, 7];
             for index in order {
                 origins.set_busy(ids[index]);
                 left.retain(|&other| other != index + 7);
-                assert!(origins.idle_for(&authority).eq(left.iter().map(|&index| peer(index))), "{order:?}");
+                assert!(
+                    idle_for(&origins, &authority).eq(left.iter().map(|&index| peer(index))),
+                    "{order:?}"
+                );
                 assert_eq!(origins.longest_idle(), left.last().map(|&index| peer(index)), "{order:?}");
             }
             assert!(origins.entries.is_empty());

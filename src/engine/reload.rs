@@ -12,6 +12,8 @@ impl Engine {
     /// Judges requests by another policy from now on. Exchanges under way keep the one they began with.
     pub fn set_policy(&mut self, policy: Arc<Policy>) {
         self.policy = policy;
+        // A rule may be about what a name has meant.
+        self.origins.forget_addresses();
         // Those that wait to be used again would keep the old rules in memory.
         self.spare_exchanges.clear();
     }
@@ -41,6 +43,7 @@ impl Engine {
     /// Resolves names by other settings from now on.
     pub fn set_resolver(&mut self, now: Now, settings: resolver::Settings, hosts: resolver::Hosts) {
         self.resolver.reconfigure(settings, hosts);
+        self.origins.forget_addresses();
         self.finish(now);
     }
 }

@@ -102,6 +102,8 @@ pub struct Settings {
     pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,
+    /// No origin connection that is older is used again, in milliseconds; 0: however old.
+    pub origin_lifetime_ms: u64,
     /// Idle origin connections in all.
     pub origins_idle_max: usize,
     /// Idle origin connections to one authority.
@@ -129,6 +131,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// For how long a connection that was opened then may still be used again, in milliseconds; 0: no more.
+    pub(super) fn lifetime_left_ms(&self, opened_ms: u64, now_ms: u64) -> u64 {
+        match self.origin_lifetime_ms {
+            0 => u64::MAX,
+            lifetime_ms => (opened_ms + lifetime_ms).saturating_sub(now_ms),
+        }
+    }
+
     /// What is asked of clients.
     pub(super) fn rate(&self) -> Rate {
         let window_ms = self.timeouts.exchange_ms;
@@ -146,6 +156,7 @@ impl Default for Settings {
             clients_per_address_max: 0,
             rate_min: 100,
             blocks_max: 16_384,
+            origin_lifetime_ms: 600_000,
             origins_idle_max: 512,
             origins_idle_per_authority_max: 256,
             splices: false,

@@ -3,8 +3,7 @@
 
 use super::entry::{Text, Verdict};
 use super::exchange::Stage;
-use super::origin::GroupId;
-use super::peer::{ExchangeId, OriginState, Peer, Role};
+use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::settings::ATTEMPT_DELAY_MS;
 use super::{Engine, PeerId};
@@ -76,13 +75,16 @@ impl Engine {
         exchange.up.release(&mut self.pool);
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);
-        let reusable = exchange.origin_reusable && !self.is_draining();
+        let aged = self.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
+        let reusable = exchange.origin_reusable && !self.is_draining() && !(exchange.bond.binds() && aged);
         // What is bound ends with its client, and the client with it.
         exchange.closes |= exchange.bond.binds() && !(reusable && exchange.origin.is_some());
         match exchange.origin {
-            Some(origin) if !exchange.bond.binds() && reusable => self.idle_origin(now, origin),
+            Some(origin) if !exchange.bond.binds() && reusable => {
+                self.idle_origin(now, origin, exchange.opened_ms);
+            }
             Some(origin) if exchange.bond.binds() && !exchange.closes => {
-                self.pin_origin(now, exchange.client, origin, exchange.bond);
+                self.pin_origin(now, origin, &exchange)
             }
             Some(origin) => self.close_origin(origin),
             None => {}
@@ -218,25 +220,5 @@ impl Engine {
     /// Tells the exchange's client side that it has ATTEMPT_DELAY_MS until the next address is tried.
     pub(super) fn set_attempt_deadline(&mut self, now: Now, client: PeerId) {
         self.deadlines.set(client, now.monotonic_ms(), ATTEMPT_DELAY_MS);
-    }
-
-    /// Makes an origin connection available to other exchanges.
-    pub(super) fn idle_origin(&mut self, now: Now, id: PeerId) {
-        let Engine { peers, origins, deadlines, .. } = self;
-        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
-        let group = origin.group;
-        origin.state = OriginState::Idle(origins.set_idle(group, id));
-        deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.origin_idle_ms);
-        self.shed_surplus(group);
-        // It may have spoken, or closed, while nobody listened.
-        self.wake(id);
-    }
-
-    /// Closes what waits beyond the limits.
-    pub(super) fn shed_surplus(&mut self, group: GroupId) {
-        while let Some(shed) = self.origins.surplus(group) {
-            self.metrics.limit_origins_idle += 1;
-            self.close_origin(shed);
-        }
     }
 }

@@ -340,6 +340,15 @@ impl Resolver {
         self.start(hash, name)
     }
 
+    /// Until when what `look_up` has just said of a name holds, in monotonic microseconds; 0 if the next one who asks may be
+    /// told something else.
+    pub fn holds_until_us(&self, name: &Name) -> u64 {
+        if is_within(name, b"localhost") || self.hosts.get(name).is_some() {
+            return u64::MAX;
+        }
+        self.cache.until_us(name)
+    }
+
     /// From the hosts file, the special names, the cache.
     fn known(&mut self, name: &Name) -> Option<Outcome> {
         let counters = &mut self.upstream.counters;

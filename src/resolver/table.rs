@@ -103,6 +103,11 @@ impl Cache {
         None
     }
 
+    /// Until when that is remembered; 0 if it is not.
+    pub(super) fn until_us(&self, name: &Name) -> u64 {
+        self.outcomes.peek(name.as_bytes()).map_or(0, |remembered| remembered.until_us)
+    }
+
     pub(super) fn insert(&mut self, now_us: u64, name: &Name, outcome: Outcome, ttl_s: u32) {
         if self.entries_max == 0 || ttl_s == 0 {
             return;

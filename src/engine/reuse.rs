@@ -1,0 +1,112 @@
+//! Which idle connection may carry a request (rule 45), and how long one waits for that.
+//!
+//! A connection to a name is used again only while its address is among those that the name has now. What the resolver has
+//! said of a name is noted with the connections to it for as long as that holds; then it is asked again before one of
+//! them is used. So there is one look-up for each lifetime of an answer, however many the requests, and none is
+//! answered by a host that the name has left.
+
+use super::origin::{GroupId, Idle};
+use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
+use super::{Engine, PeerId};
+use crate::http::target::{Host, Name};
+use crate::resolver::Addresses;
+use crate::time::Now;
+
+impl Engine {
+    /// Makes an origin connection available to other exchanges, unless it is too old.
+    pub(super) fn idle_origin(&mut self, now: Now, id: PeerId, opened_ms: u64) {
+        let left_ms = self.settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
+        if left_ms == 0 {
+            self.metrics.origins_aged += 1;
+            self.close_origin(id);
+            return;
+        }
+        let Engine { peers, origins, deadlines, settings, .. } = self;
+        let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
+        let group = origin.group;
+        origin.state = OriginState::Idle(origins.set_idle(group, id, opened_ms));
+        deadlines.set(id, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
+        self.shed_surplus(group);
+        // It may have spoken, or closed, while nobody listened.
+        self.wake(id);
+    }
+
+    /// Closes what waits beyond the limits.
+    pub(super) fn shed_surplus(&mut self, group: GroupId) {
+        while let Some(shed) = self.origins.surplus(group) {
+            self.metrics.limit_origins_idle += 1;
+            self.close_origin(shed);
+        }
+    }
+
+    /// A connection has waited for too long, or has become too old meanwhile.
+    pub(super) fn handle_idle_deadline(&mut self, now: Now, id: PeerId) {
+        let Some(Peer { role: Role::Origin(Origin { state, .. }), .. }) = self.peers.get(id.index()) else {
+            return;
+        };
+        let opened_ms = match *state {
+            OriginState::Idle(idle) => self.origins.opened_ms(idle),
+            OriginState::Pinned(client) => self.origins.pinned_opened_ms(client),
+            OriginState::Connecting(_)
+            | OriginState::Busy(_)
+            | OriginState::Tunnel(_)
+            | OriginState::Fetching(_) => return,
+        };
+        if self.settings.lifetime_left_ms(opened_ms, now.monotonic_ms()) == 0 {
+            self.metrics.origins_aged += 1;
+        } else {
+            self.metrics.timeouts_origin_idle += 1;
+        }
+        self.close_origin(id);
+    }
+
+    /// An idle connection to the authority of an exchange, at an address that the policy allows for this very request and that
+    /// the name has now: as was `told`, or as is known still. None if that is not known.
+    pub(super) fn find_idle(&self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
+        let exchange = &self.exchanges[id.index as usize];
+        let (grant, authority) = (exchange.plan.grant.as_ref()?, &exchange.plan.authority);
+        let group = self.origins.group(authority)?;
+        let addresses = match (&authority.host, told) {
+            (Host::Address(_), _) => None,
+            (Host::Name(_), Some(addresses)) => Some(addresses),
+            (Host::Name(name), None) if self.may_mean_another(name) => return None,
+            (Host::Name(_), None) => Some(group.addresses(now.monotonic_us)?),
+        };
+        let may_be_used = |idle: &&Idle| {
+            let Address { ip, port } = self.peers[idle.peer.index()].address;
+            self.settings.lifetime_left_ms(idle.opened_ms, now.monotonic_ms()) > 0
+                && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
+                && exchange.policy.acl.judge_address(grant, ip, port).is_ok()
+        };
+        self.origins.idle_in(group).find(may_be_used).map(|idle| idle.peer)
+    }
+
+    /// Whether a name is another one than what others mean by the same authority: a trailing dot makes no other authority, but
+    /// ends the search.
+    fn may_mean_another(&self, name: &Name) -> bool {
+        name.is_rooted() && self.resolver.searches()
+    }
+
+    /// The resolver has said which addresses the name of an exchange has. Idle connections to others are of no use any more.
+    pub(super) fn note_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses) {
+        let authority = self.exchanges[id.index as usize].plan.authority;
+        let Host::Name(name) = &authority.host else { return };
+        let until_us = self.resolver.holds_until_us(name);
+        // What holds for this request only may be a part of the answer: the other family's is still to come.
+        if until_us <= now.monotonic_us
+            || self.may_mean_another(name)
+            || !self.origins.note_addresses(&authority, addresses, until_us)
+        {
+            return;
+        }
+        let has_moved = |idle: &&Idle| {
+            let ip = self.peers[idle.peer.index()].address.ip;
+            !addresses.as_slice().contains(&ip)
+        };
+        let group = self.origins.group(&authority);
+        let idle = group.into_iter().flat_map(|group| self.origins.idle_in(group));
+        let moved: Vec<PeerId> = idle.filter(has_moved).map(|idle| idle.peer).collect();
+        self.metrics.origins_moved += moved.len() as u64;
+        moved.into_iter().for_each(|peer| self.close_origin(peer));
+    }
+}

@@ -1,0 +1,114 @@
+//! Which origin connection carries what, without sockets: time passes when told (rules 44 and 45).
+
+mod shell;
+
+use shell::{Shell, connection, status};
+use weir::engine::{Event, PeerId, Settings};
+use weir::resolver::{self, Hosts};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn get(host: &str) -> String {
+    format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n")
+}
+
+/// The origin gets the request and answers; returns what the client gets.
+#[track_caller]
+fn answer(shell: &mut Shell, client: PeerId, origin: PeerId, response: &str) -> String {
+    shell.send(origin);
+    shell.receive(origin, response);
+    shell.send(client)
+}
+
+/// Asks over a new connection, the one of that index.
+#[track_caller]
+fn ask_anew(shell: &mut Shell, client: PeerId, request: &str, index: usize) -> PeerId {
+    shell.receive(client, request);
+    assert_eq!(shell.connects.len(), index + 1, "{request:?} goes over a new connection");
+    let (origin, _) = shell.establish(index);
+    assert_eq!(status(&answer(shell, client, origin, OK)), 200);
+    origin
+}
+
+/// Asks over an idle connection.
+#[track_caller]
+fn ask_over(shell: &mut Shell, client: PeerId, request: &str, origin: PeerId) {
+    let connects = shell.connects.len();
+    shell.receive(client, request);
+    assert_eq!(shell.connects.len(), connects, "{request:?} goes over an idle connection");
+    assert_eq!(status(&answer(shell, client, origin, OK)), 200);
+}
+
+/// Rule 45: the age of a connection is counted from its begin, over all that it carries, and to the millisecond when it is to
+/// be used again.
+#[test]
+fn kind_12_age_is_that_of_the_connection() {
+    let settings = Settings { origin_lifetime_ms: 10_000, ..Settings::default() };
+    let mut shell = Shell::with(settings, None, "");
+    let client = shell.client();
+    let first = ask_anew(&mut shell, client, &get("192.0.2.1"), 0);
+    for _ in 0..3 {
+        shell.pass(3000);
+        ask_over(&mut shell, client, &get("192.0.2.1"), first);
+    }
+    // Between two sweeps of the deadlines.
+    shell.now.monotonic_us += 1_000_000;
+    let second = ask_anew(&mut shell, client, &get("192.0.2.1"), 1);
+    shell.pass(9000);
+    // An exchange that lasts longer is not ended by it.
+    shell.receive(client, get("192.0.2.1"));
+    shell.send(second);
+    shell.pass(5000);
+    shell.receive(second, OK);
+    assert_eq!(connection(&shell.send(client)), "");
+    assert!(shell.closed.contains(&second), "used no more");
+    assert_eq!(shell.engine.metrics().origins_aged, 2);
+}
+
+/// Rule 45: another hosts file is another address.
+#[test]
+fn kind_12_other_hosts() {
+    let mut shell = Shell::with_hosts("192.0.2.1 a.test b.test\n");
+    let client = shell.client();
+    let (a, b) =
+        (ask_anew(&mut shell, client, &get("a.test"), 0), ask_anew(&mut shell, client, &get("b.test"), 1));
+    ask_over(&mut shell, client, &get("a.test"), a);
+    ask_over(&mut shell, client, &get("b.test"), b);
+    let look_ups = shell.engine.metrics().dns_look_ups;
+    for _ in 0..10 {
+        ask_over(&mut shell, client, &get("a.test"), a);
+    }
+    assert_eq!(shell.engine.metrics().dns_look_ups, look_ups, "what is known is not looked up");
+    let hosts = Hosts::parse(b"192.0.2.2 a.test\n192.0.2.3 b.test\n192.0.2.1 b.test\n");
+    shell.engine.set_resolver(shell.now, resolver::Settings::default(), hosts);
+    shell.act();
+    ask_over(&mut shell, client, &get("b.test"), b);
+    ask_anew(&mut shell, client, &get("a.test"), 2);
+    assert_eq!(shell.connects[2].1.to_string(), "192.0.2.2:80");
+    assert!(shell.closed.contains(&a));
+}
+
+/// Rule 44: what is pinned for a client ends with it while nobody looks at it, and the other way round.
+#[test]
+fn kind_01_ends_without_a_request() {
+    let login = "GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\nAuthorization: NTLM x\r\n\r\n";
+    let mut shell = Shell::new();
+    let client = shell.client();
+    let origin = ask_anew(&mut shell, client, login, 0);
+    shell.event(client, Event::EndOfStream);
+    assert!(shell.closed.contains(&origin) && shell.closed.contains(&client));
+    for said in [&b"HTTP/1.1 408 Gone\r\n\r\n"[..], b""] {
+        let (mut shell, part) = (Shell::new(), get("192.0.2.1"));
+        let client = shell.client();
+        let origin = ask_anew(&mut shell, client, login, 0);
+        // In the middle of the next head.
+        shell.receive(client, &part[..20]);
+        match said {
+            b"" => shell.end(origin),
+            bytes => shell.receive(origin, bytes),
+        }
+        assert!(shell.closed.contains(&origin) && shell.closed.contains(&client));
+        assert_eq!(shell.engine.metrics().blocks_lent, 0);
+        assert!(shell.engine.is_empty());
+    }
+}
