@@ -3,7 +3,7 @@
 mod shell;
 
 use shell::{Shell, connection, status};
-use weir::engine::{Event, PeerId, Settings};
+use weir::engine::{Event, PeerId, Settings, SocketError};
 use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -111,4 +111,104 @@ fn kind_01_ends_without_a_request() {
         assert_eq!(shell.engine.metrics().blocks_lent, 0);
         assert!(shell.engine.is_empty());
     }
+}
+
+fn post(host: &str) -> String {
+    format!("POST http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 2\r\n\r\nhi")
+}
+
+/// Rule 45: what cannot be sent twice goes over an idle connection only where the origin has kept one for two seconds, and
+/// this one was used within the last half second; and then the socket is looked at first.
+#[test]
+fn kind_11_what_proves_a_connection() {
+    let (host, mut shell) = ("192.0.2.1", Shell::new());
+    let client = shell.client();
+    let first = ask_anew(&mut shell, client, &get(host), 0);
+    // Used just now, but nobody knows for how long it is kept.
+    let second = ask_anew(&mut shell, client, &post(host), 1);
+    shell.pass(1000);
+    let third = ask_anew(&mut shell, client, &post(host), 2);
+    assert!(shell.closed.contains(&second), "passed by");
+    // The first one is still there.
+    shell.pass(1000);
+    ask_over(&mut shell, client, &get(host), third);
+    shell.receive(client, post(host));
+    assert!(shell.engine.looks_first(third), "before its first byte");
+    let sent = shell.send(third);
+    assert!(sent.starts_with("POST") && !shell.engine.looks_first(third), "{sent:?}");
+    shell.receive(third, OK);
+    assert_eq!(status(&shell.send(client)), 200);
+    // But now it was idle for too long.
+    shell.pass(750);
+    let fourth = ask_anew(&mut shell, client, &post(host), 3);
+    shell.pass(250);
+    shell.receive(client, get(host));
+    assert!(!shell.engine.looks_first(fourth), "a GET can be sent again");
+    answer(&mut shell, client, fourth, OK);
+    ask_over(&mut shell, client, &post(host), fourth);
+    // The origin ends one early: nothing is known again.
+    shell.end(fourth);
+    ask_over(&mut shell, client, &get(host), first);
+    ask_anew(&mut shell, client, &post(host), 4);
+}
+
+/// Rules 34 and 45: what was not sent at all can be sent elsewhere, whatever the method: a last look that finds the end costs the
+/// request nothing.
+#[test]
+fn kind_11_a_last_look() {
+    let reset = SocketError::Reset;
+    for (fields, body) in [
+        ("Content-Length: 0\r\n", ""),
+        ("Content-Length: 5\r\n", "hello"),
+        ("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        for failure in [Event::EndOfStream, Event::Failed(reset), Event::SendFailed(reset)] {
+            let (host, mut shell) = ("192.0.2.1", Shell::new());
+            let client = shell.client();
+            let first = ask_anew(&mut shell, client, &get(host), 0);
+            shell.pass(2000);
+            ask_over(&mut shell, client, &get(host), first);
+            shell.receive(
+                client,
+                format!("POST http://{host}/2 HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n{body}"),
+            );
+            assert!(shell.engine.looks_first(first));
+            shell.event(first, failure);
+            let (second, sent) = shell.establish(1);
+            assert!(sent.starts_with("POST /2 ") && sent.ends_with(body), "{failure:?}: {sent:?}");
+            shell.receive(second, OK);
+            assert_eq!(status(&shell.send(client)), 200, "{failure:?} {body:?}");
+            assert_eq!(shell.log.len(), 3);
+        }
+    }
+}
+
+/// Rule 45: a body that is kept takes no memory of its own, and is forgotten with the answer.
+#[test]
+fn kind_11_a_kept_body_is_where_the_head_is() {
+    let (host, mut shell) = ("192.0.2.1", Shell::new());
+    let client = shell.client();
+    let first = ask_anew(&mut shell, client, &get(host), 0);
+    let put = format!("PUT http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3000\r\n\r\n");
+    shell.receive(client, &put);
+    shell.receive(client, "x".repeat(1000));
+    assert_eq!(shell.send(first).matches('x').count(), 1000);
+    shell.receive(client, "y".repeat(1000));
+    assert_eq!(shell.send(first).matches('y').count(), 1000);
+    let metrics = shell.engine.metrics();
+    assert_eq!((metrics.blocks_lent, metrics.spilled_bytes), (1, 0), "the head's");
+    // The connection ends, and the body goes on where it was.
+    shell.end(first);
+    let (second, sent) = shell.establish(1);
+    assert_eq!((sent.matches('x').count(), sent.matches('y').count()), (1000, 1000));
+    shell.receive(client, "z".repeat(1000) + &get(host));
+    assert_eq!(shell.send(second).matches('z').count(), 1000);
+    shell.receive(second, OK);
+    assert_eq!(status(&shell.send(client)), 200);
+    // The next request was there already.
+    assert_eq!(status(&answer(&mut shell, client, second, OK)), 200);
+    assert_eq!((shell.engine.metrics().retries, shell.engine.metrics().blocks_lent), (1, 0));
+    shell.pass(1000);
+    assert_eq!(shell.log.len(), 3);
+    assert_eq!(shell.log[1].client_bytes, put.len() as u64 + 3000);
 }

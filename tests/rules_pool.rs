@@ -217,3 +217,202 @@ fn kind_12_authenticated_connections_grow_old() {
     assert_eq!(idle.ask(&request).text(), "ok");
     idle.expect_closed();
 }
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// How an origin ends a connection on which it was asked once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// When the head has come, or all of the request.
+    Head,
+    Whole,
+    /// The same with a reset.
+    Reset,
+}
+
+/// Answers one request on its first connection and ends that with the next one; the others answer with what came as the
+/// body, its length first.
+fn impatient(end: End) -> Origin {
+    Origin::serve_owned(move |mut conn| {
+        if conn.number == 0 {
+            conn.request()?;
+            conn.send(OK)?;
+            if end == End::Head {
+                conn.head()?;
+                return conn.half_close();
+            }
+            conn.request()?;
+            if end == End::Reset {
+                conn.reset();
+                return Ok(());
+            }
+            return conn.half_close();
+        }
+        while let Some(request) = conn.request()? {
+            let body =
+                format!("{} {}", request.body.bytes.len(), String::from_utf8_lossy(&request.body.bytes));
+            conn.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))?;
+        }
+        Ok(())
+    })
+}
+
+/// Rule 45: what cannot be sent twice never finds out that a connection of the pool is dead.
+#[test]
+fn kind_11_a_post_never_finds_out() {
+    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+        let weir = Weir::start(options);
+        for method in ["POST", "PATCH", "LOCK", "BREW", "post"] {
+            for (framing, body, length) in [
+                ("Content-Length: 2\r\n", "hi", 2),
+                ("Content-Length: 0\r\n", "", 0),
+                ("", "", 0),
+                ("Transfer-Encoding: chunked\r\n", "2\r\nhi\r\n0\r\n\r\n", 2),
+                ("Content-Length: 2\r\nExpect: 100-continue\r\n", "hi", 2),
+            ] {
+                for end in [End::Head, End::Reset] {
+                    let origin = impatient(end);
+                    let mut client = weir.connect();
+                    assert_eq!(client.ask(origin.get("/")).text(), "ok");
+                    let head =
+                        format!("{method} http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{framing}\r\n{body}");
+                    let answer = client.ask(origin.fill(head));
+                    let context = format!("{options:?} {method} {framing:?} {end:?}: {answer:?}");
+                    assert_eq!(answer.status(), 200, "{context}");
+                    assert!(answer.text().starts_with(&format!("{length} ")), "{context}");
+                    assert_eq!((origin.connections(), origin.heads().len()), (2, 2), "{context}: asked once");
+                }
+            }
+        }
+    }
+}
+
+/// Rule 45: an upload that may be sent twice is, with its body, however that arrives.
+#[test]
+fn kind_11_small_uploads_are_sent_again() {
+    for options in [&[][..], &["--cache"], &["--workers", "2"], &["--no-splice"]] {
+        let weir = Weir::start(options);
+        for method in ["PUT", "DELETE", "OPTIONS", "GET"] {
+            for end in [End::Head, End::Whole, End::Reset] {
+                for (framing, body) in [
+                    ("Content-Length: 5\r\n", "hello"),
+                    ("Transfer-Encoding: chunked\r\n", "3;a=b\r\nhel\r\n2\r\nlo\r\n0\r\nX-Sum: 1\r\n\r\n"),
+                    ("Content-Length: 5\r\nExpect: 100-continue\r\n", "hello"),
+                ] {
+                    for pieces in [1, 2, 40] {
+                        let origin = impatient(end);
+                        let mut client = weir.connect();
+                        assert_eq!(client.ask(origin.get("/")).text(), "ok");
+                        let head = origin
+                            .fill(format!("{method} http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{framing}\r\n"));
+                        match pieces {
+                            1 => client.send([&head, body.as_bytes()].concat()),
+                            2 => {
+                                client.send(&head);
+                                // Nobody has said that it has come to the origin, and then it has.
+                                origin.wait_for_head(2);
+                                client.send_if_open(body);
+                            }
+                            _ => client.send_slowly([&head, body.as_bytes()].concat(), head.len() / 3),
+                        }
+                        let answer = client.read_response();
+                        let context =
+                            format!("{options:?} {method} {end:?} {framing:?} {pieces}: {answer:?}");
+                        assert_eq!((answer.status(), answer.text().as_str()), (200, "5 hello"), "{context}");
+                        assert_eq!(origin.connections(), 2, "{context}");
+                        assert!(origin.heads().len() <= 3, "{context}");
+                        // And the client's connection is in order.
+                        assert_eq!(client.ask(origin.get("/")).text(), "0 ", "{context}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Rule 45: what is too long to be kept has a fresh connection; what is kept fits where the head lies, be that long too.
+#[test]
+fn kind_11_large_uploads_and_long_heads() {
+    let weir = Weir::start(&[]);
+    for (padding, length, again) in [
+        (0, 3_000, true),
+        (2_000, 1_500, true),
+        (5_000, 1_000, true),
+        (0, 5_000, false),
+        (3_000, 1_200, false),
+    ] {
+        let origin = Origin::serve(|conn| {
+            if conn.number == 0 {
+                conn.request()?;
+                conn.send(OK)?;
+                return conn.request().map(drop);
+            }
+            conn.answer_all(OK)
+        });
+        let mut client = weir.connect();
+        assert_eq!(client.ask(origin.get("/")).text(), "ok");
+        let pad = "p".repeat(padding);
+        let head = format!(
+            "PUT http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\nX-Pad: {pad}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        client.send(origin.fill(head));
+        client.send(common::pattern(0, length));
+        let answer = client.read_response();
+        assert_eq!(answer.text(), "ok", "{padding} {length}: {answer:?}");
+        assert_eq!(origin.heads().len(), if again { 3 } else { 2 }, "{padding} {length}");
+        let came = origin.received(1);
+        assert!(came.ends_with(&common::pattern(0, length)), "{padding} {length}: all of it");
+    }
+}
+
+/// Rules 34 and 45: not a second time, and not once anything of an answer has come.
+#[test]
+fn kind_11_uploads_are_sent_twice_at_most() {
+    let weir = Weir::start(&[]);
+    let put = "PUT http://{o}/ HTTP/1.1\r\nHost: {o}\r\nContent-Length: 5\r\n\r\nhello";
+    let flaky = Origin::serve(|conn| {
+        if conn.number == 0 {
+            conn.request()?;
+            conn.send(OK)?;
+        }
+        conn.request().map(drop)
+    });
+    let mut client = weir.connect();
+    assert_eq!(client.ask(flaky.get("/")).text(), "ok");
+    assert_eq!(client.ask(flaky.fill(put)).status(), 502);
+    assert_eq!((flaky.connections(), flaky.heads().len()), (2, 3));
+    for said in ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-"] {
+        let origin = Origin::serve(move |conn| {
+            conn.request()?;
+            conn.send(OK)?;
+            conn.head()?;
+            conn.send(said)
+        });
+        let mut client = weir.connect();
+        assert_eq!(client.ask(origin.get("/")).text(), "ok");
+        client.send(origin.fill(put.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n")));
+        assert_eq!(client.read_response().status(), 502, "{said:?}");
+        assert_eq!((origin.connections(), origin.heads().len()), (1, 2), "{said:?}");
+    }
+}
+
+/// Rule 45: a client that only posts does not fill the pool.
+#[test]
+fn kind_11_posts_do_not_fill_the_pool() {
+    let weir = Weir::start(&[]);
+    let origin = Origin::ok();
+    let mut client = weir.connect();
+    let post = origin.fill("POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nContent-Length: 2\r\n\r\nhi");
+    for _ in 0..30 {
+        assert_eq!(client.ask(&post).text(), "ok");
+    }
+    let statistics = weir.statistics();
+    assert!(statistics.get("origins_idle") <= 2, "{statistics:?}");
+    assert!(statistics.get("origins_passed_by") <= 29, "{statistics:?}");
+    // After two seconds the origin is known to keep its connections.
+    eventually("a post over a connection of the pool", || {
+        let before = origin.connections();
+        assert_eq!(client.ask(&post).text(), "ok");
+        (origin.connections() == before).then_some(())
+    });
+}

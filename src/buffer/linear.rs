@@ -57,6 +57,11 @@ impl Linear {
         })
     }
 
+    /// How many more bytes the memory that it has would hold.
+    pub fn spare(&self) -> usize {
+        self.end as usize + self.room() - self.len()
+    }
+
     /// Takes a block for an empty buffer and leaves room in front of what will be received. False when the pool refuses.
     #[must_use]
     pub fn begin_at(&mut self, pool: &mut Pool, purpose: Purpose, start: usize) -> bool {
@@ -249,7 +254,9 @@ mod tests {
         let mut linear = Linear::default();
         assert!(linear.append(&mut pool, Purpose::Head, &filled(4096)));
         linear.consume(&mut pool, 4000);
+        assert_eq!(linear.spare(), 4000);
         assert_eq!(linear.space(&mut pool, Purpose::Head, 8192).unwrap().len(), 4000);
+        assert_eq!((linear.spare(), Linear::default().spare()), (4000, 0));
         assert_eq!(linear.bytes(&pool), &filled(4096)[4000..]);
         assert_eq!((pool.lent(), pool.spilled_bytes()), (1, 0));
         let (block, start, len) = linear.take_block().unwrap();

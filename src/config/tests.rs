@@ -301,6 +301,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("idle-timeout", "-1"),
         ("tunnel-timeout", "169h"),
         ("idle-origin-timeout", "0"),
+        ("origin-lifetime", "never"),
         ("drain-timeout", "x"),
         ("min-rate", "-1"),
         ("max-connections", "0"),

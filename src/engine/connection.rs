@@ -106,12 +106,7 @@ impl Engine {
                 }
                 Client::Lingering { .. } => return Some(Space::one(scrap)),
                 Client::Exchange(exchange) => {
-                    let exchange = &mut exchanges[exchange.index as usize];
-                    let space = exchange.up.space(pool);
-                    if space.is_none() {
-                        exchange.up_pace.forget();
-                    }
-                    (space, Parked::Uploads)
+                    (exchanges[exchange.index as usize].upload_space(pool), Parked::Uploads)
                 }
                 Client::Tunnel(tunnel) => {
                     let lane = &mut tunnels[tunnel.0 as usize].up;
@@ -158,7 +153,7 @@ impl Engine {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
                 Client::Exchange(exchange) => {
                     let exchange = &self.exchanges[exchange.index as usize];
-                    if !exchange.wants_upload() {
+                    if !exchange.wants_upload() || exchange.keeps_body() {
                         return None;
                     }
                     (exchange.origin?, exchange.up.movable()?)

@@ -65,7 +65,8 @@ impl Dial {
 /// authenticated and must be one on which nothing was said yet.
 pub(super) fn needs_fresh(exchange: &Exchange) -> bool {
     let plan = &exchange.plan;
-    exchange.retried || plan.method == Method::Connect || plan.upgrade || plan.authenticates
+    let anew = plan.method == Method::Connect || plan.upgrade || plan.authenticates;
+    anew || exchange.retried || exchange.fresh
 }
 
 impl Engine {
@@ -76,9 +77,8 @@ impl Engine {
             return;
         }
         let exchange = &self.exchanges[id.index as usize];
-        let fresh = needs_fresh(exchange);
         let authority = exchange.plan.authority;
-        if let (false, Some(origin)) = (fresh, self.find_idle(now, id, None)) {
+        if let Some(origin) = self.take_idle(now, id, None) {
             self.attach(now, id, origin, true);
             return;
         }
@@ -163,6 +163,9 @@ impl Engine {
             OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
             // Nobody asked for anything (rule 33).
             OriginState::Idle(_) | OriginState::Pinned(_) => {
+                if let OriginState::Idle(idle) = origin.state {
+                    self.origins.note_end(idle, now.monotonic_ms());
+                }
                 self.metrics.origins_stale += 1;
                 self.close_origin(id);
             }
@@ -212,7 +215,7 @@ impl Engine {
             return;
         };
         match origin.state {
-            OriginState::Idle(idle) => exchange.opened_ms = origins.set_busy(idle),
+            OriginState::Idle(idle) => exchange.opened_ms = origins.reuse(idle, now.monotonic_ms()),
             OriginState::Connecting(_) => exchange.opened_ms = now.monotonic_ms(),
             OriginState::Pinned(_)
             | OriginState::Busy(_)
@@ -220,6 +223,9 @@ impl Engine {
             | OriginState::Fetching(_) => {}
         }
         metrics.origins_reused += u64::from(reused);
+        let repeatable = exchange.can_be_repeated();
+        exchange.keeps_body = reused && repeatable && !exchange.up.is_received();
+        exchange.looks_first = reused && !repeatable;
         origin.state = OriginState::Busy(id);
         exchange.entry.upstream = Some(SocketAddr::from(*address));
         exchange.entry.origin_reused = reused;
@@ -242,7 +248,7 @@ impl Engine {
             return false;
         }
         let untouched = exchange.up.sent == 0;
-        let harmless = exchange.plan.method.is_idempotent() && exchange.up.received == 0;
+        let harmless = exchange.plan.method.is_idempotent() && exchange.has_body_in_hand();
         if !untouched && !harmless {
             return false;
         }
@@ -256,9 +262,12 @@ impl Engine {
             self.find_origin(now, id);
         } else {
             let Engine { exchanges, pool, .. } = self;
-            let up = &mut exchanges[id.index as usize].up;
-            up.release(pool);
-            up.sent = 0;
+            let exchange = &mut exchanges[id.index as usize];
+            exchange.up.release(pool);
+            (exchange.up.sent, exchange.up.received) = (0, 0);
+            exchange.up_pace.forget();
+            // What has come of the body is still there.
+            exchange.consumed = exchange.plan.head_bytes;
             self.examine(now, id);
         }
         true

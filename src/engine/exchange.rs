@@ -94,6 +94,12 @@ pub(super) struct Exchange {
     pub bond: Bond,
     /// When it was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
+    /// None of those that wait for their next exchange will do: it has to be a fresh one.
+    pub fresh: bool,
+    /// Until there is an answer the request's body is kept behind its head: it may have to be sent again.
+    pub keeps_body: bool,
+    /// It cannot be sent again, and the connection is not fresh.
+    pub looks_first: bool,
     /// It was sent twice already.
     pub retried: bool,
     /// Interim responses relayed.
@@ -131,6 +137,9 @@ impl Exchange {
             origin_reusable: false,
             bond: Bond::None,
             opened_ms: 0,
+            fresh: false,
+            keeps_body: false,
+            looks_first: false,
             retried: false,
             informational: 0,
             caching: Caching::default(),
@@ -166,6 +175,9 @@ impl Exchange {
             origin_reusable,
             bond,
             opened_ms,
+            fresh,
+            keeps_body,
+            looks_first,
             retried,
             informational,
             caching,
@@ -181,6 +193,7 @@ impl Exchange {
         (*began_us, *phase_us) = (now.monotonic_us, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
         (*bond, *opened_ms, *informational) = (Bond::None, 0, 0);
+        (*fresh, *keeps_body, *looks_first) = (false, false, false);
         caching.reset();
         *serving = None;
     }

@@ -78,6 +78,8 @@ metrics! {
     origins_stale,
     /// Idle origin connections closed because somebody needed their descriptors.
     origins_shed,
+    /// Requests that got a fresh connection, because they could not be sent twice and an idle one might have been dead.
+    origins_passed_by,
     /// Idle origin connections closed because their address is none of their name's any more.
     origins_moved,
     /// Origin connections not used again because of `--origin-lifetime`.

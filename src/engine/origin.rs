@@ -19,6 +19,14 @@ const HTTP10_MAX: usize = 256;
 /// server behind the same name, or from the same one that says 1.0 in its errors only.
 const HTTP10_MS: u64 = 60_000;
 
+/// An origin keeps connections if one of them has waited for so long, in milliseconds, and was not closed (chosen: of the servers in
+/// common use the most impatient one waits for two seconds, most for five or more).
+pub const KEEPS_MS: u64 = 2_000;
+
+/// Then one that was used so recently is not about to be closed, in milliseconds (chosen: a quarter of that leaves a second
+/// and a half for the way to the origin and back).
+pub const RECENT_MS: u64 = 500;
+
 /// A group's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GroupId(u32);
@@ -34,11 +42,20 @@ pub(super) struct Group {
     /// Connections of any state.
     connections: u32,
     idle: List<HERE>,
+    /// One of them has waited for long enough without being closed: the origin does not close them at once.
+    keeps: bool,
+    /// When it last closed one early, in milliseconds since the loop started.
+    doubted_ms: u64,
     /// The addresses that its name has, and until when that holds, in microseconds since the loop started.
     addresses: Option<(Addresses, u64)>,
 }
 
 impl Group {
+    /// A connection has waited since then and is not closed yet.
+    fn note_wait(&mut self, since_ms: u64, now_ms: u64) {
+        self.keeps |= since_ms >= self.doubted_ms && now_ms - since_ms >= KEEPS_MS;
+    }
+
     /// The addresses that its name has now, if that is known.
     pub fn addresses(&self, now_us: u64) -> Option<&Addresses> {
         self.addresses.as_ref().filter(|(_, until_us)| now_us < *until_us).map(|(addresses, _)| addresses)
@@ -51,6 +68,8 @@ pub(super) struct Idle {
     pub peer: PeerId,
     /// In milliseconds since the loop started.
     pub opened_ms: u64,
+    /// Since when it is idle, likewise.
+    since_ms: u64,
     group: GroupId,
     links: [Link; 2],
 }
@@ -135,7 +154,14 @@ impl Origins {
             self.groups[id as usize].connections += 1;
             return GroupId(id);
         }
-        let group = Group { authority: *authority, connections: 1, idle: List::default(), addresses: None };
+        let group = Group {
+            authority: *authority,
+            connections: 1,
+            idle: List::default(),
+            keeps: false,
+            doubted_ms: 0,
+            addresses: None,
+        };
         let id = self.groups.insert(group) as u32;
         self.index.insert(*authority, id);
         GroupId(id)
@@ -185,8 +211,8 @@ impl Origins {
     }
 
     /// Makes a connection idle. Then somebody else may have to go: [`Origins::surplus`].
-    pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64) -> IdleId {
-        let entry = Idle { peer, opened_ms, group, links: [Link::default(); 2] };
+    pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
+        let entry = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(entry) as u32);
         self.idle.push(&mut self.entries, id);
         self.groups[group.0 as usize].idle.push(&mut self.entries, id);
@@ -216,12 +242,45 @@ impl Origins {
         all.or_else(|| crowded().and_then(|(id, _)| self.surplus(GroupId(id as u32))))
     }
 
-    /// The connection is not idle any more. Returns when it was opened.
-    pub fn set_busy(&mut self, id: IdleId) -> u64 {
+    /// The connection is not idle any more.
+    pub fn set_busy(&mut self, id: IdleId) {
         self.idle.remove(&mut self.entries, id);
         let group = self.entries[id.0 as usize].group;
         self.groups[group.0 as usize].idle.remove(&mut self.entries, id);
-        self.entries.remove(id.0 as usize).opened_ms
+        self.entries.remove(id.0 as usize);
+    }
+
+    /// It carries another exchange. Returns when it was opened.
+    pub fn reuse(&mut self, id: IdleId, now_ms: u64) -> u64 {
+        let Idle { opened_ms, since_ms, group, .. } = self.entries[id.0 as usize];
+        self.groups[group.0 as usize].note_wait(since_ms, now_ms);
+        self.set_busy(id);
+        opened_ms
+    }
+
+    /// The origin ends it, or speaks unasked.
+    pub fn note_end(&mut self, id: IdleId, now_ms: u64) {
+        let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
+        if now_ms - since_ms < KEEPS_MS {
+            let group = &mut self.groups[group.0 as usize];
+            (group.keeps, group.doubted_ms) = (false, now_ms);
+        }
+    }
+
+    /// Whether an idle connection may carry what cannot be sent twice: its origin has kept one for long enough, and this one
+    /// was used a moment ago.
+    pub fn is_proven(&mut self, id: IdleId, now_ms: u64) -> bool {
+        let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
+        let group = &mut self.groups[group.0 as usize];
+        let oldest = group.idle.oldest.map_or(now_ms, |oldest| self.entries[oldest.0 as usize].since_ms);
+        group.note_wait(oldest, now_ms);
+        group.keeps && now_ms - since_ms <= RECENT_MS
+    }
+
+    /// Whether the connection is not the only idle one of its group.
+    pub fn has_others(&self, id: IdleId) -> bool {
+        let group = self.entries[id.0 as usize].group;
+        self.groups[group.0 as usize].idle.len > 1
     }
 
     /// Has a connection wait for that client, for which there is none.
@@ -301,19 +360,19 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(origins.join(&a), group);
         }
-        let first = origins.set_idle(group, peer(1), 0);
-        let second = origins.set_idle(group, peer(2), 0);
+        let first = origins.set_idle(group, peer(1), 0, 0);
+        let second = origins.set_idle(group, peer(2), 0, 0);
         assert_eq!(origins.surplus(group), None);
-        let third = origins.set_idle(group, peer(3), 0);
+        let third = origins.set_idle(group, peer(3), 0, 0);
         assert_eq!(origins.surplus(group), Some(peer(1)));
         origins.set_busy(first);
         assert_eq!(origins.surplus(group), None);
         assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
         let other = origins.join(&b);
         origins.join(&b);
-        origins.set_idle(other, peer(4), 0);
+        origins.set_idle(other, peer(4), 0, 0);
         assert_eq!(origins.surplus(other), None);
-        origins.set_idle(other, peer(5), 0);
+        origins.set_idle(other, peer(5), 0, 0);
         assert_eq!(origins.surplus(other), Some(peer(2)));
         origins.set_busy(second);
         assert_eq!((origins.surplus(other), origins.idle_count()), (None, 3));
@@ -328,7 +387,7 @@ mod tests {
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
             let group = origins.join(&authority);
-            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0));
+            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0, 0));
             let mut left = vec![9, 8, 7];
             for index in order {
                 origins.set_busy(ids[index]);

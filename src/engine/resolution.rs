@@ -9,7 +9,7 @@
 //! the names that CNAMEs lead to on the way.
 
 use super::Engine;
-use super::dial::{Dial, needs_fresh};
+use super::dial::Dial;
 use super::exchange::Stage;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
@@ -200,9 +200,8 @@ impl Engine {
     fn handle_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses) {
         let exchange = &self.exchanges[id.index as usize];
         let Some(grant) = exchange.plan.grant else { return };
-        let fresh = needs_fresh(exchange);
         self.note_addresses(now, id, addresses);
-        if let (false, Some(origin)) = (fresh, self.find_idle(now, id, Some(addresses))) {
+        if let Some(origin) = self.take_idle(now, id, Some(addresses)) {
             self.attach(now, id, origin, true);
             return;
         }

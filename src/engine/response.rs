@@ -240,8 +240,8 @@ impl Engine {
             exchange.origin_reusable &= exchange.up.is_received() || !exchange.may_wait();
             let cut_short = !exchange.origin_reusable && !exchange.up.is_received();
             // What is bound ends together.
-            let aged = exchange.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
-            let alone = exchange.bond.binds() && (aged || !exchange.origin_reusable);
+            let aged = || exchange.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
+            let alone = exchange.bond.binds() && (!exchange.origin_reusable || aged());
             exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short || alone;
         } else {
             exchange.informational += 1;

@@ -4,7 +4,15 @@
 //! said of a name is noted with the connections to it for as long as that holds; then it is asked again before one of
 //! them is used. So there is one look-up for each lifetime of an answer, however many the requests, and none is
 //! answered by a host that the name has left.
+//!
+//! An idle connection may be dead, and nobody here can know: the FIN of its origin is on its way, or was lost. A request that
+//! can be sent twice finds that out at no cost. One that cannot be (a POST; an upload that is too long to be kept) would fail, so
+//! it has a fresh connection. All origins close what is idle for too long, and that is when it happens. So there is one
+//! exception: where an origin has been seen to keep a connection for two seconds, one that was used within the last half second
+//! may carry such a request, if a last look at the socket finds nothing. An origin that ends one earlier loses that credit.
+//! What was passed by is closed where another one is left, as Squid does: a client that only posts would fill the pool.
 
+use super::dial::needs_fresh;
 use super::origin::{GroupId, Idle};
 use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
 use super::{Engine, PeerId};
@@ -24,7 +32,7 @@ impl Engine {
         let Engine { peers, origins, deadlines, settings, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(id.index()) else { return };
         let group = origin.group;
-        origin.state = OriginState::Idle(origins.set_idle(group, id, opened_ms));
+        origin.state = OriginState::Idle(origins.set_idle(group, id, opened_ms, now.monotonic_ms()));
         deadlines.set(id, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_surplus(group);
         // It may have spoken, or closed, while nobody listened.
@@ -60,9 +68,48 @@ impl Engine {
         self.close_origin(id);
     }
 
+    /// An idle connection for an exchange, if one will do.
+    pub(super) fn take_idle(&mut self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
+        let exchange = &self.exchanges[id.index as usize];
+        if needs_fresh(exchange) {
+            return None;
+        }
+        let repeatable = exchange.can_be_repeated();
+        let found = self.find_idle(now, id, told)?;
+        if repeatable {
+            return Some(found);
+        }
+        let state = match &self.peers[found.index()].role {
+            Role::Origin(origin) => origin.state,
+            Role::Client(_) => return None,
+        };
+        let OriginState::Idle(idle) = state else { return None };
+        if self.origins.is_proven(idle, now.monotonic_ms()) {
+            return Some(found);
+        }
+        self.metrics.origins_passed_by += 1;
+        self.exchanges[id.index as usize].fresh = true;
+        if self.origins.has_others(idle) {
+            self.close_origin(found);
+        }
+        None
+    }
+
+    /// Whether the system is to be asked once more, before anything is sent to the peer, if its connection is still alive: what
+    /// is sent first cannot be sent twice, and the connection is not fresh.
+    pub fn looks_first(&self, id: PeerId) -> bool {
+        match self.peers.get(id.index()).map(|peer| &peer.role) {
+            Some(Role::Origin(Origin { state: OriginState::Busy(exchange), .. })) => {
+                let exchange = &self.exchanges[exchange.index as usize];
+                exchange.looks_first && exchange.up.sent == 0
+            }
+            Some(Role::Origin(_) | Role::Client(_)) | None => false,
+        }
+    }
+
     /// An idle connection to the authority of an exchange, at an address that the policy allows for this very request and that
     /// the name has now: as was `told`, or as is known still. None if that is not known.
-    pub(super) fn find_idle(&self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
+    fn find_idle(&self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
         let exchange = &self.exchanges[id.index as usize];
         let (grant, authority) = (exchange.plan.grant.as_ref()?, &exchange.plan.authority);
         let group = self.origins.group(authority)?;

@@ -75,8 +75,8 @@ impl Engine {
         exchange.up.release(&mut self.pool);
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);
-        let aged = self.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
-        let reusable = exchange.origin_reusable && !self.is_draining() && !(exchange.bond.binds() && aged);
+        let aged = || self.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
+        let reusable = exchange.origin_reusable && !self.is_draining() && !(exchange.bond.binds() && aged());
         // What is bound ends with its client, and the client with it.
         exchange.closes |= exchange.bond.binds() && !(reusable && exchange.origin.is_some());
         match exchange.origin {

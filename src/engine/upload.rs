@@ -1,10 +1,51 @@
 //! The client's side of an exchange: its body on the way up.
 
 use super::Engine;
+use super::exchange::{Exchange, Stage};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
-use crate::buffer::{BLOCK_BYTES, Purpose};
+use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
+use crate::http::framing::Body;
 use crate::time::Now;
+
+impl Exchange {
+    /// Whether what has come of the request's body is kept behind its head, all of it.
+    pub fn has_body_in_hand(&self) -> bool {
+        self.up.received == self.consumed.saturating_sub(self.plan.head_bytes) as u64
+    }
+
+    /// Whether the request can be sent once more should its connection turn out to be dead: that means the same (RFC 9110
+    /// section 9.2.2), and what is still to come of its body finds room behind its head.
+    pub fn can_be_repeated(&self) -> bool {
+        let fits = match self.plan.body {
+            Body::None => true,
+            Body::Length(bytes) => {
+                let came = (self.input.len() - self.plan.head_bytes) as u64;
+                bytes.saturating_sub(came) <= self.input.spare() as u64
+            }
+            // Nobody can tell how much it will be.
+            Body::Chunked | Body::UntilClose => self.up.is_received(),
+        };
+        self.plan.method.is_idempotent() && fits && self.has_body_in_hand()
+    }
+
+    /// Whether what comes of the request's body is kept behind its head.
+    pub fn keeps_body(&self) -> bool {
+        self.keeps_body && matches!(self.stage, Stage::Awaiting)
+    }
+
+    /// Where to read the request's body into.
+    pub fn upload_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
+        if self.keeps_body() {
+            return self.input.space(pool, Purpose::Head, BLOCK_BYTES).map(Space::one);
+        }
+        let space = self.up.space(pool);
+        if space.is_none() {
+            self.up_pace.forget();
+        }
+        space
+    }
+}
 
 impl Engine {
     /// Moves what the client sent behind the head into the upload. False if that ended the exchange.
@@ -38,8 +79,12 @@ impl Engine {
         surplus.clear();
         // All that it gave has gone on: it is the client that is waited for.
         let awaited = !exchange.up.wants_send();
-        let received = exchange.up.handle_received(pool, count, surplus);
-        if let Err(fault) = received {
+        if exchange.keeps_body() {
+            exchange.input.commit(count);
+            if !self.pump_upload(now, id) {
+                return;
+            }
+        } else if let Err(fault) = exchange.up.handle_received(pool, count, surplus) {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
         }

@@ -505,6 +505,15 @@ impl EventLoop {
         if !socket.writable || !self.engine.wants_write(id) {
             return 0;
         }
+        if self.engine.looks_first(id) {
+            // What has come since the system was last asked.
+            socket.readable = true;
+            let heard = self.receive(id);
+            if heard > 0 {
+                return heard;
+            }
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return 0 };
         let sent = socket.send(&self.engine.to_send(id), &mut self.pipes);
         if let Some(pipe) = socket.give_up_pipe(false) {
             self.pipes.put(pipe);
