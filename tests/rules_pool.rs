@@ -210,8 +210,12 @@ fn kind_12_authenticated_connections_grow_old() {
     let origin = Origin::ok();
     let request = origin.fill("GET http://{o}/ HTTP/1.1\r\nHost: {o}\r\nAuthorization: NTLM x\r\n\r\n");
     let mut busy = weir.connect();
-    eventually("an end", || busy.ask(&request).head.lists("connection", "close").then_some(()));
-    busy.expect_closed();
+    // It ends behind an answer, or between two.
+    eventually("an end", || {
+        busy.send_if_open(&request);
+        let answer = busy.try_read_response("GET");
+        answer.map_or(true, |answer| answer.head.lists("connection", "close")).then_some(())
+    });
     assert_eq!(origin.connections(), 1);
     let mut idle = weir.connect();
     assert_eq!(idle.ask(&request).text(), "ok");
