@@ -513,12 +513,13 @@ impl Engine {
         }
     }
 
-    /// An exchange does not read it any more.
-    pub(super) fn leave_fetch(&mut self, id: FetchId, reader: ExchangeId) {
+    /// An exchange does not read it any more. Others may have waited for it.
+    pub(super) fn leave_fetch(&mut self, now: Now, id: FetchId, reader: ExchangeId) {
         if let Some(fetch) = id.get_mut(&mut self.fetches) {
             fetch.readers.retain(|other| *other != reader);
         }
         self.drop_unread(id);
+        self.keep_window(now, id);
     }
 
     /// Forgets a fetch that nobody reads and that is not worth finishing.

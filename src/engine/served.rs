@@ -253,7 +253,7 @@ impl Engine {
             return;
         }
         if let Some(fetch) = read {
-            self.leave_fetch(fetch, id);
+            self.leave_fetch(now, fetch, id);
         }
         if let Some(fetch) = self.fetch_of(id) {
             self.note_reading(now, fetch);
@@ -288,9 +288,9 @@ impl Engine {
     }
 
     /// The fetch that an exchange has been reading, if it reads one, is left by it.
-    pub(super) fn leave_serving(&mut self, id: ExchangeId, fetch: Option<FetchId>) {
+    pub(super) fn leave_serving(&mut self, now: Now, id: ExchangeId, fetch: Option<FetchId>) {
         if let Some(fetch) = fetch {
-            self.leave_fetch(fetch, id);
+            self.leave_fetch(now, fetch, id);
         }
     }
 }

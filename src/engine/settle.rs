@@ -89,7 +89,7 @@ impl Engine {
             Some(origin) => self.close_origin(origin),
             None => {}
         }
-        self.leave_serving(id, fetch);
+        self.leave_serving(now, id, fetch);
         self.continue_client(now, &mut exchange);
         let entry = self.retire(exchange);
         self.log(entry);
@@ -152,7 +152,7 @@ impl Engine {
         let (client, ends_at_close) = (exchange.client, exchange.ends_at_close);
         let entry = self.retire(exchange);
         self.log(entry);
-        self.leave_serving(id, fetch);
+        self.leave_serving(now, id, fetch);
         Some((client, ends_at_close))
     }
 

@@ -309,6 +309,38 @@ fn rule_48_a_lagging_reader_costs_no_more_than_an_entry_and_is_cut() {
     scene.at_rest();
 }
 
+/// Two share what is too large. One does not read at all and leaves while the other one waits for it: that one goes on, and is
+/// not cut in its place.
+#[test]
+fn rule_48_who_waited_for_one_that_leaves_goes_on() {
+    let gate = Gate::default();
+    let script_gate = gate.clone();
+    let scene = Scene::with(&["--cache-max-object", "500K"], move |_, _| {
+        begun("", 12_000_000, 100_000, 11_900_000, &script_gate)
+    });
+    let mut stalled = Raw::connect_small(scene.weir.address());
+    stalled.send(scene.request("GET", "/", ""));
+    stalled.read_head();
+    let mut fast = scene.weir.connect();
+    fast.send(scene.request("GET", "/", ""));
+    let head = fast.read_head();
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(|| fast.hash_body(&head).0);
+        gate.open(1);
+        let mut before = 0;
+        eventually("nothing moves any more", || {
+            let now = scene.weir.statistics().get("client_bytes_out");
+            let still = now == before && now > 2_000_000;
+            before = now;
+            still.then_some(())
+        });
+        stalled.reset();
+        assert_eq!(reads.join().expect("a reader"), common::Hash::of_pattern(12_000_000));
+    });
+    assert_eq!(scene.asked("/"), 1);
+    scene.at_rest();
+}
+
 /// Who has merely not been looked at yet when another one has everything is not cut for that.
 #[test]
 fn rule_48_readers_that_keep_up_are_never_cut() {
