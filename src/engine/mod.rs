@@ -116,6 +116,13 @@ enum Parked {
 
 impl Parked {
     const QUEUES: usize = 4;
+
+    /// Those for a block, and what they want it for.
+    const FOR_BLOCKS: [(Parked, Purpose); 3] = [
+        (Parked::Downloads, Purpose::Download),
+        (Parked::Uploads, Purpose::Upload),
+        (Parked::Heads, Purpose::Head),
+    ];
 }
 
 /// What happened to a peer's socket.
@@ -606,16 +613,19 @@ impl Engine {
     /// Wakes the first of those who wait for a block, of each kind for which there is one. Called with every turn: whoever
     /// was woken takes the block or leaves it to the next, and either way that one is not forgotten.
     fn unpark_next(&mut self) {
-        let blocks = [
-            (Parked::Downloads, Purpose::Download),
-            (Parked::Uploads, Purpose::Upload),
-            (Parked::Heads, Purpose::Head),
-        ];
-        for (queue, purpose) in blocks {
-            if !self.parked[queue as usize].is_empty() && self.pool.would_lend(purpose) {
+        for (queue, purpose) in Parked::FOR_BLOCKS {
+            if self.would_unpark(queue, purpose) {
                 self.unpark(queue);
             }
         }
+    }
+
+    fn unparks_any(&self) -> bool {
+        Parked::FOR_BLOCKS.into_iter().any(|(queue, purpose)| self.would_unpark(queue, purpose))
+    }
+
+    fn would_unpark(&self, queue: Parked, purpose: Purpose) -> bool {
+        !self.parked[queue as usize].is_empty() && self.pool.would_lend(purpose)
     }
 
     /// Wakes everybody who waits for heap. They need different amounts of it, so each has to try, and they try when some

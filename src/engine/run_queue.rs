@@ -13,9 +13,9 @@ impl Engine {
         Some(id)
     }
 
-    /// Whether anybody is on the run queue.
+    /// Whether anybody is on the run queue, or would be put there by the next look: one who waits for a block that is there.
     pub fn has_runnable(&self) -> bool {
-        !self.runnable.is_empty()
+        !self.runnable.is_empty() || self.unparks_any()
     }
 
     /// From now on the shell reads and writes for this peer until it has neither to read nor to write: whatever happens, nobody
