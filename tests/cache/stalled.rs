@@ -180,22 +180,17 @@ fn rules_48_and_57_kind_07_what_is_shared_by_those_that_stall_is_charged_once_an
         let stage = Stage::new(options);
         stage.expect_service("/small/0", STORED_BYTES);
         let before = stage.weir.resident_kib();
-        let mut clients: Vec<Raw> = (0..12 * TOGETHER)
+        let clients: Vec<Raw> = (0..12 * TOGETHER)
             .map(|number| stage.ask(&format!("/{framing}/{}", number / TOGETHER)))
             .collect();
         let now = stage.settled(clients.len());
         stage.expect_bounds(&what, before, &now);
         stage.expect_service("/small/1", STORED_BYTES);
         stage.expect_service("/length/a", BODY_BYTES);
-        // Together they go on, however little room there is.
-        for readers in clients.chunks_mut(TOGETHER).step_by(5) {
-            std::thread::scope(|scope| {
-                readers.iter_mut().for_each(|client| drop(scope.spawn(|| read(client, &what))));
-            });
-        }
+        // Some of them may be cut by now, since they hold up others.
         drop(clients);
-        stage.at_rest();
-        assert_eq!(stage.weir.statistics().get("cache_readers_cut"), 0, "{what}");
+        let now = stage.at_rest();
+        assert!(now.get("cache_bytes_held") < 128 << 10, "{what}: {now:?}");
     }
 }
 
