@@ -157,15 +157,16 @@ impl Growing {
 
     fn wanted(&self) -> usize {
         let so_far = u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
-        let bytes = match self.expected {
+        let first_bytes = if so_far == 0 { self.first_bytes } else { 0 };
+        match self.expected {
             Some(expected) => {
                 let left = usize::try_from(expected.saturating_sub(self.len)).unwrap_or(usize::MAX);
-                if left <= LAST_BYTES_MAX { left.max(1) } else { SEGMENT_BYTES }
+                let bytes = if left <= LAST_BYTES_MAX { left.max(1) } else { SEGMENT_BYTES };
+                bytes.max(first_bytes.min(left))
             }
             None if so_far >= 4 => SEGMENT_BYTES,
-            None => FIRST_BYTES << so_far,
-        };
-        if so_far == 0 { bytes.max(self.first_bytes) } else { bytes }
+            None => (FIRST_BYTES << so_far).max(first_bytes),
+        }
     }
 
     /// Whether a segment of that size has pages of its own: all of a body have that is known to be large, so that its end is

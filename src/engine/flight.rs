@@ -123,13 +123,18 @@ impl Flights {
         self.by_hash.get(&hash).and_then(Flight::leader)
     }
 
+    /// Whether somebody waits for what another loop asks for.
+    pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
+        self.by_hash.get(&hash).is_some_and(|flight| flight.is_elsewhere() && *flight.key == *key)
+    }
+
     /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
     /// for another key.
     pub fn hear(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
-        let flight = self.by_hash.get_mut(&hash)?;
-        if !flight.is_elsewhere() || *flight.key != *key {
+        if !self.is_elsewhere(hash, key) {
             return None;
         }
+        let flight = self.by_hash.get_mut(&hash)?;
         match std::mem::replace(&mut flight.phase, Phase::Fetching(fetch)) {
             Phase::Asking { waiters, .. } => Some(waiters),
             Phase::Fetching(_) => None,

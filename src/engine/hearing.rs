@@ -63,6 +63,9 @@ impl Engine {
     ) {
         let Some(cache) = &self.settings.cache else { return };
         let store = Arc::clone(&cache.store);
+        if !self.flights.is_elsewhere(hash, broadcast.pending.key()) {
+            return;
+        }
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
