@@ -14,6 +14,7 @@
 
 use super::examine::Method;
 use super::exchange::Exchange;
+use super::exchange::Stage;
 use super::origin::GroupId;
 use super::peer::{Address, Client, ExchangeId, OriginState, Peer, Role};
 use super::{Engine, PeerId};
@@ -101,14 +102,23 @@ impl Engine {
         }
     }
 
+    /// The exchange for which a pinned connection waits while the password of its client is verified.
+    pub(super) fn awaited_by(&self, client: PeerId) -> Option<ExchangeId> {
+        let Role::Client(Client::Exchange(id)) = self.peers.get(client.index())?.role else { return None };
+        let exchange = self.exchanges.get(id.index as usize)?;
+        let verifying = matches!(exchange.stage, Stage::Begun | Stage::Verifying);
+        (verifying && self.origins.is_pinned(client, &exchange.plan.authority)).then_some(id)
+    }
+
     /// The connection that was pinned for the client has ended: so does the client, behind the answer to another request if it
     /// is getting one.
-    pub(super) fn follow_origin(&mut self, client: PeerId) {
+    pub(super) fn follow_origin(&mut self, client: PeerId, waited_for: Option<ExchangeId>) {
         match self.client_mut(client).copied() {
             Some(Client::Idle | Client::Reading(_)) => self.close_client(client),
             Some(Client::Exchange(id)) => {
                 if let Some(exchange) = self.exchange_mut(id) {
                     exchange.closes = true;
+                    exchange.bond_lost |= waited_for == Some(id);
                 }
             }
             Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}

@@ -275,6 +275,12 @@ impl Engine {
 
     /// Closes an origin connection, whatever it was doing. Its exchange must know.
     pub(super) fn close_origin(&mut self, id: PeerId) {
+        let waited_for = match self.peers.get(id.index()) {
+            Some(Peer { role: Role::Origin(Origin { state: OriginState::Pinned(client), .. }), .. }) => {
+                self.awaited_by(*client)
+            }
+            Some(_) | None => None,
+        };
         let Engine { peers, origins, deadlines, actions, .. } = self;
         let Some(Peer { role: Role::Origin(origin), .. }) = peers.get(id.index()) else { return };
         let client = match origin.state {
@@ -293,7 +299,7 @@ impl Engine {
         deadlines.clear(id);
         actions.push_back(Action::Close(id));
         if let Some(client) = client {
-            self.follow_origin(client);
+            self.follow_origin(client, waited_for);
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) struct Exchange {
     pub origin_reusable: bool,
     /// Whose the origin connection is.
     pub bond: Bond,
+    /// The connection that waited for its client has ended before it was sent over that.
+    pub bond_lost: bool,
     /// When it was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
     /// None of those that wait for their next exchange will do: it has to be a fresh one.
@@ -136,6 +138,7 @@ impl Exchange {
             ends_at_close: false,
             origin_reusable: false,
             bond: Bond::None,
+            bond_lost: false,
             opened_ms: 0,
             fresh: false,
             keeps_body: false,
@@ -174,6 +177,7 @@ impl Exchange {
             ends_at_close,
             origin_reusable,
             bond,
+            bond_lost,
             opened_ms,
             fresh,
             keeps_body,
@@ -192,7 +196,7 @@ impl Exchange {
         (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);
         (*began_us, *phase_us) = (now.monotonic_us, now.monotonic_us);
         (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
-        (*bond, *opened_ms, *informational) = (Bond::None, 0, 0);
+        (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
         (*fresh, *keeps_body, *looks_first) = (false, false, false);
         caching.reset();
         *serving = None;
@@ -389,6 +393,10 @@ impl Engine {
         let head = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
+            // Its client takes it for authenticated: no other connection may answer it, and no memory.
+            Decision::Forward | Decision::Hit(_) | Decision::Wait(_) if exchange.bond_lost => {
+                self.refuse(now, id, Refusal::OriginClosed);
+            }
             Decision::Forward => {
                 if let Some(hash) = exchange.caching.takes_lead.take() {
                     flights.lead(hash, cache_text, id);
