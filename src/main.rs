@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -415,7 +415,8 @@ fn paths(settings: &Settings) -> Paths {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
-    let files: Vec<PathBuf> = lists.map(|file| file.value.clone()).chain(settings.config.clone()).collect();
+    let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
+    let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| event_loop::parent(&file.value).to_owned());
     let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();

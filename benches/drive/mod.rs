@@ -93,7 +93,14 @@ impl Shell {
         let mut builder = AclBuilder::new(1);
         builder.add_list(ListKind::Block, "blocklist", b"ads.example\n*.tracker.example\n198.51.100.0/24\n");
         let acl = builder.build().expect("valid rules");
-        let policy = Policy { acl, users, edits, cache_rules: Default::default(), quiet_refusals: false };
+        let policy = Policy {
+            acl,
+            users,
+            edits,
+            cache_rules: Default::default(),
+            pages: Default::default(),
+            quiet_refusals: false,
+        };
         let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
         Shell {

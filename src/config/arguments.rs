@@ -72,7 +72,7 @@ fn known_options() -> Options {
                 // So that `-vq` is two flags; flags without a letter may have `=no`.
                 Takes::Flag | Takes::Count if !spec.short.is_empty() => HasArg::No,
                 Takes::Flag | Takes::Count => HasArg::Maybe,
-                Takes::Value | Takes::Path => HasArg::Yes,
+                Takes::Value | Takes::Path | Takes::KeyedPath => HasArg::Yes,
             };
             options.opt(short, name, "", "", takes, Occur::Multi);
         }

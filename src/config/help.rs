@@ -174,7 +174,9 @@ fn add_option(out: &mut String, spec: &Spec) {
     let has_default = match spec.takes {
         Takes::Flag => spec.default == "yes",
         Takes::Count => false,
-        Takes::Value | Takes::Path => !spec.default.is_empty() && spec.default.len() <= DEFAULT_SHOWN_MAX,
+        Takes::Value | Takes::Path | Takes::KeyedPath => {
+            !spec.default.is_empty() && spec.default.len() <= DEFAULT_SHOWN_MAX
+        }
     };
     if has_default {
         words.push(format!("[{}]", spec.default));
@@ -214,10 +216,7 @@ pub fn print_config(settings: &Settings) -> String {
             let _ = writeln!(out, "{:<40} # default", format!("# {} {}", spec.name, spec.placeholder));
         }
         for Located { value, origin } in texts {
-            let value = match spec.takes {
-                Takes::Path => absolute(value),
-                Takes::Flag | Takes::Count | Takes::Value => value.clone(),
-            };
+            let value = spec.takes.map_path(value, absolute);
             let _ = writeln!(out, "{:<40} # {origin}", format!("{} {}", spec.name, file::written(&value)));
         }
     }

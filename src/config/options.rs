@@ -214,6 +214,22 @@ pub static TABLE: &[Spec] = &[
     ),
     Spec::value(
         Access,
+        "contact",
+        "TEXT",
+        "",
+        "name this person or address on the pages that refuse something",
+        |s, v| one(&mut s.contact, v, values::contact),
+    ),
+    Spec::keyed_path(
+        Access,
+        "error-page",
+        "STATUS=FILE",
+        "refuse with this page (.html, .txt, .json) in place of weir's own; STATUS is 403, 4xx or the like",
+        |s, v| many(&mut s.error_pages, v, values::error_page),
+    )
+    .repeat(Many),
+    Spec::value(
+        Access,
         "connect-ports",
         "LIST",
         DEFAULT_CONNECT_PORTS,

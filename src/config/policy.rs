@@ -2,16 +2,18 @@
 
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
-use super::values;
+use super::values::{self, ErrorPage};
 use crate::cache::freshness::Freshness;
 use crate::cache::store::{Limits, Store};
 use crate::engine;
 use crate::http::head;
+use crate::http::template::Template;
 use crate::policy::Policy;
 use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
 use crate::policy::cache_rules::{CacheRules, PURGE_TOKEN_FIELD, PurgeToken, Treatment};
 use crate::policy::edit::{Direction, Edits};
+use crate::policy::pages::{Pages, Statuses};
 use crate::policy::rules::Rule;
 use crate::resolver;
 use std::io;
@@ -50,9 +52,10 @@ pub fn compile(
     if let Some(token) = compile_purge_token(settings, seed, read_file, &mut problems) {
         cache_rules.set_purge_token(token);
     }
+    let pages = compile_pages(settings, read_file, &mut problems);
     match acl {
         Some(acl) if problems.is_empty() => {
-            Ok(Policy { acl, users, edits, cache_rules, quiet_refusals: settings.quiet_refusals })
+            Ok(Policy { acl, users, edits, cache_rules, pages, quiet_refusals: settings.quiet_refusals })
         }
         Some(_) | None => Err(problems),
     }
@@ -207,6 +210,39 @@ fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
         edits.remove_own(PURGE_TOKEN_FIELD);
     }
     edits
+}
+
+fn compile_pages(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Pages {
+    let mut templates: Vec<(Statuses, Template)> = Vec::new();
+    for page in &settings.error_pages {
+        let ErrorPage { statuses, kind, path } = &page.value;
+        if templates.iter().any(|(other, template)| other == statuses && template.kind() == *kind) {
+            let message = format!("error-page {statuses} again: expected one file of each kind for a status");
+            problems.add(page.origin.clone(), message);
+            continue;
+        }
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(error) => {
+                problems.add_file(path.clone(), unreadable(&page.with(path.clone()), &error));
+                continue;
+            }
+        };
+        match Template::parse(&text, *kind) {
+            Ok(template) => templates.push((*statuses, template)),
+            Err(errors) => {
+                for error in errors {
+                    let origin = Origin::File { path: path.as_path().into(), line: error.line };
+                    problems.add(origin, error.to_string());
+                }
+            }
+        }
+    }
+    Pages::new(settings.contact.as_deref().unwrap_or_default(), templates)
 }
 
 fn compile_purge_token(

@@ -18,7 +18,7 @@ use super::nearest::nearest;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
 use super::topics;
-use super::values::{WORKERS_MAX, Workers, flag, system_user, user};
+use super::values::{ErrorPage, WORKERS_MAX, Workers, flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -108,6 +108,10 @@ pub struct Settings {
     pub auth_file: Option<Located<PathBuf>>,
     /// Keep the rule from the client.
     pub quiet_refusals: bool,
+    /// Whom refusals name; nobody if none.
+    pub contact: Option<String>,
+    /// Pages in place of weir's own, for some statuses.
+    pub error_pages: Vec<Located<ErrorPage>>,
     /// Where `access.log` goes; standard output if none.
     pub log_dir: Option<PathBuf>,
     /// Its format.
@@ -628,13 +632,12 @@ fn add_line(
         (Some(value), _) if value.starts_with('=') => {
             return Err(format!("{key} {value:?}: expected '{key} {}', without =", spec.placeholder));
         }
-        (Some(value), Takes::Path) if !value.is_empty() => {
+        (Some(value), takes) => {
             let directory = origin.directory().unwrap_or(Path::new(""));
-            directory.join(value).to_string_lossy().into_owned()
+            takes.map_path(&value, |path| directory.join(path).to_string_lossy().into_owned())
         }
-        (Some(value), _) => value,
         (None, Takes::Flag | Takes::Count) => "yes".to_owned(),
-        (None, Takes::Value | Takes::Path) => {
+        (None, Takes::Value | Takes::Path | Takes::KeyedPath) => {
             return Err(format!("{key}: expected a value, {}", spec.placeholder));
         }
     };

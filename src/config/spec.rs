@@ -14,6 +14,21 @@ pub enum Takes {
     Value,
     /// A path; relative ones in a file are relative to that file.
     Path,
+    /// The same behind something else: `KEY=PATH`.
+    KeyedPath,
+}
+
+impl Takes {
+    /// A value with its path made another one; what holds none stays as it is.
+    pub(super) fn map_path(self, value: &str, map: impl Fn(&str) -> String) -> String {
+        match (self, value.split_once('=')) {
+            (Takes::Path, _) if !value.is_empty() => map(value),
+            (Takes::KeyedPath, Some((key, path))) if !path.is_empty() => format!("{key}={}", map(path)),
+            (Takes::Flag | Takes::Count | Takes::Value | Takes::Path | Takes::KeyedPath, _) => {
+                value.to_owned()
+            }
+        }
+    }
 }
 
 /// How often it may be set in one layer.
@@ -131,6 +146,16 @@ impl Spec {
         apply: Apply,
     ) -> Spec {
         Spec { takes: Takes::Path, ..Spec::value(section, name, placeholder, "", help, apply) }
+    }
+
+    pub(super) const fn keyed_path(
+        section: Section,
+        name: &'static str,
+        placeholder: &'static str,
+        help: &'static str,
+        apply: Apply,
+    ) -> Spec {
+        Spec { takes: Takes::KeyedPath, ..Spec::value(section, name, placeholder, "", help, apply) }
     }
 
     pub(super) const fn short(self, short: &'static str) -> Spec {

@@ -289,6 +289,8 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("ports", "any,"),
         ("auth-file", ""),
         ("quiet-refusals", "2"),
+        ("contact", " "),
+        ("error-page", "403"),
         ("log-dir", ""),
         ("log-format", "xml"),
         ("log-tunnel-start", "2"),
@@ -645,4 +647,43 @@ fn the_sample_file_works_as_it_is_and_shows_every_key() {
         SAMPLE.lines().map(|line| if is_key(&line) { &line[1..] } else { line }).collect();
     let s = load(&["-c", "w"], &[], &[("w", &uncommented.join("\n"))]).unwrap();
     assert_eq!((s.dns.len(), s.add_headers.len(), s.port), (2, 1, 8888));
+}
+
+#[test]
+fn kind_26_every_placeholder_is_documented() {
+    let text = super::help::help_on("pages").unwrap();
+    for (name, ..) in crate::http::template::PLACEHOLDERS {
+        assert!(text.contains(&format!("{{{{{name}}}}}")), "{name}");
+    }
+    let named = text.matches("{{").count();
+    assert_eq!(named, crate::http::template::PLACEHOLDERS.len(), "{text}");
+}
+
+#[test]
+fn kind_26_pages_are_relative_to_the_file_that_names_them() {
+    let s = load(
+        &["-c", "conf/w", "--contact", " help desk "],
+        &[],
+        &[("conf/w", "error-page 403=a.html\nerror-page 5xx=/b/c.txt\n")],
+    );
+    let s = s.unwrap();
+    let paths: Vec<PathBuf> = values(&s.error_pages).into_iter().map(|page| page.path).collect();
+    assert_eq!(paths, [PathBuf::from("conf/a.html"), PathBuf::from("/b/c.txt")]);
+    assert_eq!(s.contact.as_deref(), Some("help desk"));
+    let absolute = std::path::absolute("conf/a.html").unwrap();
+    assert!(
+        print_config(&s).contains(&format!("error-page 403={}", absolute.display())),
+        "{}",
+        print_config(&s)
+    );
+    for (value, expected) in [
+        ("403", "a status and a file, such as 403=blocked.html"),
+        ("200=a.html", "a status from 400 to 599, 4xx or 5xx, before ="),
+        ("403=", "a path"),
+        ("403=a.png", "a file whose name ends in .html, .txt or .json"),
+        ("403=a", "a file whose name ends in .html, .txt or .json"),
+    ] {
+        let (found, _) = problems(&["--error-page", value], &[], "");
+        assert_eq!(found, [format!("--error-page: {value:?}: expected {expected}")]);
+    }
 }

@@ -112,6 +112,42 @@ not name gets 403, whatever the request and the password.
         others: &["auth-file", "allow-client"],
     },
     Topic {
+        name: "pages",
+        title: "what refused clients are told, and pages of your own for it",
+        text: "\
+Whoever is refused is told why, and by which rule, in text or, if it is a
+browser, as a page. --contact adds whom to turn to:
+
+  --contact 'help desk, extension 4711'
+
+--error-page STATUS=FILE puts a page of yours in the place of weir's own: for
+one status (403, 407, 502, ...) or for a class (4xx, 5xx), in HTML (.html), text
+(.txt) or JSON (.json). Of several for one status browsers get the HTML one,
+all others another one.
+
+  --error-page 403=blocked.html --error-page 5xx=trouble.html
+
+These are filled in, escaped for HTML or JSON, and cut where they are long:
+
+  {{status}} {{title}}   403, Forbidden
+  {{explanation}}        what happened
+  {{advice}}             what to do about it
+  {{reason}} {{rule}}    the rule's file and line, or a word for the error; and
+                         what the rule says
+  {{method}} {{url}} {{host}}
+                         what was asked for
+  {{client}} {{user}}    the client's address, and who it is, if that is known
+  {{time}}               when, in GMT
+  {{contact}} {{proxy}}  what --contact and --via say
+
+Write them between tags or within a quoted attribute; in JSON between quotes.
+Scripts of a page do not run; styles, pictures and fonts may be loaded. A file
+has 64 KB at most. Mistakes in it are told by --check, at the start and by HUP.
+",
+        section: None,
+        others: &["contact", "error-page", "quiet-refusals"],
+    },
+    Topic {
         name: "log",
         title: "the access log: where it goes, its formats, its rotation",
         text: "\

@@ -1,13 +1,16 @@
 //! The kinds of values that settings take, from their text. An error says what was expected.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
+use crate::http::template::Kind;
 use crate::policy::edit::{Direction, Edits};
+use crate::policy::pages::Statuses;
 use crate::policy::port_set::PortSet;
 
 /// The port of a DNS server that names none (RFC 1035 4.2).
@@ -251,8 +254,43 @@ pub fn field_name(text: &str) -> Result<String, Expected> {
 }
 
 /// A path that is not empty.
-pub fn path(text: &str) -> Result<std::path::PathBuf, Expected> {
+pub fn path(text: &str) -> Result<PathBuf, Expected> {
     if text.is_empty() { Err("a path".into()) } else { Ok(text.into()) }
+}
+
+/// A page for refusals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Which ones.
+    pub statuses: Statuses,
+    /// What it is written in.
+    pub kind: Kind,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// `STATUS=FILE`; the end of the file's name tells what it is written in.
+pub fn error_page(text: &str) -> Result<ErrorPage, Expected> {
+    let Some((status, file)) = text.split_once('=') else {
+        return Err("a status and a file, such as 403=blocked.html".into());
+    };
+    let statuses = Statuses::parse(status).map_err(|expected| format!("{expected}, before ="))?;
+    let path = path(file)?;
+    let extension = path.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
+    let kind = extension.as_deref().and_then(Kind::of_extension);
+    let kind = kind.ok_or("a file whose name ends in .html, .txt or .json")?;
+    Ok(ErrorPage { statuses, kind, path })
+}
+
+/// Longest text that says whom to turn to (chosen).
+const CONTACT_BYTES_MAX: usize = 200;
+
+/// Whom to turn to.
+pub fn contact(text: &str) -> Result<Option<String>, Expected> {
+    // With an equals sign in front no file could hold it.
+    let good = !text.trim().is_empty() && text.len() <= CONTACT_BYTES_MAX && !text.starts_with('=');
+    let expected = || format!("a name, an address or the like, of at most {CONTACT_BYTES_MAX} bytes");
+    good.then(|| Some(text.trim().to_owned())).ok_or_else(expected)
 }
 
 /// The name of a user.

@@ -9,6 +9,7 @@ use super::outgoing::SLICES_MAX;
 use super::peer::{Client, OriginState, Parking, Peer, Reading, Role};
 use super::refusal::Refusal;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS};
+use super::unread::note_request_line;
 use super::{Action, Engine, Event, Move, PeerId};
 use crate::buffer::{BLOCK_BYTES, Purpose, Space};
 use crate::http::framing::Body;
@@ -348,6 +349,9 @@ impl Engine {
     fn refuse_unread(&mut self, now: Now, id: PeerId, head_bytes: usize, refusal: Refusal) {
         let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
         let exchange = self.begin_unknown(now, id, head_bytes);
+        let Engine { exchanges, pool, .. } = self;
+        let Exchange { input, plan, entry, .. } = &mut *exchanges[exchange.index as usize];
+        note_request_line(input.bytes(pool), plan, entry);
         self.refuse(now, exchange, if admitted { refusal } else { STRANGER });
     }
 

@@ -10,6 +10,7 @@ use super::origin::Origins;
 use super::peer::PeerId;
 use super::refusal::Refusal;
 use super::settings::Settings;
+use super::unread::note_request_line;
 use crate::cache::range;
 use crate::cache::stored::Stored;
 use crate::cache::validation::{CONDITIONAL_FIELDS, Validators};
@@ -44,7 +45,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    fn of(name: &str) -> Method {
+    pub fn of(name: &str) -> Method {
         match name {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -266,9 +267,13 @@ impl Examiner<'_> {
         plan.reset(bytes.len());
         out.clear();
         let mut storage = FieldStorage::new();
-        let examined = RequestHead::parse(bytes, &mut storage, &self.settings.head)
-            .map_err(|fault| if self.admits() { Refusal::Fault(fault) } else { STRANGER })
-            .and_then(|head| self.examine_head(&head, plan, entry, out));
+        let examined = match RequestHead::parse(bytes, &mut storage, &self.settings.head) {
+            Ok(head) => self.examine_head(&head, plan, entry, out),
+            Err(fault) => {
+                note_request_line(bytes, plan, entry);
+                Err(if self.admits() { Refusal::Fault(fault) } else { STRANGER })
+            }
+        };
         examined.unwrap_or_else(Decision::Refuse)
     }
 
@@ -369,12 +374,10 @@ impl Examiner<'_> {
                     return Err(Refusal::OriginForm);
                 }
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
-                if self.is_noted(Text::Target) {
-                    out.extend_from_slice(b"http://");
-                    authority.write(out, Some(80));
-                    entry.set_target(out, path);
-                    out.clear();
-                }
+                out.extend_from_slice(b"http://");
+                authority.write(out, Some(80));
+                entry.set_target(out, path);
+                out.clear();
                 plan.authority = authority;
                 if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
             }
@@ -532,9 +535,6 @@ impl Examiner<'_> {
 
     /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
     fn note_target(&self, head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
-        if !self.is_noted(Text::Target) {
-            return;
-        }
         match target {
             Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
             Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {

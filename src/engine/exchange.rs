@@ -9,8 +9,9 @@ use super::fetch::Fetch;
 use super::flight::Landing;
 use super::outgoing::Outgoing;
 use super::pace::Pace;
+use super::page::write_refusal;
 use super::peer::{Client, ExchangeId, Role};
-use super::refusal::{Refusal, write_refusal};
+use super::refusal::Refusal;
 use super::relay::Relay;
 use super::resolution::Resolving;
 use super::serving::Serving;
@@ -490,15 +491,9 @@ impl Engine {
         self.detach_origin(now, id);
         self.decide_close(id);
         self.refresh_date(now);
-        let Engine { exchanges, settings, scratch, date, .. } = self;
+        let Engine { exchanges, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        write_refusal(
-            exchange,
-            settings.via.as_deref(),
-            std::str::from_utf8(date).unwrap_or(""),
-            refusal,
-            scratch,
-        );
+        write_refusal(exchange, std::str::from_utf8(date).unwrap_or(""), refusal, scratch);
         self.reply(now, id);
     }
 

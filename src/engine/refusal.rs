@@ -1,11 +1,7 @@
 //! Why an exchange gets an answer from weir instead of from an origin, and what that answer says.
 
-use super::entry::{Kind, Text, Verdict};
-use super::examine::Method;
-use super::exchange::Exchange;
+use super::entry::Verdict;
 use crate::http::fault::Fault;
-use crate::http::head::Version;
-use crate::http::reply::{self, Reply};
 use crate::policy::{Policy, acl};
 use crate::resolver;
 use std::fmt::Write as _;
@@ -353,7 +349,10 @@ impl Refusal {
                 502,
                 "http_protocol_error",
                 fault.rule(),
-                "The origin's answer is not valid HTTP/1.1.",
+                match fault.is_limit() {
+                    true => "The origin's answer is more than this proxy takes.",
+                    false => "The origin's answer is not valid HTTP/1.1.",
+                },
                 CHECK_ORIGIN,
             ),
             Refusal::OriginClosed => wording(
@@ -424,7 +423,15 @@ fn denied(refusal: acl::Refusal) -> Wording {
         | acl::Refusal::Port { .. }
         | acl::Refusal::Client => "http_request_denied",
     };
-    wording(403, error, "denied", explanation, ASK_ADMIN)
+    let advice = match refusal {
+        acl::Refusal::BuiltIn(_) => "If you need it, ask whoever runs this proxy to allow it (--allow).",
+        acl::Refusal::Client => "Ask whoever runs this proxy to name it (--allow-client).",
+        acl::Refusal::Rule(_)
+        | acl::Refusal::OwnListener
+        | acl::Refusal::NotOnAllowlist
+        | acl::Refusal::Port { .. } => ASK_ADMIN,
+    };
+    wording(403, error, "denied", explanation, advice)
 }
 
 fn dns(failure: resolver::Failure) -> Wording {
@@ -501,40 +508,4 @@ fn connect(error: SocketError) -> Wording {
             CHECK_ORIGIN,
         ),
     }
-}
-
-/// Writes the answer that says no.
-pub(super) fn write_refusal(
-    exchange: &mut Exchange,
-    via: Option<&str>,
-    date: &str,
-    refusal: Refusal,
-    out: &mut Vec<u8>,
-) {
-    let wording = refusal.wording();
-    let mut reason = String::new();
-    refusal.write_reason(&exchange.policy, &mut reason);
-    exchange.entry.status = wording.status;
-    exchange.entry.set(Text::Reason, reason.as_bytes());
-    let hidden = exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_));
-    let details = if hidden { "" } else { reason.as_str() };
-    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let reply = Reply {
-        status: wording.status,
-        proxy_status: Some((wording.error, details)),
-        explanation: wording.explanation,
-        advice: Some(wording.advice),
-        retry_after: matches!(wording.status, 429 | 503).then_some(1),
-        extra_fields: if wording.status == 407 { &challenge } else { &[] },
-        html: exchange.plan.html,
-        head_only: exchange.plan.method == Method::Head,
-        keep_alive: !exchange.closes,
-        http10: exchange.plan.version == Version::Http10,
-        date,
-        pseudonym: via.unwrap_or("weir"),
-    };
-    out.clear();
-    reply::write(out, &reply);
-    exchange.entry.kind = Kind::Exchange;
-    exchange.entry.set_content_type(reply.content_type().as_bytes());
 }

@@ -58,7 +58,14 @@ mod tests {
     fn nobody_is_woken_in_its_own_turn() {
         let acl = AclBuilder::new(1).build().unwrap();
         let (edits, cache_rules) = Default::default();
-        let policy = Arc::new(Policy { acl, users: None, edits, cache_rules, quiet_refusals: false });
+        let policy = Arc::new(Policy {
+            acl,
+            users: None,
+            edits,
+            cache_rules,
+            pages: Default::default(),
+            quiet_refusals: false,
+        });
         for says_so in [true, false] {
             let resolver = Resolver::new(resolver::Settings::default(), Hosts::parse(b""), [1, 2]);
             let mut engine = Engine::new(Settings::default(), Arc::clone(&policy), resolver);

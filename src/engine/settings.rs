@@ -118,7 +118,8 @@ pub struct Settings {
     pub client_prefix6: u8,
     /// Whether origin-form requests are taken.
     pub origin_form: bool,
-    /// Texts that the log will write: of a request no others are kept for its entry, except the method and the user.
+    /// Texts that the log will write: of a request no others are kept for its entry, except method, target and user, which a
+    /// refusal tells.
     pub noted: &'static [Text],
     /// Whether a tunnel leaves an entry when it is set up, beside that of its end.
     pub logs_tunnel_starts: bool,

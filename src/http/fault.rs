@@ -143,6 +143,22 @@ impl Fault {
         self.description().2
     }
 
+    /// Whether it is no mistake but too much of something.
+    pub fn is_limit(self) -> bool {
+        use Fault as F;
+        matches!(
+            self,
+            F::TargetTooLong
+                | F::HeadTooLarge
+                | F::TooManyFields
+                | F::MethodTooLong
+                | F::EmptyLines
+                | F::ConnectionOptions
+                | F::ChunkExtensionTooLong
+                | F::TrailerTooLarge
+        )
+    }
+
     /// What to do about it.
     pub fn advice(self) -> &'static str {
         use Fault as F;
@@ -176,6 +192,13 @@ impl Fault {
             F::Scheme | F::VersionForeign => {
                 "Have the client connect to that server without this proxy (no_proxy), or by a CONNECT tunnel."
             }
+            F::TargetTooLong => "Shorten the URL, or ask whoever runs this proxy to raise the limit.",
+            F::HeadTooLarge | F::TooManyFields => {
+                "Send fewer or shorter header fields (cookies are the longest, mostly), or ask whoever runs this proxy to raise \
+                 the limit."
+            }
+            F::Expectation => "Send the request without Expect, or with 100-continue.",
+            _ if self.is_limit() => "Send less of it; no option of this proxy changes that limit.",
             _ => "The request is not valid HTTP/1.1; the client program has to be corrected.",
         }
     }

@@ -22,6 +22,7 @@ mod request_filter;
 mod scan;
 pub mod session_auth;
 pub mod target;
+pub mod template;
 mod trailers;
 
 #[cfg(test)]

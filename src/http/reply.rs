@@ -3,6 +3,22 @@
 use super::fields::{is_tchar, list, trim, write_decimal};
 use super::forwarding::write_persistence;
 use super::head::{Fields, Version};
+use super::template::{Kind, Placeholder, Template};
+
+/// The request that is answered, as far as it is known: empty is what is not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The target: a URL, or `host:port`; never with a user name or a password.
+    pub url: &'a str,
+    /// The host of that.
+    pub host: &'a str,
+    /// The address of the client.
+    pub client: &'a str,
+    /// The authenticated user.
+    pub user: &'a str,
+}
 
 /// One answer. Texts are escaped where they are written, so they may come from the network.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,10 +27,20 @@ pub struct Reply<'a> {
     pub status: u16,
     /// The error type (RFC 9209 section 2.3, a token) and the details: the rule or the reason.
     pub proxy_status: Option<(&'a str, &'a str)>,
-    /// What happened, in a sentence.
+    /// The reason phrase; empty for that of the status.
+    pub phrase: &'a str,
+    /// What happened, in a sentence or two.
     pub explanation: &'a str,
     /// What to do about it.
     pub advice: Option<&'a str>,
+    /// What the rule says that refused it; empty if it was none.
+    pub rule: &'a str,
+    /// What was asked for, and by whom.
+    pub asked: Asked<'a>,
+    /// Whom to turn to; empty if nobody is named.
+    pub contact: &'a str,
+    /// The page, if there is one of the administrator's.
+    pub template: Option<&'a Template>,
     /// Seconds until it may work.
     pub retry_after: Option<u32>,
     /// More fields, such as Proxy-Authenticate; names and values must be valid.
@@ -34,9 +60,58 @@ pub struct Reply<'a> {
 }
 
 impl Reply<'_> {
+    /// What the body is written in.
+    fn kind(&self) -> Kind {
+        match self.template {
+            Some(template) => template.kind(),
+            None if self.html => Kind::Html,
+            None => Kind::Text,
+        }
+    }
+
     /// The media type of the body.
     pub fn content_type(&self) -> &'static str {
-        if self.html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" }
+        self.kind().content_type()
+    }
+
+    fn details(&self) -> &str {
+        self.proxy_status.map_or("", |(_, details)| details)
+    }
+
+    /// What the pages say beside sentences, each with its heading, as far as it is known.
+    fn facts(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let facts = [
+            ("Rule", self.rule),
+            ("Host", self.asked.host),
+            ("URL", self.asked.url),
+            ("Client", self.asked.client),
+            ("User", self.asked.user),
+            // Time alone is of no use.
+            ("Time", if self.asked.client.is_empty() { "" } else { self.date }),
+            ("Contact", self.contact),
+        ];
+        facts.into_iter().filter(|(_, fact)| !fact.is_empty())
+    }
+
+    /// Fills in a template.
+    fn write_template(&self, out: &mut Vec<u8>, template: &Template) {
+        let status = self.status.to_string();
+        template.write(out, |placeholder| match placeholder {
+            Placeholder::Status => &status,
+            Placeholder::Title => reason_phrase(self.status),
+            Placeholder::Explanation => self.explanation,
+            Placeholder::Advice => self.advice.unwrap_or_default(),
+            Placeholder::Reason => self.details(),
+            Placeholder::Rule => self.rule,
+            Placeholder::Method => self.asked.method,
+            Placeholder::Url => self.asked.url,
+            Placeholder::Host => self.asked.host,
+            Placeholder::Client => self.asked.client,
+            Placeholder::User => self.asked.user,
+            Placeholder::Time => self.date,
+            Placeholder::Contact => self.contact,
+            Placeholder::Proxy => self.pseudonym,
+        });
     }
 }
 
@@ -44,10 +119,10 @@ impl Reply<'_> {
 pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
     // The body comes first, because the head announces its length; then they change places.
     let start = out.len();
-    if reply.html {
-        write_page(out, reply);
-    } else {
-        write_text(out, reply);
+    match (reply.template, reply.html) {
+        (Some(template), _) => reply.write_template(out, template),
+        (None, true) => write_page(out, reply),
+        (None, false) => write_text(out, reply),
     }
     let body_len = out.len() - start;
     write_head(out, reply, body_len);
@@ -57,19 +132,25 @@ pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
     }
 }
 
+/// What a page of the administrator's may load beside what weir's own may: no scripts.
+const OF_TEMPLATES: &str = " http: https:; img-src data: http: https:; font-src data: http: https:";
+
 fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>, body_len: usize) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(reply.status));
     out.push(b' ');
-    out.extend_from_slice(reason_phrase(reply.status).as_bytes());
+    let phrase = if reply.phrase.is_empty() { reason_phrase(reply.status) } else { reply.phrase };
+    out.extend_from_slice(phrase.as_bytes());
     out.extend_from_slice(b"\r\n");
     if !reply.date.is_empty() {
         write_line(out, &["Date: ", reply.date]);
     }
     write_line(out, &["Content-Type: ", reply.content_type()]);
-    if reply.html {
-        // The page needs nothing but its style: whatever slips into it does nothing.
-        write_line(out, &["Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'"]);
+    if reply.kind() == Kind::Html {
+        // Whatever slips into the page does nothing: it needs nothing but its style. An administrator's may have pictures.
+        let own = "default-src 'none'; style-src 'unsafe-inline'";
+        let others = if reply.template.is_some() { OF_TEMPLATES } else { "" };
+        write_line(out, &["Content-Security-Policy: ", own, others]);
     }
     write_line(out, &["X-Content-Type-Options: nosniff"]);
     out.extend_from_slice(b"Content-Length: ");
@@ -137,40 +218,29 @@ fn write_structured_string(out: &mut Vec<u8>, text: &str) {
 }
 
 fn write_text(out: &mut Vec<u8>, reply: &Reply<'_>) {
+    let write_plain = |out: &mut Vec<u8>, text: &str| Kind::Text.write_value(out, text);
     write_plain(out, reply.pseudonym);
     out.extend_from_slice(b": ");
-    write_decimal(out, u64::from(reply.status));
-    out.push(b' ');
-    out.extend_from_slice(reason_phrase(reply.status).as_bytes());
+    write_status(out, reply.status);
     out.push(b'\n');
-    let details = reply.proxy_status.map(|(_, details)| details).filter(|details| !details.is_empty());
-    for line in [Some(reply.explanation), reply.advice] {
-        if let Some(line) = line.filter(|line| !line.is_empty()) {
+    for text in [reply.explanation, reply.advice.unwrap_or_default()] {
+        for line in text.lines().filter(|line| !line.is_empty()) {
             write_plain(out, line);
             out.push(b'\n');
         }
     }
-    if let Some(details) = details {
-        out.extend_from_slice(b"Reason: ");
-        write_plain(out, details);
+    let reason = Some(("Reason", reply.details())).filter(|(_, details)| !details.is_empty());
+    for (heading, fact) in reason.into_iter().chain(reply.facts()) {
+        out.extend_from_slice(heading.as_bytes());
+        out.extend_from_slice(b": ");
+        write_plain(out, fact);
         out.push(b'\n');
-    }
-}
-
-/// Text for a terminal: control characters could move its cursor or set its title. Line feeds stay, for advice of
-/// several lines.
-fn write_plain(out: &mut Vec<u8>, text: &str) {
-    for character in text.chars() {
-        if character.is_control() && character != '\n' {
-            out.push(b'?');
-        } else {
-            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
-        }
     }
 }
 
 const PAGE_STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em;\
 color:#222;background:#fff}h1{font-size:1.4em}code{background:#f0f0f0;padding:.1em .3em}\
+table{font-size:.9em;margin-top:2em}th{text-align:left;vertical-align:top;padding-right:1em}td{word-break:break-all}\
 footer{color:#777;font-size:.85em;margin-top:3em}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}code{background:#2a2a2a}}";
 
@@ -185,17 +255,28 @@ fn write_page(out: &mut Vec<u8>, reply: &Reply<'_>) {
     for text in [Some(reply.explanation), reply.advice] {
         for line in text.unwrap_or_default().lines().filter(|line| !line.is_empty()) {
             out.extend_from_slice(b"<p>");
-            write_escaped(out, line);
+            Kind::Html.write_value(out, line);
             out.extend_from_slice(b"</p>\n");
         }
     }
-    if let Some((_, details)) = reply.proxy_status.filter(|(_, details)| !details.is_empty()) {
+    if !reply.details().is_empty() {
         out.extend_from_slice(b"<p>Reason: <code>");
-        write_escaped(out, details);
+        Kind::Html.write_value(out, reply.details());
         out.extend_from_slice(b"</code></p>\n");
     }
+    if reply.facts().next().is_some() {
+        out.extend_from_slice(b"<table>\n");
+        for (heading, fact) in reply.facts() {
+            out.extend_from_slice(b"<tr><th>");
+            out.extend_from_slice(heading.as_bytes());
+            out.extend_from_slice(b"</th><td>");
+            Kind::Html.write_value(out, fact);
+            out.extend_from_slice(b"</td></tr>\n");
+        }
+        out.extend_from_slice(b"</table>\n");
+    }
     out.extend_from_slice(b"<footer>This page comes from the proxy ");
-    write_escaped(out, reply.pseudonym);
+    Kind::Html.write_value(out, reply.pseudonym);
     out.extend_from_slice(b", not from the site.</footer></body></html>\n");
 }
 
@@ -203,22 +284,6 @@ fn write_status(out: &mut Vec<u8>, status: u16) {
     write_decimal(out, u64::from(status));
     out.push(b' ');
     out.extend_from_slice(reason_phrase(status).as_bytes());
-}
-
-fn write_escaped(out: &mut Vec<u8>, text: &str) {
-    let mut encoded = [0; 4];
-    for character in text.chars() {
-        let escaped: &[u8] = match character {
-            '&' => b"&amp;",
-            '<' => b"&lt;",
-            '>' => b"&gt;",
-            '"' => b"&quot;",
-            '\'' => b"&#39;",
-            _ if character.is_control() => b"?",
-            _ => character.encode_utf8(&mut encoded).as_bytes(),
-        };
-        out.extend_from_slice(escaped);
-    }
 }
 
 /// Whether a person will look at the answer: Accept names `text/html`, and not with a weight of 0. Tools send `*/*`.

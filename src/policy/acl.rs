@@ -258,6 +258,17 @@ impl Acl {
         Place { source, line: rule.line }
     }
 
+    /// What a rule says that blocks, in weir's own form. Of several names on one line that which blocks this host, or the first.
+    pub fn rule_text(&self, rule: RuleRef, host: &Host, port: u16) -> Option<Rule> {
+        let name = self.block.names.written_at(rule, |rule| rule.matches(host, port));
+        name.or_else(|| self.block.addresses.written_at(rule))
+    }
+
+    /// The ports that CONNECT, or other requests, may name.
+    pub fn ports(&self, connect: bool) -> &PortSet {
+        if connect { &self.connect_ports } else { &self.plain_ports }
+    }
+
     /// May this client ask at all? [`Acl::judge`] asks this, too.
     pub fn admits(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
@@ -293,8 +304,7 @@ impl Acl {
         if !self.admits(subject.client) {
             return Err(Refusal::Client);
         }
-        let ports = if subject.connect { &self.connect_ports } else { &self.plain_ports };
-        if !ports.contains(subject.port) {
+        if !self.ports(subject.connect).contains(subject.port) {
             return Err(Refusal::Port { connect: subject.connect });
         }
         match subject.host {

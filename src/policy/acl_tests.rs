@@ -232,3 +232,58 @@ fn an_empty_acl_allows_the_public_and_counts_nothing() {
     assert_eq!(verdict(&acl, "a.example", 80, &["192.0.2.1"]), ["allowed"]);
     assert!(size_of::<Grant>() <= 16);
 }
+
+/// What a rule says can be had back from where it was written, however many there are, and of whichever kind.
+#[test]
+fn kind_26_rules_tell_what_they_say() {
+    let mut list = String::new();
+    let mut expected = Vec::new();
+    for index in 0..20_000 {
+        let (line, host) = match index % 7 {
+            0 => (format!("n{index}.example"), format!("n{index}.example")),
+            1 => (format!("*.n{index}.example"), format!("x.n{index}.example")),
+            2 => (format!(".N{index}.example:80"), format!("x.n{index}.example")),
+            3 => (format!("10.{}.{}.0/24", index / 256 % 256, index % 256), String::new()),
+            4 => (format!("2001:db8:{index:x}::/48"), String::new()),
+            5 => (format!("0.0.0.0 a{index}.example b{index}.example"), format!("b{index}.example")),
+            _ => ("# nothing".to_owned(), String::new()),
+        };
+        list.push_str(&format!("{line}\n"));
+        let text = match index % 7 {
+            2 => format!(".n{index}.example:80"),
+            5 => format!("b{index}.example"),
+            6 => String::new(),
+            _ => line,
+        };
+        expected.push((text, host));
+    }
+    let mut builder = AclBuilder::new(5);
+    builder.add_list(ListKind::Block, "few.txt", b"first.example\n10.0.0.0/8:8080\n192.0.2.7\n");
+    builder.add_list(ListKind::Block, "many.txt", list.as_bytes());
+    builder.add_rule(ListKind::Block, "--block", 1, "[2001:db8::1]:443");
+    builder.add_rule(ListKind::Block, "--block", 2, ".last.example");
+    builder.add_list(ListKind::Allow, "allowed.txt", b"allowed.example\n");
+    let acl = builder.build().unwrap();
+    let said = |source: u16, line: u32, host: &str| {
+        let host = Host::parse(if host.is_empty() { b"none.example" } else { host.as_bytes() }).unwrap();
+        acl.rule_text(RuleRef { source, line }, &host, 80).map(|rule| rule.to_string())
+    };
+    for (index, (text, host)) in expected.iter().enumerate() {
+        let found = said(1, index as u32 + 1, host).unwrap_or_default();
+        assert_eq!(found, *text, "line {}", index + 1);
+    }
+    for (source, line, text) in [
+        (0, 1, Some("first.example")),
+        (0, 2, Some("10.0.0.0/8:8080")),
+        (0, 3, Some("192.0.2.7")),
+        (0, 4, None),
+        (1, 6, Some("a5.example")),
+        (1, 20_001, None),
+        (2, 1, Some("[2001:db8::1]:443")),
+        (3, 2, Some(".last.example")),
+        (4, 1, None),
+        (9, 1, None),
+    ] {
+        assert_eq!(said(source, line, "").as_deref(), text, "{source}:{line}");
+    }
+}

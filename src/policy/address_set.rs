@@ -5,13 +5,13 @@
 //! 16 bits bounds it to a few steps. Rules that name ports are kept in a group per distinct range of ports, since people
 //! write a handful of them; a look-up asks the groups whose range holds the port.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::RuleRef;
 use super::port_set::PortRange;
-use super::rules::{v4_bounds, v6_bounds};
+use super::rules::{Pattern, Rule, v4_bounds, v6_bounds};
 
 /// From how many stretches on the IPv4 index is worth its 256 KB (chosen: below, the search itself fits the cache).
 const INDEX_FROM: usize = 1024;
@@ -95,6 +95,14 @@ impl AddressSet {
         }
         best.map(|(_, _, rule)| AddressMatch { rule, names_port })
     }
+
+    /// The rule that was written there, if it decides about any address.
+    pub fn written_at(&self, place: RuleRef) -> Option<Rule> {
+        self.groups.iter().find_map(|group| {
+            let network = group.written_at(place)?;
+            Some(Rule { pattern: Pattern::Network(network), ports: group.ports })
+        })
+    }
 }
 
 /// The rules of one range of ports, or of none.
@@ -140,6 +148,16 @@ impl Group {
             IpAddr::V6(v6) => self.v6.find_between(v6.to_bits(), 0, self.v6.starts.len()),
         };
         self.rules.get(number as usize)
+    }
+
+    fn written_at(&self, place: RuleRef) -> Option<IpNet> {
+        let number = self.rules.binary_search_by_key(&place, |&(rule, _)| rule).ok()?;
+        let (_, prefix) = self.rules.get(number)?;
+        // Wherever a stretch of the network begins, its own bits are the same.
+        let v4 = || self.v4.start_of(number as u32).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
+        let v6 = || self.v6.start_of(number as u32).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)));
+        let within = v4().or_else(v6)?;
+        Some(IpNet::new(within, *prefix).ok()?.trunc())
     }
 
     fn heap_bytes(&self) -> usize {
@@ -216,6 +234,12 @@ impl<T: Copy + Ord> Steps<T> {
         after.checked_sub(1).and_then(|at| self.numbers.get(at)).map_or(NONE, |&number| number)
     }
 
+    /// The first address that a number stands for.
+    fn start_of(&self, number: u32) -> Option<T> {
+        let at = self.numbers.iter().position(|&other| other == number)?;
+        self.starts.get(at).copied()
+    }
+
     fn heap_bytes(&self) -> usize {
         self.starts.capacity() * size_of::<T>() + self.numbers.capacity() * size_of::<u32>()
     }
@@ -238,8 +262,6 @@ fn index_upper(starts: &[u32]) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
     use crate::policy::rules::{Pattern, Rule};
     use crate::policy::test_numbers::Numbers;

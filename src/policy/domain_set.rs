@@ -6,13 +6,14 @@
 //! keyed: whoever writes names into a public list cannot make them collide.
 //!
 //! A record in the arena: length of the name, flags, the name, the line (4 bytes), and the first and last port (4 bytes, if
-//! flagged). The source is not in the record: rules arrive source by source, so the offset tells it.
+//! flagged). The source is not in the record: rules arrive source by source, so the offset tells it. Within a source they come
+//! line by line, so a rule is found again by where it was written: the offsets of some records are kept, as bookmarks.
 
 use hashbrown::HashTable;
 
 use super::RuleRef;
 use super::port_set::PortRange;
-use super::rules::NameKind;
+use super::rules::{NameKind, Pattern, Rule};
 use crate::http::target::Name;
 
 /// Most bytes of rules in one set: offsets are 32 bits wide.
@@ -26,6 +27,9 @@ const PORTS_FLAG: u8 = 0b0100;
 const HEAD_BYTES: usize = 2;
 const LINE_BYTES: usize = 4;
 const PORTS_BYTES: usize = 4;
+
+/// Bytes of the arena between two bookmarks (chosen: reading that many takes a microsecond, and a bookmark four bytes).
+const BOOKMARK_BYTES: u32 = 4096;
 
 /// What a look-up found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,7 @@ impl DomainSetBuilder {
             table: HashTable::with_capacity(self.count),
             arena: self.arena,
             sources: self.sources,
+            bookmarks: Vec::new(),
             depths: [Depths::default(); 2],
             len: 0,
         };
@@ -114,6 +119,8 @@ pub struct DomainSet {
     table: HashTable<u32>,
     arena: Vec<u8>,
     sources: Vec<(u32, u16)>,
+    /// Where records begin, about one in each stretch of the arena.
+    bookmarks: Vec<u32>,
     /// Depths of rules that cover their own name, and of those that cover names below it.
     depths: [Depths; 2],
     len: usize,
@@ -135,6 +142,37 @@ impl DomainSet {
         self.arena.capacity()
             + self.table.allocation_size()
             + self.sources.capacity() * size_of::<(u32, u16)>()
+            + self.bookmarks.capacity() * size_of::<u32>()
+    }
+
+    /// The rule that was written there. Of several on one line the first that `fits`, or the first.
+    pub fn written_at(&self, place: RuleRef, fits: impl Fn(&Rule) -> bool) -> Option<Rule> {
+        let at = self.sources.iter().position(|&(_, source)| source == place.source)?;
+        let begin = self.sources[at].0;
+        let end = self.sources.get(at + 1).map_or(self.arena.len() as u32, |&(next, _)| next);
+        let within = self.bookmarks.partition_point(|&mark| mark < begin)
+            ..self.bookmarks.partition_point(|&mark| mark < end);
+        let within = self.bookmarks.get(within)?;
+        let before =
+            |&mark: &u32| Record::read(&self.arena, mark).is_some_and(|record| record.line < place.line);
+        let passed = within.partition_point(before);
+        let mut offset = passed.checked_sub(1).and_then(|at| within.get(at)).copied().unwrap_or(begin);
+        let mut first = None;
+        while offset < end {
+            let record = Record::read(&self.arena, offset)?;
+            offset = record.end;
+            if record.line > place.line {
+                break;
+            }
+            if let (true, Ok(name)) = (record.line == place.line, Name::parse(record.name)) {
+                let rule = Rule { pattern: Pattern::Name(record.kind, name), ports: record.ports };
+                if fits(&rule) {
+                    return Some(rule);
+                }
+                first.get_or_insert(rule);
+            }
+        }
+        first
     }
 
     /// The most specific rule that covers this name and port.
@@ -194,9 +232,12 @@ impl DomainSet {
     }
 
     fn fill(&mut self) {
-        let DomainSet { keys, table, arena, depths, .. } = self;
+        let DomainSet { keys, table, arena, depths, bookmarks, .. } = self;
         let mut offset = 0;
         while let Some(record) = Record::read(arena, offset) {
+            if bookmarks.last().is_none_or(|mark| offset - mark >= BOOKMARK_BYTES) {
+                bookmarks.push(offset);
+            }
             let (hash, labels) = keys.hash(record.name);
             let same = |&other: &u32| Record::read(arena, other).is_some_and(|other| other.repeats(&record));
             if table.find(hash, same).is_none() {

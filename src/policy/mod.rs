@@ -3,7 +3,8 @@
 //! [`acl`] gives one verdict over client, name, port and every resolved address; its rules come from [`rules`], are kept in
 //! [`domain_set`] and [`address_set`], and [`address`] knows which addresses are closed unless somebody opens them.
 //! [`auth`] knows the users; slow hashes leave it as jobs for another thread. [`edit`] holds the header fields that
-//! configuration removes or adds, [`cache_rules`] what the cache does otherwise for some hosts.
+//! configuration removes or adds, [`cache_rules`] what the cache does otherwise for some hosts, [`pages`] what refused clients
+//! are told in place of weir's own words.
 
 use crate::http::fields::write_decimal;
 use std::fmt;
@@ -16,6 +17,7 @@ pub mod cache_rules;
 pub mod credentials;
 pub mod domain_set;
 pub mod edit;
+pub mod pages;
 pub mod port_set;
 pub mod remembered;
 pub mod rules;
@@ -26,6 +28,7 @@ use acl::Acl;
 use auth::Users;
 use cache_rules::CacheRules;
 use edit::Edits;
+use pages::Pages;
 use std::net::IpAddr;
 
 /// Everything that one configuration says about who may do what. What is under way keeps the one it began with.
@@ -39,6 +42,8 @@ pub struct Policy {
     pub edits: Edits,
     /// Whose responses the cache treats in another way.
     pub cache_rules: CacheRules,
+    /// What refusals say beside weir's own words.
+    pub pages: Pages,
     /// Clients are not told which rule refused them; the log still is.
     pub quiet_refusals: bool,
 }

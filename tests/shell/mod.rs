@@ -48,6 +48,7 @@ pub fn policy(users: Option<(&str, u128)>) -> Arc<Policy> {
         users,
         edits: Edits::default(),
         cache_rules: Default::default(),
+        pages: Default::default(),
         quiet_refusals: false,
     })
 }

@@ -157,6 +157,7 @@ pub fn policy(rules: Rules) -> Arc<Policy> {
         users,
         edits: Edits::default(),
         cache_rules: Default::default(),
+        pages: Default::default(),
         quiet_refusals: false,
     })
 }

@@ -2,24 +2,28 @@
 
 use weir::http::framing::{Body, response_body};
 use weir::http::head::{FieldStorage, Limits, ResponseHead, Scanner};
-use weir::http::reply::{Reply, reason_phrase, write};
+use weir::http::reply::{Asked, Reply, reason_phrase, write};
+use weir::http::template::{Kind, Template, VALUE_BYTES_MAX};
 
 use super::pieces::{options, shown};
 use super::reference;
 
-/// Any text as everything that a reply repeats: three texts, separated by `|`. The first byte chooses the rest.
+/// Any text as everything that a reply repeats: texts separated by `|`. The first byte chooses the rest.
 pub fn reply(bytes: &[u8]) {
     let (options, bytes) = options(bytes);
     let text = String::from_utf8_lossy(bytes);
-    let mut texts = text.splitn(3, '|');
+    let mut texts = text.splitn(6, '|');
     let mut next = || texts.next().unwrap_or_default();
     let (explanation, details, advice) = (next(), next(), next());
+    let (url, user, contact) = (next(), next(), next());
     let status = [400, 403, 407, 502, 504, 999][usize::from(options >> 4) % 6];
     let reply = Reply {
         status,
         proxy_status: Some(("http_request_error", details)),
         explanation,
         advice: Some(advice),
+        asked: Asked { url, user, ..Asked::default() },
+        contact,
         html: options & 1 != 0,
         head_only: options & 2 != 0,
         keep_alive: options & 4 != 0,
@@ -52,10 +56,41 @@ pub fn reply(bytes: &[u8]) {
         // The same tags as without any of the texts, beside one paragraph for each of their lines.
         let tags = |text: &str| text.matches('<').count();
         let mut plain = Vec::new();
-        write(&mut plain, &Reply { explanation: "", advice: None, proxy_status: None, ..reply });
+        let nothing = Reply { explanation: "", advice: None, proxy_status: None, contact: "", ..reply };
+        write(&mut plain, &Reply { asked: Asked::default(), ..nothing });
         let plain = String::from_utf8(plain).expect("UTF-8");
         let lines = |text: &str| text.lines().filter(|line| !line.is_empty()).count();
         let paragraphs = 2 * (lines(explanation) + lines(advice)) + if details.is_empty() { 0 } else { 4 };
-        assert_eq!(tags(body), tags(&plain) + paragraphs, "{body}");
+        let facts = [url, user, contact].iter().filter(|fact| !fact.is_empty()).count();
+        let table = if facts > 0 { 2 + 6 * facts } else { 0 };
+        assert_eq!(tags(body), tags(&plain) + paragraphs + table, "{body}");
+    }
+    template(&reply, url);
+}
+
+/// The same texts in a page with placeholders: it has its own tags and no others.
+fn template(reply: &Reply<'_>, url: &str) {
+    const PAGE: &str =
+        "<p title=\"{{url}}\">{{explanation}} {{advice}} {{reason}} {{user}}</p><i>{{contact}}</i>";
+    for kind in [Kind::Html, Kind::Text, Kind::Json] {
+        let page = Template::parse(PAGE.as_bytes(), kind).expect("a template");
+        let mut out = Vec::new();
+        write(&mut out, &Reply { template: Some(&page), head_only: false, ..*reply });
+        let out = String::from_utf8_lossy(&out);
+        let body = out.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        assert!(!body.contains(char::is_control), "{body:?}");
+        assert!(body.len() <= PAGE.len() + 6 * VALUE_BYTES_MAX, "{}", body.len());
+        match kind {
+            Kind::Html => {
+                assert_eq!((body.matches('<').count(), body.matches('"').count()), (4, 2), "{body}")
+            }
+            Kind::Json => {
+                let quotes = body.replace("\\\\", "").replace("\\\"", "").matches('"').count();
+                assert_eq!(quotes, 2, "{body}");
+            }
+            Kind::Text => {
+                assert!(url.len() > 100 || url.contains(char::is_control) || body.contains(url), "{body}")
+            }
+        }
     }
 }
