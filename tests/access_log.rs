@@ -53,13 +53,13 @@ fn kind_25_phases_follow_one_another() {
     shell.wait(60);
     shell.send(client);
     expect(&shell.log[0], phases(1_001, 20_002, 300_003), 7 + 1_001 + 20_002 + 300_003 + 50 + 60);
-    // The connection is there, so there is neither a look-up nor a dial.
+    // The connection is there, so there is no dial; that its address is still the name's is known (rule 45).
     shell.receive(client, GET);
     shell.send(origin);
     shell.wait(40);
     shell.receive(origin, OK);
     shell.send(client);
-    expect(&shell.log[1], phases(None, None, 40), 40);
+    expect(&shell.log[1], phases(0, None, 40), 40);
     assert!(shell.log[1].origin_reused);
     // The name is known, the connection is not.
     let other = shell.client_with(GET.replace("name.example", "name.example:81"));
@@ -290,7 +290,7 @@ fn kind_25_the_daemon_logs_phases() {
         weir.wait_for_log(|line| line.contains(&format!("{target}{path} ")))
     };
     expect_phases(&ask(&format!("a.test:{port}"), "/fresh"), "ttt");
-    expect_phases(&ask(&format!("a.test:{port}"), "/reused"), "--t");
+    expect_phases(&ask(&format!("a.test:{port}"), "/reused"), "t-t");
     expect_phases(&ask(&format!("127.0.0.1:{port}"), "/address"), "-tt");
     expect_phases(&ask("none.test", "/"), "t--");
     expect_phases(&ask(&format!("127.0.0.1:{}", common::origin::refusing_port()), "/"), "-t-");

@@ -410,7 +410,7 @@ fn kind_26_pages_are_checked_and_read_again() {
     }
     let twice =
         run(&["--check", "--error-page", &format!("403={good}"), "--error-page", &format!("403={good}")]);
-    assert_eq!(twice.code, 78, "{}", twice.said());
+    assert_eq!(twice.code, 64, "{}", twice.said());
     expect_parts(&twice.err, &["error-page 403 again"]);
 
     let weir = Weir::start(&["--block", ".blocked.test", "--error-page", &format!("4xx={good}")]);
