@@ -31,7 +31,7 @@ fn kind_23_everything_is_said_at_once() {
         "weir.conf",
         "host 192.0.2.77\nport 0\ntimeout x\nfrobnicate yes\nblocklist block.txt\nblocklist none.txt\nallowlist allow.txt\n\
          auth-file users.txt\ncache yes\ncache-rules rules.txt\ncache-file plain/cache\nlog-dir plain/logs\n\
-         pid-file none/weir.pid\nuser no-such-user\nblock b@d\n",
+         pid-file none/weir.pid\nuser no-such-user\nblock b@d\nerror-page 403=none.html\n",
     );
     let wanted = [
         "--min-rate: \"y\": expected",
@@ -50,6 +50,7 @@ fn kind_23_everything_is_said_at_once() {
         "users.txt:2: ",
         "rules.txt:1: expected",
         "rules.txt:2: expected",
+        "none.html: cannot be read (No such file or directory",
     ];
     for check in [&["--check"][..], &[]] {
         let (code, out, err) = raw(&[&["-c", &config, "--min-rate", "y"], check].concat());

@@ -558,6 +558,29 @@ fn kind_21_hup_takes_name_servers() {
     }
 }
 
+/// Pages, and whom they name, change as well; a page that cannot be read changes nothing.
+#[test]
+fn kind_21_hup_takes_error_pages() {
+    for workers in ["1", "2"] {
+        let site = Site::start("block a.test\n", &["--workers", workers]);
+        let page = |site: &Site| site.weir.connect().ask(get("http://a.test/")).text();
+        assert!(!page(&site).contains("help@example.test"));
+        site.reload("block a.test\ncontact help@example.test\n");
+        for _ in 0..6 {
+            assert!(page(&site).contains("help@example.test"));
+        }
+        site.scratch.file("page.txt", "A page of our own.\n");
+        site.reload("block a.test\nerror-page 403=page.txt\n");
+        for _ in 0..6 {
+            assert!(page(&site).contains("A page of our own."));
+        }
+        site.write("error-page 403=none.txt\nblocklist none.list\n");
+        site.hup("not reloaded");
+        assert!(site.said("none.txt: ") > 0 && site.said("none.list: ") > 0);
+        assert!(page(&site).contains("A page of our own."));
+    }
+}
+
 /// The log rotates at another size, without being opened anew.
 #[test]
 fn kind_21_hup_takes_rotation() {

@@ -37,7 +37,6 @@ pub fn find(key: &str) -> Option<Foreign> {
 const NO_PARENTS: &str = "weir asks origins itself, never another proxy";
 const NO_REVERSE: &str = "weir is no reverse proxy";
 const NO_PATTERNS: &str = "rules of a blocklist are hosts and networks, not expressions";
-const PAGES: &str = "weir writes its own error pages";
 const NO_NEED: &str = "weir needs no such setting";
 
 /// tinyproxy.conf(5), in lower case.
@@ -50,10 +49,10 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("bind", "the system chooses the address that origins are asked from"),
     ("bindsame", "the system chooses the address that origins are asked from"),
     ("connectport", "connect-ports LIST, as in connect-ports 443,563"),
-    ("defaulterrorfile", PAGES),
+    ("defaulterrorfile", "error-page STATUS=FILE"),
     ("deny", "allow-client NETWORK for those who may ask: everybody else is refused"),
     ("disableviaheader", "via off"),
-    ("errorfile", PAGES),
+    ("errorfile", "error-page STATUS=FILE"),
     ("filter", "blocklist FILE"),
     ("filtercasesensitive", NO_PATTERNS),
     ("filterdefaultdeny", "allowlist FILE in place of blocklist FILE: what it does not allow is refused"),
@@ -108,7 +107,7 @@ const SQUID: &[(&str, &str)] = &[
     ("cache_effective_user", "user NAME[:GROUP]"),
     ("cache_log", "weir says what it does on standard error"),
     ("cache_mem", "cache yes, and cache-size SIZE"),
-    ("cache_mgr", PAGES),
+    ("cache_mgr", "contact TEXT"),
     ("cache_peer", NO_PARENTS),
     ("cache_peer_access", NO_PARENTS),
     ("cache_replacement_policy", NO_NEED),
@@ -125,10 +124,10 @@ const SQUID: &[(&str, &str)] = &[
     ("debug_options", "verbose yes"),
     ("delay_access", "weir limits no rates"),
     ("delay_pools", "weir limits no rates"),
-    ("deny_info", PAGES),
+    ("deny_info", "error-page STATUS=FILE"),
     ("dns_nameservers", "dns SERVER,..."),
     ("dns_timeout", NO_NEED),
-    ("error_directory", PAGES),
+    ("error_directory", "error-page STATUS=FILE"),
     ("follow_x_forwarded_for", "weir judges clients by the address that they connect from"),
     ("forward_timeout", "connect-timeout SECONDS"),
     ("forwarded_for", "forwarded append, replace, remove or off"),
