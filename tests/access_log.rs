@@ -342,6 +342,58 @@ fn kind_25_the_daemon_logs_starts_of_tunnels() {
     assert_eq!(weir.log_lines().len(), 1);
 }
 
+/// What was asked for when the tunnel began holds for it; a reload changes that, and the format, for the next.
+#[test]
+fn kind_25_a_reload_asks_for_starts_of_tunnels() {
+    let origin = Origin::serve(|conn| conn.read_to_end().map(drop).or(Ok(())));
+    let scratch = Scratch::new();
+    let config = scratch.file("weir.conf", "log-tunnel-start no\n");
+    let weir = Weir::start(&["-c", &config, "--workers", "2"]);
+    let tunnel = || {
+        let mut client = weir.connect();
+        client.send(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n"));
+        client.read_head();
+    };
+    tunnel();
+    weir.wait_for_log(|line| line.contains("Z tunnel allowed"));
+    assert_eq!(weir.log_lines().len(), 1);
+    scratch.file("weir.conf", "log-tunnel-start yes\nlog-format json\n");
+    weir.signal(rustix::process::Signal::HUP);
+    weir.wait_for_error(|line| line.contains("reloaded: "));
+    tunnel();
+    weir.wait_for_logs(2, |line| line.starts_with("{\"time\"") && line.contains("\"connect_ms\":0."));
+    let kinds: Vec<bool> =
+        weir.log_lines()[1..].iter().map(|line| line.contains("\"kind\":\"tunnel-start\"")).collect();
+    assert_eq!(kinds, [true, false]);
+}
+
+/// An upgraded connection is a tunnel like any other: with its start, and with the phases up to the 101.
+#[test]
+fn kind_25_upgrades_are_tunnels() {
+    let origin = Origin::serve(|conn| {
+        conn.head()?;
+        conn.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")?;
+        conn.read_to_end().map(drop).or(Ok(()))
+    });
+    let weir = Weir::start(&["--log-tunnel-start"]);
+    let mut client = weir.connect();
+    client.send(
+        origin
+            .fill("GET http://{o}/up HTTP/1.1\r\nHost: {o}\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n"),
+    );
+    assert_eq!(client.read_head().status(), 101);
+    let start = weir.wait_for_log(|line| line.contains("Z tunnel-start allowed 101 GET http"));
+    client.half_close();
+    client.read_to_end();
+    let end = weir.wait_for_log(|line| line.contains("Z tunnel allowed 101 GET http"));
+    for line in [&start, &end] {
+        expect_phases(line, "-tt");
+        let phases = |line: &str| ["connect_ms", "ttfb_ms"].map(|key| field(line, key).to_owned());
+        assert_eq!(phases(line), phases(&start));
+    }
+    assert_eq!(weir.log_lines().len(), 2);
+}
+
 /// Words of one line of Squid's format: code with status, bytes, method, target, user, peer, type.
 fn squid_words(line: &str) -> Vec<String> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

@@ -93,7 +93,16 @@ fn kind_26_pages_name_what_was_asked_for_and_by_which_rule() {
     let dns = FakeDns::start(&[("inner.test", Answer::addresses(&["10.9.9.9"]))]);
     let scratch = Scratch::new();
     let users = scratch.file("users", "alice:secret\n");
-    let weir = Weir::start(&["--dns", &dns.address(), "--block", "10.0.0.0/8", "--auth-file", &users]);
+    let weir = Weir::start(&[
+        "--dns",
+        &dns.address(),
+        "--block",
+        "10.0.0.0/8",
+        "--auth-file",
+        &users,
+        "--log-format",
+        "none",
+    ]);
     let answer = get(&weir, "http://inner.test/", "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n");
     expect_parts(
         &answer.text(),
@@ -214,6 +223,8 @@ fn kind_26_limits_are_told_with_their_option() {
         weir.connect().try_read_response("GET").ok().filter(|answer| answer.status() == 429)
     });
     expect_parts(&answer.text(), &["The limit is 3 (--max-per-client).", "Client: 127.0.0.1\n"]);
+    // It may have been for a tunnel.
+    assert_eq!(answer.head.start, "HTTP/1.1 429 Too Many Requests (weir: max_per_client)");
     drop(held);
 }
 
@@ -421,6 +432,14 @@ fn kind_26_pages_are_checked_and_read_again() {
     weir.signal(Signal::HUP);
     weir.wait_for_error(|line| line.contains("reloaded: "));
     assert_eq!(page(), "<p>two a.blocked.test</p>");
+    // Whom to turn to, and for which statuses, changes as well.
+    let config = scratch.file("weir.conf", "block .blocked.test\ncontact one\n");
+    let other = Weir::start(&["-c", &config]);
+    expect_parts(&get(&other, "http://a.blocked.test/", "").text(), &["\nContact: one\n"]);
+    scratch.file("weir.conf", "block .blocked.test\ncontact two\nerror-page 403=good.html\n");
+    other.signal(Signal::HUP);
+    other.wait_for_error(|line| line.contains("reloaded: ") && line.contains("contact, error-page"));
+    assert_eq!(get(&other, "http://a.blocked.test/", "").text(), "<p>two a.blocked.test</p>");
     // A mistake changes nothing.
     scratch.file("good.html", "<p>three {{hots}}</p>");
     weir.signal(Signal::HUP);
@@ -497,6 +516,21 @@ fn kind_26_clients_show_who_has_refused() {
             .env("NO_PROXY", "");
         let shown = finish(command);
         assert!(shown.out.contains(expected), "{shown:?}");
+        let python = "import requests, sys\n\
+            try: requests.get(sys.argv[1], timeout=20)\n\
+            except Exception as e: print(e)\n";
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", python, url])
+            .env("https_proxy", weir.url())
+            .env("no_proxy", "")
+            .env("NO_PROXY", "");
+        let shown = finish(command);
+        // It need not be installed.
+        assert!(
+            shown.out.contains(expected) || shown.err.contains("No module named 'requests'"),
+            "{shown:?}"
+        );
         let mut command = Command::new("curl");
         command.args(["-sSv", "-q", "--max-time", "20", "--noproxy", "", "-x", &weir.url(), url]);
         let shown = finish(command);

@@ -126,12 +126,14 @@ fn write_rule(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::R
     }
 }
 
-/// The reason phrase of a refused CONNECT, the only thing that many clients show of it; nothing for other methods.
+/// The reason phrase of a refused CONNECT, the only thing that many clients show of it; nothing for other methods, of which
+/// they show the page.
 fn write_phrase(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
     let name = pseudonym(exchange);
     match (exchange.plan.method, refusal) {
         (Method::Connect, Refusal::Denied(_)) => write!(out, "Blocked by {name}"),
-        (Method::Connect, _) => {
+        // Of a connection that is refused nothing is known, so that it may be for a tunnel.
+        (Method::Connect, _) | (_, Refusal::TooManyConnections | Refusal::TooManyPerClient) => {
             let wording = refusal.wording();
             write!(out, "{} ({name}: {})", reason_phrase(wording.status), wording.reason)
         }

@@ -14,34 +14,42 @@ const TARGET_BYTES_MAX: usize = 512;
 /// Longest method that is told (chosen).
 const METHOD_BYTES_MAX: usize = 32;
 
+/// What a request line says, as far as it has come.
+struct Line<'a> {
+    method: &'a str,
+    target: &'a [u8],
+    /// The target has come to its end.
+    is_whole: bool,
+}
+
 /// Notes method and target of what was received.
 pub(super) fn note_request_line(received: &[u8], plan: &mut Plan, entry: &mut Entry) {
-    let Some((method, target)) = request_line(received) else { return };
+    let Some(Line { method, target, is_whole }) = read_line(received) else { return };
+    // Without its path, which may have been cut.
+    let begin = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+    let path = target[begin..].iter().position(|byte| matches!(byte, b'/' | b'?')).map(|at| begin + at);
+    let parsed = Target::parse(method, &target[..path.unwrap_or(target.len())], false);
+    let authority = match parsed {
+        Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) => Some(authority),
+        Ok(Target::Origin { .. } | Target::Asterisk) | Err(_) => None,
+    };
+    // What may be a password stands before an @, which may be still to come (rule 7).
+    let may_be_password = target.contains(&b'@') || target.windows(3).any(|three| three == b"%40");
+    if !is_whole && (path.is_none() || authority.is_none()) {
+        return;
+    }
     plan.method = Method::of(method);
     entry.set(Text::Method, method.as_bytes());
-    let cut = &target[..target.len().min(TARGET_BYTES_MAX)];
-    // What may be a password stands before an @ (rule 7).
-    if target.contains(&b'@') || target.windows(3).any(|three| three == b"%40") {
+    if may_be_password {
         entry.set(Text::Target, b"(malformed, withheld)");
         return;
     }
-    entry.set_target(b"", cut);
-    // Without its path, which may have been cut.
-    let path = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
-    let end = target[path..]
-        .iter()
-        .position(|byte| matches!(byte, b'/' | b'?'))
-        .map_or(target.len(), |at| path + at);
-    if let Ok(Target::Absolute { authority, .. } | Target::Authority(authority)) =
-        Target::parse(method, &target[..end], false)
-    {
-        plan.authority = authority;
-    }
+    entry.set_target(b"", &target[..target.len().min(TARGET_BYTES_MAX)]);
+    plan.authority = authority.unwrap_or(plan.authority);
 }
 
-/// Method and target of a line that can be none of another protocol: it ends in a version of HTTP, or has not ended and names
-/// a URL.
-fn request_line(received: &[u8]) -> Option<(&str, &[u8])> {
+/// The line, if it can be none of another protocol: it ends in a version of HTTP, or has not ended and names a URL.
+fn read_line(received: &[u8]) -> Option<Line<'_>> {
     let begin = received.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
     let received = &received[begin..];
     let line_end = received.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
@@ -54,9 +62,10 @@ fn request_line(received: &[u8]) -> Option<(&str, &[u8])> {
     let target_end = rest.iter().position(|&byte| byte == b' ');
     let (target, version) = rest.split_at(target_end.unwrap_or(rest.len()));
     let plain = !target.is_empty() && target.iter().all(|byte| *byte > b' ' && *byte != 0x7F);
-    let is_http = version.starts_with(b" HTTP/1.");
+    let is_whole = version.starts_with(b" HTTP/1.");
     let is_url = target_end.is_none() && line_end.is_none() && target.starts_with(b"http://");
-    (plain && (is_http || is_url)).then_some((std::str::from_utf8(method).ok()?, target))
+    let method = std::str::from_utf8(method).ok()?;
+    (plain && (is_whole || is_url)).then_some(Line { method, target, is_whole })
 }
 
 #[cfg(test)]
@@ -86,6 +95,12 @@ mod tests {
             // With a password, or what may be one.
             ("GET http://u:p@a.example/ HTTP/1.1\r\n", "GET", "(malformed, withheld)", ""),
             ("GET http://u:p%40a.example/ HTTP/1.1\r\n", "GET", "(malformed, withheld)", ""),
+            // With what may become one.
+            ("GET http://user:secret", "", "", ""),
+            ("GET http://user", "", "", ""),
+            ("GET http://user:secret/x", "", "", ""),
+            ("GET http://user:80/x", "GET", "http://user:80/x", "user:80"),
+            ("GET http://user/x@", "GET", "(malformed, withheld)", ""),
             // Of other protocols, or of none.
             ("PASS secret\r\n", "", "", ""),
             ("PASS secret", "", "", ""),
