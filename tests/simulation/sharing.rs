@@ -90,8 +90,8 @@ impl Book {
     ) -> Result<(Framing, Share), &'static str> {
         let ask = &record.ask;
         let direct = given.key == ask.key;
-        // What came of an answer that was cut is a part with a strong tag, and may have been completed since (RFC 9111
-        // section 3.3). Bytes that nobody sent are told by what they are.
+        // What came of an answer that was cut is a part, and with a strong tag it may have been completed since (RFC 9111 sections
+        // 3.3 and 3.4). Bytes that nobody sent are told by what they are.
         let is_strong = given.tag.as_ref().is_some_and(|tag| !tag.starts_with("W/"));
         let complete = given.whole || (!direct && is_strong);
         let whole = Share { content: given.content, start: 0, length: given.length, whole: complete };
@@ -134,7 +134,7 @@ impl Book {
                 if tag.is_some() && tag != given.tag {
                     return Err("a part of another version");
                 }
-                Share { start, length, ..whole }
+                Share { start, length, whole: complete || !direct, ..whole }
             }
             _ if status == stored => whole,
             _ => return Err("another status"),
