@@ -337,6 +337,31 @@ fn kind_05_search_domains_and_allowlists() {
     }
 }
 
+/// Rule 45: what a search domain has made of a name holds no longer than what was said on the way to it.
+#[test]
+fn kind_12_search_domains_and_names_that_move() {
+    let (origin, moved) = (Origin::ok(), "127.0.0.5");
+    for name in ["host", "host.test"] {
+        let whole = format!("{name}.corp.test");
+        let dns = FakeDns::start(&[(&whole, Answer::short(1, &["127.0.0.1"]))]);
+        let options = ["--allow", "127.0.0.0/8", "--dns", &dns.address()];
+        let weir = start_with_resolv_conf("search corp.test\n", &options);
+        let before = origin.connections();
+        assert_eq!(ask(&weir, &origin, name).status(), 200);
+        let queries = dns.queries().len();
+        for _ in 0..5 {
+            assert_eq!(ask(&weir, &origin, name).status(), 200);
+        }
+        assert!(dns.queries().len() <= queries + 4, "{name}: {:?}", dns.queries());
+        assert_eq!(origin.connections(), before + 1, "{name}");
+        // That the name by itself does not exist is remembered for longer, and nobody listens at the new address.
+        dns.set(&whole, Answer::short(3600, &[moved]));
+        common::eventually("the new address is dialled", || {
+            (ask(&weir, &origin, name).status() == 502).then_some(())
+        });
+    }
+}
+
 /// Rule 42: the names on the way are judged where that is wanted.
 #[test]
 fn kind_05_cnames_are_judged_where_a_rule_wants_it() {

@@ -90,7 +90,7 @@ pub(super) struct Fetch {
     /// The origin connection can carry another exchange.
     reusable: bool,
     /// When it was opened.
-    opened_ms: u64,
+    pub opened_ms: u64,
     /// It will be stored; otherwise the beginning may be gone.
     pub storable: bool,
     /// It goes on without readers.

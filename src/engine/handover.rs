@@ -27,6 +27,7 @@ impl Engine {
         }
         let fetch = fetches.remove(id.index as usize);
         let (hash, claim, origin) = (fetch.pending.hash(), fetch.claim, fetch.origin);
+        exchange.opened_ms = fetch.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(serving)) =
             (fetch.into_rest(), exchange.serving.take())
         {

@@ -124,7 +124,7 @@ impl Engine {
                     self.exchanges[id.index as usize].plan.grant = Some(grant);
                 }
                 match self.judge_aliases(id, addresses.aliases()) {
-                    Ok(()) => self.handle_addresses(now, id, addresses),
+                    Ok(()) => self.handle_addresses(now, id, addresses, &progress.walk),
                     Err(refusal) => self.refuse(now, id, Refusal::Denied(refusal)),
                 }
                 None
@@ -140,6 +140,22 @@ impl Engine {
                 }
             },
         }
+    }
+
+    /// Until when a name has the addresses to which a walk has led, in microseconds since the loop started: as long as all that
+    /// was said on the way holds.
+    pub(super) fn addresses_hold_until_us(&self, id: ExchangeId, name: &Name, walk: &Walk) -> u64 {
+        let (mut again, mut until_us) = (Walk::default(), u64::MAX);
+        while let Some(candidate) = self.resolver.next_candidate(name, &mut again) {
+            // One that a rule blocks was not asked for.
+            if again.is_where(walk) || self.judge_candidate(id, &candidate).is_ok() {
+                until_us = until_us.min(self.resolver.holds_until_us(&candidate.name));
+            }
+            if again.is_where(walk) {
+                break;
+            }
+        }
+        until_us
     }
 
     /// Whether a rule blocks one of the names that CNAMEs led to.
@@ -197,10 +213,10 @@ impl Engine {
         }
     }
 
-    fn handle_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses) {
+    fn handle_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses, walk: &Walk) {
         let exchange = &self.exchanges[id.index as usize];
         let Some(grant) = exchange.plan.grant else { return };
-        self.note_addresses(now, id, addresses);
+        self.note_addresses(now, id, addresses, walk);
         if let Some(origin) = self.take_idle(now, id, Some(addresses)) {
             self.attach(now, id, origin, true);
             return;

@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::Event;
+use super::bond::Bond;
 use super::caching::Part;
 use super::entry::Text;
 use super::exchange::{Exchange, Stage};
@@ -30,6 +31,32 @@ enum Head {
         body: Body,
         http10: bool,
     },
+}
+
+/// What becomes of both connections behind a final response.
+struct Ends {
+    bond: Bond,
+    /// The client takes its end for that of the response.
+    at_close: bool,
+    origin_reusable: bool,
+    /// The client's ends.
+    closes: bool,
+}
+
+impl Ends {
+    /// The response has that body; its origin keeps the connection, or offers to authenticate it, or does not.
+    fn of(exchange: &Exchange, body: Body, (keeps, offers): (bool, bool), aged: impl Fn() -> bool) -> Ends {
+        let plan = &exchange.plan;
+        let bond = exchange.bond.after(plan.authenticates, offers);
+        let at_close = client_body(body, plan.version) == Body::UntilClose;
+        let received = exchange.up.is_received();
+        // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
+        let origin_reusable = keeps && (received || !exchange.may_wait());
+        let cut_short = !origin_reusable && !received;
+        // What is bound ends together.
+        let alone = bond.binds() && (!origin_reusable || aged());
+        Ends { bond, at_close, origin_reusable, closes: !plan.keep_alive || at_close || cut_short || alone }
+    }
 }
 
 impl Engine {
@@ -213,7 +240,7 @@ impl Engine {
     ) -> Result<Head, Refusal> {
         self.refresh_date(now);
         let draining = self.is_draining();
-        let Engine { exchanges, pool, scratch, date, .. } = self;
+        let Engine { exchanges, pool, settings, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         scratch.clear();
         let mut storage = FieldStorage::new();
@@ -231,18 +258,13 @@ impl Engine {
         let http10 = head.version == Version::Http10;
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
-            exchange.bond = exchange.bond.after(plan.authenticates, offers);
-            let client_body = client_body(body, plan.version);
-            exchange.ends_at_close = client_body == Body::UntilClose;
-            exchange.origin_reusable =
-                forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
-            // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
-            exchange.origin_reusable &= exchange.up.is_received() || !exchange.may_wait();
-            let cut_short = !exchange.origin_reusable && !exchange.up.is_received();
-            // What is bound ends together.
-            let aged = || exchange.settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
-            let alone = exchange.bond.binds() && (!exchange.origin_reusable || aged());
-            exchange.closes |= !plan.keep_alive || draining || exchange.ends_at_close || cut_short || alone;
+            let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
+            let aged = || settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
+            let ends = Ends::of(exchange, body, (keeps, offers), aged);
+            exchange.bond = ends.bond;
+            exchange.ends_at_close = ends.at_close;
+            exchange.origin_reusable = ends.origin_reusable;
+            exchange.closes |= draining || ends.closes;
         } else {
             exchange.informational += 1;
             if exchange.informational > INFORMATIONAL_MAX {
@@ -272,15 +294,13 @@ impl Engine {
         if !interim {
             let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
             Engine::write_forwarded_status(&exchange.settings, exchange, ttl_s, scratch);
-        }
-        let status = head.status;
-        if !interim {
-            exchange.entry.status = status;
+            exchange.entry.status = head.status;
             if exchange.settings.noted.contains(&Text::ContentType) {
                 exchange.entry.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }
             return Ok(Head::Final { body, http10 });
         }
+        let status = head.status;
         relay_interim(exchange, pool, scratch, status)
     }
 

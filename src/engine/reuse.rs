@@ -17,8 +17,9 @@ use super::origin::{GroupId, Idle};
 use super::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
 use super::{Engine, PeerId};
 use crate::http::target::{Host, Name};
-use crate::resolver::Addresses;
+use crate::resolver::{Addresses, Walk};
 use crate::time::Now;
+use std::sync::Arc;
 
 impl Engine {
     /// Makes an origin connection available to other exchanges, unless it is too old.
@@ -134,16 +135,20 @@ impl Engine {
         name.is_rooted() && self.resolver.searches()
     }
 
-    /// The resolver has said which addresses the name of an exchange has. Idle connections to others are of no use any more.
-    pub(super) fn note_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses) {
-        let authority = self.exchanges[id.index as usize].plan.authority;
+    /// The resolver has said which addresses the name of an exchange has, by a walk over what the name may mean. Idle
+    /// connections to others are of no use any more.
+    pub(super) fn note_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses, walk: &Walk) {
+        let exchange = &self.exchanges[id.index as usize];
+        let authority = exchange.plan.authority;
         let Host::Name(name) = &authority.host else { return };
-        let until_us = self.resolver.holds_until_us(name);
+        // What was judged on the way by other rules than those of now is for this request only.
+        let outdated = !Arc::ptr_eq(&exchange.policy, &self.policy);
+        if outdated || self.origins.group(&authority).is_none() || self.may_mean_another(name) {
+            return;
+        }
+        let until_us = self.addresses_hold_until_us(id, name, walk);
         // What holds for this request only may be a part of the answer: the other family's is still to come.
-        if until_us <= now.monotonic_us
-            || self.may_mean_another(name)
-            || !self.origins.note_addresses(&authority, addresses, until_us)
-        {
+        if until_us <= now.monotonic_us || !self.origins.note_addresses(&authority, addresses, until_us) {
             return;
         }
         let has_moved = |idle: &&Idle| {

@@ -20,7 +20,7 @@ impl Exchange {
         let fits = match self.plan.body {
             Body::None => true,
             Body::Length(bytes) => {
-                let came = (self.input.len() - self.plan.head_bytes) as u64;
+                let came = self.input.len().saturating_sub(self.plan.head_bytes) as u64;
                 bytes.saturating_sub(came) <= self.input.spare() as u64
             }
             // Nobody can tell how much it will be.

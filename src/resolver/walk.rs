@@ -47,6 +47,11 @@ impl Walk {
         None
     }
 
+    /// Whether both have come to the same candidate.
+    pub fn is_where(&self, other: &Walk) -> bool {
+        self.next == other.next
+    }
+
     /// The last candidate has no addresses. `Some`: the walk ends with this.
     pub fn fail(&mut self, failure: Failure) -> Option<Failure> {
         // What the name itself came to speaks for the whole, as with glibc.
