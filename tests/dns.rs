@@ -362,6 +362,24 @@ fn kind_12_search_domains_and_names_that_move() {
     }
 }
 
+/// Rules 10 and 44: a trailing dot names another host where there is a search list, on an authenticated connection, too.
+#[test]
+fn kind_01_a_trailing_dot_is_another_host() {
+    let origin = Origin::ok();
+    let dns = FakeDns::start(&[("host.corp.test", Answer::short(60, &["127.0.0.1"]))]);
+    let options = ["--allow", "127.0.0.0/8", "--dns", &dns.address()];
+    let weir = start_with_resolv_conf("search corp.test\n", &options);
+    let request = |name: &str, fields: &str| {
+        let authority = format!("{name}:{}", origin.port());
+        format!("GET http://{authority}/ HTTP/1.1\r\nHost: {authority}\r\n{fields}\r\n")
+    };
+    let mut client = weir.connect();
+    assert_eq!(client.ask(request("host", "Authorization: NTLM x\r\n")).status(), 200);
+    assert_eq!(client.ask(request("host.", "")).status(), 502, "there is no such host");
+    assert_eq!(client.ask(request("host", "")).status(), 200);
+    assert_eq!(origin.connections(), 1);
+}
+
 /// Rule 42: the names on the way are judged where that is wanted.
 #[test]
 fn kind_05_cnames_are_judged_where_a_rule_wants_it() {

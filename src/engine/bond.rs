@@ -52,6 +52,8 @@ impl Bond {
 pub(super) struct Pinned {
     pub origin: PeerId,
     pub group: GroupId,
+    /// It was asked for with a trailing dot: that makes no other group, but may be another host.
+    pub rooted: bool,
     pub bond: Bond,
     pub opened_ms: u64,
 }
@@ -86,8 +88,8 @@ impl Engine {
         let Engine { peers, origins, deadlines, settings, .. } = self;
         let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
         peer.state = OriginState::Pinned(client);
-        let group = peer.group;
-        origins.pin(client, Pinned { origin, group, bond, opened_ms });
+        let (group, rooted) = (peer.group, exchange.plan.authority.is_rooted());
+        origins.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
         let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
         deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_surplus(group);

@@ -297,11 +297,11 @@ impl Origins {
 
     /// Whether a connection to that authority waits for the client.
     pub fn is_pinned(&self, client: PeerId, authority: &Authority) -> bool {
-        !self.pinned.is_empty()
-            && self
-                .pinned
-                .get(&client)
-                .is_some_and(|pinned| self.groups[pinned.group.0 as usize].authority == *authority)
+        let leads = |pinned: &Pinned| {
+            let its = &self.groups[pinned.group.0 as usize].authority;
+            its == authority && pinned.rooted == authority.is_rooted()
+        };
+        !self.pinned.is_empty() && self.pinned.get(&client).is_some_and(leads)
     }
 
     /// Connections that wait for one client.

@@ -18,6 +18,11 @@ pub struct Authority {
 }
 
 impl Authority {
+    /// Whether the host is a name with a trailing dot.
+    pub fn is_rooted(&self) -> bool {
+        matches!(&self.host, Host::Name(name) if name.is_rooted())
+    }
+
     /// Reads `host`, `host:` or `host:port`. Where the port is missing or empty it is the default one, or a fault when
     /// there is none.
     #[inline]
