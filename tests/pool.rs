@@ -212,3 +212,26 @@ fn kind_11_a_kept_body_is_where_the_head_is() {
     assert_eq!(shell.log.len(), 3);
     assert_eq!(shell.log[1].client_bytes, put.len() as u64 + 3000);
 }
+
+/// Rule 44: an authenticated connection that ends while the password for its next request is verified: nothing else carries that.
+#[test]
+fn kind_01_ends_while_a_password_is_verified() {
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let mut shell = Shell::with_users(&format!("bob:pw\nann:{hash}\n"), 7);
+    let ask = |user: &str, fields: &str| {
+        use base64::Engine;
+        let user = base64::engine::general_purpose::STANDARD.encode(format!("{user}:pw"));
+        let fields = format!("Proxy-Authorization: Basic {user}\r\n{fields}");
+        format!("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n{fields}\r\n")
+    };
+    let client = shell.client();
+    let origin = ask_anew(&mut shell, client, &ask("bob", "Authorization: NTLM x\r\n"), 0);
+    shell.receive(client, ask("ann", ""));
+    shell.end(origin);
+    let (job, work) = shell.jobs.pop_front().expect("a verification");
+    assert!(work.verify());
+    shell.engine.handle_verified(shell.now, job, true);
+    shell.act();
+    let told = shell.send(client);
+    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+}
