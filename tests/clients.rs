@@ -231,17 +231,20 @@ print("fine")
 #[test]
 fn wrk_has_no_errors() {
     let (weir, origin) = (Weir::start(&[]), Origin::ok());
-    let scratch = Scratch::new();
-    let script = scratch.file(
-        "absolute.lua",
-        format!(
-            "wrk.path = {:?}\nwrk.headers['Host'] = {:?}\n",
-            origin.url("/"),
-            origin.address().to_string()
-        ),
-    );
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/scripts/wrk.lua");
     let Some(mut command) = client("wrk") else { return };
-    command.args(["-t1", "-c16", "-d1s", "--timeout", "5s", "-s", &script, &format!("{}/", weir.url())]);
+    command.args([
+        "-t1",
+        "-c16",
+        "-d1s",
+        "--timeout",
+        "5s",
+        "-s",
+        script,
+        &weir.url(),
+        "--",
+        &origin.url("/"),
+    ]);
     let run = finish(command);
     assert_eq!(run.code, 0, "{run:?}");
     assert!(run.out.contains("requests in"), "{run:?}");

@@ -387,7 +387,7 @@ fn every_rule_has_a_test() {
     for path in files("tests") {
         text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
     }
-    let missing: Vec<_> = (1..=43)
+    let missing: Vec<_> = (1..=50)
         .map(|rule| format!("fn rule_{rule:02}_"))
         .filter(|name| !text.contains(name.as_str()))
         .collect();
@@ -402,11 +402,41 @@ fn every_rule_of_the_cache_has_a_test() {
         text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
     }
     let named = |rule: &str| text.contains(&format!("fn rule_{rule}_"));
-    let missing: Vec<_> = (1..=50)
+    let missing: Vec<_> = (1..=59)
         .filter(|rule| !named(&format!("{rule}")) && !named(&format!("{rule:02}")))
         .map(|rule| format!("rule {rule}"))
         .collect();
     expect_none("rules of the cache without a test", &missing);
+}
+
+/// Faults that were found by other people's clients and servers are numbered, too: each kind has a test that names it.
+#[test]
+fn every_kind_of_fault_has_a_test() {
+    let mut text = String::new();
+    for path in files("src").iter().chain(&files("tests")) {
+        text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+    }
+    let named = |kind: &str| text.lines().any(|line| line.contains("fn ") && line.contains(kind));
+    let missing: Vec<_> =
+        (1..=27).map(|kind| format!("kind_{kind:02}_")).filter(|kind| !named(kind)).collect();
+    expect_none("kinds of faults without a test", &missing);
+}
+
+/// The reference of options is what `weir help all` prints. `UPDATE_DOCS=1 cargo test --test tidy` writes it anew.
+#[test]
+fn the_reference_of_options_is_current() {
+    let help = weir::config::help::help_on("all").expect("a topic");
+    let text = format!(
+        "# Options\n\nWhat `weir help all` prints. Each option is a key of the configuration file (`port 8080`) and a variable\n\
+         (`WEIR_PORT=8080`) as well; `weir help TOPIC` says more.\n\n```\n{}\n```\n",
+        help.trim_end()
+    );
+    let path = package().join("docs/options.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &text).expect("docs/options.md can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == text, "docs/options.md is not current: run UPDATE_DOCS=1 cargo test --test tidy");
 }
 
 /// The checks above see what they should, and only that.

@@ -20,7 +20,7 @@ fn confirming(options: &[&str], first: &'static str, confirms_with: &'static str
 }
 
 #[test]
-fn kind_02_a_cookie_that_comes_with_a_304_is_for_the_one_who_asked() {
+fn rule_52_kind_02_a_cookie_that_comes_with_a_304_is_for_the_one_who_asked() {
     for options in [&[][..], &["--workers", "2"], &["--no-cache-status"]] {
         let with = "Set-Cookie: session=alice|Cache-Control: max-age=60|ETag: \"a\"";
         let scene = confirming(options, STORED, with);
@@ -39,7 +39,7 @@ fn kind_02_a_cookie_that_comes_with_a_304_is_for_the_one_who_asked() {
 }
 
 #[test]
-fn kind_02_a_stored_cookie_is_not_replaced_by_that_of_a_304() {
+fn rule_52_kind_02_a_stored_cookie_is_not_replaced_by_that_of_a_304() {
     let first = "Cache-Control: max-age=60|ETag: \"a\"|Set-Cookie: theme=dark";
     let scene = confirming(&[], first, "Set-Cookie: theme=alice|Set-Cookie: session=alice");
     scene.get("/");
@@ -49,7 +49,7 @@ fn kind_02_a_stored_cookie_is_not_replaced_by_that_of_a_304() {
 }
 
 #[test]
-fn kind_02_a_cookie_that_comes_with_a_head_answer_is_not_stored() {
+fn rule_52_kind_02_a_cookie_that_comes_with_a_head_answer_is_not_stored() {
     let scene = Scene::new(|head, number| {
         match (head.method(), number) {
         ("HEAD", _) => Reply::Bytes(
@@ -70,7 +70,7 @@ fn kind_02_a_cookie_that_comes_with_a_head_answer_is_not_stored() {
 }
 
 #[test]
-fn kind_02_a_vary_that_comes_with_a_304_or_a_head_answer_holds_from_then_on() {
+fn rule_52_kind_02_a_vary_that_comes_with_a_304_or_a_head_answer_holds_from_then_on() {
     for (method, vary, other_is_hit) in [
         ("GET", "Vary: Cookie", false),
         ("GET", "Vary: X-Other", true),
@@ -101,7 +101,7 @@ fn kind_02_a_vary_that_comes_with_a_304_or_a_head_answer_holds_from_then_on() {
 }
 
 #[test]
-fn kind_02_a_304_or_a_head_answer_is_judged_as_a_200() {
+fn rule_52_kind_02_a_304_or_a_head_answer_is_judged_as_a_200() {
     let cases = [
         ("Cache-Control: private, max-age=60", ""),
         ("Cache-Control: no-store", ""),
@@ -129,7 +129,7 @@ fn kind_02_a_304_or_a_head_answer_is_judged_as_a_200() {
 }
 
 #[test]
-fn kind_02_who_waits_for_a_validation_gets_no_cookie_of_it() {
+fn rule_52_kind_02_who_waits_for_a_validation_gets_no_cookie_of_it() {
     for options in [&[][..], &["--workers", "2"]] {
         let gate = Gate::default();
         let script_gate = gate.clone();
@@ -164,7 +164,7 @@ fn kind_02_who_waits_for_a_validation_gets_no_cookie_of_it() {
 }
 
 #[test]
-fn kind_02_a_refresh_in_the_background_leaves_no_cookie_behind() {
+fn rule_52_kind_02_a_refresh_in_the_background_leaves_no_cookie_behind() {
     let first = "Cache-Control: max-age=0, stale-while-revalidate=60|ETag: \"a\"";
     let scene = confirming(&[], first, "Cache-Control: max-age=60|ETag: \"a\"|Set-Cookie: session=alice");
     scene.get("/");
@@ -183,7 +183,7 @@ fn by_role(options: &[&str], vary: &'static str) -> Scene {
 }
 
 #[test]
-fn kind_03_what_connection_names_selects_nothing() {
+fn rule_51_kind_03_what_connection_names_selects_nothing() {
     for options in [&[][..], &["--workers", "2"]] {
         for connection in [
             "Connection: X-Role",
@@ -211,7 +211,7 @@ fn kind_03_what_connection_names_selects_nothing() {
 }
 
 #[test]
-fn kind_03_fields_that_cannot_be_removed_still_select() {
+fn rule_51_kind_03_fields_that_cannot_be_removed_still_select() {
     // Connection names fields that go on all the same (rule 25).
     let scene = Scene::new(|head, _| {
         let role = head.get("authorization").unwrap_or("none").to_owned();
@@ -227,7 +227,7 @@ fn kind_03_fields_that_cannot_be_removed_still_select() {
 }
 
 #[test]
-fn kind_03_header_edits_count_as_the_origin_sees_them() {
+fn rule_51_kind_03_header_edits_count_as_the_origin_sees_them() {
     let scene = by_role(&["--remove-header", "X-Role"], "X-Role");
     assert_eq!(scene.get_with("/", "X-Role: admin").text(), "none");
     let other = scene.get_with("/", "X-Role: guest");
@@ -239,7 +239,7 @@ fn kind_03_header_edits_count_as_the_origin_sees_them() {
 }
 
 #[test]
-fn kind_03_a_field_that_is_not_known_to_be_a_list_is_one_value() {
+fn rule_51_kind_03_a_field_that_is_not_known_to_be_a_list_is_one_value() {
     for (one, other, same) in [
         (",de", "de", false),
         ("de,", "de", false),
@@ -259,7 +259,7 @@ fn kind_03_a_field_that_is_not_known_to_be_a_list_is_one_value() {
 }
 
 #[test]
-fn kind_03_waiters_are_told_apart_by_what_the_origin_saw() {
+fn rule_51_kind_03_waiters_are_told_apart_by_what_the_origin_saw() {
     let gate = Gate::default();
     let script_gate = gate.clone();
     let scene = Scene::new(move |head, number| {
@@ -293,7 +293,7 @@ enum Bad {
 }
 
 #[test]
-fn kind_04_what_a_leader_brings_about_is_its_own_failure() {
+fn rule_53_kind_04_what_a_leader_brings_about_is_its_own_failure() {
     for (bad, failure) in [
         (Bad::Closes, 502),
         (Bad::LargeHead, 502),
@@ -339,7 +339,7 @@ fn kind_04_what_a_leader_brings_about_is_its_own_failure() {
 }
 
 #[test]
-fn kind_04_the_next_one_asks_anew_and_not_for_ever() {
+fn rule_53_kind_04_the_next_one_asks_anew_and_not_for_ever() {
     // Everybody's request makes the origin close: nobody waits for more than three others.
     let gate = Gate::default();
     let script_gate = gate.clone();
@@ -362,7 +362,7 @@ fn kind_04_the_next_one_asks_anew_and_not_for_ever() {
 }
 
 #[test]
-fn kind_04_a_leader_that_waits_too_long_is_overtaken() {
+fn rule_53_kind_04_a_leader_that_waits_too_long_is_overtaken() {
     // The default time-out is a minute: nobody waits that long for an answer that another request will not get.
     let gate = Gate::default();
     let script_gate = gate.clone();
@@ -385,7 +385,7 @@ fn kind_04_a_leader_that_waits_too_long_is_overtaken() {
 }
 
 #[test]
-fn kind_04_an_origin_that_cannot_be_reached_is_so_for_all() {
+fn rule_53_kind_04_an_origin_that_cannot_be_reached_is_so_for_all() {
     // Nothing was sent: the failure is the origin's, and it is not asked again for each of those who wait.
     let scene = Scene::new(|_, _| ok("Cache-Control: max-age=60", "good"));
     let dead =
@@ -402,7 +402,7 @@ fn kind_04_an_origin_that_cannot_be_reached_is_so_for_all() {
 }
 
 #[test]
-fn kind_02_a_cookie_that_comes_with_what_completes_a_part_is_for_the_one_who_asked() {
+fn rule_52_kind_02_a_cookie_that_comes_with_what_completes_a_part_is_for_the_one_who_asked() {
     let fields = "Cache-Control: max-age=60|ETag: \"a\"";
     let scene = Scene::new(move |head, _| match head.get("range") {
         Some("bytes=0-4") => {
@@ -424,7 +424,7 @@ fn kind_02_a_cookie_that_comes_with_what_completes_a_part_is_for_the_one_who_ask
 }
 
 #[test]
-fn kind_03_what_weir_asks_under_its_own_condition_is_no_variant() {
+fn rule_51_kind_03_what_weir_asks_under_its_own_condition_is_no_variant() {
     // The origin answers weir's own If-None-Match with another page, and says that it varies by it: no client has asked so.
     let scene = Scene::new(|head, number| match number {
         0 => ok(STORED, "page"),
@@ -438,7 +438,7 @@ fn kind_03_what_weir_asks_under_its_own_condition_is_no_variant() {
 }
 
 #[test]
-fn kind_02_a_page_that_varies_from_now_on_leaves_no_old_one_behind() {
+fn rule_52_kind_02_a_page_that_varies_from_now_on_leaves_no_old_one_behind() {
     let scene = Scene::new(|head, number| match (number, head.get("cookie")) {
         (0, _) => ok(STORED, "old"),
         (_, cookie) => ok("Cache-Control: max-age=60|Vary: Cookie|ETag: \"b\"", cookie.unwrap_or("nobody")),
@@ -452,7 +452,7 @@ fn kind_02_a_page_that_varies_from_now_on_leaves_no_old_one_behind() {
 }
 
 #[test]
-fn kind_03_what_anonymous_removes_selects_nothing() {
+fn rule_51_kind_03_what_anonymous_removes_selects_nothing() {
     let scene = Scene::with(&["--anonymous"], |head, _| {
         let from = head.get("referer").unwrap_or("none").to_owned();
         ok("Cache-Control: max-age=60|Vary: Referer", &from)
