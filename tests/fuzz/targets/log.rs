@@ -205,7 +205,7 @@ fn json(entry: &Entry, line: &str) {
     assert_eq!(*member("duration_us"), json::Value::Number(entry.duration_us));
     let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
     for (name, phase) in [("dns_ms", dns_us), ("connect_ms", connect_us), ("ttfb_ms", ttfb_us)] {
-        let expected = phase.map_or(json::Value::Null, |us| json::Value::Thousandths(us));
+        let expected = phase.map_or(json::Value::Null, json::Value::Thousandths);
         assert_eq!(*member(name), expected, "{line}");
     }
     let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type"];
