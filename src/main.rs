@@ -13,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::Path;
@@ -223,7 +224,9 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     sandbox::protect_memory().map_err(os_error)?;
     let user = find_user(&settings)?;
     let loops = settings.workers_on(thread::available_parallelism().map_or(1, NonZero::get));
-    limit_connections(&mut settings, loops);
+    if let Some(warning) = limit_connections(&mut settings, loops) {
+        warn!("{warning}");
+    }
     let listeners = bind_all(&settings, loops)?;
     let local: Vec<SocketAddr> =
         listeners[0].iter().filter_map(|listener| listener.local_address().ok()).collect();
@@ -480,8 +483,8 @@ fn destination(settings: &Settings) -> Destination {
     }
 }
 
-/// Raises the limit of descriptors to what the connections need, or lowers the connections to what there is.
-fn limit_connections(settings: &mut Settings, loops: usize) {
+/// Raises the limit of descriptors to what the connections need, or lowers the connections to what there is and says so.
+fn limit_connections(settings: &mut Settings, loops: usize) -> Option<String> {
     let further = DESCRIPTORS_OF_A_LOOP * (loops as u64 - 1);
     let beside = u64::from(settings.idle_origins) + DESCRIPTORS_OF_OURS + further;
     let needed = 2 * u64::from(settings.max_connections) + beside;
@@ -490,7 +493,7 @@ fn limit_connections(settings: &mut Settings, loops: usize) {
     // A reload may ask for more, and the sandbox lets nobody raise a limit then.
     let ample = needed.max(DESCRIPTORS_AMPLE);
     if current >= ample.min(needed.max(maximum)) {
-        return;
+        return None;
     }
     // Only the privileged may raise the maximum; if that fails, there is what there is.
     let attempts = [needed.max(maximum), maximum];
@@ -499,16 +502,15 @@ fn limit_connections(settings: &mut Settings, loops: usize) {
         setrlimit(Resource::Nofile, wanted).is_ok()
     });
     let available = if raised { getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) } else { current };
-    if available < needed {
-        let possible =
-            (available.saturating_sub(beside) / 2).max(16).min(settings.max_connections.into()) as u32;
-        warn!(
-            "--max-connections {} needs {needed} descriptors, but only {available} can be had (ulimit -n): \
-             taking {possible} connections at most",
-            settings.max_connections
-        );
-        settings.max_connections = possible;
+    if available >= needed {
+        return None;
     }
+    let possible = (available.saturating_sub(beside) / 2).max(16).min(settings.max_connections.into()) as u32;
+    let wanted = mem::replace(&mut settings.max_connections, possible);
+    Some(format!(
+        "--max-connections {wanted} needs {needed} descriptors, but only {available} can be had (ulimit -n): \
+         taking {possible} connections at most"
+    ))
 }
 
 /// A proxy for everybody is seldom meant.

@@ -120,7 +120,11 @@ impl Daemon {
         }
         let (mut settings, changes) = self.settings.reloaded(&found);
         let policy = compile_by(&settings, &self.listeners, seed, &read_again).map_err(said)?;
-        limit_connections(&mut settings, self.crew.loops());
+        let warning = limit_connections(&mut settings, self.crew.loops());
+        // Whoever reloads has read it already, if nothing has changed.
+        if let Some(warning) = warning.filter(|_| settings.max_connections != self.settings.max_connections) {
+            log::warn!("{warning}");
+        }
         Ok(Found { settings, changes, policy, seed })
     }
 

@@ -409,13 +409,19 @@ impl Examiner<'_> {
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
         let key = users.key(&given);
         let right = match self.remembered.get(self.now, key) {
-            Some(right) => right,
+            Some(false) => false,
+            // From a client that has not said it before it is a guess all the same: an answer tells that it is right.
+            Some(true) => {
+                let guess = self.guesses.begin(self.now, self.client, key).ok_or(Refusal::TooManyGuesses)?;
+                self.guesses.know(self.now, self.client, guess, key);
+                true
+            }
             None => {
                 let guess = self.guesses.begin(self.now, self.client, key);
                 let guess = guess.ok_or(Refusal::TooManyGuesses)?;
                 let right = match users.check(&given) {
                     Check::Accepted(_) => {
-                        self.guesses.know(self.now, guess, key);
+                        self.guesses.know(self.now, self.client, guess, key);
                         true
                     }
                     Check::Wrong => false,

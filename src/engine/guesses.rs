@@ -6,7 +6,7 @@
 //! how many can be tried.
 //!
 //! People who share an address share the allowance. So that one who guesses does not lock out the others, credentials that
-//! were right lately are no guess: they are judged as ever.
+//! were right lately from there are no guess: they are judged as ever.
 
 use super::keyed::Keyed;
 use super::settings::{Settings, accountable};
@@ -42,8 +42,9 @@ pub(super) struct Guesses {
     prefix6: u8,
     /// When each has its whole allowance again, in microseconds since the loops started.
     whole_at_us: Mutex<LruCache<IpAddr, u64, Keyed>>,
-    /// Keys of credentials (see `Users::key`) that were right, and until when that counts.
-    known: Mutex<LruCache<u128, u64, Keyed>>,
+    /// Keys of credentials (see `Users::key`) that were right from a client, and until when that counts. Another client is not
+    /// to learn of them: that they are judged at all would tell that they are right.
+    known: Mutex<LruCache<(IpAddr, u128), u64, Keyed>>,
 }
 
 impl Guesses {
@@ -59,11 +60,11 @@ impl Guesses {
 
     /// Counts credentials against a client, before it is known whether they are right. `None`: it has no guesses left.
     pub fn begin(&self, now: Now, client: IpAddr, key: u128) -> Option<Guess> {
-        let until_us = lock(&self.known).get(&key).copied();
+        let client = accountable(client, self.prefix6);
+        let until_us = lock(&self.known).get(&(client, key)).copied();
         if until_us.is_some_and(|until_us| now.monotonic_us < until_us) {
             return Some(Guess(None));
         }
-        let client = accountable(client, self.prefix6);
         let mut all = lock(&self.whole_at_us);
         let whole_at_us = all.get(&client).map_or(now.monotonic_us, |&at_us| at_us.max(now.monotonic_us));
         let after_us = whole_at_us.saturating_add(GUESS_EVERY_US);
@@ -75,9 +76,10 @@ impl Guesses {
     }
 
     /// The credentials were right.
-    pub fn know(&self, now: Now, guess: Guess, key: u128) {
+    pub fn know(&self, now: Now, client: IpAddr, guess: Guess, key: u128) {
         self.give_back(guess);
-        lock(&self.known).insert(key, now.monotonic_us.saturating_add(KNOWN_FOR_US));
+        let client = accountable(client, self.prefix6);
+        lock(&self.known).insert((client, key), now.monotonic_us.saturating_add(KNOWN_FOR_US));
     }
 
     /// The credentials were right, or nobody has looked at them.
@@ -150,12 +152,16 @@ mod tests {
         assert_eq!(given.len(), GUESSES_MAX as usize);
         guesses.give_back(given[0]);
         assert_eq!(guesses.begin(at(0), client, 1000), Some(given[0]));
-        guesses.know(at(0), given[0], 1000);
+        guesses.know(at(0), client, given[0], 1000);
         // The right one cost nothing, and costs nothing from now on.
         assert_eq!(guesses.begin(at(0), client, 1000), Some(Guess(None)));
         assert!(guesses.begin(at(0), client, 2000).is_some());
         assert!(guesses.begin(at(0), client, 2000).is_none());
         assert_eq!(guesses.begin(at(KNOWN_FOR_US - 1), client, 1000), Some(Guess(None)));
+        // From elsewhere it is a guess: whoever has none left does not learn that it is right.
+        let elsewhere = address("192.0.2.2");
+        while guesses.begin(at(0), elsewhere, 3000).is_some() {}
+        assert!(guesses.begin(at(0), elsewhere, 1000).is_none());
         assert_eq!(guesses.begin(at(KNOWN_FOR_US), client, 1000), Some(given[0]), "it is one again");
     }
 
@@ -181,7 +187,7 @@ mod tests {
         for number in 0..GUESSERS_MAX as u32 + KNOWN_MAX as u32 {
             let client = IpAddr::from(number.to_be_bytes());
             let guess = guesses.begin(at(1), client, number.into()).expect("its first");
-            guesses.know(at(1), guess, number.into());
+            guesses.know(at(1), client, guess, number.into());
         }
         assert_eq!(lock(&guesses.whole_at_us).len(), GUESSERS_MAX);
         assert_eq!(lock(&guesses.known).len(), KNOWN_MAX);

@@ -67,7 +67,7 @@ impl Examiner<'_> {
         if !token.is(given) {
             return Err(Refusal::PurgeTokenMissing);
         }
-        self.guesses.know(self.now, guess, key);
+        self.guesses.know(self.now, self.client, guess, key);
         Ok(())
     }
 }

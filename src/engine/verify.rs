@@ -157,7 +157,7 @@ impl Engine {
     pub(super) fn finish_verification(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let verification = self.verifications.pending.iter().find(|verification| verification.id == job)?;
         if right {
-            self.crowd.guesses.know(now, verification.guess, verification.key);
+            self.crowd.guesses.know(now, verification.address, verification.guess, verification.key);
         }
         Some(Finding { key: verification.key, right })
     }
