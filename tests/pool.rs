@@ -3,7 +3,9 @@
 mod shell;
 
 use shell::{Shell, connection, status};
-use weir::engine::{Event, PeerId, Settings, SocketError};
+use std::sync::Arc;
+use weir::cache::store::{Limits, Store};
+use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
 use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -234,4 +236,22 @@ fn kind_01_ends_while_a_password_is_verified() {
     shell.act();
     let told = shell.send(client);
     assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+}
+
+/// Who has waited for somebody else's answer in vain has all of its time for what comes next: here for a look-up.
+#[test]
+fn kind_12_a_look_up_behind_a_wait() {
+    let store = Arc::new(Store::new(Limits::of(1 << 20, [1, 2])));
+    let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
+    let mut shell = Shell::with(settings, None, "192.0.2.1 a.test\n");
+    let (leader, waiter) = (shell.client(), shell.client());
+    shell.receive(leader, get("a.test"));
+    shell.establish(0);
+    shell.receive(waiter, get("a.test"));
+    shell.pass(4750);
+    shell.engine.set_resolver(shell.now, resolver::Settings::default(), Hosts::default());
+    shell.event(leader, Event::Failed(SocketError::Reset));
+    assert!(!shell.queries.is_empty(), "the waiter looks the name up");
+    shell.pass(1000);
+    assert_eq!(shell.send(waiter), "", "it goes on waiting for that");
 }

@@ -269,7 +269,10 @@ impl Engine {
         }
         exchange.stage = Stage::Begun;
         exchange.caching.landed = false;
-        match exchange.caching.refused.take() {
+        let (client, refused) = (exchange.client, exchange.caching.refused.take());
+        // What is left of the time to wait is not that of what comes next: a look-up, a password.
+        self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+        match refused {
             Some(refusal) => self.refuse(now, waiter, refusal),
             None => self.examine(now, waiter),
         }

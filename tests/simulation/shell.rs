@@ -570,7 +570,8 @@ impl Shell {
             around.book.held_up.insert(entry.client);
             around.book.tally.held_up += 1;
         }
-        if let Some((_, key)) = target.split_once("/e/") {
+        // Of a head that was not whole the target may be cut.
+        if let Some((_, key)) = target.split_once("/e/").filter(|_| reason != "head_timeout") {
             let count = self.entry_keys.entry(key.to_string()).or_insert(0);
             *count += 1;
             if *count > 1 {
