@@ -2,10 +2,12 @@
 
 mod shell;
 
-use shell::{Shell, connection, status};
+use shell::{Shell, connection, policy, status};
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
+use weir::policy::Policy;
+use weir::policy::acl::{AclBuilder, ListKind};
 use weir::resolver::{self, Hosts};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -236,6 +238,61 @@ fn kind_01_ends_while_a_password_is_verified() {
     shell.act();
     let told = shell.send(client);
     assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+}
+
+/// The same where a stale response is stored, which is good enough for an origin that fails, but not for this client.
+#[test]
+fn kind_01_a_stale_response_is_no_answer_to_an_authenticated_client() {
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let store = Arc::new(Store::new(Limits::of(1 << 20, [1, 2])));
+    let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
+    let users = format!("bob:pw\nann:{hash}\n");
+    let mut shell = Shell::with(settings, Some((&users, 7)), "");
+    let ask = |user: &str, fields: &str| {
+        use base64::Engine;
+        let user = base64::engine::general_purpose::STANDARD.encode(format!("{user}:pw"));
+        let fields = format!("Proxy-Authorization: Basic {user}\r\n{fields}");
+        format!("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n{fields}\r\n")
+    };
+    let stale = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=0, stale-if-error=100\r\nETag: \"a\"\r\n\
+                 Date: Fri, 15 Jan 2027 08:00:00 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+    let other = shell.client();
+    shell.receive(other, ask("bob", ""));
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, stale);
+    assert_eq!(status(&shell.send(other)), 200);
+    // It would do for anybody else.
+    shell.receive(other, ask("bob", ""));
+    let attempt = shell.connects[1].0;
+    shell.event(attempt, Event::Failed(SocketError::Refused));
+    assert_eq!(status(&shell.send(other)), 200);
+    let client = shell.client();
+    let origin = ask_anew(&mut shell, client, &ask("bob", "Authorization: NTLM x\r\n"), 2);
+    shell.receive(client, ask("ann", ""));
+    shell.end(origin);
+    let (job, work) = shell.jobs.pop_front().expect("a verification");
+    assert!(work.verify());
+    shell.engine.handle_verified(shell.now, job, true);
+    shell.act();
+    let told = shell.send(client);
+    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 3));
+}
+
+/// Rules that refuse the address of an authenticated connection leave its client no other one, though the name has more.
+#[test]
+fn kind_01_new_rules_end_it_with_its_client() {
+    let mut shell = Shell::with_hosts("192.0.2.1 a.test\n192.0.2.2 a.test\n");
+    let client = shell.client();
+    let with_credentials = get("a.test").replace("\r\n\r\n", "\r\nAuthorization: NTLM x\r\n\r\n");
+    let origin = ask_anew(&mut shell, client, &with_credentials, 0);
+    let mut rules = AclBuilder::new(1);
+    rules.add_list(ListKind::Block, "block", b"192.0.2.1\n");
+    let new = Policy { acl: rules.build().expect("valid rules"), ..Policy::clone(&policy(None)) };
+    shell.engine.set_policy(Arc::new(new));
+    shell.receive(client, get("a.test"));
+    let told = shell.send(client);
+    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+    assert!(shell.closed.contains(&origin));
 }
 
 /// Who has waited for somebody else's answer in vain has all of its time for what comes next: here for a look-up.

@@ -76,7 +76,7 @@ impl Engine {
             return Some(origin);
         }
         // The rules have changed. Its client goes with it.
-        exchange.closes = true;
+        (exchange.closes, exchange.bond_lost) = (true, true);
         self.close_origin(origin);
         None
     }

@@ -77,6 +77,10 @@ impl Engine {
             return;
         }
         let exchange = &self.exchanges[id.index as usize];
+        if exchange.bond_lost {
+            self.refuse(now, id, Refusal::OriginClosed);
+            return;
+        }
         let authority = exchange.plan.authority;
         if let Some(origin) = self.take_idle(now, id, None) {
             self.attach(now, id, origin, true);

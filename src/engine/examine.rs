@@ -218,6 +218,8 @@ pub(super) struct Examiner<'a> {
     pub now: Now,
     pub client: IpAddr,
     pub peer: PeerId,
+    /// Its own connection has ended meanwhile.
+    pub bond_lost: bool,
 }
 
 /// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
@@ -325,7 +327,8 @@ impl Examiner<'_> {
                     return decision;
                 }
                 plan.authenticates = session_auth::authenticates_connection(head.fields);
-                plan.bound = plan.authenticates || self.origins.is_pinned(self.peer, &plan.authority);
+                let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &plan.authority);
+                plan.bound = plan.authenticates || pinned;
                 if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.consult(head, plan, path))
                 {
                     return Ok(decision);

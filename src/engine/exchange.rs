@@ -93,7 +93,8 @@ pub(super) struct Exchange {
     pub origin_reusable: bool,
     /// Whose the origin connection is.
     pub bond: Bond,
-    /// The connection that waited for its client has ended before it was sent over that.
+    /// The connection that waited for its client has ended before it was sent over that. The client takes it for authenticated:
+    /// no other connection may answer it, and no memory.
     pub bond_lost: bool,
     /// When it was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
@@ -390,14 +391,11 @@ impl Engine {
             now,
             client: exchange.entry.client.ip(),
             peer: exchange.client,
+            bond_lost: exchange.bond_lost,
         };
         let head = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
         let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
         match decision {
-            // Its client takes it for authenticated: no other connection may answer it, and no memory.
-            Decision::Forward | Decision::Hit(_) | Decision::Wait(_) if exchange.bond_lost => {
-                self.refuse(now, id, Refusal::OriginClosed);
-            }
             Decision::Forward => {
                 if let Some(hash) = exchange.caching.takes_lead.take() {
                     flights.lead(hash, cache_text, id);
