@@ -9,7 +9,7 @@ use crate::http::head::{Fields, RequestHead, ResponseHead};
 use super::control::{RequestDirectives, ResponseDirectives, is_withheld};
 use super::freshness::{Freshness, Terms, Times, is_heuristic_status};
 use super::range::{ContentRange, Fragment, is_multipart};
-use super::validation::Validators;
+use super::validation::{Validators, sets_cookies};
 use super::vary::VaryFault;
 
 /// What the operator decides about storing.
@@ -162,7 +162,7 @@ pub fn judge_fields<'b>(
         return Err(NotStored::Authorization);
     }
     // That others should get this cookie is not guessed.
-    if !terms.explicit && !directives.public && fields.contains("set-cookie") {
+    if !terms.explicit && !directives.public && sets_cookies(fields) {
         return Err(NotStored::SetCookie);
     }
     let validators = match Validators::read(fields) {
@@ -430,6 +430,10 @@ mod tests {
         }
         assert_eq!(refusal("GET", "", 200, "Cache-Control: max-age=9|Set-Cookie: a"), None);
         assert_eq!(refusal("GET", "", 200, &format!("{MODIFIED}|Set-Cookie: a")), Some(NotStored::SetCookie));
+        assert_eq!(
+            refusal("GET", "", 200, &format!("{MODIFIED}|Set-Cookie2: a")),
+            Some(NotStored::SetCookie)
+        );
         assert_eq!(refusal("GET", "", 200, &format!("{MODIFIED}|Set-Cookie: a|Cache-Control: public")), None);
     }
 

@@ -62,7 +62,7 @@ pub struct Stored {
     pub received_us: u64,
     /// See [`Head::address`].
     pub address: IpAddr,
-    /// Whether Set-Cookie is among the fields.
+    /// Whether one of the fields sets cookies.
     pub set_cookie: bool,
     /// Whether a fragment is written behind the block: few have one, and all would be larger by its place here.
     is_part: bool,

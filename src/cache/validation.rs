@@ -224,9 +224,17 @@ pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_,
     }
 }
 
+/// Fields that set cookies. The second one is obsolete (RFC 6265 section 3 has replaced RFC 2965), and some still honour it.
+const SETS_COOKIES: [&str; 2] = ["set-cookie", "set-cookie2"];
+
 /// Whether the field sets cookies.
 pub fn is_set_cookie(name: &str) -> bool {
-    name.eq_ignore_ascii_case("set-cookie")
+    SETS_COOKIES.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
+/// Whether one of the fields does.
+pub fn sets_cookies<'b>(fields: impl FieldLines<'b>) -> bool {
+    SETS_COOKIES.iter().any(|field| fields.contains(field))
 }
 
 /// Whether a field of a 304 replaces the stored ones: not the length and the form of what is stored, not what is about the

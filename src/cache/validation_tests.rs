@@ -215,6 +215,7 @@ fn rule_32_a_304_updates_the_stored_fields() {
         ("A: 1|Date: x", "Connection: A|A: 2|Keep-Alive: 5|Age: 7|Date: y", "A: 1|Date: y|"),
         // For the one who asked (rule 52).
         ("Set-Cookie: a|Date: x", "Set-Cookie: b|Date: y", "Set-Cookie: a|Date: y|"),
+        ("Set-Cookie2: a|Date: x", "set-cookie2: b|Date: y", "Set-Cookie2: a|Date: y|"),
         ("A: 1|Date: x", "Set-Cookie: b|Vary: c|Date: y", "A: 1|Vary: c|Date: y|"),
         ("A: 1|Date: x", "A: 2", "A: 2|Date: Sun, 22 Nov 2026 00:00:00 GMT|"),
         // Rule 19: as the new Cache-Control says, or else the old one.
@@ -229,10 +230,10 @@ fn rule_32_a_304_updates_the_stored_fields() {
     }
     let stored = lines("Cache-Control: no-cache=a");
     let mut out = Vec::new();
-    with_new(304, "A: 1|B: 2|Connection: c|C: 3|Set-Cookie: d", |new| {
+    with_new(304, "A: 1|B: 2|Connection: c|C: 3|Set-Cookie: d|Set-Cookie2: e", |new| {
         write_withheld(&mut out, FieldBlock::new(stored.as_bytes()), new);
     });
-    assert_eq!(out, b"A: 1\r\nSet-Cookie: d\r\n");
+    assert_eq!(out, b"A: 1\r\nSet-Cookie: d\r\nSet-Cookie2: e\r\n");
 }
 
 #[test]

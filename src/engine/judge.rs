@@ -185,7 +185,7 @@ impl Judge<'_> {
             block: block.as_bytes(),
             terms: updated.terms,
             received_us: self.now.monotonic_us,
-            set_cookie: block.contains("set-cookie"),
+            set_cookie: validation::sets_cookies(block),
             ..stored.head()
         };
         let fate = match updated.keep && selecting.is_ok() {
@@ -401,7 +401,7 @@ impl Judge<'_> {
             // A cookie that comes with another part is for the one who asked (rule 52).
             set_cookie: match &beside {
                 Some(beside) => beside.set_cookie,
-                None => response.fields.contains("set-cookie"),
+                None => validation::sets_cookies(response.fields),
             },
             fragment: storable.part,
         };

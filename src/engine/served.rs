@@ -346,7 +346,7 @@ fn write_head(
     } else {
         write_other(out, hit, content.status)
     };
-    if FieldBlock::new(&hit.extra).contains("set-cookie") {
+    if validation::sets_cookies(FieldBlock::new(&hit.extra)) {
         // The cookies of this one answer stand in the place of those that are stored.
         remove_fields(out, begin, validation::is_set_cookie);
     }

@@ -6,7 +6,7 @@ use super::head::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
 /// content, and a recipient that merges trailers would believe them (RFC 9110 section 6.5.1, rule 19).
-const NOT_IN_TRAILERS: [&str; 34] = [
+const NOT_IN_TRAILERS: [&str; 35] = [
     "age",
     "authentication-info",
     "authorization",
@@ -30,6 +30,7 @@ const NOT_IN_TRAILERS: [&str; 34] = [
     "range",
     "retry-after",
     "set-cookie",
+    "set-cookie2",
     "te",
     "trailer",
     "transfer-encoding",
