@@ -298,7 +298,7 @@ fn kind_05_search_domains_do_not_bypass_name_rules() {
         let block = ["--dns", &server, "--block", ".corp.test"];
         let options = [&allow[..], &block, more].concat();
         let weir = start_with_resolv_conf("search corp.test lab.test\n", &options);
-        for name in ["secret", "SECRET", "deep.secret"] {
+        for name in ["secret", "SECRET"] {
             let answer = ask(&weir, &origin, name);
             assert_eq!(answer.status(), 403, "{name}: {answer:?}");
             assert!(answer.head.get("proxy-status").is_some_and(|status| status.contains("--block:1")));
@@ -307,8 +307,9 @@ fn kind_05_search_domains_do_not_bypass_name_rules() {
         // The search goes on where no rule blocks.
         assert_eq!(ask(&weir, &origin, "open").status(), 200);
         assert_eq!(connect(&weir, &origin, "open").status(), 200);
-        // A trailing dot ends it.
-        for name in ["open.", "secret."] {
+        // A trailing dot ends it. Of a name that was asked for itself and does not exist, a rule for what would have been tried
+        // next is not the cause.
+        for name in ["open.", "secret.", "deep.secret", "none.example"] {
             assert_eq!(ask(&weir, &origin, name).status(), 502, "{name}");
             assert_eq!(connect(&weir, &origin, name).status(), 502, "{name}");
         }

@@ -4,7 +4,7 @@
 //!
 //! A name may mean several: `search` in resolv.conf has other names tried in its place. Each of these candidates is judged by
 //! the name rules before it is asked for, as the name in the request was when the request was examined; one that a rule
-//! blocks is passed over as if it had no address, and is the reason of the refusal if no other one has any. The addresses
+//! blocks is passed over as if it had no address, and is the reason of the refusal if it came first and none has any. The addresses
 //! that a candidate leads to are judged one by one before they are dialled (rules 10 and 42). With `--judge-cnames` so are
 //! the names that CNAMEs lead to on the way.
 
@@ -55,7 +55,10 @@ impl Engine {
             progress.grant = match self.judge_candidate(id, &candidate) {
                 Ok(grant) => grant,
                 Err(refusal) => {
-                    progress.refused.get_or_insert(refusal);
+                    // What is tried after a name that does not exist is not why the request fails.
+                    if progress.failure.is_none() {
+                        progress.refused.get_or_insert(refusal);
+                    }
                     continue;
                 }
             };
