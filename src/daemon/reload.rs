@@ -2,7 +2,9 @@
 //! so a mistake changes nothing.
 
 use crate::Daemon;
-use crate::{compile_by, limit_connections, random_seed, read_file, resolver_settings, warn_of_skipped};
+use crate::{
+    compile_by, limit_connections, random_seed, read_file, resolver_settings, warn_if_open, warn_of_skipped,
+};
 use log::{error, info, warn};
 use std::cell::RefCell;
 use std::io;
@@ -132,6 +134,8 @@ impl Daemon {
         let Found { settings, changes, policy, seed } = found;
         self.loaded = loaded(&policy);
         warn_of_skipped(&policy);
+        // A file that was emptied has neither users nor clients.
+        warn_if_open(&self.listeners, &policy, &settings);
         // What is said of the reload is for whoever listened before, or will.
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
