@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{Action, CacheSettings, Engine, Event, PeerId, Settings};
+use weir::log::format::Format;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::Users;
@@ -101,6 +102,8 @@ impl Shell {
             pages: Default::default(),
             quiet_refusals: false,
         };
+        // What the daemon notes for the log without options.
+        let settings = Settings { noted: Format::Weir.texts(), ..settings };
         let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
         Shell {

@@ -1,6 +1,6 @@
 //! What a stored response is found by (RFC 9111 section 2): the URI, in one spelling.
 
-use crate::http::target::Authority;
+use crate::http::target::{Authority, write_encoded};
 
 /// The schemes whose responses are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,20 +51,7 @@ pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     if matches!(path, [] | [b'?', ..]) {
         out.push(b'/');
     }
-    if path.is_ascii() {
-        out.extend_from_slice(path);
-    } else {
-        path.iter().for_each(|&byte| write_encoded(out, byte));
-    }
-}
-
-fn write_encoded(out: &mut Vec<u8>, byte: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    if byte.is_ascii() {
-        out.push(byte);
-    } else {
-        out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-    }
+    write_encoded(out, path);
 }
 
 #[cfg(test)]

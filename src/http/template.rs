@@ -52,20 +52,41 @@ impl Kind {
     /// control of a terminal. What is too long is cut, and says so.
     pub fn write_value(self, out: &mut Vec<u8>, text: &str) {
         const CUT: &[u8] = b"...";
-        let begin = out.len();
-        for character in text.chars() {
+        let full = out.len() + VALUE_BYTES_MAX - CUT.len();
+        let mut rest = text;
+        loop {
+            let plain = rest.bytes().position(|byte| !self.is_plain(byte)).unwrap_or(rest.len());
+            let (run, behind) = rest.split_at(plain);
+            if run.len() > full - out.len() {
+                out.extend_from_slice(&run.as_bytes()[..full - out.len()]);
+                break;
+            }
+            out.extend_from_slice(run.as_bytes());
+            let mut characters = behind.chars();
+            let Some(character) = characters.next() else { return };
             let before = out.len();
             match self {
                 Kind::Html => write_html(out, character),
                 Kind::Text => write_plain(out, character),
                 Kind::Json => write_json(out, character),
             }
-            if out.len() - begin > VALUE_BYTES_MAX - CUT.len() {
+            if out.len() > full {
                 out.truncate(before);
-                out.extend_from_slice(CUT);
-                return;
+                break;
             }
+            rest = characters.as_str();
         }
+        out.extend_from_slice(CUT);
+    }
+
+    /// Whether a byte is a character that stands for itself, as nearly all do: they are written together.
+    fn is_plain(self, byte: u8) -> bool {
+        let escaped = match self {
+            Kind::Html => matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
+            Kind::Text => false,
+            Kind::Json => matches!(byte, b'"' | b'\\'),
+        };
+        matches!(byte, b' '..=b'~') && !escaped
     }
 }
 
