@@ -131,7 +131,10 @@ pub const EMBEDDED_MAX: usize = 5;
 
 /// The IPv4 addresses that are reached through an IPv6 address, by whatever translator or relay (rule 40).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Embedded([Option<Ipv4Addr>; EMBEDDED_MAX]);
+pub struct Embedded(
+    /// Filled from the front.
+    [Option<Ipv4Addr>; EMBEDDED_MAX],
+);
 
 impl Embedded {
     /// Those that an address in canonical form embeds. An IPv4-mapped address is nothing but its IPv4 address (it is dialled
@@ -145,7 +148,7 @@ impl Embedded {
 
     /// Each of them.
     pub fn iter(self) -> impl Iterator<Item = IpAddr> {
-        self.0.into_iter().flatten().map(IpAddr::V4)
+        self.0.into_iter().map_while(|found| found.map(IpAddr::V4))
     }
 
     fn push(&mut self, address: Ipv4Addr) {
