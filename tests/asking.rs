@@ -234,6 +234,36 @@ fn rule_47_guesses_are_bounded_whatever_the_form() {
     }
 }
 
+/// That somebody else has just been right with a password tells nothing to who has no guesses left.
+#[test]
+fn kind_17_without_guesses_no_password_is_known_to_be_right() {
+    let (scratch, origin) = (Scratch::new(), Origin::ok());
+    let hash = bcrypt::hash("secret", 4).expect("a hash");
+    for password in ["secret", &hash] {
+        let users = scratch.file("users.txt", format!("anna:{password}\n"));
+        for workers in ["1", "4"] {
+            let weir = Weir::start(&["--auth-file", &users, "--workers", workers]);
+            let ask = |from: &str, credentials: &str| {
+                weir.connect_from(from).ask(request(&origin, &basic(credentials))).status()
+            };
+            // So often that every loop remembers it.
+            for _ in 0..16 {
+                assert_eq!(ask("127.0.0.2", "anna:secret"), 200);
+            }
+            // A guess that comes back in between is luck, which nobody has every time.
+            let answers = ["127.0.0.3", "127.0.0.4", "127.0.0.5"].map(|from| {
+                let mut number = 0;
+                while ask(from, &format!("anna:guess-{number}")) == 407 {
+                    number += 1;
+                }
+                ask(from, "anna:secret")
+            });
+            assert!(answers.contains(&429), "{password}, {workers} loops: {answers:?}");
+            assert_eq!(ask("127.0.0.2", "anna:secret"), 200);
+        }
+    }
+}
+
 /// Somebody who says the same wrong password again and again makes one guess; and it does not use up what they have.
 #[test]
 fn kind_17_the_same_wrong_password_is_one_guess() {

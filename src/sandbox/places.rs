@@ -121,7 +121,7 @@ impl fmt::Display for Places {
         let kinds = [
             ("reads all files in ", &self.directories),
             ("reads ", &lasting),
-            ("reads, but not what replaces it, which needs a restart, ", &self.fixed),
+            ("reads (what replaces one of these is read after a restart only) ", &self.fixed),
             ("writes files in ", &self.written),
             ("reads and writes all files in ", &self.appended),
         ];
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(
             places.to_string(),
             "reads all files in /etc/weir\nreads /dev/null\n\
-             reads, but not what replaces it, which needs a restart, /etc/hosts, /etc/resolv.conf\n\
+             reads (what replaces one of these is read after a restart only) /etc/hosts, /etc/resolv.conf\n\
              writes files in /var/cache/weir\n\
              reads and writes all files in /var/log/weir"
         );
