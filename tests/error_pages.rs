@@ -501,31 +501,28 @@ fn kind_26_rule_50_a_refused_connect_names_weir() {
 fn kind_26_clients_show_who_has_refused() {
     let dns = FakeDns::start(&[]);
     let weir = Weir::start(&["--block", "blocked.test", "--dns", &dns.address()]);
-    let python = "import urllib.request, sys\n\
+    let python = |code: &str, url: &str| {
+        let mut command = Command::new("python3");
+        command
+            .args(["-c", code, url])
+            .env("https_proxy", weir.url())
+            .env("no_proxy", "")
+            .env("NO_PROXY", "");
+        finish(command)
+    };
+    let urllib = "import urllib.request, sys\n\
         try: urllib.request.urlopen(sys.argv[1], timeout=20)\n\
+        except Exception as e: print(e)\n";
+    let requests = "import requests, sys\n\
+        try: requests.get(sys.argv[1], timeout=20)\n\
         except Exception as e: print(e)\n";
     for (url, expected) in [
         ("https://blocked.test/", "403 Blocked by weir"),
         ("https://none.test/", "502 Bad Gateway (weir: dns_error:not_found)"),
     ] {
-        let mut command = Command::new("python3");
-        command
-            .args(["-c", python, url])
-            .env("https_proxy", weir.url())
-            .env("no_proxy", "")
-            .env("NO_PROXY", "");
-        let shown = finish(command);
+        let shown = python(urllib, url);
         assert!(shown.out.contains(expected), "{shown:?}");
-        let python = "import requests, sys\n\
-            try: requests.get(sys.argv[1], timeout=20)\n\
-            except Exception as e: print(e)\n";
-        let mut command = Command::new("python3");
-        command
-            .args(["-c", python, url])
-            .env("https_proxy", weir.url())
-            .env("no_proxy", "")
-            .env("NO_PROXY", "");
-        let shown = finish(command);
+        let shown = python(requests, url);
         // It need not be installed.
         assert!(
             shown.out.contains(expected) || shown.err.contains("No module named 'requests'"),
