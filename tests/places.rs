@@ -20,7 +20,7 @@ fn kind_20_beside_a_file_nothing_is_opened() {
     if lacks(&weir, "Landlock") {
         return;
     }
-    weir.wait_for_error(|line| line.contains("not what replaces it") && line.contains("list.txt"));
+    weir.wait_for_error(|line| line.contains("read after a restart only") && line.contains("list.txt"));
     let refused = |host: &str| {
         let answer = weir.connect().ask(format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n\r\n"));
         answer.status() == 403
