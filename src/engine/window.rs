@@ -84,6 +84,12 @@ impl Span {
     pub fn with(self, other: Span) -> Span {
         Span { slowest: self.slowest.min(other.slowest), fastest: self.fastest.max(other.fastest) }
     }
+
+    /// Readers in front of this place are as good as the slowest. The fastest is never one of them: where there is room for
+    /// one segment only, all are in the same.
+    fn too_slow_before(self) -> u64 {
+        self.slowest.saturating_add(SEGMENT_BYTES as u64).min(self.fastest)
+    }
 }
 
 impl Engine {
@@ -153,7 +159,7 @@ impl Engine {
         let Some(readers) = own.into_iter().chain(fetch.readers_elsewhere()).reduce(Span::with) else {
             return;
         };
-        let end = readers.slowest.saturating_add(SEGMENT_BYTES as u64);
+        let end = readers.too_slow_before();
         let (hash, news) = (fetch.pending.hash(), fetch.tell_behind(end));
         news.into_iter().for_each(|news| self.tell_loops(hash, news));
         self.cut_before(now, id, end);
@@ -182,6 +188,23 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rule_48_who_has_everything_is_not_cut_with_the_slowest() {
+        const SEGMENT: u64 = SEGMENT_BYTES as u64;
+        for (places, too_slow) in [
+            // The slowest lack the end of the one segment that there is.
+            (&[SEGMENT - 2048, SEGMENT - 2048, SEGMENT][..], SEGMENT),
+            (&[0, 1, SEGMENT], SEGMENT),
+            // They are further behind: who is about as far goes with them.
+            (&[SEGMENT, SEGMENT + 1, 4 * SEGMENT], 2 * SEGMENT),
+            (&[0, 10 * SEGMENT], SEGMENT),
+        ] {
+            let span = Span::of(places.iter().copied()).unwrap();
+            assert_eq!(span.too_slow_before(), too_slow, "{places:?}");
+            assert!(span.slowest < too_slow && span.fastest >= too_slow, "{places:?}");
+        }
+    }
 
     #[test]
     fn rule_48_who_holds_others_up_is_cut_and_the_next_one_does_not_pay_for_all_of_that() {
