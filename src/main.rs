@@ -25,7 +25,7 @@ use weir::cache::store::Store;
 use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
-use weir::engine::{Crowd, Engine};
+use weir::engine::{ClientLimits, Engine};
 use weir::event_loop::{self, CacheFile, Crew, Failure, Journal, Keeper, Listener, Worker};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::files::FILE_NAME;
@@ -283,7 +283,7 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     Ok((daemon, signals))
 }
 
-/// What each loop is made of. They have the policy, the names of the hosts file and the crowd of clients in common; limits of
+/// What each loop is made of. They have the policy, the names of the hosts file and the limits on clients in common; limits of
 /// other things are divided.
 fn make_workers(
     settings: &Settings,
@@ -296,13 +296,13 @@ fn make_workers(
     let (resolver, hosts) = resolver_settings(settings, loops);
     let mut whole = policy::engine_settings(settings, local.to_vec(), seed);
     whole.splices &= event_loop::SPLICE_AVAILABLE;
-    let crowd = Arc::new(Crowd::new(&whole));
+    let client_limits = Arc::new(ClientLimits::new(&whole));
     let mut workers = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
         // Each draws its own query ids.
         let resolver = Resolver::new(resolver.clone(), hosts.clone(), random_seed()?);
         let engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
-        workers.push(Worker { engine: engine.with_crowd(crowd.clone()), listeners });
+        workers.push(Worker { engine: engine.with_client_limits(client_limits.clone()), listeners });
     }
     Ok(workers)
 }

@@ -9,7 +9,7 @@ use weir::cache::growing::Growing;
 use weir::cache::ledger::Ledger;
 use weir::engine::{Event, PeerId};
 
-fn crowd(shell: &mut Shell) -> Vec<PeerId> {
+fn client_limits(shell: &mut Shell) -> Vec<PeerId> {
     (0..5000).map(|_| shell.client()).collect()
 }
 
@@ -17,7 +17,7 @@ fn crowd(shell: &mut Shell) -> Vec<PeerId> {
 fn tables_shrink_when_most_are_gone() {
     let mut shell = Shell::new();
     assert!(!shell.engine.may_shrink());
-    let mut clients = crowd(&mut shell);
+    let mut clients = client_limits(&mut shell);
     assert!(!shell.engine.may_shrink(), "all of it is needed");
     let last = clients.pop().expect("a client");
     clients.into_iter().for_each(|client| shell.event(client, Event::EndOfStream));
@@ -34,7 +34,7 @@ fn tables_shrink_when_most_are_gone() {
 fn a_table_that_has_shrunk_may_do_so_again() {
     let mut shell = Shell::new();
     for _ in 0..2 {
-        let clients = crowd(&mut shell);
+        let clients = client_limits(&mut shell);
         clients.into_iter().for_each(|client| shell.event(client, Event::EndOfStream));
         assert!(shell.engine.may_shrink() && !shell.engine.shrink() && shell.engine.shrink());
         assert!(!shell.engine.may_shrink());

@@ -1,7 +1,7 @@
 //! The client side of a connection: taken, read from, closed.
 
 use super::Parked;
-use super::crowd::Admission;
+use super::client_limits::Admission;
 use super::examine::STRANGER;
 use super::exchange::Exchange;
 use super::outgoing::Outgoing;
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 impl Engine {
     /// Whether the next connection can be taken. If not, it waits in the system's backlog.
     pub fn may_accept(&self) -> bool {
-        self.drain_deadline_ms.is_none() && self.crowd.has_room()
+        self.drain_deadline_ms.is_none() && self.client_limits.has_room()
     }
 
     /// A client has connected. Beyond the limits it is told so and closed.
@@ -29,8 +29,8 @@ impl Engine {
         self.clients += 1;
         self.peers_lately = self.peers_lately.max(self.peers.len());
         self.metrics.accepted += 1;
-        let admission = self.crowd.enter(address.ip());
-        self.metrics.limit_refusals += u64::from(!self.crowd.has_room());
+        let admission = self.client_limits.enter(address.ip());
+        self.metrics.limit_refusals += u64::from(!self.client_limits.has_room());
         match admission {
             Admission::TooMany => {
                 self.refuse_connection(now, id, Refusal::TooManyConnections);
@@ -433,12 +433,12 @@ impl Engine {
         peers.remove(id.index());
         deadlines.clear(id);
         self.end_bond(id);
-        let Engine { crowd, room_made, .. } = self;
+        let Engine { client_limits, capacity_freed, .. } = self;
         if background {
             self.refreshes -= 1;
             return false;
         }
-        *room_made |= crowd.leave(address.ip);
+        *capacity_freed |= client_limits.leave(address.ip);
         self.clients -= 1;
         debug_assert!(
             self.readings.len() <= self.clients,

@@ -19,8 +19,8 @@ mod background;
 mod bond;
 mod broadcast;
 mod caching;
+mod client_limits;
 mod connection;
-mod crowd;
 mod dial;
 mod elsewhere;
 pub mod entry;
@@ -63,7 +63,7 @@ mod upload;
 mod verify;
 mod window;
 
-pub use crowd::Crowd;
+pub use client_limits::ClientLimits;
 pub use elsewhere::Message;
 pub use metrics::Metrics;
 pub use outgoing::{Outgoing, SLICES_MAX};
@@ -221,9 +221,9 @@ pub struct Engine {
     peers_lately: usize,
     /// Room in the table of peers after that, and how many they were.
     peers_shrunk: (usize, usize),
-    /// Clients of all loops.
-    crowd: Arc<Crowd>,
-    room_made: bool,
+    /// Clients of all loops, and how many may be.
+    client_limits: Arc<ClientLimits>,
+    capacity_freed: bool,
     actions: VecDeque<Action>,
     runnable: VecDeque<PeerId>,
     /// Whose turn it is.
@@ -279,8 +279,8 @@ impl Engine {
             clients: 0,
             peers_lately: 0,
             peers_shrunk: (0, 0),
-            crowd: Arc::new(Crowd::new(&settings)),
-            room_made: false,
+            client_limits: Arc::new(ClientLimits::new(&settings)),
+            capacity_freed: false,
             actions: VecDeque::new(),
             runnable: VecDeque::new(),
             turn: None,
@@ -304,9 +304,9 @@ impl Engine {
         }
     }
 
-    /// The same core as one of several, who have one crowd and `settings` that were divided.
-    pub fn with_crowd(self, crowd: Arc<Crowd>) -> Engine {
-        Engine { crowd, ..self }
+    /// The same core as one of several, which share the limits on clients and have `settings` that were divided.
+    pub fn with_client_limits(self, client_limits: Arc<ClientLimits>) -> Engine {
+        Engine { client_limits, ..self }
     }
 
     /// What responses are stored in, if they are: one for all loops.
@@ -315,8 +315,8 @@ impl Engine {
     }
 
     /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
-    pub fn take_room_made(&mut self) -> bool {
-        std::mem::take(&mut self.room_made)
+    pub fn take_capacity_freed(&mut self) -> bool {
+        std::mem::take(&mut self.capacity_freed)
     }
 
     /// What happened to a peer. Ignored if there is no such peer (any more).

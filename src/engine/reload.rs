@@ -32,7 +32,7 @@ impl Engine {
             self.metrics.origins_shed += 1;
             self.close_origin(surplus);
         }
-        self.crowd.set_limits(&settings);
+        self.client_limits.set_limits(&settings);
         self.signature = Signature::new(&settings);
         self.settings = Arc::new(settings);
         // Those that wait to be used again would begin with the old ones.

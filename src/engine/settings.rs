@@ -175,7 +175,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The settings of one of several engines, who have a [`Crowd`](super::Crowd) in common: what each has of its own is
+    /// The settings of one of several engines, who have a [`ClientLimits`](super::ClientLimits) in common: what each has of its own is
     /// divided, so that it adds up to what one would have. Whoever comes first gets what is left over.
     pub fn divided(&self, index: usize, loops: usize) -> Settings {
         let loops = loops.max(1);

@@ -100,7 +100,7 @@ impl Engine {
         let exchange = &mut self.exchanges[id.index as usize];
         let address = self.settings.accountable(exchange.entry.client.ip());
         exchange.stage = Stage::Verifying;
-        let guesses = &self.crowd.guesses;
+        let guesses = &self.client_limits.guesses;
         let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
             same.waiting.push(id);
@@ -142,10 +142,10 @@ impl Engine {
     }
 
     fn run_verifications(&mut self, now: Now) {
-        let Engine { verifications, actions, crowd, .. } = self;
+        let Engine { verifications, actions, client_limits, .. } = self;
         let running = verifications.pending.iter().filter(|verification| verification.work.is_none()).count();
         for _ in running..RUNNING_MAX {
-            let Some((next, guesses)) = verifications.next(now, &crowd.guesses) else { return };
+            let Some((next, guesses)) = verifications.next(now, &client_limits.guesses) else { return };
             let verification = &mut verifications.pending[next];
             if let Some(work) = verification.work.take() {
                 actions.push_back(Action::Verify { job: verification.id, guesses, work });
@@ -157,7 +157,7 @@ impl Engine {
     pub(super) fn finish_verification(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
         let verification = self.verifications.pending.iter().find(|verification| verification.id == job)?;
         if right {
-            self.crowd.guesses.know(now, verification.address, verification.guess, verification.key);
+            self.client_limits.guesses.know(now, verification.address, verification.guess, verification.key);
         }
         Some(Finding { key: verification.key, right })
     }

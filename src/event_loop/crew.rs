@@ -2,7 +2,7 @@
 //!
 //! Loops share next to nothing that a request touches. They have the policy in common, the cache's store with what is
 //! being asked for ([`Claims`](crate::cache::claims::Claims)), the two limits on clients
-//! ([`Crowd`](crate::engine::Crowd)), the thread that verifies passwords, the one that writes the log, and the board that
+//! ([`ClientLimits`](crate::engine::ClientLimits)), the thread that verifies passwords, the one that writes the log, and the board that
 //! statistics are read from. What one must tell the others goes through their queues.
 //!
 //! A crew of one is the usual case, and costs what one loop costs.

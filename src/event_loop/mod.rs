@@ -318,7 +318,7 @@ impl EventLoop {
 
     /// Where all loops were full, clients may wait with another one for the room that was made here.
     fn offer_room(&mut self) {
-        if self.engine.take_room_made() {
+        if self.engine.take_capacity_freed() {
             self.others.iter().for_each(Remote::wake);
         }
     }

@@ -10,7 +10,7 @@ use super::shell::Shell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::engine::{Crowd, Engine, Message, SocketError};
+use weir::engine::{ClientLimits, Engine, Message, SocketError};
 use weir::resolver::{Hosts, Resolver};
 
 /// Steps and rounds after which a run should have ended (measured: the longest take a tenth of that).
@@ -195,12 +195,13 @@ impl World {
     pub fn new(seed: u64, tracing: bool) -> World {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::new(&mut dice);
-        let crowd = Arc::new(Crowd::new(&scenario.settings));
+        let client_limits = Arc::new(ClientLimits::new(&scenario.settings));
         let engine = |dice: &mut Dice| {
             let resolver =
                 Resolver::new(scenario.resolver.clone(), Hosts::default(), [dice.next(), dice.next()]);
             let policy = Arc::clone(&scenario.policies[scenario.first_policy].1);
-            Engine::new(scenario.settings.clone(), policy, resolver).with_crowd(Arc::clone(&crowd))
+            Engine::new(scenario.settings.clone(), policy, resolver)
+                .with_client_limits(Arc::clone(&client_limits))
         };
         let loops = scenario.loops;
         let shells = (0..loops).map(|number| Shell::new(number, engine(&mut dice))).collect();

@@ -1,12 +1,12 @@
 //! Who is connected, over all loops of the process: the two limits on clients mean the same however many loops there
 //! are.
 //!
-//! So does the bound on guesses at passwords, which is why the crowd has those.
+//! So does the bound on guesses at passwords, which is why the client_limits has those.
 //!
-//! Each loop has an engine of its own, and all engines have one crowd. It is asked when a client comes and told when it
+//! Each loop has an engine of its own, and all engines have the same limits on clients. It is asked when a client comes and told when it
 //! goes, never for a request. A shared counter cannot leave clients waiting with a loop that is full while another has
 //! room: all loops are full, or none is. Who waits for room in another loop than the one in which it was made has to be
-//! woken, which is why [`Engine::take_room_made`](super::Engine::take_room_made) tells of it.
+//! woken, which is why [`Engine::take_capacity_freed`](super::Engine::take_capacity_freed) tells of it.
 
 use super::guesses::Guesses;
 use super::keyed::Keyed;
@@ -22,7 +22,7 @@ const SHARDS: usize = 16;
 
 /// Clients of all loops.
 #[derive(Debug)]
-pub struct Crowd {
+pub struct ClientLimits {
     clients: AtomicUsize,
     clients_max: AtomicUsize,
     per_address_max: AtomicUsize,
@@ -42,11 +42,11 @@ pub(super) enum Admission {
     TooManyFromThere,
 }
 
-impl Crowd {
+impl ClientLimits {
     /// Nobody yet. Of the settings, the two limits count, the prefix and the seed.
-    pub fn new(settings: &Settings) -> Crowd {
+    pub fn new(settings: &Settings) -> ClientLimits {
         let keyed = Keyed::new(settings.seed);
-        Crowd {
+        ClientLimits {
             clients: AtomicUsize::new(0),
             clients_max: AtomicUsize::new(settings.clients_max),
             per_address_max: AtomicUsize::new(settings.clients_per_address_max),
@@ -121,8 +121,8 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn crowd(clients_max: usize, clients_per_address_max: usize) -> Crowd {
-        Crowd::new(&Settings { clients_max, clients_per_address_max, ..Settings::default() })
+    fn client_limits(clients_max: usize, clients_per_address_max: usize) -> ClientLimits {
+        ClientLimits::new(&Settings { clients_max, clients_per_address_max, ..Settings::default() })
     }
 
     fn address(last: u8) -> IpAddr {
@@ -131,13 +131,13 @@ mod tests {
 
     #[test]
     fn limits_hold_and_room_comes_back() {
-        let crowd = crowd(3, 2);
-        let came = |last| crowd.enter(address(last));
+        let client_limits = client_limits(3, 2);
+        let came = |last| client_limits.enter(address(last));
         assert_eq!([came(1), came(1)], [Admission::Welcome; 2]);
         assert_eq!(came(1), Admission::TooManyFromThere);
         assert_eq!(came(2), Admission::TooMany);
         for _ in 0..3 {
-            assert!(!crowd.leave(address(1)));
+            assert!(!client_limits.leave(address(1)));
         }
         assert_eq!([came(1), came(1)], [Admission::Welcome; 2]);
     }
@@ -145,21 +145,24 @@ mod tests {
     #[test]
     fn kind_18_a_network_of_ipv6_is_one_client() {
         let of = |text: &str| -> IpAddr { text.parse().unwrap() };
-        let crowd = crowd(10, 2);
+        let client_limits = client_limits(10, 2);
         let came = ["2001:db8::1", "2001:db8::2:0:0:1", "2001:db8::3", "2001:db8:0:1::1", "::ffff:192.0.2.1"]
-            .map(|text| crowd.enter(of(text)));
+            .map(|text| client_limits.enter(of(text)));
         let [welcome, crowded] = [Admission::Welcome, Admission::TooManyFromThere];
         assert_eq!(came, [welcome, welcome, crowded, welcome, welcome]);
         assert_eq!(
-            [crowd.enter(address(1)), crowd.enter(address(1))],
+            [client_limits.enter(address(1)), client_limits.enter(address(1))],
             [welcome, crowded],
             "IPv4 in either form"
         );
-        crowd.leave(of("2001:db8::ffff"));
-        crowd.leave(of("2001:db8::1"));
-        assert_eq!(crowd.enter(of("2001:db8::4")), welcome);
-        let single =
-            Crowd::new(&Settings { clients_per_address_max: 1, client_prefix6: 128, ..Settings::default() });
+        client_limits.leave(of("2001:db8::ffff"));
+        client_limits.leave(of("2001:db8::1"));
+        assert_eq!(client_limits.enter(of("2001:db8::4")), welcome);
+        let single = ClientLimits::new(&Settings {
+            clients_per_address_max: 1,
+            client_prefix6: 128,
+            ..Settings::default()
+        });
         assert_eq!(
             ["2001:db8::1", "2001:db8::2", "2001:db8::1"].map(|text| single.enter(of(text))),
             [welcome, welcome, crowded]
@@ -168,43 +171,47 @@ mod tests {
 
     #[test]
     fn room_is_told_of_once() {
-        let crowd = crowd(1, 0);
+        let client_limits = client_limits(1, 0);
         for _ in 0..1 + REFUSALS_MAX {
-            assert!(crowd.has_room());
-            crowd.enter(address(1));
+            assert!(client_limits.has_room());
+            client_limits.enter(address(1));
         }
-        assert!(!crowd.has_room());
-        crowd.enter(address(2));
-        let told: Vec<bool> = (0..3).map(|_| crowd.leave(address(1))).collect();
+        assert!(!client_limits.has_room());
+        client_limits.enter(address(2));
+        let told: Vec<bool> = (0..3).map(|_| client_limits.leave(address(1))).collect();
         assert_eq!(told, [false, true, false]);
-        assert!(crowd.has_room());
+        assert!(client_limits.has_room());
     }
 
     #[test]
     fn who_has_left_is_not_remembered() {
         for limit in [0, 5] {
-            let crowd = crowd(10, limit);
+            let client_limits = client_limits(10, limit);
             for last in 0..=255 {
-                crowd.enter(address(last));
+                client_limits.enter(address(last));
             }
             for last in 0..=255 {
-                crowd.leave(address(last));
+                client_limits.leave(address(last));
             }
-            assert!(crowd.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
+            assert!(client_limits.by_address.iter().all(|shard| shard.lock().unwrap().is_empty()));
         }
     }
 
     #[test]
     fn kind_21_new_limits_count_who_is_there_already() {
-        let crowd = crowd(10, 0);
+        let client_limits = client_limits(10, 0);
         let limit = |clients_max, clients_per_address_max| {
-            crowd.set_limits(&Settings { clients_max, clients_per_address_max, ..Settings::default() });
+            client_limits.set_limits(&Settings {
+                clients_max,
+                clients_per_address_max,
+                ..Settings::default()
+            });
         };
-        let came = |last| crowd.enter(address(last));
+        let came = |last| client_limits.enter(address(last));
         assert_eq!([came(1), came(1), came(2)], [Admission::Welcome; 3]);
         limit(10, 2);
         assert_eq!([came(1), came(2)], [Admission::TooManyFromThere, Admission::Welcome]);
-        assert!([crowd.leave(address(1)), crowd.leave(address(1))].iter().all(|made| !made));
+        assert!([client_limits.leave(address(1)), client_limits.leave(address(1))].iter().all(|made| !made));
         assert_eq!(came(1), Admission::Welcome);
         limit(4, 0);
         assert_eq!(came(3), Admission::TooMany);
