@@ -10,7 +10,7 @@ mod crew;
 mod listener;
 mod memory;
 #[cfg(target_os = "linux")]
-mod mould;
+mod page_pipes;
 mod processors;
 mod query;
 mod remote;

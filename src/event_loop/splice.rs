@@ -31,7 +31,7 @@ pub use system::{AVAILABLE, Pipe, Pipes, send_ahead};
 
 #[cfg(target_os = "linux")]
 mod system {
-    use super::super::mould::Moulds;
+    use super::super::page_pipes::PagePipes;
     use super::{IoSlice, Moved, Outgoing, TcpStream, io};
     use crate::engine::SLICES_MAX;
     use rustix::io::Errno;
@@ -82,7 +82,7 @@ mod system {
         // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
         #[allow(clippy::vec_box)]
         idle: Vec<Box<Pipe>>,
-        moulds: Moulds,
+        page_pipes: PagePipes,
         lent: usize,
         lent_max: usize,
         refused_for: u32,
@@ -95,7 +95,7 @@ mod system {
         pub fn new(loops: usize) -> Pipes {
             Pipes {
                 idle: Vec::new(),
-                moulds: Moulds::default(),
+                page_pipes: PagePipes::default(),
                 lent: 0,
                 lent_max: LENT_MAX.div_ceil(loops.max(1)),
                 refused_for: 0,
@@ -130,16 +130,16 @@ mod system {
         pub fn refer<'a, 'o>(&mut self, outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             let mut pipe = self.take()?;
             let (mut ahead, pages) = outgoing.split();
-            let mould = match (ahead, outgoing.whole) {
+            let page_pipe = match (ahead, outgoing.whole) {
                 ([head], Some(body)) if body.len() <= PIPE_BYTES as u64 => {
-                    self.moulds.find(head, body, pages)
+                    self.page_pipes.find(head, body, pages)
                 }
                 _ => None,
             };
-            let filled = match mould {
-                Some((mould, has_head)) => {
+            let filled = match page_pipe {
+                Some((page_pipe, has_head)) => {
                     ahead = if has_head { &[] } else { ahead };
-                    pipe.take_same(mould)
+                    pipe.take_same(page_pipe)
                 }
                 None => pipe.refer(pages),
             };
@@ -160,11 +160,11 @@ mod system {
             }
         }
 
-        /// Closes the empty pipes and the moulds: somebody needs their descriptors. False if there were none.
+        /// Closes the empty pipes and the page_pipes: somebody needs their descriptors. False if there were none.
         pub fn shed(&mut self) -> bool {
             let any = self.are_kept();
             self.idle.clear();
-            self.moulds.clear();
+            self.page_pipes.clear();
             // Nor is another one to take the descriptors at once.
             self.refused_for = REFUSED_FOR;
             any
@@ -194,21 +194,21 @@ mod system {
             Some(pipe)
         }
 
-        /// Whether there are empty pipes or moulds; then `rest` is to be called after some seconds.
+        /// Whether there are empty pipes or page_pipes; then `rest` is to be called after some seconds.
         pub fn are_kept(&self) -> bool {
-            !self.idle.is_empty() || !self.moulds.is_empty()
+            !self.idle.is_empty() || !self.page_pipes.is_empty()
         }
 
         /// Lets go of the pages of bodies that are gone.
         pub fn tidy(&mut self) {
-            self.moulds.tidy();
+            self.page_pipes.tidy();
         }
 
-        /// Closes the empty pipes and the moulds if nobody took a pipe since this was last called.
+        /// Closes the empty pipes and the page_pipes if nobody took a pipe since this was last called.
         pub fn rest(&mut self) {
             if !std::mem::take(&mut self.used) {
                 self.idle.clear();
-                self.moulds.clear();
+                self.page_pipes.clear();
             }
         }
     }
