@@ -194,7 +194,7 @@ impl Shell {
                     Action::ShutdownWrite(_)
                     | Action::Resolver(_)
                     | Action::Verify { .. }
-                    | Action::TellLoops(_) => {}
+                    | Action::SendToLoops(_) => {}
                 }
             }
             let Some(peer) = self.engine.next_runnable() else { return };

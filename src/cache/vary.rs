@@ -17,7 +17,7 @@ pub const SELECTING_BYTES_MAX: usize = 4096;
 pub enum VaryFault {
     /// `*`: no request selects it.
     Any,
-    /// Beyond [`NAMES_MAX`], [`NAMES_BYTES_MAX`] or [`SELECTING_BYTES_MAX`], or a member is no name.
+    /// Coordination [`NAMES_MAX`], [`NAMES_BYTES_MAX`] or [`SELECTING_BYTES_MAX`], or a member is no name.
     TooLong,
 }
 

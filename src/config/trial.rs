@@ -121,7 +121,7 @@ impl Trial {
             // Nobody knows the password here: whoever is known was let in without one.
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(entry) => drop(self.entry.get_or_insert(entry)),
-            Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::TellLoops(_) => {}
+            Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}
         }
     }
 

@@ -136,7 +136,7 @@ impl Daemon {
         warn_of_skipped(&policy);
         // A file that was emptied has neither users nor clients.
         warn_if_open(&self.listeners, &policy, &settings);
-        // What is said of the reload is for whoever listened before, or will.
+        // What is said of the reload is for whoever published before, or will.
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
         self.policy.set(policy);

@@ -93,7 +93,7 @@ impl Engine {
         let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
         deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_surplus(group);
-        // It may have spoken, or closed, while nobody listened.
+        // It may have spoken, or closed, while nobody published.
         self.wake(origin);
     }
 

@@ -3,7 +3,7 @@
 //! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
 //! by the address that the stored response came from.
 
-use super::elsewhere::WAITS_MAX;
+use super::coordination::WAITS_MAX;
 use super::entry::CacheUse;
 use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};

@@ -22,7 +22,7 @@ impl Engine {
         self.drain_deadline_ms.is_none() && self.client_limits.has_room()
     }
 
-    /// A client has connected. Beyond the limits it is told so and closed.
+    /// A client has connected. Coordination the limits it is told so and closed.
     pub fn accept(&mut self, now: Now, address: SocketAddr) -> PeerId {
         let client = Peer::new(address, Role::Client(Client::Idle));
         let id = PeerId::from_index(self.peers.insert(client));

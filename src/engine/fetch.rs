@@ -10,9 +10,9 @@
 //! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
 //! no room for its beginning does not become a fetch.
 
-use super::broadcast::{Beyond, Broadcast};
 use super::exchange::Stage;
 use super::peer::{ExchangeId, OriginState, Peer, Role};
+use super::publisher::{Coordination, Publication};
 use super::relay;
 use super::window::{Hold, Span, WINDOW_BYTES_MAX};
 use super::{Engine, Event, PeerId};
@@ -58,7 +58,7 @@ enum Intake {
     Chunked(Decoder),
     UntilClose,
     /// Another loop tells how it ends.
-    Heard,
+    Subscribed,
     /// All of it has come.
     Ended,
     /// The rest will never come.
@@ -102,7 +102,7 @@ pub(super) struct Fetch {
     /// The hash of the key that other loops wait for.
     pub claim: Option<u64>,
     /// What other loops have to do with it.
-    pub beyond: Beyond,
+    pub coordination: Coordination,
 }
 
 impl Fetch {
@@ -128,7 +128,7 @@ impl Fetch {
     pub fn is_receiving(&self) -> bool {
         match self.intake {
             Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => true,
-            Intake::Heard | Intake::Ended | Intake::Failed => false,
+            Intake::Subscribed | Intake::Ended | Intake::Failed => false,
         }
     }
 
@@ -139,7 +139,7 @@ impl Fetch {
 
     /// Whether nobody but one reader needs it, and nothing but itself.
     pub fn is_lone(&self) -> bool {
-        self.readers.len() <= 1 && !self.is_listened_to() && self.beside.is_none()
+        self.readers.len() <= 1 && !self.has_subscribers() && self.beside.is_none()
     }
 
     /// Asks for room for what comes next, if it may have more. False if there is none.
@@ -155,7 +155,7 @@ impl Fetch {
             Intake::Length(left) => relay::Intake::Length(left),
             Intake::Chunked(decoder) => relay::Intake::Chunked(decoder),
             Intake::UntilClose => relay::Intake::UntilClose,
-            Intake::Heard | Intake::Ended | Intake::Failed => return None,
+            Intake::Subscribed | Intake::Ended | Intake::Failed => return None,
         };
         Some((rest, self.withheld, self.reusable))
     }
@@ -165,7 +165,7 @@ impl Fetch {
         match self.intake {
             Intake::Length(left) => Some(left),
             Intake::Ended | Intake::Failed => Some(0),
-            Intake::Chunked(_) | Intake::UntilClose | Intake::Heard => None,
+            Intake::Chunked(_) | Intake::UntilClose | Intake::Subscribed => None,
         }
     }
 
@@ -173,21 +173,21 @@ impl Fetch {
     fn goes_on_unread(&self) -> bool {
         let nearly =
             self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
-        self.storable && !self.is_heard() && (self.unread || nearly)
+        self.storable && !self.is_subscribed() && (self.unread || nearly)
     }
 
     /// One that another loop receives and tells of.
-    pub fn heard(serial: u32, now_ms: u64, broadcast: Arc<Broadcast>, growing: Growing) -> Fetch {
+    pub fn subscribed(serial: u32, now_ms: u64, publication: Arc<Publication>, growing: Growing) -> Fetch {
         Fetch {
             serial,
             origin: None,
-            pending: Arc::clone(&broadcast.pending),
+            pending: Arc::clone(&publication.pending),
             growing,
-            intake: Intake::Heard,
+            intake: Intake::Subscribed,
             trailers: Vec::new(),
             withheld: Withheld::default(),
-            length: broadcast.length,
-            epoch: broadcast.epoch,
+            length: publication.length,
+            epoch: publication.epoch,
             readers: Vec::new(),
             hold: Hold::new(now_ms),
             waits: false,
@@ -196,14 +196,14 @@ impl Fetch {
             storable: true,
             unread: false,
             keeps_part: false,
-            beside: broadcast.beside.clone(),
+            beside: publication.beside.clone(),
             claim: None,
-            beyond: Beyond::Heard { broadcast, known: Span { slowest: 0, fastest: 0 } },
+            coordination: Coordination::Subscribed { publication, known: Span { slowest: 0, fastest: 0 } },
         }
     }
 
     /// All of it has come to the loop that tells of it, and was told.
-    pub fn end_as_told(&mut self, trailers: &[u8]) {
+    pub fn end_as_published(&mut self, trailers: &[u8]) {
         self.trailers = trailers.to_vec();
         self.intake = Intake::Ended;
     }
@@ -226,7 +226,7 @@ impl Fetch {
         let space = self.growing.space();
         let bytes = &mut space[..count];
         let (payload, consumed) = match &mut self.intake {
-            Intake::Heard | Intake::Ended | Intake::Failed => (0, 0),
+            Intake::Subscribed | Intake::Ended | Intake::Failed => (0, 0),
             Intake::UntilClose => (count, count),
             Intake::Length(left) => {
                 let taken = (*left).min(count as u64) as usize;
@@ -312,7 +312,7 @@ impl Engine {
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
             claim: None,
-            beyond: Beyond::Nothing,
+            coordination: Coordination::Nothing,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
         let fetch = &mut fetches[fetch_id.index as usize];
@@ -351,7 +351,9 @@ impl Engine {
                 fetch.reusable = false;
                 fetch.intake = match fetch.intake {
                     Intake::UntilClose | Intake::Ended => Intake::Ended,
-                    Intake::Length(_) | Intake::Chunked(_) | Intake::Heard | Intake::Failed => Intake::Failed,
+                    Intake::Length(_) | Intake::Chunked(_) | Intake::Subscribed | Intake::Failed => {
+                        Intake::Failed
+                    }
                 };
             }
             Event::Failed(_) | Event::SendFailed(_) => {
@@ -394,7 +396,7 @@ impl Engine {
     /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
     pub(super) fn advance_fetch(&mut self, now: Now, id: FetchId) {
         self.judge_storable(now, id);
-        self.tell_on(id);
+        self.publish_progress(id);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
         let ends = fetch.has_ended() || fetch.has_failed();
         if ends {
@@ -433,7 +435,7 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = &settings.store;
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.storable) else { return };
-        let too_large = !fetch.is_heard() && fetch.growing.len() > store.limits().object_max;
+        let too_large = !fetch.is_subscribed() && fetch.growing.len() > store.limits().object_max;
         let no_room = !too_large && !fetch.provide(store, now);
         if fetch.has_failed() || too_large || no_room {
             fetch.storable = false;
@@ -481,8 +483,8 @@ impl Engine {
         self.metrics.cache_stored += u64::from(stored.is_some());
         let (claim, hash) = (fetch.claim.take(), fetch.pending.hash());
         let trailers = std::mem::take(&mut fetch.trailers);
-        if let Some(news) = fetch.tell_whole(&body, &trailers) {
-            self.tell_loops(hash, news);
+        if let Some(event) = fetch.publish_whole(&body, &trailers) {
+            self.send_to_loops(hash, event);
         }
         self.release_fetched(claim);
         self.complete_fetch(now, id, &body, &trailers);
@@ -526,12 +528,12 @@ impl Engine {
     pub(super) fn drop_unread(&mut self, id: FetchId) {
         let Some(fetch) = id.get(&self.fetches) else { return };
         let over = fetch.has_ended() || fetch.has_failed();
-        if !fetch.readers.is_empty() || fetch.is_listened_to() || (!over && fetch.goes_on_unread()) {
+        if !fetch.readers.is_empty() || fetch.has_subscribers() || (!over && fetch.goes_on_unread()) {
             return;
         }
         let mut fetch = self.fetches.remove(id.index as usize);
         let hash = fetch.pending.hash();
-        fetch.stop_listening().into_iter().for_each(|news| self.tell_loops(hash, news));
+        fetch.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
         self.forget_flight_of_fetch(id, hash);
         self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {

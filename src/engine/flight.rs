@@ -5,10 +5,10 @@
 //! Either way they are examined once more, so that every rule applies to each of them by itself.
 //!
 //! Flights belong to one loop. Where there are several, who leads one claims the key first, in a table that they share; if
-//! it is claimed already, the flight is led elsewhere (see [`super::elsewhere`]).
+//! it is claimed already, the flight is led elsewhere (see [`super::coordination`]).
 
 use super::Engine;
-use super::elsewhere::News;
+use super::coordination::FillEvent;
 use super::entry::Verdict;
 use super::exchange::Stage;
 use super::fetch::FetchId;
@@ -130,7 +130,7 @@ impl Flights {
 
     /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
     /// for another key.
-    pub fn hear(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
+    pub fn subscribe(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
         if !self.is_elsewhere(hash, key) {
             return None;
         }
@@ -301,7 +301,7 @@ impl Engine {
         let client = exchange.client;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
         if first {
-            self.tell_loops(hash, News::Wanted);
+            self.send_to_loops(hash, FillEvent::Wanted);
         }
     }
 }

@@ -17,12 +17,11 @@
 
 mod background;
 mod bond;
-mod broadcast;
 mod caching;
 mod client_limits;
 mod connection;
+mod coordination;
 mod dial;
-mod elsewhere;
 pub mod entry;
 mod examine;
 mod exchange;
@@ -30,7 +29,6 @@ mod fetch;
 mod flight;
 mod guesses;
 mod handover;
-mod hearing;
 mod judge;
 mod judgement;
 mod keyed;
@@ -42,6 +40,7 @@ mod pace;
 mod page;
 mod peer;
 mod phases;
+mod publisher;
 mod purge;
 mod refusal;
 mod relay;
@@ -56,6 +55,7 @@ mod serving;
 mod settings;
 mod settle;
 mod shrink;
+mod subscriber;
 mod timer;
 mod tunnel;
 mod unread;
@@ -64,7 +64,7 @@ mod verify;
 mod window;
 
 pub use client_limits::ClientLimits;
-pub use elsewhere::Message;
+pub use coordination::Message;
 pub use metrics::Metrics;
 pub use outgoing::{Outgoing, SLICES_MAX};
 pub use peer::PeerId;
@@ -183,7 +183,7 @@ pub enum Action {
         work: SlowJob,
     },
     /// Tell the other loops.
-    TellLoops(Message),
+    SendToLoops(Message),
     /// Write a log entry; give it back with `recycle`.
     Log(Box<Entry>),
 }

@@ -36,7 +36,7 @@ impl Engine {
         origin.state = OriginState::Idle(origins.set_idle(group, id, opened_ms, now.monotonic_ms()));
         deadlines.set(id, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
         self.shed_surplus(group);
-        // It may have spoken, or closed, while nobody listened.
+        // It may have spoken, or closed, while nobody published.
         self.wake(id);
     }
 

@@ -121,11 +121,11 @@ impl Engine {
         if let Some(cache) = &settings.cache {
             fetch.provide(&cache.store, now);
         }
-        if let Some(news) = own.and_then(|readers| fetch.has_read(readers)) {
+        if let Some(event) = own.and_then(|readers| fetch.report_progress(readers)) {
             let hash = fetch.pending.hash();
-            return self.tell_loops(hash, news);
+            return self.send_to_loops(hash, event);
         }
-        let Some(readers) = own.into_iter().chain(fetch.readers_elsewhere()).reduce(Span::with) else {
+        let Some(readers) = own.into_iter().chain(fetch.subscribed_readers()).reduce(Span::with) else {
             return;
         };
         let starving = readers.fastest == fetch.growing.len() && readers.slowest < readers.fastest;
@@ -156,12 +156,12 @@ impl Engine {
         fetch.hold.cut(now.monotonic_ms());
         let Some(fetch) = id.get(&self.fetches) else { return };
         let own = Span::of(fetch.readers.iter().filter_map(|reader| Some(self.place_of(reader)?.0)));
-        let Some(readers) = own.into_iter().chain(fetch.readers_elsewhere()).reduce(Span::with) else {
+        let Some(readers) = own.into_iter().chain(fetch.subscribed_readers()).reduce(Span::with) else {
             return;
         };
         let end = readers.too_slow_before();
-        let (hash, news) = (fetch.pending.hash(), fetch.tell_behind(end));
-        news.into_iter().for_each(|news| self.tell_loops(hash, news));
+        let (hash, event) = (fetch.pending.hash(), fetch.publish_slow_readers(end));
+        event.into_iter().for_each(|event| self.send_to_loops(hash, event));
         self.cut_before(now, id, end);
     }
 

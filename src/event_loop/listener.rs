@@ -47,7 +47,7 @@ pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> 
     Ok(listeners)
 }
 
-/// Whether an address could be had; nobody is listened to.
+/// Whether an address could be had; nobody is published to.
 pub fn try_bind(address: SocketAddr) -> io::Result<()> {
     unbound(address)?.bind(&SockAddr::from(address))
 }

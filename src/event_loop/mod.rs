@@ -224,7 +224,7 @@ impl EventLoop {
     }
 
     /// One clock reading per round, for everything that happens in it. A time during which the process stood still
-    /// (SIGSTOP, a frozen machine) is left out: nobody was listened to, so nobody was silent. True if there was one.
+    /// (SIGSTOP, a frozen machine) is left out: nobody was published to, so nobody was silent. True if there was one.
     fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let since = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
@@ -597,7 +597,7 @@ impl EventLoop {
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);
                 }
-                Action::TellLoops(message) => self.tell_others(&Command::Message(self.index, message)),
+                Action::SendToLoops(message) => self.tell_others(&Command::Message(self.index, message)),
                 Action::Log(entry) => {
                     self.journal.feed.append_entry(self.journal.format, &entry);
                     self.engine.recycle(entry);

@@ -57,12 +57,12 @@ impl Scoreboard {
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
     pub fn say(&self, asked: bool) {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        if let Some(line) = self.news(line(&self.scores(), stored.as_ref()), asked) {
+        if let Some(line) = self.event(line(&self.scores(), stored.as_ref()), asked) {
             log::info!("statistics: {line}");
         }
     }
 
-    fn news(&self, line: String, asked: bool) -> Option<String> {
+    fn event(&self, line: String, asked: bool) -> Option<String> {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = said.as_ref() != Some(&line);
         if is_new {
@@ -189,9 +189,9 @@ mod tests {
             (1, false, true),
             (1, false, false),
         ] {
-            assert_eq!(board.news(line(clients), asked).is_some(), written, "{clients} {asked}");
+            assert_eq!(board.event(line(clients), asked).is_some(), written, "{clients} {asked}");
         }
-        assert!(board.news(line(0), false).is_some(), "what was so before is news again");
+        assert!(board.event(line(0), false).is_some(), "what was so before is event again");
     }
 
     #[test]

@@ -214,7 +214,7 @@ impl Shell {
                 Action::Close(peer) => self.closed.push(peer),
                 Action::Reset(peer) => self.resets.push(peer),
                 // It is alone.
-                Action::TellLoops(_) => {}
+                Action::SendToLoops(_) => {}
                 Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, message, .. }) => {

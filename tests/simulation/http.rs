@@ -76,7 +76,7 @@ pub enum Item {
 enum Mode {
     Head,
     /// A head was given out: the reader must be told what follows.
-    Told,
+    Published,
     Length(u64),
     Raw,
     Size,
@@ -113,7 +113,7 @@ impl Reader {
 
     /// Says what follows the head that was given out.
     pub fn begin(&mut self, framing: Framing) {
-        assert!(matches!(self.mode, Mode::Told), "a body without a head");
+        assert!(matches!(self.mode, Mode::Published), "a body without a head");
         self.mode = match framing {
             Framing::None => Mode::Length(0),
             Framing::Length(length) => Mode::Length(length),
@@ -135,12 +135,12 @@ impl Reader {
     pub fn next(&mut self) -> Result<Option<Item>, String> {
         loop {
             match &mut self.mode {
-                Mode::Told => return Ok(None),
+                Mode::Published => return Ok(None),
                 Mode::Head => {
                     let Some(end) = find(&self.buffer, b"\r\n\r\n") else { return Ok(None) };
                     let head = Head::parse(&self.buffer[..end])?;
                     self.buffer.drain(..end + 4);
-                    self.mode = Mode::Told;
+                    self.mode = Mode::Published;
                     return Ok(Some(Item::Head(head)));
                 }
                 Mode::Length(0) => {

@@ -404,7 +404,7 @@ impl Shell {
                 }
                 Action::Close(id) => self.close(around, id, false)?,
                 Action::Reset(id) => self.close(around, id, true)?,
-                Action::TellLoops(message) => {
+                Action::SendToLoops(message) => {
                     let others = (0..around.post.len()).filter(|to| *to != self.number);
                     let told = others.map(|to| around.post[to].push_back((self.number, message.clone())));
                     if told.count() == 0 {

@@ -1,14 +1,14 @@
 //! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
 //!
 //! A flight of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
-//! comes as a message. A response that is to be stored is told as it comes (see [`super::broadcast`]), to who waits from the
+//! comes as a message. A response that is to be stored is told as it comes (see [`super::publisher`]), to who waits from the
 //! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
 //! there is a head all wait alike, as all would wait for the origin.
 
-use super::broadcast::{Broadcast, End};
 use super::fetch::FetchId;
 use super::flight::Landing;
 use super::peer::ExchangeId;
+use super::publisher::{End, Publication};
 use super::window::Span;
 use super::{Action, Engine};
 use crate::cache::growing::Portion;
@@ -23,51 +23,51 @@ pub(super) const WAITS_MAX: u8 = 2;
 #[derive(Clone, Debug)]
 pub struct Message {
     hash: u64,
-    news: News,
+    event: FillEvent,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum News {
+pub(super) enum FillEvent {
     /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
     Alone,
     /// It is over.
     Over(Landing),
     /// There is a head, this has come of the body, and the rest will be told.
-    Begins(Arc<Broadcast>, Arc<Portion>),
+    Begins(Arc<Publication>, Arc<Portion>),
     /// This comes next, and whether all of it is kept.
-    Continues(Weak<Broadcast>, Arc<Portion>, bool),
+    Continues(Weak<Publication>, Arc<Portion>, bool),
     /// There will be no more.
-    Ends(Weak<Broadcast>, End),
+    Ends(Weak<Publication>, End),
     /// Somebody has begun to wait: if it is coming already, that is to be told.
     Wanted,
     /// Readers in the loop that says so are so far; none if nobody there listens.
-    Read(Weak<Broadcast>, Option<Span>),
+    Read(Weak<Publication>, Option<Span>),
     /// Readers that are not so far hold others up.
-    Behind(Weak<Broadcast>, u64),
+    Behind(Weak<Publication>, u64),
 }
 
 impl Engine {
     /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
     /// this loop.
     pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
-        let Message { hash, news } = message;
-        match news {
-            News::Alone => self.fetch_here(hash),
-            News::Over(landing) => self.end_waiting(hash, landing, 1),
-            News::Begins(broadcast, portion) => self.begin_hearing(now, hash, broadcast, &portion),
-            News::Continues(broadcast, portion, kept) => {
-                self.go_on_hearing(now, hash, &broadcast, &portion, kept);
+        let Message { hash, event } = message;
+        match event {
+            FillEvent::Alone => self.fetch_here(hash),
+            FillEvent::Over(landing) => self.end_waiting(hash, landing, 1),
+            FillEvent::Begins(publication, portion) => self.subscribe(now, hash, publication, &portion),
+            FillEvent::Continues(publication, portion, kept) => {
+                self.receive_portion(now, hash, &publication, &portion, kept);
             }
-            News::Ends(broadcast, end) => self.end_hearing(now, hash, &broadcast, end),
-            News::Wanted => self.repeat(hash),
-            News::Read(broadcast, readers) => self.note_ear(now, from, &broadcast, readers),
-            News::Behind(broadcast, end) => self.cut_behind(now, hash, &broadcast, end),
+            FillEvent::Ends(publication, end) => self.end_subscription(now, hash, &publication, end),
+            FillEvent::Wanted => self.republish(hash),
+            FillEvent::Read(publication, readers) => self.note_subscriber(now, from, &publication, readers),
+            FillEvent::Behind(publication, end) => self.abort_slow_readers(now, hash, &publication, end),
         }
         self.finish(now);
     }
 
-    pub(super) fn tell_loops(&mut self, hash: u64, news: News) {
-        self.actions.push_back(Action::TellLoops(Message { hash, news }));
+    pub(super) fn send_to_loops(&mut self, hash: u64, event: FillEvent) {
+        self.actions.push_back(Action::SendToLoops(Message { hash, event }));
     }
 
     /// Those who wait for another loop wait no longer: one of them asks.
@@ -95,14 +95,14 @@ impl Engine {
     pub(super) fn release_claim(&mut self, id: ExchangeId, landing: Landing) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         if let Some(hash) = exchange.caching.claim.take() {
-            self.release(hash, News::Over(landing));
+            self.release(hash, FillEvent::Over(landing));
         }
     }
 
-    fn release(&mut self, hash: u64, news: News) {
+    fn release(&mut self, hash: u64, event: FillEvent) {
         let awaited = self.settings.cache.as_ref().is_some_and(|cache| cache.store.claims().release(hash));
         if awaited {
-            self.tell_loops(hash, news);
+            self.send_to_loops(hash, event);
         }
     }
 
@@ -112,18 +112,20 @@ impl Engine {
             return;
         };
         let Some(fetch) = to.get_mut(&mut self.fetches) else {
-            return self.release(hash, News::Over(Landing::LookAgain));
+            return self.release(hash, FillEvent::Over(Landing::LookAgain));
         };
         match landing {
             Landing::LookAgain => {}
-            Landing::NotShareable | Landing::Refused(_) => return self.release(hash, News::Over(landing)),
+            Landing::NotShareable | Landing::Refused(_) => {
+                return self.release(hash, FillEvent::Over(landing));
+            }
         }
         let Some(cache) = &self.settings.cache else { return };
-        fetch.prepare_telling(to);
+        fetch.prepare_publication(to);
         fetch.claim = Some(hash);
         if cache.store.claims().is_awaited(hash) {
-            let news = fetch.tell_from_start();
-            news.into_iter().for_each(|news| self.tell_loops(hash, news));
+            let event = fetch.publish_from_start();
+            event.into_iter().for_each(|event| self.send_to_loops(hash, event));
         }
     }
 
@@ -131,14 +133,14 @@ impl Engine {
     pub(super) fn judge_claim(&mut self, id: FetchId) {
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| !fetch.is_kept()) else { return };
         if let Some(hash) = fetch.claim.take() {
-            self.release(hash, News::Alone);
+            self.release(hash, FillEvent::Alone);
         }
     }
 
     /// A fetch is over, stored or left by all.
     pub(super) fn release_fetched(&mut self, claim: Option<u64>) {
         if let Some(hash) = claim {
-            self.release(hash, News::Over(Landing::LookAgain));
+            self.release(hash, FillEvent::Over(Landing::LookAgain));
         }
     }
 }

@@ -5,10 +5,10 @@
 //! know how far the readers here are.
 
 use super::Engine;
-use super::broadcast::{Beyond, Broadcast, End};
-use super::elsewhere::News;
+use super::coordination::FillEvent;
 use super::fetch::{Fetch, FetchId};
 use super::flight::Landing;
+use super::publisher::{Coordination, End, Publication};
 use super::window::Span;
 use crate::cache::body::SEGMENT_BYTES;
 use crate::cache::growing::{Growing, Portion};
@@ -17,69 +17,73 @@ use std::sync::{Arc, Weak};
 
 impl Fetch {
     /// Whether it comes from another loop.
-    pub fn is_heard(&self) -> bool {
-        matches!(self.beyond, Beyond::Heard { .. })
+    pub fn is_subscribed(&self) -> bool {
+        matches!(self.coordination, Coordination::Subscribed { .. })
     }
 
-    fn is_heard_from(&self, from: &Weak<Broadcast>) -> bool {
-        match &self.beyond {
-            Beyond::Heard { broadcast, .. } => std::ptr::eq(Arc::as_ptr(broadcast), from.as_ptr()),
-            Beyond::Nothing | Beyond::Told(_) => false,
+    fn is_subscribed_to(&self, from: &Weak<Publication>) -> bool {
+        match &self.coordination {
+            Coordination::Subscribed { publication, .. } => {
+                std::ptr::eq(Arc::as_ptr(publication), from.as_ptr())
+            }
+            Coordination::Nothing | Coordination::Published(_) => false,
         }
     }
 
     /// Where its readers are, for the loop that tells of it: if the slowest has come on by a segment since that was last told,
     /// or the first or the last of them has all there is.
-    pub fn has_read(&mut self, readers: Span) -> Option<News> {
+    pub fn report_progress(&mut self, readers: Span) -> Option<FillEvent> {
         let len = self.growing.len();
-        let Beyond::Heard { broadcast, known } = &mut self.beyond else { return None };
-        let news = readers.slowest >= known.slowest + SEGMENT_BYTES as u64
+        let Coordination::Subscribed { publication, known } = &mut self.coordination else { return None };
+        let event = readers.slowest >= known.slowest + SEGMENT_BYTES as u64
             || (readers.fastest == len && known.fastest < len)
             || (readers.slowest == len && known.slowest < len);
-        if !news {
+        if !event {
             return None;
         }
         *known = readers;
-        Some(News::Read(Arc::downgrade(broadcast), Some(readers)))
+        Some(FillEvent::Read(Arc::downgrade(publication), Some(readers)))
     }
 
     /// It is over here before it is over there.
-    pub fn stop_listening(&mut self) -> Option<News> {
-        let Beyond::Heard { broadcast, .. } = std::mem::replace(&mut self.beyond, Beyond::Nothing) else {
+    pub fn unsubscribe(&mut self) -> Option<FillEvent> {
+        let Coordination::Subscribed { publication, .. } =
+            std::mem::replace(&mut self.coordination, Coordination::Nothing)
+        else {
             return None;
         };
-        Some(News::Read(Arc::downgrade(&broadcast), None))
+        Some(FillEvent::Read(Arc::downgrade(&publication), None))
     }
 }
 
 impl Engine {
     /// Another loop tells of a response that somebody here waits for: they read it as it comes.
-    pub(super) fn begin_hearing(
+    pub(super) fn subscribe(
         &mut self,
         now: Now,
         hash: u64,
-        broadcast: Arc<Broadcast>,
+        publication: Arc<Publication>,
         portion: &Portion,
     ) {
         let Some(cache) = &self.settings.cache else { return };
         let store = Arc::clone(&cache.store);
-        if !self.flights.is_elsewhere(hash, broadcast.pending.key()) {
+        if !self.flights.is_elsewhere(hash, publication.pending.key()) {
             return;
         }
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
         // What is copied here takes room like anything else; where there is none each loop asks by itself.
-        let copied = Growing::copied_bytes(broadcast.length);
+        let copied = Growing::copied_bytes(publication.length);
         let Some(reserve) = store.admit(now.monotonic_us, copied) else {
             store.count_refused();
             return self.fetch_here(hash);
         };
-        let Some(waiters) = self.flights.hear(hash, broadcast.pending.key(), id) else { return };
+        let Some(waiters) = self.flights.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
-        self.tell_loops(hash, News::Read(Arc::downgrade(&broadcast), Some(readers)));
+        self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
         let growing = Growing::following(reserve);
-        let mut fetch = Fetch::heard(serial, now.monotonic_ms(), broadcast, growing);
+        let mut fetch = Fetch::subscribed(serial, now.monotonic_ms(), publication, growing);
         let follows = fetch.growing.follow(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
         self.fetches.insert(fetch);
@@ -93,22 +97,22 @@ impl Engine {
         }
     }
 
-    fn heard(&mut self, hash: u64, broadcast: &Weak<Broadcast>) -> Option<(FetchId, &mut Fetch)> {
+    fn subscription(&mut self, hash: u64, publication: &Weak<Publication>) -> Option<(FetchId, &mut Fetch)> {
         let id = self.flights.fetch(hash)?;
         let fetch = id.get_mut(&mut self.fetches)?;
-        fetch.is_heard_from(broadcast).then_some((id, fetch))
+        fetch.is_subscribed_to(publication).then_some((id, fetch))
     }
 
     /// More of it has come. What is not `kept` there cannot be joined from its beginning any more.
-    pub(super) fn go_on_hearing(
+    pub(super) fn receive_portion(
         &mut self,
         now: Now,
         hash: u64,
-        broadcast: &Weak<Broadcast>,
+        publication: &Weak<Publication>,
         portion: &Portion,
         kept: bool,
     ) {
-        let Some((id, fetch)) = self.heard(hash, broadcast) else { return };
+        let Some((id, fetch)) = self.subscription(hash, publication) else { return };
         fetch.storable = kept;
         if fetch.growing.follow(portion) {
             self.advance_fetch(now, id);
@@ -118,15 +122,21 @@ impl Engine {
     }
 
     /// There will be no more.
-    pub(super) fn end_hearing(&mut self, now: Now, hash: u64, broadcast: &Weak<Broadcast>, end: End) {
-        let Some((id, fetch)) = self.heard(hash, broadcast) else { return };
+    pub(super) fn end_subscription(
+        &mut self,
+        now: Now,
+        hash: u64,
+        publication: &Weak<Publication>,
+        end: End,
+    ) {
+        let Some((id, fetch)) = self.subscription(hash, publication) else { return };
         match end {
             End::Whole(body, trailers) => {
-                fetch.beyond = Beyond::Nothing;
+                fetch.coordination = Coordination::Nothing;
                 self.complete_fetch(now, id, &body, &trailers);
             }
-            End::Told(trailers) => {
-                fetch.end_as_told(&trailers);
+            End::Published(trailers) => {
+                fetch.end_as_published(&trailers);
                 self.advance_fetch(now, id);
             }
             End::Broken => self.fail_fetch(now, id),
@@ -134,8 +144,14 @@ impl Engine {
     }
 
     /// Readers here that are not as far hold others up.
-    pub(super) fn cut_behind(&mut self, now: Now, hash: u64, broadcast: &Weak<Broadcast>, end: u64) {
-        let Some((id, _)) = self.heard(hash, broadcast) else { return };
+    pub(super) fn abort_slow_readers(
+        &mut self,
+        now: Now,
+        hash: u64,
+        publication: &Weak<Publication>,
+        end: u64,
+    ) {
+        let Some((id, _)) = self.subscription(hash, publication) else { return };
         self.cut_before(now, id, end);
     }
 }

@@ -1,7 +1,7 @@
 //! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
 //!
 //! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fetch of
-//! that (see [`super::hearing`]): it streams to its own clients at their own speeds. What they get are the same pages; only
+//! that (see [`super::subscriber`]): it streams to its own clients at their own speeds. What they get are the same pages; only
 //! what has come of the segment at the end is copied. A complete body is handed over as it is.
 //!
 //! As long as the body is to be stored all of it is kept here in any case, and may be told at once. If it is not, it passes
@@ -9,7 +9,7 @@
 //! of this loop.
 
 use super::Engine;
-use super::elsewhere::News;
+use super::coordination::FillEvent;
 use super::fetch::{Fetch, FetchId};
 use super::window::{Span, WINDOW_BYTES_MAX};
 use crate::cache::body::{Body, Cursor};
@@ -20,7 +20,7 @@ use std::sync::{Arc, Weak};
 
 /// What is told of a response before its body. Whoever listens holds on to it.
 #[derive(Debug)]
-pub struct Broadcast {
+pub struct Publication {
     /// Where it comes to.
     fetch: FetchId,
     pub(super) pending: Arc<Stored>,
@@ -37,27 +37,27 @@ pub(super) enum End {
     /// All of it is here, with its trailers.
     Whole(Arc<Body>, Arc<[u8]>),
     /// All of it was told; these are its trailers.
-    Told(Arc<[u8]>),
+    Published(Arc<[u8]>),
     /// The rest will never come.
     Broken,
 }
 
 /// What other loops know of a fetch.
 #[derive(Debug)]
-pub(super) struct Told {
-    broadcast: Arc<Broadcast>,
+pub(super) struct Published {
+    publication: Arc<Publication>,
     /// The place behind what they know.
     cursor: Cursor,
     bytes: u64,
     /// They know that it is not to be stored.
-    narrowed: bool,
+    known_unstored: bool,
     /// Where the readers are of those who hear of it, by the number of the loop.
-    ears: Vec<(usize, Span)>,
+    subscribers: Vec<(usize, Span)>,
 }
 
-impl Told {
+impl Published {
     fn readers(&self) -> Option<Span> {
-        self.ears.iter().map(|(_, span)| *span).reduce(Span::with)
+        self.subscribers.iter().map(|(_, span)| *span).reduce(Span::with)
     }
 
     /// Whether all that they may know is told until their slowest readers have taken more, if the body is not kept.
@@ -68,13 +68,13 @@ impl Told {
 
 /// What other loops have to do with a fetch.
 #[derive(Debug)]
-pub(super) enum Beyond {
+pub(super) enum Coordination {
     Nothing,
     /// They are told of it.
-    Told(Told),
+    Published(Published),
     /// One of them tells of it.
-    Heard {
-        broadcast: Arc<Broadcast>,
+    Subscribed {
+        publication: Arc<Publication>,
         /// What that one knows of the readers here.
         known: Span,
     },
@@ -82,137 +82,139 @@ pub(super) enum Beyond {
 
 impl Fetch {
     /// Other loops will be told of it.
-    pub fn prepare_telling(&mut self, id: FetchId) {
-        let broadcast = Broadcast {
+    pub fn prepare_publication(&mut self, id: FetchId) {
+        let publication = Publication {
             fetch: id,
             pending: Arc::clone(&self.pending),
             beside: self.beside.clone(),
             length: self.length,
             epoch: self.epoch,
         };
-        self.beyond = Beyond::Told(Told {
-            broadcast: Arc::new(broadcast),
+        self.coordination = Coordination::Published(Published {
+            publication: Arc::new(publication),
             cursor: Cursor::default(),
             bytes: 0,
-            narrowed: false,
-            ears: Vec::new(),
+            known_unstored: false,
+            subscribers: Vec::new(),
         });
     }
 
-    fn listened(&self) -> Option<&Told> {
-        match &self.beyond {
+    fn published(&self) -> Option<&Published> {
+        match &self.coordination {
             // A loop that has not looked at what it was told yet may turn out to listen.
-            Beyond::Told(told) => Some(told).filter(|told| Arc::strong_count(&told.broadcast) > 1),
-            Beyond::Nothing | Beyond::Heard { .. } => None,
+            Coordination::Published(told) => {
+                Some(told).filter(|told| Arc::strong_count(&told.publication) > 1)
+            }
+            Coordination::Nothing | Coordination::Subscribed { .. } => None,
         }
     }
 
     /// Whether another loop holds on to it.
-    pub fn is_listened_to(&self) -> bool {
-        self.listened().is_some()
+    pub fn has_subscribers(&self) -> bool {
+        self.published().is_some()
     }
 
     /// What has to be kept for other loops: what lies behind these places, so many bytes from the beginning. They do not know
     /// it yet, or their readers do not have it: the pages are the same, and they are kept where they are paid for.
     pub fn needed_elsewhere(&self) -> impl Iterator<Item = (u64, Cursor)> {
-        let told = self.listened();
-        let untold = told.map(|told| (told.bytes, told.cursor));
-        let unread = told.and_then(Told::readers).map(|readers| readers.slowest);
-        untold.into_iter().chain(unread.map(|place| (place, self.growing.cursor(place))))
+        let told = self.published();
+        let unpublished = told.map(|told| (told.bytes, told.cursor));
+        let unread = told.and_then(Published::readers).map(|readers| readers.slowest);
+        unpublished.into_iter().chain(unread.map(|place| (place, self.growing.cursor(place))))
     }
 
     /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.
-    pub fn readers_elsewhere(&self) -> Option<Span> {
-        let told = self.listened()?;
+    pub fn subscribed_readers(&self) -> Option<Span> {
+        let told = self.published()?;
         let readers = told.readers()?;
         let has_all = told.has_to_wait() && readers.fastest >= told.bytes;
         Some(Span { fastest: if has_all { self.growing.len() } else { readers.fastest }, ..readers })
     }
 
     /// What has come of it, for those who know nothing of it yet.
-    pub fn tell_from_start(&mut self) -> Option<News> {
-        let Beyond::Told(told) = &mut self.beyond else { return None };
+    pub fn publish_from_start(&mut self) -> Option<FillEvent> {
+        let Coordination::Published(told) = &mut self.coordination else { return None };
         told.cursor = Cursor::default();
         let portion = self.growing.portion(&mut told.cursor);
         told.bytes = self.growing.len();
-        Some(News::Begins(Arc::clone(&told.broadcast), Arc::new(portion)))
+        Some(FillEvent::Begins(Arc::clone(&told.publication), Arc::new(portion)))
     }
 
     /// What those do not know yet who listen: more of the body, or how it ends.
-    pub fn tell_on(&mut self) -> Option<News> {
+    pub fn publish_progress(&mut self) -> Option<FillEvent> {
         let (kept, whole) = (self.storable, self.storable && self.has_ended());
-        self.listened().filter(|told| !whole && (kept || !told.narrowed || !told.has_to_wait()))?;
-        let Beyond::Told(told) = &mut self.beyond else { return None };
-        let broadcast = Arc::downgrade(&told.broadcast);
-        if told.bytes < self.growing.len() || told.narrowed == kept {
+        self.published().filter(|told| !whole && (kept || !told.known_unstored || !told.has_to_wait()))?;
+        let Coordination::Published(told) = &mut self.coordination else { return None };
+        let publication = Arc::downgrade(&told.publication);
+        if told.bytes < self.growing.len() || told.known_unstored == kept {
             let portion = self.growing.portion(&mut told.cursor);
-            (told.bytes, told.narrowed) = (self.growing.len(), !kept);
-            return Some(News::Continues(broadcast, Arc::new(portion), kept));
+            (told.bytes, told.known_unstored) = (self.growing.len(), !kept);
+            return Some(FillEvent::Continues(publication, Arc::new(portion), kept));
         }
         let end = match (self.has_ended(), self.has_failed()) {
-            (true, _) => End::Told(self.trailers.as_slice().into()),
+            (true, _) => End::Published(self.trailers.as_slice().into()),
             (false, true) => End::Broken,
             (false, false) => return None,
         };
-        self.beyond = Beyond::Nothing;
-        Some(News::Ends(broadcast, end))
+        self.coordination = Coordination::Nothing;
+        Some(FillEvent::Ends(publication, end))
     }
 
     /// Ends it for those who listen: all of it is here.
-    pub fn tell_whole(&mut self, body: &Arc<Body>, trailers: &[u8]) -> Option<News> {
-        let broadcast = Arc::downgrade(&self.listened()?.broadcast);
-        self.beyond = Beyond::Nothing;
-        Some(News::Ends(broadcast, End::Whole(Arc::clone(body), trailers.into())))
+    pub fn publish_whole(&mut self, body: &Arc<Body>, trailers: &[u8]) -> Option<FillEvent> {
+        let publication = Arc::downgrade(&self.published()?.publication);
+        self.coordination = Coordination::Nothing;
+        Some(FillEvent::Ends(publication, End::Whole(Arc::clone(body), trailers.into())))
     }
 
     /// What those are told whose readers are not as far as `end`, and hold up others.
-    pub fn tell_behind(&self, end: u64) -> Option<News> {
-        let told = self.listened()?;
+    pub fn publish_slow_readers(&self, end: u64) -> Option<FillEvent> {
+        let told = self.published()?;
         let behind = told.readers()?.slowest < end;
-        behind.then(|| News::Behind(Arc::downgrade(&told.broadcast), end))
+        behind.then(|| FillEvent::Behind(Arc::downgrade(&told.publication), end))
     }
 }
 
 impl Engine {
     /// Tells other loops what they do not know yet of a fetch.
-    pub(super) fn tell_on(&mut self, id: FetchId) {
+    pub(super) fn publish_progress(&mut self, id: FetchId) {
         while let Some(fetch) = id.get_mut(&mut self.fetches) {
             let hash = fetch.pending.hash();
-            let Some(news) = fetch.tell_on() else { return };
-            self.tell_loops(hash, news);
+            let Some(event) = fetch.publish_progress() else { return };
+            self.send_to_loops(hash, event);
         }
     }
 
     /// Somebody in another loop waits for what may have begun to come.
-    pub(super) fn repeat(&mut self, hash: u64) {
+    pub(super) fn republish(&mut self, hash: u64) {
         let Some(id) = self.flights.fetch(hash) else { return };
         // What they know who listen already is as much as those will know who begin to.
-        self.tell_on(id);
+        self.publish_progress(id);
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_kept()) else { return };
-        if let Some(news) = fetch.tell_from_start() {
-            self.tell_loops(hash, news);
+        if let Some(event) = fetch.publish_from_start() {
+            self.send_to_loops(hash, event);
         }
     }
 
     /// So far are the readers of another loop; or nobody there listens any more.
-    pub(super) fn note_ear(
+    pub(super) fn note_subscriber(
         &mut self,
         now: Now,
         from: usize,
-        broadcast: &Weak<Broadcast>,
+        publication: &Weak<Publication>,
         readers: Option<Span>,
     ) {
-        let Some(broadcast) = broadcast.upgrade() else { return };
-        let id = broadcast.fetch;
+        let Some(publication) = publication.upgrade() else { return };
+        let id = publication.fetch;
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        match &mut fetch.beyond {
-            Beyond::Told(told) if Arc::ptr_eq(&told.broadcast, &broadcast) => {
-                told.ears.retain(|(ear, _)| *ear != from);
-                told.ears.extend(readers.map(|span| (from, span)));
+        match &mut fetch.coordination {
+            Coordination::Published(told) if Arc::ptr_eq(&told.publication, &publication) => {
+                told.subscribers.retain(|(subscriber, _)| *subscriber != from);
+                told.subscribers.extend(readers.map(|span| (from, span)));
             }
-            Beyond::Nothing | Beyond::Told(_) | Beyond::Heard { .. } => return,
+            Coordination::Nothing | Coordination::Published(_) | Coordination::Subscribed { .. } => return,
         }
-        drop(broadcast);
+        drop(publication);
         self.advance_fetch(now, id);
     }
 }
