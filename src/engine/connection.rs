@@ -110,8 +110,8 @@ impl Engine {
                     (exchanges[exchange.index as usize].upload_space(pool), Parked::Uploads)
                 }
                 Client::Tunnel(tunnel) => {
-                    let lane = &mut tunnels[tunnel.0 as usize].up;
-                    (lane.space(pool, relays, Purpose::Upload), Parked::Uploads)
+                    let half = &mut tunnels[tunnel.0 as usize].up;
+                    (half.space(pool, relays, Purpose::Upload), Parked::Uploads)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -124,8 +124,8 @@ impl Engine {
                     (exchange.download_space(pool, scrap), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
-                    let lane = &mut tunnels[tunnel.0 as usize].down;
-                    (lane.space(pool, relays, Purpose::Download), Parked::Downloads)
+                    let half = &mut tunnels[tunnel.0 as usize].down;
+                    (half.space(pool, relays, Purpose::Download), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
                     return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));

@@ -1,4 +1,4 @@
-//! CONNECT tunnels and upgraded connections: two lanes and no grammar.
+//! CONNECT tunnels and upgraded connections: two halves and no grammar.
 //!
 //! Most tunnels say nothing most of the time: one that does owns a slab entry and the note for its log entry.
 //!
@@ -6,9 +6,9 @@
 //! the other direction goes on. A reset on one side is a reset on the other.
 
 use super::entry::{Kind, Note, Text, Verdict};
-use super::lane::Lane;
 use super::peer::{Client, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
+use super::tunnel_half::TunnelHalf;
 use super::{Action, Engine, Event, PeerId};
 use crate::buffer::Purpose;
 use crate::time::Now;
@@ -19,9 +19,9 @@ pub(super) struct Tunnel {
     pub client: PeerId,
     pub origin: PeerId,
     /// From client to origin.
-    pub up: Lane,
+    pub up: TunnelHalf,
     /// From origin to client.
-    pub down: Lane,
+    pub down: TunnelHalf,
     /// For the log.
     pub note: Note,
     pub began_us: u64,
@@ -32,7 +32,7 @@ pub(super) struct Tunnel {
 }
 
 /// Nearly every tunnel is idle nearly all of the time, and this is half of what an idle one costs (the other half are its
-/// two peers): what only a busy one needs is in the relay of a lane.
+/// two peers): what only a busy one needs is in the relay of a half.
 const _: () = assert!(size_of::<Tunnel>() <= 72);
 
 /// How a tunnel ends for its two sides.
@@ -105,8 +105,8 @@ impl Engine {
             origin: origin_id,
             client_bytes: exchange.plan.head_bytes as u64 + exchange.up.received,
             sent_bytes: exchange.down.sent,
-            up: Lane::new(relays, Purpose::Upload, &mut exchange.up),
-            down: Lane::new(relays, Purpose::Download, &mut exchange.down),
+            up: TunnelHalf::new(relays, Purpose::Upload, &mut exchange.up),
+            down: TunnelHalf::new(relays, Purpose::Download, &mut exchange.down),
             note: exchange.entry.note(exchange.settings.noted, scratch),
             began_us: exchange.began_us,
         });
@@ -195,14 +195,14 @@ impl Engine {
         let (client, origin) = (tunnel.client, tunnel.origin);
         deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
         let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
-        if ends.iter().all(|(lane, _)| lane.ended || lane.is_complete(relays)) {
+        if ends.iter().all(|(half, _)| half.ended || half.is_complete(relays)) {
             // Closing tells whoever was not told yet.
             self.end_tunnel(now, id, None, Ends::Close);
             return;
         }
-        for (lane, sink) in &mut ends {
-            if lane.is_complete(relays) && !lane.ended {
-                lane.ended = true;
+        for (half, sink) in &mut ends {
+            if half.is_complete(relays) && !half.ended {
+                half.ended = true;
                 actions.push_back(Action::ShutdownWrite(*sink));
             }
         }

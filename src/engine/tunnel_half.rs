@@ -6,7 +6,7 @@ use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::http::framing::Body;
 use std::num::NonZeroU32;
 
-/// A relay's place among those of all tunnels, counted from 1: a lane without one is no larger.
+/// A relay's place among those of all tunnels, counted from 1: a half without one is no larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RelayId(NonZeroU32);
 
@@ -58,7 +58,7 @@ impl Relays {
 
 /// One direction of a tunnel. Which of the two, and how much has passed, the tunnel knows.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub(super) struct TunnelHalf {
     relay: Option<RelayId>,
     /// Bytes on their way inside the kernel.
     piped: u32,
@@ -70,17 +70,17 @@ pub(super) struct Lane {
     pub ended: bool,
 }
 
-impl Lane {
+impl TunnelHalf {
     /// Takes over what an exchange has left in a relay, to be sent first.
-    pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> Lane {
-        let mut lane = Lane { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
+    pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> TunnelHalf {
+        let mut half = TunnelHalf { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {
             let id = relays.take(purpose);
             std::mem::swap(relays.get_mut(id), left);
             relays.get_mut(id).frame(Body::UntilClose, false);
-            lane.relay = Some(id);
+            half.relay = Some(id);
         }
-        lane
+        half
     }
 
     /// Whether everything was received and sent.
