@@ -33,7 +33,7 @@
 //! a block; the end of the head is found with a saved cursor, and the head is parsed once. Everything ambiguous is refused.
 //! The policy judges user, name and port; an idle origin connection is reused, or the resolver answers and the policy
 //! judges every address again, and only approved ones are dialled. A new head is written, never the client's bytes. Two
-//! relays carry the bodies, each at its own pace; when both are done the exchange is settled: one log entry, the origin
+//! relays carry the bodies, each at its own rate_meter; when both are done the exchange is settled: one log entry, the origin
 //! connection back to the pool, the blocks back, the client idle or closing.
 
 pub mod buffer;

@@ -269,7 +269,7 @@ impl Engine {
             let exchange = &mut exchanges[id.index as usize];
             exchange.up.release(pool);
             (exchange.up.sent, exchange.up.received) = (0, 0);
-            exchange.up_pace.forget();
+            exchange.up_rate.forget();
             // What has come of the body is still there.
             exchange.consumed = exchange.plan.head_bytes;
             self.examine(now, id);

@@ -7,8 +7,8 @@ use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
 use super::flight::Landing;
+use super::minimum_rate::RateMeter;
 use super::outgoing::Outgoing;
-use super::pace::Pace;
 use super::page::write_refusal;
 use super::peer::{Client, ExchangeId, Role};
 use super::refusal::Refusal;
@@ -68,9 +68,9 @@ pub(super) struct Exchange {
     /// From origin to client.
     pub down: Relay,
     /// How fast the client sends its body.
-    pub up_pace: Pace,
+    pub up_rate: RateMeter,
     /// How fast the client reads, while bytes wait for it.
-    pub down_pace: Pace,
+    pub down_rate: RateMeter,
     /// What the client has sent and is not yet part of a body: the head, and what came with it.
     pub input: Linear,
     /// Bytes at the front of that which are done with, or kept for a retry only: the head, and what has gone up of the
@@ -126,8 +126,8 @@ impl Exchange {
             settings,
             up: Relay::new(Purpose::Upload),
             down: Relay::new(Purpose::Download),
-            up_pace: Pace::default(),
-            down_pace: Pace::default(),
+            up_rate: RateMeter::default(),
+            down_rate: RateMeter::default(),
             input: Linear::default(),
             consumed: 0,
             response: Linear::default(),
@@ -165,8 +165,8 @@ impl Exchange {
             settings: _,
             up,
             down,
-            up_pace,
-            down_pace,
+            up_rate,
+            down_rate,
             input,
             consumed,
             response,
@@ -192,7 +192,7 @@ impl Exchange {
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
         plan.reset(head_bytes);
-        (*up_pace, *down_pace) = (Pace::default(), Pace::default());
+        (*up_rate, *down_rate) = (RateMeter::default(), RateMeter::default());
         up.reset(Purpose::Upload);
         down.reset(Purpose::Download);
         (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);
@@ -229,10 +229,10 @@ impl Exchange {
     /// Whether the client has read too little of what waits for it.
     pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, now: Now) -> bool {
         if !self.wants_send(fetches) {
-            self.down_pace.forget();
+            self.down_rate.forget();
             return false;
         }
-        self.down_pace.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
+        self.down_rate.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
     }
 
     /// Whether there is anything to send to the client.
@@ -587,7 +587,7 @@ impl Engine {
                     self.end_slow_upload(now, id);
                     return;
                 }
-                self.hold_pace(now, id);
+                self.hold_rate(now, id);
                 if let Some(origin) = origin {
                     self.wake(origin);
                 }

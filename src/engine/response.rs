@@ -78,7 +78,7 @@ impl Engine {
                 exchange.up.handle_sent(pool, count);
                 if exchange.up.wants_bytes() {
                     // If not before, it was the origin that everybody waited for.
-                    exchange.up_pace.go_on(now.monotonic_ms());
+                    exchange.up_rate.go_on(now.monotonic_ms());
                 }
                 let client = exchange.client;
                 if self.pump_upload(now, id) {

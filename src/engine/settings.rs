@@ -2,7 +2,7 @@
 
 pub use super::caching::CacheSettings;
 use super::entry::Text;
-use super::pace::Rate;
+use super::minimum_rate::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -41,7 +41,7 @@ impl Exchange {
         }
         let space = self.up.space(pool);
         if space.is_none() {
-            self.up_pace.forget();
+            self.up_rate.forget();
         }
         space
     }
@@ -92,7 +92,7 @@ impl Engine {
             self.end_slow_upload(now, id);
             return;
         }
-        self.hold_pace(now, id);
+        self.hold_rate(now, id);
         let Engine { exchanges, pool, surplus, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         // The next request, already.
@@ -109,14 +109,14 @@ impl Engine {
     pub(super) fn is_uploading_slowly(&mut self, now: Now, id: ExchangeId) -> bool {
         let exchange = &mut self.exchanges[id.index as usize];
         !exchange.up.is_received()
-            && exchange.up_pace.is_below(exchange.settings.rate(), now.monotonic_ms(), exchange.up.received)
+            && exchange.up_rate.is_below(exchange.settings.rate(), now.monotonic_ms(), exchange.up.received)
     }
 
     /// Stops the client's clock while there is no room for more.
-    pub(super) fn hold_pace(&mut self, now: Now, id: ExchangeId) {
+    pub(super) fn hold_rate(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         if !exchange.up.wants_bytes() {
-            exchange.up_pace.hold(now.monotonic_ms());
+            exchange.up_rate.hold(now.monotonic_ms());
         }
     }
 

@@ -16,7 +16,7 @@ pub(super) struct Rate {
 
 /// One window after the other, in one direction.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct RateMeter {
     /// The end of the window, in milliseconds since the loop started; 0: none has begun.
     until_ms: u64,
     /// Bytes moved in all when it began.
@@ -25,7 +25,7 @@ pub(super) struct Pace {
     held_since_ms: u64,
 }
 
-impl Pace {
+impl RateMeter {
     /// The client was not waited for: another window begins with the next bytes.
     pub fn forget(&mut self) {
         self.until_ms = 0;
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn judges_whole_windows_only() {
         let rate = Rate { bytes_min: 100, window_ms: 1000 };
-        let mut pace = Pace::default();
+        let mut rate_meter = RateMeter::default();
         // Time, bytes moved by then, whether that is too slow. The first bytes begin the first window.
         for (now_ms, bytes, below) in [
             (5_000, 1, false),
@@ -74,12 +74,12 @@ mod tests {
             (7_000, 200, true),
             (8_000, 300, false),
         ] {
-            assert_eq!(pace.is_below(rate, now_ms, bytes), below, "{now_ms}");
+            assert_eq!(rate_meter.is_below(rate, now_ms, bytes), below, "{now_ms}");
         }
-        pace.forget();
-        assert!(!pace.is_below(rate, 60_000, 301));
-        assert!(pace.is_below(rate, 61_000, 302));
-        let mut free = Pace::default();
+        rate_meter.forget();
+        assert!(!rate_meter.is_below(rate, 60_000, 301));
+        assert!(rate_meter.is_below(rate, 61_000, 302));
+        let mut free = RateMeter::default();
         let none = Rate { bytes_min: 0, ..rate };
         assert!((1..100).all(|second| !free.is_below(none, second * 1000, 0)));
     }
