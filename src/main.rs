@@ -46,7 +46,7 @@ const DESCRIPTORS_OF_A_LOOP: u64 = 40;
 /// As many descriptors are taken where nobody minds (chosen: what most systems allow a process).
 const DESCRIPTORS_AMPLE: u64 = 1 << 20;
 
-/// Look-ups in flight that are left for one of many loops (chosen).
+/// Look-ups in collapse that are left for one of many loops (chosen).
 const LOOK_UPS_LEAST: usize = 16;
 
 fn main() -> ExitCode {

@@ -5,8 +5,8 @@
 //! entry, too.
 
 use super::caching::Hit;
+use super::collapse::InProgress;
 use super::entry::{CacheUse, Verdict};
-use super::flight::InFlight;
 use super::peer::{Client, ExchangeId, Peer, Role};
 use super::{Engine, PeerId};
 use crate::buffer::{Linear, Purpose};
@@ -22,8 +22,8 @@ impl Engine {
         let (hash, key) = (hit.stored.hash(), hit.stored.key());
         if self.refreshes >= REFRESHES_MAX
             || self.is_draining()
-            || self.flights.find(hash, key) != InFlight::Nothing
-            || (self.flights.shared && self.is_claimed(hash))
+            || self.collapses.find(hash, key) != InProgress::Nothing
+            || (self.collapses.shared && self.is_claimed(hash))
         {
             return;
         }

@@ -3,11 +3,11 @@
 //! The cache is asked when the policy has allowed the request, so a hit is judged like any other: by name, port, user, and
 //! by the address that the stored response came from.
 
+use super::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use super::coordination::WAITS_MAX;
 use super::entry::CacheUse;
 use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};
-use super::flight::{COLLAPSES_MAX, Flights, InFlight};
 use super::refusal::Refusal;
 use super::selecting::AsForwarded;
 use crate::cache::claims::Claimed;
@@ -113,7 +113,7 @@ pub(super) struct Caching {
     /// It has waited for another one.
     pub collapsed: bool,
     /// Its wait is over: it is examined again as soon as the event under way has been dealt with.
-    pub landed: bool,
+    pub concluded: bool,
     /// What the one that it waited for ended with.
     pub refused: Option<Refusal>,
     /// Without conditions: the last answer was about something else.
@@ -198,7 +198,7 @@ pub(super) struct Hit {
 /// What a request finds in the cache.
 pub(super) struct Consultation<'a> {
     pub settings: &'a CacheSettings,
-    pub flights: &'a Flights,
+    pub collapses: &'a Collapses,
     pub fetches: &'a Slab<Fetch>,
     pub caching: &'a mut Caching,
     /// Room for the key.
@@ -446,7 +446,7 @@ impl Consultation<'_> {
         }
     }
 
-    /// Joins what is in flight for the key, or begins a flight (rule 48).
+    /// Joins what is in collapse for the key, or begins a collapse (rule 48).
     fn collapse(
         &mut self,
         hash: u64,
@@ -464,8 +464,8 @@ impl Consultation<'_> {
         if single {
             return None;
         }
-        match self.flights.find(hash, self.key) {
-            InFlight::Nothing => {
+        match self.collapses.find(hash, self.key) {
+            InProgress::Nothing => {
                 // What answers a condition of the client, or goes to one user, is nothing for others to wait for.
                 let own = head.fields.contains("authorization")
                     || (self.caching.part == Part::Store
@@ -474,7 +474,7 @@ impl Consultation<'_> {
                 if own {
                     return None;
                 }
-                if self.flights.shared && self.caching.waits < WAITS_MAX {
+                if self.collapses.shared && self.caching.waits < WAITS_MAX {
                     match self.settings.store.claims().claim(hash) {
                         Claimed::Here => {
                             self.caching.claim = Some(hash);
@@ -489,10 +489,10 @@ impl Consultation<'_> {
                 self.caching.takes_lead = Some(hash);
                 None
             }
-            InFlight::Asking if head.fields.contains("authorization") => None,
-            InFlight::Asking => Some(Decision::Wait(hash)),
-            InFlight::Crowded => None,
-            InFlight::Fetching(fetch) => self.join(fetch, head, plan, asked).map(Decision::Hit),
+            InProgress::Asking if head.fields.contains("authorization") => None,
+            InProgress::Asking => Some(Decision::Wait(hash)),
+            InProgress::Crowded => None,
+            InProgress::Fetching(fetch) => self.join(fetch, head, plan, asked).map(Decision::Hit),
         }
     }
 

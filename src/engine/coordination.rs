@@ -1,12 +1,12 @@
 //! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
 //!
-//! A flight of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
+//! A collapse of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
 //! comes as a message. A response that is to be stored is told as it comes (see [`super::publisher`]), to who waits from the
 //! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
 //! there is a head all wait alike, as all would wait for the origin.
 
+use super::collapse::CollapseOutcome;
 use super::fetch::FetchId;
-use super::flight::Landing;
 use super::peer::ExchangeId;
 use super::publisher::{End, Publication};
 use super::window::Span;
@@ -31,7 +31,7 @@ pub(super) enum FillEvent {
     /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
     Alone,
     /// It is over.
-    Over(Landing),
+    Over(CollapseOutcome),
     /// There is a head, this has come of the body, and the rest will be told.
     Begins(Arc<Publication>, Arc<Portion>),
     /// This comes next, and whether all of it is kept.
@@ -52,8 +52,8 @@ impl Engine {
     pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
         let Message { hash, event } = message;
         match event {
-            FillEvent::Alone => self.fetch_here(hash),
-            FillEvent::Over(landing) => self.end_waiting(hash, landing, 1),
+            FillEvent::Alone => self.stop_waiting_elsewhere(hash),
+            FillEvent::Over(outcome) => self.end_waiting(hash, outcome, 1),
             FillEvent::Begins(publication, portion) => self.subscribe(now, hash, publication, &portion),
             FillEvent::Continues(publication, portion, kept) => {
                 self.receive_portion(now, hash, &publication, &portion, kept);
@@ -71,19 +71,19 @@ impl Engine {
     }
 
     /// Those who wait for another loop wait no longer: one of them asks.
-    pub(super) fn fetch_here(&mut self, hash: u64) {
-        self.end_waiting(hash, Landing::LookAgain, WAITS_MAX);
+    pub(super) fn stop_waiting_elsewhere(&mut self, hash: u64) {
+        self.end_waiting(hash, CollapseOutcome::LookAgain, WAITS_MAX);
     }
 
-    fn end_waiting(&mut self, hash: u64, landing: Landing, counts: u8) {
-        let waiters = self.flights.give_up_elsewhere(hash);
+    fn end_waiting(&mut self, hash: u64, outcome: CollapseOutcome, counts: u8) {
+        let waiters = self.collapses.give_up_elsewhere(hash);
         for waiter in &waiters {
             if let Some(exchange) = self.exchange_mut(*waiter) {
                 // One is counted for every wait.
                 exchange.caching.waits = exchange.caching.waits.saturating_add(counts - 1);
             }
         }
-        self.let_go(waiters, landing);
+        self.release_waiters(waiters, outcome);
     }
 
     /// Whether somebody asks for that key.
@@ -92,10 +92,10 @@ impl Engine {
     }
 
     /// Gives the claim of an exchange back.
-    pub(super) fn release_claim(&mut self, id: ExchangeId, landing: Landing) {
+    pub(super) fn release_claim(&mut self, id: ExchangeId, outcome: CollapseOutcome) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         if let Some(hash) = exchange.caching.claim.take() {
-            self.release(hash, FillEvent::Over(landing));
+            self.release(hash, FillEvent::Over(outcome));
         }
     }
 
@@ -107,17 +107,17 @@ impl Engine {
     }
 
     /// The response is to be stored: its fetch holds the claim from now on, if others can wait for it.
-    pub(super) fn hand_claim_over(&mut self, from: ExchangeId, to: FetchId, landing: Landing) {
+    pub(super) fn hand_claim_over(&mut self, from: ExchangeId, to: FetchId, outcome: CollapseOutcome) {
         let Some(hash) = self.exchange_mut(from).and_then(|exchange| exchange.caching.claim.take()) else {
             return;
         };
         let Some(fetch) = to.get_mut(&mut self.fetches) else {
-            return self.release(hash, FillEvent::Over(Landing::LookAgain));
+            return self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
         };
-        match landing {
-            Landing::LookAgain => {}
-            Landing::NotShareable | Landing::Refused(_) => {
-                return self.release(hash, FillEvent::Over(landing));
+        match outcome {
+            CollapseOutcome::LookAgain => {}
+            CollapseOutcome::NotShareable | CollapseOutcome::Refused(_) => {
+                return self.release(hash, FillEvent::Over(outcome));
             }
         }
         let Some(cache) = &self.settings.cache else { return };
@@ -140,7 +140,7 @@ impl Engine {
     /// A fetch is over, stored or left by all.
     pub(super) fn release_fetched(&mut self, claim: Option<u64>) {
         if let Some(hash) = claim {
-            self.release(hash, FillEvent::Over(Landing::LookAgain));
+            self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
         }
     }
 }

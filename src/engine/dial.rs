@@ -95,7 +95,7 @@ impl Engine {
         }
     }
 
-    /// Whether the client has as many look-ups in flight as one may when there are many.
+    /// Whether the client has as many look-ups in collapse as one may when there are many.
     fn has_its_share(&self, id: ExchangeId) -> bool {
         let address = |id: ExchangeId| {
             let exchange = self.exchanges.get(id.index as usize)?;

@@ -2,11 +2,11 @@
 
 use super::bond::Bond;
 use super::caching::{Caching, Consultation};
+use super::collapse::CollapseOutcome;
 use super::dial::Dial;
 use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, Plan};
 use super::fetch::Fetch;
-use super::flight::Landing;
 use super::minimum_rate::RateMeter;
 use super::outgoing::Outgoing;
 use super::page::write_refusal;
@@ -358,7 +358,7 @@ impl Engine {
             remembered,
             client_limits,
             scratch,
-            flights,
+            collapses,
             fetches,
             cache_text,
             cache_scratch,
@@ -370,7 +370,7 @@ impl Engine {
         let settings = &exchange.settings;
         let cache = settings.cache.as_ref().map(|cache| Consultation {
             settings: cache,
-            flights,
+            collapses,
             fetches,
             caching: &mut exchange.caching,
             key: cache_text,
@@ -398,7 +398,7 @@ impl Engine {
         match decision {
             Decision::Forward => {
                 if let Some(hash) = exchange.caching.takes_lead.take() {
-                    flights.lead(hash, cache_text, id);
+                    collapses.lead(hash, cache_text, id);
                     exchange.caching.leads = Some(hash);
                 }
                 self.note_forwarding(id);
@@ -406,11 +406,11 @@ impl Engine {
             }
             Decision::Hit(hit) => {
                 if exchange.caching.claim.is_some() {
-                    self.release_claim(id, Landing::LookAgain);
+                    self.release_claim(id, CollapseOutcome::LookAgain);
                 }
                 self.serve(now, id, &hit);
             }
-            Decision::Wait(hash) => self.wait_for_flight(now, id, hash),
+            Decision::Wait(hash) => self.wait_for_leader(now, id, hash),
             Decision::Answer(answer) => self.answer(now, id, answer),
             Decision::Refuse(refusal) => self.refuse(now, id, refusal),
             Decision::Verify { key, guess, job } => self.begin_verification(now, id, (key, guess), job),
@@ -464,13 +464,13 @@ impl Engine {
         if stale && self.serve_stale(now, id, None) {
             return;
         }
-        let landing = match refusal {
+        let outcome = match refusal {
             // Before anything was sent it is the origin that cannot be had. Afterwards it may be what this request has said
             // that made the origin fail: that is nobody else's failure (cache rule 53).
-            Refusal::Dns(_) | Refusal::Connect(_) if !sent => Landing::Refused(refusal),
-            _ => Landing::LookAgain,
+            Refusal::Dns(_) | Refusal::Connect(_) if !sent => CollapseOutcome::Refused(refusal),
+            _ => CollapseOutcome::LookAgain,
         };
-        self.land(id, landing);
+        self.conclude_collapse(id, outcome);
         let exchange = &mut self.exchanges[id.index as usize];
         exchange.entry.verdict = refusal.verdict();
         if exchange.caching.background {

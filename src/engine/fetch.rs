@@ -408,7 +408,7 @@ impl Engine {
                     self.close_origin(origin);
                 }
             }
-            self.leave_flight_of_fetch(now, id);
+            self.end_collapse_of_fetch(now, id);
         }
         let Some(fetch) = id.get(&self.fetches) else { return };
         if fetch.has_ended() && fetch.storable {
@@ -496,7 +496,7 @@ impl Engine {
             return;
         }
         let fetch = self.fetches.remove(id.index as usize);
-        self.forget_flight_of_fetch(id, fetch.pending.hash());
+        self.forget_collapse_of_fetch(id, fetch.pending.hash());
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
                 if let Some(serving) = &mut exchange.serving {
@@ -534,7 +534,7 @@ impl Engine {
         let mut fetch = self.fetches.remove(id.index as usize);
         let hash = fetch.pending.hash();
         fetch.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
-        self.forget_flight_of_fetch(id, hash);
+        self.forget_collapse_of_fetch(id, hash);
         self.release_fetched(fetch.claim);
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);

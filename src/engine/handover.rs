@@ -45,7 +45,7 @@ impl Engine {
             deadlines.clear(origin);
             self.wake(origin);
         }
-        self.forget_flight_of_fetch(id, hash);
+        self.forget_collapse_of_fetch(id, hash);
         self.release_fetched(claim);
         self.touch(now, reader);
         self.wake(client);

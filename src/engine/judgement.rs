@@ -1,11 +1,11 @@
 //! What the cache makes of a final response: stores it, renews what it has by it, or forgets by it.
 
 use super::caching::Part;
+use super::collapse::CollapseOutcome;
 use super::entry::CacheUse;
 use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
-use super::flight::Landing;
 use super::judge::{Completed, Confirmed, Fate, Judge, Verdict};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
@@ -74,7 +74,7 @@ impl Engine {
         }
         match verdict {
             Verdict::Pass => {
-                self.land(id, Landing::NotShareable);
+                self.conclude_collapse(id, CollapseOutcome::NotShareable);
                 Judged::Pass
             }
             Verdict::Store(storing) => {
@@ -174,7 +174,7 @@ impl Engine {
             Fate::Left => {}
         }
         self.release_origin(now, id, head_bytes);
-        self.land(id, landing(&stored, now));
+        self.conclude_collapse(id, outcome(&stored, now));
         if background {
             self.finish_background(now, id);
             return;
@@ -197,7 +197,7 @@ impl Engine {
             return;
         };
         exchange.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
-        let (hash, landing) = (pending.hash(), landing(&pending, now));
+        let (hash, outcome) = (pending.hash(), outcome(&pending, now));
         let beginning = Beginning {
             pending: Arc::clone(&pending),
             epoch,
@@ -209,10 +209,10 @@ impl Engine {
         };
         let leads = exchange.caching.leads.take();
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
-        self.hand_claim_over(id, fetch, landing);
+        self.hand_claim_over(id, fetch, outcome);
         if leads.is_some() {
-            let waiters = self.flights.turn_into_fetch(hash, id, fetch);
-            self.let_go(waiters, landing);
+            let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
+            self.release_waiters(waiters, outcome);
         }
         self.serve_completed(now, id, pending, fetch, completed.withheld);
         self.advance_fetch(now, fetch);
@@ -271,7 +271,7 @@ impl Engine {
         (pending, growing): (Arc<Stored>, Growing),
         (body, http10): (Body, bool),
     ) {
-        let (hash, landing, is_part) = (pending.hash(), landing(&pending, now), pending.fragment().is_some());
+        let (hash, outcome, is_part) = (pending.hash(), outcome(&pending, now), pending.fragment().is_some());
         let Some(exchange) = self.exchange_mut(id) else { return };
         let Some(epoch) = exchange.caching.epoch else { return };
         let background = exchange.caching.background;
@@ -291,13 +291,13 @@ impl Engine {
         // Not before: where this comes to nothing, those who wait are told when the exchange ends.
         if is_part {
             // That is not what they wait for.
-            self.land(id, Landing::LookAgain);
+            self.conclude_collapse(id, CollapseOutcome::LookAgain);
         }
-        self.hand_claim_over(id, fetch, landing);
+        self.hand_claim_over(id, fetch, outcome);
         let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
         if leads.is_some() {
-            let waiters = self.flights.turn_into_fetch(hash, id, fetch);
-            self.let_go(waiters, landing);
+            let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
+            self.release_waiters(waiters, outcome);
         }
         if background {
             self.finish_background(now, id);
@@ -319,7 +319,7 @@ impl Engine {
 }
 
 /// Whether those who waited may find an answer in what has come.
-fn landing(stored: &Stored, now: Now) -> Landing {
+fn outcome(stored: &Stored, now: Now) -> CollapseOutcome {
     let fresh = stored.terms.age_s(stored.clock_s(now)) < stored.terms.lifetime_s;
-    if fresh && !stored.terms.no_cache { Landing::LookAgain } else { Landing::NotShareable }
+    if fresh && !stored.terms.no_cache { CollapseOutcome::LookAgain } else { CollapseOutcome::NotShareable }
 }

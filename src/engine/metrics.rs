@@ -131,7 +131,7 @@ metrics! {
     limit_verifications,
     /// Requests refused because their client had no guesses at passwords left.
     limit_guesses,
-    /// Look-ups refused because too many were in flight.
+    /// Look-ups refused because too many were in collapse.
     limit_look_ups,
     /// Messages refused because of `--head-max`.
     limit_head,
@@ -200,7 +200,7 @@ metrics! {
     /// Responses on their way into the cache, or past it to all who wait for them, now.
     cache_fetches,
     /// Keys for which an origin is being asked now.
-    cache_flights,
+    cache_collapses,
 }
 
 impl Metrics {

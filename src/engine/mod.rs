@@ -19,6 +19,7 @@ mod background;
 mod bond;
 mod caching;
 mod client_limits;
+mod collapse;
 mod connection;
 mod coordination;
 mod dial;
@@ -26,7 +27,6 @@ pub mod entry;
 mod examine;
 mod exchange;
 mod fetch;
-mod flight;
 mod guesses;
 mod handover;
 mod judge;
@@ -81,10 +81,10 @@ use crate::policy::auth::SlowJob;
 use crate::policy::remembered::Remembered;
 use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
+use collapse::Collapses;
 use entry::Entry;
 use exchange::Exchange;
 use fetch::Fetch;
-use flight::Flights;
 use keyed::Keyed;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
@@ -203,7 +203,7 @@ pub struct Engine {
     tunnels: Slab<Tunnel>,
     /// Responses on their way into the cache.
     fetches: Slab<Fetch>,
-    flights: Flights,
+    collapses: Collapses,
     /// Clients without a socket: requests of weir's own.
     refreshes: usize,
     /// What the tunnels have under way.
@@ -267,7 +267,7 @@ impl Engine {
             spare_exchanges: Vec::new(),
             tunnels: Slab::new(),
             fetches: Slab::new(),
-            flights: Flights::new(keyed, settings.loops),
+            collapses: Collapses::new(keyed, settings.loops),
             refreshes: 0,
             relays: Relays::default(),
             deadlines: Deadlines::default(),
@@ -474,7 +474,7 @@ impl Engine {
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
             cache_fetches: self.fetches.len() as u64,
-            cache_flights: self.flights.len() as u64,
+            cache_collapses: self.collapses.len() as u64,
             ..self.metrics.clone()
         }
     }
@@ -491,7 +491,7 @@ impl Engine {
                     }
                 }
             }
-            if self.resume_landed(now) {
+            if self.resume_concluded(now) {
                 continue;
             }
             let Some(client) = self.continuing.pop_front() else { break };

@@ -187,7 +187,7 @@ impl Engine {
 
     /// Somebody in another loop waits for what may have begun to come.
     pub(super) fn republish(&mut self, hash: u64) {
-        let Some(id) = self.flights.fetch(hash) else { return };
+        let Some(id) = self.collapses.fetch(hash) else { return };
         // What they know who listen already is as much as those will know who begin to.
         self.publish_progress(id);
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_kept()) else { return };

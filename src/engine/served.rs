@@ -2,10 +2,10 @@
 
 use super::Engine;
 use super::caching::{Hit, select};
+use super::collapse::CollapseOutcome;
 use super::entry::{CacheUse, Text};
 use super::exchange::{Exchange, Stage};
 use super::fetch::FetchId;
-use super::flight::Landing;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::serving::Serving;
@@ -141,7 +141,7 @@ impl Engine {
             return false;
         }
         let Some(stored) = exchange.caching.stale.take() else { return false };
-        self.land(id, Landing::NotShareable);
+        self.conclude_collapse(id, CollapseOutcome::NotShareable);
         self.detach_origin(now, id);
         self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
     }
@@ -283,7 +283,7 @@ impl Engine {
 
     /// An exchange ends: nobody waits for it any more. Returns the fetch that it has been reading.
     pub(super) fn leave_cache(&mut self, id: ExchangeId) -> Option<FetchId> {
-        self.land(id, Landing::LookAgain);
+        self.conclude_collapse(id, CollapseOutcome::LookAgain);
         self.fetch_of(id)
     }
 

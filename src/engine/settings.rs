@@ -33,11 +33,11 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Connection attempts under way at once for one request (chosen).
 pub const ATTEMPTS_MAX: usize = 4;
 
-/// From this many look-ups in flight on, one client address gets no more than its share (chosen: half of what the resolver
+/// From this many look-ups in collapse on, one client address gets no more than its share (chosen: half of what the resolver
 /// takes, so that nobody can use up all).
 pub const LOOK_UPS_CROWDED: usize = 256;
 
-/// The share: look-ups in flight for one client address when they are many (chosen).
+/// The share: look-ups in collapse for one client address when they are many (chosen).
 pub const LOOK_UPS_SHARE: usize = 32;
 
 /// What is left of these two for one of many loops (chosen).

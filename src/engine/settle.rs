@@ -187,7 +187,7 @@ impl Engine {
             }
             Stage::Awaiting => Refusal::BodyTimeout,
             // Those who began to wait together are due together, and the first has let all of them go.
-            Stage::Waiting(_) if exchange.caching.landed => return,
+            Stage::Waiting(_) if exchange.caching.concluded => return,
             Stage::Waiting(hash) => return self.overtake(hash),
         };
         self.refuse(now, id, refusal);
@@ -202,7 +202,7 @@ impl Engine {
         match stage {
             Stage::Resolving(resolving) => self.cancel_look_up(resolving.look_up, id),
             Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
-            Stage::Waiting(hash) => self.flights.leave(hash, id),
+            Stage::Waiting(hash) => self.collapses.leave(hash, id),
             Stage::Verifying
             | Stage::Begun
             | Stage::Awaiting

@@ -5,9 +5,9 @@
 //! know how far the readers here are.
 
 use super::Engine;
+use super::collapse::CollapseOutcome;
 use super::coordination::FillEvent;
 use super::fetch::{Fetch, FetchId};
-use super::flight::Landing;
 use super::publisher::{Coordination, End, Publication};
 use super::window::Span;
 use crate::cache::body::SEGMENT_BYTES;
@@ -67,7 +67,7 @@ impl Engine {
     ) {
         let Some(cache) = &self.settings.cache else { return };
         let store = Arc::clone(&cache.store);
-        if !self.flights.is_elsewhere(hash, publication.pending.key()) {
+        if !self.collapses.is_elsewhere(hash, publication.pending.key()) {
             return;
         }
         self.next_serial = self.next_serial.wrapping_add(1);
@@ -77,9 +77,9 @@ impl Engine {
         let copied = Growing::copied_bytes(publication.length);
         let Some(reserve) = store.admit(now.monotonic_us, copied) else {
             store.count_refused();
-            return self.fetch_here(hash);
+            return self.stop_waiting_elsewhere(hash);
         };
-        let Some(waiters) = self.flights.subscribe(hash, publication.pending.key(), id) else { return };
+        let Some(waiters) = self.collapses.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
         self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
         let growing = Growing::following(reserve);
@@ -87,9 +87,9 @@ impl Engine {
         let follows = fetch.growing.follow(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
         self.fetches.insert(fetch);
-        self.let_go(waiters, Landing::LookAgain);
+        self.release_waiters(waiters, CollapseOutcome::LookAgain);
         // Those who wait join before it can end.
-        while self.resume_landed(now) {}
+        while self.resume_concluded(now) {}
         if follows {
             self.advance_fetch(now, id);
         } else {
@@ -98,7 +98,7 @@ impl Engine {
     }
 
     fn subscription(&mut self, hash: u64, publication: &Weak<Publication>) -> Option<(FetchId, &mut Fetch)> {
-        let id = self.flights.fetch(hash)?;
+        let id = self.collapses.fetch(hash)?;
         let fetch = id.get_mut(&mut self.fetches)?;
         fetch.is_subscribed_to(publication).then_some((id, fetch))
     }

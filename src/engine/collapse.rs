@@ -1,11 +1,11 @@
 //! One request per key at a time (rule 48): who leads, and who waits for what it brings.
 //!
-//! A request that finds nothing usable leads a flight; requests for the same key wait until the leader's response head has
+//! A request that finds nothing usable leads a collapse; requests for the same key wait until the leader's response head has
 //! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
 //! Either way they are examined once more, so that every rule applies to each of them by itself.
 //!
-//! Flights belong to one loop. Where there are several, who leads one claims the key first, in a table that they share; if
-//! it is claimed already, the flight is led elsewhere (see [`super::coordination`]).
+//! Collapses belong to one loop. Where there are several, who leads one claims the key first, in a table that they share; if
+//! it is claimed already, the collapse is led elsewhere (see [`super::coordination`]).
 
 use super::Engine;
 use super::coordination::FillEvent;
@@ -34,7 +34,7 @@ pub(super) const COLLAPSES_MAX: u8 = 3;
 
 /// A key that is being asked for.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct Collapse {
     key: Box<[u8]>,
     phase: Phase,
 }
@@ -52,9 +52,9 @@ enum Phase {
     Fetching(FetchId),
 }
 
-/// What is in flight for a key.
+/// What is in collapse for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum InFlight {
+pub(super) enum InProgress {
     Nothing,
     /// Somebody has asked; there is room for one more to wait.
     Asking,
@@ -64,51 +64,51 @@ pub(super) enum InFlight {
     Fetching(FetchId),
 }
 
-/// All flights of one loop.
+/// All collapses of one loop.
 #[derive(Debug)]
-pub(super) struct Flights {
-    by_hash: HashMap<u64, Flight, Keyed>,
+pub(super) struct Collapses {
+    by_hash: HashMap<u64, Collapse, Keyed>,
     /// There are other loops.
     pub shared: bool,
     /// Those whose wait is over.
-    pub landed: VecDeque<ExchangeId>,
+    pub concluded: VecDeque<ExchangeId>,
 }
 
-impl Flights {
-    pub fn new(keyed: Keyed, loops: usize) -> Flights {
-        Flights { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, landed: VecDeque::new() }
+impl Collapses {
+    pub fn new(keyed: Keyed, loops: usize) -> Collapses {
+        Collapses { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, concluded: VecDeque::new() }
     }
 
-    /// Keys in flight.
+    /// Keys in collapse.
     pub fn len(&self) -> usize {
         self.by_hash.len()
     }
 
-    /// What is in flight for that key.
-    pub fn find(&self, hash: u64, key: &[u8]) -> InFlight {
+    /// What is in collapse for that key.
+    pub fn find(&self, hash: u64, key: &[u8]) -> InProgress {
         match self.by_hash.get(&hash) {
-            None => InFlight::Nothing,
+            None => InProgress::Nothing,
             // Another key with the same hash: as good as impossible, and asked for by itself.
-            Some(flight) if *flight.key != *key => InFlight::Crowded,
-            Some(Flight { phase: Phase::Fetching(fetch), .. }) => InFlight::Fetching(*fetch),
-            Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
-                InFlight::Asking
+            Some(collapse) if *collapse.key != *key => InProgress::Crowded,
+            Some(Collapse { phase: Phase::Fetching(fetch), .. }) => InProgress::Fetching(*fetch),
+            Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
+                InProgress::Asking
             }
-            Some(Flight { phase: Phase::Asking { .. }, .. }) => InFlight::Crowded,
+            Some(Collapse { phase: Phase::Asking { .. }, .. }) => InProgress::Crowded,
         }
     }
 
-    /// Begins a flight.
+    /// Begins a collapse.
     pub fn lead(&mut self, hash: u64, key: &[u8], leader: ExchangeId) {
         let phase = Phase::Asking { leader: Some(leader), waiters: Vec::new() };
-        self.by_hash.insert(hash, Flight { key: key.into(), phase });
+        self.by_hash.insert(hash, Collapse { key: key.into(), phase });
     }
 
     /// Waits for the leader; if there is none, it is another loop's. Returns whether it is the first to wait for another
     /// loop.
     pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) -> bool {
         let elsewhere =
-            || Flight { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
+            || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
         match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
             Phase::Asking { leader, waiters } => {
                 waiters.push(waiter);
@@ -120,12 +120,12 @@ impl Flights {
 
     /// The exchange of this loop that asks for a key.
     pub fn leader(&self, hash: u64) -> Option<ExchangeId> {
-        self.by_hash.get(&hash).and_then(Flight::leader)
+        self.by_hash.get(&hash).and_then(Collapse::leader)
     }
 
     /// Whether somebody waits for what another loop asks for.
     pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
-        self.by_hash.get(&hash).is_some_and(|flight| flight.is_elsewhere() && *flight.key == *key)
+        self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
     }
 
     /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
@@ -134,8 +134,8 @@ impl Flights {
         if !self.is_elsewhere(hash, key) {
             return None;
         }
-        let flight = self.by_hash.get_mut(&hash)?;
-        match std::mem::replace(&mut flight.phase, Phase::Fetching(fetch)) {
+        let collapse = self.by_hash.get_mut(&hash)?;
+        match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
             Phase::Asking { waiters, .. } => Some(waiters),
             Phase::Fetching(_) => None,
         }
@@ -162,7 +162,7 @@ impl Flights {
 
     /// Waits no longer.
     pub fn leave(&mut self, hash: u64, waiter: ExchangeId) {
-        if let Some(Flight { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
+        if let Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
             waiters.retain(|other| *other != waiter);
         }
     }
@@ -170,8 +170,8 @@ impl Flights {
     /// The leader's response becomes a fetch. Returns those who waited for it.
     pub fn turn_into_fetch(&mut self, hash: u64, leader: ExchangeId, fetch: FetchId) -> Vec<ExchangeId> {
         match self.by_hash.get_mut(&hash) {
-            Some(flight) if flight.leader() == Some(leader) => {
-                match std::mem::replace(&mut flight.phase, Phase::Fetching(fetch)) {
+            Some(collapse) if collapse.leader() == Some(leader) => {
+                match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
                     Phase::Asking { waiters, .. } => waiters,
                     Phase::Fetching(_) => Vec::new(),
                 }
@@ -183,17 +183,17 @@ impl Flights {
     /// The leader brings nothing that could be shared. Returns those who waited for it.
     pub fn give_up(&mut self, hash: u64, leader: ExchangeId) -> Vec<ExchangeId> {
         match self.by_hash.get(&hash) {
-            Some(flight) if flight.leader() == Some(leader) => {}
+            Some(collapse) if collapse.leader() == Some(leader) => {}
             Some(_) | None => return Vec::new(),
         }
-        match self.by_hash.remove(&hash).map(|flight| flight.phase) {
+        match self.by_hash.remove(&hash).map(|collapse| collapse.phase) {
             Some(Phase::Asking { waiters, .. }) => waiters,
             Some(Phase::Fetching(_)) | None => Vec::new(),
         }
     }
 
     fn end_fetch(&mut self, hash: u64, fetch: FetchId) {
-        if let Some(Flight { phase: Phase::Fetching(other), .. }) = self.by_hash.get(&hash) {
+        if let Some(Collapse { phase: Phase::Fetching(other), .. }) = self.by_hash.get(&hash) {
             if *other == fetch {
                 self.by_hash.remove(&hash);
             }
@@ -201,7 +201,7 @@ impl Flights {
     }
 }
 
-impl Flight {
+impl Collapse {
     fn leader(&self) -> Option<ExchangeId> {
         match &self.phase {
             Phase::Asking { leader, .. } => *leader,
@@ -216,7 +216,7 @@ impl Flight {
 
 /// Why a leader lands.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Landing {
+pub(super) enum CollapseOutcome {
     /// What it brought is in the store, or it failed or went without bringing anything: look again, and ask anew if there is
     /// nothing.
     LookAgain,
@@ -228,47 +228,49 @@ pub(super) enum Landing {
 
 impl Engine {
     /// Lets those go who waited for a leader.
-    pub(super) fn land(&mut self, leader: ExchangeId, landing: Landing) {
+    pub(super) fn conclude_collapse(&mut self, leader: ExchangeId, outcome: CollapseOutcome) {
         let Some(exchange) = self.exchange_mut(leader) else { return };
         let (claim, leads) = (exchange.caching.claim.is_some(), exchange.caching.leads.take());
         if claim {
-            self.release_claim(leader, landing);
+            self.release_claim(leader, outcome);
         }
         let Some(hash) = leads else { return };
-        let waiters = self.flights.give_up(hash, leader);
-        self.let_go(waiters, landing);
+        let waiters = self.collapses.give_up(hash, leader);
+        self.release_waiters(waiters, outcome);
     }
 
-    pub(super) fn let_go(&mut self, waiters: Vec<ExchangeId>, landing: Landing) {
+    pub(super) fn release_waiters(&mut self, waiters: Vec<ExchangeId>, outcome: CollapseOutcome) {
         for waiter in waiters {
             let Some(exchange) = self.exchange_mut(waiter) else { continue };
-            match landing {
-                Landing::LookAgain => exchange.caching.waits = exchange.caching.waits.saturating_add(1),
-                Landing::NotShareable => exchange.caching.alone = true,
-                Landing::Refused(refusal) => exchange.caching.refused = Some(refusal),
+            match outcome {
+                CollapseOutcome::LookAgain => {
+                    exchange.caching.waits = exchange.caching.waits.saturating_add(1)
+                }
+                CollapseOutcome::NotShareable => exchange.caching.alone = true,
+                CollapseOutcome::Refused(refusal) => exchange.caching.refused = Some(refusal),
             }
-            exchange.caching.landed = true;
-            self.flights.landed.push_back(waiter);
+            exchange.caching.concluded = true;
+            self.collapses.concluded.push_back(waiter);
         }
     }
 
     /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those who waited
     /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
     pub(super) fn overtake(&mut self, hash: u64) {
-        let Some(leader) = self.flights.leader(hash) else { return self.fetch_here(hash) };
+        let Some(leader) = self.collapses.leader(hash) else { return self.stop_waiting_elsewhere(hash) };
         self.metrics.cache_overtaken += 1;
-        self.land(leader, Landing::LookAgain);
+        self.conclude_collapse(leader, CollapseOutcome::LookAgain);
     }
 
     /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
-    pub(super) fn resume_landed(&mut self, now: Now) -> bool {
-        let Some(waiter) = self.flights.landed.pop_front() else { return false };
+    pub(super) fn resume_concluded(&mut self, now: Now) -> bool {
+        let Some(waiter) = self.collapses.concluded.pop_front() else { return false };
         let Some(exchange) = self.exchange_mut(waiter) else { return true };
         if !matches!(exchange.stage, Stage::Waiting(_)) {
             return true;
         }
         exchange.stage = Stage::Begun;
-        exchange.caching.landed = false;
+        exchange.caching.concluded = false;
         let (client, refused) = (exchange.client, exchange.caching.refused.take());
         // What is left of the time to wait is not that of what comes next: a look-up, a password.
         self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
@@ -280,19 +282,19 @@ impl Engine {
     }
 
     /// The fetch has come to its end: nobody joins it any more.
-    pub(super) fn leave_flight_of_fetch(&mut self, _now: Now, id: FetchId) {
+    pub(super) fn end_collapse_of_fetch(&mut self, _now: Now, id: FetchId) {
         if let Some(hash) = id.get(&self.fetches).map(|fetch| fetch.pending.hash()) {
-            self.forget_flight_of_fetch(id, hash);
+            self.forget_collapse_of_fetch(id, hash);
         }
     }
 
-    pub(super) fn forget_flight_of_fetch(&mut self, id: FetchId, hash: u64) {
-        self.flights.end_fetch(hash, id);
+    pub(super) fn forget_collapse_of_fetch(&mut self, id: FetchId, hash: u64) {
+        self.collapses.end_fetch(hash, id);
     }
 
-    /// Waits for the leader of the flight for that key.
-    pub(super) fn wait_for_flight(&mut self, now: Now, id: ExchangeId, hash: u64) {
-        let first = self.flights.wait(hash, &self.cache_text, id);
+    /// Waits for the leader of the collapse for that key.
+    pub(super) fn wait_for_leader(&mut self, now: Now, id: ExchangeId, hash: u64) {
+        let first = self.collapses.wait(hash, &self.cache_text, id);
         let timeout_ms = self.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS);
         let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.caching.collapsed = true;
