@@ -13,9 +13,9 @@
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
 mod ahead;
 pub mod body;
-pub mod claims;
 mod combining;
 pub mod control;
+pub mod fill_locks;
 pub mod freshness;
 pub mod growing;
 pub mod invalidation;

@@ -14,8 +14,8 @@
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::{Body, SEGMENT_BYTES};
-use super::claims::Claims;
 use super::combining;
+use super::fill_locks::FillLocks;
 use super::ledger::{Charge, Ledger};
 use super::segment;
 use super::stored::{Head, Stored};
@@ -128,7 +128,7 @@ pub struct Store {
     shards: Box<[Place]>,
     epochs: Box<[AtomicU32]>,
     epoch_of_all: AtomicU32,
-    claims: Claims,
+    fill_locks: FillLocks,
     inserted: AtomicU64,
     evicted: AtomicU64,
     invalidated: AtomicU64,
@@ -294,7 +294,7 @@ impl Store {
             shards: std::iter::repeat_with(place).take(SHARDS).collect(),
             epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
             epoch_of_all: AtomicU32::new(0),
-            claims: Claims::default(),
+            fill_locks: FillLocks::default(),
             inserted: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             invalidated: AtomicU64::new(0),
@@ -320,8 +320,8 @@ impl Store {
     }
 
     /// What is being asked for.
-    pub fn claims(&self) -> &Claims {
-        &self.claims
+    pub fn fill_locks(&self) -> &FillLocks {
+        &self.fill_locks
     }
 
     /// The hash of a key, which nobody can foresee.

@@ -23,7 +23,7 @@ impl Engine {
         if self.refreshes >= REFRESHES_MAX
             || self.is_draining()
             || self.collapses.find(hash, key) != InProgress::Nothing
-            || (self.collapses.shared && self.is_claimed(hash))
+            || (self.collapses.shared && self.is_locked(hash))
         {
             return;
         }

@@ -10,8 +10,8 @@ use super::examine::{Decision, Method, Plan};
 use super::fetch::{Fetch, FetchId};
 use super::refusal::Refusal;
 use super::selecting::AsForwarded;
-use crate::cache::claims::Claimed;
 use crate::cache::control::RequestDirectives;
+use crate::cache::fill_locks::LockResult;
 use crate::cache::freshness::{self, Freshness, Terms, Use};
 use crate::cache::key::{self, Scheme, Uri};
 use crate::cache::range::{self, Part as Bytes, Selection};
@@ -105,7 +105,7 @@ pub(super) struct Caching {
     /// The hash of the key for which others are to wait from now on.
     pub takes_lead: Option<u64>,
     /// The hash of the key that it has claimed before the other loops.
-    pub claim: Option<u64>,
+    pub lock: Option<u64>,
     /// How often it has waited for another request in vain.
     pub waits: u8,
     /// It waited for another one, in vain: it asks by itself.
@@ -164,7 +164,7 @@ impl Caching {
         let keep = Caching {
             used: true,
             alone: self.alone,
-            claim: self.claim,
+            lock: self.lock,
             waits: self.waits,
             collapsed: self.collapsed,
             unconditional: self.unconditional,
@@ -475,15 +475,15 @@ impl Consultation<'_> {
                     return None;
                 }
                 if self.collapses.shared && self.caching.waits < WAITS_MAX {
-                    match self.settings.store.claims().claim(hash) {
-                        Claimed::Here => {
-                            self.caching.claim = Some(hash);
+                    match self.settings.store.fill_locks().lock(hash) {
+                        LockResult::Here => {
+                            self.caching.lock = Some(hash);
                             if let Some(hit) = self.find_fresh(hash, head, plan, asked) {
                                 return Some(Decision::Hit(hit));
                             }
                         }
-                        Claimed::Elsewhere if self.caching.background => return None,
-                        Claimed::Elsewhere => return Some(Decision::Wait(hash)),
+                        LockResult::Elsewhere if self.caching.background => return None,
+                        LockResult::Elsewhere => return Some(Decision::Wait(hash)),
                     }
                 }
                 self.caching.takes_lead = Some(hash);
@@ -496,7 +496,7 @@ impl Consultation<'_> {
         }
     }
 
-    /// What another loop has stored between the first look and the claim.
+    /// What another loop has stored between the first look and the lock.
     fn find_fresh(
         &mut self,
         hash: u64,

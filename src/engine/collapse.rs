@@ -4,7 +4,7 @@
 //! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
 //! Either way they are examined once more, so that every rule applies to each of them by itself.
 //!
-//! Collapses belong to one loop. Where there are several, who leads one claims the key first, in a table that they share; if
+//! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
 //! it is claimed already, the collapse is led elsewhere (see [`super::coordination`]).
 
 use super::Engine;
@@ -230,9 +230,9 @@ impl Engine {
     /// Lets those go who waited for a leader.
     pub(super) fn conclude_collapse(&mut self, leader: ExchangeId, outcome: CollapseOutcome) {
         let Some(exchange) = self.exchange_mut(leader) else { return };
-        let (claim, leads) = (exchange.caching.claim.is_some(), exchange.caching.leads.take());
-        if claim {
-            self.release_claim(leader, outcome);
+        let (lock, leads) = (exchange.caching.lock.is_some(), exchange.caching.leads.take());
+        if lock {
+            self.release_lock(leader, outcome);
         }
         let Some(hash) = leads else { return };
         let waiters = self.collapses.give_up(hash, leader);

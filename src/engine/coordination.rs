@@ -87,28 +87,29 @@ impl Engine {
     }
 
     /// Whether somebody asks for that key.
-    pub(super) fn is_claimed(&self, hash: u64) -> bool {
-        self.settings.cache.as_ref().is_some_and(|cache| cache.store.claims().is_claimed(hash))
+    pub(super) fn is_locked(&self, hash: u64) -> bool {
+        self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash))
     }
 
-    /// Gives the claim of an exchange back.
-    pub(super) fn release_claim(&mut self, id: ExchangeId, outcome: CollapseOutcome) {
+    /// Gives the lock of an exchange back.
+    pub(super) fn release_lock(&mut self, id: ExchangeId, outcome: CollapseOutcome) {
         let Some(exchange) = self.exchange_mut(id) else { return };
-        if let Some(hash) = exchange.caching.claim.take() {
+        if let Some(hash) = exchange.caching.lock.take() {
             self.release(hash, FillEvent::Over(outcome));
         }
     }
 
     fn release(&mut self, hash: u64, event: FillEvent) {
-        let awaited = self.settings.cache.as_ref().is_some_and(|cache| cache.store.claims().release(hash));
+        let awaited =
+            self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
         if awaited {
             self.send_to_loops(hash, event);
         }
     }
 
-    /// The response is to be stored: its fetch holds the claim from now on, if others can wait for it.
-    pub(super) fn hand_claim_over(&mut self, from: ExchangeId, to: FetchId, outcome: CollapseOutcome) {
-        let Some(hash) = self.exchange_mut(from).and_then(|exchange| exchange.caching.claim.take()) else {
+    /// The response is to be stored: its fetch holds the lock from now on, if others can wait for it.
+    pub(super) fn hand_lock_over(&mut self, from: ExchangeId, to: FetchId, outcome: CollapseOutcome) {
+        let Some(hash) = self.exchange_mut(from).and_then(|exchange| exchange.caching.lock.take()) else {
             return;
         };
         let Some(fetch) = to.get_mut(&mut self.fetches) else {
@@ -122,24 +123,24 @@ impl Engine {
         }
         let Some(cache) = &self.settings.cache else { return };
         fetch.prepare_publication(to);
-        fetch.claim = Some(hash);
-        if cache.store.claims().is_awaited(hash) {
+        fetch.lock = Some(hash);
+        if cache.store.fill_locks().is_awaited(hash) {
             let event = fetch.publish_from_start();
             event.into_iter().for_each(|event| self.send_to_loops(hash, event));
         }
     }
 
     /// A fetch has turned out not to be stored.
-    pub(super) fn judge_claim(&mut self, id: FetchId) {
+    pub(super) fn release_lock_unless_kept(&mut self, id: FetchId) {
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| !fetch.is_kept()) else { return };
-        if let Some(hash) = fetch.claim.take() {
+        if let Some(hash) = fetch.lock.take() {
             self.release(hash, FillEvent::Alone);
         }
     }
 
     /// A fetch is over, stored or left by all.
-    pub(super) fn release_fetched(&mut self, claim: Option<u64>) {
-        if let Some(hash) = claim {
+    pub(super) fn release_fetched(&mut self, lock: Option<u64>) {
+        if let Some(hash) = lock {
             self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
         }
     }

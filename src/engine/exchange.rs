@@ -405,8 +405,8 @@ impl Engine {
                 self.forward(now, id);
             }
             Decision::Hit(hit) => {
-                if exchange.caching.claim.is_some() {
-                    self.release_claim(id, CollapseOutcome::LookAgain);
+                if exchange.caching.lock.is_some() {
+                    self.release_lock(id, CollapseOutcome::LookAgain);
                 }
                 self.serve(now, id, &hit);
             }

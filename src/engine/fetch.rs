@@ -100,7 +100,7 @@ pub(super) struct Fetch {
     /// The stored part that it completes: readers get both.
     pub beside: Option<Arc<Stored>>,
     /// The hash of the key that other loops wait for.
-    pub claim: Option<u64>,
+    pub lock: Option<u64>,
     /// What other loops have to do with it.
     pub coordination: Coordination,
 }
@@ -197,7 +197,7 @@ impl Fetch {
             unread: false,
             keeps_part: false,
             beside: publication.beside.clone(),
-            claim: None,
+            lock: None,
             coordination: Coordination::Subscribed { publication, known: Span { slowest: 0, fastest: 0 } },
         }
     }
@@ -311,7 +311,7 @@ impl Engine {
             unread: beginning.unread,
             keeps_part: beginning.keeps_part,
             beside: beginning.beside,
-            claim: None,
+            lock: None,
             coordination: Coordination::Nothing,
         };
         let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
@@ -443,7 +443,7 @@ impl Engine {
             if no_room {
                 store.count_refused();
             }
-            self.judge_claim(id);
+            self.release_lock_unless_kept(id);
         }
     }
 
@@ -481,12 +481,12 @@ impl Engine {
         let stored =
             stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
-        let (claim, hash) = (fetch.claim.take(), fetch.pending.hash());
+        let (lock, hash) = (fetch.lock.take(), fetch.pending.hash());
         let trailers = std::mem::take(&mut fetch.trailers);
         if let Some(event) = fetch.publish_whole(&body, &trailers) {
             self.send_to_loops(hash, event);
         }
-        self.release_fetched(claim);
+        self.release_fetched(lock);
         self.complete_fetch(now, id, &body, &trailers);
     }
 
@@ -535,7 +535,7 @@ impl Engine {
         let hash = fetch.pending.hash();
         fetch.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
         self.forget_collapse_of_fetch(id, hash);
-        self.release_fetched(fetch.claim);
+        self.release_fetched(fetch.lock);
         if let Some(origin) = fetch.origin {
             self.close_origin(origin);
         }

@@ -26,7 +26,7 @@ impl Engine {
             return;
         }
         let fetch = fetches.remove(id.index as usize);
-        let (hash, claim, origin) = (fetch.pending.hash(), fetch.claim, fetch.origin);
+        let (hash, lock, origin) = (fetch.pending.hash(), fetch.lock, fetch.origin);
         exchange.opened_ms = fetch.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(serving)) =
             (fetch.into_rest(), exchange.serving.take())
@@ -46,7 +46,7 @@ impl Engine {
             self.wake(origin);
         }
         self.forget_collapse_of_fetch(id, hash);
-        self.release_fetched(claim);
+        self.release_fetched(lock);
         self.touch(now, reader);
         self.wake(client);
     }

@@ -209,7 +209,7 @@ impl Engine {
         };
         let leads = exchange.caching.leads.take();
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
-        self.hand_claim_over(id, fetch, outcome);
+        self.hand_lock_over(id, fetch, outcome);
         if leads.is_some() {
             let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
             self.release_waiters(waiters, outcome);
@@ -293,7 +293,7 @@ impl Engine {
             // That is not what they wait for.
             self.conclude_collapse(id, CollapseOutcome::LookAgain);
         }
-        self.hand_claim_over(id, fetch, outcome);
+        self.hand_lock_over(id, fetch, outcome);
         let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
         if leads.is_some() {
             let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
