@@ -47,7 +47,7 @@ fn head(key: &[u8], now_us: u64) -> Head<'_> {
 
 fn put(store: &Store, index: usize, bytes: usize) {
     let key = key(index);
-    let mut growing = Growing::new(store.ledger(), Some(bytes as u64));
+    let mut growing = Growing::new(store.memory(), Some(bytes as u64));
     let mut left = bytes;
     while left > 0 {
         let space = growing.space();
@@ -80,9 +80,9 @@ fn print_bookkeeping() {
     let before = resident_bytes();
     let store = full();
     let payload = ENTRIES * (BODY_BYTES + BLOCK.len() + key(0).len() + 2);
-    let charged = store.ledger().bytes();
+    let charged = store.memory().bytes();
     println!(
-        "{ENTRIES} entries: {} bytes of bookkeeping each by the ledger, {} by the system",
+        "{ENTRIES} entries: {} bytes of bookkeeping each by the memory, {} by the system",
         (charged - payload) / ENTRIES,
         (resident_bytes() - before).saturating_sub(payload) / ENTRIES
     );
@@ -107,9 +107,9 @@ fn print_growth() {
             (bytes, index) = (bytes + size, index + 1);
         }
         println!(
-            "{name}: budget {} MB, ledger {} MB, resident growth {} MB, {} entries",
+            "{name}: budget {} MB, memory {} MB, resident growth {} MB, {} entries",
             budget >> 20,
-            store.ledger().bytes() >> 20,
+            store.memory().bytes() >> 20,
             resident_bytes().saturating_sub(before) >> 20,
             store.statistics().entries
         );

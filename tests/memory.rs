@@ -6,7 +6,7 @@ use shell::Shell;
 use std::sync::Arc;
 use weir::cache::body::Body;
 use weir::cache::growing::Growing;
-use weir::cache::ledger::Ledger;
+use weir::cache::memory_budget::MemoryBudget;
 use weir::engine::{Event, PeerId};
 
 fn client_limits(shell: &mut Shell) -> Vec<PeerId> {
@@ -43,8 +43,8 @@ fn a_table_that_has_shrunk_may_do_so_again() {
 
 /// A large body of which little has come: it takes one page of its own, if it has any.
 #[cfg(target_os = "linux")]
-fn large(ledger: &Arc<Ledger>) -> Body {
-    let mut growing = Growing::new(ledger, Some(40_000));
+fn large(memory: &Arc<MemoryBudget>) -> Body {
+    let mut growing = Growing::new(memory, Some(40_000));
     growing.space()[0] = 1;
     growing.commit(1);
     growing.finish().expect("a whole body")
@@ -56,11 +56,11 @@ fn large(ledger: &Arc<Ledger>) -> Body {
 fn a_large_cache_with_holes_leaves_mappings_for_everybody() {
     let number = |path: &str| std::fs::read_to_string(path).expect("what the system tells");
     let most: usize = number("/proc/sys/vm/max_map_count").trim().parse().expect("a number");
-    let ledger = Arc::new(Ledger::default());
-    let mut bodies: Vec<Option<Body>> = (0..90_000).map(|_| Some(large(&ledger))).collect();
+    let memory = Arc::new(MemoryBudget::default());
+    let mut bodies: Vec<Option<Body>> = (0..90_000).map(|_| Some(large(&memory))).collect();
     bodies.iter_mut().step_by(2).for_each(|body| *body = None);
     let mappings = number("/proc/self/maps").lines().count();
     assert!(mappings <= most.min(65_530) * 6 / 10, "{mappings} of {most}");
     drop(bodies);
-    assert_eq!(ledger.bytes(), 0);
+    assert_eq!(memory.bytes(), 0);
 }

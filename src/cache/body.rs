@@ -6,7 +6,7 @@
 //! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
 //! joining costs a table and no copy, however large they are.
 
-use super::ledger::{Charge, Ledger, allocated};
+use super::memory_budget::{Charge, MemoryBudget, allocated};
 use super::segment::Segment;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -148,15 +148,15 @@ impl Segments for Body {
 
 impl Body {
     /// A body that lies in one piece.
-    pub fn whole(ledger: &Arc<Ledger>, bytes: Box<[u8]>) -> Body {
-        let charge = Charge::new(ledger, Body::bookkeeping(0) + allocated(bytes.len()));
+    pub fn whole(memory: &Arc<MemoryBudget>, bytes: Box<[u8]>) -> Body {
+        let charge = Charge::new(memory, Body::bookkeeping(0) + allocated(bytes.len()));
         Body { len: bytes.len() as u64, first: bytes.into(), rest: Rest::Own(Box::default()), charge }
     }
 
     /// These bytes of these bodies, one behind the other, none of them copied. `None` if that would hold more than `held_max`
     /// bytes, or more bodies than [`JOINED_MAX`].
     pub fn joined(
-        ledger: &Arc<Ledger>,
+        memory: &Arc<MemoryBudget>,
         pieces: &[(&Arc<Body>, Range<u64>)],
         held_max: u64,
     ) -> Option<Arc<Body>> {
@@ -200,7 +200,7 @@ impl Body {
             + allocated(stretches.len() * size_of::<Stretch>());
         let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
         let rest = Rest::Joined(Box::new(joined));
-        Some(Arc::new(Body { len, first: Segment::default(), rest, charge: Charge::new(ledger, bytes) }))
+        Some(Arc::new(Body { len, first: Segment::default(), rest, charge: Charge::new(memory, bytes) }))
     }
 
     /// The segments, each with the body that holds it.
@@ -301,11 +301,11 @@ mod tests {
 
     #[test]
     fn rule_49_bodies_read_back_from_any_place_in_any_steps() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         for len in [0, 1, 1000, 4096, 4097, 65_536, 70_000, 300_000] {
             let bytes = pattern(len);
             for expected in [None, Some(len as u64)] {
-                let mut growing = Growing::new(&ledger, expected);
+                let mut growing = Growing::new(&memory, expected);
                 fill(&mut growing, &bytes, 5000);
                 assert_eq!(growing.len(), len as u64);
                 let body = growing.finish().unwrap();
@@ -319,15 +319,15 @@ mod tests {
                         assert!(got == bytes[begin..end], "{len} {expected:?} {position}");
                     }
                 }
-                assert!(ledger.bytes() >= len, "{len}");
-                assert!(ledger.bytes() <= len + len / 8 + 400, "{len}: {}", ledger.bytes());
+                assert!(memory.bytes() >= len, "{len}");
+                assert!(memory.bytes() <= len + len / 8 + 400, "{len}: {}", memory.bytes());
             }
-            assert_eq!(ledger.bytes(), 0, "{len}");
+            assert_eq!(memory.bytes(), 0, "{len}");
         }
     }
 
-    fn body(ledger: &Arc<Ledger>, bytes: &[u8]) -> Arc<Body> {
-        let mut growing = Growing::new(ledger, None);
+    fn body(memory: &Arc<MemoryBudget>, bytes: &[u8]) -> Arc<Body> {
+        let mut growing = Growing::new(memory, None);
         fill(&mut growing, bytes, 4096);
         Arc::new(growing.finish().unwrap())
     }
@@ -335,7 +335,7 @@ mod tests {
     /// Pieces of any sizes out of bodies and of what was joined from them, against the bytes that they were cut from.
     #[test]
     fn rule_35_joined_bodies_read_as_one_and_copy_nothing() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(300_000);
         for parts in [
             &[(0, 1), (1, 2), (2, 300_000)][..],
@@ -344,17 +344,17 @@ mod tests {
             &[(299_999, 300_000), (150_000, 299_999), (10, 150_001), (0, 20)],
         ] {
             let (from, to) = parts[0];
-            let mut all = (from, body(&ledger, &bytes[from..to]));
+            let mut all = (from, body(&memory, &bytes[from..to]));
             for &(from, to) in &parts[1..] {
-                let new = body(&ledger, &bytes[from..to]);
-                let before = ledger.bytes();
+                let new = body(&memory, &bytes[from..to]);
+                let before = memory.bytes();
                 let (start, len, come) = (all.0, all.1.len(), (to - from) as u64);
                 let pieces = match from < start {
                     true => [(&new, 0..come), (&all.1, (to - start) as u64..len)],
                     false => [(&all.1, 0..len), (&new, len - (from - start) as u64..come)],
                 };
-                all = (from.min(start), Body::joined(&ledger, &pieces, u64::MAX).unwrap());
-                assert!(ledger.bytes() < before + 1000, "{parts:?}");
+                all = (from.min(start), Body::joined(&memory, &pieces, u64::MAX).unwrap());
+                assert!(memory.bytes() < before + 1000, "{parts:?}");
             }
             assert_eq!((all.0, all.1.len()), (0, 300_000), "{parts:?}");
             assert!(all.1.segments().collect::<Vec<_>>().concat() == bytes);
@@ -366,7 +366,7 @@ mod tests {
             }
             // With gaps, too, and in any order.
             let pieces = [200_000..250_000, 3..4, 70_000..70_001, 0..300_000].map(|range| (&all.1, range));
-            let odd = Body::joined(&ledger, &pieces, u64::MAX).unwrap();
+            let odd = Body::joined(&memory, &pieces, u64::MAX).unwrap();
             let expected: Vec<u8> = pieces
                 .iter()
                 .flat_map(|(_, range)| &bytes[range.start as usize..range.end as usize])
@@ -375,29 +375,29 @@ mod tests {
             assert!(odd.segments().collect::<Vec<_>>().concat() == expected);
             assert_eq!(odd.len(), expected.len() as u64);
         }
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]
     fn rule_35_what_joining_holds_is_bounded() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(1000);
-        let (one, two) = (body(&ledger, &bytes[..600]), body(&ledger, &bytes[400..]));
+        let (one, two) = (body(&memory, &bytes[..600]), body(&memory, &bytes[400..]));
         let pieces = [(&one, 0..600), (&two, 200..600)];
-        assert!(Body::joined(&ledger, &pieces, 1199).is_none());
-        let both = Body::joined(&ledger, &pieces, 1200).unwrap();
+        assert!(Body::joined(&memory, &pieces, 1199).is_none());
+        let both = Body::joined(&memory, &pieces, 1200).unwrap();
         assert_eq!(both.len(), 1000);
         // What is held is counted once, however many pieces there are of it, and only what is held.
         let pieces = [(&both, 0..1), (&two, 0..1), (&both, 999..1000)];
-        assert_eq!(Body::joined(&ledger, &pieces, 1200).unwrap().len(), 3);
-        assert_eq!(Body::joined(&ledger, &[(&both, 600..1000)], 600).unwrap().len(), 400);
+        assert_eq!(Body::joined(&memory, &pieces, 1200).unwrap().len(), 3);
+        assert_eq!(Body::joined(&memory, &[(&both, 600..1000)], 600).unwrap().len(), 400);
         // As it is, it is no more than it was.
-        assert!(Arc::ptr_eq(&Body::joined(&ledger, &[(&both, 0..1000)], 0).unwrap(), &both));
+        assert!(Arc::ptr_eq(&Body::joined(&memory, &[(&both, 0..1000)], 0).unwrap(), &both));
         let mut all = Arc::clone(&one);
         for _ in 1..JOINED_MAX {
-            let new = body(&ledger, b"x");
-            all = Body::joined(&ledger, &[(&all, 0..all.len()), (&new, 0..1)], u64::MAX).unwrap();
+            let new = body(&memory, b"x");
+            all = Body::joined(&memory, &[(&all, 0..all.len()), (&new, 0..1)], u64::MAX).unwrap();
         }
-        assert!(Body::joined(&ledger, &[(&all, 0..all.len()), (&two, 0..1)], u64::MAX).is_none());
+        assert!(Body::joined(&memory, &[(&all, 0..all.len()), (&two, 0..1)], u64::MAX).is_none());
     }
 }

@@ -7,7 +7,7 @@
 //! use by asking for single bytes.
 
 use super::body::Body;
-use super::ledger::Ledger;
+use super::memory_budget::MemoryBudget;
 use super::range::{Fragment, PARTS_MAX, Part, may_combine};
 use super::stored::{Head, Stored};
 use std::cmp::Reverse;
@@ -25,7 +25,7 @@ pub(super) struct Combined {
 /// Combines a new part with what is stored for the same requests; `None` if that is all of it, and stays. `held_max` bounds the
 /// bytes that the result may keep in memory.
 pub(super) fn combine(
-    ledger: &Arc<Ledger>,
+    memory: &Arc<MemoryBudget>,
     old: &Stored,
     new: &Arc<Stored>,
     held_max: u64,
@@ -45,13 +45,13 @@ pub(super) fn combine(
     sources.sort_by_key(|source| (source.part.start, Reverse(source.part.len)));
     let mut dropped = 0;
     while !sources.is_empty() {
-        if let Some((parts, body)) = put_together(ledger, &sources, held_max) {
+        if let Some((parts, body)) = put_together(memory, &sources, held_max) {
             if Arc::ptr_eq(&body, &new.body) {
                 break;
             }
             let mut room = Vec::new();
             let fragment = Fragment::of_parts(&parts, new.length(), &mut room);
-            let entry = Stored::new(ledger, new.hash(), &Head { fragment, ..new.head() }, body);
+            let entry = Stored::new(memory, new.hash(), &Head { fragment, ..new.head() }, body);
             return Some(Combined { entry: Arc::new(entry), dropped });
         }
         // Of those that are as short an old one.
@@ -90,7 +90,7 @@ impl Source<'_> {
 /// The parts that these make and a body of all their bytes: of each what those before it do not have. `None` if that is too
 /// much.
 fn put_together(
-    ledger: &Arc<Ledger>,
+    memory: &Arc<MemoryBudget>,
     sources: &[Source<'_>],
     held_max: u64,
 ) -> Option<(Vec<Part>, Arc<Body>)> {
@@ -114,7 +114,7 @@ fn put_together(
     if parts.len() > PARTS_MAX {
         return None;
     }
-    Some((parts, Body::joined(ledger, &pieces, held_max)?))
+    Some((parts, Body::joined(memory, &pieces, held_max)?))
 }
 
 #[cfg(test)]
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn stored(
-        ledger: &Arc<Ledger>,
+        memory: &Arc<MemoryBudget>,
         (start, end): (u64, u64),
         fields: &str,
         length: u64,
@@ -157,12 +157,12 @@ mod tests {
             let fragment = Fragment::of(Part { start, len: end - start }, length);
             let bytes =
                 TEXT.iter().copied().cycle().skip(start as usize).take((end - start) as usize).collect();
-            Stored::new(ledger, 1, &Head { fragment, ..*head }, Arc::new(Body::whole(ledger, bytes)))
+            Stored::new(memory, 1, &Head { fragment, ..*head }, Arc::new(Body::whole(memory, bytes)))
         })
     }
 
-    fn part(ledger: &Arc<Ledger>, range: (u64, u64), length: u64) -> Arc<Stored> {
-        stored(ledger, range, "ETag: \"a\"", length, 1)
+    fn part(memory: &Arc<MemoryBudget>, range: (u64, u64), length: u64) -> Arc<Stored> {
+        stored(memory, range, "ETag: \"a\"", length, 1)
     }
 
     fn parts_of(stored: &Stored) -> Vec<(u64, u64)> {
@@ -184,22 +184,22 @@ mod tests {
     #[test]
     fn rule_35_parts_are_put_together_whatever_comes() {
         const LENGTH: u64 = 8;
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let mask = |(start, end): (u64, u64)| (1_u32 << end) - (1 << start);
         let all: Vec<(u64, u64)> =
             (0..LENGTH).flat_map(|start| (start + 1..=LENGTH).map(move |end| (start, end))).collect();
         for &one in &all {
             for &two in &all {
-                let old = part(&ledger, one, LENGTH);
-                let new = part(&ledger, two, LENGTH);
-                let Some(both) = combine(&ledger, &old, &new, u64::MAX) else {
+                let old = part(&memory, one, LENGTH);
+                let new = part(&memory, two, LENGTH);
+                let Some(both) = combine(&memory, &old, &new, u64::MAX) else {
                     assert_eq!(one, (0, LENGTH));
                     continue;
                 };
                 for &three in &all {
-                    let new = stored(&ledger, three, "ETag: \"a\"|X: new", LENGTH, 1);
+                    let new = stored(&memory, three, "ETag: \"a\"|X: new", LENGTH, 1);
                     let held = mask(one) | mask(two) | mask(three);
-                    let Some(found) = combine(&ledger, &both.entry, &new, u64::MAX) else {
+                    let Some(found) = combine(&memory, &both.entry, &new, u64::MAX) else {
                         assert_eq!(mask(one) | mask(two), mask((0, LENGTH)));
                         continue;
                     };
@@ -218,9 +218,9 @@ mod tests {
 
     #[test]
     fn rule_35_only_parts_of_the_same_are_combined() {
-        let ledger = Arc::new(Ledger::default());
-        let old = part(&ledger, (0, 2), 10);
-        let old = combine(&ledger, &old, &part(&ledger, (3, 4), 10), 8).expect("parts").entry;
+        let memory = Arc::new(MemoryBudget::default());
+        let old = part(&memory, (0, 2), 10);
+        let old = combine(&memory, &old, &part(&memory, (3, 4), 10), 8).expect("parts").entry;
         for (fields, length, last, combines) in [
             ("ETag: \"a\"", 10, 1, true),
             ("ETag: \"b\"", 10, 1, false),
@@ -231,15 +231,15 @@ mod tests {
             ("ETag: \"a\"", 9, 1, false),
             ("ETag: \"a\"", 10, 2, false),
         ] {
-            let new = stored(&ledger, (4, 8), fields, length, last);
-            let found = combine(&ledger, &old, &new, 8).expect("the old one is no whole");
+            let new = stored(&memory, (4, 8), fields, length, last);
+            let found = combine(&memory, &old, &new, 8).expect("the old one is no whole");
             let expected = if combines { &[(0, 2), (3, 8)][..] } else { &[(4, 8)] };
             assert_eq!(parts_of(&found.entry), expected, "{fields} {length}");
             assert_eq!(found.dropped, if combines { 0 } else { 2 }, "{fields} {length}");
         }
-        let whole = part(&ledger, (0, 10), 10);
-        assert!(combine(&ledger, &whole, &part(&ledger, (0, 4), 10), u64::MAX).is_none());
-        assert!(combine(&ledger, &whole, &stored(&ledger, (0, 4), "ETag: \"b\"", 10, 1), u64::MAX).is_none());
+        let whole = part(&memory, (0, 10), 10);
+        assert!(combine(&memory, &whole, &part(&memory, (0, 4), 10), u64::MAX).is_none());
+        assert!(combine(&memory, &whole, &stored(&memory, (0, 4), "ETag: \"b\"", 10, 1), u64::MAX).is_none());
     }
 
     /// What is held at most, the parts that come one after the other, what there is then, and how many were dropped.
@@ -264,13 +264,13 @@ mod tests {
             (6, &[(0, 6), (2, 4), (0, 6), (1, 5)], &[(0, 6)], 0),
             (6, &[(2, 4), (1, 5), (0, 6)], &[(0, 6)], 0),
         ] {
-            let ledger = Arc::new(Ledger::default());
-            let (mut stored, mut count) = (part(&ledger, come[0], 100), 0);
+            let memory = Arc::new(MemoryBudget::default());
+            let (mut stored, mut count) = (part(&memory, come[0], 100), 0);
             for &range in &come[1..] {
-                let found = combine(&ledger, &stored, &part(&ledger, range, 100), held_max).expect("parts");
+                let found = combine(&memory, &stored, &part(&memory, range, 100), held_max).expect("parts");
                 (stored, count) = (found.entry, count + found.dropped);
                 expect_bytes(&stored);
-                assert!(ledger.bytes() < 1000, "what is given up is not charged: {}", ledger.bytes());
+                assert!(memory.bytes() < 1000, "what is given up is not charged: {}", memory.bytes());
             }
             assert_eq!((parts_of(&stored).as_slice(), count), (expected, dropped), "{held_max} {come:?}");
         }
@@ -279,13 +279,13 @@ mod tests {
     /// Many that do not touch, as many as may be: they become one when what is between them comes.
     #[test]
     fn rule_35_as_many_parts_as_may_be() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let most = PARTS_MAX as u64;
         let length = 10 * most + 100;
-        let mut stored = part(&ledger, (0, 2), length);
+        let mut stored = part(&memory, (0, 2), length);
         for index in 1..most {
             let found =
-                combine(&ledger, &stored, &part(&ledger, (10 * index, 10 * index + 2), length), 10_000);
+                combine(&memory, &stored, &part(&memory, (10 * index, 10 * index + 2), length), 10_000);
             let found = found.expect("parts");
             assert_eq!(found.dropped, 0);
             stored = found.entry;
@@ -294,15 +294,15 @@ mod tests {
         let expected: Vec<(u64, u64)> = (0..most).map(|index| (10 * index, 10 * index + 2)).collect();
         assert_eq!(parts_of(&stored), expected);
         // One more is too much: a short one for itself, of longer ones the first of those.
-        let short = combine(&ledger, &stored, &part(&ledger, (5, 6), length), 10_000).expect("parts");
+        let short = combine(&memory, &stored, &part(&memory, (5, 6), length), 10_000).expect("parts");
         assert_eq!((parts_of(&short.entry), short.dropped), (expected.clone(), 1));
-        let long = combine(&ledger, &stored, &part(&ledger, (15, 18), length), 10_000).expect("parts");
+        let long = combine(&memory, &stored, &part(&memory, (15, 18), length), 10_000).expect("parts");
         let there: Vec<(u64, u64)> = [&expected[1..2], &[(15, 18)], &expected[2..]].concat();
         assert_eq!((parts_of(&long.entry), long.dropped), (there, 1));
         // What joins two of them is not one more.
-        let joins = combine(&ledger, &stored, &part(&ledger, (2, 10), length), 10_000).expect("parts");
+        let joins = combine(&memory, &stored, &part(&memory, (2, 10), length), 10_000).expect("parts");
         assert_eq!((parts_of(&joins.entry)[0], joins.dropped), ((0, 12), 0));
-        let all = combine(&ledger, &stored, &part(&ledger, (1, length), length), 10_000).expect("parts");
+        let all = combine(&memory, &stored, &part(&memory, (1, length), length), 10_000).expect("parts");
         assert!(all.entry.fragment().is_none() && all.dropped == 0);
         expect_bytes(&all.entry);
     }

@@ -11,7 +11,7 @@
 //! are the same pages there, what has come of the last one is copied.
 
 use super::body::{Body, Cursor, Filled, SEGMENT_BYTES, Segments};
-use super::ledger::{Charge, Ledger, allocated};
+use super::memory_budget::{Charge, MemoryBudget, allocated};
 use super::segment::{APART_BYTES_MIN, Segment};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -82,8 +82,8 @@ impl Segments for Growing {
 impl Growing {
     /// An empty body, of which so many bytes are expected if that is known. It takes what room it needs, whatever the budget
     /// says, unless that is provided.
-    pub fn new(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
-        Growing::with(Charge::new(ledger, Body::bookkeeping(0)), expected)
+    pub fn new(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> Growing {
+        Growing::with(Charge::new(memory, Body::bookkeeping(0)), expected)
     }
 
     fn with(charge: Charge, expected: Option<u64>) -> Growing {
@@ -106,12 +106,12 @@ impl Growing {
 
     /// The same, if there is room for its first segment, which holds at least `first_bytes`: so many have come already.
     pub fn begin(
-        ledger: &Arc<Ledger>,
+        memory: &Arc<MemoryBudget>,
         expected: Option<u64>,
         first_bytes: usize,
         admit: impl FnOnce(usize) -> Option<Charge>,
     ) -> Option<Growing> {
-        let mut growing = Growing { first_bytes, ..Growing::new(ledger, expected) };
+        let mut growing = Growing { first_bytes, ..Growing::new(memory, expected) };
         let ready = expected == Some(0) || growing.provide(admit);
         ready.then_some(growing)
     }
@@ -374,9 +374,9 @@ pub(super) mod tests {
 
     #[test]
     fn rule_48_readers_follow_a_growing_body_at_their_own_speeds() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(200_000);
-        let mut growing = Growing::new(&ledger, None);
+        let mut growing = Growing::new(&memory, None);
         let (mut fast, mut slow) = ((Cursor::default(), Vec::new()), (Cursor::default(), Vec::new()));
         for piece in bytes.chunks(777) {
             fill(&mut growing, piece, 100);
@@ -401,13 +401,13 @@ pub(super) mod tests {
         assert!([slow.1, rest].concat() == bytes);
     }
 
-    fn following(ledger: &Arc<Ledger>, expected: Option<u64>) -> Growing {
-        Growing::following(Charge::new(ledger, Growing::copied_bytes(expected)))
+    fn following(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> Growing {
+        Growing::following(Charge::new(memory, Growing::copied_bytes(expected)))
     }
 
     /// Charges as long as there is room.
-    fn within(ledger: &Arc<Ledger>, budget: usize) -> impl Fn(usize) -> Option<Charge> {
-        move |bytes| (ledger.bytes() + bytes <= budget).then(|| Charge::new(ledger, bytes))
+    fn within(memory: &Arc<MemoryBudget>, budget: usize) -> impl Fn(usize) -> Option<Charge> {
+        move |bytes| (memory.bytes() + bytes <= budget).then(|| Charge::new(memory, bytes))
     }
 
     /// Bodies of any length in any budget that was enough for their beginning: they wait for their reader where there is no room,
@@ -420,9 +420,9 @@ pub(super) mod tests {
                 [(70_000, 10), (100_000, 30_000), (140_000, 0), (300_000, 5000), (1 << 20, 0)]
             {
                 let what = format!("{expected:?} {budget}");
-                let ledger = Arc::new(Ledger::default());
-                let admit = within(&ledger, budget);
-                let mut growing = Growing::begin(&ledger, expected, first, &admit).expect(&what);
+                let memory = Arc::new(MemoryBudget::default());
+                let admit = within(&memory, budget);
+                let mut growing = Growing::begin(&memory, expected, first, &admit).expect(&what);
                 let (mut at, mut cursor, mut got, mut others) =
                     (0, Cursor::default(), Vec::new(), Vec::new());
                 let mut waits = 0;
@@ -433,7 +433,7 @@ pub(super) mod tests {
                         space[..count].copy_from_slice(&bytes[at..at + count]);
                         growing.commit(count);
                         at += count;
-                        assert!(ledger.bytes() <= budget + 1000, "{what}: {}", ledger.bytes());
+                        assert!(memory.bytes() <= budget + 1000, "{what}: {}", memory.bytes());
                     }
                     waits += usize::from(at < bytes.len());
                     assert!(growing.has_more(cursor), "{what}: stuck at {at}");
@@ -446,28 +446,28 @@ pub(super) mod tests {
                         growing.drop_before(cursor);
                     }
                     // Somebody else takes all that was given up.
-                    let left = budget.saturating_sub(ledger.bytes());
+                    let left = budget.saturating_sub(memory.bytes());
                     others.extend(admit(left));
-                    assert!(ledger.bytes() <= budget + 1000, "{what}");
+                    assert!(memory.bytes() <= budget + 1000, "{what}");
                 }
                 assert!(got == bytes, "{what}");
                 assert_eq!(waits > 1, budget < 400_000, "{what}: {waits}");
                 drop((growing, others));
-                assert_eq!(ledger.bytes(), 0, "{what}");
+                assert_eq!(memory.bytes(), 0, "{what}");
             }
         }
-        let ledger = Arc::new(Ledger::default());
-        assert!(Growing::begin(&ledger, Some(400_000), 0, within(&ledger, 60_000)).is_none());
-        assert!(Growing::begin(&ledger, None, 60_000, within(&ledger, 60_000)).is_none());
-        assert!(Growing::begin(&ledger, Some(0), 100, |_| None).is_some(), "there is nothing to come");
-        assert_eq!(ledger.bytes(), 0);
+        let memory = Arc::new(MemoryBudget::default());
+        assert!(Growing::begin(&memory, Some(400_000), 0, within(&memory, 60_000)).is_none());
+        assert!(Growing::begin(&memory, None, 60_000, within(&memory, 60_000)).is_none());
+        assert!(Growing::begin(&memory, Some(0), 100, |_| None).is_some(), "there is nothing to come");
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]
     fn what_all_have_read_can_be_given_up() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(400_000);
-        let mut growing = Growing::new(&ledger, None);
+        let mut growing = Growing::new(&memory, None);
         let (mut cursor, mut out, mut most) = (Cursor::default(), Vec::new(), 0);
         for piece in bytes.chunks(10_000) {
             fill(&mut growing, piece, 4096);
@@ -480,15 +480,15 @@ pub(super) mod tests {
         }
         assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
         assert!(growing.finish().is_none());
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!(memory.bytes(), 0);
     }
 
     /// One reader had all there was before there was another segment, the other one came to the same place later.
     #[test]
     fn what_is_given_up_is_behind_all_who_are_at_its_end() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(FIRST_BYTES + 100);
-        let mut growing = Growing::new(&ledger, None);
+        let mut growing = Growing::new(&memory, None);
         fill(&mut growing, &bytes[..FIRST_BYTES], FIRST_BYTES);
         let waits = growing.advance(Cursor::default(), FIRST_BYTES as u64);
         fill(&mut growing, &bytes[FIRST_BYTES..], 100);
@@ -518,9 +518,9 @@ pub(super) mod tests {
             (None, 300_000, 1, false),
         ] {
             let what = format!("{expected:?} {piece} {every} {gives_up}");
-            let ledger = Arc::new(Ledger::default());
-            let mut growing = Growing::new(&ledger, expected);
-            let mut following = following(&ledger, expected);
+            let memory = Arc::new(MemoryBudget::default());
+            let mut growing = Growing::new(&memory, expected);
+            let mut following = following(&memory, expected);
             let (mut told, mut reader, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
             for (number, piece) in bytes.chunks(piece).enumerate() {
                 fill(&mut growing, piece, 3000);
@@ -533,7 +533,7 @@ pub(super) mod tests {
                 assert!(!following.follow(&portion), "{what}: what was told before");
                 // Pages that both have are charged once; what is copied was reserved.
                 let most = growing.len() as usize + Growing::copied_bytes(expected) + 2 * SEGMENT_BYTES;
-                assert!(ledger.bytes() <= most, "{what}");
+                assert!(memory.bytes() <= most, "{what}");
                 while following.has_more(reader) {
                     let mut slices: [&[u8]; 2] = [&[]; 2];
                     let count = following.slices(reader, 50_000, &mut slices).bytes;
@@ -552,16 +552,16 @@ pub(super) mod tests {
             assert!(got == bytes, "{what}");
             drop(growing);
             drop(following);
-            assert_eq!(ledger.bytes(), 0, "{what}");
+            assert_eq!(memory.bytes(), 0, "{what}");
         }
     }
 
     #[test]
     fn rule_48_a_place_in_what_is_followed_is_good_for_the_complete_body() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(200_000);
-        let mut growing = Growing::new(&ledger, None);
-        let mut following = following(&ledger, None);
+        let mut growing = Growing::new(&memory, None);
+        let mut following = following(&memory, None);
         let mut told = Cursor::default();
         fill(&mut growing, &bytes[..150_001], 4096);
         assert!(following.follow(&growing.portion(&mut told)));

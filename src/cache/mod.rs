@@ -21,7 +21,7 @@ pub mod growing;
 pub mod invalidation;
 pub mod key;
 pub mod language;
-pub mod ledger;
+pub mod memory_budget;
 pub mod persistence;
 pub mod range;
 mod segment;

@@ -427,7 +427,7 @@ impl<R: Read> Loader<'_, R> {
     }
 
     fn read_entry(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
-        let (budget, charged) = (self.store.limits().budget as u64, self.store.ledger().bytes() as u64);
+        let (budget, charged) = (self.store.limits().budget as u64, self.store.memory().bytes() as u64);
         let needed =
             u64::try_from(Stored::bytes(text_bytes)).unwrap_or(u64::MAX).saturating_add(record.body_bytes);
         if charged.saturating_add(needed) > budget {
@@ -462,7 +462,7 @@ impl<R: Read> Loader<'_, R> {
                 None
             }
             Some(head) => {
-                self.loaded.restore(self.store, &head, Body::whole(self.store.ledger(), body.into()))
+                self.loaded.restore(self.store, &head, Body::whole(self.store.memory(), body.into()))
             }
         };
         self.input.take(all);
@@ -475,7 +475,7 @@ impl<R: Read> Loader<'_, R> {
         self.input.fill(&mut self.text)?;
         let mut sum = Hasher::new();
         sum.update(&self.text);
-        let mut growing = Growing::new(self.store.ledger(), Some(record.body_bytes));
+        let mut growing = Growing::new(self.store.memory(), Some(record.body_bytes));
         while growing.len() < record.body_bytes {
             let left = record.body_bytes - growing.len();
             let space = growing.space();

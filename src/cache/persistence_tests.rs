@@ -135,7 +135,7 @@ fn rule_35_parts_that_cannot_be_are_not_loaded() {
 }
 
 fn put(store: &Store, used_us: u64, head: &Head<'_>, body: &[u8]) {
-    let mut growing = Growing::new(store.ledger(), None);
+    let mut growing = Growing::new(store.memory(), None);
     for piece in body.chunks(1000) {
         let mut piece = piece;
         while !piece.is_empty() {
@@ -227,7 +227,7 @@ fn what_was_saved_is_loaded() {
     let expected = Loaded { entries: 10, damaged: 0, left_out: 0, written: 10, ending: Ending::Complete };
     assert_eq!(loaded, expected);
     assert_eq!(second.statistics().entries, 10);
-    assert!(second.ledger().bytes() <= first.ledger().bytes(), "all is charged, and no more");
+    assert!(second.memory().bytes() <= first.memory().bytes(), "all is charged, and no more");
     for (key, body) in keys.iter().zip(&bodies).skip(1) {
         let found = get(&second, key.as_bytes()).unwrap();
         let expected = Head { received_us: 0, ..head(key.as_bytes()) };
@@ -299,7 +299,7 @@ fn rule_46_the_order_of_leaving_is_kept_and_what_does_not_fit_left_out() {
     let loaded = load_all(&bytes, &second);
     assert_eq!((loaded.ending, loaded.written, loaded.damaged, loaded.left_out), (Ending::Full, 90, 0, 0));
     assert!((40..60).contains(&loaded.entries), "{loaded:?}");
-    assert!(second.ledger().bytes() <= 1 << 20);
+    assert!(second.memory().bytes() <= 1 << 20);
     assert!(second.statistics().evicted <= 2, "{:?}", second.statistics());
     // The most recently used ones are there, and leave in that order.
     let order: Vec<Vec<u8>> = second.entries().iter().map(|entry| entry.key().to_vec()).collect();

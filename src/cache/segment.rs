@@ -4,7 +4,7 @@
 //! from where they are, without a copy: what it has not sent yet by then keeps its pages, and nobody else gets them. Several
 //! bodies may share them; they are charged once, until the last lets go of them. Small pieces are charged by who has them.
 
-use super::ledger::{Charge, allocated, mapped};
+use super::memory_budget::{Charge, allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -195,7 +195,7 @@ impl From<Box<[u8]>> for Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ledger::Ledger;
+    use super::super::memory_budget::MemoryBudget;
     use super::*;
 
     #[test]
@@ -203,8 +203,8 @@ mod tests {
         for (bytes, apart, cut) in
             [(0, false, 0), (0, true, 0), (100, false, 60), (70_000, true, 69_999), (70_000, true, 5000)]
         {
-            let ledger = Arc::new(Ledger::default());
-            let mut charge = Charge::new(&ledger, Segment::cost(bytes, apart));
+            let memory = Arc::new(MemoryBudget::default());
+            let mut charge = Charge::new(&memory, Segment::cost(bytes, apart));
             let mut segment = Segment::new(bytes, apart, &mut charge);
             assert_eq!(charge.bytes(), segment.owed());
             assert_eq!((segment.bytes().len(), segment.is_apart()), (bytes, apart && bytes > 0));
@@ -215,15 +215,15 @@ mod tests {
             assert_eq!((segment.bytes().len(), segment.is_apart()), (cut, apart && bytes > 0));
             assert!(segment.footprint() <= before && segment.footprint() >= cut);
             charge.set(segment.owed());
-            assert_eq!(ledger.bytes(), segment.footprint());
+            assert_eq!(memory.bytes(), segment.footprint());
             let shared = segment.share();
             let charged = segment.footprint();
             assert!(segment.reclaim().is_none());
-            assert_eq!(ledger.bytes(), charged, "for the one that is left");
+            assert_eq!(memory.bytes(), charged, "for the one that is left");
             let back = shared.reclaim();
             assert_eq!(back.map_or(0, |charge| charge.bytes()), charged - charge.bytes());
             drop(charge);
-            assert_eq!(ledger.bytes(), 0);
+            assert_eq!(memory.bytes(), 0);
         }
     }
 }

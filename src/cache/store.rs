@@ -10,13 +10,13 @@
 //! anything else; if its entry has been used since, it goes back with the true time, and otherwise it is the least
 //! recently used one of its shard. Each shard publishes its top, and eviction begins with the oldest.
 //!
-//! Everything is charged to one [`Ledger`], also what is still being served after it left the store. A variant is an
+//! Everything is charged to one [`MemoryBudget`], also what is still being served after it left the store. A variant is an
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
 use super::body::{Body, SEGMENT_BYTES};
 use super::combining;
 use super::fill_locks::FillLocks;
-use super::ledger::{Charge, Ledger};
+use super::memory_budget::{Charge, MemoryBudget};
 use super::segment;
 use super::stored::{Head, Stored};
 use hashbrown::HashTable;
@@ -124,7 +124,7 @@ pub struct Statistics {
 #[derive(Debug)]
 pub struct Store {
     limits: Limits,
-    ledger: Arc<Ledger>,
+    memory: Arc<MemoryBudget>,
     shards: Box<[Place]>,
     epochs: Box<[AtomicU32]>,
     epoch_of_all: AtomicU32,
@@ -186,13 +186,13 @@ impl Place {
 }
 
 impl Shard {
-    fn new(ledger: &Arc<Ledger>) -> Shard {
+    fn new(memory: &Arc<MemoryBudget>) -> Shard {
         Shard {
             table: HashTable::new(),
             slots: Vec::new(),
             free: Vec::new(),
             heap: BinaryHeap::new(),
-            charge: Charge::new(ledger, 0),
+            charge: Charge::new(memory, 0),
         }
     }
 
@@ -209,7 +209,7 @@ impl Shard {
     }
 
     fn add(&mut self, entry: Arc<Stored>) {
-        self.charge.ledger().enter(entry.footprint());
+        self.charge.memory().enter(entry.footprint());
         let (hash, queued_us) = (entry.hash(), entry.used_us());
         let place = Some(Slot { entry, queued_us });
         let slot = match self.free.pop() {
@@ -231,7 +231,7 @@ impl Shard {
 
     fn remove(&mut self, slot: u32) -> Option<Arc<Stored>> {
         let removed = self.slots.get_mut(slot as usize)?.take()?;
-        self.charge.ledger().leave(removed.entry.footprint());
+        self.charge.memory().leave(removed.entry.footprint());
         let hash = removed.entry.hash();
         if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
             found.remove();
@@ -288,8 +288,8 @@ impl Store {
     pub fn new(limits: Limits) -> Store {
         let budget = limits.budget.max(BUDGET_MIN);
         let limits = Limits { budget, object_max: limits.object_max.min(budget as u64 / 2), ..limits };
-        let ledger = Arc::new(Ledger::default());
-        let place = || Place { oldest_us: AtomicU64::new(u64::MAX), shard: RwLock::new(Shard::new(&ledger)) };
+        let memory = Arc::new(MemoryBudget::default());
+        let place = || Place { oldest_us: AtomicU64::new(u64::MAX), shard: RwLock::new(Shard::new(&memory)) };
         Store {
             shards: std::iter::repeat_with(place).take(SHARDS).collect(),
             epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
@@ -303,9 +303,9 @@ impl Store {
             refused: AtomicU64::new(0),
             evicted_age_us: AtomicU64::new(0),
             allocated_most: AtomicUsize::new(0),
-            _charge: Charge::new(&ledger, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
+            _charge: Charge::new(&memory, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
             limits,
-            ledger,
+            memory,
         }
     }
 
@@ -315,8 +315,8 @@ impl Store {
     }
 
     /// What everything is charged to.
-    pub fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.memory
     }
 
     /// What is being asked for.
@@ -368,7 +368,7 @@ impl Store {
     /// `epoch` or there is no room. A part is put to what is stored of the same representation.
     pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
         let hash = self.hash(head.key);
-        let mut entry = Arc::new(Stored::new(&self.ledger, hash, head, body));
+        let mut entry = Arc::new(Stored::new(&self.memory, hash, head, body));
         if !self.make_room(now_us) {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return None;
@@ -389,7 +389,7 @@ impl Store {
                 .collect();
             if entry.fragment().is_some() {
                 for old in same.iter().filter_map(|slot| shard.entry(*slot)) {
-                    let combined = combining::combine(&self.ledger, old, &entry, self.limits.object_max)?;
+                    let combined = combining::combine(&self.memory, old, &entry, self.limits.object_max)?;
                     self.parts_dropped.fetch_add(combined.dropped as u64, Ordering::Relaxed);
                     entry = combined.entry;
                 }
@@ -467,7 +467,7 @@ impl Store {
             let left: Vec<_> = slots.into_iter().filter_map(|slot| shard.remove(slot)).collect();
             if shard.table.is_empty() {
                 // The tables go with the last entry.
-                let charge = std::mem::replace(&mut *shard, Shard::new(&self.ledger));
+                let charge = std::mem::replace(&mut *shard, Shard::new(&self.memory));
                 drop(charge);
             }
             place.publish(&shard);
@@ -488,12 +488,12 @@ impl Store {
     /// or by those who are still being served from what was evicted.
     pub fn admit(&self, now_us: u64, bytes: usize) -> Option<Charge> {
         // Charged first, so that loops that ask at the same moment do not all get the last room.
-        let charge = Charge::new(&self.ledger, bytes);
+        let charge = Charge::new(&self.memory, bytes);
         loop {
-            if self.ledger.held() > self.held_max() {
+            if self.memory.held() > self.held_max() {
                 return None;
             }
-            if self.ledger.bytes() <= self.limits.budget {
+            if self.memory.bytes() <= self.limits.budget {
                 return Some(charge);
             }
             if !self.evict_one(now_us) {
@@ -504,7 +504,7 @@ impl Store {
 
     /// Whether there may be room for something large.
     pub fn may_admit(&self) -> bool {
-        self.ledger.held() + SEGMENT_BYTES <= self.held_max()
+        self.memory.held() + SEGMENT_BYTES <= self.held_max()
     }
 
     fn held_max(&self) -> usize {
@@ -518,9 +518,9 @@ impl Store {
 
     /// Evicts until everything is within the budget again. False if nothing is left to evict: what is there is in use.
     pub fn make_room(&self, now_us: u64) -> bool {
-        while self.ledger.bytes() > self.limits.budget {
+        while self.memory.bytes() > self.limits.budget {
             if !self.evict_one(now_us) {
-                return self.ledger.bytes() <= self.limits.budget;
+                return self.memory.bytes() <= self.limits.budget;
             }
         }
         true
@@ -555,7 +555,7 @@ impl Store {
     /// Whether the allocator keeps so much of what small pieces have left that it should give it back: large ones have pages
     /// of their own, so these would come on top. True once for each time.
     pub fn has_left_memory(&self) -> bool {
-        let now = self.ledger.bytes().saturating_sub(segment::apart_bytes());
+        let now = self.memory.bytes().saturating_sub(segment::apart_bytes());
         let most = self.allocated_most.load(Ordering::Relaxed);
         if now > most {
             self.allocated_most.fetch_max(now, Ordering::Relaxed);
@@ -579,8 +579,8 @@ impl Store {
     /// was invalidated, stays as it is.
     pub fn restore(&self, used_us: u64, head: &Head<'_>, body: Arc<Body>) -> Restored {
         let hash = self.hash(head.key);
-        let entry = Stored::new(&self.ledger, hash, head, body).last_used(used_us);
-        if self.ledger.bytes() > self.limits.budget {
+        let entry = Stored::new(&self.memory, hash, head, body).last_used(used_us);
+        if self.memory.bytes() > self.limits.budget {
             return Restored::NoRoom;
         }
         let place = self.place(hash);
@@ -602,8 +602,8 @@ impl Store {
         let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Statistics {
             entries: self.shards.iter().map(|place| place.read().table.len() as u64).sum(),
-            bytes: self.ledger.bytes() as u64,
-            bytes_held: self.ledger.held() as u64,
+            bytes: self.memory.bytes() as u64,
+            bytes_held: self.memory.held() as u64,
             budget: self.limits.budget as u64,
             inserted: count(&self.inserted),
             evicted: count(&self.evicted),

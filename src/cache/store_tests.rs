@@ -25,14 +25,14 @@ fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
 }
 
 fn put(store: &Store, key: &str, selecting: &str, bytes: usize, now_us: u64) -> Option<Arc<Stored>> {
-    let body = Arc::new(Body::whole(store.ledger(), vec![7; bytes].into_boxed_slice()));
+    let body = Arc::new(Body::whole(store.memory(), vec![7; bytes].into_boxed_slice()));
     let epoch = store.epoch(store.hash(key.as_bytes()));
     store.insert(now_us, epoch, &head(key.as_bytes(), selecting.as_bytes(), now_us), body)
 }
 
 /// Puts another head before the body of `old`.
 fn freshen(store: &Store, old: &Arc<Stored>, head: &Head<'_>) -> Option<Arc<Stored>> {
-    let new = Arc::new(Stored::new(store.ledger(), old.hash(), head, Arc::clone(&old.body)));
+    let new = Arc::new(Stored::new(store.memory(), old.hash(), head, Arc::clone(&old.body)));
     store.replace(old, &new).then_some(new)
 }
 
@@ -86,7 +86,7 @@ fn rule_46_the_least_recently_used_leaves_first_in_all_shards() {
         model.push(key);
         let entries = store.statistics().entries as usize;
         model.drain(..model.len() - entries);
-        assert!(store.ledger().bytes() <= (1 << 20) + 5000);
+        assert!(store.memory().bytes() <= (1 << 20) + 5000);
     }
     assert!(store.statistics().evicted > 1000);
     assert!(model.iter().all(|key| get(&store, key, 6000).is_some()));
@@ -95,15 +95,15 @@ fn rule_46_the_least_recently_used_leaves_first_in_all_shards() {
 #[test]
 fn rule_46_everything_is_counted_and_comes_back() {
     let store = Store::new(Limits::of(1 << 22, SEED));
-    let empty = store.ledger().bytes();
+    let empty = store.memory().bytes();
     let first = put(&store, "http://a/", "", 100_000, 1).unwrap();
-    let with_one = store.ledger().bytes();
+    let with_one = store.memory().bytes();
     assert!(with_one - empty > 100_000 && with_one - empty < 101_200, "{}", with_one - empty);
     assert_eq!(store.purge(|_| true), 1);
-    assert!(store.ledger().bytes() >= empty + 100_000, "it is still being served");
+    assert!(store.memory().bytes() >= empty + 100_000, "it is still being served");
     assert_eq!(first.body.len(), 100_000);
     drop(first);
-    assert_eq!(store.ledger().bytes(), empty);
+    assert_eq!(store.memory().bytes(), empty);
     assert_eq!(store.statistics().invalidated, 1);
 }
 
@@ -114,7 +114,7 @@ fn nothing_is_stored_while_everything_is_in_use() {
         (0..20).filter_map(|index| put(&store, &format!("http://a/{index}"), "", 100_000, index)).collect();
     assert!((9..=10).contains(&held.len()), "{}", held.len());
     assert!(store.statistics().refused >= 10);
-    assert!(store.ledger().bytes() <= 1 << 20);
+    assert!(store.memory().bytes() <= 1 << 20);
     drop(held);
     assert!(put(&store, "http://a/x", "", 100_000, 30).is_some());
 }
@@ -146,7 +146,7 @@ fn rule_27_variants_of_one_key_are_bounded() {
 fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
     let store = Store::new(Limits::of(1 << 22, SEED));
     let key = b"http://a/";
-    let body = || Arc::new(Body::whole(store.ledger(), vec![7; 3].into_boxed_slice()));
+    let body = || Arc::new(Body::whole(store.memory(), vec![7; 3].into_boxed_slice()));
     for purge in [false, true] {
         let epoch = store.epoch(store.hash(key));
         if purge {
@@ -164,10 +164,10 @@ fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
 fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
     let store = Store::new(Limits::of(1 << 22, SEED));
     let old = put(&store, "http://a/", "", 100_000, 1).unwrap();
-    let before = store.ledger().bytes();
+    let before = store.memory().bytes();
     let new = freshen(&store, &old, &Head { received_us: 9, ..old.head() }).unwrap();
     assert!(Arc::ptr_eq(&old.body, &new.body));
-    assert!(store.ledger().bytes() < before + 1000);
+    assert!(store.memory().bytes() < before + 1000);
     assert_eq!(get(&store, "http://a/", 10).unwrap().received_us, 9);
     assert_eq!(store.statistics().entries, 1);
     assert!(freshen(&store, &old, &Head { received_us: 11, ..old.head() }).is_none());
@@ -220,9 +220,9 @@ fn readers_writers_and_evictors_share_it() {
             });
         }
     });
-    assert!(store.ledger().bytes() <= 1 << 20);
+    assert!(store.memory().bytes() <= 1 << 20);
     store.purge(|_| true);
-    assert_eq!(store.ledger().bytes(), Store::new(Limits::of(1 << 20, SEED)).ledger().bytes());
+    assert_eq!(store.memory().bytes(), Store::new(Limits::of(1 << 20, SEED)).memory().bytes());
 }
 
 /// Keys that one seed puts into one place are spread by another, so that nobody can choose them beforehand; and where they
@@ -270,12 +270,12 @@ fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
     for index in 0..90 {
         put(&store, &format!("http://a/{index}"), "", 10_000, index);
     }
-    let (entries, empty) = (store.statistics().entries, store.ledger().held());
+    let (entries, empty) = (store.statistics().entries, store.memory().held());
     assert_eq!(entries, 90);
     let mut held: Vec<Charge> = Vec::new();
     while let Some(charge) = store.admit(1000, 50_000) {
         held.push(charge);
-        assert!(store.ledger().bytes() <= 1 << 20);
+        assert!(store.memory().bytes() <= 1 << 20);
     }
     let now = store.statistics();
     let most = (1 << 20) / 4 * 3;
@@ -286,23 +286,23 @@ fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
     // What is stored can still be renewed and found.
     assert!(get(&store, "http://a/89", 2000).is_some());
     drop(held);
-    assert!(store.ledger().held() < empty + 5000, "but for the tables");
+    assert!(store.memory().held() < empty + 5000, "but for the tables");
     assert!(store.may_admit() && store.admit(1000, 50_000).is_some());
     // Evicted, and still being read.
     let reader = get(&store, "http://a/89", 3000).unwrap();
     store.purge(|_| true);
-    assert!(store.ledger().held() > 10_000 && store.statistics().entries == 0);
+    assert!(store.memory().held() > 10_000 && store.statistics().entries == 0);
     drop(reader);
-    assert!(store.ledger().held() < empty, "the tables are gone, too");
+    assert!(store.memory().held() < empty, "the tables are gone, too");
 }
 
 /// However bodies are put together, what leaves the store is what entered it.
 #[test]
 fn rule_57_entries_leave_with_what_they_entered_with() {
     let store = Store::new(Limits::of(4 << 20, SEED));
-    let empty = store.ledger().held();
+    let empty = store.memory().held();
     let body = |bytes: usize| {
-        let mut growing = Growing::new(store.ledger(), Some(bytes as u64));
+        let mut growing = Growing::new(store.memory(), Some(bytes as u64));
         while growing.len() < bytes as u64 {
             let count = growing.space().len();
             growing.commit(count);
@@ -318,11 +318,11 @@ fn rule_57_entries_leave_with_what_they_entered_with() {
         };
         let epoch = store.epoch(store.hash(b"http://a/"));
         assert!(store.insert(5, epoch, &head, body(len as usize)).is_some());
-        assert!(store.ledger().held() < empty + 5000, "all of it is in an entry");
+        assert!(store.memory().held() < empty + 5000, "all of it is in an entry");
     }
     let old = get(&store, "http://a/", 6).unwrap();
     assert!(freshen(&store, &old, &old.head()).is_some());
     drop(old);
     store.purge(|_| true);
-    assert!(store.ledger().held() <= empty && store.ledger().bytes() == store.ledger().held());
+    assert!(store.memory().held() <= empty && store.memory().bytes() == store.memory().held());
 }

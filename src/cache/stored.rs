@@ -2,7 +2,7 @@
 
 use super::body::{Body, Cursor};
 use super::freshness::Terms;
-use super::ledger::{Charge, Ledger, allocated};
+use super::memory_budget::{Charge, MemoryBudget, allocated};
 use super::range::{self, Fragment, Part};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
@@ -73,7 +73,7 @@ pub struct Stored {
 
 impl Stored {
     /// Puts one together. `hash` is the store's of the key.
-    pub fn new(ledger: &Arc<Ledger>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
+    pub fn new(memory: &Arc<MemoryBudget>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
         let mut fragment = Vec::new();
         head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
         let line_begin = line_begin(head.status);
@@ -87,7 +87,7 @@ impl Stored {
             end += len as u32;
             *place = end;
         }
-        let charge = Charge::new(ledger, Stored::bytes(text.len() - LINE_BYTES));
+        let charge = Charge::new(memory, Stored::bytes(text.len() - LINE_BYTES));
         Stored {
             text,
             ends,
@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn rule_7_no_clock_that_is_set_makes_anything_younger() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let head = Head {
             key: b"http://a/",
             names: b"",
@@ -293,7 +293,7 @@ mod tests {
             set_cookie: false,
             fragment: None,
         };
-        let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
+        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, Box::default())));
         for (monotonic_s, unix_s, expected) in
             [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
         {
@@ -302,7 +302,7 @@ mod tests {
         }
         // It came 20 seconds before the loops started.
         let head = Head { received_us: 0_u64.wrapping_sub(20_000_000), ..head };
-        let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, Box::default())));
+        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, Box::default())));
         for (monotonic_s, unix_s, expected) in
             [(0, 1020, 1020), (0, 400, 1020), (15, 1035, 1035), (15, 400, 1035)]
         {
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn rule_35_parts_know_their_places() {
-        let ledger = Arc::new(Ledger::default());
+        let memory = Arc::new(MemoryBudget::default());
         let far = Part { start: 1 << 40, len: u64::MAX >> 1 };
         for (parts, length) in [
             (&[(0, 3)][..], 3),
@@ -339,7 +339,7 @@ mod tests {
                 set_cookie: false,
                 fragment,
             };
-            let stored = Stored::new(&ledger, 1, &head, Arc::new(Body::whole(&ledger, b"abc"[..].into())));
+            let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, b"abc"[..].into())));
             assert_eq!((stored.fragment(), stored.head().fragment), (fragment, fragment));
             assert_eq!((stored.block().as_bytes(), stored.reason()), (&b"A: 1\r\n"[..], &b"OK"[..]));
             assert_eq!(stored.length(), length);

@@ -468,7 +468,7 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let growing = std::mem::replace(&mut fetch.growing, Growing::new(store.ledger(), None));
+        let growing = std::mem::replace(&mut fetch.growing, Growing::new(store.memory(), None));
         let Some(body) = growing.finish() else {
             fetch.intake = Intake::Failed;
             return self.advance_fetch(now, id);

@@ -193,8 +193,8 @@ impl Judge<'_> {
             true if self.is_doubtful() || RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
             true => Fate::Renewed,
         };
-        let ledger = self.cache.store.ledger();
-        (Stored::new(ledger, stored.hash(), &head, Arc::clone(&stored.body)), fate)
+        let memory = self.cache.store.memory();
+        (Stored::new(memory, stored.hash(), &head, Arc::clone(&stored.body)), fate)
     }
 
     /// Appends to `text` the names of Vary in the fields at `block` of it, and what the origin saw in these. Returns where the
@@ -315,7 +315,7 @@ impl Judge<'_> {
             Framing::Chunked | Framing::UntilClose => None,
         };
         let store = &self.cache.store;
-        let begun = Growing::begin(store.ledger(), expected, self.come, |bytes| {
+        let begun = Growing::begin(store.memory(), expected, self.come, |bytes| {
             store.admit(self.now.monotonic_us, bytes)
         });
         if begun.is_none() {
@@ -406,7 +406,7 @@ impl Judge<'_> {
             fragment: storable.part,
         };
         let store = &self.cache.store;
-        let nothing = Arc::new(Body::whole(store.ledger(), Box::default()));
-        Some(Stored::new(store.ledger(), store.hash(head.key), &head, nothing))
+        let nothing = Arc::new(Body::whole(store.memory(), Box::default()));
+        Some(Stored::new(store.memory(), store.hash(head.key), &head, nothing))
     }
 }

@@ -258,7 +258,7 @@ impl Keeper {
 fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
     let mut stretched = 0;
     let go_on = || {
-        let bytes = store.ledger().bytes();
+        let bytes = store.memory().bytes();
         if bytes >= stretched {
             memory::stretch();
             stretched = bytes + memory::STRETCH_BYTES;

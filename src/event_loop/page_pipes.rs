@@ -123,10 +123,10 @@ impl Filled {
 mod tests {
     use super::*;
     use crate::cache::growing::Growing;
-    use crate::cache::ledger::Ledger;
+    use crate::cache::memory_budget::MemoryBudget;
 
     fn body(len: usize, with: u8) -> Arc<Body> {
-        let mut growing = Growing::new(&Arc::new(Ledger::default()), Some(len as u64));
+        let mut growing = Growing::new(&Arc::new(MemoryBudget::default()), Some(len as u64));
         while growing.len() < len as u64 {
             let space = growing.space();
             space.fill(with);

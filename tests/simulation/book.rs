@@ -164,12 +164,12 @@ impl Book {
     pub fn check_store_end(&mut self) -> Checked<()> {
         let Some(cache) = &mut self.scenario.cache else { return Ok(()) };
         self.tally.evicted = cache.store.statistics().evicted;
-        cache.store.ledger().leave(cache.ballast.bytes());
+        cache.store.memory().leave(cache.ballast.bytes());
         cache.ballast.set(0);
         cache.store.purge(|_| true);
-        let (ledger, empty_bytes) = (cache.store.ledger(), cache.empty_bytes);
-        if (ledger.bytes(), ledger.held()) != (empty_bytes, empty_bytes) {
-            let (bytes, held) = (ledger.bytes(), ledger.held());
+        let (memory, empty_bytes) = (cache.store.memory(), cache.empty_bytes);
+        if (memory.bytes(), memory.held()) != (empty_bytes, empty_bytes) {
+            let (bytes, held) = (memory.bytes(), memory.held());
             return Err(format!("{bytes} bytes in an empty cache ({held} held), which takes {empty_bytes}"));
         }
         Ok(())

@@ -29,7 +29,7 @@ impl Shell {
             return Err(format!("{} clients", metrics.clients));
         }
         let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
-        let (bytes, budget) = (cache.store.ledger().bytes(), cache.store.limits().budget);
+        let (bytes, budget) = (cache.store.memory().bytes(), cache.store.limits().budget);
         // What responses on their way hold has to be within the budget; each exchange has a head.
         around.under_way[self.number] = (metrics.cache_fetches as usize, metrics.exchanges as usize);
         let (fetches, exchanges) =

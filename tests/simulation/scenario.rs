@@ -5,7 +5,7 @@ use super::pages::Page;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use weir::cache::freshness::Freshness;
-use weir::cache::ledger::Charge;
+use weir::cache::memory_budget::Charge;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{CacheSettings, Settings, Timeouts};
 use weir::policy::Policy;
@@ -86,7 +86,7 @@ pub enum Upheaval {
 /// What is known of the cache.
 pub struct Cache {
     pub store: Arc<Store>,
-    /// What the ledger says of an empty store.
+    /// What the memory says of an empty store.
     pub empty_bytes: usize,
     /// A part of the budget that something else has taken: no store is as small as is wanted here.
     pub ballast: Charge,
@@ -286,13 +286,13 @@ fn cache(dice: &mut Dice, clients: u32) -> Cache {
     let mut limits = Limits::of(1 << 20, [dice.next(), dice.next()]);
     limits.object_max = dice.pick(&[3_000, 30_000, 131_072, 131_072, 131_072]);
     let store = Arc::new(Store::new(limits));
-    let empty_bytes = store.ledger().bytes();
+    let empty_bytes = store.memory().bytes();
     let room = dice.pick(&[10_000, 40_000, 150_000, limits.budget]);
     // Each that is under way has a head.
     let taken = limits.budget.saturating_sub(empty_bytes + room + 1_000 * clients as usize);
-    let ballast = Charge::new(store.ledger(), taken);
+    let ballast = Charge::new(store.memory(), taken);
     // It stands for what is stored, not for what is held.
-    store.ledger().enter(taken);
+    store.memory().enter(taken);
     Cache { ballast, store, empty_bytes, purges: dice.percent(40) }
 }
 

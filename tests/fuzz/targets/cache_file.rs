@@ -25,7 +25,7 @@ fn reload(bytes: &[u8]) {
     let loaded = load(&mut &bytes[..], &store, NOW, || true);
     let entries = store.entries();
     assert_eq!(entries.len() as u64, loaded.entries, "{}", shown(bytes));
-    assert!(store.ledger().bytes() <= limits.budget, "{}", shown(bytes));
+    assert!(store.memory().bytes() <= limits.budget, "{}", shown(bytes));
     for entry in &entries {
         assert!(entry.block().is_valid() && !entry.reason().contains(&b'\n'), "{}", shown(bytes));
         assert!(matches!(entry.status, 200..=999) && entry.body.len() <= limits.object_max);

@@ -1,7 +1,7 @@
 //! The one account of the cache's memory: everything that the cache holds is charged here for as long as it lives.
 //!
 //! An entry that was evicted while somebody is still being served from it stays charged until the last reader lets go:
-//! what the process holds and what the ledger says are the same thing. What lies in no entry of the store, be it that it is
+//! what the process holds and what the memory says are the same thing. What lies in no entry of the store, be it that it is
 //! still being received or that it was evicted, is *held*: no eviction makes room there.
 
 use std::sync::Arc;
@@ -31,13 +31,13 @@ pub fn mapped(bytes: usize) -> usize {
 
 /// The account.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct MemoryBudget {
     bytes: AtomicUsize,
     /// Of these, in entries of the store.
     entries: AtomicUsize,
 }
 
-impl Ledger {
+impl MemoryBudget {
     /// Bytes charged now.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
@@ -62,15 +62,15 @@ impl Ledger {
 /// A stretch of the budget, given back when it is dropped.
 #[derive(Debug)]
 pub struct Charge {
-    ledger: Arc<Ledger>,
+    memory: Arc<MemoryBudget>,
     bytes: usize,
 }
 
 impl Charge {
     /// Charges `bytes`, whatever the budget says.
-    pub fn new(ledger: &Arc<Ledger>, bytes: usize) -> Charge {
-        ledger.bytes.fetch_add(bytes, Ordering::Relaxed);
-        Charge { ledger: Arc::clone(ledger), bytes }
+    pub fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Charge {
+        memory.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Charge { memory: Arc::clone(memory), bytes }
     }
 
     /// Bytes charged here.
@@ -79,18 +79,18 @@ impl Charge {
     }
 
     /// The account.
-    pub(super) fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub(super) fn memory(&self) -> &MemoryBudget {
+        &self.memory
     }
 
     /// Another one in the same account, whatever the budget says.
     pub(super) fn beside(&self, bytes: usize) -> Charge {
-        Charge::new(&self.ledger, bytes)
+        Charge::new(&self.memory, bytes)
     }
 
     /// Takes over what another one stands for.
     pub(super) fn absorb(&mut self, mut other: Charge) {
-        debug_assert!(Arc::ptr_eq(&self.ledger, &other.ledger));
+        debug_assert!(Arc::ptr_eq(&self.memory, &other.memory));
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
@@ -100,15 +100,15 @@ impl Charge {
             self.set(bytes);
         }
         self.bytes -= bytes;
-        Charge { ledger: Arc::clone(&self.ledger), bytes }
+        Charge { memory: Arc::clone(&self.memory), bytes }
     }
 
     /// Makes it `bytes` from now on.
     pub fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
-            self.ledger.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+            self.memory.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
         } else {
-            self.ledger.bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.memory.bytes.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
         }
         self.bytes = bytes;
     }
@@ -126,36 +126,36 @@ mod tests {
 
     #[test]
     fn rule_46_a_charge_lives_as_long_as_what_it_stands_for() {
-        let ledger = Arc::new(Ledger::default());
-        let mut first = Charge::new(&ledger, 100);
-        let second = Charge::new(&ledger, 50);
-        assert_eq!(ledger.bytes(), 150);
+        let memory = Arc::new(MemoryBudget::default());
+        let mut first = Charge::new(&memory, 100);
+        let second = Charge::new(&memory, 50);
+        assert_eq!(memory.bytes(), 150);
         first.set(20);
-        assert_eq!((ledger.bytes(), first.bytes()), (70, 20));
+        assert_eq!((memory.bytes(), first.bytes()), (70, 20));
         drop(second);
         first.set(200);
-        assert_eq!(ledger.bytes(), 200);
+        assert_eq!(memory.bytes(), 200);
         drop(first);
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!(memory.bytes(), 0);
     }
 
     #[test]
     fn rule_57_charges_are_divided_and_joined() {
-        let ledger = Arc::new(Ledger::default());
-        let mut one = Charge::new(&ledger, 100);
+        let memory = Arc::new(MemoryBudget::default());
+        let mut one = Charge::new(&memory, 100);
         let two = one.split(30);
-        assert_eq!((one.bytes(), two.bytes(), ledger.bytes()), (70, 30, 100));
+        assert_eq!((one.bytes(), two.bytes(), memory.bytes()), (70, 30, 100));
         // More than there is.
         let three = one.split(80);
-        assert_eq!((one.bytes(), three.bytes(), ledger.bytes()), (0, 80, 110));
+        assert_eq!((one.bytes(), three.bytes(), memory.bytes()), (0, 80, 110));
         one.absorb(two);
-        assert_eq!((one.bytes(), ledger.bytes()), (30, 110));
-        ledger.enter(50);
-        assert_eq!((ledger.bytes(), ledger.held()), (110, 60));
+        assert_eq!((one.bytes(), memory.bytes()), (30, 110));
+        memory.enter(50);
+        assert_eq!((memory.bytes(), memory.held()), (110, 60));
         drop((one, three));
-        assert_eq!((ledger.bytes(), ledger.held()), (0, 0));
-        ledger.leave(50);
-        assert_eq!(ledger.held(), 0);
+        assert_eq!((memory.bytes(), memory.held()), (0, 0));
+        memory.leave(50);
+        assert_eq!(memory.held(), 0);
     }
 
     #[test]
