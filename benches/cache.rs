@@ -4,9 +4,9 @@ use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
 use weir::cache::freshness::Terms;
-use weir::cache::growing::Growing;
 use weir::cache::store::{Found, Limits, Store};
 use weir::cache::stored::Head;
+use weir::cache::streaming_body::StreamingBody;
 use weir::http::head::Version;
 
 /// Entries of the full store.
@@ -47,7 +47,7 @@ fn head(key: &[u8], now_us: u64) -> Head<'_> {
 
 fn put(store: &Store, index: usize, bytes: usize) {
     let key = key(index);
-    let mut growing = Growing::new(store.memory(), Some(bytes as u64));
+    let mut growing = StreamingBody::new(store.memory(), Some(bytes as u64));
     let mut left = bytes;
     while left > 0 {
         let space = growing.space();

@@ -5,8 +5,8 @@ mod shell;
 use shell::Shell;
 use std::sync::Arc;
 use weir::cache::body::Body;
-use weir::cache::growing::Growing;
 use weir::cache::memory_budget::MemoryBudget;
+use weir::cache::streaming_body::StreamingBody;
 use weir::engine::{Event, PeerId};
 
 fn client_limits(shell: &mut Shell) -> Vec<PeerId> {
@@ -44,7 +44,7 @@ fn a_table_that_has_shrunk_may_do_so_again() {
 /// A large body of which little has come: it takes one page of its own, if it has any.
 #[cfg(target_os = "linux")]
 fn large(memory: &Arc<MemoryBudget>) -> Body {
-    let mut growing = Growing::new(memory, Some(40_000));
+    let mut growing = StreamingBody::new(memory, Some(40_000));
     growing.space()[0] = 1;
     growing.commit(1);
     growing.finish().expect("a whole body")

@@ -1,6 +1,6 @@
 //! Stored bodies: segments that are written once and read by many.
 //!
-//! A body grows first ([`Growing`](super::growing::Growing)), with one writer; when it is complete it becomes a [`Body`], which
+//! A body grows first ([`StreamingBody`](super::streaming_body::StreamingBody)), with one writer; when it is complete it becomes a [`Body`], which
 //! never changes again. Readers hold a [`Cursor`] each, which names a segment and an offset in it, for segments are of any size.
 //!
 //! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
@@ -279,8 +279,8 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
-    use super::super::growing::Growing;
-    use super::super::growing::tests::{fill, pattern};
+    use super::super::streaming_body::StreamingBody;
+    use super::super::streaming_body::tests::{fill, pattern};
     use super::*;
 
     fn read(body: &Body, position: u64, left: u64, slices: usize, step: usize) -> Vec<u8> {
@@ -305,10 +305,10 @@ mod tests {
         for len in [0, 1, 1000, 4096, 4097, 65_536, 70_000, 300_000] {
             let bytes = pattern(len);
             for expected in [None, Some(len as u64)] {
-                let mut growing = Growing::new(&memory, expected);
-                fill(&mut growing, &bytes, 5000);
-                assert_eq!(growing.len(), len as u64);
-                let body = growing.finish().unwrap();
+                let mut stream = StreamingBody::new(&memory, expected);
+                fill(&mut stream, &bytes, 5000);
+                assert_eq!(stream.len(), len as u64);
+                let body = stream.finish().unwrap();
                 for (position, left, slices, step) in
                     [(0, u64::MAX, 4, usize::MAX), (0, 70_000, 2, 1234), (999, 5, 1, 2)]
                 {
@@ -327,9 +327,9 @@ mod tests {
     }
 
     fn body(memory: &Arc<MemoryBudget>, bytes: &[u8]) -> Arc<Body> {
-        let mut growing = Growing::new(memory, None);
-        fill(&mut growing, bytes, 4096);
-        Arc::new(growing.finish().unwrap())
+        let mut stream = StreamingBody::new(memory, None);
+        fill(&mut stream, bytes, 4096);
+        Arc::new(stream.finish().unwrap())
     }
 
     /// Pieces of any sizes out of bodies and of what was joined from them, against the bytes that they were cut from.

@@ -11,24 +11,24 @@
 //! another one that comes they are put together.
 //!
 //! The numbered rules in comments and tests are those of the project's rule book for caching.
-mod ahead;
 pub mod body;
 mod combining;
 pub mod control;
 pub mod fill_locks;
 pub mod freshness;
-pub mod growing;
 pub mod invalidation;
 pub mod key;
 pub mod language;
 pub mod memory_budget;
 pub mod persistence;
 pub mod range;
+mod read_ahead;
 mod segment;
 pub mod status;
 pub mod storable;
 pub mod store;
 pub mod stored;
+pub mod streaming_body;
 mod targeted;
 pub mod validation;
 pub mod vary;

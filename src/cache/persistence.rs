@@ -18,15 +18,15 @@
 //! two runs is known from the system's clock only; if that was set back meanwhile, it counts as none: nothing is younger
 //! than it was when it was written. Hashes are not written: their key is another one in each run.
 
-use super::ahead::{Ahead, BUFFER_BYTES};
 use super::body::Body;
 use super::control::SECONDS_MAX;
 use super::freshness::Terms;
-use super::growing::Growing;
 use super::range::Fragment;
+use super::read_ahead::{BUFFER_BYTES, ReadAhead};
 use super::storable;
 use super::store::{Restored, Store};
 use super::stored::{Head, Stored};
+use super::streaming_body::StreamingBody;
 use super::vary;
 use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields::is_value_byte;
@@ -350,7 +350,7 @@ fn take<const BYTES: usize>(rest: &mut &[u8]) -> [u8; BYTES] {
 /// It is read in pieces as large as may be: no buffer is of use between this and a file.
 pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMut() -> bool) -> Loaded {
     let mut loaded = Loaded { entries: 0, damaged: 0, left_out: 0, written: 0, ending: Ending::Complete };
-    let mut input = Ahead::new(input);
+    let mut input = ReadAhead::new(input);
     let away_s = match read_header(&mut input) {
         Ok((unix_s, written)) => {
             loaded.written = written;
@@ -374,7 +374,7 @@ pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMu
 }
 
 /// When it was written, and how many entries.
-fn read_header(input: &mut Ahead<impl Read>) -> Result<(u64, u64), Ending> {
+fn read_header(input: &mut ReadAhead<impl Read>) -> Result<(u64, u64), Ending> {
     let bytes = input.peek(HEADER_BYTES)?;
     if bytes.is_empty() {
         // A file, and nobody has written to it yet.
@@ -397,7 +397,7 @@ fn read_header(input: &mut Ahead<impl Read>) -> Result<(u64, u64), Ending> {
 }
 
 struct Loader<'a, R> {
-    input: Ahead<R>,
+    input: ReadAhead<R>,
     store: &'a Store,
     now: Now,
     /// Seconds between the runs.
@@ -475,20 +475,20 @@ impl<R: Read> Loader<'_, R> {
         self.input.fill(&mut self.text)?;
         let mut sum = Hasher::new();
         sum.update(&self.text);
-        let mut growing = Growing::new(self.store.memory(), Some(record.body_bytes));
-        while growing.len() < record.body_bytes {
-            let left = record.body_bytes - growing.len();
-            let space = growing.space();
+        let mut stream = StreamingBody::new(self.store.memory(), Some(record.body_bytes));
+        while stream.len() < record.body_bytes {
+            let left = record.body_bytes - stream.len();
+            let space = stream.space();
             let count = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             self.input.fill(&mut space[..count])?;
             sum.update(&space[..count]);
-            growing.commit(count);
+            stream.commit(count);
         }
         let mut expected = [0; 4];
         self.input.fill(&mut expected)?;
         let intact = sum.finalize() == u32::from_le_bytes(expected);
         let head = record.head(&self.text, self.now, self.away_s).filter(|_| intact);
-        let (Some(head), Some(body)) = (head, growing.finish()) else {
+        let (Some(head), Some(body)) = (head, stream.finish()) else {
             self.loaded.damaged += 1;
             return Ok(None);
         };

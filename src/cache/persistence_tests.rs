@@ -74,7 +74,7 @@ fn rule_35_parts_are_saved_and_loaded() {
             new.parts().flat_map(|part| &bytes[part.start as usize..part.end() as usize]).copied().collect();
         assert!(bytes_of(&new.body) == expected, "{key}");
     }
-    // They go on growing, and leaving.
+    // They go on stream, and leaving.
     let rest = Part { start: 100_000, len: 200_000 };
     let head = Head { fragment: Fragment::of(rest, 300_000), ..parted(b"http://a/large") };
     let head = Head { block: b"ETag: \"a\"\r\n", ..head };
@@ -135,17 +135,17 @@ fn rule_35_parts_that_cannot_be_are_not_loaded() {
 }
 
 fn put(store: &Store, used_us: u64, head: &Head<'_>, body: &[u8]) {
-    let mut growing = Growing::new(store.memory(), None);
+    let mut stream = StreamingBody::new(store.memory(), None);
     for piece in body.chunks(1000) {
         let mut piece = piece;
         while !piece.is_empty() {
-            let count = growing.space().len().min(piece.len());
-            growing.space()[..count].copy_from_slice(&piece[..count]);
-            growing.commit(count);
+            let count = stream.space().len().min(piece.len());
+            stream.space()[..count].copy_from_slice(&piece[..count]);
+            stream.commit(count);
             piece = &piece[count..];
         }
     }
-    let body = Arc::new(growing.finish().unwrap());
+    let body = Arc::new(stream.finish().unwrap());
     let epoch = store.epoch(store.hash(head.key));
     store.insert(used_us, epoch, head, body).unwrap().touch(used_us);
 }

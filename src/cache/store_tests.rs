@@ -1,7 +1,7 @@
 use super::*;
 use crate::cache::freshness::Terms;
-use crate::cache::growing::Growing;
 use crate::cache::range::{Fragment, Part};
+use crate::cache::streaming_body::StreamingBody;
 use crate::http::head::Version;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -302,12 +302,12 @@ fn rule_57_entries_leave_with_what_they_entered_with() {
     let store = Store::new(Limits::of(4 << 20, SEED));
     let empty = store.memory().held();
     let body = |bytes: usize| {
-        let mut growing = Growing::new(store.memory(), Some(bytes as u64));
-        while growing.len() < bytes as u64 {
-            let count = growing.space().len();
-            growing.commit(count);
+        let mut stream = StreamingBody::new(store.memory(), Some(bytes as u64));
+        while stream.len() < bytes as u64 {
+            let count = stream.space().len();
+            stream.commit(count);
         }
-        Arc::new(growing.finish().unwrap())
+        Arc::new(stream.finish().unwrap())
     };
     for (start, len) in [(0, 100), (100, 100_000), (200_000, 70_000), (50_000, 160_000)] {
         let part = Part { start, len };

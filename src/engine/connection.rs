@@ -128,7 +128,7 @@ impl Engine {
                     (half.space(pool, relays, Purpose::Download), Parked::Downloads)
                 }
                 OriginState::Fetching(fetch) => {
-                    return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.growing.space()));
+                    return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.stream.space()));
                 }
             },
         };

@@ -1,7 +1,7 @@
 //! A response on its way into the cache, and from there to all who wait for it.
 //!
 //! When the head of a response that may be stored has come, the exchange that asked for it gives its origin connection to
-//! a fetch. The origin's bytes are received straight into the segments of the growing body; the exchange becomes its
+//! a fetch. The origin's bytes are received straight into the segments of the streaming body; the exchange becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
 //! stored: if several read it, it passes through a window (see [`super::window`]), and one reader alone goes on as if there
@@ -17,10 +17,10 @@ use super::relay;
 use super::window::{Hold, Span, WINDOW_BYTES_MAX};
 use super::{Engine, Event, PeerId};
 use crate::cache::body::Body as Whole;
-use crate::cache::growing::Growing;
 use crate::cache::range::{Fragment, Part};
 use crate::cache::store::{Epoch, Store};
 use crate::cache::stored::{Head, Stored};
+use crate::cache::streaming_body::StreamingBody;
 use crate::http::chunked::Decoder;
 use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
@@ -73,7 +73,7 @@ pub(super) struct Fetch {
     pub origin: Option<PeerId>,
     /// The response without its body: what readers are told, and what will be stored.
     pub pending: Arc<Stored>,
-    pub growing: Growing,
+    pub stream: StreamingBody,
     intake: Intake,
     /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
@@ -134,7 +134,7 @@ impl Fetch {
 
     /// Whether there is room for more.
     pub fn wants_bytes(&self) -> bool {
-        self.is_receiving() && self.growing.is_ready()
+        self.is_receiving() && self.stream.is_ready()
     }
 
     /// Whether nobody but one reader needs it, and nothing but itself.
@@ -144,8 +144,8 @@ impl Fetch {
 
     /// Asks for room for what comes next, if it may have more. False if there is none.
     pub fn provide(&mut self, store: &Store, now: Now) -> bool {
-        let within = self.storable || (!self.is_lone() && self.growing.held() < WINDOW_BYTES_MAX);
-        !self.is_receiving() || !within || self.growing.provide(|bytes| store.admit(now.monotonic_us, bytes))
+        let within = self.storable || (!self.is_lone() && self.stream.held() < WINDOW_BYTES_MAX);
+        !self.is_receiving() || !within || self.stream.provide(|bytes| store.admit(now.monotonic_us, bytes))
     }
 
     /// What is still to come, which of its trailers do not go on, and whether the connection can carry another exchange so far:
@@ -172,17 +172,22 @@ impl Fetch {
     /// Whether it is worth finishing although nobody reads.
     fn goes_on_unread(&self) -> bool {
         let nearly =
-            self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.growing.len() / 3);
+            self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);
         self.storable && !self.is_subscribed() && (self.unread || nearly)
     }
 
     /// One that another loop receives and tells of.
-    pub fn subscribed(serial: u32, now_ms: u64, publication: Arc<Publication>, growing: Growing) -> Fetch {
+    pub fn subscribed(
+        serial: u32,
+        now_ms: u64,
+        publication: Arc<Publication>,
+        stream: StreamingBody,
+    ) -> Fetch {
         Fetch {
             serial,
             origin: None,
             pending: Arc::clone(&publication.pending),
-            growing,
+            stream,
             intake: Intake::Subscribed,
             trailers: Vec::new(),
             withheld: Withheld::default(),
@@ -212,7 +217,7 @@ impl Fetch {
     pub fn take(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while taken < bytes.len() && self.wants_bytes() {
-            let space = self.growing.space();
+            let space = self.stream.space();
             let count = space.len().min(bytes.len() - taken);
             space[..count].copy_from_slice(&bytes[taken..taken + count]);
             taken += self.admit(count);
@@ -220,10 +225,10 @@ impl Fetch {
         taken
     }
 
-    /// Judges `count` bytes fresh from the wire in the growing body's space. Whether there was anything behind the end, and
+    /// Judges `count` bytes fresh from the wire in the streaming body's space. Whether there was anything behind the end, and
     /// whether the framing was broken, is kept.
     fn admit(&mut self, count: usize) -> usize {
-        let space = self.growing.space();
+        let space = self.stream.space();
         let bytes = &mut space[..count];
         let (payload, consumed) = match &mut self.intake {
             Intake::Subscribed | Intake::Ended | Intake::Failed => (0, 0),
@@ -251,7 +256,7 @@ impl Fetch {
             },
         };
         self.reusable &= consumed == count && !self.has_failed();
-        self.growing.commit(payload);
+        self.stream.commit(payload);
         consumed
     }
 }
@@ -262,7 +267,7 @@ pub(super) struct Beginning {
     pub epoch: Epoch,
     pub body: Body,
     /// Holds nothing yet, and has room for what has come.
-    pub growing: Growing,
+    pub stream: StreamingBody,
     /// Goes on when its readers leave.
     pub unread: bool,
     /// What comes before the end may be stored as a part.
@@ -296,7 +301,7 @@ impl Engine {
             serial,
             origin: Some(origin),
             pending: beginning.pending,
-            growing: beginning.growing,
+            stream: beginning.stream,
             intake,
             trailers: Vec::new(),
             withheld: std::mem::take(&mut exchange.down.withheld),
@@ -340,7 +345,7 @@ impl Engine {
         match event {
             Event::Received(count) => {
                 // Never more than the space that was lent for it.
-                let count = count.min(fetch.growing.space().len());
+                let count = count.min(fetch.stream.space().len());
                 fetch.admit(count);
                 // Who holds it up is not forgiven for that.
                 if let Some(origin) = fetch.origin.filter(|_| !fetch.hold.is_on()) {
@@ -435,7 +440,7 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = &settings.store;
         let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.storable) else { return };
-        let too_large = !fetch.is_subscribed() && fetch.growing.len() > store.limits().object_max;
+        let too_large = !fetch.is_subscribed() && fetch.stream.len() > store.limits().object_max;
         let no_room = !too_large && !fetch.provide(store, now);
         if fetch.has_failed() || too_large || no_room {
             fetch.storable = false;
@@ -468,8 +473,8 @@ impl Engine {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
         let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let growing = std::mem::replace(&mut fetch.growing, Growing::new(store.memory(), None));
-        let Some(body) = growing.finish() else {
+        let stream = std::mem::replace(&mut fetch.stream, StreamingBody::new(store.memory(), None));
+        let Some(body) = stream.finish() else {
             fetch.intake = Intake::Failed;
             return self.advance_fetch(now, id);
         };
@@ -553,13 +558,13 @@ impl Engine {
             (None, Some(length)) => (0, length),
             (None, None) => return,
         };
-        let got = fetch.growing.len();
+        let got = fetch.stream.len();
         let fits = fetch.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
         if !(fetch.keeps_part && head.status == 200 && fits && got > 0) {
             return;
         }
         let fragment = Fragment::of(Part { start, len: got }, length);
-        let Some(body) = fetch.growing.finish() else { return };
+        let Some(body) = fetch.stream.finish() else { return };
         let stored =
             store.insert(fetch.pending.received_us, fetch.epoch, &Head { fragment, ..head }, Arc::new(body));
         self.metrics.cache_stored += u64::from(stored.is_some());

@@ -5,11 +5,11 @@ use super::selecting::AsForwarded;
 use crate::cache::body::Body;
 use crate::cache::control::RequestDirectives;
 use crate::cache::freshness::{self, Times};
-use crate::cache::growing::Growing;
 use crate::cache::key::{self, Uri};
 use crate::cache::range::{self, Fragment};
 use crate::cache::storable::{self, NotStored, Storable, Storing};
 use crate::cache::stored::{Head, Stored};
+use crate::cache::streaming_body::StreamingBody;
 use crate::cache::validation::{self, CONDITIONAL_FIELDS, Head as HeadSays, Validators};
 use crate::cache::{invalidation, vary};
 use crate::http::block::{FieldBlock, FieldLines};
@@ -26,7 +26,7 @@ pub(super) enum Verdict {
     /// Nothing but to pass it on.
     Pass,
     /// Stored as it is passed on; its body has room to begin.
-    Store(Box<(Stored, Growing)>),
+    Store(Box<(Stored, StreamingBody)>),
     /// The bytes that were missing.
     Completes(Box<Completed>),
     /// These, but there is no room for them beside the part.
@@ -63,7 +63,7 @@ pub(super) struct Confirmed {
 pub(super) struct Completed {
     pub stored: Stored,
     /// For the missing bytes.
-    pub growing: Growing,
+    pub stream: StreamingBody,
     /// Lines for this one answer.
     pub withheld: Vec<u8>,
 }
@@ -250,8 +250,8 @@ impl Judge<'_> {
                     if let Some(old) = stale.as_ref().filter(|old| !same(old)) {
                         self.cache.store.remove(old);
                     }
-                    if let Some(growing) = self.begin_body() {
-                        return Verdict::Store(Box::new((stored, growing)));
+                    if let Some(stream) = self.begin_body() {
+                        return Verdict::Store(Box::new((stored, stream)));
                     }
                     self.caching.not_stored = Some(NotStored::NoRoom);
                 }
@@ -272,8 +272,8 @@ impl Judge<'_> {
         match self.response.status {
             206 if self.caching.bound => Verdict::Unconfirmed,
             206 => match self.completed() {
-                Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |growing| {
-                    Verdict::Completes(Box::new(Completed { stored, growing, withheld }))
+                Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |stream| {
+                    Verdict::Completes(Box::new(Completed { stored, stream, withheld }))
                 }),
                 None => Verdict::Unconfirmed,
             },
@@ -308,14 +308,14 @@ impl Judge<'_> {
     }
 
     /// The body of the response, of which nothing is taken yet. None if the store has no room for its beginning.
-    fn begin_body(&self) -> Option<Growing> {
+    fn begin_body(&self) -> Option<StreamingBody> {
         let expected = match response_body(self.asked.method, self.response).ok()? {
             Framing::None => Some(0),
             Framing::Length(length) => Some(length),
             Framing::Chunked | Framing::UntilClose => None,
         };
         let store = &self.cache.store;
-        let begun = Growing::begin(store.memory(), expected, self.come, |bytes| {
+        let begun = StreamingBody::begin(store.memory(), expected, self.come, |bytes| {
             store.admit(self.now.monotonic_us, bytes)
         });
         if begun.is_none() {

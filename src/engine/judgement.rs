@@ -14,10 +14,10 @@ use super::serving::Serving;
 use super::{Engine, PeerId};
 use crate::buffer::Purpose;
 use crate::cache::freshness::Times;
-use crate::cache::growing::Growing;
 use crate::cache::key::{Scheme, Uri};
 use crate::cache::storable::Storing;
 use crate::cache::stored::Stored;
+use crate::cache::streaming_body::StreamingBody;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
@@ -32,7 +32,7 @@ pub(super) enum Judged {
     /// It is passed on as if there were no cache.
     Pass,
     /// It is passed on and stored.
-    Store(Arc<Stored>, Growing),
+    Store(Arc<Stored>, StreamingBody),
     /// The exchange has been answered, or begun anew.
     Settled,
 }
@@ -78,8 +78,8 @@ impl Engine {
                 Judged::Pass
             }
             Verdict::Store(storing) => {
-                let (stored, growing) = *storing;
-                Judged::Store(Arc::new(stored), growing)
+                let (stored, stream) = *storing;
+                Judged::Store(Arc::new(stored), stream)
             }
             Verdict::Completes(completed) => {
                 self.complete(now, id, head_bytes, *completed);
@@ -202,7 +202,7 @@ impl Engine {
             pending: Arc::clone(&pending),
             epoch,
             body: Body::Length(missing.len),
-            growing: completed.growing,
+            stream: completed.stream,
             unread: false,
             keeps_part: true,
             beside: Some(beside),
@@ -268,7 +268,7 @@ impl Engine {
         now: Now,
         id: ExchangeId,
         head_bytes: usize,
-        (pending, growing): (Arc<Stored>, Growing),
+        (pending, stream): (Arc<Stored>, StreamingBody),
         (body, http10): (Body, bool),
     ) {
         let (hash, outcome, is_part) = (pending.hash(), outcome(&pending, now), pending.fragment().is_some());
@@ -286,7 +286,7 @@ impl Engine {
         }
         let keeps_part = exchange.plan.method == Method::Get;
         let beginning =
-            Beginning { pending, epoch, body, growing, unread: background, keeps_part, beside: None };
+            Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         // Not before: where this comes to nothing, those who wait are told when the exchange ends.
         if is_part {
@@ -308,7 +308,7 @@ impl Engine {
         let Some(exchange) = self.exchange_mut(id) else { return };
         let chunked = length.is_none() && !exchange.ends_at_close;
         exchange.stage = Stage::Serving;
-        exchange.serving = Some(Serving::growing(fetch, length, chunked));
+        exchange.serving = Some(Serving::streaming(fetch, length, chunked));
         let client = exchange.client;
         self.join_fetch(fetch, id);
         self.forget_request(id);

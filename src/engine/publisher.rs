@@ -120,7 +120,7 @@ impl Fetch {
         let told = self.published();
         let unpublished = told.map(|told| (told.bytes, told.cursor));
         let unread = told.and_then(Published::readers).map(|readers| readers.slowest);
-        unpublished.into_iter().chain(unread.map(|place| (place, self.growing.cursor(place))))
+        unpublished.into_iter().chain(unread.map(|place| (place, self.stream.cursor(place))))
     }
 
     /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.
@@ -128,15 +128,15 @@ impl Fetch {
         let told = self.published()?;
         let readers = told.readers()?;
         let has_all = told.has_to_wait() && readers.fastest >= told.bytes;
-        Some(Span { fastest: if has_all { self.growing.len() } else { readers.fastest }, ..readers })
+        Some(Span { fastest: if has_all { self.stream.len() } else { readers.fastest }, ..readers })
     }
 
     /// What has come of it, for those who know nothing of it yet.
     pub fn publish_from_start(&mut self) -> Option<FillEvent> {
         let Coordination::Published(told) = &mut self.coordination else { return None };
         told.cursor = Cursor::default();
-        let portion = self.growing.portion(&mut told.cursor);
-        told.bytes = self.growing.len();
+        let portion = self.stream.portion(&mut told.cursor);
+        told.bytes = self.stream.len();
         Some(FillEvent::Begins(Arc::clone(&told.publication), Arc::new(portion)))
     }
 
@@ -146,9 +146,9 @@ impl Fetch {
         self.published().filter(|told| !whole && (kept || !told.known_unstored || !told.has_to_wait()))?;
         let Coordination::Published(told) = &mut self.coordination else { return None };
         let publication = Arc::downgrade(&told.publication);
-        if told.bytes < self.growing.len() || told.known_unstored == kept {
-            let portion = self.growing.portion(&mut told.cursor);
-            (told.bytes, told.known_unstored) = (self.growing.len(), !kept);
+        if told.bytes < self.stream.len() || told.known_unstored == kept {
+            let portion = self.stream.portion(&mut told.cursor);
+            (told.bytes, told.known_unstored) = (self.stream.len(), !kept);
             return Some(FillEvent::Continues(publication, Arc::new(portion), kept));
         }
         let end = match (self.has_ended(), self.has_failed()) {

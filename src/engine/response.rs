@@ -185,7 +185,7 @@ impl Engine {
             let storing = match judged {
                 Judged::Settled => return,
                 Judged::Pass => None,
-                Judged::Store(pending, growing) => Some((pending, growing)),
+                Judged::Store(pending, stream) => Some((pending, stream)),
             };
             match self.take_head(now, id, head_bytes, storing.as_ref().map(|(pending, _)| &**pending)) {
                 Err(Refusal::OriginFault(fault)) if is_repairable(fault) && self.repair(id, head_bytes) => {}

@@ -110,7 +110,7 @@ impl Engine {
                     Some((beside, missing)) => {
                         Serving::completed(fetch, missing.part, beside, Part { start, len })
                     }
-                    None => Serving::growing(fetch, length, content.framing == Body::Chunked),
+                    None => Serving::streaming(fetch, length, content.framing == Body::Chunked),
                 }
             }
         });

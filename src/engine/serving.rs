@@ -26,7 +26,7 @@ pub(super) enum Source {
     /// They are all here.
     Stored(Arc<Body>),
     /// They are coming.
-    Growing(FetchId),
+    Streaming(FetchId),
 }
 
 /// One client's place in a body.
@@ -72,7 +72,7 @@ impl Serving {
         };
         let behind = stored(missing.end(), wanted.end());
         let fetched = Next {
-            source: Source::Growing(fetch),
+            source: Source::Streaming(fetch),
             cursor: Cursor::default(),
             left: missing.len,
             next: (behind.left > 0).then(|| Box::new(behind)),
@@ -91,9 +91,9 @@ impl Serving {
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
     /// them.
-    pub fn growing(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
+    pub fn streaming(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
         let chunk = chunked.then(Frame::default);
-        let source = Source::Growing(fetch);
+        let source = Source::Streaming(fetch);
         let (cursor, end) = (Cursor::default(), Vec::new());
         Serving { source, cursor, left: length, payload: 0, chunk, end, next: None }
     }
@@ -102,7 +102,7 @@ impl Serving {
     pub fn fetch(&self) -> Option<FetchId> {
         let of = |source: &Source| match source {
             Source::Stored(_) => None,
-            Source::Growing(fetch) => Some(*fetch),
+            Source::Streaming(fetch) => Some(*fetch),
         };
         of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))
     }
@@ -114,7 +114,7 @@ impl Serving {
     /// How far it has read of what is being fetched.
     pub fn place(&self) -> (u64, Cursor) {
         match self.source {
-            Source::Growing(_) => (self.payload, self.cursor),
+            Source::Streaming(_) => (self.payload, self.cursor),
             Source::Stored(_) => (0, Cursor::default()),
         }
     }
@@ -124,13 +124,13 @@ impl Serving {
         self.set_trailers(trailers);
         let mut source = &mut self.source;
         let mut next = &mut self.next;
-        if let Source::Growing(_) = source {
+        if let Source::Streaming(_) = source {
             self.left = Some(self.left.unwrap_or(body.len() - self.payload));
         }
         loop {
             match (source, next) {
-                (growing @ Source::Growing(_), _) => {
-                    *growing = Source::Stored(Arc::clone(body));
+                (stream @ Source::Streaming(_), _) => {
+                    *stream = Source::Stored(Arc::clone(body));
                     return;
                 }
                 (Source::Stored(_), Some(behind)) => (source, next) = (&mut behind.source, &mut behind.next),
@@ -150,9 +150,9 @@ impl Serving {
     pub fn is_done(&self, fetches: &Slab<Fetch>) -> bool {
         let payload_done = match (&self.source, self.left) {
             (_, Some(left)) => left == 0,
-            (Source::Growing(fetch), None) => fetch
+            (Source::Streaming(fetch), None) => fetch
                 .get(fetches)
-                .is_some_and(|fetch| fetch.has_ended() && !fetch.growing.has_more(self.cursor)),
+                .is_some_and(|fetch| fetch.has_ended() && !fetch.stream.has_more(self.cursor)),
             (Source::Stored(_), None) => true,
         };
         payload_done
@@ -170,8 +170,8 @@ impl Serving {
     pub fn is_drained(&self, fetches: &Slab<Fetch>) -> bool {
         let drained = match self.source {
             Source::Stored(_) => false,
-            Source::Growing(fetch) => {
-                fetch.get(fetches).is_some_and(|fetch| !fetch.growing.has_more(self.cursor))
+            Source::Streaming(fetch) => {
+                fetch.get(fetches).is_some_and(|fetch| !fetch.stream.has_more(self.cursor))
             }
         };
         let between = self.chunk.as_ref().is_none_or(|chunk| chunk.is_spent() && !chunk.has_ended());
@@ -187,7 +187,7 @@ impl Serving {
     pub fn is_cut_short(&self, fetches: &Slab<Fetch>) -> bool {
         let failed = match self.source {
             Source::Stored(_) => false,
-            Source::Growing(fetch) => fetch.get(fetches).is_none_or(Fetch::has_failed),
+            Source::Streaming(fetch) => fetch.get(fetches).is_none_or(Fetch::has_failed),
         };
         failed && !self.wants_send(fetches)
     }
@@ -202,8 +202,8 @@ impl Serving {
                 self.left.is_some_and(|left| left > 0)
                     || self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended())
             }
-            Source::Growing(fetch) => fetch.get(fetches).is_some_and(|fetch| {
-                let more = self.left != Some(0) && fetch.growing.has_more(self.cursor);
+            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
+                let more = self.left != Some(0) && fetch.stream.has_more(self.cursor);
                 more || (fetch.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended()))
             }),
         }
@@ -214,8 +214,8 @@ impl Serving {
         let left = left.min(self.left.unwrap_or(u64::MAX));
         match &self.source {
             Source::Stored(body) => body.slices(self.cursor, left, out),
-            Source::Growing(fetch) => match fetch.get(fetches) {
-                Some(fetch) => fetch.growing.slices(self.cursor, left, out),
+            Source::Streaming(fetch) => match fetch.get(fetches) {
+                Some(fetch) => fetch.stream.slices(self.cursor, left, out),
                 None => Filled::default(),
             },
         }
@@ -225,7 +225,7 @@ impl Serving {
     fn whole(&self, filled: Filled) -> Option<&Arc<Body>> {
         match &self.source {
             Source::Stored(body) if filled == Filled { bytes: body.len(), apart_from: 0 } => Some(body),
-            Source::Stored(_) | Source::Growing(_) => None,
+            Source::Stored(_) | Source::Streaming(_) => None,
         }
     }
 
@@ -277,8 +277,8 @@ impl Serving {
             // Nobody asks any more.
             Source::Stored(_) if self.left == Some(0) => self.cursor,
             Source::Stored(body) => body.advance(self.cursor, payload),
-            Source::Growing(fetch) => match fetch.get(fetches) {
-                Some(fetch) => fetch.growing.advance(self.cursor, payload),
+            Source::Streaming(fetch) => match fetch.get(fetches) {
+                Some(fetch) => fetch.stream.advance(self.cursor, payload),
                 None => self.cursor,
             },
         };
@@ -300,11 +300,11 @@ impl Serving {
         let payload = self.payload(fetches, CHUNK_BYTES_MAX, &mut slices).bytes;
         let whole = match &self.source {
             Source::Stored(_) => self.left == Some(payload),
-            Source::Growing(fetch) => fetch.get(fetches).is_some_and(|fetch| {
-                fetch.has_ended() && !fetch.growing.has_more(fetch.growing.advance(self.cursor, payload))
+            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
+                fetch.has_ended() && !fetch.stream.has_more(fetch.stream.advance(self.cursor, payload))
             }),
         };
-        if let (Source::Growing(fetch), true) = (&self.source, whole) {
+        if let (Source::Streaming(fetch), true) = (&self.source, whole) {
             let trailers = fetch.get(fetches).map_or(&[][..], |fetch| &fetch.trailers);
             self.set_trailers(trailers);
         }

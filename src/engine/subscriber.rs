@@ -11,7 +11,7 @@ use super::fetch::{Fetch, FetchId};
 use super::publisher::{Coordination, End, Publication};
 use super::window::Span;
 use crate::cache::body::SEGMENT_BYTES;
-use crate::cache::growing::{Growing, Portion};
+use crate::cache::streaming_body::{Portion, StreamingBody};
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 
@@ -33,7 +33,7 @@ impl Fetch {
     /// Where its readers are, for the loop that tells of it: if the slowest has come on by a segment since that was last told,
     /// or the first or the last of them has all there is.
     pub fn report_progress(&mut self, readers: Span) -> Option<FillEvent> {
-        let len = self.growing.len();
+        let len = self.stream.len();
         let Coordination::Subscribed { publication, known } = &mut self.coordination else { return None };
         let event = readers.slowest >= known.slowest + SEGMENT_BYTES as u64
             || (readers.fastest == len && known.fastest < len)
@@ -74,7 +74,7 @@ impl Engine {
         let serial = self.next_serial;
         let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
         // What is copied here takes room like anything else; where there is none each loop asks by itself.
-        let copied = Growing::copied_bytes(publication.length);
+        let copied = StreamingBody::copied_bytes(publication.length);
         let Some(reserve) = store.admit(now.monotonic_us, copied) else {
             store.count_refused();
             return self.stop_waiting_elsewhere(hash);
@@ -82,9 +82,9 @@ impl Engine {
         let Some(waiters) = self.collapses.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
         self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
-        let growing = Growing::following(reserve);
-        let mut fetch = Fetch::subscribed(serial, now.monotonic_ms(), publication, growing);
-        let follows = fetch.growing.follow(portion);
+        let stream = StreamingBody::following(reserve);
+        let mut fetch = Fetch::subscribed(serial, now.monotonic_ms(), publication, stream);
+        let follows = fetch.stream.follow(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
         self.fetches.insert(fetch);
         self.release_waiters(waiters, CollapseOutcome::LookAgain);
@@ -114,7 +114,7 @@ impl Engine {
     ) {
         let Some((id, fetch)) = self.subscription(hash, publication) else { return };
         fetch.storable = kept;
-        if fetch.growing.follow(portion) {
+        if fetch.stream.follow(portion) {
             self.advance_fetch(now, id);
         } else {
             self.fail_fetch(now, id);

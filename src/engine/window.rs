@@ -116,7 +116,7 @@ impl Engine {
         let Engine { fetches, deadlines, settings, .. } = self;
         let Some(fetch) = id.get_mut(fetches) else { return };
         if let Some((_, cursor)) = kept_from {
-            fetch.growing.drop_before(cursor);
+            fetch.stream.drop_before(cursor);
         }
         if let Some(cache) = &settings.cache {
             fetch.provide(&cache.store, now);
@@ -128,7 +128,7 @@ impl Engine {
         let Some(readers) = own.into_iter().chain(fetch.subscribed_readers()).reduce(Span::with) else {
             return;
         };
-        let starving = readers.fastest == fetch.growing.len() && readers.slowest < readers.fastest;
+        let starving = readers.fastest == fetch.stream.len() && readers.slowest < readers.fastest;
         let Some(origin) = fetch.origin else { return };
         match (fetch.hold.is_on(), starving && !fetch.wants_bytes()) {
             (false, true) => deadlines.set(origin, now_ms, fetch.hold.begin(now_ms)),

@@ -122,11 +122,11 @@ impl Filled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::growing::Growing;
     use crate::cache::memory_budget::MemoryBudget;
+    use crate::cache::streaming_body::StreamingBody;
 
     fn body(len: usize, with: u8) -> Arc<Body> {
-        let mut growing = Growing::new(&Arc::new(MemoryBudget::default()), Some(len as u64));
+        let mut growing = StreamingBody::new(&Arc::new(MemoryBudget::default()), Some(len as u64));
         while growing.len() < len as u64 {
             let space = growing.space();
             space.fill(with);

@@ -16,17 +16,17 @@ const BEHIND_BYTES: usize = 1024;
 
 /// A source of bytes, and what was read from it ahead.
 #[derive(Debug)]
-pub struct Ahead<R> {
+pub struct ReadAhead<R> {
     input: R,
     buffer: Box<[u8]>,
     start: usize,
     end: usize,
 }
 
-impl<R: Read> Ahead<R> {
+impl<R: Read> ReadAhead<R> {
     /// Nothing is read yet.
-    pub fn new(input: R) -> Ahead<R> {
-        Ahead { input, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0 }
+    pub fn new(input: R) -> ReadAhead<R> {
+        ReadAhead { input, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0 }
     }
 
     /// The next bytes, which stay the next ones: as many as are asked for, and at most a buffer of them. Fewer at the end.
@@ -147,7 +147,7 @@ mod tests {
         let bytes = pattern(1_000_000);
         let sizes = [1, 72, 300, LARGE_BYTES - 1, LARGE_BYTES, 64 * 1024, 5, 100_000, BUFFER_BYTES, 0];
         for most in [1000, 4096, 20_000, BUFFER_BYTES, usize::MAX] {
-            let mut ahead = Ahead::new(Source { bytes: &bytes, most, reads: 0 });
+            let mut ahead = ReadAhead::new(Source { bytes: &bytes, most, reads: 0 });
             let mut at = 0;
             for (turn, size) in sizes.iter().cycle().enumerate().take_while(|(turn, _)| *turn < 24) {
                 let expected = &bytes[at..at + size];
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn large_things_take_one_read_each_and_small_ones_share_theirs() {
         let bytes = pattern(10 * 65_536 + 10 * 500 + BUFFER_BYTES);
-        let mut ahead = Ahead::new(Source { bytes: &bytes, most: usize::MAX, reads: 0 });
+        let mut ahead = ReadAhead::new(Source { bytes: &bytes, most: usize::MAX, reads: 0 });
         ahead.input.reads = 0;
         let mut space = vec![0; 65_536];
         for _ in 0..10 {

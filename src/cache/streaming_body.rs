@@ -3,7 +3,7 @@
 //! What comes is received into the segment at the end. Small bodies of a known length are one exact allocation, others begin
 //! with a page and double up to [`SEGMENT_BYTES`]. A complete one becomes a [`Body`].
 //!
-//! Room for each segment is asked for before it is needed ([`Growing::provide`]). Where there is none, the body waits until all
+//! Room for each segment is asked for before it is needed ([`StreamingBody::provide`]). Where there is none, the body waits until all
 //! readers have what there is; then another segment takes the place of what was given up. So a body that has begun goes on, and
 //! never holds more than it was given.
 //!
@@ -42,7 +42,7 @@ struct Room {
 
 /// A body that is being received.
 #[derive(Debug)]
-pub struct Growing {
+pub struct StreamingBody {
     segments: VecDeque<Segment>,
     /// Segments that were given up at the front, and the bytes in them.
     dropped: u32,
@@ -65,7 +65,7 @@ pub struct Growing {
     spare: Option<Room>,
 }
 
-impl Segments for Growing {
+impl Segments for StreamingBody {
     fn dropped(&self) -> u32 {
         self.dropped
     }
@@ -79,15 +79,15 @@ impl Segments for Growing {
     }
 }
 
-impl Growing {
+impl StreamingBody {
     /// An empty body, of which so many bytes are expected if that is known. It takes what room it needs, whatever the budget
     /// says, unless that is provided.
-    pub fn new(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> Growing {
-        Growing::with(Charge::new(memory, Body::bookkeeping(0)), expected)
+    pub fn new(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
+        StreamingBody::with(Charge::new(memory, Body::bookkeeping(0)), expected)
     }
 
-    fn with(charge: Charge, expected: Option<u64>) -> Growing {
-        Growing {
+    fn with(charge: Charge, expected: Option<u64>) -> StreamingBody {
+        StreamingBody {
             segments: VecDeque::new(),
             dropped: 0,
             gone: 0,
@@ -110,17 +110,17 @@ impl Growing {
         expected: Option<u64>,
         first_bytes: usize,
         admit: impl FnOnce(usize) -> Option<Charge>,
-    ) -> Option<Growing> {
-        let mut growing = Growing { first_bytes, ..Growing::new(memory, expected) };
-        let ready = expected == Some(0) || growing.provide(admit);
-        ready.then_some(growing)
+    ) -> Option<StreamingBody> {
+        let mut stream = StreamingBody { first_bytes, ..StreamingBody::new(memory, expected) };
+        let ready = expected == Some(0) || stream.provide(admit);
+        ready.then_some(stream)
     }
 
     /// One that follows another one, which is received elsewhere: its segments are the same, so cursors are good for both. What
     /// it copies is covered by `reserve`.
-    pub fn following(reserve: Charge) -> Growing {
+    pub fn following(reserve: Charge) -> StreamingBody {
         let reserved = reserve.bytes();
-        Growing { reserved, ..Growing::with(reserve, None) }
+        StreamingBody { reserved, ..StreamingBody::with(reserve, None) }
     }
 
     /// What one that follows a body of that length copies at most.
@@ -340,7 +340,7 @@ impl Growing {
         }
     }
 
-    /// The complete body. `None` if its beginning was given up. Cursors into the growing body are good for the complete
+    /// The complete body. `None` if its beginning was given up. Cursors into the streaming body are good for the complete
     /// one.
     pub fn finish(mut self) -> Option<Body> {
         if self.dropped > 0 {
@@ -361,13 +361,13 @@ pub(super) mod tests {
         (0..len).map(|index| (index % 251) as u8).collect()
     }
 
-    pub fn fill(growing: &mut Growing, bytes: &[u8], piece: usize) {
+    pub fn fill(stream: &mut StreamingBody, bytes: &[u8], piece: usize) {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let space = growing.space();
+            let space = stream.space();
             let count = space.len().min(piece).min(rest.len());
             space[..count].copy_from_slice(&rest[..count]);
-            growing.commit(count);
+            stream.commit(count);
             rest = &rest[count..];
         }
     }
@@ -376,21 +376,21 @@ pub(super) mod tests {
     fn rule_48_readers_follow_a_growing_body_at_their_own_speeds() {
         let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(200_000);
-        let mut growing = Growing::new(&memory, None);
+        let mut stream = StreamingBody::new(&memory, None);
         let (mut fast, mut slow) = ((Cursor::default(), Vec::new()), (Cursor::default(), Vec::new()));
         for piece in bytes.chunks(777) {
-            fill(&mut growing, piece, 100);
+            fill(&mut stream, piece, 100);
             for (reader, most) in [(&mut fast, u64::MAX), (&mut slow, 500)] {
-                assert!(growing.has_more(reader.0));
+                assert!(stream.has_more(reader.0));
                 let mut slices: [&[u8]; 3] = [&[]; 3];
-                let count = growing.slices(reader.0, most, &mut slices).bytes;
+                let count = stream.slices(reader.0, most, &mut slices).bytes;
                 reader.1.extend(slices.concat());
-                reader.0 = growing.advance(reader.0, count);
+                reader.0 = stream.advance(reader.0, count);
             }
-            assert!(!growing.has_more(fast.0) && growing.has_more(slow.0));
+            assert!(!stream.has_more(fast.0) && stream.has_more(slow.0));
         }
         assert!(fast.1 == bytes && slow.1 == bytes[..slow.1.len()]);
-        let body = growing.finish().unwrap();
+        let body = stream.finish().unwrap();
         let mut rest = Vec::new();
         let mut slices: [&[u8]; 9] = [&[]; 9];
         while body.slices(slow.0, u64::MAX, &mut slices).bytes > 0 {
@@ -401,8 +401,8 @@ pub(super) mod tests {
         assert!([slow.1, rest].concat() == bytes);
     }
 
-    fn following(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> Growing {
-        Growing::following(Charge::new(memory, Growing::copied_bytes(expected)))
+    fn following(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
+        StreamingBody::following(Charge::new(memory, StreamingBody::copied_bytes(expected)))
     }
 
     /// Charges as long as there is room.
@@ -422,28 +422,28 @@ pub(super) mod tests {
                 let what = format!("{expected:?} {budget}");
                 let memory = Arc::new(MemoryBudget::default());
                 let admit = within(&memory, budget);
-                let mut growing = Growing::begin(&memory, expected, first, &admit).expect(&what);
+                let mut stream = StreamingBody::begin(&memory, expected, first, &admit).expect(&what);
                 let (mut at, mut cursor, mut got, mut others) =
                     (0, Cursor::default(), Vec::new(), Vec::new());
                 let mut waits = 0;
                 while got.len() < bytes.len() {
-                    while at < bytes.len() && growing.provide(&admit) {
-                        let space = growing.space();
+                    while at < bytes.len() && stream.provide(&admit) {
+                        let space = stream.space();
                         let count = space.len().min(bytes.len() - at).min(5000);
                         space[..count].copy_from_slice(&bytes[at..at + count]);
-                        growing.commit(count);
+                        stream.commit(count);
                         at += count;
                         assert!(memory.bytes() <= budget + 1000, "{what}: {}", memory.bytes());
                     }
                     waits += usize::from(at < bytes.len());
-                    assert!(growing.has_more(cursor), "{what}: stuck at {at}");
-                    while growing.has_more(cursor) {
+                    assert!(stream.has_more(cursor), "{what}: stuck at {at}");
+                    while stream.has_more(cursor) {
                         let mut slices: [&[u8]; 2] = [&[]; 2];
-                        let count = growing.slices(cursor, 20_000, &mut slices).bytes;
+                        let count = stream.slices(cursor, 20_000, &mut slices).bytes;
                         got.extend(slices.concat());
-                        cursor = growing.advance(cursor, count);
-                        assert_eq!(growing.cursor(got.len() as u64), growing.advance(cursor, 0));
-                        growing.drop_before(cursor);
+                        cursor = stream.advance(cursor, count);
+                        assert_eq!(stream.cursor(got.len() as u64), stream.advance(cursor, 0));
+                        stream.drop_before(cursor);
                     }
                     // Somebody else takes all that was given up.
                     let left = budget.saturating_sub(memory.bytes());
@@ -452,14 +452,14 @@ pub(super) mod tests {
                 }
                 assert!(got == bytes, "{what}");
                 assert_eq!(waits > 1, budget < 400_000, "{what}: {waits}");
-                drop((growing, others));
+                drop((stream, others));
                 assert_eq!(memory.bytes(), 0, "{what}");
             }
         }
         let memory = Arc::new(MemoryBudget::default());
-        assert!(Growing::begin(&memory, Some(400_000), 0, within(&memory, 60_000)).is_none());
-        assert!(Growing::begin(&memory, None, 60_000, within(&memory, 60_000)).is_none());
-        assert!(Growing::begin(&memory, Some(0), 100, |_| None).is_some(), "there is nothing to come");
+        assert!(StreamingBody::begin(&memory, Some(400_000), 0, within(&memory, 60_000)).is_none());
+        assert!(StreamingBody::begin(&memory, None, 60_000, within(&memory, 60_000)).is_none());
+        assert!(StreamingBody::begin(&memory, Some(0), 100, |_| None).is_some(), "there is nothing to come");
         assert_eq!(memory.bytes(), 0);
     }
 
@@ -467,19 +467,19 @@ pub(super) mod tests {
     fn what_all_have_read_can_be_given_up() {
         let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(400_000);
-        let mut growing = Growing::new(&memory, None);
+        let mut stream = StreamingBody::new(&memory, None);
         let (mut cursor, mut out, mut most) = (Cursor::default(), Vec::new(), 0);
         for piece in bytes.chunks(10_000) {
-            fill(&mut growing, piece, 4096);
+            fill(&mut stream, piece, 4096);
             let mut slices: [&[u8]; 4] = [&[]; 4];
-            let count = growing.slices(cursor, u64::MAX, &mut slices).bytes;
+            let count = stream.slices(cursor, u64::MAX, &mut slices).bytes;
             out.extend(slices.concat());
-            cursor = growing.advance(cursor, count);
-            growing.drop_before(cursor);
-            most = most.max(growing.held());
+            cursor = stream.advance(cursor, count);
+            stream.drop_before(cursor);
+            most = most.max(stream.held());
         }
         assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
-        assert!(growing.finish().is_none());
+        assert!(stream.finish().is_none());
         assert_eq!(memory.bytes(), 0);
     }
 
@@ -488,19 +488,19 @@ pub(super) mod tests {
     fn what_is_given_up_is_behind_all_who_are_at_its_end() {
         let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(FIRST_BYTES + 100);
-        let mut growing = Growing::new(&memory, None);
-        fill(&mut growing, &bytes[..FIRST_BYTES], FIRST_BYTES);
-        let waits = growing.advance(Cursor::default(), FIRST_BYTES as u64);
-        fill(&mut growing, &bytes[FIRST_BYTES..], 100);
-        let comes = growing.advance(Cursor::default(), FIRST_BYTES as u64);
+        let mut stream = StreamingBody::new(&memory, None);
+        fill(&mut stream, &bytes[..FIRST_BYTES], FIRST_BYTES);
+        let waits = stream.advance(Cursor::default(), FIRST_BYTES as u64);
+        fill(&mut stream, &bytes[FIRST_BYTES..], 100);
+        let comes = stream.advance(Cursor::default(), FIRST_BYTES as u64);
         assert_ne!(waits, comes);
-        growing.drop_before(comes);
+        stream.drop_before(comes);
         for cursor in [waits, comes] {
             let mut slices: [&[u8]; 3] = [&[]; 3];
-            assert!(growing.has_more(cursor));
-            assert_eq!(growing.slices(cursor, u64::MAX, &mut slices).bytes, 100);
+            assert!(stream.has_more(cursor));
+            assert_eq!(stream.slices(cursor, u64::MAX, &mut slices).bytes, 100);
             assert!(slices.concat() == bytes[FIRST_BYTES..]);
-            assert!(!growing.has_more(growing.advance(cursor, 100)));
+            assert!(!stream.has_more(stream.advance(cursor, 100)));
         }
     }
 
@@ -519,20 +519,20 @@ pub(super) mod tests {
         ] {
             let what = format!("{expected:?} {piece} {every} {gives_up}");
             let memory = Arc::new(MemoryBudget::default());
-            let mut growing = Growing::new(&memory, expected);
+            let mut stream = StreamingBody::new(&memory, expected);
             let mut following = following(&memory, expected);
             let (mut told, mut reader, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
             for (number, piece) in bytes.chunks(piece).enumerate() {
-                fill(&mut growing, piece, 3000);
+                fill(&mut stream, piece, 3000);
                 if number % every > 0 {
                     continue;
                 }
-                let portion = growing.portion(&mut told);
+                let portion = stream.portion(&mut told);
                 assert!(following.follow(&portion), "{what}");
-                assert_eq!(following.len(), growing.len(), "{what}");
+                assert_eq!(following.len(), stream.len(), "{what}");
                 assert!(!following.follow(&portion), "{what}: what was told before");
                 // Pages that both have are charged once; what is copied was reserved.
-                let most = growing.len() as usize + Growing::copied_bytes(expected) + 2 * SEGMENT_BYTES;
+                let most = stream.len() as usize + StreamingBody::copied_bytes(expected) + 2 * SEGMENT_BYTES;
                 assert!(memory.bytes() <= most, "{what}");
                 while following.has_more(reader) {
                     let mut slices: [&[u8]; 2] = [&[]; 2];
@@ -542,15 +542,15 @@ pub(super) mod tests {
                 }
                 if gives_up {
                     following.drop_before(reader);
-                    growing.drop_before(told);
+                    stream.drop_before(told);
                 }
             }
-            assert!(following.follow(&growing.portion(&mut told)), "{what}");
+            assert!(following.follow(&stream.portion(&mut told)), "{what}");
             let mut slices: [&[u8]; 9] = [&[]; 9];
             following.slices(reader, u64::MAX, &mut slices);
             got.extend(slices.concat());
             assert!(got == bytes, "{what}");
-            drop(growing);
+            drop(stream);
             drop(following);
             assert_eq!(memory.bytes(), 0, "{what}");
         }
@@ -560,15 +560,15 @@ pub(super) mod tests {
     fn rule_48_a_place_in_what_is_followed_is_good_for_the_complete_body() {
         let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(200_000);
-        let mut growing = Growing::new(&memory, None);
+        let mut stream = StreamingBody::new(&memory, None);
         let mut following = following(&memory, None);
         let mut told = Cursor::default();
-        fill(&mut growing, &bytes[..150_001], 4096);
-        assert!(following.follow(&growing.portion(&mut told)));
+        fill(&mut stream, &bytes[..150_001], 4096);
+        assert!(following.follow(&stream.portion(&mut told)));
         let places: Vec<Cursor> =
             [0, 4096, 150_000, 150_001].iter().map(|&at| following.advance(Cursor::default(), at)).collect();
-        fill(&mut growing, &bytes[150_001..], 4096);
-        let body = growing.finish().unwrap();
+        fill(&mut stream, &bytes[150_001..], 4096);
+        let body = stream.finish().unwrap();
         for (place, at) in places.into_iter().zip([0, 4096, 150_000, 150_001]) {
             let mut slices: [&[u8]; 12] = [&[]; 12];
             body.slices(place, u64::MAX, &mut slices);
