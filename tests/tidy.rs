@@ -1,4 +1,4 @@
-//! The plan of the house, held against the sources: who may import whom, what the core may not name, what is not
+//! The info of the house, held against the sources: who may import whom, what the core may not name, what is not
 //! left lying about.
 
 use std::collections::BTreeSet;
@@ -282,14 +282,14 @@ fn imports_point_to_the_right() {
     expect_none("imports that do not point to the right", &wrong);
 }
 
-/// Every folder of `src/` is a room of the plan, so that none escapes the other tests.
+/// Every folder of `src/` is a room of the info, so that none escapes the other tests.
 #[test]
 fn every_room_is_known() {
     let shell = ["main", "lib", "daemon", "admin", "ffi"];
     let known = |name: &str| IMPORTS.iter().any(|(room, _)| *room == name) || shell.contains(&name);
     let unknown: BTreeSet<_> =
         sources().iter().map(|source| source.room().to_owned()).filter(|r| !known(r)).collect();
-    expect_none("rooms without a place in the plan", &unknown.into_iter().collect::<Vec<_>>());
+    expect_none("rooms without a place in the info", &unknown.into_iter().collect::<Vec<_>>());
 }
 
 /// The core names no socket, file, clock, thread or randomness.

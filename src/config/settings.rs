@@ -98,7 +98,7 @@ pub struct Settings {
     pub allow_clients: Vec<Located<IpNet>>,
     /// Refuse private networks.
     pub deny_private: bool,
-    /// Judge the names that CNAMEs lead to.
+    /// ResponseDecision the names that CNAMEs lead to.
     pub judge_cnames: bool,
     /// Ports for CONNECT: a compiled list.
     pub connect_ports: PortSet,

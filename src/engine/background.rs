@@ -29,7 +29,7 @@ impl Engine {
         }
         let Engine { exchanges, peers, pool, .. } = self;
         let Some(exchange) = exchanges.get(id.index as usize) else { return };
-        let head_bytes = exchange.plan.head_bytes;
+        let head_bytes = exchange.info.head_bytes;
         let head = exchange.input.bytes(pool)[..head_bytes].to_vec();
         let address = exchange.entry.client;
         let mut input = Linear::default();

@@ -62,14 +62,14 @@ impl Engine {
     /// The client's own connection, if it leads where the exchange has to go.
     pub(super) fn take_pinned(&mut self, id: ExchangeId) -> Option<PeerId> {
         let exchange = &self.exchanges[id.index as usize];
-        if exchange.plan.method == Method::Connect
-            || !self.origins.is_pinned(exchange.client, &exchange.plan.authority)
+        if exchange.info.method == Method::Connect
+            || !self.origins.is_pinned(exchange.client, &exchange.info.authority)
         {
             return None;
         }
         let Pinned { origin, bond, opened_ms, .. } = self.origins.unpin(exchange.client)?;
         let Address { ip, port } = self.peers[origin.index()].address;
-        let judged = exchange.plan.grant.map(|grant| exchange.policy.acl.judge_address(&grant, ip, port));
+        let judged = exchange.info.grant.map(|grant| exchange.policy.acl.judge_address(&grant, ip, port));
         let exchange = &mut self.exchanges[id.index as usize];
         if judged.is_some_and(|judged| judged.is_ok()) {
             (exchange.bond, exchange.opened_ms) = (bond, opened_ms);
@@ -88,7 +88,7 @@ impl Engine {
         let Engine { peers, origins, deadlines, settings, .. } = self;
         let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
         peer.state = OriginState::Pinned(client);
-        let (group, rooted) = (peer.group, exchange.plan.authority.is_rooted());
+        let (group, rooted) = (peer.group, exchange.info.authority.is_rooted());
         origins.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
         let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
         deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
@@ -109,7 +109,7 @@ impl Engine {
         let Role::Client(Client::Exchange(id)) = self.peers.get(client.index())?.role else { return None };
         let exchange = self.exchanges.get(id.index as usize)?;
         let verifying = matches!(exchange.stage, Stage::Begun | Stage::Verifying);
-        (verifying && self.origins.is_pinned(client, &exchange.plan.authority)).then_some(id)
+        (verifying && self.origins.is_pinned(client, &exchange.info.authority)).then_some(id)
     }
 
     /// The connection that was pinned for the client has ended: so does the client, behind the answer to another request if it

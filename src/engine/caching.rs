@@ -6,7 +6,7 @@
 use super::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use super::coordination::WAITS_MAX;
 use super::entry::CacheUse;
-use super::examine::{Decision, Method, Plan};
+use super::examine::{Decision, Method, RequestInfo};
 use super::fetch::{Fetch, FetchId};
 use super::refusal::Refusal;
 use super::selecting::AsForwarded;
@@ -196,7 +196,7 @@ pub(super) struct Hit {
 }
 
 /// What a request finds in the cache.
-pub(super) struct Consultation<'a> {
+pub(super) struct CacheLookUp<'a> {
     pub settings: &'a CacheSettings,
     pub collapses: &'a Collapses,
     pub fetches: &'a Slab<Fetch>,
@@ -212,12 +212,17 @@ pub(super) struct Consultation<'a> {
     pub now: Now,
 }
 
-impl Consultation<'_> {
+impl CacheLookUp<'_> {
     /// Asks the cache. `None`: the request goes to the origin, as `caching` says.
-    pub fn consult(&mut self, head: &RequestHead<'_, '_>, plan: &Plan, path: &[u8]) -> Option<Decision> {
+    pub fn look_up(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        path: &[u8],
+    ) -> Option<Decision> {
         self.caching.begin();
-        self.caching.bound = plan.bound;
-        match plan.method {
+        self.caching.bound = info.bound;
+        match info.method {
             Method::Get | Method::Head => {}
             Method::Connect => return None,
             Method::Options | Method::Trace | Method::OtherIdempotent | Method::Other => {
@@ -230,19 +235,19 @@ impl Consultation<'_> {
             }
         }
         // A body is part of the question, and no part of the key; nor is who has authenticated the connection.
-        if plan.body != Body::None || plan.upgrade || plan.bound || validation::is_for_origin(head.fields) {
+        if info.body != Body::None || info.upgrade || info.bound || validation::is_for_origin(head.fields) {
             self.caching.forward = Some(Forward::Bypass);
-            self.caching.passed = match plan.body {
-                Body::None if plan.upgrade => "upgrade",
-                Body::None if plan.bound => "connection-auth",
+            self.caching.passed = match info.body {
+                Body::None if info.upgrade => "upgrade",
+                Body::None if info.bound => "connection-auth",
                 Body::None => "condition",
                 Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
             };
             // Nothing that is stored is for who has authenticated the connection.
-            let refused = plan.bound && RequestDirectives::read(head.fields).only_if_cached;
+            let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
             return refused.then_some(Decision::Refuse(Refusal::OnlyIfCached));
         }
-        match self.policy.cache_rules.find(&plan.authority.host, plan.authority.port) {
+        match self.policy.cache_rules.find(&info.authority.host, info.authority.port) {
             None => {}
             Some(Treatment::AtMost(most_s)) => self.caching.lifetime_max_s = Some(most_s),
             Some(Treatment::Off) => {
@@ -253,9 +258,9 @@ impl Consultation<'_> {
         }
         let asked = RequestDirectives::read(head.fields);
         self.key.clear();
-        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &plan.authority, path });
+        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &info.authority, path });
         let hash = self.settings.store.hash(self.key);
-        let found = self.find(hash, head, plan, &asked);
+        let found = self.find(hash, head, info, &asked);
         let hit = match found {
             // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
             Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
@@ -263,7 +268,7 @@ impl Consultation<'_> {
                 self.caching.alone = true;
                 None
             }
-            Found::Entry(stored) if self.may_have(plan, &stored) => match stored.fragment() {
+            Found::Entry(stored) if self.may_have(info, &stored) => match stored.fragment() {
                 None => self.judge(stored, head, &asked),
                 Some(_) => self.judge_part(stored, head, &asked),
             },
@@ -291,24 +296,24 @@ impl Consultation<'_> {
         if asked.only_if_cached && !self.caching.background {
             return Some(Decision::Refuse(Refusal::OnlyIfCached));
         }
-        self.caching.part = match (plan.method, self.has_conditions()) {
+        self.caching.part = match (info.method, self.has_conditions()) {
             (Method::Head, _) => Part::Head,
             (_, true) => Part::Validate,
             (_, false) if self.caching.missing.is_some() => Part::Complete,
             (_, false) => Part::Store,
         };
-        self.collapse(hash, head, plan, &asked)
+        self.collapse(hash, head, info, &asked)
     }
 
     fn find(
         &mut self,
         hash: u64,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Found {
-        let Consultation { settings, caching, key, scratch, policy, forwarded, now, .. } = self;
-        let fields = AsForwarded::new(head, &plan.authority.host, policy, *forwarded);
+        let CacheLookUp { settings, caching, key, scratch, policy, forwarded, now, .. } = self;
+        let fields = AsForwarded::new(head, &info.authority.host, policy, *forwarded);
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
             if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
@@ -325,15 +330,15 @@ impl Consultation<'_> {
     }
 
     /// Whether the policy lets this client connect to where the response came from.
-    fn may_have(&self, plan: &Plan, stored: &Stored) -> bool {
-        let (acl, port) = (&self.policy.acl, plan.authority.port);
-        let name = match &plan.authority.host {
+    fn may_have(&self, info: &RequestInfo, stored: &Stored) -> bool {
+        let (acl, port) = (&self.policy.acl, info.authority.port);
+        let name = match &info.authority.host {
             // An address that the request itself names was judged with it.
-            Host::Address(address) if *address == stored.address => return plan.grant.is_some(),
+            Host::Address(address) if *address == stored.address => return info.grant.is_some(),
             Host::Address(_) => None,
             Host::Name(name) => Some(name),
         };
-        plan.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
+        info.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
             && name.is_none_or(|name| self.may_mean(name, port))
     }
 
@@ -451,10 +456,10 @@ impl Consultation<'_> {
         &mut self,
         hash: u64,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Option<Decision> {
-        let single = plan.method != Method::Get
+        let single = info.method != Method::Get
             || self.caching.alone
             || self.caching.waits >= COLLAPSES_MAX
             || self.caching.leads.is_some()
@@ -478,7 +483,7 @@ impl Consultation<'_> {
                     match self.settings.store.fill_locks().lock(hash) {
                         LockResult::Here => {
                             self.caching.lock = Some(hash);
-                            if let Some(hit) = self.find_fresh(hash, head, plan, asked) {
+                            if let Some(hit) = self.find_fresh(hash, head, info, asked) {
                                 return Some(Decision::Hit(hit));
                             }
                         }
@@ -492,7 +497,7 @@ impl Consultation<'_> {
             InProgress::Asking if head.fields.contains("authorization") => None,
             InProgress::Asking => Some(Decision::Wait(hash)),
             InProgress::Crowded => None,
-            InProgress::Fetching(fetch) => self.join(fetch, head, plan, asked).map(Decision::Hit),
+            InProgress::Fetching(fetch) => self.join(fetch, head, info, asked).map(Decision::Hit),
         }
     }
 
@@ -501,16 +506,16 @@ impl Consultation<'_> {
         &mut self,
         hash: u64,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
-        let Found::Entry(stored) = self.find(hash, head, plan, asked) else { return None };
+        let Found::Entry(stored) = self.find(hash, head, info, asked) else { return None };
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
         // A part is not the answer to this request, as it was not before; and who has waited shares no cookies.
         let odd = stored.fragment().is_some() || (self.caching.collapsed && stored.set_cookie);
-        if own || odd || decision.usage != Use::Fresh || !self.may_have(plan, &stored) {
+        if own || odd || decision.usage != Use::Fresh || !self.may_have(info, &stored) {
             return None;
         }
         (self.caching.part, self.caching.forward, self.caching.stale) = (Part::None, None, None);
@@ -523,19 +528,19 @@ impl Consultation<'_> {
         &mut self,
         id: FetchId,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
         let fetch = id.get(self.fetches)?;
         let stored = Arc::clone(&fetch.pending);
-        let fields = AsForwarded::new(head, &plan.authority.host, self.policy, self.forwarded);
+        let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
         let selected = vary::selects(stored.names(), stored.selecting(), fields, self.scratch);
         // Sharing with those who asked meanwhile is a hit in advance: what sets cookies is not shared in that way.
         let shareable = selected
             && fetch.is_joinable()
             && !stored.set_cookie
             && Some(fetch.epoch) == self.caching.epoch
-            && self.may_have(plan, &stored);
+            && self.may_have(info, &stored);
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         if !shareable || decision.usage != Use::Fresh {

@@ -350,8 +350,8 @@ impl Engine {
         let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
         let exchange = self.begin_unknown(now, id, head_bytes);
         let Engine { exchanges, pool, .. } = self;
-        let Exchange { input, plan, entry, .. } = &mut *exchanges[exchange.index as usize];
-        note_request_line(input.bytes(pool), plan, entry);
+        let Exchange { input, info, entry, .. } = &mut *exchanges[exchange.index as usize];
+        note_request_line(input.bytes(pool), info, entry);
         self.refuse(now, exchange, if admitted { refusal } else { STRANGER });
     }
 
@@ -360,7 +360,7 @@ impl Engine {
         let (idle_ms, head_ms) = (self.settings.timeouts.idle_ms, self.settings.timeouts.head_ms);
         let draining = self.is_draining();
         let Engine { peers, readings, pool, deadlines, continuing, .. } = self;
-        let Exchange { client: id, ref plan, ref mut input, consumed, closes, .. } = *exchange;
+        let Exchange { client: id, ref info, ref mut input, consumed, closes, .. } = *exchange;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
         input.consume(pool, consumed.min(input.len()));
         let pending = !input.is_empty();
@@ -368,7 +368,7 @@ impl Engine {
             input.release(pool);
             // Who asked for the close and sent no body has said everything; anybody else may still be talking, be it
             // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
-            let silent = !plan.keep_alive && plan.grant.is_some() && plan.body == Body::None && !pending;
+            let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None && !pending;
             if silent {
                 self.close_client(id)
             } else {

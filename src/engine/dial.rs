@@ -64,8 +64,8 @@ impl Dial {
 /// Whether no idle connection will do: one has failed already, or the connection becomes something else, or is to be
 /// authenticated and must be one on which nothing was said yet.
 pub(super) fn needs_fresh(exchange: &Exchange) -> bool {
-    let plan = &exchange.plan;
-    let anew = plan.method == Method::Connect || plan.upgrade || plan.authenticates;
+    let info = &exchange.info;
+    let anew = info.method == Method::Connect || info.upgrade || info.authenticates;
     anew || exchange.retried || exchange.fresh
 }
 
@@ -81,7 +81,7 @@ impl Engine {
             self.refuse(now, id, Refusal::OriginClosed);
             return;
         }
-        let authority = exchange.plan.authority;
+        let authority = exchange.info.authority;
         if let Some(origin) = self.take_idle(now, id, None) {
             self.attach(now, id, origin, true);
             return;
@@ -122,9 +122,9 @@ impl Engine {
         let Stage::Dialling(dial) = &mut exchange.stage else { return };
         let free = dial.attempts.iter_mut().find(|place| place.is_none());
         if let (Some(place), true) = (free, dial.next < dial.len) {
-            let address = SocketAddr::new(dial.addresses[dial.next], exchange.plan.authority.port);
+            let address = SocketAddr::new(dial.addresses[dial.next], exchange.info.authority.port);
             dial.next += 1;
-            let group = origins.join(&exchange.plan.authority);
+            let group = origins.join(&exchange.info.authority);
             let state = OriginState::Connecting(id);
             let peer = Peer::new(address, Role::Origin(Origin { group, state }));
             let attempt = PeerId::from_index(peers.insert(peer));
@@ -187,7 +187,7 @@ impl Engine {
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
         }
         self.exchanges[id.index as usize].entry.upstream = self.address(origin);
-        if self.exchanges[id.index as usize].plan.method == Method::Connect {
+        if self.exchanges[id.index as usize].info.method == Method::Connect {
             self.establish_tunnel(now, id, origin);
         } else {
             self.attach(now, id, origin, false);
@@ -252,7 +252,7 @@ impl Engine {
             return false;
         }
         let untouched = exchange.up.sent == 0;
-        let harmless = exchange.plan.method.is_idempotent() && exchange.has_body_in_hand();
+        let harmless = exchange.info.method.is_idempotent() && exchange.has_body_in_hand();
         if !untouched && !harmless {
             return false;
         }
@@ -271,7 +271,7 @@ impl Engine {
             (exchange.up.sent, exchange.up.received) = (0, 0);
             exchange.up_rate.forget();
             // What has come of the body is still there.
-            exchange.consumed = exchange.plan.head_bytes;
+            exchange.consumed = exchange.info.head_bytes;
             self.examine(now, id);
         }
         true

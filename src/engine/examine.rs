@@ -3,7 +3,7 @@
 //! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
 //! connection. The head that goes to the origin is written in the same pass.
 
-use super::caching::{Consultation, Hit};
+use super::caching::{CacheLookUp, Hit};
 use super::entry::{Entry, Text};
 use super::guesses::{Guess, Guesses};
 use super::origin::Origins;
@@ -80,7 +80,7 @@ impl Method {
 
 /// What is remembered of a request after its head was read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Plan {
+pub(super) struct RequestInfo {
     pub method: Method,
     pub version: Version,
     /// Whom to ask; of no meaning before the head was understood.
@@ -104,10 +104,10 @@ pub(super) struct Plan {
     pub head_bytes: usize,
 }
 
-impl Plan {
+impl RequestInfo {
     /// What is assumed of a request that could not be understood.
-    pub fn unknown(head_bytes: usize) -> Plan {
-        Plan {
+    pub fn unknown(head_bytes: usize) -> RequestInfo {
+        RequestInfo {
             method: Method::Other,
             version: Version::Http11,
             authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// The same in place: most of a plan is room for a name.
+    /// The same in place: most of a info is room for a name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
         // No more than the host's kind is written, and not the room for a name.
@@ -204,10 +204,10 @@ pub(super) enum Decision {
 /// What a client is told that may not ask, whatever it has sent.
 pub(super) const STRANGER: Refusal = Refusal::Denied(acl::Refusal::Client);
 
-/// What the examination may consult.
+/// What the examination may look_up.
 pub(super) struct Examiner<'a> {
     /// The cache, if there is one.
-    pub cache: Option<Consultation<'a>>,
+    pub cache: Option<CacheLookUp<'a>>,
     pub settings: &'a Settings,
     pub policy: &'a Policy,
     pub origins: &'a Origins,
@@ -258,21 +258,21 @@ impl Edits for OwnConditions<'_> {
 }
 
 impl Examiner<'_> {
-    /// Reads `bytes` (one whole head) into `plan`, `entry` and `out`.
+    /// Reads `bytes` (one whole head) into `info`, `entry` and `out`.
     pub fn examine(
         &mut self,
         bytes: &[u8],
-        plan: &mut Plan,
+        info: &mut RequestInfo,
         entry: &mut Entry,
         out: &mut Vec<u8>,
     ) -> Decision {
-        plan.reset(bytes.len());
+        info.reset(bytes.len());
         out.clear();
         let mut storage = FieldStorage::new();
         let examined = match RequestHead::parse(bytes, &mut storage, &self.settings.head) {
-            Ok(head) => self.examine_head(&head, plan, entry, out),
+            Ok(head) => self.examine_head(&head, info, entry, out),
             Err(fault) => {
-                note_request_line(bytes, plan, entry);
+                note_request_line(bytes, info, entry);
                 Err(if self.admits() { Refusal::Fault(fault) } else { STRANGER })
             }
         };
@@ -282,13 +282,13 @@ impl Examiner<'_> {
     fn examine_head(
         &mut self,
         head: &RequestHead<'_, '_>,
-        plan: &mut Plan,
+        info: &mut RequestInfo,
         entry: &mut Entry,
         out: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
-        plan.method = Method::of(head.method);
-        plan.version = head.version;
-        plan.html = reply::accepts_html(head.fields);
+        info.method = Method::of(head.method);
+        info.version = head.version;
+        info.html = reply::accepts_html(head.fields);
         self.note_head(head, entry);
         let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
         self.note_target(head, &target, entry);
@@ -301,9 +301,9 @@ impl Examiner<'_> {
             Ok(target) => target,
             Err(fault) => return Err(Refusal::Fault(*fault)),
         };
-        self.examine_framing(head, plan)?;
-        let for_weir = !self.find_authority(head, target, plan, entry, out)?;
-        if let (Some(pseudonym), true) = (&self.settings.via, plan.method != Method::Connect) {
+        self.examine_framing(head, info)?;
+        let for_weir = !self.find_authority(head, target, info, entry, out)?;
+        if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
                 return Err(Refusal::Loop);
             }
@@ -312,10 +312,10 @@ impl Examiner<'_> {
             return Ok(decision);
         }
         if for_weir {
-            return Ok(self.answer(head, plan, out));
+            return Ok(self.answer(head, info, out));
         }
-        let grant = self.judge(head, plan, entry)?;
-        plan.grant = Some(grant);
+        let grant = self.judge(head, info, entry)?;
+        info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
             self.policy.acl.describe(rule).write(out);
             entry.set(Text::Reason, out);
@@ -323,17 +323,17 @@ impl Examiner<'_> {
         }
         match target {
             Target::Absolute { path, .. } | Target::Origin { path } => {
-                if let Some(decision) = self.purge(head, plan, path, out) {
+                if let Some(decision) = self.purge(head, info, path, out) {
                     return decision;
                 }
-                plan.authenticates = session_auth::authenticates_connection(head.fields);
-                let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &plan.authority);
-                plan.bound = plan.authenticates || pinned;
-                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.consult(head, plan, path))
+                info.authenticates = session_auth::authenticates_connection(head.fields);
+                let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &info.authority);
+                info.bound = info.authenticates || pinned;
+                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path))
                 {
                     return Ok(decision);
                 }
-                self.route(head, plan, path, out)
+                self.route(head, info, path, out)
             }
             Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
         }
@@ -343,11 +343,11 @@ impl Examiner<'_> {
         self.policy.acl.admits(self.client)
     }
 
-    fn examine_framing(&self, head: &RequestHead<'_, '_>, plan: &mut Plan) -> Result<(), Refusal> {
-        plan.body = framing::request_body(head).map_err(Refusal::Fault)?;
-        plan.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
-        plan.upgrade = forwarding::upgrade_requested(head.version, head.fields);
-        plan.expects_continue = head.version == Version::Http11
+    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<(), Refusal> {
+        info.body = framing::request_body(head).map_err(Refusal::Fault)?;
+        info.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
+        info.upgrade = forwarding::upgrade_requested(head.version, head.fields);
+        info.expects_continue = head.version == Version::Http11
             && forwarding::expects_continue(head.fields).map_err(Refusal::Fault)?;
         Ok(())
     }
@@ -357,14 +357,14 @@ impl Examiner<'_> {
         &self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
-        plan: &mut Plan,
+        info: &mut RequestInfo,
         entry: &mut Entry,
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
         match target {
             Target::Absolute { authority, .. } | Target::Authority(authority) => {
                 forwarding::check_host(head, target, authority).map_err(Refusal::Fault)?;
-                plan.authority = *authority;
+                info.authority = *authority;
                 Ok(true)
             }
             Target::Asterisk => {
@@ -381,7 +381,7 @@ impl Examiner<'_> {
                 authority.write(out, Some(80));
                 entry.set_target(out, path);
                 out.clear();
-                plan.authority = authority;
+                info.authority = authority;
                 if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
             }
         }
@@ -441,15 +441,15 @@ impl Examiner<'_> {
         Ok(None)
     }
 
-    fn judge(&self, head: &RequestHead<'_, '_>, plan: &Plan, entry: &Entry) -> Result<Grant, Refusal> {
-        let authority = &plan.authority;
+    fn judge(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, entry: &Entry) -> Result<Grant, Refusal> {
+        let authority = &info.authority;
         let subject = Subject {
             client: self.client,
             user: std::str::from_utf8(entry.text(Text::User)).ok().filter(|user| !user.is_empty()),
             method: head.method,
             host: &authority.host,
             port: authority.port,
-            connect: plan.method == Method::Connect,
+            connect: info.method == Method::Connect,
         };
         match self.policy.acl.judge(&subject) {
             Judgement::Granted(grant) => Ok(grant),
@@ -461,24 +461,24 @@ impl Examiner<'_> {
     fn route(
         &mut self,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         path: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
-        let max_forwards = match plan.method {
+        let max_forwards = match info.method {
             Method::Options | Method::Trace => {
                 forwarding::max_forwards(head.fields).map_err(Refusal::Fault)?
             }
             Method::Get | Method::Head | Method::Connect | Method::OtherIdempotent | Method::Other => None,
         };
         if max_forwards == Some(0) {
-            return Ok(self.answer(head, plan, out));
+            return Ok(self.answer(head, info, out));
         }
         let now_ms = self.now.monotonic_ms();
-        if plan.body == Body::Chunked && self.origins.speaks_http10(now_ms, &plan.authority) {
+        if info.body == Body::Chunked && self.origins.speaks_http10(now_ms, &info.authority) {
             return Err(Refusal::LengthRequired);
         }
-        let host_edits = self.policy.edits.for_host(Direction::Request, &plan.authority.host);
+        let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
         let caching = self.cache.as_ref().map(|cache| &*cache.caching);
         let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
         let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
@@ -491,17 +491,17 @@ impl Examiner<'_> {
             None => &host_edits,
         };
         let route = RequestRoute {
-            authority: plan.authority,
+            authority: info.authority,
             path,
-            body: plan.body,
-            upgrade: plan.upgrade,
+            body: info.body,
+            upgrade: info.upgrade,
             max_forwards: max_forwards.map(|hops| hops - 1),
             via: self.settings.via.as_deref(),
             forwarded: self.settings.forwarded,
             client: self.client,
             edits,
         };
-        if plan.body == Body::Chunked {
+        if info.body == Body::Chunked {
             self.withheld.set(head.fields, host_edits.removed());
         }
         forwarding::write_request(out, head, &route);
@@ -509,9 +509,9 @@ impl Examiner<'_> {
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
-    fn answer(&self, head: &RequestHead<'_, '_>, plan: &Plan, out: &mut Vec<u8>) -> Decision {
+    fn answer(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> Decision {
         out.clear();
-        match plan.method {
+        match info.method {
             Method::Trace => {
                 forwarding::trace_body(out, head);
                 Decision::Answer(Answer::Trace)

@@ -1,11 +1,12 @@
 //! One request and its response: begun, refused, settled.
 
 use super::bond::Bond;
-use super::caching::{Caching, Consultation};
+use super::cache_reader::CacheReader;
+use super::caching::{CacheLookUp, Caching};
 use super::collapse::CollapseOutcome;
 use super::dial::Dial;
 use super::entry::{Entry, Verdict};
-use super::examine::{Answer, Decision, Examiner, Method, Plan};
+use super::examine::{Answer, Decision, Examiner, Method, RequestInfo};
 use super::fetch::Fetch;
 use super::minimum_rate::RateMeter;
 use super::outgoing::Outgoing;
@@ -14,7 +15,6 @@ use super::peer::{Client, ExchangeId, Role};
 use super::refusal::Refusal;
 use super::relay::Relay;
 use super::resolution::Resolving;
-use super::serving::Serving;
 use super::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES, Settings};
 use super::{Engine, Event, PeerId};
 use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
@@ -48,7 +48,7 @@ pub(super) enum Stage {
     /// Another request for the same is under way; the hash of the key.
     Waiting(u64),
     /// An answer out of the cache, or out of what is being stored, is on its way.
-    Serving,
+    CacheReader,
 }
 
 /// One request and its response.
@@ -58,7 +58,7 @@ pub(super) struct Exchange {
     pub client: PeerId,
     pub origin: Option<PeerId>,
     pub stage: Stage,
-    pub plan: Plan,
+    pub info: RequestInfo,
     /// The policy it began with.
     pub policy: Arc<Policy>,
     /// The settings it began with: what was accepted is not measured by other limits later. Only time-outs are those of now.
@@ -111,7 +111,7 @@ pub(super) struct Exchange {
     /// What the cache has to do with it.
     pub caching: Caching,
     /// The body that is served from the cache.
-    pub serving: Option<Serving>,
+    pub reader: Option<CacheReader>,
 }
 
 impl Exchange {
@@ -121,7 +121,7 @@ impl Exchange {
             client,
             origin: None,
             stage: Stage::Begun,
-            plan: Plan::unknown(0),
+            info: RequestInfo::unknown(0),
             policy,
             settings,
             up: Relay::new(Purpose::Upload),
@@ -148,7 +148,7 @@ impl Exchange {
             retried: false,
             informational: 0,
             caching: Caching::default(),
-            serving: None,
+            reader: None,
         }
     }
 
@@ -160,7 +160,7 @@ impl Exchange {
             client: own_client,
             origin,
             stage,
-            plan,
+            info,
             policy: _,
             settings: _,
             up,
@@ -187,11 +187,11 @@ impl Exchange {
             retried,
             informational,
             caching,
-            serving,
+            reader,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
-        plan.reset(head_bytes);
+        info.reset(head_bytes);
         (*up_rate, *down_rate) = (RateMeter::default(), RateMeter::default());
         up.reset(Purpose::Upload);
         down.reset(Purpose::Download);
@@ -201,7 +201,7 @@ impl Exchange {
         (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
         (*fresh, *keeps_body, *looks_first) = (false, false, false);
         caching.reset();
-        *serving = None;
+        *reader = None;
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
@@ -222,7 +222,7 @@ impl Exchange {
             | Stage::Dialling(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => false,
+            | Stage::CacheReader => false,
         }
     }
 
@@ -237,13 +237,13 @@ impl Exchange {
 
     /// Whether there is anything to send to the client.
     pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
-        self.down.wants_send() || self.serving.as_ref().is_some_and(|serving| serving.wants_send(fetches))
+        self.down.wants_send() || self.reader.as_ref().is_some_and(|reader| reader.wants_send(fetches))
     }
 
     /// What to send to the client next.
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> Outgoing<'s> {
-        match &mut self.serving {
-            Some(serving) => serving.outgoing(&self.down, pool, fetches),
+        match &mut self.reader {
+            Some(reader) => reader.outgoing(&self.down, pool, fetches),
             None => self.down.outgoing(pool),
         }
     }
@@ -252,7 +252,7 @@ impl Exchange {
     pub fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
         self.down.is_complete()
             && self.response.is_empty()
-            && self.serving.as_ref().is_none_or(|serving| serving.is_done(fetches))
+            && self.reader.as_ref().is_none_or(|reader| reader.is_done(fetches))
     }
 
     pub fn download_space<'p>(&'p mut self, pool: &'p mut Pool, scrap: &'p mut [u8]) -> Option<Space<'p>> {
@@ -267,7 +267,7 @@ impl Exchange {
             | Stage::Awaiting
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {
+            | Stage::CacheReader => {
                 let begun = !self.response.is_empty()
                     || self.response.begin_at(pool, Purpose::Download, HEADROOM_BYTES);
                 if !begun {
@@ -298,7 +298,7 @@ impl Exchange {
     /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
     /// nobody can tell what comes next (rule 30).
     pub fn may_wait(&self) -> bool {
-        self.plan.expects_continue && self.up.received == 0
+        self.info.expects_continue && self.up.received == 0
     }
 }
 
@@ -368,7 +368,7 @@ impl Engine {
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let exchange = &mut **exchange;
         let settings = &exchange.settings;
-        let cache = settings.cache.as_ref().map(|cache| Consultation {
+        let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses,
             fetches,
@@ -393,8 +393,8 @@ impl Engine {
             peer: exchange.client,
             bond_lost: exchange.bond_lost,
         };
-        let head = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
-        let decision = examiner.examine(head, &mut exchange.plan, &mut exchange.entry, scratch);
+        let head = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
+        let decision = examiner.examine(head, &mut exchange.info, &mut exchange.entry, scratch);
         match decision {
             Decision::Forward => {
                 if let Some(hash) = exchange.caching.takes_lead.take() {
@@ -425,7 +425,7 @@ impl Engine {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let (body, client) = (exchange.plan.body, exchange.client);
+        let (body, client) = (exchange.info.body, exchange.client);
         exchange.up.frame(body, body == Body::Chunked);
         if body != Body::None {
             // It may have gone on sending while nobody could take it: while a password was verified.
@@ -445,7 +445,7 @@ impl Engine {
         exchange.entry.status = 200;
         exchange.entry.set_content_type(answer.content_type());
         let content = std::mem::take(scratch);
-        let persistence = (exchange.plan.version, !exchange.closes);
+        let persistence = (exchange.info.version, !exchange.closes);
         answer.write(scratch, &content, std::str::from_utf8(date).unwrap_or(""), persistence);
         self.reply(now, id);
     }
@@ -458,7 +458,7 @@ impl Engine {
         let stale = caching.stale.is_some()
             && refusal.verdict() == Verdict::Failed
             && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
-            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving);
+            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader);
         let sent = exchange.was_sent();
         self.metrics.count_refusal(refusal);
         if stale && self.serve_stale(now, id, None) {
@@ -477,14 +477,14 @@ impl Engine {
             self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
             return;
         }
-        if matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::Serving) {
+        if matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader) {
             let reason = refusal.wording().reason;
             self.abort(now, id, refusal.verdict(), reason);
             return;
         }
         let exchange = &mut self.exchanges[id.index as usize];
         let bound =
-            exchange.origin.is_some() && exchange.bond.after(exchange.plan.authenticates, false).binds();
+            exchange.origin.is_some() && exchange.bond.after(exchange.info.authenticates, false).binds();
         exchange.closes |= bound || !refusal.keeps_connection();
         self.detach_origin(now, id);
         self.decide_close(id);
@@ -500,8 +500,8 @@ impl Engine {
     pub(super) fn decide_close(&mut self, id: ExchangeId) {
         let draining = self.is_draining();
         let exchange = &mut self.exchanges[id.index as usize];
-        let plan = &exchange.plan;
-        let left = match plan.body {
+        let info = &exchange.info;
+        let left = match info.body {
             Body::None => 0,
             Body::Length(bytes) => bytes.saturating_sub(exchange.up.received),
             Body::Chunked if exchange.up.is_received() && exchange.up.received > 0 => 0,
@@ -509,12 +509,12 @@ impl Engine {
         };
         let ambiguous = left > 0 && exchange.may_wait();
         // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
-        let refused_tunnel = plan.method == Method::Connect;
-        if plan.keep_alive && left > DISCARD_BYTES_MAX && !exchange.closes {
+        let refused_tunnel = info.method == Method::Connect;
+        if info.keep_alive && left > DISCARD_BYTES_MAX && !exchange.closes {
             self.metrics.limit_discard += 1;
         }
         exchange.closes |=
-            draining || !plan.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
+            draining || !info.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
 
     /// Sends what `scratch` holds as the final answer.
@@ -531,7 +531,7 @@ impl Engine {
         }
         // The rest of the body is thrown away if the connection is to be used again.
         let received = exchange.up.received;
-        let rest = match exchange.plan.body {
+        let rest = match exchange.info.body {
             _ if exchange.closes => Body::None,
             Body::Length(bytes) => Body::Length(bytes.saturating_sub(received)),
             Body::Chunked if received > 0 => Body::None,
@@ -563,7 +563,7 @@ impl Engine {
             Stage::Awaiting if !exchange.response.is_empty() => {
                 silence_ms.min(exchange.head_until_ms.saturating_sub(now.monotonic_ms()))
             }
-            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
+            Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::CacheReader => silence_ms,
             Stage::Begun
             | Stage::Verifying
             | Stage::Resolving(_)
@@ -596,7 +596,7 @@ impl Engine {
                 self.touch(now, id);
                 let Engine { exchanges, pool, fetches, .. } = self;
                 let exchange = &mut exchanges[id.index as usize];
-                if exchange.serving.is_some() {
+                if exchange.reader.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }

@@ -504,8 +504,8 @@ impl Engine {
         self.forget_collapse_of_fetch(id, fetch.pending.hash());
         for reader in fetch.readers {
             if let Some(exchange) = self.exchange_mut(reader) {
-                if let Some(serving) = &mut exchange.serving {
-                    serving.complete(body, trailers);
+                if let Some(reader) = &mut exchange.reader {
+                    reader.complete(body, trailers);
                 }
             }
             self.wake_reader(reader);
@@ -583,13 +583,13 @@ impl Engine {
     /// Whether an exchange is being served and what it is served from can go no further.
     pub(super) fn is_served_short(&self, id: ExchangeId) -> bool {
         let Some(exchange) = self.exchanges.get(id.index as usize) else { return false };
-        matches!(exchange.stage, Stage::Serving)
-            && exchange.serving.as_ref().is_some_and(|serving| serving.is_cut_short(&self.fetches))
+        matches!(exchange.stage, Stage::CacheReader)
+            && exchange.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fetches))
             && exchange.down.head.is_empty()
     }
 
     /// The fetch that an exchange reads.
     pub(super) fn fetch_of(&self, id: ExchangeId) -> Option<FetchId> {
-        self.exchanges.get(id.index as usize)?.serving.as_ref()?.fetch()
+        self.exchanges.get(id.index as usize)?.reader.as_ref()?.fetch()
     }
 }

@@ -21,17 +21,16 @@ impl Engine {
         let Engine { exchanges, fetches, peers, deadlines, .. } = self;
         let exchange = exchanges.get_mut(reader.index as usize).filter(|found| found.serial == reader.serial);
         let Some(exchange) = exchange else { return };
-        let drained = exchange.serving.as_ref().is_some_and(|serving| serving.is_drained(fetches));
-        if !matches!(exchange.stage, Stage::Serving) || !drained {
+        let drained = exchange.reader.as_ref().is_some_and(|reader| reader.is_drained(fetches));
+        if !matches!(exchange.stage, Stage::CacheReader) || !drained {
             return;
         }
         let fetch = fetches.remove(id.index as usize);
         let (hash, lock, origin) = (fetch.pending.hash(), fetch.lock, fetch.origin);
         exchange.opened_ms = fetch.opened_ms;
-        if let (Some((rest, withheld, reusable)), Some(serving)) =
-            (fetch.into_rest(), exchange.serving.take())
+        if let (Some((rest, withheld, reusable)), Some(reader)) = (fetch.into_rest(), exchange.reader.take())
         {
-            exchange.down.resume(rest, serving.into_frame());
+            exchange.down.resume(rest, reader.into_frame());
             exchange.down.withheld = withheld;
             exchange.origin = origin;
             exchange.origin_reusable = reusable;

@@ -17,6 +17,7 @@
 
 mod background;
 mod bond;
+mod cache_reader;
 mod caching;
 mod client_limits;
 mod collapse;
@@ -29,8 +30,7 @@ mod exchange;
 mod fetch;
 mod guesses;
 mod handover;
-mod judge;
-mod judgement;
+mod hit_response;
 mod keyed;
 mod metrics;
 mod minimum_rate;
@@ -46,11 +46,11 @@ mod relay;
 mod reload;
 mod resolution;
 mod response;
+mod response_actions;
+mod response_decision;
 mod reuse;
 mod run_queue;
 mod selecting;
-mod served;
-mod serving;
 mod settings;
 mod settle;
 mod shrink;
@@ -85,10 +85,10 @@ use collapse::Collapses;
 use entry::Entry;
 use exchange::Exchange;
 use fetch::Fetch;
+use hit_response::Signature;
 use keyed::Keyed;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
-use served::Signature;
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -534,7 +534,7 @@ impl Engine {
         let entry = std::mem::replace(&mut exchange.entry, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         exchange.caching.reset();
-        exchange.serving = None;
+        exchange.reader = None;
         if !Arc::ptr_eq(&exchange.policy, &self.policy) {
             exchange.policy = Arc::clone(&self.policy);
         }

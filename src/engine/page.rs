@@ -27,7 +27,7 @@ pub(super) fn write_refusal(exchange: &mut Exchange, date: &str, refusal: Refusa
     exchange.entry.set(Text::Reason, texts.get(&texts.reason).as_bytes());
     let hidden = is_hidden(exchange, refusal);
     let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let (plan, entry, pages) = (&exchange.plan, &exchange.entry, &exchange.policy.pages);
+    let (info, entry, pages) = (&exchange.info, &exchange.entry, &exchange.policy.pages);
     let text = |which: Text| std::str::from_utf8(entry.text(which)).unwrap_or_default();
     let reply = Reply {
         status: wording.status,
@@ -44,13 +44,13 @@ pub(super) fn write_refusal(exchange: &mut Exchange, date: &str, refusal: Refusa
             user: text(Text::User),
         },
         contact: pages.contact(),
-        template: pages.find(wording.status, plan.html),
+        template: pages.find(wording.status, info.html),
         retry_after: matches!(wording.status, 429 | 503).then_some(1),
         extra_fields: if wording.status == 407 { &challenge } else { &[] },
-        html: plan.html,
-        head_only: plan.method == Method::Head,
+        html: info.html,
+        head_only: info.method == Method::Head,
         keep_alive: !exchange.closes,
-        http10: plan.version == Version::Http10,
+        http10: info.version == Version::Http10,
         date,
         pseudonym: pseudonym(exchange),
     };
@@ -92,7 +92,7 @@ impl Texts {
             let _ = write(&mut all);
             begin..all.len()
         };
-        let authority = &exchange.plan.authority;
+        let authority = &exchange.info.authority;
         Texts {
             reason: section(&|out| {
                 refusal.write_reason(&exchange.policy, out);
@@ -116,7 +116,7 @@ impl Texts {
 }
 
 fn write_rule(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
-    let authority = &exchange.plan.authority;
+    let authority = &exchange.info.authority;
     match refusal {
         Refusal::Denied(acl::Refusal::Rule(rule)) if !is_hidden(exchange, refusal) => {
             let text = exchange.policy.acl.rule_text(rule, &authority.host, authority.port);
@@ -130,7 +130,7 @@ fn write_rule(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::R
 /// they show the page.
 fn write_phrase(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
     let name = pseudonym(exchange);
-    match (exchange.plan.method, refusal) {
+    match (exchange.info.method, refusal) {
         (Method::Connect, Refusal::Denied(_)) => write!(out, "Blocked by {name}"),
         // Of a connection that is refused nothing is known, so that it may be for a tunnel.
         (Method::Connect, _) | (_, Refusal::TooManyConnections | Refusal::TooManyPerClient) => {

@@ -16,7 +16,7 @@ impl Exchange {
             | Stage::Relaying
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => return,
+            | Stage::CacheReader => return,
         };
         let passed_us = now.monotonic_us.saturating_sub(self.phase_us);
         *phase_us = Some(phase_us.unwrap_or(0).saturating_add(passed_us));
@@ -41,7 +41,7 @@ impl Exchange {
         self.entry.duration_us = duration;
         self.entry.started_unix_us = now.unix_us.saturating_sub(duration);
         // The request of a refresh is that of another exchange, whose entry has these bytes.
-        let head_bytes = if self.caching.background { 0 } else { self.plan.head_bytes as u64 };
+        let head_bytes = if self.caching.background { 0 } else { self.info.head_bytes as u64 };
         self.entry.client_bytes = head_bytes + self.up.received;
         self.entry.sent_bytes = self.down.sent;
     }

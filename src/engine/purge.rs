@@ -5,7 +5,7 @@
 //! the cache is what it could name. Browsers tell where such a request comes from, in fields that no page can leave out; other
 //! programs that purge have no reason to send any of these. Where that is not enough, a token has to come along.
 
-use super::examine::{Answer, Decision, Examiner, Plan};
+use super::examine::{Answer, Decision, Examiner, RequestInfo};
 use super::refusal::Refusal;
 use crate::cache::key::{self, Scheme, Uri};
 use crate::http::fields;
@@ -18,7 +18,7 @@ impl Examiner<'_> {
     pub(super) fn purge(
         &self,
         head: &RequestHead<'_, '_>,
-        plan: &Plan,
+        info: &RequestInfo,
         path: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Result<Decision, Refusal>> {
@@ -30,7 +30,7 @@ impl Examiner<'_> {
         if let Err(refusal) = self.may_purge(head) {
             return Some(Err(refusal));
         }
-        let uri = Uri { scheme: Scheme::Http, authority: &plan.authority, path };
+        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path };
         out.clear();
         let count = match head.fields.get("purge") {
             Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),

@@ -1,7 +1,7 @@
 //! What a reload replaces: rules and users, settings, name servers.
 
 use super::Engine;
-use super::served::Signature;
+use super::hit_response::Signature;
 use super::settings::{CacheSettings, Settings};
 use crate::policy::Policy;
 use crate::resolver;

@@ -47,7 +47,7 @@ impl Engine {
     fn resolve_next(&mut self, now: Now, id: ExchangeId, mut progress: Progress) {
         loop {
             let exchange = &self.exchanges[id.index as usize];
-            let Host::Name(name) = &exchange.plan.authority.host else { return };
+            let Host::Name(name) = &exchange.info.authority.host else { return };
             let Some(candidate) = self.resolver.next_candidate(name, &mut progress.walk) else {
                 let failure = progress.walk.end(progress.failure);
                 return self.fail_resolution(now, id, failure, progress.refused);
@@ -90,8 +90,8 @@ impl Engine {
             return Ok(None);
         }
         let exchange = &self.exchanges[id.index as usize];
-        let listed = exchange.plan.grant.is_some_and(|grant| grant.by.is_some());
-        match exchange.policy.acl.judge_name(&candidate.name, exchange.plan.authority.port) {
+        let listed = exchange.info.grant.is_some_and(|grant| grant.by.is_some());
+        match exchange.policy.acl.judge_name(&candidate.name, exchange.info.authority.port) {
             Ok(_) | Err(acl::Refusal::NotOnAllowlist) if listed => Ok(None),
             Ok(grant) => Ok(Some(grant)),
             Err(refusal) => Err(refusal),
@@ -124,7 +124,7 @@ impl Engine {
         match outcome {
             Outcome::Addresses(addresses) => {
                 if let Some(grant) = progress.grant {
-                    self.exchanges[id.index as usize].plan.grant = Some(grant);
+                    self.exchanges[id.index as usize].info.grant = Some(grant);
                 }
                 match self.judge_aliases(id, addresses.aliases()) {
                     Ok(()) => self.handle_addresses(now, id, addresses, &progress.walk),
@@ -164,7 +164,7 @@ impl Engine {
     /// Whether a rule blocks one of the names that CNAMEs led to.
     fn judge_aliases(&self, id: ExchangeId, aliases: &[Name]) -> Result<(), acl::Refusal> {
         let exchange = &self.exchanges[id.index as usize];
-        let port = exchange.plan.authority.port;
+        let port = exchange.info.authority.port;
         aliases.iter().try_for_each(|alias| match exchange.policy.acl.judge_name(alias, port) {
             Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
             Ok(_) | Err(_) => Ok(()),
@@ -175,7 +175,7 @@ impl Engine {
     fn fail_resolution(&mut self, now: Now, id: ExchangeId, failure: Failure, refused: Option<acl::Refusal>) {
         let exchange = &self.exchanges[id.index as usize];
         // With an allowlist, a name that is not on it and leads nowhere is not on it.
-        let undecided = exchange.plan.grant.is_some_and(|grant| grant.undecided);
+        let undecided = exchange.info.grant.is_some_and(|grant| grant.undecided);
         let denied = refused.or(undecided.then_some(acl::Refusal::NotOnAllowlist));
         self.refuse(now, id, denied.map_or(Refusal::Dns(failure), Refusal::Denied));
     }
@@ -218,14 +218,14 @@ impl Engine {
 
     fn handle_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses, walk: &Walk) {
         let exchange = &self.exchanges[id.index as usize];
-        let Some(grant) = exchange.plan.grant else { return };
+        let Some(grant) = exchange.info.grant else { return };
         self.note_addresses(now, id, addresses, walk);
         if let Some(origin) = self.take_idle(now, id, Some(addresses)) {
             self.attach(now, id, origin, true);
             return;
         }
         let exchange = &self.exchanges[id.index as usize];
-        let (acl, port) = (&exchange.policy.acl, exchange.plan.authority.port);
+        let (acl, port) = (&exchange.policy.acl, exchange.info.authority.port);
         let mut refusal = None;
         let approved = addresses.as_slice().iter().copied().filter(|address| {
             match acl.judge_address(&grant, *address, port) {

@@ -6,9 +6,9 @@ use super::bond::Bond;
 use super::caching::Part;
 use super::entry::Text;
 use super::exchange::{Exchange, Stage};
-use super::judgement::Judged;
 use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
+use super::response_actions::ResponseAction;
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::stored::Stored;
@@ -46,16 +46,16 @@ struct Ends {
 impl Ends {
     /// The response has that body; its origin keeps the connection, or offers to authenticate it, or does not.
     fn of(exchange: &Exchange, body: Body, (keeps, offers): (bool, bool), aged: impl Fn() -> bool) -> Ends {
-        let plan = &exchange.plan;
-        let bond = exchange.bond.after(plan.authenticates, offers);
-        let at_close = client_body(body, plan.version) == Body::UntilClose;
+        let info = &exchange.info;
+        let bond = exchange.bond.after(info.authenticates, offers);
+        let at_close = client_body(body, info.version) == Body::UntilClose;
         let received = exchange.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
         let origin_reusable = keeps && (received || !exchange.may_wait());
         let cut_short = !origin_reusable && !received;
         // What is bound ends together.
         let alone = bond.binds() && (!origin_reusable || aged());
-        Ends { bond, at_close, origin_reusable, closes: !plan.keep_alive || at_close || cut_short || alone }
+        Ends { bond, at_close, origin_reusable, closes: !info.keep_alive || at_close || cut_short || alone }
     }
 }
 
@@ -142,7 +142,7 @@ impl Engine {
             | Stage::Dialling(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {}
+            | Stage::CacheReader => {}
         }
     }
 
@@ -178,14 +178,14 @@ impl Engine {
             };
             let judged = match self.exchanges.get(id.index as usize) {
                 Some(exchange) if exchange.caching.part != Part::None => {
-                    self.judge_final(now, id, head_bytes)
+                    self.decide_on_final(now, id, head_bytes)
                 }
-                Some(_) | None => Judged::Pass,
+                Some(_) | None => ResponseAction::Pass,
             };
             let storing = match judged {
-                Judged::Settled => return,
-                Judged::Pass => None,
-                Judged::Store(pending, stream) => Some((pending, stream)),
+                ResponseAction::Settled => return,
+                ResponseAction::Pass => None,
+                ResponseAction::Store(pending, stream) => Some((pending, stream)),
             };
             match self.take_head(now, id, head_bytes, storing.as_ref().map(|(pending, _)| &**pending)) {
                 Err(Refusal::OriginFault(fault)) if is_repairable(fault) && self.repair(id, head_bytes) => {}
@@ -247,14 +247,14 @@ impl Engine {
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
         let head = ResponseHead::parse(bytes, &mut storage, &exchange.settings.head)
             .map_err(Refusal::OriginFault)?;
-        let (plan, policy) = (&exchange.plan, &exchange.policy);
+        let (info, policy) = (&exchange.info, &exchange.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
         // Before the request is complete there is nobody to switch with.
-        if switching && !(plan.upgrade && exchange.up.is_complete()) {
+        if switching && !(info.upgrade && exchange.up.is_complete()) {
             return Err(Refusal::UpgradeUnasked);
         }
-        let body = framing::response_body(plan.method.as_str(), &head).map_err(Refusal::OriginFault)?;
+        let body = framing::response_body(info.method.as_str(), &head).map_err(Refusal::OriginFault)?;
         let http10 = head.version == Version::Http10;
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
@@ -271,13 +271,13 @@ impl Engine {
                 return Err(Refusal::TooManyInformational);
             }
         }
-        if interim && !switching && plan.version == Version::Http10 {
+        if interim && !switching && info.version == Version::Http10 {
             return Ok(Head::Interim);
         }
-        let edits = policy.edits.for_host(Direction::Response, &plan.authority.host);
+        let edits = policy.edits.for_host(Direction::Response, &info.authority.host);
         let route = ResponseRoute {
-            body: client_body(body, plan.version),
-            client_version: plan.version,
+            body: client_body(body, info.version),
+            client_version: info.version,
             keep_alive: !exchange.closes,
             upgrade: switching || head.status == 426,
             via: exchange.settings.via.as_deref(),
@@ -307,7 +307,7 @@ impl Engine {
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
         let Engine { exchanges, pool, scratch, surplus, origins, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        let chunked_out = client_body(body, exchange.plan.version) == Body::Chunked;
+        let chunked_out = client_body(body, exchange.info.version) == Body::Chunked;
         exchange.down.frame(body, chunked_out);
         let in_front = exchange.down.fits_before(&exchange.response, head_bytes, scratch);
         if !in_front && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
@@ -315,7 +315,7 @@ impl Engine {
             return;
         }
         exchange.stage = Stage::Relaying;
-        origins.set_http10(now.monotonic_ms(), &exchange.plan.authority, http10);
+        origins.set_http10(now.monotonic_ms(), &exchange.info.authority, http10);
         surplus.clear();
         let mut response = std::mem::take(&mut exchange.response);
         let front: &[u8] = if in_front { scratch } else { b"" };
@@ -387,7 +387,7 @@ impl Engine {
             | Stage::Dialling(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::Serving => {}
+            | Stage::CacheReader => {}
         }
     }
 
@@ -422,7 +422,7 @@ fn relay_interim(
         exchange.entry.status = status;
         return Ok(Head::Switching);
     }
-    exchange.plan.expects_continue &= status != 100;
+    exchange.info.expects_continue &= status != 100;
     Ok(Head::Interim)
 }
 

@@ -112,7 +112,7 @@ impl Engine {
     /// the name has now: as was `told`, or as is known still. None if that is not known.
     fn find_idle(&self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
         let exchange = &self.exchanges[id.index as usize];
-        let (grant, authority) = (exchange.plan.grant.as_ref()?, &exchange.plan.authority);
+        let (grant, authority) = (exchange.info.grant.as_ref()?, &exchange.info.authority);
         let group = self.origins.group(authority)?;
         let addresses = match (&authority.host, told) {
             (Host::Address(_), _) => None,
@@ -139,7 +139,7 @@ impl Engine {
     /// connections to others are of no use any more.
     pub(super) fn note_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses, walk: &Walk) {
         let exchange = &self.exchanges[id.index as usize];
-        let authority = exchange.plan.authority;
+        let authority = exchange.info.authority;
         let Host::Name(name) = &authority.host else { return };
         // What was judged on the way by other rules than those of now is for this request only.
         let outdated = !Arc::ptr_eq(&exchange.policy, &self.policy);

@@ -15,7 +15,7 @@ impl Engine {
     pub(super) fn try_settle(&mut self, now: Now, id: ExchangeId) {
         let Some(exchange) = self.exchange_mut(id) else { return };
         match exchange.stage {
-            Stage::Relaying | Stage::Replying | Stage::Serving => {}
+            Stage::Relaying | Stage::Replying | Stage::CacheReader => {}
             Stage::Begun
             | Stage::Verifying
             | Stage::Resolving(_)
@@ -53,7 +53,7 @@ impl Engine {
         let found = self.exchanges.get(id.index as usize).filter(|exchange| exchange.serial == id.serial);
         let Some(exchange) = found else { return false };
         let answered = match exchange.stage {
-            Stage::Relaying | Stage::Replying | Stage::Serving => exchange.is_answered(fetches),
+            Stage::Relaying | Stage::Replying | Stage::CacheReader => exchange.is_answered(fetches),
             Stage::Begun
             | Stage::Verifying
             | Stage::Resolving(_)
@@ -163,7 +163,7 @@ impl Engine {
                 self.dial_next(now, id);
                 return;
             }
-            Stage::Relaying | Stage::Replying | Stage::Serving => {
+            Stage::Relaying | Stage::Replying | Stage::CacheReader => {
                 let Engine { exchanges, fetches, .. } = self;
                 let client_sleeps = exchanges[id.index as usize].wants_send(fetches);
                 if self.finish_answered(now, id) {
@@ -208,7 +208,7 @@ impl Engine {
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying
-            | Stage::Serving => {}
+            | Stage::CacheReader => {}
         }
         if let Some(origin) = origin {
             self.close_origin(origin);

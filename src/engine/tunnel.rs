@@ -103,7 +103,7 @@ impl Engine {
         tunnels.insert(Tunnel {
             client: client_id,
             origin: origin_id,
-            client_bytes: exchange.plan.head_bytes as u64 + exchange.up.received,
+            client_bytes: exchange.info.head_bytes as u64 + exchange.up.received,
             sent_bytes: exchange.down.sent,
             up: TunnelHalf::new(relays, Purpose::Upload, &mut exchange.up),
             down: TunnelHalf::new(relays, Purpose::Download, &mut exchange.down),

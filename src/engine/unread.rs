@@ -4,7 +4,7 @@
 //! repeated: what another protocol sends as a password must not get into a log.
 
 use super::entry::{Entry, Text};
-use super::examine::{Method, Plan};
+use super::examine::{Method, RequestInfo};
 use crate::http::fields::is_token;
 use crate::http::target::Target;
 
@@ -23,7 +23,7 @@ struct Line<'a> {
 }
 
 /// Notes method and target of what was received.
-pub(super) fn note_request_line(received: &[u8], plan: &mut Plan, entry: &mut Entry) {
+pub(super) fn note_request_line(received: &[u8], info: &mut RequestInfo, entry: &mut Entry) {
     let Some(Line { method, target, is_whole }) = read_line(received) else { return };
     // Without its path, which may have been cut.
     let begin = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
@@ -38,14 +38,14 @@ pub(super) fn note_request_line(received: &[u8], plan: &mut Plan, entry: &mut En
     if !is_whole && (path.is_none() || authority.is_none()) {
         return;
     }
-    plan.method = Method::of(method);
+    info.method = Method::of(method);
     entry.set(Text::Method, method.as_bytes());
     if may_be_password {
         entry.set(Text::Target, b"(malformed, withheld)");
         return;
     }
     entry.set_target(b"", &target[..target.len().min(TARGET_BYTES_MAX)]);
-    plan.authority = authority.unwrap_or(plan.authority);
+    info.authority = authority.unwrap_or(info.authority);
 }
 
 /// The line, if it can be none of another protocol: it ends in a version of HTTP, or has not ended and names a URL.
@@ -113,10 +113,10 @@ mod tests {
             ("", "", "", ""),
         ] {
             let mut entry = Entry::new(([192, 0, 2, 1], 1).into());
-            let mut plan = Plan::unknown(0);
-            note_request_line(received.as_bytes(), &mut plan, &mut entry);
+            let mut info = RequestInfo::unknown(0);
+            note_request_line(received.as_bytes(), &mut info, &mut entry);
             let text = |which| String::from_utf8_lossy(entry.text(which)).into_owned();
-            let found = if plan.authority.port == 0 { String::new() } else { plan.authority.to_string() };
+            let found = if info.authority.port == 0 { String::new() } else { info.authority.to_string() };
             assert_eq!(
                 (text(Text::Method).as_str(), text(Text::Target).as_str(), found.as_str()),
                 (method, target, host),

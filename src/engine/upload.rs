@@ -11,22 +11,22 @@ use crate::time::Now;
 impl Exchange {
     /// Whether what has come of the request's body is kept behind its head, all of it.
     pub fn has_body_in_hand(&self) -> bool {
-        self.up.received == self.consumed.saturating_sub(self.plan.head_bytes) as u64
+        self.up.received == self.consumed.saturating_sub(self.info.head_bytes) as u64
     }
 
     /// Whether the request can be sent once more should its connection turn out to be dead: that means the same (RFC 9110
     /// section 9.2.2), and what is still to come of its body finds room behind its head.
     pub fn can_be_repeated(&self) -> bool {
-        let fits = match self.plan.body {
+        let fits = match self.info.body {
             Body::None => true,
             Body::Length(bytes) => {
-                let came = self.input.len().saturating_sub(self.plan.head_bytes) as u64;
+                let came = self.input.len().saturating_sub(self.info.head_bytes) as u64;
                 bytes.saturating_sub(came) <= self.input.spare() as u64
             }
             // Nobody can tell how much it will be.
             Body::Chunked | Body::UntilClose => self.up.is_received(),
         };
-        self.plan.method.is_idempotent() && fits && self.has_body_in_hand()
+        self.info.method.is_idempotent() && fits && self.has_body_in_hand()
     }
 
     /// Whether what comes of the request's body is kept behind its head.

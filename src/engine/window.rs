@@ -96,8 +96,8 @@ impl Engine {
     /// How far a reader is in what is being fetched.
     pub(super) fn place_of(&self, reader: &ExchangeId) -> Option<(u64, Cursor)> {
         let exchange = self.exchanges.get(reader.index as usize)?;
-        let serving = exchange.serving.as_ref().filter(|_| exchange.serial == reader.serial)?;
-        Some(serving.place())
+        let reader = exchange.reader.as_ref().filter(|_| exchange.serial == reader.serial)?;
+        Some(reader.place())
     }
 
     /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,

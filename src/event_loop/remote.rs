@@ -14,7 +14,7 @@ use std::time::Duration;
 /// What a loop can be told.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Judge by this from now on.
+    /// ResponseDecision by this from now on.
     SetPolicy(Arc<Policy>),
     /// Resolve by these from now on.
     SetResolver(resolver::Settings, resolver::Hosts),

@@ -167,7 +167,7 @@ impl Network {
     }
 
     /// Puts a task on the agenda.
-    pub fn plan(&mut self, after_us: u64, task: Task) {
+    pub fn info(&mut self, after_us: u64, task: Task) {
         self.planned += 1;
         self.agenda.push(Reverse((self.now_us + after_us, self.planned, task)));
     }
@@ -231,14 +231,14 @@ impl Network {
     /// The peer wants to send soon.
     pub fn plan_send(&mut self, link: LinkId, after_us: u64) {
         if !std::mem::replace(&mut self.links[link].send_due, true) {
-            self.plan(after_us, Task::Send(link));
+            self.info(after_us, Task::Send(link));
         }
     }
 
     /// The peer has something to look at.
     pub fn plan_read(&mut self, link: LinkId, after_us: u64) {
         if !std::mem::replace(&mut self.links[link].read_due, true) {
-            self.plan(after_us, Task::Read(link));
+            self.info(after_us, Task::Read(link));
         }
     }
 

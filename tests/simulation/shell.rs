@@ -416,7 +416,7 @@ impl Shell {
                     self.numbers += 1;
                     self.jobs.insert(self.numbers, (job, name.as_deref() == Some("slow-right")));
                     let after_us = around.net.dice.pick(&[10, 1_000, 100_000, 1_000_000]);
-                    around.net.plan(after_us, Task::Verified(self.numbers));
+                    around.net.info(after_us, Task::Verified(self.numbers));
                 }
                 Action::Log(entry) => {
                     self.log(around, &entry)?;
@@ -479,7 +479,7 @@ impl Shell {
                 {
                     self.numbers += 1;
                     self.replies.insert(self.numbers, (query, reply));
-                    around.net.plan(after_us, Task::Reply(self.numbers));
+                    around.net.info(after_us, Task::Reply(self.numbers));
                 }
                 Ok(())
             }

@@ -72,7 +72,7 @@ impl Surroundings {
         self.destinations[link] = Some(address);
         if !failed && self.dialling(address) != Dialling::Silent {
             let after_us = self.net.dice.pick(&[1, 100, 5_000, 300_000]);
-            self.net.plan(after_us, Task::Establish(link));
+            self.net.info(after_us, Task::Establish(link));
         }
         link
     }
@@ -167,7 +167,7 @@ impl Surroundings {
         let origin = &self.origins[self.origins.len() - 1 - self.net.dice.below(recent)];
         if origin.is_up_to_mischief() {
             let after_us = self.net.dice.pick(&[1, 20, 60, 150, 400]);
-            self.net.plan(after_us, Task::Send(origin.link));
+            self.net.info(after_us, Task::Send(origin.link));
         }
     }
 
@@ -211,10 +211,10 @@ impl World {
         for number in 0..book.scenario.clients {
             clients.push(Client::new(&mut net.dice, &mut book, number));
             let at = net.dice.between(0, book.scenario.arrivals_us);
-            net.plan(at, Task::Arrive(number));
+            net.info(at, Task::Arrive(number));
         }
         for (number, (at, _)) in book.scenario.upheavals.iter().enumerate() {
-            net.plan(*at, Task::Upheaval(number));
+            net.info(*at, Task::Upheaval(number));
         }
         let around = Surroundings {
             net,

@@ -69,7 +69,7 @@ pub(super) struct Completed {
 }
 
 /// One response to one request, and the cache.
-pub(super) struct Judge<'a> {
+pub(super) struct ResponseDecision<'a> {
     pub cache: &'a CacheSettings,
     pub storing: Storing<'a>,
     pub uri: Uri<'a>,
@@ -90,7 +90,7 @@ pub(super) struct Judge<'a> {
     pub come: usize,
 }
 
-impl Judge<'_> {
+impl ResponseDecision<'_> {
     /// Forgets what the response to an unsafe method makes worthless (rule 37); the response may be what later GETs get
     /// (rule 38).
     pub fn invalidate(&mut self, complete: bool) -> Verdict {

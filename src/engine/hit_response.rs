@@ -1,6 +1,7 @@
 //! Answers out of the cache: their heads, and how an exchange is served from what is stored.
 
 use super::Engine;
+use super::cache_reader::CacheReader;
 use super::caching::{Hit, select};
 use super::collapse::CollapseOutcome;
 use super::entry::{CacheUse, Text};
@@ -8,7 +9,6 @@ use super::exchange::{Exchange, Stage};
 use super::fetch::FetchId;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
-use super::serving::Serving;
 use super::settings::Settings;
 use crate::buffer::Purpose;
 use crate::cache::range::{self, Part, Selection};
@@ -97,20 +97,20 @@ impl Engine {
             exchange.entry.set_content_type(media_type);
         }
         exchange.note_answer_from_cache(now);
-        exchange.stage = Stage::Serving;
-        exchange.serving = Some(match (content.span, hit.fetch) {
-            (None, _) => Serving::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
+        exchange.stage = Stage::CacheReader;
+        exchange.reader = Some(match (content.span, hit.fetch) {
+            (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
-                Serving::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
+                CacheReader::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
             }
             (Some((start, len)), Some(fetch)) => {
                 let beside = fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref());
                 match beside.zip(hit.stored.fragment()) {
                     Some((beside, missing)) => {
-                        Serving::completed(fetch, missing.part, beside, Part { start, len })
+                        CacheReader::completed(fetch, missing.part, beside, Part { start, len })
                     }
-                    None => Serving::streaming(fetch, length, content.framing == Body::Chunked),
+                    None => CacheReader::streaming(fetch, length, content.framing == Body::Chunked),
                 }
             }
         });
@@ -160,7 +160,7 @@ impl Engine {
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
         let now_s = stored.clock_s(now);
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
+        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
         let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
@@ -195,7 +195,7 @@ impl Engine {
         let Engine { exchanges, pool, .. } = self;
         let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes];
+        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
         let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return };
         let now_s = stored.clock_s(now);
         let (answer, selection) = select(&head, &stored, now_s);
@@ -246,7 +246,7 @@ impl Engine {
         let head = count.min(exchange.down.head.len());
         exchange.down.handle_sent(pool, head);
         exchange.down.sent += (count - head) as u64;
-        let read = exchange.serving.as_mut().and_then(|serving| serving.handle_sent(fetches, count - head));
+        let read = exchange.reader.as_mut().and_then(|reader| reader.handle_sent(fetches, count - head));
         if exchange.is_read_too_slowly(fetches, now) {
             metrics.limit_rate += 1;
             self.abandon_client(now, id, "min_rate");
@@ -302,7 +302,7 @@ fn cache_name(settings: &Settings) -> &str {
 /// What goes out, by what was asked for.
 fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
     let stored = &hit.stored;
-    let nobody = exchange.plan.method == Method::Head;
+    let nobody = exchange.info.method == Method::Head;
     match (hit.answer, hit.selection) {
         (Answer::NotModified, _) => Content { status: 304, span: None, framing: Body::None },
         (Answer::Whole, Selection::Part(part)) => Content {
@@ -316,7 +316,7 @@ fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
         (Answer::Whole, Selection::Whole) => {
             // A 204 has no length (RFC 9110 section 8.6).
             let bodiless = matches!(stored.status, 204 | 304) || stored.status < 200;
-            let framing = match (length, exchange.plan.version) {
+            let framing = match (length, exchange.info.version) {
                 (Some(_), _) if bodiless => Body::None,
                 (Some(length), _) => Body::Length(length),
                 (None, Version::Http11) => Body::Chunked,
@@ -337,8 +337,8 @@ fn write_head(
     content: &Content,
     length: Option<u64>,
 ) {
-    let (plan, stored) = (&exchange.plan, &hit.stored);
-    let edits = exchange.policy.edits.for_host(Direction::Response, &plan.authority.host);
+    let (info, stored) = (&exchange.info, &hit.stored);
+    let edits = exchange.policy.edits.for_host(Direction::Response, &info.authority.host);
     out.clear();
     let begin = if content.status == stored.status {
         out.extend_from_slice(stored.line_and_block());
@@ -383,7 +383,7 @@ fn write_head(
         }
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    forwarding::write_persistence(out, plan.version, !exchange.closes);
+    forwarding::write_persistence(out, info.version, !exchange.closes);
     edits.write_added(out);
     out.extend_from_slice(b"\r\n");
 }

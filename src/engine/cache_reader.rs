@@ -31,7 +31,7 @@ pub(super) enum Source {
 
 /// One client's place in a body.
 #[derive(Debug)]
-pub(super) struct Serving {
+pub(super) struct CacheReader {
     pub source: Source,
     pub cursor: Cursor,
     /// Payload that is still to be sent, if that is known.
@@ -54,16 +54,16 @@ struct Next {
     next: Option<Box<Next>>,
 }
 
-impl Serving {
+impl CacheReader {
     /// `left` bytes of a stored body.
-    pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> Serving {
+    pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> CacheReader {
         let source = Source::Stored(body);
-        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
+        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
     }
 
     /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
     /// all of that, and what is stored behind it.
-    pub fn completed(fetch: FetchId, missing: Part, parts: &Stored, wanted: Part) -> Serving {
+    pub fn completed(fetch: FetchId, missing: Part, parts: &Stored, wanted: Part) -> CacheReader {
         let stored = |start: u64, end: u64| Next {
             source: Source::Stored(Arc::clone(&parts.body)),
             cursor: parts.cursor(start),
@@ -78,24 +78,24 @@ impl Serving {
             next: (behind.left > 0).then(|| Box::new(behind)),
         };
         let before = stored(wanted.start, missing.start);
-        Serving::from(match before.left {
+        CacheReader::from(match before.left {
             0 => fetched,
             _ => Next { next: Some(Box::new(fetched)), ..before },
         })
     }
 
-    fn from(next: Next) -> Serving {
+    fn from(next: Next) -> CacheReader {
         let Next { source, cursor, left, next } = next;
-        Serving { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next }
+        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next }
     }
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
     /// them.
-    pub fn streaming(fetch: FetchId, length: Option<u64>, chunked: bool) -> Serving {
+    pub fn streaming(fetch: FetchId, length: Option<u64>, chunked: bool) -> CacheReader {
         let chunk = chunked.then(Frame::default);
         let source = Source::Streaming(fetch);
         let (cursor, end) = (Cursor::default(), Vec::new());
-        Serving { source, cursor, left: length, payload: 0, chunk, end, next: None }
+        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None }
     }
 
     /// The fetch that it reads, or will read.
@@ -287,7 +287,7 @@ impl Serving {
         }
         let next = self.next.take()?;
         let before = self.fetch();
-        *self = Serving::from(*next);
+        *self = CacheReader::from(*next);
         before
     }
 

@@ -1,16 +1,16 @@
 //! What the cache makes of a final response: stores it, renews what it has by it, or forgets by it.
 
+use super::cache_reader::CacheReader;
 use super::caching::Part;
 use super::collapse::CollapseOutcome;
 use super::entry::CacheUse;
 use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
-use super::judge::{Completed, Confirmed, Fate, Judge, Verdict};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
+use super::response_decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
 use super::selecting::AsForwarded;
-use super::serving::Serving;
 use super::{Engine, PeerId};
 use crate::buffer::Purpose;
 use crate::cache::freshness::Times;
@@ -28,7 +28,7 @@ use crate::time::Now;
 use std::sync::Arc;
 
 /// What becomes of a response.
-pub(super) enum Judged {
+pub(super) enum ResponseAction {
     /// It is passed on as if there were no cache.
     Pass,
     /// It is passed on and stored.
@@ -39,34 +39,34 @@ pub(super) enum Judged {
 
 impl Engine {
     /// The same for a response that may be an interim one; a refresh ends here.
-    pub(super) fn judge_final(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Judged {
+    pub(super) fn decide_on_final(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> ResponseAction {
         let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get(id.index as usize) else { return Judged::Settled };
+        let Some(exchange) = exchanges.get(id.index as usize) else { return ResponseAction::Settled };
         let mut storage = FieldStorage::new();
         let bytes = &exchange.response.bytes(pool)[..head_bytes];
         let background = exchange.caching.background;
         match ResponseHead::parse(bytes, &mut storage, &exchange.settings.head) {
-            Ok(head) if head.status < 200 => return Judged::Pass,
+            Ok(head) if head.status < 200 => return ResponseAction::Pass,
             // It comes once more, repaired.
-            Err(fault) if is_repairable(fault) => return Judged::Pass,
+            Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
             Ok(_) | Err(_) => {}
         }
-        let judged = self.judge_response(now, id, head_bytes);
-        if background && matches!(judged, Judged::Pass) {
+        let judged = self.decide_on_response(now, id, head_bytes);
+        if background && matches!(judged, ResponseAction::Pass) {
             self.finish_background(now, id);
-            return Judged::Settled;
+            return ResponseAction::Settled;
         }
         judged
     }
 
     /// Looks at a final response before it is passed on.
-    fn judge_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Judged {
-        let Some(exchange) = self.exchange_mut(id) else { return Judged::Pass };
+    fn decide_on_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> ResponseAction {
+        let Some(exchange) = self.exchange_mut(id) else { return ResponseAction::Pass };
         if exchange.caching.part == Part::None {
-            return Judged::Pass;
+            return ResponseAction::Pass;
         }
         // What cannot be read is refused when its head is taken, and is nothing to those who wait.
-        let Some(verdict) = self.look_at_response(now, id, head_bytes) else { return Judged::Pass };
+        let Some(verdict) = self.response_verdict(now, id, head_bytes) else { return ResponseAction::Pass };
         if let Some(exchange) = self.exchange_mut(id) {
             if let Some(reason) = exchange.caching.not_stored {
                 exchange.entry.cache_reason = reason.as_str();
@@ -75,46 +75,46 @@ impl Engine {
         match verdict {
             Verdict::Pass => {
                 self.conclude_collapse(id, CollapseOutcome::NotShareable);
-                Judged::Pass
+                ResponseAction::Pass
             }
             Verdict::Store(storing) => {
                 let (stored, stream) = *storing;
-                Judged::Store(Arc::new(stored), stream)
+                ResponseAction::Store(Arc::new(stored), stream)
             }
             Verdict::Completes(completed) => {
                 self.complete(now, id, head_bytes, *completed);
-                Judged::Settled
+                ResponseAction::Settled
             }
             Verdict::Confirmed(confirmed) => {
                 self.renew(now, id, head_bytes, *confirmed);
-                Judged::Settled
+                ResponseAction::Settled
             }
             Verdict::Unconfirmed => {
                 self.give_up_outdated(id);
                 self.ask_again(now, id);
-                Judged::Settled
+                ResponseAction::Settled
             }
             Verdict::NoRoom => {
                 self.ask_again(now, id);
-                Judged::Settled
+                ResponseAction::Settled
             }
             Verdict::ServeStale(status) => {
                 if self.serve_stale(now, id, Some(status)) {
-                    Judged::Settled
+                    ResponseAction::Settled
                 } else {
-                    Judged::Pass
+                    ResponseAction::Pass
                 }
             }
         }
     }
 
-    fn look_at_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Option<Verdict> {
+    fn response_verdict(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Option<Verdict> {
         let Engine { exchanges, pool, cache_text, cache_scratch, .. } = self;
         let exchange = exchanges.get_mut(id.index as usize)?;
         let settings = &exchange.settings;
         let cache = settings.cache.as_ref()?;
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
-        let asked_bytes = &exchange.input.bytes(pool)[..exchange.plan.head_bytes.min(exchange.input.len())];
+        let asked_bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes.min(exchange.input.len())];
         let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
         let asked = RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head).ok()?;
         let response = ResponseHead::parse(response_bytes, &mut storage, &settings.head).ok()?;
@@ -123,16 +123,16 @@ impl Engine {
             Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return None,
         };
         let targeted: Vec<&str> = cache.targeted.iter().map(String::as_str).collect();
-        let mut judge = Judge {
+        let mut judge = ResponseDecision {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
-            uri: Uri { scheme: Scheme::Http, authority: &exchange.plan.authority, path },
+            uri: Uri { scheme: Scheme::Http, authority: &exchange.info.authority, path },
             times: Times { requested_s: exchange.caching.requested_s, received_s: now.unix_s() },
             now,
             asked: &asked,
             forwarded: AsForwarded::new(
                 &asked,
-                &exchange.plan.authority.host,
+                &exchange.info.authority.host,
                 &exchange.policy,
                 settings.forwarded,
             ),
@@ -276,7 +276,7 @@ impl Engine {
         let Some(epoch) = exchange.caching.epoch else { return };
         let background = exchange.caching.background;
         exchange.caching.stale = None;
-        let authority = exchange.plan.authority;
+        let authority = exchange.info.authority;
         self.origins.set_http10(now.monotonic_ms(), &authority, http10);
         let Engine { exchanges, pool, scratch, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
@@ -284,7 +284,7 @@ impl Engine {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let keeps_part = exchange.plan.method == Method::Get;
+        let keeps_part = exchange.info.method == Method::Get;
         let beginning =
             Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
@@ -307,8 +307,8 @@ impl Engine {
         let length = fetch.get(&self.fetches).and_then(|fetch| fetch.length);
         let Some(exchange) = self.exchange_mut(id) else { return };
         let chunked = length.is_none() && !exchange.ends_at_close;
-        exchange.stage = Stage::Serving;
-        exchange.serving = Some(Serving::streaming(fetch, length, chunked));
+        exchange.stage = Stage::CacheReader;
+        exchange.reader = Some(CacheReader::streaming(fetch, length, chunked));
         let client = exchange.client;
         self.join_fetch(fetch, id);
         self.forget_request(id);
