@@ -22,7 +22,7 @@ X-One: 0123456789012345678901234567890123456789\r\nX-Two: 0123456789012345678901
 X-Three: 0123456789\r\n\r\n";
 
 const BROWSER: &[u8] =
-    b"GET http://www.example.com/articles/2024/some-long-title?utm_source=feed HTTP/1.1\r\n\
+    b"GET http://www.example.com/articles/2024/some-long-title?utm_source=sender HTTP/1.1\r\n\
 Host: www.example.com\r\n\
 User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
 Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n\

@@ -26,7 +26,7 @@ use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::{ClientLimits, Engine};
-use weir::event_loop::{self, CacheFile, Crew, Failure, Journal, Keeper, Listener, Worker};
+use weir::event_loop::{self, AccessLog, CacheFile, Failure, Listener, Persister, Worker, Workers};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened, Writer};
@@ -199,11 +199,11 @@ struct Daemon {
     launch: Launch,
     settings: Settings,
     listeners: Vec<SocketAddr>,
-    crew: Crew,
+    workers: Workers,
     policy: PresentPolicy,
     writer: Writer,
     store: Option<Arc<Store>>,
-    keeper: Option<Keeper>,
+    persister: Option<Persister>,
     manager: Manager,
     pid_file: Option<PidFile>,
     /// Rules and users.
@@ -254,14 +254,14 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
-    let journal = Journal { feed: writer.feed(), format: settings.log_format };
+    let access_log = AccessLog { sender: writer.sender(), format: settings.log_format };
     let store = workers.first().and_then(|worker| worker.engine.store());
-    let keeper = cache_file.zip(store.clone()).map(|(file, store)| Keeper::start(file, store));
-    let keeper = keeper.transpose().map_err(os_error)?;
+    let persister = cache_file.zip(store.clone()).map(|(file, store)| Persister::start(file, store));
+    let persister = persister.transpose().map_err(os_error)?;
     let at_end = CloseOnDrop(signals.handle());
-    let crew = Crew::start(workers, &journal, settings.stats_every, settings.workers.pinned, at_end)
+    let workers = Workers::start(workers, &access_log, settings.stats_every, settings.workers.pinned, at_end)
         .map_err(os_error)?;
-    let policy = PresentPolicy::start(policy, &crew).map_err(os_error)?;
+    let policy = PresentPolicy::start(policy, &workers).map_err(os_error)?;
     for address in &local {
         eprintln!("weir: listening on {address}");
     }
@@ -270,11 +270,11 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         launch,
         settings,
         listeners,
-        crew,
+        workers,
         policy,
         writer,
         store,
-        keeper,
+        persister,
         manager,
         pid_file,
         loaded,
@@ -546,7 +546,7 @@ impl Daemon {
             match signal {
                 SIGHUP => self.reload(),
                 SIGUSR1 => self.writer.reopen(),
-                SIGUSR2 => self.crew.log_statistics(),
+                SIGUSR2 => self.workers.log_statistics(),
                 SIGTERM if !draining => {
                     info!(
                         "stopping: finishing what is under way, for at most {:?}",
@@ -554,18 +554,18 @@ impl Daemon {
                     );
                     draining = true;
                     self.manager.stopping("finishing what is under way");
-                    self.crew.send(&event_loop::Command::Drain);
+                    self.workers.send(&event_loop::Command::Drain);
                 }
                 other => {
                     info!("stopping at once");
                     self.manager.stopping("stopping at once");
                     code = 128 + other as u8;
-                    self.crew.send(&event_loop::Command::Quit);
+                    self.workers.send(&event_loop::Command::Quit);
                 }
             }
         }
-        match self.crew.join() {
-            Ok(()) => self.keeper.into_iter().filter(|_| code == exit::OK).for_each(Keeper::save),
+        match self.workers.join() {
+            Ok(()) => self.persister.into_iter().filter(|_| code == exit::OK).for_each(Persister::save),
             Err(Failure::Failed(error)) => {
                 code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)
             }

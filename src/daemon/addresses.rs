@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use weir::event_loop::{Command, Crew, Remote};
+use weir::event_loop::{Command, Remote, Workers};
 use weir::policy::Policy;
 
 /// How often it is looked (chosen: an address that was added can be asked for by others no sooner than its neighbours know it).
@@ -25,8 +25,8 @@ struct Shared {
 
 impl PresentPolicy {
     /// Begins to look. The loops have the policy already.
-    pub fn start(policy: Arc<Policy>, crew: &Crew) -> io::Result<PresentPolicy> {
-        let shared = Arc::new(Shared { policy: Mutex::new(policy), loops: crew.remotes().to_vec() });
+    pub fn start(policy: Arc<Policy>, workers: &Workers) -> io::Result<PresentPolicy> {
+        let shared = Arc::new(Shared { policy: Mutex::new(policy), loops: workers.remotes().to_vec() });
         let own = Arc::clone(&shared);
         // It ends with the process: there is nothing that it would have to finish.
         thread::Builder::new().name("weir-addresses".into()).spawn(move || own.look())?;

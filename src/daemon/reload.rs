@@ -122,7 +122,7 @@ impl Daemon {
         }
         let (mut settings, changes) = self.settings.reloaded(&found);
         let policy = compile_by(&settings, &self.listeners, seed, &read_again).map_err(said)?;
-        let warning = limit_connections(&mut settings, self.crew.loops());
+        let warning = limit_connections(&mut settings, self.workers.loops());
         // Whoever reloads has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != self.settings.max_connections) {
             log::warn!("{warning}");
@@ -142,17 +142,17 @@ impl Daemon {
         self.policy.set(policy);
         match closed_names(&read_file) {
             None => {
-                let (resolver, hosts) = resolver_settings(&settings, self.crew.loops());
-                self.crew.send(&Command::SetResolver(resolver, hosts));
+                let (resolver, hosts) = resolver_settings(&settings, self.workers.loops());
+                self.workers.send(&Command::SetResolver(resolver, hosts));
             }
             // Everything else does not wait for it: the next reload would not find it open, either.
             Some(closed) => warn!("{closed}: name servers and hosts stay as they were; {CLOSED}"),
         }
         let engine = engine_settings_with(&settings, self.listeners.clone(), seed, self.store.clone());
         let (format, every) = (settings.log_format, settings.stats_every);
-        self.crew.send(&Command::SetSettings(Arc::new(engine), format, every));
+        self.workers.send(&Command::SetSettings(Arc::new(engine), format, every));
         // Who is told that it is done finds it done, in any loop.
-        if !self.crew.settle(SETTLED_WITHIN) {
+        if !self.workers.settle(SETTLED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");
         }
         self.settings = settings;

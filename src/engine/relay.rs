@@ -243,7 +243,7 @@ impl Relay {
 
     /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
     /// the end of the message are not taken.
-    pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
+    pub fn sender(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
         let mut taken = 0;
         let mut surplus = Vec::new();
         while taken < bytes.len() && self.wants_bytes() {
@@ -257,7 +257,7 @@ impl Relay {
 
     /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. `front` is
     /// what goes before the payload; it is written over the head, so that both leave in one piece ([`Relay::fits_before`] says
-    /// whether it can). Leaves `source` alone if that is not a block: then `feed` is the way.
+    /// whether it can). Leaves `source` alone if that is not a block: then `sender` is the way.
     pub fn adopt(
         &mut self,
         pool: &mut Pool,

@@ -355,7 +355,7 @@ impl Engine {
             let mut bytes = [0; BLOCK_BYTES];
             let count = exchange.response.len().min(BLOCK_BYTES);
             bytes[..count].copy_from_slice(&exchange.response.bytes(pool)[..count]);
-            match exchange.down.feed(pool, &bytes[..count]) {
+            match exchange.down.sender(pool, &bytes[..count]) {
                 Ok(0) => break,
                 Ok(taken) => exchange.response.consume(pool, taken),
                 Err(fault) => {

@@ -61,7 +61,7 @@ impl Engine {
             let mut bytes = [0; BLOCK_BYTES];
             let count = (exchange.input.len() - begin).min(BLOCK_BYTES);
             bytes[..count].copy_from_slice(&exchange.input.bytes(pool)[begin..begin + count]);
-            match exchange.up.feed(pool, &bytes[..count]) {
+            match exchange.up.sender(pool, &bytes[..count]) {
                 Ok(0) => return true,
                 Ok(taken) => exchange.consumed += taken,
                 Err(fault) => {

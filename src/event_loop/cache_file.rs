@@ -191,7 +191,7 @@ pub fn parent(path: &Path) -> &Path {
 
 /// Loads the file, and saves it when the time has come.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Persister {
     file: CacheFile,
     store: Arc<Store>,
     /// A moment before the loops began.
@@ -200,9 +200,9 @@ pub struct Keeper {
     loader: Option<JoinHandle<Ending>>,
 }
 
-impl Keeper {
+impl Persister {
     /// Begins to load, and waits a moment for the end of that. To be called right before the loops start.
-    pub fn start(mut file: CacheFile, store: Arc<Store>) -> io::Result<Keeper> {
+    pub fn start(mut file: CacheFile, store: Arc<Store>) -> io::Result<Persister> {
         let (began, stop) = (Instant::now(), Arc::new(AtomicBool::new(false)));
         if let Some(why) = &file.refused {
             let path = file.path.display();
@@ -227,7 +227,7 @@ impl Keeper {
                 Some(thread)
             }
         };
-        Ok(Keeper { file, store, began, stop, loader })
+        Ok(Persister { file, store, began, stop, loader })
     }
 
     /// Saves what is stored. To be called when all loops have ended.

@@ -6,7 +6,6 @@
 //! one side of an exchange hands over to the other without a system call between them.
 
 mod cache_file;
-mod crew;
 mod listener;
 mod memory;
 #[cfg(target_os = "linux")]
@@ -14,29 +13,30 @@ mod page_pipes;
 mod processors;
 mod query;
 mod remote;
+mod reserved;
 mod scoreboard;
 mod socket;
-mod spare;
 mod splice;
 mod verifier;
+mod workers;
 
-pub use cache_file::{CacheFile, Keeper, parent};
-pub use crew::{Crew, Failure, Worker};
+pub use cache_file::{CacheFile, Persister, parent};
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use remote::{Command, Remote};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
+pub use workers::{Failure, Worker, Workers};
 
 use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, Settings, SocketError};
 use crate::log::format::Format;
-use crate::log::writer::Feed;
+use crate::log::writer::LogSender;
 use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use remote::Inbox;
+use reserved::ReservedDescriptors;
 use scoreboard::{Round, Score, Scoreboard};
 use socket::{Received, Sent, Socket};
-use spare::Spares;
 use splice::{Moved, Pipes};
 use std::io;
 use std::net::SocketAddr;
@@ -81,9 +81,9 @@ const QUERIES: usize = usize::MAX / 2;
 
 /// Where log entries go, and in which form.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub struct AccessLog {
     /// The writer's end.
-    pub feed: Feed,
+    pub sender: LogSender,
     /// One of the formats.
     pub format: Format,
 }
@@ -103,8 +103,8 @@ pub struct EventLoop {
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
-    spares: Spares,
-    journal: Journal,
+    reserved: ReservedDescriptors,
+    access_log: AccessLog,
     /// When it began, moved on by the time during which the process stood still.
     began: Instant,
     now: Now,
@@ -126,7 +126,7 @@ impl EventLoop {
     fn new(
         engine: Engine,
         listeners: Vec<Listener>,
-        journal: Journal,
+        access_log: AccessLog,
         verifier: Verifier,
     ) -> io::Result<(EventLoop, Remote)> {
         let poll = Poll::new()?;
@@ -148,8 +148,8 @@ impl EventLoop {
             others: Vec::new(),
             scoreboard: Scoreboard::new(1, None),
             verifier,
-            spares: Spares::default(),
-            journal,
+            reserved: ReservedDescriptors::default(),
+            access_log,
             began: Instant::now(),
             now: Now::default(),
             unheard_rounds: 0,
@@ -165,7 +165,7 @@ impl EventLoop {
     }
 
     /// The same as one of several. It has statistics logged every so often, never if zero.
-    fn in_crew(
+    fn as_worker(
         self,
         index: usize,
         others: Vec<Remote>,
@@ -209,7 +209,7 @@ impl EventLoop {
             self.shrink();
             // Last, when everything that could make room has been done.
             self.accept();
-            self.journal.feed.flush();
+            self.access_log.sender.flush();
             self.offer_room();
             if quit {
                 self.engine.cut(self.now);
@@ -217,7 +217,7 @@ impl EventLoop {
             }
             if quit || (self.engine.is_draining() && self.engine.is_empty()) {
                 self.report();
-                self.journal.feed.flush();
+                self.access_log.sender.flush();
                 return Ok(self.engine.metrics());
             }
         }
@@ -305,7 +305,7 @@ impl EventLoop {
         let score = Score {
             metrics: self.engine.metrics(),
             shortages: self.shortages,
-            lines_lost: self.journal.feed.dropped_lines(),
+            lines_lost: self.access_log.sender.dropped_lines(),
         };
         self.scoreboard.put(self.index, score);
     }
@@ -363,7 +363,7 @@ impl EventLoop {
     fn set_settings(&mut self, settings: &Settings, format: Format, statistics_every: Duration) {
         let loops = self.others.len() + 1;
         self.engine.set_settings(self.now, settings.divided(self.index, loops));
-        self.journal.format = format;
+        self.access_log.format = format;
         // One of the loops asks all when it is time.
         if self.index == 0 && self.statistics_every != statistics_every {
             self.statistics_every = statistics_every;
@@ -380,7 +380,7 @@ impl EventLoop {
         if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
             return;
         }
-        if let Err(error) = self.spares.fill() {
+        if let Err(error) = self.reserved.fill() {
             self.pause(&error);
             return;
         }
@@ -599,7 +599,7 @@ impl EventLoop {
                 }
                 Action::SendToLoops(message) => self.tell_others(&Command::Message(self.index, message)),
                 Action::Log(entry) => {
-                    self.journal.feed.append_entry(self.journal.format, &entry);
+                    self.access_log.sender.append_entry(self.access_log.format, &entry);
                     self.engine.recycle(entry);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {
@@ -626,7 +626,7 @@ impl EventLoop {
                 self.engine.defer(Action::Connect { peer, address });
                 return;
             }
-            if self.spares.give_up() {
+            if self.reserved.give_up() {
                 connected = self.open(peer, address);
             }
             if connected == Err(SocketError::Exhausted) {
@@ -645,12 +645,12 @@ impl EventLoop {
 
     /// Sends a DNS query.
     fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
-        let EventLoop { poll, queries, spares, pipes, .. } = self;
+        let EventLoop { poll, queries, reserved, pipes, .. } = self;
         let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
         let mut sent = begin();
         if sent.as_ref().is_err_and(listener::is_shortage) {
             self.shortages += 1;
-            if pipes.shed() || spares.give_up() {
+            if pipes.shed() || reserved.give_up() {
                 sent = begin();
             }
         }

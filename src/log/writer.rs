@@ -1,6 +1,6 @@
 //! The thread that writes the access log.
 //!
-//! A loop appends lines to its [`Feed`] and flushes once per turn. A flush hands the batch over under a lock that is
+//! A loop appends lines to its [`LogSender`] and flushes once per turn. A flush hands the batch over under a lock that is
 //! held for no longer than one copy, wakes the thread if it sleeps for want of lines, and returns: nothing in it waits
 //! for a disk or a pipe. Two buffers change places between the feeds and the thread, so that at rest nothing is
 //! allocated. After a write the thread pauses for some milliseconds, in which lines gather without anybody being woken.
@@ -66,7 +66,7 @@ pub struct Writer {
 
 /// The one who has lines; one per loop.
 #[derive(Debug)]
-pub struct Feed {
+pub struct LogSender {
     shared: Arc<Shared>,
     batch: Vec<u8>,
     lines: u64,
@@ -155,8 +155,8 @@ impl Writer {
     }
 
     /// A handle for one loop.
-    pub fn feed(&self) -> Feed {
-        Feed { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+    pub fn sender(&self) -> LogSender {
+        LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
     }
 
     /// Has the file opened anew by its name, for those who moved it away. Does not wait.
@@ -199,7 +199,7 @@ impl Drop for Writer {
     }
 }
 
-impl Feed {
+impl LogSender {
     /// Appends an entry as one line.
     pub fn append_entry(&mut self, format: Format, entry: &Entry) {
         let before = self.batch.len();
@@ -250,14 +250,14 @@ impl Feed {
     }
 }
 
-/// Another feed of the same writer, with nothing appended.
-impl Clone for Feed {
-    fn clone(&self) -> Feed {
-        Feed { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+/// Another sender of the same writer, with nothing appended.
+impl Clone for LogSender {
+    fn clone(&self) -> LogSender {
+        LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
     }
 }
 
-impl Drop for Feed {
+impl Drop for LogSender {
     fn drop(&mut self) {
         self.flush();
     }

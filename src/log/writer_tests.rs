@@ -41,12 +41,12 @@ fn several_feeds_lose_and_split_nothing() {
     let writer = into_directory(&scratch, 4096, 1000);
     let threads: Vec<_> = (0..4)
         .map(|thread| {
-            let mut feed = writer.feed();
+            let mut sender = writer.sender();
             thread::spawn(move || {
                 for number in 0..5000 {
-                    feed.append(format!("{thread} {number:05}\n").as_bytes());
+                    sender.append(format!("{thread} {number:05}\n").as_bytes());
                     if number % 7 == 0 {
-                        feed.flush();
+                        sender.flush();
                     }
                 }
                 // The last lines are handed over by its end.
@@ -68,10 +68,10 @@ fn several_feeds_lose_and_split_nothing() {
 #[test]
 fn lines_arrive_without_a_close_and_entries_as_lines() {
     let (writer, mut reader) = into_socket();
-    let mut feed = writer.feed();
-    feed.append_entry(Format::Combined, &Entry::new("192.0.2.1:1".parse().unwrap()));
-    feed.append(b"x\n");
-    feed.flush();
+    let mut sender = writer.sender();
+    sender.append_entry(Format::Combined, &Entry::new("192.0.2.1:1".parse().unwrap()));
+    sender.append(b"x\n");
+    sender.flush();
     let mut seen = vec![0; 4096];
     let mut len = 0;
     while !seen[..len].ends_with(b"x\n") {
@@ -84,19 +84,19 @@ fn lines_arrive_without_a_close_and_entries_as_lines() {
 #[test]
 fn nothing_waits_for_a_stuck_output() {
     let (writer, mut reader) = into_socket();
-    let mut feed = writer.feed();
+    let mut sender = writer.sender();
     let line = [&[b'x'; 999][..], b"\n"].concat();
     let began = Instant::now();
     // More than the socket and the buffer hold.
     let all = 4 * PENDING_BYTES_MAX / line.len();
     for _ in 0..all {
-        feed.append(&line);
-        feed.flush();
+        sender.append(&line);
+        sender.flush();
     }
     assert!(began.elapsed() < DEADLINE);
     let dropped = writer.dropped_lines();
     assert!(dropped > 0 && (dropped as usize) < all);
-    assert_eq!(dropped, feed.dropped_lines());
+    assert_eq!(dropped, sender.dropped_lines());
     // Once somebody reads, it goes on, with whole lines, and what is dropped is just what is missing.
     let counter = thread::spawn(move || {
         let mut all = Vec::new();
@@ -104,7 +104,7 @@ fn nothing_waits_for_a_stuck_output() {
         all
     });
     assert!(writer.close());
-    drop(feed);
+    drop(sender);
     let all_read = counter.join().unwrap();
     assert!(all_read.chunks(line.len()).all(|chunk| chunk == line));
     assert_eq!(all_read.len() / line.len() + dropped as usize, all);
@@ -113,9 +113,9 @@ fn nothing_waits_for_a_stuck_output() {
 #[test]
 fn a_stuck_output_does_not_hang_the_end() {
     let (writer, reader) = into_socket();
-    let mut feed = writer.feed();
-    feed.append(&[&vec![b'x'; 3 << 20][..], b"\n"].concat());
-    feed.flush();
+    let mut sender = writer.sender();
+    sender.append(&[&vec![b'x'; 3 << 20][..], b"\n"].concat());
+    sender.flush();
     let began = Instant::now();
     assert!(!writer.close());
     assert!(began.elapsed() >= CLOSE_WITHIN && began.elapsed() < CLOSE_WITHIN + DEADLINE);
@@ -126,18 +126,18 @@ fn a_stuck_output_does_not_hang_the_end() {
 fn a_broken_pipe_costs_lines_only() {
     let (writer, reader) = into_socket();
     drop(reader);
-    let mut feed = writer.feed();
+    let mut sender = writer.sender();
     for expected in [2, 4, 6] {
-        feed.append(b"one\n");
-        feed.append(b"two\n");
-        feed.flush();
+        sender.append(b"one\n");
+        sender.append(b"two\n");
+        sender.flush();
         wait_until("lines are counted", || writer.dropped_lines() == expected);
     }
     assert!(writer.close());
     // Whoever comes too late is counted too.
-    feed.append(b"late\n");
-    feed.flush();
-    assert_eq!(feed.dropped_lines(), 7);
+    sender.append(b"late\n");
+    sender.flush();
+    assert_eq!(sender.dropped_lines(), 7);
 }
 
 #[test]
@@ -150,16 +150,16 @@ fn a_full_disk_costs_lines_until_there_is_room() {
     let file = scratch.path().join("access.log");
     std::os::unix::fs::symlink(full, &file).unwrap();
     let writer = into_directory(&scratch, 0, 1);
-    let mut feed = writer.feed();
-    feed.append(b"lost\n");
-    feed.append(b"lost\n");
-    feed.flush();
+    let mut sender = writer.sender();
+    sender.append(b"lost\n");
+    sender.append(b"lost\n");
+    sender.flush();
     wait_until("lines are counted", || writer.dropped_lines() == 2);
     fs::remove_file(&file).unwrap();
     writer.reopen();
     wait_until("the file is back", || file.exists());
-    feed.append(b"kept\n");
-    drop(feed);
+    sender.append(b"kept\n");
+    drop(sender);
     assert_eq!(writer.dropped_lines(), 2);
     assert!(writer.close());
     assert_eq!(fs::read_to_string(&file).unwrap(), "kept\n");
@@ -170,15 +170,15 @@ fn reopening_follows_the_name() {
     let scratch = Scratch::new();
     let (file, moved) = (scratch.path().join("access.log"), scratch.path().join("moved"));
     let writer = into_directory(&scratch, 0, 1);
-    let mut feed = writer.feed();
-    feed.append(b"one\n");
-    feed.flush();
+    let mut sender = writer.sender();
+    sender.append(b"one\n");
+    sender.flush();
     wait_until("a line arrives", || fs::read(&file).is_ok_and(|content| content == b"one\n"));
     fs::rename(&file, &moved).unwrap();
     writer.reopen();
     wait_until("a new file is there", || file.exists());
-    feed.append(b"two\n");
-    drop(feed);
+    sender.append(b"two\n");
+    drop(sender);
     assert!(writer.close());
     assert_eq!((fs::read(&moved).unwrap(), fs::read(&file).unwrap()), (b"one\n".to_vec(), b"two\n".to_vec()));
 }
@@ -224,19 +224,19 @@ fn losses_are_reported_once_and_not_too_often() {
 #[test]
 fn buffers_are_used_again() {
     let (writer, reader) = into_socket();
-    let mut feed = writer.feed();
-    feed.append(b"a line\n");
-    let batch = feed.batch.as_ptr();
+    let mut sender = writer.sender();
+    sender.append(b"a line\n");
+    let batch = sender.batch.as_ptr();
     for _ in 0..100 {
-        feed.flush();
-        feed.append(b"a line\n");
+        sender.flush();
+        sender.append(b"a line\n");
     }
-    assert_eq!(feed.batch.as_ptr(), batch);
+    assert_eq!(sender.batch.as_ptr(), batch);
     // After a burst the memory goes back.
-    let (mut burst, mut line) = (feed.clone(), vec![b'x'; 1 << 20]);
+    let (mut burst, mut line) = (sender.clone(), vec![b'x'; 1 << 20]);
     line.push(b'\n');
     burst.append(&line);
     assert!(burst.batch.capacity() <= BUFFER_BYTES_KEPT);
     assert!(burst.batch.is_empty());
-    drop((burst, feed, writer, reader));
+    drop((burst, sender, writer, reader));
 }

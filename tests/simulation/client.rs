@@ -344,7 +344,7 @@ impl Client {
         let bytes = net.receive(link, most);
         self.received += bytes.len() as u64;
         net.trace(|| format!("client {} received {}", self.number, bytes.len()));
-        self.reader.feed(&bytes);
+        self.reader.sender(&bytes);
         while let Some(item) = self.reader.next().map_err(|error| self.blame(error))? {
             match item {
                 Item::Head(head) => self.take_head(net, book, &head)?,

@@ -97,7 +97,7 @@ impl Reader {
         Reader { buffer: Vec::new(), mode: Mode::Head }
     }
 
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub fn sender(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 

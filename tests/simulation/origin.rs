@@ -145,7 +145,7 @@ impl OriginEnd {
                 return Err(format!("origin {}: used again in spite of {why}", self.serial));
             }
         }
-        self.reader.feed(&bytes);
+        self.reader.sender(&bytes);
         while let Some(item) = self.reader.next().map_err(|error| self.blame(&error))? {
             match item {
                 Item::Head(head) => self.take_head(net, book, &head)?,

@@ -5,14 +5,14 @@
 //! ([`ClientLimits`](crate::engine::ClientLimits)), the thread that verifies passwords, the one that writes the log, and the board that
 //! statistics are read from. What one must tell the others goes through their queues.
 //!
-//! A crew of one is the usual case, and costs what one loop costs.
+//! One worker is the usual case, and costs what one loop costs.
 
 use super::memory;
 use super::processors;
 use super::remote::{Command, Remote};
 use super::scoreboard::{Round, Scoreboard};
 use super::verifier::Verifier;
-use super::{EventLoop, Journal, Listener};
+use super::{AccessLog, EventLoop, Listener};
 use crate::engine::Engine;
 use std::io;
 use std::sync::Arc;
@@ -30,13 +30,13 @@ pub struct Worker {
 
 /// All loops of the process.
 #[derive(Debug)]
-pub struct Crew {
+pub struct Workers {
     remotes: Vec<Remote>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     scoreboard: Arc<Scoreboard>,
 }
 
-/// Why a crew has ended before it was told to.
+/// Why the workers have ended before it was told to.
 #[derive(Debug)]
 pub enum Failure {
     /// A loop could not go on.
@@ -45,16 +45,16 @@ pub enum Failure {
     Died,
 }
 
-impl Crew {
+impl Workers {
     /// Starts a loop for each worker, on a processor of its own if `pinned`. `at_end` is dropped when all of them have
     /// ended. Where one fails, or even panics, the others stop at once.
     pub fn start(
         workers: Vec<Worker>,
-        journal: &Journal,
+        access_log: &AccessLog,
         statistics_every: Duration,
         pinned: bool,
         at_end: impl Send + Sync + 'static,
-    ) -> io::Result<Crew> {
+    ) -> io::Result<Workers> {
         memory::keep_apart();
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
@@ -63,17 +63,18 @@ impl Crew {
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {
-            let (event_loop, remote) = EventLoop::new(engine, listeners, journal.clone(), verifier.clone())?;
+            let (event_loop, remote) =
+                EventLoop::new(engine, listeners, access_log.clone(), verifier.clone())?;
             loops.push(event_loop);
             remotes.push(remote);
         }
-        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard };
+        let mut all = Workers { remotes, threads: Vec::new(), scoreboard };
         let at_end = Arc::new(at_end);
         for (index, event_loop) in loops.into_iter().enumerate() {
-            let others = crew.others(index);
+            let others = all.others(index);
             // One of them asks all when it is time.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
-            let event_loop = event_loop.in_crew(index, others.clone(), crew.scoreboard.clone(), every);
+            let event_loop = event_loop.as_worker(index, others.clone(), all.scoreboard.clone(), every);
             let body = move || {
                 if let Some(processors) = processors {
                     processors::pin(&processors, index);
@@ -82,15 +83,15 @@ impl Crew {
             };
             let name = if others.is_empty() { "weir-loop".into() } else { format!("weir-loop-{index}") };
             match spawn(name, others, at_end.clone(), body) {
-                Ok(thread) => crew.threads.push(thread),
+                Ok(thread) => all.threads.push(thread),
                 Err(error) => {
-                    crew.send(&Command::Quit);
-                    let _ = crew.join();
+                    all.send(&Command::Quit);
+                    let _ = all.join();
                     return Err(error);
                 }
             }
         }
-        Ok(crew)
+        Ok(all)
     }
 
     fn others(&self, index: usize) -> Vec<Remote> {
@@ -188,11 +189,11 @@ mod tests {
     }
 
     /// Threads that wait for the order to quit, beside one that does something else.
-    fn crew_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
+    fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
         let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
             polls.iter().map(|poll| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
-        let mut crew = Crew { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3, None) };
+        let mut all = Workers { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3, None) };
         let (sender, ended) = channel();
         let at_end = Arc::new(Tell(sender));
         for (index, mut inbox) in inboxes.into_iter().enumerate() {
@@ -206,26 +207,26 @@ mod tests {
                     }
                 },
             };
-            crew.threads.push(spawn("test".into(), crew.others(index), at_end.clone(), body).unwrap());
+            all.threads.push(spawn("test".into(), all.others(index), at_end.clone(), body).unwrap());
         }
         drop(at_end);
         // A loop that just ends says nothing to the others: they go on until they are told.
         if odd().is_ok() {
             assert!(ended.recv_timeout(Duration::from_millis(20)).is_err());
-            crew.send(&Command::Quit);
+            all.send(&Command::Quit);
         }
         ended.recv_timeout(Duration::from_secs(10)).expect("all have ended");
-        crew.join()
+        all.join()
     }
 
     #[test]
     fn one_that_fails_stops_all() {
-        assert!(matches!(crew_with(|| Err(io::ErrorKind::Other.into())), Err(Failure::Failed(_))));
+        assert!(matches!(workers_with(|| Err(io::ErrorKind::Other.into())), Err(Failure::Failed(_))));
     }
 
     #[test]
     fn one_that_ends_lets_the_others_finish() {
-        assert!(crew_with(|| Ok(())).is_ok());
+        assert!(workers_with(|| Ok(())).is_ok());
     }
 
     #[test]
@@ -235,6 +236,6 @@ mod tests {
             Some("test") => panic!("as it should"),
             _ => Err(io::ErrorKind::Other.into()),
         };
-        assert!(matches!(crew_with(odd), Err(Failure::Died)));
+        assert!(matches!(workers_with(odd), Err(Failure::Died)));
     }
 }

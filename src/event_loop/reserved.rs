@@ -9,11 +9,11 @@ const SPARES: usize = 8;
 
 /// Descriptors of nothing in particular.
 #[derive(Debug, Default)]
-pub struct Spares {
+pub struct ReservedDescriptors {
     kept: Vec<OwnedFd>,
 }
 
-impl Spares {
+impl ReservedDescriptors {
     /// Fills the store up again. Nobody is to be taken while that fails.
     pub fn fill(&mut self) -> io::Result<()> {
         while self.kept.len() < SPARES {
