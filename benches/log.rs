@@ -1,7 +1,7 @@
 //! What one line of the access log costs, in each format: an exchange as most are, and one whose texts need escapes.
 
 use divan::{Bencher, black_box};
-use weir::engine::entry::{Entry, Text};
+use weir::engine::log_record::{LogRecord, Text};
 use weir::log::format::{Format, write_entry};
 
 /// All of them.
@@ -12,8 +12,8 @@ fn main() {
 }
 
 /// An exchange as most are.
-pub fn plain() -> Entry {
-    let mut entry = Entry::new(([192, 0, 2, 1], 50123).into());
+pub fn plain() -> LogRecord {
+    let mut entry = LogRecord::new(([192, 0, 2, 1], 50123).into());
     entry.started_unix_us = 1_763_766_541_123_456;
     entry.duration_us = 12_345;
     entry.status = 200;
@@ -30,7 +30,7 @@ pub fn plain() -> Entry {
 }
 
 /// One whose texts need escapes.
-pub fn hostile() -> Entry {
+pub fn hostile() -> LogRecord {
     let mut entry = plain();
     entry.set(Text::User, "Zoë \u{202e}".as_bytes());
     entry.set(
@@ -41,7 +41,7 @@ pub fn hostile() -> Entry {
     entry
 }
 
-fn write_one(bencher: Bencher<'_, '_>, format: Format, entry: &Entry) {
+fn write_one(bencher: Bencher<'_, '_>, format: Format, entry: &LogRecord) {
     let mut line = Vec::with_capacity(4096);
     bencher.bench_local(|| {
         line.clear();

@@ -5,7 +5,7 @@ mod shell;
 
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir};
 use shell::Shell;
-use weir::engine::entry::{Entry, Kind, Phases};
+use weir::engine::log_record::{Kind, LogRecord, Phases};
 use weir::engine::{Event, Settings, SocketError};
 
 const GET: &str = "GET http://name.example/ HTTP/1.1\r\nHost: name.example\r\n\r\n";
@@ -20,7 +20,7 @@ fn phases(
 }
 
 #[track_caller]
-fn expect(entry: &Entry, phases: Phases, duration_us: u64) {
+fn expect(entry: &LogRecord, phases: Phases, duration_us: u64) {
     assert_eq!((entry.phases, entry.duration_us), (phases, duration_us));
 }
 

@@ -5,7 +5,7 @@
 
 use super::policy::{engine_settings, resolver_settings};
 use super::settings::Settings;
-use crate::engine::entry::{Entry, Text};
+use crate::engine::log_record::{LogRecord, Text};
 use crate::engine::{Action, Engine, Event, PeerId, SocketError};
 use crate::http::target::Name;
 use crate::policy::Policy;
@@ -39,7 +39,7 @@ pub struct Trial {
     /// The addresses that would be dialled, in that order.
     pub dialled: Vec<IpAddr>,
     /// What the log would have.
-    pub entry: Option<Box<Entry>>,
+    pub entry: Option<Box<LogRecord>>,
 }
 
 impl Trial {

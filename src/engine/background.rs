@@ -6,7 +6,7 @@
 
 use super::caching::Hit;
 use super::collapse::InProgress;
-use super::entry::{CacheUse, Verdict};
+use super::log_record::{CacheUse, Verdict};
 use super::peer::{Client, ExchangeId, Peer, Role};
 use super::{Engine, PeerId};
 use crate::buffer::{Linear, Purpose};
@@ -31,7 +31,7 @@ impl Engine {
         let Some(exchange) = exchanges.get(id.index as usize) else { return };
         let head_bytes = exchange.info.head_bytes;
         let head = exchange.input.bytes(pool)[..head_bytes].to_vec();
-        let address = exchange.entry.client;
+        let address = exchange.record.client;
         let mut input = Linear::default();
         if !input.append(pool, Purpose::Head, &head) {
             return;
@@ -44,7 +44,7 @@ impl Engine {
         if let Some(exchange) = self.exchange_mut(refresh) {
             exchange.input = input;
             (exchange.caching.used, exchange.caching.background) = (true, true);
-            exchange.entry.cache = CacheUse::Refresh;
+            exchange.record.cache = CacheUse::Refresh;
         }
         self.examine(now, refresh);
     }

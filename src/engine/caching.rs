@@ -5,9 +5,9 @@
 
 use super::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use super::coordination::WAITS_MAX;
-use super::entry::CacheUse;
 use super::examine::{Decision, Method, RequestInfo};
 use super::fetch::{Fetch, FetchId};
+use super::log_record::CacheUse;
 use super::refusal::Refusal;
 use super::selecting::AsForwarded;
 use crate::cache::control::RequestDirectives;

@@ -9,10 +9,10 @@
 
 use super::Engine;
 use super::coordination::FillEvent;
-use super::entry::Verdict;
 use super::exchange::Stage;
 use super::fetch::FetchId;
 use super::keyed::Keyed;
+use super::log_record::Verdict;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use crate::time::Now;
@@ -299,7 +299,7 @@ impl Engine {
         let Some(exchange) = self.exchange_mut(id) else { return };
         exchange.caching.collapsed = true;
         exchange.stage = Stage::Waiting(hash);
-        exchange.entry.verdict = Verdict::Allowed;
+        exchange.record.verdict = Verdict::Allowed;
         let client = exchange.client;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
         if first {

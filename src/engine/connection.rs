@@ -350,8 +350,8 @@ impl Engine {
         let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
         let exchange = self.begin_unknown(now, id, head_bytes);
         let Engine { exchanges, pool, .. } = self;
-        let Exchange { input, info, entry, .. } = &mut *exchanges[exchange.index as usize];
-        note_request_line(input.bytes(pool), info, entry);
+        let Exchange { input, info, record, .. } = &mut *exchanges[exchange.index as usize];
+        note_request_line(input.bytes(pool), info, record);
         self.refuse(now, exchange, if admitted { refusal } else { STRANGER });
     }
 

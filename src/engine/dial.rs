@@ -99,7 +99,7 @@ impl Engine {
     fn has_its_share(&self, id: ExchangeId) -> bool {
         let address = |id: ExchangeId| {
             let exchange = self.exchanges.get(id.index as usize)?;
-            Some(self.settings.accountable(exchange.entry.client.ip()))
+            Some(self.settings.accountable(exchange.record.client.ip()))
         };
         let asks = address(id);
         let crowded = self.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
@@ -130,7 +130,7 @@ impl Engine {
             let attempt = PeerId::from_index(peers.insert(peer));
             *place = Some(attempt);
             deadlines.set(attempt, now.monotonic_ms(), settings.timeouts.connect_ms);
-            exchange.entry.upstream = Some(address);
+            exchange.record.upstream = Some(address);
             metrics.dialled += 1;
             actions.push_back(Action::Connect { peer: attempt, address });
         }
@@ -186,7 +186,7 @@ impl Engine {
             let losers = *dial;
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
         }
-        self.exchanges[id.index as usize].entry.upstream = self.address(origin);
+        self.exchanges[id.index as usize].record.upstream = self.address(origin);
         if self.exchanges[id.index as usize].info.method == Method::Connect {
             self.establish_tunnel(now, id, origin);
         } else {
@@ -231,11 +231,11 @@ impl Engine {
         exchange.keeps_body = reused && repeatable && !exchange.up.is_received();
         exchange.looks_first = reused && !repeatable;
         origin.state = OriginState::Busy(id);
-        exchange.entry.upstream = Some(SocketAddr::from(*address));
-        exchange.entry.origin_reused = reused;
+        exchange.record.upstream = Some(SocketAddr::from(*address));
+        exchange.record.origin_reused = reused;
         exchange.origin = Some(peer);
         (exchange.stage, exchange.phase_us) = (Stage::Awaiting, now.monotonic_us);
-        exchange.entry.phases.ttfb_us = None;
+        exchange.record.phases.ttfb_us = None;
         exchange.caching.requested_s = now.unix_s();
         deadlines.clear(peer);
         deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
@@ -248,7 +248,7 @@ impl Engine {
     pub(super) fn retry(&mut self, now: Now, id: ExchangeId) -> bool {
         let Some(exchange) = self.exchange_mut(id) else { return false };
         let only_here = exchange.bond == Bond::Authenticated;
-        if !exchange.entry.origin_reused || exchange.retried || exchange.informational > 0 || only_here {
+        if !exchange.record.origin_reused || exchange.retried || exchange.informational > 0 || only_here {
             return false;
         }
         let untouched = exchange.up.sent == 0;
@@ -259,7 +259,7 @@ impl Engine {
         exchange.retried = true;
         exchange.bond = Bond::None;
         exchange.scanner = Scanner::default();
-        exchange.entry.origin_reused = false;
+        exchange.record.origin_reused = false;
         self.metrics.retries += 1;
         self.detach_origin(now, id);
         if untouched {

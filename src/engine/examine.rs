@@ -4,8 +4,8 @@
 //! connection. The head that goes to the origin is written in the same pass.
 
 use super::caching::{CacheLookUp, Hit};
-use super::entry::{Entry, Text};
 use super::guesses::{Guess, Guesses};
+use super::log_record::{LogRecord, Text};
 use super::origin::Origins;
 use super::peer::PeerId;
 use super::refusal::Refusal;
@@ -263,16 +263,16 @@ impl Examiner<'_> {
         &mut self,
         bytes: &[u8],
         info: &mut RequestInfo,
-        entry: &mut Entry,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Decision {
         info.reset(bytes.len());
         out.clear();
         let mut storage = FieldStorage::new();
         let examined = match RequestHead::parse(bytes, &mut storage, &self.settings.head) {
-            Ok(head) => self.examine_head(&head, info, entry, out),
+            Ok(head) => self.examine_head(&head, info, record, out),
             Err(fault) => {
-                note_request_line(bytes, info, entry);
+                note_request_line(bytes, info, record);
                 Err(if self.admits() { Refusal::Fault(fault) } else { STRANGER })
             }
         };
@@ -283,15 +283,15 @@ impl Examiner<'_> {
         &mut self,
         head: &RequestHead<'_, '_>,
         info: &mut RequestInfo,
-        entry: &mut Entry,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
         info.method = Method::of(head.method);
         info.version = head.version;
         info.html = reply::accepts_html(head.fields);
-        self.note_head(head, entry);
+        self.note_head(head, record);
         let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
-        self.note_target(head, &target, entry);
+        self.note_target(head, &target, record);
         // Before anything that is said depends on what is asked, or as whom (rule 46).
         if !self.admits() {
             return Err(STRANGER);
@@ -302,23 +302,23 @@ impl Examiner<'_> {
             Err(fault) => return Err(Refusal::Fault(*fault)),
         };
         self.examine_framing(head, info)?;
-        let for_weir = !self.find_authority(head, target, info, entry, out)?;
+        let for_weir = !self.find_authority(head, target, info, record, out)?;
         if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
                 return Err(Refusal::Loop);
             }
         }
-        if let Some(decision) = self.authenticate(head, entry)? {
+        if let Some(decision) = self.authenticate(head, record)? {
             return Ok(decision);
         }
         if for_weir {
             return Ok(self.answer(head, info, out));
         }
-        let grant = self.judge(head, info, entry)?;
+        let grant = self.judge(head, info, record)?;
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
             self.policy.acl.describe(rule).write(out);
-            entry.set(Text::Reason, out);
+            record.set(Text::Reason, out);
             out.clear();
         }
         match target {
@@ -358,7 +358,7 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
-        entry: &mut Entry,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
         match target {
@@ -379,7 +379,7 @@ impl Examiner<'_> {
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
                 out.extend_from_slice(b"http://");
                 authority.write(out, Some(80));
-                entry.set_target(out, path);
+                record.set_target(out, path);
                 out.clear();
                 info.authority = authority;
                 if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
@@ -403,7 +403,7 @@ impl Examiner<'_> {
     fn authenticate(
         &mut self,
         head: &RequestHead<'_, '_>,
-        entry: &mut Entry,
+        record: &mut LogRecord,
     ) -> Result<Option<Decision>, Refusal> {
         let Some(users) = &self.policy.users else { return Ok(None) };
         // Two sets of credentials are none: nobody knows which of them another reader would take.
@@ -437,15 +437,20 @@ impl Examiner<'_> {
         if !right {
             return Err(Refusal::CredentialsWrong);
         }
-        entry.set(Text::User, given.user());
+        record.set(Text::User, given.user());
         Ok(None)
     }
 
-    fn judge(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, entry: &Entry) -> Result<Grant, Refusal> {
+    fn judge(
+        &self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+    ) -> Result<Grant, Refusal> {
         let authority = &info.authority;
         let subject = Subject {
             client: self.client,
-            user: std::str::from_utf8(entry.text(Text::User)).ok().filter(|user| !user.is_empty()),
+            user: std::str::from_utf8(record.text(Text::User)).ok().filter(|user| !user.is_empty()),
             method: head.method,
             host: &authority.host,
             port: authority.port,
@@ -529,27 +534,32 @@ impl Examiner<'_> {
         self.settings.noted.contains(&text)
     }
 
-    fn note_head(&self, head: &RequestHead<'_, '_>, entry: &mut Entry) {
-        entry.set(Text::Method, head.method.as_bytes());
-        entry.minor_version = match head.version {
+    fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
+        record.set(Text::Method, head.method.as_bytes());
+        record.minor_version = match head.version {
             Version::Http10 => 0,
             Version::Http11 => 1,
         };
         for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
             if self.is_noted(text) {
-                entry.set(text, head.fields.get(name).unwrap_or_default());
+                record.set(text, head.fields.get(name).unwrap_or_default());
             }
         }
     }
 
     /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
-    fn note_target(&self, head: &RequestHead<'_, '_>, target: &Result<Target<'_>, Fault>, entry: &mut Entry) {
+    fn note_target(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Result<Target<'_>, Fault>,
+        record: &mut LogRecord,
+    ) {
         match target {
-            Err(Fault::Userinfo) => entry.set(Text::Target, b"(userinfo withheld)"),
+            Err(Fault::Userinfo) => record.set(Text::Target, b"(userinfo withheld)"),
             Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
-                entry.set(Text::Target, b"(malformed, withheld)");
+                record.set(Text::Target, b"(malformed, withheld)");
             }
-            Ok(_) | Err(_) => entry.set_target(b"", head.target),
+            Ok(_) | Err(_) => record.set_target(b"", head.target),
         }
     }
 }

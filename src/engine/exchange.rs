@@ -5,9 +5,9 @@ use super::cache_reader::CacheReader;
 use super::caching::{CacheLookUp, Caching};
 use super::collapse::CollapseOutcome;
 use super::dial::Dial;
-use super::entry::{Entry, Verdict};
 use super::examine::{Answer, Decision, Examiner, Method, RequestInfo};
 use super::fetch::Fetch;
+use super::log_record::{LogRecord, Verdict};
 use super::minimum_rate::RateMeter;
 use super::outgoing::Outgoing;
 use super::page::write_refusal;
@@ -81,7 +81,7 @@ pub(super) struct Exchange {
     pub scanner: Scanner,
     /// By when the response head that has begun must be whole, in milliseconds since the loop started.
     pub head_until_ms: u64,
-    pub entry: Box<Entry>,
+    pub record: Box<LogRecord>,
     pub began_us: u64,
     /// When that began which it waits for: a look-up, a connection, or an answer.
     pub phase_us: u64,
@@ -115,7 +115,7 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    fn new(client: PeerId, policy: Arc<Policy>, settings: Arc<Settings>, entry: Box<Entry>) -> Exchange {
+    fn new(client: PeerId, policy: Arc<Policy>, settings: Arc<Settings>, record: Box<LogRecord>) -> Exchange {
         Exchange {
             serial: 0,
             client,
@@ -133,7 +133,7 @@ impl Exchange {
             response: Linear::default(),
             scanner: Scanner::default(),
             head_until_ms: 0,
-            entry,
+            record,
             began_us: 0,
             phase_us: 0,
             closes: false,
@@ -172,7 +172,7 @@ impl Exchange {
             response,
             scanner,
             head_until_ms,
-            entry: _,
+            record: _,
             began_us,
             phase_us,
             closes,
@@ -319,19 +319,19 @@ impl Engine {
             Some(exchange) => exchange,
             None => {
                 let (policy, settings) = (Arc::clone(&self.policy), Arc::clone(&self.settings));
-                Box::new(Exchange::new(client_id, policy, settings, self.take_entry(address)))
+                Box::new(Exchange::new(client_id, policy, settings, self.take_record(address)))
             }
         };
         debug_assert!(Arc::ptr_eq(&exchange.policy, &self.policy));
         debug_assert!(Arc::ptr_eq(&exchange.settings, &self.settings));
         exchange.begin(serial, client_id, head_bytes, now);
-        exchange.entry.reset(address);
+        exchange.record.reset(address);
         let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };
         let exchange = &mut self.exchanges[id.index as usize];
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         let peer = &mut self.peers[client_id.index()];
-        exchange.entry.client_reused = std::mem::replace(&mut peer.used, true);
+        exchange.record.client_reused = std::mem::replace(&mut peer.used, true);
         let before = std::mem::replace(&mut peer.role, Role::Client(Client::Exchange(id)));
         if let Role::Client(Client::Reading(reading)) = before {
             let reading = self.readings.remove(reading.0 as usize);
@@ -389,12 +389,12 @@ impl Engine {
             withheld: &mut exchange.up.withheld,
             guesses: &client_limits.guesses,
             now,
-            client: exchange.entry.client.ip(),
+            client: exchange.record.client.ip(),
             peer: exchange.client,
             bond_lost: exchange.bond_lost,
         };
         let head = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
-        let decision = examiner.examine(head, &mut exchange.info, &mut exchange.entry, scratch);
+        let decision = examiner.examine(head, &mut exchange.info, &mut exchange.record, scratch);
         match decision {
             Decision::Forward => {
                 if let Some(hash) = exchange.caching.takes_lead.take() {
@@ -442,8 +442,8 @@ impl Engine {
         self.refresh_date(now);
         let Engine { exchanges, scratch, date, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        exchange.entry.status = 200;
-        exchange.entry.set_content_type(answer.content_type());
+        exchange.record.status = 200;
+        exchange.record.set_content_type(answer.content_type());
         let content = std::mem::take(scratch);
         let persistence = (exchange.info.version, !exchange.closes);
         answer.write(scratch, &content, std::str::from_utf8(date).unwrap_or(""), persistence);
@@ -472,7 +472,7 @@ impl Engine {
         };
         self.conclude_collapse(id, outcome);
         let exchange = &mut self.exchanges[id.index as usize];
-        exchange.entry.verdict = refusal.verdict();
+        exchange.record.verdict = refusal.verdict();
         if exchange.caching.background {
             self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
             return;
@@ -525,7 +525,7 @@ impl Engine {
         exchange.stage = Stage::Replying;
         exchange.down.frame(Body::None, false);
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
-            exchange.entry.status = 0;
+            exchange.record.status = 0;
             self.abort(now, id, Verdict::Refused, "buffers_max");
             return;
         }

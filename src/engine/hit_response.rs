@@ -4,9 +4,9 @@ use super::Engine;
 use super::cache_reader::CacheReader;
 use super::caching::{Hit, select};
 use super::collapse::CollapseOutcome;
-use super::entry::{CacheUse, Text};
 use super::exchange::{Exchange, Stage};
 use super::fetch::FetchId;
+use super::log_record::{CacheUse, Text};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::settings::Settings;
@@ -91,10 +91,10 @@ impl Engine {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        exchange.entry.status = content.status;
+        exchange.record.status = content.status;
         if exchange.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
-            exchange.entry.set_content_type(media_type);
+            exchange.record.set_content_type(media_type);
         }
         exchange.note_answer_from_cache(now);
         exchange.stage = Stage::CacheReader;
@@ -128,8 +128,8 @@ impl Engine {
 
     fn note_hit(&mut self, id: ExchangeId, hit: &Hit) {
         if let Some(exchange) = self.exchange_mut(id) {
-            exchange.entry.cache = hit.log;
-            exchange.entry.cache_reason = "";
+            exchange.record.cache = hit.log;
+            exchange.record.cache_reason = "";
         }
     }
 
@@ -178,7 +178,7 @@ impl Engine {
             forward_status,
             stored,
         };
-        exchange.entry.verdict = super::entry::Verdict::Allowed;
+        exchange.record.verdict = super::log_record::Verdict::Allowed;
         self.serve(now, id, &hit);
         true
     }
@@ -270,11 +270,11 @@ impl Engine {
         if exchange.caching.background {
             return;
         }
-        exchange.entry.forward = exchange.caching.forward;
-        exchange.entry.cache = match exchange.caching.forward {
+        exchange.record.forward = exchange.caching.forward;
+        exchange.record.cache = match exchange.caching.forward {
             None => CacheUse::None,
             Some(Forward::Bypass | Forward::Method) => {
-                exchange.entry.cache_reason = exchange.caching.passed;
+                exchange.record.cache_reason = exchange.caching.passed;
                 CacheUse::Bypass
             }
             Some(_) => CacheUse::Miss,

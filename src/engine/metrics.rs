@@ -1,6 +1,6 @@
 //! What one loop has counted since it started.
 
-use super::entry::{CacheUse, Entry};
+use super::log_record::{CacheUse, LogRecord};
 use super::refusal::Refusal;
 use crate::http::fault::Fault;
 
@@ -249,8 +249,8 @@ impl Metrics {
     }
 
     /// Counts what the cache has done for a request, at its end: what began as a miss may have become something else.
-    pub(super) fn count_cache(&mut self, entry: &Entry) {
-        let (requests, bytes) = match entry.cache {
+    pub(super) fn count_cache(&mut self, record: &LogRecord) {
+        let (requests, bytes) = match record.cache {
             CacheUse::None | CacheUse::Refresh => return,
             CacheUse::Hit => (&mut self.cache_hits, &mut self.cache_hit_bytes),
             CacheUse::Stale => (&mut self.cache_stale, &mut self.cache_hit_bytes),
@@ -260,7 +260,7 @@ impl Metrics {
             CacheUse::Bypass => (&mut self.cache_bypassed, &mut self.cache_miss_bytes),
         };
         *requests += 1;
-        *bytes += entry.sent_bytes;
+        *bytes += record.sent_bytes;
     }
 
     /// Counts the limit that a message has exceeded, if that is what is wrong with it.

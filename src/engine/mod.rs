@@ -24,7 +24,6 @@ mod collapse;
 mod connection;
 mod coordination;
 mod dial;
-pub mod entry;
 mod examine;
 mod exchange;
 mod fetch;
@@ -32,6 +31,7 @@ mod guesses;
 mod handover;
 mod hit_response;
 mod keyed;
+pub mod log_record;
 mod metrics;
 mod minimum_rate;
 mod origin;
@@ -82,11 +82,11 @@ use crate::policy::remembered::Remembered;
 use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use collapse::Collapses;
-use entry::Entry;
 use exchange::Exchange;
 use fetch::Fetch;
 use hit_response::Signature;
 use keyed::Keyed;
+use log_record::LogRecord;
 use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
 use slab::Slab;
@@ -99,7 +99,7 @@ use tunnel_half::Relays;
 use verify::Verifications;
 
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
-const SPARE_ENTRIES_MAX: usize = 256;
+const SPARE_RECORDS_MAX: usize = 256;
 
 /// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
 const SPARE_EXCHANGES_MAX: usize = 64;
@@ -185,7 +185,7 @@ pub enum Action {
     /// Tell the other loops.
     SendToLoops(Message),
     /// Write a log entry; give it back with `recycle`.
-    Log(Box<Entry>),
+    Log(Box<LogRecord>),
 }
 
 /// The core of one loop.
@@ -246,7 +246,7 @@ pub struct Engine {
     due: Vec<PeerId>,
     // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
     #[allow(clippy::vec_box)]
-    spare_entries: Vec<Box<Entry>>,
+    spare_records: Vec<Box<LogRecord>>,
     metrics: Metrics,
     date: [u8; 29],
     date_unix_s: u64,
@@ -293,7 +293,7 @@ impl Engine {
             surplus: Vec::new(),
             scrap: vec![0; BLOCK_BYTES].into_boxed_slice(),
             due: Vec::new(),
-            spare_entries: Vec::new(),
+            spare_records: Vec::new(),
             metrics: Metrics::default(),
             date: [b' '; 29],
             date_unix_s: u64::MAX,
@@ -387,10 +387,10 @@ impl Engine {
     }
 
     /// Gives a written log entry back for reuse.
-    pub fn recycle(&mut self, entry: Box<Entry>) {
+    pub fn recycle(&mut self, record: Box<LogRecord>) {
         // Long ones go: each would keep the memory of the longest target that it has ever held.
-        if self.spare_entries.len() < SPARE_ENTRIES_MAX && entry.text_capacity() <= SPARE_TEXT_BYTES_MAX {
-            self.spare_entries.push(entry);
+        if self.spare_records.len() < SPARE_RECORDS_MAX && record.text_capacity() <= SPARE_TEXT_BYTES_MAX {
+            self.spare_records.push(record);
         }
     }
 
@@ -516,22 +516,22 @@ impl Engine {
         }
     }
 
-    fn take_entry(&mut self, client: SocketAddr) -> Box<Entry> {
-        match self.spare_entries.pop() {
-            Some(mut entry) => {
-                entry.reset(client);
-                entry
+    fn take_record(&mut self, client: SocketAddr) -> Box<LogRecord> {
+        match self.spare_records.pop() {
+            Some(mut record) => {
+                record.reset(client);
+                record
             }
-            None => Box::new(Entry::new(client)),
+            None => Box::new(LogRecord::new(client)),
         }
     }
 
     /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
-    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<Entry> {
+    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<LogRecord> {
         // It is made blank when the next exchange begins.
-        let spare = self.spare_entries.pop();
-        let blank = spare.unwrap_or_else(|| Box::new(Entry::new(exchange.entry.client)));
-        let entry = std::mem::replace(&mut exchange.entry, blank);
+        let spare = self.spare_records.pop();
+        let blank = spare.unwrap_or_else(|| Box::new(LogRecord::new(exchange.record.client)));
+        let record = std::mem::replace(&mut exchange.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         exchange.caching.reset();
         exchange.reader = None;
@@ -544,20 +544,20 @@ impl Engine {
         if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
             self.spare_exchanges.push(exchange);
         }
-        entry
+        record
     }
 
     /// Counts an entry and hands it to the shell.
-    fn log(&mut self, entry: Box<Entry>) {
-        match entry.verdict {
-            entry::Verdict::Allowed => self.metrics.allowed += 1,
-            entry::Verdict::Refused => self.metrics.blocked += 1,
-            entry::Verdict::Malformed => self.metrics.malformed += 1,
-            entry::Verdict::Failed => self.metrics.failed += 1,
+    fn log(&mut self, record: Box<LogRecord>) {
+        match record.verdict {
+            log_record::Verdict::Allowed => self.metrics.allowed += 1,
+            log_record::Verdict::Refused => self.metrics.blocked += 1,
+            log_record::Verdict::Malformed => self.metrics.malformed += 1,
+            log_record::Verdict::Failed => self.metrics.failed += 1,
         }
-        self.metrics.statuses[usize::from(entry.status / 100).min(9)] += 1;
-        self.metrics.count_cache(&entry);
-        self.actions.push_back(Action::Log(entry));
+        self.metrics.statuses[usize::from(record.status / 100).min(9)] += 1;
+        self.metrics.count_cache(&record);
+        self.actions.push_back(Action::Log(record));
     }
 
     fn handle_deadline(&mut self, now: Now, id: PeerId) {
@@ -595,7 +595,7 @@ impl Engine {
                 Role::Client(Client::Exchange(exchange)) => {
                     let exchange = *exchange;
                     self.metrics.timeouts_drain += 1;
-                    self.abandon(now, exchange, entry::Verdict::Failed, "cut");
+                    self.abandon(now, exchange, log_record::Verdict::Failed, "cut");
                 }
                 Role::Client(Client::Tunnel(tunnel)) => {
                     let tunnel = *tunnel;

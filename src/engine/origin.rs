@@ -184,8 +184,8 @@ impl Origins {
 
     /// The idle ones of a group, most recently used first.
     pub fn idle_in<'s>(&'s self, group: &Group) -> impl Iterator<Item = &'s Idle> + use<'s> {
-        let entry = |id: IdleId| &self.entries[id.0 as usize];
-        std::iter::successors(group.idle.youngest.map(entry), move |idle| idle.links[HERE].older.map(entry))
+        let record = |id: IdleId| &self.entries[id.0 as usize];
+        std::iter::successors(group.idle.youngest.map(record), move |idle| idle.links[HERE].older.map(record))
     }
 
     /// Notes which addresses the name of an authority has. False if there is no connection to it.
@@ -212,8 +212,8 @@ impl Origins {
 
     /// Makes a connection idle. Then somebody else may have to go: [`Origins::surplus`].
     pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
-        let entry = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
-        let id = IdleId(self.entries.insert(entry) as u32);
+        let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
+        let id = IdleId(self.entries.insert(record) as u32);
         self.idle.push(&mut self.entries, id);
         self.groups[group.0 as usize].idle.push(&mut self.entries, id);
         id

@@ -1,9 +1,9 @@
 //! What a client is told of a refusal: what happened and by which limit, the rule and what it says, what was asked for, and in
 //! the reason phrase who has refused a CONNECT, since many clients show nothing else of it (rules 39 and 50).
 
-use super::entry::{Kind, Text};
 use super::examine::Method;
 use super::exchange::Exchange;
+use super::log_record::{Kind, Text};
 use super::refusal::{Refusal, SocketError};
 use crate::http::fault::Fault;
 use crate::http::head::Version;
@@ -22,13 +22,13 @@ const PORTS_BYTES_MAX: usize = 200;
 pub(super) fn write_refusal(exchange: &mut Exchange, date: &str, refusal: Refusal, out: &mut Vec<u8>) {
     let wording = refusal.wording();
     let texts = Texts::write(exchange, refusal);
-    exchange.entry.kind = Kind::Exchange;
-    exchange.entry.status = wording.status;
-    exchange.entry.set(Text::Reason, texts.get(&texts.reason).as_bytes());
+    exchange.record.kind = Kind::Exchange;
+    exchange.record.status = wording.status;
+    exchange.record.set(Text::Reason, texts.get(&texts.reason).as_bytes());
     let hidden = is_hidden(exchange, refusal);
     let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let (info, entry, pages) = (&exchange.info, &exchange.entry, &exchange.policy.pages);
-    let text = |which: Text| std::str::from_utf8(entry.text(which)).unwrap_or_default();
+    let (info, record, pages) = (&exchange.info, &exchange.record, &exchange.policy.pages);
+    let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
     let reply = Reply {
         status: wording.status,
         phrase: texts.get(&texts.phrase),
@@ -57,7 +57,7 @@ pub(super) fn write_refusal(exchange: &mut Exchange, date: &str, refusal: Refusa
     out.clear();
     write(out, &reply);
     let media_type = reply.content_type();
-    exchange.entry.set_content_type(media_type.as_bytes());
+    exchange.record.set_content_type(media_type.as_bytes());
 }
 
 /// Whether the client is not to know which rule it was.
@@ -104,7 +104,7 @@ impl Texts {
             host: section(&|out| {
                 if authority.port == 0 { Ok(()) } else { write!(out, "{}", authority.host) }
             }),
-            client: section(&|out| write!(out, "{}", exchange.entry.client.ip().to_canonical())),
+            client: section(&|out| write!(out, "{}", exchange.record.client.ip().to_canonical())),
             phrase: section(&|out| write_phrase(exchange, refusal, out)),
             all,
         }
@@ -158,7 +158,7 @@ fn write_limit(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::
         Refusal::HeadTimeout => write_time(timeouts.head_ms, "head-timeout", out),
         Refusal::BodyTimeout => write_time(timeouts.exchange_ms, "timeout", out),
         // Its head had begun.
-        Refusal::OriginTimeout if exchange.entry.phases.ttfb_us.is_some() => {
+        Refusal::OriginTimeout if exchange.record.phases.ttfb_us.is_some() => {
             write_time(timeouts.head_ms, "head-timeout", out)
         }
         Refusal::OriginTimeout => write_time(timeouts.exchange_ms, "timeout", out),

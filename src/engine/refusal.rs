@@ -1,6 +1,6 @@
 //! Why an exchange gets an answer from weir instead of from an origin, and what that answer says.
 
-use super::entry::Verdict;
+use super::log_record::Verdict;
 use crate::http::fault::Fault;
 use crate::policy::{Policy, acl};
 use crate::resolver;

@@ -64,7 +64,7 @@ impl Engine {
             };
             let outcome = match self.resolver.look_up(now, &candidate.name) {
                 LookUp::Ready(outcome) => {
-                    self.exchanges[id.index as usize].entry.phases.dns_us.get_or_insert(0);
+                    self.exchanges[id.index as usize].record.phases.dns_us.get_or_insert(0);
                     outcome
                 }
                 LookUp::Pending(look_up) => {

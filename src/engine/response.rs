@@ -4,8 +4,8 @@ use super::Engine;
 use super::Event;
 use super::bond::Bond;
 use super::caching::Part;
-use super::entry::Text;
 use super::exchange::{Exchange, Stage};
+use super::log_record::Text;
 use super::peer::ExchangeId;
 use super::refusal::{Refusal, SocketError};
 use super::response_actions::ResponseAction;
@@ -211,7 +211,7 @@ impl Engine {
                     exchange.scanner = Scanner::default();
                     // Not that of the final response, unless that has begun behind it.
                     match exchange.response.is_empty() {
-                        true => exchange.entry.phases.ttfb_us = None,
+                        true => exchange.record.phases.ttfb_us = None,
                         false => exchange.note_first_byte(now),
                     }
                     let client = exchange.client;
@@ -294,9 +294,9 @@ impl Engine {
         if !interim {
             let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
             Engine::write_forwarded_status(&exchange.settings, exchange, ttl_s, scratch);
-            exchange.entry.status = head.status;
+            exchange.record.status = head.status;
             if exchange.settings.noted.contains(&Text::ContentType) {
-                exchange.entry.set_content_type(head.fields.get("content-type").unwrap_or_default());
+                exchange.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }
             return Ok(Head::Final { body, http10 });
         }
@@ -419,7 +419,7 @@ fn relay_interim(
         return Err(Refusal::NoMemory);
     }
     if status == 101 {
-        exchange.entry.status = status;
+        exchange.record.status = status;
         return Ok(Head::Switching);
     }
     exchange.info.expects_continue &= status != 100;

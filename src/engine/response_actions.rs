@@ -3,10 +3,10 @@
 use super::cache_reader::CacheReader;
 use super::caching::Part;
 use super::collapse::CollapseOutcome;
-use super::entry::CacheUse;
 use super::examine::Method;
 use super::exchange::Stage;
 use super::fetch::Beginning;
+use super::log_record::CacheUse;
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::response_decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
@@ -69,7 +69,7 @@ impl Engine {
         let Some(verdict) = self.response_verdict(now, id, head_bytes) else { return ResponseAction::Pass };
         if let Some(exchange) = self.exchange_mut(id) {
             if let Some(reason) = exchange.caching.not_stored {
-                exchange.entry.cache_reason = reason.as_str();
+                exchange.record.cache_reason = reason.as_str();
             }
         }
         match verdict {
@@ -141,7 +141,7 @@ impl Engine {
             text: cache_text,
             scratch: cache_scratch,
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
-            address: exchange.entry.upstream.map(|address| address.ip()),
+            address: exchange.record.upstream.map(|address| address.ip()),
             come: exchange.response.len() - head_bytes,
         };
         judge.caching.bound |= session_auth::offers_connection(response.fields);

@@ -1,7 +1,7 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
 pub use super::caching::CacheSettings;
-use super::entry::Text;
+use super::log_record::Text;
 use super::minimum_rate::Rate;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;

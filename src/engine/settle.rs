@@ -1,8 +1,8 @@
 //! How an exchange ends: settled when both directions are done, aborted when one cannot go on, abandoned with its client, or
 //! out of time.
 
-use super::entry::{Text, Verdict};
 use super::exchange::Stage;
+use super::log_record::{Text, Verdict};
 use super::peer::ExchangeId;
 use super::refusal::Refusal;
 use super::settings::ATTEMPT_DELAY_MS;
@@ -91,8 +91,8 @@ impl Engine {
         }
         self.leave_serving(now, id, fetch);
         self.continue_client(now, &mut exchange);
-        let entry = self.retire(exchange);
-        self.log(entry);
+        let record = self.retire(exchange);
+        self.log(record);
     }
 
     /// Ends the exchange where it stands: whoever waits for more must notice (rule 23). The close lingers, because the
@@ -118,7 +118,7 @@ impl Engine {
 
     /// The same for a client that has given up or does not read: what it was allowed did not come to its end.
     pub(super) fn abandon_client(&mut self, now: Now, id: ExchangeId, reason: &str) {
-        let verdict = match self.exchanges[id.index as usize].entry.verdict {
+        let verdict = match self.exchanges[id.index as usize].record.verdict {
             Verdict::Allowed => {
                 self.metrics.aborted += 1;
                 Verdict::Failed
@@ -146,12 +146,12 @@ impl Engine {
         exchange.up.release(&mut self.pool);
         exchange.down.release(&mut self.pool);
         exchange.response.release(&mut self.pool);
-        exchange.entry.verdict = verdict;
-        exchange.entry.aborted = !exchange.caching.background;
-        exchange.entry.set(Text::Reason, reason.as_bytes());
+        exchange.record.verdict = verdict;
+        exchange.record.aborted = !exchange.caching.background;
+        exchange.record.set(Text::Reason, reason.as_bytes());
         let (client, ends_at_close) = (exchange.client, exchange.ends_at_close);
-        let entry = self.retire(exchange);
-        self.log(entry);
+        let record = self.retire(exchange);
+        self.log(record);
         self.leave_serving(now, id, fetch);
         Some((client, ends_at_close))
     }

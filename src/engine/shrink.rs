@@ -34,7 +34,7 @@ impl Engine {
         if shrinks {
             // Nor was what is kept to be used again.
             self.spare_exchanges = Vec::new();
-            self.spare_entries = Vec::new();
+            self.spare_records = Vec::new();
             self.peers.shrink_to_fit();
             self.peers_shrunk = (self.peers.capacity(), self.peers.len());
             self.readings.shrink_to_fit();

@@ -5,7 +5,7 @@
 //! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
 //! the other direction goes on. A reset on one side is a reset on the other.
 
-use super::entry::{Kind, Note, Text, Verdict};
+use super::log_record::{Kind, Note, Text, Verdict};
 use super::peer::{Client, ExchangeId, OriginState, Peer, Role, TunnelId};
 use super::refusal::Refusal;
 use super::tunnel_half::TunnelHalf;
@@ -60,12 +60,12 @@ impl Engine {
         scratch.extend_from_slice(b"\r\n");
         exchange.origin = Some(origin);
         exchange.stage = super::exchange::Stage::Awaiting;
-        exchange.entry.phases.ttfb_us = Some(0);
+        exchange.record.phases.ttfb_us = Some(0);
         if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        exchange.entry.status = 200;
+        exchange.record.status = 200;
         self.open_tunnel(now, id, origin);
     }
 
@@ -99,7 +99,7 @@ impl Engine {
         debug_assert!(exchange.up.head.is_empty());
         exchange.up.received = exchange.input.len() as u64;
         exchange.up.head = std::mem::take(&mut exchange.input);
-        exchange.entry.kind = Kind::Tunnel;
+        exchange.record.kind = Kind::Tunnel;
         tunnels.insert(Tunnel {
             client: client_id,
             origin: origin_id,
@@ -107,7 +107,7 @@ impl Engine {
             sent_bytes: exchange.down.sent,
             up: TunnelHalf::new(relays, Purpose::Upload, &mut exchange.up),
             down: TunnelHalf::new(relays, Purpose::Download, &mut exchange.down),
-            note: exchange.entry.note(exchange.settings.noted, scratch),
+            note: exchange.record.note(exchange.settings.noted, scratch),
             began_us: exchange.began_us,
         });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
@@ -120,13 +120,13 @@ impl Engine {
         if logs_start {
             exchange.note_end(now);
             // Nothing was sent yet: the entry of the end has all of it.
-            (exchange.entry.kind, exchange.entry.sent_bytes) = (Kind::TunnelStart, 0);
+            (exchange.record.kind, exchange.record.sent_bytes) = (Kind::TunnelStart, 0);
         }
-        let entry = self.retire(exchange);
+        let record = self.retire(exchange);
         if logs_start {
-            self.actions.push_back(Action::Log(entry));
+            self.actions.push_back(Action::Log(record));
         } else {
-            self.recycle(entry);
+            self.recycle(record);
         }
         self.wake(client_id);
         self.wake(origin_id);
@@ -222,18 +222,18 @@ impl Engine {
         let Some(mut tunnel) = self.tunnels.try_remove(id.0 as usize) else { return };
         let duration = now.monotonic_us.saturating_sub(tunnel.began_us);
         let Some(client) = self.address(tunnel.client) else { return };
-        let mut entry = self.take_entry(client);
-        entry.restore(&tunnel.note);
-        entry.upstream = self.address(tunnel.origin);
-        entry.duration_us = duration;
-        entry.started_unix_us = now.unix_us.saturating_sub(duration);
-        (entry.client_bytes, entry.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
-        entry.aborted = match ends {
+        let mut record = self.take_record(client);
+        record.restore(&tunnel.note);
+        record.upstream = self.address(tunnel.origin);
+        record.duration_us = duration;
+        record.started_unix_us = now.unix_us.saturating_sub(duration);
+        (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
+        record.aborted = match ends {
             Ends::ResetClient | Ends::ResetOrigin => true,
             Ends::Close => false,
         };
         if let Some(reason) = reason {
-            entry.set(Text::Reason, reason.as_bytes());
+            record.set(Text::Reason, reason.as_bytes());
         }
         tunnel.up.release(&mut self.pool, &mut self.relays);
         tunnel.down.release(&mut self.pool, &mut self.relays);
@@ -246,6 +246,6 @@ impl Engine {
             Ends::ResetOrigin => self.reset_origin(tunnel.origin),
             Ends::ResetClient | Ends::Close => self.close_origin(tunnel.origin),
         }
-        self.log(entry);
+        self.log(record);
     }
 }

@@ -3,8 +3,8 @@
 //! The log and the page of the refusal name what was asked for as far as it is plain. A line that may be something else is not
 //! repeated: what another protocol sends as a password must not get into a log.
 
-use super::entry::{Entry, Text};
 use super::examine::{Method, RequestInfo};
+use super::log_record::{LogRecord, Text};
 use crate::http::fields::is_token;
 use crate::http::target::Target;
 
@@ -23,7 +23,7 @@ struct Line<'a> {
 }
 
 /// Notes method and target of what was received.
-pub(super) fn note_request_line(received: &[u8], info: &mut RequestInfo, entry: &mut Entry) {
+pub(super) fn note_request_line(received: &[u8], info: &mut RequestInfo, record: &mut LogRecord) {
     let Some(Line { method, target, is_whole }) = read_line(received) else { return };
     // Without its path, which may have been cut.
     let begin = target.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
@@ -39,12 +39,12 @@ pub(super) fn note_request_line(received: &[u8], info: &mut RequestInfo, entry: 
         return;
     }
     info.method = Method::of(method);
-    entry.set(Text::Method, method.as_bytes());
+    record.set(Text::Method, method.as_bytes());
     if may_be_password {
-        entry.set(Text::Target, b"(malformed, withheld)");
+        record.set(Text::Target, b"(malformed, withheld)");
         return;
     }
-    entry.set_target(b"", &target[..target.len().min(TARGET_BYTES_MAX)]);
+    record.set_target(b"", &target[..target.len().min(TARGET_BYTES_MAX)]);
     info.authority = authority.unwrap_or(info.authority);
 }
 
@@ -112,10 +112,10 @@ mod tests {
             ("\u{16}\u{3}\u{1} x HTTP/1.1", "", "", ""),
             ("", "", "", ""),
         ] {
-            let mut entry = Entry::new(([192, 0, 2, 1], 1).into());
+            let mut record = LogRecord::new(([192, 0, 2, 1], 1).into());
             let mut info = RequestInfo::unknown(0);
-            note_request_line(received.as_bytes(), &mut info, &mut entry);
-            let text = |which| String::from_utf8_lossy(entry.text(which)).into_owned();
+            note_request_line(received.as_bytes(), &mut info, &mut record);
+            let text = |which| String::from_utf8_lossy(record.text(which)).into_owned();
             let found = if info.authority.port == 0 { String::new() } else { info.authority.to_string() };
             assert_eq!(
                 (text(Text::Method).as_str(), text(Text::Target).as_str(), found.as_str()),

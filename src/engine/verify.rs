@@ -98,7 +98,7 @@ impl Engine {
         work: SlowJob,
     ) {
         let exchange = &mut self.exchanges[id.index as usize];
-        let address = self.settings.accountable(exchange.entry.client.ip());
+        let address = self.settings.accountable(exchange.record.client.ip());
         exchange.stage = Stage::Verifying;
         let guesses = &self.client_limits.guesses;
         let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;

@@ -5,8 +5,8 @@
 //! no room for a window, readers go on together, a segment at a time.
 
 use super::Engine;
-use super::entry::Verdict;
 use super::fetch::FetchId;
+use super::log_record::Verdict;
 use super::peer::ExchangeId;
 use crate::cache::body::{Cursor, SEGMENT_BYTES};
 use crate::time::Now;

@@ -599,7 +599,7 @@ impl EventLoop {
                 }
                 Action::SendToLoops(message) => self.tell_others(&Command::Message(self.index, message)),
                 Action::Log(entry) => {
-                    self.access_log.sender.append_entry(self.access_log.format, &entry);
+                    self.access_log.sender.append_record(self.access_log.format, &entry);
                     self.engine.recycle(entry);
                 }
                 Action::Resolver(resolver::Action::Send { query, server, transport, message }) => {

@@ -24,7 +24,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::entry::{CacheUse, Entry, Forward, Kind, Phases, Text, Verdict};
+use crate::engine::log_record::{CacheUse, Forward, Kind, LogRecord, Phases, Text, Verdict};
 use crate::http::date::civil;
 use crate::http::fields;
 
@@ -70,7 +70,7 @@ impl Format {
 }
 
 /// Appends one line with its newline. Allocates nothing but what `out` lacks in capacity.
-pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &Entry) {
+pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &LogRecord) {
     match format {
         Format::Weir => write_weir(out, entry),
         Format::Combined => write_combined(out, entry),
@@ -81,7 +81,7 @@ pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &Entry) {
     out.push(b'\n');
 }
 
-fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
+fn write_weir(out: &mut Vec<u8>, entry: &LogRecord) {
     write_timestamp(out, entry.started_unix_us);
     for word in [kind(entry.kind), verdict(entry.verdict)] {
         out.push(b' ');
@@ -136,12 +136,15 @@ fn write_weir(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// What it has waited for, each under its key.
-fn phases<'k>(entry: &Entry, keys: [&'k [u8]; 3]) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + use<'k> {
+fn phases<'k>(
+    entry: &LogRecord,
+    keys: [&'k [u8]; 3],
+) -> impl Iterator<Item = (&'k [u8], Option<u64>)> + use<'k> {
     let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
     keys.into_iter().zip([dns_us, connect_us, ttfb_us])
 }
 
-fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
+fn write_combined(out: &mut Vec<u8>, entry: &LogRecord) {
     write_address(out, entry.client.ip());
     out.extend_from_slice(b" - ");
     write_word(out, entry.text(Text::User));
@@ -173,7 +176,7 @@ fn write_combined(out: &mut Vec<u8>, entry: &Entry) {
     }
 }
 
-fn write_squid(out: &mut Vec<u8>, entry: &Entry) {
+fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
     let ended_ms = entry.started_unix_us.saturating_add(entry.duration_us) / 1000;
     write_decimal(out, ended_ms / 1000, 1);
     out.push(b'.');
@@ -214,13 +217,13 @@ fn write_squid(out: &mut Vec<u8>, entry: &Entry) {
 }
 
 /// Whether Squid would say that the answer did not come to its end.
-fn is_aborted(entry: &Entry) -> bool {
+fn is_aborted(entry: &LogRecord) -> bool {
     // A client that got no status had gone.
     entry.aborted || (entry.status == 0 && entry.cache != CacheUse::Refresh)
 }
 
 /// What Squid would say of it.
-fn squid_code(entry: &Entry) -> &'static str {
+fn squid_code(entry: &LogRecord) -> &'static str {
     match (entry.kind, entry.verdict) {
         (Kind::Tunnel, _) => "TCP_TUNNEL",
         (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
@@ -232,7 +235,7 @@ fn squid_code(entry: &Entry) -> &'static str {
     }
 }
 
-fn squid_cache_code(entry: &Entry) -> &'static str {
+fn squid_cache_code(entry: &LogRecord) -> &'static str {
     match entry.cache {
         CacheUse::Hit | CacheUse::Collapsed if entry.status == 304 => "TCP_IMS_HIT",
         CacheUse::Hit => "TCP_MEM_HIT",
@@ -258,7 +261,7 @@ fn squid_cache_code(entry: &Entry) -> &'static str {
     }
 }
 
-fn write_json(out: &mut Vec<u8>, entry: &Entry) {
+fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
     out.extend_from_slice(b"{\"time\":\"");
     write_timestamp(out, entry.started_unix_us);
     out.extend_from_slice(b"\",\"kind\":\"");

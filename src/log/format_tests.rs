@@ -2,8 +2,8 @@ use super::*;
 
 const ALL: [Format; 4] = [Format::Weir, Format::Combined, Format::Squid, Format::Json];
 
-fn sample() -> Entry {
-    let mut entry = Entry::new("127.0.0.1:50123".parse().unwrap());
+fn sample() -> LogRecord {
+    let mut entry = LogRecord::new("127.0.0.1:50123".parse().unwrap());
     entry.started_unix_us = 1_763_766_541_123_456;
     entry.duration_us = 12_345;
     entry.status = 200;
@@ -22,8 +22,8 @@ fn sample() -> Entry {
     entry
 }
 
-fn refused() -> Entry {
-    let mut entry = Entry::new("[2001:db8::1]:5".parse().unwrap());
+fn refused() -> LogRecord {
+    let mut entry = LogRecord::new("[2001:db8::1]:5".parse().unwrap());
     entry.verdict = Verdict::Refused;
     entry.status = 403;
     entry.sent_bytes = 99;
@@ -34,7 +34,7 @@ fn refused() -> Entry {
     entry
 }
 
-fn line(format: Format, entry: &Entry) -> String {
+fn line(format: Format, entry: &LogRecord) -> String {
     let mut out = b"before\n".to_vec();
     write_entry(&mut out, format, entry);
     String::from_utf8(out).unwrap().strip_prefix("before\n").unwrap().to_owned()
@@ -64,7 +64,7 @@ fn a_line_needs_the_texts_that_are_named() {
 
 #[test]
 fn whole_lines() {
-    let bare = Entry::new("[::ffff:192.0.2.1]:9".parse().unwrap());
+    let bare = LogRecord::new("[::ffff:192.0.2.1]:9".parse().unwrap());
     let cases = [
         (
             Format::Weir,
@@ -198,7 +198,7 @@ fn kind_25_squid_codes() {
 }
 
 /// The word with code and status.
-fn squid_word(entry: &Entry) -> String {
+fn squid_word(entry: &LogRecord) -> String {
     line(Format::Squid, entry).split_whitespace().nth(3).unwrap_or_default().to_owned()
 }
 

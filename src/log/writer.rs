@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::files::LogFile;
 use super::format::{Format, write_entry};
-use crate::engine::entry::Entry;
+use crate::engine::log_record::LogRecord;
 
 /// A batch of this size is handed over before the turn ends (chosen).
 const BATCH_BYTES: usize = 64 << 10;
@@ -201,7 +201,7 @@ impl Drop for Writer {
 
 impl LogSender {
     /// Appends an entry as one line.
-    pub fn append_entry(&mut self, format: Format, entry: &Entry) {
+    pub fn append_record(&mut self, format: Format, entry: &LogRecord) {
         let before = self.batch.len();
         write_entry(&mut self.batch, format, entry);
         if self.batch.len() > before {

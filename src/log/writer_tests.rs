@@ -69,7 +69,7 @@ fn several_feeds_lose_and_split_nothing() {
 fn lines_arrive_without_a_close_and_entries_as_lines() {
     let (writer, mut reader) = into_socket();
     let mut sender = writer.sender();
-    sender.append_entry(Format::Combined, &Entry::new("192.0.2.1:1".parse().unwrap()));
+    sender.append_record(Format::Combined, &LogRecord::new("192.0.2.1:1".parse().unwrap()));
     sender.append(b"x\n");
     sender.flush();
     let mut seen = vec![0; 4096];

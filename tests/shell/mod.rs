@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::engine::entry::{Entry, Text};
+use weir::engine::log_record::{LogRecord, Text};
 use weir::engine::{Action, Engine, Event, JobId, PeerId, Settings};
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
@@ -33,7 +33,7 @@ pub struct Shell {
     pub resets: Vec<PeerId>,
     /// Passwords that wait to be verified, in order.
     pub jobs: VecDeque<(JobId, SlowJob)>,
-    pub log: Vec<Entry>,
+    pub log: Vec<LogRecord>,
 }
 
 /// The rules of all these tests: loopback and a documentation network may be reached. Each user file has a key of its
@@ -200,7 +200,7 @@ impl Shell {
 
     /// The only log entry.
     #[track_caller]
-    pub fn entry(&self) -> &Entry {
+    pub fn entry(&self) -> &LogRecord {
         assert_eq!(self.log.len(), 1, "{:?}", self.log);
         &self.log[0]
     }
@@ -228,7 +228,7 @@ impl Shell {
 }
 
 /// A text of a log entry.
-pub fn text(entry: &Entry, which: Text) -> String {
+pub fn text(entry: &LogRecord, which: Text) -> String {
     String::from_utf8_lossy(entry.text(which)).into_owned()
 }
 

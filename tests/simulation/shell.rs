@@ -8,7 +8,7 @@ use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use weir::engine::entry::{Entry, Kind, Phases, Text};
+use weir::engine::log_record::{Kind, LogRecord, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SocketError};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
@@ -547,7 +547,7 @@ impl Shell {
         self.act(around)
     }
 
-    fn log(&mut self, around: &mut Surroundings, entry: &Entry) -> Checked<()> {
+    fn log(&mut self, around: &mut Surroundings, entry: &LogRecord) -> Checked<()> {
         let Phases { dns_us, connect_us, ttfb_us } = entry.phases;
         let waited_us: u64 = [dns_us, connect_us, ttfb_us].into_iter().flatten().sum();
         if waited_us > entry.duration_us {

@@ -1,6 +1,6 @@
 //! Dates of HTTP and of the log, against a calendar that counts every year.
 
-use weir::engine::entry::Entry;
+use weir::engine::log_record::LogRecord;
 use weir::http::date::{civil, http_date};
 use weir::log::format::{Format, write_entry};
 
@@ -45,7 +45,7 @@ pub fn dates(bytes: &[u8]) {
         assert_eq!(std::str::from_utf8(&http_date(unix_s)), Ok(&expected[..]), "{unix_s}");
         assert_eq!(civil(capped / 86_400), (year, month as u64 + 1, day));
     }
-    let mut entry = Entry::new(([192, 0, 2, 1], 1).into());
+    let mut entry = LogRecord::new(([192, 0, 2, 1], 1).into());
     entry.started_unix_us = unix;
     entry.duration_us = u64::from(bytes.get(8).copied().unwrap_or_default()) << 56;
     let capped = (unix / 1_000_000).min(LAST_UNIX_S);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use weir::engine::entry::{Entry, Kind, Phases, Text, Verdict};
+use weir::engine::log_record::{Kind, LogRecord, Phases, Text, Verdict};
 use weir::log::format::{Format, write_entry};
 
 use super::json;
@@ -43,7 +43,7 @@ pub fn log_entry(bytes: &[u8]) {
     let mut input = Input(bytes);
     let options = input.byte();
     let client = if options & 1 == 0 { ([192, 0, 2, 1], 50_123).into() } else { input.address() };
-    let mut entry = Entry::new(client);
+    let mut entry = LogRecord::new(client);
     entry.kind = if options & 2 == 0 { Kind::Exchange } else { Kind::Tunnel };
     entry.verdict = [Verdict::Allowed, Verdict::Refused, Verdict::Malformed, Verdict::Failed]
         [usize::from(options >> 2 & 3)];
@@ -119,11 +119,11 @@ fn unescaped(field: &str) -> Vec<u8> {
 }
 
 #[track_caller]
-fn expect(entry: &Entry, which: Text, field: &str) {
+fn expect(entry: &LogRecord, which: Text, field: &str) {
     assert_eq!(unescaped(field), entry.text(which), "{which:?} as {field}");
 }
 
-fn weir(entry: &Entry, line: &str) {
+fn weir(entry: &LogRecord, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
     assert_eq!(words.len(), 18, "{line}");
     let value =
@@ -150,7 +150,7 @@ fn milliseconds(us: u64) -> String {
     format!("{}.{:03}", us / 1000, us % 1000)
 }
 
-fn squid(entry: &Entry, line: &str) {
+fn squid(entry: &LogRecord, line: &str) {
     let words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     assert_eq!(words.len(), 10, "{line}");
     assert_eq!(words[1].parse(), Ok(entry.duration_us / 1000));
@@ -160,7 +160,7 @@ fn squid(entry: &Entry, line: &str) {
     expect(entry, Text::ContentType, words[9]);
 }
 
-fn combined(entry: &Entry, line: &str) {
+fn combined(entry: &LogRecord, line: &str) {
     // Outside of quotes at even places, inside at odd ones.
     let mut parts = vec![String::new()];
     let mut chars = line.chars();
@@ -193,7 +193,7 @@ fn unescaped_in_quotes(field: &str) -> Vec<u8> {
     if field == "-" { b"-".to_vec() } else { unescaped(field) }
 }
 
-fn json(entry: &Entry, line: &str) {
+fn json(entry: &LogRecord, line: &str) {
     let members = json::object(line).unwrap_or_else(|| panic!("no JSON: {line}"));
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     let count = names.len();

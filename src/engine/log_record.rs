@@ -91,7 +91,7 @@ pub struct Span {
 
 /// One line of the access log. Texts are raw bytes from the network: whoever writes them escapes them.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct LogRecord {
     /// Exchange or tunnel.
     pub kind: Kind,
     /// When the first byte of the request came, microseconds since 1970 UTC.
@@ -184,7 +184,7 @@ impl Text {
     ];
 }
 
-impl Entry {
+impl LogRecord {
     /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
     /// the usual limit, is cut.
     pub(super) fn note(&self, noted: &[Text], scratch: &mut Vec<u8>) -> Note {
@@ -247,8 +247,8 @@ impl Entry {
     }
 
     /// An entry with no texts yet.
-    pub fn new(client: SocketAddr) -> Entry {
-        Entry {
+    pub fn new(client: SocketAddr) -> LogRecord {
+        LogRecord {
             kind: Kind::Exchange,
             started_unix_us: 0,
             duration_us: 0,
@@ -281,7 +281,7 @@ impl Entry {
     pub fn reset(&mut self, client: SocketAddr) {
         let mut text = std::mem::take(&mut self.text);
         text.clear();
-        *self = Entry { text, ..Entry::new(client) };
+        *self = LogRecord { text, ..LogRecord::new(client) };
     }
 
     /// Bytes that its texts have room for.
@@ -375,33 +375,33 @@ mod tests {
             [b"", b"t", &long],
         ];
         for (case, [method, target, agent]) in cases.into_iter().enumerate() {
-            let mut entry = Entry::new(client);
-            entry.status = if case == 0 { 200 } else { 101 };
-            entry.client_reused = case & 1 != 0;
-            entry.origin_reused = case & 2 != 0;
-            entry.minor_version = u8::from(case != 1);
-            entry.phases = match case {
+            let mut record = LogRecord::new(client);
+            record.status = if case == 0 { 200 } else { 101 };
+            record.client_reused = case & 1 != 0;
+            record.origin_reused = case & 2 != 0;
+            record.minor_version = u8::from(case != 1);
+            record.phases = match case {
                 0 => Phases { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
                 1 => Phases { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },
                 2 => Phases { dns_us: None, connect_us: Some(1 << 35), ttfb_us: None },
                 _ => Phases::default(),
             };
             let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
-            texts.iter().for_each(|(which, text)| entry.set(*which, text));
-            let note = entry.note(&Text::ALL, &mut vec![7; 7]);
-            let mut restored = Entry::new(client);
+            texts.iter().for_each(|(which, text)| record.set(*which, text));
+            let note = record.note(&Text::ALL, &mut vec![7; 7]);
+            let mut restored = LogRecord::new(client);
             restored.restore(&note);
-            assert_eq!((restored.kind, restored.status), (Kind::Tunnel, entry.status), "case {case}");
-            assert_eq!(restored.client_reused, entry.client_reused, "case {case}");
-            assert_eq!(restored.origin_reused, entry.origin_reused, "case {case}");
-            assert_eq!(restored.minor_version, entry.minor_version, "case {case}");
-            assert_eq!(restored.phases, entry.phases, "case {case}");
+            assert_eq!((restored.kind, restored.status), (Kind::Tunnel, record.status), "case {case}");
+            assert_eq!(restored.client_reused, record.client_reused, "case {case}");
+            assert_eq!(restored.origin_reused, record.origin_reused, "case {case}");
+            assert_eq!(restored.minor_version, record.minor_version, "case {case}");
+            assert_eq!(restored.phases, record.phases, "case {case}");
             for which in Text::ALL {
-                let text = entry.text(which);
+                let text = record.text(which);
                 assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
             }
-            let mut short = Entry::new(client);
-            short.restore(&entry.note(&[Text::Target], &mut Vec::new()));
+            let mut short = LogRecord::new(client);
+            short.restore(&record.note(&[Text::Target], &mut Vec::new()));
             assert_eq!((short.text(Text::Target), short.text(Text::Agent)), (target, &b""[..]));
         }
     }
@@ -409,12 +409,12 @@ mod tests {
     /// The smallest piece that glibc's allocator has holds 24 bytes: enough for a target of usual length.
     #[test]
     fn a_note_is_small() {
-        let mut entry = Entry::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
-        entry.status = 200;
-        entry.set(Text::Method, b"CONNECT");
-        entry.set(Text::Target, b"www.example.org:8080");
-        entry.phases.connect_us = Some(16_000);
-        entry.phases.ttfb_us = Some(0);
-        assert_eq!(entry.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
+        let mut record = LogRecord::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
+        record.status = 200;
+        record.set(Text::Method, b"CONNECT");
+        record.set(Text::Target, b"www.example.org:8080");
+        record.phases.connect_us = Some(16_000);
+        record.phases.ttfb_us = Some(0);
+        assert_eq!(record.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
     }
 }
