@@ -525,10 +525,10 @@ fn busy_upload_has_to_be_fast_enough() {
             if !origin_waits {
                 shell.pass(9_000);
             }
-            let order = shell.engine.movable(client);
+            let order = shell.engine.splice_allowed(client);
             assert_eq!(order.is_some(), splices && shell.engine.wants_read(client), "{case}");
             if order.is_some_and(|order| order.to == origin) {
-                shell.event(client, Event::Moved(piece));
+                shell.event(client, Event::Spliced(piece));
                 if origin_waits {
                     shell.pass(9_000);
                 }

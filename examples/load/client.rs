@@ -500,7 +500,7 @@ impl Clients<'_> {
             (held.coming, held.come, held.in_body) = (length.ok_or("length")?, 0, true);
         }
         if bytes.len() as u64 > held.coming {
-            return Err("surplus");
+            return Err("excess");
         }
         if !self.pattern.holds(held.come, bytes) {
             return Err("body");

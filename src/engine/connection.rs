@@ -10,7 +10,7 @@ use super::peer::{Client, OriginState, Parking, Peer, Reading, Role};
 use super::refusal::Refusal;
 use super::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use super::unread::note_request_line;
-use super::{Action, Engine, Event, Move, PeerId};
+use super::{Action, Engine, Event, PeerId, Splice};
 use crate::buffer::{BLOCK_BYTES, Purpose, Space};
 use crate::http::framing::Body;
 use crate::time::Now;
@@ -94,9 +94,11 @@ impl Engine {
             return None;
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
-        let Engine { peers, readings, pool, exchanges, tunnels, fetches, relays, parked, scrap, .. } = self;
+        let Engine {
+            peers, readings, pool, exchanges, tunnels, fetches, relays, parked, discard_buffer, ..
+        } = self;
         let peer = peers.get_mut(id.index())?;
-        // Bytes that nobody asked for go to `scrap`.
+        // Bytes that nobody asked for go to `discard_buffer`.
         let (space, queue) = match &mut peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) => {
@@ -105,7 +107,7 @@ impl Engine {
                     let space = input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
                     (space.map(Space::one), queue)
                 }
-                Client::Lingering { .. } => return Some(Space::one(scrap)),
+                Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
                 Client::Exchange(exchange) => {
                     (exchanges[exchange.index as usize].upload_space(pool), Parked::Uploads)
                 }
@@ -116,12 +118,12 @@ impl Engine {
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Pinned(_) => {
-                    return Some(Space::one(scrap));
+                    return Some(Space::one(discard_buffer));
                 }
                 OriginState::Busy(exchange) => {
                     let exchange = &mut exchanges[exchange.index as usize];
                     let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
-                    (exchange.download_space(pool, scrap), queue)
+                    (exchange.download_space(pool, discard_buffer), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
                     let half = &mut tunnels[tunnel.0 as usize].down;
@@ -145,7 +147,7 @@ impl Engine {
 
     /// Whether the peer's next bytes may go to another peer's socket without passing through here: they are many, and nobody
     /// needs to look at them. Instead of lending space; the shell may use that all the same.
-    pub fn movable(&self, id: PeerId) -> Option<Move> {
+    pub fn splice_allowed(&self, id: PeerId) -> Option<Splice> {
         if !self.settings.splices {
             return None;
         }
@@ -157,11 +159,11 @@ impl Engine {
                     if !exchange.wants_upload() || exchange.keeps_body() {
                         return None;
                     }
-                    (exchange.origin?, exchange.up.movable()?)
+                    (exchange.origin?, exchange.up.splice_allowed()?)
                 }
                 Client::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.origin, tunnel.up.movable(&self.relays)?)
+                    (tunnel.origin, tunnel.up.splice_allowed(&self.relays)?)
                 }
             },
             Role::Origin(origin) => match origin.state {
@@ -174,15 +176,15 @@ impl Engine {
                     if !exchange.wants_download() {
                         return None;
                     }
-                    (exchange.client, exchange.down.movable()?)
+                    (exchange.client, exchange.down.splice_allowed()?)
                 }
                 OriginState::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
-                    (tunnel.client, tunnel.down.movable(&self.relays)?)
+                    (tunnel.client, tunnel.down.splice_allowed(&self.relays)?)
                 }
             },
         };
-        Some(Move { to, bytes_max })
+        Some(Splice { to, bytes_max })
     }
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
@@ -243,7 +245,7 @@ impl Engine {
 
     pub(super) fn handle_client(&mut self, now: Now, id: PeerId, event: Event) {
         match event {
-            Event::Received(count) | Event::Moved(count) => self.metrics.client_bytes_in += count as u64,
+            Event::Received(count) | Event::Spliced(count) => self.metrics.client_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.client_bytes_out += count as u64,
             Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
@@ -260,7 +262,7 @@ impl Engine {
             Client::Idle | Client::Reading(_) => match event {
                 Event::Received(count) => self.handle_head_bytes(now, id, count),
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Spliced(_) => {}
             },
             Client::Lingering { bytes } => match event {
                 Event::Received(count) => {
@@ -271,7 +273,7 @@ impl Engine {
                     }
                 }
                 Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close_client(id),
-                Event::Connected | Event::Sent(_) | Event::Moved(_) => {}
+                Event::Connected | Event::Sent(_) | Event::Spliced(_) => {}
             },
         }
     }
@@ -359,7 +361,7 @@ impl Engine {
     pub(super) fn continue_client(&mut self, now: Now, exchange: &mut Exchange) {
         let (idle_ms, head_ms) = (self.settings.timeouts.idle_ms, self.settings.timeouts.head_ms);
         let draining = self.is_draining();
-        let Engine { peers, readings, pool, deadlines, continuing, .. } = self;
+        let Engine { peers, readings, pool, deadlines, pipelined, .. } = self;
         let Exchange { client: id, ref info, ref mut input, consumed, closes, .. } = *exchange;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
         input.consume(pool, consumed.min(input.len()));
@@ -381,7 +383,7 @@ impl Engine {
             let reading = client.reading(readings);
             (reading.input, reading.began_us) = (std::mem::take(input), now.monotonic_us);
             deadlines.set(id, now.monotonic_ms(), head_ms);
-            continuing.push_back(id);
+            pipelined.push_back(id);
         } else {
             deadlines.set(id, now.monotonic_ms(), idle_ms);
         }

@@ -148,7 +148,7 @@ impl Engine {
     /// Something happened on an origin connection.
     pub(super) fn handle_origin(&mut self, now: Now, id: PeerId, event: Event) {
         match event {
-            Event::Received(count) | Event::Moved(count) => self.metrics.origin_bytes_in += count as u64,
+            Event::Received(count) | Event::Spliced(count) => self.metrics.origin_bytes_in += count as u64,
             Event::Sent(count) => self.metrics.origin_bytes_out += count as u64,
             Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
         }
@@ -160,7 +160,7 @@ impl Engine {
                     self.handle_attempt_failure(now, id, exchange, error);
                 }
                 Event::EndOfStream => self.handle_attempt_failure(now, id, exchange, SocketError::Reset),
-                Event::Received(_) | Event::Moved(_) | Event::Sent(_) => {}
+                Event::Received(_) | Event::Spliced(_) | Event::Sent(_) => {}
             },
             OriginState::Busy(exchange) => self.handle_exchange_origin(now, exchange, event),
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),

@@ -255,10 +255,14 @@ impl Exchange {
             && self.reader.as_ref().is_none_or(|reader| reader.is_done(fetches))
     }
 
-    pub fn download_space<'p>(&'p mut self, pool: &'p mut Pool, scrap: &'p mut [u8]) -> Option<Space<'p>> {
+    pub fn download_space<'p>(
+        &'p mut self,
+        pool: &'p mut Pool,
+        discard_buffer: &'p mut [u8],
+    ) -> Option<Space<'p>> {
         match self.stage {
-            Stage::Relaying if self.down.is_received() => Some(Space::one(scrap)),
-            Stage::Awaiting if self.up.sent == 0 => Some(Space::one(scrap)),
+            Stage::Relaying if self.down.is_received() => Some(Space::one(discard_buffer)),
+            Stage::Awaiting if self.up.sent == 0 => Some(Space::one(discard_buffer)),
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
@@ -577,10 +581,10 @@ impl Engine {
     pub(super) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_upload(now, id, count),
-            Event::Moved(count) => {
+            Event::Spliced(count) => {
                 self.touch(now, id);
                 let exchange = &mut self.exchanges[id.index as usize];
-                exchange.up.handle_moved(count);
+                exchange.up.handle_spliced(count);
                 let origin = exchange.origin;
                 // Bytes are moved when all that came before has gone on: the client was waited for.
                 if self.is_uploading_slowly(now, id) {

@@ -367,7 +367,7 @@ impl Engine {
                     fetch.intake = Intake::Failed;
                 }
             }
-            Event::Connected | Event::Sent(_) | Event::Moved(_) => return,
+            Event::Connected | Event::Sent(_) | Event::Spliced(_) => return,
         }
         self.advance_fetch(now, id);
     }

@@ -69,7 +69,7 @@ pub use metrics::Metrics;
 pub use outgoing::{Outgoing, SLICES_MAX};
 pub use peer::PeerId;
 pub use refusal::SocketError;
-pub use relay::MOVE_BYTES_MAX;
+pub use relay::SPLICE_BYTES_MAX;
 pub use settings::{CacheSettings, Settings, Timeouts};
 pub use verify::{Finding, JobId};
 
@@ -134,8 +134,8 @@ pub enum Event {
     Connected,
     /// So many bytes were read into the space that was lent.
     Received(usize),
-    /// So many bytes have left this peer's socket for another's, as [`Engine::movable`] allowed.
-    Moved(usize),
+    /// So many bytes have left this peer's socket for another's, as [`Engine::splice_allowed`] allowed.
+    Spliced(usize),
     /// So many bytes of what was to be sent are with the system.
     Sent(usize),
     /// The peer has finished sending.
@@ -148,7 +148,7 @@ pub enum Event {
 
 /// Leave to move bytes inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct Splice {
     /// Whose socket they go to.
     pub to: PeerId,
     /// How many at most.
@@ -231,7 +231,7 @@ pub struct Engine {
     /// Peers that wait for memory.
     parked: [VecDeque<PeerId>; Parked::QUEUES],
     /// Clients whose next request has arrived already.
-    continuing: VecDeque<PeerId>,
+    pipelined: VecDeque<PeerId>,
     signature: Signature,
     /// For heads that are being written.
     scratch: Vec<u8>,
@@ -240,9 +240,9 @@ pub struct Engine {
     /// For what a request has in the fields that a stored response varies by.
     cache_scratch: Vec<u8>,
     /// For bytes that came behind the end of a message.
-    surplus: Vec<u8>,
+    excess: Vec<u8>,
     /// For bytes that nobody asked for.
-    scrap: Box<[u8]>,
+    discard_buffer: Box<[u8]>,
     due: Vec<PeerId>,
     // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
     #[allow(clippy::vec_box)]
@@ -285,13 +285,13 @@ impl Engine {
             runnable: VecDeque::new(),
             turn: None,
             parked: Default::default(),
-            continuing: VecDeque::new(),
+            pipelined: VecDeque::new(),
             signature: Signature::new(&settings),
             scratch: Vec::new(),
             cache_text: Vec::new(),
             cache_scratch: Vec::new(),
-            surplus: Vec::new(),
-            scrap: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            excess: Vec::new(),
+            discard_buffer: vec![0; BLOCK_BYTES].into_boxed_slice(),
             due: Vec::new(),
             spare_records: Vec::new(),
             metrics: Metrics::default(),
@@ -494,7 +494,7 @@ impl Engine {
             if self.resume_concluded(now) {
                 continue;
             }
-            let Some(client) = self.continuing.pop_front() else { break };
+            let Some(client) = self.pipelined.pop_front() else { break };
             self.advance_client(now, client);
         }
         self.finish_memory();

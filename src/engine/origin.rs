@@ -210,7 +210,7 @@ impl Origins {
         self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
     }
 
-    /// Makes a connection idle. Then somebody else may have to go: [`Origins::surplus`].
+    /// Makes a connection idle. Then somebody else may have to go: [`Origins::excess`].
     pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
         let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(record) as u32);
@@ -220,7 +220,7 @@ impl Origins {
     }
 
     /// A connection that must be closed because there are too many idle ones in that group, or in all.
-    pub fn surplus(&self, group: GroupId) -> Option<PeerId> {
+    pub fn excess(&self, group: GroupId) -> Option<PeerId> {
         let here = self.groups.get(group.0 as usize).map(|group| &group.idle);
         match here.filter(|here| here.len > self.idle_per_group_max) {
             Some(here) => here.oldest.map(|id| self.entries[id.0 as usize].peer),
@@ -239,7 +239,7 @@ impl Origins {
     pub fn any_surplus(&self) -> Option<PeerId> {
         let all = (self.idle.len + self.pinned.len() > self.idle_max).then(|| self.longest_idle()).flatten();
         let crowded = || self.groups.iter().find(|(_, group)| group.idle.len > self.idle_per_group_max);
-        all.or_else(|| crowded().and_then(|(id, _)| self.surplus(GroupId(id as u32))))
+        all.or_else(|| crowded().and_then(|(id, _)| self.excess(GroupId(id as u32))))
     }
 
     /// The connection is not idle any more.
@@ -362,20 +362,20 @@ mod tests {
         }
         let first = origins.set_idle(group, peer(1), 0, 0);
         let second = origins.set_idle(group, peer(2), 0, 0);
-        assert_eq!(origins.surplus(group), None);
+        assert_eq!(origins.excess(group), None);
         let third = origins.set_idle(group, peer(3), 0, 0);
-        assert_eq!(origins.surplus(group), Some(peer(1)));
+        assert_eq!(origins.excess(group), Some(peer(1)));
         origins.set_busy(first);
-        assert_eq!(origins.surplus(group), None);
+        assert_eq!(origins.excess(group), None);
         assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
         let other = origins.join(&b);
         origins.join(&b);
         origins.set_idle(other, peer(4), 0, 0);
-        assert_eq!(origins.surplus(other), None);
+        assert_eq!(origins.excess(other), None);
         origins.set_idle(other, peer(5), 0, 0);
-        assert_eq!(origins.surplus(other), Some(peer(2)));
+        assert_eq!(origins.excess(other), Some(peer(2)));
         origins.set_busy(second);
-        assert_eq!((origins.surplus(other), origins.idle_count()), (None, 3));
+        assert_eq!((origins.excess(other), origins.idle_count()), (None, 3));
         origins.set_busy(third);
         assert_eq!(idle_for(&origins, &a).count(), 0);
         assert_eq!(origins.longest_idle(), Some(peer(4)));

@@ -20,7 +20,7 @@ use crate::http::framing::Body;
 
 /// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one
 /// direction may move in one turn).
-pub const MOVE_BYTES_MAX: usize = 256 * 1024;
+pub const SPLICE_BYTES_MAX: usize = 256 * 1024;
 
 /// What may still be received.
 #[derive(Debug)]
@@ -165,20 +165,20 @@ impl Relay {
 
     /// How many bytes may go from source to sink without being looked at; `None` while there is anything to be sent before
     /// them, and for what is not worth it.
-    pub fn movable(&self) -> Option<usize> {
+    pub fn splice_allowed(&self) -> Option<usize> {
         if self.blocks == 1 || self.discards || !self.wants_bytes() {
             return None;
         }
         match self.intake {
-            Intake::Length(left) => Some(left.min(MOVE_BYTES_MAX as u64) as usize),
-            Intake::UntilClose => Some(MOVE_BYTES_MAX),
+            Intake::Length(left) => Some(left.min(SPLICE_BYTES_MAX as u64) as usize),
+            Intake::UntilClose => Some(SPLICE_BYTES_MAX),
             Intake::Done | Intake::Chunked(_) | Intake::Truncated => None,
         }
     }
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
-    pub fn handle_moved(&mut self, count: usize) {
-        debug_assert!(self.movable().is_some_and(|bytes| count <= bytes));
+    pub fn handle_spliced(&mut self, count: usize) {
+        debug_assert!(self.splice_allowed().is_some_and(|bytes| count <= bytes));
         if let Intake::Length(left) = &mut self.intake {
             *left = left.saturating_sub(count as u64);
             if *left == 0 {
@@ -211,12 +211,12 @@ impl Relay {
     }
 
     /// Reports that `count` bytes were received into the space. Bytes beyond the end of the message are copied to
-    /// `surplus`.
+    /// `excess`.
     pub fn handle_received(
         &mut self,
         pool: &mut Pool,
         count: usize,
-        surplus: &mut Vec<u8>,
+        excess: &mut Vec<u8>,
     ) -> Result<(), Fault> {
         let mut space = self.ring.room(pool);
         let full = count == space.len();
@@ -227,7 +227,7 @@ impl Relay {
             if here == 0 {
                 break;
             }
-            match self.admit(&mut stretch[..here], surplus) {
+            match self.admit(&mut stretch[..here], excess) {
                 Ok(admitted) => *payload = admitted,
                 Err(fault) => {
                     outcome = Err(fault);
@@ -245,12 +245,12 @@ impl Relay {
     /// the end of the message are not taken.
     pub fn sender(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
         let mut taken = 0;
-        let mut surplus = Vec::new();
+        let mut excess = Vec::new();
         while taken < bytes.len() && self.wants_bytes() {
             let Some(mut space) = self.space(pool) else { break };
             let count = space.fill(&bytes[taken..]);
-            self.handle_received(pool, count, &mut surplus)?;
-            taken += count - surplus.len();
+            self.handle_received(pool, count, &mut excess)?;
+            taken += count - excess.len();
         }
         Ok(taken)
     }
@@ -264,7 +264,7 @@ impl Relay {
         source: &mut Linear,
         skip: usize,
         front: &[u8],
-        surplus: &mut Vec<u8>,
+        excess: &mut Vec<u8>,
     ) -> Result<bool, Fault> {
         debug_assert!(self.ring.is_empty() && !self.discards);
         debug_assert!(front.is_empty() || self.fits_before(source, skip, front));
@@ -272,9 +272,9 @@ impl Relay {
         let payload_start = start + skip;
         let bytes = pool.bytes_mut(&block);
         let admitted = if self.wants_bytes() {
-            self.admit(&mut bytes[payload_start..start + len], surplus)
+            self.admit(&mut bytes[payload_start..start + len], excess)
         } else {
-            surplus.extend_from_slice(&bytes[payload_start..start + len]);
+            excess.extend_from_slice(&bytes[payload_start..start + len]);
             Ok(0)
         };
         bytes[payload_start - front.len()..payload_start].copy_from_slice(front);
@@ -296,7 +296,7 @@ impl Relay {
     }
 
     /// Judges bytes fresh from the wire; returns how much payload now lies at their front.
-    fn admit(&mut self, bytes: &mut [u8], surplus: &mut Vec<u8>) -> Result<usize, Fault> {
+    fn admit(&mut self, bytes: &mut [u8], excess: &mut Vec<u8>) -> Result<usize, Fault> {
         let (payload, consumed) = match &mut self.intake {
             Intake::Done | Intake::Truncated => (0, 0),
             Intake::UntilClose => (bytes.len(), bytes.len()),
@@ -320,7 +320,7 @@ impl Relay {
                 (decoded.payload, decoded.consumed)
             }
         };
-        surplus.extend_from_slice(&bytes[consumed..]);
+        excess.extend_from_slice(&bytes[consumed..]);
         self.received += consumed as u64;
         Ok(if self.discards { 0 } else { payload })
     }
@@ -455,13 +455,13 @@ mod tests {
         piece: usize,
         send: usize,
     ) -> (Vec<u8>, Vec<u8>) {
-        let (mut out, mut surplus, mut rest) = (Vec::new(), Vec::new(), input);
+        let (mut out, mut excess, mut rest) = (Vec::new(), Vec::new(), input);
         loop {
             let mut moved = false;
             if relay.wants_bytes() && !rest.is_empty() {
                 let count = relay.space(pool).unwrap().fill(&rest[..piece.min(rest.len())]);
                 rest = &rest[count..];
-                relay.handle_received(pool, count, &mut surplus).unwrap();
+                relay.handle_received(pool, count, &mut excess).unwrap();
                 moved = true;
             }
             if relay.wants_send() {
@@ -471,8 +471,8 @@ mod tests {
                 out.extend(sent);
             }
             if !moved {
-                surplus.extend_from_slice(rest);
-                return (out, surplus);
+                excess.extend_from_slice(rest);
+                return (out, excess);
             }
         }
     }
@@ -516,12 +516,12 @@ mod tests {
                     if body != Body::UntilClose {
                         input.extend_from_slice(b"next");
                     }
-                    let (mut out, surplus) = pass(&mut relay, &mut pool, &input, piece, send);
+                    let (mut out, excess) = pass(&mut relay, &mut pool, &input, piece, send);
                     if body == Body::UntilClose {
                         relay.handle_end();
                         out.extend(pass(&mut relay, &mut pool, b"", piece, send).0);
                     } else {
-                        assert_eq!(surplus, b"next", "{body:?} {piece} {send}");
+                        assert_eq!(excess, b"next", "{body:?} {piece} {send}");
                     }
                     assert!(relay.is_complete() && !relay.is_truncated());
                     assert_eq!(pool.lent(), 0);
@@ -560,8 +560,8 @@ mod tests {
         let mut relay = Relay::new(Purpose::Upload);
         relay.discards = true;
         relay.frame(Body::Length(9000), false);
-        let (out, surplus) = pass(&mut relay, &mut pool, &[7; 9001], 4096, 4096);
-        assert_eq!((out.len(), surplus, relay.received, pool.lent()), (0, vec![7], 9000, 0));
+        let (out, excess) = pass(&mut relay, &mut pool, &[7; 9001], 4096, 4096);
+        assert_eq!((out.len(), excess, relay.received, pool.lent()), (0, vec![7], 9000, 0));
         assert!(relay.is_complete());
     }
 
@@ -576,9 +576,9 @@ mod tests {
             let mut source = Linear::default();
             assert!(source.append(&mut pool, Purpose::Download, b"HEAD"));
             assert!(source.append(&mut pool, Purpose::Download, rest));
-            let mut surplus = Vec::new();
-            assert_eq!(relay.adopt(&mut pool, &mut source, 4, b"", &mut surplus), Ok(true));
-            assert_eq!((surplus.as_slice(), pool.lent()), (&b"X"[..], 1));
+            let mut excess = Vec::new();
+            assert_eq!(relay.adopt(&mut pool, &mut source, 4, b"", &mut excess), Ok(true));
+            assert_eq!((excess.as_slice(), pool.lent()), (&b"X"[..], 1));
             assert_eq!(pass(&mut relay, &mut pool, b"", 1, 2).0, payload);
             assert_eq!(pool.lent(), 0);
         }
@@ -595,10 +595,10 @@ mod tests {
             assert!(source.append(&mut pool, Purpose::Download, b"HEADabcX"));
             assert_eq!(relay.fits_before(&source, 4, front), fits);
             if fits {
-                let mut surplus = Vec::new();
-                assert_eq!(relay.adopt(&mut pool, &mut source, 4, front, &mut surplus), Ok(true));
+                let mut excess = Vec::new();
+                assert_eq!(relay.adopt(&mut pool, &mut source, 4, front, &mut excess), Ok(true));
                 assert_eq!(relay.outgoing(&mut pool).concat(), [front, b"abc"].concat());
-                assert_eq!((surplus.as_slice(), pool.lent()), (&b"X"[..], 1));
+                assert_eq!((excess.as_slice(), pool.lent()), (&b"X"[..], 1));
             }
             relay.frame(Body::Length(3), true);
             assert!(!relay.fits_before(&source, 4, b""), "chunks");
@@ -613,16 +613,16 @@ mod tests {
             relay.frame(Body::UntilClose, chunked_out);
             let (mut room, mut out) = (Vec::new(), Vec::new());
             for _ in 0..5 {
-                assert_eq!(relay.movable(), (!room.is_empty()).then_some(MOVE_BYTES_MAX));
+                assert_eq!(relay.splice_allowed(), (!room.is_empty()).then_some(SPLICE_BYTES_MAX));
                 let count = relay.space(&mut pool).unwrap().fill(&[7; 40_000]);
                 room.push(count / BLOCK_BYTES);
                 relay.handle_received(&mut pool, count, &mut Vec::new()).unwrap();
                 assert!(!relay.wants_bytes() || room.len() == 1, "what was read goes first");
-                assert_eq!(relay.movable(), None);
+                assert_eq!(relay.splice_allowed(), None);
                 out.extend(pass(&mut relay, &mut pool, b"", 1, 5000).0);
             }
             assert_eq!((room, pool.lent()), (vec![1, 2, 4, 8, 8], 0));
-            relay.handle_moved(100_000);
+            relay.handle_spliced(100_000);
             assert!(!relay.wants_bytes() && relay.wants_send());
             let header = relay.outgoing(&mut pool).concat();
             out.extend_from_slice(&header);
@@ -636,8 +636,8 @@ mod tests {
                 out.extend(std::iter::repeat_n(7, count));
             }
             out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
-            assert!(relay.movable().is_some());
-            relay.handle_moved(10);
+            assert!(relay.splice_allowed().is_some());
+            relay.handle_spliced(10);
             relay.handle_end();
             assert!(!relay.is_complete());
             out.extend(relay.outgoing(&mut pool).concat());
@@ -647,7 +647,7 @@ mod tests {
             }
             out.extend([7; 10]);
             out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
-            assert!(relay.is_complete() && relay.movable().is_none());
+            assert!(relay.is_complete() && relay.splice_allowed().is_none());
             assert_eq!((relay.received, relay.sent), (23 * 4096 + 100_010, out.len() as u64));
             if chunked_out {
                 assert_eq!(unchunk(&out), (vec![7; 23 * 4096 + 100_010], b"\r\n".to_vec()));

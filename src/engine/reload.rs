@@ -28,9 +28,9 @@ impl Engine {
         let settings =
             Settings { loops, blocks_max, splices, client_prefix6, seed, cache, listeners, ..settings };
         self.origins.set_limits(settings.origins_idle_max, settings.origins_idle_per_authority_max);
-        while let Some(surplus) = self.origins.any_surplus() {
+        while let Some(excess) = self.origins.any_surplus() {
             self.metrics.origins_shed += 1;
-            self.close_origin(surplus);
+            self.close_origin(excess);
         }
         self.client_limits.set_limits(&settings);
         self.signature = Signature::new(&settings);

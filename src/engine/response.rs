@@ -64,10 +64,10 @@ impl Engine {
     pub(super) fn handle_exchange_origin(&mut self, now: Now, id: ExchangeId, event: Event) {
         match event {
             Event::Received(count) => self.handle_download(now, id, count),
-            Event::Moved(count) => {
+            Event::Spliced(count) => {
                 self.touch(now, id);
                 let exchange = &mut self.exchanges[id.index as usize];
-                exchange.down.handle_moved(count);
+                exchange.down.handle_spliced(count);
                 let client = exchange.client;
                 self.wake(client);
             }
@@ -103,7 +103,7 @@ impl Engine {
 
     fn handle_download(&mut self, now: Now, id: ExchangeId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, pool, surplus, .. } = self;
+        let Engine { exchanges, pool, excess, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         let client = exchange.client;
         match exchange.stage {
@@ -126,9 +126,9 @@ impl Engine {
                 self.try_settle(now, id);
             }
             Stage::Relaying => {
-                surplus.clear();
-                let received = exchange.down.handle_received(pool, count, surplus);
-                exchange.origin_reusable &= surplus.is_empty();
+                excess.clear();
+                let received = exchange.down.handle_received(pool, count, excess);
+                exchange.origin_reusable &= excess.is_empty();
                 if let Err(fault) = received {
                     self.fail_download(now, id, fault);
                     return;
@@ -305,7 +305,7 @@ impl Engine {
     }
 
     fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { exchanges, pool, scratch, surplus, origins, .. } = self;
+        let Engine { exchanges, pool, scratch, excess, origins, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         let chunked_out = client_body(body, exchange.info.version) == Body::Chunked;
         exchange.down.frame(body, chunked_out);
@@ -316,13 +316,13 @@ impl Engine {
         }
         exchange.stage = Stage::Relaying;
         origins.set_http10(now.monotonic_ms(), &exchange.info.authority, http10);
-        surplus.clear();
+        excess.clear();
         let mut response = std::mem::take(&mut exchange.response);
         let front: &[u8] = if in_front { scratch } else { b"" };
-        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, front, surplus);
+        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, front, excess);
         exchange.response = response;
         match adopted {
-            Ok(true) => exchange.origin_reusable &= surplus.is_empty(),
+            Ok(true) => exchange.origin_reusable &= excess.is_empty(),
             Ok(false) => exchange.response.consume(pool, head_bytes),
             Err(fault) => {
                 self.fail_download(now, id, fault);

@@ -42,7 +42,7 @@ impl Engine {
 
     /// Closes what waits beyond the limits.
     pub(super) fn shed_surplus(&mut self, group: GroupId) {
-        while let Some(shed) = self.origins.surplus(group) {
+        while let Some(shed) = self.origins.excess(group) {
             self.metrics.limit_origins_idle += 1;
             self.close_origin(shed);
         }

@@ -141,9 +141,9 @@ impl Engine {
                 tunnel.client_bytes += count as u64;
                 tunnel.up.handle_received(pool, relays, count);
             }
-            Event::Moved(count) => {
+            Event::Spliced(count) => {
                 tunnel.client_bytes += count as u64;
-                tunnel.up.handle_moved(count);
+                tunnel.up.handle_spliced(count);
             }
             Event::Sent(count) => {
                 tunnel.sent_bytes += count as u64;
@@ -171,7 +171,7 @@ impl Engine {
         let client = tunnel.client;
         match event {
             Event::Received(count) => tunnel.down.handle_received(pool, relays, count),
-            Event::Moved(count) => tunnel.down.handle_moved(count),
+            Event::Spliced(count) => tunnel.down.handle_spliced(count),
             Event::Sent(count) => tunnel.up.handle_sent(pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {

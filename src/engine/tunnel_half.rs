@@ -1,7 +1,7 @@
 //! One direction of a tunnel, which is quiet most of the time: it has a relay only while there are bytes for one.
 
 use super::outgoing::Outgoing;
-use super::relay::{MOVE_BYTES_MAX, Relay};
+use super::relay::{Relay, SPLICE_BYTES_MAX};
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::http::framing::Body;
 use std::num::NonZeroU32;
@@ -104,8 +104,8 @@ impl TunnelHalf {
     }
 
     /// How many bytes may go from source to sink without being looked at, if that is worth it.
-    pub fn movable(&self, relays: &Relays) -> Option<usize> {
-        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(MOVE_BYTES_MAX)
+    pub fn splice_allowed(&self, relays: &Relays) -> Option<usize> {
+        (self.blocks > 1 && self.relay.is_none() && self.wants_bytes(relays)).then_some(SPLICE_BYTES_MAX)
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.
@@ -141,7 +141,7 @@ impl TunnelHalf {
     }
 
     /// Reports that so many bytes have left the source and are on their way to the sink inside the kernel.
-    pub fn handle_moved(&mut self, count: usize) {
+    pub fn handle_spliced(&mut self, count: usize) {
         self.piped = count as u32;
         if count < BLOCK_BYTES {
             self.blocks = 1;

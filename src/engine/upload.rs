@@ -74,9 +74,9 @@ impl Engine {
 
     pub(super) fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, pool, surplus, .. } = self;
+        let Engine { exchanges, pool, excess, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
-        surplus.clear();
+        excess.clear();
         // All that it gave has gone on: it is the client that is waited for.
         let awaited = !exchange.up.wants_send();
         if exchange.keeps_body() {
@@ -84,7 +84,7 @@ impl Engine {
             if !self.pump_upload(now, id) {
                 return;
             }
-        } else if let Err(fault) = exchange.up.handle_received(pool, count, surplus) {
+        } else if let Err(fault) = exchange.up.handle_received(pool, count, excess) {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
         }
@@ -93,10 +93,10 @@ impl Engine {
             return;
         }
         self.hold_rate(now, id);
-        let Engine { exchanges, pool, surplus, .. } = self;
+        let Engine { exchanges, pool, excess, .. } = self;
         let exchange = &mut exchanges[id.index as usize];
         // The next request, already.
-        if !surplus.is_empty() && !exchange.input.append(pool, Purpose::Head, surplus) {
+        if !excess.is_empty() && !exchange.input.append(pool, Purpose::Head, excess) {
             exchange.closes = true;
         }
         if let Some(origin) = exchange.origin {

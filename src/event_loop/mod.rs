@@ -26,7 +26,7 @@ pub use remote::{Command, Remote};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use workers::{Failure, Worker, Workers};
 
-use crate::engine::{Action, Engine, Event, Metrics, Move, PeerId, Settings, SocketError};
+use crate::engine::{Action, Engine, Event, Metrics, PeerId, Settings, SocketError, Splice};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::resolver::{self, QueryId, Transport};
@@ -533,7 +533,7 @@ impl EventLoop {
         if !socket.readable {
             return 0;
         }
-        if let Some(Move { to, bytes_max }) = self.engine.movable(id) {
+        if let Some(Splice { to, bytes_max }) = self.engine.splice_allowed(id) {
             if let Some(moved) = self.move_bytes(id, to, bytes_max) {
                 return moved;
             }
@@ -568,14 +568,14 @@ impl EventLoop {
             Moved::Nothing => return Some(0),
             Moved::Bytes(count, pipe) => {
                 self.sockets.get_mut(to.index())?.as_mut()?.take_over(pipe);
-                Event::Moved(count)
+                Event::Spliced(count)
             }
             Moved::End => Event::EndOfStream,
             Moved::Failed(error) => Event::Failed(error),
         };
         self.engine.handle(self.now, from, event);
         self.act();
-        Some(if let Event::Moved(count) = event { count } else { 1 })
+        Some(if let Event::Spliced(count) = event { count } else { 1 })
     }
 
     /// Carries out what the engine wants done.

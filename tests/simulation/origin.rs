@@ -389,8 +389,8 @@ impl OriginEnd {
     fn send_more(&mut self, net: &mut Network, book: &Book) {
         let rest = self.out.len() - self.out_sent;
         let mut count = segment(&mut net.dice, self.slow, self.out_sent).min(rest);
-        let surplus = self.request.as_ref().is_some_and(|request| request.answer.ending == Ending::Surplus);
-        if surplus && self.next == Next::Keep && rest - count <= STRAY.len() {
+        let excess = self.request.as_ref().is_some_and(|request| request.answer.ending == Ending::Surplus);
+        if excess && self.next == Next::Keep && rest - count <= STRAY.len() {
             // With the answer's last byte, so that nobody can say that it came too late to be seen.
             count = rest;
             net.links[self.link].unsolicited = true;
@@ -402,7 +402,7 @@ impl OriginEnd {
         };
         net.trace(|| format!("origin {} sent {sent}", self.serial));
         self.out_sent += sent;
-        if surplus && sent < count {
+        if excess && sent < count {
             // It did come too late.
             self.spent = None;
         }

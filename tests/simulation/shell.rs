@@ -9,7 +9,7 @@ use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir::engine::log_record::{Kind, LogRecord, Phases, Text};
-use weir::engine::{Action, Engine, Event, JobId, Move, PeerId, SocketError};
+use weir::engine::{Action, Engine, Event, JobId, PeerId, SocketError, Splice};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
 use weir::time::Now;
@@ -306,7 +306,7 @@ impl Shell {
         if !socket.readable {
             return Ok(0);
         }
-        if let Some(order) = self.engine.movable(id) {
+        if let Some(order) = self.engine.splice_allowed(id) {
             // There may be no pipe to be had.
             let percent = around.book.scenario.pipes_percent;
             if !socket.connecting && around.net.dice.percent(percent) {
@@ -351,7 +351,7 @@ impl Shell {
     }
 
     /// splice(2), through a pipe of any room.
-    fn move_bytes(&mut self, around: &mut Surroundings, id: PeerId, order: Move) -> Checked<usize> {
+    fn move_bytes(&mut self, around: &mut Surroundings, id: PeerId, order: Splice) -> Checked<usize> {
         let room = around.net.dice.pick(&[1, 1000, 4096, 5000, 65_536, 262_144]).min(order.bytes_max);
         let mut bytes = vec![0; room];
         match self.sockets.get(order.to.index()) {
@@ -371,13 +371,13 @@ impl Shell {
                 socket.readable = false;
                 Event::EndOfStream
             }
-            Ok(Some(count)) => Event::Moved(count),
+            Ok(Some(count)) => Event::Spliced(count),
             Err(error) => {
                 socket.readable = false;
                 Event::Failed(error)
             }
         };
-        if let Event::Moved(count) = event {
+        if let Event::Spliced(count) = event {
             around.note_moved(link, count);
             bytes.truncate(count);
             if let Some(Some(sink)) = self.sockets.get_mut(order.to.index()) {
@@ -385,7 +385,7 @@ impl Shell {
             }
         }
         self.tell(around, id, event)?;
-        Ok(if let Event::Moved(count) = event { count } else { 1 })
+        Ok(if let Event::Spliced(count) = event { count } else { 1 })
     }
 
     /// Carries out what the engine wants done.
