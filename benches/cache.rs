@@ -3,10 +3,10 @@
 use divan::{Bencher, black_box};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, OnceLock};
-use weir::cache::freshness::Terms;
+use weir::cache::fill::streaming_body::StreamingBody;
+use weir::cache::rfc::freshness::Terms;
+use weir::cache::store::stored::Head;
 use weir::cache::store::{Found, Limits, Store};
-use weir::cache::stored::Head;
-use weir::cache::streaming_body::StreamingBody;
 use weir::http::head::Version;
 
 /// Entries of the full store.

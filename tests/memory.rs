@@ -5,8 +5,8 @@ mod shell;
 use shell::Shell;
 use std::sync::Arc;
 use weir::cache::body::Body;
-use weir::cache::memory_budget::MemoryBudget;
-use weir::cache::streaming_body::StreamingBody;
+use weir::cache::fill::streaming_body::StreamingBody;
+use weir::cache::store::memory_budget::MemoryBudget;
 use weir::engine::{Event, PeerId};
 
 fn client_limits(shell: &mut Shell) -> Vec<PeerId> {

@@ -3,7 +3,7 @@
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use super::values::{self, ErrorPage};
-use crate::cache::freshness::Freshness;
+use crate::cache::rfc::freshness::Freshness;
 use crate::cache::store::{Limits, Store};
 use crate::engine;
 use crate::http::head;

@@ -11,7 +11,7 @@ use super::peer::ExchangeId;
 use super::publisher::{End, Publication};
 use super::window::Span;
 use super::{Action, Engine};
-use crate::cache::streaming_body::Portion;
+use crate::cache::fill::streaming_body::Portion;
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 

@@ -1,6 +1,6 @@
 //! What one exchange or tunnel leaves behind: the entry that the access log writes.
 
-pub use crate::cache::status::Forward;
+pub use crate::cache::rfc::status::Forward;
 use crate::http::target::write_encoded;
 use std::net::SocketAddr;
 

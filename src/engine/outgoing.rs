@@ -14,7 +14,7 @@ pub struct Outgoing<'a> {
     pub(super) slices: [&'a [u8]; SLICES_MAX],
     /// Those behind so many are empty.
     pub(super) count: usize,
-    /// From this one on they lie in pages of a stored body that are nobody else's (`cache::segment::Segment::is_apart`).
+    /// From this one on they lie in pages of a stored body that are nobody else's (`cache::body::segment::Segment::is_apart`).
     pub(super) apart_from: usize,
     /// They are all of this body.
     pub whole: Option<&'a Arc<Body>>,

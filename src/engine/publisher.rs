@@ -14,7 +14,7 @@ use super::fetch::{Fetch, FetchId};
 use super::window::{Span, WINDOW_BYTES_MAX};
 use crate::cache::body::{Body, Cursor};
 use crate::cache::store::Epoch;
-use crate::cache::stored::Stored;
+use crate::cache::store::stored::Stored;
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 

@@ -7,7 +7,7 @@
 
 use super::examine::{Answer, Decision, Examiner, RequestInfo};
 use super::refusal::Refusal;
-use crate::cache::key::{self, Scheme, Uri};
+use crate::cache::rfc::key::{self, Scheme, Uri};
 use crate::http::fields;
 use crate::http::head::{Fields, RequestHead};
 use crate::policy::cache_rules::PURGE_TOKEN_FIELD;

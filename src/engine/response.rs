@@ -11,7 +11,7 @@ use super::refusal::{Refusal, SocketError};
 use super::response_actions::ResponseAction;
 use super::settings::INFORMATIONAL_MAX;
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
-use crate::cache::stored::Stored;
+use crate::cache::store::stored::Stored;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};

@@ -13,11 +13,11 @@ use super::response_decision::{Completed, Confirmed, Fate, ResponseDecision, Ver
 use super::selecting::AsForwarded;
 use super::{Engine, PeerId};
 use crate::buffer::Purpose;
-use crate::cache::freshness::Times;
-use crate::cache::key::{Scheme, Uri};
-use crate::cache::storable::Storing;
-use crate::cache::stored::Stored;
-use crate::cache::streaming_body::StreamingBody;
+use crate::cache::fill::streaming_body::StreamingBody;
+use crate::cache::rfc::freshness::Times;
+use crate::cache::rfc::key::{Scheme, Uri};
+use crate::cache::rfc::storable::Storing;
+use crate::cache::store::stored::Stored;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, ResponseHead};

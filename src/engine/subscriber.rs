@@ -11,7 +11,7 @@ use super::fetch::{Fetch, FetchId};
 use super::publisher::{Coordination, End, Publication};
 use super::window::Span;
 use crate::cache::body::SEGMENT_BYTES;
-use crate::cache::streaming_body::{Portion, StreamingBody};
+use crate::cache::fill::streaming_body::{Portion, StreamingBody};
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 

@@ -15,8 +15,8 @@
 //! or removed.
 
 use super::memory;
-use crate::cache::persistence::{self, Ending, Loaded};
 use crate::cache::store::Store;
+use crate::cache::store::persistence::{self, Ending, Loaded};
 use crate::time::Now;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, AtFlags, FlockOperation, Mode, OFlags, RawMode};

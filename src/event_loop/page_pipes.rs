@@ -122,8 +122,8 @@ impl Filled {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::memory_budget::MemoryBudget;
-    use crate::cache::streaming_body::StreamingBody;
+    use crate::cache::fill::streaming_body::StreamingBody;
+    use crate::cache::store::memory_budget::MemoryBudget;
 
     fn body(len: usize, with: u8) -> Arc<Body> {
         let mut growing = StreamingBody::new(&Arc::new(MemoryBudget::default()), Some(len as u64));

@@ -1,7 +1,7 @@
 //! Several loops as one: a thread for each, orders to all of them, and one end.
 //!
 //! Loops share next to nothing that a request touches. They have the policy in common, the cache's store with what is
-//! being asked for ([`FillLocks`](crate::cache::fill_locks::FillLocks)), the two limits on clients
+//! being asked for ([`FillLocks`](crate::cache::fill::fill_locks::FillLocks)), the two limits on clients
 //! ([`ClientLimits`](crate::engine::ClientLimits)), the thread that verifies passwords, the one that writes the log, and the board that
 //! statistics are read from. What one must tell the others goes through their queues.
 //!

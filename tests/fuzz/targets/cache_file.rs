@@ -1,7 +1,7 @@
 //! The file that the cache was saved to.
 
-use weir::cache::persistence::{Ending, load, save};
-use weir::cache::range::Part;
+use weir::cache::rfc::range::Part;
+use weir::cache::store::persistence::{Ending, load, save};
 use weir::cache::store::{Limits, Store};
 use weir::time::Now;
 

@@ -1,13 +1,13 @@
 //! What fields say about caching, and what is made of them.
 
-use weir::cache::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
-use weir::cache::freshness::{Freshness, Terms, Times, Use, decide};
-use weir::cache::invalidation::{invalidated, names_itself};
-use weir::cache::key::{Scheme, Uri, write_key};
-use weir::cache::range::{self, ContentRange, Part, Selection};
-use weir::cache::storable::{Storing, judge, write_block};
-use weir::cache::validation::{self, Answer, Validators};
-use weir::cache::vary;
+use weir::cache::rfc::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
+use weir::cache::rfc::freshness::{Freshness, Terms, Times, Use, decide};
+use weir::cache::rfc::invalidation::{invalidated, names_itself};
+use weir::cache::rfc::key::{Scheme, Uri, write_key};
+use weir::cache::rfc::range::{self, ContentRange, Part, Selection};
+use weir::cache::rfc::storable::{Storing, judge, write_block};
+use weir::cache::rfc::validation::{self, Answer, Validators};
+use weir::cache::rfc::vary;
 use weir::http::block::{FieldBlock, FieldLines};
 use weir::http::date::{http_date, parse_http_date};
 use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner};

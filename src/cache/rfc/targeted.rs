@@ -6,10 +6,10 @@
 use crate::http::block::FieldLines;
 use crate::http::fields::is_tchar;
 
-use super::control::{ResponseDirectives, SECONDS_MAX};
+use crate::cache::rfc::control::{ResponseDirectives, SECONDS_MAX};
 
 /// The directives of the field of that name; `None` if it is not there, empty or invalid.
-pub(super) fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Option<ResponseDirectives> {
+pub(in crate::cache) fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Option<ResponseDirectives> {
     let mut found = ResponseDirectives { targeted: true, ..ResponseDirectives::default() };
     for value in fields.values(name) {
         dictionary(value, &mut found)?;

@@ -1,13 +1,16 @@
 //! Stored bodies: segments that are written once and read by many.
 //!
-//! A body grows first ([`StreamingBody`](super::streaming_body::StreamingBody)), with one writer; when it is complete it becomes a [`Body`], which
+//! A body grows first ([`StreamingBody`](crate::cache::fill::streaming_body::StreamingBody)), with one writer; when it is complete it becomes a [`Body`], which
 //! never changes again. Readers hold a [`Cursor`] each, which names a segment and an offset in it, for segments are of any size.
 //!
 //! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
 //! joining costs a table and no copy, however large they are.
 
-use super::memory_budget::{Charge, MemoryBudget, allocated};
-use super::segment::Segment;
+pub(in crate::cache) mod read_ahead;
+pub(in crate::cache) mod segment;
+
+use crate::cache::body::segment::Segment;
+use crate::cache::store::memory_budget::{Charge, MemoryBudget, allocated};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,8 +22,8 @@ pub const SEGMENT_BYTES: usize = 64 * 1024;
 /// A reader's place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    pub(super) segment: u32,
-    pub(super) offset: u32,
+    pub(in crate::cache) segment: u32,
+    pub(in crate::cache) offset: u32,
 }
 
 /// What slices were filled with.
@@ -33,7 +36,7 @@ pub struct Filled {
 }
 
 /// Something made of segments.
-pub(super) trait Segments {
+pub(in crate::cache) trait Segments {
     /// The bytes of one segment, as far as they are there, and whether they are apart.
     fn piece(&self, index: u32) -> Option<(&[u8], bool)>;
 
@@ -221,7 +224,7 @@ impl Body {
     }
 
     /// One of these segments; `charge` has held them until now.
-    pub(super) fn of(segments: VecDeque<Segment>, len: u64, mut charge: Charge) -> Body {
+    pub(in crate::cache) fn of(segments: VecDeque<Segment>, len: u64, mut charge: Charge) -> Body {
         let mut segments = segments.into_iter();
         let first = segments.next().unwrap_or_default();
         let rest: Box<[Segment]> = segments.collect();
@@ -241,7 +244,7 @@ impl Body {
     }
 
     /// Bytes beside the segments.
-    pub(super) fn bookkeeping(rest: usize) -> usize {
+    pub(in crate::cache) fn bookkeeping(rest: usize) -> usize {
         allocated(size_of::<Body>() + 2 * size_of::<usize>())
             + if rest > 0 { allocated(rest * size_of::<Segment>()) } else { 0 }
     }
@@ -279,9 +282,9 @@ impl Body {
 
 #[cfg(test)]
 mod tests {
-    use super::super::streaming_body::StreamingBody;
-    use super::super::streaming_body::tests::{fill, pattern};
     use super::*;
+    use crate::cache::fill::streaming_body::StreamingBody;
+    use crate::cache::fill::streaming_body::tests::{fill, pattern};
 
     fn read(body: &Body, position: u64, left: u64, slices: usize, step: usize) -> Vec<u8> {
         let (mut out, mut cursor, mut left) = (Vec::new(), body.cursor(position), left);

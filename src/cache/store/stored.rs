@@ -1,9 +1,9 @@
 //! One stored response: immutable, shared by all who are served from it.
 
-use super::body::{Body, Cursor};
-use super::freshness::Terms;
-use super::memory_budget::{Charge, MemoryBudget, allocated};
-use super::range::{self, Fragment, Part};
+use crate::cache::body::{Body, Cursor};
+use crate::cache::rfc::freshness::Terms;
+use crate::cache::rfc::range::{self, Fragment, Part};
+use crate::cache::store::memory_budget::{Charge, MemoryBudget, allocated};
 use crate::http::block::FieldBlock;
 use crate::http::head::Version;
 use crate::time::Now;
@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// What a stored response is made of, beside its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// What it is found by: see [`super::key::write_key`].
+    /// What it is found by: see [`crate::cache::rfc::key::write_key`].
     pub key: &'a [u8],
-    /// The names of Vary: see [`super::vary::write_names`].
+    /// The names of Vary: see [`crate::cache::rfc::vary::write_names`].
     pub names: &'a [u8],
-    /// What the request had in these: see [`super::vary::write_selecting`].
+    /// What the request had in these: see [`crate::cache::rfc::vary::write_selecting`].
     pub selecting: &'a [u8],
     /// As the origin wrote it.
     pub reason: &'a [u8],
-    /// The fields that are kept: see [`super::storable::write_block`].
+    /// The fields that are kept: see [`crate::cache::rfc::storable::write_block`].
     pub block: &'a [u8],
     /// The final status.
     pub status: u16,

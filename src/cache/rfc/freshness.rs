@@ -4,7 +4,7 @@ use crate::http::block::FieldLines;
 use crate::http::date::parse_http_date;
 use crate::http::fields::list;
 
-use super::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX, delta_seconds};
+use crate::cache::rfc::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX, delta_seconds};
 
 /// What the operator decides about freshness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +175,7 @@ pub fn is_heuristic_status(status: u16) -> bool {
 }
 
 /// Rules 7 and 9; RFC 9111 section 4.2.3.
-pub(super) fn initial_age_s<'b>(fields: impl FieldLines<'b>, date_s: i64, times: Times) -> u32 {
+pub(in crate::cache) fn initial_age_s<'b>(fields: impl FieldLines<'b>, date_s: i64, times: Times) -> u32 {
     let received_s = i64::try_from(times.received_s).unwrap_or(i64::MAX);
     let apparent_s = u64::try_from(received_s.saturating_sub(date_s)).unwrap_or(0);
     let age = fields.value("age").and_then(|value| list(value).next()).and_then(delta_seconds);

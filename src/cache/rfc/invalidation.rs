@@ -3,14 +3,14 @@
 use crate::http::block::FieldLines;
 use crate::http::target::Authority;
 
-use super::key::{Uri, write_key};
+use crate::cache::rfc::key::{Uri, write_key};
 
 /// Whether that method is known to change nothing (RFC 9110 section 9.2.1 and the registry).
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
 }
 
-/// Hands out the keys (see [`super::key::write_key`]) of all that the response to a request for that URI makes worthless:
+/// Hands out the keys (see [`crate::cache::rfc::key::write_key`]) of all that the response to a request for that URI makes worthless:
 /// that URI itself, and those of the same origin that Location and Content-Location name. None for safe methods and for
 /// errors. `scratch` is room that is used again.
 pub fn invalidated<'b>(
@@ -141,8 +141,8 @@ fn push_segments(out: &mut Vec<u8>, start: usize, path: &[u8], last: bool) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::Scheme;
     use super::*;
+    use crate::cache::rfc::key::Scheme;
     use crate::http::block::FieldBlock;
 
     fn authority() -> Authority {

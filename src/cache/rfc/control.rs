@@ -109,7 +109,7 @@ impl ResponseDirectives {
     /// valid and not empty counts in place of Cache-Control.
     pub fn read<'b>(fields: impl FieldLines<'b>, targeted: &[&str]) -> ResponseDirectives {
         for name in targeted {
-            if let Some(found) = super::targeted::read(fields, name) {
+            if let Some(found) = crate::cache::rfc::targeted::read(fields, name) {
                 return found;
             }
         }

@@ -9,7 +9,7 @@
 //! asked for its language: origins give what they have to those who ask for something else, and some call all pages by
 //! one language.
 
-use super::vary::{SORTED_MAX, split_names, weighted, write_selecting};
+use crate::cache::rfc::vary::{SORTED_MAX, split_names, weighted, write_selecting};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::list;
 
@@ -36,7 +36,7 @@ impl<'a> Preferences<'a> {
         Some(preferences)
     }
 
-    /// Those of a request whose selecting form is this (see [`super::vary::write_selecting`]).
+    /// Those of a request whose selecting form is this (see [`crate::cache::rfc::vary::write_selecting`]).
     fn of_selecting(form: &'a [u8]) -> Option<Preferences<'a>> {
         let members = form.strip_prefix(b"w")?.split(|&byte| byte == b',');
         Preferences::read(members.map(|member| match memchr::memchr(b';', member) {
@@ -102,8 +102,8 @@ pub fn prefers<'b>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::vary::write_names;
     use super::*;
+    use crate::cache::rfc::vary::write_names;
 
     /// Whether what the first request was answered with, in that language, answers the second. Lines are divided by `|`.
     fn prefers_it(vary: &str, one: &str, language: &str, other: &str) -> Option<bool> {

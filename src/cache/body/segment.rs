@@ -4,7 +4,7 @@
 //! from where they are, without a copy: what it has not sent yet by then keeps its pages, and nobody else gets them. Several
 //! bodies may share them; they are charged once, until the last lets go of them. Small pieces are charged by who has them.
 
-use super::memory_budget::{Charge, allocated, mapped};
+use crate::cache::store::memory_budget::{Charge, allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -195,8 +195,8 @@ impl From<Box<[u8]>> for Segment {
 
 #[cfg(test)]
 mod tests {
-    use super::super::memory_budget::MemoryBudget;
     use super::*;
+    use crate::cache::store::memory_budget::MemoryBudget;
 
     #[test]
     fn pieces_hold_what_was_written_however_they_are_cut() {

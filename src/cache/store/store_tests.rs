@@ -1,7 +1,7 @@
 use super::*;
-use crate::cache::freshness::Terms;
-use crate::cache::range::{Fragment, Part};
-use crate::cache::streaming_body::StreamingBody;
+use crate::cache::fill::streaming_body::StreamingBody;
+use crate::cache::rfc::freshness::Terms;
+use crate::cache::rfc::range::{Fragment, Part};
 use crate::http::head::Version;
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cache::body::Body;
-use crate::cache::range::{Fragment, Part};
+use crate::cache::rfc::range::{Fragment, Part};
 use crate::cache::store::{Found, Limits};
 use std::net::Ipv4Addr;
 

@@ -10,9 +10,9 @@
 //! Where there are several loops, one of them receives, and the others follow it by [`Portion`]s: segments that are complete
 //! are the same pages there, what has come of the last one is copied.
 
-use super::body::{Body, Cursor, Filled, SEGMENT_BYTES, Segments};
-use super::memory_budget::{Charge, MemoryBudget, allocated};
-use super::segment::{APART_BYTES_MIN, Segment};
+use crate::cache::body::segment::{APART_BYTES_MIN, Segment};
+use crate::cache::body::{Body, Cursor, Filled, SEGMENT_BYTES, Segments};
+use crate::cache::store::memory_budget::{Charge, MemoryBudget, allocated};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -354,7 +354,7 @@ impl StreamingBody {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::cache) mod tests {
     use super::*;
 
     pub fn pattern(len: usize) -> Vec<u8> {

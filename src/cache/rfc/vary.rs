@@ -99,7 +99,7 @@ pub fn write_selecting<'b>(
 }
 
 /// The names one by one.
-pub(super) fn split_names(names: &[u8]) -> impl Iterator<Item = &str> {
+pub(in crate::cache) fn split_names(names: &[u8]) -> impl Iterator<Item = &str> {
     let names = names.split(|&byte| byte == b',').filter(|name| !name.is_empty());
     names.filter_map(|name| std::str::from_utf8(name).ok())
 }
@@ -211,7 +211,7 @@ fn write_joined<'b>(out: &mut Vec<u8>, between: u8, values: impl Iterator<Item =
 }
 
 /// Most members that are put in order; longer lists are compared as they came.
-pub(super) const SORTED_MAX: usize = 32;
+pub(in crate::cache) const SORTED_MAX: usize = 32;
 
 /// False, with nothing written, if there are too many.
 fn write_set<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> bool {
@@ -259,7 +259,7 @@ fn write_weighted<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>
 }
 
 /// `en-GB;q=0.5` as name and thousandths (RFC 9110 section 12.4.2).
-pub(super) fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
+pub(in crate::cache) fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
     let Some(at) = memchr::memchr(b';', member) else {
         return is_token(member).then_some((member, 1000));
     };

@@ -79,23 +79,23 @@ impl Charge {
     }
 
     /// The account.
-    pub(super) fn memory(&self) -> &MemoryBudget {
+    pub(in crate::cache) fn memory(&self) -> &MemoryBudget {
         &self.memory
     }
 
     /// Another one in the same account, whatever the budget says.
-    pub(super) fn beside(&self, bytes: usize) -> Charge {
+    pub(in crate::cache) fn beside(&self, bytes: usize) -> Charge {
         Charge::new(&self.memory, bytes)
     }
 
     /// Takes over what another one stands for.
-    pub(super) fn absorb(&mut self, mut other: Charge) {
+    pub(in crate::cache) fn absorb(&mut self, mut other: Charge) {
         debug_assert!(Arc::ptr_eq(&self.memory, &other.memory));
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
     /// A charge for `bytes` of what this one stands for, which it does not any more. What it does not have is charged anew.
-    pub(super) fn split(&mut self, bytes: usize) -> Charge {
+    pub(in crate::cache) fn split(&mut self, bytes: usize) -> Charge {
         if self.bytes < bytes {
             self.set(bytes);
         }

@@ -13,12 +13,16 @@
 //! Everything is charged to one [`MemoryBudget`], also what is still being served after it left the store. A variant is an
 //! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
 
-use super::body::{Body, SEGMENT_BYTES};
-use super::combining;
-use super::fill_locks::FillLocks;
-use super::memory_budget::{Charge, MemoryBudget};
-use super::segment;
-use super::stored::{Head, Stored};
+pub mod memory_budget;
+pub mod persistence;
+pub mod stored;
+
+use crate::cache::body::segment;
+use crate::cache::body::{Body, SEGMENT_BYTES};
+use crate::cache::fill::fill_locks::FillLocks;
+use crate::cache::rfc::combining;
+use crate::cache::store::memory_budget::{Charge, MemoryBudget};
+use crate::cache::store::stored::{Head, Stored};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use std::cmp::Reverse;

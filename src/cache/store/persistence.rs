@@ -18,16 +18,16 @@
 //! two runs is known from the system's clock only; if that was set back meanwhile, it counts as none: nothing is younger
 //! than it was when it was written. Hashes are not written: their key is another one in each run.
 
-use super::body::Body;
-use super::control::SECONDS_MAX;
-use super::freshness::Terms;
-use super::range::Fragment;
-use super::read_ahead::{BUFFER_BYTES, ReadAhead};
-use super::storable;
-use super::store::{Restored, Store};
-use super::stored::{Head, Stored};
-use super::streaming_body::StreamingBody;
-use super::vary;
+use crate::cache::body::Body;
+use crate::cache::body::read_ahead::{BUFFER_BYTES, ReadAhead};
+use crate::cache::fill::streaming_body::StreamingBody;
+use crate::cache::rfc::control::SECONDS_MAX;
+use crate::cache::rfc::freshness::Terms;
+use crate::cache::rfc::range::Fragment;
+use crate::cache::rfc::storable;
+use crate::cache::rfc::vary;
+use crate::cache::store::stored::{Head, Stored};
+use crate::cache::store::{Restored, Store};
 use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields::is_value_byte;
 use crate::http::head::Version;

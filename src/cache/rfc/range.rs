@@ -4,7 +4,7 @@ use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::parse_http_date;
 use crate::http::fields::{decimal, trim, write_decimal};
 
-use super::validation::{EntityTag, Validators};
+use crate::cache::rfc::validation::{EntityTag, Validators};
 
 /// Most ranges of one request that are looked at (chosen: nobody needs more; beyond it the whole is the answer).
 pub const RANGES_MAX: usize = 16;

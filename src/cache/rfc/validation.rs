@@ -8,9 +8,9 @@ use crate::http::forwarding::{is_end_to_end, write_field};
 use crate::http::framing::content_length;
 use crate::http::head::Fields;
 
-use super::control::{ResponseDirectives, is_withheld};
-use super::freshness::{Terms, Times, date_s, initial_age_s};
-use super::storable::{Storing, judge_fields};
+use crate::cache::rfc::control::{ResponseDirectives, is_withheld};
+use crate::cache::rfc::freshness::{Terms, Times, date_s, initial_age_s};
+use crate::cache::rfc::storable::{Storing, judge_fields};
 
 /// An entity tag (RFC 9110 section 8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

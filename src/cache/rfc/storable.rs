@@ -6,11 +6,11 @@ use crate::http::forwarding::{has_doubtful_framing, is_end_to_end, is_of_connect
 use crate::http::framing::{Body, content_length, request_body};
 use crate::http::head::{Fields, RequestHead, ResponseHead};
 
-use super::control::{RequestDirectives, ResponseDirectives, is_withheld};
-use super::freshness::{Freshness, Terms, Times, is_heuristic_status};
-use super::range::{ContentRange, Fragment, is_multipart};
-use super::validation::{Validators, sets_cookies};
-use super::vary::VaryFault;
+use crate::cache::rfc::control::{RequestDirectives, ResponseDirectives, is_withheld};
+use crate::cache::rfc::freshness::{Freshness, Terms, Times, is_heuristic_status};
+use crate::cache::rfc::range::{ContentRange, Fragment, is_multipart};
+use crate::cache::rfc::validation::{Validators, sets_cookies};
+use crate::cache::rfc::vary::VaryFault;
 
 /// What the operator decides about storing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,8 +102,8 @@ pub struct Storable {
     pub part: Option<Fragment<'static>>,
 }
 
-/// Judges the response to a request: Vary is [`super::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
-/// Content-Location names what was asked for (see [`super::invalidation::names_itself`]); only POST needs it.
+/// Judges the response to a request: Vary is [`crate::cache::rfc::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
+/// Content-Location names what was asked for (see [`crate::cache::rfc::invalidation::names_itself`]); only POST needs it.
 pub fn judge(
     request: &RequestHead<'_, '_>,
     asked: &RequestDirectives,
@@ -206,7 +206,7 @@ fn part(fields: Fields<'_, '_>) -> Option<Fragment<'static>> {
 
 /// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too
 /// many fields, credentials for a proxy): what one client has sent would be what all others get.
-pub(super) fn is_stored_status(status: u16) -> bool {
+pub(in crate::cache) fn is_stored_status(status: u16) -> bool {
     status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
 }
 
@@ -250,7 +250,7 @@ pub fn write_block(
 
 /// Whether a field of that name is never stored, whatever else the response says: Age, and what belongs to a connection or
 /// to the framing.
-pub(super) fn is_never_stored(name: &str) -> bool {
+pub(in crate::cache) fn is_never_stored(name: &str) -> bool {
     is_of_connection(name) || name.eq_ignore_ascii_case("age")
 }
 

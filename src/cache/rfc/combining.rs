@@ -6,17 +6,17 @@
 //! or they hold too much, the shortest one leaves, be it the new one: that loses the least, and nobody drives out what others
 //! use by asking for single bytes.
 
-use super::body::Body;
-use super::memory_budget::MemoryBudget;
-use super::range::{Fragment, PARTS_MAX, Part, may_combine};
-use super::stored::{Head, Stored};
+use crate::cache::body::Body;
+use crate::cache::rfc::range::{Fragment, PARTS_MAX, Part, may_combine};
+use crate::cache::store::memory_budget::MemoryBudget;
+use crate::cache::store::stored::{Head, Stored};
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What is stored now.
 #[derive(Debug)]
-pub(super) struct Combined {
+pub(in crate::cache) struct Combined {
     pub entry: Arc<Stored>,
     /// Parts that were given up.
     pub dropped: usize,
@@ -24,7 +24,7 @@ pub(super) struct Combined {
 
 /// Combines a new part with what is stored for the same requests; `None` if that is all of it, and stays. `held_max` bounds the
 /// bytes that the result may keep in memory.
-pub(super) fn combine(
+pub(in crate::cache) fn combine(
     memory: &Arc<MemoryBudget>,
     old: &Stored,
     new: &Arc<Stored>,
@@ -119,8 +119,8 @@ fn put_together(
 
 #[cfg(test)]
 mod tests {
-    use super::super::freshness::Terms;
     use super::*;
+    use crate::cache::rfc::freshness::Terms;
     use crate::http::block::FieldLines as _;
     use crate::http::head::Version;
     use std::net::{IpAddr, Ipv4Addr};
