@@ -162,7 +162,10 @@ fn fill(bytes: usize) -> Operation {
     Box::new(move || ring::step_once(&mut pool, &mut ring, &payload))
 }
 
-fn write(format: weir::log::format::Format, entry: weir::engine::log_record::LogRecord) -> Operation {
+fn write(
+    format: weir::log::format::Format,
+    entry: weir::engine::transaction::log_record::LogRecord,
+) -> Operation {
     let mut line = Vec::with_capacity(4096);
     Box::new(move || {
         line.clear();

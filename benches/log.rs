@@ -1,7 +1,7 @@
 //! What one line of the access log costs, in each format: an exchange as most are, and one whose texts need escapes.
 
 use divan::{Bencher, black_box};
-use weir::engine::log_record::{LogRecord, Text};
+use weir::engine::transaction::log_record::{LogRecord, Text};
 use weir::log::format::{Format, write_entry};
 
 /// All of them.

@@ -5,7 +5,7 @@ mod shell;
 
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir};
 use shell::Shell;
-use weir::engine::log_record::{Kind, LogRecord, Phases};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Phases};
 use weir::engine::{Event, Settings, SocketError};
 
 const GET: &str = "GET http://name.example/ HTTP/1.1\r\nHost: name.example\r\n\r\n";

@@ -5,7 +5,7 @@ mod shell;
 use shell::{Shell, connection, policy, status, text};
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
-use weir::engine::log_record::{CacheUse, Kind, Text, Verdict};
+use weir::engine::transaction::log_record::{CacheUse, Kind, Text, Verdict};
 use weir::engine::{CacheSettings, Event, PeerId, Settings, SocketError};
 use weir::resolver::{self, Hosts};
 

@@ -2,7 +2,7 @@
 
 use super::settings::Settings;
 use super::trial::Trial;
-use crate::engine::log_record::{Text, Verdict};
+use crate::engine::transaction::log_record::{Text, Verdict};
 use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
 use crate::policy::acl::{Judgement, Subject};

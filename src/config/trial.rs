@@ -5,7 +5,7 @@
 
 use super::policy::{engine_settings, resolver_settings};
 use super::settings::Settings;
-use crate::engine::log_record::{LogRecord, Text};
+use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::{Action, Engine, Event, PeerId, SocketError};
 use crate::http::target::Name;
 use crate::policy::Policy;

@@ -1,7 +1,7 @@
 //! What one loop has counted since it started.
 
-use super::log_record::{CacheUse, LogRecord};
-use super::refusal::Refusal;
+use crate::engine::transaction::log_record::{CacheUse, LogRecord};
+use crate::engine::transaction::refusal::Refusal;
 use crate::http::fault::Fault;
 
 /// One table: each number's meaning, field and name in the statistics.
@@ -249,7 +249,7 @@ impl Metrics {
     }
 
     /// Counts what the cache has done for a request, at its end: what began as a miss may have become something else.
-    pub(super) fn count_cache(&mut self, record: &LogRecord) {
+    pub(in crate::engine) fn count_cache(&mut self, record: &LogRecord) {
         let (requests, bytes) = match record.cache {
             CacheUse::None | CacheUse::Refresh => return,
             CacheUse::Hit => (&mut self.cache_hits, &mut self.cache_hit_bytes),
@@ -264,7 +264,7 @@ impl Metrics {
     }
 
     /// Counts the limit that a message has exceeded, if that is what is wrong with it.
-    pub(super) fn count_fault(&mut self, fault: Fault) {
+    pub(in crate::engine) fn count_fault(&mut self, fault: Fault) {
         let limits = [
             (Fault::HeadTooLarge, &mut self.limit_head),
             (Fault::TooManyFields, &mut self.limit_fields),
@@ -281,7 +281,7 @@ impl Metrics {
 
     /// Counts the bound that a refusal tells of. What is counted where it is met, because there need not be a refusal, is
     /// not counted again.
-    pub(super) fn count_refusal(&mut self, refusal: Refusal) {
+    pub(in crate::engine) fn count_refusal(&mut self, refusal: Refusal) {
         use crate::resolver::Failure;
         match refusal {
             Refusal::Fault(fault) | Refusal::OriginFault(fault) => self.count_fault(fault),

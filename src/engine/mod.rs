@@ -15,63 +15,29 @@
 //!
 //! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
 
-mod background;
-mod bond;
-mod cache_reader;
-mod caching;
-mod client_limits;
-mod collapse;
-mod connection;
-mod coordination;
-mod dial;
-mod examine;
-mod exchange;
-mod fetch;
-mod guesses;
-mod handover;
-mod hit_response;
+mod body;
+mod cache;
+mod downstream;
 mod keyed;
-pub mod log_record;
 mod metrics;
-mod minimum_rate;
-mod origin;
-mod outgoing;
-mod page;
 mod peer;
-mod phases;
-mod publisher;
-mod purge;
-mod refusal;
-mod relay;
 mod reload;
-mod resolution;
-mod response;
-mod response_actions;
-mod response_decision;
-mod reuse;
 mod run_queue;
-mod selecting;
 mod settings;
-mod settle;
 mod shrink;
-mod subscriber;
 mod timer;
-mod tunnel;
-mod tunnel_half;
-mod unread;
-mod upload;
-mod verify;
-mod window;
+pub mod transaction;
+mod upstream;
 
-pub use client_limits::ClientLimits;
-pub use coordination::Message;
+pub use body::outgoing::{Outgoing, SLICES_MAX};
+pub use body::relay::SPLICE_BYTES_MAX;
+pub use cache::coordination::Message;
+pub use downstream::client_limits::ClientLimits;
 pub use metrics::Metrics;
-pub use outgoing::{Outgoing, SLICES_MAX};
 pub use peer::PeerId;
-pub use refusal::SocketError;
-pub use relay::SPLICE_BYTES_MAX;
 pub use settings::{CacheSettings, Settings, Timeouts};
-pub use verify::{Finding, JobId};
+pub use transaction::refusal::SocketError;
+pub use transaction::verification::{Finding, JobId};
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::Store;
@@ -81,22 +47,22 @@ use crate::policy::auth::SlowJob;
 use crate::policy::remembered::Remembered;
 use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
-use collapse::Collapses;
-use exchange::Exchange;
-use fetch::Fetch;
-use hit_response::Signature;
+use body::tunnel::Tunnel;
+use body::tunnel_half::Relays;
+use cache::collapse::Collapses;
+use cache::fetch::Fetch;
+use cache::hit_response::Signature;
 use keyed::Keyed;
-use log_record::LogRecord;
-use origin::Origins;
 use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use timer::Deadlines;
-use tunnel::Tunnel;
-use tunnel_half::Relays;
-use verify::Verifications;
+use transaction::exchange::Exchange;
+use transaction::log_record::LogRecord;
+use transaction::verification::Verifications;
+use upstream::pool::Origins;
 
 /// Entries kept for reuse (chosen: more than end in one turn of the loop).
 const SPARE_RECORDS_MAX: usize = 256;
@@ -550,10 +516,10 @@ impl Engine {
     /// Counts an entry and hands it to the shell.
     fn log(&mut self, record: Box<LogRecord>) {
         match record.verdict {
-            log_record::Verdict::Allowed => self.metrics.allowed += 1,
-            log_record::Verdict::Refused => self.metrics.blocked += 1,
-            log_record::Verdict::Malformed => self.metrics.malformed += 1,
-            log_record::Verdict::Failed => self.metrics.failed += 1,
+            transaction::log_record::Verdict::Allowed => self.metrics.allowed += 1,
+            transaction::log_record::Verdict::Refused => self.metrics.blocked += 1,
+            transaction::log_record::Verdict::Malformed => self.metrics.malformed += 1,
+            transaction::log_record::Verdict::Failed => self.metrics.failed += 1,
         }
         self.metrics.statuses[usize::from(record.status / 100).min(9)] += 1;
         self.metrics.count_cache(&record);
@@ -595,7 +561,7 @@ impl Engine {
                 Role::Client(Client::Exchange(exchange)) => {
                     let exchange = *exchange;
                     self.metrics.timeouts_drain += 1;
-                    self.abandon(now, exchange, log_record::Verdict::Failed, "cut");
+                    self.abandon(now, exchange, transaction::log_record::Verdict::Failed, "cut");
                 }
                 Role::Client(Client::Tunnel(tunnel)) => {
                     let tunnel = *tunnel;

@@ -1,8 +1,8 @@
 //! Who is connected: the slab entries.
 
-use super::fetch::FetchId;
-use super::origin::{GroupId, IdleId};
 use crate::buffer::Linear;
+use crate::engine::cache::fetch::FetchId;
+use crate::engine::upstream::pool::{GroupId, IdleId};
 use crate::http::head::Scanner;
 use slab::Slab;
 use std::net::{IpAddr, SocketAddr};
@@ -25,22 +25,22 @@ impl PeerId {
 
 /// Index of an exchange in its slab, with the serial number that tells it from earlier ones at the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ExchangeId {
+pub(in crate::engine) struct ExchangeId {
     pub index: u32,
     pub serial: u32,
 }
 
 /// Index of a tunnel in its slab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TunnelId(pub u32);
+pub(in crate::engine) struct TunnelId(pub u32);
 
 /// Index of what is being read from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ReadingId(pub u32);
+pub(in crate::engine) struct ReadingId(pub u32);
 
 /// One slab entry.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(in crate::engine) struct Peer {
     pub address: Address,
     /// On the run queue.
     pub queued: bool,
@@ -59,7 +59,7 @@ const _: () = assert!(size_of::<Peer>() <= 40);
 /// The other end, in less space than a `SocketAddr`: without what IPv6 has beside address and port, of which nobody here
 /// makes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Address {
+pub(in crate::engine) struct Address {
     pub ip: IpAddr,
     pub port: u16,
 }
@@ -78,7 +78,7 @@ impl From<Address> for SocketAddr {
 
 /// Whether a peer waits for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parking {
+pub(in crate::engine) enum Parking {
     No,
     /// In one of the queues.
     Queued,
@@ -95,7 +95,7 @@ impl Peer {
 
 /// Which side of the proxy.
 #[derive(Debug)]
-pub(super) enum Role {
+pub(in crate::engine) enum Role {
     /// Somebody opened it to weir.
     Client(Client),
     /// weir opened it.
@@ -104,7 +104,7 @@ pub(super) enum Role {
 
 /// Where a client connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Client {
+pub(in crate::engine) enum Client {
     /// Between requests: nothing of the next one was received.
     Idle,
     /// In the middle of a head, or about to receive its first bytes.
@@ -134,7 +134,7 @@ impl Client {
 
 /// The head of the next request, as far as it has come.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(in crate::engine) struct Reading {
     pub input: Linear,
     pub scanner: Scanner,
     /// When its first byte came, microseconds since the loop started.
@@ -143,7 +143,7 @@ pub(super) struct Reading {
 
 /// A connection that weir opened.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(in crate::engine) struct Origin {
     /// Whom it was opened for: the connections to one authority.
     pub group: GroupId,
     pub state: OriginState,
@@ -151,7 +151,7 @@ pub(super) struct Origin {
 
 /// Where an origin connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum OriginState {
+pub(in crate::engine) enum OriginState {
     /// The handshake is under way, for this exchange.
     Connecting(ExchangeId),
     /// Carries this exchange.

@@ -1,8 +1,8 @@
 //! What a reload replaces: rules and users, settings, name servers.
 
 use super::Engine;
-use super::hit_response::Signature;
 use super::settings::{CacheSettings, Settings};
+use crate::engine::cache::hit_response::Signature;
 use crate::policy::Policy;
 use crate::resolver;
 use crate::time::Now;

@@ -1,8 +1,8 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
-pub use super::caching::CacheSettings;
-use super::log_record::Text;
-use super::minimum_rate::Rate;
+pub use crate::engine::cache::look_up::CacheSettings;
+use crate::engine::downstream::minimum_rate::Rate;
+use crate::engine::transaction::log_record::Text;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -133,7 +133,7 @@ pub struct Settings {
 
 impl Settings {
     /// For how long a connection that was opened then may still be used again, in milliseconds; 0: no more.
-    pub(super) fn lifetime_left_ms(&self, opened_ms: u64, now_ms: u64) -> u64 {
+    pub(in crate::engine) fn lifetime_left_ms(&self, opened_ms: u64, now_ms: u64) -> u64 {
         match self.origin_lifetime_ms {
             0 => u64::MAX,
             lifetime_ms => (opened_ms + lifetime_ms).saturating_sub(now_ms),
@@ -141,7 +141,7 @@ impl Settings {
     }
 
     /// What is asked of clients.
-    pub(super) fn rate(&self) -> Rate {
+    pub(in crate::engine) fn rate(&self) -> Rate {
         let window_ms = self.timeouts.exchange_ms;
         Rate { bytes_min: self.rate_min.saturating_mul(window_ms) / 1000, window_ms }
     }
@@ -190,19 +190,19 @@ impl Settings {
     }
 
     /// Whom a share is counted for: every bound on what one client may use asks this.
-    pub(super) fn accountable(&self, address: IpAddr) -> IpAddr {
+    pub(in crate::engine) fn accountable(&self, address: IpAddr) -> IpAddr {
         accountable(address, self.client_prefix6)
     }
 
     /// One loop's share of a limit, rounded up, but not less than `least`: where few are left for each, clients that the
     /// system deals out unevenly would meet a limit that all loops together are far from.
-    pub(super) fn share_of(&self, limit: usize, least: usize) -> usize {
+    pub(in crate::engine) fn share_of(&self, limit: usize, least: usize) -> usize {
         limit.div_ceil(self.loops.max(1)).max(least.min(limit))
     }
 }
 
 /// Of an address the part that a client cannot change: all of IPv4, in whichever form it comes, and of IPv6 so many bits.
-pub(super) fn accountable(address: IpAddr, prefix6: u8) -> IpAddr {
+pub(in crate::engine) fn accountable(address: IpAddr, prefix6: u8) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => {

@@ -10,7 +10,7 @@ const NEVER: u32 = u32::MAX;
 
 /// Deadlines of all peers, in ticks since the loop started.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+pub(in crate::engine) struct Deadlines {
     ticks: Vec<u32>,
     /// No armed deadline is earlier than this.
     soonest: Option<u32>,

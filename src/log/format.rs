@@ -24,7 +24,7 @@
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::engine::log_record::{CacheUse, Forward, Kind, LogRecord, Phases, Text, Verdict};
+use crate::engine::transaction::log_record::{CacheUse, Forward, Kind, LogRecord, Phases, Text, Verdict};
 use crate::http::date::civil;
 use crate::http::fields;
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::files::LogFile;
 use super::format::{Format, write_entry};
-use crate::engine::log_record::LogRecord;
+use crate::engine::transaction::log_record::LogRecord;
 
 /// A batch of this size is handed over before the turn ends (chosen).
 const BATCH_BYTES: usize = 64 << 10;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use weir::engine::log_record::{LogRecord, Text};
+use weir::engine::transaction::log_record::{LogRecord, Text};
 use weir::engine::{Action, Engine, Event, JobId, PeerId, Settings};
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};

@@ -8,7 +8,7 @@ use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use weir::engine::log_record::{Kind, LogRecord, Phases, Text};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, PeerId, SocketError, Splice};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};

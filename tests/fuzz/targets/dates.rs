@@ -1,6 +1,6 @@
 //! Dates of HTTP and of the log, against a calendar that counts every year.
 
-use weir::engine::log_record::LogRecord;
+use weir::engine::transaction::log_record::LogRecord;
 use weir::http::date::{civil, http_date};
 use weir::log::format::{Format, write_entry};
 

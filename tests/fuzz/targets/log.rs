@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use weir::engine::log_record::{Kind, LogRecord, Phases, Text, Verdict};
+use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text, Verdict};
 use weir::log::format::{Format, write_entry};
 
 use super::json;

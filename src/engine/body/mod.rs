@@ -1,0 +1,6 @@
+//! Payload on its way: relays, what leaves next through a socket, tunnels.
+
+pub(in crate::engine) mod outgoing;
+pub(in crate::engine) mod relay;
+pub(in crate::engine) mod tunnel;
+pub(in crate::engine) mod tunnel_half;

@@ -1,0 +1,309 @@
+//! One request per key at a time (rule 48): who leads, and who waits for what it brings.
+//!
+//! A request that finds nothing usable leads a collapse; requests for the same key wait until the leader's response head has
+//! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
+//! Either way they are examined once more, so that every rule applies to each of them by itself.
+//!
+//! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
+//! it is claimed already, the collapse is led elsewhere (see [`crate::engine::cache::coordination`]).
+
+use crate::engine::Engine;
+use crate::engine::cache::coordination::FillEvent;
+use crate::engine::cache::fetch::FetchId;
+use crate::engine::keyed::Keyed;
+use crate::engine::peer::ExchangeId;
+use crate::engine::transaction::exchange::Stage;
+use crate::engine::transaction::log_record::Verdict;
+use crate::engine::transaction::refusal::Refusal;
+use crate::time::Now;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use std::collections::VecDeque;
+
+/// Requests that wait for one leader (chosen: more than any page has readers in one round trip; the next ones ask by
+/// themselves).
+pub const WAITERS_MAX: usize = 4096;
+
+/// How long a request waits for a leader before it asks anew (chosen: what nginx has for `proxy_cache_lock_timeout`). The
+/// origin may be silent only because of what the leader has said.
+const COLLAPSE_WAIT_MS: u64 = 5000;
+
+/// How often a request waits for a leader before it asks by itself, whatever others do (chosen: a second leader that
+/// fails says more about the origin than about the leaders).
+pub(in crate::engine) const COLLAPSES_MAX: u8 = 3;
+
+/// A key that is being asked for.
+#[derive(Debug)]
+pub(in crate::engine) struct Collapse {
+    key: Box<[u8]>,
+    phase: Phase,
+}
+
+/// How far it is.
+#[derive(Debug)]
+enum Phase {
+    /// No final response head yet.
+    Asking {
+        /// None, if another loop has asked.
+        leader: Option<ExchangeId>,
+        waiters: Vec<ExchangeId>,
+    },
+    /// Its body is coming.
+    Fetching(FetchId),
+}
+
+/// What is in collapse for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum InProgress {
+    Nothing,
+    /// Somebody has asked; there is room for one more to wait.
+    Asking,
+    /// Somebody has asked, and as many wait as may.
+    Crowded,
+    /// It is coming.
+    Fetching(FetchId),
+}
+
+/// All collapses of one loop.
+#[derive(Debug)]
+pub(in crate::engine) struct Collapses {
+    by_hash: HashMap<u64, Collapse, Keyed>,
+    /// There are other loops.
+    pub shared: bool,
+    /// Those whose wait is over.
+    pub concluded: VecDeque<ExchangeId>,
+}
+
+impl Collapses {
+    pub fn new(keyed: Keyed, loops: usize) -> Collapses {
+        Collapses { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, concluded: VecDeque::new() }
+    }
+
+    /// Keys in collapse.
+    pub fn len(&self) -> usize {
+        self.by_hash.len()
+    }
+
+    /// What is in collapse for that key.
+    pub fn find(&self, hash: u64, key: &[u8]) -> InProgress {
+        match self.by_hash.get(&hash) {
+            None => InProgress::Nothing,
+            // Another key with the same hash: as good as impossible, and asked for by itself.
+            Some(collapse) if *collapse.key != *key => InProgress::Crowded,
+            Some(Collapse { phase: Phase::Fetching(fetch), .. }) => InProgress::Fetching(*fetch),
+            Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
+                InProgress::Asking
+            }
+            Some(Collapse { phase: Phase::Asking { .. }, .. }) => InProgress::Crowded,
+        }
+    }
+
+    /// Begins a collapse.
+    pub fn lead(&mut self, hash: u64, key: &[u8], leader: ExchangeId) {
+        let phase = Phase::Asking { leader: Some(leader), waiters: Vec::new() };
+        self.by_hash.insert(hash, Collapse { key: key.into(), phase });
+    }
+
+    /// Waits for the leader; if there is none, it is another loop's. Returns whether it is the first to wait for another
+    /// loop.
+    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) -> bool {
+        let elsewhere =
+            || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
+        match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
+            Phase::Asking { leader, waiters } => {
+                waiters.push(waiter);
+                leader.is_none() && waiters.len() == 1
+            }
+            Phase::Fetching(_) => false,
+        }
+    }
+
+    /// The exchange of this loop that asks for a key.
+    pub fn leader(&self, hash: u64) -> Option<ExchangeId> {
+        self.by_hash.get(&hash).and_then(Collapse::leader)
+    }
+
+    /// Whether somebody waits for what another loop asks for.
+    pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
+        self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
+    }
+
+    /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
+    /// for another key.
+    pub fn subscribe(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
+        if !self.is_elsewhere(hash, key) {
+            return None;
+        }
+        let collapse = self.by_hash.get_mut(&hash)?;
+        match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
+            Phase::Asking { waiters, .. } => Some(waiters),
+            Phase::Fetching(_) => None,
+        }
+    }
+
+    /// The fetch that brings that key.
+    pub fn fetch(&self, hash: u64) -> Option<FetchId> {
+        match self.by_hash.get(&hash)?.phase {
+            Phase::Fetching(fetch) => Some(fetch),
+            Phase::Asking { .. } => None,
+        }
+    }
+
+    /// Another loop is not waited for any more. Returns those who did.
+    pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<ExchangeId> {
+        match self.by_hash.entry(hash) {
+            Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
+                Phase::Asking { waiters, .. } => waiters,
+                Phase::Fetching(_) => Vec::new(),
+            },
+            Entry::Occupied(_) | Entry::Vacant(_) => Vec::new(),
+        }
+    }
+
+    /// Waits no longer.
+    pub fn leave(&mut self, hash: u64, waiter: ExchangeId) {
+        if let Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
+            waiters.retain(|other| *other != waiter);
+        }
+    }
+
+    /// The leader's response becomes a fetch. Returns those who waited for it.
+    pub fn turn_into_fetch(&mut self, hash: u64, leader: ExchangeId, fetch: FetchId) -> Vec<ExchangeId> {
+        match self.by_hash.get_mut(&hash) {
+            Some(collapse) if collapse.leader() == Some(leader) => {
+                match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
+                    Phase::Asking { waiters, .. } => waiters,
+                    Phase::Fetching(_) => Vec::new(),
+                }
+            }
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// The leader brings nothing that could be shared. Returns those who waited for it.
+    pub fn give_up(&mut self, hash: u64, leader: ExchangeId) -> Vec<ExchangeId> {
+        match self.by_hash.get(&hash) {
+            Some(collapse) if collapse.leader() == Some(leader) => {}
+            Some(_) | None => return Vec::new(),
+        }
+        match self.by_hash.remove(&hash).map(|collapse| collapse.phase) {
+            Some(Phase::Asking { waiters, .. }) => waiters,
+            Some(Phase::Fetching(_)) | None => Vec::new(),
+        }
+    }
+
+    fn end_fetch(&mut self, hash: u64, fetch: FetchId) {
+        if let Some(Collapse { phase: Phase::Fetching(other), .. }) = self.by_hash.get(&hash) {
+            if *other == fetch {
+                self.by_hash.remove(&hash);
+            }
+        }
+    }
+}
+
+impl Collapse {
+    fn leader(&self) -> Option<ExchangeId> {
+        match &self.phase {
+            Phase::Asking { leader, .. } => *leader,
+            Phase::Fetching(_) => None,
+        }
+    }
+
+    fn is_elsewhere(&self) -> bool {
+        matches!(self.phase, Phase::Asking { leader: None, .. })
+    }
+}
+
+/// Why a leader lands.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum CollapseOutcome {
+    /// What it brought is in the store, or it failed or went without bringing anything: look again, and ask anew if there is
+    /// nothing.
+    LookAgain,
+    /// What it brought is for itself only.
+    NotShareable,
+    /// The origin cannot be had: nor can it for the others.
+    Refused(Refusal),
+}
+
+impl Engine {
+    /// Lets those go who waited for a leader.
+    pub(in crate::engine) fn conclude_collapse(&mut self, leader: ExchangeId, outcome: CollapseOutcome) {
+        let Some(exchange) = self.exchange_mut(leader) else { return };
+        let (lock, leads) = (exchange.caching.lock.is_some(), exchange.caching.leads.take());
+        if lock {
+            self.release_lock(leader, outcome);
+        }
+        let Some(hash) = leads else { return };
+        let waiters = self.collapses.give_up(hash, leader);
+        self.release_waiters(waiters, outcome);
+    }
+
+    pub(in crate::engine) fn release_waiters(&mut self, waiters: Vec<ExchangeId>, outcome: CollapseOutcome) {
+        for waiter in waiters {
+            let Some(exchange) = self.exchange_mut(waiter) else { continue };
+            match outcome {
+                CollapseOutcome::LookAgain => {
+                    exchange.caching.waits = exchange.caching.waits.saturating_add(1)
+                }
+                CollapseOutcome::NotShareable => exchange.caching.alone = true,
+                CollapseOutcome::Refused(refusal) => exchange.caching.refused = Some(refusal),
+            }
+            exchange.caching.concluded = true;
+            self.collapses.concluded.push_back(waiter);
+        }
+    }
+
+    /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those who waited
+    /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
+    pub(in crate::engine) fn overtake(&mut self, hash: u64) {
+        let Some(leader) = self.collapses.leader(hash) else { return self.stop_waiting_elsewhere(hash) };
+        self.metrics.cache_overtaken += 1;
+        self.conclude_collapse(leader, CollapseOutcome::LookAgain);
+    }
+
+    /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
+    pub(in crate::engine) fn resume_concluded(&mut self, now: Now) -> bool {
+        let Some(waiter) = self.collapses.concluded.pop_front() else { return false };
+        let Some(exchange) = self.exchange_mut(waiter) else { return true };
+        if !matches!(exchange.stage, Stage::Waiting(_)) {
+            return true;
+        }
+        exchange.stage = Stage::Begun;
+        exchange.caching.concluded = false;
+        let (client, refused) = (exchange.client, exchange.caching.refused.take());
+        // What is left of the time to wait is not that of what comes next: a look-up, a password.
+        self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+        match refused {
+            Some(refusal) => self.refuse(now, waiter, refusal),
+            None => self.examine(now, waiter),
+        }
+        true
+    }
+
+    /// The fetch has come to its end: nobody joins it any more.
+    pub(in crate::engine) fn end_collapse_of_fetch(&mut self, _now: Now, id: FetchId) {
+        if let Some(hash) = id.get(&self.fetches).map(|fetch| fetch.pending.hash()) {
+            self.forget_collapse_of_fetch(id, hash);
+        }
+    }
+
+    pub(in crate::engine) fn forget_collapse_of_fetch(&mut self, id: FetchId, hash: u64) {
+        self.collapses.end_fetch(hash, id);
+    }
+
+    /// Waits for the leader of the collapse for that key.
+    pub(in crate::engine) fn wait_for_leader(&mut self, now: Now, id: ExchangeId, hash: u64) {
+        let first = self.collapses.wait(hash, &self.cache_text, id);
+        let timeout_ms = self.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS);
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        exchange.caching.collapsed = true;
+        exchange.stage = Stage::Waiting(hash);
+        exchange.record.verdict = Verdict::Allowed;
+        let client = exchange.client;
+        self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
+        if first {
+            self.send_to_loops(hash, FillEvent::Wanted);
+        }
+    }
+}

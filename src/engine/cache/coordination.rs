@@ -1,0 +1,152 @@
+//! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
+//!
+//! A collapse of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
+//! comes as a message. A response that is to be stored is told as it comes (see [`crate::engine::cache::publisher`]), to who waits from the
+//! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
+//! there is a head all wait alike, as all would wait for the origin.
+
+use crate::cache::fill::streaming_body::Portion;
+use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::publisher::{End, Publication};
+use crate::engine::cache::window::Span;
+use crate::engine::peer::ExchangeId;
+use crate::engine::{Action, Engine};
+use crate::time::Now;
+use std::sync::{Arc, Weak};
+
+/// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
+/// variants somebody always asks for another one).
+pub(in crate::engine) const WAITS_MAX: u8 = 2;
+
+/// What loops tell each other about a key that one of them asks for.
+#[derive(Clone, Debug)]
+pub struct Message {
+    hash: u64,
+    event: FillEvent,
+}
+
+#[derive(Clone, Debug)]
+pub(in crate::engine) enum FillEvent {
+    /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
+    Alone,
+    /// It is over.
+    Over(CollapseOutcome),
+    /// There is a head, this has come of the body, and the rest will be told.
+    Begins(Arc<Publication>, Arc<Portion>),
+    /// This comes next, and whether all of it is kept.
+    Continues(Weak<Publication>, Arc<Portion>, bool),
+    /// There will be no more.
+    Ends(Weak<Publication>, End),
+    /// Somebody has begun to wait: if it is coming already, that is to be told.
+    Wanted,
+    /// Readers in the loop that says so are so far; none if nobody there listens.
+    Read(Weak<Publication>, Option<Span>),
+    /// Readers that are not so far hold others up.
+    Behind(Weak<Publication>, u64),
+}
+
+impl Engine {
+    /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
+    /// this loop.
+    pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
+        let Message { hash, event } = message;
+        match event {
+            FillEvent::Alone => self.stop_waiting_elsewhere(hash),
+            FillEvent::Over(outcome) => self.end_waiting(hash, outcome, 1),
+            FillEvent::Begins(publication, portion) => self.subscribe(now, hash, publication, &portion),
+            FillEvent::Continues(publication, portion, kept) => {
+                self.receive_portion(now, hash, &publication, &portion, kept);
+            }
+            FillEvent::Ends(publication, end) => self.end_subscription(now, hash, &publication, end),
+            FillEvent::Wanted => self.republish(hash),
+            FillEvent::Read(publication, readers) => self.note_subscriber(now, from, &publication, readers),
+            FillEvent::Behind(publication, end) => self.abort_slow_readers(now, hash, &publication, end),
+        }
+        self.finish(now);
+    }
+
+    pub(in crate::engine) fn send_to_loops(&mut self, hash: u64, event: FillEvent) {
+        self.actions.push_back(Action::SendToLoops(Message { hash, event }));
+    }
+
+    /// Those who wait for another loop wait no longer: one of them asks.
+    pub(in crate::engine) fn stop_waiting_elsewhere(&mut self, hash: u64) {
+        self.end_waiting(hash, CollapseOutcome::LookAgain, WAITS_MAX);
+    }
+
+    fn end_waiting(&mut self, hash: u64, outcome: CollapseOutcome, counts: u8) {
+        let waiters = self.collapses.give_up_elsewhere(hash);
+        for waiter in &waiters {
+            if let Some(exchange) = self.exchange_mut(*waiter) {
+                // One is counted for every wait.
+                exchange.caching.waits = exchange.caching.waits.saturating_add(counts - 1);
+            }
+        }
+        self.release_waiters(waiters, outcome);
+    }
+
+    /// Whether somebody asks for that key.
+    pub(in crate::engine) fn is_locked(&self, hash: u64) -> bool {
+        self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash))
+    }
+
+    /// Gives the lock of an exchange back.
+    pub(in crate::engine) fn release_lock(&mut self, id: ExchangeId, outcome: CollapseOutcome) {
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if let Some(hash) = exchange.caching.lock.take() {
+            self.release(hash, FillEvent::Over(outcome));
+        }
+    }
+
+    fn release(&mut self, hash: u64, event: FillEvent) {
+        let awaited =
+            self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
+        if awaited {
+            self.send_to_loops(hash, event);
+        }
+    }
+
+    /// The response is to be stored: its fetch holds the lock from now on, if others can wait for it.
+    pub(in crate::engine) fn hand_lock_over(
+        &mut self,
+        from: ExchangeId,
+        to: FetchId,
+        outcome: CollapseOutcome,
+    ) {
+        let Some(hash) = self.exchange_mut(from).and_then(|exchange| exchange.caching.lock.take()) else {
+            return;
+        };
+        let Some(fetch) = to.get_mut(&mut self.fetches) else {
+            return self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
+        };
+        match outcome {
+            CollapseOutcome::LookAgain => {}
+            CollapseOutcome::NotShareable | CollapseOutcome::Refused(_) => {
+                return self.release(hash, FillEvent::Over(outcome));
+            }
+        }
+        let Some(cache) = &self.settings.cache else { return };
+        fetch.prepare_publication(to);
+        fetch.lock = Some(hash);
+        if cache.store.fill_locks().is_awaited(hash) {
+            let event = fetch.publish_from_start();
+            event.into_iter().for_each(|event| self.send_to_loops(hash, event));
+        }
+    }
+
+    /// A fetch has turned out not to be stored.
+    pub(in crate::engine) fn release_lock_unless_kept(&mut self, id: FetchId) {
+        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| !fetch.is_kept()) else { return };
+        if let Some(hash) = fetch.lock.take() {
+            self.release(hash, FillEvent::Alone);
+        }
+    }
+
+    /// A fetch is over, stored or left by all.
+    pub(in crate::engine) fn release_fetched(&mut self, lock: Option<u64>) {
+        if let Some(hash) = lock {
+            self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
+        }
+    }
+}

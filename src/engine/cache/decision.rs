@@ -1,0 +1,412 @@
+//! The rules of caching on one response: what it says about what is stored, and whether it is stored itself.
+
+use crate::cache::body::Body;
+use crate::cache::fill::streaming_body::StreamingBody;
+use crate::cache::rfc::control::RequestDirectives;
+use crate::cache::rfc::freshness::{self, Times};
+use crate::cache::rfc::key::{self, Uri};
+use crate::cache::rfc::range::{self, Fragment};
+use crate::cache::rfc::storable::{self, NotStored, Storable, Storing};
+use crate::cache::rfc::validation::{self, CONDITIONAL_FIELDS, Head as HeadSays, Validators};
+use crate::cache::rfc::{invalidation, vary};
+use crate::cache::store::stored::{Head, Stored};
+use crate::engine::cache::look_up::{CacheSettings, Caching};
+use crate::engine::cache::selecting::AsForwarded;
+use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::forwarding;
+use crate::http::framing::{Body as Framing, response_body};
+use crate::http::head::{RequestHead, ResponseHead};
+use crate::time::Now;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What is to be done with a response.
+pub(in crate::engine) enum Verdict {
+    /// Nothing but to pass it on.
+    Pass,
+    /// Stored as it is passed on; its body has room to begin.
+    Store(Box<(Stored, StreamingBody)>),
+    /// The bytes that were missing.
+    Completes(Box<Completed>),
+    /// These, but there is no room for them beside the part.
+    NoRoom,
+    /// A 304 that confirms what is stored.
+    Confirmed(Box<Confirmed>),
+    /// A 304 about something else, or other bytes than were asked for.
+    Unconfirmed,
+    /// An error; what is stored is better.
+    ServeStale(u16),
+}
+
+/// What an answer about a stored response makes of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Fate {
+    /// It gets the new fields.
+    Renewed,
+    /// It must not be stored any longer.
+    Removed,
+    /// It stays as it is: the request said no-store, so nothing of what answers it is stored (RFC 9111 section 5.2.1.5), or
+    /// where the answer ends is in doubt.
+    Left,
+}
+
+/// What is stored, with its new fields.
+pub(in crate::engine) struct Confirmed {
+    pub stored: Stored,
+    pub fate: Fate,
+    /// Lines for this one answer.
+    pub withheld: Vec<u8>,
+}
+
+/// What is stored, and the bytes that were missing of it.
+pub(in crate::engine) struct Completed {
+    pub stored: Stored,
+    /// For the missing bytes.
+    pub stream: StreamingBody,
+    /// Lines for this one answer.
+    pub withheld: Vec<u8>,
+}
+
+/// One response to one request, and the cache.
+pub(in crate::engine) struct ResponseDecision<'a> {
+    pub cache: &'a CacheSettings,
+    pub storing: Storing<'a>,
+    pub uri: Uri<'a>,
+    pub times: Times,
+    pub now: Now,
+    pub asked: &'a RequestHead<'a, 'a>,
+    /// What of it the origin saw: a response is selected by that.
+    pub forwarded: AsForwarded<'a, 'a>,
+    pub response: &'a ResponseHead<'a, 'a>,
+    pub caching: &'a mut Caching,
+    pub text: &'a mut Vec<u8>,
+    pub scratch: &'a mut Vec<u8>,
+    /// weir writes Forwarded and X-Forwarded-For itself.
+    pub writes_forwarded: bool,
+    /// Where the response came from.
+    pub address: Option<IpAddr>,
+    /// Bytes that have come behind its head.
+    pub come: usize,
+}
+
+impl ResponseDecision<'_> {
+    /// Forgets what the response to an unsafe method makes worthless (rule 37); the response may be what later GETs get
+    /// (rule 38).
+    pub fn invalidate(&mut self, complete: bool) -> Verdict {
+        let (method, response) = (self.asked.method, self.response);
+        let store = &self.cache.store;
+        invalidation::invalidated(method, response.status, &self.uri, response.fields, self.scratch, |key| {
+            store.invalidate(key);
+        });
+        if !complete
+            || self.caching.bound
+            || method != "POST"
+            || !invalidation::names_itself(&self.uri, response.fields)
+        {
+            return Verdict::Pass;
+        }
+        self.scratch.clear();
+        key::write_key(self.scratch, &self.uri);
+        self.caching.epoch = Some(store.epoch(store.hash(self.scratch)));
+        self.store(true)
+    }
+
+    /// Whether nothing of the response is stored because of how it is framed.
+    fn is_doubtful(&self) -> bool {
+        forwarding::has_doubtful_framing(self.response.version, self.response.fields)
+    }
+
+    /// What the answer to a HEAD says about the stored response (rule 36).
+    pub fn compare(&mut self) -> Verdict {
+        if self.is_doubtful() {
+            return Verdict::Pass;
+        }
+        let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
+        let known = self.caching.stale.as_ref().or(self.caching.beside.as_ref());
+        let Some(stored) = known.cloned() else { return Verdict::Pass };
+        match validation::head_says(stored.block(), stored.length(), self.response.status, fields) {
+            HeadSays::Nothing => {}
+            HeadSays::Invalidates => store.remove(&stored),
+            HeadSays::Updates => {
+                let (updated, fate) = self.updated(&stored);
+                match fate {
+                    Fate::Renewed => drop(store.replace(&stored, &Arc::new(updated))),
+                    Fate::Removed => store.remove(&stored),
+                    Fate::Left => {}
+                }
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// What a 304 makes of the stored response (rule 32).
+    pub fn confirm(&mut self) -> Verdict {
+        let Some(stored) = self.caching.stale.clone() else { return Verdict::Pass };
+        if !validation::confirms(stored.block(), self.response.fields) {
+            return Verdict::Unconfirmed;
+        }
+        let mut withheld = Vec::new();
+        validation::write_withheld(&mut withheld, stored.block(), self.response.fields);
+        let (stored, fate) = self.updated(&stored);
+        if stored.fragment().is_some() && !self.is_answered_by(&stored) {
+            return Verdict::Unconfirmed;
+        }
+        Verdict::Confirmed(Box::new(Confirmed { stored, fate, withheld }))
+    }
+
+    /// Whether parts are still the answer, with the fields of a 304: If-Range can be about a date that it has changed. And only
+    /// a strong tag tells that bytes are the same.
+    fn is_answered_by(&self, parts: &Stored) -> bool {
+        let wanted = range::wanted(self.asked.fields, parts.block(), parts.length());
+        Validators::read(parts.block()).strong_etag().is_some()
+            && wanted.is_some_and(|wanted| parts.holds(wanted))
+    }
+
+    /// The stored response with the new fields, and what becomes of it. It is judged as a response with these fields that has
+    /// come with its body (rule 52).
+    fn updated(&mut self, stored: &Stored) -> (Stored, Fate) {
+        let fields = self.response.fields;
+        self.text.clear();
+        validation::write_updated(self.text, stored.block(), fields, self.times);
+        let block_end = self.text.len();
+        // From now on it is selected by what the origin says now.
+        let selecting = self.write_selecting(0..block_end);
+        let (block, rest) = self.text.split_at(block_end);
+        let names_end = selecting.unwrap_or(block_end) - block_end;
+        let (names, selecting_text) = rest.split_at(names_end);
+        let block = FieldBlock::new(block);
+        let authorized = self.asked.fields.contains("authorization");
+        let updated =
+            validation::judge_updated(stored.status, block, fields, authorized, self.times, &self.storing);
+        let head = Head {
+            names,
+            selecting: selecting_text,
+            block: block.as_bytes(),
+            terms: updated.terms,
+            received_us: self.now.monotonic_us,
+            set_cookie: validation::sets_cookies(block),
+            ..stored.head()
+        };
+        let fate = match updated.keep && selecting.is_ok() {
+            false => Fate::Removed,
+            true if self.is_doubtful() || RequestDirectives::read(self.asked.fields).no_store => Fate::Left,
+            true => Fate::Renewed,
+        };
+        let memory = self.cache.store.memory();
+        (Stored::new(memory, stored.hash(), &head, Arc::clone(&stored.body)), fate)
+    }
+
+    /// Appends to `text` the names of Vary in the fields at `block` of it, and what the origin saw in these. Returns where the
+    /// names end.
+    fn write_selecting(&mut self, block: Range<usize>) -> Result<usize, NotStored> {
+        self.scratch.clear();
+        vary::write_names(self.scratch, FieldBlock::new(&self.text[block]))?;
+        self.append_selecting()
+    }
+
+    /// Appends the names of Vary that are in `scratch`, and what the origin saw in these. Returns where the names end.
+    fn append_selecting(&mut self) -> Result<usize, NotStored> {
+        self.text.extend_from_slice(self.scratch);
+        let names_end = self.text.len();
+        // What an origin chose by what weir wrote into the request cannot be chosen by what a client sends.
+        let own_conditions = self.caching.to_validate().is_some() || self.caching.to_complete().is_some();
+        let chosen_by_weir = (self.writes_forwarded
+            && vary::names_one_of(self.scratch, &["forwarded", "x-forwarded-for"]))
+            || (own_conditions && vary::names_one_of(self.scratch, &CONDITIONAL_FIELDS));
+        if chosen_by_weir {
+            return Err(NotStored::VaryAny);
+        }
+        vary::write_selecting(self.text, self.scratch, self.forwarded)?;
+        Ok(names_end)
+    }
+
+    /// Stores it, or serves what is stored in its place (rule 25).
+    pub fn store(&mut self, own_uri: bool) -> Verdict {
+        let response = self.response;
+        let stale = self.caching.stale.clone();
+        if stale.is_some() && self.caching.if_error && freshness::is_error(response.status) {
+            return Verdict::ServeStale(response.status);
+        }
+        // What nobody asked for is not what it seems, and a whole one is not given up for a part.
+        let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
+        if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
+            self.caching.not_stored = Some(NotStored::Part);
+            return Verdict::Pass;
+        }
+        let asked = RequestDirectives::read(self.asked.fields);
+        let judged = match self.caching.bound {
+            true => Err(NotStored::ConnectionAuth),
+            false => storable::judge(self.asked, &asked, response, own_uri, self.times, &self.storing),
+        };
+        match judged {
+            Ok(storable) => {
+                if let Some(stored) = self.pending(&storable) {
+                    // It takes the place of what the same requests select. What was asked about and is selected by others is
+                    // not what the origin has now.
+                    let same = |old: &&Arc<Stored>| {
+                        old.names() == stored.names() && old.selecting() == stored.selecting()
+                    };
+                    if let Some(old) = stale.as_ref().filter(|old| !same(old)) {
+                        self.cache.store.remove(old);
+                    }
+                    if let Some(stream) = self.begin_body() {
+                        return Verdict::Store(Box::new((stored, stream)));
+                    }
+                    self.caching.not_stored = Some(NotStored::NoRoom);
+                }
+            }
+            Err(reason) => self.caching.not_stored = Some(reason),
+        }
+        // What is stored was asked about, and is not what the origin has now.
+        let beside = self.caching.to_complete().map(|(stored, _)| Arc::clone(stored));
+        let answered = response.status < 500 && self.caching.not_stored != Some(NotStored::RequestNoStore);
+        if let Some(stored) = stale.or(beside).filter(|_| answered) {
+            self.cache.store.remove(&stored);
+        }
+        Verdict::Pass
+    }
+
+    /// What the answer to a request for missing bytes is (RFC 9110 section 15.3.7.3).
+    pub fn complete(&mut self) -> Verdict {
+        match self.response.status {
+            206 if self.caching.bound => Verdict::Unconfirmed,
+            206 => match self.completed() {
+                Some((stored, withheld)) => self.begin_body().map_or(Verdict::NoRoom, |stream| {
+                    Verdict::Completes(Box::new(Completed { stored, stream, withheld }))
+                }),
+                None => Verdict::Unconfirmed,
+            },
+            // These answer fields that the client did not send.
+            304 | 412 | 416 => Verdict::Unconfirmed,
+            // The whole, another one; or what became of it.
+            _ => self.store(false),
+        }
+    }
+
+    /// The missing bytes, if they are exactly those and belong to what is stored.
+    fn completed(&mut self) -> Option<(Stored, Vec<u8>)> {
+        let fields = self.response.fields;
+        let (beside, missing) = self.caching.to_complete()?;
+        let exact = Fragment::one(missing, beside.length());
+        let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
+        // Others are told how long it is before its end has come.
+        let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
+        let asked = RequestDirectives::read(self.asked.fields);
+        let storable =
+            storable::judge(self.asked, &asked, self.response, false, self.times, &self.storing).ok()?;
+        if !same || !framed || storable.part != Some(exact) {
+            return None;
+        }
+        let beside = Arc::clone(beside);
+        let pending = self.pending(&storable)?;
+        // With its fields another part may be wanted: If-Range can be about a date that it has changed.
+        let wanted = range::wanted(self.asked.fields, pending.block(), beside.length())?;
+        let mut withheld = Vec::new();
+        validation::write_withheld(&mut withheld, beside.block(), self.response.fields);
+        (beside.missing(wanted) == Some(missing)).then_some((pending, withheld))
+    }
+
+    /// The body of the response, of which nothing is taken yet. None if the store has no room for its beginning.
+    fn begin_body(&self) -> Option<StreamingBody> {
+        let expected = match response_body(self.asked.method, self.response).ok()? {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        let store = &self.cache.store;
+        let begun = StreamingBody::begin(store.memory(), expected, self.come, |bytes| {
+            store.admit(self.now.monotonic_us, bytes)
+        });
+        if begun.is_none() {
+            store.count_refused();
+        }
+        begun
+    }
+
+    /// The stored part that a response with this place belongs to.
+    fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
+        let (beside, part) = (self.caching.beside.as_ref()?, part?);
+        let same = beside.length() == part.length
+            && Some(beside.address) == self.address
+            && range::may_combine(beside.block(), self.response.fields);
+        same.then(|| Arc::clone(beside))
+    }
+
+    /// What will be stored, without its body.
+    fn pending(&mut self, storable: &Storable) -> Option<Stored> {
+        let beside = self.beside(storable.part);
+        let response = self.response;
+        self.text.clear();
+        key::write_key(self.text, &self.uri);
+        let key_end = self.text.len();
+        self.scratch.clear();
+        let written = match &beside {
+            // Of a variant no part is for all.
+            Some(beside) if !response.fields.contains("vary") => {
+                vary::write_names(self.scratch, beside.block())
+            }
+            Some(_) | None => vary::write_names(self.scratch, response.fields),
+        };
+        let names_end = match written.map_err(NotStored::from).and_then(|()| self.append_selecting()) {
+            Ok(names_end) => names_end,
+            Err(reason) => {
+                self.caching.not_stored = Some(reason);
+                return None;
+            }
+        };
+        let selecting_end = self.text.len();
+        let text = &mut *self.text;
+        let mut terms = storable.terms;
+        match &beside {
+            // With the fields of both (RFC 9111 section 3.4).
+            Some(beside) => {
+                validation::write_updated(text, beside.block(), response.fields, self.times);
+                let block = FieldBlock::new(&text[selecting_end..]);
+                let authorized = self.asked.fields.contains("authorization");
+                let (fields, times, storing) = (response.fields, self.times, &self.storing);
+                let updated = validation::judge_updated(200, block, fields, authorized, times, storing);
+                if !updated.keep {
+                    return None;
+                }
+                terms = updated.terms;
+            }
+            // An answer to If-Range need not have the fields that the client knows (RFC 9110 section 15.3.7): no others
+            // should get it without them.
+            None if storable.part.is_some() && self.asked.fields.contains("if-range") => {
+                self.caching.not_stored = Some(NotStored::Part);
+                return None;
+            }
+            None => {
+                let part = storable.part.is_some();
+                storable::write_block(text, response.fields, &storable.directives, self.times, part);
+            }
+        }
+        // Parts are stored as what they are parts of.
+        let (status, reason) = match storable.part {
+            Some(_) => (200, &b"OK"[..]),
+            None => (response.status, response.reason),
+        };
+        let head = Head {
+            key: &text[..key_end],
+            names: &text[key_end..names_end],
+            selecting: &text[names_end..selecting_end],
+            reason,
+            block: &text[selecting_end..],
+            status,
+            version: response.version,
+            terms,
+            received_us: self.now.monotonic_us,
+            address: self.address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            // A cookie that comes with another part is for the one who asked (rule 52).
+            set_cookie: match &beside {
+                Some(beside) => beside.set_cookie,
+                None => validation::sets_cookies(response.fields),
+            },
+            fragment: storable.part,
+        };
+        let store = &self.cache.store;
+        let nothing = Arc::new(Body::whole(store.memory(), Box::default()));
+        Some(Stored::new(store.memory(), store.hash(head.key), &head, nothing))
+    }
+}

@@ -1,0 +1,52 @@
+//! A body that is not stored after all and has one reader: the rest of it goes from the origin to that client as it would without
+//! a cache, through blocks or inside the kernel.
+//!
+//! So who reads slowly keeps nothing of the cache's memory, and who reads fast is served as fast as by any other response. It
+//! happens as soon as the reader has all that had come until then; meanwhile the origin waits.
+
+use crate::engine::Engine;
+use crate::engine::cache::fetch::FetchId;
+use crate::engine::peer::{OriginState, Peer, Role};
+use crate::engine::transaction::exchange::Stage;
+use crate::time::Now;
+
+impl Engine {
+    /// Has the one reader of a fetch that is not stored go on without it, if it has everything that has come.
+    pub(in crate::engine) fn hand_over(&mut self, now: Now, id: FetchId) {
+        let Some(fetch) = id.get(&self.fetches) else { return };
+        let [reader] = fetch.readers[..] else { return };
+        if fetch.storable || !fetch.is_receiving() || !fetch.is_lone() {
+            return;
+        }
+        let Engine { exchanges, fetches, peers, deadlines, .. } = self;
+        let exchange = exchanges.get_mut(reader.index as usize).filter(|found| found.serial == reader.serial);
+        let Some(exchange) = exchange else { return };
+        let drained = exchange.reader.as_ref().is_some_and(|reader| reader.is_drained(fetches));
+        if !matches!(exchange.stage, Stage::CacheReader) || !drained {
+            return;
+        }
+        let fetch = fetches.remove(id.index as usize);
+        let (hash, lock, origin) = (fetch.pending.hash(), fetch.lock, fetch.origin);
+        exchange.opened_ms = fetch.opened_ms;
+        if let (Some((rest, withheld, reusable)), Some(reader)) = (fetch.into_rest(), exchange.reader.take())
+        {
+            exchange.down.resume(rest, reader.into_frame());
+            exchange.down.withheld = withheld;
+            exchange.origin = origin;
+            exchange.origin_reusable = reusable;
+            exchange.stage = Stage::Relaying;
+        }
+        let client = exchange.client;
+        if let Some(origin) = origin {
+            if let Some(Peer { role: Role::Origin(found), .. }) = peers.get_mut(origin.index()) {
+                found.state = OriginState::Busy(reader);
+            }
+            deadlines.clear(origin);
+            self.wake(origin);
+        }
+        self.forget_collapse_of_fetch(id, hash);
+        self.release_fetched(lock);
+        self.touch(now, reader);
+        self.wake(client);
+    }
+}

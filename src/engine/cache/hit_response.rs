@@ -1,0 +1,428 @@
+//! Answers out of the cache: their heads, and how an exchange is served from what is stored.
+
+use crate::buffer::Purpose;
+use crate::cache::rfc::range::{self, Part, Selection};
+use crate::cache::rfc::status::{self, CacheStatus, Forward};
+use crate::cache::rfc::storable::NotStored;
+use crate::cache::rfc::validation::{self, Answer};
+use crate::cache::store::stored::Stored;
+use crate::engine::Engine;
+use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::look_up::{Hit, select};
+use crate::engine::cache::reader::CacheReader;
+use crate::engine::peer::ExchangeId;
+use crate::engine::settings::Settings;
+use crate::engine::transaction::exchange::{Exchange, Stage};
+use crate::engine::transaction::log_record::{CacheUse, Text};
+use crate::engine::transaction::refusal::Refusal;
+use crate::http::block::{FieldBlock, FieldLines};
+use crate::http::fields::write_decimal;
+use crate::http::forwarding::{self, Edits as _};
+use crate::http::framing::Body;
+use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::reply;
+use crate::policy::edit::Direction;
+use crate::time::Now;
+use std::sync::Arc;
+
+use crate::engine::transaction::examine::Method;
+
+/// What an answer out of the cache carries.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    status: u16,
+    /// From where and how much of the stored body; `None` for no body.
+    span: Option<(u64, u64)>,
+    /// How its length is announced.
+    framing: Body,
+}
+
+/// What weir says of itself in every head out of the cache: Via and the name in Cache-Status, as far as they are shown. One
+/// for each version that the origin may have spoken.
+#[derive(Debug)]
+pub(in crate::engine) struct Signature {
+    http10: Vec<u8>,
+    http11: Vec<u8>,
+    /// The last line is a Cache-Status that goes on.
+    status: bool,
+}
+
+impl Signature {
+    pub fn new(settings: &Settings) -> Signature {
+        let status = settings.cache.as_ref().is_some_and(|cache| cache.status);
+        let lines = |version: Version| {
+            let mut out = Vec::new();
+            if let Some(via) = &settings.via {
+                out = [b"Via: ", version.digits().as_bytes(), b" ", via.as_bytes(), b"\r\n"].concat();
+            }
+            if status {
+                status::write_name(&mut out, cache_name(settings));
+            }
+            out
+        };
+        Signature { http10: lines(Version::Http10), http11: lines(Version::Http11), status }
+    }
+
+    fn lines(&self, version: Version) -> &[u8] {
+        match version {
+            Version::Http10 => &self.http10,
+            Version::Http11 => &self.http11,
+        }
+    }
+}
+
+impl Engine {
+    /// Answers an exchange from what is stored, or from what is being stored.
+    pub(in crate::engine) fn serve(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
+        self.note_hit(id, hit);
+        self.decide_close(id);
+        let length = match (hit.fetch, hit.stored.fragment()) {
+            (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
+            (Some(fetch), None) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
+        };
+        let Engine { exchanges, pool, signature, scratch, fetches, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let content = content(exchange, hit, length);
+        exchange.ends_at_close = content.framing == Body::UntilClose;
+        exchange.closes |= exchange.ends_at_close;
+        write_head(scratch, exchange, signature, hit, &content, length);
+        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+            self.refuse(now, id, Refusal::NoMemory);
+            return;
+        }
+        exchange.record.status = content.status;
+        if exchange.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
+            let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
+            exchange.record.set_content_type(media_type);
+        }
+        exchange.note_answer_from_cache(now);
+        exchange.stage = Stage::CacheReader;
+        exchange.reader = Some(match (content.span, hit.fetch) {
+            (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
+            (Some((start, len)), None) => {
+                debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
+                CacheReader::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
+            }
+            (Some((start, len)), Some(fetch)) => {
+                let beside = fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref());
+                match beside.zip(hit.stored.fragment()) {
+                    Some((beside, missing)) => {
+                        CacheReader::completed(fetch, missing.part, beside, Part { start, len })
+                    }
+                    None => CacheReader::streaming(fetch, length, content.framing == Body::Chunked),
+                }
+            }
+        });
+        let (client, reads) = (exchange.client, content.span.is_some());
+        if hit.refresh {
+            self.begin_refresh(now, id, hit);
+        }
+        if let (Some(fetch), true) = (hit.fetch, reads) {
+            self.join_fetch(fetch, id);
+        }
+        self.forget_request(id);
+        self.touch(now, id);
+        self.wake(client);
+    }
+
+    fn note_hit(&mut self, id: ExchangeId, hit: &Hit) {
+        if let Some(exchange) = self.exchange_mut(id) {
+            exchange.record.cache = hit.log;
+            exchange.record.cache_reason = "";
+        }
+    }
+
+    /// Answers with a stale response in place of the one that the origin could not give (rules 23 and 25). False if there is
+    /// none that may be used.
+    pub(in crate::engine) fn serve_stale(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        forward_status: Option<u16>,
+    ) -> bool {
+        let Some(exchange) = self.exchange_mut(id) else { return false };
+        if exchange.caching.background {
+            return false;
+        }
+        let Some(stored) = exchange.caching.stale.take() else { return false };
+        self.conclude_collapse(id, CollapseOutcome::NotShareable);
+        self.detach_origin(now, id);
+        self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
+    }
+
+    /// Answers from a stored response after the origin was asked, or could not be.
+    pub(in crate::engine) fn serve_validated(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        stored: Arc<Stored>,
+        log: CacheUse,
+        forward_status: Option<u16>,
+        extra: &[u8],
+    ) -> bool {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        let now_s = stored.clock_s(now);
+        let mut storage = FieldStorage::new();
+        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return false };
+        let (answer, selection) = select(&head, &stored, now_s);
+        let age_s = stored.terms.age_s(now_s);
+        let forward = exchange.caching.forward.or(Some(Forward::Stale));
+        let hit = Hit {
+            extra: extra.to_vec(),
+            fetch: None,
+            age_s,
+            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
+            answer,
+            selection,
+            refresh: false,
+            log,
+            forward,
+            forward_status,
+            stored,
+        };
+        exchange.record.verdict = crate::engine::transaction::log_record::Verdict::Allowed;
+        self.serve(now, id, &hit);
+        true
+    }
+
+    /// Answers with a stored part and what is being fetched to complete it.
+    pub(in crate::engine) fn serve_completed(
+        &mut self,
+        now: Now,
+        id: ExchangeId,
+        stored: Arc<Stored>,
+        fetch: FetchId,
+        extra: Vec<u8>,
+    ) {
+        let Engine { exchanges, pool, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let mut storage = FieldStorage::new();
+        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return };
+        let now_s = stored.clock_s(now);
+        let (answer, selection) = select(&head, &stored, now_s);
+        let age_s = stored.terms.age_s(now_s);
+        let hit = Hit {
+            extra,
+            fetch: Some(fetch),
+            age_s,
+            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
+            answer,
+            selection,
+            refresh: false,
+            log: CacheUse::Miss,
+            forward: Some(Forward::Partial),
+            forward_status: Some(206),
+            stored,
+        };
+        self.serve(now, id, &hit);
+    }
+
+    /// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head`
+    /// ends with its empty line.
+    pub(in crate::engine) fn write_forwarded_status(
+        settings: &Settings,
+        exchange: &Exchange,
+        ttl_s: Option<i64>,
+        head: &mut Vec<u8>,
+    ) {
+        let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
+        let Some(forward) = exchange.caching.forward.filter(|_| shown) else { return };
+        let status = CacheStatus {
+            forward: Some(forward),
+            forward_status: None,
+            stored: ttl_s.is_some(),
+            collapsed: false,
+            ttl_s,
+            detail: exchange.caching.not_stored.map(NotStored::as_str),
+        };
+        head.truncate(head.len().saturating_sub(2));
+        status::write_cache_status(head, cache_name(settings), &status);
+        head.extend_from_slice(b"\r\n");
+    }
+
+    /// Part of what the cache has to send was sent.
+    pub(in crate::engine) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
+        let Engine { exchanges, pool, fetches, metrics, .. } = self;
+        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let head = count.min(exchange.down.head.len());
+        exchange.down.handle_sent(pool, head);
+        exchange.down.sent += (count - head) as u64;
+        let read = exchange.reader.as_mut().and_then(|reader| reader.handle_sent(fetches, count - head));
+        if exchange.is_read_too_slowly(fetches, now) {
+            metrics.limit_rate += 1;
+            self.abandon_client(now, id, "min_rate");
+            return;
+        }
+        if let Some(fetch) = read {
+            self.leave_fetch(now, fetch, id);
+        }
+        if let Some(fetch) = self.fetch_of(id) {
+            self.note_reading(now, fetch);
+        }
+        self.try_settle(now, id);
+    }
+
+    /// Notes that a request goes to the origin although there is a cache.
+    pub(in crate::engine) fn note_forwarding(&mut self, id: ExchangeId) {
+        if self.settings.cache.is_none() {
+            return;
+        }
+        let Some(exchange) = self.exchange_mut(id) else { return };
+        if exchange.caching.background {
+            return;
+        }
+        exchange.record.forward = exchange.caching.forward;
+        exchange.record.cache = match exchange.caching.forward {
+            None => CacheUse::None,
+            Some(Forward::Bypass | Forward::Method) => {
+                exchange.record.cache_reason = exchange.caching.passed;
+                CacheUse::Bypass
+            }
+            Some(_) => CacheUse::Miss,
+        };
+    }
+
+    /// An exchange ends: nobody waits for it any more. Returns the fetch that it has been reading.
+    pub(in crate::engine) fn leave_cache(&mut self, id: ExchangeId) -> Option<FetchId> {
+        self.conclude_collapse(id, CollapseOutcome::LookAgain);
+        self.fetch_of(id)
+    }
+
+    /// The fetch that an exchange has been reading, if it reads one, is left by it.
+    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: ExchangeId, fetch: Option<FetchId>) {
+        if let Some(fetch) = fetch {
+            self.leave_fetch(now, fetch, id);
+        }
+    }
+}
+
+fn cache_name(settings: &Settings) -> &str {
+    settings.via.as_deref().unwrap_or("weir")
+}
+
+/// What goes out, by what was asked for.
+fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
+    let stored = &hit.stored;
+    let nobody = exchange.info.method == Method::Head;
+    match (hit.answer, hit.selection) {
+        (Answer::NotModified, _) => Content { status: 304, span: None, framing: Body::None },
+        (Answer::Whole, Selection::Part(part)) => Content {
+            status: 206,
+            span: (!nobody).then_some((part.start, part.len)),
+            framing: Body::Length(part.len),
+        },
+        (Answer::Whole, Selection::Unsatisfiable) => {
+            Content { status: 416, span: None, framing: Body::Length(0) }
+        }
+        (Answer::Whole, Selection::Whole) => {
+            // A 204 has no length (RFC 9110 section 8.6).
+            let bodiless = matches!(stored.status, 204 | 304) || stored.status < 200;
+            let framing = match (length, exchange.info.version) {
+                (Some(_), _) if bodiless => Body::None,
+                (Some(length), _) => Body::Length(length),
+                (None, Version::Http11) => Body::Chunked,
+                (None, Version::Http10) => Body::UntilClose,
+            };
+            let span = (!nobody && !bodiless).then_some((0, length.unwrap_or(u64::MAX)));
+            Content { status: stored.status, span, framing }
+        }
+    }
+}
+
+/// Writes the head of an answer out of the cache.
+fn write_head(
+    out: &mut Vec<u8>,
+    exchange: &Exchange,
+    signature: &Signature,
+    hit: &Hit,
+    content: &Content,
+    length: Option<u64>,
+) {
+    let (info, stored) = (&exchange.info, &hit.stored);
+    let edits = exchange.policy.edits.for_host(Direction::Response, &info.authority.host);
+    out.clear();
+    let begin = if content.status == stored.status {
+        out.extend_from_slice(stored.line_and_block());
+        stored.line_bytes()
+    } else {
+        write_other(out, hit, content.status)
+    };
+    if validation::sets_cookies(FieldBlock::new(&hit.extra)) {
+        // The cookies of this one answer stand in the place of those that are stored.
+        remove_fields(out, begin, validation::is_set_cookie);
+    }
+    out.extend_from_slice(&hit.extra);
+    if !edits.is_empty() {
+        remove_fields(out, begin, |name| edits.removes(name));
+    }
+    match hit.selection {
+        Selection::Part(part) => range::write_content_range(out, part, length.unwrap_or(0)),
+        Selection::Unsatisfiable => range::write_unsatisfied_range(out, length.unwrap_or(0)),
+        Selection::Whole => {}
+    }
+    out.extend_from_slice(b"Age: ");
+    write_decimal(out, u64::from(hit.age_s));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(signature.lines(stored.version));
+    if signature.status {
+        let status = CacheStatus {
+            forward: hit.forward,
+            forward_status: hit.forward_status,
+            stored: false,
+            collapsed: exchange.caching.collapsed,
+            ttl_s: Some(hit.ttl_s),
+            detail: None,
+        };
+        status::write_parameters(out, &status);
+    }
+    match content.framing {
+        Body::None | Body::UntilClose => {}
+        Body::Length(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            write_decimal(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+    }
+    forwarding::write_persistence(out, info.version, !exchange.closes);
+    edits.write_added(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the line and the fields of an answer with another status than that of what is stored. Returns the length of the
+/// line.
+fn write_other(out: &mut Vec<u8>, hit: &Hit, status: u16) -> usize {
+    let stored = &hit.stored;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    write_decimal(out, u64::from(status));
+    out.push(b' ');
+    out.extend_from_slice(reply::reason_phrase(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let begin = out.len();
+    match status {
+        304 if hit.answer == Answer::NotModified => validation::write_not_modified(out, stored.block()),
+        416 if hit.selection == Selection::Unsatisfiable => {
+            let date = stored.block().values("date").next().unwrap_or_default();
+            forwarding::write_field(out, "Date", date);
+        }
+        // It gets a Content-Range of its own; that of a 200 says nothing (RFC 9110 section 14.4).
+        206 if stored.block().contains("content-range") => {
+            out.extend_from_slice(stored.block().as_bytes());
+            remove_fields(out, begin, |name| name.eq_ignore_ascii_case("content-range"));
+        }
+        _ => out.extend_from_slice(stored.block().as_bytes()),
+    }
+    begin
+}
+
+/// Takes lines out of those behind `begin`.
+fn remove_fields(out: &mut Vec<u8>, begin: usize, removes: impl Fn(&str) -> bool) {
+    let lines = out.split_off(begin);
+    for (name, value) in FieldBlock::new(&lines).lines().filter(|(name, _)| !removes(name)) {
+        forwarding::write_field(out, name, value);
+    }
+}

@@ -1,0 +1,220 @@
+//! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
+//!
+//! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fetch of
+//! that (see [`crate::engine::cache::subscriber`]): it streams to its own clients at their own speeds. What they get are the same pages; only
+//! what has come of the segment at the end is copied. A complete body is handed over as it is.
+//!
+//! As long as the body is to be stored all of it is kept here in any case, and may be told at once. If it is not, it passes
+//! through a window, and those who hear of it tell in turn how far their readers are: the slowest of them counts like one
+//! of this loop.
+
+use crate::cache::body::{Body, Cursor};
+use crate::cache::store::Epoch;
+use crate::cache::store::stored::Stored;
+use crate::engine::Engine;
+use crate::engine::cache::coordination::FillEvent;
+use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::engine::cache::window::{Span, WINDOW_BYTES_MAX};
+use crate::time::Now;
+use std::sync::{Arc, Weak};
+
+/// What is told of a response before its body. Whoever listens holds on to it.
+#[derive(Debug)]
+pub struct Publication {
+    /// Where it comes to.
+    fetch: FetchId,
+    pub(in crate::engine) pending: Arc<Stored>,
+    /// The stored part that it completes.
+    pub(in crate::engine) beside: Option<Arc<Stored>>,
+    /// Bytes of the body, if that is known.
+    pub(in crate::engine) length: Option<u64>,
+    pub(in crate::engine) epoch: Epoch,
+}
+
+/// How a body ends that was told of.
+#[derive(Clone, Debug)]
+pub(in crate::engine) enum End {
+    /// All of it is here, with its trailers.
+    Whole(Arc<Body>, Arc<[u8]>),
+    /// All of it was told; these are its trailers.
+    Published(Arc<[u8]>),
+    /// The rest will never come.
+    Broken,
+}
+
+/// What other loops know of a fetch.
+#[derive(Debug)]
+pub(in crate::engine) struct Published {
+    publication: Arc<Publication>,
+    /// The place behind what they know.
+    cursor: Cursor,
+    bytes: u64,
+    /// They know that it is not to be stored.
+    known_unstored: bool,
+    /// Where the readers are of those who hear of it, by the number of the loop.
+    subscribers: Vec<(usize, Span)>,
+}
+
+impl Published {
+    fn readers(&self) -> Option<Span> {
+        self.subscribers.iter().map(|(_, span)| *span).reduce(Span::with)
+    }
+
+    /// Whether all that they may know is told until their slowest readers have taken more, if the body is not kept.
+    fn has_to_wait(&self) -> bool {
+        self.readers().is_some_and(|readers| readers.slowest + WINDOW_BYTES_MAX as u64 <= self.bytes)
+    }
+}
+
+/// What other loops have to do with a fetch.
+#[derive(Debug)]
+pub(in crate::engine) enum Coordination {
+    Nothing,
+    /// They are told of it.
+    Published(Published),
+    /// One of them tells of it.
+    Subscribed {
+        publication: Arc<Publication>,
+        /// What that one knows of the readers here.
+        known: Span,
+    },
+}
+
+impl Fetch {
+    /// Other loops will be told of it.
+    pub fn prepare_publication(&mut self, id: FetchId) {
+        let publication = Publication {
+            fetch: id,
+            pending: Arc::clone(&self.pending),
+            beside: self.beside.clone(),
+            length: self.length,
+            epoch: self.epoch,
+        };
+        self.coordination = Coordination::Published(Published {
+            publication: Arc::new(publication),
+            cursor: Cursor::default(),
+            bytes: 0,
+            known_unstored: false,
+            subscribers: Vec::new(),
+        });
+    }
+
+    fn published(&self) -> Option<&Published> {
+        match &self.coordination {
+            // A loop that has not looked at what it was told yet may turn out to listen.
+            Coordination::Published(told) => {
+                Some(told).filter(|told| Arc::strong_count(&told.publication) > 1)
+            }
+            Coordination::Nothing | Coordination::Subscribed { .. } => None,
+        }
+    }
+
+    /// Whether another loop holds on to it.
+    pub fn has_subscribers(&self) -> bool {
+        self.published().is_some()
+    }
+
+    /// What has to be kept for other loops: what lies behind these places, so many bytes from the beginning. They do not know
+    /// it yet, or their readers do not have it: the pages are the same, and they are kept where they are paid for.
+    pub fn needed_elsewhere(&self) -> impl Iterator<Item = (u64, Cursor)> {
+        let told = self.published();
+        let unpublished = told.map(|told| (told.bytes, told.cursor));
+        let unread = told.and_then(Published::readers).map(|readers| readers.slowest);
+        unpublished.into_iter().chain(unread.map(|place| (place, self.stream.cursor(place))))
+    }
+
+    /// Where the readers of other loops are; the fastest is where the body ends, if that one has all that it may have.
+    pub fn subscribed_readers(&self) -> Option<Span> {
+        let told = self.published()?;
+        let readers = told.readers()?;
+        let has_all = told.has_to_wait() && readers.fastest >= told.bytes;
+        Some(Span { fastest: if has_all { self.stream.len() } else { readers.fastest }, ..readers })
+    }
+
+    /// What has come of it, for those who know nothing of it yet.
+    pub fn publish_from_start(&mut self) -> Option<FillEvent> {
+        let Coordination::Published(told) = &mut self.coordination else { return None };
+        told.cursor = Cursor::default();
+        let portion = self.stream.portion(&mut told.cursor);
+        told.bytes = self.stream.len();
+        Some(FillEvent::Begins(Arc::clone(&told.publication), Arc::new(portion)))
+    }
+
+    /// What those do not know yet who listen: more of the body, or how it ends.
+    pub fn publish_progress(&mut self) -> Option<FillEvent> {
+        let (kept, whole) = (self.storable, self.storable && self.has_ended());
+        self.published().filter(|told| !whole && (kept || !told.known_unstored || !told.has_to_wait()))?;
+        let Coordination::Published(told) = &mut self.coordination else { return None };
+        let publication = Arc::downgrade(&told.publication);
+        if told.bytes < self.stream.len() || told.known_unstored == kept {
+            let portion = self.stream.portion(&mut told.cursor);
+            (told.bytes, told.known_unstored) = (self.stream.len(), !kept);
+            return Some(FillEvent::Continues(publication, Arc::new(portion), kept));
+        }
+        let end = match (self.has_ended(), self.has_failed()) {
+            (true, _) => End::Published(self.trailers.as_slice().into()),
+            (false, true) => End::Broken,
+            (false, false) => return None,
+        };
+        self.coordination = Coordination::Nothing;
+        Some(FillEvent::Ends(publication, end))
+    }
+
+    /// Ends it for those who listen: all of it is here.
+    pub fn publish_whole(&mut self, body: &Arc<Body>, trailers: &[u8]) -> Option<FillEvent> {
+        let publication = Arc::downgrade(&self.published()?.publication);
+        self.coordination = Coordination::Nothing;
+        Some(FillEvent::Ends(publication, End::Whole(Arc::clone(body), trailers.into())))
+    }
+
+    /// What those are told whose readers are not as far as `end`, and hold up others.
+    pub fn publish_slow_readers(&self, end: u64) -> Option<FillEvent> {
+        let told = self.published()?;
+        let behind = told.readers()?.slowest < end;
+        behind.then(|| FillEvent::Behind(Arc::downgrade(&told.publication), end))
+    }
+}
+
+impl Engine {
+    /// Tells other loops what they do not know yet of a fetch.
+    pub(in crate::engine) fn publish_progress(&mut self, id: FetchId) {
+        while let Some(fetch) = id.get_mut(&mut self.fetches) {
+            let hash = fetch.pending.hash();
+            let Some(event) = fetch.publish_progress() else { return };
+            self.send_to_loops(hash, event);
+        }
+    }
+
+    /// Somebody in another loop waits for what may have begun to come.
+    pub(in crate::engine) fn republish(&mut self, hash: u64) {
+        let Some(id) = self.collapses.fetch(hash) else { return };
+        // What they know who listen already is as much as those will know who begin to.
+        self.publish_progress(id);
+        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_kept()) else { return };
+        if let Some(event) = fetch.publish_from_start() {
+            self.send_to_loops(hash, event);
+        }
+    }
+
+    /// So far are the readers of another loop; or nobody there listens any more.
+    pub(in crate::engine) fn note_subscriber(
+        &mut self,
+        now: Now,
+        from: usize,
+        publication: &Weak<Publication>,
+        readers: Option<Span>,
+    ) {
+        let Some(publication) = publication.upgrade() else { return };
+        let id = publication.fetch;
+        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+        match &mut fetch.coordination {
+            Coordination::Published(told) if Arc::ptr_eq(&told.publication, &publication) => {
+                told.subscribers.retain(|(subscriber, _)| *subscriber != from);
+                told.subscribers.extend(readers.map(|span| (from, span)));
+            }
+            Coordination::Nothing | Coordination::Published(_) | Coordination::Subscribed { .. } => return,
+        }
+        drop(publication);
+        self.advance_fetch(now, id);
+    }
+}

@@ -1,0 +1,320 @@
+//! A body on its way from the cache to a client: from a stored response, or from one that is still being fetched.
+//!
+//! Nothing is copied: what is to be sent are slices of the stored segments. A body of unknown length goes out in chunks,
+//! one for whatever was there when the chunk was begun. Parts that are being completed are sent from several sources, one
+//! behind the other.
+
+use crate::buffer::Pool;
+use crate::cache::body::{Body, Cursor, Filled};
+use crate::cache::rfc::range::Part;
+use crate::cache::store::stored::Stored;
+use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
+use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::http::chunked;
+use crate::http::frame::Frame;
+use slab::Slab;
+use std::sync::Arc;
+
+use crate::engine::body::relay::Relay;
+
+/// Most bytes of one chunk (chosen: its header is short, and more would not fit into one vectored write).
+const CHUNK_BYTES_MAX: u64 = 0xFFFF;
+
+/// Where the bytes are.
+#[derive(Debug)]
+pub(in crate::engine) enum Source {
+    /// They are all here.
+    Stored(Arc<Body>),
+    /// They are coming.
+    Streaming(FetchId),
+}
+
+/// One client's place in a body.
+#[derive(Debug)]
+pub(in crate::engine) struct CacheReader {
+    pub source: Source,
+    pub cursor: Cursor,
+    /// Payload that is still to be sent, if that is known.
+    left: Option<u64>,
+    /// Payload that was sent from this source.
+    payload: u64,
+    chunk: Option<Frame>,
+    /// The last chunk with trailers, which has no place in the frame.
+    end: Vec<u8>,
+    /// From where it goes on; the length of all is known then.
+    next: Option<Box<Next>>,
+}
+
+/// Another one of several sources: a stored part, or what completes it.
+#[derive(Debug)]
+struct Next {
+    source: Source,
+    cursor: Cursor,
+    left: u64,
+    next: Option<Box<Next>>,
+}
+
+impl CacheReader {
+    /// `left` bytes of a stored body.
+    pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> CacheReader {
+        let source = Source::Stored(body);
+        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
+    }
+
+    /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
+    /// all of that, and what is stored behind it.
+    pub fn completed(fetch: FetchId, missing: Part, parts: &Stored, wanted: Part) -> CacheReader {
+        let stored = |start: u64, end: u64| Next {
+            source: Source::Stored(Arc::clone(&parts.body)),
+            cursor: parts.cursor(start),
+            left: end.saturating_sub(start),
+            next: None,
+        };
+        let behind = stored(missing.end(), wanted.end());
+        let fetched = Next {
+            source: Source::Streaming(fetch),
+            cursor: Cursor::default(),
+            left: missing.len,
+            next: (behind.left > 0).then(|| Box::new(behind)),
+        };
+        let before = stored(wanted.start, missing.start);
+        CacheReader::from(match before.left {
+            0 => fetched,
+            _ => Next { next: Some(Box::new(fetched)), ..before },
+        })
+    }
+
+    fn from(next: Next) -> CacheReader {
+        let Next { source, cursor, left, next } = next;
+        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next }
+    }
+
+    /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
+    /// them.
+    pub fn streaming(fetch: FetchId, length: Option<u64>, chunked: bool) -> CacheReader {
+        let chunk = chunked.then(Frame::default);
+        let source = Source::Streaming(fetch);
+        let (cursor, end) = (Cursor::default(), Vec::new());
+        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None }
+    }
+
+    /// The fetch that it reads, or will read.
+    pub fn fetch(&self) -> Option<FetchId> {
+        let of = |source: &Source| match source {
+            Source::Stored(_) => None,
+            Source::Streaming(fetch) => Some(*fetch),
+        };
+        of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))
+    }
+
+    fn nexts(&self) -> impl Iterator<Item = &Next> {
+        std::iter::successors(self.next.as_deref(), |next| next.next.as_deref())
+    }
+
+    /// How far it has read of what is being fetched.
+    pub fn place(&self) -> (u64, Cursor) {
+        match self.source {
+            Source::Streaming(_) => (self.payload, self.cursor),
+            Source::Stored(_) => (0, Cursor::default()),
+        }
+    }
+
+    /// The fetch is complete: the rest comes from its body, and then the trailers.
+    pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
+        self.set_trailers(trailers);
+        let mut source = &mut self.source;
+        let mut next = &mut self.next;
+        if let Source::Streaming(_) = source {
+            self.left = Some(self.left.unwrap_or(body.len() - self.payload));
+        }
+        loop {
+            match (source, next) {
+                (stream @ Source::Streaming(_), _) => {
+                    *stream = Source::Stored(Arc::clone(body));
+                    return;
+                }
+                (Source::Stored(_), Some(behind)) => (source, next) = (&mut behind.source, &mut behind.next),
+                (Source::Stored(_), None) => return,
+            }
+        }
+    }
+
+    fn set_trailers(&mut self, trailers: &[u8]) {
+        let waits = self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended());
+        if waits && !trailers.is_empty() {
+            self.end = [chunked::LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
+        }
+    }
+
+    /// Whether everything there will ever be was sent.
+    pub fn is_done(&self, fetches: &Slab<Fetch>) -> bool {
+        let payload_done = match (&self.source, self.left) {
+            (_, Some(left)) => left == 0,
+            (Source::Streaming(fetch), None) => fetch
+                .get(fetches)
+                .is_some_and(|fetch| fetch.has_ended() && !fetch.stream.has_more(self.cursor)),
+            (Source::Stored(_), None) => true,
+        };
+        payload_done
+            && self.next.is_none()
+            && self.end.is_empty()
+            && self.chunk.as_ref().is_none_or(|chunk| chunk.has_ended() && chunk.is_spent())
+    }
+
+    /// Whether nothing is left but the trailers.
+    fn is_at_trailers(&self) -> bool {
+        !self.end.is_empty() && self.chunk.as_ref().is_some_and(|chunk| chunk.has_ended() && chunk.is_spent())
+    }
+
+    /// Whether everything that has come of what is being fetched was sent, and nothing but that is left to send.
+    pub fn is_drained(&self, fetches: &Slab<Fetch>) -> bool {
+        let drained = match self.source {
+            Source::Stored(_) => false,
+            Source::Streaming(fetch) => {
+                fetch.get(fetches).is_some_and(|fetch| !fetch.stream.has_more(self.cursor))
+            }
+        };
+        let between = self.chunk.as_ref().is_none_or(|chunk| chunk.is_spent() && !chunk.has_ended());
+        drained && between && self.end.is_empty() && self.next.is_none()
+    }
+
+    /// The framing that it goes out in, if it goes out in chunks.
+    pub fn into_frame(self) -> Option<Frame> {
+        self.chunk
+    }
+
+    /// Whether the rest will never come.
+    pub fn is_cut_short(&self, fetches: &Slab<Fetch>) -> bool {
+        let failed = match self.source {
+            Source::Stored(_) => false,
+            Source::Streaming(fetch) => fetch.get(fetches).is_none_or(Fetch::has_failed),
+        };
+        failed && !self.wants_send(fetches)
+    }
+
+    /// Whether there is anything to send.
+    pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
+        if self.is_at_trailers() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
+            return true;
+        }
+        match &self.source {
+            Source::Stored(_) => {
+                self.left.is_some_and(|left| left > 0)
+                    || self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended())
+            }
+            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
+                let more = self.left != Some(0) && fetch.stream.has_more(self.cursor);
+                more || (fetch.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended()))
+            }),
+        }
+    }
+
+    /// Puts up to `left` bytes of what is there into `out`.
+    fn payload<'a>(&'a self, fetches: &'a Slab<Fetch>, left: u64, out: &mut [&'a [u8]]) -> Filled {
+        let left = left.min(self.left.unwrap_or(u64::MAX));
+        match &self.source {
+            Source::Stored(body) => body.slices(self.cursor, left, out),
+            Source::Streaming(fetch) => match fetch.get(fetches) {
+                Some(fetch) => fetch.stream.slices(self.cursor, left, out),
+                None => Filled::default(),
+            },
+        }
+    }
+
+    /// The body of which these slices are all, each of them apart.
+    fn whole(&self, filled: Filled) -> Option<&Arc<Body>> {
+        match &self.source {
+            Source::Stored(body) if filled == Filled { bytes: body.len(), apart_from: 0 } => Some(body),
+            Source::Stored(_) | Source::Streaming(_) => None,
+        }
+    }
+
+    /// What to send next, behind the head that still waits in `down`.
+    pub fn outgoing<'a>(
+        &'a mut self,
+        down: &'a Relay,
+        pool: &'a Pool,
+        fetches: &'a Slab<Fetch>,
+    ) -> Outgoing<'a> {
+        self.begin_chunk(fetches);
+        let this = &*self;
+        let mut outgoing = Outgoing::nothing();
+        let out = &mut outgoing.slices;
+        out[0] = down.head.bytes(pool);
+        match &this.chunk {
+            None => {
+                let filled = this.payload(fetches, u64::MAX, &mut out[1..]);
+                if out[1].len() as u64 == filled.bytes {
+                    outgoing.count = 2;
+                }
+                outgoing.apart_from = 1 + filled.apart_from;
+                outgoing.whole = this.whole(filled);
+            }
+            Some(_) if this.is_at_trailers() => out[1] = &this.end,
+            Some(chunk) => {
+                out[1] = chunk.header();
+                this.payload(fetches, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
+                out[SLICES_MAX - 1] = chunk.tail();
+            }
+        }
+        outgoing
+    }
+
+    /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
+    /// elsewhere.
+    pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) -> Option<FetchId> {
+        if self.is_at_trailers() {
+            self.end.drain(..count.min(self.end.len()));
+            return None;
+        }
+        let payload = match &mut self.chunk {
+            None => count as u64,
+            Some(chunk) => chunk.handle_sent(count) as u64,
+        };
+        self.payload += payload;
+        self.left = self.left.map(|left| left.saturating_sub(payload));
+        self.cursor = match &self.source {
+            // Nobody asks any more.
+            Source::Stored(_) if self.left == Some(0) => self.cursor,
+            Source::Stored(body) => body.advance(self.cursor, payload),
+            Source::Streaming(fetch) => match fetch.get(fetches) {
+                Some(fetch) => fetch.stream.advance(self.cursor, payload),
+                None => self.cursor,
+            },
+        };
+        if self.left != Some(0) {
+            return None;
+        }
+        let next = self.next.take()?;
+        let before = self.fetch();
+        *self = CacheReader::from(*next);
+        before
+    }
+
+    fn begin_chunk(&mut self, fetches: &Slab<Fetch>) {
+        if self.chunk.as_ref().is_none_or(|chunk| !chunk.is_spent() || chunk.has_ended()) {
+            return;
+        }
+        // As much as the slices between the framing can hold.
+        let mut slices: [&[u8]; SLICES_MAX - 3] = [&[]; SLICES_MAX - 3];
+        let payload = self.payload(fetches, CHUNK_BYTES_MAX, &mut slices).bytes;
+        let whole = match &self.source {
+            Source::Stored(_) => self.left == Some(payload),
+            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
+                fetch.has_ended() && !fetch.stream.has_more(fetch.stream.advance(self.cursor, payload))
+            }),
+        };
+        if let (Source::Streaming(fetch), true) = (&self.source, whole) {
+            let trailers = fetch.get(fetches).map_or(&[][..], |fetch| &fetch.trailers);
+            self.set_trailers(trailers);
+        }
+        let trailed = !self.end.is_empty();
+        let Some(chunk) = &mut self.chunk else { return };
+        match (payload, whole) {
+            (0, false) => {}
+            (0, true) if trailed => chunk.leave_end(),
+            (0, true) => chunk.end(),
+            (_, last) => chunk.begin(payload as usize, last && !trailed),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Requests of weir's own: a stale response was served, and is fetched anew (stale-while-revalidate, RFC 5861 section 3).
+//!
+//! Such a request is an exchange like any other, with a client that has no socket: it asks with the fields of the request
+//! that brought it about, under the same policy, and ends as soon as the head of the response has come. It leaves a log
+//! entry, too.
+
+use crate::buffer::{Linear, Purpose};
+use crate::engine::cache::collapse::InProgress;
+use crate::engine::cache::look_up::Hit;
+use crate::engine::peer::{Client, ExchangeId, Peer, Role};
+use crate::engine::transaction::log_record::{CacheUse, Verdict};
+use crate::engine::{Engine, PeerId};
+use crate::time::Now;
+
+/// Refreshes under way at once in one loop (chosen: each holds an origin connection; what is not refreshed now is when
+/// somebody next asks for it).
+pub const REFRESHES_MAX: usize = 64;
+
+impl Engine {
+    /// Fetches anew what an exchange is being served, with the request that it made.
+    pub(in crate::engine) fn begin_refresh(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
+        let (hash, key) = (hit.stored.hash(), hit.stored.key());
+        if self.refreshes >= REFRESHES_MAX
+            || self.is_draining()
+            || self.collapses.find(hash, key) != InProgress::Nothing
+            || (self.collapses.shared && self.is_locked(hash))
+        {
+            return;
+        }
+        let Engine { exchanges, peers, pool, .. } = self;
+        let Some(exchange) = exchanges.get(id.index as usize) else { return };
+        let head_bytes = exchange.info.head_bytes;
+        let head = exchange.input.bytes(pool)[..head_bytes].to_vec();
+        let address = exchange.record.client;
+        let mut input = Linear::default();
+        if !input.append(pool, Purpose::Head, &head) {
+            return;
+        }
+        let client = Peer { background: true, ..Peer::new(address, Role::Client(Client::Idle)) };
+        let client = PeerId::from_index(peers.insert(client));
+        self.refreshes += 1;
+        self.metrics.cache_refreshes += 1;
+        let refresh = self.begin_unknown(now, client, head_bytes);
+        if let Some(exchange) = self.exchange_mut(refresh) {
+            exchange.input = input;
+            (exchange.caching.used, exchange.caching.background) = (true, true);
+            exchange.record.cache = CacheUse::Refresh;
+        }
+        self.examine(now, refresh);
+    }
+
+    /// A refresh has done what it could.
+    pub(in crate::engine) fn finish_background(&mut self, now: Now, id: ExchangeId) {
+        self.abandon(now, id, Verdict::Allowed, "");
+    }
+}

@@ -1,0 +1,565 @@
+//! A request head, examined once: what it asks, and what is to be done about it.
+//!
+//! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
+//! connection. The head that goes to the origin is written in the same pass.
+
+use crate::cache::rfc::range;
+use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
+use crate::cache::store::stored::Stored;
+use crate::engine::cache::look_up::{CacheLookUp, Hit};
+use crate::engine::downstream::guesses::{Guess, Guesses};
+use crate::engine::downstream::unread::note_request_line;
+use crate::engine::peer::PeerId;
+use crate::engine::settings::Settings;
+use crate::engine::transaction::log_record::{LogRecord, Text};
+use crate::engine::transaction::refusal::Refusal;
+use crate::engine::upstream::pool::Origins;
+use crate::http::fault::Fault;
+use crate::http::fields;
+use crate::http::forwarding::{self, Edits, RequestRoute, Withheld};
+use crate::http::framing::{self, Body};
+use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::reply;
+use crate::http::session_auth;
+use crate::http::target::{Authority, Host, Target};
+use crate::policy::Policy;
+use crate::policy::acl::{self, Grant, Judgement, Subject};
+use crate::policy::auth::{Check, SlowJob};
+use crate::policy::credentials::credentials;
+use crate::policy::edit::{Direction, HostEdits};
+use crate::policy::remembered::Remembered;
+use crate::time::Now;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// What the engine needs to know of a method (RFC 9110 section 9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Method {
+    Get,
+    Head,
+    Connect,
+    Options,
+    Trace,
+    /// PUT and DELETE.
+    OtherIdempotent,
+    Other,
+}
+
+impl Method {
+    pub fn of(name: &str) -> Method {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "CONNECT" => Method::Connect,
+            "OPTIONS" => Method::Options,
+            "TRACE" => Method::Trace,
+            "PUT" | "DELETE" => Method::OtherIdempotent,
+            _ => Method::Other,
+        }
+    }
+
+    /// Whether sending it twice means the same as sending it once (RFC 9110 section 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        match self {
+            Method::Get | Method::Head | Method::Options | Method::Trace | Method::OtherIdempotent => true,
+            Method::Connect | Method::Other => false,
+        }
+    }
+
+    /// As `framing::response_body` wants to know it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Connect => "CONNECT",
+            Method::Options => "OPTIONS",
+            Method::Trace => "TRACE",
+            Method::OtherIdempotent | Method::Other => "POST",
+        }
+    }
+}
+
+/// What is remembered of a request after its head was read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct RequestInfo {
+    pub method: Method,
+    pub version: Version,
+    /// Whom to ask; of no meaning before the head was understood.
+    pub authority: Authority,
+    /// What the policy allowed.
+    pub grant: Option<Grant>,
+    pub body: Body,
+    /// The client wants to go on after this exchange.
+    pub keep_alive: bool,
+    /// The client may wait for a 100 before it sends the body.
+    pub expects_continue: bool,
+    /// The client asked for another protocol.
+    pub upgrade: bool,
+    /// It has credentials for its connection, which is the client's alone from then on.
+    pub authenticates: bool,
+    /// That is so, or is so already.
+    pub bound: bool,
+    /// Refusals may be HTML.
+    pub html: bool,
+    /// Length of the head in the client's input.
+    pub head_bytes: usize,
+}
+
+impl RequestInfo {
+    /// What is assumed of a request that could not be understood.
+    pub fn unknown(head_bytes: usize) -> RequestInfo {
+        RequestInfo {
+            method: Method::Other,
+            version: Version::Http11,
+            authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
+            grant: None,
+            body: Body::None,
+            keep_alive: false,
+            expects_continue: false,
+            upgrade: false,
+            authenticates: false,
+            bound: false,
+            html: false,
+            head_bytes,
+        }
+    }
+
+    /// The same in place: most of a info is room for a name.
+    pub fn reset(&mut self, head_bytes: usize) {
+        (self.method, self.version) = (Method::Other, Version::Http11);
+        // No more than the host's kind is written, and not the room for a name.
+        self.authority.port = 0;
+        self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        (self.grant, self.body) = (None, Body::None);
+        (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
+        (self.authenticates, self.bound) = (false, false);
+        self.head_bytes = head_bytes;
+    }
+}
+
+/// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Answer {
+    Options,
+    Trace,
+    /// So many stored responses were forgotten.
+    Purged,
+}
+
+impl Answer {
+    /// Its media type; empty if it has no content.
+    pub fn content_type(self) -> &'static [u8] {
+        match self {
+            Answer::Trace => b"message/http",
+            Answer::Purged => b"text/plain",
+            Answer::Options => b"",
+        }
+    }
+
+    /// Writes head and content.
+    pub fn write(
+        self,
+        out: &mut Vec<u8>,
+        content: &[u8],
+        date: &str,
+        (version, keep_alive): (Version, bool),
+    ) {
+        let fields: &[u8] = match self {
+            Answer::Trace => b"Content-Type: message/http\r\n",
+            Answer::Purged => b"Content-Type: text/plain\r\nCache-Control: no-store\r\n",
+            Answer::Options => b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n",
+        };
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
+        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(fields);
+        out.extend_from_slice(b"Content-Length: ");
+        fields::write_decimal(out, content.len() as u64);
+        out.extend_from_slice(b"\r\n");
+        forwarding::write_persistence(out, version, keep_alive);
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(content);
+    }
+}
+
+/// What is to be done.
+pub(in crate::engine) enum Decision {
+    /// Find an origin; the head for it is written (nothing, for CONNECT).
+    Forward,
+    /// Answer in place of an origin; the content is written.
+    Answer(Answer),
+    Refuse(Refusal),
+    /// Answer out of the cache.
+    Hit(Hit),
+    /// Ask again when the request under way for that key has an answer.
+    Wait(u64),
+    /// Ask again when this password has been verified.
+    Verify {
+        key: u128,
+        guess: Guess,
+        job: SlowJob,
+    },
+}
+
+/// What a client is told that may not ask, whatever it has sent.
+pub(in crate::engine) const STRANGER: Refusal = Refusal::Denied(acl::Refusal::Client);
+
+/// What the examination may look_up.
+pub(in crate::engine) struct Examiner<'a> {
+    /// The cache, if there is one.
+    pub cache: Option<CacheLookUp<'a>>,
+    pub settings: &'a Settings,
+    pub policy: &'a Policy,
+    pub origins: &'a Origins,
+    pub remembered: &'a mut Remembered,
+    /// Of the upload.
+    pub withheld: &'a mut Withheld,
+    pub guesses: &'a Guesses,
+    pub now: Now,
+    pub client: IpAddr,
+    pub peer: PeerId,
+    /// Its own connection has ended meanwhile.
+    pub bond_lost: bool,
+}
+
+/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
+/// range are the cache's own (rules 31 and 35). A part is validated with the client's range: if it is another one by now that
+/// is what the client gets of it (RFC 9110 section 13.2.2: If-None-Match comes first).
+#[derive(Debug)]
+struct OwnConditions<'a> {
+    edits: HostEdits<'a>,
+    stored: &'a Stored,
+    missing: Option<range::Part>,
+}
+
+impl Edits for OwnConditions<'_> {
+    fn removes(&self, name: &str) -> bool {
+        let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
+        let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
+        let kept = validates_part && is_one_of(&["range", "if-range"]);
+        self.edits.removes(name) || (is_one_of(&CONDITIONAL_FIELDS) && !kept)
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        self.edits.write_added(out);
+        let validators = Validators::read(self.stored.block());
+        let Some(missing) = self.missing else {
+            for (name, value) in validators.conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            return;
+        };
+        range::write_range(out, missing);
+        // If it is another one by now, all of it.
+        if let Some(tag) = validators.etag {
+            forwarding::write_field(out, "If-Range", tag);
+        }
+    }
+}
+
+impl Examiner<'_> {
+    /// Reads `bytes` (one whole head) into `info`, `entry` and `out`.
+    pub fn examine(
+        &mut self,
+        bytes: &[u8],
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Decision {
+        info.reset(bytes.len());
+        out.clear();
+        let mut storage = FieldStorage::new();
+        let examined = match RequestHead::parse(bytes, &mut storage, &self.settings.head) {
+            Ok(head) => self.examine_head(&head, info, record, out),
+            Err(fault) => {
+                note_request_line(bytes, info, record);
+                Err(if self.admits() { Refusal::Fault(fault) } else { STRANGER })
+            }
+        };
+        examined.unwrap_or_else(Decision::Refuse)
+    }
+
+    fn examine_head(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Decision, Refusal> {
+        info.method = Method::of(head.method);
+        info.version = head.version;
+        info.html = reply::accepts_html(head.fields);
+        self.note_head(head, record);
+        let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
+        self.note_target(head, &target, record);
+        // Before anything that is said depends on what is asked, or as whom (rule 46).
+        if !self.admits() {
+            return Err(STRANGER);
+        }
+        // By reference: most of a target is room for a name.
+        let target = match &target {
+            Ok(target) => target,
+            Err(fault) => return Err(Refusal::Fault(*fault)),
+        };
+        self.examine_framing(head, info)?;
+        let for_weir = !self.find_authority(head, target, info, record, out)?;
+        if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
+            if forwarding::is_loop(head.fields, pseudonym) {
+                return Err(Refusal::Loop);
+            }
+        }
+        if let Some(decision) = self.authenticate(head, record)? {
+            return Ok(decision);
+        }
+        if for_weir {
+            return Ok(self.answer(head, info, out));
+        }
+        let grant = self.judge(head, info, record)?;
+        info.grant = Some(grant);
+        if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
+            self.policy.acl.describe(rule).write(out);
+            record.set(Text::Reason, out);
+            out.clear();
+        }
+        match target {
+            Target::Absolute { path, .. } | Target::Origin { path } => {
+                if let Some(decision) = self.purge(head, info, path, out) {
+                    return decision;
+                }
+                info.authenticates = session_auth::authenticates_connection(head.fields);
+                let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &info.authority);
+                info.bound = info.authenticates || pinned;
+                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path))
+                {
+                    return Ok(decision);
+                }
+                self.route(head, info, path, out)
+            }
+            Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
+        }
+    }
+
+    fn admits(&self) -> bool {
+        self.policy.acl.admits(self.client)
+    }
+
+    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<(), Refusal> {
+        info.body = framing::request_body(head).map_err(Refusal::Fault)?;
+        info.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
+        info.upgrade = forwarding::upgrade_requested(head.version, head.fields);
+        info.expects_continue = head.version == Version::Http11
+            && forwarding::expects_continue(head.fields).map_err(Refusal::Fault)?;
+        Ok(())
+    }
+
+    /// Notes whom the request is for; false if it is for weir itself and in order (`OPTIONS *`).
+    fn find_authority(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Refusal> {
+        match target {
+            Target::Absolute { authority, .. } | Target::Authority(authority) => {
+                forwarding::check_host(head, target, authority).map_err(Refusal::Fault)?;
+                info.authority = *authority;
+                Ok(true)
+            }
+            Target::Asterisk => {
+                forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+                Ok(false)
+            }
+            Target::Origin { path } => {
+                let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
+                if !self.settings.origin_form {
+                    return Err(Refusal::OriginForm);
+                }
+                let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
+                out.extend_from_slice(b"http://");
+                authority.write(out, Some(80));
+                record.set_target(out, path);
+                out.clear();
+                info.authority = authority;
+                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
+            }
+        }
+    }
+
+    fn is_own(&self, authority: &Authority) -> bool {
+        self.settings.listeners.iter().any(|listener| {
+            listener.port() == authority.port
+                && match &authority.host {
+                    Host::Address(address) => {
+                        *address == listener.ip() || (listener.ip().is_unspecified() && address.is_loopback())
+                    }
+                    Host::Name(name) => name.as_str() == "localhost",
+                }
+        })
+    }
+
+    /// Who asks; `Some` if that is not known yet.
+    fn authenticate(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        record: &mut LogRecord,
+    ) -> Result<Option<Decision>, Refusal> {
+        let Some(users) = &self.policy.users else { return Ok(None) };
+        // Two sets of credentials are none: nobody knows which of them another reader would take.
+        let field = "proxy-authorization";
+        let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
+        let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
+        let key = users.key(&given);
+        let right = match self.remembered.get(self.now, key) {
+            Some(false) => false,
+            // From a client that has not said it before it is a guess all the same: an answer tells that it is right.
+            Some(true) => {
+                let guess = self.guesses.begin(self.now, self.client, key).ok_or(Refusal::TooManyGuesses)?;
+                self.guesses.know(self.now, self.client, guess, key);
+                true
+            }
+            None => {
+                let guess = self.guesses.begin(self.now, self.client, key);
+                let guess = guess.ok_or(Refusal::TooManyGuesses)?;
+                let right = match users.check(&given) {
+                    Check::Accepted(_) => {
+                        self.guesses.know(self.now, self.client, guess, key);
+                        true
+                    }
+                    Check::Wrong => false,
+                    Check::Slow(job) => return Ok(Some(Decision::Verify { key, guess, job })),
+                };
+                self.remembered.put(self.now, key, right);
+                right
+            }
+        };
+        if !right {
+            return Err(Refusal::CredentialsWrong);
+        }
+        record.set(Text::User, given.user());
+        Ok(None)
+    }
+
+    fn judge(
+        &self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+    ) -> Result<Grant, Refusal> {
+        let authority = &info.authority;
+        let subject = Subject {
+            client: self.client,
+            user: std::str::from_utf8(record.text(Text::User)).ok().filter(|user| !user.is_empty()),
+            method: head.method,
+            host: &authority.host,
+            port: authority.port,
+            connect: info.method == Method::Connect,
+        };
+        match self.policy.acl.judge(&subject) {
+            Judgement::Granted(grant) => Ok(grant),
+            Judgement::Refused(refusal) => Err(Refusal::Denied(refusal)),
+        }
+    }
+
+    /// Writes the head for the origin, unless the request ends here (RFC 9110 section 7.6.2).
+    fn route(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        path: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decision, Refusal> {
+        let max_forwards = match info.method {
+            Method::Options | Method::Trace => {
+                forwarding::max_forwards(head.fields).map_err(Refusal::Fault)?
+            }
+            Method::Get | Method::Head | Method::Connect | Method::OtherIdempotent | Method::Other => None,
+        };
+        if max_forwards == Some(0) {
+            return Ok(self.answer(head, info, out));
+        }
+        let now_ms = self.now.monotonic_ms();
+        if info.body == Body::Chunked && self.origins.speaks_http10(now_ms, &info.authority) {
+            return Err(Refusal::LengthRequired);
+        }
+        let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
+        let caching = self.cache.as_ref().map(|cache| &*cache.caching);
+        let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
+        let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
+        let own;
+        let edits: &dyn Edits = match stale.or_else(part) {
+            Some((stored, missing)) => {
+                own = OwnConditions { edits: host_edits, stored, missing };
+                &own
+            }
+            None => &host_edits,
+        };
+        let route = RequestRoute {
+            authority: info.authority,
+            path,
+            body: info.body,
+            upgrade: info.upgrade,
+            max_forwards: max_forwards.map(|hops| hops - 1),
+            via: self.settings.via.as_deref(),
+            forwarded: self.settings.forwarded,
+            client: self.client,
+            edits,
+        };
+        if info.body == Body::Chunked {
+            self.withheld.set(head.fields, host_edits.removed());
+        }
+        forwarding::write_request(out, head, &route);
+        Ok(Decision::Forward)
+    }
+
+    /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
+    fn answer(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> Decision {
+        out.clear();
+        match info.method {
+            Method::Trace => {
+                forwarding::trace_body(out, head);
+                Decision::Answer(Answer::Trace)
+            }
+            Method::Get
+            | Method::Head
+            | Method::Connect
+            | Method::Options
+            | Method::OtherIdempotent
+            | Method::Other => Decision::Answer(Answer::Options),
+        }
+    }
+
+    fn is_noted(&self, text: Text) -> bool {
+        self.settings.noted.contains(&text)
+    }
+
+    fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
+        record.set(Text::Method, head.method.as_bytes());
+        record.minor_version = match head.version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+        };
+        for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
+            if self.is_noted(text) {
+                record.set(text, head.fields.get(name).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
+    fn note_target(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Result<Target<'_>, Fault>,
+        record: &mut LogRecord,
+    ) {
+        match target {
+            Err(Fault::Userinfo) => record.set(Text::Target, b"(userinfo withheld)"),
+            Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
+                record.set(Text::Target, b"(malformed, withheld)");
+            }
+            Ok(_) | Err(_) => record.set_target(b"", head.target),
+        }
+    }
+}

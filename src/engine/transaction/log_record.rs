@@ -1,0 +1,420 @@
+//! What one exchange or tunnel leaves behind: the entry that the access log writes.
+
+pub use crate::cache::rfc::status::Forward;
+use crate::http::target::write_encoded;
+use std::net::SocketAddr;
+
+/// How it ended for whoever asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Passed on to the origin (or answered by weir as asked, like `OPTIONS *`).
+    Allowed,
+    /// Refused by a rule, by credentials, or by a limit.
+    Refused,
+    /// Not understood: the request broke the grammar.
+    Malformed,
+    /// Allowed, but not carried to its end: the origin or the path to it failed, or the client gave up or did not read.
+    /// The reason says which.
+    Failed,
+}
+
+/// What the cache did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It had no part in it.
+    #[default]
+    None,
+    /// Answered from memory.
+    Hit,
+    /// Nothing usable was stored.
+    Miss,
+    /// Answered from memory although stale.
+    Stale,
+    /// Answered from memory after the origin had confirmed it.
+    Revalidated,
+    /// Answered by what another request brought at the same time.
+    Collapsed,
+    /// The request was none for a cache.
+    Bypass,
+    /// weir's own request, to renew what it had served stale.
+    Refresh,
+}
+
+impl CacheUse {
+    /// The word for the log; `-` for none.
+    pub fn word(self) -> &'static str {
+        match self {
+            CacheUse::None => "-",
+            CacheUse::Hit => "hit",
+            CacheUse::Miss => "miss",
+            CacheUse::Stale => "stale",
+            CacheUse::Revalidated => "revalidated",
+            CacheUse::Collapsed => "collapsed",
+            CacheUse::Bypass => "bypass",
+            CacheUse::Refresh => "refresh",
+        }
+    }
+}
+
+/// What kind of thing the entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One request and its response.
+    Exchange,
+    /// A CONNECT tunnel or an upgraded connection, from set-up to its end.
+    Tunnel,
+    /// That one has been set up: an entry beside that of its end, where it is asked for. It is counted nowhere.
+    TunnelStart,
+}
+
+/// What an exchange has waited for, one after the other, in microseconds. `None` is what there was none of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// For the look-up of a name, be it that it failed; 0 if the answer was known.
+    pub dns_us: Option<u64>,
+    /// For a connection to the origin, however many addresses were tried, and be it that none came about.
+    pub connect_us: Option<u64>,
+    /// From then on, or from when a connection was reused, to the first byte of the head of the final response. Of an answer out
+    /// of the cache: what the request took to get there, without the other two. For CONNECT until the 200.
+    pub ttfb_us: Option<u64>,
+}
+
+/// Longest media type that is noted (RFC 6838 section 4.2: either part has 127 characters at most).
+const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// A stretch of an entry's text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// One line of the access log. Texts are raw bytes from the network: whoever writes them escapes them.
+#[derive(Clone, Debug)]
+pub struct LogRecord {
+    /// Exchange or tunnel.
+    pub kind: Kind,
+    /// When the first byte of the request came, microseconds since 1970 UTC.
+    pub started_unix_us: u64,
+    /// From then to the end, microseconds.
+    pub duration_us: u64,
+    /// Who asked.
+    pub client: SocketAddr,
+    /// The status that the client was sent; 0 if it got none.
+    pub status: u16,
+    /// Bytes received from the client, head included.
+    pub client_bytes: u64,
+    /// Bytes sent to the client, head included.
+    pub sent_bytes: u64,
+    /// The address dialled, if any was.
+    pub upstream: Option<SocketAddr>,
+    /// What it has waited for.
+    pub phases: Phases,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// It ended before its answer did: the client went away, or the answer broke off.
+    pub aborted: bool,
+    /// The client connection had carried an earlier request.
+    pub client_reused: bool,
+    /// The origin connection had carried an earlier exchange.
+    pub origin_reused: bool,
+    /// What the cache did.
+    pub cache: CacheUse,
+    /// Why it had to ask the origin.
+    pub forward: Option<Forward>,
+    /// Why it did not do more: a word; empty if there is nothing to say.
+    pub cache_reason: &'static str,
+    /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
+    pub minor_version: u8,
+    text: Vec<u8>,
+    user: Span,
+    method: Span,
+    target: Span,
+    reason: Span,
+    agent: Span,
+    referrer: Span,
+    content_type: Span,
+}
+
+/// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
+/// can be. A byte of flags, the phases that there were, seven bits in a byte, and for each text that the log will want and that
+/// is not empty: which one it is, its length, and itself. The target is the last and needs no length.
+#[derive(Debug)]
+pub(in crate::engine) struct Note(Box<[u8]>);
+
+/// Flags of a note.
+const CLIENT_REUSED: u8 = 1;
+const ORIGIN_REUSED: u8 = 2;
+const MINOR_VERSION: u8 = 4;
+/// The method, which is not kept then. The status follows from it, and what it took to write that.
+const CONNECT: u8 = 8;
+const DNS: u8 = 16;
+const DIALLED: u8 = 32;
+const ANSWERED: u8 = 64;
+
+/// The texts of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Text {
+    /// The authenticated user.
+    User,
+    /// The request method.
+    Method,
+    /// The target: an absolute URI without userinfo, or `host:port` for CONNECT.
+    Target,
+    /// Why it was refused or failed: the rule (`blocklist.txt:12`), or a word such as `dns_error`.
+    Reason,
+    /// User-Agent of the request.
+    Agent,
+    /// Referer of the request.
+    Referrer,
+    /// The media type of the response, without its parameters.
+    ContentType,
+}
+
+impl Text {
+    /// All of them, in their order.
+    pub const ALL: [Text; 7] = [
+        Text::User,
+        Text::Method,
+        Text::Target,
+        Text::Reason,
+        Text::Agent,
+        Text::Referrer,
+        Text::ContentType,
+    ];
+}
+
+impl LogRecord {
+    /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
+    /// the usual limit, is cut.
+    pub(in crate::engine) fn note(&self, noted: &[Text], scratch: &mut Vec<u8>) -> Note {
+        debug_assert!(matches!(self.status, 101 | 200));
+        let connect = self.text(Text::Method) == b"CONNECT";
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        let flags = flag(self.client_reused, CLIENT_REUSED)
+            | flag(self.origin_reused, ORIGIN_REUSED)
+            | flag(self.minor_version > 0, MINOR_VERSION)
+            | flag(connect, CONNECT);
+        let phases = [self.phases.dns_us, self.phases.connect_us, self.phases.ttfb_us.filter(|_| !connect)];
+        let kept = phases.iter().zip([DNS, DIALLED, ANSWERED]);
+        let flags = kept.fold(flags, |flags, (phase, kept)| flags | flag(phase.is_some(), kept));
+        scratch.clear();
+        scratch.push(flags);
+        phases.into_iter().flatten().for_each(|phase| push_number(scratch, phase));
+        let cut = |which: Text| {
+            let text = self.text(which);
+            &text[..text.len().min(usize::from(u16::MAX))]
+        };
+        for which in noted.iter().copied().filter(|which| *which != Text::Target) {
+            let text = cut(which);
+            if text.is_empty() || (connect && which == Text::Method) {
+                continue;
+            }
+            let [low, high] = (text.len() as u16).to_le_bytes();
+            scratch.extend_from_slice(&[which as u8, low, high]);
+            scratch.extend_from_slice(text);
+        }
+        if noted.contains(&Text::Target) {
+            scratch.push(Text::Target as u8);
+            scratch.extend_from_slice(cut(Text::Target));
+        }
+        Note(scratch.as_slice().into())
+    }
+
+    /// Makes this blank entry one of a tunnel, from what that has kept.
+    pub(in crate::engine) fn restore(&mut self, note: &Note) {
+        let Some((&flags, mut rest)) = note.0.split_first() else { return };
+        (self.kind, self.status) = (Kind::Tunnel, if flags & CONNECT != 0 { 200 } else { 101 });
+        (self.client_reused, self.origin_reused) = (flags & CLIENT_REUSED != 0, flags & ORIGIN_REUSED != 0);
+        self.minor_version = u8::from(flags & MINOR_VERSION != 0);
+        let mut phase = |kept: u8| (flags & kept != 0).then(|| take_number(&mut rest));
+        self.phases = Phases { dns_us: phase(DNS), connect_us: phase(DIALLED), ttfb_us: phase(ANSWERED) };
+        if flags & CONNECT != 0 {
+            self.set(Text::Method, b"CONNECT");
+            self.phases.ttfb_us = Some(0);
+        }
+        while let Some((&place, texts)) = rest.split_first() {
+            let which = Text::ALL[usize::from(place)];
+            if which == Text::Target {
+                self.set(which, texts);
+                return;
+            }
+            let Some((length, texts)) = texts.split_first_chunk() else { return };
+            let (text, others) = texts.split_at(usize::from(u16::from_le_bytes(*length)));
+            self.set(which, text);
+            rest = others;
+        }
+    }
+
+    /// An entry with no texts yet.
+    pub fn new(client: SocketAddr) -> LogRecord {
+        LogRecord {
+            kind: Kind::Exchange,
+            started_unix_us: 0,
+            duration_us: 0,
+            client,
+            status: 0,
+            client_bytes: 0,
+            sent_bytes: 0,
+            upstream: None,
+            phases: Phases::default(),
+            verdict: Verdict::Allowed,
+            aborted: false,
+            client_reused: false,
+            origin_reused: false,
+            cache: CacheUse::None,
+            forward: None,
+            cache_reason: "",
+            minor_version: 1,
+            text: Vec::new(),
+            user: Span::default(),
+            method: Span::default(),
+            target: Span::default(),
+            reason: Span::default(),
+            agent: Span::default(),
+            referrer: Span::default(),
+            content_type: Span::default(),
+        }
+    }
+
+    /// Makes it blank again for another client, keeping its memory.
+    pub fn reset(&mut self, client: SocketAddr) {
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        *self = LogRecord { text, ..LogRecord::new(client) };
+    }
+
+    /// Bytes that its texts have room for.
+    pub(in crate::engine) fn text_capacity(&self) -> usize {
+        self.text.capacity()
+    }
+
+    /// Sets one text; a later call for the same text replaces it.
+    pub fn set(&mut self, which: Text, value: &[u8]) {
+        let span = Span { start: self.text.len() as u32, len: value.len() as u32 };
+        self.text.extend_from_slice(value);
+        *self.span_mut(which) = span;
+    }
+
+    /// Sets the target, after `front`, in the one form that logs have of it: see [`write_encoded`].
+    pub fn set_target(&mut self, front: &[u8], target: &[u8]) {
+        let start = self.text.len();
+        self.text.extend_from_slice(front);
+        write_encoded(&mut self.text, target);
+        self.target = Span { start: start as u32, len: (self.text.len() - start) as u32 };
+    }
+
+    /// Sets the media type of the response from a Content-Type.
+    pub(in crate::engine) fn set_content_type(&mut self, value: &[u8]) {
+        let end = value.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(value.len());
+        self.set(Text::ContentType, &value[..end.min(CONTENT_TYPE_BYTES_MAX)]);
+    }
+
+    /// One text, empty if it was never set.
+    pub fn text(&self, which: Text) -> &[u8] {
+        let span = match which {
+            Text::User => self.user,
+            Text::Method => self.method,
+            Text::Target => self.target,
+            Text::Reason => self.reason,
+            Text::Agent => self.agent,
+            Text::Referrer => self.referrer,
+            Text::ContentType => self.content_type,
+        };
+        &self.text[span.start as usize..(span.start + span.len) as usize]
+    }
+
+    fn span_mut(&mut self, which: Text) -> &mut Span {
+        match which {
+            Text::User => &mut self.user,
+            Text::Method => &mut self.method,
+            Text::Target => &mut self.target,
+            Text::Reason => &mut self.reason,
+            Text::Agent => &mut self.agent,
+            Text::Referrer => &mut self.referrer,
+            Text::ContentType => &mut self.content_type,
+        }
+    }
+}
+
+/// Appends a number, seven bits in a byte, the lowest first; the upper bit says that there are more.
+fn push_number(out: &mut Vec<u8>, number: u64) {
+    let mut rest = number;
+    while rest > 0x7F {
+        out.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+fn take_number(bytes: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let Some((&byte, rest)) = bytes.split_first() else { break };
+        *bytes = rest;
+        number |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tunnel_remembers_what_its_entry_had() {
+        let client = SocketAddr::from(([192, 0, 2, 1], 1234));
+        let long = vec![b'x'; 70_000];
+        let cases = [
+            [&b"CONNECT"[..], b"example.org:443", b""],
+            [b"GET", b"http://example.org/", b"agent/1"],
+            [b"connect", b"", b"CONNECT"],
+            [b"", b"t", &long],
+        ];
+        for (case, [method, target, agent]) in cases.into_iter().enumerate() {
+            let mut record = LogRecord::new(client);
+            record.status = if case == 0 { 200 } else { 101 };
+            record.client_reused = case & 1 != 0;
+            record.origin_reused = case & 2 != 0;
+            record.minor_version = u8::from(case != 1);
+            record.phases = match case {
+                0 => Phases { dns_us: Some(0), connect_us: Some(127), ttfb_us: Some(0) },
+                1 => Phases { dns_us: Some(u64::MAX), connect_us: None, ttfb_us: Some(128) },
+                2 => Phases { dns_us: None, connect_us: Some(1 << 35), ttfb_us: None },
+                _ => Phases::default(),
+            };
+            let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
+            texts.iter().for_each(|(which, text)| record.set(*which, text));
+            let note = record.note(&Text::ALL, &mut vec![7; 7]);
+            let mut restored = LogRecord::new(client);
+            restored.restore(&note);
+            assert_eq!((restored.kind, restored.status), (Kind::Tunnel, record.status), "case {case}");
+            assert_eq!(restored.client_reused, record.client_reused, "case {case}");
+            assert_eq!(restored.origin_reused, record.origin_reused, "case {case}");
+            assert_eq!(restored.minor_version, record.minor_version, "case {case}");
+            assert_eq!(restored.phases, record.phases, "case {case}");
+            for which in Text::ALL {
+                let text = record.text(which);
+                assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
+            }
+            let mut short = LogRecord::new(client);
+            short.restore(&record.note(&[Text::Target], &mut Vec::new()));
+            assert_eq!((short.text(Text::Target), short.text(Text::Agent)), (target, &b""[..]));
+        }
+    }
+
+    /// The smallest piece that glibc's allocator has holds 24 bytes: enough for a target of usual length.
+    #[test]
+    fn a_note_is_small() {
+        let mut record = LogRecord::new(SocketAddr::from(([192, 0, 2, 1], 1234)));
+        record.status = 200;
+        record.set(Text::Method, b"CONNECT");
+        record.set(Text::Target, b"www.example.org:8080");
+        record.phases.connect_us = Some(16_000);
+        record.phases.ttfb_us = Some(0);
+        assert_eq!(record.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
+    }
+}

@@ -1,0 +1,83 @@
+//! PURGE: forgets what is stored, for those who may say so (rules 50 and 59).
+//!
+//! Who may is known by the address, which is that of every program there: a browser is one of them, and does what the pages
+//! say that it shows. A page can send PURGE to its own site without anybody's leave (Fetch standard, section 4.9), and all of
+//! the cache is what it could name. Browsers tell where such a request comes from, in fields that no page can leave out; other
+//! programs that purge have no reason to send any of these. Where that is not enough, a token has to come along.
+
+use crate::cache::rfc::key::{self, Scheme, Uri};
+use crate::engine::transaction::examine::{Answer, Decision, Examiner, RequestInfo};
+use crate::engine::transaction::refusal::Refusal;
+use crate::http::fields;
+use crate::http::head::{Fields, RequestHead};
+use crate::policy::cache_rules::PURGE_TOKEN_FIELD;
+
+impl Examiner<'_> {
+    /// All variants of the URI are forgotten, or with `Purge: host` all of its origin, or with `Purge: all` everything. Without
+    /// `--purge-from` PURGE is a method like any other.
+    pub(in crate::engine) fn purge(
+        &self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        path: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Result<Decision, Refusal>> {
+        let cache = self.cache.as_ref().filter(|_| head.method == "PURGE")?;
+        let store = &cache.settings.store;
+        if cache.settings.purge_from.is_empty() {
+            return None;
+        }
+        if let Err(refusal) = self.may_purge(head) {
+            return Some(Err(refusal));
+        }
+        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path };
+        out.clear();
+        let count = match head.fields.get("purge") {
+            Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),
+            Some(scope) if scope.eq_ignore_ascii_case(b"host") => {
+                key::write_key(out, &Uri { path: b"/", ..uri });
+                store.purge(|key| key.starts_with(out))
+            }
+            Some(_) | None => {
+                key::write_key(out, &uri);
+                store.invalidate(out)
+            }
+        };
+        out.clear();
+        fields::write_decimal(out, count as u64);
+        out.extend_from_slice(b" purged\n");
+        Some(Ok(Decision::Answer(Answer::Purged)))
+    }
+
+    fn may_purge(&self, head: &RequestHead<'_, '_>) -> Result<(), Refusal> {
+        let client = self.client.to_canonical();
+        let networks = self.cache.as_ref().map_or(&[][..], |cache| &cache.settings.purge_from);
+        if !networks.iter().any(|network| network.contains(&client)) {
+            return Err(Refusal::PurgeDenied);
+        }
+        if is_by_browser(head.fields) {
+            return Err(Refusal::PurgeByBrowser);
+        }
+        let Some(token) = self.policy.cache_rules.purge_token() else { return Ok(()) };
+        // Two are none, as with credentials.
+        let given = head.fields.get(PURGE_TOKEN_FIELD).filter(|_| head.fields.count(PURGE_TOKEN_FIELD) == 1);
+        let given = given.ok_or(Refusal::PurgeTokenMissing)?;
+        let key = token.key(given);
+        let guess = self.guesses.begin(self.now, self.client, key).ok_or(Refusal::TooManyGuesses)?;
+        if !token.is(given) {
+            return Err(Refusal::PurgeTokenMissing);
+        }
+        self.guesses.know(self.now, self.client, guess, key);
+        Ok(())
+    }
+}
+
+/// Whether the request has a field that browsers send with it. No page sets one that begins with `Sec-` (Fetch standard,
+/// section 2.2.2), so no other program has one; whatever its value is, nobody types PURGE into an address line.
+fn is_by_browser(fields: Fields<'_, '_>) -> bool {
+    fields.iter().any(|(name, _)| {
+        let begins =
+            |text: &str| name.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text));
+        begins("sec-") || name.eq_ignore_ascii_case("origin") || name.eq_ignore_ascii_case("referer")
+    })
+}

@@ -1,0 +1,431 @@
+//! Connections to origins: who may be reused for what.
+//!
+//! Connections are grouped by the authority they were opened for. A group lives as long as it has a connection. Idle ones
+//! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
+
+use crate::engine::keyed::Keyed;
+use crate::engine::peer::PeerId;
+use crate::engine::upstream::binding::Pinned;
+use crate::http::target::Authority;
+use crate::resolver::Addresses;
+use hashbrown::HashMap;
+use hashlink::LruCache;
+use slab::Slab;
+
+/// Origins remembered as speaking HTTP/1.0 (chosen).
+const HTTP10_MAX: usize = 256;
+
+/// For how long after an answer in HTTP/1.0 an origin is taken to speak that (rule 37). The next answer may come from another
+/// server behind the same name, or from the same one that says 1.0 in its errors only.
+const HTTP10_MS: u64 = 60_000;
+
+/// An origin keeps connections if one of them has waited for so long, in milliseconds, and was not closed (chosen: of the servers in
+/// common use the most impatient one waits for two seconds, most for five or more).
+pub const KEEPS_MS: u64 = 2_000;
+
+/// Then one that was used so recently is not about to be closed, in milliseconds (chosen: a quarter of that leaves a second
+/// and a half for the way to the origin and back).
+pub const RECENT_MS: u64 = 500;
+
+/// A group's index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct GroupId(u32);
+
+/// An idle connection's place in the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct IdleId(u32);
+
+/// The connections to one authority.
+#[derive(Debug)]
+pub(in crate::engine) struct Group {
+    authority: Authority,
+    /// Connections of any state.
+    connections: u32,
+    idle: List<HERE>,
+    /// One of them has waited for long enough without being closed: the origin does not close them at once.
+    keeps: bool,
+    /// When it last closed one early, in milliseconds since the loop started.
+    doubted_ms: u64,
+    /// The addresses that its name has, and until when that holds, in microseconds since the loop started.
+    addresses: Option<(Addresses, u64)>,
+}
+
+impl Group {
+    /// A connection has waited since then and is not closed yet.
+    fn note_wait(&mut self, since_ms: u64, now_ms: u64) {
+        self.keeps |= since_ms >= self.doubted_ms && now_ms - since_ms >= KEEPS_MS;
+    }
+
+    /// The addresses that its name has now, if that is known.
+    pub fn addresses(&self, now_us: u64) -> Option<&Addresses> {
+        self.addresses.as_ref().filter(|(_, until_us)| now_us < *until_us).map(|(addresses, _)| addresses)
+    }
+}
+
+/// An idle connection. It stands in two lists: that of all, and that of its group.
+#[derive(Debug)]
+pub(in crate::engine) struct Idle {
+    pub peer: PeerId,
+    /// In milliseconds since the loop started.
+    pub opened_ms: u64,
+    /// Since when it is idle, likewise.
+    since_ms: u64,
+    group: GroupId,
+    links: [Link; 2],
+}
+
+/// Neighbours in one list.
+#[derive(Clone, Copy, Debug, Default)]
+struct Link {
+    older: Option<IdleId>,
+    younger: Option<IdleId>,
+}
+
+/// Indices of the links: those of the list of all idle connections, and those of the list of one group.
+const ALL: usize = 0;
+const HERE: usize = 1;
+
+/// Idle connections in the order in which they became idle. Hashing each connection on its way in and out was a tenth of
+/// what an exchange costs (measured).
+#[derive(Debug, Default)]
+struct List<const LINK: usize> {
+    oldest: Option<IdleId>,
+    youngest: Option<IdleId>,
+    len: usize,
+}
+
+impl<const LINK: usize> List<LINK> {
+    fn push(&mut self, entries: &mut Slab<Idle>, id: IdleId) {
+        entries[id.0 as usize].links[LINK] = Link { older: self.youngest, younger: None };
+        match self.youngest.replace(id) {
+            Some(older) => entries[older.0 as usize].links[LINK].younger = Some(id),
+            None => self.oldest = Some(id),
+        }
+        self.len += 1;
+    }
+
+    fn remove(&mut self, entries: &mut Slab<Idle>, id: IdleId) {
+        let Link { older, younger } = entries[id.0 as usize].links[LINK];
+        match older {
+            Some(older) => entries[older.0 as usize].links[LINK].younger = younger,
+            None => self.oldest = younger,
+        }
+        match younger {
+            Some(younger) => entries[younger.0 as usize].links[LINK].older = older,
+            None => self.youngest = older,
+        }
+        self.len -= 1;
+    }
+}
+
+/// All origin connections of one loop.
+#[derive(Debug)]
+pub(in crate::engine) struct Origins {
+    groups: Slab<Group>,
+    index: HashMap<Authority, u32, Keyed>,
+    entries: Slab<Idle>,
+    idle: List<ALL>,
+    /// Connections that wait for one client, by that client: one for each at most.
+    pinned: HashMap<PeerId, Pinned, Keyed>,
+    /// Origins that have answered as HTTP/1.0: they are never sent chunks (RFC 9112 section 6.1). Such origins mostly
+    /// close, so this outlives their connections. Until when it is believed, in milliseconds.
+    http10: LruCache<Authority, u64, Keyed>,
+    idle_max: usize,
+    idle_per_group_max: usize,
+}
+
+impl Origins {
+    pub fn new(seed: Keyed, idle_max: usize, idle_per_group_max: usize) -> Origins {
+        Origins {
+            groups: Slab::new(),
+            index: HashMap::with_hasher(seed),
+            entries: Slab::new(),
+            idle: List::default(),
+            pinned: HashMap::with_hasher(seed),
+            http10: LruCache::with_hasher(HTTP10_MAX, seed),
+            idle_max,
+            idle_per_group_max,
+        }
+    }
+
+    /// The group of an authority, for one more connection.
+    pub fn join(&mut self, authority: &Authority) -> GroupId {
+        if let Some(&id) = self.index.get(authority) {
+            self.groups[id as usize].connections += 1;
+            return GroupId(id);
+        }
+        let group = Group {
+            authority: *authority,
+            connections: 1,
+            idle: List::default(),
+            keeps: false,
+            doubted_ms: 0,
+            addresses: None,
+        };
+        let id = self.groups.insert(group) as u32;
+        self.index.insert(*authority, id);
+        GroupId(id)
+    }
+
+    /// One connection fewer. It must not be idle any more.
+    pub fn leave(&mut self, id: GroupId) {
+        let group = &mut self.groups[id.0 as usize];
+        group.connections -= 1;
+        if group.connections == 0 {
+            let group = self.groups.remove(id.0 as usize);
+            self.index.remove(&group.authority);
+        }
+    }
+
+    /// The connections to an authority, if there are any.
+    pub fn group(&self, authority: &Authority) -> Option<&Group> {
+        self.index.get(authority).map(|&id| &self.groups[id as usize])
+    }
+
+    /// The idle ones of a group, most recently used first.
+    pub fn idle_in<'s>(&'s self, group: &Group) -> impl Iterator<Item = &'s Idle> + use<'s> {
+        let record = |id: IdleId| &self.entries[id.0 as usize];
+        std::iter::successors(group.idle.youngest.map(record), move |idle| idle.links[HERE].older.map(record))
+    }
+
+    /// Notes which addresses the name of an authority has. False if there is no connection to it.
+    pub fn note_addresses(&mut self, authority: &Authority, addresses: &Addresses, until_us: u64) -> bool {
+        let Some(&id) = self.index.get(authority) else { return false };
+        self.groups[id as usize].addresses = Some((addresses.clone(), until_us));
+        true
+    }
+
+    /// Names may have other addresses from now on.
+    pub fn forget_addresses(&mut self) {
+        self.groups.iter_mut().for_each(|(_, group)| group.addresses = None);
+    }
+
+    /// When an idle connection was opened.
+    pub fn opened_ms(&self, id: IdleId) -> u64 {
+        self.entries[id.0 as usize].opened_ms
+    }
+
+    /// When the connection was opened that waits for a client.
+    pub fn pinned_opened_ms(&self, client: PeerId) -> u64 {
+        self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
+    }
+
+    /// Makes a connection idle. Then somebody else may have to go: [`Origins::excess`].
+    pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
+        let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
+        let id = IdleId(self.entries.insert(record) as u32);
+        self.idle.push(&mut self.entries, id);
+        self.groups[group.0 as usize].idle.push(&mut self.entries, id);
+        id
+    }
+
+    /// A connection that must be closed because there are too many idle ones in that group, or in all.
+    pub fn excess(&self, group: GroupId) -> Option<PeerId> {
+        let here = self.groups.get(group.0 as usize).map(|group| &group.idle);
+        match here.filter(|here| here.len > self.idle_per_group_max) {
+            Some(here) => here.oldest.map(|id| self.entries[id.0 as usize].peer),
+            // Those that are pinned count. But they stay, as long as their clients do.
+            None if self.idle.len + self.pinned.len() > self.idle_max => self.longest_idle(),
+            None => None,
+        }
+    }
+
+    /// Has other limits hold from now on: then some may have to go ([`Origins::any_surplus`]).
+    pub fn set_limits(&mut self, idle_max: usize, idle_per_group_max: usize) {
+        (self.idle_max, self.idle_per_group_max) = (idle_max, idle_per_group_max);
+    }
+
+    /// A connection that must be closed because there are too many idle ones, in whichever group.
+    pub fn any_surplus(&self) -> Option<PeerId> {
+        let all = (self.idle.len + self.pinned.len() > self.idle_max).then(|| self.longest_idle()).flatten();
+        let crowded = || self.groups.iter().find(|(_, group)| group.idle.len > self.idle_per_group_max);
+        all.or_else(|| crowded().and_then(|(id, _)| self.excess(GroupId(id as u32))))
+    }
+
+    /// The connection is not idle any more.
+    pub fn set_busy(&mut self, id: IdleId) {
+        self.idle.remove(&mut self.entries, id);
+        let group = self.entries[id.0 as usize].group;
+        self.groups[group.0 as usize].idle.remove(&mut self.entries, id);
+        self.entries.remove(id.0 as usize);
+    }
+
+    /// It carries another exchange. Returns when it was opened.
+    pub fn reuse(&mut self, id: IdleId, now_ms: u64) -> u64 {
+        let Idle { opened_ms, since_ms, group, .. } = self.entries[id.0 as usize];
+        self.groups[group.0 as usize].note_wait(since_ms, now_ms);
+        self.set_busy(id);
+        opened_ms
+    }
+
+    /// The origin ends it, or speaks unasked.
+    pub fn note_end(&mut self, id: IdleId, now_ms: u64) {
+        let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
+        if now_ms - since_ms < KEEPS_MS {
+            let group = &mut self.groups[group.0 as usize];
+            (group.keeps, group.doubted_ms) = (false, now_ms);
+        }
+    }
+
+    /// Whether an idle connection may carry what cannot be sent twice: its origin has kept one for long enough, and this one
+    /// was used a moment ago.
+    pub fn is_proven(&mut self, id: IdleId, now_ms: u64) -> bool {
+        let Idle { since_ms, group, .. } = self.entries[id.0 as usize];
+        let group = &mut self.groups[group.0 as usize];
+        let oldest = group.idle.oldest.map_or(now_ms, |oldest| self.entries[oldest.0 as usize].since_ms);
+        group.note_wait(oldest, now_ms);
+        group.keeps && now_ms - since_ms <= RECENT_MS
+    }
+
+    /// Whether the connection is not the only idle one of its group.
+    pub fn has_others(&self, id: IdleId) -> bool {
+        let group = self.entries[id.0 as usize].group;
+        self.groups[group.0 as usize].idle.len > 1
+    }
+
+    /// Has a connection wait for that client, for which there is none.
+    pub fn pin(&mut self, client: PeerId, pinned: Pinned) {
+        let before = self.pinned.insert(client, pinned);
+        debug_assert!(before.is_none());
+    }
+
+    /// It does not wait for the client any more.
+    pub fn unpin(&mut self, client: PeerId) -> Option<Pinned> {
+        // Mostly there are none, and nobody need be looked for.
+        if self.pinned.is_empty() { None } else { self.pinned.remove(&client) }
+    }
+
+    /// Whether a connection to that authority waits for the client.
+    pub fn is_pinned(&self, client: PeerId, authority: &Authority) -> bool {
+        let leads = |pinned: &Pinned| {
+            let its = &self.groups[pinned.group.0 as usize].authority;
+            its == authority && pinned.rooted == authority.is_rooted()
+        };
+        !self.pinned.is_empty() && self.pinned.get(&client).is_some_and(leads)
+    }
+
+    /// Connections that wait for one client.
+    pub fn pinned_count(&self) -> usize {
+        self.pinned.len()
+    }
+
+    /// Remembers what the origin speaks, for a while.
+    pub fn set_http10(&mut self, now_ms: u64, authority: &Authority, speaks_http10: bool) {
+        if speaks_http10 {
+            self.http10.insert(*authority, now_ms + HTTP10_MS);
+        } else if !self.http10.is_empty() {
+            self.http10.remove(authority);
+        }
+    }
+
+    /// Whether the origin is known to speak HTTP/1.0.
+    pub fn speaks_http10(&self, now_ms: u64, authority: &Authority) -> bool {
+        !self.http10.is_empty() && self.http10.peek(authority).is_some_and(|&until_ms| now_ms < until_ms)
+    }
+
+    /// Idle connections now.
+    pub fn idle_count(&self) -> usize {
+        self.idle.len
+    }
+
+    /// The connection that has been idle longest.
+    pub fn longest_idle(&self) -> Option<PeerId> {
+        self.idle.oldest.map(|id| self.entries[id.0 as usize].peer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::target::{Host, Name};
+
+    fn authority(name: &str) -> Authority {
+        Authority { host: Host::Name(Name::parse(name.as_bytes()).unwrap()), port: 80 }
+    }
+
+    fn peer(index: usize) -> PeerId {
+        PeerId::from_index(index)
+    }
+
+    fn idle_for<'a>(origins: &'a Origins, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
+        let group = origins.group(authority);
+        group.into_iter().flat_map(|group| origins.idle_in(group)).map(|idle| idle.peer)
+    }
+
+    #[test]
+    fn reuses_the_youngest_and_sheds_the_oldest() {
+        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let (a, b) = (authority("a.example"), authority("b.example"));
+        let group = origins.join(&a);
+        for _ in 0..3 {
+            assert_eq!(origins.join(&a), group);
+        }
+        let first = origins.set_idle(group, peer(1), 0, 0);
+        let second = origins.set_idle(group, peer(2), 0, 0);
+        assert_eq!(origins.excess(group), None);
+        let third = origins.set_idle(group, peer(3), 0, 0);
+        assert_eq!(origins.excess(group), Some(peer(1)));
+        origins.set_busy(first);
+        assert_eq!(origins.excess(group), None);
+        assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
+        let other = origins.join(&b);
+        origins.join(&b);
+        origins.set_idle(other, peer(4), 0, 0);
+        assert_eq!(origins.excess(other), None);
+        origins.set_idle(other, peer(5), 0, 0);
+        assert_eq!(origins.excess(other), Some(peer(2)));
+        origins.set_busy(second);
+        assert_eq!((origins.excess(other), origins.idle_count()), (None, 3));
+        origins.set_busy(third);
+        assert_eq!(idle_for(&origins, &a).count(), 0);
+        assert_eq!(origins.longest_idle(), Some(peer(4)));
+    }
+
+    #[test]
+    fn leaves_a_list_from_any_place() {
+        let authority = authority("a.example");
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
+            let group = origins.join(&authority);
+            let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0, 0));
+            let mut left = vec![9, 8, 7];
+            for index in order {
+                origins.set_busy(ids[index]);
+                left.retain(|&other| other != index + 7);
+                assert!(
+                    idle_for(&origins, &authority).eq(left.iter().map(|&index| peer(index))),
+                    "{order:?}"
+                );
+                assert_eq!(origins.longest_idle(), left.last().map(|&index| peer(index)), "{order:?}");
+            }
+            assert!(origins.entries.is_empty());
+        }
+    }
+
+    #[test]
+    fn forgets_a_group_with_its_last_connection() {
+        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let a = authority("a.example");
+        let group = origins.join(&a);
+        origins.set_http10(7, &a, true);
+        origins.leave(group);
+        assert!(origins.groups.is_empty() && origins.index.is_empty());
+        assert!(origins.speaks_http10(7, &a), "what it speaks is remembered");
+        origins.set_http10(7, &a, false);
+        assert!(!origins.speaks_http10(7, &a));
+    }
+
+    #[test]
+    fn rule_37_http_1_0_is_forgotten_after_a_minute() {
+        let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
+        let (a, b) = (authority("a.example"), authority("b.example"));
+        origins.set_http10(1000, &a, true);
+        assert!(origins.speaks_http10(1000, &a) && origins.speaks_http10(60_999, &a));
+        assert!(!origins.speaks_http10(61_000, &a) && !origins.speaks_http10(1000, &b));
+        // It begins anew with each such answer.
+        origins.set_http10(50_000, &a, true);
+        assert!(origins.speaks_http10(109_999, &a) && !origins.speaks_http10(110_000, &a));
+        origins.set_http10(109_000, &a, false);
+        assert!(!origins.speaks_http10(109_001, &a));
+    }
+}
