@@ -8,12 +8,12 @@
 //! ([`Action`], drained after every call). Which peers are worth looking at next is on the run queue
 //! ([`Engine::next_runnable`]).
 //!
-//! A client reads a head, begins an *exchange*, and reads the next head when that is settled. An exchange is examined
+//! A client reads a head, begins an *transaction*, and reads the next head when that is settled. A transaction is examined
 //! (`examine`), finds an origin connection (`dial`), and then is two relays, one for each direction (`relay`), which know
 //! nothing of each other. One function, `try_settle`, applies the rules that join them. CONNECT and upgrades turn an
-//! exchange into a *tunnel*: the same two relays without grammar.
+//! transaction into a *tunnel*: the same two relays without grammar.
 //!
-//! Whatever weir answers by itself is an exchange too, so that every request leaves exactly one log entry.
+//! Whatever weir answers by itself is a transaction too, so that every request leaves exactly one log entry.
 
 mod body;
 mod cache;
@@ -53,14 +53,14 @@ use cache::collapse::Collapses;
 use cache::fetch::Fetch;
 use cache::hit_response::Signature;
 use keyed::Keyed;
-use peer::{Client, ExchangeId, Origin, OriginState, Parking, Peer, Reading, Role};
+use peer::{Client, Origin, OriginState, Parking, Peer, Reading, Role, TransactionId};
 use slab::Slab;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use timer::Deadlines;
-use transaction::exchange::Exchange;
 use transaction::log_record::LogRecord;
+use transaction::transaction::Transaction;
 use transaction::verification::Verifications;
 use upstream::pool::Origins;
 
@@ -68,7 +68,7 @@ use upstream::pool::Origins;
 const SPARE_RECORDS_MAX: usize = 256;
 
 /// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
-const SPARE_EXCHANGES_MAX: usize = 64;
+const SPARE_TRANSACTIONS_MAX: usize = 64;
 /// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
 const SPARE_TEXT_BYTES_MAX: usize = 1024;
 
@@ -162,10 +162,10 @@ pub struct Engine {
     peers: Slab<Peer>,
     /// Heads that have begun to come.
     readings: Slab<Reading>,
-    // Boxes that are used again and again: an exchange is a kilobyte, and neither is moved nor made anew for a request.
-    exchanges: Slab<Box<Exchange>>,
+    // Boxes that are used again and again: a transaction is a kilobyte, and neither is moved nor made anew for a request.
+    transactions: Slab<Box<Transaction>>,
     #[allow(clippy::vec_box)]
-    spare_exchanges: Vec<Box<Exchange>>,
+    spare_transactions: Vec<Box<Transaction>>,
     tunnels: Slab<Tunnel>,
     /// Responses on their way into the cache.
     fetches: Slab<Fetch>,
@@ -178,7 +178,7 @@ pub struct Engine {
     origins: Origins,
     resolver: Resolver,
     /// Who waits for which look-up.
-    look_ups: BTreeMap<LookUpId, Vec<ExchangeId>>,
+    look_ups: BTreeMap<LookUpId, Vec<TransactionId>>,
     remembered: Remembered,
     verifications: Verifications,
     /// Clients of this loop.
@@ -229,8 +229,8 @@ impl Engine {
             pool: Pool::new(settings.blocks_max),
             peers: Slab::new(),
             readings: Slab::new(),
-            exchanges: Slab::new(),
-            spare_exchanges: Vec::new(),
+            transactions: Slab::new(),
+            spare_transactions: Vec::new(),
             tunnels: Slab::new(),
             fetches: Slab::new(),
             collapses: Collapses::new(keyed, settings.loops),
@@ -360,7 +360,7 @@ impl Engine {
         }
     }
 
-    /// Stops taking requests: idle connections are closed, exchanges are finished, and what is left after the drain
+    /// Stops taking requests: idle connections are closed, transactions are finished, and what is left after the drain
     /// time is cut.
     pub fn drain(&mut self, now: Now) {
         if self.drain_deadline_ms.is_some() {
@@ -424,7 +424,7 @@ impl Engine {
         let dns = self.resolver.counters();
         Metrics {
             clients: self.clients as u64,
-            exchanges: self.exchanges.len() as u64,
+            exchanges: self.transactions.len() as u64,
             tunnels: self.tunnels.len() as u64,
             origins: (self.peers.len() - self.clients - self.refreshes) as u64,
             origins_idle: self.origins.idle_count() as u64,
@@ -492,23 +492,23 @@ impl Engine {
         }
     }
 
-    /// Ends an exchange that has given everything back: keeps its memory for the next, and hands out its entry.
-    fn retire(&mut self, mut exchange: Box<Exchange>) -> Box<LogRecord> {
-        // It is made blank when the next exchange begins.
+    /// Ends a transaction that has given everything back: keeps its memory for the next, and hands out its entry.
+    fn retire(&mut self, mut transaction: Box<Transaction>) -> Box<LogRecord> {
+        // It is made blank when the next transaction begins.
         let spare = self.spare_records.pop();
-        let blank = spare.unwrap_or_else(|| Box::new(LogRecord::new(exchange.record.client)));
-        let record = std::mem::replace(&mut exchange.record, blank);
+        let blank = spare.unwrap_or_else(|| Box::new(LogRecord::new(transaction.record.client)));
+        let record = std::mem::replace(&mut transaction.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
-        exchange.caching.reset();
-        exchange.reader = None;
-        if !Arc::ptr_eq(&exchange.policy, &self.policy) {
-            exchange.policy = Arc::clone(&self.policy);
+        transaction.caching.reset();
+        transaction.reader = None;
+        if !Arc::ptr_eq(&transaction.policy, &self.policy) {
+            transaction.policy = Arc::clone(&self.policy);
         }
-        if !Arc::ptr_eq(&exchange.settings, &self.settings) {
-            exchange.settings = Arc::clone(&self.settings);
+        if !Arc::ptr_eq(&transaction.settings, &self.settings) {
+            transaction.settings = Arc::clone(&self.settings);
         }
-        if self.spare_exchanges.len() < SPARE_EXCHANGES_MAX {
-            self.spare_exchanges.push(exchange);
+        if self.spare_transactions.len() < SPARE_TRANSACTIONS_MAX {
+            self.spare_transactions.push(transaction);
         }
         record
     }
@@ -531,7 +531,7 @@ impl Engine {
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) => self.handle_reading_deadline(now, id),
-                Client::Exchange(exchange) => self.handle_exchange_deadline(now, exchange),
+                Client::Transaction(transaction) => self.handle_transaction_deadline(now, transaction),
                 Client::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
                 Client::Lingering { .. } => {
                     self.metrics.timeouts_linger += 1;
@@ -539,9 +539,9 @@ impl Engine {
                 }
             },
             Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(exchange) => {
+                OriginState::Connecting(transaction) => {
                     self.metrics.timeouts_connect += 1;
-                    self.handle_attempt_failure(now, id, exchange, SocketError::TimedOut);
+                    self.handle_attempt_failure(now, id, transaction, SocketError::TimedOut);
                 }
                 OriginState::Idle(_) | OriginState::Pinned(_) => self.handle_idle_deadline(now, id),
                 OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
@@ -558,10 +558,10 @@ impl Engine {
             let Some(peer) = self.peers.get(id) else { continue };
             let id = PeerId::from_index(id);
             match &peer.role {
-                Role::Client(Client::Exchange(exchange)) => {
-                    let exchange = *exchange;
+                Role::Client(Client::Transaction(transaction)) => {
+                    let transaction = *transaction;
                     self.metrics.timeouts_drain += 1;
-                    self.abandon(now, exchange, transaction::log_record::Verdict::Failed, "cut");
+                    self.abandon(now, transaction, transaction::log_record::Verdict::Failed, "cut");
                 }
                 Role::Client(Client::Tunnel(tunnel)) => {
                     let tunnel = *tunnel;
@@ -641,7 +641,7 @@ fn is_idle(peer: &Peer, readings: &Slab<Reading>) -> bool {
         Role::Client(client) => match *client {
             Client::Idle => true,
             Client::Reading(reading) => readings[reading.0 as usize].input.is_empty(),
-            Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
+            Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
         },
         Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_) | OriginState::Pinned(_)),
     }

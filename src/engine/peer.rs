@@ -23,9 +23,9 @@ impl PeerId {
     }
 }
 
-/// Index of an exchange in its slab, with the serial number that tells it from earlier ones at the same index.
+/// Index of a transaction in its slab, with the serial number that tells it from earlier ones at the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct ExchangeId {
+pub(in crate::engine) struct TransactionId {
     pub index: u32,
     pub serial: u32,
 }
@@ -45,7 +45,7 @@ pub(in crate::engine) struct Peer {
     /// On the run queue.
     pub queued: bool,
     pub parking: Parking,
-    /// It has carried an exchange.
+    /// It has carried a transaction.
     pub used: bool,
     /// There is no socket: the request is weir's own.
     pub background: bool,
@@ -53,7 +53,7 @@ pub(in crate::engine) struct Peer {
 }
 
 /// There is one for each client, and one more for each tunnel, most of them idle: what a client needs only from time to time
-/// is in its [`Reading`] or its exchange.
+/// is in its [`Reading`] or its transaction.
 const _: () = assert!(size_of::<Peer>() <= 40);
 
 /// The other end, in less space than a `SocketAddr`: without what IPv6 has beside address and port, of which nobody here
@@ -110,7 +110,7 @@ pub(in crate::engine) enum Client {
     /// In the middle of a head, or about to receive its first bytes.
     Reading(ReadingId),
     /// One request is under way.
-    Exchange(ExchangeId),
+    Transaction(TransactionId),
     /// Bytes are passed in both directions.
     Tunnel(TunnelId),
     /// Everything was sent, our side is shut; what still comes is thrown away, within a bound (RFC 9112 section 9.6).
@@ -122,7 +122,7 @@ impl Client {
     pub fn reading<'r>(&mut self, readings: &'r mut Slab<Reading>) -> &'r mut Reading {
         let id = match *self {
             Client::Reading(id) => id,
-            Client::Idle | Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => {
+            Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => {
                 let id = ReadingId(readings.insert(Reading::default()) as u32);
                 *self = Client::Reading(id);
                 id
@@ -152,16 +152,16 @@ pub(in crate::engine) struct Origin {
 /// Where an origin connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum OriginState {
-    /// The handshake is under way, for this exchange.
-    Connecting(ExchangeId),
-    /// Carries this exchange.
-    Busy(ExchangeId),
+    /// The handshake is under way, for this transaction.
+    Connecting(TransactionId),
+    /// Carries this transaction.
+    Busy(TransactionId),
     /// One end of a tunnel.
     Tunnel(TunnelId),
     /// Brings a response that is being stored.
     Fetching(FetchId),
-    /// Waits for the next exchange. Whatever it says now, nobody asked for.
+    /// Waits for the next transaction. Whatever it says now, nobody asked for.
     Idle(IdleId),
-    /// Waits for the next exchange of this client: nobody else may use it.
+    /// Waits for the next transaction of this client: nobody else may use it.
     Pinned(PeerId),
 }

@@ -15,7 +15,7 @@ impl Engine {
         // A rule may be about what a name has meant.
         self.origins.forget_addresses();
         // Those that wait to be used again would keep the old rules in memory.
-        self.spare_exchanges.clear();
+        self.spare_transactions.clear();
     }
 
     /// Goes by other settings from now on, as far as they can change: not by another number of loops or blocks, not with
@@ -36,7 +36,7 @@ impl Engine {
         self.signature = Signature::new(&settings);
         self.settings = Arc::new(settings);
         // Those that wait to be used again would begin with the old ones.
-        self.spare_exchanges.clear();
+        self.spare_transactions.clear();
         self.finish(now);
     }
 

@@ -53,7 +53,7 @@ pub const ATTEMPT_DELAY_MS: u64 = 250;
 /// Time-outs, all in milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// Client or origin silent during an exchange.
+    /// Client or origin silent during a transaction.
     pub exchange_ms: u64,
     /// From the first byte of a head, or from the connection's begin, to the head's end.
     pub head_ms: u64,
@@ -98,7 +98,7 @@ pub struct Settings {
     /// Client connections at once from one address, to all loops; 0: no limit.
     pub clients_per_address_max: usize,
     /// Fewest bytes per second of a client in a request body, and of one for which bytes of a response wait, averaged over
-    /// the time-out of exchanges; 0: none.
+    /// the time-out of transactions; 0: none.
     pub rate_min: u64,
     /// 4 KB blocks at most.
     pub blocks_max: usize,

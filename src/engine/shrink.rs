@@ -33,12 +33,12 @@ impl Engine {
         let shrinks = self.pool.shrink() || tables;
         if shrinks {
             // Nor was what is kept to be used again.
-            self.spare_exchanges = Vec::new();
+            self.spare_transactions = Vec::new();
             self.spare_records = Vec::new();
             self.peers.shrink_to_fit();
             self.peers_shrunk = (self.peers.capacity(), self.peers.len());
             self.readings.shrink_to_fit();
-            self.exchanges.shrink_to_fit();
+            self.transactions.shrink_to_fit();
             self.tunnels.shrink_to_fit();
             self.relays.shrink();
             for queue in &mut self.parked {

@@ -227,11 +227,13 @@ fn squid_code(entry: &LogRecord) -> &'static str {
     match (entry.kind, entry.verdict) {
         (Kind::Tunnel, _) => "TCP_TUNNEL",
         (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
-        (Kind::Exchange, Verdict::Refused) => "TCP_DENIED",
-        (Kind::Exchange, Verdict::Malformed) if !entry.aborted => "NONE_NONE",
+        (Kind::Transaction, Verdict::Refused) => "TCP_DENIED",
+        (Kind::Transaction, Verdict::Malformed) if !entry.aborted => "NONE_NONE",
         // It was on its way to be one.
-        (Kind::Exchange, _) if entry.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
-        (Kind::Exchange, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => squid_cache_code(entry),
+        (Kind::Transaction, _) if entry.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
+        (Kind::Transaction, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => {
+            squid_cache_code(entry)
+        }
     }
 }
 
@@ -328,7 +330,7 @@ fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
 
 fn kind(kind: Kind) -> &'static str {
     match kind {
-        Kind::Exchange => "exchange",
+        Kind::Transaction => "exchange",
         Kind::Tunnel => "tunnel",
         Kind::TunnelStart => "tunnel-start",
     }

@@ -149,17 +149,17 @@ fn a_dash_is_not_nothing() {
 fn kind_25_squid_codes() {
     use {Kind::*, Verdict::*};
     for (verdict, kind, method, status, expected) in [
-        (Allowed, Exchange, "GET", 200, "TCP_MISS/200"),
-        (Allowed, Exchange, "GET", 0, "TCP_MISS_ABORTED/000"),
-        (Failed, Exchange, "GET", 502, "TCP_MISS/502"),
-        (Failed, Exchange, "CONNECT", 502, "TCP_TUNNEL/502"),
+        (Allowed, Transaction, "GET", 200, "TCP_MISS/200"),
+        (Allowed, Transaction, "GET", 0, "TCP_MISS_ABORTED/000"),
+        (Failed, Transaction, "GET", 502, "TCP_MISS/502"),
+        (Failed, Transaction, "CONNECT", 502, "TCP_TUNNEL/502"),
         (Allowed, Tunnel, "CONNECT", 200, "TCP_TUNNEL/200"),
         (Allowed, TunnelStart, "CONNECT", 200, "TCP_TUNNEL_START/200"),
         (Allowed, Tunnel, "GET", 101, "TCP_TUNNEL/101"),
-        (Refused, Exchange, "GET", 407, "TCP_DENIED/407"),
-        (Refused, Exchange, "CONNECT", 403, "TCP_DENIED/403"),
-        (Malformed, Exchange, "GET", 400, "NONE_NONE/400"),
-        (Malformed, Exchange, "", 400, "NONE_NONE/400"),
+        (Refused, Transaction, "GET", 407, "TCP_DENIED/407"),
+        (Refused, Transaction, "CONNECT", 403, "TCP_DENIED/403"),
+        (Malformed, Transaction, "GET", 400, "NONE_NONE/400"),
+        (Malformed, Transaction, "", 400, "NONE_NONE/400"),
     ] {
         let mut entry = sample();
         (entry.verdict, entry.kind, entry.status) = (verdict, kind, status);
@@ -167,10 +167,10 @@ fn kind_25_squid_codes() {
         assert_eq!(squid_word(&entry), expected);
     }
     for (verdict, kind, status, expected) in [
-        (Failed, Exchange, 200, "TCP_MISS_ABORTED/200"),
-        (Failed, Exchange, 0, "TCP_MISS_ABORTED/000"),
-        (Malformed, Exchange, 0, "TCP_MISS_ABORTED/000"),
-        (Refused, Exchange, 403, "TCP_DENIED_ABORTED/403"),
+        (Failed, Transaction, 200, "TCP_MISS_ABORTED/200"),
+        (Failed, Transaction, 0, "TCP_MISS_ABORTED/000"),
+        (Malformed, Transaction, 0, "TCP_MISS_ABORTED/000"),
+        (Refused, Transaction, 403, "TCP_DENIED_ABORTED/403"),
         (Allowed, Tunnel, 200, "TCP_TUNNEL_ABORTED/200"),
     ] {
         let mut entry = sample();

@@ -7,7 +7,7 @@
 
 use crate::buffer::Purpose;
 use crate::engine::body::tunnel_half::TunnelHalf;
-use crate::engine::peer::{Client, ExchangeId, OriginState, Peer, Role, TunnelId};
+use crate::engine::peer::{Client, OriginState, Peer, Role, TransactionId, TunnelId};
 use crate::engine::transaction::log_record::{Kind, Note, Text, Verdict};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Engine, Event, PeerId};
@@ -47,9 +47,9 @@ enum Ends {
 
 impl Engine {
     /// Answers CONNECT: the origin's connection stands.
-    pub(in crate::engine) fn establish_tunnel(&mut self, now: Now, id: ExchangeId, origin: PeerId) {
-        let Engine { exchanges, pool, settings, scratch, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+    pub(in crate::engine) fn establish_tunnel(&mut self, now: Now, id: TransactionId, origin: PeerId) {
+        let Engine { transactions, pool, settings, scratch, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
         scratch.clear();
         scratch.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n");
         if let Some(via) = &settings.via {
@@ -58,24 +58,24 @@ impl Engine {
             scratch.extend_from_slice(b"\r\n");
         }
         scratch.extend_from_slice(b"\r\n");
-        exchange.origin = Some(origin);
-        exchange.stage = crate::engine::transaction::exchange::Stage::Awaiting;
-        exchange.record.phases.ttfb_us = Some(0);
-        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+        transaction.origin = Some(origin);
+        transaction.stage = crate::engine::transaction::transaction::Stage::Awaiting;
+        transaction.record.phases.ttfb_us = Some(0);
+        if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        exchange.record.status = 200;
+        transaction.record.status = 200;
         self.open_tunnel(now, id, origin);
     }
 
     /// The origin agreed to another protocol; the head for the client is written.
-    pub(in crate::engine) fn switch(&mut self, now: Now, id: ExchangeId, head_bytes: usize) {
-        let Engine { exchanges, pool, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        let Some(origin) = exchange.origin else { return };
-        let rest = exchange.response.bytes(pool)[head_bytes..].to_vec();
-        if !exchange.down.head.append(pool, Purpose::Reply, &rest) {
+    pub(in crate::engine) fn switch(&mut self, now: Now, id: TransactionId, head_bytes: usize) {
+        let Engine { transactions, pool, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        let Some(origin) = transaction.origin else { return };
+        let rest = transaction.response.bytes(pool)[head_bytes..].to_vec();
+        if !transaction.down.head.append(pool, Purpose::Reply, &rest) {
             // The 101 is on its way: nothing can be said behind it.
             self.abort(now, id, Verdict::Failed, "buffers_max");
             return;
@@ -83,32 +83,33 @@ impl Engine {
         self.open_tunnel(now, id, origin);
     }
 
-    /// Turns an exchange into a tunnel. What the client sent behind its head goes first.
-    fn open_tunnel(&mut self, now: Now, id: ExchangeId, origin_id: PeerId) {
+    /// Turns a transaction into a tunnel. What the client sent behind its head goes first.
+    fn open_tunnel(&mut self, now: Now, id: TransactionId, origin_id: PeerId) {
         // Nothing but the tunnel's bytes will come from the client.
-        self.end_bond(self.exchanges[id.index as usize].client);
-        let Engine { exchanges, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, .. } =
-            self;
-        let mut exchange = exchanges.remove(id.index as usize);
-        exchange.response.release(pool);
-        let (client_id, tunnel_id) = (exchange.client, TunnelId(tunnels.vacant_key() as u32));
+        self.end_bond(self.transactions[id.index as usize].client);
+        let Engine {
+            transactions, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, ..
+        } = self;
+        let mut transaction = transactions.remove(id.index as usize);
+        transaction.response.release(pool);
+        let (client_id, tunnel_id) = (transaction.client, TunnelId(tunnels.vacant_key() as u32));
         if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
             *client = Client::Tunnel(tunnel_id);
         }
-        exchange.input.consume(pool, exchange.consumed.min(exchange.input.len()));
-        debug_assert!(exchange.up.head.is_empty());
-        exchange.up.received = exchange.input.len() as u64;
-        exchange.up.head = std::mem::take(&mut exchange.input);
-        exchange.record.kind = Kind::Tunnel;
+        transaction.input.consume(pool, transaction.consumed.min(transaction.input.len()));
+        debug_assert!(transaction.up.head.is_empty());
+        transaction.up.received = transaction.input.len() as u64;
+        transaction.up.head = std::mem::take(&mut transaction.input);
+        transaction.record.kind = Kind::Tunnel;
         tunnels.insert(Tunnel {
             client: client_id,
             origin: origin_id,
-            client_bytes: exchange.info.head_bytes as u64 + exchange.up.received,
-            sent_bytes: exchange.down.sent,
-            up: TunnelHalf::new(relays, Purpose::Upload, &mut exchange.up),
-            down: TunnelHalf::new(relays, Purpose::Download, &mut exchange.down),
-            note: exchange.record.note(exchange.settings.noted, scratch),
-            began_us: exchange.began_us,
+            client_bytes: transaction.info.head_bytes as u64 + transaction.up.received,
+            sent_bytes: transaction.down.sent,
+            up: TunnelHalf::new(relays, Purpose::Upload, &mut transaction.up),
+            down: TunnelHalf::new(relays, Purpose::Download, &mut transaction.down),
+            note: transaction.record.note(transaction.settings.noted, scratch),
+            began_us: transaction.began_us,
         });
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
             origin.state = OriginState::Tunnel(tunnel_id);
@@ -116,13 +117,13 @@ impl Engine {
         metrics.tunnels_opened += 1;
         deadlines.clear(origin_id);
         deadlines.set(client_id, now.monotonic_ms(), settings.timeouts.tunnel_ms);
-        let logs_start = exchange.settings.logs_tunnel_starts;
+        let logs_start = transaction.settings.logs_tunnel_starts;
         if logs_start {
-            exchange.note_end(now);
+            transaction.note_end(now);
             // Nothing was sent yet: the entry of the end has all of it.
-            (exchange.record.kind, exchange.record.sent_bytes) = (Kind::TunnelStart, 0);
+            (transaction.record.kind, transaction.record.sent_bytes) = (Kind::TunnelStart, 0);
         }
-        let record = self.retire(exchange);
+        let record = self.retire(transaction);
         if logs_start {
             self.actions.push_back(Action::Log(record));
         } else {

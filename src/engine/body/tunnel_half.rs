@@ -71,7 +71,7 @@ pub(in crate::engine) struct TunnelHalf {
 }
 
 impl TunnelHalf {
-    /// Takes over what an exchange has left in a relay, to be sent first.
+    /// Takes over what a transaction has left in a relay, to be sent first.
     pub fn new(relays: &mut Relays, purpose: Purpose, left: &mut Relay) -> TunnelHalf {
         let mut half = TunnelHalf { relay: None, piped: 0, blocks: 1, received_all: false, ended: false };
         if left.wants_send() {

@@ -12,11 +12,11 @@ use crate::engine::cache::fetch::Beginning;
 use crate::engine::cache::look_up::Part;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
-use crate::engine::peer::ExchangeId;
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::exchange::Stage;
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::Stage;
 use crate::engine::{Engine, PeerId};
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
@@ -33,7 +33,7 @@ pub(in crate::engine) enum ResponseAction {
     Pass,
     /// It is passed on and stored.
     Store(Arc<Stored>, StreamingBody),
-    /// The exchange has been answered, or begun anew.
+    /// The transaction has been answered, or begun anew.
     Settled,
 }
 
@@ -42,15 +42,15 @@ impl Engine {
     pub(in crate::engine) fn decide_on_final(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         head_bytes: usize,
     ) -> ResponseAction {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get(id.index as usize) else { return ResponseAction::Settled };
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get(id.index as usize) else { return ResponseAction::Settled };
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.response.bytes(pool)[..head_bytes];
-        let background = exchange.caching.background;
-        match ResponseHead::parse(bytes, &mut storage, &exchange.settings.head) {
+        let bytes = &transaction.response.bytes(pool)[..head_bytes];
+        let background = transaction.caching.background;
+        match ResponseHead::parse(bytes, &mut storage, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
             // It comes once more, repaired.
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
@@ -65,16 +65,16 @@ impl Engine {
     }
 
     /// Looks at a final response before it is passed on.
-    fn decide_on_response(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> ResponseAction {
-        let Some(exchange) = self.exchange_mut(id) else { return ResponseAction::Pass };
-        if exchange.caching.part == Part::None {
+    fn decide_on_response(&mut self, now: Now, id: TransactionId, head_bytes: usize) -> ResponseAction {
+        let Some(transaction) = self.transaction_mut(id) else { return ResponseAction::Pass };
+        if transaction.caching.part == Part::None {
             return ResponseAction::Pass;
         }
         // What cannot be read is refused when its head is taken, and is nothing to those who wait.
         let Some(verdict) = self.response_verdict(now, id, head_bytes) else { return ResponseAction::Pass };
-        if let Some(exchange) = self.exchange_mut(id) {
-            if let Some(reason) = exchange.caching.not_stored {
-                exchange.record.cache_reason = reason.as_str();
+        if let Some(transaction) = self.transaction_mut(id) {
+            if let Some(reason) = transaction.caching.not_stored {
+                transaction.record.cache_reason = reason.as_str();
             }
         }
         match verdict {
@@ -113,14 +113,15 @@ impl Engine {
         }
     }
 
-    fn response_verdict(&mut self, now: Now, id: ExchangeId, head_bytes: usize) -> Option<Verdict> {
-        let Engine { exchanges, pool, cache_text, cache_scratch, .. } = self;
-        let exchange = exchanges.get_mut(id.index as usize)?;
-        let settings = &exchange.settings;
+    fn response_verdict(&mut self, now: Now, id: TransactionId, head_bytes: usize) -> Option<Verdict> {
+        let Engine { transactions, pool, cache_text, cache_scratch, .. } = self;
+        let transaction = transactions.get_mut(id.index as usize)?;
+        let settings = &transaction.settings;
         let cache = settings.cache.as_ref()?;
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
-        let asked_bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes.min(exchange.input.len())];
-        let response_bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let asked_bytes =
+            &transaction.input.bytes(pool)[..transaction.info.head_bytes.min(transaction.input.len())];
+        let response_bytes = &transaction.response.bytes(pool)[..head_bytes];
         let asked = RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head).ok()?;
         let response = ResponseHead::parse(response_bytes, &mut storage, &settings.head).ok()?;
         let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
@@ -131,28 +132,28 @@ impl Engine {
         let mut judge = ResponseDecision {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
-            uri: Uri { scheme: Scheme::Http, authority: &exchange.info.authority, path },
-            times: Times { requested_s: exchange.caching.requested_s, received_s: now.unix_s() },
+            uri: Uri { scheme: Scheme::Http, authority: &transaction.info.authority, path },
+            times: Times { requested_s: transaction.caching.requested_s, received_s: now.unix_s() },
             now,
             asked: &asked,
             forwarded: AsForwarded::new(
                 &asked,
-                &exchange.info.authority.host,
-                &exchange.policy,
+                &transaction.info.authority.host,
+                &transaction.policy,
                 settings.forwarded,
             ),
             response: &response,
-            caching: &mut exchange.caching,
+            caching: &mut transaction.caching,
             text: cache_text,
             scratch: cache_scratch,
             writes_forwarded: settings.forwarded != ForwardedPolicy::Off,
-            address: exchange.record.upstream.map(|address| address.ip()),
-            come: exchange.response.len() - head_bytes,
+            address: transaction.record.upstream.map(|address| address.ip()),
+            come: transaction.response.len() - head_bytes,
         };
         judge.caching.bound |= session_auth::offers_connection(response.fields);
         Some(match judge.caching.part {
             Part::None => Verdict::Pass,
-            Part::Invalidate if exchange.up.is_complete() => judge.invalidate(true),
+            Part::Invalidate if transaction.up.is_complete() => judge.invalidate(true),
             Part::Invalidate => judge.invalidate(false),
             Part::Head if judge.caching.bound => Verdict::Pass,
             Part::Head => judge.compare(),
@@ -165,13 +166,14 @@ impl Engine {
     }
 
     /// The origin has confirmed what is stored: it gets its new fields, and the client its answer (rules 32 and 33).
-    fn renew(&mut self, now: Now, id: ExchangeId, head_bytes: usize, confirmed: Confirmed) {
-        let Engine { exchanges, settings, .. } = self;
-        let (Some(exchange), Some(cache)) = (exchanges.get_mut(id.index as usize), &settings.cache) else {
+    fn renew(&mut self, now: Now, id: TransactionId, head_bytes: usize, confirmed: Confirmed) {
+        let Engine { transactions, settings, .. } = self;
+        let (Some(transaction), Some(cache)) = (transactions.get_mut(id.index as usize), &settings.cache)
+        else {
             return;
         };
-        let Some(old) = exchange.caching.stale.take() else { return };
-        let background = exchange.caching.background;
+        let Some(old) = transaction.caching.stale.take() else { return };
+        let background = transaction.caching.background;
         let stored = Arc::new(confirmed.stored);
         match confirmed.fate {
             Fate::Renewed => drop(cache.store.replace(&old, &stored)),
@@ -188,20 +190,20 @@ impl Engine {
     }
 
     /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
-    fn complete(&mut self, now: Now, id: ExchangeId, head_bytes: usize, completed: Completed) {
+    fn complete(&mut self, now: Now, id: TransactionId, head_bytes: usize, completed: Completed) {
         let pending = Arc::new(completed.stored);
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let bytes = &exchange.response.bytes(pool)[..head_bytes];
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let bytes = &transaction.response.bytes(pool)[..head_bytes];
         let mut storage = FieldStorage::new();
         let (Some((beside, missing)), Some(epoch), Ok(head)) = (
-            exchange.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
-            exchange.caching.epoch,
-            ResponseHead::parse(bytes, &mut storage, &exchange.settings.head),
+            transaction.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
+            transaction.caching.epoch,
+            ResponseHead::parse(bytes, &mut storage, &transaction.settings.head),
         ) else {
             return;
         };
-        exchange.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
+        transaction.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
         let (hash, outcome) = (pending.hash(), outcome(&pending, now));
         let beginning = Beginning {
             pending: Arc::clone(&pending),
@@ -212,7 +214,7 @@ impl Engine {
             keeps_part: true,
             beside: Some(beside),
         };
-        let leads = exchange.caching.leads.take();
+        let leads = transaction.caching.leads.take();
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
         self.hand_lock_over(id, fetch, outcome);
         if leads.is_some() {
@@ -224,10 +226,10 @@ impl Engine {
     }
 
     /// The 304 was about something else than what is stored, or other bytes came than were missing.
-    fn give_up_outdated(&mut self, id: ExchangeId) {
-        let Engine { exchanges, settings, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let caching = &mut exchange.caching;
+    fn give_up_outdated(&mut self, id: TransactionId) {
+        let Engine { transactions, settings, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let caching = &mut transaction.caching;
         if let (Some(cache), Some(outdated)) =
             (&settings.cache, caching.stale.take().or(caching.beside.take()))
         {
@@ -236,30 +238,30 @@ impl Engine {
     }
 
     /// Asks once more, without conditions of the cache's.
-    fn ask_again(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        exchange.caching.unconditional = true;
-        exchange.up.release(pool);
-        exchange.up.sent = 0;
-        exchange.scanner = Default::default();
+    fn ask_again(&mut self, now: Now, id: TransactionId) {
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        transaction.caching.unconditional = true;
+        transaction.up.release(pool);
+        transaction.up.sent = 0;
+        transaction.scanner = Default::default();
         self.detach_origin(now, id);
         self.examine(now, id);
     }
 
     /// Gives the origin connection back after a response without a body.
-    fn release_origin(&mut self, now: Now, id: ExchangeId, head_bytes: usize) {
+    fn release_origin(&mut self, now: Now, id: TransactionId, head_bytes: usize) {
         let draining = self.is_draining();
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
-        let bytes = exchange.response.bytes(pool);
-        let clean = bytes.len() == head_bytes && exchange.up.is_complete() && !draining;
+        let bytes = transaction.response.bytes(pool);
+        let clean = bytes.len() == head_bytes && transaction.up.is_complete() && !draining;
         let reusable = clean
-            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &exchange.settings.head)
+            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &transaction.settings.head)
                 .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
-        exchange.response.release(pool);
-        let (origin, opened_ms): (Option<PeerId>, u64) = (exchange.origin.take(), exchange.opened_ms);
+        transaction.response.release(pool);
+        let (origin, opened_ms): (Option<PeerId>, u64) = (transaction.origin.take(), transaction.opened_ms);
         match origin {
             Some(origin) if reusable => self.idle_origin(now, origin, opened_ms),
             Some(origin) => self.close_origin(origin),
@@ -271,35 +273,35 @@ impl Engine {
     pub(in crate::engine) fn begin_storing(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         head_bytes: usize,
         (pending, stream): (Arc<Stored>, StreamingBody),
         (body, http10): (Body, bool),
     ) {
         let (hash, outcome, is_part) = (pending.hash(), outcome(&pending, now), pending.fragment().is_some());
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let Some(epoch) = exchange.caching.epoch else { return };
-        let background = exchange.caching.background;
-        exchange.caching.stale = None;
-        let authority = exchange.info.authority;
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        let Some(epoch) = transaction.caching.epoch else { return };
+        let background = transaction.caching.background;
+        transaction.caching.stale = None;
+        let authority = transaction.info.authority;
         self.origins.set_http10(now.monotonic_ms(), &authority, http10);
-        let Engine { exchanges, pool, scratch, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        if !background && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+        let Engine { transactions, pool, scratch, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        if !background && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let keeps_part = exchange.info.method == Method::Get;
+        let keeps_part = transaction.info.method == Method::Get;
         let beginning =
             Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
         let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
-        // Not before: where this comes to nothing, those who wait are told when the exchange ends.
+        // Not before: where this comes to nothing, those who wait are told when the transaction ends.
         if is_part {
             // That is not what they wait for.
             self.conclude_collapse(id, CollapseOutcome::LookAgain);
         }
         self.hand_lock_over(id, fetch, outcome);
-        let leads = self.exchange_mut(id).and_then(|exchange| exchange.caching.leads.take());
+        let leads = self.transaction_mut(id).and_then(|transaction| transaction.caching.leads.take());
         if leads.is_some() {
             let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
             self.release_waiters(waiters, outcome);
@@ -310,11 +312,11 @@ impl Engine {
             return;
         }
         let length = fetch.get(&self.fetches).and_then(|fetch| fetch.length);
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let chunked = length.is_none() && !exchange.ends_at_close;
-        exchange.stage = Stage::CacheReader;
-        exchange.reader = Some(CacheReader::streaming(fetch, length, chunked));
-        let client = exchange.client;
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        let chunked = length.is_none() && !transaction.ends_at_close;
+        transaction.stage = Stage::CacheReader;
+        transaction.reader = Some(CacheReader::streaming(fetch, length, chunked));
+        let client = transaction.client;
         self.join_fetch(fetch, id);
         self.forget_request(id);
         self.touch(now, id);

@@ -11,10 +11,10 @@ use crate::engine::Engine;
 use crate::engine::cache::coordination::FillEvent;
 use crate::engine::cache::fetch::FetchId;
 use crate::engine::keyed::Keyed;
-use crate::engine::peer::ExchangeId;
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::log_record::Verdict;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::Stage;
 use crate::time::Now;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -45,8 +45,8 @@ enum Phase {
     /// No final response head yet.
     Asking {
         /// None, if another loop has asked.
-        leader: Option<ExchangeId>,
-        waiters: Vec<ExchangeId>,
+        leader: Option<TransactionId>,
+        waiters: Vec<TransactionId>,
     },
     /// Its body is coming.
     Fetching(FetchId),
@@ -71,7 +71,7 @@ pub(in crate::engine) struct Collapses {
     /// There are other loops.
     pub shared: bool,
     /// Those whose wait is over.
-    pub concluded: VecDeque<ExchangeId>,
+    pub concluded: VecDeque<TransactionId>,
 }
 
 impl Collapses {
@@ -99,14 +99,14 @@ impl Collapses {
     }
 
     /// Begins a collapse.
-    pub fn lead(&mut self, hash: u64, key: &[u8], leader: ExchangeId) {
+    pub fn lead(&mut self, hash: u64, key: &[u8], leader: TransactionId) {
         let phase = Phase::Asking { leader: Some(leader), waiters: Vec::new() };
         self.by_hash.insert(hash, Collapse { key: key.into(), phase });
     }
 
     /// Waits for the leader; if there is none, it is another loop's. Returns whether it is the first to wait for another
     /// loop.
-    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: ExchangeId) -> bool {
+    pub fn wait(&mut self, hash: u64, key: &[u8], waiter: TransactionId) -> bool {
         let elsewhere =
             || Collapse { key: key.into(), phase: Phase::Asking { leader: None, waiters: Vec::new() } };
         match &mut self.by_hash.entry(hash).or_insert_with(elsewhere).phase {
@@ -118,8 +118,8 @@ impl Collapses {
         }
     }
 
-    /// The exchange of this loop that asks for a key.
-    pub fn leader(&self, hash: u64) -> Option<ExchangeId> {
+    /// The transaction of this loop that asks for a key.
+    pub fn leader(&self, hash: u64) -> Option<TransactionId> {
         self.by_hash.get(&hash).and_then(Collapse::leader)
     }
 
@@ -130,7 +130,7 @@ impl Collapses {
 
     /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
     /// for another key.
-    pub fn subscribe(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<ExchangeId>> {
+    pub fn subscribe(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<TransactionId>> {
         if !self.is_elsewhere(hash, key) {
             return None;
         }
@@ -150,7 +150,7 @@ impl Collapses {
     }
 
     /// Another loop is not waited for any more. Returns those who did.
-    pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<ExchangeId> {
+    pub fn give_up_elsewhere(&mut self, hash: u64) -> Vec<TransactionId> {
         match self.by_hash.entry(hash) {
             Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
                 Phase::Asking { waiters, .. } => waiters,
@@ -161,14 +161,19 @@ impl Collapses {
     }
 
     /// Waits no longer.
-    pub fn leave(&mut self, hash: u64, waiter: ExchangeId) {
+    pub fn leave(&mut self, hash: u64, waiter: TransactionId) {
         if let Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) = self.by_hash.get_mut(&hash) {
             waiters.retain(|other| *other != waiter);
         }
     }
 
     /// The leader's response becomes a fetch. Returns those who waited for it.
-    pub fn turn_into_fetch(&mut self, hash: u64, leader: ExchangeId, fetch: FetchId) -> Vec<ExchangeId> {
+    pub fn turn_into_fetch(
+        &mut self,
+        hash: u64,
+        leader: TransactionId,
+        fetch: FetchId,
+    ) -> Vec<TransactionId> {
         match self.by_hash.get_mut(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {
                 match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
@@ -181,7 +186,7 @@ impl Collapses {
     }
 
     /// The leader brings nothing that could be shared. Returns those who waited for it.
-    pub fn give_up(&mut self, hash: u64, leader: ExchangeId) -> Vec<ExchangeId> {
+    pub fn give_up(&mut self, hash: u64, leader: TransactionId) -> Vec<TransactionId> {
         match self.by_hash.get(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {}
             Some(_) | None => return Vec::new(),
@@ -202,7 +207,7 @@ impl Collapses {
 }
 
 impl Collapse {
-    fn leader(&self) -> Option<ExchangeId> {
+    fn leader(&self) -> Option<TransactionId> {
         match &self.phase {
             Phase::Asking { leader, .. } => *leader,
             Phase::Fetching(_) => None,
@@ -228,9 +233,9 @@ pub(in crate::engine) enum CollapseOutcome {
 
 impl Engine {
     /// Lets those go who waited for a leader.
-    pub(in crate::engine) fn conclude_collapse(&mut self, leader: ExchangeId, outcome: CollapseOutcome) {
-        let Some(exchange) = self.exchange_mut(leader) else { return };
-        let (lock, leads) = (exchange.caching.lock.is_some(), exchange.caching.leads.take());
+    pub(in crate::engine) fn conclude_collapse(&mut self, leader: TransactionId, outcome: CollapseOutcome) {
+        let Some(transaction) = self.transaction_mut(leader) else { return };
+        let (lock, leads) = (transaction.caching.lock.is_some(), transaction.caching.leads.take());
         if lock {
             self.release_lock(leader, outcome);
         }
@@ -239,17 +244,21 @@ impl Engine {
         self.release_waiters(waiters, outcome);
     }
 
-    pub(in crate::engine) fn release_waiters(&mut self, waiters: Vec<ExchangeId>, outcome: CollapseOutcome) {
+    pub(in crate::engine) fn release_waiters(
+        &mut self,
+        waiters: Vec<TransactionId>,
+        outcome: CollapseOutcome,
+    ) {
         for waiter in waiters {
-            let Some(exchange) = self.exchange_mut(waiter) else { continue };
+            let Some(transaction) = self.transaction_mut(waiter) else { continue };
             match outcome {
                 CollapseOutcome::LookAgain => {
-                    exchange.caching.waits = exchange.caching.waits.saturating_add(1)
+                    transaction.caching.waits = transaction.caching.waits.saturating_add(1)
                 }
-                CollapseOutcome::NotShareable => exchange.caching.alone = true,
-                CollapseOutcome::Refused(refusal) => exchange.caching.refused = Some(refusal),
+                CollapseOutcome::NotShareable => transaction.caching.alone = true,
+                CollapseOutcome::Refused(refusal) => transaction.caching.refused = Some(refusal),
             }
-            exchange.caching.concluded = true;
+            transaction.caching.concluded = true;
             self.collapses.concluded.push_back(waiter);
         }
     }
@@ -265,13 +274,13 @@ impl Engine {
     /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
     pub(in crate::engine) fn resume_concluded(&mut self, now: Now) -> bool {
         let Some(waiter) = self.collapses.concluded.pop_front() else { return false };
-        let Some(exchange) = self.exchange_mut(waiter) else { return true };
-        if !matches!(exchange.stage, Stage::Waiting(_)) {
+        let Some(transaction) = self.transaction_mut(waiter) else { return true };
+        if !matches!(transaction.stage, Stage::Waiting(_)) {
             return true;
         }
-        exchange.stage = Stage::Begun;
-        exchange.caching.concluded = false;
-        let (client, refused) = (exchange.client, exchange.caching.refused.take());
+        transaction.stage = Stage::Begun;
+        transaction.caching.concluded = false;
+        let (client, refused) = (transaction.client, transaction.caching.refused.take());
         // What is left of the time to wait is not that of what comes next: a look-up, a password.
         self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         match refused {
@@ -293,14 +302,14 @@ impl Engine {
     }
 
     /// Waits for the leader of the collapse for that key.
-    pub(in crate::engine) fn wait_for_leader(&mut self, now: Now, id: ExchangeId, hash: u64) {
+    pub(in crate::engine) fn wait_for_leader(&mut self, now: Now, id: TransactionId, hash: u64) {
         let first = self.collapses.wait(hash, &self.cache_text, id);
         let timeout_ms = self.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS);
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        exchange.caching.collapsed = true;
-        exchange.stage = Stage::Waiting(hash);
-        exchange.record.verdict = Verdict::Allowed;
-        let client = exchange.client;
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        transaction.caching.collapsed = true;
+        transaction.stage = Stage::Waiting(hash);
+        transaction.record.verdict = Verdict::Allowed;
+        let client = transaction.client;
         self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
         if first {
             self.send_to_loops(hash, FillEvent::Wanted);

@@ -1,6 +1,6 @@
 //! One request per key at a time, over all loops (rule 48): waiting for what another loop has asked for.
 //!
-//! A collapse of this loop may be led elsewhere: then its leader is none of this loop's exchanges, and what the leader learns
+//! A collapse of this loop may be led elsewhere: then its leader is none of this loop's transactions, and what the leader learns
 //! comes as a message. A response that is to be stored is told as it comes (see [`crate::engine::cache::publisher`]), to who waits from the
 //! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
 //! there is a head all wait alike, as all would wait for the origin.
@@ -10,7 +10,7 @@ use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::fetch::FetchId;
 use crate::engine::cache::publisher::{End, Publication};
 use crate::engine::cache::window::Span;
-use crate::engine::peer::ExchangeId;
+use crate::engine::peer::TransactionId;
 use crate::engine::{Action, Engine};
 use crate::time::Now;
 use std::sync::{Arc, Weak};
@@ -78,9 +78,9 @@ impl Engine {
     fn end_waiting(&mut self, hash: u64, outcome: CollapseOutcome, counts: u8) {
         let waiters = self.collapses.give_up_elsewhere(hash);
         for waiter in &waiters {
-            if let Some(exchange) = self.exchange_mut(*waiter) {
+            if let Some(transaction) = self.transaction_mut(*waiter) {
                 // One is counted for every wait.
-                exchange.caching.waits = exchange.caching.waits.saturating_add(counts - 1);
+                transaction.caching.waits = transaction.caching.waits.saturating_add(counts - 1);
             }
         }
         self.release_waiters(waiters, outcome);
@@ -91,10 +91,10 @@ impl Engine {
         self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash))
     }
 
-    /// Gives the lock of an exchange back.
-    pub(in crate::engine) fn release_lock(&mut self, id: ExchangeId, outcome: CollapseOutcome) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        if let Some(hash) = exchange.caching.lock.take() {
+    /// Gives the lock of a transaction back.
+    pub(in crate::engine) fn release_lock(&mut self, id: TransactionId, outcome: CollapseOutcome) {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        if let Some(hash) = transaction.caching.lock.take() {
             self.release(hash, FillEvent::Over(outcome));
         }
     }
@@ -110,11 +110,12 @@ impl Engine {
     /// The response is to be stored: its fetch holds the lock from now on, if others can wait for it.
     pub(in crate::engine) fn hand_lock_over(
         &mut self,
-        from: ExchangeId,
+        from: TransactionId,
         to: FetchId,
         outcome: CollapseOutcome,
     ) {
-        let Some(hash) = self.exchange_mut(from).and_then(|exchange| exchange.caching.lock.take()) else {
+        let Some(hash) = self.transaction_mut(from).and_then(|transaction| transaction.caching.lock.take())
+        else {
             return;
         };
         let Some(fetch) = to.get_mut(&mut self.fetches) else {

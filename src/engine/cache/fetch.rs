@@ -1,7 +1,7 @@
 //! A response on its way into the cache, and from there to all who wait for it.
 //!
-//! When the head of a response that may be stored has come, the exchange that asked for it gives its origin connection to
-//! a fetch. The origin's bytes are received straight into the segments of the streaming body; the exchange becomes its
+//! When the head of a response that may be stored has come, the transaction that asked for it gives its origin connection to
+//! a fetch. The origin's bytes are received straight into the segments of the streaming body; the transaction becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
 //! stored: if several read it, it passes through a window (see [`crate::engine::cache::window`]), and one reader alone goes on as if there
@@ -18,8 +18,8 @@ use crate::cache::store::{Epoch, Store};
 use crate::engine::body::relay;
 use crate::engine::cache::publisher::{Coordination, Publication};
 use crate::engine::cache::window::{Hold, Span, WINDOW_BYTES_MAX};
-use crate::engine::peer::{ExchangeId, OriginState, Peer, Role};
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::peer::{OriginState, Peer, Role, TransactionId};
+use crate::engine::transaction::transaction::Stage;
 use crate::engine::{Engine, Event, PeerId};
 use crate::http::chunked::Decoder;
 use crate::http::forwarding::{self, Withheld};
@@ -82,12 +82,12 @@ pub(in crate::engine) struct Fetch {
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
-    pub readers: Vec<ExchangeId>,
+    pub readers: Vec<TransactionId>,
     /// For how long readers have held up others.
     pub hold: Hold,
     /// Its origin waits for readers, and is not silent by itself.
     pub waits: bool,
-    /// The origin connection can carry another exchange.
+    /// The origin connection can carry another transaction.
     reusable: bool,
     /// When it was opened.
     pub opened_ms: u64,
@@ -148,7 +148,7 @@ impl Fetch {
         !self.is_receiving() || !within || self.stream.provide(|bytes| store.admit(now.monotonic_us, bytes))
     }
 
-    /// What is still to come, which of its trailers do not go on, and whether the connection can carry another exchange so far:
+    /// What is still to come, which of its trailers do not go on, and whether the connection can carry another transaction so far:
     /// for who goes on without it.
     pub fn into_rest(self) -> Option<(relay::Intake, Withheld, bool)> {
         let rest = match self.intake {
@@ -277,18 +277,18 @@ pub(in crate::engine) struct Beginning {
 }
 
 impl Engine {
-    /// Takes the origin connection of an exchange whose response is to be stored, and what has come of the body.
+    /// Takes the origin connection of a transaction whose response is to be stored, and what has come of the body.
     pub(in crate::engine) fn begin_fetch(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         head_bytes: usize,
         beginning: Beginning,
     ) -> Option<FetchId> {
         let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { exchanges, peers, pool, fetches, deadlines, .. } = self;
-        let exchange = exchanges.get_mut(id.index as usize)?;
-        let origin = exchange.origin.take()?;
+        let Engine { transactions, peers, pool, fetches, deadlines, .. } = self;
+        let transaction = transactions.get_mut(id.index as usize)?;
+        let origin = transaction.origin.take()?;
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let (intake, length) = match beginning.body {
@@ -304,14 +304,14 @@ impl Engine {
             stream: beginning.stream,
             intake,
             trailers: Vec::new(),
-            withheld: std::mem::take(&mut exchange.down.withheld),
+            withheld: std::mem::take(&mut transaction.down.withheld),
             length,
             epoch: beginning.epoch,
             readers: Vec::new(),
             hold: Hold::new(now.monotonic_ms()),
             waits: false,
-            reusable: exchange.origin_reusable,
-            opened_ms: exchange.opened_ms,
+            reusable: transaction.origin_reusable,
+            opened_ms: transaction.opened_ms,
             storable: true,
             unread: beginning.unread,
             keeps_part: beginning.keeps_part,
@@ -326,10 +326,10 @@ impl Engine {
         }
         deadlines.set(origin, now.monotonic_ms(), timeout_ms);
         // What came with the head.
-        let rest = &exchange.response.bytes(pool)[head_bytes..];
+        let rest = &transaction.response.bytes(pool)[head_bytes..];
         let taken = fetch.take(rest);
         fetch.reusable &= taken == rest.len();
-        exchange.response.release(pool);
+        transaction.response.release(pool);
         self.wake(origin);
         Some(fetch_id)
     }
@@ -452,9 +452,9 @@ impl Engine {
         }
     }
 
-    fn wake_reader(&mut self, reader: ExchangeId) {
-        if let Some(exchange) = self.exchange_mut(reader) {
-            let client = exchange.client;
+    fn wake_reader(&mut self, reader: TransactionId) {
+        if let Some(transaction) = self.transaction_mut(reader) {
+            let client = transaction.client;
             self.wake(client);
         }
     }
@@ -509,8 +509,8 @@ impl Engine {
         let fetch = self.fetches.remove(id.index as usize);
         self.forget_collapse_of_fetch(id, fetch.pending.hash());
         for reader in fetch.readers {
-            if let Some(exchange) = self.exchange_mut(reader) {
-                if let Some(reader) = &mut exchange.reader {
+            if let Some(transaction) = self.transaction_mut(reader) {
+                if let Some(reader) = &mut transaction.reader {
                     reader.complete(body, trailers);
                 }
             }
@@ -519,15 +519,15 @@ impl Engine {
         }
     }
 
-    /// Makes an exchange a reader.
-    pub(in crate::engine) fn join_fetch(&mut self, id: FetchId, reader: ExchangeId) {
+    /// Makes a transaction a reader.
+    pub(in crate::engine) fn join_fetch(&mut self, id: FetchId, reader: TransactionId) {
         if let Some(fetch) = id.get_mut(&mut self.fetches) {
             fetch.readers.push(reader);
         }
     }
 
-    /// An exchange does not read it any more. Others may have waited for it.
-    pub(in crate::engine) fn leave_fetch(&mut self, now: Now, id: FetchId, reader: ExchangeId) {
+    /// A transaction does not read it any more. Others may have waited for it.
+    pub(in crate::engine) fn leave_fetch(&mut self, now: Now, id: FetchId, reader: TransactionId) {
         if let Some(fetch) = id.get_mut(&mut self.fetches) {
             fetch.readers.retain(|other| *other != reader);
         }
@@ -586,16 +586,16 @@ impl Engine {
         ids.into_iter().for_each(|id| self.fail_fetch(now, id));
     }
 
-    /// Whether an exchange is being served and what it is served from can go no further.
-    pub(in crate::engine) fn is_served_short(&self, id: ExchangeId) -> bool {
-        let Some(exchange) = self.exchanges.get(id.index as usize) else { return false };
-        matches!(exchange.stage, Stage::CacheReader)
-            && exchange.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fetches))
-            && exchange.down.head.is_empty()
+    /// Whether a transaction is being served and what it is served from can go no further.
+    pub(in crate::engine) fn is_served_short(&self, id: TransactionId) -> bool {
+        let Some(transaction) = self.transactions.get(id.index as usize) else { return false };
+        matches!(transaction.stage, Stage::CacheReader)
+            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fetches))
+            && transaction.down.head.is_empty()
     }
 
-    /// The fetch that an exchange reads.
-    pub(in crate::engine) fn fetch_of(&self, id: ExchangeId) -> Option<FetchId> {
-        self.exchanges.get(id.index as usize)?.reader.as_ref()?.fetch()
+    /// The fetch that a transaction reads.
+    pub(in crate::engine) fn fetch_of(&self, id: TransactionId) -> Option<FetchId> {
+        self.transactions.get(id.index as usize)?.reader.as_ref()?.fetch()
     }
 }

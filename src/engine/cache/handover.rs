@@ -7,7 +7,7 @@
 use crate::engine::Engine;
 use crate::engine::cache::fetch::FetchId;
 use crate::engine::peer::{OriginState, Peer, Role};
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::transaction::transaction::Stage;
 use crate::time::Now;
 
 impl Engine {
@@ -18,25 +18,27 @@ impl Engine {
         if fetch.storable || !fetch.is_receiving() || !fetch.is_lone() {
             return;
         }
-        let Engine { exchanges, fetches, peers, deadlines, .. } = self;
-        let exchange = exchanges.get_mut(reader.index as usize).filter(|found| found.serial == reader.serial);
-        let Some(exchange) = exchange else { return };
-        let drained = exchange.reader.as_ref().is_some_and(|reader| reader.is_drained(fetches));
-        if !matches!(exchange.stage, Stage::CacheReader) || !drained {
+        let Engine { transactions, fetches, peers, deadlines, .. } = self;
+        let transaction =
+            transactions.get_mut(reader.index as usize).filter(|found| found.serial == reader.serial);
+        let Some(transaction) = transaction else { return };
+        let drained = transaction.reader.as_ref().is_some_and(|reader| reader.is_drained(fetches));
+        if !matches!(transaction.stage, Stage::CacheReader) || !drained {
             return;
         }
         let fetch = fetches.remove(id.index as usize);
         let (hash, lock, origin) = (fetch.pending.hash(), fetch.lock, fetch.origin);
-        exchange.opened_ms = fetch.opened_ms;
-        if let (Some((rest, withheld, reusable)), Some(reader)) = (fetch.into_rest(), exchange.reader.take())
+        transaction.opened_ms = fetch.opened_ms;
+        if let (Some((rest, withheld, reusable)), Some(reader)) =
+            (fetch.into_rest(), transaction.reader.take())
         {
-            exchange.down.resume(rest, reader.into_frame());
-            exchange.down.withheld = withheld;
-            exchange.origin = origin;
-            exchange.origin_reusable = reusable;
-            exchange.stage = Stage::Relaying;
+            transaction.down.resume(rest, reader.into_frame());
+            transaction.down.withheld = withheld;
+            transaction.origin = origin;
+            transaction.origin_reusable = reusable;
+            transaction.stage = Stage::Relaying;
         }
-        let client = exchange.client;
+        let client = transaction.client;
         if let Some(origin) = origin {
             if let Some(Peer { role: Role::Origin(found), .. }) = peers.get_mut(origin.index()) {
                 found.state = OriginState::Busy(reader);

@@ -1,4 +1,4 @@
-//! Answers out of the cache: their heads, and how an exchange is served from what is stored.
+//! Answers out of the cache: their heads, and how a transaction is served from what is stored.
 
 use crate::buffer::Purpose;
 use crate::cache::rfc::range::{self, Part, Selection};
@@ -11,11 +11,11 @@ use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::fetch::FetchId;
 use crate::engine::cache::look_up::{Hit, select};
 use crate::engine::cache::reader::CacheReader;
-use crate::engine::peer::ExchangeId;
+use crate::engine::peer::TransactionId;
 use crate::engine::settings::Settings;
-use crate::engine::transaction::exchange::{Exchange, Stage};
 use crate::engine::transaction::log_record::{CacheUse, Text};
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};
@@ -73,32 +73,32 @@ impl Signature {
 }
 
 impl Engine {
-    /// Answers an exchange from what is stored, or from what is being stored.
-    pub(in crate::engine) fn serve(&mut self, now: Now, id: ExchangeId, hit: &Hit) {
+    /// Answers a transaction from what is stored, or from what is being stored.
+    pub(in crate::engine) fn serve(&mut self, now: Now, id: TransactionId, hit: &Hit) {
         self.note_hit(id, hit);
         self.decide_close(id);
         let length = match (hit.fetch, hit.stored.fragment()) {
             (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
             (Some(fetch), None) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
         };
-        let Engine { exchanges, pool, signature, scratch, fetches, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let content = content(exchange, hit, length);
-        exchange.ends_at_close = content.framing == Body::UntilClose;
-        exchange.closes |= exchange.ends_at_close;
-        write_head(scratch, exchange, signature, hit, &content, length);
-        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+        let Engine { transactions, pool, signature, scratch, fetches, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let content = content(transaction, hit, length);
+        transaction.ends_at_close = content.framing == Body::UntilClose;
+        transaction.closes |= transaction.ends_at_close;
+        write_head(scratch, transaction, signature, hit, &content, length);
+        if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        exchange.record.status = content.status;
-        if exchange.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
+        transaction.record.status = content.status;
+        if transaction.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
-            exchange.record.set_content_type(media_type);
+            transaction.record.set_content_type(media_type);
         }
-        exchange.note_answer_from_cache(now);
-        exchange.stage = Stage::CacheReader;
-        exchange.reader = Some(match (content.span, hit.fetch) {
+        transaction.note_answer_from_cache(now);
+        transaction.stage = Stage::CacheReader;
+        transaction.reader = Some(match (content.span, hit.fetch) {
             (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
@@ -114,7 +114,7 @@ impl Engine {
                 }
             }
         });
-        let (client, reads) = (exchange.client, content.span.is_some());
+        let (client, reads) = (transaction.client, content.span.is_some());
         if hit.refresh {
             self.begin_refresh(now, id, hit);
         }
@@ -126,10 +126,10 @@ impl Engine {
         self.wake(client);
     }
 
-    fn note_hit(&mut self, id: ExchangeId, hit: &Hit) {
-        if let Some(exchange) = self.exchange_mut(id) {
-            exchange.record.cache = hit.log;
-            exchange.record.cache_reason = "";
+    fn note_hit(&mut self, id: TransactionId, hit: &Hit) {
+        if let Some(transaction) = self.transaction_mut(id) {
+            transaction.record.cache = hit.log;
+            transaction.record.cache_reason = "";
         }
     }
 
@@ -138,14 +138,14 @@ impl Engine {
     pub(in crate::engine) fn serve_stale(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         forward_status: Option<u16>,
     ) -> bool {
-        let Some(exchange) = self.exchange_mut(id) else { return false };
-        if exchange.caching.background {
+        let Some(transaction) = self.transaction_mut(id) else { return false };
+        if transaction.caching.background {
             return false;
         }
-        let Some(stored) = exchange.caching.stale.take() else { return false };
+        let Some(stored) = transaction.caching.stale.take() else { return false };
         self.conclude_collapse(id, CollapseOutcome::NotShareable);
         self.detach_origin(now, id);
         self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
@@ -155,26 +155,28 @@ impl Engine {
     pub(in crate::engine) fn serve_validated(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         stored: Arc<Stored>,
         log: CacheUse,
         forward_status: Option<u16>,
         extra: &[u8],
     ) -> bool {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
         let now_s = stored.clock_s(now);
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return false };
+        let bytes = &transaction.input.bytes(pool)[..transaction.info.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &transaction.settings.head) else {
+            return false;
+        };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
-        let forward = exchange.caching.forward.or(Some(Forward::Stale));
+        let forward = transaction.caching.forward.or(Some(Forward::Stale));
         let hit = Hit {
             extra: extra.to_vec(),
             fetch: None,
             age_s,
-            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
+            ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
             selection,
             refresh: false,
@@ -183,7 +185,7 @@ impl Engine {
             forward_status,
             stored,
         };
-        exchange.record.verdict = crate::engine::transaction::log_record::Verdict::Allowed;
+        transaction.record.verdict = crate::engine::transaction::log_record::Verdict::Allowed;
         self.serve(now, id, &hit);
         true
     }
@@ -192,16 +194,16 @@ impl Engine {
     pub(in crate::engine) fn serve_completed(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         stored: Arc<Stored>,
         fetch: FetchId,
         extra: Vec<u8>,
     ) {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &exchange.settings.head) else { return };
+        let bytes = &transaction.input.bytes(pool)[..transaction.info.head_bytes];
+        let Ok(head) = RequestHead::parse(bytes, &mut storage, &transaction.settings.head) else { return };
         let now_s = stored.clock_s(now);
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
@@ -209,7 +211,7 @@ impl Engine {
             extra,
             fetch: Some(fetch),
             age_s,
-            ttl_s: i64::from(exchange.caching.terms(&stored).lifetime_s) - i64::from(age_s),
+            ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
             selection,
             refresh: false,
@@ -225,19 +227,19 @@ impl Engine {
     /// ends with its empty line.
     pub(in crate::engine) fn write_forwarded_status(
         settings: &Settings,
-        exchange: &Exchange,
+        transaction: &Transaction,
         ttl_s: Option<i64>,
         head: &mut Vec<u8>,
     ) {
         let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
-        let Some(forward) = exchange.caching.forward.filter(|_| shown) else { return };
+        let Some(forward) = transaction.caching.forward.filter(|_| shown) else { return };
         let status = CacheStatus {
             forward: Some(forward),
             forward_status: None,
             stored: ttl_s.is_some(),
             collapsed: false,
             ttl_s,
-            detail: exchange.caching.not_stored.map(NotStored::as_str),
+            detail: transaction.caching.not_stored.map(NotStored::as_str),
         };
         head.truncate(head.len().saturating_sub(2));
         status::write_cache_status(head, cache_name(settings), &status);
@@ -245,14 +247,14 @@ impl Engine {
     }
 
     /// Part of what the cache has to send was sent.
-    pub(in crate::engine) fn handle_served(&mut self, now: Now, id: ExchangeId, count: usize) {
-        let Engine { exchanges, pool, fetches, metrics, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let head = count.min(exchange.down.head.len());
-        exchange.down.handle_sent(pool, head);
-        exchange.down.sent += (count - head) as u64;
-        let read = exchange.reader.as_mut().and_then(|reader| reader.handle_sent(fetches, count - head));
-        if exchange.is_read_too_slowly(fetches, now) {
+    pub(in crate::engine) fn handle_served(&mut self, now: Now, id: TransactionId, count: usize) {
+        let Engine { transactions, pool, fetches, metrics, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let head = count.min(transaction.down.head.len());
+        transaction.down.handle_sent(pool, head);
+        transaction.down.sent += (count - head) as u64;
+        let read = transaction.reader.as_mut().and_then(|reader| reader.handle_sent(fetches, count - head));
+        if transaction.is_read_too_slowly(fetches, now) {
             metrics.limit_rate += 1;
             self.abandon_client(now, id, "min_rate");
             return;
@@ -267,33 +269,33 @@ impl Engine {
     }
 
     /// Notes that a request goes to the origin although there is a cache.
-    pub(in crate::engine) fn note_forwarding(&mut self, id: ExchangeId) {
+    pub(in crate::engine) fn note_forwarding(&mut self, id: TransactionId) {
         if self.settings.cache.is_none() {
             return;
         }
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        if exchange.caching.background {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        if transaction.caching.background {
             return;
         }
-        exchange.record.forward = exchange.caching.forward;
-        exchange.record.cache = match exchange.caching.forward {
+        transaction.record.forward = transaction.caching.forward;
+        transaction.record.cache = match transaction.caching.forward {
             None => CacheUse::None,
             Some(Forward::Bypass | Forward::Method) => {
-                exchange.record.cache_reason = exchange.caching.passed;
+                transaction.record.cache_reason = transaction.caching.passed;
                 CacheUse::Bypass
             }
             Some(_) => CacheUse::Miss,
         };
     }
 
-    /// An exchange ends: nobody waits for it any more. Returns the fetch that it has been reading.
-    pub(in crate::engine) fn leave_cache(&mut self, id: ExchangeId) -> Option<FetchId> {
+    /// A transaction ends: nobody waits for it any more. Returns the fetch that it has been reading.
+    pub(in crate::engine) fn leave_cache(&mut self, id: TransactionId) -> Option<FetchId> {
         self.conclude_collapse(id, CollapseOutcome::LookAgain);
         self.fetch_of(id)
     }
 
-    /// The fetch that an exchange has been reading, if it reads one, is left by it.
-    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: ExchangeId, fetch: Option<FetchId>) {
+    /// The fetch that a transaction has been reading, if it reads one, is left by it.
+    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: TransactionId, fetch: Option<FetchId>) {
         if let Some(fetch) = fetch {
             self.leave_fetch(now, fetch, id);
         }
@@ -305,9 +307,9 @@ fn cache_name(settings: &Settings) -> &str {
 }
 
 /// What goes out, by what was asked for.
-fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
+fn content(transaction: &Transaction, hit: &Hit, length: Option<u64>) -> Content {
     let stored = &hit.stored;
-    let nobody = exchange.info.method == Method::Head;
+    let nobody = transaction.info.method == Method::Head;
     match (hit.answer, hit.selection) {
         (Answer::NotModified, _) => Content { status: 304, span: None, framing: Body::None },
         (Answer::Whole, Selection::Part(part)) => Content {
@@ -321,7 +323,7 @@ fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
         (Answer::Whole, Selection::Whole) => {
             // A 204 has no length (RFC 9110 section 8.6).
             let bodiless = matches!(stored.status, 204 | 304) || stored.status < 200;
-            let framing = match (length, exchange.info.version) {
+            let framing = match (length, transaction.info.version) {
                 (Some(_), _) if bodiless => Body::None,
                 (Some(length), _) => Body::Length(length),
                 (None, Version::Http11) => Body::Chunked,
@@ -336,14 +338,14 @@ fn content(exchange: &Exchange, hit: &Hit, length: Option<u64>) -> Content {
 /// Writes the head of an answer out of the cache.
 fn write_head(
     out: &mut Vec<u8>,
-    exchange: &Exchange,
+    transaction: &Transaction,
     signature: &Signature,
     hit: &Hit,
     content: &Content,
     length: Option<u64>,
 ) {
-    let (info, stored) = (&exchange.info, &hit.stored);
-    let edits = exchange.policy.edits.for_host(Direction::Response, &info.authority.host);
+    let (info, stored) = (&transaction.info, &hit.stored);
+    let edits = transaction.policy.edits.for_host(Direction::Response, &info.authority.host);
     out.clear();
     let begin = if content.status == stored.status {
         out.extend_from_slice(stored.line_and_block());
@@ -373,7 +375,7 @@ fn write_head(
             forward: hit.forward,
             forward_status: hit.forward_status,
             stored: false,
-            collapsed: exchange.caching.collapsed,
+            collapsed: transaction.caching.collapsed,
             ttl_s: Some(hit.ttl_s),
             detail: None,
         };
@@ -388,7 +390,7 @@ fn write_head(
         }
         Body::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
     }
-    forwarding::write_persistence(out, info.version, !exchange.closes);
+    forwarding::write_persistence(out, info.version, !transaction.closes);
     edits.write_added(out);
     out.extend_from_slice(b"\r\n");
 }

@@ -62,7 +62,7 @@ impl CacheSettings {
     }
 }
 
-/// What the cache has to do with an exchange.
+/// What the cache has to do with a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::engine) enum Part {
     /// Nothing: there is no cache, or it passes the request by.
@@ -80,7 +80,7 @@ pub(in crate::engine) enum Part {
     Invalidate,
 }
 
-/// The cache's side of one exchange.
+/// The cache's side of one transaction.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Caching {
     /// The cache was asked: something of this may be set.
@@ -149,7 +149,7 @@ impl Caching {
         self.beside.as_ref().zip(self.missing).filter(|_| self.part == Part::Complete)
     }
 
-    /// As of an exchange that has not begun.
+    /// As of a transaction that has not begun.
     pub fn reset(&mut self) {
         if self.used {
             *self = Caching::default();

@@ -7,7 +7,7 @@
 use crate::cache::body::{Cursor, SEGMENT_BYTES};
 use crate::engine::Engine;
 use crate::engine::cache::fetch::FetchId;
-use crate::engine::peer::ExchangeId;
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::log_record::Verdict;
 use crate::time::Now;
 
@@ -94,9 +94,9 @@ impl Span {
 
 impl Engine {
     /// How far a reader is in what is being fetched.
-    pub(in crate::engine) fn place_of(&self, reader: &ExchangeId) -> Option<(u64, Cursor)> {
-        let exchange = self.exchanges.get(reader.index as usize)?;
-        let reader = exchange.reader.as_ref().filter(|_| exchange.serial == reader.serial)?;
+    pub(in crate::engine) fn place_of(&self, reader: &TransactionId) -> Option<(u64, Cursor)> {
+        let transaction = self.transactions.get(reader.index as usize)?;
+        let reader = transaction.reader.as_ref().filter(|_| transaction.serial == reader.serial)?;
         Some(reader.place())
     }
 

@@ -9,8 +9,8 @@ use crate::engine::downstream::unread::note_request_line;
 use crate::engine::peer::{Client, OriginState, Parking, Peer, Reading, Role};
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::transaction::examine::STRANGER;
-use crate::engine::transaction::exchange::Exchange;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::Transaction;
 use crate::engine::{Action, Engine, Event, PeerId, Splice};
 use crate::http::framing::Body;
 use crate::time::Now;
@@ -52,13 +52,17 @@ impl Engine {
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => true,
-                Client::Exchange(exchange) => self.exchanges[exchange.index as usize].wants_upload(),
+                Client::Transaction(transaction) => {
+                    self.transactions[transaction.index as usize].wants_upload()
+                }
                 Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_bytes(&self.relays),
             },
             Role::Origin(origin) => match origin.state {
                 OriginState::Connecting(_) => false,
                 OriginState::Idle(_) | OriginState::Pinned(_) => true,
-                OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].wants_download(),
+                OriginState::Busy(transaction) => {
+                    self.transactions[transaction.index as usize].wants_download()
+                }
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(&self.relays),
                 OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
             },
@@ -71,8 +75,8 @@ impl Engine {
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => false,
-                Client::Exchange(exchange) => {
-                    self.exchanges[exchange.index as usize].wants_send(&self.fetches)
+                Client::Transaction(transaction) => {
+                    self.transactions[transaction.index as usize].wants_send(&self.fetches)
                 }
                 Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(&self.relays),
             },
@@ -81,7 +85,9 @@ impl Engine {
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
                 | OriginState::Fetching(_) => false,
-                OriginState::Busy(exchange) => self.exchanges[exchange.index as usize].up.wants_send(),
+                OriginState::Busy(transaction) => {
+                    self.transactions[transaction.index as usize].up.wants_send()
+                }
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].up.wants_send(&self.relays),
             },
         }
@@ -95,7 +101,16 @@ impl Engine {
         }
         let head_bytes_max = self.settings.head.head_bytes_max;
         let Engine {
-            peers, readings, pool, exchanges, tunnels, fetches, relays, parked, discard_buffer, ..
+            peers,
+            readings,
+            pool,
+            transactions,
+            tunnels,
+            fetches,
+            relays,
+            parked,
+            discard_buffer,
+            ..
         } = self;
         let peer = peers.get_mut(id.index())?;
         // Bytes that nobody asked for go to `discard_buffer`.
@@ -108,8 +123,8 @@ impl Engine {
                     (space.map(Space::one), queue)
                 }
                 Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
-                Client::Exchange(exchange) => {
-                    (exchanges[exchange.index as usize].upload_space(pool), Parked::Uploads)
+                Client::Transaction(transaction) => {
+                    (transactions[transaction.index as usize].upload_space(pool), Parked::Uploads)
                 }
                 Client::Tunnel(tunnel) => {
                     let half = &mut tunnels[tunnel.0 as usize].up;
@@ -120,10 +135,11 @@ impl Engine {
                 OriginState::Connecting(_) | OriginState::Idle(_) | OriginState::Pinned(_) => {
                     return Some(Space::one(discard_buffer));
                 }
-                OriginState::Busy(exchange) => {
-                    let exchange = &mut exchanges[exchange.index as usize];
-                    let queue = if exchange.response.is_empty() { Parked::Downloads } else { Parked::Heap };
-                    (exchange.download_space(pool, discard_buffer), queue)
+                OriginState::Busy(transaction) => {
+                    let transaction = &mut transactions[transaction.index as usize];
+                    let queue =
+                        if transaction.response.is_empty() { Parked::Downloads } else { Parked::Heap };
+                    (transaction.download_space(pool, discard_buffer), queue)
                 }
                 OriginState::Tunnel(tunnel) => {
                     let half = &mut tunnels[tunnel.0 as usize].down;
@@ -154,12 +170,12 @@ impl Engine {
         let (to, bytes_max) = match &self.peers.get(id.index())?.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
-                Client::Exchange(exchange) => {
-                    let exchange = &self.exchanges[exchange.index as usize];
-                    if !exchange.wants_upload() || exchange.keeps_body() {
+                Client::Transaction(transaction) => {
+                    let transaction = &self.transactions[transaction.index as usize];
+                    if !transaction.wants_upload() || transaction.keeps_body() {
                         return None;
                     }
-                    (exchange.origin?, exchange.up.splice_allowed()?)
+                    (transaction.origin?, transaction.up.splice_allowed()?)
                 }
                 Client::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
@@ -171,12 +187,12 @@ impl Engine {
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
                 | OriginState::Fetching(_) => return None,
-                OriginState::Busy(exchange) => {
-                    let exchange = &self.exchanges[exchange.index as usize];
-                    if !exchange.wants_download() {
+                OriginState::Busy(transaction) => {
+                    let transaction = &self.transactions[transaction.index as usize];
+                    if !transaction.wants_download() {
                         return None;
                     }
-                    (exchange.client, exchange.down.splice_allowed()?)
+                    (transaction.client, transaction.down.splice_allowed()?)
                 }
                 OriginState::Tunnel(tunnel) => {
                     let tunnel = &self.tunnels[tunnel.0 as usize];
@@ -189,7 +205,7 @@ impl Engine {
 
     /// Takes unused space back: the socket had nothing after all. Who waits holds no block.
     pub fn return_space(&mut self, id: PeerId) {
-        let Engine { peers, readings, pool, exchanges, tunnels, relays, .. } = self;
+        let Engine { peers, readings, pool, transactions, tunnels, relays, .. } = self;
         let Some(peer) = peers.get_mut(id.index()) else { return };
         match &mut peer.role {
             Role::Client(client) => match *client {
@@ -200,7 +216,9 @@ impl Engine {
                     }
                 }
                 Client::Idle | Client::Lingering { .. } => {}
-                Client::Exchange(exchange) => exchanges[exchange.index as usize].up.release_unused(pool),
+                Client::Transaction(transaction) => {
+                    transactions[transaction.index as usize].up.release_unused(pool)
+                }
                 Client::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.release_unused(pool, relays),
             },
             Role::Origin(origin) => match origin.state {
@@ -208,7 +226,9 @@ impl Engine {
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
                 | OriginState::Fetching(_) => {}
-                OriginState::Busy(exchange) => exchanges[exchange.index as usize].return_download_space(pool),
+                OriginState::Busy(transaction) => {
+                    transactions[transaction.index as usize].return_download_space(pool)
+                }
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].down.release_unused(pool, relays),
             },
         }
@@ -218,13 +238,13 @@ impl Engine {
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
     /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
-        let Engine { peers, pool, exchanges, tunnels, relays, fetches, settings, .. } = self;
+        let Engine { peers, pool, transactions, tunnels, relays, fetches, settings, .. } = self;
         let Some(peer) = peers.get(id.index()) else { return Outgoing::nothing() };
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => Outgoing::nothing(),
-                Client::Exchange(exchange) => {
-                    let mut outgoing = exchanges[exchange.index as usize].outgoing(pool, fetches);
+                Client::Transaction(transaction) => {
+                    let mut outgoing = transactions[transaction.index as usize].outgoing(pool, fetches);
                     if !settings.splices {
                         (outgoing.apart_from, outgoing.whole) = (SLICES_MAX, None);
                     }
@@ -237,7 +257,7 @@ impl Engine {
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
                 | OriginState::Fetching(_) => Outgoing::nothing(),
-                OriginState::Busy(exchange) => exchanges[exchange.index as usize].up.outgoing(pool),
+                OriginState::Busy(transaction) => transactions[transaction.index as usize].up.outgoing(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.outgoing(pool, relays),
             },
         }
@@ -251,9 +271,9 @@ impl Engine {
         }
         let Some(client) = self.client_mut(id) else { return };
         match client {
-            Client::Exchange(exchange) => {
-                let exchange = *exchange;
-                self.handle_exchange_client(now, exchange, event);
+            Client::Transaction(transaction) => {
+                let transaction = *transaction;
+                self.handle_transaction_client(now, transaction, event);
             }
             Client::Tunnel(tunnel) => {
                 let tunnel = *tunnel;
@@ -288,13 +308,13 @@ impl Engine {
         }
         reading.input.commit(count);
         self.advance_client(now, id);
-        // Mostly the head is whole, and its exchange has a deadline of its own.
+        // Mostly the head is whole, and its transaction has a deadline of its own.
         if begins && matches!(self.client_mut(id), Some(Client::Reading(_))) {
             self.deadlines.set(id, now.monotonic_ms(), self.settings.timeouts.head_ms);
         }
     }
 
-    /// Begins the next exchange if its head is there.
+    /// Begins the next transaction if its head is there.
     pub(in crate::engine) fn advance_client(&mut self, now: Now, id: PeerId) {
         let limits = self.settings.head;
         let Engine { peers, readings, pool, .. } = self;
@@ -318,8 +338,8 @@ impl Engine {
 
     /// Tells a client that has not asked for anything yet why it is not served.
     fn refuse_connection(&mut self, now: Now, id: PeerId, refusal: Refusal) {
-        let exchange = self.begin_unknown(now, id, 0);
-        self.refuse(now, exchange, refusal);
+        let transaction = self.begin_unknown(now, id, 0);
+        self.refuse(now, transaction, refusal);
     }
 
     pub(in crate::engine) fn handle_reading_deadline(&mut self, now: Now, id: PeerId) {
@@ -328,7 +348,7 @@ impl Engine {
         };
         let head_bytes = match client {
             Client::Reading(reading) => self.readings[reading.0 as usize].input.len(),
-            Client::Idle | Client::Exchange(_) | Client::Tunnel(_) | Client::Lingering { .. } => 0,
+            Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => 0,
         };
         let refusal = match (head_bytes, parking) {
             // Its request is there, but there was no block to read it into.
@@ -350,19 +370,19 @@ impl Engine {
     /// Refuses what never became a request. One who may not ask is told that, as for every request (rule 46).
     fn refuse_unread(&mut self, now: Now, id: PeerId, head_bytes: usize, refusal: Refusal) {
         let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
-        let exchange = self.begin_unknown(now, id, head_bytes);
-        let Engine { exchanges, pool, .. } = self;
-        let Exchange { input, info, record, .. } = &mut *exchanges[exchange.index as usize];
+        let transaction = self.begin_unknown(now, id, head_bytes);
+        let Engine { transactions, pool, .. } = self;
+        let Transaction { input, info, record, .. } = &mut *transactions[transaction.index as usize];
         note_request_line(input.bytes(pool), info, record);
-        self.refuse(now, exchange, if admitted { refusal } else { STRANGER });
+        self.refuse(now, transaction, if admitted { refusal } else { STRANGER });
     }
 
-    /// The exchange is over: read the next head, or close.
-    pub(in crate::engine) fn continue_client(&mut self, now: Now, exchange: &mut Exchange) {
+    /// The transaction is over: read the next head, or close.
+    pub(in crate::engine) fn continue_client(&mut self, now: Now, transaction: &mut Transaction) {
         let (idle_ms, head_ms) = (self.settings.timeouts.idle_ms, self.settings.timeouts.head_ms);
         let draining = self.is_draining();
         let Engine { peers, readings, pool, deadlines, pipelined, .. } = self;
-        let Exchange { client: id, ref info, ref mut input, consumed, closes, .. } = *exchange;
+        let Transaction { client: id, ref info, ref mut input, consumed, closes, .. } = *transaction;
         let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(id.index()) else { return };
         input.consume(pool, consumed.min(input.len()));
         let pending = !input.is_empty();
@@ -409,7 +429,7 @@ impl Engine {
         self.wake(id);
     }
 
-    /// Forgets a client whose exchange or tunnel is over.
+    /// Forgets a client whose transaction or tunnel is over.
     pub(in crate::engine) fn close_client(&mut self, id: PeerId) {
         if self.remove_client(id) {
             self.actions.push_back(Action::Close(id));

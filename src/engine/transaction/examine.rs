@@ -88,7 +88,7 @@ pub(in crate::engine) struct RequestInfo {
     /// What the policy allowed.
     pub grant: Option<Grant>,
     pub body: Body,
-    /// The client wants to go on after this exchange.
+    /// The client wants to go on after this transaction.
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
     pub expects_continue: bool,

@@ -1,4 +1,4 @@
-//! What one exchange or tunnel leaves behind: the entry that the access log writes.
+//! What one transaction or tunnel leaves behind: the entry that the access log writes.
 
 pub use crate::cache::rfc::status::Forward;
 use crate::http::target::write_encoded;
@@ -60,14 +60,14 @@ impl CacheUse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// One request and its response.
-    Exchange,
+    Transaction,
     /// A CONNECT tunnel or an upgraded connection, from set-up to its end.
     Tunnel,
     /// That one has been set up: an entry beside that of its end, where it is asked for. It is counted nowhere.
     TunnelStart,
 }
 
-/// What an exchange has waited for, one after the other, in microseconds. `None` is what there was none of.
+/// What a transaction has waited for, one after the other, in microseconds. `None` is what there was none of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Phases {
     /// For the look-up of a name, be it that it failed; 0 if the answer was known.
@@ -92,7 +92,7 @@ pub struct Span {
 /// One line of the access log. Texts are raw bytes from the network: whoever writes them escapes them.
 #[derive(Clone, Debug)]
 pub struct LogRecord {
-    /// Exchange or tunnel.
+    /// Transaction or tunnel.
     pub kind: Kind,
     /// When the first byte of the request came, microseconds since 1970 UTC.
     pub started_unix_us: u64,
@@ -116,7 +116,7 @@ pub struct LogRecord {
     pub aborted: bool,
     /// The client connection had carried an earlier request.
     pub client_reused: bool,
-    /// The origin connection had carried an earlier exchange.
+    /// The origin connection had carried an earlier transaction.
     pub origin_reused: bool,
     /// What the cache did.
     pub cache: CacheUse,
@@ -249,7 +249,7 @@ impl LogRecord {
     /// An entry with no texts yet.
     pub fn new(client: SocketAddr) -> LogRecord {
         LogRecord {
-            kind: Kind::Exchange,
+            kind: Kind::Transaction,
             started_unix_us: 0,
             duration_us: 0,
             client,

@@ -2,9 +2,9 @@
 //! the reason phrase who has refused a CONNECT, since many clients show nothing else of it (rules 39 and 50).
 
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::exchange::Exchange;
 use crate::engine::transaction::log_record::{Kind, Text};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
+use crate::engine::transaction::transaction::Transaction;
 use crate::http::fault::Fault;
 use crate::http::head::Version;
 use crate::http::reply::{Asked, Reply, reason_phrase, write};
@@ -20,19 +20,19 @@ const PORTS_BYTES_MAX: usize = 200;
 
 /// Writes the answer that says no.
 pub(in crate::engine) fn write_refusal(
-    exchange: &mut Exchange,
+    transaction: &mut Transaction,
     date: &str,
     refusal: Refusal,
     out: &mut Vec<u8>,
 ) {
     let wording = refusal.wording();
-    let texts = Texts::write(exchange, refusal);
-    exchange.record.kind = Kind::Exchange;
-    exchange.record.status = wording.status;
-    exchange.record.set(Text::Reason, texts.get(&texts.reason).as_bytes());
-    let hidden = is_hidden(exchange, refusal);
+    let texts = Texts::write(transaction, refusal);
+    transaction.record.kind = Kind::Transaction;
+    transaction.record.status = wording.status;
+    transaction.record.set(Text::Reason, texts.get(&texts.reason).as_bytes());
+    let hidden = is_hidden(transaction, refusal);
     let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let (info, record, pages) = (&exchange.info, &exchange.record, &exchange.policy.pages);
+    let (info, record, pages) = (&transaction.info, &transaction.record, &transaction.policy.pages);
     let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
     let reply = Reply {
         status: wording.status,
@@ -54,24 +54,24 @@ pub(in crate::engine) fn write_refusal(
         extra_fields: if wording.status == 407 { &challenge } else { &[] },
         html: info.html,
         head_only: info.method == Method::Head,
-        keep_alive: !exchange.closes,
+        keep_alive: !transaction.closes,
         http10: info.version == Version::Http10,
         date,
-        pseudonym: pseudonym(exchange),
+        pseudonym: pseudonym(transaction),
     };
     out.clear();
     write(out, &reply);
     let media_type = reply.content_type();
-    exchange.record.set_content_type(media_type.as_bytes());
+    transaction.record.set_content_type(media_type.as_bytes());
 }
 
 /// Whether the client is not to know which rule it was.
-fn is_hidden(exchange: &Exchange, refusal: Refusal) -> bool {
-    exchange.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_))
+fn is_hidden(transaction: &Transaction, refusal: Refusal) -> bool {
+    transaction.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_))
 }
 
-fn pseudonym(exchange: &Exchange) -> &str {
-    exchange.settings.via.as_deref().unwrap_or("weir")
+fn pseudonym(transaction: &Transaction) -> &str {
+    transaction.settings.via.as_deref().unwrap_or("weir")
 }
 
 /// What is to be said and is not written anywhere yet.
@@ -89,7 +89,7 @@ struct Texts {
 }
 
 impl Texts {
-    fn write(exchange: &Exchange, refusal: Refusal) -> Texts {
+    fn write(transaction: &Transaction, refusal: Refusal) -> Texts {
         let mut all = String::with_capacity(TEXTS_BYTES);
         let mut section = |write: &dyn Fn(&mut String) -> fmt::Result| {
             let begin = all.len();
@@ -97,20 +97,20 @@ impl Texts {
             let _ = write(&mut all);
             begin..all.len()
         };
-        let authority = &exchange.info.authority;
+        let authority = &transaction.info.authority;
         Texts {
             reason: section(&|out| {
-                refusal.write_reason(&exchange.policy, out);
+                refusal.write_reason(&transaction.policy, out);
                 Ok(())
             }),
-            rule: section(&|out| write_rule(exchange, refusal, out)),
-            explanation: section(&|out| write_explanation(exchange, refusal, out)),
+            rule: section(&|out| write_rule(transaction, refusal, out)),
+            explanation: section(&|out| write_explanation(transaction, refusal, out)),
             // Before the request was understood there is none.
             host: section(&|out| {
                 if authority.port == 0 { Ok(()) } else { write!(out, "{}", authority.host) }
             }),
-            client: section(&|out| write!(out, "{}", exchange.record.client.ip().to_canonical())),
-            phrase: section(&|out| write_phrase(exchange, refusal, out)),
+            client: section(&|out| write!(out, "{}", transaction.record.client.ip().to_canonical())),
+            phrase: section(&|out| write_phrase(transaction, refusal, out)),
             all,
         }
     }
@@ -120,11 +120,11 @@ impl Texts {
     }
 }
 
-fn write_rule(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
-    let authority = &exchange.info.authority;
+fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
+    let authority = &transaction.info.authority;
     match refusal {
-        Refusal::Denied(acl::Refusal::Rule(rule)) if !is_hidden(exchange, refusal) => {
-            let text = exchange.policy.acl.rule_text(rule, &authority.host, authority.port);
+        Refusal::Denied(acl::Refusal::Rule(rule)) if !is_hidden(transaction, refusal) => {
+            let text = transaction.policy.acl.rule_text(rule, &authority.host, authority.port);
             text.map_or(Ok(()), |text| write!(out, "{text}"))
         }
         _ => Ok(()),
@@ -133,9 +133,9 @@ fn write_rule(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::R
 
 /// The reason phrase of a refused CONNECT, the only thing that many clients show of it; nothing for other methods, of which
 /// they show the page.
-fn write_phrase(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
-    let name = pseudonym(exchange);
-    match (exchange.info.method, refusal) {
+fn write_phrase(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
+    let name = pseudonym(transaction);
+    match (transaction.info.method, refusal) {
         (Method::Connect, Refusal::Denied(_)) => write!(out, "Blocked by {name}"),
         // Of a connection that is refused nothing is known, so that it may be for a tunnel.
         (Method::Connect, _) | (_, Refusal::TooManyConnections | Refusal::TooManyPerClient) => {
@@ -146,24 +146,24 @@ fn write_phrase(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt:
     }
 }
 
-fn write_explanation(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
+fn write_explanation(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
     out.push_str(refusal.wording().explanation);
     if let Refusal::OriginFault(fault) = refusal {
         write!(out, " {}", fault.explanation())?;
     }
-    write_limit(exchange, refusal, out)
+    write_limit(transaction, refusal, out)
 }
 
 /// Appends the limit that was met, and the option that sets it.
-fn write_limit(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::Result {
-    let (settings, timeouts) = (&exchange.settings, &exchange.settings.timeouts);
+fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
+    let (settings, timeouts) = (&transaction.settings, &transaction.settings.timeouts);
     match refusal {
-        Refusal::Fault(fault) | Refusal::OriginFault(fault) => write_limit_of(exchange, fault, out),
-        Refusal::Denied(denial) if !is_hidden(exchange, refusal) => write_ports(exchange, denial, out),
+        Refusal::Fault(fault) | Refusal::OriginFault(fault) => write_limit_of(transaction, fault, out),
+        Refusal::Denied(denial) if !is_hidden(transaction, refusal) => write_ports(transaction, denial, out),
         Refusal::HeadTimeout => write_time(timeouts.head_ms, "head-timeout", out),
         Refusal::BodyTimeout => write_time(timeouts.exchange_ms, "timeout", out),
         // Its head had begun.
-        Refusal::OriginTimeout if exchange.record.phases.ttfb_us.is_some() => {
+        Refusal::OriginTimeout if transaction.record.phases.ttfb_us.is_some() => {
             write_time(timeouts.head_ms, "head-timeout", out)
         }
         Refusal::OriginTimeout => write_time(timeouts.exchange_ms, "timeout", out),
@@ -207,8 +207,8 @@ fn write_limit(exchange: &Exchange, refusal: Refusal, out: &mut String) -> fmt::
     }
 }
 
-fn write_limit_of(exchange: &Exchange, fault: Fault, out: &mut String) -> fmt::Result {
-    let limits = &exchange.settings.head;
+fn write_limit_of(transaction: &Transaction, fault: Fault, out: &mut String) -> fmt::Result {
+    let limits = &transaction.settings.head;
     match fault {
         Fault::TargetTooLong => {
             write!(out, " The limit is {} bytes (--target-max).", limits.target_bytes_max)
@@ -219,11 +219,11 @@ fn write_limit_of(exchange: &Exchange, fault: Fault, out: &mut String) -> fmt::R
     }
 }
 
-fn write_ports(exchange: &Exchange, denial: acl::Refusal, out: &mut String) -> fmt::Result {
+fn write_ports(transaction: &Transaction, denial: acl::Refusal, out: &mut String) -> fmt::Result {
     match denial {
         acl::Refusal::Port { connect } => {
             let option = if connect { "connect-ports" } else { "ports" };
-            let ports = exchange.policy.acl.ports(connect).to_string();
+            let ports = transaction.policy.acl.ports(connect).to_string();
             match ports.len() {
                 0..=PORTS_BYTES_MAX => write!(out, " It may connect to {ports} (--{option})."),
                 _ => write!(out, " --{option} sets to which it may."),

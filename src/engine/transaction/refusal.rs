@@ -1,4 +1,4 @@
-//! Why an exchange gets an answer from weir instead of from an origin, and what that answer says.
+//! Why a transaction gets an answer from weir instead of from an origin, and what that answer says.
 
 use crate::engine::transaction::log_record::Verdict;
 use crate::http::fault::Fault;

@@ -1,4 +1,4 @@
-//! The origin's side of an exchange: response heads, bodies, and how they end.
+//! The origin's side of a transaction: response heads, bodies, and how they end.
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::stored::Stored;
@@ -6,11 +6,11 @@ use crate::engine::Engine;
 use crate::engine::Event;
 use crate::engine::cache::actions::ResponseAction;
 use crate::engine::cache::look_up::Part;
-use crate::engine::peer::ExchangeId;
+use crate::engine::peer::TransactionId;
 use crate::engine::settings::INFORMATIONAL_MAX;
-use crate::engine::transaction::exchange::{Exchange, Stage};
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
+use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::engine::upstream::binding::Bond;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
@@ -45,13 +45,18 @@ struct Ends {
 
 impl Ends {
     /// The response has that body; its origin keeps the connection, or offers to authenticate it, or does not.
-    fn of(exchange: &Exchange, body: Body, (keeps, offers): (bool, bool), aged: impl Fn() -> bool) -> Ends {
-        let info = &exchange.info;
-        let bond = exchange.bond.after(info.authenticates, offers);
+    fn of(
+        transaction: &Transaction,
+        body: Body,
+        (keeps, offers): (bool, bool),
+        aged: impl Fn() -> bool,
+    ) -> Ends {
+        let info = &transaction.info;
+        let bond = transaction.bond.after(info.authenticates, offers);
         let at_close = client_body(body, info.version) == Body::UntilClose;
-        let received = exchange.up.is_received();
+        let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
-        let origin_reusable = keeps && (received || !exchange.may_wait());
+        let origin_reusable = keeps && (received || !transaction.may_wait());
         let cut_short = !origin_reusable && !received;
         // What is bound ends together.
         let alone = bond.binds() && (!origin_reusable || aged());
@@ -60,27 +65,27 @@ impl Ends {
 }
 
 impl Engine {
-    /// Something happened on the origin's side of an exchange.
-    pub(in crate::engine) fn handle_exchange_origin(&mut self, now: Now, id: ExchangeId, event: Event) {
+    /// Something happened on the origin's side of a transaction.
+    pub(in crate::engine) fn handle_transaction_origin(&mut self, now: Now, id: TransactionId, event: Event) {
         match event {
             Event::Received(count) => self.handle_download(now, id, count),
             Event::Spliced(count) => {
                 self.touch(now, id);
-                let exchange = &mut self.exchanges[id.index as usize];
-                exchange.down.handle_spliced(count);
-                let client = exchange.client;
+                let transaction = &mut self.transactions[id.index as usize];
+                transaction.down.handle_spliced(count);
+                let client = transaction.client;
                 self.wake(client);
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, .. } = self;
-                let exchange = &mut exchanges[id.index as usize];
-                exchange.up.handle_sent(pool, count);
-                if exchange.up.wants_bytes() {
+                let Engine { transactions, pool, .. } = self;
+                let transaction = &mut transactions[id.index as usize];
+                transaction.up.handle_sent(pool, count);
+                if transaction.up.wants_bytes() {
                     // If not before, it was the origin that everybody waited for.
-                    exchange.up_rate.go_on(now.monotonic_ms());
+                    transaction.up_rate.go_on(now.monotonic_ms());
                 }
-                let client = exchange.client;
+                let client = transaction.client;
                 if self.pump_upload(now, id) {
                     self.wake(client);
                     self.try_settle(now, id);
@@ -90,7 +95,7 @@ impl Engine {
             Event::Failed(_) => self.handle_origin_end(now, id, Refusal::Connect(SocketError::Reset)),
             Event::SendFailed(_) => {
                 // The origin does not read any more; perhaps it said why.
-                let untouched = self.exchanges[id.index as usize].up.sent == 0;
+                let untouched = self.transactions[id.index as usize].up.sent == 0;
                 if untouched && self.retry(now, id) {
                     return;
                 }
@@ -101,34 +106,34 @@ impl Engine {
         }
     }
 
-    fn handle_download(&mut self, now: Now, id: ExchangeId, count: usize) {
+    fn handle_download(&mut self, now: Now, id: TransactionId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, pool, excess, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        let client = exchange.client;
-        match exchange.stage {
+        let Engine { transactions, pool, excess, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        let client = transaction.client;
+        match transaction.stage {
             // An answer to nothing: it was meant for somebody else (rule 33).
-            Stage::Awaiting if exchange.is_unasked() => {
+            Stage::Awaiting if transaction.is_unasked() => {
                 if !self.retry(now, id) {
                     self.refuse(now, id, Refusal::OriginClosed);
                 }
             }
             Stage::Awaiting => {
-                if exchange.response.is_empty() {
-                    exchange.note_first_byte(now);
-                    exchange.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
+                if transaction.response.is_empty() {
+                    transaction.note_first_byte(now);
+                    transaction.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
                 }
-                exchange.response.commit(count);
+                transaction.response.commit(count);
                 self.advance_response(now, id);
             }
-            Stage::Relaying if exchange.down.is_received() => {
-                exchange.origin_reusable = false;
+            Stage::Relaying if transaction.down.is_received() => {
+                transaction.origin_reusable = false;
                 self.try_settle(now, id);
             }
             Stage::Relaying => {
                 excess.clear();
-                let received = exchange.down.handle_received(pool, count, excess);
-                exchange.origin_reusable &= excess.is_empty();
+                let received = transaction.down.handle_received(pool, count, excess);
+                transaction.origin_reusable &= excess.is_empty();
                 if let Err(fault) = received {
                     self.fail_download(now, id, fault);
                     return;
@@ -147,27 +152,27 @@ impl Engine {
     }
 
     /// The body broke its own framing: the client gets what was good of it, and then no proper end.
-    fn fail_download(&mut self, now: Now, id: ExchangeId, fault: Fault) {
+    fn fail_download(&mut self, now: Now, id: TransactionId, fault: Fault) {
         self.metrics.count_fault(fault);
-        let exchange = &mut self.exchanges[id.index as usize];
-        exchange.origin_reusable = false;
-        exchange.down.truncate();
-        let client = exchange.client;
+        let transaction = &mut self.transactions[id.index as usize];
+        transaction.origin_reusable = false;
+        transaction.down.truncate();
+        let client = transaction.client;
         self.wake(client);
         self.try_settle(now, id);
     }
 
     /// Reads response heads until the final one is whole.
-    fn advance_response(&mut self, now: Now, id: ExchangeId) {
+    fn advance_response(&mut self, now: Now, id: TransactionId) {
         loop {
-            let Engine { exchanges, pool, .. } = self;
-            let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-            if !matches!(exchange.stage, Stage::Awaiting) {
+            let Engine { transactions, pool, .. } = self;
+            let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+            if !matches!(transaction.stage, Stage::Awaiting) {
                 return;
             }
-            let head_bytes = match exchange
+            let head_bytes = match transaction
                 .scanner
-                .scan_response(exchange.response.bytes(pool), &exchange.settings.head)
+                .scan_response(transaction.response.bytes(pool), &transaction.settings.head)
             {
                 Ok(Some(head_bytes)) => head_bytes,
                 Ok(None) => return,
@@ -176,8 +181,8 @@ impl Engine {
                     return;
                 }
             };
-            let judged = match self.exchanges.get(id.index as usize) {
-                Some(exchange) if exchange.caching.part != Part::None => {
+            let judged = match self.transactions.get(id.index as usize) {
+                Some(transaction) if transaction.caching.part != Part::None => {
                     self.decide_on_final(now, id, head_bytes)
                 }
                 Some(_) | None => ResponseAction::Pass,
@@ -205,16 +210,16 @@ impl Engine {
                     return;
                 }
                 Ok(Head::Interim) => {
-                    let Engine { exchanges, pool, .. } = self;
-                    let exchange = &mut exchanges[id.index as usize];
-                    exchange.response.consume(pool, head_bytes);
-                    exchange.scanner = Scanner::default();
+                    let Engine { transactions, pool, .. } = self;
+                    let transaction = &mut transactions[id.index as usize];
+                    transaction.response.consume(pool, head_bytes);
+                    transaction.scanner = Scanner::default();
                     // Not that of the final response, unless that has begun behind it.
-                    match exchange.response.is_empty() {
-                        true => exchange.record.phases.ttfb_us = None,
-                        false => exchange.note_first_byte(now),
+                    match transaction.response.is_empty() {
+                        true => transaction.record.phases.ttfb_us = None,
+                        false => transaction.note_first_byte(now),
                     }
-                    let client = exchange.client;
+                    let client = transaction.client;
                     self.wake(client);
                 }
             }
@@ -222,11 +227,11 @@ impl Engine {
     }
 
     /// Puts right what can be in a response head that could not be read; false if that was nothing.
-    fn repair(&mut self, id: ExchangeId, head_bytes: usize) -> bool {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
-        exchange.scanner = Scanner::default();
-        repair_response(&mut exchange.response.bytes_mut(pool)[..head_bytes])
+    fn repair(&mut self, id: TransactionId, head_bytes: usize) -> bool {
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
+        transaction.scanner = Scanner::default();
+        repair_response(&mut transaction.response.bytes_mut(pool)[..head_bytes])
     }
 
     /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` and
@@ -234,24 +239,24 @@ impl Engine {
     fn take_head(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         head_bytes: usize,
         storing: Option<&Stored>,
     ) -> Result<Head, Refusal> {
         self.refresh_date(now);
         let draining = self.is_draining();
-        let Engine { exchanges, pool, settings, scratch, date, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+        let Engine { transactions, pool, settings, scratch, date, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
         scratch.clear();
         let mut storage = FieldStorage::new();
-        let bytes = &exchange.response.bytes(pool)[..head_bytes];
-        let head = ResponseHead::parse(bytes, &mut storage, &exchange.settings.head)
+        let bytes = &transaction.response.bytes(pool)[..head_bytes];
+        let head = ResponseHead::parse(bytes, &mut storage, &transaction.settings.head)
             .map_err(Refusal::OriginFault)?;
-        let (info, policy) = (&exchange.info, &exchange.policy);
+        let (info, policy) = (&transaction.info, &transaction.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
         // Before the request is complete there is nobody to switch with.
-        if switching && !(info.upgrade && exchange.up.is_complete()) {
+        if switching && !(info.upgrade && transaction.up.is_complete()) {
             return Err(Refusal::UpgradeUnasked);
         }
         let body = framing::response_body(info.method.as_str(), &head).map_err(Refusal::OriginFault)?;
@@ -259,15 +264,15 @@ impl Engine {
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
             let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
-            let aged = || settings.lifetime_left_ms(exchange.opened_ms, now.monotonic_ms()) == 0;
-            let ends = Ends::of(exchange, body, (keeps, offers), aged);
-            exchange.bond = ends.bond;
-            exchange.ends_at_close = ends.at_close;
-            exchange.origin_reusable = ends.origin_reusable;
-            exchange.closes |= draining || ends.closes;
+            let aged = || settings.lifetime_left_ms(transaction.opened_ms, now.monotonic_ms()) == 0;
+            let ends = Ends::of(transaction, body, (keeps, offers), aged);
+            transaction.bond = ends.bond;
+            transaction.ends_at_close = ends.at_close;
+            transaction.origin_reusable = ends.origin_reusable;
+            transaction.closes |= draining || ends.closes;
         } else {
-            exchange.informational += 1;
-            if exchange.informational > INFORMATIONAL_MAX {
+            transaction.informational += 1;
+            if transaction.informational > INFORMATIONAL_MAX {
                 return Err(Refusal::TooManyInformational);
             }
         }
@@ -278,58 +283,58 @@ impl Engine {
         let route = ResponseRoute {
             body: client_body(body, info.version),
             client_version: info.version,
-            keep_alive: !exchange.closes,
+            keep_alive: !transaction.closes,
             upgrade: switching || head.status == 426,
-            via: exchange.settings.via.as_deref(),
+            via: transaction.settings.via.as_deref(),
             date: std::str::from_utf8(date).ok(),
             edits: &edits,
         };
         if body == Body::Chunked {
-            exchange.down.withheld.set(head.fields, edits.removed());
+            transaction.down.withheld.set(head.fields, edits.removed());
         }
         forwarding::write_response(scratch, &head, &route);
         if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
             session_auth::add_support(scratch);
         }
         if !interim {
-            let ttl_s = storing.map(|stored| exchange.caching.terms(stored).ttl_s());
-            Engine::write_forwarded_status(&exchange.settings, exchange, ttl_s, scratch);
-            exchange.record.status = head.status;
-            if exchange.settings.noted.contains(&Text::ContentType) {
-                exchange.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
+            let ttl_s = storing.map(|stored| transaction.caching.terms(stored).ttl_s());
+            Engine::write_forwarded_status(&transaction.settings, transaction, ttl_s, scratch);
+            transaction.record.status = head.status;
+            if transaction.settings.noted.contains(&Text::ContentType) {
+                transaction.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }
             return Ok(Head::Final { body, http10 });
         }
         let status = head.status;
-        relay_interim(exchange, pool, scratch, status)
+        relay_interim(transaction, pool, scratch, status)
     }
 
-    fn begin_relaying(&mut self, now: Now, id: ExchangeId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { exchanges, pool, scratch, excess, origins, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        let chunked_out = client_body(body, exchange.info.version) == Body::Chunked;
-        exchange.down.frame(body, chunked_out);
-        let in_front = exchange.down.fits_before(&exchange.response, head_bytes, scratch);
-        if !in_front && !exchange.down.head.append(pool, Purpose::Reply, scratch) {
+    fn begin_relaying(&mut self, now: Now, id: TransactionId, head_bytes: usize, body: Body, http10: bool) {
+        let Engine { transactions, pool, scratch, excess, origins, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        let chunked_out = client_body(body, transaction.info.version) == Body::Chunked;
+        transaction.down.frame(body, chunked_out);
+        let in_front = transaction.down.fits_before(&transaction.response, head_bytes, scratch);
+        if !in_front && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        exchange.stage = Stage::Relaying;
-        origins.set_http10(now.monotonic_ms(), &exchange.info.authority, http10);
+        transaction.stage = Stage::Relaying;
+        origins.set_http10(now.monotonic_ms(), &transaction.info.authority, http10);
         excess.clear();
-        let mut response = std::mem::take(&mut exchange.response);
+        let mut response = std::mem::take(&mut transaction.response);
         let front: &[u8] = if in_front { scratch } else { b"" };
-        let adopted = exchange.down.adopt(pool, &mut response, head_bytes, front, excess);
-        exchange.response = response;
+        let adopted = transaction.down.adopt(pool, &mut response, head_bytes, front, excess);
+        transaction.response = response;
         match adopted {
-            Ok(true) => exchange.origin_reusable &= excess.is_empty(),
-            Ok(false) => exchange.response.consume(pool, head_bytes),
+            Ok(true) => transaction.origin_reusable &= excess.is_empty(),
+            Ok(false) => transaction.response.consume(pool, head_bytes),
             Err(fault) => {
                 self.fail_download(now, id, fault);
                 return;
             }
         }
-        let client = exchange.client;
+        let client = transaction.client;
         self.forget_request(id);
         self.touch(now, id);
         self.wake(client);
@@ -339,29 +344,29 @@ impl Engine {
     }
 
     /// Moves what arrived with a large response head into the download, as far as there is room. False if that ended the
-    /// exchange.
-    pub(in crate::engine) fn pump_download(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
-        if !matches!(exchange.stage, Stage::Relaying) {
+    /// transaction.
+    pub(in crate::engine) fn pump_download(&mut self, now: Now, id: TransactionId) -> bool {
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
+        if !matches!(transaction.stage, Stage::Relaying) {
             return true;
         }
-        while !exchange.response.is_empty() {
-            if exchange.down.is_received() {
-                exchange.origin_reusable = false;
-                exchange.response.release(pool);
+        while !transaction.response.is_empty() {
+            if transaction.down.is_received() {
+                transaction.origin_reusable = false;
+                transaction.response.release(pool);
                 break;
             }
             let mut bytes = [0; BLOCK_BYTES];
-            let count = exchange.response.len().min(BLOCK_BYTES);
-            bytes[..count].copy_from_slice(&exchange.response.bytes(pool)[..count]);
-            match exchange.down.sender(pool, &bytes[..count]) {
+            let count = transaction.response.len().min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&transaction.response.bytes(pool)[..count]);
+            match transaction.down.sender(pool, &bytes[..count]) {
                 Ok(0) => break,
-                Ok(taken) => exchange.response.consume(pool, taken),
+                Ok(taken) => transaction.response.consume(pool, taken),
                 Err(fault) => {
-                    exchange.response.release(pool);
+                    transaction.response.release(pool);
                     self.fail_download(now, id, fault);
-                    return self.exchange_mut(id).is_some();
+                    return self.transaction_mut(id).is_some();
                 }
             }
         }
@@ -369,12 +374,12 @@ impl Engine {
     }
 
     /// The origin has finished sending, or its connection broke.
-    fn handle_origin_end(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        exchange.origin_reusable = false;
-        match exchange.stage {
+    fn handle_origin_end(&mut self, now: Now, id: TransactionId, refusal: Refusal) {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        transaction.origin_reusable = false;
+        match transaction.stage {
             Stage::Awaiting => {
-                if !exchange.response.is_empty() {
+                if !transaction.response.is_empty() {
                     self.refuse(now, id, Refusal::OriginIncomplete);
                 } else if !self.retry(now, id) {
                     self.refuse(now, id, refusal);
@@ -391,14 +396,14 @@ impl Engine {
         }
     }
 
-    fn end_download(&mut self, now: Now, id: ExchangeId, orderly: bool) {
-        let exchange = &mut self.exchanges[id.index as usize];
-        if orderly && exchange.response.is_empty() {
-            exchange.down.handle_end();
-        } else if !exchange.down.is_received() {
-            exchange.down.truncate();
+    fn end_download(&mut self, now: Now, id: TransactionId, orderly: bool) {
+        let transaction = &mut self.transactions[id.index as usize];
+        if orderly && transaction.response.is_empty() {
+            transaction.down.handle_end();
+        } else if !transaction.down.is_received() {
+            transaction.down.truncate();
         }
-        let (client, origin) = (exchange.client, exchange.origin.take());
+        let (client, origin) = (transaction.client, transaction.origin.take());
         self.abandon_upload(id);
         if let Some(origin) = origin {
             self.close_origin(origin);
@@ -410,19 +415,19 @@ impl Engine {
 
 /// Passes on a head that is not the final one.
 fn relay_interim(
-    exchange: &mut Exchange,
+    transaction: &mut Transaction,
     pool: &mut Pool,
     head: &[u8],
     status: u16,
 ) -> Result<Head, Refusal> {
-    if !exchange.down.head.append(pool, Purpose::Reply, head) {
+    if !transaction.down.head.append(pool, Purpose::Reply, head) {
         return Err(Refusal::NoMemory);
     }
     if status == 101 {
-        exchange.record.status = status;
+        transaction.record.status = status;
         return Ok(Head::Switching);
     }
-    exchange.info.expects_continue &= status != 100;
+    transaction.info.expects_continue &= status != 100;
     Ok(Head::Interim)
 }
 

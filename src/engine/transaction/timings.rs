@@ -1,9 +1,9 @@
-//! How long an exchange takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
+//! How long a transaction takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
 
-use crate::engine::transaction::exchange::{Exchange, Stage};
+use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::time::Now;
 
-impl Exchange {
+impl Transaction {
     /// Notes how long the look-up or the connecting took that is over, however that ended.
     pub fn end_phase(&mut self, now: Now) {
         let phases = &mut self.record.phases;
@@ -35,12 +35,12 @@ impl Exchange {
         phases.ttfb_us.get_or_insert(after_us.saturating_sub(before_us));
     }
 
-    /// What the log says of an exchange that is over.
+    /// What the log says of a transaction that is over.
     pub fn note_end(&mut self, now: Now) {
         let duration = now.monotonic_us.saturating_sub(self.began_us);
         self.record.duration_us = duration;
         self.record.started_unix_us = now.unix_us.saturating_sub(duration);
-        // The request of a refresh is that of another exchange, whose entry has these bytes.
+        // The request of a refresh is that of another transaction, whose entry has these bytes.
         let head_bytes = if self.caching.background { 0 } else { self.info.head_bytes as u64 };
         self.record.client_bytes = head_bytes + self.up.received;
         self.record.sent_bytes = self.down.sent;

@@ -1,14 +1,14 @@
-//! The client's side of an exchange: its body on the way up.
+//! The client's side of a transaction: its body on the way up.
 
 use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::engine::Engine;
-use crate::engine::peer::ExchangeId;
-use crate::engine::transaction::exchange::{Exchange, Stage};
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::http::framing::Body;
 use crate::time::Now;
 
-impl Exchange {
+impl Transaction {
     /// Whether what has come of the request's body is kept behind its head, all of it.
     pub fn has_body_in_hand(&self) -> bool {
         self.up.received == self.consumed.saturating_sub(self.info.head_bytes) as u64
@@ -48,22 +48,22 @@ impl Exchange {
 }
 
 impl Engine {
-    /// Moves what the client sent behind the head into the upload. False if that ended the exchange.
-    pub(in crate::engine) fn pump_upload(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return false };
+    /// Moves what the client sent behind the head into the upload. False if that ended the transaction.
+    pub(in crate::engine) fn pump_upload(&mut self, now: Now, id: TransactionId) -> bool {
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
         loop {
-            let begin = exchange.consumed;
-            if exchange.input.len() <= begin || !exchange.up.wants_bytes() {
+            let begin = transaction.consumed;
+            if transaction.input.len() <= begin || !transaction.up.wants_bytes() {
                 return true;
             }
             // The relay writes into the pool: what lies there is copied out first.
             let mut bytes = [0; BLOCK_BYTES];
-            let count = (exchange.input.len() - begin).min(BLOCK_BYTES);
-            bytes[..count].copy_from_slice(&exchange.input.bytes(pool)[begin..begin + count]);
-            match exchange.up.sender(pool, &bytes[..count]) {
+            let count = (transaction.input.len() - begin).min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&transaction.input.bytes(pool)[begin..begin + count]);
+            match transaction.up.sender(pool, &bytes[..count]) {
                 Ok(0) => return true,
-                Ok(taken) => exchange.consumed += taken,
+                Ok(taken) => transaction.consumed += taken,
                 Err(fault) => {
                     self.refuse(now, id, Refusal::Fault(fault));
                     return false;
@@ -72,19 +72,19 @@ impl Engine {
         }
     }
 
-    pub(in crate::engine) fn handle_upload(&mut self, now: Now, id: ExchangeId, count: usize) {
+    pub(in crate::engine) fn handle_upload(&mut self, now: Now, id: TransactionId, count: usize) {
         self.touch(now, id);
-        let Engine { exchanges, pool, excess, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+        let Engine { transactions, pool, excess, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
         excess.clear();
         // All that it gave has gone on: it is the client that is waited for.
-        let awaited = !exchange.up.wants_send();
-        if exchange.keeps_body() {
-            exchange.input.commit(count);
+        let awaited = !transaction.up.wants_send();
+        if transaction.keeps_body() {
+            transaction.input.commit(count);
             if !self.pump_upload(now, id) {
                 return;
             }
-        } else if let Err(fault) = exchange.up.handle_received(pool, count, excess) {
+        } else if let Err(fault) = transaction.up.handle_received(pool, count, excess) {
             self.refuse(now, id, Refusal::Fault(fault));
             return;
         }
@@ -93,34 +93,38 @@ impl Engine {
             return;
         }
         self.hold_rate(now, id);
-        let Engine { exchanges, pool, excess, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+        let Engine { transactions, pool, excess, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
         // The next request, already.
-        if !excess.is_empty() && !exchange.input.append(pool, Purpose::Head, excess) {
-            exchange.closes = true;
+        if !excess.is_empty() && !transaction.input.append(pool, Purpose::Head, excess) {
+            transaction.closes = true;
         }
-        if let Some(origin) = exchange.origin {
+        if let Some(origin) = transaction.origin {
             self.wake(origin);
         }
         self.try_settle(now, id);
     }
 
     /// Whether too little has come of the request's body, although the client was waited for.
-    pub(in crate::engine) fn is_uploading_slowly(&mut self, now: Now, id: ExchangeId) -> bool {
-        let exchange = &mut self.exchanges[id.index as usize];
-        !exchange.up.is_received()
-            && exchange.up_rate.is_below(exchange.settings.rate(), now.monotonic_ms(), exchange.up.received)
+    pub(in crate::engine) fn is_uploading_slowly(&mut self, now: Now, id: TransactionId) -> bool {
+        let transaction = &mut self.transactions[id.index as usize];
+        !transaction.up.is_received()
+            && transaction.up_rate.is_below(
+                transaction.settings.rate(),
+                now.monotonic_ms(),
+                transaction.up.received,
+            )
     }
 
     /// Stops the client's clock while there is no room for more.
-    pub(in crate::engine) fn hold_rate(&mut self, now: Now, id: ExchangeId) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        if !exchange.up.wants_bytes() {
-            exchange.up_rate.hold(now.monotonic_ms());
+    pub(in crate::engine) fn hold_rate(&mut self, now: Now, id: TransactionId) {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        if !transaction.up.wants_bytes() {
+            transaction.up_rate.hold(now.monotonic_ms());
         }
     }
 
-    pub(in crate::engine) fn end_slow_upload(&mut self, now: Now, id: ExchangeId) {
+    pub(in crate::engine) fn end_slow_upload(&mut self, now: Now, id: TransactionId) {
         if self.finish_answered(now, id) {
             self.metrics.limit_rate += 1;
         } else {
@@ -129,13 +133,13 @@ impl Engine {
     }
 
     /// The request goes no further: the origin has stopped reading.
-    pub(in crate::engine) fn abandon_upload(&mut self, id: ExchangeId) {
-        let Engine { exchanges, pool, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        exchange.origin_reusable = false;
-        if !exchange.up.is_complete() {
-            exchange.closes |= !exchange.up.is_received();
-            exchange.up.abandon(pool);
+    pub(in crate::engine) fn abandon_upload(&mut self, id: TransactionId) {
+        let Engine { transactions, pool, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        transaction.origin_reusable = false;
+        if !transaction.up.is_complete() {
+            transaction.closes |= !transaction.up.is_received();
+            transaction.up.abandon(pool);
         }
     }
 }

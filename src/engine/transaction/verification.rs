@@ -5,9 +5,9 @@
 //! most makes room. So a flood of wrong passwords waits for everybody else, and not the other way round.
 
 use crate::engine::downstream::guesses::{Guess, Guesses};
-use crate::engine::peer::ExchangeId;
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::Stage;
 use crate::engine::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;
@@ -37,7 +37,7 @@ struct Verification {
     guess: Guess,
     /// Until it is given to the shell.
     work: Option<SlowJob>,
-    waiting: Vec<ExchangeId>,
+    waiting: Vec<TransactionId>,
 }
 
 /// What a verification has found out. Loops tell each other, so that none verifies what another has.
@@ -93,13 +93,13 @@ impl Engine {
     pub(in crate::engine) fn begin_verification(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         (key, guess): (u128, Guess),
         work: SlowJob,
     ) {
-        let exchange = &mut self.exchanges[id.index as usize];
-        let address = self.settings.accountable(exchange.record.client.ip());
-        exchange.stage = Stage::Verifying;
+        let transaction = &mut self.transactions[id.index as usize];
+        let address = self.settings.accountable(transaction.record.client.ip());
+        transaction.stage = Stage::Verifying;
         let guesses = &self.client_limits.guesses;
         let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
         if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
@@ -137,7 +137,7 @@ impl Engine {
         self.run_verifications(now);
     }
 
-    fn refuse_verification(&mut self, now: Now, id: ExchangeId) {
+    fn refuse_verification(&mut self, now: Now, id: TransactionId) {
         self.refuse(now, id, Refusal::TooManyVerifications);
     }
 
@@ -175,10 +175,11 @@ impl Engine {
         let place = pending.iter().position(|verification| verification.key == key);
         let waiting = place.map(|place| pending.remove(place).waiting).unwrap_or_default();
         for id in waiting {
-            let waits =
-                self.exchange_mut(id).is_some_and(|exchange| matches!(exchange.stage, Stage::Verifying));
+            let waits = self
+                .transaction_mut(id)
+                .is_some_and(|transaction| matches!(transaction.stage, Stage::Verifying));
             if waits {
-                self.exchanges[id.index as usize].stage = Stage::Begun;
+                self.transactions[id.index as usize].stage = Stage::Begun;
                 self.examine(now, id);
             }
         }

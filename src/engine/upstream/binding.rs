@@ -3,8 +3,8 @@
 //!
 //! # Theory of operation
 //!
-//! An exchange learns of it from its request, which has credentials of such a scheme, or from the response, which offers one.
-//! From then on its origin connection is bound: it is never pooled, and when the exchange has ended it is pinned, that is, it
+//! A transaction learns of it from its request, which has credentials of such a scheme, or from the response, which offers one.
+//! From then on its origin connection is bound: it is never pooled, and when the transaction has ended it is pinned, that is, it
 //! waits for the next request that the same client connection makes of the same authority. A client has one pinned connection
 //! at most; what it asks of other authorities goes the usual way meanwhile. Both end together: with the client goes what
 //! is pinned for it, and when the origin ends a bound connection the client is closed, at once or behind the answer that it
@@ -12,10 +12,10 @@
 //!
 //! Nothing of what is asked over a bound connection has to do with the cache (see [`crate::engine::cache::look_up`]).
 
-use crate::engine::peer::{Address, Client, ExchangeId, OriginState, Peer, Role};
+use crate::engine::peer::{Address, Client, OriginState, Peer, Role, TransactionId};
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::exchange::Exchange;
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::transaction::transaction::Stage;
+use crate::engine::transaction::transaction::Transaction;
 use crate::engine::upstream::pool::GroupId;
 use crate::engine::{Engine, PeerId};
 use crate::time::Now;
@@ -59,36 +59,37 @@ pub(in crate::engine) struct Pinned {
 }
 
 impl Engine {
-    /// The client's own connection, if it leads where the exchange has to go.
-    pub(in crate::engine) fn take_pinned(&mut self, id: ExchangeId) -> Option<PeerId> {
-        let exchange = &self.exchanges[id.index as usize];
-        if exchange.info.method == Method::Connect
-            || !self.origins.is_pinned(exchange.client, &exchange.info.authority)
+    /// The client's own connection, if it leads where the transaction has to go.
+    pub(in crate::engine) fn take_pinned(&mut self, id: TransactionId) -> Option<PeerId> {
+        let transaction = &self.transactions[id.index as usize];
+        if transaction.info.method == Method::Connect
+            || !self.origins.is_pinned(transaction.client, &transaction.info.authority)
         {
             return None;
         }
-        let Pinned { origin, bond, opened_ms, .. } = self.origins.unpin(exchange.client)?;
+        let Pinned { origin, bond, opened_ms, .. } = self.origins.unpin(transaction.client)?;
         let Address { ip, port } = self.peers[origin.index()].address;
-        let judged = exchange.info.grant.map(|grant| exchange.policy.acl.judge_address(&grant, ip, port));
-        let exchange = &mut self.exchanges[id.index as usize];
+        let judged =
+            transaction.info.grant.map(|grant| transaction.policy.acl.judge_address(&grant, ip, port));
+        let transaction = &mut self.transactions[id.index as usize];
         if judged.is_some_and(|judged| judged.is_ok()) {
-            (exchange.bond, exchange.opened_ms) = (bond, opened_ms);
+            (transaction.bond, transaction.opened_ms) = (bond, opened_ms);
             return Some(origin);
         }
         // The rules have changed. Its client goes with it.
-        (exchange.closes, exchange.bond_lost) = (true, true);
+        (transaction.closes, transaction.bond_lost) = (true, true);
         self.close_origin(origin);
         None
     }
 
     /// Keeps a bound connection for the next request of its client.
-    pub(in crate::engine) fn pin_origin(&mut self, now: Now, origin: PeerId, exchange: &Exchange) {
-        let Exchange { client, bond, opened_ms, .. } = *exchange;
+    pub(in crate::engine) fn pin_origin(&mut self, now: Now, origin: PeerId, transaction: &Transaction) {
+        let Transaction { client, bond, opened_ms, .. } = *transaction;
         self.end_bond(client);
         let Engine { peers, origins, deadlines, settings, .. } = self;
         let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
         peer.state = OriginState::Pinned(client);
-        let (group, rooted) = (peer.group, exchange.info.authority.is_rooted());
+        let (group, rooted) = (peer.group, transaction.info.authority.is_rooted());
         origins.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
         let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
         deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
@@ -104,23 +105,23 @@ impl Engine {
         }
     }
 
-    /// The exchange for which a pinned connection waits while the password of its client is verified.
-    pub(in crate::engine) fn awaited_by(&self, client: PeerId) -> Option<ExchangeId> {
-        let Role::Client(Client::Exchange(id)) = self.peers.get(client.index())?.role else { return None };
-        let exchange = self.exchanges.get(id.index as usize)?;
-        let verifying = matches!(exchange.stage, Stage::Begun | Stage::Verifying);
-        (verifying && self.origins.is_pinned(client, &exchange.info.authority)).then_some(id)
+    /// The transaction for which a pinned connection waits while the password of its client is verified.
+    pub(in crate::engine) fn awaited_by(&self, client: PeerId) -> Option<TransactionId> {
+        let Role::Client(Client::Transaction(id)) = self.peers.get(client.index())?.role else { return None };
+        let transaction = self.transactions.get(id.index as usize)?;
+        let verifying = matches!(transaction.stage, Stage::Begun | Stage::Verifying);
+        (verifying && self.origins.is_pinned(client, &transaction.info.authority)).then_some(id)
     }
 
     /// The connection that was pinned for the client has ended: so does the client, behind the answer to another request if it
     /// is getting one.
-    pub(in crate::engine) fn follow_origin(&mut self, client: PeerId, waited_for: Option<ExchangeId>) {
+    pub(in crate::engine) fn follow_origin(&mut self, client: PeerId, waited_for: Option<TransactionId>) {
         match self.client_mut(client).copied() {
             Some(Client::Idle | Client::Reading(_)) => self.close_client(client),
-            Some(Client::Exchange(id)) => {
-                if let Some(exchange) = self.exchange_mut(id) {
-                    exchange.closes = true;
-                    exchange.bond_lost |= waited_for == Some(id);
+            Some(Client::Transaction(id)) => {
+                if let Some(transaction) = self.transaction_mut(id) {
+                    transaction.closes = true;
+                    transaction.bond_lost |= waited_for == Some(id);
                 }
             }
             Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}

@@ -1,15 +1,15 @@
-//! Finding an origin for an exchange: an idle connection, or a new one to an approved address.
+//! Finding an origin for a transaction: an idle connection, or a new one to an approved address.
 //!
 //! Addresses of a name are tried in the resolver's order, each a little after the last one if that has not come about
-//! (RFC 8305 section 5). The first connection that stands carries the exchange; the others are closed.
+//! (RFC 8305 section 5). The first connection that stands carries the transaction; the others are closed.
 
-use crate::engine::peer::{ExchangeId, Origin, OriginState, Peer, Role};
+use crate::engine::peer::{Origin, OriginState, Peer, Role, TransactionId};
 use crate::engine::settings::{
     ADDRESSES_MAX, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE,
 };
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::exchange::{Exchange, Stage};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
+use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::engine::upstream::binding::Bond;
 use crate::engine::{Action, Engine, Event, PeerId};
 use crate::http::head::Scanner;
@@ -65,25 +65,25 @@ impl Dial {
 
 /// Whether no idle connection will do: one has failed already, or the connection becomes something else, or is to be
 /// authenticated and must be one on which nothing was said yet.
-pub(in crate::engine) fn needs_fresh(exchange: &Exchange) -> bool {
-    let info = &exchange.info;
+pub(in crate::engine) fn needs_fresh(transaction: &Transaction) -> bool {
+    let info = &transaction.info;
     let anew = info.method == Method::Connect || info.upgrade || info.authenticates;
-    anew || exchange.retried || exchange.fresh
+    anew || transaction.retried || transaction.fresh
 }
 
 impl Engine {
-    /// Finds a connection for an exchange that was granted one.
-    pub(in crate::engine) fn find_origin(&mut self, now: Now, id: ExchangeId) {
+    /// Finds a connection for a transaction that was granted one.
+    pub(in crate::engine) fn find_origin(&mut self, now: Now, id: TransactionId) {
         if let Some(origin) = self.take_pinned(id) {
             self.attach(now, id, origin, true);
             return;
         }
-        let exchange = &self.exchanges[id.index as usize];
-        if exchange.bond_lost {
+        let transaction = &self.transactions[id.index as usize];
+        if transaction.bond_lost {
             self.refuse(now, id, Refusal::OriginClosed);
             return;
         }
-        let authority = exchange.info.authority;
+        let authority = transaction.info.authority;
         if let Some(origin) = self.take_idle(now, id, None) {
             self.attach(now, id, origin, true);
             return;
@@ -98,10 +98,10 @@ impl Engine {
     }
 
     /// Whether the client has as many look-ups in collapse as one may when there are many.
-    fn has_its_share(&self, id: ExchangeId) -> bool {
-        let address = |id: ExchangeId| {
-            let exchange = self.exchanges.get(id.index as usize)?;
-            Some(self.settings.accountable(exchange.record.client.ip()))
+    fn has_its_share(&self, id: TransactionId) -> bool {
+        let address = |id: TransactionId| {
+            let transaction = self.transactions.get(id.index as usize)?;
+            Some(self.settings.accountable(transaction.record.client.ip()))
         };
         let asks = address(id);
         let crowded = self.settings.share_of(LOOK_UPS_CROWDED, LOOK_UPS_LEAST[0]);
@@ -111,32 +111,32 @@ impl Engine {
             && waiting.filter(|other| address(**other) == asks).take(share).count() == share
     }
 
-    pub(in crate::engine) fn dial(&mut self, now: Now, id: ExchangeId, dial: Dial) {
-        let exchange = &mut self.exchanges[id.index as usize];
-        (exchange.stage, exchange.phase_us) = (Stage::Dialling(dial), now.monotonic_us);
+    pub(in crate::engine) fn dial(&mut self, now: Now, id: TransactionId, dial: Dial) {
+        let transaction = &mut self.transactions[id.index as usize];
+        (transaction.stage, transaction.phase_us) = (Stage::Dialling(dial), now.monotonic_us);
         self.dial_next(now, id);
     }
 
     /// Begins the next attempt, if there is one to begin.
-    pub(in crate::engine) fn dial_next(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, peers, origins, actions, deadlines, metrics, settings, .. } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let Stage::Dialling(dial) = &mut exchange.stage else { return };
+    pub(in crate::engine) fn dial_next(&mut self, now: Now, id: TransactionId) {
+        let Engine { transactions, peers, origins, actions, deadlines, metrics, settings, .. } = self;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let Stage::Dialling(dial) = &mut transaction.stage else { return };
         let free = dial.attempts.iter_mut().find(|place| place.is_none());
         if let (Some(place), true) = (free, dial.next < dial.len) {
-            let address = SocketAddr::new(dial.addresses[dial.next], exchange.info.authority.port);
+            let address = SocketAddr::new(dial.addresses[dial.next], transaction.info.authority.port);
             dial.next += 1;
-            let group = origins.join(&exchange.info.authority);
+            let group = origins.join(&transaction.info.authority);
             let state = OriginState::Connecting(id);
             let peer = Peer::new(address, Role::Origin(Origin { group, state }));
             let attempt = PeerId::from_index(peers.insert(peer));
             *place = Some(attempt);
             deadlines.set(attempt, now.monotonic_ms(), settings.timeouts.connect_ms);
-            exchange.record.upstream = Some(address);
+            transaction.record.upstream = Some(address);
             metrics.dialled += 1;
             actions.push_back(Action::Connect { peer: attempt, address });
         }
-        let client = exchange.client;
+        let client = transaction.client;
         if dial.next < dial.len {
             self.set_attempt_deadline(now, client);
         } else if dial.attempts().next().is_none() {
@@ -156,15 +156,15 @@ impl Engine {
         }
         let Some(origin) = self.origin_mut(id) else { return };
         match origin.state {
-            OriginState::Connecting(exchange) => match event {
-                Event::Connected => self.handle_connected(now, id, exchange),
+            OriginState::Connecting(transaction) => match event {
+                Event::Connected => self.handle_connected(now, id, transaction),
                 Event::Failed(error) | Event::SendFailed(error) => {
-                    self.handle_attempt_failure(now, id, exchange, error);
+                    self.handle_attempt_failure(now, id, transaction, error);
                 }
-                Event::EndOfStream => self.handle_attempt_failure(now, id, exchange, SocketError::Reset),
+                Event::EndOfStream => self.handle_attempt_failure(now, id, transaction, SocketError::Reset),
                 Event::Received(_) | Event::Spliced(_) | Event::Sent(_) => {}
             },
-            OriginState::Busy(exchange) => self.handle_exchange_origin(now, exchange, event),
+            OriginState::Busy(transaction) => self.handle_transaction_origin(now, transaction, event),
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
             OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
             // Nobody asked for anything (rule 33).
@@ -178,18 +178,18 @@ impl Engine {
         }
     }
 
-    fn handle_connected(&mut self, now: Now, origin: PeerId, id: ExchangeId) {
-        let Some(exchange) = self.exchange_mut(id) else {
+    fn handle_connected(&mut self, now: Now, origin: PeerId, id: TransactionId) {
+        let Some(transaction) = self.transaction_mut(id) else {
             self.close_origin(origin);
             return;
         };
-        exchange.end_phase(now);
-        if let Stage::Dialling(dial) = &exchange.stage {
+        transaction.end_phase(now);
+        if let Stage::Dialling(dial) = &transaction.stage {
             let losers = *dial;
             losers.attempts().filter(|attempt| *attempt != origin).for_each(|loser| self.close_origin(loser));
         }
-        self.exchanges[id.index as usize].record.upstream = self.address(origin);
-        if self.exchanges[id.index as usize].info.method == Method::Connect {
+        self.transactions[id.index as usize].record.upstream = self.address(origin);
+        if self.transactions[id.index as usize].info.method == Method::Connect {
             self.establish_tunnel(now, id, origin);
         } else {
             self.attach(now, id, origin, false);
@@ -200,86 +200,90 @@ impl Engine {
         &mut self,
         now: Now,
         origin: PeerId,
-        id: ExchangeId,
+        id: TransactionId,
         error: SocketError,
     ) {
         self.metrics.dials_failed += 1;
         self.close_origin(origin);
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        if let Stage::Dialling(dial) = &mut exchange.stage {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        if let Stage::Dialling(dial) = &mut transaction.stage {
             dial.forget(origin);
             dial.last_error = error;
             self.dial_next(now, id);
         }
     }
 
-    /// Gives the exchange its connection; the request can be sent.
-    pub(in crate::engine) fn attach(&mut self, now: Now, id: ExchangeId, peer: PeerId, reused: bool) {
-        let Engine { exchanges, peers, origins, deadlines, settings, metrics, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
+    /// Gives the transaction its connection; the request can be sent.
+    pub(in crate::engine) fn attach(&mut self, now: Now, id: TransactionId, peer: PeerId, reused: bool) {
+        let Engine { transactions, peers, origins, deadlines, settings, metrics, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
         let Some(Peer { address, role: Role::Origin(origin), .. }) = peers.get_mut(peer.index()) else {
             return;
         };
         match origin.state {
-            OriginState::Idle(idle) => exchange.opened_ms = origins.reuse(idle, now.monotonic_ms()),
-            OriginState::Connecting(_) => exchange.opened_ms = now.monotonic_ms(),
+            OriginState::Idle(idle) => transaction.opened_ms = origins.reuse(idle, now.monotonic_ms()),
+            OriginState::Connecting(_) => transaction.opened_ms = now.monotonic_ms(),
             OriginState::Pinned(_)
             | OriginState::Busy(_)
             | OriginState::Tunnel(_)
             | OriginState::Fetching(_) => {}
         }
         metrics.origins_reused += u64::from(reused);
-        let repeatable = exchange.can_be_repeated();
-        exchange.keeps_body = reused && repeatable && !exchange.up.is_received();
-        exchange.looks_first = reused && !repeatable;
+        let repeatable = transaction.can_be_repeated();
+        transaction.keeps_body = reused && repeatable && !transaction.up.is_received();
+        transaction.looks_first = reused && !repeatable;
         origin.state = OriginState::Busy(id);
-        exchange.record.upstream = Some(SocketAddr::from(*address));
-        exchange.record.origin_reused = reused;
-        exchange.origin = Some(peer);
-        (exchange.stage, exchange.phase_us) = (Stage::Awaiting, now.monotonic_us);
-        exchange.record.phases.ttfb_us = None;
-        exchange.caching.requested_s = now.unix_s();
+        transaction.record.upstream = Some(SocketAddr::from(*address));
+        transaction.record.origin_reused = reused;
+        transaction.origin = Some(peer);
+        (transaction.stage, transaction.phase_us) = (Stage::Awaiting, now.monotonic_us);
+        transaction.record.phases.ttfb_us = None;
+        transaction.caching.requested_s = now.unix_s();
         deadlines.clear(peer);
-        deadlines.set(exchange.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
+        deadlines.set(transaction.client, now.monotonic_ms(), settings.timeouts.exchange_ms);
         self.wake(peer);
     }
 
     /// The origin's connection is gone before anything of the response came: it had been idle, and the origin was free to
     /// close it. Sent again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
     /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
-    pub(in crate::engine) fn retry(&mut self, now: Now, id: ExchangeId) -> bool {
-        let Some(exchange) = self.exchange_mut(id) else { return false };
-        let only_here = exchange.bond == Bond::Authenticated;
-        if !exchange.record.origin_reused || exchange.retried || exchange.informational > 0 || only_here {
+    pub(in crate::engine) fn retry(&mut self, now: Now, id: TransactionId) -> bool {
+        let Some(transaction) = self.transaction_mut(id) else { return false };
+        let only_here = transaction.bond == Bond::Authenticated;
+        if !transaction.record.origin_reused
+            || transaction.retried
+            || transaction.informational > 0
+            || only_here
+        {
             return false;
         }
-        let untouched = exchange.up.sent == 0;
-        let harmless = exchange.info.method.is_idempotent() && exchange.has_body_in_hand();
+        let untouched = transaction.up.sent == 0;
+        let harmless = transaction.info.method.is_idempotent() && transaction.has_body_in_hand();
         if !untouched && !harmless {
             return false;
         }
-        exchange.retried = true;
-        exchange.bond = Bond::None;
-        exchange.scanner = Scanner::default();
-        exchange.record.origin_reused = false;
+        transaction.retried = true;
+        transaction.bond = Bond::None;
+        transaction.scanner = Scanner::default();
+        transaction.record.origin_reused = false;
         self.metrics.retries += 1;
         self.detach_origin(now, id);
         if untouched {
             self.find_origin(now, id);
         } else {
-            let Engine { exchanges, pool, .. } = self;
-            let exchange = &mut exchanges[id.index as usize];
-            exchange.up.release(pool);
-            (exchange.up.sent, exchange.up.received) = (0, 0);
-            exchange.up_rate.forget();
+            let Engine { transactions, pool, .. } = self;
+            let transaction = &mut transactions[id.index as usize];
+            transaction.up.release(pool);
+            (transaction.up.sent, transaction.up.received) = (0, 0);
+            transaction.up_rate.forget();
             // What has come of the body is still there.
-            exchange.consumed = exchange.info.head_bytes;
+            transaction.consumed = transaction.info.head_bytes;
             self.examine(now, id);
         }
         true
     }
 
-    /// Closes an origin connection, whatever it was doing. Its exchange must know.
+    /// Closes an origin connection, whatever it was doing. Its transaction must know.
     pub(in crate::engine) fn close_origin(&mut self, id: PeerId) {
         let waited_for = match self.peers.get(id.index()) {
             Some(Peer { role: Role::Origin(Origin { state: OriginState::Pinned(client), .. }), .. }) => {

@@ -86,7 +86,7 @@ const ALL: usize = 0;
 const HERE: usize = 1;
 
 /// Idle connections in the order in which they became idle. Hashing each connection on its way in and out was a tenth of
-/// what an exchange costs (measured).
+/// what a transaction costs (measured).
 #[derive(Debug, Default)]
 struct List<const LINK: usize> {
     oldest: Option<IdleId>,
@@ -250,7 +250,7 @@ impl Origins {
         self.entries.remove(id.0 as usize);
     }
 
-    /// It carries another exchange. Returns when it was opened.
+    /// It carries another transaction. Returns when it was opened.
     pub fn reuse(&mut self, id: IdleId, now_ms: u64) -> u64 {
         let Idle { opened_ms, since_ms, group, .. } = self.entries[id.0 as usize];
         self.groups[group.0 as usize].note_wait(since_ms, now_ms);

@@ -9,23 +9,23 @@
 //! the names that CNAMEs lead to on the way.
 
 use crate::engine::Engine;
-use crate::engine::peer::ExchangeId;
-use crate::engine::transaction::exchange::Stage;
+use crate::engine::peer::TransactionId;
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::transaction::Stage;
 use crate::engine::upstream::dialling::Dial;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
 use crate::time::Now;
 
-/// A look-up that an exchange waits for.
+/// A look-up that a transaction waits for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Resolving {
     pub look_up: LookUpId,
     progress: Progress,
 }
 
-/// How far an exchange has come with the candidates of its name.
+/// How far a transaction has come with the candidates of its name.
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     walk: Walk,
@@ -38,16 +38,16 @@ struct Progress {
 }
 
 impl Engine {
-    /// Looks up the name that an exchange is for.
-    pub(in crate::engine) fn resolve(&mut self, now: Now, id: ExchangeId) {
+    /// Looks up the name that a transaction is for.
+    pub(in crate::engine) fn resolve(&mut self, now: Now, id: TransactionId) {
         self.resolve_next(now, id, Progress::default());
     }
 
     /// Looks up the next candidate that no rule blocks, and so on until one has addresses or has to be waited for.
-    fn resolve_next(&mut self, now: Now, id: ExchangeId, mut progress: Progress) {
+    fn resolve_next(&mut self, now: Now, id: TransactionId, mut progress: Progress) {
         loop {
-            let exchange = &self.exchanges[id.index as usize];
-            let Host::Name(name) = &exchange.info.authority.host else { return };
+            let transaction = &self.transactions[id.index as usize];
+            let Host::Name(name) = &transaction.info.authority.host else { return };
             let Some(candidate) = self.resolver.next_candidate(name, &mut progress.walk) else {
                 let failure = progress.walk.end(progress.failure);
                 return self.fail_resolution(now, id, failure, progress.refused);
@@ -64,13 +64,14 @@ impl Engine {
             };
             let outcome = match self.resolver.look_up(now, &candidate.name) {
                 LookUp::Ready(outcome) => {
-                    self.exchanges[id.index as usize].record.phases.dns_us.get_or_insert(0);
+                    self.transactions[id.index as usize].record.phases.dns_us.get_or_insert(0);
                     outcome
                 }
                 LookUp::Pending(look_up) => {
                     let resolving = Resolving { look_up, progress };
-                    let exchange = &mut self.exchanges[id.index as usize];
-                    (exchange.stage, exchange.phase_us) = (Stage::Resolving(resolving), now.monotonic_us);
+                    let transaction = &mut self.transactions[id.index as usize];
+                    (transaction.stage, transaction.phase_us) =
+                        (Stage::Resolving(resolving), now.monotonic_us);
                     self.look_ups.entry(look_up).or_default().push(id);
                     return;
                 }
@@ -85,13 +86,17 @@ impl Engine {
 
     /// What the rules say of a candidate; `None` if it is the name in the request, which was judged with that. An allow rule
     /// for the name in the request is one for what it means; a block holds for both.
-    fn judge_candidate(&self, id: ExchangeId, candidate: &Candidate) -> Result<Option<Grant>, acl::Refusal> {
+    fn judge_candidate(
+        &self,
+        id: TransactionId,
+        candidate: &Candidate,
+    ) -> Result<Option<Grant>, acl::Refusal> {
         if candidate.as_is {
             return Ok(None);
         }
-        let exchange = &self.exchanges[id.index as usize];
-        let listed = exchange.info.grant.is_some_and(|grant| grant.by.is_some());
-        match exchange.policy.acl.judge_name(&candidate.name, exchange.info.authority.port) {
+        let transaction = &self.transactions[id.index as usize];
+        let listed = transaction.info.grant.is_some_and(|grant| grant.by.is_some());
+        match transaction.policy.acl.judge_name(&candidate.name, transaction.info.authority.port) {
             Ok(_) | Err(acl::Refusal::NotOnAllowlist) if listed => Ok(None),
             Ok(grant) => Ok(Some(grant)),
             Err(refusal) => Err(refusal),
@@ -101,11 +106,11 @@ impl Engine {
     /// The resolver has finished a look-up.
     pub(in crate::engine) fn finish_look_up(&mut self, now: Now, look_up: LookUpId, outcome: &Outcome) {
         for id in self.look_ups.remove(&look_up).unwrap_or_default() {
-            let Some(exchange) = self.exchange_mut(id) else { continue };
-            let Stage::Resolving(resolving) = exchange.stage else { continue };
+            let Some(transaction) = self.transaction_mut(id) else { continue };
+            let Stage::Resolving(resolving) = transaction.stage else { continue };
             if resolving.look_up == look_up {
-                exchange.end_phase(now);
-                exchange.stage = Stage::Begun;
+                transaction.end_phase(now);
+                transaction.stage = Stage::Begun;
                 if let Some(progress) = self.take_outcome(now, id, outcome, resolving.progress) {
                     self.resolve_next(now, id, progress);
                 }
@@ -117,14 +122,14 @@ impl Engine {
     fn take_outcome(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         outcome: &Outcome,
         mut progress: Progress,
     ) -> Option<Progress> {
         match outcome {
             Outcome::Addresses(addresses) => {
                 if let Some(grant) = progress.grant {
-                    self.exchanges[id.index as usize].info.grant = Some(grant);
+                    self.transactions[id.index as usize].info.grant = Some(grant);
                 }
                 match self.judge_aliases(id, addresses.aliases()) {
                     Ok(()) => self.handle_addresses(now, id, addresses, &progress.walk),
@@ -147,7 +152,12 @@ impl Engine {
 
     /// Until when a name has the addresses to which a walk has led, in microseconds since the loop started: as long as all that
     /// was said on the way holds.
-    pub(in crate::engine) fn addresses_hold_until_us(&self, id: ExchangeId, name: &Name, walk: &Walk) -> u64 {
+    pub(in crate::engine) fn addresses_hold_until_us(
+        &self,
+        id: TransactionId,
+        name: &Name,
+        walk: &Walk,
+    ) -> u64 {
         let (mut again, mut until_us) = (Walk::default(), u64::MAX);
         while let Some(candidate) = self.resolver.next_candidate(name, &mut again) {
             // One that a rule blocks was not asked for.
@@ -162,20 +172,26 @@ impl Engine {
     }
 
     /// Whether a rule blocks one of the names that CNAMEs led to.
-    fn judge_aliases(&self, id: ExchangeId, aliases: &[Name]) -> Result<(), acl::Refusal> {
-        let exchange = &self.exchanges[id.index as usize];
-        let port = exchange.info.authority.port;
-        aliases.iter().try_for_each(|alias| match exchange.policy.acl.judge_name(alias, port) {
+    fn judge_aliases(&self, id: TransactionId, aliases: &[Name]) -> Result<(), acl::Refusal> {
+        let transaction = &self.transactions[id.index as usize];
+        let port = transaction.info.authority.port;
+        aliases.iter().try_for_each(|alias| match transaction.policy.acl.judge_name(alias, port) {
             Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
             Ok(_) | Err(_) => Ok(()),
         })
     }
 
     /// No candidate has addresses.
-    fn fail_resolution(&mut self, now: Now, id: ExchangeId, failure: Failure, refused: Option<acl::Refusal>) {
-        let exchange = &self.exchanges[id.index as usize];
+    fn fail_resolution(
+        &mut self,
+        now: Now,
+        id: TransactionId,
+        failure: Failure,
+        refused: Option<acl::Refusal>,
+    ) {
+        let transaction = &self.transactions[id.index as usize];
         // With an allowlist, a name that is not on it and leads nowhere is not on it.
-        let undecided = exchange.info.grant.is_some_and(|grant| grant.undecided);
+        let undecided = transaction.info.grant.is_some_and(|grant| grant.undecided);
         let denied = refused.or(undecided.then_some(acl::Refusal::NotOnAllowlist));
         self.refuse(now, id, denied.map_or(Refusal::Dns(failure), Refusal::Denied));
     }
@@ -206,7 +222,7 @@ impl Engine {
         last
     }
 
-    pub(in crate::engine) fn cancel_look_up(&mut self, look_up: LookUpId, id: ExchangeId) {
+    pub(in crate::engine) fn cancel_look_up(&mut self, look_up: LookUpId, id: TransactionId) {
         if let Some(waiting) = self.look_ups.get_mut(&look_up) {
             waiting.retain(|other| *other != id);
             if waiting.is_empty() {
@@ -216,16 +232,16 @@ impl Engine {
         }
     }
 
-    fn handle_addresses(&mut self, now: Now, id: ExchangeId, addresses: &Addresses, walk: &Walk) {
-        let exchange = &self.exchanges[id.index as usize];
-        let Some(grant) = exchange.info.grant else { return };
+    fn handle_addresses(&mut self, now: Now, id: TransactionId, addresses: &Addresses, walk: &Walk) {
+        let transaction = &self.transactions[id.index as usize];
+        let Some(grant) = transaction.info.grant else { return };
         self.note_addresses(now, id, addresses, walk);
         if let Some(origin) = self.take_idle(now, id, Some(addresses)) {
             self.attach(now, id, origin, true);
             return;
         }
-        let exchange = &self.exchanges[id.index as usize];
-        let (acl, port) = (&exchange.policy.acl, exchange.info.authority.port);
+        let transaction = &self.transactions[id.index as usize];
+        let (acl, port) = (&transaction.policy.acl, transaction.info.authority.port);
         let mut refusal = None;
         let approved = addresses.as_slice().iter().copied().filter(|address| {
             match acl.judge_address(&grant, *address, port) {

@@ -12,7 +12,7 @@
 //! may carry such a request, if a last look at the socket finds nothing. An origin that ends one earlier loses that credit.
 //! What was passed by is closed where another one is left, as Squid does: a client that only posts would fill the pool.
 
-use crate::engine::peer::{Address, ExchangeId, Origin, OriginState, Peer, Role};
+use crate::engine::peer::{Address, Origin, OriginState, Peer, Role, TransactionId};
 use crate::engine::upstream::dialling::needs_fresh;
 use crate::engine::upstream::pool::{GroupId, Idle};
 use crate::engine::{Engine, PeerId};
@@ -22,7 +22,7 @@ use crate::time::Now;
 use std::sync::Arc;
 
 impl Engine {
-    /// Makes an origin connection available to other exchanges, unless it is too old.
+    /// Makes an origin connection available to other transactions, unless it is too old.
     pub(in crate::engine) fn idle_origin(&mut self, now: Now, id: PeerId, opened_ms: u64) {
         let left_ms = self.settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
         if left_ms == 0 {
@@ -69,18 +69,18 @@ impl Engine {
         self.close_origin(id);
     }
 
-    /// An idle connection for an exchange, if one will do.
+    /// An idle connection for a transaction, if one will do.
     pub(in crate::engine) fn take_idle(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         told: Option<&Addresses>,
     ) -> Option<PeerId> {
-        let exchange = &self.exchanges[id.index as usize];
-        if needs_fresh(exchange) {
+        let transaction = &self.transactions[id.index as usize];
+        if needs_fresh(transaction) {
             return None;
         }
-        let repeatable = exchange.can_be_repeated();
+        let repeatable = transaction.can_be_repeated();
         let found = self.find_idle(now, id, told)?;
         if repeatable {
             return Some(found);
@@ -94,7 +94,7 @@ impl Engine {
             return Some(found);
         }
         self.metrics.origins_passed_by += 1;
-        self.exchanges[id.index as usize].fresh = true;
+        self.transactions[id.index as usize].fresh = true;
         if self.origins.has_others(idle) {
             self.close_origin(found);
         }
@@ -105,19 +105,19 @@ impl Engine {
     /// is sent first cannot be sent twice, and the connection is not fresh.
     pub fn looks_first(&self, id: PeerId) -> bool {
         match self.peers.get(id.index()).map(|peer| &peer.role) {
-            Some(Role::Origin(Origin { state: OriginState::Busy(exchange), .. })) => {
-                let exchange = &self.exchanges[exchange.index as usize];
-                exchange.looks_first && exchange.up.sent == 0
+            Some(Role::Origin(Origin { state: OriginState::Busy(transaction), .. })) => {
+                let transaction = &self.transactions[transaction.index as usize];
+                transaction.looks_first && transaction.up.sent == 0
             }
             Some(Role::Origin(_) | Role::Client(_)) | None => false,
         }
     }
 
-    /// An idle connection to the authority of an exchange, at an address that the policy allows for this very request and that
+    /// An idle connection to the authority of a transaction, at an address that the policy allows for this very request and that
     /// the name has now: as was `told`, or as is known still. None if that is not known.
-    fn find_idle(&self, now: Now, id: ExchangeId, told: Option<&Addresses>) -> Option<PeerId> {
-        let exchange = &self.exchanges[id.index as usize];
-        let (grant, authority) = (exchange.info.grant.as_ref()?, &exchange.info.authority);
+    fn find_idle(&self, now: Now, id: TransactionId, told: Option<&Addresses>) -> Option<PeerId> {
+        let transaction = &self.transactions[id.index as usize];
+        let (grant, authority) = (transaction.info.grant.as_ref()?, &transaction.info.authority);
         let group = self.origins.group(authority)?;
         let addresses = match (&authority.host, told) {
             (Host::Address(_), _) => None,
@@ -129,7 +129,7 @@ impl Engine {
             let Address { ip, port } = self.peers[idle.peer.index()].address;
             self.settings.lifetime_left_ms(idle.opened_ms, now.monotonic_ms()) > 0
                 && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
-                && exchange.policy.acl.judge_address(grant, ip, port).is_ok()
+                && transaction.policy.acl.judge_address(grant, ip, port).is_ok()
         };
         self.origins.idle_in(group).find(may_be_used).map(|idle| idle.peer)
     }
@@ -140,20 +140,20 @@ impl Engine {
         name.is_rooted() && self.resolver.searches()
     }
 
-    /// The resolver has said which addresses the name of an exchange has, by a walk over what the name may mean. Idle
+    /// The resolver has said which addresses the name of a transaction has, by a walk over what the name may mean. Idle
     /// connections to others are of no use any more.
     pub(in crate::engine) fn note_addresses(
         &mut self,
         now: Now,
-        id: ExchangeId,
+        id: TransactionId,
         addresses: &Addresses,
         walk: &Walk,
     ) {
-        let exchange = &self.exchanges[id.index as usize];
-        let authority = exchange.info.authority;
+        let transaction = &self.transactions[id.index as usize];
+        let authority = transaction.info.authority;
         let Host::Name(name) = &authority.host else { return };
         // What was judged on the way by other rules than those of now is for this request only.
-        let outdated = !Arc::ptr_eq(&exchange.policy, &self.policy);
+        let outdated = !Arc::ptr_eq(&transaction.policy, &self.policy);
         if outdated || self.origins.group(&authority).is_none() || self.may_mean_another(name) {
             return;
         }

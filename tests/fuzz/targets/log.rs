@@ -44,7 +44,7 @@ pub fn log_entry(bytes: &[u8]) {
     let options = input.byte();
     let client = if options & 1 == 0 { ([192, 0, 2, 1], 50_123).into() } else { input.address() };
     let mut entry = LogRecord::new(client);
-    entry.kind = if options & 2 == 0 { Kind::Exchange } else { Kind::Tunnel };
+    entry.kind = if options & 2 == 0 { Kind::Transaction } else { Kind::Tunnel };
     entry.verdict = [Verdict::Allowed, Verdict::Refused, Verdict::Malformed, Verdict::Failed]
         [usize::from(options >> 2 & 3)];
     entry.client_reused = options & 16 != 0;

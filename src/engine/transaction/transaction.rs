@@ -8,7 +8,7 @@ use crate::engine::cache::fetch::Fetch;
 use crate::engine::cache::look_up::{CacheLookUp, Caching};
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::downstream::minimum_rate::RateMeter;
-use crate::engine::peer::{Client, ExchangeId, Role};
+use crate::engine::peer::{Client, Role, TransactionId};
 use crate::engine::settings::{DISCARD_BYTES_MAX, HEADROOM_BYTES, Settings};
 use crate::engine::transaction::examine::{Answer, Decision, Examiner, Method, RequestInfo};
 use crate::engine::transaction::log_record::{LogRecord, Verdict};
@@ -53,7 +53,7 @@ pub(in crate::engine) enum Stage {
 
 /// One request and its response.
 #[derive(Debug)]
-pub(in crate::engine) struct Exchange {
+pub(in crate::engine) struct Transaction {
     pub serial: u32,
     pub client: PeerId,
     pub origin: Option<PeerId>,
@@ -85,11 +85,11 @@ pub(in crate::engine) struct Exchange {
     pub began_us: u64,
     /// When that began which it waits for: a look-up, a connection, or an answer.
     pub phase_us: u64,
-    /// The client connection ends with this exchange.
+    /// The client connection ends with this transaction.
     pub closes: bool,
     /// The client takes the close for the end of the response, so that a truncation must be a reset.
     pub ends_at_close: bool,
-    /// The origin connection can carry another exchange after this one.
+    /// The origin connection can carry another transaction after this one.
     pub origin_reusable: bool,
     /// Whose the origin connection is.
     pub bond: Bond,
@@ -98,7 +98,7 @@ pub(in crate::engine) struct Exchange {
     pub bond_lost: bool,
     /// When it was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
-    /// None of those that wait for their next exchange will do: it has to be a fresh one.
+    /// None of those that wait for their next transaction will do: it has to be a fresh one.
     pub fresh: bool,
     /// Until there is an answer the request's body is kept behind its head: it may have to be sent again.
     pub keeps_body: bool,
@@ -114,9 +114,14 @@ pub(in crate::engine) struct Exchange {
     pub reader: Option<CacheReader>,
 }
 
-impl Exchange {
-    fn new(client: PeerId, policy: Arc<Policy>, settings: Arc<Settings>, record: Box<LogRecord>) -> Exchange {
-        Exchange {
+impl Transaction {
+    fn new(
+        client: PeerId,
+        policy: Arc<Policy>,
+        settings: Arc<Settings>,
+        record: Box<LogRecord>,
+    ) -> Transaction {
+        Transaction {
             serial: 0,
             client,
             origin: None,
@@ -152,10 +157,10 @@ impl Exchange {
         }
     }
 
-    /// Makes a used exchange a new one, of which nothing is known but the length of what was received. Policy and settings are
+    /// Makes a used transaction a new one, of which nothing is known but the length of what was received. Policy and settings are
     /// those of this moment already, the entry is made blank by the caller.
     fn begin(&mut self, serial: u32, client: PeerId, head_bytes: usize, now: Now) {
-        let Exchange {
+        let Transaction {
             serial: own_serial,
             client: own_client,
             origin,
@@ -307,61 +312,61 @@ impl Exchange {
 }
 
 impl Engine {
-    /// Begins an exchange whose head is whole.
+    /// Begins a transaction whose head is whole.
     pub(in crate::engine) fn begin(&mut self, now: Now, client: PeerId, head_bytes: usize) {
         let id = self.begin_unknown(now, client, head_bytes);
         self.examine(now, id);
     }
 
-    /// Begins an exchange of which nothing is known but the length of what was received.
+    /// Begins a transaction of which nothing is known but the length of what was received.
     pub(in crate::engine) fn begin_unknown(
         &mut self,
         now: Now,
         client_id: PeerId,
         head_bytes: usize,
-    ) -> ExchangeId {
+    ) -> TransactionId {
         self.refresh_date(now);
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
         let address = SocketAddr::from(self.peers[client_id.index()].address);
-        let mut exchange = match self.spare_exchanges.pop() {
-            Some(exchange) => exchange,
+        let mut transaction = match self.spare_transactions.pop() {
+            Some(transaction) => transaction,
             None => {
                 let (policy, settings) = (Arc::clone(&self.policy), Arc::clone(&self.settings));
-                Box::new(Exchange::new(client_id, policy, settings, self.take_record(address)))
+                Box::new(Transaction::new(client_id, policy, settings, self.take_record(address)))
             }
         };
-        debug_assert!(Arc::ptr_eq(&exchange.policy, &self.policy));
-        debug_assert!(Arc::ptr_eq(&exchange.settings, &self.settings));
-        exchange.begin(serial, client_id, head_bytes, now);
-        exchange.record.reset(address);
-        let id = ExchangeId { index: self.exchanges.insert(exchange) as u32, serial };
-        let exchange = &mut self.exchanges[id.index as usize];
+        debug_assert!(Arc::ptr_eq(&transaction.policy, &self.policy));
+        debug_assert!(Arc::ptr_eq(&transaction.settings, &self.settings));
+        transaction.begin(serial, client_id, head_bytes, now);
+        transaction.record.reset(address);
+        let id = TransactionId { index: self.transactions.insert(transaction) as u32, serial };
+        let transaction = &mut self.transactions[id.index as usize];
         self.metrics.requests += 1;
         self.deadlines.set(client_id, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         let peer = &mut self.peers[client_id.index()];
-        exchange.record.client_reused = std::mem::replace(&mut peer.used, true);
-        let before = std::mem::replace(&mut peer.role, Role::Client(Client::Exchange(id)));
+        transaction.record.client_reused = std::mem::replace(&mut peer.used, true);
+        let before = std::mem::replace(&mut peer.role, Role::Client(Client::Transaction(id)));
         if let Role::Client(Client::Reading(reading)) = before {
             let reading = self.readings.remove(reading.0 as usize);
             if !reading.input.is_empty() {
-                exchange.began_us = reading.began_us;
+                transaction.began_us = reading.began_us;
             }
-            exchange.input = reading.input;
+            transaction.input = reading.input;
         }
         id
     }
 
-    /// The exchange, if it is still that one.
-    pub(in crate::engine) fn exchange_mut(&mut self, id: ExchangeId) -> Option<&mut Exchange> {
-        let exchange = self.exchanges.get_mut(id.index as usize)?;
-        Some(&mut **exchange).filter(|exchange| exchange.serial == id.serial)
+    /// The transaction, if it is still that one.
+    pub(in crate::engine) fn transaction_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
+        let transaction = self.transactions.get_mut(id.index as usize)?;
+        Some(&mut **transaction).filter(|transaction| transaction.serial == id.serial)
     }
 
     /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
-    pub(in crate::engine) fn examine(&mut self, now: Now, id: ExchangeId) {
+    pub(in crate::engine) fn examine(&mut self, now: Now, id: TransactionId) {
         let Engine {
-            exchanges,
+            transactions,
             pool,
             origins,
             remembered,
@@ -374,17 +379,17 @@ impl Engine {
             resolver,
             ..
         } = self;
-        let Some(exchange) = exchanges.get_mut(id.index as usize) else { return };
-        let exchange = &mut **exchange;
-        let settings = &exchange.settings;
+        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let transaction = &mut **transaction;
+        let settings = &transaction.settings;
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses,
             fetches,
-            caching: &mut exchange.caching,
+            caching: &mut transaction.caching,
             key: cache_text,
             scratch: cache_scratch,
-            policy: &exchange.policy,
+            policy: &transaction.policy,
             forwarded: settings.forwarded,
             resolver,
             now,
@@ -392,29 +397,29 @@ impl Engine {
         let mut examiner = Examiner {
             cache,
             settings,
-            policy: &exchange.policy,
+            policy: &transaction.policy,
             origins,
             remembered,
-            withheld: &mut exchange.up.withheld,
+            withheld: &mut transaction.up.withheld,
             guesses: &client_limits.guesses,
             now,
-            client: exchange.record.client.ip(),
-            peer: exchange.client,
-            bond_lost: exchange.bond_lost,
+            client: transaction.record.client.ip(),
+            peer: transaction.client,
+            bond_lost: transaction.bond_lost,
         };
-        let head = &exchange.input.bytes(pool)[..exchange.info.head_bytes];
-        let decision = examiner.examine(head, &mut exchange.info, &mut exchange.record, scratch);
+        let head = &transaction.input.bytes(pool)[..transaction.info.head_bytes];
+        let decision = examiner.examine(head, &mut transaction.info, &mut transaction.record, scratch);
         match decision {
             Decision::Forward => {
-                if let Some(hash) = exchange.caching.takes_lead.take() {
+                if let Some(hash) = transaction.caching.takes_lead.take() {
                     collapses.lead(hash, cache_text, id);
-                    exchange.caching.leads = Some(hash);
+                    transaction.caching.leads = Some(hash);
                 }
                 self.note_forwarding(id);
                 self.forward(now, id);
             }
             Decision::Hit(hit) => {
-                if exchange.caching.lock.is_some() {
+                if transaction.caching.lock.is_some() {
                     self.release_lock(id, CollapseOutcome::LookAgain);
                 }
                 self.serve(now, id, &hit);
@@ -427,15 +432,15 @@ impl Engine {
     }
 
     /// Takes the rewritten head and what has come of the body, and finds an origin for it.
-    fn forward(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, pool, scratch, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        if !exchange.up.head.append(pool, Purpose::Reply, scratch) {
+    fn forward(&mut self, now: Now, id: TransactionId) {
+        let Engine { transactions, pool, scratch, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        if !transaction.up.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);
             return;
         }
-        let (body, client) = (exchange.info.body, exchange.client);
-        exchange.up.frame(body, body == Body::Chunked);
+        let (body, client) = (transaction.info.body, transaction.client);
+        transaction.up.frame(body, body == Body::Chunked);
         if body != Body::None {
             // It may have gone on sending while nobody could take it: while a password was verified.
             self.wake(client);
@@ -446,29 +451,29 @@ impl Engine {
     }
 
     /// Sends an answer of weir's own; `scratch` holds the content that `examine` has written.
-    fn answer(&mut self, now: Now, id: ExchangeId, answer: Answer) {
+    fn answer(&mut self, now: Now, id: TransactionId, answer: Answer) {
         self.decide_close(id);
         self.refresh_date(now);
-        let Engine { exchanges, scratch, date, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        exchange.record.status = 200;
-        exchange.record.set_content_type(answer.content_type());
+        let Engine { transactions, scratch, date, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        transaction.record.status = 200;
+        transaction.record.set_content_type(answer.content_type());
         let content = std::mem::take(scratch);
-        let persistence = (exchange.info.version, !exchange.closes);
+        let persistence = (transaction.info.version, !transaction.closes);
         answer.write(scratch, &content, std::str::from_utf8(date).unwrap_or(""), persistence);
         self.reply(now, id);
     }
 
     /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
-    /// already on its way, the exchange is aborted instead.
-    pub(in crate::engine) fn refuse(&mut self, now: Now, id: ExchangeId, refusal: Refusal) {
-        let Some(exchange) = self.exchange_mut(id) else { return };
-        let caching = &exchange.caching;
+    /// already on its way, the transaction is aborted instead.
+    pub(in crate::engine) fn refuse(&mut self, now: Now, id: TransactionId, refusal: Refusal) {
+        let Some(transaction) = self.transaction_mut(id) else { return };
+        let caching = &transaction.caching;
         let stale = caching.stale.is_some()
             && refusal.verdict() == Verdict::Failed
             && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
-            && !matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader);
-        let sent = exchange.was_sent();
+            && !matches!(transaction.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader);
+        let sent = transaction.was_sent();
         self.metrics.count_refusal(refusal);
         if stale && self.serve_stale(now, id, None) {
             return;
@@ -480,75 +485,75 @@ impl Engine {
             _ => CollapseOutcome::LookAgain,
         };
         self.conclude_collapse(id, outcome);
-        let exchange = &mut self.exchanges[id.index as usize];
-        exchange.record.verdict = refusal.verdict();
-        if exchange.caching.background {
+        let transaction = &mut self.transactions[id.index as usize];
+        transaction.record.verdict = refusal.verdict();
+        if transaction.caching.background {
             self.abandon(now, id, refusal.verdict(), refusal.wording().reason);
             return;
         }
-        if matches!(exchange.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader) {
+        if matches!(transaction.stage, Stage::Relaying | Stage::Replying | Stage::CacheReader) {
             let reason = refusal.wording().reason;
             self.abort(now, id, refusal.verdict(), reason);
             return;
         }
-        let exchange = &mut self.exchanges[id.index as usize];
-        let bound =
-            exchange.origin.is_some() && exchange.bond.after(exchange.info.authenticates, false).binds();
-        exchange.closes |= bound || !refusal.keeps_connection();
+        let transaction = &mut self.transactions[id.index as usize];
+        let bound = transaction.origin.is_some()
+            && transaction.bond.after(transaction.info.authenticates, false).binds();
+        transaction.closes |= bound || !refusal.keeps_connection();
         self.detach_origin(now, id);
         self.decide_close(id);
         self.refresh_date(now);
-        let Engine { exchanges, scratch, date, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        write_refusal(exchange, std::str::from_utf8(date).unwrap_or(""), refusal, scratch);
+        let Engine { transactions, scratch, date, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        write_refusal(transaction, std::str::from_utf8(date).unwrap_or(""), refusal, scratch);
         self.reply(now, id);
     }
 
     /// Whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
-    /// left of this one. Once an exchange closes it stays so.
-    pub(in crate::engine) fn decide_close(&mut self, id: ExchangeId) {
+    /// left of this one. Once a transaction closes it stays so.
+    pub(in crate::engine) fn decide_close(&mut self, id: TransactionId) {
         let draining = self.is_draining();
-        let exchange = &mut self.exchanges[id.index as usize];
-        let info = &exchange.info;
+        let transaction = &mut self.transactions[id.index as usize];
+        let info = &transaction.info;
         let left = match info.body {
             Body::None => 0,
-            Body::Length(bytes) => bytes.saturating_sub(exchange.up.received),
-            Body::Chunked if exchange.up.is_received() && exchange.up.received > 0 => 0,
+            Body::Length(bytes) => bytes.saturating_sub(transaction.up.received),
+            Body::Chunked if transaction.up.is_received() && transaction.up.received > 0 => 0,
             Body::Chunked | Body::UntilClose => u64::MAX,
         };
-        let ambiguous = left > 0 && exchange.may_wait();
+        let ambiguous = left > 0 && transaction.may_wait();
         // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
         let refused_tunnel = info.method == Method::Connect;
-        if info.keep_alive && left > DISCARD_BYTES_MAX && !exchange.closes {
+        if info.keep_alive && left > DISCARD_BYTES_MAX && !transaction.closes {
             self.metrics.limit_discard += 1;
         }
-        exchange.closes |=
+        transaction.closes |=
             draining || !info.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
     }
 
     /// Sends what `scratch` holds as the final answer.
-    fn reply(&mut self, now: Now, id: ExchangeId) {
-        let Engine { exchanges, pool, scratch, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        let client = exchange.client;
-        exchange.stage = Stage::Replying;
-        exchange.down.frame(Body::None, false);
-        if !exchange.down.head.append(pool, Purpose::Reply, scratch) {
-            exchange.record.status = 0;
+    fn reply(&mut self, now: Now, id: TransactionId) {
+        let Engine { transactions, pool, scratch, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        let client = transaction.client;
+        transaction.stage = Stage::Replying;
+        transaction.down.frame(Body::None, false);
+        if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
+            transaction.record.status = 0;
             self.abort(now, id, Verdict::Refused, "buffers_max");
             return;
         }
         // The rest of the body is thrown away if the connection is to be used again.
-        let received = exchange.up.received;
-        let rest = match exchange.info.body {
-            _ if exchange.closes => Body::None,
+        let received = transaction.up.received;
+        let rest = match transaction.info.body {
+            _ if transaction.closes => Body::None,
             Body::Length(bytes) => Body::Length(bytes.saturating_sub(received)),
             Body::Chunked if received > 0 => Body::None,
             other => other,
         };
-        exchange.up.release(pool);
-        exchange.up.discards = true;
-        exchange.up.frame(rest, false);
+        transaction.up.release(pool);
+        transaction.up.discards = true;
+        transaction.up.frame(rest, false);
         self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
         if self.pump_upload(now, id) {
             self.wake(client);
@@ -556,21 +561,21 @@ impl Engine {
     }
 
     /// Gives back what was kept of the request for a retry: there is an answer now.
-    pub(in crate::engine) fn forget_request(&mut self, id: ExchangeId) {
-        let Engine { exchanges, pool, .. } = self;
-        let exchange = &mut exchanges[id.index as usize];
-        exchange.input.consume(pool, exchange.consumed.min(exchange.input.len()));
-        exchange.consumed = 0;
+    pub(in crate::engine) fn forget_request(&mut self, id: TransactionId) {
+        let Engine { transactions, pool, .. } = self;
+        let transaction = &mut transactions[id.index as usize];
+        transaction.input.consume(pool, transaction.consumed.min(transaction.input.len()));
+        transaction.consumed = 0;
     }
 
     /// Something moved: the time to be silent begins anew. Before there is an origin other deadlines hold, and a response
     /// head that has begun must end within its own time, however it trickles.
-    pub(in crate::engine) fn touch(&mut self, now: Now, id: ExchangeId) {
-        let exchange = &self.exchanges[id.index as usize];
+    pub(in crate::engine) fn touch(&mut self, now: Now, id: TransactionId) {
+        let transaction = &self.transactions[id.index as usize];
         let silence_ms = self.settings.timeouts.exchange_ms;
-        let after_ms = match exchange.stage {
-            Stage::Awaiting if !exchange.response.is_empty() => {
-                silence_ms.min(exchange.head_until_ms.saturating_sub(now.monotonic_ms()))
+        let after_ms = match transaction.stage {
+            Stage::Awaiting if !transaction.response.is_empty() => {
+                silence_ms.min(transaction.head_until_ms.saturating_sub(now.monotonic_ms()))
             }
             Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::CacheReader => silence_ms,
             Stage::Begun
@@ -579,18 +584,18 @@ impl Engine {
             | Stage::Dialling(_)
             | Stage::Waiting(_) => return,
         };
-        self.deadlines.set(exchange.client, now.monotonic_ms(), after_ms);
+        self.deadlines.set(transaction.client, now.monotonic_ms(), after_ms);
     }
 
-    /// Something happened on the client's side of an exchange.
-    pub(in crate::engine) fn handle_exchange_client(&mut self, now: Now, id: ExchangeId, event: Event) {
+    /// Something happened on the client's side of a transaction.
+    pub(in crate::engine) fn handle_transaction_client(&mut self, now: Now, id: TransactionId, event: Event) {
         match event {
             Event::Received(count) => self.handle_upload(now, id, count),
             Event::Spliced(count) => {
                 self.touch(now, id);
-                let exchange = &mut self.exchanges[id.index as usize];
-                exchange.up.handle_spliced(count);
-                let origin = exchange.origin;
+                let transaction = &mut self.transactions[id.index as usize];
+                transaction.up.handle_spliced(count);
+                let origin = transaction.origin;
                 // Bytes are moved when all that came before has gone on: the client was waited for.
                 if self.is_uploading_slowly(now, id) {
                     self.end_slow_upload(now, id);
@@ -603,19 +608,19 @@ impl Engine {
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { exchanges, pool, fetches, .. } = self;
-                let exchange = &mut exchanges[id.index as usize];
-                if exchange.reader.is_some() {
+                let Engine { transactions, pool, fetches, .. } = self;
+                let transaction = &mut transactions[id.index as usize];
+                if transaction.reader.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
-                exchange.down.handle_sent(pool, count);
-                if exchange.is_read_too_slowly(fetches, now) {
+                transaction.down.handle_sent(pool, count);
+                if transaction.is_read_too_slowly(fetches, now) {
                     self.metrics.limit_rate += 1;
                     self.abandon_client(now, id, "min_rate");
                     return;
                 }
-                if let Some(origin) = exchange.origin {
+                if let Some(origin) = transaction.origin {
                     self.wake(origin);
                 }
                 if self.pump_download(now, id) {
