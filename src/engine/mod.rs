@@ -50,7 +50,7 @@ use crate::time::Now;
 use body::tunnel::Tunnel;
 use body::tunnel_half::Relays;
 use cache::collapse::Collapses;
-use cache::fetch::Fetch;
+use cache::fill::Fill;
 use cache::hit_response::Signature;
 use keyed::Keyed;
 use peer::{Client, Origin, OriginState, Parking, Peer, Reading, Role, TransactionId};
@@ -168,7 +168,7 @@ pub struct Engine {
     spare_transactions: Vec<Box<Transaction>>,
     tunnels: Slab<Tunnel>,
     /// Responses on their way into the cache.
-    fetches: Slab<Fetch>,
+    fills: Slab<Fill>,
     collapses: Collapses,
     /// Clients without a socket: requests of weir's own.
     refreshes: usize,
@@ -232,7 +232,7 @@ impl Engine {
             transactions: Slab::new(),
             spare_transactions: Vec::new(),
             tunnels: Slab::new(),
-            fetches: Slab::new(),
+            fills: Slab::new(),
             collapses: Collapses::new(keyed, settings.loops),
             refreshes: 0,
             relays: Relays::default(),
@@ -439,7 +439,7 @@ impl Engine {
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            cache_fetches: self.fetches.len() as u64,
+            cache_fetches: self.fills.len() as u64,
             cache_collapses: self.collapses.len() as u64,
             ..self.metrics.clone()
         }
@@ -544,7 +544,7 @@ impl Engine {
                     self.handle_attempt_failure(now, id, transaction, SocketError::TimedOut);
                 }
                 OriginState::Idle(_) | OriginState::Pinned(_) => self.handle_idle_deadline(now, id),
-                OriginState::Fetching(fetch) => self.handle_fetch_deadline(now, fetch),
+                OriginState::Filling(fill) => self.handle_fill_deadline(now, fill),
                 OriginState::Busy(_) | OriginState::Tunnel(_) => {}
             },
         }
@@ -552,7 +552,7 @@ impl Engine {
 
     /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, now: Now) {
-        self.cut_fetches(now);
+        self.cut_fills(now);
         let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
         for id in ids {
             let Some(peer) = self.peers.get(id) else { continue };

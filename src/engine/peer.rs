@@ -1,7 +1,7 @@
 //! Who is connected: the slab entries.
 
 use crate::buffer::Linear;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::upstream::pool::{GroupId, IdleId};
 use crate::http::head::Scanner;
 use slab::Slab;
@@ -159,7 +159,7 @@ pub(in crate::engine) enum OriginState {
     /// One end of a tunnel.
     Tunnel(TunnelId),
     /// Brings a response that is being stored.
-    Fetching(FetchId),
+    Filling(FillId),
     /// Waits for the next transaction. Whatever it says now, nobody asked for.
     Idle(IdleId),
     /// Waits for the next transaction of this client: nobody else may use it.

@@ -8,7 +8,7 @@ use crate::cache::rfc::storable::Storing;
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
-use crate::engine::cache::fetch::Beginning;
+use crate::engine::cache::fill::Beginning;
 use crate::engine::cache::look_up::Part;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
@@ -215,14 +215,14 @@ impl Engine {
             beside: Some(beside),
         };
         let leads = transaction.caching.leads.take();
-        let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
-        self.hand_lock_over(id, fetch, outcome);
+        let Some(fill) = self.begin_fill(now, id, head_bytes, beginning) else { return };
+        self.hand_lock_over(id, fill, outcome);
         if leads.is_some() {
-            let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
+            let waiters = self.collapses.turn_into_fill(hash, id, fill);
             self.release_waiters(waiters, outcome);
         }
-        self.serve_completed(now, id, pending, fetch, completed.withheld);
-        self.advance_fetch(now, fetch);
+        self.serve_completed(now, id, pending, fill, completed.withheld);
+        self.advance_fill(now, fill);
     }
 
     /// The 304 was about something else than what is stored, or other bytes came than were missing.
@@ -294,34 +294,34 @@ impl Engine {
         let keeps_part = transaction.info.method == Method::Get;
         let beginning =
             Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
-        let Some(fetch) = self.begin_fetch(now, id, head_bytes, beginning) else { return };
+        let Some(fill) = self.begin_fill(now, id, head_bytes, beginning) else { return };
         // Not before: where this comes to nothing, those who wait are told when the transaction ends.
         if is_part {
             // That is not what they wait for.
             self.conclude_collapse(id, CollapseOutcome::LookAgain);
         }
-        self.hand_lock_over(id, fetch, outcome);
+        self.hand_lock_over(id, fill, outcome);
         let leads = self.transaction_mut(id).and_then(|transaction| transaction.caching.leads.take());
         if leads.is_some() {
-            let waiters = self.collapses.turn_into_fetch(hash, id, fetch);
+            let waiters = self.collapses.turn_into_fill(hash, id, fill);
             self.release_waiters(waiters, outcome);
         }
         if background {
             self.finish_background(now, id);
-            self.advance_fetch(now, fetch);
+            self.advance_fill(now, fill);
             return;
         }
-        let length = fetch.get(&self.fetches).and_then(|fetch| fetch.length);
+        let length = fill.get(&self.fills).and_then(|fill| fill.length);
         let Some(transaction) = self.transaction_mut(id) else { return };
         let chunked = length.is_none() && !transaction.ends_at_close;
         transaction.stage = Stage::CacheReader;
-        transaction.reader = Some(CacheReader::streaming(fetch, length, chunked));
+        transaction.reader = Some(CacheReader::streaming(fill, length, chunked));
         let client = transaction.client;
-        self.join_fetch(fetch, id);
+        self.join_fill(fill, id);
         self.forget_request(id);
         self.touch(now, id);
         self.wake(client);
-        self.advance_fetch(now, fetch);
+        self.advance_fill(now, fill);
     }
 }
 

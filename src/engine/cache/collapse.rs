@@ -1,7 +1,7 @@
 //! One request per key at a time (rule 48): who leads, and who waits for what it brings.
 //!
 //! A request that finds nothing usable leads a collapse; requests for the same key wait until the leader's response head has
-//! come. If that may be stored and shared it becomes a fetch, and they join it; otherwise each of them asks by itself.
+//! come. If that may be stored and shared it becomes a fill, and they join it; otherwise each of them asks by itself.
 //! Either way they are examined once more, so that every rule applies to each of them by itself.
 //!
 //! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
@@ -9,7 +9,7 @@
 
 use crate::engine::Engine;
 use crate::engine::cache::coordination::FillEvent;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::keyed::Keyed;
 use crate::engine::peer::TransactionId;
 use crate::engine::transaction::log_record::Verdict;
@@ -49,7 +49,7 @@ enum Phase {
         waiters: Vec<TransactionId>,
     },
     /// Its body is coming.
-    Fetching(FetchId),
+    Filling(FillId),
 }
 
 /// What is in collapse for a key.
@@ -61,7 +61,7 @@ pub(in crate::engine) enum InProgress {
     /// Somebody has asked, and as many wait as may.
     Crowded,
     /// It is coming.
-    Fetching(FetchId),
+    Filling(FillId),
 }
 
 /// All collapses of one loop.
@@ -90,7 +90,7 @@ impl Collapses {
             None => InProgress::Nothing,
             // Another key with the same hash: as good as impossible, and asked for by itself.
             Some(collapse) if *collapse.key != *key => InProgress::Crowded,
-            Some(Collapse { phase: Phase::Fetching(fetch), .. }) => InProgress::Fetching(*fetch),
+            Some(Collapse { phase: Phase::Filling(fill), .. }) => InProgress::Filling(*fill),
             Some(Collapse { phase: Phase::Asking { waiters, .. }, .. }) if waiters.len() < WAITERS_MAX => {
                 InProgress::Asking
             }
@@ -114,7 +114,7 @@ impl Collapses {
                 waiters.push(waiter);
                 leader.is_none() && waiters.len() == 1
             }
-            Phase::Fetching(_) => false,
+            Phase::Filling(_) => false,
         }
     }
 
@@ -128,23 +128,23 @@ impl Collapses {
         self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
     }
 
-    /// What another loop asks for comes from there as this fetch. Returns those who waited for it; none if nobody waits, or
+    /// What another loop asks for comes from there as this fill. Returns those who waited for it; none if nobody waits, or
     /// for another key.
-    pub fn subscribe(&mut self, hash: u64, key: &[u8], fetch: FetchId) -> Option<Vec<TransactionId>> {
+    pub fn subscribe(&mut self, hash: u64, key: &[u8], fill: FillId) -> Option<Vec<TransactionId>> {
         if !self.is_elsewhere(hash, key) {
             return None;
         }
         let collapse = self.by_hash.get_mut(&hash)?;
-        match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
+        match std::mem::replace(&mut collapse.phase, Phase::Filling(fill)) {
             Phase::Asking { waiters, .. } => Some(waiters),
-            Phase::Fetching(_) => None,
+            Phase::Filling(_) => None,
         }
     }
 
-    /// The fetch that brings that key.
-    pub fn fetch(&self, hash: u64) -> Option<FetchId> {
+    /// The fill that brings that key.
+    pub fn fill(&self, hash: u64) -> Option<FillId> {
         match self.by_hash.get(&hash)?.phase {
-            Phase::Fetching(fetch) => Some(fetch),
+            Phase::Filling(fill) => Some(fill),
             Phase::Asking { .. } => None,
         }
     }
@@ -154,7 +154,7 @@ impl Collapses {
         match self.by_hash.entry(hash) {
             Entry::Occupied(found) if found.get().is_elsewhere() => match found.remove().phase {
                 Phase::Asking { waiters, .. } => waiters,
-                Phase::Fetching(_) => Vec::new(),
+                Phase::Filling(_) => Vec::new(),
             },
             Entry::Occupied(_) | Entry::Vacant(_) => Vec::new(),
         }
@@ -167,18 +167,13 @@ impl Collapses {
         }
     }
 
-    /// The leader's response becomes a fetch. Returns those who waited for it.
-    pub fn turn_into_fetch(
-        &mut self,
-        hash: u64,
-        leader: TransactionId,
-        fetch: FetchId,
-    ) -> Vec<TransactionId> {
+    /// The leader's response becomes a fill. Returns those who waited for it.
+    pub fn turn_into_fill(&mut self, hash: u64, leader: TransactionId, fill: FillId) -> Vec<TransactionId> {
         match self.by_hash.get_mut(&hash) {
             Some(collapse) if collapse.leader() == Some(leader) => {
-                match std::mem::replace(&mut collapse.phase, Phase::Fetching(fetch)) {
+                match std::mem::replace(&mut collapse.phase, Phase::Filling(fill)) {
                     Phase::Asking { waiters, .. } => waiters,
-                    Phase::Fetching(_) => Vec::new(),
+                    Phase::Filling(_) => Vec::new(),
                 }
             }
             Some(_) | None => Vec::new(),
@@ -193,13 +188,13 @@ impl Collapses {
         }
         match self.by_hash.remove(&hash).map(|collapse| collapse.phase) {
             Some(Phase::Asking { waiters, .. }) => waiters,
-            Some(Phase::Fetching(_)) | None => Vec::new(),
+            Some(Phase::Filling(_)) | None => Vec::new(),
         }
     }
 
-    fn end_fetch(&mut self, hash: u64, fetch: FetchId) {
-        if let Some(Collapse { phase: Phase::Fetching(other), .. }) = self.by_hash.get(&hash) {
-            if *other == fetch {
+    fn end_fill(&mut self, hash: u64, fill: FillId) {
+        if let Some(Collapse { phase: Phase::Filling(other), .. }) = self.by_hash.get(&hash) {
+            if *other == fill {
                 self.by_hash.remove(&hash);
             }
         }
@@ -210,7 +205,7 @@ impl Collapse {
     fn leader(&self) -> Option<TransactionId> {
         match &self.phase {
             Phase::Asking { leader, .. } => *leader,
-            Phase::Fetching(_) => None,
+            Phase::Filling(_) => None,
         }
     }
 
@@ -290,15 +285,15 @@ impl Engine {
         true
     }
 
-    /// The fetch has come to its end: nobody joins it any more.
-    pub(in crate::engine) fn end_collapse_of_fetch(&mut self, _now: Now, id: FetchId) {
-        if let Some(hash) = id.get(&self.fetches).map(|fetch| fetch.pending.hash()) {
-            self.forget_collapse_of_fetch(id, hash);
+    /// The fill has come to its end: nobody joins it any more.
+    pub(in crate::engine) fn end_collapse_of_fill(&mut self, _now: Now, id: FillId) {
+        if let Some(hash) = id.get(&self.fills).map(|fill| fill.pending.hash()) {
+            self.forget_collapse_of_fill(id, hash);
         }
     }
 
-    pub(in crate::engine) fn forget_collapse_of_fetch(&mut self, id: FetchId, hash: u64) {
-        self.collapses.end_fetch(hash, id);
+    pub(in crate::engine) fn forget_collapse_of_fill(&mut self, id: FillId, hash: u64) {
+        self.collapses.end_fill(hash, id);
     }
 
     /// Waits for the leader of the collapse for that key.

@@ -7,7 +7,7 @@
 
 use crate::cache::fill::streaming_body::Portion;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::cache::publisher::{End, Publication};
 use crate::engine::cache::window::Span;
 use crate::engine::peer::TransactionId;
@@ -107,18 +107,18 @@ impl Engine {
         }
     }
 
-    /// The response is to be stored: its fetch holds the lock from now on, if others can wait for it.
+    /// The response is to be stored: its fill holds the lock from now on, if others can wait for it.
     pub(in crate::engine) fn hand_lock_over(
         &mut self,
         from: TransactionId,
-        to: FetchId,
+        to: FillId,
         outcome: CollapseOutcome,
     ) {
         let Some(hash) = self.transaction_mut(from).and_then(|transaction| transaction.caching.lock.take())
         else {
             return;
         };
-        let Some(fetch) = to.get_mut(&mut self.fetches) else {
+        let Some(fill) = to.get_mut(&mut self.fills) else {
             return self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
         };
         match outcome {
@@ -128,24 +128,24 @@ impl Engine {
             }
         }
         let Some(cache) = &self.settings.cache else { return };
-        fetch.prepare_publication(to);
-        fetch.lock = Some(hash);
+        fill.prepare_publication(to);
+        fill.lock = Some(hash);
         if cache.store.fill_locks().is_awaited(hash) {
-            let event = fetch.publish_from_start();
+            let event = fill.publish_from_start();
             event.into_iter().for_each(|event| self.send_to_loops(hash, event));
         }
     }
 
-    /// A fetch has turned out not to be stored.
-    pub(in crate::engine) fn release_lock_unless_kept(&mut self, id: FetchId) {
-        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| !fetch.is_kept()) else { return };
-        if let Some(hash) = fetch.lock.take() {
+    /// A fill has turned out not to be stored.
+    pub(in crate::engine) fn release_lock_unless_kept(&mut self, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| !fill.is_kept()) else { return };
+        if let Some(hash) = fill.lock.take() {
             self.release(hash, FillEvent::Alone);
         }
     }
 
-    /// A fetch is over, stored or left by all.
-    pub(in crate::engine) fn release_fetched(&mut self, lock: Option<u64>) {
+    /// A fill is over, stored or left by all.
+    pub(in crate::engine) fn release_filled(&mut self, lock: Option<u64>) {
         if let Some(hash) = lock {
             self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
         }

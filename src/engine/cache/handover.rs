@@ -5,32 +5,32 @@
 //! happens as soon as the reader has all that had come until then; meanwhile the origin waits.
 
 use crate::engine::Engine;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::peer::{OriginState, Peer, Role};
 use crate::engine::transaction::transaction::Stage;
 use crate::time::Now;
 
 impl Engine {
-    /// Has the one reader of a fetch that is not stored go on without it, if it has everything that has come.
-    pub(in crate::engine) fn hand_over(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        let [reader] = fetch.readers[..] else { return };
-        if fetch.storable || !fetch.is_receiving() || !fetch.is_lone() {
+    /// Has the one reader of a fill that is not stored go on without it, if it has everything that has come.
+    pub(in crate::engine) fn hand_over(&mut self, now: Now, id: FillId) {
+        let Some(fill) = id.get(&self.fills) else { return };
+        let [reader] = fill.readers[..] else { return };
+        if fill.storable || !fill.is_receiving() || !fill.is_lone() {
             return;
         }
-        let Engine { transactions, fetches, peers, deadlines, .. } = self;
+        let Engine { transactions, fills, peers, deadlines, .. } = self;
         let transaction =
             transactions.get_mut(reader.index as usize).filter(|found| found.serial == reader.serial);
         let Some(transaction) = transaction else { return };
-        let drained = transaction.reader.as_ref().is_some_and(|reader| reader.is_drained(fetches));
+        let drained = transaction.reader.as_ref().is_some_and(|reader| reader.is_drained(fills));
         if !matches!(transaction.stage, Stage::CacheReader) || !drained {
             return;
         }
-        let fetch = fetches.remove(id.index as usize);
-        let (hash, lock, origin) = (fetch.pending.hash(), fetch.lock, fetch.origin);
-        transaction.opened_ms = fetch.opened_ms;
+        let fill = fills.remove(id.index as usize);
+        let (hash, lock, origin) = (fill.pending.hash(), fill.lock, fill.origin);
+        transaction.opened_ms = fill.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(reader)) =
-            (fetch.into_rest(), transaction.reader.take())
+            (fill.into_rest(), transaction.reader.take())
         {
             transaction.down.resume(rest, reader.into_frame());
             transaction.down.withheld = withheld;
@@ -46,8 +46,8 @@ impl Engine {
             deadlines.clear(origin);
             self.wake(origin);
         }
-        self.forget_collapse_of_fetch(id, hash);
-        self.release_fetched(lock);
+        self.forget_collapse_of_fill(id, hash);
+        self.release_filled(lock);
         self.touch(now, reader);
         self.wake(client);
     }

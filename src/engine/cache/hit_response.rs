@@ -8,7 +8,7 @@ use crate::cache::rfc::validation::{self, Answer};
 use crate::cache::store::stored::Stored;
 use crate::engine::Engine;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::cache::look_up::{Hit, select};
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::peer::TransactionId;
@@ -77,11 +77,11 @@ impl Engine {
     pub(in crate::engine) fn serve(&mut self, now: Now, id: TransactionId, hit: &Hit) {
         self.note_hit(id, hit);
         self.decide_close(id);
-        let length = match (hit.fetch, hit.stored.fragment()) {
+        let length = match (hit.fill, hit.stored.fragment()) {
             (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
-            (Some(fetch), None) => fetch.get(&self.fetches).and_then(|fetch| fetch.length),
+            (Some(fill), None) => fill.get(&self.fills).and_then(|fill| fill.length),
         };
-        let Engine { transactions, pool, signature, scratch, fetches, .. } = self;
+        let Engine { transactions, pool, signature, scratch, fills, .. } = self;
         let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
         let content = content(transaction, hit, length);
         transaction.ends_at_close = content.framing == Body::UntilClose;
@@ -98,19 +98,19 @@ impl Engine {
         }
         transaction.note_answer_from_cache(now);
         transaction.stage = Stage::CacheReader;
-        transaction.reader = Some(match (content.span, hit.fetch) {
+        transaction.reader = Some(match (content.span, hit.fill) {
             (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
                 CacheReader::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
             }
-            (Some((start, len)), Some(fetch)) => {
-                let beside = fetch.get(fetches).and_then(|fetch| fetch.beside.as_ref());
+            (Some((start, len)), Some(fill)) => {
+                let beside = fill.get(fills).and_then(|fill| fill.beside.as_ref());
                 match beside.zip(hit.stored.fragment()) {
                     Some((beside, missing)) => {
-                        CacheReader::completed(fetch, missing.part, beside, Part { start, len })
+                        CacheReader::completed(fill, missing.part, beside, Part { start, len })
                     }
-                    None => CacheReader::streaming(fetch, length, content.framing == Body::Chunked),
+                    None => CacheReader::streaming(fill, length, content.framing == Body::Chunked),
                 }
             }
         });
@@ -118,8 +118,8 @@ impl Engine {
         if hit.refresh {
             self.begin_refresh(now, id, hit);
         }
-        if let (Some(fetch), true) = (hit.fetch, reads) {
-            self.join_fetch(fetch, id);
+        if let (Some(fill), true) = (hit.fill, reads) {
+            self.join_fill(fill, id);
         }
         self.forget_request(id);
         self.touch(now, id);
@@ -174,7 +174,7 @@ impl Engine {
         let forward = transaction.caching.forward.or(Some(Forward::Stale));
         let hit = Hit {
             extra: extra.to_vec(),
-            fetch: None,
+            fill: None,
             age_s,
             ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
@@ -196,7 +196,7 @@ impl Engine {
         now: Now,
         id: TransactionId,
         stored: Arc<Stored>,
-        fetch: FetchId,
+        fill: FillId,
         extra: Vec<u8>,
     ) {
         let Engine { transactions, pool, .. } = self;
@@ -209,7 +209,7 @@ impl Engine {
         let age_s = stored.terms.age_s(now_s);
         let hit = Hit {
             extra,
-            fetch: Some(fetch),
+            fill: Some(fill),
             age_s,
             ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
@@ -248,22 +248,22 @@ impl Engine {
 
     /// Part of what the cache has to send was sent.
     pub(in crate::engine) fn handle_served(&mut self, now: Now, id: TransactionId, count: usize) {
-        let Engine { transactions, pool, fetches, metrics, .. } = self;
+        let Engine { transactions, pool, fills, metrics, .. } = self;
         let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
         let head = count.min(transaction.down.head.len());
         transaction.down.handle_sent(pool, head);
         transaction.down.sent += (count - head) as u64;
-        let read = transaction.reader.as_mut().and_then(|reader| reader.handle_sent(fetches, count - head));
-        if transaction.is_read_too_slowly(fetches, now) {
+        let read = transaction.reader.as_mut().and_then(|reader| reader.handle_sent(fills, count - head));
+        if transaction.is_read_too_slowly(fills, now) {
             metrics.limit_rate += 1;
             self.abandon_client(now, id, "min_rate");
             return;
         }
-        if let Some(fetch) = read {
-            self.leave_fetch(now, fetch, id);
+        if let Some(fill) = read {
+            self.leave_fill(now, fill, id);
         }
-        if let Some(fetch) = self.fetch_of(id) {
-            self.note_reading(now, fetch);
+        if let Some(fill) = self.fill_of(id) {
+            self.note_reading(now, fill);
         }
         self.try_settle(now, id);
     }
@@ -288,16 +288,16 @@ impl Engine {
         };
     }
 
-    /// A transaction ends: nobody waits for it any more. Returns the fetch that it has been reading.
-    pub(in crate::engine) fn leave_cache(&mut self, id: TransactionId) -> Option<FetchId> {
+    /// A transaction ends: nobody waits for it any more. Returns the fill that it has been reading.
+    pub(in crate::engine) fn leave_cache(&mut self, id: TransactionId) -> Option<FillId> {
         self.conclude_collapse(id, CollapseOutcome::LookAgain);
-        self.fetch_of(id)
+        self.fill_of(id)
     }
 
-    /// The fetch that a transaction has been reading, if it reads one, is left by it.
-    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: TransactionId, fetch: Option<FetchId>) {
-        if let Some(fetch) = fetch {
-            self.leave_fetch(now, fetch, id);
+    /// The fill that a transaction has been reading, if it reads one, is left by it.
+    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: TransactionId, fill: Option<FillId>) {
+        if let Some(fill) = fill {
+            self.leave_fill(now, fill, id);
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::cache::store::stored::Stored;
 use crate::cache::store::{Epoch, Found, Store};
 use crate::engine::cache::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use crate::engine::cache::coordination::WAITS_MAX;
-use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::selecting::AsForwarded;
 use crate::engine::transaction::examine::{Decision, Method, RequestInfo};
 use crate::engine::transaction::log_record::CacheUse;
@@ -182,7 +182,7 @@ pub(in crate::engine) struct Hit {
     /// Lines of this one answer.
     pub extra: Vec<u8>,
     /// Its body is still coming.
-    pub fetch: Option<FetchId>,
+    pub fill: Option<FillId>,
     pub age_s: u32,
     pub ttl_s: i64,
     pub answer: Answer,
@@ -199,7 +199,7 @@ pub(in crate::engine) struct Hit {
 pub(in crate::engine) struct CacheLookUp<'a> {
     pub settings: &'a CacheSettings,
     pub collapses: &'a Collapses,
-    pub fetches: &'a Slab<Fetch>,
+    pub fills: &'a Slab<Fill>,
     pub caching: &'a mut Caching,
     /// Room for the key.
     pub key: &'a mut Vec<u8>,
@@ -439,7 +439,7 @@ impl CacheLookUp<'_> {
         Hit {
             stored,
             extra: Vec::new(),
-            fetch: None,
+            fill: None,
             age_s: times.age_s,
             ttl_s: times.ttl_s,
             answer,
@@ -497,7 +497,7 @@ impl CacheLookUp<'_> {
             InProgress::Asking if head.fields.contains("authorization") => None,
             InProgress::Asking => Some(Decision::Wait(hash)),
             InProgress::Crowded => None,
-            InProgress::Fetching(fetch) => self.join(fetch, head, info, asked).map(Decision::Hit),
+            InProgress::Filling(fill) => self.join(fill, head, info, asked).map(Decision::Hit),
         }
     }
 
@@ -526,20 +526,20 @@ impl CacheLookUp<'_> {
     /// The response that is coming, if it is the answer to this request.
     fn join(
         &mut self,
-        id: FetchId,
+        id: FillId,
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
         asked: &RequestDirectives,
     ) -> Option<Hit> {
-        let fetch = id.get(self.fetches)?;
-        let stored = Arc::clone(&fetch.pending);
+        let fill = id.get(self.fills)?;
+        let stored = Arc::clone(&fill.pending);
         let fields = AsForwarded::new(head, &info.authority.host, self.policy, self.forwarded);
         let selected = vary::selects(stored.names(), stored.selecting(), fields, self.scratch);
         // Sharing with those who asked meanwhile is a hit in advance: what sets cookies is not shared in that way.
         let shareable = selected
-            && fetch.is_joinable()
+            && fill.is_joinable()
             && !stored.set_cookie
-            && Some(fetch.epoch) == self.caching.epoch
+            && Some(fill.epoch) == self.caching.epoch
             && self.may_have(info, &stored);
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
@@ -549,7 +549,7 @@ impl CacheLookUp<'_> {
         let times = Times { age_s: decision.age_s, ttl_s: decision.ttl_s, now_s };
         let mut hit = self.hit(stored, head, times, false, CacheUse::Collapsed);
         hit.selection = Selection::Whole;
-        hit.fetch = Some(id);
+        hit.fill = Some(id);
         hit.forward = self.caching.forward;
         self.caching.collapsed = true;
         Some(hit)

@@ -4,7 +4,7 @@ pub(in crate::engine) mod actions;
 pub(in crate::engine) mod collapse;
 pub(in crate::engine) mod coordination;
 pub(in crate::engine) mod decision;
-pub(in crate::engine) mod fetch;
+pub(in crate::engine) mod fill;
 pub(in crate::engine) mod handover;
 pub(in crate::engine) mod hit_response;
 pub(in crate::engine) mod look_up;

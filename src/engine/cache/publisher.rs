@@ -1,6 +1,6 @@
 //! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
 //!
-//! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fetch of
+//! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fill of
 //! that (see [`crate::engine::cache::subscriber`]): it streams to its own clients at their own speeds. What they get are the same pages; only
 //! what has come of the segment at the end is copied. A complete body is handed over as it is.
 //!
@@ -13,7 +13,7 @@ use crate::cache::store::Epoch;
 use crate::cache::store::stored::Stored;
 use crate::engine::Engine;
 use crate::engine::cache::coordination::FillEvent;
-use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::window::{Span, WINDOW_BYTES_MAX};
 use crate::time::Now;
 use std::sync::{Arc, Weak};
@@ -22,7 +22,7 @@ use std::sync::{Arc, Weak};
 #[derive(Debug)]
 pub struct Publication {
     /// Where it comes to.
-    fetch: FetchId,
+    fill: FillId,
     pub(in crate::engine) pending: Arc<Stored>,
     /// The stored part that it completes.
     pub(in crate::engine) beside: Option<Arc<Stored>>,
@@ -42,7 +42,7 @@ pub(in crate::engine) enum End {
     Broken,
 }
 
-/// What other loops know of a fetch.
+/// What other loops know of a fill.
 #[derive(Debug)]
 pub(in crate::engine) struct Published {
     publication: Arc<Publication>,
@@ -66,7 +66,7 @@ impl Published {
     }
 }
 
-/// What other loops have to do with a fetch.
+/// What other loops have to do with a fill.
 #[derive(Debug)]
 pub(in crate::engine) enum Coordination {
     Nothing,
@@ -80,11 +80,11 @@ pub(in crate::engine) enum Coordination {
     },
 }
 
-impl Fetch {
+impl Fill {
     /// Other loops will be told of it.
-    pub fn prepare_publication(&mut self, id: FetchId) {
+    pub fn prepare_publication(&mut self, id: FillId) {
         let publication = Publication {
-            fetch: id,
+            fill: id,
             pending: Arc::clone(&self.pending),
             beside: self.beside.clone(),
             length: self.length,
@@ -176,22 +176,22 @@ impl Fetch {
 }
 
 impl Engine {
-    /// Tells other loops what they do not know yet of a fetch.
-    pub(in crate::engine) fn publish_progress(&mut self, id: FetchId) {
-        while let Some(fetch) = id.get_mut(&mut self.fetches) {
-            let hash = fetch.pending.hash();
-            let Some(event) = fetch.publish_progress() else { return };
+    /// Tells other loops what they do not know yet of a fill.
+    pub(in crate::engine) fn publish_progress(&mut self, id: FillId) {
+        while let Some(fill) = id.get_mut(&mut self.fills) {
+            let hash = fill.pending.hash();
+            let Some(event) = fill.publish_progress() else { return };
             self.send_to_loops(hash, event);
         }
     }
 
     /// Somebody in another loop waits for what may have begun to come.
     pub(in crate::engine) fn republish(&mut self, hash: u64) {
-        let Some(id) = self.collapses.fetch(hash) else { return };
+        let Some(id) = self.collapses.fill(hash) else { return };
         // What they know who listen already is as much as those will know who begin to.
         self.publish_progress(id);
-        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.is_kept()) else { return };
-        if let Some(event) = fetch.publish_from_start() {
+        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| fill.is_kept()) else { return };
+        if let Some(event) = fill.publish_from_start() {
             self.send_to_loops(hash, event);
         }
     }
@@ -205,9 +205,9 @@ impl Engine {
         readers: Option<Span>,
     ) {
         let Some(publication) = publication.upgrade() else { return };
-        let id = publication.fetch;
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        match &mut fetch.coordination {
+        let id = publication.fill;
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        match &mut fill.coordination {
             Coordination::Published(told) if Arc::ptr_eq(&told.publication, &publication) => {
                 told.subscribers.retain(|(subscriber, _)| *subscriber != from);
                 told.subscribers.extend(readers.map(|span| (from, span)));
@@ -215,6 +215,6 @@ impl Engine {
             Coordination::Nothing | Coordination::Published(_) | Coordination::Subscribed { .. } => return,
         }
         drop(publication);
-        self.advance_fetch(now, id);
+        self.advance_fill(now, id);
     }
 }

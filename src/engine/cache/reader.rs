@@ -9,7 +9,7 @@ use crate::cache::body::{Body, Cursor, Filled};
 use crate::cache::rfc::range::Part;
 use crate::cache::store::stored::Stored;
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
-use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::engine::cache::fill::{Fill, FillId};
 use crate::http::chunked;
 use crate::http::frame::Frame;
 use slab::Slab;
@@ -26,7 +26,7 @@ pub(in crate::engine) enum Source {
     /// They are all here.
     Stored(Arc<Body>),
     /// They are coming.
-    Streaming(FetchId),
+    Streaming(FillId),
 }
 
 /// One client's place in a body.
@@ -63,7 +63,7 @@ impl CacheReader {
 
     /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
     /// all of that, and what is stored behind it.
-    pub fn completed(fetch: FetchId, missing: Part, parts: &Stored, wanted: Part) -> CacheReader {
+    pub fn completed(fill: FillId, missing: Part, parts: &Stored, wanted: Part) -> CacheReader {
         let stored = |start: u64, end: u64| Next {
             source: Source::Stored(Arc::clone(&parts.body)),
             cursor: parts.cursor(start),
@@ -72,7 +72,7 @@ impl CacheReader {
         };
         let behind = stored(missing.end(), wanted.end());
         let fetched = Next {
-            source: Source::Streaming(fetch),
+            source: Source::Streaming(fill),
             cursor: Cursor::default(),
             left: missing.len,
             next: (behind.left > 0).then(|| Box::new(behind)),
@@ -91,18 +91,18 @@ impl CacheReader {
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
     /// them.
-    pub fn streaming(fetch: FetchId, length: Option<u64>, chunked: bool) -> CacheReader {
+    pub fn streaming(fill: FillId, length: Option<u64>, chunked: bool) -> CacheReader {
         let chunk = chunked.then(Frame::default);
-        let source = Source::Streaming(fetch);
+        let source = Source::Streaming(fill);
         let (cursor, end) = (Cursor::default(), Vec::new());
         CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None }
     }
 
-    /// The fetch that it reads, or will read.
-    pub fn fetch(&self) -> Option<FetchId> {
+    /// The fill that it reads, or will read.
+    pub fn fill(&self) -> Option<FillId> {
         let of = |source: &Source| match source {
             Source::Stored(_) => None,
-            Source::Streaming(fetch) => Some(*fetch),
+            Source::Streaming(fill) => Some(*fill),
         };
         of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))
     }
@@ -119,7 +119,7 @@ impl CacheReader {
         }
     }
 
-    /// The fetch is complete: the rest comes from its body, and then the trailers.
+    /// The fill is complete: the rest comes from its body, and then the trailers.
     pub fn complete(&mut self, body: &Arc<Body>, trailers: &[u8]) {
         self.set_trailers(trailers);
         let mut source = &mut self.source;
@@ -147,12 +147,12 @@ impl CacheReader {
     }
 
     /// Whether everything there will ever be was sent.
-    pub fn is_done(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn is_done(&self, fills: &Slab<Fill>) -> bool {
         let payload_done = match (&self.source, self.left) {
             (_, Some(left)) => left == 0,
-            (Source::Streaming(fetch), None) => fetch
-                .get(fetches)
-                .is_some_and(|fetch| fetch.has_ended() && !fetch.stream.has_more(self.cursor)),
+            (Source::Streaming(fill), None) => {
+                fill.get(fills).is_some_and(|fill| fill.has_ended() && !fill.stream.has_more(self.cursor))
+            }
             (Source::Stored(_), None) => true,
         };
         payload_done
@@ -167,12 +167,10 @@ impl CacheReader {
     }
 
     /// Whether everything that has come of what is being fetched was sent, and nothing but that is left to send.
-    pub fn is_drained(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn is_drained(&self, fills: &Slab<Fill>) -> bool {
         let drained = match self.source {
             Source::Stored(_) => false,
-            Source::Streaming(fetch) => {
-                fetch.get(fetches).is_some_and(|fetch| !fetch.stream.has_more(self.cursor))
-            }
+            Source::Streaming(fill) => fill.get(fills).is_some_and(|fill| !fill.stream.has_more(self.cursor)),
         };
         let between = self.chunk.as_ref().is_none_or(|chunk| chunk.is_spent() && !chunk.has_ended());
         drained && between && self.end.is_empty() && self.next.is_none()
@@ -184,16 +182,16 @@ impl CacheReader {
     }
 
     /// Whether the rest will never come.
-    pub fn is_cut_short(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn is_cut_short(&self, fills: &Slab<Fill>) -> bool {
         let failed = match self.source {
             Source::Stored(_) => false,
-            Source::Streaming(fetch) => fetch.get(fetches).is_none_or(Fetch::has_failed),
+            Source::Streaming(fill) => fill.get(fills).is_none_or(Fill::has_failed),
         };
-        failed && !self.wants_send(fetches)
+        failed && !self.wants_send(fills)
     }
 
     /// Whether there is anything to send.
-    pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn wants_send(&self, fills: &Slab<Fill>) -> bool {
         if self.is_at_trailers() || self.chunk.as_ref().is_some_and(|chunk| !chunk.is_spent()) {
             return true;
         }
@@ -202,20 +200,20 @@ impl CacheReader {
                 self.left.is_some_and(|left| left > 0)
                     || self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended())
             }
-            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
-                let more = self.left != Some(0) && fetch.stream.has_more(self.cursor);
-                more || (fetch.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended()))
+            Source::Streaming(fill) => fill.get(fills).is_some_and(|fill| {
+                let more = self.left != Some(0) && fill.stream.has_more(self.cursor);
+                more || (fill.has_ended() && self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended()))
             }),
         }
     }
 
     /// Puts up to `left` bytes of what is there into `out`.
-    fn payload<'a>(&'a self, fetches: &'a Slab<Fetch>, left: u64, out: &mut [&'a [u8]]) -> Filled {
+    fn payload<'a>(&'a self, fills: &'a Slab<Fill>, left: u64, out: &mut [&'a [u8]]) -> Filled {
         let left = left.min(self.left.unwrap_or(u64::MAX));
         match &self.source {
             Source::Stored(body) => body.slices(self.cursor, left, out),
-            Source::Streaming(fetch) => match fetch.get(fetches) {
-                Some(fetch) => fetch.stream.slices(self.cursor, left, out),
+            Source::Streaming(fill) => match fill.get(fills) {
+                Some(fill) => fill.stream.slices(self.cursor, left, out),
                 None => Filled::default(),
             },
         }
@@ -234,16 +232,16 @@ impl CacheReader {
         &'a mut self,
         down: &'a Relay,
         pool: &'a Pool,
-        fetches: &'a Slab<Fetch>,
+        fills: &'a Slab<Fill>,
     ) -> Outgoing<'a> {
-        self.begin_chunk(fetches);
+        self.begin_chunk(fills);
         let this = &*self;
         let mut outgoing = Outgoing::nothing();
         let out = &mut outgoing.slices;
         out[0] = down.head.bytes(pool);
         match &this.chunk {
             None => {
-                let filled = this.payload(fetches, u64::MAX, &mut out[1..]);
+                let filled = this.payload(fills, u64::MAX, &mut out[1..]);
                 if out[1].len() as u64 == filled.bytes {
                     outgoing.count = 2;
                 }
@@ -253,16 +251,16 @@ impl CacheReader {
             Some(_) if this.is_at_trailers() => out[1] = &this.end,
             Some(chunk) => {
                 out[1] = chunk.header();
-                this.payload(fetches, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
+                this.payload(fills, u64::from(chunk.owed()), &mut out[2..SLICES_MAX - 1]);
                 out[SLICES_MAX - 1] = chunk.tail();
             }
         }
         outgoing
     }
 
-    /// Reports that `count` bytes behind the head were sent. Returns the fetch of which it has everything and goes on
+    /// Reports that `count` bytes behind the head were sent. Returns the fill of which it has everything and goes on
     /// elsewhere.
-    pub fn handle_sent(&mut self, fetches: &Slab<Fetch>, count: usize) -> Option<FetchId> {
+    pub fn handle_sent(&mut self, fills: &Slab<Fill>, count: usize) -> Option<FillId> {
         if self.is_at_trailers() {
             self.end.drain(..count.min(self.end.len()));
             return None;
@@ -277,8 +275,8 @@ impl CacheReader {
             // Nobody asks any more.
             Source::Stored(_) if self.left == Some(0) => self.cursor,
             Source::Stored(body) => body.advance(self.cursor, payload),
-            Source::Streaming(fetch) => match fetch.get(fetches) {
-                Some(fetch) => fetch.stream.advance(self.cursor, payload),
+            Source::Streaming(fill) => match fill.get(fills) {
+                Some(fill) => fill.stream.advance(self.cursor, payload),
                 None => self.cursor,
             },
         };
@@ -286,26 +284,26 @@ impl CacheReader {
             return None;
         }
         let next = self.next.take()?;
-        let before = self.fetch();
+        let before = self.fill();
         *self = CacheReader::from(*next);
         before
     }
 
-    fn begin_chunk(&mut self, fetches: &Slab<Fetch>) {
+    fn begin_chunk(&mut self, fills: &Slab<Fill>) {
         if self.chunk.as_ref().is_none_or(|chunk| !chunk.is_spent() || chunk.has_ended()) {
             return;
         }
         // As much as the slices between the framing can hold.
         let mut slices: [&[u8]; SLICES_MAX - 3] = [&[]; SLICES_MAX - 3];
-        let payload = self.payload(fetches, CHUNK_BYTES_MAX, &mut slices).bytes;
+        let payload = self.payload(fills, CHUNK_BYTES_MAX, &mut slices).bytes;
         let whole = match &self.source {
             Source::Stored(_) => self.left == Some(payload),
-            Source::Streaming(fetch) => fetch.get(fetches).is_some_and(|fetch| {
-                fetch.has_ended() && !fetch.stream.has_more(fetch.stream.advance(self.cursor, payload))
+            Source::Streaming(fill) => fill.get(fills).is_some_and(|fill| {
+                fill.has_ended() && !fill.stream.has_more(fill.stream.advance(self.cursor, payload))
             }),
         };
-        if let (Source::Streaming(fetch), true) = (&self.source, whole) {
-            let trailers = fetch.get(fetches).map_or(&[][..], |fetch| &fetch.trailers);
+        if let (Source::Streaming(fill), true) = (&self.source, whole) {
+            let trailers = fill.get(fills).map_or(&[][..], |fill| &fill.trailers);
             self.set_trailers(trailers);
         }
         let trailed = !self.end.is_empty();

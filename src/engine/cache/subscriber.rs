@@ -1,6 +1,6 @@
 //! A response that comes to another loop (rule 48): the side that hears of it.
 //!
-//! What is heard becomes a fetch of this loop, like one that it receives itself, but for three things: its end is told and
+//! What is heard becomes a fill of this loop, like one that it receives itself, but for three things: its end is told and
 //! not seen, the loop that receives it stores it, and judges what is too large to be kept. From then on that loop has to
 //! know how far the readers here are.
 
@@ -9,13 +9,13 @@ use crate::cache::fill::streaming_body::{Portion, StreamingBody};
 use crate::engine::Engine;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::coordination::FillEvent;
-use crate::engine::cache::fetch::{Fetch, FetchId};
+use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::publisher::{Coordination, End, Publication};
 use crate::engine::cache::window::Span;
 use crate::time::Now;
 use std::sync::{Arc, Weak};
 
-impl Fetch {
+impl Fill {
     /// Whether it comes from another loop.
     pub fn is_subscribed(&self) -> bool {
         matches!(self.coordination, Coordination::Subscribed { .. })
@@ -72,7 +72,7 @@ impl Engine {
         }
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        let id = FetchId { index: self.fetches.vacant_key() as u32, serial };
+        let id = FillId { index: self.fills.vacant_key() as u32, serial };
         // What is copied here takes room like anything else; where there is none each loop asks by itself.
         let copied = StreamingBody::copied_bytes(publication.length);
         let Some(reserve) = store.admit(now.monotonic_us, copied) else {
@@ -83,24 +83,24 @@ impl Engine {
         let readers = Span { slowest: 0, fastest: 0 };
         self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
         let stream = StreamingBody::following(reserve);
-        let mut fetch = Fetch::subscribed(serial, now.monotonic_ms(), publication, stream);
-        let follows = fetch.stream.follow(portion);
+        let mut fill = Fill::subscribed(serial, now.monotonic_ms(), publication, stream);
+        let follows = fill.stream.follow(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
-        self.fetches.insert(fetch);
+        self.fills.insert(fill);
         self.release_waiters(waiters, CollapseOutcome::LookAgain);
         // Those who wait join before it can end.
         while self.resume_concluded(now) {}
         if follows {
-            self.advance_fetch(now, id);
+            self.advance_fill(now, id);
         } else {
-            self.fail_fetch(now, id);
+            self.fail_fill(now, id);
         }
     }
 
-    fn subscription(&mut self, hash: u64, publication: &Weak<Publication>) -> Option<(FetchId, &mut Fetch)> {
-        let id = self.collapses.fetch(hash)?;
-        let fetch = id.get_mut(&mut self.fetches)?;
-        fetch.is_subscribed_to(publication).then_some((id, fetch))
+    fn subscription(&mut self, hash: u64, publication: &Weak<Publication>) -> Option<(FillId, &mut Fill)> {
+        let id = self.collapses.fill(hash)?;
+        let fill = id.get_mut(&mut self.fills)?;
+        fill.is_subscribed_to(publication).then_some((id, fill))
     }
 
     /// More of it has come. What is not `kept` there cannot be joined from its beginning any more.
@@ -112,12 +112,12 @@ impl Engine {
         portion: &Portion,
         kept: bool,
     ) {
-        let Some((id, fetch)) = self.subscription(hash, publication) else { return };
-        fetch.storable = kept;
-        if fetch.stream.follow(portion) {
-            self.advance_fetch(now, id);
+        let Some((id, fill)) = self.subscription(hash, publication) else { return };
+        fill.storable = kept;
+        if fill.stream.follow(portion) {
+            self.advance_fill(now, id);
         } else {
-            self.fail_fetch(now, id);
+            self.fail_fill(now, id);
         }
     }
 
@@ -129,17 +129,17 @@ impl Engine {
         publication: &Weak<Publication>,
         end: End,
     ) {
-        let Some((id, fetch)) = self.subscription(hash, publication) else { return };
+        let Some((id, fill)) = self.subscription(hash, publication) else { return };
         match end {
             End::Whole(body, trailers) => {
-                fetch.coordination = Coordination::Nothing;
-                self.complete_fetch(now, id, &body, &trailers);
+                fill.coordination = Coordination::Nothing;
+                self.complete_fill(now, id, &body, &trailers);
             }
             End::Published(trailers) => {
-                fetch.end_as_published(&trailers);
-                self.advance_fetch(now, id);
+                fill.end_as_published(&trailers);
+                self.advance_fill(now, id);
             }
-            End::Broken => self.fail_fetch(now, id),
+            End::Broken => self.fail_fill(now, id),
         }
     }
 

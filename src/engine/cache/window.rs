@@ -6,7 +6,7 @@
 
 use crate::cache::body::{Cursor, SEGMENT_BYTES};
 use crate::engine::Engine;
-use crate::engine::cache::fetch::FetchId;
+use crate::engine::cache::fill::FillId;
 use crate::engine::peer::TransactionId;
 use crate::engine::transaction::log_record::Verdict;
 use crate::time::Now;
@@ -15,7 +15,7 @@ use crate::time::Now;
 pub(in crate::engine) const WINDOW_BYTES_MAX: usize = 256 * 1024;
 
 /// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
-/// fetch takes (chosen: who has merely not been looked at yet is behind for microseconds).
+/// fill takes (chosen: who has merely not been looked at yet is behind for microseconds).
 const HOLD_MS_MAX: u64 = 1000;
 
 /// And for so long at a time, whatever others have done before (chosen: longer than anybody waits for a turn).
@@ -102,80 +102,80 @@ impl Engine {
 
     /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
     /// the slowest hold it up: they may do so for a while.
-    pub(in crate::engine) fn keep_window(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
+    pub(in crate::engine) fn keep_window(&mut self, now: Now, id: FillId) {
+        let Some(fill) = id.get(&self.fills) else { return };
         // When nothing more comes it is as large as it gets, and may be worth keeping.
-        if fetch.storable || fetch.has_failed() {
+        if fill.storable || fill.has_failed() {
             return;
         }
-        let places = || fetch.readers.iter().filter_map(|reader| self.place_of(reader));
+        let places = || fill.readers.iter().filter_map(|reader| self.place_of(reader));
         let own = Span::of(places().map(|(payload, _)| payload));
-        let kept_from = places().chain(fetch.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
+        let kept_from = places().chain(fill.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
         let now_ms = now.monotonic_ms();
         let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { fetches, deadlines, settings, .. } = self;
-        let Some(fetch) = id.get_mut(fetches) else { return };
+        let Engine { fills, deadlines, settings, .. } = self;
+        let Some(fill) = id.get_mut(fills) else { return };
         if let Some((_, cursor)) = kept_from {
-            fetch.stream.drop_before(cursor);
+            fill.stream.drop_before(cursor);
         }
         if let Some(cache) = &settings.cache {
-            fetch.provide(&cache.store, now);
+            fill.provide(&cache.store, now);
         }
-        if let Some(event) = own.and_then(|readers| fetch.report_progress(readers)) {
-            let hash = fetch.pending.hash();
+        if let Some(event) = own.and_then(|readers| fill.report_progress(readers)) {
+            let hash = fill.pending.hash();
             return self.send_to_loops(hash, event);
         }
-        let Some(readers) = own.into_iter().chain(fetch.subscribed_readers()).reduce(Span::with) else {
+        let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
             return;
         };
-        let starving = readers.fastest == fetch.stream.len() && readers.slowest < readers.fastest;
-        let Some(origin) = fetch.origin else { return };
-        match (fetch.hold.is_on(), starving && !fetch.wants_bytes()) {
-            (false, true) => deadlines.set(origin, now_ms, fetch.hold.begin(now_ms)),
+        let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
+        let Some(origin) = fill.origin else { return };
+        match (fill.hold.is_on(), starving && !fill.wants_bytes()) {
+            (false, true) => deadlines.set(origin, now_ms, fill.hold.begin(now_ms)),
             (true, false) => {
-                fetch.hold.end(now_ms);
+                fill.hold.end(now_ms);
                 deadlines.set(origin, now_ms, timeout_ms);
             }
             (false, false) | (true, true) => {}
         }
-        let waits = !fetch.wants_bytes();
-        let waited = std::mem::replace(&mut fetch.waits, waits);
+        let waits = !fill.wants_bytes();
+        let waited = std::mem::replace(&mut fill.waits, waits);
         if waits {
             self.hand_over(now, id);
             return;
         }
-        if waited && !fetch.hold.is_on() {
+        if waited && !fill.hold.is_on() {
             deadlines.set(origin, now_ms, timeout_ms);
         }
         self.wake(origin);
     }
 
     /// The slowest readers have held the others up for too long: they are cut, in whatever loop.
-    pub(in crate::engine) fn cut_slowest(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        fetch.hold.cut(now.monotonic_ms());
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        let own = Span::of(fetch.readers.iter().filter_map(|reader| Some(self.place_of(reader)?.0)));
-        let Some(readers) = own.into_iter().chain(fetch.subscribed_readers()).reduce(Span::with) else {
+    pub(in crate::engine) fn cut_slowest(&mut self, now: Now, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        fill.hold.cut(now.monotonic_ms());
+        let Some(fill) = id.get(&self.fills) else { return };
+        let own = Span::of(fill.readers.iter().filter_map(|reader| Some(self.place_of(reader)?.0)));
+        let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
             return;
         };
         let end = readers.too_slow_before();
-        let (hash, event) = (fetch.pending.hash(), fetch.publish_slow_readers(end));
+        let (hash, event) = (fill.pending.hash(), fill.publish_slow_readers(end));
         event.into_iter().for_each(|event| self.send_to_loops(hash, event));
         self.cut_before(now, id, end);
     }
 
     /// One of its readers has sent something.
-    pub(in crate::engine) fn note_reading(&mut self, now: Now, id: FetchId) {
-        if id.get(&self.fetches).is_some_and(|fetch| !fetch.storable) {
+    pub(in crate::engine) fn note_reading(&mut self, now: Now, id: FillId) {
+        if id.get(&self.fills).is_some_and(|fill| !fill.storable) {
             self.keep_window(now, id);
         }
     }
 
-    /// Aborts the readers of a fetch that are not as far.
-    pub(in crate::engine) fn cut_before(&mut self, now: Now, id: FetchId, end: u64) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        for reader in fetch.readers.clone() {
+    /// Aborts the readers of a fill that are not as far.
+    pub(in crate::engine) fn cut_before(&mut self, now: Now, id: FillId, end: u64) {
+        let Some(fill) = id.get(&self.fills) else { return };
+        for reader in fill.readers.clone() {
             if self.place_of(&reader).is_some_and(|(payload, _)| payload < end) {
                 self.metrics.cache_readers_cut += 1;
                 self.abort(now, reader, Verdict::Failed, "cache_window_max");

@@ -64,7 +64,7 @@ impl Engine {
                     self.transactions[transaction.index as usize].wants_download()
                 }
                 OriginState::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_bytes(&self.relays),
-                OriginState::Fetching(fetch) => self.fetch_wants_bytes(fetch),
+                OriginState::Filling(fill) => self.fill_wants_bytes(fill),
             },
         }
     }
@@ -76,7 +76,7 @@ impl Engine {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => false,
                 Client::Transaction(transaction) => {
-                    self.transactions[transaction.index as usize].wants_send(&self.fetches)
+                    self.transactions[transaction.index as usize].wants_send(&self.fills)
                 }
                 Client::Tunnel(tunnel) => self.tunnels[tunnel.0 as usize].down.wants_send(&self.relays),
             },
@@ -84,7 +84,7 @@ impl Engine {
                 OriginState::Connecting(_)
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
-                | OriginState::Fetching(_) => false,
+                | OriginState::Filling(_) => false,
                 OriginState::Busy(transaction) => {
                     self.transactions[transaction.index as usize].up.wants_send()
                 }
@@ -106,7 +106,7 @@ impl Engine {
             pool,
             transactions,
             tunnels,
-            fetches,
+            fills,
             relays,
             parked,
             discard_buffer,
@@ -145,8 +145,8 @@ impl Engine {
                     let half = &mut tunnels[tunnel.0 as usize].down;
                     (half.space(pool, relays, Purpose::Download), Parked::Downloads)
                 }
-                OriginState::Fetching(fetch) => {
-                    return fetch.get_mut(fetches).map(|fetch| Space::one(fetch.stream.space()));
+                OriginState::Filling(fill) => {
+                    return fill.get_mut(fills).map(|fill| Space::one(fill.stream.space()));
                 }
             },
         };
@@ -186,7 +186,7 @@ impl Engine {
                 OriginState::Connecting(_)
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
-                | OriginState::Fetching(_) => return None,
+                | OriginState::Filling(_) => return None,
                 OriginState::Busy(transaction) => {
                     let transaction = &self.transactions[transaction.index as usize];
                     if !transaction.wants_download() {
@@ -225,7 +225,7 @@ impl Engine {
                 OriginState::Connecting(_)
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
-                | OriginState::Fetching(_) => {}
+                | OriginState::Filling(_) => {}
                 OriginState::Busy(transaction) => {
                     transactions[transaction.index as usize].return_download_space(pool)
                 }
@@ -238,13 +238,13 @@ impl Engine {
     /// What to send to the peer next: slices for one vectored write, some of them empty. All are, although the peer wants to
     /// write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and first.
     pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
-        let Engine { peers, pool, transactions, tunnels, relays, fetches, settings, .. } = self;
+        let Engine { peers, pool, transactions, tunnels, relays, fills, settings, .. } = self;
         let Some(peer) = peers.get(id.index()) else { return Outgoing::nothing() };
         match &peer.role {
             Role::Client(client) => match *client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => Outgoing::nothing(),
                 Client::Transaction(transaction) => {
-                    let mut outgoing = transactions[transaction.index as usize].outgoing(pool, fetches);
+                    let mut outgoing = transactions[transaction.index as usize].outgoing(pool, fills);
                     if !settings.splices {
                         (outgoing.apart_from, outgoing.whole) = (SLICES_MAX, None);
                     }
@@ -256,7 +256,7 @@ impl Engine {
                 OriginState::Connecting(_)
                 | OriginState::Idle(_)
                 | OriginState::Pinned(_)
-                | OriginState::Fetching(_) => Outgoing::nothing(),
+                | OriginState::Filling(_) => Outgoing::nothing(),
                 OriginState::Busy(transaction) => transactions[transaction.index as usize].up.outgoing(pool),
                 OriginState::Tunnel(tunnel) => tunnels[tunnel.0 as usize].up.outgoing(pool, relays),
             },

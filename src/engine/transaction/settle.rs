@@ -27,13 +27,13 @@ impl Engine {
             self.abort(now, id, Verdict::Failed, "http_response_incomplete");
             return;
         }
-        let Engine { transactions, fetches, .. } = self;
+        let Engine { transactions, fills, .. } = self;
         let transaction = &mut transactions[id.index as usize];
         if transaction.down.is_truncated() && !transaction.down.wants_send() {
             self.abort(now, id, Verdict::Failed, "http_response_incomplete");
             return;
         }
-        if !transaction.is_answered(fetches) {
+        if !transaction.is_answered(fills) {
             return;
         }
         if !transaction.up.is_complete() {
@@ -49,12 +49,12 @@ impl Engine {
 
     /// Settles a transaction whose answer is complete, although its request never will be. False if there is more to send.
     pub(in crate::engine) fn finish_answered(&mut self, now: Now, id: TransactionId) -> bool {
-        let fetches = &self.fetches;
+        let fills = &self.fills;
         let found =
             self.transactions.get(id.index as usize).filter(|transaction| transaction.serial == id.serial);
         let Some(transaction) = found else { return false };
         let answered = match transaction.stage {
-            Stage::Relaying | Stage::Replying | Stage::CacheReader => transaction.is_answered(fetches),
+            Stage::Relaying | Stage::Replying | Stage::CacheReader => transaction.is_answered(fills),
             Stage::Begun
             | Stage::Verifying
             | Stage::Resolving(_)
@@ -70,7 +70,7 @@ impl Engine {
     }
 
     fn finish_transaction(&mut self, now: Now, id: TransactionId) {
-        let fetch = self.leave_cache(id);
+        let fill = self.leave_cache(id);
         let mut transaction = self.transactions.remove(id.index as usize);
         transaction.note_end(now);
         transaction.up.release(&mut self.pool);
@@ -91,7 +91,7 @@ impl Engine {
             Some(origin) => self.close_origin(origin),
             None => {}
         }
-        self.leave_serving(now, id, fetch);
+        self.leave_serving(now, id, fill);
         self.continue_client(now, &mut transaction);
         let record = self.retire(transaction);
         self.log(record);
@@ -140,7 +140,7 @@ impl Engine {
         reason: &str,
     ) -> Option<(PeerId, bool)> {
         self.transaction_mut(id)?;
-        let fetch = self.leave_cache(id);
+        let fill = self.leave_cache(id);
         self.detach_origin(now, id);
         let mut transaction = self.transactions.remove(id.index as usize);
         transaction.note_end(now);
@@ -154,7 +154,7 @@ impl Engine {
         let (client, ends_at_close) = (transaction.client, transaction.ends_at_close);
         let record = self.retire(transaction);
         self.log(record);
-        self.leave_serving(now, id, fetch);
+        self.leave_serving(now, id, fill);
         Some((client, ends_at_close))
     }
 
@@ -166,8 +166,8 @@ impl Engine {
                 return;
             }
             Stage::Relaying | Stage::Replying | Stage::CacheReader => {
-                let Engine { transactions, fetches, .. } = self;
-                let client_sleeps = transactions[id.index as usize].wants_send(fetches);
+                let Engine { transactions, fills, .. } = self;
+                let client_sleeps = transactions[id.index as usize].wants_send(fills);
                 if self.finish_answered(now, id) {
                     self.metrics.timeouts_body += 1;
                 } else if client_sleeps {

@@ -4,7 +4,7 @@ use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::Relay;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fetch::Fetch;
+use crate::engine::cache::fill::Fill;
 use crate::engine::cache::look_up::{CacheLookUp, Caching};
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::downstream::minimum_rate::RateMeter;
@@ -232,8 +232,8 @@ impl Transaction {
     }
 
     /// Whether the client has read too little of what waits for it.
-    pub fn is_read_too_slowly(&mut self, fetches: &Slab<Fetch>, now: Now) -> bool {
-        if !self.wants_send(fetches) {
+    pub fn is_read_too_slowly(&mut self, fills: &Slab<Fill>, now: Now) -> bool {
+        if !self.wants_send(fills) {
             self.down_rate.forget();
             return false;
         }
@@ -241,23 +241,23 @@ impl Transaction {
     }
 
     /// Whether there is anything to send to the client.
-    pub fn wants_send(&self, fetches: &Slab<Fetch>) -> bool {
-        self.down.wants_send() || self.reader.as_ref().is_some_and(|reader| reader.wants_send(fetches))
+    pub fn wants_send(&self, fills: &Slab<Fill>) -> bool {
+        self.down.wants_send() || self.reader.as_ref().is_some_and(|reader| reader.wants_send(fills))
     }
 
     /// What to send to the client next.
-    pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fetches: &'s Slab<Fetch>) -> Outgoing<'s> {
+    pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fills: &'s Slab<Fill>) -> Outgoing<'s> {
         match &mut self.reader {
-            Some(reader) => reader.outgoing(&self.down, pool, fetches),
+            Some(reader) => reader.outgoing(&self.down, pool, fills),
             None => self.down.outgoing(pool),
         }
     }
 
     /// Whether the whole answer was sent.
-    pub fn is_answered(&self, fetches: &Slab<Fetch>) -> bool {
+    pub fn is_answered(&self, fills: &Slab<Fill>) -> bool {
         self.down.is_complete()
             && self.response.is_empty()
-            && self.reader.as_ref().is_none_or(|reader| reader.is_done(fetches))
+            && self.reader.as_ref().is_none_or(|reader| reader.is_done(fills))
     }
 
     pub fn download_space<'p>(
@@ -373,7 +373,7 @@ impl Engine {
             client_limits,
             scratch,
             collapses,
-            fetches,
+            fills,
             cache_text,
             cache_scratch,
             resolver,
@@ -385,7 +385,7 @@ impl Engine {
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses,
-            fetches,
+            fills,
             caching: &mut transaction.caching,
             key: cache_text,
             scratch: cache_scratch,
@@ -608,14 +608,14 @@ impl Engine {
             }
             Event::Sent(count) => {
                 self.touch(now, id);
-                let Engine { transactions, pool, fetches, .. } = self;
+                let Engine { transactions, pool, fills, .. } = self;
                 let transaction = &mut transactions[id.index as usize];
                 if transaction.reader.is_some() {
                     self.handle_served(now, id, count);
                     return;
                 }
                 transaction.down.handle_sent(pool, count);
-                if transaction.is_read_too_slowly(fetches, now) {
+                if transaction.is_read_too_slowly(fills, now) {
                     self.metrics.limit_rate += 1;
                     self.abandon_client(now, id, "min_rate");
                     return;

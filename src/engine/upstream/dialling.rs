@@ -166,7 +166,7 @@ impl Engine {
             },
             OriginState::Busy(transaction) => self.handle_transaction_origin(now, transaction, event),
             OriginState::Tunnel(tunnel) => self.handle_tunnel_origin(now, tunnel, event),
-            OriginState::Fetching(fetch) => self.handle_fetch_origin(now, fetch, event),
+            OriginState::Filling(fill) => self.handle_fill_origin(now, fill, event),
             // Nobody asked for anything (rule 33).
             OriginState::Idle(_) | OriginState::Pinned(_) => {
                 if let OriginState::Idle(idle) = origin.state {
@@ -226,7 +226,7 @@ impl Engine {
             OriginState::Pinned(_)
             | OriginState::Busy(_)
             | OriginState::Tunnel(_)
-            | OriginState::Fetching(_) => {}
+            | OriginState::Filling(_) => {}
         }
         metrics.origins_reused += u64::from(reused);
         let repeatable = transaction.can_be_repeated();
@@ -302,7 +302,7 @@ impl Engine {
             OriginState::Connecting(_)
             | OriginState::Busy(_)
             | OriginState::Tunnel(_)
-            | OriginState::Fetching(_) => None,
+            | OriginState::Filling(_) => None,
         };
         origins.leave(origin.group);
         peers.remove(id.index());

@@ -59,7 +59,7 @@ impl Engine {
             OriginState::Connecting(_)
             | OriginState::Busy(_)
             | OriginState::Tunnel(_)
-            | OriginState::Fetching(_) => return,
+            | OriginState::Filling(_) => return,
         };
         if self.settings.lifetime_left_ms(opened_ms, now.monotonic_ms()) == 0 {
             self.metrics.origins_aged += 1;

@@ -1,14 +1,14 @@
 //! A response on its way into the cache, and from there to all who wait for it.
 //!
 //! When the head of a response that may be stored has come, the transaction that asked for it gives its origin connection to
-//! a fetch. The origin's bytes are received straight into the segments of the streaming body; the transaction becomes its
+//! a fill. The origin's bytes are received straight into the segments of the streaming body; the transaction becomes its
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
 //! stored: if several read it, it passes through a window (see [`crate::engine::cache::window`]), and one reader alone goes on as if there
 //! were no cache (see [`crate::engine::cache::handover`]).
 //!
 //! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
-//! no room for its beginning does not become a fetch.
+//! no room for its beginning does not become a fill.
 
 use crate::cache::body::Body as Whole;
 use crate::cache::fill::streaming_body::StreamingBody;
@@ -28,26 +28,26 @@ use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
 
-/// Readers of one fetch (chosen: more than wait for anything but an attack; the next ones fetch by themselves).
+/// Readers of one fill (chosen: more than wait for anything but an attack; the next ones fill by themselves).
 pub const READERS_MAX: usize = 4096;
 
-/// With no more than this to come, a fetch goes on although nobody reads (chosen, as others do).
+/// With no more than this to come, a fill goes on although nobody reads (chosen, as others do).
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 
-/// Index of a fetch in its slab, with a serial number.
+/// Index of a fill in its slab, with a serial number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct FetchId {
+pub(in crate::engine) struct FillId {
     pub index: u32,
     pub serial: u32,
 }
 
-impl FetchId {
-    pub fn get(self, fetches: &Slab<Fetch>) -> Option<&Fetch> {
-        fetches.get(self.index as usize).filter(|fetch| fetch.serial == self.serial)
+impl FillId {
+    pub fn get(self, fills: &Slab<Fill>) -> Option<&Fill> {
+        fills.get(self.index as usize).filter(|fill| fill.serial == self.serial)
     }
 
-    pub fn get_mut(self, fetches: &mut Slab<Fetch>) -> Option<&mut Fetch> {
-        fetches.get_mut(self.index as usize).filter(|fetch| fetch.serial == self.serial)
+    pub fn get_mut(self, fills: &mut Slab<Fill>) -> Option<&mut Fill> {
+        fills.get_mut(self.index as usize).filter(|fill| fill.serial == self.serial)
     }
 }
 
@@ -67,7 +67,7 @@ enum Intake {
 
 /// One of them.
 #[derive(Debug)]
-pub(in crate::engine) struct Fetch {
+pub(in crate::engine) struct Fill {
     pub serial: u32,
     /// Until everything has come, or cannot come any more.
     pub origin: Option<PeerId>,
@@ -105,7 +105,7 @@ pub(in crate::engine) struct Fetch {
     pub coordination: Coordination,
 }
 
-impl Fetch {
+impl Fill {
     pub fn has_ended(&self) -> bool {
         matches!(self.intake, Intake::Ended)
     }
@@ -182,8 +182,8 @@ impl Fetch {
         now_ms: u64,
         publication: Arc<Publication>,
         stream: StreamingBody,
-    ) -> Fetch {
-        Fetch {
+    ) -> Fill {
+        Fill {
             serial,
             origin: None,
             pending: Arc::clone(&publication.pending),
@@ -261,7 +261,7 @@ impl Fetch {
     }
 }
 
-/// What a fetch begins with.
+/// What a fill begins with.
 pub(in crate::engine) struct Beginning {
     pub pending: Arc<Stored>,
     pub epoch: Epoch,
@@ -278,15 +278,15 @@ pub(in crate::engine) struct Beginning {
 
 impl Engine {
     /// Takes the origin connection of a transaction whose response is to be stored, and what has come of the body.
-    pub(in crate::engine) fn begin_fetch(
+    pub(in crate::engine) fn begin_fill(
         &mut self,
         now: Now,
         id: TransactionId,
         head_bytes: usize,
         beginning: Beginning,
-    ) -> Option<FetchId> {
+    ) -> Option<FillId> {
         let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { transactions, peers, pool, fetches, deadlines, .. } = self;
+        let Engine { transactions, peers, pool, fills, deadlines, .. } = self;
         let transaction = transactions.get_mut(id.index as usize)?;
         let origin = transaction.origin.take()?;
         self.next_serial = self.next_serial.wrapping_add(1);
@@ -297,7 +297,7 @@ impl Engine {
             Body::Chunked => (Intake::Chunked(Decoder::of_response()), None),
             Body::UntilClose => (Intake::UntilClose, None),
         };
-        let fetch = Fetch {
+        let fill = Fill {
             serial,
             origin: Some(origin),
             pending: beginning.pending,
@@ -319,42 +319,42 @@ impl Engine {
             lock: None,
             coordination: Coordination::Nothing,
         };
-        let fetch_id = FetchId { index: fetches.insert(fetch) as u32, serial };
-        let fetch = &mut fetches[fetch_id.index as usize];
+        let fill_id = FillId { index: fills.insert(fill) as u32, serial };
+        let fill = &mut fills[fill_id.index as usize];
         if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin.index()) {
-            origin.state = OriginState::Fetching(fetch_id);
+            origin.state = OriginState::Filling(fill_id);
         }
         deadlines.set(origin, now.monotonic_ms(), timeout_ms);
         // What came with the head.
         let rest = &transaction.response.bytes(pool)[head_bytes..];
-        let taken = fetch.take(rest);
-        fetch.reusable &= taken == rest.len();
+        let taken = fill.take(rest);
+        fill.reusable &= taken == rest.len();
         transaction.response.release(pool);
         self.wake(origin);
-        Some(fetch_id)
+        Some(fill_id)
     }
 
-    /// Whether a fetch could use bytes from its origin.
-    pub(in crate::engine) fn fetch_wants_bytes(&self, id: FetchId) -> bool {
-        id.get(&self.fetches).is_some_and(Fetch::wants_bytes)
+    /// Whether a fill could use bytes from its origin.
+    pub(in crate::engine) fn fill_wants_bytes(&self, id: FillId) -> bool {
+        id.get(&self.fills).is_some_and(Fill::wants_bytes)
     }
 
-    /// Something happened on the origin connection of a fetch.
-    pub(in crate::engine) fn handle_fetch_origin(&mut self, now: Now, id: FetchId, event: Event) {
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
+    /// Something happened on the origin connection of a fill.
+    pub(in crate::engine) fn handle_fill_origin(&mut self, now: Now, id: FillId, event: Event) {
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
         match event {
             Event::Received(count) => {
                 // Never more than the space that was lent for it.
-                let count = count.min(fetch.stream.space().len());
-                fetch.admit(count);
+                let count = count.min(fill.stream.space().len());
+                fill.admit(count);
                 // Who holds it up is not forgiven for that.
-                if let Some(origin) = fetch.origin.filter(|_| !fetch.hold.is_on()) {
+                if let Some(origin) = fill.origin.filter(|_| !fill.hold.is_on()) {
                     self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
                 }
             }
             Event::EndOfStream => {
-                fetch.reusable = false;
-                fetch.intake = match fetch.intake {
+                fill.reusable = false;
+                fill.intake = match fill.intake {
                     Intake::UntilClose | Intake::Ended => Intake::Ended,
                     Intake::Length(_) | Intake::Chunked(_) | Intake::Subscribed | Intake::Failed => {
                         Intake::Failed
@@ -362,50 +362,50 @@ impl Engine {
                 };
             }
             Event::Failed(_) | Event::SendFailed(_) => {
-                fetch.reusable = false;
-                if !fetch.has_ended() {
-                    fetch.intake = Intake::Failed;
+                fill.reusable = false;
+                if !fill.has_ended() {
+                    fill.intake = Intake::Failed;
                 }
             }
             Event::Connected | Event::Sent(_) | Event::Spliced(_) => return,
         }
-        self.advance_fetch(now, id);
+        self.advance_fill(now, id);
     }
 
-    /// The origin of a fetch has been silent for too long, or some of its readers.
-    pub(in crate::engine) fn handle_fetch_deadline(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        if fetch.hold.is_on() {
+    /// The origin of a fill has been silent for too long, or some of its readers.
+    pub(in crate::engine) fn handle_fill_deadline(&mut self, now: Now, id: FillId) {
+        let Some(fill) = id.get(&self.fills) else { return };
+        if fill.hold.is_on() {
             self.cut_slowest(now, id);
             return;
         }
         // Readers have deadlines of their own.
-        if let Some(origin) = fetch.origin.filter(|_| fetch.waits) {
+        if let Some(origin) = fill.origin.filter(|_| fill.waits) {
             self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
             return;
         }
         self.metrics.timeouts_response += 1;
-        self.fail_fetch(now, id);
+        self.fail_fill(now, id);
     }
 
-    /// Ends a fetch: who reads gets what there is, and no proper end.
-    pub(in crate::engine) fn fail_fetch(&mut self, now: Now, id: FetchId) {
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        if !fetch.has_ended() {
-            fetch.intake = Intake::Failed;
+    /// Ends a fill: who reads gets what there is, and no proper end.
+    pub(in crate::engine) fn fail_fill(&mut self, now: Now, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        if !fill.has_ended() {
+            fill.intake = Intake::Failed;
         }
-        fetch.reusable = false;
-        self.advance_fetch(now, id);
+        fill.reusable = false;
+        self.advance_fill(now, id);
     }
 
     /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
-    pub(in crate::engine) fn advance_fetch(&mut self, now: Now, id: FetchId) {
+    pub(in crate::engine) fn advance_fill(&mut self, now: Now, id: FillId) {
         self.judge_storable(now, id);
         self.publish_progress(id);
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let ends = fetch.has_ended() || fetch.has_failed();
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        let ends = fill.has_ended() || fill.has_failed();
         if ends {
-            let (origin, reusable, opened_ms) = (fetch.origin.take(), fetch.reusable, fetch.opened_ms);
+            let (origin, reusable, opened_ms) = (fill.origin.take(), fill.reusable, fill.opened_ms);
             if let Some(origin) = origin {
                 if reusable && !self.is_draining() {
                     self.idle_origin(now, origin, opened_ms);
@@ -413,16 +413,16 @@ impl Engine {
                     self.close_origin(origin);
                 }
             }
-            self.end_collapse_of_fetch(now, id);
+            self.end_collapse_of_fill(now, id);
         }
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        if fetch.has_ended() && fetch.storable {
-            self.store_fetched(now, id);
+        let Some(fill) = id.get(&self.fills) else { return };
+        if fill.has_ended() && fill.storable {
+            self.store_filled(now, id);
             return;
         }
-        let readers = fetch.readers.len();
+        let readers = fill.readers.len();
         for at in 0..readers {
-            let Some(reader) = id.get(&self.fetches).and_then(|fetch| fetch.readers.get(at).copied()) else {
+            let Some(reader) = id.get(&self.fills).and_then(|fill| fill.readers.get(at).copied()) else {
                 break;
             };
             self.wake_reader(reader);
@@ -436,14 +436,14 @@ impl Engine {
     }
 
     /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
-    fn judge_storable(&mut self, now: Now, id: FetchId) {
+    fn judge_storable(&mut self, now: Now, id: FillId) {
         let Some(settings) = &self.settings.cache else { return };
         let store = &settings.store;
-        let Some(fetch) = id.get_mut(&mut self.fetches).filter(|fetch| fetch.storable) else { return };
-        let too_large = !fetch.is_subscribed() && fetch.stream.len() > store.limits().object_max;
-        let no_room = !too_large && !fetch.provide(store, now);
-        if fetch.has_failed() || too_large || no_room {
-            fetch.storable = false;
+        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| fill.storable) else { return };
+        let too_large = !fill.is_subscribed() && fill.stream.len() > store.limits().object_max;
+        let no_room = !too_large && !fill.provide(store, now);
+        if fill.has_failed() || too_large || no_room {
+            fill.storable = false;
             self.metrics.cache_too_large += u64::from(too_large);
             if no_room {
                 store.count_refused();
@@ -460,8 +460,8 @@ impl Engine {
     }
 
     /// Readers that have nothing left to send must learn of the end now: no event of theirs will come.
-    fn settle_readers(&mut self, now: Now, id: FetchId) {
-        let readers = id.get(&self.fetches).map(|fetch| fetch.readers.clone()).unwrap_or_default();
+    fn settle_readers(&mut self, now: Now, id: FillId) {
+        let readers = id.get(&self.fills).map(|fill| fill.readers.clone()).unwrap_or_default();
         for reader in readers {
             self.try_settle(now, reader);
         }
@@ -469,46 +469,46 @@ impl Engine {
     }
 
     /// The whole body is here: it becomes an entry, and whoever reads it goes on reading there.
-    fn store_fetched(&mut self, now: Now, id: FetchId) {
+    fn store_filled(&mut self, now: Now, id: FillId) {
         let Some(settings) = &self.settings.cache else { return };
         let store = Arc::clone(&settings.store);
-        let Some(fetch) = id.get_mut(&mut self.fetches) else { return };
-        let stream = std::mem::replace(&mut fetch.stream, StreamingBody::new(store.memory(), None));
+        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        let stream = std::mem::replace(&mut fill.stream, StreamingBody::new(store.memory(), None));
         let Some(body) = stream.finish() else {
-            fetch.intake = Intake::Failed;
-            return self.advance_fetch(now, id);
+            fill.intake = Intake::Failed;
+            return self.advance_fill(now, id);
         };
-        let (body, head) = (Arc::new(body), fetch.pending.head());
+        let (body, head) = (Arc::new(body), fill.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
         let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
         let stored = fits.then_some(Head { fragment, ..head });
         let stored =
-            stored.and_then(|head| store.insert(now.monotonic_us, fetch.epoch, &head, Arc::clone(&body)));
+            stored.and_then(|head| store.insert(now.monotonic_us, fill.epoch, &head, Arc::clone(&body)));
         self.metrics.cache_stored += u64::from(stored.is_some());
-        let (lock, hash) = (fetch.lock.take(), fetch.pending.hash());
-        let trailers = std::mem::take(&mut fetch.trailers);
-        if let Some(event) = fetch.publish_whole(&body, &trailers) {
+        let (lock, hash) = (fill.lock.take(), fill.pending.hash());
+        let trailers = std::mem::take(&mut fill.trailers);
+        if let Some(event) = fill.publish_whole(&body, &trailers) {
             self.send_to_loops(hash, event);
         }
-        self.release_fetched(lock);
-        self.complete_fetch(now, id, &body, &trailers);
+        self.release_filled(lock);
+        self.complete_fill(now, id, &body, &trailers);
     }
 
-    /// Whoever reads a fetch goes on in the complete body.
-    pub(in crate::engine) fn complete_fetch(
+    /// Whoever reads a fill goes on in the complete body.
+    pub(in crate::engine) fn complete_fill(
         &mut self,
         now: Now,
-        id: FetchId,
+        id: FillId,
         body: &Arc<Whole>,
         trailers: &[u8],
     ) {
-        if id.get(&self.fetches).is_none() {
+        if id.get(&self.fills).is_none() {
             return;
         }
-        let fetch = self.fetches.remove(id.index as usize);
-        self.forget_collapse_of_fetch(id, fetch.pending.hash());
-        for reader in fetch.readers {
+        let fill = self.fills.remove(id.index as usize);
+        self.forget_collapse_of_fill(id, fill.pending.hash());
+        for reader in fill.readers {
             if let Some(transaction) = self.transaction_mut(reader) {
                 if let Some(reader) = &mut transaction.reader {
                     reader.complete(body, trailers);
@@ -520,82 +520,82 @@ impl Engine {
     }
 
     /// Makes a transaction a reader.
-    pub(in crate::engine) fn join_fetch(&mut self, id: FetchId, reader: TransactionId) {
-        if let Some(fetch) = id.get_mut(&mut self.fetches) {
-            fetch.readers.push(reader);
+    pub(in crate::engine) fn join_fill(&mut self, id: FillId, reader: TransactionId) {
+        if let Some(fill) = id.get_mut(&mut self.fills) {
+            fill.readers.push(reader);
         }
     }
 
     /// A transaction does not read it any more. Others may have waited for it.
-    pub(in crate::engine) fn leave_fetch(&mut self, now: Now, id: FetchId, reader: TransactionId) {
-        if let Some(fetch) = id.get_mut(&mut self.fetches) {
-            fetch.readers.retain(|other| *other != reader);
+    pub(in crate::engine) fn leave_fill(&mut self, now: Now, id: FillId, reader: TransactionId) {
+        if let Some(fill) = id.get_mut(&mut self.fills) {
+            fill.readers.retain(|other| *other != reader);
         }
         self.drop_unread(id);
         self.keep_window(now, id);
     }
 
-    /// Forgets a fetch that nobody reads and that is not worth finishing.
-    pub(in crate::engine) fn drop_unread(&mut self, id: FetchId) {
-        let Some(fetch) = id.get(&self.fetches) else { return };
-        let over = fetch.has_ended() || fetch.has_failed();
-        if !fetch.readers.is_empty() || fetch.has_subscribers() || (!over && fetch.goes_on_unread()) {
+    /// Forgets a fill that nobody reads and that is not worth finishing.
+    pub(in crate::engine) fn drop_unread(&mut self, id: FillId) {
+        let Some(fill) = id.get(&self.fills) else { return };
+        let over = fill.has_ended() || fill.has_failed();
+        if !fill.readers.is_empty() || fill.has_subscribers() || (!over && fill.goes_on_unread()) {
             return;
         }
-        let mut fetch = self.fetches.remove(id.index as usize);
-        let hash = fetch.pending.hash();
-        fetch.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
-        self.forget_collapse_of_fetch(id, hash);
-        self.release_fetched(fetch.lock);
-        if let Some(origin) = fetch.origin {
+        let mut fill = self.fills.remove(id.index as usize);
+        let hash = fill.pending.hash();
+        fill.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
+        self.forget_collapse_of_fill(id, hash);
+        self.release_filled(fill.lock);
+        if let Some(origin) = fill.origin {
             self.close_origin(origin);
         }
-        if !fetch.has_ended() {
-            self.keep_part(fetch);
+        if !fill.has_ended() {
+            self.keep_part(fill);
         }
     }
 
     /// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
-    fn keep_part(&mut self, fetch: Fetch) {
+    fn keep_part(&mut self, fill: Fill) {
         let Some(settings) = &self.settings.cache else { return };
-        let (store, head) = (&settings.store, fetch.pending.head());
-        let (start, length) = match (head.fragment, fetch.length) {
+        let (store, head) = (&settings.store, fill.pending.head());
+        let (start, length) = match (head.fragment, fill.length) {
             (Some(fragment), _) => (fragment.part.start, fragment.length),
             (None, Some(length)) => (0, length),
             (None, None) => return,
         };
-        let got = fetch.stream.len();
-        let fits = fetch.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
-        if !(fetch.keeps_part && head.status == 200 && fits && got > 0) {
+        let got = fill.stream.len();
+        let fits = fill.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
+        if !(fill.keeps_part && head.status == 200 && fits && got > 0) {
             return;
         }
         let fragment = Fragment::of(Part { start, len: got }, length);
-        let Some(body) = fetch.stream.finish() else { return };
+        let Some(body) = fill.stream.finish() else { return };
         let stored =
-            store.insert(fetch.pending.received_us, fetch.epoch, &Head { fragment, ..head }, Arc::new(body));
+            store.insert(fill.pending.received_us, fill.epoch, &Head { fragment, ..head }, Arc::new(body));
         self.metrics.cache_stored += u64::from(stored.is_some());
     }
 
     /// Ends all of them: weir stops now.
-    pub(in crate::engine) fn cut_fetches(&mut self, now: Now) {
-        let ids: Vec<FetchId> = self
-            .fetches
+    pub(in crate::engine) fn cut_fills(&mut self, now: Now) {
+        let ids: Vec<FillId> = self
+            .fills
             .iter()
-            .map(|(index, fetch)| FetchId { index: index as u32, serial: fetch.serial })
+            .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
             .collect();
-        ids.into_iter().for_each(|id| self.fail_fetch(now, id));
+        ids.into_iter().for_each(|id| self.fail_fill(now, id));
     }
 
     /// Whether a transaction is being served and what it is served from can go no further.
     pub(in crate::engine) fn is_served_short(&self, id: TransactionId) -> bool {
         let Some(transaction) = self.transactions.get(id.index as usize) else { return false };
         matches!(transaction.stage, Stage::CacheReader)
-            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fetches))
+            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fills))
             && transaction.down.head.is_empty()
     }
 
-    /// The fetch that a transaction reads.
-    pub(in crate::engine) fn fetch_of(&self, id: TransactionId) -> Option<FetchId> {
-        self.transactions.get(id.index as usize)?.reader.as_ref()?.fetch()
+    /// The fill that a transaction reads.
+    pub(in crate::engine) fn fill_of(&self, id: TransactionId) -> Option<FillId> {
+        self.transactions.get(id.index as usize)?.reader.as_ref()?.fill()
     }
 }
