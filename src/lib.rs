@@ -10,12 +10,12 @@
 //! # The house
 //!
 //! ```text
-//! main -> event_loop -> engine -> { policy, resolver } -> http -> buffer
+//! main -> shell -> engine -> { policy, resolver } -> http -> buffer
 //!         config, log, sandbox
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not know each other; a test reads the sources and fails
-//! where that is not so. `main`, [`event_loop`], [`config`], [`log`] and [`sandbox`] are the shell: sockets, files, threads
+//! where that is not so. `main`, [`shell`], [`config`], [`log`] and [`sandbox`] are the shell: sockets, files, threads
 //! and clocks are named there and nowhere else.
 //!
 //! - [`buffer`]: the pool that lends 4 KB blocks, rings and heads over them
@@ -23,7 +23,7 @@
 //! - [`policy`]: who may go where, and who may ask
 //! - [`resolver`]: DNS without a system call
 //! - [`engine`]: connections, exchanges and tunnels; begin reading there
-//! - [`event_loop`]: mio, sockets, the run queue
+//! - [`shell`]: mio, sockets, the run queue
 //! - [`config`], [`log`]: options and files, the access log
 //! - [`sandbox`]: what the daemon gives up before it serves; only `main` knows it
 //!
@@ -40,10 +40,10 @@ pub mod buffer;
 pub mod cache;
 pub mod config;
 pub mod engine;
-pub mod event_loop;
 pub mod http;
 pub mod log;
 pub mod policy;
 pub mod resolver;
 pub mod sandbox;
+pub mod shell;
 pub mod time;

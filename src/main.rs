@@ -26,13 +26,13 @@ use weir::config::explain::{Question, explain};
 use weir::config::policy::{self, Own};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::{ClientLimits, Engine};
-use weir::event_loop::{self, AccessLog, CacheFile, Failure, Listener, Persister, Worker, Workers};
 use weir::log::diagnostics::{self, Diagnostics};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened, Writer};
 use weir::policy::Policy;
 use weir::resolver::{self, Resolver};
 use weir::sandbox::{self, Enforced, Paths, User};
+use weir::shell::{self, AccessLog, CacheFile, Failure, Listener, Persister, Worker, Workers};
 
 /// How long the end waits for somebody to read standard error (chosen).
 const SAID_WITHIN: Duration = Duration::from_secs(1);
@@ -295,7 +295,7 @@ fn make_workers(
     let loops = listeners.len();
     let (resolver, hosts) = resolver_settings(settings, loops);
     let mut whole = policy::engine_settings(settings, local.to_vec(), seed);
-    whole.splices &= event_loop::SPLICE_AVAILABLE;
+    whole.splices &= shell::SPLICE_AVAILABLE;
     let client_limits = Arc::new(ClientLimits::new(&whole));
     let mut workers = Vec::new();
     for (index, listeners) in listeners.into_iter().enumerate() {
@@ -421,7 +421,7 @@ fn paths(settings: &Settings) -> Paths {
     let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
     let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
-    let cache_directory = cache_file.map(|file| event_loop::parent(&file.value).to_owned());
+    let cache_directory = cache_file.map(|file| shell::parent(&file.value).to_owned());
     let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
     let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
     Paths { files, appended, written }
@@ -458,7 +458,7 @@ fn enter_sandbox(paths: &Paths) -> Result<(), u8> {
 fn bind_all(settings: &Settings, loops: usize) -> Result<Vec<Vec<Listener>>, u8> {
     let mut all: Vec<Vec<Listener>> = (0..loops).map(|_| Vec::new()).collect();
     for address in addresses_to_bind(settings) {
-        match event_loop::bind_for(loops, address) {
+        match shell::bind_for(loops, address) {
             Ok(listeners) => all.iter_mut().zip(listeners).for_each(|(of_loop, one)| of_loop.push(one)),
             Err(error) => {
                 let code = match error.kind() {
@@ -554,13 +554,13 @@ impl Daemon {
                     );
                     draining = true;
                     self.manager.stopping("finishing what is under way");
-                    self.workers.send(&event_loop::Command::Drain);
+                    self.workers.send(&shell::Command::Drain);
                 }
                 other => {
                     info!("stopping at once");
                     self.manager.stopping("stopping at once");
                     code = 128 + other as u8;
-                    self.workers.send(&event_loop::Command::Quit);
+                    self.workers.send(&shell::Command::Quit);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only:
-/// `main, ffi -> event_loop -> engine -> { policy, guard, cache, resolver, store } -> http -> buffer`; `time` is for all.
+/// `main, ffi -> shell -> engine -> { policy, guard, cache, resolver, store } -> http -> buffer`; `time` is for all.
 /// Siblings in braces meet in `engine`. `config`, `log` and `sandbox` belong to the shell; only main knows `sandbox`.
 const IMPORTS: [(&str, &[&str]); 13] = [
     ("time", &[]),
@@ -21,7 +21,7 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("log", &["time", "buffer", "http", "engine"]),
     ("config", &["time", "buffer", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log"]),
     (
-        "event_loop",
+        "shell",
         &[
             "time", "buffer", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log",
             "config",

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
-use weir::event_loop::{Command, Remote, Workers};
 use weir::policy::Policy;
+use weir::shell::{Command, Remote, Workers};
 
 /// How often it is looked (chosen: an address that was added can be asked for by others no sooner than its neighbours know it).
 const LOOK_EVERY: Duration = Duration::from_secs(2);

@@ -12,10 +12,10 @@ use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use weir::config::{Located, Origin, Problems, Settings};
-use weir::event_loop::{CacheFile, parent, try_bind};
 use weir::log::files::FILE_NAME;
 use weir::policy::Policy;
 use weir::sandbox::User;
+use weir::shell::{CacheFile, parent, try_bind};
 
 /// Tells what is wrong, or that nothing is. Returns the exit code.
 pub fn run(settings: &Settings, known: Problems) -> u8 {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use weir::config::policy::{closed_names, engine_settings_with};
 use weir::config::{Changes, Problems, Settings};
-use weir::event_loop::Command;
 use weir::policy::Policy;
+use weir::shell::Command;
 
 /// How long the loops are waited for (chosen: several turns of a busy one).
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);

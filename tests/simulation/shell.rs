@@ -1,4 +1,4 @@
-//! The shell: what `event_loop` does, with the simulated network in place of the system, and with every promise of the
+//! The shell: what `shell` does, with the simulated network in place of the system, and with every promise of the
 //! seam checked on the way.
 
 use super::book::Checked;
@@ -194,7 +194,7 @@ impl Shell {
         let (mut moved_any, mut done) = (false, false);
         self.engine.begin_turn(id);
         while budget > 0 && !done {
-            // Reading comes first, as in `event_loop`.
+            // Reading comes first, as in `shell`.
             let moved = self.establish(around, id)? + self.receive(around, id)? + self.send(around, id)?;
             self.act(around)?;
             budget = budget.saturating_sub(moved);

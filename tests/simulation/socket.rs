@@ -1,4 +1,4 @@
-//! A socket as weir's loop sees it (`event_loop::socket`), with the pipe that bytes for it are in.
+//! A socket as weir's loop sees it (`shell::socket`), with the pipe that bytes for it are in.
 
 use super::book::Checked;
 use super::network::LinkId;

@@ -135,7 +135,7 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + index))?;
         }
-        let event_loop = EventLoop {
+        let shell = EventLoop {
             poll,
             engine,
             sockets: Vec::new(),
@@ -161,7 +161,7 @@ impl EventLoop {
             shortages: 0,
             asked_until_us: 0,
         };
-        Ok((event_loop, remote))
+        Ok((shell, remote))
     }
 
     /// The same as one of several. It has statistics logged every so often, never if zero.

@@ -63,23 +63,22 @@ impl Workers {
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {
-            let (event_loop, remote) =
-                EventLoop::new(engine, listeners, access_log.clone(), verifier.clone())?;
-            loops.push(event_loop);
+            let (shell, remote) = EventLoop::new(engine, listeners, access_log.clone(), verifier.clone())?;
+            loops.push(shell);
             remotes.push(remote);
         }
         let mut all = Workers { remotes, threads: Vec::new(), scoreboard };
         let at_end = Arc::new(at_end);
-        for (index, event_loop) in loops.into_iter().enumerate() {
+        for (index, shell) in loops.into_iter().enumerate() {
             let others = all.others(index);
             // One of them asks all when it is time.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
-            let event_loop = event_loop.as_worker(index, others.clone(), all.scoreboard.clone(), every);
+            let shell = shell.as_worker(index, others.clone(), all.scoreboard.clone(), every);
             let body = move || {
                 if let Some(processors) = processors {
                     processors::pin(&processors, index);
                 }
-                event_loop.run().map(|_| ())
+                shell.run().map(|_| ())
             };
             let name = if others.is_empty() { "weir-loop".into() } else { format!("weir-loop-{index}") };
             match spawn(name, others, at_end.clone(), body) {
