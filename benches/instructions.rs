@@ -22,11 +22,11 @@ mod rules;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
-use weir::buffer::{Pool, Ring};
 use weir::http::chunked::Decoder;
 use weir::http::head::{FieldStorage, Limits, RequestHead, Scanner};
 use weir::http::target::Host;
 use weir::log::format::write_entry;
+use weir::net::{Pool, Ring};
 
 /// Rules of the look-ups: enough that they are found by their index, few enough to be loaded under callgrind.
 const RULES: usize = 20_000;

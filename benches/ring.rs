@@ -1,7 +1,7 @@
 //! The 4 KB ring: what a byte under way costs in memory traffic and bookkeeping.
 
 use divan::{Bencher, black_box};
-use weir::buffer::{Pool, Purpose, Ring};
+use weir::net::{Pool, Purpose, Ring};
 
 fn main() {
     divan::main();

@@ -10,7 +10,7 @@
 //! # The house
 //!
 //! ```text
-//! main -> shell -> engine -> { policy, resolver } -> http -> buffer
+//! main -> shell -> engine -> { policy, resolver } -> http -> net
 //!         config, log, sandbox
 //! ```
 //!
@@ -18,7 +18,7 @@
 //! where that is not so. `main`, [`shell`], [`config`], [`log`] and [`sandbox`] are the shell: sockets, files, threads
 //! and clocks are named there and nowhere else.
 //!
-//! - [`buffer`]: the pool that lends 4 KB blocks, rings and heads over them
+//! - [`net`]: the pool that lends 4 KB blocks, rings and heads over them
 //! - [`http`]: the HTTP/1.1 grammar, and what a proxy rewrites
 //! - [`policy`]: who may go where, and who may ask
 //! - [`resolver`]: DNS without a system call
@@ -36,12 +36,12 @@
 //! relays carry the bodies, each at its own rate_meter; when both are done the exchange is settled: one log entry, the origin
 //! connection back to the pool, the blocks back, the client idle or closing.
 
-pub mod buffer;
 pub mod cache;
 pub mod config;
 pub mod engine;
 pub mod http;
 pub mod log;
+pub mod net;
 pub mod policy;
 pub mod resolver;
 pub mod sandbox;

@@ -5,32 +5,29 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only:
-/// `main, ffi -> shell -> engine -> { policy, guard, cache, resolver, store } -> http -> buffer`; `time` is for all.
+/// `main, ffi -> shell -> engine -> { policy, guard, cache, resolver, store } -> http -> net`; `time` is for all.
 /// Siblings in braces meet in `engine`. `config`, `log` and `sandbox` belong to the shell; only main knows `sandbox`.
 const IMPORTS: [(&str, &[&str]); 13] = [
     ("time", &[]),
     ("sandbox", &[]),
-    ("buffer", &["time"]),
-    ("http", &["time", "buffer"]),
-    ("policy", &["time", "http", "buffer"]),
-    ("guard", &["time", "http", "buffer"]),
-    ("cache", &["time", "http", "buffer"]),
-    ("resolver", &["time", "http", "buffer"]),
-    ("store", &["time", "http", "buffer"]),
-    ("engine", &["time", "buffer", "http", "policy", "guard", "cache", "resolver", "store"]),
-    ("log", &["time", "buffer", "http", "engine"]),
-    ("config", &["time", "buffer", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log"]),
+    ("net", &["time"]),
+    ("http", &["time", "net"]),
+    ("policy", &["time", "http", "net"]),
+    ("guard", &["time", "http", "net"]),
+    ("cache", &["time", "http", "net"]),
+    ("resolver", &["time", "http", "net"]),
+    ("store", &["time", "http", "net"]),
+    ("engine", &["time", "net", "http", "policy", "guard", "cache", "resolver", "store"]),
+    ("log", &["time", "net", "http", "engine"]),
+    ("config", &["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log"]),
     (
         "shell",
-        &[
-            "time", "buffer", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log",
-            "config",
-        ],
+        &["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log", "config"],
     ),
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 9] = ["time", "buffer", "http", "policy", "guard", "cache", "resolver", "store", "engine"];
+const CORE: [&str; 9] = ["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine"];
 
 /// What they must not name.
 const FORBIDDEN: [&str; 26] = [

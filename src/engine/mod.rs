@@ -39,9 +39,9 @@ pub use settings::{CacheSettings, Settings, Timeouts};
 pub use transaction::refusal::SocketError;
 pub use transaction::verification::{Finding, JobId};
 
-use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::Store;
 use crate::http::date::http_date;
+use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;
 use crate::policy::remembered::Remembered;

@@ -1,9 +1,9 @@
 //! Who is connected: the slab entries.
 
-use crate::buffer::Linear;
 use crate::engine::cache::fill::FillId;
 use crate::engine::upstream::pool::{GroupId, IdleId};
 use crate::http::head::Scanner;
+use crate::net::Linear;
 use slab::Slab;
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,8 +1,8 @@
 //! One TCP connection as the loop sees it: a stream and what is known of its readiness.
 
 use super::splice::{self, Moved, Pipe, Pipes};
-use crate::buffer::{SPACES_MAX, Space};
 use crate::engine::{Outgoing, SLICES_MAX, SocketError};
+use crate::net::{SPACES_MAX, Space};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};

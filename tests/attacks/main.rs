@@ -9,7 +9,7 @@ mod scene;
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir, eventually, splices};
 use scene::{Attack, Crowd, either, is_long, repeat, tick};
 use std::time::Duration;
-use weir::buffer::SPACES_MAX;
+use weir::net::SPACES_MAX;
 
 /// What a connection may cost beside its blocks, in KiB, a crowd's share of tables included.
 const CONNECTION_KIB: u64 = 4;

@@ -4,8 +4,8 @@
 use super::dice::Dice;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use weir::buffer::Space;
 use weir::engine::SocketError;
+use weir::net::Space;
 use weir::time::Now;
 
 pub type LinkId = usize;

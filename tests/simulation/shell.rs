@@ -361,7 +361,7 @@ impl Shell {
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return Ok(0) };
         let link = socket.link;
-        let mut space = weir::buffer::Space::one(&mut bytes);
+        let mut space = weir::net::Space::one(&mut bytes);
         let event = match around.net.read(link, &mut space) {
             Ok(None) => {
                 socket.readable = false;

@@ -1,7 +1,7 @@
 //! What leaves next through one socket.
 
-use crate::buffer::RING_SLICES_MAX;
 use crate::cache::body::Body;
+use crate::net::RING_SLICES_MAX;
 use std::ops::Deref;
 use std::sync::Arc;
 

@@ -10,13 +10,13 @@
 //! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
 //! anything else. A short read or move ends it.
 
-use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
 use crate::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS};
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Withheld};
 use crate::http::frame::Frame;
 use crate::http::framing::Body;
+use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 
 /// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one
 /// direction may move in one turn).

@@ -5,12 +5,12 @@
 //! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
 //! the other direction goes on. A reset on one side is a reset on the other.
 
-use crate::buffer::Purpose;
 use crate::engine::body::tunnel_half::TunnelHalf;
 use crate::engine::peer::{Client, OriginState, Peer, Role, TransactionId, TunnelId};
 use crate::engine::transaction::log_record::{Kind, Note, Text, Verdict};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Engine, Event, PeerId};
+use crate::net::Purpose;
 use crate::time::Now;
 
 /// One tunnel.

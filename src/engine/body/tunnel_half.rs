@@ -1,9 +1,9 @@
 //! One direction of a tunnel, which is quiet most of the time: it has a relay only while there are bytes for one.
 
-use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::{Relay, SPLICE_BYTES_MAX};
 use crate::http::framing::Body;
+use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 use std::num::NonZeroU32;
 
 /// A relay's place among those of all tunnels, counted from 1: a half without one is no larger.

@@ -1,6 +1,5 @@
 //! What the cache makes of a final response: stores it, renews what it has by it, or forgets by it.
 
-use crate::buffer::Purpose;
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::freshness::Times;
 use crate::cache::rfc::key::{Scheme, Uri};
@@ -24,6 +23,7 @@ use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
 use crate::http::repair::is_repairable;
 use crate::http::session_auth;
 use crate::http::target::Target;
+use crate::net::Purpose;
 use crate::time::Now;
 use std::sync::Arc;
 

@@ -1,6 +1,5 @@
 //! Answers out of the cache: their heads, and how a transaction is served from what is stored.
 
-use crate::buffer::Purpose;
 use crate::cache::rfc::range::{self, Part, Selection};
 use crate::cache::rfc::status::{self, CacheStatus, Forward};
 use crate::cache::rfc::storable::NotStored;
@@ -22,6 +21,7 @@ use crate::http::forwarding::{self, Edits as _};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
+use crate::net::Purpose;
 use crate::policy::edit::Direction;
 use crate::time::Now;
 use std::sync::Arc;

@@ -4,7 +4,6 @@
 //! one for whatever was there when the chunk was begun. Parts that are being completed are sent from several sources, one
 //! behind the other.
 
-use crate::buffer::Pool;
 use crate::cache::body::{Body, Cursor, Filled};
 use crate::cache::rfc::range::Part;
 use crate::cache::store::stored::Stored;
@@ -12,6 +11,7 @@ use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
 use crate::engine::cache::fill::{Fill, FillId};
 use crate::http::chunked;
 use crate::http::frame::Frame;
+use crate::net::Pool;
 use slab::Slab;
 use std::sync::Arc;
 

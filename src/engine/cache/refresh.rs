@@ -4,12 +4,12 @@
 //! that brought it about, under the same policy, and ends as soon as the head of the response has come. It leaves a log
 //! entry, too.
 
-use crate::buffer::{Linear, Purpose};
 use crate::engine::cache::collapse::InProgress;
 use crate::engine::cache::look_up::Hit;
 use crate::engine::peer::{Client, Peer, Role, TransactionId};
 use crate::engine::transaction::log_record::{CacheUse, Verdict};
 use crate::engine::{Engine, PeerId};
+use crate::net::{Linear, Purpose};
 use crate::time::Now;
 
 /// Refreshes under way at once in one loop (chosen: each holds an origin connection; what is not refreshed now is when

@@ -1,6 +1,5 @@
 //! The client side of a connection: taken, read from, closed.
 
-use crate::buffer::{BLOCK_BYTES, Purpose, Space};
 use crate::engine::Parked;
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::outgoing::SLICES_MAX;
@@ -13,6 +12,7 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::transaction::Transaction;
 use crate::engine::{Action, Engine, Event, PeerId, Splice};
 use crate::http::framing::Body;
+use crate::net::{BLOCK_BYTES, Purpose, Space};
 use crate::time::Now;
 use std::net::SocketAddr;
 

@@ -1,6 +1,5 @@
 //! The origin's side of a transaction: response heads, bodies, and how they end.
 
-use crate::buffer::{BLOCK_BYTES, Pool, Purpose};
 use crate::cache::store::stored::Stored;
 use crate::engine::Engine;
 use crate::engine::Event;
@@ -18,6 +17,7 @@ use crate::http::framing::{self, Body};
 use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
 use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
+use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::policy::edit::Direction;
 use crate::time::Now;
 

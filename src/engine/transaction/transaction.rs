@@ -1,6 +1,5 @@
 //! One request and its response: begun, refused, settled.
 
-use crate::buffer::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::Relay;
 use crate::engine::cache::collapse::CollapseOutcome;
@@ -20,6 +19,7 @@ use crate::engine::upstream::resolution::Resolving;
 use crate::engine::{Engine, Event, PeerId};
 use crate::http::framing::Body;
 use crate::http::head::Scanner;
+use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
 use slab::Slab;

@@ -1,11 +1,11 @@
 //! The client's side of a transaction: its body on the way up.
 
-use crate::buffer::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::engine::Engine;
 use crate::engine::peer::TransactionId;
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::transaction::{Stage, Transaction};
 use crate::http::framing::Body;
+use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::time::Now;
 
 impl Transaction {
