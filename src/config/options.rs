@@ -448,7 +448,7 @@ pub static TABLE: &[Spec] = &[
         "refuse targets with bytes that no URI has (RFC 3986): \"<>\\^`{|} and bytes over 0x7F",
         |s, v| one(&mut s.strict_targets, v, values::flag),
     ),
-    Spec::flag(Messages, "accept-bare-lf", "take a line sender alone as the end of a line", |s, v| {
+    Spec::flag(Messages, "accept-bare-lf", "take a line feed alone as the end of a line", |s, v| {
         one(&mut s.accept_bare_lf, v, values::flag)
     }),
     Spec::value(

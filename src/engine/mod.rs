@@ -59,8 +59,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use timer::Deadlines;
+use transaction::Transaction;
 use transaction::log_record::LogRecord;
-use transaction::transaction::Transaction;
 use transaction::verification::Verifications;
 use upstream::pool::Origins;
 

@@ -165,7 +165,7 @@ impl EventLoop {
     }
 
     /// The same as one of several. It has statistics logged every so often, never if zero.
-    fn as_worker(
+    fn with_index(
         self,
         index: usize,
         others: Vec<Remote>,

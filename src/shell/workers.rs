@@ -73,7 +73,7 @@ impl Workers {
             let others = all.others(index);
             // One of them asks all when it is time.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
-            let shell = shell.as_worker(index, others.clone(), all.scoreboard.clone(), every);
+            let shell = shell.with_index(index, others.clone(), all.scoreboard.clone(), every);
             let body = move || {
                 if let Some(processors) = processors {
                     processors::pin(&processors, index);

@@ -155,8 +155,8 @@ fn form(name: &str) -> Form {
     }
 }
 
-/// Appends a letter for the form, the value in it, and a line sender, which no value holds; of an absent field only the
-/// line sender.
+/// Appends a letter for the form, the value in it, and a line feed, which no value holds; of an absent field only the
+/// line feed.
 fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) {
     if request.contains(name) {
         let ordered = match form(name) {

@@ -59,7 +59,7 @@ impl Engine {
         }
         scratch.extend_from_slice(b"\r\n");
         transaction.origin = Some(origin);
-        transaction.stage = crate::engine::transaction::transaction::Stage::Awaiting;
+        transaction.stage = crate::engine::transaction::Stage::Awaiting;
         transaction.record.phases.ttfb_us = Some(0);
         if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
             self.refuse(now, id, Refusal::NoMemory);

@@ -19,7 +19,7 @@ use crate::engine::body::relay;
 use crate::engine::cache::publisher::{Coordination, Publication};
 use crate::engine::cache::window::{Hold, Span, WINDOW_BYTES_MAX};
 use crate::engine::peer::{OriginState, Peer, Role, TransactionId};
-use crate::engine::transaction::transaction::Stage;
+use crate::engine::transaction::Stage;
 use crate::engine::{Engine, Event, PeerId};
 use crate::http::chunked::Decoder;
 use crate::http::forwarding::{self, Withheld};

@@ -7,7 +7,7 @@
 use crate::engine::Engine;
 use crate::engine::cache::fill::FillId;
 use crate::engine::peer::{OriginState, Peer, Role};
-use crate::engine::transaction::transaction::Stage;
+use crate::engine::transaction::Stage;
 use crate::time::Now;
 
 impl Engine {

@@ -14,7 +14,7 @@ use crate::engine::peer::TransactionId;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::log_record::{CacheUse, Text};
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};

@@ -1,10 +1,10 @@
 //! What a client is told of a refusal: what happened and by which limit, the rule and what it says, what was asked for, and in
 //! the reason phrase who has refused a CONNECT, since many clients show nothing else of it (rules 39 and 50).
 
+use crate::engine::transaction::Transaction;
 use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{Kind, Text};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
-use crate::engine::transaction::transaction::Transaction;
 use crate::http::fault::Fault;
 use crate::http::head::Version;
 use crate::http::reply::{Asked, Reply, reason_phrase, write};

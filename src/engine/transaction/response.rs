@@ -9,7 +9,7 @@ use crate::engine::peer::TransactionId;
 use crate::engine::settings::INFORMATIONAL_MAX;
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
-use crate::engine::transaction::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::engine::upstream::binding::Bond;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};

@@ -3,9 +3,9 @@
 
 use crate::engine::peer::TransactionId;
 use crate::engine::settings::ATTEMPT_DELAY_MS;
+use crate::engine::transaction::Stage;
 use crate::engine::transaction::log_record::{Text, Verdict};
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::transaction::Stage;
 use crate::engine::{Engine, PeerId};
 use crate::time::Now;
 

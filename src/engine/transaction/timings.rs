@@ -1,6 +1,6 @@
 //! How long a transaction takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
 
-use crate::engine::transaction::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::time::Now;
 
 impl Transaction {

@@ -3,7 +3,7 @@
 use crate::engine::Engine;
 use crate::engine::peer::TransactionId;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 use crate::time::Now;

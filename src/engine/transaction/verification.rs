@@ -6,8 +6,8 @@
 
 use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::peer::TransactionId;
+use crate::engine::transaction::Stage;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::transaction::Stage;
 use crate::engine::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
 use crate::time::Now;

@@ -13,9 +13,9 @@
 //! Nothing of what is asked over a bound connection has to do with the cache (see [`crate::engine::cache::look_up`]).
 
 use crate::engine::peer::{Address, Client, OriginState, Peer, Role, TransactionId};
+use crate::engine::transaction::Stage;
+use crate::engine::transaction::Transaction;
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::transaction::Stage;
-use crate::engine::transaction::transaction::Transaction;
 use crate::engine::upstream::pool::GroupId;
 use crate::engine::{Engine, PeerId};
 use crate::time::Now;

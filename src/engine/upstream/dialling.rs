@@ -9,7 +9,7 @@ use crate::engine::settings::{
 };
 use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
-use crate::engine::transaction::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::engine::upstream::binding::Bond;
 use crate::engine::{Action, Engine, Event, PeerId};
 use crate::http::head::Scanner;

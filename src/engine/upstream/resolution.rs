@@ -10,8 +10,8 @@
 
 use crate::engine::Engine;
 use crate::engine::peer::TransactionId;
+use crate::engine::transaction::Stage;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::transaction::Stage;
 use crate::engine::upstream::dialling::Dial;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
