@@ -10,7 +10,7 @@
 //! # The house
 //!
 //! ```text
-//! main -> shell -> engine -> { policy, resolver } -> http -> net
+//! main -> shell -> engine -> { policy, cache, resolver, metrics } -> http -> net
 //!         config, log, sandbox
 //! ```
 //!
@@ -21,7 +21,9 @@
 //! - [`net`]: the pool that lends 4 KB blocks, rings and heads over them
 //! - [`http`]: the HTTP/1.1 grammar, and what a proxy rewrites
 //! - [`policy`]: who may go where, and who may ask
+//! - [`cache`]: what RFC 9111 says about storing and reusing responses, and the store
 //! - [`resolver`]: DNS without a system call
+//! - [`metrics`]: what is counted, and the numbers of one moment
 //! - [`engine`]: connections, exchanges and tunnels; begin reading there
 //! - [`shell`]: mio, sockets, the run queue
 //! - [`config`], [`log`]: options and files, the access log
@@ -41,6 +43,7 @@ pub mod config;
 pub mod engine;
 pub mod http;
 pub mod log;
+pub mod metrics;
 pub mod net;
 pub mod policy;
 pub mod resolver;

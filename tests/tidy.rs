@@ -1,13 +1,13 @@
-//! The info of the house, held against the sources: who may import whom, what the core may not name, what is not
+//! The plan of the house, held against the sources: who may import whom, what the core may not name, what is not
 //! left lying about.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only:
-/// `main, ffi -> shell -> engine -> { policy, guard, cache, resolver, store } -> http -> net`; `time` is for all.
+/// `main, ffi -> shell -> engine -> { policy, guard, cache, resolver, store, metrics } -> http -> net`; `time` is for all.
 /// Siblings in braces meet in `engine`. `config`, `log` and `sandbox` belong to the shell; only main knows `sandbox`.
-const IMPORTS: [(&str, &[&str]); 13] = [
+const IMPORTS: [(&str, &[&str]); 14] = [
     ("time", &[]),
     ("sandbox", &[]),
     ("net", &["time"]),
@@ -17,17 +17,22 @@ const IMPORTS: [(&str, &[&str]); 13] = [
     ("cache", &["time", "http", "net"]),
     ("resolver", &["time", "http", "net"]),
     ("store", &["time", "http", "net"]),
-    ("engine", &["time", "net", "http", "policy", "guard", "cache", "resolver", "store"]),
+    ("metrics", &["time", "http", "net"]),
+    ("engine", &["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics"]),
     ("log", &["time", "net", "http", "engine"]),
     ("config", &["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log"]),
     (
         "shell",
-        &["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine", "log", "config"],
+        &[
+            "time", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine",
+            "log", "config",
+        ],
     ),
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 9] = ["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "engine"];
+const CORE: [&str; 10] =
+    ["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine"];
 
 /// What they must not name.
 const FORBIDDEN: [&str; 26] = [
@@ -279,14 +284,14 @@ fn imports_point_to_the_right() {
     expect_none("imports that do not point to the right", &wrong);
 }
 
-/// Every folder of `src/` is a room of the info, so that none escapes the other tests.
+/// Every folder of `src/` is a room of the plan, so that none escapes the other tests.
 #[test]
 fn every_room_is_known() {
     let shell = ["main", "lib", "daemon", "admin", "ffi"];
     let known = |name: &str| IMPORTS.iter().any(|(room, _)| *room == name) || shell.contains(&name);
     let unknown: BTreeSet<_> =
         sources().iter().map(|source| source.room().to_owned()).filter(|r| !known(r)).collect();
-    expect_none("rooms without a place in the info", &unknown.into_iter().collect::<Vec<_>>());
+    expect_none("rooms without a place in the plan", &unknown.into_iter().collect::<Vec<_>>());
 }
 
 /// The core names no socket, file, clock, thread or randomness.

@@ -33,7 +33,6 @@ pub use body::outgoing::{Outgoing, SLICES_MAX};
 pub use body::relay::SPLICE_BYTES_MAX;
 pub use cache::coordination::Message;
 pub use downstream::client_limits::ClientLimits;
-pub use metrics::Metrics;
 pub use peer::PeerId;
 pub use settings::{CacheSettings, Settings, Timeouts};
 pub use transaction::refusal::SocketError;
@@ -41,6 +40,7 @@ pub use transaction::verification::{Finding, JobId};
 
 use crate::cache::store::Store;
 use crate::http::date::http_date;
+use crate::metrics::Metrics;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;

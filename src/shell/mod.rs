@@ -26,9 +26,10 @@ pub use remote::{Command, Remote};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use workers::{Failure, Worker, Workers};
 
-use crate::engine::{Action, Engine, Event, Metrics, PeerId, Settings, SocketError, Splice};
+use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
+use crate::metrics::Metrics;
 use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use mio::{Events, Poll, Token};

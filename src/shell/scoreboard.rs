@@ -5,8 +5,7 @@
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
 use crate::cache::store::{Statistics, Store};
-use crate::engine::Metrics;
-use std::fmt::Write as _;
+use crate::metrics::{CacheNumbers, Metrics, ProcessNumbers, Snapshot};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What one loop has to report.
@@ -57,7 +56,7 @@ impl Scoreboard {
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
     pub fn say(&self, asked: bool) {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        if let Some(line) = self.event(line(&self.scores(), stored.as_ref()), asked) {
+        if let Some(line) = self.event(snapshot(&self.scores(), stored.as_ref()).line(), asked) {
             log::info!("statistics: {line}");
         }
     }
@@ -89,45 +88,36 @@ impl Drop for Round {
     }
 }
 
-/// Sums, what the store holds, and where there are several loops how the work is spread over them.
-fn line(scores: &[Score], stored: Option<&Statistics>) -> String {
-    let (mut sum, mut shortages, mut lines_lost) = (Metrics::default(), 0, 0);
-    for score in scores {
-        sum.add(&score.metrics);
-        shortages += score.shortages;
-        lines_lost = lines_lost.max(score.lines_lost);
+/// The numbers of all loops, of the process, and of the store that the loops have in common.
+fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
+    Snapshot {
+        loops: scores.iter().map(|score| score.metrics.clone()).collect(),
+        process: ProcessNumbers {
+            // The log is one for all loops.
+            log_lines_lost: scores.iter().map(|score| score.lines_lost).max().unwrap_or(0),
+            shortages: scores.iter().map(|score| score.shortages).sum(),
+        },
+        cache: stored.map(|stored| CacheNumbers {
+            cache_entries: stored.entries,
+            cache_bytes: stored.bytes,
+            cache_bytes_held: stored.bytes_held,
+            cache_evicted: stored.evicted,
+            cache_evicted_age_s: stored.evicted_age_s / stored.evicted.max(1),
+            cache_invalidated: stored.invalidated,
+            cache_no_room: stored.refused,
+            cache_variants_evicted: stored.variants_evicted,
+            cache_parts_dropped: stored.parts_dropped,
+        }),
     }
-    let mut bytes = Vec::new();
-    sum.write_line(&mut bytes);
-    let mut line = String::from_utf8_lossy(&bytes).into_owned();
-    let _ = write!(line, " log_lines_lost={lines_lost} shortages={shortages}");
-    if let Some(stored) = stored {
-        let evicted_age_s = stored.evicted_age_s / stored.evicted.max(1);
-        let (requests, bytes) = sum.cache_hit_ratios();
-        let _ = write!(line, " cache_entries={} cache_bytes={}", stored.entries, stored.bytes);
-        let _ = write!(line, " cache_bytes_held={}", stored.bytes_held);
-        let _ = write!(line, " cache_evicted={} cache_evicted_age_s={evicted_age_s}", stored.evicted);
-        let _ = write!(line, " cache_invalidated={} cache_no_room={}", stored.invalidated, stored.refused);
-        let _ = write!(line, " cache_variants_evicted={}", stored.variants_evicted);
-        let _ = write!(line, " cache_parts_dropped={}", stored.parts_dropped);
-        let _ = write!(line, " cache_hit_ratio={requests:.4} cache_byte_hit_ratio={bytes:.4}");
-    }
-    if scores.len() > 1 {
-        let _ = write!(line, " workers={}", scores.len());
-        let mut balance = |name: &str, number: fn(&Metrics) -> u64| {
-            let each: Vec<String> = scores.iter().map(|score| number(&score.metrics).to_string()).collect();
-            let _ = write!(line, " {name}_by_worker={}", each.join(","));
-        };
-        balance("clients", |metrics| metrics.clients);
-        balance("accepted", |metrics| metrics.accepted);
-        balance("requests", |metrics| metrics.requests);
-    }
-    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn line(scores: &[Score], stored: Option<&Statistics>) -> String {
+        snapshot(scores, stored).line()
+    }
 
     fn score(clients: u64, lines_lost: u64) -> Score {
         let metrics = Metrics { clients, accepted: 10 * clients, ..Metrics::default() };

@@ -3,6 +3,7 @@
 use super::{Weir, eventually};
 use rustix::process::Signal;
 use std::collections::HashMap;
+use weir::metrics::Metrics;
 
 /// One statistics line, by name.
 #[derive(Clone, Debug, Default)]
@@ -18,7 +19,7 @@ impl Statistics {
     #[track_caller]
     pub fn get(&self, name: &str) -> u64 {
         let bound = ["limit_", "timeouts_", "cache_"].iter().any(|kind| name.starts_with(kind));
-        let known = || format!("{:?}", weir::engine::Metrics::default()).contains(&format!(" {name}: "));
+        let known = || Metrics::DESCRIPTORS.iter().any(|descriptor| descriptor.name == name);
         match self.0.get(name) {
             Some(&number) => number,
             None if bound && known() => 0,

@@ -1,0 +1,202 @@
+//! The numbers of one moment, and the line that shows them.
+
+use super::tables::{CacheNumbers, Metrics, ProcessNumbers, STATUS_CLASSES};
+use super::{Descriptor, Kind, Unit};
+use std::fmt::{Display, Write as _};
+
+/// Numbers of which the line leaves out those that are zero: time-outs and limits that were never reached, and what a
+/// cache has not done.
+const LEFT_OUT_AT_ZERO: [&str; 3] = ["timeouts_", "limit_", "cache_"];
+
+/// Classes of statuses that the line leaves out when they are zero, from this index on: responses never have them.
+const STATUS_CLASSES_SHOWN: usize = 6;
+
+/// Numbers that the line shows for each loop as well, when there are several.
+const BALANCE: [&str; 3] = ["clients", "accepted", "requests"];
+
+/// Responses by class: one number for each of [`STATUS_CLASSES`].
+pub const STATUS: Descriptor =
+    Descriptor { name: "status", help: "Responses sent.", kind: Kind::Counter, unit: Unit::Count };
+
+/// The loops that count.
+pub const WORKERS: Descriptor =
+    Descriptor { name: "workers", help: "Loops.", kind: Kind::Gauge, unit: Unit::Count };
+
+/// See [`Metrics::blocked_ratio`].
+pub const BLOCKED_RATIO: Descriptor = ratio("blocked_ratio", "Refused requests among all that were judged.");
+
+/// See [`Metrics::cache_hit_ratios`].
+pub const CACHE_HIT_RATIOS: [Descriptor; 2] = [
+    ratio("cache_hit_ratio", "Requests answered from memory among all that the cache could have answered."),
+    ratio(
+        "cache_byte_hit_ratio",
+        "Bytes sent to clients from memory among all that the cache could have sent.",
+    ),
+];
+
+const fn ratio(name: &'static str, help: &'static str) -> Descriptor {
+    Descriptor { name, help, kind: Kind::Gauge, unit: Unit::Ratio }
+}
+
+/// The numbers of one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// What each loop has counted.
+    pub loops: Vec<Metrics>,
+    /// What the process has counted.
+    pub process: ProcessNumbers,
+    /// What the store of the cache has counted, if there is one.
+    pub cache: Option<CacheNumbers>,
+}
+
+impl Metrics {
+    /// Refused requests among all that were judged, 0 to 1.
+    pub fn blocked_ratio(&self) -> f64 {
+        let judged = self.allowed + self.failed + self.blocked;
+        if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
+    }
+
+    /// Requests answered from memory among all that the cache could have answered, and the bytes sent for them; 0 to 1.
+    pub fn cache_hit_ratios(&self) -> [f64; 2] {
+        let hits = self.cache_hits + self.cache_stale + self.cache_revalidated + self.cache_collapsed;
+        let ratio = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
+        let requests = ratio(hits, self.cache_misses + self.cache_bypassed);
+        [requests, ratio(self.cache_hit_bytes, self.cache_miss_bytes)]
+    }
+}
+
+impl Snapshot {
+    /// The numbers of all loops together.
+    pub fn sum(&self) -> Metrics {
+        let mut sum = Metrics::default();
+        self.loops.iter().for_each(|one| sum.add(one));
+        sum
+    }
+
+    /// One line of `name=value` pairs, for people and scripts.
+    pub fn line(&self) -> String {
+        let mut line = String::new();
+        let sum = self.sum();
+        for (descriptor, value) in sum.numbers() {
+            if value > 0 || !LEFT_OUT_AT_ZERO.iter().any(|kind| descriptor.name.starts_with(kind)) {
+                put(&mut line, descriptor.name, value);
+            }
+        }
+        for (class, (label, &value)) in STATUS_CLASSES.iter().zip(&sum.statuses).enumerate() {
+            if value > 0 || class < STATUS_CLASSES_SHOWN {
+                put(&mut line, format_args!("{}_{label}", STATUS.name), value);
+            }
+        }
+        put_ratio(&mut line, &BLOCKED_RATIO, sum.blocked_ratio());
+        for (descriptor, value) in self.process.numbers().chain(self.cache.iter().flat_map(|c| c.numbers())) {
+            put(&mut line, descriptor.name, value);
+        }
+        if self.cache.is_some() {
+            let ratios = CACHE_HIT_RATIOS.iter().zip(sum.cache_hit_ratios());
+            ratios.for_each(|(descriptor, value)| put_ratio(&mut line, descriptor, value));
+        }
+        if self.loops.len() > 1 {
+            self.put_balance(&mut line);
+        }
+        line
+    }
+
+    /// How the work is spread over the loops.
+    fn put_balance(&self, line: &mut String) {
+        put(line, WORKERS.name, self.loops.len());
+        for name in BALANCE {
+            let value = |one: &Metrics| one.numbers().find(|(descriptor, _)| descriptor.name == name);
+            let each: Vec<_> =
+                self.loops.iter().filter_map(value).map(|(_, value)| value.to_string()).collect();
+            put(line, format_args!("{name}_by_worker"), each.join(","));
+        }
+    }
+}
+
+fn put(line: &mut String, name: impl Display, value: impl Display) {
+    let space = if line.is_empty() { "" } else { " " };
+    let _ = write!(line, "{space}{name}={value}");
+}
+
+fn put_ratio(line: &mut String, descriptor: &Descriptor, value: f64) {
+    put(line, descriptor.name, format_args!("{value:.4}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn snapshot(metrics: Metrics) -> Snapshot {
+        Snapshot { loops: vec![metrics], ..Snapshot::default() }
+    }
+
+    /// Everything that a view may show.
+    fn descriptors() -> Vec<&'static Descriptor> {
+        let tables = [Metrics::DESCRIPTORS, ProcessNumbers::DESCRIPTORS, CacheNumbers::DESCRIPTORS];
+        let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];
+        tables.into_iter().flatten().chain(others).collect()
+    }
+
+    #[test]
+    fn descriptors_fit_a_text_for_monitoring_systems() {
+        let mut names = BTreeSet::new();
+        for Descriptor { name, help, unit, .. } in descriptors() {
+            assert!(names.insert(*name), "{name} twice");
+            // OpenMetrics 1.0, 4.4.1: a name; ours have no capitals, and a unit is told by the end of the name.
+            assert!(name.starts_with(|c: char| c.is_ascii_lowercase()), "{name}");
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'), "{name}");
+            assert!(
+                help.ends_with('.') && help.trim() == *help && !help.contains(['\n', '"', '\\']),
+                "{help}"
+            );
+            let told = (name.contains("bytes"), name.ends_with("_s"), name.ends_with("_ratio"));
+            match unit {
+                Unit::Bytes => assert!(told.0, "{name}"),
+                Unit::Seconds => assert!(told.1, "{name}"),
+                Unit::Ratio => assert!(told.2, "{name}"),
+                Unit::Count => assert!(!told.0 && !told.1 && !told.2, "{name}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_has_every_number() {
+        let mut one = Metrics { requests: 2, blocked: 1, allowed: 3, ..Metrics::default() };
+        one.statuses[4] = 5;
+        let line = Snapshot { loops: vec![one.clone(), one], ..Snapshot::default() }.line();
+        for part in ["requests=4 ", "blocked=2 ", "allowed=6 ", "status_4xx=10 ", "blocked_ratio=0.2500"] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(line.starts_with("clients=0 exchanges=0 "), "{line}");
+        assert!(
+            line.ends_with(" workers=2 clients_by_worker=0,0 accepted_by_worker=0,0 requests_by_worker=2,2")
+        );
+    }
+
+    #[test]
+    fn bounds_are_told_once_they_were_reached() {
+        let line = snapshot(Metrics::default()).line();
+        assert!(
+            !line.contains(" limit_") && !line.contains(" timeouts_") && !line.contains(" cache_"),
+            "{line}"
+        );
+        assert!(line.contains(" failed=0 ") && !line.contains("status_6xx"), "{line}");
+        let metrics = Metrics { timeouts_head: 1, limit_fields: 2, ..Metrics::default() };
+        let line = snapshot(metrics).line();
+        assert!(line.contains(" timeouts_head=1 limit_fields=2 dns_look_ups=0 "), "{line}");
+    }
+
+    #[test]
+    fn the_line_of_a_process_with_nothing_to_tell() {
+        let expected = "clients=0 exchanges=0 tunnels=0 origins=0 origins_idle=0 origins_pinned=0 blocks_lent=0 \
+             blocks_peak=0 spilled_bytes=0 accepted=0 requests=0 tunnels_opened=0 client_bytes_in=0 \
+             client_bytes_out=0 origin_bytes_in=0 origin_bytes_out=0 allowed=0 blocked=0 malformed=0 failed=0 \
+             aborted=0 dialled=0 dials_failed=0 origins_reused=0 origins_stale=0 origins_shed=0 \
+             origins_passed_by=0 origins_moved=0 origins_aged=0 retries=0 verifications=0 dns_look_ups=0 \
+             dns_hosts_hits=0 dns_cache_hits=0 dns_queries=0 dns_timeouts=0 dns_failures=0 status_none=0 \
+             status_1xx=0 status_2xx=0 status_3xx=0 status_4xx=0 status_5xx=0 blocked_ratio=0.0000 \
+             log_lines_lost=0 shortages=0";
+        assert_eq!(snapshot(Metrics::default()).line(), expected);
+    }
+}
