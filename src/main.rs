@@ -554,13 +554,13 @@ impl Daemon {
                     );
                     draining = true;
                     self.manager.stopping("finishing what is under way");
-                    self.workers.send(&shell::Command::Drain);
+                    self.workers.send(&shell::WorkerMessage::Drain);
                 }
                 other => {
                     info!("stopping at once");
                     self.manager.stopping("stopping at once");
                     code = 128 + other as u8;
-                    self.workers.send(&shell::Command::Quit);
+                    self.workers.send(&shell::WorkerMessage::Quit);
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 use weir::policy::Policy;
-use weir::shell::{Command, Remote, Workers};
+use weir::shell::{Remote, WorkerMessage, Workers};
 
 /// How often it is looked (chosen: an address that was added can be asked for by others no sooner than its neighbours know it).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -48,7 +48,7 @@ impl Shared {
     fn adopt(&self, present: &mut Arc<Policy>, policy: Policy) {
         *present = Arc::new(policy);
         for one in &self.loops {
-            one.send(Command::SetPolicy(Arc::clone(present)));
+            one.send(WorkerMessage::SetPolicy(Arc::clone(present)));
         }
     }
 

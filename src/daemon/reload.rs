@@ -15,7 +15,7 @@ use std::time::Duration;
 use weir::config::policy::{closed_names, engine_settings_with};
 use weir::config::{Changes, Problems, Settings};
 use weir::policy::Policy;
-use weir::shell::Command;
+use weir::shell::WorkerMessage;
 
 /// How long the loops are waited for (chosen: several turns of a busy one).
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
@@ -143,14 +143,14 @@ impl Daemon {
         match closed_names(&read_file) {
             None => {
                 let (resolver, hosts) = resolver_settings(&settings, self.workers.loops());
-                self.workers.send(&Command::SetResolver(resolver, hosts));
+                self.workers.send(&WorkerMessage::SetResolver(resolver, hosts));
             }
             // Everything else does not wait for it: the next reload would not find it open, either.
             Some(closed) => warn!("{closed}: name servers and hosts stay as they were; {CLOSED}"),
         }
         let engine = engine_settings_with(&settings, self.listeners.clone(), seed, self.store.clone());
         let (format, every) = (settings.log_format, settings.stats_every);
-        self.workers.send(&Command::SetSettings(Arc::new(engine), format, every));
+        self.workers.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         // Who is told that it is done finds it done, in any loop.
         if !self.workers.settle(SETTLED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");

@@ -8,11 +8,11 @@
 mod cache_file;
 mod listener;
 mod memory;
+mod message;
 #[cfg(target_os = "linux")]
 mod page_pipes;
 mod processors;
 mod query;
-mod remote;
 mod reserved;
 mod scoreboard;
 mod socket;
@@ -22,7 +22,7 @@ mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
 pub use listener::{Listener, bind, bind_for, try_bind};
-pub use remote::{Command, Remote};
+pub use message::{Remote, WorkerMessage};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use workers::{Failure, Worker, Workers};
 
@@ -32,9 +32,9 @@ use crate::log::writer::LogSender;
 use crate::metrics::Metrics;
 use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
+use message::Inbox;
 use mio::{Events, Poll, Token};
 use query::Queries;
-use remote::Inbox;
 use reserved::ReservedDescriptors;
 use scoreboard::{Round, Score, Scoreboard};
 use socket::{Received, Sent, Socket};
@@ -131,7 +131,7 @@ impl EventLoop {
         verifier: Verifier,
     ) -> io::Result<(EventLoop, Remote)> {
         let poll = Poll::new()?;
-        let (remote, inbox) = remote::channel(poll.registry(), WAKER)?;
+        let (remote, inbox) = message::inbox(poll.registry(), WAKER)?;
         let mut listeners = listeners;
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + index))?;
@@ -297,7 +297,7 @@ impl EventLoop {
     /// Has the counters of all loops logged, if one has changed.
     fn log_statistics(&self) {
         let round = Round::begin(&self.scoreboard, false);
-        self.tell_others(&Command::Report(round.clone()));
+        self.tell_others(&WorkerMessage::Report(round.clone()));
         self.report();
     }
 
@@ -311,16 +311,16 @@ impl EventLoop {
         self.scoreboard.put(self.index, score);
     }
 
-    fn tell_others(&self, command: &Command) {
+    fn tell_others(&self, message: &WorkerMessage) {
         for other in &self.others {
-            other.send(command.clone());
+            other.send(message.clone());
         }
     }
 
     /// Where all loops were full, clients may wait with another one for the room that was made here.
     fn offer_room(&mut self) {
         if self.engine.take_capacity_freed() {
-            self.others.iter().for_each(Remote::wake);
+            self.tell_others(&WorkerMessage::CapacityFreed);
         }
     }
 
@@ -328,33 +328,39 @@ impl EventLoop {
     fn ask_others_to_shed(&mut self) {
         if self.now.monotonic_us >= self.asked_until_us {
             self.asked_until_us = self.now.monotonic_us + PAUSE.as_micros() as u64;
-            self.tell_others(&Command::ShedIdleOrigins);
+            self.tell_others(&WorkerMessage::ShedIdleOrigins);
         }
     }
 
     /// Carries out what other threads have asked for. True to stop at once.
     fn obey(&mut self) -> bool {
         let mut quit = false;
-        while let Some(command) = self.inbox.next() {
-            match command {
-                Command::SetPolicy(policy) => self.engine.set_policy(policy),
-                Command::SetResolver(settings, hosts) => self.engine.set_resolver(self.now, settings, hosts),
-                Command::SetSettings(settings, format, every) => self.set_settings(&settings, format, every),
-                Command::Settled(_sender) => {}
-                Command::Report(_round) => self.report(),
-                Command::Verified(job, right) => {
+        while let Some(message) = self.inbox.next() {
+            match message {
+                WorkerMessage::SetPolicy(policy) => self.engine.set_policy(policy),
+                WorkerMessage::SetResolver(settings, hosts) => {
+                    self.engine.set_resolver(self.now, settings, hosts)
+                }
+                WorkerMessage::SetSettings(settings, format, every) => {
+                    self.set_settings(&settings, format, every)
+                }
+                WorkerMessage::Settled(_sender) => {}
+                WorkerMessage::Report(_round) => self.report(),
+                WorkerMessage::Verified(job, right) => {
                     if let Some(finding) = self.engine.handle_verified(self.now, job, right) {
-                        self.tell_others(&Command::Learn(finding));
+                        self.tell_others(&WorkerMessage::Finding(finding));
                     }
                 }
-                Command::Message(from, message) => self.engine.handle_message(self.now, from, message),
-                Command::Learn(finding) => self.engine.handle_finding(self.now, finding),
-                Command::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
-                Command::Drain => {
+                WorkerMessage::Fill(from, message) => self.engine.handle_message(self.now, from, message),
+                WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
+                WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
+                // The turn ends with a look at the listeners.
+                WorkerMessage::CapacityFreed => {}
+                WorkerMessage::Drain => {
                     self.listeners.clear();
                     self.engine.drain(self.now);
                 }
-                Command::Quit => quit = true,
+                WorkerMessage::Quit => quit = true,
             }
             self.act();
         }
@@ -598,7 +604,7 @@ impl EventLoop {
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);
                 }
-                Action::SendToLoops(message) => self.tell_others(&Command::Message(self.index, message)),
+                Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(self.index, message)),
                 Action::Log(entry) => {
                     self.access_log.sender.append_record(self.access_log.format, &entry);
                     self.engine.recycle(entry);

@@ -1,7 +1,7 @@
 //! The thread that computes slow password hashes, started with the first one. All loops have the same.
 
+use super::message::{Remote, WorkerMessage};
 use super::processors::{self, Processors};
-use super::remote::{Command, Remote};
 use crate::engine::JobId;
 use crate::policy::auth::SlowJob;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +44,7 @@ impl Verifier {
         if !taken {
             log::error!("cannot verify passwords: no thread");
             *queue = None;
-            remote.send(Command::Verified(job, false));
+            remote.send(WorkerMessage::Verified(job, false));
         }
     }
 
@@ -77,6 +77,6 @@ fn verify_all(queue: &Receiver<Work>) {
         let Work { job, slow, remote, .. } = waiting.remove(least.unwrap_or(0));
         // A fault in a hash must not take the answers to all other passwords with it.
         let right = catch_unwind(AssertUnwindSafe(|| slow.verify())).unwrap_or(false);
-        remote.send(Command::Verified(job, right));
+        remote.send(WorkerMessage::Verified(job, right));
     }
 }

@@ -8,8 +8,8 @@
 //! One worker is the usual case, and costs what one loop costs.
 
 use super::memory;
+use super::message::{Remote, WorkerMessage};
 use super::processors;
-use super::remote::{Command, Remote};
 use super::scoreboard::{Round, Scoreboard};
 use super::verifier::Verifier;
 use super::{AccessLog, EventLoop, Listener};
@@ -84,7 +84,7 @@ impl Workers {
             match spawn(name, others, at_end.clone(), body) {
                 Ok(thread) => all.threads.push(thread),
                 Err(error) => {
-                    all.send(&Command::Quit);
+                    all.send(&WorkerMessage::Quit);
                     let _ = all.join();
                     return Err(error);
                 }
@@ -109,22 +109,22 @@ impl Workers {
     }
 
     /// Tells every loop.
-    pub fn send(&self, command: &Command) {
+    pub fn send(&self, message: &WorkerMessage) {
         for remote in &self.remotes {
-            remote.send(command.clone());
+            remote.send(message.clone());
         }
     }
 
     /// Waits until every loop has obeyed what it was told so far, but not longer than that. False if one has not.
     pub fn settle(&self, within: Duration) -> bool {
         let (sender, receiver) = channel();
-        self.send(&Command::Settled(sender));
+        self.send(&WorkerMessage::Settled(sender));
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
     /// Has one line of statistics written for all loops, whether or not a number has changed.
     pub fn log_statistics(&self) {
-        self.send(&Command::Report(Round::begin(&self.scoreboard, true)));
+        self.send(&WorkerMessage::Report(Round::begin(&self.scoreboard, true)));
     }
 
     /// Waits until all loops have ended, and writes the last line of statistics if it says something new. Fails as the first that has failed.
@@ -149,7 +149,7 @@ struct Alarm(Vec<Remote>);
 impl Drop for Alarm {
     fn drop(&mut self) {
         for other in &self.0 {
-            other.send(Command::Quit);
+            other.send(WorkerMessage::Quit);
         }
     }
 }
@@ -175,7 +175,7 @@ fn spawn(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{WAKER, remote};
+    use super::super::{WAKER, message};
     use super::*;
     use std::sync::mpsc::Sender;
 
@@ -191,7 +191,7 @@ mod tests {
     fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
         let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
-            polls.iter().map(|poll| remote::channel(poll.registry(), WAKER).unwrap()).unzip();
+            polls.iter().map(|poll| message::inbox(poll.registry(), WAKER).unwrap()).unzip();
         let mut all = Workers { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3, None) };
         let (sender, ended) = channel();
         let at_end = Arc::new(Tell(sender));
@@ -200,7 +200,7 @@ mod tests {
                 1 => odd(),
                 _ => loop {
                     match inbox.next() {
-                        Some(Command::Quit) => return Ok(()),
+                        Some(WorkerMessage::Quit) => return Ok(()),
                         Some(other) => panic!("{other:?}"),
                         None => thread::yield_now(),
                     }
@@ -212,7 +212,7 @@ mod tests {
         // A loop that just ends says nothing to the others: they go on until they are told.
         if odd().is_ok() {
             assert!(ended.recv_timeout(Duration::from_millis(20)).is_err());
-            all.send(&Command::Quit);
+            all.send(&WorkerMessage::Quit);
         }
         ended.recv_timeout(Duration::from_secs(10)).expect("all have ended");
         all.join()
