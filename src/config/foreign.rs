@@ -76,7 +76,7 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("startservers", NO_NEED),
     ("statfile", "stats-every SECONDS, or kill -USR2, which writes statistics to standard error at once"),
     ("stathost", "stats-every SECONDS, or kill -USR2, which writes statistics to standard error at once"),
-    ("syslog", "weir logs to standard output and standard error, which systemd takes to the access_log"),
+    ("syslog", "weir logs to standard output and standard error, which systemd takes to the journal"),
     ("timeout", "timeout SECONDS"),
     ("upstream", NO_PARENTS),
     ("user", "user NAME[:GROUP]"),

@@ -100,7 +100,7 @@ impl Daemon {
     pub(crate) fn status(&self) -> String {
         let addresses: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
         let [rules, users] = self.loaded;
-        format!("reader on {}, {rules} rules, {users} users", addresses.join(", "))
+        format!("serving on {}, {rules} rules, {users} users", addresses.join(", "))
     }
 
     fn find(&self) -> Result<Found, Vec<String>> {
