@@ -523,9 +523,8 @@ fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) 
 
 /// Root may have read it before it gave up its rights.
 fn warn_if_unreadable(settings: &Settings) {
-    if let Some(path) = &settings.config
-        && let Err(error) = access(path, Access::READ_OK)
-    {
+    let Some(path) = &settings.config else { return };
+    if let Err(error) = access(path, Access::READ_OK) {
         let place = path.display();
         warn!("{place}: cannot be read with the rights that are left ({error}): a reload will fail");
     }

@@ -107,9 +107,7 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
             problems.add(origin, format!("{}: {error}; {expected}", path.display()));
         }
     };
-    if let Some(path) = &settings.log_dir
-        && !log_directory_is_made
-    {
+    if let Some(path) = settings.log_dir.as_ref().filter(|_| !log_directory_is_made) {
         judge(settings.origin("log-dir"), path, "a directory", log_directory(path));
     }
     if let Some(Located { value: path, origin }) = &settings.pid_file {
@@ -118,9 +116,8 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
     if let Some(Located { value: path, origin }) = settings.cache_file.as_ref().filter(|_| settings.cache) {
         judge(origin.clone(), path, "a file, or none yet, in a directory", CacheFile::check(path));
     }
-    if let Some(path) = &settings.config
-        && let Err(error) = access(path, Access::READ_OK)
-    {
+    let Some(path) = &settings.config else { return };
+    if let Err(error) = access(path, Access::READ_OK) {
         let place = path.display();
         warn!("{place}: cannot be read with the rights that are left ({error}): a reload would fail");
     }

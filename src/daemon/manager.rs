@@ -49,9 +49,7 @@ impl Manager {
     }
 
     fn tell(&self, text: &str) {
-        if let Some(socket) = &self.0
-            && let Err(error) = socket.send(text.as_bytes())
-        {
+        if let Some(Err(error)) = self.0.as_ref().map(|socket| socket.send(text.as_bytes())) {
             log::debug!("the service manager was not told: {error}");
         }
     }

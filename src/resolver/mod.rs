@@ -326,9 +326,8 @@ impl Resolver {
         let searches = &self.searches;
         let is_same =
             |&slot: &u16| searches.get(usize::from(slot)).is_some_and(|search| search.name == *name);
-        if let Some(&slot) = self.by_name.find(hash, is_same)
-            && let Some(search) = self.searches.get_mut(usize::from(slot))
-        {
+        let slot = self.by_name.find(hash, is_same).copied();
+        if let Some(search) = slot.and_then(|slot| self.searches.get_mut(usize::from(slot))) {
             if let Some(outcome) = &search.released {
                 self.upstream.counters.cache_hits += 1;
                 return LookUp::Ready(outcome.clone());

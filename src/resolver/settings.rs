@@ -94,11 +94,8 @@ impl Settings {
             match keyword {
                 b"nameserver" => {
                     let server = words.next().and_then(|word| std::str::from_utf8(word).ok());
-                    if let Some(server) = server.and_then(parse_address)
-                        && settings.servers.len() < SERVERS_MAX
-                    {
-                        settings.servers.push(server);
-                    }
+                    let room = SERVERS_MAX - settings.servers.len();
+                    settings.servers.extend(server.and_then(parse_address).filter(|_| room > 0));
                 }
                 b"domain" => settings.search = parse_search(words.take(1)),
                 b"search" => settings.search = parse_search(words),
