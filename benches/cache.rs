@@ -65,7 +65,7 @@ fn put(store: &Store, index: usize, bytes: usize) {
 fn full() -> &'static Store {
     static FULL: OnceLock<Store> = OnceLock::new();
     FULL.get_or_init(|| {
-        let store = Store::new(Limits::of(4 << 30, [1, 2]));
+        let store = Store::new(Limits::with_budget(4 << 30, [1, 2]));
         (0..ENTRIES).for_each(|index| put(&store, index, BODY_BYTES));
         store
     })
@@ -96,7 +96,7 @@ fn print_growth() {
     ] {
         let before = resident_bytes();
         let budget = 256 << 20;
-        let store = Store::new(Limits::of(budget, [1, 2]));
+        let store = Store::new(Limits::with_budget(budget, [1, 2]));
         let mut state = 1_u64;
         let (mut bytes, mut index) = (0, 0);
         while bytes < 6 * budget {
@@ -152,7 +152,7 @@ fn insert(bencher: Bencher) {
 /// Stores one and evicts the oldest for it.
 #[divan::bench]
 fn insert_and_evict(bencher: Bencher) {
-    let store = Store::new(Limits::of(512 << 20, [1, 2]));
+    let store = Store::new(Limits::with_budget(512 << 20, [1, 2]));
     let mut at = 0;
     while store.statistics().evicted == 0 {
         for _ in 0..10_000 {

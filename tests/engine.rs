@@ -616,7 +616,7 @@ fn slow_reader_is_cut_off_and_event_stream_is_not() {
 /// The same where the bytes come from the cache, whose memory they hold.
 #[test]
 fn slow_reader_of_the_cache_is_cut_off() {
-    let cache = Some(CacheSettings::new(Arc::new(Store::new(Limits::of(1 << 22, [1, 2])))));
+    let cache = Some(CacheSettings::new(Arc::new(Store::new(Limits::with_budget(1 << 22, [1, 2])))));
     let mut settings = Settings { rate_min: 100, cache, ..Settings::default() };
     settings.timeouts.exchange_ms = 10_000;
     let mut shell = Shell::with(settings, None, "");

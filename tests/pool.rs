@@ -244,7 +244,7 @@ fn kind_01_ends_while_a_password_is_verified() {
 #[test]
 fn kind_01_a_stale_response_is_no_answer_to_an_authenticated_client() {
     let hash = bcrypt::hash("pw", 4).expect("a hash");
-    let store = Arc::new(Store::new(Limits::of(1 << 20, [1, 2])));
+    let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
     let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
     let users = format!("bob:pw\nann:{hash}\n");
     let mut shell = Shell::with(settings, Some((&users, 7)), "");
@@ -298,7 +298,7 @@ fn kind_01_new_rules_end_it_with_its_client() {
 /// Who has waited for somebody else's answer in vain has all of its time for what comes next: here for a look-up.
 #[test]
 fn kind_12_a_look_up_behind_a_wait() {
-    let store = Arc::new(Store::new(Limits::of(1 << 20, [1, 2])));
+    let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));
     let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
     let mut shell = Shell::with(settings, None, "192.0.2.1 a.test\n");
     let (leader, waiter) = (shell.client(), shell.client());

@@ -83,7 +83,7 @@ impl Shell {
 
     /// One with a cache, in which these steps have left something.
     pub fn caching(steps: &[Step]) -> Shell {
-        let store = Arc::new(Store::new(Limits::of(16 << 20, [1, 2])));
+        let store = Arc::new(Store::new(Limits::with_budget(16 << 20, [1, 2])));
         let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
         let mut shell = Shell::with(settings, Edits::default(), None);
         shell.run(steps);

@@ -1,16 +1,18 @@
-//! What HTTP says about caching (RFC 9111), for a cache that is shared by many clients.
+//! What HTTP says about caching (RFC 9111), for a cache that many clients share.
 //!
-//! How one exchange passes through this room: [`rfc::control::RequestDirectives`] and [`rfc::key`] are read from the request, the
-//! store is asked for the key, [`rfc::vary`] tells which of its variants answers, and [`rfc::freshness::decide`] whether it may do
-//! so now. If it may, [`rfc::validation::answer`] and [`rfc::range::select`] tell whether with a 304, a 206 or the whole; if not,
-//! [`rfc::validation::Validators`] go to the origin with the request. What comes back is judged by [`rfc::storable::judge`] and
-//! written by [`rfc::storable::write_block`], or it updates what is there ([`rfc::validation::write_updated`]). Whatever else
-//! it made worthless is named by [`rfc::invalidation`]; [`rfc::status`] tells the client what happened.
+//! A request passes through this room in these steps. [`rfc::control::RequestDirectives`] and [`rfc::key`] are read
+//! from the request. The store is asked for the key, [`rfc::vary`] selects one of the stored variants, and
+//! [`rfc::freshness::decide`] says whether the variant may be used now. If it may, [`rfc::validation::answer`] and
+//! [`rfc::range::select`] choose between a 304, a 206 and the whole response. If it may not, the request goes to the
+//! origin with [`rfc::validation::Validators`]. [`rfc::storable::judge`] decides whether the response of the origin
+//! is stored, and [`rfc::storable::write_block`] writes its fields; a 304 updates the stored response
+//! ([`rfc::validation::write_updated`]). [`rfc::invalidation`] names the other stored responses that became invalid.
+//! [`rfc::status`] tells the client what happened.
 //!
-//! An entry may be incomplete: some parts of a representation ([`rfc::range::Fragment`]), which answer ranges within them; with
-//! another one that comes they are put together.
+//! An entry may be incomplete: it then holds some parts of a representation ([`rfc::range::Fragment`]), and answers
+//! ranges within them. A further part is combined with the parts that are stored.
 //!
-//! The numbered rules in comments and tests are those of the project's rule book for caching.
+//! The numbered rules in comments and tests are those of docs/cache-rules.md.
 pub mod body;
 pub mod fill;
 pub mod rfc;

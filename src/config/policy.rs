@@ -343,7 +343,8 @@ pub fn closed_names(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<
 
 /// A store for what is kept: one for all loops.
 fn new_store(settings: &Settings, seed: [u64; 2]) -> Arc<Store> {
-    let mut limits = Limits::of(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
+    let mut limits =
+        Limits::with_budget(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
     if settings.cache_max_object_bytes > 0 {
         limits.object_max = settings.cache_max_object_bytes;
     }

@@ -19,11 +19,11 @@ impl Engine {
         now > 2 * PEERS_KEPT && now > 4 * peers && (now != capacity || 2 * peers < left)
     }
 
-    /// Whether the cache has left the allocator memory that it does not use any more, see [`Store::has_left_memory`].
+    /// Whether the cache has left the allocator memory that it does not use any more, see [`Store::should_trim`].
     ///
-    /// [`Store::has_left_memory`]: crate::cache::store::Store::has_left_memory
-    pub fn has_left_memory(&self) -> bool {
-        self.settings.cache.as_ref().is_some_and(|cache| cache.store.has_left_memory())
+    /// [`Store::should_trim`]: crate::cache::store::Store::should_trim
+    pub fn should_trim(&self) -> bool {
+        self.settings.cache.as_ref().is_some_and(|cache| cache.store.should_trim())
     }
 
     /// Gives back memory that was not needed since the last call. False if there was none.

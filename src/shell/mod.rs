@@ -275,7 +275,7 @@ impl EventLoop {
     fn shrink(&mut self) {
         // What they hold is charged to nobody once the bodies are gone.
         self.pipes.tidy();
-        if self.engine.has_left_memory() {
+        if self.engine.should_trim() {
             memory::trim();
         }
         if self.shrink_due_us.is_some_and(|due| due <= self.now.monotonic_us) {

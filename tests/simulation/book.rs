@@ -164,7 +164,7 @@ impl Book {
     pub fn check_store_end(&mut self) -> Checked<()> {
         let Some(cache) = &mut self.scenario.cache else { return Ok(()) };
         self.tally.evicted = cache.store.statistics().evicted;
-        cache.store.memory().leave(cache.ballast.bytes());
+        cache.store.memory().leave_store(cache.ballast.bytes());
         cache.ballast.set(0);
         cache.store.purge(|_| true);
         let (memory, empty_bytes) = (cache.store.memory(), cache.empty_bytes);

@@ -283,7 +283,7 @@ impl Scenario {
 }
 
 fn cache(dice: &mut Dice, clients: u32) -> Cache {
-    let mut limits = Limits::of(1 << 20, [dice.next(), dice.next()]);
+    let mut limits = Limits::with_budget(1 << 20, [dice.next(), dice.next()]);
     limits.object_max = dice.pick(&[3_000, 30_000, 131_072, 131_072, 131_072]);
     let store = Arc::new(Store::new(limits));
     let empty_bytes = store.memory().bytes();
@@ -292,7 +292,7 @@ fn cache(dice: &mut Dice, clients: u32) -> Cache {
     let taken = limits.budget.saturating_sub(empty_bytes + room + 1_000 * clients as usize);
     let ballast = Charge::new(store.memory(), taken);
     // It stands for what is stored, not for what is held.
-    store.memory().enter(taken);
+    store.memory().enter_store(taken);
     Cache { ballast, store, empty_bytes, purges: dice.percent(40) }
 }
 

@@ -1,10 +1,11 @@
 //! Stored bodies: segments that are written once and read by many.
 //!
-//! A body grows first ([`StreamingBody`](crate::cache::fill::streaming_body::StreamingBody)), with one writer; when it is complete it becomes a [`Body`], which
-//! never changes again. Readers hold a [`Cursor`] each, which names a segment and an offset in it, for segments are of any size.
+//! While a body is received it is a [`StreamingBody`](crate::cache::fill::streaming_body::StreamingBody) with one
+//! writer. When it is complete it becomes a [`Body`], which never changes again. Each reader holds a [`Cursor`]: a
+//! segment and an offset in that segment, because segments differ in size.
 //!
-//! A body that was put together from parts holds none of their bytes: it names stretches of the bodies that do, so that
-//! joining costs a table and no copy, however large they are.
+//! A body that was combined from parts holds no bytes. It refers to extents of the bodies that hold them, so
+//! combining costs a table and no copy, however large the parts are.
 
 pub(in crate::cache) mod read_ahead;
 pub(in crate::cache) mod segment;
@@ -19,65 +20,69 @@ use std::sync::Arc;
 /// of what it is charged for; smaller ones cost more slices per vectored write).
 pub const SEGMENT_BYTES: usize = 64 * 1024;
 
-/// A reader's place.
+/// The position of a reader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
     pub(in crate::cache) segment: u32,
     pub(in crate::cache) offset: u32,
 }
 
-/// What slices were filled with.
+/// How many bytes a list of slices refers to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
-    /// Bytes in all of them.
+    /// Bytes in all slices.
     pub bytes: u64,
-    /// From this slice on all of them lie in pages of their own (see [`Segment::is_apart`]).
-    pub apart_from: usize,
+    /// Index of the first slice from which on all slices lie in mappings of their own (see [`Segment::is_mapped`]).
+    pub mapped_from: usize,
 }
 
-/// Something made of segments.
+/// A body that is made of segments.
 pub(in crate::cache) trait Segments {
-    /// The bytes of one segment, as far as they are there, and whether they are apart.
-    fn piece(&self, index: u32) -> Option<(&[u8], bool)>;
+    /// The bytes of one segment that have been received, and whether the segment is a mapping of its own.
+    fn segment_at(&self, index: u32) -> Option<(&[u8], bool)>;
 
-    fn segment(&self, index: u32) -> Option<&[u8]> {
-        self.piece(index).map(|(bytes, _)| bytes)
+    fn bytes_at(&self, index: u32) -> Option<&[u8]> {
+        self.segment_at(index).map(|(bytes, _)| bytes)
     }
 
-    /// Segments that were given up.
-    fn dropped(&self) -> u32;
+    /// Segments that were dropped at the front.
+    fn dropped_segments(&self) -> u32;
 
-    /// The same place. A reader that had all there was waits at the end of a segment; when that has been given up, since all
-    /// have it, the place is the beginning of the next one.
-    fn there(&self, cursor: Cursor) -> Cursor {
-        if cursor.segment < self.dropped() { Cursor { segment: self.dropped(), offset: 0 } } else { cursor }
+    /// Moves a cursor out of dropped segments. A reader that has read all received bytes waits at the end of a
+    /// segment. If that segment is dropped meanwhile, the reader continues at the beginning of the next one.
+    fn skip_dropped(&self, cursor: Cursor) -> Cursor {
+        if cursor.segment < self.dropped_segments() {
+            Cursor { segment: self.dropped_segments(), offset: 0 }
+        } else {
+            cursor
+        }
     }
 
     fn fill_slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
-        let cursor = self.there(cursor);
+        let cursor = self.skip_dropped(cursor);
         let (mut at, mut offset, mut left) = (cursor.segment, cursor.offset as usize, left);
         let mut filled = Filled::default();
         for (index, place) in out.iter_mut().enumerate() {
-            let Some((bytes, apart)) = self.piece(at).filter(|_| left > 0) else { break };
+            let Some((bytes, mapped)) = self.segment_at(at).filter(|_| left > 0) else { break };
             let bytes = bytes.get(offset..).unwrap_or(&[]);
             let count = bytes.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             *place = &bytes[..count];
             left -= count as u64;
             filled.bytes += count as u64;
-            if !apart {
-                filled.apart_from = index + 1;
+            if !mapped {
+                filled.mapped_from = index + 1;
             }
             (at, offset) = (at + 1, 0);
         }
         filled
     }
 
-    fn moved(&self, cursor: Cursor, mut count: u64) -> Cursor {
-        let mut cursor = self.there(cursor);
-        while let Some(bytes) = self.segment(cursor.segment) {
+    fn advanced(&self, cursor: Cursor, mut count: u64) -> Cursor {
+        let mut cursor = self.skip_dropped(cursor);
+        while let Some(bytes) = self.bytes_at(cursor.segment) {
             let here = (bytes.len() as u64).saturating_sub(u64::from(cursor.offset));
-            // At the end of the last segment it stays there: the segment may grow.
-            if count < here || (count == here && self.segment(cursor.segment + 1).is_none()) {
+            // At the end of the last segment the cursor stays there: the segment may grow.
+            if count < here || (count == here && self.bytes_at(cursor.segment + 1).is_none()) {
                 cursor.offset += count as u32;
                 break;
             }
@@ -88,7 +93,8 @@ pub(in crate::cache) trait Segments {
     }
 }
 
-/// Most bodies that one is joined from (chosen: a file of 1 GB that is fetched a megabyte at a time).
+/// The largest number of bodies that one body is joined from (chosen: a file of 1 GB that is fetched a megabyte at a
+/// time).
 pub const JOINED_MAX: usize = 1024;
 
 /// A complete body.
@@ -100,24 +106,24 @@ pub struct Body {
     charge: Charge,
 }
 
-/// The segments behind the first.
+/// The segments behind the first one.
 #[derive(Debug)]
 enum Rest {
     Own(Box<[Segment]>),
-    /// The first is empty.
+    /// The first segment is empty.
     Joined(Box<Joined>),
 }
 
-/// What a body is joined from: bodies that are not joined themselves.
+/// The bodies that this one refers to. They are not joined themselves.
 #[derive(Debug)]
 struct Joined {
     bodies: Box<[Arc<Body>]>,
-    stretches: Box<[Stretch]>,
+    extents: Box<[Extent]>,
 }
 
-/// Bytes of one segment of one of these bodies.
+/// A range of bytes in one segment of one of the bodies.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
+struct Extent {
     body: u32,
     segment: u32,
     start: u32,
@@ -125,39 +131,39 @@ struct Stretch {
 }
 
 impl Joined {
-    fn piece(&self, index: usize) -> Option<(&[u8], bool)> {
-        let stretch = self.stretches.get(index)?;
-        let (bytes, apart) = self.bodies.get(stretch.body as usize)?.piece(stretch.segment)?;
-        Some((bytes.get(stretch.start as usize..stretch.end as usize)?, apart))
+    fn segment_at(&self, index: usize) -> Option<(&[u8], bool)> {
+        let extent = self.extents.get(index)?;
+        let (bytes, mapped) = self.bodies.get(extent.body as usize)?.segment_at(extent.segment)?;
+        Some((bytes.get(extent.start as usize..extent.end as usize)?, mapped))
     }
 }
 
 impl Segments for Body {
-    fn dropped(&self) -> u32 {
+    fn dropped_segments(&self) -> u32 {
         0
     }
 
-    fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
+    fn segment_at(&self, index: u32) -> Option<(&[u8], bool)> {
         fn own(segment: &Segment) -> (&[u8], bool) {
-            (segment.bytes(), segment.is_apart())
+            (segment.bytes(), segment.is_mapped())
         }
         match (index, &self.rest) {
             (0, _) => Some(own(&self.first)),
             (_, Rest::Own(rest)) => rest.get(index as usize - 1).map(own),
-            (_, Rest::Joined(joined)) => joined.piece(index as usize - 1),
+            (_, Rest::Joined(joined)) => joined.segment_at(index as usize - 1),
         }
     }
 }
 
 impl Body {
-    /// A body that lies in one piece.
-    pub fn whole(memory: &Arc<MemoryBudget>, bytes: Box<[u8]>) -> Body {
-        let charge = Charge::new(memory, Body::bookkeeping(0) + allocated(bytes.len()));
+    /// A body in one segment.
+    pub fn from_bytes(memory: &Arc<MemoryBudget>, bytes: Box<[u8]>) -> Body {
+        let charge = Charge::new(memory, Body::overhead_bytes(0) + allocated(bytes.len()));
         Body { len: bytes.len() as u64, first: bytes.into(), rest: Rest::Own(Box::default()), charge }
     }
 
-    /// These bytes of these bodies, one behind the other, none of them copied. `None` if that would hold more than `held_max`
-    /// bytes, or more bodies than [`JOINED_MAX`].
+    /// A body that refers to these ranges of these bodies, in this order, and copies nothing. `None` if it would keep
+    /// more than `held_max` bytes in memory, or more than [`JOINED_MAX`] bodies.
     pub fn joined(
         memory: &Arc<MemoryBudget>,
         pieces: &[(&Arc<Body>, Range<u64>)],
@@ -168,12 +174,12 @@ impl Body {
                 return Some(Arc::clone(body));
             }
         }
-        let (mut bodies, mut stretches): (Vec<Arc<Body>>, Vec<Stretch>) = (Vec::new(), Vec::new());
+        let (mut bodies, mut extents): (Vec<Arc<Body>>, Vec<Extent>) = (Vec::new(), Vec::new());
         let (mut known, mut len, mut held) = (BTreeMap::new(), 0, 0_u64);
         for (body, range) in pieces {
             let mut at = 0;
-            for (holder, stretch) in body.stretches() {
-                let here = u64::from(stretch.end - stretch.start);
+            for (holder, extent) in body.extents() {
+                let here = u64::from(extent.end - extent.start);
                 let within = |position: u64| position.saturating_sub(at).min(here);
                 let (from, to) = (within(range.start), within(range.end));
                 at += here;
@@ -189,62 +195,62 @@ impl Body {
                     held = held.saturating_add(holder.len);
                     bodies.push(Arc::clone(holder));
                 }
-                let (start, end) = (stretch.start + from as u32, stretch.start + to as u32);
+                let (start, end) = (extent.start + from as u32, extent.start + to as u32);
                 len += to - from;
-                stretches.push(Stretch { body, start, end, ..stretch });
+                extents.push(Extent { body, start, end, ..extent });
             }
         }
         if bodies.len() > JOINED_MAX || held > held_max {
             return None;
         }
-        let bytes = Body::bookkeeping(0)
+        let bytes = Body::overhead_bytes(0)
             + allocated(size_of::<Joined>())
             + allocated(bodies.len() * size_of::<Arc<Body>>())
-            + allocated(stretches.len() * size_of::<Stretch>());
-        let joined = Joined { bodies: bodies.into(), stretches: stretches.into() };
+            + allocated(extents.len() * size_of::<Extent>());
+        let joined = Joined { bodies: bodies.into(), extents: extents.into() };
         let rest = Rest::Joined(Box::new(joined));
         Some(Arc::new(Body { len, first: Segment::default(), rest, charge: Charge::new(memory, bytes) }))
     }
 
-    /// The segments, each with the body that holds it.
-    fn stretches(self: &Arc<Body>) -> impl Iterator<Item = (&Arc<Body>, Stretch)> {
+    /// All segments, each with the body that holds it.
+    fn extents(self: &Arc<Body>) -> impl Iterator<Item = (&Arc<Body>, Extent)> {
         let (own, joined) = match &self.rest {
             Rest::Own(rest) => (1 + rest.len() as u32, None),
             Rest::Joined(joined) => (0, Some(&**joined)),
         };
         let own = (0..own).filter_map(move |segment| {
-            let end = self.segment(segment)?.len() as u32;
-            Some((self, Stretch { body: 0, segment, start: 0, end }))
+            let end = self.bytes_at(segment)?.len() as u32;
+            Some((self, Extent { body: 0, segment, start: 0, end }))
         });
         let joined = joined.into_iter().flat_map(|joined| {
-            let body = |stretch: &Stretch| joined.bodies.get(stretch.body as usize);
-            joined.stretches.iter().filter_map(move |stretch| Some((body(stretch)?, *stretch)))
+            let body = |extent: &Extent| joined.bodies.get(extent.body as usize);
+            joined.extents.iter().filter_map(move |extent| Some((body(extent)?, *extent)))
         });
         own.chain(joined)
     }
 
-    /// One of these segments; `charge` has held them until now.
-    pub(in crate::cache) fn of(segments: VecDeque<Segment>, len: u64, mut charge: Charge) -> Body {
+    /// A body of these segments, which `charge` has covered until now.
+    pub(in crate::cache) fn from_segments(segments: VecDeque<Segment>, len: u64, mut charge: Charge) -> Body {
         let mut segments = segments.into_iter();
         let first = segments.next().unwrap_or_default();
         let rest: Box<[Segment]> = segments.collect();
-        let owed = first.owed() + rest.iter().map(Segment::owed).sum::<usize>();
-        charge.set(Body::bookkeeping(rest.len()) + owed);
+        let heap_bytes = first.heap_bytes() + rest.iter().map(Segment::heap_bytes).sum::<usize>();
+        charge.set(Body::overhead_bytes(rest.len()) + heap_bytes);
         Body { len, first, rest: Rest::Own(rest), charge }
     }
 
-    /// Bytes that it takes from the process, with the bodies that it is joined from.
+    /// Bytes that the body takes from the process, with the bodies that it is joined from.
     pub fn footprint(&self) -> usize {
-        let apart = |segment: &Segment| segment.footprint() - segment.owed();
+        let mapped = |segment: &Segment| segment.footprint() - segment.heap_bytes();
         let rest = match &self.rest {
-            Rest::Own(rest) => rest.iter().map(apart).sum(),
+            Rest::Own(rest) => rest.iter().map(mapped).sum(),
             Rest::Joined(joined) => joined.bodies.iter().map(|body| body.footprint()).sum::<usize>(),
         };
-        self.charge.bytes() + apart(&self.first) + rest
+        self.charge.bytes() + mapped(&self.first) + rest
     }
 
-    /// Bytes beside the segments.
-    pub(in crate::cache) fn bookkeeping(rest: usize) -> usize {
+    /// Bytes of bookkeeping for a body with `rest` segments behind the first.
+    pub(in crate::cache) fn overhead_bytes(rest: usize) -> usize {
         allocated(size_of::<Body>() + 2 * size_of::<usize>())
             + if rest > 0 { allocated(rest * size_of::<Segment>()) } else { 0 }
     }
@@ -259,24 +265,24 @@ impl Body {
         self.len == 0
     }
 
-    /// The place `position` bytes from the start.
+    /// The cursor `position` bytes from the start.
     pub fn cursor(&self, position: u64) -> Cursor {
-        self.moved(Cursor::default(), position)
+        self.advanced(Cursor::default(), position)
     }
 
-    /// Puts up to `left` bytes from the cursor on into `out`, as many as it has room for.
+    /// Fills `out` with slices of up to `left` bytes from the cursor on, as many slices as fit.
     pub fn slices<'a>(&'a self, cursor: Cursor, left: u64, out: &mut [&'a [u8]]) -> Filled {
         self.fill_slices(cursor, left, out)
     }
 
     /// The cursor `count` bytes further on.
     pub fn advance(&self, cursor: Cursor, count: u64) -> Cursor {
-        self.moved(cursor, count)
+        self.advanced(cursor, count)
     }
 
     /// All bytes, segment by segment.
     pub fn segments(&self) -> impl Iterator<Item = &[u8]> {
-        (0..).map_while(|index| self.segment(index))
+        (0..).map_while(|index| self.bytes_at(index))
     }
 }
 
@@ -335,7 +341,7 @@ mod tests {
         Arc::new(stream.finish().unwrap())
     }
 
-    /// Pieces of any sizes out of bodies and of what was joined from them, against the bytes that they were cut from.
+    /// Joins ranges of any size out of bodies and joined bodies, and compares with the bytes they were cut from.
     #[test]
     fn rule_35_joined_bodies_read_as_one_and_copy_nothing() {
         let memory = Arc::new(MemoryBudget::default());
@@ -367,7 +373,7 @@ mod tests {
                 let got = read(&all.1, position, left, slices, step);
                 assert!(got == bytes[position as usize..][..left as usize], "{parts:?} {position}");
             }
-            // With gaps, too, and in any order.
+            // With gaps, and in any order.
             let pieces = [200_000..250_000, 3..4, 70_000..70_001, 0..300_000].map(|range| (&all.1, range));
             let odd = Body::joined(&memory, &pieces, u64::MAX).unwrap();
             let expected: Vec<u8> = pieces
@@ -390,11 +396,11 @@ mod tests {
         assert!(Body::joined(&memory, &pieces, 1199).is_none());
         let both = Body::joined(&memory, &pieces, 1200).unwrap();
         assert_eq!(both.len(), 1000);
-        // What is held is counted once, however many pieces there are of it, and only what is held.
+        // Held bytes are counted once, however many extents refer to them.
         let pieces = [(&both, 0..1), (&two, 0..1), (&both, 999..1000)];
         assert_eq!(Body::joined(&memory, &pieces, 1200).unwrap().len(), 3);
         assert_eq!(Body::joined(&memory, &[(&both, 600..1000)], 600).unwrap().len(), 400);
-        // As it is, it is no more than it was.
+        // One whole body is returned as it is.
         assert!(Arc::ptr_eq(&Body::joined(&memory, &[(&both, 0..1000)], 0).unwrap(), &both));
         let mut all = Arc::clone(&one);
         for _ in 1..JOINED_MAX {

@@ -1,20 +1,22 @@
-//! Reading that copies what is small out of a buffer, and receives what is large where it stays.
+//! A buffered reader: small items are copied out of the buffer, large items are received directly into their final
+//! place.
 //!
-//! So there is one read for many small things and one for each large one, with which a bit of what follows comes.
+//! So many small items cost one read together, and a large item costs one read, which also brings the first bytes
+//! behind it.
 
 use std::io::{self, ErrorKind, IoSliceMut, Read};
 
-/// Bytes of the buffer (chosen: it stays in the processor's caches).
+/// Size of the buffer (chosen: it stays in the processor's caches).
 pub const BUFFER_BYTES: usize = 128 * 1024;
 
-/// From so many bytes on they are received where they stay (chosen: several times what comes with them).
+/// An item of at least this size is received directly into its place (chosen: several times [`BEHIND_BYTES`]).
 const LARGE_BYTES: usize = 16 * 1024;
 
-/// What is received with something large (chosen: enough for most that stands between two large bodies, so that there is no
-/// read for that alone; what it has of a large one is copied).
+/// Bytes behind a large item that are received together with it (chosen: enough for most of what stands between two
+/// large bodies, so that it needs no read of its own).
 const BEHIND_BYTES: usize = 1024;
 
-/// A source of bytes, and what was read from it ahead.
+/// A source of bytes, and the bytes that were read ahead.
 #[derive(Debug)]
 pub struct ReadAhead<R> {
     input: R,
@@ -24,12 +26,11 @@ pub struct ReadAhead<R> {
 }
 
 impl<R: Read> ReadAhead<R> {
-    /// Nothing is read yet.
     pub fn new(input: R) -> ReadAhead<R> {
         ReadAhead { input, buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), start: 0, end: 0 }
     }
 
-    /// The next bytes, which stay the next ones: as many as are asked for, and at most a buffer of them. Fewer at the end.
+    /// Shows the next `bytes` bytes, at most a full buffer, without consuming them. Fewer at the end of the input.
     pub fn peek(&mut self, bytes: usize) -> io::Result<&[u8]> {
         let bytes = bytes.min(self.buffer.len());
         if self.buffer.len() - self.start < bytes {
@@ -47,30 +48,30 @@ impl<R: Read> ReadAhead<R> {
         Ok(&self.buffer[self.start..self.end.min(self.start + bytes)])
     }
 
-    /// Passes over bytes that were shown.
-    pub fn take(&mut self, bytes: usize) {
+    /// Consumes bytes that were shown.
+    pub fn consume(&mut self, bytes: usize) {
         self.start = self.end.min(self.start + bytes);
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         }
     }
 
-    /// What is there without reading; if there is nothing, what one read brings. Empty at the end.
-    fn some(&mut self) -> io::Result<&[u8]> {
+    /// The buffered bytes; reads once if there are none. Empty at the end of the input.
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.peek(1)?;
         Ok(&self.buffer[self.start..self.end])
     }
 
-    /// Fills the space with the next bytes. Fails if there are not as many.
-    pub fn fill(&mut self, mut space: &mut [u8]) -> io::Result<()> {
+    /// Fills the space with the next bytes. Fails if the input ends earlier.
+    pub fn read_exact(&mut self, mut space: &mut [u8]) -> io::Result<()> {
         while !space.is_empty() {
             let count = if self.start == self.end && space.len() >= LARGE_BYTES {
                 self.receive(space)?
             } else {
-                let here = self.some()?;
+                let here = self.fill_buf()?;
                 let count = here.len().min(space.len());
                 space[..count].copy_from_slice(&here[..count]);
-                self.take(count);
+                self.consume(count);
                 count
             };
             if count == 0 {
@@ -81,7 +82,7 @@ impl<R: Read> ReadAhead<R> {
         Ok(())
     }
 
-    /// Receives into the space, and what comes behind that into the buffer, which is empty. How much there is in the space.
+    /// Receives into the space, and what follows into the empty buffer. Returns the bytes received into the space.
     fn receive(&mut self, space: &mut [u8]) -> io::Result<usize> {
         let most = space.len();
         let count = loop {
@@ -95,15 +96,15 @@ impl<R: Read> ReadAhead<R> {
         Ok(count.min(most))
     }
 
-    /// Passes over so many bytes. Fails if there are not as many.
+    /// Consumes `bytes` bytes. Fails if the input ends earlier.
     pub fn skip(&mut self, mut bytes: u64) -> io::Result<()> {
         while bytes > 0 {
-            let here = self.some()?.len();
+            let here = self.fill_buf()?.len();
             if here == 0 {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             let count = here.min(usize::try_from(bytes).unwrap_or(usize::MAX));
-            self.take(count);
+            self.consume(count);
             bytes -= count as u64;
         }
         Ok(())
@@ -155,11 +156,11 @@ mod tests {
                     0 | 3 => {
                         assert!(ahead.peek(*size).unwrap() == expected, "{most} {turn}");
                         assert!(ahead.peek(size / 2).unwrap() == &expected[..size / 2], "{most} {turn}");
-                        ahead.take(*size);
+                        ahead.consume(*size);
                     }
                     1 => {
                         let mut space = vec![0; *size];
-                        ahead.fill(&mut space).unwrap();
+                        ahead.read_exact(&mut space).unwrap();
                         assert!(space == expected, "{most} {turn}");
                     }
                     _ => ahead.skip(*size as u64).unwrap(),
@@ -172,7 +173,7 @@ mod tests {
             ahead.skip(left as u64 - 1).unwrap();
             assert_eq!(ahead.peek(2).unwrap(), &bytes[bytes.len() - 1..]);
             assert_eq!(ahead.skip(2).unwrap_err().kind(), ErrorKind::UnexpectedEof);
-            assert_eq!(ahead.fill(&mut [0]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+            assert_eq!(ahead.read_exact(&mut [0]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
             assert!(ahead.peek(1).unwrap().is_empty());
         }
     }
@@ -184,15 +185,15 @@ mod tests {
         ahead.input.reads = 0;
         let mut space = vec![0; 65_536];
         for _ in 0..10 {
-            ahead.fill(&mut space).unwrap();
+            ahead.read_exact(&mut space).unwrap();
             ahead.peek(500).unwrap();
-            ahead.take(500);
+            ahead.consume(500);
         }
         // Every third is interrupted.
         assert!(ahead.input.reads <= 15, "{}", ahead.input.reads);
         let before = ahead.input.reads;
         for _ in 0..100 {
-            ahead.fill(&mut space[..1000]).unwrap();
+            ahead.read_exact(&mut space[..1000]).unwrap();
         }
         assert!(ahead.input.reads - before <= 2 + 1, "{}", ahead.input.reads - before);
     }

@@ -1,8 +1,9 @@
-//! A piece of a stored body: memory that is written once.
+//! A segment of a stored body: memory that is written once.
 //!
-//! Large pieces have pages of their own, which go back to the system when they are dropped. So the system can send them
-//! from where they are, without a copy: what it has not sent yet by then keeps its pages, and nobody else gets them. Several
-//! bodies may share them; they are charged once, until the last lets go of them. Small pieces are charged by who has them.
+//! A large segment is an anonymous mapping of its own, which goes back to the system when the segment is dropped. So
+//! the kernel can send its pages without a copy: pages that are still in a socket's queue stay allocated, and are
+//! never reused for other data. Several bodies may share a mapping; it is charged once, until the last body drops it.
+//! Small segments are on the heap and are charged by their owners.
 
 use crate::cache::store::memory_budget::{Charge, allocated, mapped};
 use memmap2::{MmapMut, MmapOptions};
@@ -10,31 +11,31 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// From this size on a piece has pages of its own (measured: a hit of 16 KB costs the same either way, one of 32 KB a fifth
-/// less without the copy; below, what the last page leaves unused would weigh more).
-pub const APART_BYTES_MIN: usize = 32 * 1024;
+/// A segment of at least this size is a mapping (measured: a hit of 16 KB costs the same either way, one of 32 KB a
+/// fifth less without the copy; below 32 KB the unused end of the last page would weigh more).
+pub const MAPPED_BYTES_MIN: usize = 32 * 1024;
 
-/// Pieces with pages of their own, at most, in all stores of the process (chosen: half of the mappings that Linux lets a
-/// process have, vm.max_map_count). Neighbours share a mapping, but once others between them are gone each that stays is one;
-/// and with too many of them the system has none for anybody else, and does not even take pages back from the middle of one.
-const APART_MAX: usize = 32 * 1024;
+/// Most mappings of segments in all stores of the process (chosen: half of vm.max_map_count, the number of mappings
+/// that Linux lets a process have). Neighbouring mappings count as one for the kernel, until those between them are
+/// unmapped. A process that reaches the limit gets no further mapping, and cannot even unmap the middle of one.
+const MAPPINGS_MAX: usize = 32 * 1024;
 
-/// Of the process, because that bound is.
-static APART: AtomicUsize = AtomicUsize::new(0);
+/// Mappings now; counted for the process, as the limit is.
+static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes that they take.
-static APART_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// Bytes of these mappings.
+static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// What all pieces of the process take that have pages of their own.
-pub fn apart_bytes() -> usize {
-    APART_BYTES.load(Ordering::Relaxed)
+/// Bytes of all mapped segments of the process.
+pub fn mapped_bytes() -> usize {
+    MAPPED_BYTES.load(Ordering::Relaxed)
 }
 
-/// One piece.
+/// A segment.
 #[derive(Debug)]
 pub struct Segment(Memory);
 
-/// Pages of their own, counted and charged.
+/// A mapping with its charge.
 #[derive(Debug)]
 struct Pages {
     map: Counted,
@@ -45,14 +46,14 @@ struct Pages {
 struct Counted(MmapMut);
 
 impl Pages {
-    /// Zeros, if the system has the pages and there are not too many such pieces.
+    /// A mapping filled with zeros, if the system has the pages and the number of mappings allows it.
     fn new(bytes: usize, charge: &mut Charge) -> Option<Pages> {
-        let counted = APART.fetch_add(1, Ordering::Relaxed);
+        let counted = MAPPINGS.fetch_add(1, Ordering::Relaxed);
         let map = || MmapOptions::new().len(bytes).populate().map_anon().ok();
-        let pages = if counted < APART_MAX { map() } else { None };
+        let pages = if counted < MAPPINGS_MAX { map() } else { None };
         match &pages {
-            Some(pages) => APART_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
-            None => APART.fetch_sub(1, Ordering::Relaxed),
+            Some(pages) => MAPPED_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
+            None => MAPPINGS.fetch_sub(1, Ordering::Relaxed),
         };
         pages.map(|map| Pages { map: Counted(map), charge: charge.split(mapped(bytes)) })
     }
@@ -60,8 +61,8 @@ impl Pages {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        APART.fetch_sub(1, Ordering::Relaxed);
-        APART_BYTES.fetch_sub(mapped(self.0.len()), Ordering::Relaxed);
+        MAPPINGS.fetch_sub(1, Ordering::Relaxed);
+        MAPPED_BYTES.fetch_sub(mapped(self.0.len()), Ordering::Relaxed);
     }
 }
 
@@ -81,96 +82,96 @@ impl DerefMut for Pages {
 
 #[derive(Debug)]
 enum Memory {
-    Shared(Box<[u8]>),
-    Apart {
-        /// Whoever shares them only reads.
+    Heap(Box<[u8]>),
+    Mapped {
+        /// Shared by readers only.
         pages: Arc<Pages>,
-        /// Bytes that count.
+        /// Bytes in use.
         len: u32,
     },
 }
 
 impl Default for Segment {
     fn default() -> Segment {
-        Segment(Memory::Shared(Box::default()))
+        Segment(Memory::Heap(Box::default()))
     }
 }
 
 impl Segment {
-    /// Zeros, apart from everything else if that is wanted and can be had. Pages that it has take what they cost out of
-    /// `charge`; anything else is left to its owner (see [`Segment::owed`]).
-    pub fn new(bytes: usize, apart: bool, charge: &mut Charge) -> Segment {
-        let len = u32::try_from(bytes).ok().filter(|&len| apart && len > 0);
+    /// A segment of zeros, as a mapping if that is asked for and possible. The cost of a mapping is taken out of
+    /// `charge`; the cost of heap memory is left to the owner (see [`Segment::heap_bytes`]).
+    pub fn new(bytes: usize, mapped: bool, charge: &mut Charge) -> Segment {
+        let len = u32::try_from(bytes).ok().filter(|&len| mapped && len > 0);
         match len.and_then(|len| Some((len, Pages::new(bytes, charge)?))) {
-            Some((len, pages)) => Segment(Memory::Apart { pages: Arc::new(pages), len }),
-            None => Segment(Memory::Shared(vec![0; bytes].into_boxed_slice())),
+            Some((len, pages)) => Segment(Memory::Mapped { pages: Arc::new(pages), len }),
+            None => Segment(Memory::Heap(vec![0; bytes].into_boxed_slice())),
         }
     }
 
-    /// What one of that size takes, if it is apart or not.
-    pub fn cost(bytes: usize, apart: bool) -> usize {
-        // Where it cannot be had apart it takes no more.
-        if apart { mapped(bytes).max(allocated(bytes)) } else { allocated(bytes) }
+    /// What a segment of that size costs.
+    pub fn cost(bytes: usize, in_mapping: bool) -> usize {
+        // If there is no mapping to be had, heap memory takes no more.
+        if in_mapping { mapped(bytes).max(allocated(bytes)) } else { allocated(bytes) }
     }
 
-    /// What of its cost its owner has to charge.
-    pub fn owed(&self) -> usize {
-        if self.is_apart() { 0 } else { self.footprint() }
+    /// The part of the cost that the owner has to charge.
+    pub fn heap_bytes(&self) -> usize {
+        if self.is_mapped() { 0 } else { self.footprint() }
     }
 
-    /// Gives it up, and takes back what it was charged, unless others still have it. What its owner has charged is none of
-    /// that.
+    /// Drops the segment and returns the charge of its mapping, unless other segments share the mapping. Heap memory
+    /// was charged by the owner, so it returns nothing.
     pub fn reclaim(self) -> Option<Charge> {
         match self.0 {
-            Memory::Shared(_) => None,
-            Memory::Apart { pages, .. } => Arc::into_inner(pages).map(|pages| pages.charge),
+            Memory::Heap(_) => None,
+            Memory::Mapped { pages, .. } => Arc::into_inner(pages).map(|pages| pages.charge),
         }
     }
 
-    /// What it holds.
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
-            Memory::Shared(bytes) => bytes,
-            Memory::Apart { pages, len } => &pages[..*len as usize],
+            Memory::Heap(bytes) => bytes,
+            Memory::Mapped { pages, len } => &pages[..*len as usize],
         }
     }
 
-    /// The same bytes once more: in the same pages, if they have pages of their own.
+    /// A segment with the same bytes: it shares a mapping and copies heap memory.
     pub fn share(&self) -> Segment {
         Segment(match &self.0 {
-            Memory::Shared(bytes) => Memory::Shared(bytes.clone()),
-            Memory::Apart { pages, len } => Memory::Apart { pages: Arc::clone(pages), len: *len },
+            Memory::Heap(bytes) => Memory::Heap(bytes.clone()),
+            Memory::Mapped { pages, len } => Memory::Mapped { pages: Arc::clone(pages), len: *len },
         })
     }
 
-    /// What it holds from `from` on, to be written: only once, and before it is shared. Nothing afterwards.
+    /// The writable bytes from `from` on. Each is written only once, and before the segment is shared; a shared
+    /// segment has none.
     pub fn space(&mut self, from: usize) -> &mut [u8] {
         match &mut self.0 {
-            Memory::Shared(bytes) => &mut bytes[from..],
-            Memory::Apart { pages, len } => match Arc::get_mut(pages) {
+            Memory::Heap(bytes) => &mut bytes[from..],
+            Memory::Mapped { pages, len } => match Arc::get_mut(pages) {
                 Some(pages) => &mut pages[from..*len as usize],
                 None => &mut [],
             },
         }
     }
 
-    /// Whether its pages are nobody else's.
-    pub fn is_apart(&self) -> bool {
-        matches!(self.0, Memory::Apart { .. })
+    /// Whether the segment is a mapping of its own.
+    pub fn is_mapped(&self) -> bool {
+        matches!(self.0, Memory::Mapped { .. })
     }
 
-    /// Its first `bytes` bytes, and no more memory than they need.
-    pub fn cut(self, bytes: usize, charge: &mut Charge) -> Segment {
+    /// The first `bytes` bytes, in no more memory than they need.
+    pub fn truncate(self, bytes: usize, charge: &mut Charge) -> Segment {
         match self.0 {
-            Memory::Shared(all) => {
+            Memory::Heap(all) => {
                 let mut all = all.into_vec();
                 all.truncate(bytes);
-                Segment(Memory::Shared(all.into_boxed_slice()))
+                Segment(Memory::Heap(all.into_boxed_slice()))
             }
-            Memory::Apart { pages, .. } if mapped(bytes) == mapped(pages.len()) => {
-                Segment(Memory::Apart { len: bytes as u32, pages })
+            Memory::Mapped { pages, .. } if mapped(bytes) == mapped(pages.len()) => {
+                Segment(Memory::Mapped { len: bytes as u32, pages })
             }
-            Memory::Apart { pages, .. } => {
+            Memory::Mapped { pages, .. } => {
                 let mut rest = Segment::new(bytes, true, charge);
                 rest.space(0).copy_from_slice(&pages[..bytes]);
                 rest
@@ -178,18 +179,18 @@ impl Segment {
         }
     }
 
-    /// Bytes that it takes from the process.
+    /// Bytes that the segment takes from the process.
     pub fn footprint(&self) -> usize {
         match &self.0 {
-            Memory::Shared(bytes) => allocated(bytes.len()),
-            Memory::Apart { pages, .. } => mapped(pages.len()),
+            Memory::Heap(bytes) => allocated(bytes.len()),
+            Memory::Mapped { pages, .. } => mapped(pages.len()),
         }
     }
 }
 
 impl From<Box<[u8]>> for Segment {
     fn from(bytes: Box<[u8]>) -> Segment {
-        Segment(Memory::Shared(bytes))
+        Segment(Memory::Heap(bytes))
     }
 }
 
@@ -200,21 +201,21 @@ mod tests {
 
     #[test]
     fn pieces_hold_what_was_written_however_they_are_cut() {
-        for (bytes, apart, cut) in
+        for (bytes, mapped, cut) in
             [(0, false, 0), (0, true, 0), (100, false, 60), (70_000, true, 69_999), (70_000, true, 5000)]
         {
             let memory = Arc::new(MemoryBudget::default());
-            let mut charge = Charge::new(&memory, Segment::cost(bytes, apart));
-            let mut segment = Segment::new(bytes, apart, &mut charge);
-            assert_eq!(charge.bytes(), segment.owed());
-            assert_eq!((segment.bytes().len(), segment.is_apart()), (bytes, apart && bytes > 0));
+            let mut charge = Charge::new(&memory, Segment::cost(bytes, mapped));
+            let mut segment = Segment::new(bytes, mapped, &mut charge);
+            assert_eq!(charge.bytes(), segment.heap_bytes());
+            assert_eq!((segment.bytes().len(), segment.is_mapped()), (bytes, mapped && bytes > 0));
             segment.space(0).iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
             let before = segment.footprint();
-            let segment = segment.cut(cut, &mut charge);
+            let segment = segment.truncate(cut, &mut charge);
             assert!(segment.bytes().iter().enumerate().all(|(index, &byte)| byte == index as u8));
-            assert_eq!((segment.bytes().len(), segment.is_apart()), (cut, apart && bytes > 0));
+            assert_eq!((segment.bytes().len(), segment.is_mapped()), (cut, mapped && bytes > 0));
             assert!(segment.footprint() <= before && segment.footprint() >= cut);
-            charge.set(segment.owed());
+            charge.set(segment.heap_bytes());
             assert_eq!(memory.bytes(), segment.footprint());
             let shared = segment.share();
             let charged = segment.footprint();

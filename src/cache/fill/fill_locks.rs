@@ -1,35 +1,36 @@
-//! Which keys are being asked for, by any loop: one request per key at a time, however many loops there are (rule 48).
+//! Locks on the keys that any loop is fetching: one request per key at a time, however many loops there are (rule
+//! 48).
 //!
-//! Who finds nothing usable fill_locks the key, asks, and releases it when there is something to look at, or nothing to wait for.
-//! Whoever comes meanwhile learns that it is claimed, and is remembered by one bit: then the release is worth telling. Nothing
-//! of this is touched by a hit, nor where there is one loop only.
+//! A loop that finds nothing usable for a key locks the key, asks the origin, and releases the lock when there is a
+//! response to share or nothing to wait for. Another loop that asks for the same key meanwhile finds it locked; one
+//! bit records that, so that the release is announced. A hit touches no lock, and a process with one loop uses none.
 //!
-//! There are never more fill_locks than requests under way. A lock is known by the hash of its key, which nobody can foresee:
-//! two keys with the same one would wait for each other once, and then ask.
+//! There are never more locks than requests under way. A lock is identified by the hash of its key, which clients
+//! cannot predict. Two keys with the same hash would wait for each other once, and then fetch.
 
 use hashbrown::HashTable;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts of the table, each with a lock of its own (chosen: more than loops that miss at the same moment).
+/// Parts of the table, each with a mutex of its own (chosen: more than the loops that miss at the same moment).
 const SHARDS: usize = 16;
 
 #[derive(Debug)]
 struct FillLock {
     hash: u64,
-    /// Another loop waits for it.
+    /// Another loop waits for this lock.
     awaited: bool,
 }
 
-/// What became of the wish to ask.
+/// The result of an attempt to lock a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockResult {
-    /// Whoever fill_locks it asks.
-    Here,
-    /// Somebody has asked, and is to tell what comes.
-    Elsewhere,
+    /// The caller holds the lock and asks the origin.
+    Acquired,
+    /// Another loop holds the lock and will announce what it receives.
+    HeldElsewhere,
 }
 
-/// All fill_locks.
+/// The locks of all keys.
 #[derive(Debug)]
 pub struct FillLocks {
     shards: [Mutex<HashTable<FillLock>>; SHARDS],
@@ -42,28 +43,28 @@ impl Default for FillLocks {
 }
 
 impl FillLocks {
-    /// FillLocks a key, or waits for who has.
+    /// Locks a key, or records that the caller waits for the holder.
     pub fn lock(&self, hash: u64) -> LockResult {
         let mut shard = self.shard(hash);
         if let Some(lock) = shard.find_mut(hash, |lock| lock.hash == hash) {
             lock.awaited = true;
-            return LockResult::Elsewhere;
+            return LockResult::HeldElsewhere;
         }
         shard.insert_unique(hash, FillLock { hash, awaited: false }, |lock| lock.hash);
-        LockResult::Here
+        LockResult::Acquired
     }
 
-    /// Whether somebody has claimed it.
+    /// Whether a loop holds the lock of this key.
     pub fn is_locked(&self, hash: u64) -> bool {
         self.shard(hash).find(hash, |lock| lock.hash == hash).is_some()
     }
 
-    /// Whether another loop waits for it.
+    /// Whether another loop waits for this lock.
     pub fn is_awaited(&self, hash: u64) -> bool {
         self.shard(hash).find(hash, |lock| lock.hash == hash).is_some_and(|lock| lock.awaited)
     }
 
-    /// Gives a lock back. True if another loop has waited for that.
+    /// Releases a lock. True if another loop has waited for it.
     pub fn release(&self, hash: u64) -> bool {
         let mut shard = self.shard(hash);
         match shard.find_entry(hash, |lock| lock.hash == hash) {
@@ -72,9 +73,9 @@ impl FillLocks {
         }
     }
 
-    /// No code that holds the lock can leave the table half changed.
+    /// No code that holds the mutex can leave the table half changed, so a poisoned one is used.
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<FillLock>> {
-        // Other bits than the table itself uses.
+        // Other bits than the hash table itself uses.
         let shard = (hash >> 40) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -92,13 +93,13 @@ mod tests {
                 !fill_locks.is_locked(hash) && !fill_locks.release(hash) && !fill_locks.is_awaited(hash),
                 "{hash}"
             );
-            assert_eq!(fill_locks.lock(hash), LockResult::Here, "{hash}");
+            assert_eq!(fill_locks.lock(hash), LockResult::Acquired, "{hash}");
             assert!(
                 fill_locks.is_locked(hash) && !fill_locks.is_awaited(hash) && !fill_locks.release(hash),
                 "{hash}"
             );
-            assert_eq!(fill_locks.lock(hash), LockResult::Here, "{hash}");
-            assert_eq!(fill_locks.lock(hash), LockResult::Elsewhere, "{hash}");
+            assert_eq!(fill_locks.lock(hash), LockResult::Acquired, "{hash}");
+            assert_eq!(fill_locks.lock(hash), LockResult::HeldElsewhere, "{hash}");
             assert!(fill_locks.is_awaited(hash) && fill_locks.release(hash), "{hash}");
         }
         assert!(fill_locks.shards.iter().all(|shard| shard.lock().unwrap().is_empty()));
@@ -108,7 +109,7 @@ mod tests {
     fn rule_48_of_many_that_claim_at_once_one_asks() {
         let fill_locks = FillLocks::default();
         let here: usize = std::thread::scope(|scope| {
-            let lock = || (0..1000).filter(|hash| fill_locks.lock(*hash) == LockResult::Here).count();
+            let lock = || (0..1000).filter(|hash| fill_locks.lock(*hash) == LockResult::Acquired).count();
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(lock)).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });

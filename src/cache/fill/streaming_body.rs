@@ -1,41 +1,46 @@
-//! Bodies that are being received: one writer, and readers that follow at their own speeds.
+//! A body that is being received: one writer, and readers that follow at their own speeds.
 //!
-//! What comes is received into the segment at the end. Small bodies of a known length are one exact allocation, others begin
-//! with a page and double up to [`SEGMENT_BYTES`]. A complete one becomes a [`Body`].
+//! Received bytes go into the last segment. A small body of known length is one allocation of that size. Other bodies
+//! begin with one page, and each segment is twice as large as the one before, up to [`SEGMENT_BYTES`]. A complete
+//! streaming body becomes a [`Body`].
 //!
-//! Room for each segment is asked for before it is needed ([`StreamingBody::provide`]). Where there is none, the body waits until all
-//! readers have what there is; then another segment takes the place of what was given up. So a body that has begun goes on, and
-//! never holds more than it was given.
+//! Memory for a segment is reserved before the segment is needed ([`StreamingBody::reserve_segment`]). If the budget
+//! has none, the body waits until all readers have read everything; then the next segment takes the memory of a
+//! dropped one. So a body that has begun always goes on, and never holds more than it was granted.
 //!
-//! Where there are several loops, one of them receives, and the others follow it by [`Portion`]s: segments that are complete
-//! are the same pages there, what has come of the last one is copied.
+//! With several loops, one loop receives a body, and each other loop has a replica that it extends by [`Portion`]s.
+//! Mapped segments of a portion are shared; the bytes of the incomplete last segment are copied.
+//!
+//! States: *can receive* (free space in the last segment, or a reservation), *needs a segment* (`reserve_segment`
+//! leads back, or fails until readers have caught up), *finished* (a [`Body`]). [`StreamingBody::drop_before`] makes
+//! a body that can no longer be finished.
 
-use crate::cache::body::segment::{APART_BYTES_MIN, Segment};
+use crate::cache::body::segment::{MAPPED_BYTES_MIN, Segment};
 use crate::cache::body::{Body, Cursor, Filled, SEGMENT_BYTES, Segments};
 use crate::cache::store::memory_budget::{Charge, MemoryBudget, allocated};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// First segment of a body whose length is not known (chosen: one page, one read).
+/// The first segment of a body of unknown length (chosen: one page, one read).
 const FIRST_BYTES: usize = 4096;
 
-/// Largest segment of a body whose length is known: what stays of a full one and a bit goes into that one segment.
+/// The largest segment of a body of known length: a short rest goes into the segment before it.
 const LAST_BYTES_MAX: usize = SEGMENT_BYTES + SEGMENT_BYTES / 8;
 
-/// What has come of a body between two places, for who follows it elsewhere.
+/// The bytes of a body between two cursors, for a replica in another loop.
 #[derive(Debug)]
 pub struct Portion {
     from: Cursor,
-    /// Segments that are complete, beginning with the one that `from` lies in.
+    /// Complete segments, beginning with the one that `from` lies in.
     complete: Vec<Segment>,
-    /// How large the one behind them is, and what has come of it.
+    /// Size of the segment behind them, and the bytes of it that have been received.
     room: usize,
     tail: Box<[u8]>,
 }
 
-/// Leave to have another segment of so many bytes.
+/// A granted reservation for one segment of that size.
 #[derive(Debug)]
-struct Room {
+struct Reservation {
     bytes: usize,
     charge: Charge,
 }
@@ -44,93 +49,94 @@ struct Room {
 #[derive(Debug)]
 pub struct StreamingBody {
     segments: VecDeque<Segment>,
-    /// Segments that were given up at the front, and the bytes in them.
-    dropped: u32,
-    gone: u64,
-    /// Bytes in the last segment.
-    tail: usize,
+    /// Segments that were dropped at the front, and the bytes in them.
+    dropped_segments: u32,
+    dropped_bytes: u64,
+    /// Bytes received into the last segment.
+    tail_len: usize,
     len: u64,
     expected: Option<u64>,
-    /// The first segment holds at least so many bytes.
+    /// The least size of the first segment.
     first_bytes: usize,
-    /// What lies in no pages of its own, and the bookkeeping; never less than `reserved`.
+    /// Covers heap memory and bookkeeping; never less than `reserved_bytes`.
     charge: Charge,
-    owed: usize,
-    reserved: usize,
+    heap_bytes: usize,
+    reserved_bytes: usize,
     /// Bytes that the segments take.
-    held: usize,
+    held_bytes: usize,
     /// For the next segment.
-    provided: Option<Room>,
-    /// What was given up last: for the next one, if there is no other room.
-    spare: Option<Room>,
+    reservation: Option<Reservation>,
+    /// The memory of the largest segment that was dropped: for the next segment, if the budget grants none.
+    spare: Option<Reservation>,
 }
 
 impl Segments for StreamingBody {
-    fn dropped(&self) -> u32 {
-        self.dropped
+    fn dropped_segments(&self) -> u32 {
+        self.dropped_segments
     }
 
-    fn piece(&self, index: u32) -> Option<(&[u8], bool)> {
-        let index = index.checked_sub(self.dropped)? as usize;
+    fn segment_at(&self, index: u32) -> Option<(&[u8], bool)> {
+        let index = index.checked_sub(self.dropped_segments)? as usize;
         let segment = self.segments.get(index)?;
         let last = index + 1 == self.segments.len();
-        let len = if last { self.tail } else { segment.bytes().len() };
-        Some((&segment.bytes()[..len], segment.is_apart()))
+        let len = if last { self.tail_len } else { segment.bytes().len() };
+        Some((&segment.bytes()[..len], segment.is_mapped()))
     }
 }
 
 impl StreamingBody {
-    /// An empty body, of which so many bytes are expected if that is known. It takes what room it needs, whatever the budget
-    /// says, unless that is provided.
+    /// An empty body, of which `expected` bytes will come if that is known. It takes memory whatever the budget says,
+    /// unless segments are reserved.
     pub fn new(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
-        StreamingBody::with(Charge::new(memory, Body::bookkeeping(0)), expected)
+        StreamingBody::with(Charge::new(memory, Body::overhead_bytes(0)), expected)
     }
 
     fn with(charge: Charge, expected: Option<u64>) -> StreamingBody {
         StreamingBody {
             segments: VecDeque::new(),
-            dropped: 0,
-            gone: 0,
-            tail: 0,
+            dropped_segments: 0,
+            dropped_bytes: 0,
+            tail_len: 0,
             len: 0,
             expected,
             first_bytes: 0,
-            owed: Body::bookkeeping(0),
-            reserved: 0,
+            heap_bytes: Body::overhead_bytes(0),
+            reserved_bytes: 0,
             charge,
-            held: 0,
-            provided: None,
+            held_bytes: 0,
+            reservation: None,
             spare: None,
         }
     }
 
-    /// The same, if there is room for its first segment, which holds at least `first_bytes`: so many have come already.
-    pub fn begin(
+    /// An empty body with a reservation for its first segment, which has space for at least `first_bytes` bytes: so
+    /// many have been received already. `None` if the reservation is not granted.
+    pub fn try_new(
         memory: &Arc<MemoryBudget>,
         expected: Option<u64>,
         first_bytes: usize,
         admit: impl FnOnce(usize) -> Option<Charge>,
     ) -> Option<StreamingBody> {
         let mut stream = StreamingBody { first_bytes, ..StreamingBody::new(memory, expected) };
-        let ready = expected == Some(0) || stream.provide(admit);
+        let ready = expected == Some(0) || stream.reserve_segment(admit);
         ready.then_some(stream)
     }
 
-    /// One that follows another one, which is received elsewhere: its segments are the same, so cursors are good for both. What
-    /// it copies is covered by `reserve`.
-    pub fn following(reserve: Charge) -> StreamingBody {
-        let reserved = reserve.bytes();
-        StreamingBody { reserved, ..StreamingBody::with(reserve, None) }
+    /// A replica of a body that another loop receives. Its segments are the same, so cursors are valid in both.
+    /// `reserve` covers the bytes that it copies.
+    pub fn replica(reserve: Charge) -> StreamingBody {
+        let reserved_bytes = reserve.bytes();
+        StreamingBody { reserved_bytes, ..StreamingBody::with(reserve, None) }
     }
 
-    /// What one that follows a body of that length copies at most.
-    pub fn copied_bytes(expected: Option<u64>) -> usize {
+    /// The most bytes that a replica of a body of that length copies.
+    pub fn replica_bytes_max(expected: Option<u64>) -> usize {
         let copied = match expected {
             Some(expected) => allocated(expected.min(LAST_BYTES_MAX as u64) as usize),
-            // Those in front of the first that has pages of its own.
-            None => allocated(SEGMENT_BYTES) + allocated(APART_BYTES_MIN),
+            // The segments before the first mapped one.
+            None => allocated(SEGMENT_BYTES) + allocated(MAPPED_BYTES_MIN),
         };
-        Body::bookkeeping(0) + copied
+        Body::overhead_bytes(0) + copied
     }
 
     /// Bytes received.
@@ -138,25 +144,26 @@ impl StreamingBody {
         self.len
     }
 
-    /// Whether nothing was received.
+    /// Whether nothing has been received.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     fn has_room(&self) -> bool {
-        self.segments.back().is_some_and(|last| self.tail < last.bytes().len())
+        self.segments.back().is_some_and(|last| self.tail_len < last.bytes().len())
     }
 
-    /// How large the next segment is, if one is needed before more can be received.
+    /// Size of the next segment, if a segment is needed before more can be received.
     pub fn next_segment(&self) -> Option<usize> {
         if self.has_room() {
             return None;
         }
-        Some(self.provided.as_ref().map_or_else(|| self.wanted(), |room| room.bytes))
+        Some(self.reservation.as_ref().map_or_else(|| self.planned_segment_bytes(), |room| room.bytes))
     }
 
-    fn wanted(&self) -> usize {
-        let so_far = u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped);
+    fn planned_segment_bytes(&self) -> usize {
+        let so_far =
+            u32::try_from(self.segments.len()).unwrap_or(u32::MAX).saturating_add(self.dropped_segments);
         let first_bytes = if so_far == 0 { self.first_bytes } else { 0 };
         match self.expected {
             Some(expected) => {
@@ -169,57 +176,58 @@ impl StreamingBody {
         }
     }
 
-    /// Whether a segment of that size has pages of its own: all of a body have that is known to be large, so that its end is
-    /// sent along with what lies before it.
-    fn is_apart(&self, bytes: usize) -> bool {
-        bytes >= APART_BYTES_MIN || self.expected >= Some(APART_BYTES_MIN as u64)
+    /// Whether a segment of that size is a mapping. All segments of a large body of known length are, so that the
+    /// last one is sent together with those before it.
+    fn is_mapped(&self, bytes: usize) -> bool {
+        bytes >= MAPPED_BYTES_MIN || self.expected >= Some(MAPPED_BYTES_MIN as u64)
     }
 
-    /// Whether more can be received now.
-    pub fn is_ready(&self) -> bool {
-        self.has_room() || self.provided.is_some()
+    /// Whether bytes can be received now.
+    pub fn can_receive(&self) -> bool {
+        self.has_room() || self.reservation.is_some()
     }
 
-    /// Asks for room for the next segment if one is needed; `admit` gets what it takes. Without, one as large as what was given
-    /// up takes its place, if all was. False if nothing more can be received until then.
-    pub fn provide(&mut self, admit: impl FnOnce(usize) -> Option<Charge>) -> bool {
-        if self.is_ready() {
+    /// Reserves memory for the next segment if one is needed; `admit` is asked for its cost. If `admit` refuses and
+    /// all segments were dropped, the memory of a dropped one is used. False if nothing can be received until readers
+    /// have caught up.
+    pub fn reserve_segment(&mut self, admit: impl FnOnce(usize) -> Option<Charge>) -> bool {
+        if self.can_receive() {
             return true;
         }
-        let bytes = self.wanted();
-        self.provided = match admit(Segment::cost(bytes, self.is_apart(bytes))) {
-            Some(charge) => Some(Room { bytes, charge }),
-            None if self.segments.is_empty() && self.dropped > 0 => {
-                // What was given up may still be in a message to another loop, for a moment.
-                let least = || Room { bytes: FIRST_BYTES, charge: self.charge.beside(FIRST_BYTES) };
+        let bytes = self.planned_segment_bytes();
+        self.reservation = match admit(Segment::cost(bytes, self.is_mapped(bytes))) {
+            Some(charge) => Some(Reservation { bytes, charge }),
+            None if self.segments.is_empty() && self.dropped_segments > 0 => {
+                // The dropped memory may still be part of a message to another loop, for a moment.
+                let least = || Reservation { bytes: FIRST_BYTES, charge: self.charge.sibling(FIRST_BYTES) };
                 let room = self.spare.take().unwrap_or_else(least);
-                Some(Room { bytes: bytes.min(room.bytes), ..room })
+                Some(Reservation { bytes: bytes.min(room.bytes), ..room })
             }
             None => None,
         };
-        self.provided.is_some()
+        self.reservation.is_some()
     }
 
-    /// Room to receive into: at least one byte.
+    /// The space to receive into: at least one byte.
     pub fn space(&mut self) -> &mut [u8] {
         if let Some(bytes) = self.next_segment() {
-            if let Some(room) = self.provided.take() {
+            if let Some(room) = self.reservation.take() {
                 self.charge.absorb(room.charge);
             }
-            let apart = self.is_apart(bytes);
-            let segment = Segment::new(bytes, apart, &mut self.charge);
-            self.push(segment);
-            self.tail = 0;
+            let mapped = self.is_mapped(bytes);
+            let segment = Segment::new(bytes, mapped, &mut self.charge);
+            self.push_segment(segment);
+            self.tail_len = 0;
         }
         match self.segments.back_mut() {
-            Some(last) => last.space(self.tail),
+            Some(last) => last.space(self.tail_len),
             None => &mut [],
         }
     }
 
     /// Reports that the first `count` bytes of the space were filled.
     pub fn commit(&mut self, count: usize) {
-        self.tail += count;
+        self.tail_len += count;
         self.len += count as u64;
     }
 
@@ -230,53 +238,57 @@ impl StreamingBody {
 
     /// See [`Body::advance`].
     pub fn advance(&self, cursor: Cursor, count: u64) -> Cursor {
-        self.moved(cursor, count)
+        self.advanced(cursor, count)
     }
 
-    /// The place `position` bytes from the start, if it was not given up.
+    /// The cursor `position` bytes from the start, if these bytes were not dropped.
     pub fn cursor(&self, position: u64) -> Cursor {
-        self.moved(Cursor { segment: self.dropped, offset: 0 }, position.saturating_sub(self.gone))
+        self.advanced(
+            Cursor { segment: self.dropped_segments, offset: 0 },
+            position.saturating_sub(self.dropped_bytes),
+        )
     }
 
-    /// Whether there is anything behind the cursor.
+    /// Whether there are received bytes behind the cursor.
     pub fn has_more(&self, cursor: Cursor) -> bool {
         let mut slices: [&[u8]; 2] = [&[]; 2];
         self.fill_slices(cursor, 1, &mut slices).bytes > 0
     }
 
-    fn push(&mut self, segment: Segment) {
-        self.held += segment.footprint();
-        self.owed += size_of::<Segment>() + segment.owed();
+    fn push_segment(&mut self, segment: Segment) {
+        self.held_bytes += segment.footprint();
+        self.heap_bytes += size_of::<Segment>() + segment.heap_bytes();
         self.segments.push_back(segment);
-        self.charge.set(self.owed.max(self.reserved));
+        self.charge.set(self.heap_bytes.max(self.reserved_bytes));
     }
 
-    /// What it was charged comes back, if it is nobody else's.
-    fn forget(&mut self, segment: Segment) -> Option<Charge> {
-        let owed = segment.owed();
-        self.held -= segment.footprint();
-        self.owed -= size_of::<Segment>() + owed;
-        let charge = if owed > 0 { Some(self.charge.split(owed)) } else { segment.reclaim() };
-        self.charge.set(self.owed.max(self.reserved));
+    /// Subtracts a dropped segment, and returns its charge if no other body shares it.
+    fn uncharge(&mut self, segment: Segment) -> Option<Charge> {
+        let heap_bytes = segment.heap_bytes();
+        self.held_bytes -= segment.footprint();
+        self.heap_bytes -= size_of::<Segment>() + heap_bytes;
+        let charge = if heap_bytes > 0 { Some(self.charge.split(heap_bytes)) } else { segment.reclaim() };
+        self.charge.set(self.heap_bytes.max(self.reserved_bytes));
         charge
     }
 
-    /// The place behind all that has come: in the last segment, or in front of the next one.
-    fn end(&self) -> Cursor {
-        let count = self.dropped + self.segments.len() as u32;
+    /// The cursor behind all received bytes: in the last segment, or at the beginning of the next one.
+    fn end_cursor(&self) -> Cursor {
+        let count = self.dropped_segments + self.segments.len() as u32;
         match self.segments.back() {
-            Some(last) if self.tail < last.bytes().len() => {
-                Cursor { segment: count - 1, offset: self.tail as u32 }
+            Some(last) if self.tail_len < last.bytes().len() => {
+                Cursor { segment: count - 1, offset: self.tail_len as u32 }
             }
             Some(_) | None => Cursor { segment: count, offset: 0 },
         }
     }
 
-    /// What has come behind `from`, which moves behind it.
-    pub fn portion(&self, from: &mut Cursor) -> Portion {
-        let (begin, end) = (self.there(*from), self.end());
-        let segments =
-            || (begin.segment..).map_while(|index| self.segments.get((index - self.dropped) as usize));
+    /// The bytes received since `from`, which moves to the end.
+    pub fn portion_since(&self, from: &mut Cursor) -> Portion {
+        let (begin, end) = (self.skip_dropped(*from), self.end_cursor());
+        let segments = || {
+            (begin.segment..).map_while(|index| self.segments.get((index - self.dropped_segments) as usize))
+        };
         let complete: Vec<Segment> =
             segments().take((end.segment - begin.segment) as usize).map(Segment::share).collect();
         let last = segments().nth(complete.len()).map_or(&[][..], Segment::bytes);
@@ -286,29 +298,30 @@ impl StreamingBody {
         Portion { from: begin, complete, room: last.len(), tail: tail.into() }
     }
 
-    /// Takes what has come elsewhere. False, and nothing is taken, if it does not begin where this ends.
-    pub fn follow(&mut self, portion: &Portion) -> bool {
-        if portion.from != self.end() {
+    /// Appends what another loop has received. False, and nothing is appended, if the portion does not begin at the
+    /// end of this body.
+    pub fn append_portion(&mut self, portion: &Portion) -> bool {
+        if portion.from != self.end_cursor() {
             return false;
         }
         for segment in &portion.complete {
-            if self.end().offset > 0 {
-                // All of the segment that had come in part: nobody needs the copy of that any more.
-                self.len -= self.tail as u64;
+            if self.end_cursor().offset > 0 {
+                // The portion has the complete segment: the partial copy is not needed any more.
+                self.len -= self.tail_len as u64;
                 let part = self.segments.pop_back();
-                part.and_then(|part| self.forget(part));
+                part.and_then(|part| self.uncharge(part));
             }
-            self.tail = segment.bytes().len();
-            self.len += self.tail as u64;
-            self.push(segment.share());
+            self.tail_len = segment.bytes().len();
+            self.len += self.tail_len as u64;
+            self.push_segment(segment.share());
         }
         if !portion.tail.is_empty() {
-            if self.end().offset == 0 {
+            if self.end_cursor().offset == 0 {
                 let segment = Segment::new(portion.room, false, &mut self.charge);
-                self.push(segment);
-                self.tail = 0;
+                self.push_segment(segment);
+                self.tail_len = 0;
             }
-            let space = self.segments.back_mut().map(|last| last.space(self.tail)).unwrap_or_default();
+            let space = self.segments.back_mut().map(|last| last.space(self.tail_len)).unwrap_or_default();
             let count = portion.tail.len().min(space.len());
             space[..count].copy_from_slice(&portion.tail[..count]);
             self.commit(count);
@@ -317,39 +330,38 @@ impl StreamingBody {
     }
 
     /// Bytes that the segments take.
-    pub fn held(&self) -> usize {
-        self.held
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
-    /// Gives up what lies before the slowest reader's cursor: the body can no longer be stored.
+    /// Drops the segments before the cursor of the slowest reader. After that the body cannot be stored.
     pub fn drop_before(&mut self, cursor: Cursor) {
         while let Some(first) = self.segments.front() {
             let (len, is_last) = (first.bytes().len(), self.segments.len() == 1);
-            let is_full = !is_last || self.tail == len;
-            let is_read = self.dropped < cursor.segment
-                || (self.dropped == cursor.segment && cursor.offset as usize >= len);
+            let is_full = !is_last || self.tail_len == len;
+            let is_read = self.dropped_segments < cursor.segment
+                || (self.dropped_segments == cursor.segment && cursor.offset as usize >= len);
             if !(is_full && is_read) {
                 return;
             }
             let Some(first) = self.segments.pop_front() else { return };
-            self.dropped += 1;
-            self.gone += len as u64;
-            let given_up = self.forget(first).map(|charge| Room { bytes: len, charge });
+            self.dropped_segments += 1;
+            self.dropped_bytes += len as u64;
+            let given_up = self.uncharge(first).map(|charge| Reservation { bytes: len, charge });
             let kept = self.spare.take();
             self.spare = given_up.into_iter().chain(kept).max_by_key(|room| room.bytes);
         }
     }
 
-    /// The complete body. `None` if its beginning was given up. Cursors into the streaming body are good for the complete
-    /// one.
+    /// The complete body. `None` if its beginning was dropped. Cursors stay valid.
     pub fn finish(mut self) -> Option<Body> {
-        if self.dropped > 0 {
+        if self.dropped_segments > 0 {
             return None;
         }
         if let Some(last) = self.segments.pop_back() {
-            self.segments.push_back(last.cut(self.tail, &mut self.charge));
+            self.segments.push_back(last.truncate(self.tail_len, &mut self.charge));
         }
-        Some(Body::of(self.segments, self.len, self.charge))
+        Some(Body::from_segments(self.segments, self.len, self.charge))
     }
 }
 
@@ -401,17 +413,18 @@ pub(in crate::cache) mod tests {
         assert!([slow.1, rest].concat() == bytes);
     }
 
-    fn following(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
-        StreamingBody::following(Charge::new(memory, StreamingBody::copied_bytes(expected)))
+    fn replica(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
+        StreamingBody::replica(Charge::new(memory, StreamingBody::replica_bytes_max(expected)))
     }
 
-    /// Charges as long as there is room.
+    /// Grants charges within the budget.
     fn within(memory: &Arc<MemoryBudget>, budget: usize) -> impl Fn(usize) -> Option<Charge> {
         move |bytes| (memory.bytes() + bytes <= budget).then(|| Charge::new(memory, bytes))
     }
 
-    /// Bodies of any length in any budget that was enough for their beginning: they wait for their reader where there is no room,
-    /// go on when it has everything, and never hold more than the budget, whatever else takes the room that they gave up.
+    /// Bodies of any length in any budget that sufficed for their first segment: without room they wait for their
+    /// reader, they go on when it has read everything, and they never exceed the budget, even if other bodies take
+    /// all the memory that they dropped.
     #[test]
     fn rule_57_a_body_that_has_begun_goes_on_within_what_it_was_given() {
         let bytes = pattern(400_000);
@@ -422,12 +435,12 @@ pub(in crate::cache) mod tests {
                 let what = format!("{expected:?} {budget}");
                 let memory = Arc::new(MemoryBudget::default());
                 let admit = within(&memory, budget);
-                let mut stream = StreamingBody::begin(&memory, expected, first, &admit).expect(&what);
+                let mut stream = StreamingBody::try_new(&memory, expected, first, &admit).expect(&what);
                 let (mut at, mut cursor, mut got, mut others) =
                     (0, Cursor::default(), Vec::new(), Vec::new());
                 let mut waits = 0;
                 while got.len() < bytes.len() {
-                    while at < bytes.len() && stream.provide(&admit) {
+                    while at < bytes.len() && stream.reserve_segment(&admit) {
                         let space = stream.space();
                         let count = space.len().min(bytes.len() - at).min(5000);
                         space[..count].copy_from_slice(&bytes[at..at + count]);
@@ -445,7 +458,7 @@ pub(in crate::cache) mod tests {
                         assert_eq!(stream.cursor(got.len() as u64), stream.advance(cursor, 0));
                         stream.drop_before(cursor);
                     }
-                    // Somebody else takes all that was given up.
+                    // Other bodies take all the dropped memory.
                     let left = budget.saturating_sub(memory.bytes());
                     others.extend(admit(left));
                     assert!(memory.bytes() <= budget + 1000, "{what}");
@@ -457,9 +470,12 @@ pub(in crate::cache) mod tests {
             }
         }
         let memory = Arc::new(MemoryBudget::default());
-        assert!(StreamingBody::begin(&memory, Some(400_000), 0, within(&memory, 60_000)).is_none());
-        assert!(StreamingBody::begin(&memory, None, 60_000, within(&memory, 60_000)).is_none());
-        assert!(StreamingBody::begin(&memory, Some(0), 100, |_| None).is_some(), "there is nothing to come");
+        assert!(StreamingBody::try_new(&memory, Some(400_000), 0, within(&memory, 60_000)).is_none());
+        assert!(StreamingBody::try_new(&memory, None, 60_000, within(&memory, 60_000)).is_none());
+        assert!(
+            StreamingBody::try_new(&memory, Some(0), 100, |_| None).is_some(),
+            "there is nothing to come"
+        );
         assert_eq!(memory.bytes(), 0);
     }
 
@@ -476,14 +492,15 @@ pub(in crate::cache) mod tests {
             out.extend(slices.concat());
             cursor = stream.advance(cursor, count);
             stream.drop_before(cursor);
-            most = most.max(stream.held());
+            most = most.max(stream.held_bytes());
         }
         assert!(out == bytes && most < 2 * SEGMENT_BYTES + 8192, "{most}");
         assert!(stream.finish().is_none());
         assert_eq!(memory.bytes(), 0);
     }
 
-    /// One reader had all there was before there was another segment, the other one came to the same place later.
+    /// One reader had read everything before there was a second segment; the other one reaches the same position
+    /// later.
     #[test]
     fn what_is_given_up_is_behind_all_who_are_at_its_end() {
         let memory = Arc::new(MemoryBudget::default());
@@ -504,8 +521,8 @@ pub(in crate::cache) mod tests {
         }
     }
 
-    /// Bodies of a known and of an unknown length, received in pieces of any size, told in portions of any size, from the
-    /// beginning or later, while readers there take what there is and let it be given up, or not.
+    /// Bodies of known and unknown length, received and published in pieces of any size, from the beginning or later;
+    /// readers of the replica read, and segments are dropped behind them, or not.
     #[test]
     fn rule_48_a_body_is_followed_elsewhere_by_portions() {
         let bytes = pattern(300_000);
@@ -520,38 +537,39 @@ pub(in crate::cache) mod tests {
             let what = format!("{expected:?} {piece} {every} {gives_up}");
             let memory = Arc::new(MemoryBudget::default());
             let mut stream = StreamingBody::new(&memory, expected);
-            let mut following = following(&memory, expected);
+            let mut replica = replica(&memory, expected);
             let (mut told, mut reader, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
             for (number, piece) in bytes.chunks(piece).enumerate() {
                 fill(&mut stream, piece, 3000);
                 if number % every > 0 {
                     continue;
                 }
-                let portion = stream.portion(&mut told);
-                assert!(following.follow(&portion), "{what}");
-                assert_eq!(following.len(), stream.len(), "{what}");
-                assert!(!following.follow(&portion), "{what}: what was told before");
-                // Pages that both have are charged once; what is copied was reserved.
-                let most = stream.len() as usize + StreamingBody::copied_bytes(expected) + 2 * SEGMENT_BYTES;
+                let portion = stream.portion_since(&mut told);
+                assert!(replica.append_portion(&portion), "{what}");
+                assert_eq!(replica.len(), stream.len(), "{what}");
+                assert!(!replica.append_portion(&portion), "{what}: what was told before");
+                // Shared mappings are charged once; copied bytes were reserved.
+                let most =
+                    stream.len() as usize + StreamingBody::replica_bytes_max(expected) + 2 * SEGMENT_BYTES;
                 assert!(memory.bytes() <= most, "{what}");
-                while following.has_more(reader) {
+                while replica.has_more(reader) {
                     let mut slices: [&[u8]; 2] = [&[]; 2];
-                    let count = following.slices(reader, 50_000, &mut slices).bytes;
+                    let count = replica.slices(reader, 50_000, &mut slices).bytes;
                     got.extend(slices.concat());
-                    reader = following.advance(reader, count);
+                    reader = replica.advance(reader, count);
                 }
                 if gives_up {
-                    following.drop_before(reader);
+                    replica.drop_before(reader);
                     stream.drop_before(told);
                 }
             }
-            assert!(following.follow(&stream.portion(&mut told)), "{what}");
+            assert!(replica.append_portion(&stream.portion_since(&mut told)), "{what}");
             let mut slices: [&[u8]; 9] = [&[]; 9];
-            following.slices(reader, u64::MAX, &mut slices);
+            replica.slices(reader, u64::MAX, &mut slices);
             got.extend(slices.concat());
             assert!(got == bytes, "{what}");
             drop(stream);
-            drop(following);
+            drop(replica);
             assert_eq!(memory.bytes(), 0, "{what}");
         }
     }
@@ -561,12 +579,12 @@ pub(in crate::cache) mod tests {
         let memory = Arc::new(MemoryBudget::default());
         let bytes = pattern(200_000);
         let mut stream = StreamingBody::new(&memory, None);
-        let mut following = following(&memory, None);
+        let mut replica = replica(&memory, None);
         let mut told = Cursor::default();
         fill(&mut stream, &bytes[..150_001], 4096);
-        assert!(following.follow(&stream.portion(&mut told)));
+        assert!(replica.append_portion(&stream.portion_since(&mut told)));
         let places: Vec<Cursor> =
-            [0, 4096, 150_000, 150_001].iter().map(|&at| following.advance(Cursor::default(), at)).collect();
+            [0, 4096, 150_000, 150_001].iter().map(|&at| replica.advance(Cursor::default(), at)).collect();
         fill(&mut stream, &bytes[150_001..], 4096);
         let body = stream.finish().unwrap();
         for (place, at) in places.into_iter().zip([0, 4096, 150_000, 150_001]) {

@@ -1,10 +1,10 @@
-//! What becomes of stored parts when another part of the same resource comes (RFC 9111 section 3.4, RFC 9110 section
+//! How a new part is combined with the stored parts of the same resource (RFC 9111 section 3.4, RFC 9110 section
 //! 15.3.7.3).
 //!
-//! An entry holds some parts of one representation, with the fields of the one that came last: those are the most recent.
-//! Parts that touch are one; when nothing is missing any more the entry is like any other. Where there are too many of them,
-//! or they hold too much, the shortest one leaves, be it the new one: that loses the least, and nobody drives out what others
-//! use by asking for single bytes.
+//! An entry holds some parts of one representation, with the fields of the part that was received last: those are the
+//! most recent. Parts that touch become one part. When nothing is missing any more, the entry is a complete one. If
+//! there are too many parts, or they take too much memory, the shortest part is dropped, even if it is the new one:
+//! that loses the fewest bytes, and a client that asks for single bytes drives nothing out.
 
 use crate::cache::body::Body;
 use crate::cache::rfc::range::{Fragment, PARTS_MAX, Part, may_combine};
@@ -14,52 +14,52 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// What is stored now.
+/// The result of combining.
 #[derive(Debug)]
 pub(in crate::cache) struct Combined {
     pub entry: Arc<Stored>,
-    /// Parts that were given up.
+    /// Parts that were dropped.
     pub dropped: usize,
 }
 
-/// Combines a new part with what is stored for the same requests; `None` if that is all of it, and stays. `held_max` bounds the
-/// bytes that the result may keep in memory.
+/// Combines a new part with the entry that is stored for the same requests. `None` if that entry is complete: it
+/// stays. `held_max` bounds the bytes that the result keeps in memory.
 pub(in crate::cache) fn combine(
     memory: &Arc<MemoryBudget>,
     old: &Stored,
     new: &Arc<Stored>,
     held_max: u64,
 ) -> Option<Combined> {
-    // A whole one is not given up for a part.
+    // A complete response is not replaced by a part.
     old.fragment()?;
     let same = may_combine(old.block(), new.block())
         && old.length() == new.length()
         && old.status == new.status
-        // Who may have bytes from one address need not be allowed those from another.
+        // A client that may connect to one address need not be allowed to connect to another.
         && old.address == new.address;
     if !same {
         return Some(Combined { entry: Arc::clone(new), dropped: old.parts().count() });
     }
-    // In order; of those that begin together the longest comes first.
+    // Sorted by position; of parts that begin at the same byte the longest comes first.
     let mut sources: Vec<Source<'_>> = Source::all_of(old).chain(Source::all_of(new)).collect();
     sources.sort_by_key(|source| (source.part.start, Reverse(source.part.len)));
     let mut dropped = 0;
     while !sources.is_empty() {
-        if let Some((parts, body)) = put_together(memory, &sources, held_max) {
+        if let Some((parts, body)) = merge(memory, &sources, held_max) {
             if Arc::ptr_eq(&body, &new.body) {
                 break;
             }
             let mut room = Vec::new();
-            let fragment = Fragment::of_parts(&parts, new.length(), &mut room);
+            let fragment = Fragment::from_parts(&parts, new.length(), &mut room);
             let entry = Stored::new(memory, new.hash(), &Head { fragment, ..new.head() }, body);
             return Some(Combined { entry: Arc::new(entry), dropped });
         }
-        // Of those that are as short an old one.
+        // Among parts of equal length an old one is dropped.
         let is_new = |source: &Source<'_>| Arc::ptr_eq(source.body, &new.body);
         let shortest = sources.iter().enumerate().min_by_key(|(_, source)| (source.part.len, is_new(source)));
         let Some((index, source)) = shortest else { break };
         if is_new(source) {
-            // Then there is no need for others to leave.
+            // The new part is dropped, so all old ones can stay.
             (sources, dropped) = (Source::all_of(old).collect(), 1);
         } else {
             sources.remove(index);
@@ -69,7 +69,7 @@ pub(in crate::cache) fn combine(
     Some(Combined { entry: Arc::clone(new), dropped })
 }
 
-/// A part, and where it begins in the body that holds it.
+/// A part, and its offset in the body that holds it.
 #[derive(Clone, Copy, Debug)]
 struct Source<'a> {
     part: Part,
@@ -87,9 +87,9 @@ impl Source<'_> {
     }
 }
 
-/// The parts that these make and a body of all their bytes: of each what those before it do not have. `None` if that is too
-/// much.
-fn put_together(
+/// Merges the sources to parts and a body of all their bytes; bytes that several sources have are taken from the
+/// first. `None` if that exceeds a bound.
+fn merge(
     memory: &Arc<MemoryBudget>,
     sources: &[Source<'_>],
     held_max: u64,
@@ -141,7 +141,7 @@ mod tests {
             received_us: 0,
             address: IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
             set_cookie: false,
-            fragment: Some(Fragment::one(Part { start: 0, len: 1 }, length)),
+            fragment: Some(Fragment::single(Part { start: 0, len: 1 }, length)),
         };
         Arc::new(make(&head))
     }
@@ -154,10 +154,10 @@ mod tests {
         last: u8,
     ) -> Arc<Stored> {
         with_head(fields, length, last, |head| {
-            let fragment = Fragment::of(Part { start, len: end - start }, length);
+            let fragment = Fragment::partial(Part { start, len: end - start }, length);
             let bytes =
                 TEXT.iter().copied().cycle().skip(start as usize).take((end - start) as usize).collect();
-            Stored::new(memory, 1, &Head { fragment, ..*head }, Arc::new(Body::whole(memory, bytes)))
+            Stored::new(memory, 1, &Head { fragment, ..*head }, Arc::new(Body::from_bytes(memory, bytes)))
         })
     }
 
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(bytes, expected, "{:?}", parts_of(stored));
     }
 
-    /// Every three parts of eight bytes in every order, against the bytes that they have.
+    /// All sequences of three parts of eight bytes, compared with the bytes that they hold.
     #[test]
     fn rule_35_parts_are_put_together_whatever_comes() {
         const LENGTH: u64 = 8;
@@ -242,25 +242,26 @@ mod tests {
         assert!(combine(&memory, &whole, &stored(&memory, (0, 4), "ETag: \"b\"", 10, 1), u64::MAX).is_none());
     }
 
-    /// What is held at most, the parts that come one after the other, what there is then, and how many were dropped.
+    /// The bound on held bytes, the parts in the order of receipt, the parts that are stored then, and how many were
+    /// dropped.
     #[test]
     fn rule_35_where_there_is_no_room_the_shortest_part_leaves() {
         for (held_max, come, expected, dropped) in [
             (100, &[(0, 4), (6, 9), (20, 30)][..], &[(0, 4), (6, 9), (20, 30)][..], 0),
             (16, &[(0, 4), (6, 9), (20, 30)], &[(0, 4), (20, 30)], 1),
             (10, &[(0, 4), (6, 9), (20, 30)], &[(20, 30)], 2),
-            // Be it the new one, also if it touches another; nothing else leaves then.
+            // The new part may be the shortest, also if it touches another; then nothing else is dropped.
             (12, &[(0, 4), (6, 7), (20, 27), (40, 43)], &[(0, 4), (6, 7), (20, 27)], 1),
             (6, &[(0, 4), (4, 7)], &[(0, 4)], 1),
             (6, &[(4, 7), (0, 4)], &[(0, 4)], 1),
             (6, &[(0, 4), (7, 10)], &[(0, 4)], 1),
-            // Of two that are as short the old one.
+            // Of two equal ones the old one.
             (6, &[(0, 4), (4, 8)], &[(4, 8)], 1),
-            // What two parts both have is held twice.
+            // Bytes that two parts have are held twice.
             (9, &[(0, 5), (3, 8), (1, 2)], &[(1, 2), (3, 8)], 1),
             (12, &[(0, 5), (3, 8), (20, 26)], &[(0, 8)], 1),
             (12, &[(0, 5), (3, 8), (20, 29)], &[(20, 29)], 1),
-            // What lies in another part takes nothing.
+            // A part within another part takes nothing.
             (6, &[(0, 6), (2, 4), (0, 6), (1, 5)], &[(0, 6)], 0),
             (6, &[(2, 4), (1, 5), (0, 6)], &[(0, 6)], 0),
         ] {
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Many that do not touch, as many as may be: they become one when what is between them comes.
+    /// As many separate parts as allowed: they become one when the gaps are filled.
     #[test]
     fn rule_35_as_many_parts_as_may_be() {
         let memory = Arc::new(MemoryBudget::default());
@@ -293,13 +294,14 @@ mod tests {
         }
         let expected: Vec<(u64, u64)> = (0..most).map(|index| (10 * index, 10 * index + 2)).collect();
         assert_eq!(parts_of(&stored), expected);
-        // One more is too much: a short one for itself, of longer ones the first of those.
+        // One more is too many: the new one is dropped if it is the shortest, otherwise the first of the shorter
+        // ones.
         let short = combine(&memory, &stored, &part(&memory, (5, 6), length), 10_000).expect("parts");
         assert_eq!((parts_of(&short.entry), short.dropped), (expected.clone(), 1));
         let long = combine(&memory, &stored, &part(&memory, (15, 18), length), 10_000).expect("parts");
         let there: Vec<(u64, u64)> = [&expected[1..2], &[(15, 18)], &expected[2..]].concat();
         assert_eq!((parts_of(&long.entry), long.dropped), (there, 1));
-        // What joins two of them is not one more.
+        // A part that joins two others is not one more.
         let joins = combine(&memory, &stored, &part(&memory, (2, 10), length), 10_000).expect("parts");
         assert_eq!((parts_of(&joins.entry)[0], joins.dropped), ((0, 12), 0));
         let all = combine(&memory, &stored, &part(&memory, (1, length), length), 10_000).expect("parts");

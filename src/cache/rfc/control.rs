@@ -1,30 +1,29 @@
-//! Cache-Control of requests and responses (RFC 9111 section 5.2), Pragma, and fields targeted at one kind of cache
-//! (RFC 9213).
+//! Cache-Control of requests and responses (RFC 9111 section 5.2), Pragma, and targeted fields (RFC 9213).
 
 use crate::http::block::FieldLines;
 use crate::http::fields::{is_token, list, trim};
 
-/// Seconds that stand for all that is longer (RFC 9111 section 1.2.2).
+/// The largest delta-seconds; larger values are read as this one (RFC 9111 section 1.2.2).
 pub const SECONDS_MAX: u32 = 1 << 31;
 
-/// What a request asks of caches. Times are seconds, at most [`SECONDS_MAX`].
+/// The cache directives of a request. Times are seconds, at most [`SECONDS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
-    /// Cache-Control is there, whatever it says.
+    /// The request has Cache-Control, with any content.
     pub present: bool,
-    /// No response older than this. 0 where it is no number.
+    /// The response may be no older than this; 0 if the value is no number.
     pub max_age_s: Option<u32>,
-    /// Fresh for that much longer.
+    /// The response must stay fresh for this long.
     pub min_fresh_s: Option<u32>,
-    /// A response stale for no longer than this will do; without a number any.
+    /// The response may be stale for this long; without a value for any time.
     pub max_stale_s: Option<u32>,
-    /// A stale response of up to this will do where the origin fails (RFC 5861 section 4).
+    /// The response may be stale for this long if the origin fails (RFC 5861 section 4).
     pub if_error_s: Option<u32>,
-    /// Only what the origin has just confirmed; also from `Pragma: no-cache` where there is no Cache-Control.
+    /// The response must be validated first; also `Pragma: no-cache` without Cache-Control.
     pub no_cache: bool,
-    /// Nothing of this exchange is stored.
+    /// Nothing of this request and its response may be stored.
     pub no_store: bool,
-    /// From what is stored, or 504.
+    /// The response comes from the cache, or is 504.
     pub only_if_cached: bool,
 }
 
@@ -34,7 +33,7 @@ impl RequestDirectives {
         let mut found = RequestDirectives::default();
         for directive in directives(fields, "cache-control") {
             found.present = true;
-            found.note(&directive);
+            found.apply(&directive);
         }
         // RFC 9111 section 5.4: only where Cache-Control does not say otherwise.
         if !fields.contains("cache-control") {
@@ -43,23 +42,21 @@ impl RequestDirectives {
         found
     }
 
-    fn note(&mut self, directive: &Directive<'_>) {
+    fn apply(&mut self, directive: &Directive<'_>) {
         match directive.name {
-            // One that cannot be understood is taken as the strictest.
-            name if is(name, "max-age") => {
-                note_seconds(&mut self.max_age_s, directive.seconds().unwrap_or(0))
-            }
+            // A value that cannot be read counts as the strictest one.
+            name if is(name, "max-age") => set_once(&mut self.max_age_s, directive.seconds().unwrap_or(0)),
             name if is(name, "min-fresh") => {
-                note_seconds(&mut self.min_fresh_s, directive.seconds().unwrap_or(SECONDS_MAX));
+                set_once(&mut self.min_fresh_s, directive.seconds().unwrap_or(SECONDS_MAX));
             }
             name if is(name, "max-stale") => match directive.argument {
-                Argument::None => note_seconds(&mut self.max_stale_s, SECONDS_MAX),
+                Argument::None => set_once(&mut self.max_stale_s, SECONDS_MAX),
                 Argument::Token(_) | Argument::Quoted(_) | Argument::Invalid => {
-                    note_seconds(&mut self.max_stale_s, directive.seconds().unwrap_or(0));
+                    set_once(&mut self.max_stale_s, directive.seconds().unwrap_or(0));
                 }
             },
             name if is(name, "stale-if-error") => {
-                note_seconds(&mut self.if_error_s, directive.seconds().unwrap_or(0));
+                set_once(&mut self.if_error_s, directive.seconds().unwrap_or(0));
             }
             name if is(name, "no-cache") => self.no_cache = true,
             name if is(name, "no-store") => self.no_store = true,
@@ -69,44 +66,44 @@ impl RequestDirectives {
     }
 }
 
-/// What a response allows. Times are seconds, at most [`SECONDS_MAX`]; those that are no numbers are 0.
+/// The cache directives of a response. Times are seconds, at most [`SECONDS_MAX`]; a value that is no number is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ResponseDirectives {
-    /// Cache-Control, or a field targeted at this cache, is there and valid.
+    /// The response has Cache-Control, or a valid field targeted at this cache.
     pub present: bool,
-    /// These come from a targeted field: Cache-Control and Expires say nothing (RFC 9213 section 2.2).
+    /// The directives come from a targeted field, which replaces Cache-Control and Expires (RFC 9213 section 2.2).
     pub targeted: bool,
-    /// For how long it is fresh, for all caches.
+    /// Fresh for this long, in all caches.
     pub max_age_s: Option<u32>,
-    /// For how long it is fresh, for shared caches.
+    /// Fresh for this long, in shared caches.
     pub s_maxage_s: Option<u32>,
-    /// For how long after that it may be served while it is fetched anew (RFC 5861 section 3).
+    /// May be sent stale for this long while it is fetched again (RFC 5861 section 3).
     pub while_revalidate_s: Option<u32>,
-    /// For how long after that it may be served if the origin fails (RFC 5861 section 4).
+    /// May be sent stale for this long if the origin fails (RFC 5861 section 4).
     pub if_error_s: Option<u32>,
-    /// Not to be stored.
+    /// Must not be stored.
     pub no_store: bool,
-    /// Not to be stored by a shared cache.
+    /// Must not be stored by a shared cache.
     pub private: bool,
-    /// `private` names fields: those are not to be stored.
+    /// `private` names fields; a shared cache must not store those.
     pub private_fields: bool,
-    /// Not to be used without asking the origin.
+    /// Must not be used without validation.
     pub no_cache: bool,
-    /// `no-cache` names fields: those are not to be used without asking the origin.
+    /// `no-cache` names fields; those must not be used without validation.
     pub no_cache_fields: bool,
-    /// May be stored even though something else forbids it by default.
+    /// May be stored although another condition forbids it by default.
     pub public: bool,
-    /// Not to be used when stale.
+    /// Must not be used stale.
     pub must_revalidate: bool,
-    /// Not to be used when stale by a shared cache.
+    /// Must not be used stale by a shared cache.
     pub proxy_revalidate: bool,
-    /// To be stored only by a cache that knows what the status means.
+    /// May be stored only by a cache that knows the status.
     pub must_understand: bool,
 }
 
 impl ResponseDirectives {
-    /// Reads them from the fields of a response. The first field of `targeted` (such as `CDN-Cache-Control`) that is there,
-    /// valid and not empty counts in place of Cache-Control.
+    /// Reads the directives of a response. The first field of `targeted` (such as `CDN-Cache-Control`) that is
+    /// present, valid and not empty replaces Cache-Control.
     pub fn read<'b>(fields: impl FieldLines<'b>, targeted: &[&str]) -> ResponseDirectives {
         for name in targeted {
             if let Some(found) = crate::cache::rfc::targeted::read(fields, name) {
@@ -116,20 +113,18 @@ impl ResponseDirectives {
         let mut found = ResponseDirectives::default();
         for directive in directives(fields, "cache-control") {
             found.present = true;
-            found.note(&directive);
+            found.apply(&directive);
         }
         found
     }
 
-    fn note(&mut self, directive: &Directive<'_>) {
+    fn apply(&mut self, directive: &Directive<'_>) {
         let seconds = || directive.seconds().unwrap_or(0);
         match directive.name {
-            name if is(name, "max-age") => note_seconds(&mut self.max_age_s, seconds()),
-            name if is(name, "s-maxage") => note_seconds(&mut self.s_maxage_s, seconds()),
-            name if is(name, "stale-while-revalidate") => {
-                note_seconds(&mut self.while_revalidate_s, seconds())
-            }
-            name if is(name, "stale-if-error") => note_seconds(&mut self.if_error_s, seconds()),
+            name if is(name, "max-age") => set_once(&mut self.max_age_s, seconds()),
+            name if is(name, "s-maxage") => set_once(&mut self.s_maxage_s, seconds()),
+            name if is(name, "stale-while-revalidate") => set_once(&mut self.while_revalidate_s, seconds()),
+            name if is(name, "stale-if-error") => set_once(&mut self.if_error_s, seconds()),
             name if is(name, "no-store") => self.no_store = true,
             name if is(name, "private") => match directive.field_names() {
                 Some(_) => self.private_fields = true,
@@ -141,7 +136,7 @@ impl ResponseDirectives {
             },
             name if is(name, "must-revalidate") => self.must_revalidate = true,
             name if is(name, "proxy-revalidate") => self.proxy_revalidate = true,
-            // What allows more has to be exact; what allows less need not be.
+            // A directive that allows more must be exact; one that allows less need not be.
             name if is(name, "public") => self.public |= directive.argument == Argument::None,
             name if is(name, "must-understand") => {
                 self.must_understand |= directive.argument == Argument::None
@@ -155,13 +150,14 @@ impl ResponseDirectives {
         self.must_revalidate || self.proxy_revalidate || self.no_cache || self.s_maxage_s.is_some()
     }
 
-    /// Whether the answer to a request with credentials may be stored for others (RFC 9111 section 3.5).
+    /// Whether the response to a request with credentials may be stored and sent to other clients (RFC 9111 section
+    /// 3.5).
     pub fn allows_authorized(&self) -> bool {
         self.public || self.must_revalidate || self.s_maxage_s.is_some()
     }
 }
 
-/// Whether `private` or `no-cache` of this response names that field: it is then not stored.
+/// Whether `private` or `no-cache` of this response names that field, which is then not stored.
 pub fn is_withheld<'b>(fields: impl FieldLines<'b>, name: &str) -> bool {
     directives(fields, "cache-control")
         .filter(|directive| directive.is("private") || directive.is("no-cache"))
@@ -169,7 +165,7 @@ pub fn is_withheld<'b>(fields: impl FieldLines<'b>, name: &str) -> bool {
         .any(|names| list(names).any(|listed| listed.eq_ignore_ascii_case(name.as_bytes())))
 }
 
-/// Fields that a stored response cannot do without: to withhold one is to withhold the response.
+/// Fields that a stored response must have: if one of these is withheld, the whole response is.
 const NEEDED: [&str; 10] = [
     "age",
     "cache-control",
@@ -183,8 +179,8 @@ const NEEDED: [&str; 10] = [
     "vary",
 ];
 
-/// The first one counts (rule 5).
-fn note_seconds(to: &mut Option<u32>, seconds: u32) {
+/// Of several values the first counts (rule 5).
+fn set_once(to: &mut Option<u32>, seconds: u32) {
     to.get_or_insert(seconds);
 }
 
@@ -192,22 +188,22 @@ fn is(name: &[u8], known: &str) -> bool {
     name.eq_ignore_ascii_case(known.as_bytes())
 }
 
-/// One directive as it stands.
+/// One directive of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Directive<'b> {
     name: &'b [u8],
     argument: Argument<'b>,
 }
 
-/// What follows the equals sign.
+/// The text after the equals sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Argument<'b> {
     /// There is no equals sign.
     None,
     Token(&'b [u8]),
-    /// What stands between the quotes; it may hold backslashes.
+    /// The text between the quotes, with its backslashes.
     Quoted(&'b [u8]),
-    /// Neither token nor quoted string, or blanks around the equals sign.
+    /// Neither a token nor a quoted string, or with blanks around the equals sign.
     Invalid,
 }
 
@@ -230,7 +226,7 @@ impl<'b> Directive<'b> {
         is(self.name, known)
     }
 
-    /// delta-seconds (RFC 9111 section 1.2.2), also within quotes (section 5.2); `None` if it is no number.
+    /// delta-seconds (RFC 9111 section 1.2.2), also in quotes (section 5.2). `None` if it is no number.
     fn seconds(&self) -> Option<u32> {
         match self.argument {
             Argument::Token(digits) | Argument::Quoted(digits) => delta_seconds(digits),
@@ -238,8 +234,9 @@ impl<'b> Directive<'b> {
         }
     }
 
-    /// The names of the qualified form (RFC 9111 sections 5.2.2.4 and 5.2.2.7), which some send without quotes. `None`
-    /// is the unqualified form, and all that is not surely the other one: that one is the stricter.
+    /// The field names of a qualified `private` or `no-cache` (RFC 9111 sections 5.2.2.4 and 5.2.2.7); some origins
+    /// leave out the quotes. `None` for the unqualified form, and for anything unclear, because the unqualified form
+    /// is stricter.
     fn field_names(&self) -> Option<&'b [u8]> {
         match self.argument {
             Argument::Token(names) | Argument::Quoted(names) => {
@@ -251,7 +248,7 @@ impl<'b> Directive<'b> {
     }
 }
 
-/// A number of seconds, saturating at [`SECONDS_MAX`]; `None` if there is anything but digits.
+/// A number of seconds, at most [`SECONDS_MAX`]. `None` if there are other bytes than digits.
 pub fn delta_seconds(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
@@ -262,7 +259,7 @@ pub fn delta_seconds(digits: &[u8]) -> Option<u32> {
     u32::try_from(saturated).ok()
 }
 
-/// Without a quote that is not escaped.
+/// Whether a text has no unescaped quote.
 fn is_quoted_text(inner: &[u8]) -> bool {
     let mut escaped = false;
     for &byte in inner {
@@ -275,16 +272,16 @@ fn is_quoted_text(inner: &[u8]) -> bool {
     !escaped
 }
 
-/// All directives of the fields of that name, in order.
+/// The directives of all fields of that name, in order.
 fn directives<'b>(fields: impl FieldLines<'b>, name: &str) -> impl Iterator<Item = Directive<'b>> {
     fields.values(name).flat_map(|value| Members { rest: value, quotes: true }).map(Directive::parse)
 }
 
-/// Members of a list as [`list`] finds them, but a quote that is never closed is no quote: what follows it must not be
-/// hidden.
+/// Members of a list, as [`list`] splits it, but an opening quote without a closing one is an ordinary byte: it must
+/// not hide the directives that follow it.
 struct Members<'b> {
     rest: &'b [u8],
-    // False behind the first quote that is not closed.
+    // False behind the first quote without a closing one.
     quotes: bool,
 }
 

@@ -6,84 +6,86 @@ use crate::http::fields::list;
 
 use crate::cache::rfc::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX, delta_seconds};
 
-/// What the operator decides about freshness.
+/// The operator's settings for freshness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Freshness {
     /// Longest lifetime that is guessed from Last-Modified, in seconds.
     pub heuristic_max_s: u32,
-    /// Lifetime of errors that say nothing about theirs, in seconds; 0 for none.
+    /// Lifetime in seconds of errors without an explicit one; 0 for none.
     pub negative_ttl_s: u32,
 }
 
 impl Default for Freshness {
-    /// A day at most (RFC 9111 section 4.2.2 asks for care; chosen as Squid and browsers do); errors not at all.
+    /// At most a day (RFC 9111 section 4.2.2 asks for care; chosen as Squid and browsers do); errors have no
+    /// lifetime.
     fn default() -> Freshness {
         Freshness { heuristic_max_s: 24 * 3600, negative_ttl_s: 0 }
     }
 }
 
-/// When the request left and when the head of its answer came: seconds since 1970-01-01 UTC.
+/// When the request was sent and the response head received: seconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// The request was sent.
     pub requested_s: u64,
-    /// The head was there.
+    /// The response head was received.
     pub received_s: u64,
 }
 
-/// All that is asked about a stored response when it might be used: computed once, when it is stored or updated. Seconds.
+/// What decides whether a stored response may be used. Computed once, when the response is stored or updated. Times
+/// are seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
-    /// When it came, since 1970-01-01 UTC.
+    /// Time of receipt, since 1970-01-01 UTC.
     pub received_s: u64,
-    /// How old it was then (corrected_initial_age, RFC 9111 section 4.2.3).
+    /// Age at the time of receipt (corrected_initial_age, RFC 9111 section 4.2.3).
     pub initial_age_s: u32,
-    /// For how long it is fresh, from its making.
+    /// freshness_lifetime (RFC 9111 section 4.2.1), counted from when the response was made.
     pub lifetime_s: u32,
     /// stale-while-revalidate; 0 where it is missing or forbidden.
     pub while_revalidate_s: u32,
     /// stale-if-error; `None` where it is missing.
     pub if_error_s: Option<u32>,
-    /// Never used without asking the origin: `no-cache`.
+    /// `no-cache`: never used without validation.
     pub no_cache: bool,
     /// Never used stale: `must-revalidate`, `proxy-revalidate`, `no-cache`, `s-maxage`.
     pub forbids_stale: bool,
-    /// The lifetime was guessed.
+    /// The lifetime is heuristic.
     pub heuristic: bool,
-    /// The origin said for how long it is fresh.
+    /// The lifetime is explicit.
     pub explicit: bool,
 }
 
-/// What may be done with a stored response for one request.
+/// How a stored response may be used for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Serve it.
+    /// It is sent.
     Fresh,
-    /// Serve it, and fetch it anew in the background, once.
+    /// It is sent, and fetched again in the background, once.
     StaleWhileRevalidate,
-    /// Serve it: the client said that it takes stale ones.
+    /// It is sent, because the client accepts stale responses.
     StaleAccepted,
-    /// Ask the origin first.
+    /// It is validated first.
     Validate,
 }
 
-/// What may be done, and why.
+/// The decision about a stored response for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Now.
+    /// How it may be used now.
     pub usage: Use,
-    /// The current age: the Age field of an answer that uses it.
+    /// The current age, for the Age field.
     pub age_s: u32,
-    /// Seconds that it stays fresh; below zero for how long it has been stale. Of Cache-Status.
+    /// Seconds of freshness that are left, negative if stale; for Cache-Status.
     pub ttl_s: i64,
-    /// When asking the origin leads to a 500, 502, 503 or 504: serve this instead.
+    /// Whether the stored response is sent if the origin answers 500, 502, 503 or 504.
     pub if_error: bool,
-    /// When the origin cannot be reached or disconnects before its answer: serve this instead.
+    /// Whether the stored response is sent if the origin cannot be reached or closes before its response.
     pub if_unreachable: bool,
 }
 
 impl Terms {
-    /// Seconds for which the response stays fresh from when it came.
+    /// Seconds of freshness that were left at the time of receipt.
     pub fn ttl_s(&self) -> i64 {
         i64::from(self.lifetime_s) - i64::from(self.initial_age_s)
     }
@@ -112,7 +114,7 @@ impl Terms {
         }
     }
 
-    /// How old the response is.
+    /// The age of the response.
     pub fn age_s(&self, now_s: u64) -> u32 {
         let resident_s = now_s.saturating_sub(self.received_s);
         saturated(u64::from(self.initial_age_s).saturating_add(resident_s))
@@ -123,7 +125,7 @@ fn saturated(seconds: u64) -> u32 {
     u32::try_from(seconds).unwrap_or(SECONDS_MAX).min(SECONDS_MAX)
 }
 
-/// Where a lifetime comes from.
+/// The source of a lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Basis {
     Explicit,
@@ -131,7 +133,7 @@ enum Basis {
     Nothing,
 }
 
-/// When the response was made, as its Date says, or when it came (rule 8). Since 1970-01-01 UTC.
+/// When the response was made: its Date, or else the time of receipt (rule 8). Since 1970-01-01 UTC.
 pub fn date_s<'b>(fields: impl FieldLines<'b>, received_s: u64) -> i64 {
     let date = fields.value("date").and_then(|value| parse_http_date(value, received_s));
     date.unwrap_or(i64::try_from(received_s).unwrap_or(i64::MAX))
@@ -149,7 +151,7 @@ fn lifetime<'b>(
     if let Some(seconds) = directives.s_maxage_s.or(directives.max_age_s) {
         return (seconds, Basis::Explicit);
     }
-    // A targeted field stands for both.
+    // A targeted field replaces both Cache-Control and Expires.
     if !directives.targeted && fields.contains("expires") {
         let expires = fields.single("expires").and_then(|value| parse_http_date(value, times.received_s));
         let seconds = expires.map_or(0, |expires| expires.saturating_sub(date_s));
@@ -169,7 +171,7 @@ fn lifetime<'b>(
     }
 }
 
-/// Statuses that may be stored though nothing says for how long they are fresh (RFC 9110 section 15.1).
+/// Whether a response with that status may be stored without an explicit lifetime (RFC 9110 section 15.1).
 pub fn is_heuristic_status(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
@@ -183,7 +185,7 @@ pub(in crate::cache) fn initial_age_s<'b>(fields: impl FieldLines<'b>, date_s: i
     saturated(apparent_s.max(u64::from(age.unwrap_or(0)).saturating_add(delay_s)))
 }
 
-/// Whether a stored response may be used for a request with these directives.
+/// Decides whether a stored response may be used for a request with these directives.
 #[inline]
 pub fn decide(terms: &Terms, request: &RequestDirectives, now_s: u64) -> Decision {
     let age_s = terms.age_s(now_s);
@@ -192,11 +194,11 @@ pub fn decide(terms: &Terms, request: &RequestDirectives, now_s: u64) -> Decisio
     let fresh = ttl_s > 0;
     let stale_s = ttl_s.unsigned_abs();
     let refused = terms.no_cache || request.no_cache;
-    // An age of 0 has been rounded down: who asks for 0 wants the origin.
+    // An age of 0 was rounded down; a request with max-age=0 is for the origin.
     let too_old = request.max_age_s.is_some_and(|max_age_s| max_age_s == 0 || age_s > max_age_s);
     let too_soon = request.min_fresh_s.is_some_and(|min_fresh_s| ttl_s < i64::from(min_fresh_s));
     let accepted = request.max_stale_s.is_some_and(|max_stale_s| stale_s <= u64::from(max_stale_s));
-    // With max-age and no max-stale the client wants nothing stale (RFC 9111 section 5.2.1.1).
+    // A client that sends max-age without max-stale accepts nothing stale (RFC 9111 section 5.2.1.1).
     let while_revalidate = request.max_age_s.is_none() && stale_s < u64::from(terms.while_revalidate_s);
     let usage = match fresh {
         _ if refused || too_old || too_soon => Use::Validate,
@@ -208,7 +210,7 @@ pub fn decide(terms: &Terms, request: &RequestDirectives, now_s: u64) -> Decisio
     };
     let may_be_stale = !refused && (fresh || !terms.forbids_stale);
     let within = |window_s: Option<u32>| window_s.map(|window_s| fresh || stale_s <= u64::from(window_s));
-    // Either side's window will do (RFC 5861 section 4).
+    // The longer window of the two applies (RFC 5861 section 4).
     let window = match (within(terms.if_error_s), within(request.if_error_s)) {
         (None, asked) => asked,
         (given, None) => given,
@@ -223,7 +225,8 @@ pub fn decide(terms: &Terms, request: &RequestDirectives, now_s: u64) -> Decisio
     }
 }
 
-/// A status that lets a stale response be served in its place if [`Decision::if_error`] (RFC 5861 section 4).
+/// Whether a response with that status may be replaced by a stale one, see [`Decision::if_error`] (RFC 5861 section
+/// 4).
 pub fn is_error(status: u16) -> bool {
     matches!(status, 500 | 502..=504)
 }
@@ -283,7 +286,7 @@ mod tests {
             ("Cache-Control: max-age=x\r\n", 0),
             ("Cache-Control: public\r\n", 30),
             ("", 30),
-            // Rule 44: what is targeted stands for both.
+            // Rule 44: a targeted field replaces both.
             ("CDN-Cache-Control: max-age=50\r\nCache-Control: max-age=20\r\n", 50),
             ("CDN-Cache-Control: foo\r\nCache-Control: max-age=20\r\n", 0),
             ("CDN-Cache-Control: &\r\nCache-Control: max-age=20\r\n", 20),
@@ -372,7 +375,7 @@ mod tests {
             format!("Expires: {}\r\nExpires: {0}\r\n", date(NOW + 60)),
             format!("Expires: {}\r\n", date(NOW - 1)),
         ] {
-            // A lifetime that is said, even so, is not guessed.
+            // An explicit lifetime is not heuristic, even so.
             let found = terms(&format!("{lines}Last-Modified: {}\r\n", date(NOW - 1000)));
             assert_eq!((found.lifetime_s, found.heuristic), (0, false), "{lines}");
         }

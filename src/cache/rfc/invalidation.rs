@@ -1,19 +1,19 @@
-//! What a response to an unsafe request makes worthless (RFC 9111 section 4.4).
+//! Stored responses that a response to an unsafe request invalidates (RFC 9111 section 4.4).
 
 use crate::http::block::FieldLines;
 use crate::http::target::Authority;
 
 use crate::cache::rfc::key::{Uri, write_key};
 
-/// Whether that method is known to change nothing (RFC 9110 section 9.2.1 and the registry).
+/// Whether a method is known to be safe (RFC 9110 section 9.2.1 and the registry of methods).
 pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
 }
 
-/// Hands out the keys (see [`crate::cache::rfc::key::write_key`]) of all that the response to a request for that URI makes worthless:
-/// that URI itself, and those of the same origin that Location and Content-Location name. None for safe methods and for
-/// errors. `scratch` is room that is used again.
-pub fn invalidated<'b>(
+/// Calls back with the key (see [`crate::cache::rfc::key::write_key`]) of each stored response that the response to
+/// this request invalidates: the requested URI, and those URIs of the same origin that Location and Content-Location
+/// name. Safe methods and errors invalidate nothing. `scratch` is a buffer for reuse.
+pub fn for_each_key<'b>(
     method: &str,
     status: u16,
     asked: &Uri<'_>,
@@ -38,30 +38,30 @@ pub fn invalidated<'b>(
     }
 }
 
-/// Whether Content-Location of a response names the URI that was asked for: a response to POST then answers later GETs
-/// (RFC 9110 section 9.3.3).
-pub fn names_itself<'b>(asked: &Uri<'_>, response: impl FieldLines<'b>) -> bool {
+/// Whether Content-Location names the requested URI: a response to POST may then answer later GETs (RFC 9110 section
+/// 9.3.3).
+pub fn content_location_is_own<'b>(asked: &Uri<'_>, response: impl FieldLines<'b>) -> bool {
     let Some(reference) = response.single("content-location") else { return false };
     let (mut own, mut named) = (Vec::new(), Vec::new());
     write_key(&mut own, asked);
     write_same_origin_key(&mut named, asked, reference) && own == named
 }
 
-/// Appends the key of a URI reference (RFC 3986 section 5.2), if that is of the same origin as the base. `out` begins with
+/// Appends the key of a URI reference (RFC 3986 section 5.2) if it has the same origin as the base. `out` begins with
 /// the key.
 fn write_same_origin_key(out: &mut Vec<u8>, base: &Uri<'_>, reference: &[u8]) -> bool {
     let reference = reference.split(|&byte| byte == b'#').next().unwrap_or_default();
-    let Some(reference) = after_origin(base, reference) else { return false };
+    let Some(reference) = parse_same_origin(base, reference) else { return false };
     let (base_path, _) = split_query(base.path);
     let (path, query) = split_query(reference.rest);
     write_key(out, &Uri { path: b"/", ..*base });
-    // The slash is that of the path.
+    // The path brings its own slash.
     out.pop();
     let start = out.len();
     if path.is_empty() && !reference.absolute {
         out.extend_from_slice(if base_path.is_empty() { b"/" } else { base_path });
     } else {
-        // A relative path takes the place of what follows the last slash of the base.
+        // A relative path replaces what follows the last slash of the base.
         let relative = !reference.absolute && !path.starts_with(b"/");
         if relative {
             let end = memchr::memrchr(b'/', base_path).unwrap_or(0);
@@ -78,15 +78,15 @@ fn write_same_origin_key(out: &mut Vec<u8>, base: &Uri<'_>, reference: &[u8]) ->
     true
 }
 
-/// A reference without scheme and authority.
+/// The path and query of a reference.
 struct Reference<'a> {
     rest: &'a [u8],
-    /// It had an authority.
+    /// The reference has an authority.
     absolute: bool,
 }
 
-/// `None` if the reference leads to another origin, or cannot be read.
-fn after_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>> {
+/// `None` if the reference leads to another origin, or is invalid.
+fn parse_same_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>> {
     let end = reference.iter().position(|byte| matches!(byte, b':' | b'/' | b'?')).unwrap_or(reference.len());
     let after_scheme = match reference.get(end) {
         Some(b':') if !reference[..end].eq_ignore_ascii_case(base.scheme.as_str().as_bytes()) => return None,
@@ -94,7 +94,7 @@ fn after_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>
         Some(_) | None => reference,
     };
     let Some(rest) = after_scheme.strip_prefix(b"//") else {
-        // `http:path` is of no use to anybody.
+        // `http:path`, without slashes, is not supported.
         let relative = after_scheme.len() == reference.len();
         return relative.then_some(Reference { rest: reference, absolute: false });
     };
@@ -103,7 +103,7 @@ fn after_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>
     (authority == *base.authority).then_some(Reference { rest: &rest[end..], absolute: true })
 }
 
-/// Path, and query with its question mark.
+/// The path, and the query with its question mark.
 fn split_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     match memchr::memchr(b'?', text) {
         Some(at) => (&text[..at], Some(&text[at..])),
@@ -111,8 +111,8 @@ fn split_query(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
-/// Appends the segments of a path, each behind a slash, resolving dots (RFC 3986 section 5.2.4); the path in `out` begins
-/// at `start`. `last`: the path ends here.
+/// Appends the segments of a path, each behind a slash, without dot segments (RFC 3986 section 5.2.4). The path in
+/// `out` begins at `start`. `last`: the path ends here.
 fn push_segments(out: &mut Vec<u8>, start: usize, path: &[u8], last: bool) {
     let path = path.strip_prefix(b"/").unwrap_or(path);
     let mut segments = path.split(|&byte| byte == b'/').peekable();
@@ -153,11 +153,11 @@ mod tests {
         Uri { scheme: Scheme::Http, authority, path: path.as_bytes() }
     }
 
-    /// What beside itself; lines are divided by `|`.
+    /// The keys that are invalidated beside the request's own; lines are divided by `|`.
     fn others(method: &str, status: u16, path: &'static str, lines: &str) -> Option<Vec<String>> {
         let text: String = lines.split('|').map(|line| format!("{line}\r\n")).collect();
         let (mut found, mut scratch) = (Vec::new(), b"old".to_vec());
-        invalidated(
+        for_each_key(
             method,
             status,
             &uri(&authority(), path),
@@ -265,7 +265,7 @@ mod tests {
         ] {
             let text = format!("{lines}\r\n");
             assert_eq!(
-                names_itself(&uri(&authority(), "/p?q"), FieldBlock::new(text.as_bytes())),
+                content_location_is_own(&uri(&authority(), "/p?q"), FieldBlock::new(text.as_bytes())),
                 expected,
                 "{lines}"
             );

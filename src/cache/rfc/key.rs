@@ -1,4 +1,4 @@
-//! What a stored response is found by (RFC 9111 section 2): the URI, in one spelling.
+//! The key of a stored response: the URI in one spelling (RFC 9111 section 2).
 
 use crate::http::target::{Authority, write_encoded};
 
@@ -12,7 +12,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The port that is not written.
+    /// The port that a URI leaves out.
     pub fn default_port(self) -> u16 {
         match self {
             Scheme::Http => 80,
@@ -20,7 +20,7 @@ impl Scheme {
         }
     }
 
-    /// As in a URI.
+    /// The scheme as written in a URI.
     pub fn as_str(self) -> &'static str {
         match self {
             Scheme::Http => "http",
@@ -34,15 +34,14 @@ impl Scheme {
 pub struct Uri<'a> {
     /// The scheme.
     pub scheme: Scheme,
-    /// Who is asked; already in one spelling.
+    /// The origin, in one spelling.
     pub authority: &'a Authority,
     /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
     pub path: &'a [u8],
 }
 
-/// Appends the key: the URI with the default port left out, without fragment. A URI has no bytes beyond ASCII: what clients
-/// send of them is written as other clients write it, percent-encoded, so that `/\u{e4}` and `/%C3%A4` are stored, found and
-/// forgotten together.
+/// Appends the key: the URI without fragment and without a default port. Bytes beyond ASCII are percent-encoded, as
+/// other clients send them, so that `/\u{e4}` and `/%C3%A4` share one stored response.
 pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");

@@ -1,12 +1,13 @@
-//! A stored variant in the language that a request prefers, where no variant was stored for the very same Accept-Language
-//! (RFC 9110 section 12.5.4, RFC 9111 section 4.1).
+//! Selects a stored variant by language, where none was stored for exactly this Accept-Language (RFC 9110 section
+//! 12.5.4, RFC 9111 section 4.1).
 //!
-//! Users of one language write Accept-Language in many ways, and get one page. What a variant was chosen for is told by its
-//! Content-Language. It answers another request if that prefers this language to all others: then no answer of the origin could
-//! be better. If a language that is liked less is all there is, the origin is asked: it may have the better one.
+//! Clients of one language write Accept-Language in many ways and get the same page. Content-Language tells the
+//! language of a variant. A variant answers another request if that request prefers its language to all others: the
+//! origin could send nothing better. If only a less preferred language is stored, the request goes to the origin,
+//! which may have the preferred one.
 //!
-//! All other selecting fields must be equal, as they must for any variant. And the request that brought the variant must have
-//! asked for its language: origins give what they have to those who ask for something else, and some call all pages by
+//! All other selecting fields must be equal. The request that brought the variant must have accepted its language,
+//! too: an origin sends what it has to a client that asked for something else, and some origins label all pages with
 //! one language.
 
 use crate::cache::rfc::vary::{SORTED_MAX, split_names, weighted, write_selecting};
@@ -18,7 +19,7 @@ const NAME: &str = "accept-language";
 /// A language range, or a tag, with a quality in thousandths.
 type Weighted<'a> = (&'a [u8], u16);
 
-/// What a request likes.
+/// The language preferences of a request.
 #[derive(Debug)]
 struct Preferences<'a> {
     ranges: [Weighted<'a>; SORTED_MAX],
@@ -26,7 +27,7 @@ struct Preferences<'a> {
 }
 
 impl<'a> Preferences<'a> {
-    /// `None` if one member is not understood, or they are too many.
+    /// `None` if a member is invalid, or there are too many.
     fn read(members: impl Iterator<Item = Option<Weighted<'a>>>) -> Option<Preferences<'a>> {
         let mut preferences = Preferences { ranges: [(b"", 0); SORTED_MAX], count: 0 };
         for member in members {
@@ -36,7 +37,7 @@ impl<'a> Preferences<'a> {
         Some(preferences)
     }
 
-    /// Those of a request whose selecting form is this (see [`crate::cache::rfc::vary::write_selecting`]).
+    /// The preferences in a selecting form (see [`crate::cache::rfc::vary::write_selecting`]).
     fn of_selecting(form: &'a [u8]) -> Option<Preferences<'a>> {
         let members = form.strip_prefix(b"w")?.split(|&byte| byte == b',');
         Preferences::read(members.map(|member| match memchr::memchr(b';', member) {
@@ -49,7 +50,7 @@ impl<'a> Preferences<'a> {
         &self.ranges[..self.count]
     }
 
-    /// The quality of a language: that of the longest range that matches it (RFC 4647 section 3.3.1). None is 0.
+    /// The quality of a language: the quality of the longest range that matches it (RFC 4647 section 3.3.1), or 0.
     fn quality(&self, tag: &[u8]) -> u16 {
         let matching = self.ranges().iter().filter(|(range, _)| matches(range, tag));
         matching
@@ -57,7 +58,7 @@ impl<'a> Preferences<'a> {
             .map_or(0, |range| range.1)
     }
 
-    /// The range that is liked best: of those with the highest quality the first, as many treat their order.
+    /// The preferred range: the first one of the highest quality, because many clients order them.
     fn best(&self) -> Option<Weighted<'a>> {
         let liked = self.ranges().iter().filter(|(_, quality)| *quality > 0);
         liked.rev().max_by_key(|(_, quality)| *quality).copied()
@@ -70,9 +71,9 @@ fn matches(range: &[u8], tag: &[u8]) -> bool {
     range == b"*" || (same && matches!(tag.get(range.len()), None | Some(b'-')))
 }
 
-/// Whether a variant that was stored with these names, that selecting form and these fields is in the language that a request
-/// prefers, and the same in all else. If it is: whether it is in exactly that language, and none that is a part of it.
-/// `scratch` is room that is used again.
+/// Whether a variant with these names, this selecting form and these fields is in the language that a request
+/// prefers, and equal in all other selecting fields. `Some(true)` if the language is exactly the preferred one,
+/// `Some(false)` if it is a more specific one. `scratch` is a buffer for reuse.
 pub fn prefers<'b>(
     names: &[u8],
     selecting: &[u8],
@@ -105,7 +106,8 @@ mod tests {
     use super::*;
     use crate::cache::rfc::vary::write_names;
 
-    /// Whether what the first request was answered with, in that language, answers the second. Lines are divided by `|`.
+    /// Whether the response to the first request, in that language, answers the second request. Lines are divided by
+    /// `|`.
     fn prefers_it(vary: &str, one: &str, language: &str, other: &str) -> Option<bool> {
         let lines = |text: &str| {
             text.split('|')
@@ -137,18 +139,18 @@ mod tests {
             ("*", Some(false)),
             ("*, en;q=0", Some(false)),
             ("de, *;q=0.5", Some(true)),
-            // The origin may have what is liked better, or comes first.
+            // The origin may have a language that is preferred, or comes first.
             ("fr, de;q=0.9", None),
             ("en, de", None),
             ("*, de;q=0.9", None),
             ("de-AT, de;q=0.9", None),
-            // What is not liked.
+            // A language that is not accepted.
             ("en", None),
             ("de;q=0", None),
             ("de;q=0, *", None),
             ("d", None),
             ("de-AT", None),
-            // What is no list of languages.
+            // Invalid lists.
             ("", None),
             ("de;q=2", None),
             ("de, en;level=1", None),
@@ -178,7 +180,7 @@ mod tests {
             let found = prefers_it("Accept-Language", one, &language, &format!("Accept-Language: {other}"));
             assert_eq!(found, expected, "{language} {other}");
         }
-        // What tells no language, or several.
+        // No language, or several.
         for language in
             ["", "Content-Language:", "Content-Language: de, en", "Content-Language: de|Content-Language: en"]
         {
@@ -192,7 +194,7 @@ mod tests {
         }
     }
 
-    /// Whoever asked for it got what there was, or it is called so whatever it is.
+    /// The requesting client had not accepted the language: the origin had no better one, or labels everything so.
     #[test]
     fn rule_27_the_language_was_asked_for() {
         for (one, expected) in [

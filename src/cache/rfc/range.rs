@@ -1,4 +1,5 @@
-//! Range, If-Range and Content-Range (RFC 9110 section 14), and responses put together from parts (section 15.3.7.3).
+//! Range, If-Range and Content-Range (RFC 9110 section 14), and responses that are combined from parts (section
+//! 15.3.7.3).
 
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::parse_http_date;
@@ -6,13 +7,13 @@ use crate::http::fields::{decimal, trim, write_decimal};
 
 use crate::cache::rfc::validation::{EntityTag, Validators};
 
-/// Most ranges of one request that are looked at (chosen: nobody needs more; beyond it the whole is the answer).
+/// Most ranges of one request that are read (chosen: no client needs more; with more the whole is sent).
 pub const RANGES_MAX: usize = 16;
 
-/// What of a stored response a request gets.
+/// The part of a stored response that a request gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All of it, as it is stored.
+    /// The whole response.
     Whole,
     /// A 206 with this part.
     Part(Part),
@@ -20,23 +21,23 @@ pub enum Selection {
     Unsatisfiable,
 }
 
-/// Bytes of a representation; at least one.
+/// A range of bytes of a representation; at least one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The first byte, from 0.
     pub start: u64,
-    /// How many.
+    /// Number of bytes.
     pub len: u64,
 }
 
-/// Which part of a complete stored response with that status and length a GET gets.
+/// Selects the part of a complete stored response, of that status and length, that a GET gets.
 pub fn select<'b>(
     request: impl FieldLines<'b>,
     status: u16,
     stored: FieldBlock<'_>,
     length: u64,
 ) -> Selection {
-    // Of nothing there is no part; to leave Range aside is allowed (RFC 9110 section 14.2).
+    // An empty representation has no part, and a server may ignore Range (RFC 9110 section 14.2).
     if status != 200 || length == 0 || !request.contains("range") || !if_range_holds(request, stored) {
         return Selection::Whole;
     }
@@ -47,14 +48,14 @@ pub fn select<'b>(
     }
 }
 
-/// What a Range asks for.
+/// What a Range field asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ranges {
     One(Part),
     Several,
-    /// None of them is within the representation.
+    /// None of the ranges is within the representation.
     None,
-    /// To be ignored.
+    /// The field is ignored.
     Invalid,
 }
 
@@ -83,7 +84,7 @@ fn ranges(value: &[u8], length: u64) -> Ranges {
     }
 }
 
-/// One range: `None` if it is none, `Some(None)` if nothing of it is there.
+/// One range: `None` if it is invalid, `Some(None)` if it is outside of the representation.
 fn range(member: &[u8], length: u64) -> Option<Option<Part>> {
     let at = memchr::memchr(b'-', member)?;
     let (first, last) = (&member[..at], &member[at + 1..]);
@@ -99,14 +100,14 @@ fn range(member: &[u8], length: u64) -> Option<Option<Part>> {
     Some((start < length).then(|| Part { start, len: last.min(length - 1) - start + 1 }))
 }
 
-/// Digits only; beyond 2^64 as good as any other large one.
+/// Digits only; saturates at 2^64.
 fn position(digits: &[u8]) -> Option<u64> {
     let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
     valid.then(|| digits.iter().fold(0, add))
 }
 
-/// Whether If-Range lets Range count: it is missing, or it is the strong validator of what is stored.
+/// Whether Range applies: If-Range is missing, or equals the strong validator of the stored response.
 pub fn if_range_holds<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>) -> bool {
     if !request.contains("if-range") {
         return true;
@@ -116,8 +117,7 @@ pub fn if_range_holds<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>) 
         let stored = Validators::read(stored).strong_etag();
         return stored.is_some_and(|stored| tag.strongly_equals(&stored));
     }
-    // Only a date that is told, and that was a while ago when the response was made, is a strong validator (RFC 9110
-    // section 8.8.2.2).
+    // A date is a strong validator only if the stored Date is later than Last-Modified (RFC 9110 section 8.8.2.2).
     let seconds = |value: Option<&[u8]>| value.and_then(|value| parse_http_date(value, 0));
     match (seconds(Some(condition)), seconds(stored.single("last-modified")), seconds(stored.single("date")))
     {
@@ -141,24 +141,24 @@ fn write_positions(out: &mut Vec<u8>, part: Part) {
     write_decimal(out, part.start.saturating_add(part.len.saturating_sub(1)));
 }
 
-/// Appends `Content-Range: bytes */100 CRLF`: that of a 416.
+/// Appends `Content-Range: bytes */100 CRLF`, for a 416.
 pub fn write_unsatisfied_range(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Range: bytes */");
     write_decimal(out, length);
     out.extend_from_slice(b"\r\n");
 }
 
-/// The place of a part, as Content-Range of a 206 tells it.
+/// The Content-Range of a 206.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContentRange {
-    /// Which bytes.
+    /// The range of bytes.
     pub part: Part,
-    /// Of how many, if that is known.
+    /// Length of the whole representation, if it is known.
     pub length: Option<u64>,
 }
 
 impl ContentRange {
-    /// Reads `bytes 0-9/100` or `bytes 0-9/*`; all else, and what contradicts itself, is `None`.
+    /// Reads `bytes 0-9/100` or `bytes 0-9/*`. `None` for anything else, and for contradictions.
     pub fn parse(value: &[u8]) -> Option<ContentRange> {
         let (unit, rest) = value.split_at_checked(6)?;
         if !unit.eq_ignore_ascii_case(b"bytes ") {
@@ -177,48 +177,48 @@ impl ContentRange {
     }
 }
 
-/// Parts of one entry (chosen: a player that looks around in a film leaves a dozen; each takes 16 bytes, and to store another
-/// one a look at all).
+/// Most parts of one entry (chosen: seeking in a film leaves a dozen; each part takes 16 bytes, and storing another
+/// part looks at all of them).
 pub const PARTS_MAX: usize = 64;
 
-/// Where the bytes of an incomplete stored response belong (RFC 9111 section 3.3): one behind the other they are those of
-/// some parts of the representation, in order, between which there are gaps.
+/// The parts of a representation that an incomplete stored response holds, in order, with gaps between them (RFC 9111
+/// section 3.3). The body holds their bytes one behind the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {
-    /// Which bytes: the first part, and the only one of what is fetched.
+    /// The first part; a response from an origin has no other.
     pub part: Part,
-    /// Those behind it, as they are written.
+    /// The other parts, encoded.
     more: &'a [u8],
-    /// Of how many.
+    /// Length of the whole representation.
     pub length: u64,
 }
 
 /// Two numbers.
 const PART_BYTES: usize = 16;
 
-/// The length and the number of parts, behind them.
+/// The length of the representation and the number of parts, which follow the parts.
 const END_BYTES: usize = 16;
 
 impl<'a> Fragment<'a> {
-    /// One part, be it all of it.
-    pub fn one(part: Part, length: u64) -> Fragment<'a> {
+    /// One part, which may be the whole.
+    pub fn single(part: Part, length: u64) -> Fragment<'a> {
         Fragment { part, more: &[], length }
     }
 
-    /// One part. `None` if that is all of it.
-    pub fn of(part: Part, length: u64) -> Option<Fragment<'a>> {
-        (part.len < length).then_some(Fragment::one(part, length))
+    /// One part. `None` if it is the whole.
+    pub fn partial(part: Part, length: u64) -> Option<Fragment<'a>> {
+        (part.len < length).then_some(Fragment::single(part, length))
     }
 
-    /// Some parts, for which there is `room`. `None` if they are all of it.
-    pub fn of_parts(parts: &[Part], length: u64, room: &'a mut Vec<u8>) -> Option<Fragment<'a>> {
+    /// Several parts, encoded into `room`. `None` if they are the whole.
+    pub fn from_parts(parts: &[Part], length: u64, room: &'a mut Vec<u8>) -> Option<Fragment<'a>> {
         let (first, rest) = parts.split_first()?;
         room.clear();
         rest.iter().for_each(|part| part.write(room));
-        Some(Fragment { more: room, ..Fragment::of(*first, length)? })
+        Some(Fragment { more: room, ..Fragment::partial(*first, length)? })
     }
 
-    /// The parts.
+    /// All parts.
     pub fn parts(self) -> impl Iterator<Item = Part> + use<'a> {
         std::iter::once(self.part).chain(self.more.chunks_exact(PART_BYTES).map(Part::read))
     }
@@ -228,7 +228,7 @@ impl<'a> Fragment<'a> {
         self.parts().fold(0, |sum, part| sum.saturating_add(part.len))
     }
 
-    /// Appends it, to be read from its end.
+    /// Appends the fragment. It is read back from its end.
     pub fn write(self, out: &mut Vec<u8>) {
         self.part.write(out);
         out.extend_from_slice(self.more);
@@ -236,7 +236,7 @@ impl<'a> Fragment<'a> {
         out.extend_from_slice(&(1 + (self.more.len() / PART_BYTES) as u64).to_le_bytes());
     }
 
-    /// What was written at the end of `text`, and what stands before it.
+    /// Reads the fragment at the end of `text`, and returns the text before it too.
     pub fn read(text: &'a [u8]) -> Option<(&'a [u8], Fragment<'a>)> {
         let (text, end) = text.split_at_checked(text.len().checked_sub(END_BYTES)?)?;
         let Part { start: length, len: count } = Part::read(end);
@@ -246,7 +246,7 @@ impl<'a> Fragment<'a> {
         Some((text, Fragment { part: Part::read(first), more, length }))
     }
 
-    /// Whether it can be: what is read from a file may be anything.
+    /// Whether the fragment is possible: a cache file may contain anything.
     pub fn is_valid(self) -> bool {
         let ends = |part: Part| part.start.checked_add(part.len).filter(|_| part.len > 0);
         let apart = |(one, next): (Part, Part)| ends(one).is_some_and(|end| end < next.start);
@@ -258,13 +258,13 @@ impl<'a> Fragment<'a> {
 }
 
 impl Part {
-    /// Behind its last byte.
+    /// The position behind the last byte.
     pub fn end(self) -> u64 {
         self.start.saturating_add(self.len)
     }
 
-    /// Whether all of `other` lies in it.
-    pub fn holds(self, other: Part) -> bool {
+    /// Whether `other` lies within this part.
+    pub fn contains(self, other: Part) -> bool {
         self.start <= other.start && other.end() <= self.end()
     }
 
@@ -273,7 +273,7 @@ impl Part {
         out.extend_from_slice(&self.len.to_le_bytes());
     }
 
-    /// Of as many bytes as one takes.
+    /// Reads a part of [`PART_BYTES`] bytes.
     fn read(bytes: &[u8]) -> Part {
         let number = |bytes: &[u8]| bytes.iter().rfold(0, |sum, byte| sum << 8 | u64::from(*byte));
         let (start, len) = bytes.split_at(bytes.len() / 2);
@@ -281,8 +281,8 @@ impl Part {
     }
 }
 
-/// What is to be fetched so that, with these parts, `wanted` is whole: from its first missing byte to its last, whatever there
-/// is of what lies between. `None` if that would be all of it, or nothing is missing.
+/// The range to fetch so that `wanted` is complete together with `parts`: from the first missing byte to the last,
+/// including stored bytes between them. `None` if that is all of `wanted`, or nothing is missing.
 pub fn missing(parts: impl IntoIterator<Item = Part>, wanted: Part) -> Option<Part> {
     let (mut start, mut end) = (wanted.start, wanted.end());
     for part in parts {
@@ -297,10 +297,10 @@ pub fn missing(parts: impl IntoIterator<Item = Part>, wanted: Part) -> Option<Pa
     Some(Part { start, len })
 }
 
-/// Whether a 206 with these fields is a part of the representation that is stored: both have the same strong tag, and
-/// nothing in the new one says that it is coded otherwise. Their lengths are compared elsewhere.
+/// Whether a 206 with these fields belongs to the stored representation: both have the same strong entity tag, and
+/// the new fields name no other content coding. The caller compares the lengths.
 pub fn may_combine<'a, 'b>(stored: impl FieldLines<'a>, new: impl FieldLines<'b>) -> bool {
-    // What answers If-Range leaves out what the client knows (RFC 9110 section 15.3.7).
+    // A response to If-Range leaves out fields that the client has (RFC 9110 section 15.3.7).
     let coding = new.single("content-encoding");
     let same_coding = !new.contains("content-encoding")
         || coding.is_some_and(|coding| {
@@ -312,15 +312,15 @@ pub fn may_combine<'a, 'b>(stored: impl FieldLines<'a>, new: impl FieldLines<'b>
     }
 }
 
-/// Several parts in one body: not taken apart here.
+/// Whether the response is a multipart one: several parts in one body are not read here.
 pub fn is_multipart<'b>(fields: impl FieldLines<'b>) -> bool {
     fields
         .values("content-type")
         .any(|value| value.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/")))
 }
 
-/// What a GET wants of a representation of which only a part is stored, with that length: `None` where only the origin can
-/// tell, because of several ranges, one that cannot be satisfied, or an If-Range about something else.
+/// The range that a GET wants of a representation of that length, of which only parts are stored. `None` where only
+/// the origin can answer: several ranges, an unsatisfiable range, or an If-Range with another validator.
 pub fn wanted<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>, length: u64) -> Option<Part> {
     if !request.contains("range") {
         return (!request.contains("if-range")).then_some(Part { start: 0, len: length });
@@ -331,7 +331,7 @@ pub fn wanted<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>, length: 
     }
 }
 
-/// Appends `Range: bytes=0-9 CRLF`, to ask the origin for what is missing.
+/// Appends `Range: bytes=0-9 CRLF`, for a request to the origin.
 pub fn write_range(out: &mut Vec<u8>, part: Part) {
     out.extend_from_slice(b"Range: bytes=");
     write_positions(out, part);
@@ -522,7 +522,7 @@ mod tests {
             for wish in (0..LENGTH).flat_map(|start| (1..=LENGTH - start).map(move |len| Part { start, len }))
             {
                 let absent: Vec<u64> = (wish.start..wish.end()).filter(|&at| !has(at)).collect();
-                let holds = parts.iter().any(|part| part.holds(wish));
+                let holds = parts.iter().any(|part| part.contains(wish));
                 assert_eq!(holds, absent.is_empty(), "{held:b} {wish:?}");
                 let expected = absent
                     .first()
@@ -532,7 +532,7 @@ mod tests {
                 assert_eq!(missing(parts.iter().copied(), wish), useful, "{held:b} {wish:?}");
             }
             let (mut room, mut written) = (Vec::new(), b"before".to_vec());
-            let fragment = Fragment::of_parts(&parts, LENGTH, &mut room);
+            let fragment = Fragment::from_parts(&parts, LENGTH, &mut room);
             assert_eq!(fragment.is_none(), held == (1 << LENGTH) - 1);
             let Some(fragment) = fragment else { continue };
             assert!(fragment.is_valid() && fragment.parts().eq(parts.iter().copied()), "{held:b}");
@@ -540,8 +540,8 @@ mod tests {
             fragment.write(&mut written);
             assert_eq!(Fragment::read(&written), Some((&b"before"[..], fragment)));
         }
-        assert_eq!(Fragment::of(Part { start: 0, len: 10 }, 10), None);
-        let found = Fragment::of(Part { start: 0, len: 9 }, 10).unwrap();
+        assert_eq!(Fragment::partial(Part { start: 0, len: 10 }, 10), None);
+        let found = Fragment::partial(Part { start: 0, len: 9 }, 10).unwrap();
         assert!(found.parts().eq([Part { start: 0, len: 9 }]) && found.length == 10);
     }
 

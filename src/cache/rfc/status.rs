@@ -1,23 +1,23 @@
-//! Cache-Status: what the cache did, for those who want to know (RFC 9211).
+//! Cache-Status: how the cache handled a request (RFC 9211).
 
 use crate::http::fields::{is_token, write_decimal};
 
-/// Why a request went to the origin.
+/// Why a request was forwarded to the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forward {
-    /// The cache was told not to handle the request.
+    /// The cache was configured not to handle the request.
     Bypass,
-    /// The method has to go to the origin.
+    /// The method is always forwarded.
     Method,
-    /// Nothing is stored for the URI.
+    /// The URI is not stored.
     UriMiss,
-    /// Something is, but for other request fields.
+    /// The URI is stored, for other values of the selecting fields.
     VaryMiss,
-    /// One of both, when it is not known which.
+    /// A miss of either kind.
     Miss,
-    /// What is stored is fresh, but the request wants better.
+    /// The stored response is fresh, but the request demands a newer one.
     Request,
-    /// What is stored is stale.
+    /// The stored response is stale.
     Stale,
     /// Only other parts are stored.
     Partial,
@@ -39,30 +39,30 @@ impl Forward {
     }
 }
 
-/// What happened to one request.
+/// How one request was handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStatus<'a> {
-    /// Why it went to the origin; `None` is a hit.
+    /// Why it was forwarded; `None` for a hit.
     pub forward: Option<Forward>,
-    /// The origin's status, where it is not that of the answer.
+    /// The status of the origin, if the client got another one.
     pub forward_status: Option<u16>,
     /// The response was stored.
     pub stored: bool,
-    /// It joined another request for the same.
+    /// It was collapsed with another request for the same key.
     pub collapsed: bool,
-    /// Seconds that the response stays fresh; below zero if stale.
+    /// Seconds of freshness that are left, negative if stale.
     pub ttl_s: Option<i64>,
-    /// More, in printable ASCII: anything else is left out.
+    /// More detail. It is left out if it has bytes beyond printable ASCII.
     pub detail: Option<&'a str>,
 }
 
-/// Appends `Cache-Status: weir; hit CRLF`; `name` is that of this cache.
+/// Appends `Cache-Status: weir; hit CRLF`; `name` names this cache.
 pub fn write_cache_status(out: &mut Vec<u8>, name: &str, status: &CacheStatus<'_>) {
     write_name(out, name);
     write_parameters(out, status);
 }
 
-/// Appends what is the same for every answer: `Cache-Status: weir`.
+/// Appends the part that all responses share: `Cache-Status: weir`.
 pub fn write_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b"Cache-Status: ");
     let token = is_token(name.as_bytes()) && name.starts_with(|first: char| first.is_ascii_alphabetic());
@@ -73,7 +73,7 @@ pub fn write_name(out: &mut Vec<u8>, name: &str) {
     }
 }
 
-/// Appends what follows that, with the CRLF.
+/// Appends the parameters and the CRLF.
 pub fn write_parameters(out: &mut Vec<u8>, status: &CacheStatus<'_>) {
     match status.forward {
         None => out.extend_from_slice(b"; hit"),
@@ -103,7 +103,7 @@ pub fn write_parameters(out: &mut Vec<u8>, status: &CacheStatus<'_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// RFC 8941 section 3.3.1.
+/// The largest integer of RFC 8941 section 3.3.1.
 const INTEGER_MAX: u64 = 999_999_999_999_999;
 
 /// A string of RFC 8941 section 3.3.3.

@@ -1,4 +1,4 @@
-//! Which responses a shared cache may store (RFC 9111 section 3), and what of them.
+//! Which responses a shared cache may store (RFC 9111 section 3), and which of their fields.
 
 use crate::http::block::FieldLines;
 use crate::http::date::http_date;
@@ -12,7 +12,7 @@ use crate::cache::rfc::range::{ContentRange, Fragment, is_multipart};
 use crate::cache::rfc::validation::{Validators, sets_cookies};
 use crate::cache::rfc::vary::VaryFault;
 
-/// What the operator decides about storing.
+/// The operator's settings for storing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Storing<'a> {
     /// Freshness.
@@ -24,42 +24,42 @@ pub struct Storing<'a> {
 /// Why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStored {
-    /// Only answers to GET are, and those to POST that name their own URI.
+    /// The method is neither GET nor a POST whose response names its own URI.
     Method,
-    /// A GET with a body, which is not in the key.
+    /// A GET with a body, because the body is not part of the key.
     RequestBody,
-    /// 1xx, 304, one that answers fields which are not in the key, or one that `must-understand` asks to be known.
+    /// 1xx, 304, a status that depends on fields outside of the key, or an unknown status with `must-understand`.
     Status,
     /// The request said no-store.
     RequestNoStore,
     /// The response said no-store.
     NoStore,
-    /// The response is for one user.
+    /// The response says private.
     Private,
-    /// The request had credentials and the response does not say that it is for others too.
+    /// The request had credentials, and the response does not allow to store it.
     Authorization,
-    /// It came over a connection that a client has authenticated, or is asked to.
+    /// The connection is authenticated for one client, or the origin asks for that.
     ConnectionAuth,
-    /// Nothing says for how long it is fresh, and nothing lets it be validated.
+    /// The response has no lifetime and no validator.
     NoLifetime,
-    /// Already stale, and nothing lets it be validated.
+    /// The response is stale already and has no validator.
     Stale,
     /// Vary has `*`.
     VaryAny,
-    /// Vary names too many fields, or the fields that it names are too long.
+    /// Vary names too many fields, or their values are too long.
     VaryTooLong,
-    /// It sets a cookie and does not say that it may be stored: a shared cache should not guess that.
+    /// The response sets a cookie, and does not say explicitly that it may be stored.
     SetCookie,
-    /// Where its body ends could be read in two ways (RFC 9112 section 6.1).
+    /// The end of the body is ambiguous (RFC 9112 section 6.1).
     Framing,
-    /// The cache is full of what is under way, or is still being read.
+    /// Too many bytes of the cache are held by responses under way or still being sent.
     NoRoom,
-    /// A part that answers nothing else: several at once, or one whose place is not told or that was not asked for.
+    /// A part that cannot be reused: a multipart one, one without a position, or one that was not asked for.
     Part,
 }
 
 impl NotStored {
-    /// For the log and Cache-Status.
+    /// The word for the log and Cache-Status.
     pub fn as_str(self) -> &'static str {
         match self {
             NotStored::Method => "method",
@@ -91,19 +91,20 @@ impl From<VaryFault> for NotStored {
     }
 }
 
-/// How a response is stored.
+/// A response that may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Storable {
-    /// For how long, and what it may be used for.
+    /// How long it may be used.
     pub terms: Terms,
-    /// What it said.
+    /// Its cache directives.
     pub directives: ResponseDirectives,
-    /// The place of a part within the whole, if the response is one: a 206.
+    /// The part of the representation, if the response is a 206.
     pub part: Option<Fragment<'static>>,
 }
 
-/// Judges the response to a request: Vary is [`crate::cache::rfc::vary`]'s, bounds in bytes are the store's. `own_uri` tells whether
-/// Content-Location names what was asked for (see [`crate::cache::rfc::invalidation::names_itself`]); only POST needs it.
+/// Decides whether a response may be stored. Vary is checked by [`crate::cache::rfc::vary`], sizes by the store.
+/// `own_uri` tells whether Content-Location names the requested URI (see
+/// [`crate::cache::rfc::invalidation::content_location_is_own`]), which matters for POST only.
 pub fn judge(
     request: &RequestHead<'_, '_>,
     asked: &RequestDirectives,
@@ -118,7 +119,7 @@ pub fn judge(
     match request.method {
         "GET" if has_body(request) => return Err(NotStored::RequestBody),
         "GET" => {}
-        // RFC 9110 section 9.3.3; a representation is named by a success only.
+        // RFC 9110 section 9.3.3; only a successful response names a representation.
         "POST" if own_uri && terms.explicit && matches!(status, 200..=205 | 207..=299) => {}
         _ => return Err(NotStored::Method),
     }
@@ -140,8 +141,8 @@ pub fn judge(
     Ok(Storable { terms, directives, part })
 }
 
-/// What the fields of a response say about storing it: of one that has come, and of a stored one with the fields that a 304
-/// or the answer to a HEAD has brought (rule 52). `authorized` tells whether the request had credentials.
+/// Decides by the fields of a response alone: of a new response, and of a stored one that a 304 or a response to HEAD
+/// has updated (rule 52). `authorized` tells whether the request had credentials.
 pub fn judge_fields<'b>(
     status: u16,
     fields: impl FieldLines<'b>,
@@ -161,19 +162,19 @@ pub fn judge_fields<'b>(
     if authorized && !directives.allows_authorized() {
         return Err(NotStored::Authorization);
     }
-    // That others should get this cookie is not guessed.
+    // A cookie is not shared by default.
     if !terms.explicit && !directives.public && sets_cookies(fields) {
         return Err(NotStored::SetCookie);
     }
     let validators = match Validators::read(fields) {
-        // A stale part is asked about only where the answer tells that its bytes are the same.
+        // A stale part is validated only if the answer can tell that its bytes are unchanged.
         validators if status == 206 && validators.strong_etag().is_none() => Validators::default(),
         validators => validators,
     };
     is_of_use(status, terms, directives, &validators)
 }
 
-/// Whether anybody could ever be answered with it.
+/// Whether a stored response could ever be used.
 fn is_of_use(
     status: u16,
     terms: &Terms,
@@ -195,28 +196,28 @@ fn is_of_use(
     }
 }
 
-/// Where a part belongs, if that is told, with the length of the whole. It need not have a validator: it answers ranges that
-/// lie in it (RFC 9111 section 3.3), and only where it has a strong one others are put beside it (section 3.4).
+/// The part of a 206, if its position and the length of the whole are known. It needs no validator to answer ranges
+/// within it (RFC 9111 section 3.3); only with a strong one are other parts combined with it (section 3.4).
 fn part(fields: Fields<'_, '_>) -> Option<Fragment<'static>> {
     let range = fields.single("content-range").and_then(ContentRange::parse)?;
     let length = content_length(fields).ok()?;
     let fits = length.is_none_or(|length| length == range.part.len) && !is_multipart(fields);
-    Some(Fragment::one(range.part, range.length?)).filter(|_| fits)
+    Some(Fragment::single(range.part, range.length?)).filter(|_| fits)
 }
 
-/// Final ones; not those that answer fields of the request which are not in the key (preconditions, Range, Expect, too
-/// many fields, credentials for a proxy): what one client has sent would be what all others get.
+/// Final statuses, except those that depend on request fields outside of the key (preconditions, Range, Expect,
+/// fields that are too large, proxy credentials): the fields of one client would decide what all others get.
 pub(in crate::cache) fn is_stored_status(status: u16) -> bool {
     status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
 }
 
-/// Statuses whose meaning for caches is known and kept here: those of RFC 9110 section 15, and those of RFC 6585 and 7725.
+/// Whether the meaning of a status for caches is known here: those of RFC 9110 section 15, RFC 6585 and RFC 7725.
 fn is_understood(status: u16) -> bool {
     matches!(status, 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451 | 500..=505 | 511)
 }
 
-/// Whether this request may be answered from the store at all: GET and HEAD. Not with a body: it is not in the key, and
-/// origins have been seen to answer by it.
+/// Whether the store may answer a request: GET and HEAD without a body. A body is not part of the key, and some
+/// origins answer by it.
 pub fn may_be_answered(request: &RequestHead<'_, '_>) -> bool {
     matches!(request.method, "GET" | "HEAD") && !has_body(request)
 }
@@ -228,9 +229,9 @@ fn has_body(request: &RequestHead<'_, '_>) -> bool {
     }
 }
 
-/// Appends what is stored of the fields of a response: all but hop-by-hop ones, those that Connection or a qualified
-/// `private` or `no-cache` names, Content-Length, and Age. Where Date is missing the time of receipt becomes it (RFC 9110
-/// section 6.6.1). Of a `part` Content-Range is left out, too: it is what its place is told by.
+/// Appends the stored fields of a response: all but hop-by-hop fields, those that Connection or a qualified `private`
+/// or `no-cache` names, Content-Length, and Age. A missing Date is set to the time of receipt (RFC 9110 section
+/// 6.6.1). A `part` has no Content-Range, because its position is stored elsewhere.
 pub fn write_block(
     out: &mut Vec<u8>,
     fields: Fields<'_, '_>,
@@ -248,8 +249,7 @@ pub fn write_block(
     }
 }
 
-/// Whether a field of that name is never stored, whatever else the response says: Age, and what belongs to a connection or
-/// to the framing.
+/// Whether a field is never stored, whatever the response says: Age, and fields of the connection or the framing.
 pub(in crate::cache) fn is_never_stored(name: &str) -> bool {
     is_of_connection(name) || name.eq_ignore_ascii_case("age")
 }
@@ -257,7 +257,7 @@ pub(in crate::cache) fn is_never_stored(name: &str) -> bool {
 /// Whether the field of a response is stored.
 pub fn is_stored(fields: Fields<'_, '_>, directives: &ResponseDirectives, name: &str) -> bool {
     let named = directives.private_fields || directives.no_cache_fields;
-    // The Age of each answer is written for it.
+    // Each answer gets an Age of its own.
     !name.eq_ignore_ascii_case("age") && is_end_to_end(fields, name) && !(named && is_withheld(fields, name))
 }
 
@@ -347,7 +347,7 @@ mod tests {
                 assert_eq!(refusal("GET", "", status, lines), None, "{status} {lines}");
             }
         }
-        // What answers fields that are not in the key.
+        // Statuses that depend on fields outside of the key.
         for status in [304, 407, 412, 416, 417, 431] {
             let found = refusal("GET", "", status, "Cache-Control: max-age=9");
             assert_eq!(found, Some(NotStored::Status), "{status}");
@@ -487,9 +487,9 @@ mod tests {
             ("Cache-Control: max-age=9|ETag: \"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
             ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Length: 5", Ok(Some(5))),
             ("ETag: \"a\"|Content-Range: bytes 0-8/9", Ok(Some(9))),
-            // Nobody knows when the whole is there.
+            // The length of the whole is unknown.
             ("ETag: \"a\"|Content-Range: bytes 0-4/*", Err(NotStored::Part)),
-            // It lies about one of both.
+            // Contradictions.
             ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Length: 6", Err(NotStored::Part)),
             (
                 "ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Type: multipart/byteranges; boundary=a",
@@ -497,7 +497,7 @@ mod tests {
             ),
             ("ETag: \"a\"|Content-Type: multipart/byteranges; boundary=a", Err(NotStored::Part)),
             ("ETag: \"a\"|Content-Range: bytes 0-4/9|Content-Range: bytes 0-4/9", Err(NotStored::Part)),
-            // Alone it answers what lies in it, without a validator, as long as it is fresh.
+            // Without a validator it answers ranges within it, as long as it is fresh.
             ("Cache-Control: max-age=9|ETag: W/\"a\"|Content-Range: bytes 0-4/9", Ok(Some(5))),
             ("Cache-Control: max-age=9|Content-Range: bytes 0-4/9", Ok(Some(5))),
             (&format!("{MODIFIED}|Content-Range: bytes 0-4/9"), Ok(Some(5))),

@@ -1,14 +1,14 @@
-//! Fields that speak to one kind of cache only (RFC 9213): dictionaries of RFC 8941, read strictly.
+//! Fields that are targeted at one kind of cache (RFC 9213): dictionaries of RFC 8941, read strictly.
 //!
-//! Where anything in the field is wrong, all of it is ignored, as the RFC demands: two caches must not differ about what
-//! a half-readable field says.
+//! A field with any error is ignored as a whole, as RFC 9213 section 2.1 demands: two caches must not read a faulty
+//! field in two ways.
 
 use crate::http::block::FieldLines;
 use crate::http::fields::is_tchar;
 
 use crate::cache::rfc::control::{ResponseDirectives, SECONDS_MAX};
 
-/// The directives of the field of that name; `None` if it is not there, empty or invalid.
+/// The directives of a targeted field. `None` if it is missing, empty or invalid.
 pub(in crate::cache) fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Option<ResponseDirectives> {
     let mut found = ResponseDirectives { targeted: true, ..ResponseDirectives::default() };
     for value in fields.values(name) {
@@ -18,7 +18,7 @@ pub(in crate::cache) fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Opt
     found.present.then_some(found)
 }
 
-/// A bare item or a list, as far as directives have need of it.
+/// A bare item or a list, as far as directives need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Value {
     Integer(i64),
@@ -29,7 +29,7 @@ enum Value {
     Other,
 }
 
-/// One line: section 4.2.2. `None` if it is empty or wrong anywhere.
+/// Reads one line (RFC 8941 section 4.2.2). `None` if it is empty or has an error.
 fn dictionary(line: &[u8], found: &mut ResponseDirectives) -> Option<()> {
     let mut reader = Reader { rest: line };
     reader.skip_blanks();
@@ -37,7 +37,7 @@ fn dictionary(line: &[u8], found: &mut ResponseDirectives) -> Option<()> {
         let key = reader.key()?;
         let value = if reader.take(b'=') { reader.item_or_inner_list()? } else { Value::Boolean(true) };
         reader.parameters()?;
-        note(found, key, value);
+        apply(found, key, value);
         reader.skip_optional_whitespace();
         if reader.rest.is_empty() {
             return Some(());
@@ -45,14 +45,14 @@ fn dictionary(line: &[u8], found: &mut ResponseDirectives) -> Option<()> {
         if !reader.take(b',') {
             return None;
         }
-        // A comma at the end is an error, for no key follows.
+        // A comma at the end is an error, because no key follows.
         reader.skip_optional_whitespace();
     }
 }
 
-/// Of two members of one name the last counts (RFC 8941 section 3.2). A number of another type is not used (RFC 9213
-/// section 2.1); what forbids counts in any shape but `?0`.
-fn note(found: &mut ResponseDirectives, key: &[u8], value: Value) {
+/// Of two members of one name the last counts (RFC 8941 section 3.2). A value of another type is ignored (RFC 9213
+/// section 2.1); a directive that forbids counts with any value but `?0`.
+fn apply(found: &mut ResponseDirectives, key: &[u8], value: Value) {
     let seconds = match value {
         Value::Integer(integer) => {
             Some(u32::try_from(integer.max(0)).unwrap_or(SECONDS_MAX).min(SECONDS_MAX))
@@ -77,7 +77,7 @@ fn note(found: &mut ResponseDirectives, key: &[u8], value: Value) {
     }
 }
 
-/// The algorithms of RFC 8941 section 4.2. Each returns `None` where they fail parsing.
+/// The parsers of RFC 8941 section 4.2. Each returns `None` on a syntax error.
 struct Reader<'a> {
     rest: &'a [u8],
 }

@@ -1,5 +1,5 @@
-//! Entity tags and conditional requests: of clients on what is stored, and of the cache on the origin (RFC 9111 section
-//! 4.3, RFC 9110 section 13).
+//! Entity tags and conditional requests (RFC 9111 section 4.3, RFC 9110 section 13): those of clients, evaluated on a
+//! stored response, and those of the cache to the origin.
 
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::{http_date, parse_http_date};
@@ -15,14 +15,14 @@ use crate::cache::rfc::storable::{Storing, judge_fields};
 /// An entity tag (RFC 9110 section 8.8.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityTag<'a> {
-    /// It begins with `W/`.
+    /// The tag begins with `W/`.
     pub weak: bool,
-    /// What stands between the quotes.
+    /// The text between the quotes.
     pub opaque: &'a [u8],
 }
 
 impl<'a> EntityTag<'a> {
-    /// Reads one; `None` if it is none.
+    /// Reads a tag; `None` if it is invalid.
     pub fn parse(text: &'a [u8]) -> Option<EntityTag<'a>> {
         match take_tag(text) {
             Some((tag, b"")) => Some(tag),
@@ -30,18 +30,18 @@ impl<'a> EntityTag<'a> {
         }
     }
 
-    /// Both strong, and the same.
+    /// Strong comparison (RFC 9110 section 8.8.3.2).
     pub fn strongly_equals(&self, other: &EntityTag<'_>) -> bool {
         !self.weak && !other.weak && self.opaque == other.opaque
     }
 
-    /// The same, weak or not.
+    /// Weak comparison (RFC 9110 section 8.8.3.2).
     pub fn weakly_equals(&self, other: &EntityTag<'_>) -> bool {
         self.opaque == other.opaque
     }
 }
 
-/// The tag that a text begins with, and what follows it.
+/// The tag at the beginning of a text, and the text behind it.
 fn take_tag(text: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
     let (weak, rest) = match text.strip_prefix(b"W/") {
         Some(rest) => (true, rest),
@@ -54,8 +54,8 @@ fn take_tag(text: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
     valid.then_some((EntityTag { weak, opaque }, &rest[end + 1..]))
 }
 
-/// The tags of a list. What is none is passed over up to the next comma; a backslash is a character like others here, so
-/// that this is not the list of other fields.
+/// The tags of a list. An invalid member is skipped up to the next comma. A backslash is an ordinary byte in a tag,
+/// so other lists are split differently.
 struct Tags<'a> {
     rest: &'a [u8],
 }
@@ -79,17 +79,17 @@ impl<'a> Iterator for Tags<'a> {
     }
 }
 
-/// How a fresh stored response answers a client.
+/// How a fresh stored response answers a conditional request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// With itself.
+    /// With the stored response.
     Whole,
-    /// With a 304: the client has it.
+    /// With a 304.
     NotModified,
 }
 
-/// Evaluates If-None-Match and If-Modified-Since of a GET or HEAD on a stored response; `received_s` stands in for a
-/// missing Date, `now_s` is for dates with two-digit years.
+/// Evaluates If-None-Match and If-Modified-Since of a GET or HEAD on a stored response. `received_s` replaces a
+/// missing Date, and `now_s` is for dates with two-digit years.
 pub fn answer<'b>(
     request: impl FieldLines<'b>,
     status: u16,
@@ -97,7 +97,7 @@ pub fn answer<'b>(
     received_s: u64,
     now_s: u64,
 ) -> Answer {
-    // Elsewhere conditions have no meaning (RFC 9110 section 13.2.1).
+    // For other statuses conditions are ignored (RFC 9110 section 13.2.1).
     if !matches!(status, 200..=299) {
         return Answer::Whole;
     }
@@ -110,7 +110,7 @@ pub fn answer<'b>(
     if not_modified { Answer::NotModified } else { Answer::Whole }
 }
 
-/// Whether If-None-Match has a tag of what is stored, or `*`: the client has it.
+/// Whether If-None-Match contains the stored tag, or `*`.
 fn none_match_fails<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>) -> bool {
     if request.single("if-none-match") == Some(b"*") {
         return true;
@@ -122,34 +122,34 @@ fn none_match_fails<'b>(request: impl FieldLines<'b>, stored: FieldBlock<'_>) ->
         .any(|tag| tag.weakly_equals(&stored))
 }
 
-/// Last-Modified, or what RFC 9111 section 4.3.2 puts in its place.
+/// Last-Modified, or the date that RFC 9111 section 4.3.2 uses instead.
 fn modified_s(stored: FieldBlock<'_>, received_s: u64) -> i64 {
     let modified = stored.single("last-modified").and_then(|value| parse_http_date(value, received_s));
     modified.unwrap_or_else(|| date_s(stored, received_s))
 }
 
-/// Whether the request has a condition that only the origin can judge: If-Match and If-Unmodified-Since. It then passes
-/// the cache by (RFC 9111 section 4.3.2).
+/// Whether the request has a condition that only the origin can evaluate: If-Match or If-Unmodified-Since. The
+/// request then bypasses the cache (RFC 9111 section 4.3.2).
 pub fn is_for_origin<'b>(request: impl FieldLines<'b>) -> bool {
     request.contains("if-match") || request.contains("if-unmodified-since")
 }
 
-/// The conditional fields of a client: taken out of a request that goes to the origin on the cache's own account, be it to
-/// validate or to fetch the whole.
+/// The conditional fields of a client, which are removed from a request that the cache makes for itself: to validate,
+/// or to fetch the whole.
 pub const CONDITIONAL_FIELDS: [&str; 6] =
     ["if-none-match", "if-modified-since", "if-range", "range", "if-match", "if-unmodified-since"];
 
-/// What a stored response is validated with.
+/// The validators of a stored response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Validators<'b> {
-    /// The value of ETag, if it is one tag.
+    /// The value of ETag, if it is a single tag.
     pub etag: Option<&'b [u8]>,
     /// The value of Last-Modified, if it is a date.
     pub last_modified: Option<&'b [u8]>,
 }
 
 impl<'b> Validators<'b> {
-    /// Those among the fields of a response, in a block or as received.
+    /// Reads the validators of a response.
     pub fn read(fields: impl FieldLines<'b>) -> Validators<'b> {
         let etag = fields.single("etag").filter(|value| EntityTag::parse(value).is_some());
         let last_modified =
@@ -157,25 +157,25 @@ impl<'b> Validators<'b> {
         Validators { etag, last_modified }
     }
 
-    /// None at all.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }
 
-    /// The tag if it is strong.
+    /// The tag, if it is strong.
     pub fn strong_etag(&self) -> Option<EntityTag<'b>> {
         self.etag.and_then(EntityTag::parse).filter(|tag| !tag.weak)
     }
 
-    /// The fields to add to the request: name and value (If-None-Match, If-Modified-Since).
+    /// The conditional fields for a request: name and value (If-None-Match, If-Modified-Since).
     pub fn conditions(&self) -> impl Iterator<Item = (&'static str, &'b [u8])> + use<'b> {
         let etag = self.etag.map(|tag| ("If-None-Match", tag));
         etag.into_iter().chain(self.last_modified.map(|date| ("If-Modified-Since", date)))
     }
 }
 
-/// Whether a 304 from the origin is about this stored response (RFC 9111 section 4.3.4). If not, the request is made again
-/// without conditions.
+/// Whether a 304 confirms this stored response (RFC 9111 section 4.3.4). If not, the request is repeated without
+/// conditions.
 pub fn confirms(stored: FieldBlock<'_>, not_modified: Fields<'_, '_>) -> bool {
     let (old, new) = (Validators::read(stored), Validators::read(not_modified));
     match (new.etag.and_then(EntityTag::parse), old.etag.and_then(EntityTag::parse)) {
@@ -191,21 +191,20 @@ fn same_date(one: Option<&[u8]>, other: Option<&[u8]>) -> bool {
     one == other || (one.is_some() && seconds(one) == seconds(other))
 }
 
-/// Appends the stored fields, updated by those of a 304, of a response to HEAD or of another part that came at these times
-/// (RFC 9111 section 3.2): the block that replaces them, and that answers at once. Set-Cookie stays as it is stored: a new
-/// one is for the one who asked (rule 52).
+/// Appends the stored fields, updated by those of a 304, of a response to HEAD or of another part (RFC 9111 section
+/// 3.2). Set-Cookie stays as stored: a new cookie is for the requesting client only (rule 52).
 pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>, times: Times) {
     let withheld = withheld_after(stored, new);
-    let replaced = |name: &str| new.contains(name) && updates(new, name);
+    let replaced = |name: &str| new.contains(name) && is_updatable(new, name);
     let dated = new.contains("date");
     for (name, value) in stored.lines() {
-        // A new answer without Date was made when it came.
+        // A new response without Date was made when it was received.
         let undated = !dated && name.eq_ignore_ascii_case("date");
         if !undated && !replaced(name) && !withheld(name) {
             write_field(out, name, value);
         }
     }
-    for (name, value) in new.iter().filter(|(name, _)| updates(new, name) && !withheld(name)) {
+    for (name, value) in new.iter().filter(|(name, _)| is_updatable(new, name) && !withheld(name)) {
         write_field(out, name, value);
     }
     if !dated {
@@ -213,40 +212,41 @@ pub fn write_updated(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, 
     }
 }
 
-/// Appends those new fields that [`write_updated`] leaves out, because a qualified `private` or `no-cache` names them or
-/// because they set cookies: they are for the one who asked.
+/// Appends the new fields that [`write_updated`] leaves out, because a qualified `private` or `no-cache` names them
+/// or because they set cookies: they are for the requesting client only.
 pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_, '_>) {
     let withheld = withheld_after(stored, new);
     let cookie = |name: &str| is_set_cookie(name) && is_end_to_end(new, name);
-    let only_once = |name: &str| cookie(name) || (updates(new, name) && withheld(name));
+    let only_once = |name: &str| cookie(name) || (is_updatable(new, name) && withheld(name));
     for (name, value) in new.iter().filter(|(name, _)| only_once(name)) {
         write_field(out, name, value);
     }
 }
 
-/// Fields that set cookies. The second one is obsolete (RFC 6265 section 3 has replaced RFC 2965), and some still honour it.
+/// Fields that set cookies. Set-Cookie2 is obsolete (RFC 6265 section 3 has replaced RFC 2965), but some clients
+/// still use it.
 const SETS_COOKIES: [&str; 2] = ["set-cookie", "set-cookie2"];
 
-/// Whether the field sets cookies.
+/// Whether a field sets cookies.
 pub fn is_set_cookie(name: &str) -> bool {
     SETS_COOKIES.iter().any(|field| name.eq_ignore_ascii_case(field))
 }
 
-/// Whether one of the fields does.
+/// Whether one of the fields sets cookies.
 pub fn sets_cookies<'b>(fields: impl FieldLines<'b>) -> bool {
     SETS_COOKIES.iter().any(|field| fields.contains(field))
 }
 
-/// Whether a field of a 304 replaces the stored ones: not the length and the form of what is stored, not what is about the
-/// connection (RFC 9111 section 3.2), and no cookies. Each answer gets an Age of its own.
-fn updates(new: Fields<'_, '_>, name: &str) -> bool {
+/// Whether a field of a 304 replaces the stored one: not those about length and form of the stored body, not those
+/// about the connection (RFC 9111 section 3.2), not cookies, and not Age, which each answer gets anew.
+fn is_updatable(new: Fields<'_, '_>, name: &str) -> bool {
     const KEPT: [&str; 4] = ["content-encoding", "content-type", "content-range", "age"];
     // Content-Length is framing.
     let kept = KEPT.iter().any(|kept| name.eq_ignore_ascii_case(kept)) || is_set_cookie(name);
     !kept && is_end_to_end(new, name)
 }
 
-/// Which names are not stored: as the new Cache-Control says, or the old one where there is no new one.
+/// The field names that are withheld: by the new Cache-Control, or by the stored one if there is no new one.
 fn withheld_after<'a>(stored: FieldBlock<'a>, new: Fields<'a, 'a>) -> impl Fn(&str) -> bool + 'a {
     let replaced = new.contains("cache-control");
     let named = |directives: ResponseDirectives| directives.private_fields || directives.no_cache_fields;
@@ -257,19 +257,19 @@ fn withheld_after<'a>(stored: FieldBlock<'a>, new: Fields<'a, 'a>) -> impl Fn(&s
     move |name| any && if replaced { is_withheld(new, name) } else { is_withheld(stored, name) }
 }
 
-/// What an update makes of a stored response.
+/// A stored response after an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Updated {
-    /// Its new terms.
+    /// The new terms.
     pub terms: Terms,
-    /// What it says now.
+    /// The new cache directives.
     pub directives: ResponseDirectives,
-    /// It may still be stored. If not, it answers this request and goes.
+    /// The response may still be stored. If not, it answers this request and is removed.
     pub keep: bool,
 }
 
-/// Judges a block that [`write_updated`] wrote. `new` are the fields that it was updated with, for their Age; `authorized`
-/// tells whether the request that they answer had credentials.
+/// Decides about a block that [`write_updated`] has written. `new` are the fields of the update, for their Age;
+/// `authorized` tells whether their request had credentials.
 pub fn judge_updated(
     status: u16,
     block: FieldBlock<'_>,
@@ -285,37 +285,42 @@ pub fn judge_updated(
     Updated { terms, directives, keep }
 }
 
-/// What the answer to a HEAD that went to the origin says about the stored response to GET (RFC 9111 section 4.3.5).
+/// What the response to a HEAD says about the stored response to GET (RFC 9111 section 4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
-    /// It is the same: update its fields.
+pub enum HeadVerdict {
+    /// It is the same representation: its fields are updated.
     Updates,
-    /// It is another one: no longer use what is stored.
+    /// It is another representation: the stored one is removed.
     Invalidates,
     /// Nothing.
     Nothing,
 }
 
-/// Compares the answer to a HEAD with the stored response of that length.
-pub fn head_says(stored: FieldBlock<'_>, stored_length: u64, status: u16, new: Fields<'_, '_>) -> Head {
+/// Compares a response to HEAD with the stored response of that length.
+pub fn compare_head_response(
+    stored: FieldBlock<'_>,
+    stored_length: u64,
+    status: u16,
+    new: Fields<'_, '_>,
+) -> HeadVerdict {
     if status != 200 {
-        return Head::Nothing;
+        return HeadVerdict::Nothing;
     }
     let etag = new.single("etag");
     let modified = new.single("last-modified");
     let same = (etag.is_none() || etag == stored.single("etag"))
         && (modified.is_none() || same_date(modified, stored.single("last-modified")))
         && content_length(new).is_ok_and(|length| length.is_none_or(|length| length == stored_length));
-    if same { Head::Updates } else { Head::Invalidates }
+    if same { HeadVerdict::Updates } else { HeadVerdict::Invalidates }
 }
 
-/// Appends those of the stored fields that a 304 to a client has (RFC 9110 section 15.4.5).
+/// Appends the stored fields that belong into a 304 (RFC 9110 section 15.4.5).
 pub fn write_not_modified(out: &mut Vec<u8>, stored: FieldBlock<'_>) {
     const NAMES: [&str; 5] = ["etag", "date", "vary", "expires", "content-location"];
     let tagged = stored.contains("etag");
     for (name, value) in stored.lines() {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        // Targeted fields are called so too (RFC 9213 section 2.3).
+        // The name of a targeted field ends so too (RFC 9213 section 2.3).
         let end = name.len().checked_sub("cache-control".len()).and_then(|at| name.get(at..));
         let controls = end.is_some_and(|end| end.eq_ignore_ascii_case("cache-control"));
         if controls || NAMES.iter().any(|known| is(known)) || (!tagged && is("last-modified")) {

@@ -1,4 +1,4 @@
-//! Which of the responses stored for one URI answers a request (RFC 9111 section 4.1).
+//! Selects one of the responses that are stored for one URI (RFC 9111 section 4.1).
 
 use crate::http::block::FieldLines;
 use crate::http::fields::{is_token, list, member_end, trim, write_decimal};
@@ -6,23 +6,23 @@ use crate::http::fields::{is_token, list, member_end, trim, write_decimal};
 /// Most field names that Vary may have (chosen: real ones name up to five).
 pub const NAMES_MAX: usize = 16;
 
-/// Most bytes of all names together, with a comma between two.
+/// Most bytes of all names, with commas between them.
 pub const NAMES_BYTES_MAX: usize = 512;
 
-/// Most bytes of what a request has in these fields.
+/// Most bytes of the values that a request has in these fields.
 pub const SELECTING_BYTES_MAX: usize = 4096;
 
-/// Why a response cannot be one of several.
+/// Why a response cannot be stored as a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaryFault {
-    /// `*`: no request selects it.
+    /// `*`: no request selects the response.
     Any,
-    /// Coordination [`NAMES_MAX`], [`NAMES_BYTES_MAX`] or [`SELECTING_BYTES_MAX`], or a member is no name.
+    /// More than [`NAMES_MAX`], [`NAMES_BYTES_MAX`] or [`SELECTING_BYTES_MAX`], or a member that is no field name.
     TooLong,
 }
 
-/// Appends the names of all Vary fields of a response: lower case, sorted, each once, commas between. Nothing without
-/// Vary. Kept with the stored response. On a fault `out` is as it was.
+/// Appends the names of all Vary fields of a response: lower case, sorted, without duplicates, with commas between.
+/// They are stored with the response. `out` is unchanged on a fault.
 pub fn write_names<'b>(out: &mut Vec<u8>, response: impl FieldLines<'b>) -> Result<(), VaryFault> {
     let mut names: [&[u8]; NAMES_MAX] = [b""; NAMES_MAX];
     let mut count = 0;
@@ -34,7 +34,7 @@ pub fn write_names<'b>(out: &mut Vec<u8>, response: impl FieldLines<'b>) -> Resu
         if is_never_sent(name) || known() {
             continue;
         }
-        // A `*` that follows says more than that these are too many.
+        // A `*` that follows is a stronger reason than too many names.
         if count == NAMES_MAX || !is_token(name) {
             let any = response.values("vary").flat_map(list).any(|name| name == b"*");
             return Err(if any { VaryFault::Any } else { VaryFault::TooLong });
@@ -60,7 +60,8 @@ pub fn write_names<'b>(out: &mut Vec<u8>, response: impl FieldLines<'b>) -> Resu
     Ok(())
 }
 
-/// Fields that no origin sees as the client sent them, so that none can select by them; Host is in the key.
+/// Fields that the proxy does not forward as the client sent them, so no origin can select by them; Host is in the
+/// key.
 fn is_never_sent(name: &[u8]) -> bool {
     const NEVER: [&str; 8] = [
         "proxy-authorization",
@@ -75,13 +76,13 @@ fn is_never_sent(name: &[u8]) -> bool {
     NEVER.iter().any(|never| name.eq_ignore_ascii_case(never.as_bytes()))
 }
 
-/// Whether one of the names is in that list: what the proxy itself writes into requests cannot select a response.
+/// Whether one of the names is in that list: a field that the proxy writes itself cannot select a response.
 pub fn names_one_of(names: &[u8], rewritten: &[&str]) -> bool {
     split_names(names).any(|name| rewritten.iter().any(|other| name.eq_ignore_ascii_case(other)))
 }
 
-/// Appends what a request has in the named fields, in a form that is equal for two requests that mean the same. Kept with
-/// the stored response. On a fault `out` is as it was.
+/// Appends the values that a request has in the named fields, in a form that is equal for requests that mean the
+/// same. It is stored with the response. `out` is unchanged on a fault.
 pub fn write_selecting<'b>(
     out: &mut Vec<u8>,
     names: &[u8],
@@ -104,24 +105,24 @@ pub(in crate::cache) fn split_names(names: &[u8]) -> impl Iterator<Item = &str> 
     names.filter_map(|name| std::str::from_utf8(name).ok())
 }
 
-/// What may be changed in a value without changing what it means.
+/// How a value may be normalized without a change of its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// One value, not a list: nothing.
+    /// A single value: not at all.
     Single,
-    /// Not known to be a list: only what RFC 9111 section 4.1 allows for any field, blanks around a comma and how lines
-    /// divide the value. An empty member may mean something: `,de` is not `de` (rule 51).
+    /// Not known to be a list: only as RFC 9111 section 4.1 allows for any field, blanks around a comma and the
+    /// division into lines. An empty member may have a meaning: `,de` is not `de` (rule 51).
     Opaque,
-    /// A list by its specification: blanks around commas, empty members, and how lines divide it.
+    /// A list: blanks around commas, empty members, and the division into lines.
     List,
-    /// A list whose order says nothing.
+    /// A list whose order has no meaning.
     Set,
-    /// The same, with qualities, in any case (RFC 9110 sections 12.5.2 to 12.5.4).
+    /// A list of names with qualities, in any order and case (RFC 9110 sections 12.5.2 to 12.5.4).
     Weighted,
 }
 
-/// RFC 9111 section 4.1 lets values be compared by what the field's own specification makes equal: a field that is not known
-/// here is compared as one value.
+/// The form of a known field; an unknown one is compared as one value. RFC 9111 section 4.1 allows any normalization
+/// that the specification of the field allows.
 fn form(name: &str) -> Form {
     const SINGLE: [&str; 12] = [
         "authorization",
@@ -155,7 +156,7 @@ fn form(name: &str) -> Form {
     }
 }
 
-/// Appends a letter for the form, the value in it, and a line feed, which no value holds; of an absent field only the
+/// Appends a letter for the form, the value and a line feed, which no value contains; for an absent field only the
 /// line feed.
 fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) {
     if request.contains(name) {
@@ -182,7 +183,7 @@ fn write_field<'b>(out: &mut Vec<u8>, name: &str, request: impl FieldLines<'b>) 
     out.push(b'\n');
 }
 
-/// What stands between the commas of a value, empty pieces too, without blanks around them; a quoted string is one piece.
+/// The texts between the commas of a value, with empty ones, without blanks around them; a quoted string is one text.
 fn pieces(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = Some(value);
     std::iter::from_fn(move || {
@@ -193,7 +194,8 @@ fn pieces(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Between two lines of a field that is no list: no value holds it, so that two lines are not one line with a comma.
+/// Divides the lines of a field that is no list: no value contains it, so two lines differ from one line with a
+/// comma.
 const LINE_BREAK: u8 = b'\r';
 
 fn write_joined<'b>(out: &mut Vec<u8>, between: u8, values: impl Iterator<Item = &'b [u8]>) {
@@ -204,16 +206,16 @@ fn write_joined<'b>(out: &mut Vec<u8>, between: u8, values: impl Iterator<Item =
         }
         out.extend_from_slice(value);
         if out.len() - before > SELECTING_BYTES_MAX {
-            // Enough to be refused.
+            // The result is already longer than the limit.
             return;
         }
     }
 }
 
-/// Most members that are put in order; longer lists are compared as they came.
+/// Most members that are sorted; longer lists are compared in the order received.
 pub(in crate::cache) const SORTED_MAX: usize = 32;
 
-/// False, with nothing written, if there are too many.
+/// Appends the members in order. False, with nothing written, if there are too many.
 fn write_set<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> bool {
     let mut sorted: [&[u8]; SORTED_MAX] = [b""; SORTED_MAX];
     let mut count = 0;
@@ -229,8 +231,8 @@ fn write_set<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> 
     true
 }
 
-/// The same for names with qualities: lower case, the quality in thousandths where it is not 1. Also false if a member is
-/// not of that kind.
+/// Appends names with qualities in order: lower case, the quality in thousandths unless it is 1. False, with nothing
+/// written, if there are too many, or a member is invalid.
 fn write_weighted<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>) -> bool {
     let mut sorted: [(&[u8], u16); SORTED_MAX] = [(b"", 0); SORTED_MAX];
     let mut count = 0;
@@ -258,7 +260,7 @@ fn write_weighted<'b>(out: &mut Vec<u8>, members: impl Iterator<Item = &'b [u8]>
     true
 }
 
-/// `en-GB;q=0.5` as name and thousandths (RFC 9110 section 12.4.2).
+/// Reads `en-GB;q=0.5` as name and thousandths (RFC 9110 section 12.4.2).
 pub(in crate::cache) fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
     let Some(at) = memchr::memchr(b';', member) else {
         return is_token(member).then_some((member, 1000));
@@ -278,8 +280,8 @@ pub(in crate::cache) fn weighted(member: &[u8]) -> Option<(&[u8], u16)> {
     is_token(name).then_some((name, quality))
 }
 
-/// Whether a request selects the response that was stored with these names and that selecting form. `scratch` is room that
-/// is used again; what is in it is lost.
+/// Whether a request selects the response that was stored with these names and this selecting form. `scratch` is a
+/// buffer for reuse; its content is lost.
 #[inline]
 pub fn selects<'b>(
     names: &[u8],
@@ -308,7 +310,7 @@ mod tests {
         fault.map(|()| text)
     }
 
-    /// Whether the second request gets what the first one was answered with.
+    /// Whether the response to the first request answers the second one.
     fn same(vary: &str, one: &str, other: &str) -> bool {
         let lines = |text: &str| text.split('|').map(|line| format!("{line}\r\n")).collect::<String>();
         let names = names(vary).unwrap();
@@ -326,7 +328,7 @@ mod tests {
             ("Accept-Encoding", "accept-encoding"),
             ("b, A ,c|a|B", "a,b,c"),
             ("ab, a, abc, A-b", "a,a-b,ab,abc"),
-            // What the origin does not see, it cannot select by (rule 22).
+            // The origin cannot select by fields that it does not get (rule 22).
             ("Proxy-Authorization, X, Connection, TE, Host", "x"),
         ] {
             assert_eq!(names(lines).as_deref(), Ok(expected), "{lines}");
@@ -395,7 +397,7 @@ mod tests {
             ("via", "Via: 1.1 a, 1.1 b", "Via: 1.1 a ,, 1.1 b,", true),
             ("via", "Via: 1.1 a, 1.1 b", "Via: 1.1 b, 1.1 a", false),
             ("a", "A: \"1, 2\"", "A: \"1,2\"", false),
-            // Of a field that nobody knows the order may matter.
+            // The order of an unknown field may matter.
             ("a", "A: 1, 2", "A: 2, 1", false),
             ("accept", "Accept: a/b, c/d;q=0.5", "Accept: c/d;q=0.5|Accept: a/b", true),
             ("accept", "Accept: a/b;q=0.5, c/d", "Accept: a/b, c/d;q=0.5", false),
@@ -431,7 +433,7 @@ mod tests {
         ] {
             assert_eq!(same("Accept-Language", language, other), expected, "{other}");
         }
-        // Qualities that are none are compared as they stand.
+        // Invalid qualities are compared as they are.
         for bad in ["2", "1.5", "0.1234", "", "x", "0,5", "-1", "1.001"] {
             let bad = format!("Accept-Language: en;q={bad}, de");
             assert!(same("Accept-Language", &bad, &bad), "{bad}");

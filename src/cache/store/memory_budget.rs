@@ -1,21 +1,21 @@
-//! The one account of the cache's memory: everything that the cache holds is charged here for as long as it lives.
+//! The memory budget of the cache: everything that the cache holds is charged here for as long as it lives.
 //!
-//! An entry that was evicted while somebody is still being served from it stays charged until the last reader lets go:
-//! what the process holds and what the memory says are the same thing. What lies in no entry of the store, be it that it is
-//! still being received or that it was evicted, is *held*: no eviction makes room there.
+//! An evicted entry that is still being sent stays charged until its last reader releases it, so the budget shows
+//! what the process really holds. Bytes that belong to no entry of the store (a response that is still being
+//! received, an evicted entry that is still being sent) are *held*: no eviction frees them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes that the allocator keeps beside each allocation (glibc: one word in front, sizes rounded up to two words).
+/// Bytes that the allocator adds to each allocation (glibc: one word in front, sizes rounded up to two words).
 const ALLOCATION_BYTES: usize = 8;
 
-/// From this size on glibc may give an allocation pages of its own, with a header in front (M_MMAP_THRESHOLD).
+/// From this size on glibc may use a mapping for an allocation, with a header in front (M_MMAP_THRESHOLD).
 const MAPPED_BYTES: usize = 128 * 1024;
 
 const PAGE_BYTES: usize = 4096;
 
-/// What an allocation of `bytes` takes from the process.
+/// Bytes that an allocation of `bytes` takes from the process.
 pub fn allocated(bytes: usize) -> usize {
     match bytes {
         0 => 0,
@@ -24,16 +24,16 @@ pub fn allocated(bytes: usize) -> usize {
     }
 }
 
-/// What pages for `bytes` take.
+/// Bytes that a mapping for `bytes` takes.
 pub fn mapped(bytes: usize) -> usize {
     bytes.next_multiple_of(PAGE_BYTES)
 }
 
-/// The account.
+/// The bytes charged.
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     bytes: AtomicUsize,
-    /// Of these, in entries of the store.
+    /// Bytes of these that belong to entries of the store.
     entries: AtomicUsize,
 }
 
@@ -43,23 +43,23 @@ impl MemoryBudget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Of these, what lies in no entry of the store.
+    /// Charged bytes that belong to no entry of the store.
     pub fn held(&self) -> usize {
         self.bytes().saturating_sub(self.entries.load(Ordering::Relaxed))
     }
 
-    /// An entry that takes so many bytes is in the store from now on.
-    pub fn enter(&self, bytes: usize) {
+    /// An entry of this size enters the store.
+    pub fn enter_store(&self, bytes: usize) {
         self.entries.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// It is not any more.
-    pub fn leave(&self, bytes: usize) {
+    /// An entry of this size leaves the store.
+    pub fn leave_store(&self, bytes: usize) {
         self.entries.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// A stretch of the budget, given back when it is dropped.
+/// A part of the budget, which is returned when it is dropped.
 #[derive(Debug)]
 pub struct Charge {
     memory: Arc<MemoryBudget>,
@@ -67,7 +67,7 @@ pub struct Charge {
 }
 
 impl Charge {
-    /// Charges `bytes`, whatever the budget says.
+    /// Charges `bytes`, whether or not the budget has them.
     pub fn new(memory: &Arc<MemoryBudget>, bytes: usize) -> Charge {
         memory.bytes.fetch_add(bytes, Ordering::Relaxed);
         Charge { memory: Arc::clone(memory), bytes }
@@ -78,23 +78,23 @@ impl Charge {
         self.bytes
     }
 
-    /// The account.
+    /// The budget.
     pub(in crate::cache) fn memory(&self) -> &MemoryBudget {
         &self.memory
     }
 
-    /// Another one in the same account, whatever the budget says.
-    pub(in crate::cache) fn beside(&self, bytes: usize) -> Charge {
+    /// Another charge in the same budget, whether or not the budget has the bytes.
+    pub(in crate::cache) fn sibling(&self, bytes: usize) -> Charge {
         Charge::new(&self.memory, bytes)
     }
 
-    /// Takes over what another one stands for.
+    /// Takes over the bytes of another charge.
     pub(in crate::cache) fn absorb(&mut self, mut other: Charge) {
         debug_assert!(Arc::ptr_eq(&self.memory, &other.memory));
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// A charge for `bytes` of what this one stands for, which it does not any more. What it does not have is charged anew.
+    /// Splits a charge of `bytes` off. Bytes that this one does not have are charged anew.
     pub(in crate::cache) fn split(&mut self, bytes: usize) -> Charge {
         if self.bytes < bytes {
             self.set(bytes);
@@ -103,7 +103,7 @@ impl Charge {
         Charge { memory: Arc::clone(&self.memory), bytes }
     }
 
-    /// Makes it `bytes` from now on.
+    /// Changes the charge to `bytes`.
     pub fn set(&mut self, bytes: usize) {
         if bytes > self.bytes {
             self.memory.bytes.fetch_add(bytes - self.bytes, Ordering::Relaxed);
@@ -150,11 +150,11 @@ mod tests {
         assert_eq!((one.bytes(), three.bytes(), memory.bytes()), (0, 80, 110));
         one.absorb(two);
         assert_eq!((one.bytes(), memory.bytes()), (30, 110));
-        memory.enter(50);
+        memory.enter_store(50);
         assert_eq!((memory.bytes(), memory.held()), (110, 60));
         drop((one, three));
         assert_eq!((memory.bytes(), memory.held()), (0, 0));
-        memory.leave(50);
+        memory.leave_store(50);
         assert_eq!(memory.held(), 0);
     }
 

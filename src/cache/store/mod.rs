@@ -1,17 +1,19 @@
-//! The store: responses by key, in one byte budget, least recently used ones leave first.
+//! The store: responses by key, in one byte budget; the least recently used ones leave first.
 //!
 //! # Theory of operation
 //!
-//! One store serves all loops. It is cut into shards by the hash of the key. A hit takes a shard's lock for reading and
-//! writes one number into the entry, so hits never wait for each other; only storing and evicting take it for writing.
+//! One store serves all loops. It is divided into shards by the hash of the key. A hit takes the shard's lock for
+//! reading and writes one number into the entry, so hits never wait for each other. Only storing and evicting take
+//! the lock for writing.
 //!
-//! The order of leaving is exact and lazy. Each shard keeps a heap of (time, place), where the time is one at which the
-//! entry was known to be used: never later than its true last use. What is on top is therefore at least as old as
-//! anything else; if its entry has been used since, it goes back with the true time, and otherwise it is the least
-//! recently used one of its shard. Each shard publishes its top, and eviction begins with the oldest.
+//! The order of eviction is exact and lazy. Each shard keeps a heap of (time, slot), where the time is a past use of
+//! the entry in that slot, possibly not the last one. So the entry on top was used no later than any other. If it has
+//! been used since that time, it goes back into the heap with its true last use; otherwise it is the least recently
+//! used entry of the shard. Each shard publishes the time on top of its heap, and eviction begins with the oldest.
 //!
-//! Everything is charged to one [`MemoryBudget`], also what is still being served after it left the store. A variant is an
-//! entry of its own: those of one key have the same hash and lie in the same shard, a bounded number of them.
+//! Everything is charged to one [`MemoryBudget`], also an evicted entry that is still being sent. A variant is an
+//! entry of its own. The variants of one key have the same hash, so they lie in the same shard; their number is
+//! bounded.
 
 pub mod memory_budget;
 pub mod persistence;
@@ -37,90 +39,92 @@ const SHARDS: usize = 64;
 /// Variants of one key (chosen: an origin that varies by User-Agent must not fill the store with one page).
 pub const VARIANTS_MAX: usize = 16;
 
-/// Places for counters of invalidation: keys share them, so that a fetch may be taken for one that was invalidated, which
-/// is harmless (chosen: 16 KB).
+/// Number of invalidation counters. Several keys share a counter, so a fetch may be treated as invalidated although
+/// its own key was not: the response is then not stored, which is harmless (chosen: 16 KB).
 const EPOCHS: usize = 4096;
 
-/// No budget is smaller than this: an entry must fit into its share (chosen).
+/// The smallest budget: an entry must fit into its share (chosen).
 const BUDGET_MIN: usize = 1 << 20;
 
-/// The part of the budget that is left to what is stored, however much is held that no eviction frees (chosen: those who never
-/// read what they asked for must not drive out all that others ask for).
+/// One part in this many of the budget is left to stored entries, however many bytes are held that no eviction frees
+/// (chosen: clients that do not read their responses must not drive out the entries of all others).
 const STORED_SHARE: usize = 4;
 
-/// The part of the budget that the allocator may keep to itself (chosen: what it keeps otherwise, where sizes are mixed).
+/// One part in this many of the budget may stay free inside the allocator (chosen: what it keeps anyway where sizes
+/// are mixed).
 const KEPT_SHARE: usize = 8;
 
-/// Sizes and the seed.
+/// The sizes of a store, and the seed of its hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of everything together.
+    /// Bytes of all entries, tables and responses under way.
     pub budget: usize,
     /// Bytes of one body; at most half of the budget.
     pub object_max: u64,
-    /// Key of the hash: strangers choose what is stored.
+    /// Key of the hash: clients choose what is stored, and must not be able to predict hashes.
     pub seed: [u64; 2],
 }
 
 impl Limits {
-    /// A budget, of which one entry gets at most an eighth.
-    pub fn of(budget: usize, seed: [u64; 2]) -> Limits {
+    /// A budget, of which one body may use at most an eighth.
+    pub fn with_budget(budget: usize, seed: [u64; 2]) -> Limits {
         let budget = budget.max(BUDGET_MIN);
         Limits { budget, object_max: budget as u64 / 8, seed }
     }
 }
 
-/// What was found for a key.
+/// The result of a look-up.
 #[derive(Debug)]
 pub enum Found {
-    /// This.
+    /// A variant that the request selects.
     Entry(Arc<Stored>),
-    /// The key is there, but no variant of it that the request selects.
+    /// The key is stored, but the request selects none of its variants.
     NoVariant,
-    /// Nothing.
+    /// The key is not stored.
     Nothing,
 }
 
-/// The invalidations of a key and of the whole, as they were when somebody looked: what was asked for before one must
-/// not be stored after it.
+/// The invalidation counters of a key and of the whole store, at one moment. A response that was requested before an
+/// invalidation must not be stored after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Epoch(u32, u32);
 
-/// What became of an entry of an earlier run.
+/// The result of restoring an entry of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
     /// It is in the store again.
     Kept,
-    /// There is a newer one, or something has invalidated it since the start.
+    /// The store has a newer entry, or the key was invalidated since the start.
     Superseded,
     /// The budget is used up.
     NoRoom,
 }
 
-/// Counts since the start, and what is there now.
+/// Counts since the start, and gauges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Entries now.
     pub entries: u64,
-    /// Bytes now, of everything.
+    /// Bytes charged now.
     pub bytes: u64,
-    /// Of these, what is in no entry: under way, or evicted and still being read.
+    /// Bytes of these that belong to no entry: responses under way, and evicted entries that are still being sent.
     pub bytes_held: u64,
-    /// The budget.
+    /// The budget in bytes.
     pub budget: u64,
     /// Entries stored.
     pub inserted: u64,
-    /// Entries that left to make room.
+    /// Entries that were evicted to make room.
     pub evicted: u64,
-    /// Entries that left because something invalidated or purged them.
+    /// Entries that were invalidated or purged.
     pub invalidated: u64,
-    /// Variants that left because their key had too many.
+    /// Variants that were evicted because their key had too many.
     pub variants_evicted: u64,
-    /// Parts that were given up for others: they are too many, or together too large, or of something else.
+    /// Parts that were dropped: there were too many, they were too large together, or they belong to another
+    /// representation.
     pub parts_dropped: u64,
-    /// Responses that were not stored because too much was held.
+    /// Responses that were not stored because too many bytes were held.
     pub refused: u64,
-    /// Seconds since their last use, of all evicted entries together.
+    /// Seconds since the last use, summed over all evicted entries.
     pub evicted_age_s: u64,
 }
 
@@ -129,7 +133,7 @@ pub struct Statistics {
 pub struct Store {
     limits: Limits,
     memory: Arc<MemoryBudget>,
-    shards: Box<[Place]>,
+    shards: Box<[PaddedShard]>,
     epochs: Box<[AtomicU32]>,
     epoch_of_all: AtomicU32,
     fill_locks: FillLocks,
@@ -140,27 +144,28 @@ pub struct Store {
     parts_dropped: AtomicU64,
     refused: AtomicU64,
     evicted_age_us: AtomicU64,
-    /// The most that was taken from the allocator since it was last told to give back what is free.
+    /// The most bytes that small pieces have taken from the allocator since the allocator was last asked to return
+    /// free memory.
     allocated_most: AtomicUsize,
-    /// What the store takes when it is empty.
+    /// The tables of an empty store.
     _charge: Charge,
 }
 
 /// A shard and the time on top of its heap, in cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Place {
+struct PaddedShard {
     oldest_us: AtomicU64,
     shard: RwLock<Shard>,
 }
 
-/// When an entry was known to be used, and where it is.
+/// A past use of an entry, and its slot.
 type Queued = Reverse<(u64, u32)>;
 
 #[derive(Debug)]
 struct Slot {
     entry: Arc<Stored>,
-    /// The one time in the heap that counts for it.
+    /// The time of the one heap item that is valid for this slot.
     queued_us: u64,
 }
 
@@ -173,8 +178,8 @@ struct Shard {
     charge: Charge,
 }
 
-impl Place {
-    /// A panic of another loop leaves nothing half done that would matter here.
+impl PaddedShard {
+    /// A panic in another loop leaves no shard half changed in a way that matters here.
     fn read(&self) -> RwLockReadGuard<'_, Shard> {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,7 +188,7 @@ impl Place {
         self.shard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, shard: &Shard) {
+    fn publish_oldest(&self, shard: &Shard) {
         let oldest = shard.heap.peek().map_or(u64::MAX, |Reverse((used_us, _))| *used_us);
         self.oldest_us.store(oldest, Ordering::Relaxed);
     }
@@ -204,7 +209,7 @@ impl Shard {
         self.slots.get(slot as usize)?.as_ref().map(|slot| &slot.entry)
     }
 
-    /// Slots of the entries with that key.
+    /// The slots of all entries with that key.
     fn variants(&self, hash: u64, key: &[u8]) -> impl Iterator<Item = (u32, &Arc<Stored>)> {
         self.table
             .iter_hash(hash)
@@ -213,7 +218,7 @@ impl Shard {
     }
 
     fn add(&mut self, entry: Arc<Stored>) {
-        self.charge.memory().enter(entry.footprint());
+        self.charge.memory().enter_store(entry.footprint());
         let (hash, queued_us) = (entry.hash(), entry.used_us());
         let place = Some(Slot { entry, queued_us });
         let slot = match self.free.pop() {
@@ -230,30 +235,31 @@ impl Shard {
         let Shard { table, slots, .. } = self;
         let hash_of = |slot: &u32| slots[*slot as usize].as_ref().map_or(0, |slot| slot.entry.hash());
         table.insert_unique(hash, slot, hash_of);
-        self.account();
+        self.charge_tables();
     }
 
     fn remove(&mut self, slot: u32) -> Option<Arc<Stored>> {
         let removed = self.slots.get_mut(slot as usize)?.take()?;
-        self.charge.memory().leave(removed.entry.footprint());
+        self.charge.memory().leave_store(removed.entry.footprint());
         let hash = removed.entry.hash();
         if let Ok(found) = self.table.find_entry(hash, |&other| other == slot) {
             found.remove();
         }
         self.free.push(slot);
-        // What was removed from the middle leaves its time in the heap; no more of these than of entries.
+        // An entry that is removed from the middle leaves its item in the heap. There are never more such items than
+        // entries.
         if self.heap.len() > 2 * self.table.len() + 64 {
             let slots = &self.slots;
             self.heap.retain(|Reverse((queued_us, slot))| {
                 slots[*slot as usize].as_ref().is_some_and(|slot| slot.queued_us == *queued_us)
             });
         }
-        self.account();
+        self.charge_tables();
         Some(removed.entry)
     }
 
     /// The slot of the least recently used entry.
-    fn oldest(&mut self) -> Option<(u64, u32)> {
+    fn least_recently_used(&mut self) -> Option<(u64, u32)> {
         loop {
             let mut top = self.heap.peek_mut()?;
             let Reverse((queued_us, slot)) = *top;
@@ -262,7 +268,7 @@ impl Shard {
                     place.queued_us = place.entry.used_us();
                     place.queued_us
                 }
-                // Its entry is gone, or queued at another time.
+                // The item is outdated: the entry was removed, or has another item.
                 Some(_) | None => {
                     std::collections::binary_heap::PeekMut::pop(top);
                     continue;
@@ -275,8 +281,8 @@ impl Shard {
         }
     }
 
-    /// Charges what the tables take.
-    fn account(&mut self) {
+    /// Charges the memory of the tables.
+    fn charge_tables(&mut self) {
         let bytes = self.table.allocation_size()
             + self.slots.capacity() * size_of::<Option<Slot>>()
             + self.free.capacity() * size_of::<u32>()
@@ -293,7 +299,8 @@ impl Store {
         let budget = limits.budget.max(BUDGET_MIN);
         let limits = Limits { budget, object_max: limits.object_max.min(budget as u64 / 2), ..limits };
         let memory = Arc::new(MemoryBudget::default());
-        let place = || Place { oldest_us: AtomicU64::new(u64::MAX), shard: RwLock::new(Shard::new(&memory)) };
+        let place =
+            || PaddedShard { oldest_us: AtomicU64::new(u64::MAX), shard: RwLock::new(Shard::new(&memory)) };
         Store {
             shards: std::iter::repeat_with(place).take(SHARDS).collect(),
             epochs: std::iter::repeat_with(AtomicU32::default).take(EPOCHS).collect(),
@@ -307,7 +314,10 @@ impl Store {
             refused: AtomicU64::new(0),
             evicted_age_us: AtomicU64::new(0),
             allocated_most: AtomicUsize::new(0),
-            _charge: Charge::new(&memory, SHARDS * size_of::<Place>() + EPOCHS * size_of::<AtomicU32>()),
+            _charge: Charge::new(
+                &memory,
+                SHARDS * size_of::<PaddedShard>() + EPOCHS * size_of::<AtomicU32>(),
+            ),
             limits,
             memory,
         }
@@ -318,29 +328,30 @@ impl Store {
         &self.limits
     }
 
-    /// What everything is charged to.
+    /// The budget that everything is charged to.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
 
-    /// What is being asked for.
+    /// The locks on the keys that loops are fetching.
     pub fn fill_locks(&self) -> &FillLocks {
         &self.fill_locks
     }
 
-    /// The hash of a key, which nobody can foresee.
+    /// The hash of a key, which clients cannot predict.
     pub fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = SipHasher13::new_with_keys(self.limits.seed[0], self.limits.seed[1]);
         hasher.write(key);
         hasher.finish()
     }
 
-    fn place(&self, hash: u64) -> &Place {
+    fn shard(&self, hash: u64) -> &PaddedShard {
         // The table uses the low bits and the highest seven.
         &self.shards[(hash >> 40) as usize % SHARDS]
     }
 
-    /// Looks a key up. `rank` tells of each variant whether the request selects it; the one that ranks highest is found.
+    /// Looks up a key. `rank` returns `None` for a variant that the request does not select; the variant of the
+    /// highest rank is found.
     pub fn find<R: Ord>(
         &self,
         now_us: u64,
@@ -348,7 +359,7 @@ impl Store {
         key: &[u8],
         mut rank: impl FnMut(&Stored) -> Option<R>,
     ) -> Found {
-        let shard = self.place(hash).read();
+        let shard = self.shard(hash).read();
         let (mut best, mut any) = (None, false);
         for (_, entry) in shard.variants(hash, key) {
             any = true;
@@ -360,7 +371,7 @@ impl Store {
         }
         match best {
             Some((_, entry)) => {
-                entry.touch(now_us);
+                entry.mark_used(now_us);
                 Found::Entry(Arc::clone(entry))
             }
             None if any => Found::NoVariant,
@@ -368,8 +379,8 @@ impl Store {
         }
     }
 
-    /// Stores a response, in place of the variant that the same requests select, unless its key was invalidated since
-    /// `epoch` or there is no room. A part is put to what is stored of the same representation.
+    /// Stores a response in place of the variant that the same requests select. `None` if its key was invalidated
+    /// since `epoch`, or there is no room. A part is combined with the stored parts of the same representation.
     pub fn insert(&self, now_us: u64, epoch: Epoch, head: &Head<'_>, body: Arc<Body>) -> Option<Arc<Stored>> {
         let hash = self.hash(head.key);
         let mut entry = Arc::new(Stored::new(&self.memory, hash, head, body));
@@ -379,9 +390,9 @@ impl Store {
         }
         let mut left: Vec<Arc<Stored>> = Vec::new();
         {
-            let place = self.place(hash);
+            let place = self.shard(hash);
             let mut shard = place.write();
-            // Under the lock: whoever invalidates counts first and removes then.
+            // Checked under the lock: an invalidation counts up first and removes entries then.
             if self.epoch(hash) != epoch {
                 return None;
             }
@@ -406,16 +417,16 @@ impl Store {
                 self.variants_evicted.fetch_add(1, Ordering::Relaxed);
             }
             shard.add(Arc::clone(&entry));
-            place.publish(&shard);
+            place.publish_oldest(&shard);
         }
         self.inserted.fetch_add(1, Ordering::Relaxed);
         Some(entry)
     }
 
-    /// Puts `new` in the place of `old`, which has the same key: the origin has confirmed it. What the same requests select
-    /// leaves, too. False if `old` has left the store; then the answer that is under way is the last use of it.
+    /// Replaces `old` by `new` after the origin has confirmed it; both have the same key. Removes other variants that
+    /// the same requests select. False if `old` has left the store: then `new` is used for one answer only.
     pub fn replace(&self, old: &Arc<Stored>, new: &Arc<Stored>) -> bool {
-        let place = self.place(old.hash());
+        let place = self.shard(old.hash());
         let mut shard = place.write();
         if !shard.variants(old.hash(), old.key()).any(|(_, other)| Arc::ptr_eq(other, old)) {
             return false;
@@ -430,15 +441,15 @@ impl Store {
             .collect();
         let left: Vec<_> = same.into_iter().filter_map(|slot| shard.remove(slot)).collect();
         shard.add(Arc::clone(new));
-        place.publish(&shard);
+        place.publish_oldest(&shard);
         drop(shard);
         drop(left);
         true
     }
 
-    /// Removes this very entry.
+    /// Removes this entry, if it is still stored.
     pub fn remove(&self, entry: &Arc<Stored>) {
-        let place = self.place(entry.hash());
+        let place = self.shard(entry.hash());
         let mut shard = place.write();
         let slot = shard.variants(entry.hash(), entry.key()).find(|(_, other)| Arc::ptr_eq(other, entry));
         if let Some(slot) = slot.map(|(slot, _)| slot) {
@@ -447,11 +458,11 @@ impl Store {
         }
     }
 
-    /// Forgets all variants of a key, and what is being fetched for it. Returns how many were stored.
+    /// Removes all variants of a key, and keeps fetches under way from storing theirs. Returns how many were stored.
     pub fn invalidate(&self, key: &[u8]) -> usize {
         let hash = self.hash(key);
         self.epochs[hash as usize % EPOCHS].fetch_add(1, Ordering::Relaxed);
-        let mut shard = self.place(hash).write();
+        let mut shard = self.shard(hash).write();
         let slots: Vec<u32> = shard.variants(hash, key).map(|(slot, _)| slot).collect();
         let left: Vec<_> = slots.into_iter().filter_map(|slot| shard.remove(slot)).collect();
         drop(shard);
@@ -459,7 +470,8 @@ impl Store {
         left.len()
     }
 
-    /// Forgets everything whose key passes, and everything that is being fetched. Returns how many were stored.
+    /// Removes all entries whose key matches, and keeps all fetches under way from being stored. Returns how many
+    /// were stored.
     pub fn purge(&self, mut matches: impl FnMut(&[u8]) -> bool) -> usize {
         self.epoch_of_all.fetch_add(1, Ordering::Relaxed);
         let mut count = 0;
@@ -470,11 +482,11 @@ impl Store {
                 .collect();
             let left: Vec<_> = slots.into_iter().filter_map(|slot| shard.remove(slot)).collect();
             if shard.table.is_empty() {
-                // The tables go with the last entry.
+                // The tables are freed with the last entry.
                 let charge = std::mem::replace(&mut *shard, Shard::new(&self.memory));
                 drop(charge);
             }
-            place.publish(&shard);
+            place.publish_oldest(&shard);
             drop(shard);
             count += left.len();
         }
@@ -482,14 +494,14 @@ impl Store {
         count
     }
 
-    /// To be taken before the origin is asked.
+    /// The epoch of a key; it is taken before the origin is asked.
     pub fn epoch(&self, hash: u64) -> Epoch {
         let of_key = self.epochs[hash as usize % EPOCHS].load(Ordering::Relaxed);
         Epoch(of_key, self.epoch_of_all.load(Ordering::Relaxed))
     }
 
-    /// Charges `bytes` for what is under way, if there is room for it or can be made. None if too much is held already: under way,
-    /// or by those who are still being served from what was evicted.
+    /// Charges `bytes` for a response under way, if there is room or room can be made. `None` if too many bytes are
+    /// held already: by responses under way, and by evicted entries that are still being sent.
     pub fn admit(&self, now_us: u64, bytes: usize) -> Option<Charge> {
         // Charged first, so that loops that ask at the same moment do not all get the last room.
         let charge = Charge::new(&self.memory, bytes);
@@ -506,7 +518,7 @@ impl Store {
         }
     }
 
-    /// Whether there may be room for something large.
+    /// Whether a large response may find room.
     pub fn may_admit(&self) -> bool {
         self.memory.held() + SEGMENT_BYTES <= self.held_max()
     }
@@ -520,7 +532,7 @@ impl Store {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Evicts until everything is within the budget again. False if nothing is left to evict: what is there is in use.
+    /// Evicts until the budget is met. False if nothing is left to evict: all memory is in use.
     pub fn make_room(&self, now_us: u64) -> bool {
         while self.memory.bytes() > self.limits.budget {
             if !self.evict_one(now_us) {
@@ -530,24 +542,24 @@ impl Store {
         true
     }
 
-    /// Evicts the entry that was not used for the longest time. False if there is none.
+    /// Evicts the least recently used entry of all shards. False if there is none.
     fn evict_one(&self, now_us: u64) -> bool {
         loop {
-            let oldest = |place: &&Place| place.oldest_us.load(Ordering::Relaxed);
+            let oldest = |place: &&PaddedShard| place.oldest_us.load(Ordering::Relaxed);
             let Some(place) = self.shards.iter().min_by_key(oldest) else { return false };
             let published = oldest(&place);
             if published == u64::MAX {
                 return false;
             }
             let mut shard = place.write();
-            let found = shard.oldest();
-            place.publish(&shard);
-            // It was used since: another shard may hold an older one.
+            let found = shard.least_recently_used();
+            place.publish_oldest(&shard);
+            // The entry was used since: another shard may hold an older one.
             let Some((used_us, slot)) = found.filter(|(used_us, _)| *used_us <= published) else { continue };
             let left = shard.remove(slot);
-            let _ = shard.oldest();
-            place.publish(&shard);
-            // Freeing a large body takes its time: not under the lock.
+            let _ = shard.least_recently_used();
+            place.publish_oldest(&shard);
+            // Freeing a large body takes time, so it happens outside the lock.
             drop(shard);
             drop(left);
             self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -556,10 +568,11 @@ impl Store {
         }
     }
 
-    /// Whether the allocator keeps so much of what small pieces have left that it should give it back: large ones have pages
-    /// of their own, so these would come on top. True once for each time.
-    pub fn has_left_memory(&self) -> bool {
-        let now = self.memory.bytes().saturating_sub(segment::apart_bytes());
+    /// Whether the allocator should be asked to return free memory: it keeps more from small pieces than the budget
+    /// tolerates. Large pieces are mappings, so that memory would come on top of them. True once for each such
+    /// excess.
+    pub fn should_trim(&self) -> bool {
+        let now = self.memory.bytes().saturating_sub(segment::mapped_bytes());
         let most = self.allocated_most.load(Ordering::Relaxed);
         if now > most {
             self.allocated_most.fetch_max(now, Ordering::Relaxed);
@@ -569,7 +582,7 @@ impl Store {
         most - now > self.limits.budget / KEPT_SHARE && set().is_ok()
     }
 
-    /// All entries, the most recently used first: to be saved.
+    /// All entries, the most recently used first, for the cache file.
     pub fn entries(&self) -> Vec<Arc<Stored>> {
         let mut entries = Vec::new();
         for place in &self.shards {
@@ -579,15 +592,15 @@ impl Store {
         entries
     }
 
-    /// Puts back what an earlier run had, below all that this one has: nothing leaves for it, and what has come since, or
-    /// was invalidated, stays as it is.
+    /// Restores an entry of an earlier run, as less recently used than all entries of this run. No entry leaves for
+    /// it, and it replaces none. What was invalidated since the start is not restored.
     pub fn restore(&self, used_us: u64, head: &Head<'_>, body: Arc<Body>) -> Restored {
         let hash = self.hash(head.key);
-        let entry = Stored::new(&self.memory, hash, head, body).last_used(used_us);
+        let entry = Stored::new(&self.memory, hash, head, body).with_last_use(used_us);
         if self.memory.bytes() > self.limits.budget {
             return Restored::NoRoom;
         }
-        let place = self.place(hash);
+        let place = self.shard(hash);
         let mut shard = place.write();
         let same = |other: &Stored| other.names() == head.names && other.selecting() == head.selecting;
         let mut variants = shard.variants(hash, head.key);
@@ -597,11 +610,11 @@ impl Store {
         }
         drop(variants);
         shard.add(Arc::new(entry));
-        place.publish(&shard);
+        place.publish_oldest(&shard);
         Restored::Kept
     }
 
-    /// The numbers of this moment.
+    /// The statistics of this moment.
     pub fn statistics(&self) -> Statistics {
         let count = |number: &AtomicU64| number.load(Ordering::Relaxed);
         Statistics {

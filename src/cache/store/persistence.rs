@@ -1,22 +1,24 @@
-//! The store as a stream of bytes: written at the end of one run, read at the start of the next.
+//! The store as a stream of bytes, written at the end of a run and read at the start of the next.
 //!
-//! # The form
+//! # The format
 //!
-//! Numbers are little-endian. A header: eight bytes that name the form, its version, a CRC of the header, the time, and how many
-//! entries follow. Then the entries, the most recently used first, so that what does not fit any more is what would leave
-//! first. Each is a record of fixed size with its own CRC, then key, names, selecting, reason and fields, then the body, then
-//! the CRC of all that follows the record. Of parts their places stand behind the fields, and the body is what there is of all
-//! of them. A record of another kind says that this was the end, and counts once more.
+//! Numbers are little-endian. The header has eight bytes that identify the format, the version, a CRC of the header,
+//! the time, and the number of entries. The entries follow, the most recently used first, so that a store that
+//! becomes full has loaded the most useful ones. Each entry is a record of fixed size with its own CRC, then key,
+//! names, selecting, reason and fields, then the body, then a CRC of everything behind the record. An entry of parts
+//! has their positions behind the fields, and its body holds the bytes of all parts. A last record marks the end and
+//! repeats the number of entries.
 //!
-//! So damage costs what it hits: one entry, if the record still tells where the next one begins, and otherwise the rest. What
-//! reads this believes nothing: a length is held against its bound, and memory is taken as bytes arrive, never because a number
-//! announces them. Records of unknown kinds are passed over.
+//! So damage costs one entry if the record still tells where the next entry begins, and otherwise the rest. The
+//! reader trusts nothing: each length is checked against its bound, and memory is taken as bytes arrive, never
+//! because a number announces them. Records of unknown kinds are skipped.
 //!
 //! # Time
 //!
-//! Each entry is written with the time since it came, whichever clock says more of it (see [`Stored::clock_s`]). The time between
-//! two runs is known from the system's clock only; if that was set back meanwhile, it counts as none: nothing is younger
-//! than it was when it was written. Hashes are not written: their key is another one in each run.
+//! Each entry is written with the time since its receipt, by the clock that says more (see [`Stored::clock_s`]). The
+//! time between two runs is known from the system's clock only; if that clock was set back, it counts as zero, and no
+//! entry is younger than it was when it was written. Hashes are not written, because each run has another key for
+//! them.
 
 use crate::cache::body::Body;
 use crate::cache::body::read_ahead::{BUFFER_BYTES, ReadAhead};
@@ -37,35 +39,36 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-/// What such a file begins with: like that of PNG no text, and broken by whatever changes line ends.
+/// The first bytes of the file: no text, as in PNG, and damaged by any program that changes line ends.
 const MAGIC: [u8; 8] = *b"\x89weir\r\n\x1a";
 
-/// The form that this file describes.
+/// Version of this format.
 const VERSION: u32 = 1;
 
 const HEADER_BYTES: usize = 32;
 const RECORD_BYTES: usize = 72;
 
-/// Bytes of an entry beside its body (chosen: what is stored of a head is a few times the largest one, 1 MB, at most).
+/// Most bytes of an entry beside its body (chosen: the stored part of a head is at most a few times the largest head,
+/// 1 MB).
 const TEXT_BYTES_MAX: u64 = 4 << 20;
 
-/// Bodies and texts up to these are checked in the buffer and copied from there (chosen: to copy a body of this size costs
-/// what a read of its own would; together they fit into the buffer).
+/// Bodies and texts up to these sizes are checked in the read buffer and copied from there (chosen: copying a body of
+/// this size costs as much as a read of its own; together they fit into the buffer).
 const SMALL_BYTES: u64 = 16 * 1024;
 const SMALL_TEXT_BYTES: usize = 64 * 1024;
 const _: () = assert!(SMALL_BYTES as usize + SMALL_TEXT_BYTES + 4 <= BUFFER_BYTES);
 
-/// Microseconds over which the last uses of what is loaded are spread, before anything of this run is used (chosen: their order
-/// is what counts).
+/// The last uses of loaded entries are spread over this many microseconds, before the first use of this run (chosen:
+/// only their order matters).
 const USES_US: u64 = 1_000_000;
 
 /// Kinds of records.
 const WHOLE: u8 = 1;
 const END: u8 = 2;
-/// As the first, with a fragment at the end of the fields: the body is what there is of all parts.
+/// An entry with a fragment at the end of its fields; the body holds the bytes of all parts.
 const PARTS: u8 = 3;
 
-/// Bits of a record's second byte.
+/// Bits of the second byte of a record.
 const NO_CACHE: u8 = 1;
 const FORBIDS_STALE: u8 = 1 << 1;
 const HEURISTIC: u8 = 1 << 2;
@@ -75,39 +78,39 @@ const SET_COOKIE: u8 = 1 << 5;
 const HTTP_1_0: u8 = 1 << 6;
 const IPV4: u8 = 1 << 7;
 
-/// What was read.
+/// The result of loading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loaded {
     /// Entries that are in the store now.
     pub entries: u64,
-    /// Entries that were damaged, or hold what no entry can, such as fields about a connection or the framing.
+    /// Entries that were damaged, or hold what no entry can hold, such as fields about a connection or the framing.
     pub damaged: u64,
-    /// Entries that are too large for the bounds of this run, or for which there is something newer.
+    /// Entries that exceed the bounds of this run, or that the store has a newer entry for.
     pub left_out: u64,
     /// Entries that were written.
     pub written: u64,
-    /// How it ended.
+    /// Why loading ended.
     pub ending: Ending,
 }
 
-/// Where reading has ended.
+/// Why loading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// At the end.
     Complete,
-    /// The store is full: what follows was used longer ago.
+    /// The store is full; the entries that follow were used less recently.
     Full,
-    /// Whoever called wanted no more.
+    /// The caller stopped it.
     Stopped,
-    /// At the beginning: this is something else.
+    /// The file has another format.
     Foreign,
-    /// At the beginning: this is of another version.
+    /// The file has another version.
     Version(u32),
-    /// The bytes end too early.
+    /// The file ends too early.
     Truncated,
-    /// The bytes cannot be told apart any more.
+    /// A record is damaged, so the next one cannot be found.
     Damaged,
-    /// They could not be read.
+    /// Reading failed.
     Failed(ErrorKind),
 }
 
@@ -120,7 +123,7 @@ impl From<io::Error> for Ending {
     }
 }
 
-/// Writes all that is stored. Returns how many entries these are.
+/// Writes all entries. Returns their number.
 pub fn save(out: &mut impl Write, store: &Store, now: Now) -> io::Result<u64> {
     let entries = store.entries();
     let count = entries.len() as u64;
@@ -160,7 +163,7 @@ fn write_entry(out: &mut impl Write, entry: &Stored, now: Now) -> io::Result<()>
         kind: if head.fragment.is_some() { PARTS } else { WHOLE },
         resident_s: u32::try_from(resident_s).unwrap_or(SECONDS_MAX).min(SECONDS_MAX),
         body_bytes: entry.body.len(),
-        // Lengths of texts fit: see `Stored`.
+        // The lengths fit: see `Stored`.
         lengths: [0, 1, 2, 3, 4].map(|index| texts[index].len() as u32),
         ..Record::of(&head)
     };
@@ -174,17 +177,17 @@ fn write_entry(out: &mut impl Write, entry: &Stored, now: Now) -> io::Result<()>
     out.write_all(&sum.finalize().to_le_bytes())
 }
 
-/// What stands before each entry.
+/// The record in front of an entry.
 #[derive(Clone, Copy, Debug, Default)]
 struct Record {
     kind: u8,
     flags: u8,
     status: u16,
-    /// Since its head came, when it was written.
+    /// Seconds between receipt of the head and writing of the file.
     resident_s: u32,
-    /// At the end: the number of entries.
+    /// In the last record the number of entries.
     body_bytes: u64,
-    /// Of key, names, selecting, reason, and fields with a fragment.
+    /// Of key, names, selecting, reason, and fields with the fragment.
     lengths: [u32; 5],
     /// Initial age, lifetime, stale-while-revalidate, stale-if-error.
     seconds: [u32; 4],
@@ -250,7 +253,7 @@ impl Record {
         bytes
     }
 
-    /// `None` if it is damaged.
+    /// `None` if the record is damaged.
     fn read(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
         let mut rest = &bytes[..];
         let intact = u32::from_le_bytes(take(&mut rest)) == crc32fast::hash(&bytes[4..]);
@@ -268,7 +271,7 @@ impl Record {
         .filter(|_| intact)
     }
 
-    fn has(&self, bit: u8) -> bool {
+    fn has_flag(&self, bit: u8) -> bool {
         self.flags & bit != 0
     }
 
@@ -276,8 +279,8 @@ impl Record {
         self.lengths.iter().map(|length| u64::from(*length)).sum()
     }
 
-    /// `None` if no response can have stored this.
-    fn head<'a>(&self, text: &'a [u8], now: Now, away_s: u64) -> Option<Head<'a>> {
+    /// `None` if no response can have been stored like this.
+    fn head<'a>(&self, text: &'a [u8], now: Now, downtime_s: u64) -> Option<Head<'a>> {
         let mut rest = text;
         let mut part = |length: u32| {
             let (part, behind) = rest.split_at_checked(length as usize)?;
@@ -291,7 +294,7 @@ impl Record {
         };
         let [initial_age_s, lifetime_s, while_revalidate_s, if_error_s] = self.seconds;
         let address = Ipv6Addr::from_bits(self.address);
-        let resident_s = u64::from(self.resident_s).saturating_add(away_s).min(u64::from(SECONDS_MAX));
+        let resident_s = u64::from(self.resident_s).saturating_add(downtime_s).min(u64::from(SECONDS_MAX));
         let head = Head {
             key: key?,
             names: names?,
@@ -300,42 +303,42 @@ impl Record {
             block,
             fragment,
             status: self.status,
-            version: if self.has(HTTP_1_0) { Version::Http10 } else { Version::Http11 },
+            version: if self.has_flag(HTTP_1_0) { Version::Http10 } else { Version::Http11 },
             terms: Terms {
                 received_s: now.unix_s().saturating_sub(resident_s),
                 initial_age_s,
                 lifetime_s,
                 while_revalidate_s,
-                if_error_s: self.has(IF_ERROR).then_some(if_error_s),
-                no_cache: self.has(NO_CACHE),
-                forbids_stale: self.has(FORBIDS_STALE),
-                heuristic: self.has(HEURISTIC),
-                explicit: self.has(EXPLICIT),
+                if_error_s: self.has_flag(IF_ERROR).then_some(if_error_s),
+                no_cache: self.has_flag(NO_CACHE),
+                forbids_stale: self.has_flag(FORBIDS_STALE),
+                heuristic: self.has_flag(HEURISTIC),
+                explicit: self.has_flag(EXPLICIT),
             },
             received_us: now.monotonic_us.wrapping_sub(resident_s * 1_000_000),
-            address: if self.has(IPV4) { address.to_canonical() } else { address.into() },
-            set_cookie: self.has(SET_COOKIE),
+            address: if self.has_flag(IPV4) { address.to_canonical() } else { address.into() },
+            set_cookie: self.has_flag(SET_COOKIE),
         };
         let possible = self.seconds.iter().all(|seconds| *seconds <= SECONDS_MAX)
             && matches!(head.status, 200..=999)
             && storable::is_stored_status(head.status)
-            && head.address.is_ipv4() == self.has(IPV4)
+            && head.address.is_ipv4() == self.has_flag(IPV4)
             && head.names.len() <= vary::NAMES_BYTES_MAX
             && head.selecting.len() <= vary::SELECTING_BYTES_MAX
             && head.key.iter().all(|byte| *byte > b' ' && *byte != 0x7F)
             && head.reason.iter().all(|byte| is_value_byte(*byte))
             && FieldBlock::new(head.block).is_valid()
-            // The framing of an answer is its own: another one in its fields would make two messages of it.
+            // The framing of each answer is written for it; stored framing fields would make two messages of one.
             && FieldBlock::new(head.block).lines().all(|(name, _)| !storable::is_never_stored(name))
             && fragment.is_none_or(|found| {
-                // Parts are stored as what they are parts of, which is always a 200.
+                // A part is stored with the status of the whole, which is always 200.
                 found.is_valid() && found.bytes() == self.body_bytes && self.status == 200
             });
         possible.then_some(head)
     }
 }
 
-/// The next bytes of something that is long enough.
+/// Takes the next bytes off a slice that is long enough.
 fn take<const BYTES: usize>(rest: &mut &[u8]) -> [u8; BYTES] {
     let mut taken = [0; BYTES];
     let (first, behind) = rest.split_at(BYTES.min(rest.len()));
@@ -344,23 +347,23 @@ fn take<const BYTES: usize>(rest: &mut &[u8]) -> [u8; BYTES] {
     taken
 }
 
-/// Reads what [`save`] has written into a store that has nothing older; `now` is when the loops start. `go_on` is asked before
-/// each entry. Entries that do not fit into the store are left out, and nothing that is there leaves for them.
+/// Loads what [`save`] has written into a store; `now` is when the loops start. `keep_going` is asked before each
+/// entry. Entries that do not fit are left out, and no entry of the store leaves for them.
 ///
-/// It is read in pieces as large as may be: no buffer is of use between this and a file.
-pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMut() -> bool) -> Loaded {
+/// The input is read in large pieces, so it needs no buffer of its own.
+pub fn load(input: &mut impl Read, store: &Store, now: Now, mut keep_going: impl FnMut() -> bool) -> Loaded {
     let mut loaded = Loaded { entries: 0, damaged: 0, left_out: 0, written: 0, ending: Ending::Complete };
     let mut input = ReadAhead::new(input);
-    let away_s = match read_header(&mut input) {
+    let downtime_s = match read_header(&mut input) {
         Ok((unix_s, written)) => {
             loaded.written = written;
             now.unix_s().saturating_sub(unix_s)
         }
         Err(ending) => return Loaded { ending, ..loaded },
     };
-    let mut loader = Loader { input, store, now, away_s, text: Vec::new(), loaded };
+    let mut loader = Loader { input, store, now, downtime_s, text: Vec::new(), loaded };
     let ending = loop {
-        if !go_on() {
+        if !keep_going() {
             break Ending::Stopped;
         }
         match loader.read_record() {
@@ -368,16 +371,16 @@ pub fn load(input: &mut impl Read, store: &Store, now: Now, mut go_on: impl FnMu
             Ok(Some(ending)) | Err(ending) => break ending,
         }
     };
-    // The tables have grown, too.
+    // The tables have grown as well.
     store.make_room(now.monotonic_us);
     Loaded { ending, ..loader.loaded }
 }
 
-/// When it was written, and how many entries.
+/// The time of writing, and the number of entries.
 fn read_header(input: &mut ReadAhead<impl Read>) -> Result<(u64, u64), Ending> {
     let bytes = input.peek(HEADER_BYTES)?;
     if bytes.is_empty() {
-        // A file, and nobody has written to it yet.
+        // An empty file.
         return Err(Ending::Complete);
     }
     if !bytes.starts_with(&MAGIC) {
@@ -392,7 +395,7 @@ fn read_header(input: &mut ReadAhead<impl Read>) -> Result<(u64, u64), Ending> {
         VERSION => {}
         other => return Err(Ending::Version(other)),
     }
-    input.take(HEADER_BYTES);
+    input.consume(HEADER_BYTES);
     Ok(numbers)
 }
 
@@ -400,18 +403,18 @@ struct Loader<'a, R> {
     input: ReadAhead<R>,
     store: &'a Store,
     now: Now,
-    /// Seconds between the runs.
-    away_s: u64,
+    /// Seconds between the two runs.
+    downtime_s: u64,
     text: Vec<u8>,
     loaded: Loaded,
 }
 
 impl<R: Read> Loader<'_, R> {
-    /// Reads a record and what belongs to it. An ending if that was the last.
+    /// Reads a record and its entry. `Some` if that was the last one.
     fn read_record(&mut self) -> Result<Option<Ending>, Ending> {
         let bytes = self.input.peek(RECORD_BYTES)?.first_chunk().ok_or(Ending::Truncated)?;
         let record = Record::read(bytes).ok_or(Ending::Damaged)?;
-        self.input.take(RECORD_BYTES);
+        self.input.consume(RECORD_BYTES);
         let text_bytes = record.text_bytes();
         match record.kind {
             END if record.body_bytes == self.loaded.written => return Ok(Some(Ending::Complete)),
@@ -440,7 +443,7 @@ impl<R: Read> Loader<'_, R> {
         }
     }
 
-    /// One that lies in the buffer.
+    /// Reads an entry that fits into the read buffer.
     fn read_small(
         &mut self,
         record: &Record,
@@ -455,24 +458,24 @@ impl<R: Read> Loader<'_, R> {
         let (text, rest) = bytes.split_at(text_bytes);
         let (body, mut sum) = rest.split_at(body_bytes);
         let intact = crc32fast::hash(&bytes[..all - 4]) == u32::from_le_bytes(take(&mut sum));
-        let head = record.head(text, self.now, self.away_s).filter(|_| intact);
+        let head = record.head(text, self.now, self.downtime_s).filter(|_| intact);
         let ending = match head {
             None => {
                 self.loaded.damaged += 1;
                 None
             }
             Some(head) => {
-                self.loaded.restore(self.store, &head, Body::whole(self.store.memory(), body.into()))
+                self.loaded.restore(self.store, &head, Body::from_bytes(self.store.memory(), body.into()))
             }
         };
-        self.input.take(all);
+        self.input.consume(all);
         Ok(ending)
     }
 
-    /// One whose body is received where it stays.
+    /// Reads an entry whose body is received directly into its segments.
     fn read_large(&mut self, record: &Record, text_bytes: usize) -> Result<Option<Ending>, Ending> {
         self.text.resize(text_bytes, 0);
-        self.input.fill(&mut self.text)?;
+        self.input.read_exact(&mut self.text)?;
         let mut sum = Hasher::new();
         sum.update(&self.text);
         let mut stream = StreamingBody::new(self.store.memory(), Some(record.body_bytes));
@@ -480,14 +483,14 @@ impl<R: Read> Loader<'_, R> {
             let left = record.body_bytes - stream.len();
             let space = stream.space();
             let count = space.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.input.fill(&mut space[..count])?;
+            self.input.read_exact(&mut space[..count])?;
             sum.update(&space[..count]);
             stream.commit(count);
         }
         let mut expected = [0; 4];
-        self.input.fill(&mut expected)?;
+        self.input.read_exact(&mut expected)?;
         let intact = sum.finalize() == u32::from_le_bytes(expected);
-        let head = record.head(&self.text, self.now, self.away_s).filter(|_| intact);
+        let head = record.head(&self.text, self.now, self.downtime_s).filter(|_| intact);
         let (Some(head), Some(body)) = (head, stream.finish()) else {
             self.loaded.damaged += 1;
             return Ok(None);
@@ -497,7 +500,7 @@ impl<R: Read> Loader<'_, R> {
 }
 
 impl Loaded {
-    /// Puts an entry into the store. An ending if there is no room.
+    /// Puts an entry into the store. `Some` if there is no room.
     fn restore(&mut self, store: &Store, head: &Head<'_>, body: Body) -> Option<Ending> {
         match store.restore(self.used_us(), head, Arc::new(body)) {
             Restored::Kept => self.entries += 1,
@@ -507,7 +510,7 @@ impl Loaded {
         None
     }
 
-    /// When the next one was last used: before all that this run uses, and after those that follow.
+    /// The last use of the next entry: before all uses of this run, and after those of the entries that follow.
     fn used_us(&self) -> u64 {
         let Loaded { entries, damaged, left_out, written, .. } = *self;
         let left = u128::from(written.saturating_sub(entries + damaged + left_out));

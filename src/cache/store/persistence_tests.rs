@@ -11,7 +11,7 @@ fn at(monotonic_s: u64, unix_s: u64) -> Now {
 }
 
 fn store() -> Store {
-    Store::new(Limits::of(1 << 20, [1, 2]))
+    Store::new(Limits::with_budget(1 << 20, [1, 2]))
 }
 
 fn head(key: &[u8]) -> Head<'_> {
@@ -41,11 +41,11 @@ fn head(key: &[u8]) -> Head<'_> {
     }
 }
 
-/// Parts are loaded as the parts that they were, large ones and small ones, one and many.
+/// Entries of parts are loaded as entries of parts: large and small ones, one part and many.
 #[test]
 fn rule_35_parts_are_saved_and_loaded() {
     let bytes = pattern(300_000);
-    let large = || Store::new(Limits::of(8 << 20, [1, 2]));
+    let large = || Store::new(Limits::with_budget(8 << 20, [1, 2]));
     let (first, second) = (large(), large());
     let parted = |key| Head { status: 200, ..head(key) };
     for (key, ranges) in [
@@ -56,7 +56,7 @@ fn rule_35_parts_are_saved_and_loaded() {
     ] {
         for &(start, end) in ranges {
             let part = Part { start: start as u64, len: (end - start) as u64 };
-            let head = Head { fragment: Fragment::of(part, 300_000), ..parted(key) };
+            let head = Head { fragment: Fragment::partial(part, 300_000), ..parted(key) };
             put(&first, 2, &Head { block: b"ETag: \"a\"\r\n", ..head }, &bytes[start..end]);
         }
     }
@@ -74,22 +74,22 @@ fn rule_35_parts_are_saved_and_loaded() {
             new.parts().flat_map(|part| &bytes[part.start as usize..part.end() as usize]).copied().collect();
         assert!(bytes_of(&new.body) == expected, "{key}");
     }
-    // They go on stream, and leaving.
+    // They can be read and evicted.
     let rest = Part { start: 100_000, len: 200_000 };
-    let head = Head { fragment: Fragment::of(rest, 300_000), ..parted(b"http://a/large") };
+    let head = Head { fragment: Fragment::partial(rest, 300_000), ..parted(b"http://a/large") };
     let head = Head { block: b"ETag: \"a\"\r\n", ..head };
     put(&second, 2, &head, &bytes[100_000..]);
     let large = get(&second, b"http://a/large").unwrap();
     assert!(large.parts().eq([Part { start: 5, len: 299_995 }]) && bytes_of(&large.body) == bytes[5..]);
 }
 
-/// Every bit of the places of parts, and places with a right checksum that cannot be.
+/// Flips each bit of the positions of parts, and writes impossible positions with a right checksum.
 #[test]
 fn rule_35_parts_that_cannot_be_are_not_loaded() {
     let first = store();
     let part = Part { start: 1, len: 3 };
     let whole = Head { status: 200, block: b"ETag: \"a\"\r\n", ..head(b"http://a/") };
-    put(&first, 1, &Head { fragment: Fragment::of(part, 10), ..whole }, b"bcd");
+    put(&first, 1, &Head { fragment: Fragment::partial(part, 10), ..whole }, b"bcd");
     let file = saved(&first, at(1, NOW_S));
     let place = memchr::memmem::find(&file, b"bcd").unwrap();
     for at in place - 32..place {
@@ -147,7 +147,7 @@ fn put(store: &Store, used_us: u64, head: &Head<'_>, body: &[u8]) {
     }
     let body = Arc::new(stream.finish().unwrap());
     let epoch = store.epoch(store.hash(head.key));
-    store.insert(used_us, epoch, head, body).unwrap().touch(used_us);
+    store.insert(used_us, epoch, head, body).unwrap().mark_used(used_us);
 }
 
 fn saved(store: &Store, now: Now) -> Vec<u8> {
@@ -253,7 +253,7 @@ fn rule_07_ages_go_on_between_two_runs_and_no_clock_makes_anything_younger() {
         (at(21, NOW_S + 20), at(0, NOW_S - 4000), 7 + 20),
         (at(21, NOW_S - 4000), at(0, NOW_S - 3900), 7 + 120),
         (at(21, NOW_S), at(0, 0), 7 + 20),
-        // It was set forward: whatever says that more has passed.
+        // It was set forward: the clock that says more counts.
         (at(21, NOW_S + 4000), at(0, NOW_S + 4100), 7 + 4100),
         // To beyond all times.
         (at(21, NOW_S), at(0, 1 << 40), SECONDS_MAX),
@@ -292,7 +292,7 @@ fn rule_46_the_order_of_leaving_is_kept_and_what_does_not_fit_left_out() {
             });
     }
     let bytes = saved(&first, at(9, NOW_S));
-    let second = Store::new(Limits::of(1 << 20, [8, 9]));
+    let second = Store::new(Limits::with_budget(1 << 20, [8, 9]));
     let big = Head { names: b"", selecting: b"", ..head(b"http://big/") };
     put(&second, 1, &big, &pattern(100_000));
     put(&second, 1, &Head { key: b"http://big/2", ..big }, &pattern(400_000));
@@ -308,7 +308,7 @@ fn rule_46_the_order_of_leaving_is_kept_and_what_does_not_fit_left_out() {
     let expected: Vec<String> = (0..loaded.len() as u64).map(key).collect();
     assert!(loaded.iter().zip(&expected).all(|(one, other)| *one == other.as_bytes()), "{order:?}");
     // Bodies beyond the largest that may be stored.
-    let small = Store::new(Limits { object_max: 8999, ..Limits::of(1 << 20, [8, 9]) });
+    let small = Store::new(Limits { object_max: 8999, ..Limits::with_budget(1 << 20, [8, 9]) });
     let loaded = load_all(&bytes, &small);
     assert_eq!((loaded.ending, loaded.entries, loaded.left_out), (Ending::Complete, 0, 90));
 }
@@ -341,7 +341,7 @@ fn loading_stops_when_it_is_told_to() {
     }
 }
 
-/// Every bit of every byte, one at a time: what is damaged is ignored, and no more than need be.
+/// Flips each bit, one at a time: damaged entries are ignored, and no more than those.
 #[test]
 fn rule_41_damage_is_seen_wherever_it_is() {
     let (bytes, places) = three();
@@ -387,7 +387,7 @@ fn rule_41_truncation_is_seen_at_every_length() {
     }
 }
 
-/// Entries that are larger than what is read ahead of them: by their bodies, or by their fields.
+/// Entries with bodies or fields that are larger than the read buffer.
 #[test]
 fn rule_41_damage_to_large_entries_is_seen() {
     let store = store();
@@ -423,7 +423,7 @@ fn rule_41_damage_to_large_entries_is_seen() {
     }
 }
 
-/// Records with a right checksum that say what cannot be.
+/// Records with a right checksum and impossible content.
 #[test]
 fn nothing_in_the_file_is_believed() {
     let good = Record { kind: WHOLE, lengths: [9, 0, 0, 2, 8], status: 200, ..Record::default() };
@@ -470,8 +470,8 @@ fn nothing_in_the_file_is_believed() {
     assert_eq!(load_all(b"<html>", &store()).ending, Ending::Foreign);
 }
 
-/// Whole files with right checksums, of whoever can compute them: no entry has fields that say where an answer ends, or that
-/// belong to a connection, and none can end a line where it likes.
+/// Whole files with right checksums, which any program can compute: no entry may have framing or connection fields,
+/// nor line ends in a value.
 #[test]
 fn rule_58_kind_16_forged_entries_are_damaged() {
     let file = |key: &str, reason: &str, block: &str| {

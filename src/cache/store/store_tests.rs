@@ -25,7 +25,7 @@ fn head<'a>(key: &'a [u8], selecting: &'a [u8], now_us: u64) -> Head<'a> {
 }
 
 fn put(store: &Store, key: &str, selecting: &str, bytes: usize, now_us: u64) -> Option<Arc<Stored>> {
-    let body = Arc::new(Body::whole(store.memory(), vec![7; bytes].into_boxed_slice()));
+    let body = Arc::new(Body::from_bytes(store.memory(), vec![7; bytes].into_boxed_slice()));
     let epoch = store.epoch(store.hash(key.as_bytes()));
     store.insert(now_us, epoch, &head(key.as_bytes(), selecting.as_bytes(), now_us), body)
 }
@@ -54,7 +54,7 @@ fn get(store: &Store, key: &str, now_us: u64) -> Option<Arc<Stored>> {
 
 #[test]
 fn finds_what_was_put_and_nothing_else() {
-    let store = Store::new(Limits::of(1 << 20, SEED));
+    let store = Store::new(Limits::with_budget(1 << 20, SEED));
     for index in 0..500 {
         put(&store, &format!("http://a/{index}"), "", 10, index);
     }
@@ -69,11 +69,11 @@ fn finds_what_was_put_and_nothing_else() {
     assert_eq!((statistics.entries, statistics.inserted, statistics.evicted), (500, 500, 0));
 }
 
-/// The order of leaving against a list that is obviously right.
+/// The order of eviction, against a simple list.
 #[test]
 fn rule_46_the_least_recently_used_leaves_first_in_all_shards() {
     let mut draw = numbers(11);
-    let store = Store::new(Limits::of(1 << 20, SEED));
+    let store = Store::new(Limits::with_budget(1 << 20, SEED));
     let mut model: Vec<String> = Vec::new();
     for step in 1..6000_u64 {
         let key = format!("http://a/{}", draw() % 400);
@@ -94,7 +94,7 @@ fn rule_46_the_least_recently_used_leaves_first_in_all_shards() {
 
 #[test]
 fn rule_46_everything_is_counted_and_comes_back() {
-    let store = Store::new(Limits::of(1 << 22, SEED));
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
     let empty = store.memory().bytes();
     let first = put(&store, "http://a/", "", 100_000, 1).unwrap();
     let with_one = store.memory().bytes();
@@ -109,7 +109,7 @@ fn rule_46_everything_is_counted_and_comes_back() {
 
 #[test]
 fn nothing_is_stored_while_everything_is_in_use() {
-    let store = Store::new(Limits::of(1 << 20, SEED));
+    let store = Store::new(Limits::with_budget(1 << 20, SEED));
     let held: Vec<_> =
         (0..20).filter_map(|index| put(&store, &format!("http://a/{index}"), "", 100_000, index)).collect();
     assert!((9..=10).contains(&held.len()), "{}", held.len());
@@ -121,7 +121,7 @@ fn nothing_is_stored_while_everything_is_in_use() {
 
 #[test]
 fn rule_27_variants_of_one_key_are_bounded() {
-    let store = Store::new(Limits::of(1 << 22, SEED));
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
     put(&store, "http://b/", "", 10, 1);
     for index in 0..100 {
         put(&store, "http://a/", &format!("v{index}"), 10, index + 1);
@@ -144,9 +144,9 @@ fn rule_27_variants_of_one_key_are_bounded() {
 
 #[test]
 fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
-    let store = Store::new(Limits::of(1 << 22, SEED));
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
     let key = b"http://a/";
-    let body = || Arc::new(Body::whole(store.memory(), vec![7; 3].into_boxed_slice()));
+    let body = || Arc::new(Body::from_bytes(store.memory(), vec![7; 3].into_boxed_slice()));
     for purge in [false, true] {
         let epoch = store.epoch(store.hash(key));
         if purge {
@@ -162,7 +162,7 @@ fn rule_37_what_was_asked_before_an_invalidation_is_not_stored_after_it() {
 
 #[test]
 fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
-    let store = Store::new(Limits::of(1 << 22, SEED));
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
     let old = put(&store, "http://a/", "", 100_000, 1).unwrap();
     let before = store.memory().bytes();
     let new = freshen(&store, &old, &Head { received_us: 9, ..old.head() }).unwrap();
@@ -179,11 +179,11 @@ fn rule_32_freshening_shares_the_body_and_replaces_only_what_is_still_there() {
 
 #[test]
 fn rule_52_a_new_vary_puts_the_entry_where_such_requests_look() {
-    let store = Store::new(Limits::of(1 << 22, SEED));
+    let store = Store::new(Limits::with_budget(1 << 22, SEED));
     let old = put(&store, "http://a/", "", 10, 1).unwrap();
     let other = put(&store, "http://a/", "s1", 10, 2).unwrap();
     put(&store, "http://a/", "s2", 10, 3).unwrap();
-    // The origin says with a 304 that it varies, and the request was as that of another variant.
+    // The 304 says that the origin varies, and the request selects the same as another variant.
     let new = freshen(&store, &old, &Head { received_us: 9, ..head(b"http://a/", b"s1", 9) }).unwrap();
     assert_eq!(store.statistics().entries, 2, "it stands in the place of both");
     assert_eq!((new.names(), new.selecting()), (&b"accept"[..], &b"s1"[..]));
@@ -192,7 +192,7 @@ fn rule_52_a_new_vary_puts_the_entry_where_such_requests_look() {
 
 #[test]
 fn readers_writers_and_evictors_share_it() {
-    let store = Arc::new(Store::new(Limits::of(1 << 20, SEED)));
+    let store = Arc::new(Store::new(Limits::with_budget(1 << 20, SEED)));
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
             let store = Arc::clone(&store);
@@ -222,16 +222,16 @@ fn readers_writers_and_evictors_share_it() {
     });
     assert!(store.memory().bytes() <= 1 << 20);
     store.purge(|_| true);
-    assert_eq!(store.memory().bytes(), Store::new(Limits::of(1 << 20, SEED)).memory().bytes());
+    assert_eq!(store.memory().bytes(), Store::new(Limits::with_budget(1 << 20, SEED)).memory().bytes());
 }
 
-/// Keys that one seed puts into one place are spread by another, so that nobody can choose them beforehand; and where they
-/// do fall together a look-up still meets only those with the same hash.
+/// Keys that collide under one seed do not under another, so clients cannot choose colliding keys; and where hashes
+/// do collide, a look-up compares entries of equal hash only.
 #[test]
 fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
     // What decides where a table looks first: the shard, the highest seven bits, and the lowest ones.
     let place_of = |hash: u64| ((hash >> 40) as usize % SHARDS, hash >> 57, hash & 3);
-    let known = Store::new(Limits::of(1 << 20, SEED));
+    let known = Store::new(Limits::with_budget(1 << 20, SEED));
     let wanted = place_of(known.hash(b"http://a/"));
     let colliding: Vec<String> = (0..)
         .map(|index: u64| format!("http://a/{index}"))
@@ -239,22 +239,22 @@ fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
         .take(30)
         .collect();
     for seed in [[3, 5], [4, 3], [0, 0], [u64::MAX, 1]] {
-        let other = Store::new(Limits::of(1 << 20, seed));
+        let other = Store::new(Limits::with_budget(1 << 20, seed));
         let mut places: Vec<_> = colliding.iter().map(|key| place_of(other.hash(key.as_bytes()))).collect();
         places.sort_unstable();
         places.dedup();
         // Two of thirty may meet among 32,768 places.
         assert!(places.len() >= 29, "{seed:?}: {}", places.len());
     }
-    // Those who look one of them up compare no keys but its own, in either store.
+    // A look-up of one of them compares no other key, in either store.
     for (seed, others) in [(SEED, colliding.len()), ([3, 5], 1)] {
-        let store = Store::new(Limits::of(1 << 20, seed));
+        let store = Store::new(Limits::with_budget(1 << 20, seed));
         for (at, key) in colliding.iter().enumerate() {
             put(&store, key, "", 1, at as u64);
         }
         for key in &colliding {
             let hash = store.hash(key.as_bytes());
-            let shard = store.place(hash).read();
+            let shard = store.shard(hash).read();
             let met = shard.table.iter_hash(hash).count();
             assert!(met <= others, "{seed:?} {key}: {met}");
             let same = |slot: &&u32| shard.entry(**slot).is_some_and(|entry| entry.hash() == hash);
@@ -263,10 +263,10 @@ fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
     }
 }
 
-/// What is held cannot drive out all that is stored, and what finds no room evicts nothing.
+/// Held bytes cannot drive out all stored entries, and a refused admission evicts nothing.
 #[test]
 fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
-    let store = Store::new(Limits::of(1 << 20, SEED));
+    let store = Store::new(Limits::with_budget(1 << 20, SEED));
     for index in 0..90 {
         put(&store, &format!("http://a/{index}"), "", 10_000, index);
     }
@@ -296,10 +296,10 @@ fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
     assert!(store.memory().held() < empty, "the tables are gone, too");
 }
 
-/// However bodies are put together, what leaves the store is what entered it.
+/// However bodies are joined, the bytes that leave the store are those that entered it.
 #[test]
 fn rule_57_entries_leave_with_what_they_entered_with() {
-    let store = Store::new(Limits::of(4 << 20, SEED));
+    let store = Store::new(Limits::with_budget(4 << 20, SEED));
     let empty = store.memory().held();
     let body = |bytes: usize| {
         let mut stream = StreamingBody::new(store.memory(), Some(bytes as u64));
@@ -312,7 +312,7 @@ fn rule_57_entries_leave_with_what_they_entered_with() {
     for (start, len) in [(0, 100), (100, 100_000), (200_000, 70_000), (50_000, 160_000)] {
         let part = Part { start, len };
         let head = Head {
-            fragment: Fragment::of(part, 300_000),
+            fragment: Fragment::partial(part, 300_000),
             block: b"ETag: \"a\"\r\n",
             ..head(b"http://a/", b"", 5)
         };

@@ -1,4 +1,4 @@
-//! One stored response: immutable, shared by all who are served from it.
+//! One stored response: immutable, shared by all clients that it is sent to.
 
 use crate::cache::body::{Body, Cursor};
 use crate::cache::rfc::freshness::Terms;
@@ -11,46 +11,48 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a stored response is made of, beside its body.
+/// The parts of a stored response other than its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
-    /// What it is found by: see [`crate::cache::rfc::key::write_key`].
+    /// The key: see [`crate::cache::rfc::key::write_key`].
     pub key: &'a [u8],
-    /// The names of Vary: see [`crate::cache::rfc::vary::write_names`].
+    /// The field names of Vary: see [`crate::cache::rfc::vary::write_names`].
     pub names: &'a [u8],
-    /// What the request had in these: see [`crate::cache::rfc::vary::write_selecting`].
+    /// The values of these fields in the request: see [`crate::cache::rfc::vary::write_selecting`].
     pub selecting: &'a [u8],
-    /// As the origin wrote it.
+    /// The reason phrase of the origin.
     pub reason: &'a [u8],
-    /// The fields that are kept: see [`crate::cache::rfc::storable::write_block`].
+    /// The stored fields: see [`crate::cache::rfc::storable::write_block`].
     pub block: &'a [u8],
     /// The final status.
     pub status: u16,
-    /// What the origin spoke, for Via.
+    /// The HTTP version of the origin, for Via.
     pub version: Version,
-    /// Until when it may be used.
+    /// How long it may be used.
     pub terms: Terms,
-    /// When its head came, in microseconds since the loops started: so that no step of the system's clock makes anything
-    /// younger. Modulo 2^64: what an earlier run left came before that.
+    /// Time of receipt of the head, in microseconds since the loops started; so a step of the system's clock makes no
+    /// entry younger. Modulo 2^64: the head of an entry from an earlier run was received before the start.
     pub received_us: u64,
-    /// The address that it came from: who may not go there does not get it from here either.
+    /// The address of the origin: a client that may not connect to this address does not get the response from the
+    /// cache either.
     pub address: IpAddr,
-    /// The fields that Cache-Control calls `no-cache` are left out already, or nobody may have it without validation.
+    /// Whether a field sets cookies. Fields that Cache-Control calls `no-cache` are left out already.
     pub set_cookie: bool,
-    /// Which bytes of the representation there are, if not all. Status and fields are those of the whole.
+    /// The bytes of the representation that are stored, if not all. Status and fields are those of the whole
+    /// representation.
     pub fragment: Option<Fragment<'a>>,
 }
 
 /// A stored response.
 #[derive(Debug)]
 pub struct Stored {
-    /// Key, names, selecting, status line (with the reason) and block, one behind the other, and a fragment. A hit is
-    /// answered with line and block as they lie here.
+    /// Key, names, selecting, status line and block, one behind the other, then the fragment. A hit sends status line
+    /// and block from here.
     text: Box<[u8]>,
     /// Where each of the first four ends.
     ends: [u32; 4],
     hash: u64,
-    /// When somebody last wanted it, in microseconds since the loops started.
+    /// The last use, in microseconds since the loops started.
     used_us: AtomicU64,
     /// See [`Head::status`].
     pub status: u16,
@@ -64,15 +66,16 @@ pub struct Stored {
     pub address: IpAddr,
     /// Whether one of the fields sets cookies.
     pub set_cookie: bool,
-    /// Whether a fragment is written behind the block: few have one, and all would be larger by its place here.
+    /// Whether a fragment is written behind the block. Few entries have one; a field for it would make all entries
+    /// larger.
     is_part: bool,
-    /// What it carries.
+    /// The payload.
     pub body: Arc<Body>,
     charge: Charge,
 }
 
 impl Stored {
-    /// Puts one together. `hash` is the store's of the key.
+    /// Builds a stored response. `hash` is the hash of the key by [`super::Store::hash`].
     pub fn new(memory: &Arc<MemoryBudget>, hash: u64, head: &Head<'_>, body: Arc<Body>) -> Stored {
         let mut fragment = Vec::new();
         head.fragment.into_iter().for_each(|found| found.write(&mut fragment));
@@ -105,28 +108,29 @@ impl Stored {
         }
     }
 
-    /// Bytes that one takes beside its body and its place in the store, if what it is made of are so many bytes of text.
+    /// Bytes that an entry takes beside its body and its slot, with `text` bytes of key, names, selecting, reason and
+    /// fields.
     pub fn bytes(text: usize) -> usize {
-        // Two counts stand in front of what an Arc points to.
+        // An Arc adds two counters.
         allocated(size_of::<Stored>() + 2 * size_of::<usize>()) + allocated(LINE_BYTES + text)
     }
 
-    /// Bytes that it takes from the process, with its body.
+    /// Bytes that the entry takes from the process, with its body.
     pub fn footprint(&self) -> usize {
         self.charge.bytes() + self.body.footprint()
     }
 
-    /// What it is found by.
+    /// The key.
     pub fn key(&self) -> &[u8] {
         &self.text[..self.ends[0] as usize]
     }
 
-    /// The names of Vary.
+    /// The field names of Vary.
     pub fn names(&self) -> &[u8] {
         &self.text[self.ends[0] as usize..self.ends[1] as usize]
     }
 
-    /// What the request that brought it had in these fields.
+    /// The values of these fields in the request that brought the response.
     pub fn selecting(&self) -> &[u8] {
         &self.text[self.ends[1] as usize..self.ends[2] as usize]
     }
@@ -141,7 +145,7 @@ impl Stored {
         FieldBlock::new(&self.line_and_block()[self.line_bytes()..])
     }
 
-    /// The status line of an answer with its status, and the fields behind it.
+    /// The status line and the fields, as they are sent.
     pub fn line_and_block(&self) -> &[u8] {
         let block = self.read_fragment().map(|(block, _)| block.len());
         let end = block.map_or(self.text.len(), |len| self.ends[3] as usize + len);
@@ -153,42 +157,43 @@ impl Stored {
         (self.ends[3] - self.ends[2]) as usize
     }
 
-    /// The store's hash of the key.
+    /// The hash of the key.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// When it was last wanted.
+    /// The last use.
     pub fn used_us(&self) -> u64 {
         self.used_us.load(Ordering::Relaxed)
     }
 
-    /// It is wanted now.
-    pub fn touch(&self, now_us: u64) {
+    /// Records a use.
+    pub fn mark_used(&self, now_us: u64) {
         if self.used_us() < now_us {
             self.used_us.store(now_us, Ordering::Relaxed);
         }
     }
 
-    /// The time that ages count to: whatever says that more has passed since it came, the clock of the loops or that of the
-    /// system. The former leaves out what a stopped process lost, the latter may be set back.
+    /// The time up to which the age is counted. It is the later of two: time of receipt plus what has passed on the
+    /// clock of the loops, and the clock of the system. The clock of the loops leaves out the time of a stopped
+    /// process; the clock of the system may be set back.
     pub fn clock_s(&self, now: Now) -> u64 {
-        // Another loop's clock may be behind.
+        // The clock of another loop may be behind.
         let passed_us = now.monotonic_us.wrapping_sub(self.received_us) as i64;
         now.unix_s().max(self.terms.received_s + passed_us.max(0) as u64 / 1_000_000)
     }
 
-    /// Orders entries by when they came.
-    pub fn came(&self) -> (u64, i64) {
+    /// Orders entries by time of receipt.
+    pub fn receipt_order(&self) -> (u64, i64) {
         (self.terms.received_s, self.received_us as i64)
     }
 
-    /// The same with another last use.
-    pub fn last_used(self, used_us: u64) -> Stored {
+    /// Sets the last use.
+    pub fn with_last_use(self, used_us: u64) -> Stored {
         Stored { used_us: AtomicU64::new(used_us), ..self }
     }
 
-    /// What it is made of, to make another one of it.
+    /// The parts of this entry, to build another one from.
     pub fn head(&self) -> Head<'_> {
         Head {
             key: self.key(),
@@ -219,16 +224,16 @@ impl Stored {
         Fragment::read(&self.text[self.ends[3] as usize..])
     }
 
-    /// Which bytes of the representation there are, one behind the other in the body.
+    /// The parts of the representation that the body holds, one behind the other.
     pub fn parts(&self) -> impl Iterator<Item = Part> {
         let fragment = self.fragment();
         let whole = fragment.is_none().then_some(Part { start: 0, len: self.body.len() });
         whole.into_iter().chain(fragment.into_iter().flat_map(Fragment::parts))
     }
 
-    /// Whether all of that is there.
-    pub fn holds(&self, wanted: Part) -> bool {
-        self.parts().any(|part| part.holds(wanted))
+    /// Whether the entry holds all bytes of `wanted`.
+    pub fn contains(&self, wanted: Part) -> bool {
+        self.parts().any(|part| part.contains(wanted))
     }
 
     /// See [`range::missing`].
@@ -236,7 +241,7 @@ impl Stored {
         range::missing(self.parts(), wanted)
     }
 
-    /// The place in the body of a byte of the representation that is there.
+    /// The cursor in the body for a byte of the representation that is stored.
     pub fn cursor(&self, position: u64) -> Cursor {
         let mut before = 0;
         for part in self.parts() {
@@ -249,7 +254,7 @@ impl Stored {
         self.body.cursor(before)
     }
 
-    /// How long the representation is, whatever there is of it.
+    /// Length of the whole representation.
     pub fn length(&self) -> u64 {
         self.fragment().map_or(self.body.len(), |fragment| fragment.length)
     }
@@ -261,7 +266,7 @@ const LINE_BEGIN_BYTES: usize = 13;
 /// Bytes of a status line without its reason.
 const LINE_BYTES: usize = LINE_BEGIN_BYTES + 2;
 
-/// The beginning of a status line. A status has three digits: responses with others are not understood.
+/// The beginning of a status line. A status has three digits; responses with other statuses are refused.
 fn line_begin(status: u16) -> [u8; LINE_BEGIN_BYTES] {
     debug_assert!((100..=999).contains(&status));
     let mut line = *b"HTTP/1.1 000 ";
@@ -293,7 +298,7 @@ mod tests {
             set_cookie: false,
             fragment: None,
         };
-        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, Box::default())));
+        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::from_bytes(&memory, Box::default())));
         for (monotonic_s, unix_s, expected) in
             [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
         {
@@ -302,7 +307,7 @@ mod tests {
         }
         // It came 20 seconds before the loops started.
         let head = Head { received_us: 0_u64.wrapping_sub(20_000_000), ..head };
-        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, Box::default())));
+        let stored = Stored::new(&memory, 1, &head, Arc::new(Body::from_bytes(&memory, Box::default())));
         for (monotonic_s, unix_s, expected) in
             [(0, 1020, 1020), (0, 400, 1020), (15, 1035, 1035), (15, 400, 1035)]
         {
@@ -324,7 +329,7 @@ mod tests {
         ] {
             let parts: Vec<Part> = parts.iter().map(|&(start, len)| Part { start, len }).collect();
             let mut room = Vec::new();
-            let fragment = Fragment::of_parts(&parts, length, &mut room);
+            let fragment = Fragment::from_parts(&parts, length, &mut room);
             let head = Head {
                 key: b"http://a/",
                 names: b"",
@@ -339,7 +344,8 @@ mod tests {
                 set_cookie: false,
                 fragment,
             };
-            let stored = Stored::new(&memory, 1, &head, Arc::new(Body::whole(&memory, b"abc"[..].into())));
+            let stored =
+                Stored::new(&memory, 1, &head, Arc::new(Body::from_bytes(&memory, b"abc"[..].into())));
             assert_eq!((stored.fragment(), stored.head().fragment), (fragment, fragment));
             assert_eq!((stored.block().as_bytes(), stored.reason()), (&b"A: 1\r\n"[..], &b"OK"[..]));
             assert_eq!(stored.length(), length);
@@ -352,9 +358,9 @@ mod tests {
                     assert_eq!(slices[0], left);
                     left = &left[1..];
                 }
-                assert!(stored.holds(part) && !stored.holds(Part { len: part.len + 1, ..part }));
+                assert!(stored.contains(part) && !stored.contains(Part { len: part.len + 1, ..part }));
             }
-            assert!(!stored.holds(far));
+            assert!(!stored.contains(far));
             assert_eq!(stored.line_and_block().escape_ascii().to_string(), r"HTTP/1.1 200 OK\r\nA: 1\r\n");
             assert_eq!(stored.line_bytes(), 17);
         }

@@ -14,8 +14,8 @@ pub struct Outgoing<'a> {
     pub(in crate::engine) slices: [&'a [u8]; SLICES_MAX],
     /// Those behind so many are empty.
     pub(in crate::engine) count: usize,
-    /// From this one on they lie in pages of a stored body that are nobody else's (`cache::body::segment::Segment::is_apart`).
-    pub(in crate::engine) apart_from: usize,
+    /// From this one on they lie in pages of a stored body that are nobody else's (`cache::body::segment::Segment::is_mapped`).
+    pub(in crate::engine) mapped_from: usize,
     /// They are all of this body.
     pub whole: Option<&'a Arc<Body>>,
 }
@@ -23,13 +23,13 @@ pub struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// No bytes, and none that need not be copied.
     pub(in crate::engine) fn nothing() -> Outgoing<'a> {
-        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, apart_from: SLICES_MAX, whole: None }
+        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, mapped_from: SLICES_MAX, whole: None }
     }
 
     /// Those that have to be copied, and behind them those that need not: their bytes are written once, and their pages go
     /// back to the system when they are given up. What refers to the pages then still has the bytes.
     pub fn split(&self) -> (&[&'a [u8]], &[&'a [u8]]) {
-        self.split_at(self.apart_from.min(self.count))
+        self.split_at(self.mapped_from.min(self.count))
     }
 }
 

@@ -7,7 +7,7 @@ use crate::cache::rfc::freshness::{self, Times};
 use crate::cache::rfc::key::{self, Uri};
 use crate::cache::rfc::range::{self, Fragment};
 use crate::cache::rfc::storable::{self, NotStored, Storable, Storing};
-use crate::cache::rfc::validation::{self, CONDITIONAL_FIELDS, Head as HeadSays, Validators};
+use crate::cache::rfc::validation::{self, CONDITIONAL_FIELDS, HeadVerdict, Validators};
 use crate::cache::rfc::{invalidation, vary};
 use crate::cache::store::stored::{Head, Stored};
 use crate::engine::cache::look_up::{CacheSettings, Caching};
@@ -96,13 +96,20 @@ impl ResponseDecision<'_> {
     pub fn invalidate(&mut self, complete: bool) -> Verdict {
         let (method, response) = (self.asked.method, self.response);
         let store = &self.cache.store;
-        invalidation::invalidated(method, response.status, &self.uri, response.fields, self.scratch, |key| {
-            store.invalidate(key);
-        });
+        invalidation::for_each_key(
+            method,
+            response.status,
+            &self.uri,
+            response.fields,
+            self.scratch,
+            |key| {
+                store.invalidate(key);
+            },
+        );
         if !complete
             || self.caching.bound
             || method != "POST"
-            || !invalidation::names_itself(&self.uri, response.fields)
+            || !invalidation::content_location_is_own(&self.uri, response.fields)
         {
             return Verdict::Pass;
         }
@@ -125,10 +132,11 @@ impl ResponseDecision<'_> {
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
         let known = self.caching.stale.as_ref().or(self.caching.beside.as_ref());
         let Some(stored) = known.cloned() else { return Verdict::Pass };
-        match validation::head_says(stored.block(), stored.length(), self.response.status, fields) {
-            HeadSays::Nothing => {}
-            HeadSays::Invalidates => store.remove(&stored),
-            HeadSays::Updates => {
+        match validation::compare_head_response(stored.block(), stored.length(), self.response.status, fields)
+        {
+            HeadVerdict::Nothing => {}
+            HeadVerdict::Invalidates => store.remove(&stored),
+            HeadVerdict::Updates => {
                 let (updated, fate) = self.updated(&stored);
                 match fate {
                     Fate::Renewed => drop(store.replace(&stored, &Arc::new(updated))),
@@ -160,7 +168,7 @@ impl ResponseDecision<'_> {
     fn is_answered_by(&self, parts: &Stored) -> bool {
         let wanted = range::wanted(self.asked.fields, parts.block(), parts.length());
         Validators::read(parts.block()).strong_etag().is_some()
-            && wanted.is_some_and(|wanted| parts.holds(wanted))
+            && wanted.is_some_and(|wanted| parts.contains(wanted))
     }
 
     /// The stored response with the new fields, and what becomes of it. It is judged as a response with these fields that has
@@ -288,7 +296,7 @@ impl ResponseDecision<'_> {
     fn completed(&mut self) -> Option<(Stored, Vec<u8>)> {
         let fields = self.response.fields;
         let (beside, missing) = self.caching.to_complete()?;
-        let exact = Fragment::one(missing, beside.length());
+        let exact = Fragment::single(missing, beside.length());
         let same = range::may_combine(beside.block(), fields) && Some(beside.address) == self.address;
         // Others are told how long it is before its end has come.
         let framed = response_body("GET", self.response).ok() == Some(Framing::Length(missing.len));
@@ -315,7 +323,7 @@ impl ResponseDecision<'_> {
             Framing::Chunked | Framing::UntilClose => None,
         };
         let store = &self.cache.store;
-        let begun = StreamingBody::begin(store.memory(), expected, self.come, |bytes| {
+        let begun = StreamingBody::try_new(store.memory(), expected, self.come, |bytes| {
             store.admit(self.now.monotonic_us, bytes)
         });
         if begun.is_none() {
@@ -406,7 +414,7 @@ impl ResponseDecision<'_> {
             fragment: storable.part,
         };
         let store = &self.cache.store;
-        let nothing = Arc::new(Body::whole(store.memory(), Box::default()));
+        let nothing = Arc::new(Body::from_bytes(store.memory(), Box::default()));
         Some(Stored::new(store.memory(), store.hash(head.key), &head, nothing))
     }
 }

@@ -134,7 +134,7 @@ impl Fill {
 
     /// Whether there is room for more.
     pub fn wants_bytes(&self) -> bool {
-        self.is_receiving() && self.stream.is_ready()
+        self.is_receiving() && self.stream.can_receive()
     }
 
     /// Whether nobody but one reader needs it, and nothing but itself.
@@ -144,8 +144,10 @@ impl Fill {
 
     /// Asks for room for what comes next, if it may have more. False if there is none.
     pub fn provide(&mut self, store: &Store, now: Now) -> bool {
-        let within = self.storable || (!self.is_lone() && self.stream.held() < WINDOW_BYTES_MAX);
-        !self.is_receiving() || !within || self.stream.provide(|bytes| store.admit(now.monotonic_us, bytes))
+        let within = self.storable || (!self.is_lone() && self.stream.held_bytes() < WINDOW_BYTES_MAX);
+        !self.is_receiving()
+            || !within
+            || self.stream.reserve_segment(|bytes| store.admit(now.monotonic_us, bytes))
     }
 
     /// What is still to come, which of its trailers do not go on, and whether the connection can carry another transaction so far:
@@ -481,7 +483,7 @@ impl Engine {
         let (body, head) = (Arc::new(body), fill.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
-        let fragment = head.fragment.and_then(|fragment| Fragment::of(fragment.part, fragment.length));
+        let fragment = head.fragment.and_then(|fragment| Fragment::partial(fragment.part, fragment.length));
         let stored = fits.then_some(Head { fragment, ..head });
         let stored =
             stored.and_then(|head| store.insert(now.monotonic_us, fill.epoch, &head, Arc::clone(&body)));
@@ -569,7 +571,7 @@ impl Engine {
         if !(fill.keeps_part && head.status == 200 && fits && got > 0) {
             return;
         }
-        let fragment = Fragment::of(Part { start, len: got }, length);
+        let fragment = Fragment::partial(Part { start, len: got }, length);
         let Some(body) = fill.stream.finish() else { return };
         let stored =
             store.insert(fill.pending.received_us, fill.epoch, &Head { fragment, ..head }, Arc::new(body));

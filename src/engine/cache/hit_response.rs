@@ -101,7 +101,7 @@ impl Engine {
         transaction.reader = Some(match (content.span, hit.fill) {
             (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
-                debug_assert!(len == 0 || hit.stored.holds(Part { start, len }));
+                debug_assert!(len == 0 || hit.stored.contains(Part { start, len }));
                 CacheReader::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
             }
             (Some((start, len)), Some(fill)) => {

@@ -317,7 +317,7 @@ impl CacheLookUp<'_> {
         settings.store.find(now.monotonic_us, hash, key, |stored| {
             // The youngest of those that fit (RFC 9111 section 4.1).
             if vary::selects(stored.names(), stored.selecting(), fields, scratch) {
-                return Some((true, false, stored.came()));
+                return Some((true, false, stored.receipt_order()));
             }
             // Or one in the language that is preferred, as long as that needs no asking.
             let (names, selecting) = (stored.names(), stored.selecting());
@@ -325,7 +325,7 @@ impl CacheLookUp<'_> {
             let now_s = stored.clock_s(*now);
             let fresh = freshness::decide(&caching.terms(stored), asked, now_s).usage == Use::Fresh;
             let wanted = !caching.background && !caching.unconditional && stored.fragment().is_none();
-            (fresh && wanted).then(|| (false, exact, stored.came()))
+            (fresh && wanted).then(|| (false, exact, stored.receipt_order()))
         })
     }
 
@@ -382,7 +382,7 @@ impl CacheLookUp<'_> {
             return None;
         }
         let wanted = range::wanted(head.fields, stored.block(), stored.length())?;
-        if stored.holds(wanted) {
+        if stored.contains(wanted) {
             return self.judge(stored, head, asked);
         }
         // Not for what answers a condition of the client, may be for one user only, or is read by nobody.
@@ -481,14 +481,14 @@ impl CacheLookUp<'_> {
                 }
                 if self.collapses.shared && self.caching.waits < WAITS_MAX {
                     match self.settings.store.fill_locks().lock(hash) {
-                        LockResult::Here => {
+                        LockResult::Acquired => {
                             self.caching.lock = Some(hash);
                             if let Some(hit) = self.find_fresh(hash, head, info, asked) {
                                 return Some(Decision::Hit(hit));
                             }
                         }
-                        LockResult::Elsewhere if self.caching.background => return None,
-                        LockResult::Elsewhere => return Some(Decision::Wait(hash)),
+                        LockResult::HeldElsewhere if self.caching.background => return None,
+                        LockResult::HeldElsewhere => return Some(Decision::Wait(hash)),
                     }
                 }
                 self.caching.takes_lead = Some(hash);

@@ -135,7 +135,7 @@ impl Fill {
     pub fn publish_from_start(&mut self) -> Option<FillEvent> {
         let Coordination::Published(told) = &mut self.coordination else { return None };
         told.cursor = Cursor::default();
-        let portion = self.stream.portion(&mut told.cursor);
+        let portion = self.stream.portion_since(&mut told.cursor);
         told.bytes = self.stream.len();
         Some(FillEvent::Begins(Arc::clone(&told.publication), Arc::new(portion)))
     }
@@ -147,7 +147,7 @@ impl Fill {
         let Coordination::Published(told) = &mut self.coordination else { return None };
         let publication = Arc::downgrade(&told.publication);
         if told.bytes < self.stream.len() || told.known_unstored == kept {
-            let portion = self.stream.portion(&mut told.cursor);
+            let portion = self.stream.portion_since(&mut told.cursor);
             (told.bytes, told.known_unstored) = (self.stream.len(), !kept);
             return Some(FillEvent::Continues(publication, Arc::new(portion), kept));
         }

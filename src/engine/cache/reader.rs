@@ -222,7 +222,7 @@ impl CacheReader {
     /// The body of which these slices are all, each of them apart.
     fn whole(&self, filled: Filled) -> Option<&Arc<Body>> {
         match &self.source {
-            Source::Stored(body) if filled == Filled { bytes: body.len(), apart_from: 0 } => Some(body),
+            Source::Stored(body) if filled == Filled { bytes: body.len(), mapped_from: 0 } => Some(body),
             Source::Stored(_) | Source::Streaming(_) => None,
         }
     }
@@ -245,7 +245,7 @@ impl CacheReader {
                 if out[1].len() as u64 == filled.bytes {
                     outgoing.count = 2;
                 }
-                outgoing.apart_from = 1 + filled.apart_from;
+                outgoing.mapped_from = 1 + filled.mapped_from;
                 outgoing.whole = this.whole(filled);
             }
             Some(_) if this.is_at_trailers() => out[1] = &this.end,

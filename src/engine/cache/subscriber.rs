@@ -74,7 +74,7 @@ impl Engine {
         let serial = self.next_serial;
         let id = FillId { index: self.fills.vacant_key() as u32, serial };
         // What is copied here takes room like anything else; where there is none each loop asks by itself.
-        let copied = StreamingBody::copied_bytes(publication.length);
+        let copied = StreamingBody::replica_bytes_max(publication.length);
         let Some(reserve) = store.admit(now.monotonic_us, copied) else {
             store.count_refused();
             return self.stop_waiting_elsewhere(hash);
@@ -82,9 +82,9 @@ impl Engine {
         let Some(waiters) = self.collapses.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
         self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
-        let stream = StreamingBody::following(reserve);
+        let stream = StreamingBody::replica(reserve);
         let mut fill = Fill::subscribed(serial, now.monotonic_ms(), publication, stream);
-        let follows = fill.stream.follow(portion);
+        let follows = fill.stream.append_portion(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
         self.fills.insert(fill);
         self.release_waiters(waiters, CollapseOutcome::LookAgain);
@@ -114,7 +114,7 @@ impl Engine {
     ) {
         let Some((id, fill)) = self.subscription(hash, publication) else { return };
         fill.storable = kept;
-        if fill.stream.follow(portion) {
+        if fill.stream.append_portion(portion) {
             self.advance_fill(now, id);
         } else {
             self.fail_fill(now, id);

@@ -246,7 +246,7 @@ impl Engine {
                 Client::Transaction(transaction) => {
                     let mut outgoing = transactions[transaction.index as usize].outgoing(pool, fills);
                     if !settings.splices {
-                        (outgoing.apart_from, outgoing.whole) = (SLICES_MAX, None);
+                        (outgoing.mapped_from, outgoing.whole) = (SLICES_MAX, None);
                     }
                     outgoing
                 }

@@ -20,7 +20,7 @@ pub fn cache_file(bytes: &[u8]) {
 }
 
 fn reload(bytes: &[u8]) {
-    let limits = Limits { object_max: 1000, ..Limits::of(1 << 20, [1, 2]) };
+    let limits = Limits { object_max: 1000, ..Limits::with_budget(1 << 20, [1, 2]) };
     let store = Store::new(limits);
     let loaded = load(&mut &bytes[..], &store, NOW, || true);
     let entries = store.entries();

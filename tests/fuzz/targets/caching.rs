@@ -2,7 +2,7 @@
 
 use weir::cache::rfc::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
 use weir::cache::rfc::freshness::{Freshness, Terms, Times, Use, decide};
-use weir::cache::rfc::invalidation::{invalidated, names_itself};
+use weir::cache::rfc::invalidation::{content_location_is_own, for_each_key};
 use weir::cache::rfc::key::{Scheme, Uri, write_key};
 use weir::cache::rfc::range::{self, ContentRange, Part, Selection};
 use weir::cache::rfc::storable::{Storing, judge, write_block};
@@ -121,7 +121,7 @@ pub fn range(bytes: &[u8]) {
             assert!(part.len > 0 && part.start + part.len <= length, "{}", shown(value));
             let has = |at: &u64| held.iter().any(|held| (held.start..held.end()).contains(at));
             let absent: Vec<u64> = (part.start..part.end()).filter(|at| !has(at)).collect();
-            assert_eq!(held.iter().any(|held| held.holds(part)), absent.is_empty(), "{}", shown(value));
+            assert_eq!(held.iter().any(|held| held.contains(part)), absent.is_empty(), "{}", shown(value));
             let between = absent.first().zip(absent.last()).map(|(first, last)| (*first, last + 1 - first));
             let expected = between.filter(|(_, len)| *len < part.len);
             let missing = range::missing(held, part).map(|part| (part.start, part.len));
@@ -164,7 +164,7 @@ pub fn cache_exchange(bytes: &[u8]) {
     }
     let uri = Uri { scheme: Scheme::Http, authority: &authority, path: request.target };
     resolved(&uri, &request, &response);
-    let own = names_itself(&uri, response.fields);
+    let own = content_location_is_own(&uri, response.fields);
     let storing = Storing { targeted: &["CDN-Cache-Control"], ..Storing::default() };
     let Ok(storable) = judge(&request, &asked, &response, own, TIMES, &storing) else { return };
     assert!(!storable.directives.private && response.status >= 200, "{}", shown(bytes));
@@ -228,7 +228,7 @@ fn resolved(uri: &Uri<'_>, request: &RequestHead<'_, '_>, response: &ResponseHea
     let mut own = Vec::new();
     write_key(&mut own, uri);
     let (mut count, mut scratch) = (0, Vec::new());
-    invalidated(request.method, response.status, uri, response.fields, &mut scratch, |key| {
+    for_each_key(request.method, response.status, uri, response.fields, &mut scratch, |key| {
         assert!(count > 0 || key == own, "{}", shown(key));
         let path = key.strip_prefix(b"http://a.example");
         // That itself is whatever the target was.
