@@ -439,7 +439,7 @@ fn slow_hashes_stall_nobody() {
     let started = std::time::Instant::now();
     for _ in 0..20 {
         assert_eq!(client.ask(ask("anna:secret")).status(), 200);
-        // Remembered, so that it costs nothing again.
+        // CredentialCache, so that it costs nothing again.
         assert_eq!(client.ask(ask("slow:slow")).status(), 200);
     }
     let took = started.elapsed();

@@ -226,7 +226,7 @@ impl Verdicts<'_> {
             let mut dialled = self.trial.dialled.iter();
             dialled.find_map(|address| acl.decide_address(&grant, *address, authority.port).ok().flatten())
         };
-        grant.by.or_else(by_address).map(|rule| acl.describe(rule).to_string())
+        grant.by.or_else(by_address).map(|rule| acl.locate(rule).to_string())
     }
 
     fn subject<'s>(&'s self, authority: &'s Authority) -> Subject<'s> {

@@ -207,7 +207,7 @@ fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
     }
     // Whoever sends it to an origin by mistake does not tell the origin.
     if settings.purge_token_file.is_some() {
-        edits.remove_own(PURGE_TOKEN_FIELD);
+        edits.remove_internal_field(PURGE_TOKEN_FIELD);
     }
     edits
 }

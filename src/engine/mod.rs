@@ -44,7 +44,7 @@ use crate::metrics::Metrics;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::policy::Policy;
 use crate::policy::auth::SlowJob;
-use crate::policy::remembered::Remembered;
+use crate::policy::credential_cache::CredentialCache;
 use crate::resolver::{self, LookUpId, QueryId, Resolver};
 use crate::time::Now;
 use body::tunnel::Tunnel;
@@ -179,7 +179,7 @@ pub struct Engine {
     resolver: Resolver,
     /// Who waits for which look-up.
     look_ups: BTreeMap<LookUpId, Vec<TransactionId>>,
-    remembered: Remembered,
+    remembered: CredentialCache,
     verifications: Verifications,
     /// Clients of this loop.
     clients: usize,
@@ -240,7 +240,7 @@ impl Engine {
             origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
             resolver,
             look_ups: BTreeMap::new(),
-            remembered: Remembered::default(),
+            remembered: CredentialCache::default(),
             verifications: Verifications::new(&settings),
             clients: 0,
             peers_lately: 0,

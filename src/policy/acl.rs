@@ -1,22 +1,22 @@
-//! One verdict over client, port, name and every address.
+//! The verdict on a request: client, port, name and each address.
 //!
 //! # Theory of operation
 //!
-//! A request is judged twice. [`Acl::judge`] looks at what the request says: the client, the port, the host. Where the host is
-//! a name, its answer is at best a [`Grant`], and every address that the name resolves to must pass [`Acl::judge_address`] with
-//! that grant before it is dialled. Where the host is an address, both happen at once.
+//! A request is judged in two steps. [`Acl::judge`] looks at the request: client, port, host. If the host is a name,
+//! the best answer is a [`Grant`], and each address that the name resolves to must pass [`Acl::judge_address`] with
+//! that grant before it is dialled. If the host is an address, both steps happen at once.
 //!
-//! The order is: an explicit block beats an explicit allow beats the built-in block beats the default, which is to allow,
-//! or to refuse where there is an allowlist. In detail:
+//! The order is: explicit block, explicit allow, built-in block, default. The default is to allow, or to refuse if
+//! there is an allowlist. In detail:
 //!
 //! - Ports come first: rules open hosts, not ports.
-//! - The built-in block is lifted by an allow rule for the address, or for the exact name. A wildcard does not lift it: whoever
-//!   holds a name below it could point it at this machine (DNS rebinding).
-//! - With an allowlist, a name that no rule allows may still resolve to an allowed network, if there are any.
-//! - weir's own listeners are refused before allow rules are asked, for they are loops, unless the rule that allows names that
-//!   very port (and the exact name, if it is about names).
-//! - An address that embeds others is refused for each of them, as for itself. Allowing the outer form lifts the built-in
-//!   block from what it embeds, but no explicit block.
+//! - An allow rule for the address, or for the exact name, lifts the built-in block. A wildcard does not: the owner
+//! of a name below it could point that name at this machine (DNS rebinding).
+//! - With an allowlist, a name without an allow rule may still resolve to an allowed network, if there are any.
+//! - weir's own listeners are refused before allow rules are looked at, because a request to them would loop. They
+//! are allowed only by a rule that names exactly this port (and the exact name, if it is a rule for names).
+//! - An address that embeds other addresses is refused if one of them is. An allow rule for the outer form lifts the
+//! built-in block from the embedded ones, but no explicit block.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -29,24 +29,24 @@ use super::address_set::{AddressSet, AddressSetBuilder};
 use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
 use super::port_set::PortSet;
 use super::rules::{Pattern, Rule, RuleError, parse_one, parse_rules};
-use super::{Place, RuleRef};
+use super::{RuleLocation, RuleRef};
 use crate::http::target::{Host, Name};
 
 /// Most sources of rules: they are numbered with 16 bits.
 pub const SOURCES_MAX: usize = u16::MAX as usize;
 
-/// What the rules of a source do.
+/// The effect of the rules of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListKind {
     /// Refuse.
     Block,
     /// Allow, also against the built-in block.
     Allow,
-    /// Allow, and refuse everything that no allow rule covers.
+    /// Allow, and refuse every request without an allow rule.
     AllowOnly,
 }
 
-/// A bad line of a source.
+/// An invalid line of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListError {
     /// The name of the file or option.
@@ -64,17 +64,17 @@ impl fmt::Display for ListError {
 /// The request that is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Who asks.
+    /// The client.
     pub client: IpAddr,
-    /// As whom, once authenticated. No rule asks yet.
+    /// The authenticated user. No rule uses it yet.
     pub user: Option<&'a str>,
-    /// The method. No rule asks yet.
+    /// The method. No rule uses it yet.
     pub method: &'a str,
-    /// Where to.
+    /// The requested host.
     pub host: &'a Host,
-    /// The port there.
+    /// The requested port.
     pub port: u16,
-    /// A tunnel by CONNECT.
+    /// The request is a CONNECT.
     pub connect: bool,
 }
 
@@ -83,18 +83,18 @@ pub struct Subject<'a> {
 pub enum Refusal {
     /// A rule blocks it.
     Rule(RuleRef),
-    /// The address is closed, and no rule opens it.
+    /// The address is in a built-in block, and no rule lifts it.
     BuiltIn(BuiltIn),
-    /// It is weir itself.
+    /// The address and port are a listener of weir.
     OwnListener,
-    /// There is an allowlist, and it is not on it.
+    /// There is an allowlist, and no rule of it matches.
     NotOnAllowlist,
-    /// The port is not among those for such requests.
+    /// The port is not allowed for this kind of request.
     Port {
-        /// By CONNECT.
+        /// The request is a CONNECT.
         connect: bool,
     },
-    /// The client is not among those who may ask.
+    /// The client is not allowed to use the proxy.
     Client,
 }
 
@@ -115,7 +115,7 @@ pub struct Reason<'a> {
 impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.refusal {
-            Refusal::Rule(rule) => self.acl.describe(rule).fmt(f),
+            Refusal::Rule(rule) => self.acl.locate(rule).fmt(f),
             Refusal::BuiltIn(reason) => write!(f, "built-in:{}", reason.name()),
             Refusal::OwnListener => f.write_str("own-listener"),
             Refusal::NotOnAllowlist => f.write_str("allowlist"),
@@ -126,36 +126,36 @@ impl fmt::Display for Reason<'_> {
     }
 }
 
-/// Leave to go on: to resolution and dialling. Each address is still to be judged.
+/// Permission to resolve and dial. Each address must still be judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// The rule that allows it; `None` by default.
+    /// The rule that allows the request; `None` by default.
     pub by: Option<RuleRef>,
-    /// That rule names this very host, so it lifts the built-in block.
+    /// The rule names exactly this host, so it lifts the built-in block.
     pub exact: bool,
-    /// That rule, or another one for this very host, names this very port: it may be weir's own.
+    /// This rule, or another one for exactly this host, names exactly this port: it may be a listener of weir.
     pub exact_port: bool,
-    /// There is an allowlist and it does not have the name: the address must be on it.
+    /// There is an allowlist without a rule for the name: each address must be on it.
     pub undecided: bool,
 }
 
 /// The verdict on a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// Not to be carried out.
+    /// The request is refused.
     Refused(Refusal),
-    /// Go on, and judge every address.
+    /// The request goes on, and each address is judged.
     Granted(Grant),
 }
 
-/// The rules of one direction of mind.
+/// The rules that block, or the rules that allow.
 #[derive(Debug)]
 struct RuleSet {
     names: DomainSet,
     addresses: AddressSet,
 }
 
-/// Who may go where, ready to be asked. A clone has the same rules, not a copy of them.
+/// The loaded access rules. Clones share the rules.
 #[derive(Clone, Debug)]
 pub struct Acl {
     sources: Arc<Vec<Box<str>>>,
@@ -172,16 +172,16 @@ pub struct Acl {
     skipped: Arc<Vec<Skipped>>,
 }
 
-/// A list with lines that only a browser can carry out.
+/// A list with lines that only a browser can apply.
 #[derive(Debug)]
 pub struct Skipped {
     /// The name of the file.
     pub source: Box<str>,
-    /// How many such lines it has.
+    /// Number of such lines.
     pub lines: u32,
     /// The first of them.
     pub first: RuleError,
-    /// Rules that it has beside.
+    /// Number of rules in the list.
     pub rules: u32,
 }
 
@@ -198,7 +198,7 @@ impl fmt::Display for Skipped {
 }
 
 impl Acl {
-    /// The verdict on a request by what it says.
+    /// Judges a request.
     pub fn judge(&self, subject: &Subject<'_>) -> Judgement {
         match self.grant(subject) {
             Ok(grant) => Judgement::Granted(grant),
@@ -206,12 +206,12 @@ impl Acl {
         }
     }
 
-    /// The verdict on one address that a granted name resolved to.
+    /// Judges an address that the name of a granted request resolved to.
     pub fn judge_address(&self, grant: &Grant, address: IpAddr, port: u16) -> Result<(), Refusal> {
         self.decide_address(grant, address, port).map(|_| ())
     }
 
-    /// The same, with the rule that allows the address, if one does.
+    /// Judges an address like [`Acl::judge_address`], and returns the rule that allows it, if there is one.
     pub fn decide_address(
         &self,
         grant: &Grant,
@@ -235,13 +235,14 @@ impl Acl {
         if let Some(found) = allowed {
             return Ok(Some(found.rule));
         }
-        self.judge_closed(grant.exact, address)?;
-        // What it embeds may be allowed for itself; the address is on the allowlist if all of that is.
+        self.check_built_in(grant.exact, address)?;
+        // The embedded addresses may be allowed for themselves. The outer address is on the allowlist if all of them
+        // are.
         let mut by = None;
         let mut all = true;
         for inner in inner() {
             let found = self.allow.addresses.find(inner, port);
-            self.judge_closed(grant.exact || found.is_some(), inner)?;
+            self.check_built_in(grant.exact || found.is_some(), inner)?;
             by = by.or(found.map(|found| found.rule));
             all &= found.is_some();
         }
@@ -252,35 +253,36 @@ impl Acl {
         Ok(by)
     }
 
-    /// Where a rule was written, in words.
-    pub fn describe(&self, rule: RuleRef) -> Place<'_> {
+    /// The location of a rule in words.
+    pub fn locate(&self, rule: RuleRef) -> RuleLocation<'_> {
         let source = self.sources.get(usize::from(rule.source)).map_or("", |source| source);
-        Place { source, line: rule.line }
+        RuleLocation { source, line: rule.line }
     }
 
-    /// What a rule says that blocks, in weir's own form. Of several names on one line that which blocks this host, or the first.
+    /// The text of a blocking rule, in weir's own form. If a line has several names: the one that blocks this host,
+    /// or else the first.
     pub fn rule_text(&self, rule: RuleRef, host: &Host, port: u16) -> Option<Rule> {
-        let name = self.block.names.written_at(rule, |rule| rule.matches(host, port));
-        name.or_else(|| self.block.addresses.written_at(rule))
+        let name = self.block.names.rule_at(rule, |rule| rule.matches(host, port));
+        name.or_else(|| self.block.addresses.rule_at(rule))
     }
 
-    /// The ports that CONNECT, or other requests, may name.
+    /// The ports that are allowed for CONNECT, or for other requests.
     pub fn ports(&self, connect: bool) -> &PortSet {
         if connect { &self.connect_ports } else { &self.plain_ports }
     }
 
-    /// May this client ask at all? [`Acl::judge`] asks this, too.
-    pub fn admits(&self, client: IpAddr) -> bool {
+    /// Whether the client may use the proxy at all. [`Acl::judge`] checks this, too.
+    pub fn allows_client(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(&client))
     }
 
-    /// How many rules are loaded, without repeated names.
+    /// Number of loaded rules, without repeated names.
     pub fn len(&self) -> usize {
         [&self.block, &self.allow].map(|set| set.names.len() + set.addresses.len()).iter().sum()
     }
 
-    /// Lists with lines that only a browser can carry out.
+    /// Lists with lines that only a browser can apply.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.skipped.iter()
     }
@@ -290,18 +292,18 @@ impl Acl {
         self.len() == 0
     }
 
-    /// Is everything refused that no rule allows?
+    /// Whether there is an allowlist.
     pub fn is_allow_only(&self) -> bool {
         self.allow_only
     }
 
-    /// What the rules take from the heap, in bytes.
+    /// Heap bytes of the rules.
     pub fn heap_bytes(&self) -> usize {
         [&self.block, &self.allow].map(|set| set.names.heap_bytes() + set.addresses.heap_bytes()).iter().sum()
     }
 
     fn grant(&self, subject: &Subject<'_>) -> Result<Grant, Refusal> {
-        if !self.admits(subject.client) {
+        if !self.allows_client(subject.client) {
             return Err(Refusal::Client);
         }
         if !self.ports(subject.connect).contains(subject.port) {
@@ -317,7 +319,7 @@ impl Acl {
         }
     }
 
-    /// The verdict of the name rules alone: on a name that is asked for in place of the one in a request.
+    /// Judges a name by the name rules alone: an alias or target that stands in for the requested name.
     pub fn judge_name(&self, name: &Name, port: u16) -> Result<Grant, Refusal> {
         if let Some(found) = self.block.names.find(name, port) {
             return Err(Refusal::Rule(found.rule));
@@ -335,8 +337,8 @@ impl Acl {
         }
     }
 
-    /// The built-in block, unless a rule lifts it.
-    fn judge_closed(&self, lifted: bool, address: IpAddr) -> Result<(), Refusal> {
+    /// Applies the built-in block, unless a rule lifts it.
+    fn check_built_in(&self, lifted: bool, address: IpAddr) -> Result<(), Refusal> {
         if lifted {
             return Ok(());
         }
@@ -346,7 +348,7 @@ impl Acl {
             .map_or(Ok(()), |reason| Err(Refusal::BuiltIn(reason)))
     }
 
-    /// The same rules on a machine whose interfaces have these addresses.
+    /// These rules for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Acl {
         Acl { own_addresses: sorted(addresses), ..self.clone() }
     }
@@ -356,7 +358,7 @@ impl Acl {
         &self.own_addresses
     }
 
-    /// Would a connection to this address and port come back to weir?
+    /// Whether a connection to this address and port would come back to weir.
     fn is_own_listener(&self, address: IpAddr, port: u16) -> bool {
         // Connecting to the unspecified address reaches the loopback interface.
         let address = match address {
@@ -367,7 +369,7 @@ impl Acl {
         self.own_listeners.iter().filter(|listener| listener.port() == port).any(|listener| {
             let reached = match listener.ip() {
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.is_ipv4(),
-                // A wildcard socket of IPv6 may take IPv4 connections as well.
+                // A wildcard IPv6 socket may accept IPv4 connections as well.
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED) => true,
                 own => return own == address,
             };
@@ -376,7 +378,7 @@ impl Acl {
     }
 }
 
-/// Collects what an [`Acl`] is made of. Errors are kept until the end, so that all are told at once.
+/// Collects the parts of an [`Acl`]. Errors are kept until the end, so that all are reported at once.
 #[derive(Debug)]
 pub struct AclBuilder {
     seed: u64,
@@ -385,12 +387,12 @@ pub struct AclBuilder {
     errors: Vec<ListError>,
     sources: Vec<Box<str>>,
     skipped: Vec<Skipped>,
-    /// All that is not rules; its sets are empty.
+    /// Everything but the rules; its sets are empty.
     acl: Acl,
 }
 
 impl AclBuilder {
-    /// No rules, the default ports, no private ranges denied, any client. The seed keys the hash of names.
+    /// No rules, the default ports, no denied private ranges, all clients. The seed keys the hash of names.
     pub fn new(seed: u64) -> AclBuilder {
         let empty = || {
             let names = DomainSetBuilder::default().build(seed);
@@ -435,7 +437,7 @@ impl AclBuilder {
         })
     }
 
-    /// Adds the rule of an option, which is known by its line among those of the source.
+    /// Adds the rule of an option; `line` is its position among the options of that name.
     pub fn add_rule(&mut self, kind: ListKind, source_name: &str, line: u32, text: &str) -> &mut AclBuilder {
         self.add(kind, source_name, |names, addresses, source| {
             let outcome = parse_one(text, |rule| push(names, addresses, rule, RuleRef { source, line }));
@@ -443,7 +445,7 @@ impl AclBuilder {
         })
     }
 
-    /// Gives the source a number and has it read.
+    /// Numbers the source and reads it.
     fn add(
         &mut self,
         kind: ListKind,
@@ -482,7 +484,7 @@ impl AclBuilder {
         self
     }
 
-    /// Closes private and other special ranges, too.
+    /// Also closes private and other special ranges.
     pub fn deny_private(&mut self, deny: bool) -> &mut AclBuilder {
         self.acl.deny_private = deny;
         self
@@ -495,20 +497,20 @@ impl AclBuilder {
         self
     }
 
-    /// Sets the addresses of this machine's interfaces: closed on every port, and what a listener on a wildcard address takes
-    /// connections on.
+    /// Sets the addresses of this machine's interfaces. They are closed on every port, and a listener on a wildcard
+    /// address listens on them.
     pub fn own_addresses(&mut self, addresses: Vec<IpAddr>) -> &mut AclBuilder {
         self.acl.own_addresses = sorted(addresses);
         self
     }
 
-    /// Sets the networks whose clients may ask; none means any.
+    /// Sets the networks of allowed clients; none means any client.
     pub fn clients(&mut self, networks: Vec<IpNet>) -> &mut AclBuilder {
         self.acl.clients = networks;
         self
     }
 
-    /// Builds the rules, or tells every bad line.
+    /// Builds the rules, or returns all errors.
     pub fn build(self) -> Result<Acl, Vec<ListError>> {
         if !self.errors.is_empty() {
             return Err(self.errors);

@@ -13,7 +13,7 @@ fn subject(host: &Host, port: u16) -> Subject<'_> {
     Subject { client, user: None, method: "GET", host, port, connect: false }
 }
 
-/// Block rules, allow rules, lines of an allowlist (`-` for no allowlist at all).
+/// Block rules, allow rules, and the allowlist (`-` for none).
 fn acl(block: &str, allow: &str, only: &str) -> Acl {
     let mut builder = AclBuilder::new(1);
     builder.add_list(ListKind::Block, "block.txt", block.replace(' ', "\n").as_bytes());
@@ -37,10 +37,10 @@ fn verdict(acl: &Acl, to: &str, port: u16, addresses: &[&str]) -> Vec<String> {
         // Asking again with the grant for a literal must not change the verdict.
         assert_eq!(acl.judge_address(&grant, address, port), Ok(()));
         assert!(addresses.is_empty());
-        return vec![grant.by.map_or("allowed".to_owned(), |by| acl.describe(by).to_string())];
+        return vec![grant.by.map_or("allowed".to_owned(), |by| acl.locate(by).to_string())];
     }
     let verdict = |address: &&str| match acl.decide_address(&grant, address.parse().unwrap(), port) {
-        Ok(by) => by.or(grant.by).map_or("allowed".to_owned(), |by| acl.describe(by).to_string()),
+        Ok(by) => by.or(grant.by).map_or("allowed".to_owned(), |by| acl.locate(by).to_string()),
         Err(refusal) => refusal.describe(acl).to_string(),
     };
     if addresses.is_empty() { vec!["granted".to_owned()] } else { addresses.iter().map(verdict).collect() }
@@ -233,7 +233,7 @@ fn an_empty_acl_allows_the_public_and_counts_nothing() {
     assert!(size_of::<Grant>() <= 16);
 }
 
-/// What a rule says can be had back from where it was written, however many there are, and of whichever kind.
+/// The text of each rule, found by its location, for many rules of each kind.
 #[test]
 fn kind_26_rules_tell_what_they_say() {
     let mut list = String::new();

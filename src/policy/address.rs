@@ -1,8 +1,8 @@
-//! What an address really reaches: the addresses embedded in it, and the ranges that are closed unless opened explicitly.
+//! The addresses that an address embeds, and the ranges that are closed unless a rule opens them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Why an address is closed without any rule saying so.
+/// The built-in reason for which an address is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuiltIn {
     /// `0.0.0.0` and `::` (RFC 1122 3.2.1.3, RFC 4291 2.5.2); connecting to them reaches this machine.
@@ -24,7 +24,8 @@ pub enum BuiltIn {
     Broadcast,
     /// The rest of `240.0.0.0/4` (RFC 1112 4).
     Reserved,
-    /// RFC 1918 ranges, `fc00::/7` (RFC 4193), `fec0::/10` (RFC 3879). Only with `--deny-private`, as are all below.
+    /// RFC 1918 ranges, `fc00::/7` (RFC 4193), `fec0::/10` (RFC 3879). This and all further ones only with
+    /// `--deny-private`.
     Private,
     /// `100.64.0.0/10`, behind carrier-grade NAT (RFC 6598).
     Shared,
@@ -60,7 +61,7 @@ impl BuiltIn {
     }
 }
 
-/// Is this one address closed? What it embeds is for [`candidates`] to tell.
+/// Whether this address is closed; its embedded addresses are not considered (see [`Embedded`]).
 pub fn built_in(address: IpAddr, deny_private: bool) -> Option<BuiltIn> {
     match address.to_canonical() {
         IpAddr::V4(v4) => built_in_v4(v4, deny_private),
@@ -113,7 +114,7 @@ fn built_in_v6(address: Ipv6Addr, deny_private: bool) -> Option<BuiltIn> {
     }
 }
 
-/// What is reachable globally of `2001::/23`, all of which is for protocols, and Teredo, which is judged by what it embeds.
+/// The globally reachable parts of `2001::/23`, and Teredo, which is judged by its embedded addresses.
 fn is_global_assignment(address: Ipv6Addr) -> bool {
     match address.segments() {
         // Anycast for port control, relays and service registration (RFC 7723, RFC 8155, RFC 9665).
@@ -126,19 +127,16 @@ fn is_global_assignment(address: Ipv6Addr) -> bool {
     }
 }
 
-/// Most IPv4 addresses that one address embeds: the four readings of a local NAT64 prefix, and that of ISATAP.
+/// Most IPv4 addresses that one address embeds: four readings of a local NAT64 prefix, and one of ISATAP.
 pub const EMBEDDED_MAX: usize = 5;
 
-/// The IPv4 addresses that are reached through an IPv6 address, by whatever translator or relay (rule 40).
+/// The IPv4 addresses that an IPv6 address reaches through a translator or relay (rule 40).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Embedded(
-    /// Filled from the front.
-    [Option<Ipv4Addr>; EMBEDDED_MAX],
-);
+pub struct Embedded([Option<Ipv4Addr>; EMBEDDED_MAX]);
 
 impl Embedded {
-    /// Those that an address in canonical form embeds. An IPv4-mapped address is nothing but its IPv4 address (it is dialled
-    /// as that); other embeddings are judged as what they are and as what they embed.
+    /// The addresses that an address in canonical form embeds. An IPv4-mapped address is dialled as its IPv4 address,
+    /// so it embeds none; other forms are judged themselves and by their embedded addresses.
     pub fn of(address: IpAddr) -> Embedded {
         match address {
             IpAddr::V4(_) => Embedded::default(),
@@ -168,22 +166,22 @@ fn embedded_v6(address: Ipv6Addr) -> Embedded {
     let segments = address.segments();
     let mut found = Embedded::default();
     match segments {
-        // `::` and `::1` are themselves, not IPv4-compatible (RFC 4291 2.5.5.1).
+        // `::` and `::1` are no IPv4-compatible addresses (RFC 4291 2.5.5.1).
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => {}
         // IPv4-compatible; IPv4-translated (RFC 7915, formerly RFC 2765).
         [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] => found.push(last),
         // 6to4 (RFC 3056).
         [0x2002, ..] => found.push(at([2, 3, 4, 5])),
-        // Teredo: the server as it is, the client with all bits inverted (RFC 4380 4).
+        // Teredo: the server as it is, the client with inverted bits (RFC 4380 4).
         [0x2001, 0, ..] => {
             found.push(at([4, 5, 6, 7]));
             found.push(Ipv4Addr::from_bits(!last.to_bits()));
         }
         // NAT64, well-known prefix (RFC 6052 2.1).
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => found.push(last),
-        // NAT64, local-use prefix (RFC 8215): 48, 56, 64 or 96 bits long, which nothing in the address tells. The shorter ones
-        // step over octet 8, and translators ignore what follows (RFC 6052 2.2). Of an address below the longest prefix they
-        // read what stands in front of it: what that makes of 0.0.0.0/8 or beyond 223.255.255.255 leads nowhere.
+        // NAT64, local-use prefix (RFC 8215): 48, 56, 64 or 96 bits long, and the address does not tell which. The
+        // shorter forms skip octet 8, and translators ignore the bits behind the address (RFC 6052 2.2). So all four
+        // readings count, except those that lead nowhere: 0.0.0.0/8 and addresses beyond 223.255.255.255.
         [0x64, 0xff9b, 1, ..] => {
             let readings = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12]].map(at);
             readings
@@ -194,7 +192,7 @@ fn embedded_v6(address: Ipv6Addr) -> Embedded {
         }
         _ => {}
     }
-    // ISATAP, below any prefix; the bits for universal and group are not part of it (RFC 5214 6.1).
+    // ISATAP, below any prefix, without the universal and group bits (RFC 5214 6.1).
     if segments[4] & !0x0300 == 0 && segments[5] == 0x5efe {
         found.push(last);
     }

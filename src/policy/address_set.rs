@@ -1,9 +1,9 @@
-//! A set of rules about addresses: for each range of ports, disjoint sorted stretches of the address space.
+//! A set of address rules: for each port range, sorted disjoint spans of the address space.
 //!
-//! Networks nest or are apart, so one sweep turns them into a step function: sorted first addresses, each with the most
-//! specific network that covers the stretch from there on. A look-up is one binary search; for IPv4 an index over the upper
-//! 16 bits bounds it to a few steps. Rules that name ports are kept in a group per distinct range of ports, since people
-//! write a handful of them; a look-up asks the groups whose range holds the port.
+//! Networks are nested or disjoint, so one sweep turns them into a step function: sorted first addresses, each with
+//! the most specific network that covers the span from there on. A look-up is one binary search; for IPv4 an index
+//! over the upper 16 bits bounds it to a few steps. Rules with ports are in one group per distinct port range,
+//! because a configuration has only a handful of them; a look-up searches the groups whose range contains the port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -13,22 +13,23 @@ use super::RuleRef;
 use super::port_set::PortRange;
 use super::rules::{Pattern, Rule, v4_bounds, v6_bounds};
 
-/// From how many stretches on the IPv4 index is worth its 256 KB (chosen: below, the search itself fits the cache).
+/// Number of spans from which on the IPv4 index is worth its 256 KB (chosen: a smaller table fits into the
+/// processor's cache).
 const INDEX_FROM: usize = 1024;
 
-/// No rule covers the stretch.
+/// No rule covers the span.
 const NONE: u32 = u32::MAX;
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressMatch {
     /// The most specific rule that covers address and port: longest prefix, then fewest ports, then first.
     pub rule: RuleRef,
-    /// Some rule that covers the address names this very port, and no other.
+    /// A rule that covers the address names exactly this port.
     pub names_port: bool,
 }
 
-/// Collects rules about addresses.
+/// Collects address rules.
 #[derive(Debug, Default)]
 pub struct AddressSetBuilder {
     networks: Vec<(Option<PortRange>, IpNet, RuleRef)>,
@@ -47,14 +48,14 @@ impl AddressSetBuilder {
 
     /// Builds the set.
     pub fn build(mut self) -> AddressSet {
-        // Stable: within one range of ports the first of equal rules stays the first.
+        // A stable sort: within one port range the first of equal rules stays first.
         self.networks.sort_by_key(|&(ports, _, _)| ports);
         let groups = self.networks.chunk_by(|a, b| a.0 == b.0).map(Group::new).collect();
         AddressSet { groups, len: self.networks.len() }
     }
 }
 
-/// Rules about addresses, ready to be asked.
+/// A set of address rules.
 #[derive(Debug, Default)]
 pub struct AddressSet {
     groups: Vec<Group>,
@@ -62,22 +63,22 @@ pub struct AddressSet {
 }
 
 impl AddressSet {
-    /// How many rules were put in.
+    /// Number of rules.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Are there no rules?
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What the set takes from the heap, in bytes.
+    /// Heap bytes of the set.
     pub fn heap_bytes(&self) -> usize {
         self.groups.capacity() * size_of::<Group>() + self.groups.iter().map(Group::heap_bytes).sum::<usize>()
     }
 
-    /// The most specific rule that covers this address and port. An IPv4-mapped address is asked for as IPv4.
+    /// The most specific rule for this address and port. An IPv4-mapped address is looked up as IPv4.
     pub fn find(&self, address: IpAddr, port: u16) -> Option<AddressMatch> {
         let address = address.to_canonical();
         let mut best: Option<(u8, u32, RuleRef)> = None;
@@ -96,24 +97,24 @@ impl AddressSet {
         best.map(|(_, _, rule)| AddressMatch { rule, names_port })
     }
 
-    /// The rule that was written there, if it decides about any address.
-    pub fn written_at(&self, place: RuleRef) -> Option<Rule> {
+    /// The rule at a location, if it decides about any address.
+    pub fn rule_at(&self, place: RuleRef) -> Option<Rule> {
         self.groups.iter().find_map(|group| {
-            let network = group.written_at(place)?;
+            let network = group.rule_at(place)?;
             Some(Rule { pattern: Pattern::Network(network), ports: group.ports })
         })
     }
 }
 
-/// The rules of one range of ports, or of none.
+/// The rules of one port range, or those without ports.
 #[derive(Debug)]
 struct Group {
     ports: Option<PortRange>,
-    v4: Steps<u32>,
-    /// How many stretches begin below each value of the upper 16 bits; empty if there are few.
+    v4: StepFunction<u32>,
+    /// Number of spans that begin below each value of the upper 16 bits; empty for small sets.
     v4_index: Vec<u32>,
-    v6: Steps<u128>,
-    /// Rule and prefix length, by the number in the steps.
+    v6: StepFunction<u128>,
+    /// Rule and prefix length, by the number in the step function.
     rules: Vec<(RuleRef, u8)>,
 }
 
@@ -125,12 +126,12 @@ impl Group {
         for (number, (_, network, rule)) in (0..NONE).zip(networks) {
             rules.push((*rule, network.prefix_len()));
             match network {
-                IpNet::V4(network) => v4.push(stretch(v4_bounds(network), number)),
-                IpNet::V6(network) => v6.push(stretch(v6_bounds(network), number)),
+                IpNet::V4(network) => v4.push(span(v4_bounds(network), number)),
+                IpNet::V6(network) => v6.push(span(v6_bounds(network), number)),
             }
         }
-        let v4 = Steps::new(v4, |last| last.checked_add(1));
-        let v6 = Steps::new(v6, |last| last.checked_add(1));
+        let v4 = StepFunction::new(v4, |last| last.checked_add(1));
+        let v6 = StepFunction::new(v6, |last| last.checked_add(1));
         let ports = networks.first().and_then(|&(ports, _, _)| ports);
         Group { ports, v4_index: index_upper(&v4.starts), v4, v6, rules }
     }
@@ -150,12 +151,12 @@ impl Group {
         self.rules.get(number as usize)
     }
 
-    fn written_at(&self, place: RuleRef) -> Option<IpNet> {
+    fn rule_at(&self, place: RuleRef) -> Option<IpNet> {
         let number = self.rules.binary_search_by_key(&place, |&(rule, _)| rule).ok()?;
         let (_, prefix) = self.rules.get(number)?;
-        // Wherever a stretch of the network begins, its own bits are the same.
-        let v4 = || self.v4.start_of(number as u32).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
-        let v6 = || self.v6.start_of(number as u32).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)));
+        // All spans of a network have the network's bits.
+        let v4 = || self.v4.first_address_of(number as u32).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
+        let v6 = || self.v6.first_address_of(number as u32).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)));
         let within = v4().or_else(v6)?;
         Some(IpNet::new(within, *prefix).ok()?.trunc())
     }
@@ -168,49 +169,49 @@ impl Group {
     }
 }
 
-/// A network on its way into a step function.
-struct Stretch<T> {
+/// The addresses of a network, on the way into a step function.
+struct Span<T> {
     first: T,
     last: T,
     number: u32,
 }
 
-fn stretch<T>((first, last): (T, T), number: u32) -> Stretch<T> {
-    Stretch { first, last, number }
+fn span<T>((first, last): (T, T), number: u32) -> Span<T> {
+    Span { first, last, number }
 }
 
-/// A step function over addresses: from each start on, up to the next, one rule or none.
+/// A step function over addresses: from each start to the next one rule or none.
 #[derive(Debug)]
-struct Steps<T> {
+struct StepFunction<T> {
     starts: Vec<T>,
     numbers: Vec<u32>,
 }
 
-impl<T: Copy + Ord> Steps<T> {
-    /// `after` is the next address, none after the last.
-    fn new(mut networks: Vec<Stretch<T>>, after: impl Fn(T) -> Option<T>) -> Steps<T> {
-        // A network comes before those inside it, and the first of equal ones before the others.
+impl<T: Copy + Ord> StepFunction<T> {
+    /// `after` returns the next address, or `None` after the last.
+    fn new(mut networks: Vec<Span<T>>, after: impl Fn(T) -> Option<T>) -> StepFunction<T> {
+        // A network sorts before the networks inside it, and the first of equal ones before the others.
         networks.sort_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
         networks.dedup_by(|later, kept| (later.first, later.last) == (kept.first, kept.last));
-        let mut steps = Steps { starts: Vec::new(), numbers: Vec::new() };
-        let mut open: Vec<Stretch<T>> = Vec::new();
+        let mut steps = StepFunction { starts: Vec::new(), numbers: Vec::new() };
+        let mut open: Vec<Span<T>> = Vec::new();
         for network in networks {
             while open.last().is_some_and(|top| top.last < network.first) {
-                steps.leave_innermost(&mut open, &after);
+                steps.close_innermost(&mut open, &after);
             }
             steps.push(network.first, network.number);
             open.push(network);
         }
         while !open.is_empty() {
-            steps.leave_innermost(&mut open, &after);
+            steps.close_innermost(&mut open, &after);
         }
         steps.starts.shrink_to_fit();
         steps.numbers.shrink_to_fit();
         steps
     }
 
-    /// The innermost network ends; what lies around it goes on from the next address.
-    fn leave_innermost(&mut self, open: &mut Vec<Stretch<T>>, after: impl Fn(T) -> Option<T>) {
+    /// The innermost network ends; the surrounding one continues at the next address.
+    fn close_innermost(&mut self, open: &mut Vec<Span<T>>, after: impl Fn(T) -> Option<T>) {
         if let Some(next) = open.pop().and_then(|over| after(over.last)) {
             self.push(next, open.last().map_or(NONE, |around| around.number));
         }
@@ -227,15 +228,15 @@ impl<T: Copy + Ord> Steps<T> {
         }
     }
 
-    /// The step at this address, which begins at one of the starts before `to`; those before `from` are not above it.
+    /// The step for this address. The starts at `from..to` are searched; those before `from` are known to be lower.
     fn find_between(&self, address: T, from: usize, to: usize) -> u32 {
         let within = self.starts.get(from..to).unwrap_or_default();
         let after = from + within.partition_point(|&start| start <= address);
         after.checked_sub(1).and_then(|at| self.numbers.get(at)).map_or(NONE, |&number| number)
     }
 
-    /// The first address that a number stands for.
-    fn start_of(&self, number: u32) -> Option<T> {
+    /// The first address with that number.
+    fn first_address_of(&self, number: u32) -> Option<T> {
         let at = self.numbers.iter().position(|&other| other == number)?;
         self.starts.get(at).copied()
     }
@@ -327,7 +328,7 @@ mod tests {
         assert_eq!(AddressSet::default().find(IpAddr::V4(Ipv4Addr::LOCALHOST), 1), None);
     }
 
-    /// The same question, answered by looking at every rule.
+    /// A plain implementation that looks at every rule.
     fn naive(rules: &[Rule], address: IpAddr, port: u16) -> Option<(u32, bool)> {
         let covering = rules.iter().enumerate().filter(|(_, rule)| {
             let Pattern::Network(network) = rule.pattern else { panic!() };

@@ -1,17 +1,17 @@
-//! Who may ask: the users, and whether a password is theirs.
+//! Users and their passwords.
 //!
-//! Plain passwords are kept as keyed 128-bit hashes, so comparing takes the same time whatever their lengths and wherever they
-//! differ, and a memory image does not show them. Hashes that are slow by design are never computed here: [`Users::check`]
-//! returns a [`SlowJob`] for another thread. Where there are any, whatever is wrong costs the same, be it a name or a password
-//! of whichever form, so that names cannot be told by timing (rule 47).
+//! A plain password is kept as a keyed 128-bit hash. So a comparison takes the same time for any length and any
+//! difference, and a memory image does not show the password. Slow hashes are never computed here: [`Users::check`]
+//! returns a [`SlowJob`] for another thread. If a file has slow hashes, every failure costs the same, whether the
+//! name or the password is wrong, so the time does not tell which names exist (rule 47).
 
 use std::fmt;
 
 use hashbrown::HashTable;
 use subtle::ConstantTimeEq;
 
+pub use super::credential_cache::CredentialCache;
 pub use super::credentials::{Credentials, credentials};
-pub use super::remembered::Remembered;
 use super::sip::sip128;
 pub use super::slow::SlowJob;
 use super::slow::{Decoys, SlowHash};
@@ -34,13 +34,13 @@ const EXPECTED_HASH: &str =
     "a supported hash: make one with htpasswd -B (bcrypt), or openssl passwd -6 (SHA-crypt)";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
 
-/// Beginnings of hashes that are not supported. Taken as plain passwords they would lock the user out without a word.
+/// Prefixes of hashes that are not supported. Read as plain passwords they would lock the user out silently.
 const UNSUPPORTED: [&str; 14] = [
     "$apr1$", "$1$", "$2$", "$2x$", "$3$", "$7$", "$y$", "$gy$", "$argon2", "$sha1$", "$md5", "{SHA}",
     "{SSHA", "_J9..",
 ];
 
-/// A bad line of a user file. It never shows what was found: that may be a password.
+/// An invalid line of a user file. The error never shows the text, because it may be a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserError {
     /// Counted from 1.
@@ -61,7 +61,7 @@ impl fmt::Display for UserError {
     }
 }
 
-/// A user, by number. Only good for the [`Users`] it came from.
+/// Number of a user, valid only for the [`Users`] that it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(u32);
 
@@ -72,12 +72,12 @@ impl UserId {
     }
 }
 
-/// What is known about a user's password.
+/// The stored form of a user's password.
 #[derive(Clone)]
 enum Secret {
     /// Its keyed hash.
     Plain([u8; 16]),
-    /// A hash that takes long.
+    /// A hash that is slow by design.
     Slow(SlowHash),
 }
 
@@ -94,18 +94,18 @@ pub struct Users {
     seed: u128,
     users: Vec<User>,
     by_name: HashTable<u32>,
-    /// What a wrong password is held against.
+    /// Hashes that a wrong password is compared with.
     decoys: Decoys,
 }
 
-/// What became of credentials.
+/// The result of checking credentials.
 #[derive(Debug)]
 pub enum Check {
-    /// They are this user's.
+    /// The credentials of this user.
     Accepted(UserId),
-    /// They are nobody's.
+    /// Wrong credentials.
     Wrong,
-    /// Another thread has to say.
+    /// A job for another thread decides.
     Slow(SlowJob),
 }
 
@@ -146,7 +146,7 @@ impl Users {
         self.users.len()
     }
 
-    /// Are there none? Then nobody may ask.
+    /// Whether there are no users; then no client may use the proxy.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
@@ -156,24 +156,24 @@ impl Users {
         self.users.get(user.0 as usize).map_or("", |user| &user.name)
     }
 
-    /// What [`Remembered`] knows these credentials by, as long as these users are the ones who are asked.
+    /// The key of these credentials in [`CredentialCache`], valid for these users only.
     pub fn key(&self, credentials: &Credentials) -> u128 {
         sip128(self.seed, &[b"remembered", credentials.user(), credentials.password()])
     }
 
-    /// The user of this name, whatever the password. For credentials that [`Remembered`] knows.
+    /// The user of this name, without a password check: for credentials that [`CredentialCache`] has accepted.
     pub fn find(&self, name: &[u8]) -> Option<UserId> {
         let hash = self.name_hash(name);
         let is_it = |&at: &u32| self.users.get(at as usize).is_some_and(|user| user.name.as_bytes() == name);
         self.by_name.find(hash, is_it).copied().map(UserId)
     }
 
-    /// Is the password the user's?
+    /// Checks the password of the named user.
     pub fn check(&self, credentials: &Credentials) -> Check {
         let password = credentials.password();
         let user = self.find(credentials.user());
         let secret = user.and_then(|user| self.users.get(user.0 as usize)).map(|user| &user.secret);
-        // A name that does not exist, or has a slow hash, is compared, too.
+        // For an unknown name, or a user with a slow hash, the comparison happens too.
         let plain = match secret {
             Some(Secret::Plain(plain)) => *plain,
             Some(Secret::Slow(_)) | None => [0; 16],
@@ -185,7 +185,8 @@ impl Users {
             (Some(Secret::Slow(hash)), Some(user)) => Some((user, hash.clone())),
             (Some(Secret::Plain(_) | Secret::Slow(_)) | None, _) => None,
         };
-        // Without slow hashes nothing is slow. What is too long for all of them is wrong at once, whoever is asked for.
+        // Without slow hashes no job is needed. A password that is too long for all slow hashes is wrong at once, for
+        // any name.
         if self.decoys.is_empty() || password.len() > self.decoys.password_bytes_max() {
             return Check::Wrong;
         }

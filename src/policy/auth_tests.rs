@@ -76,8 +76,8 @@ fn slow_hashes_become_jobs() {
         ("d", "U*V", false, true),
         ("e", "U*U", true, true),
         ("f", "plain", true, false),
-        // A wrong plain password takes as long, and so does a name that does not exist: it is wrong even with the password of
-        // what it is held against.
+        // A wrong plain password takes as long, and so does an unknown name, which is wrong even with the password of
+        // the decoy.
         ("f", "other", false, true),
         ("f", "U*U", false, true),
         ("g", "Hello world!", false, true),
@@ -158,7 +158,8 @@ fn the_longest_names_and_passwords_fit_credentials() {
     assert_eq!(check(&users, &of(&name, &password)), (Some(name), false));
 }
 
-/// What bcrypt would cut off, and what makes SHA-crypt slow, is wrong: at once where no hash of the file takes so much.
+/// Passwords that bcrypt would truncate, or that make SHA-crypt slow, are wrong: at once if no hash of the file takes
+/// so long ones.
 #[test]
 fn kind_17_long_passwords_are_wrong() {
     let of_72 = "x".repeat(slow::BCRYPT_PASSWORD_BYTES_MAX);

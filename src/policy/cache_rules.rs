@@ -1,5 +1,4 @@
-//! Which hosts' responses the cache leaves alone, for how long it takes others' to be fresh at most, and what has to come with
-//! a PURGE.
+//! Exceptions of the cache for some hosts (no caching, or a maximal lifetime), and the token for PURGE.
 
 use std::fmt;
 
@@ -9,29 +8,29 @@ use super::rules::Rule;
 use super::sip::sip128;
 use crate::http::target::Host;
 
-/// Most rules of this kind (chosen: each costs every request a comparison).
+/// Most rules (chosen: each costs every request a comparison).
 pub const CACHE_RULES_MAX: usize = 256;
 
-/// What the cache does with a host's responses.
+/// How the cache handles the responses of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// Neither stores nor uses them.
+    /// It neither stores nor uses them.
     Off,
-    /// Takes them to be fresh for so many seconds at most, whatever the origin says.
+    /// It treats them as fresh for at most so many seconds, whatever the origin says.
     AtMost(u32),
 }
 
-/// Field in which the token for PURGE comes.
+/// The request field with the token for PURGE.
 pub const PURGE_TOKEN_FIELD: &str = "purge-token";
 
-/// Shortest and longest token for PURGE in bytes (chosen: nobody guesses so many, and it fits in a line).
+/// Shortest and longest token for PURGE in bytes (chosen: too long to guess, and it fits in a line).
 pub const PURGE_TOKEN_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
 const EXPECTED_TOKEN: &str =
     "one line: a token of 16 to 512 visible ASCII characters, as openssl rand -hex 16 makes them";
 
-/// The token for PURGE, kept as a keyed hash: comparing takes the same time wherever two differ, and a memory image does not
-/// show it.
+/// The token for PURGE, as a keyed hash: a comparison takes the same time for any difference, and a memory image does
+/// not show the token.
 #[derive(Clone)]
 pub struct PurgeToken {
     seed: u128,
@@ -45,8 +44,8 @@ impl fmt::Debug for PurgeToken {
 }
 
 impl PurgeToken {
-    /// Reads a file that holds a token and maybe a line end. Fails with what was expected, and never shows what was found. The
-    /// seed must be secret and random.
+    /// Reads a file with a token and an optional line end. An error says what was expected, and never shows the text.
+    /// The seed must be secret and random.
     pub fn parse(text: &[u8], seed: u128) -> Result<PurgeToken, &'static str> {
         let token = text.strip_suffix(b"\n").unwrap_or(text);
         let token = token.strip_suffix(b"\r").unwrap_or(token);
@@ -55,13 +54,13 @@ impl PurgeToken {
         if fits { Ok(token) } else { Err(EXPECTED_TOKEN) }
     }
 
-    /// What a token is known by as long as this one holds.
+    /// The hash of a token, valid for this `PurgeToken` only.
     pub fn key(&self, given: &[u8]) -> u128 {
         sip128(self.seed, &[b"known purge token", given])
     }
 
-    /// Is it this one?
-    pub fn is(&self, given: &[u8]) -> bool {
+    /// Whether `given` is the token.
+    pub fn matches(&self, given: &[u8]) -> bool {
         self.hash.to_le_bytes().ct_eq(&hash(self.seed, given).to_le_bytes()).into()
     }
 }
@@ -70,7 +69,7 @@ fn hash(seed: u128, token: &[u8]) -> u128 {
     sip128(seed, &[b"purge token", token])
 }
 
-/// Rules in the order in which they were written, and the token.
+/// The rules in configured order, and the token.
 #[derive(Clone, Debug, Default)]
 pub struct CacheRules {
     rules: Vec<(Rule, Treatment)>,
@@ -78,7 +77,7 @@ pub struct CacheRules {
 }
 
 impl CacheRules {
-    /// Adds one behind the others. False if there are [`CACHE_RULES_MAX`] of them.
+    /// Appends a rule. False if there are [`CACHE_RULES_MAX`] already.
     #[must_use]
     pub fn push(&mut self, rule: Rule, treatment: Treatment) -> bool {
         let fits = self.rules.len() < CACHE_RULES_MAX;
@@ -88,17 +87,17 @@ impl CacheRules {
         fits
     }
 
-    /// PURGE needs this token.
+    /// Sets the token that PURGE needs.
     pub fn set_purge_token(&mut self, token: PurgeToken) {
         self.purge_token = Some(token);
     }
 
-    /// What PURGE needs, if anything.
+    /// The token that PURGE needs, if it needs one.
     pub fn purge_token(&self) -> Option<&PurgeToken> {
         self.purge_token.as_ref()
     }
 
-    /// What the first rule for a host and port says. A name is not resolved.
+    /// The first rule for a host and port. Names are not resolved.
     pub fn find(&self, host: &Host, port: u16) -> Option<Treatment> {
         self.rules.iter().find(|(rule, _)| rule.matches(host, port)).map(|(_, treatment)| *treatment)
     }
@@ -114,10 +113,10 @@ mod tests {
         const TOKEN: &str = "0123456789abcdef";
         for text in [TOKEN, "0123456789abcdef\n", "0123456789abcdef\r\n"] {
             let token = PurgeToken::parse(text.as_bytes(), 7).unwrap();
-            assert!(token.is(TOKEN.as_bytes()));
+            assert!(token.matches(TOKEN.as_bytes()));
             for other in ["", "0123456789abcdeg", "0123456789abcde", "0123456789abcdef ", "0123456789ABCDEF"]
             {
-                assert!(!token.is(other.as_bytes()), "{other}");
+                assert!(!token.matches(other.as_bytes()), "{other}");
             }
             assert_eq!(format!("{token:?}"), "PurgeToken");
             assert_ne!(token.key(TOKEN.as_bytes()), token.hash);

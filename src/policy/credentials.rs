@@ -13,13 +13,13 @@ pub const BASE64_BYTES_MAX: usize = 1024;
 /// Longest `name:password` in bytes: what the longest base64 text decodes to.
 pub const DECODED_BYTES_MAX: usize = BASE64_BYTES_MAX / 4 * 3;
 
-/// Some clients leave the padding out.
+/// Some clients leave out the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A name and a password, in place: nothing of them reaches the heap, and they are overwritten when dropped.
+/// A name and a password on the stack: they never reach the heap, and are overwritten when dropped.
 pub struct Credentials {
     bytes: [u8; DECODED_BYTES_MAX],
     user_len: usize,
@@ -50,14 +50,14 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Overwrites a secret in a way that the compiler is asked not to leave out.
+/// Overwrites a secret in a way that the compiler should not remove.
 pub(super) fn erase(bytes: &mut [u8]) {
     bytes.fill(0);
     black_box(bytes);
 }
 
-/// Reads the value of a Proxy-Authorization field. `None` for other schemes, for what is no base64 or too long, and for
-/// a name or password with control characters (RFC 7617 section 2).
+/// Reads the value of a Proxy-Authorization field. `None` for other schemes, for invalid or too long base64, and for
+/// control characters in name or password (RFC 7617 section 2).
 pub fn credentials(value: &[u8]) -> Option<Credentials> {
     let (scheme, rest) = value.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {

@@ -1,13 +1,14 @@
-//! A set of rules about names: one byte arena, and a hash table of offsets into it.
+//! A set of name rules: one byte arena, and a hash table of offsets into it.
 //!
-//! The hash of a name takes its labels from the right, so on the way to the hash of `www.example.com` the hashes of `com` and
-//! `example.com` come for nothing and each is probed. Names of a depth that no rule has are not probed at all. Several rules
-//! for one name are several entries of equal hash; a look-up sees them all and the most specific one wins. The hash is
-//! keyed: whoever writes names into a public list cannot make them collide.
+//! The hash of a name takes its labels from the right. So the hashes of `com` and `example.com` are steps towards the
+//! hash of `www.example.com`, and each of them is probed. Depths that no rule has are not probed. Several rules for
+//! one name are entries of equal hash; a look-up compares all of them, and the most specific one wins. The hash is
+//! keyed, so the author of a public list cannot make names collide.
 //!
-//! A record in the arena: length of the name, flags, the name, the line (4 bytes), and the first and last port (4 bytes, if
-//! flagged). The source is not in the record: rules arrive source by source, so the offset tells it. Within a source they come
-//! line by line, so a rule is found again by where it was written: the offsets of some records are kept, as bookmarks.
+//! A record in the arena: length of the name, flags, the name, the line (4 bytes), and the first and last port (4
+//! bytes, if flagged). The source is not in the record: rules are added source by source, so the offset tells it.
+//! Within a source they are added line by line, so a rule can be found by its location: the offsets of some records
+//! are kept as bookmarks.
 
 use hashbrown::HashTable;
 
@@ -19,7 +20,7 @@ use crate::http::target::Name;
 /// Most bytes of rules in one set: offsets are 32 bits wide.
 pub const ARENA_BYTES_MAX: usize = u32::MAX as usize;
 
-/// What to do when a set is full, as the text of a rule error.
+/// The expectation that a rule error names when a set is full.
 pub(super) const EXPECTED_ROOM: &str = "fewer rules: names take at most 4 GB";
 
 const KIND_MASK: u8 = 0b0011;
@@ -31,18 +32,18 @@ const PORTS_BYTES: usize = 4;
 /// Bytes of the arena between two bookmarks (chosen: reading that many takes a microsecond, and a bookmark four bytes).
 const BOOKMARK_BYTES: u32 = 4096;
 
-/// What a look-up found.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DomainMatch {
-    /// The most specific rule that covers the name and port: longest name, exact before wildcard, fewest ports, first line.
+    /// The most specific rule for the name and port: longest name, exact before wildcard, fewest ports, first line.
     pub rule: RuleRef,
-    /// That rule names this very host, without a wildcard.
+    /// The rule names exactly this host, without a wildcard.
     pub exact: bool,
-    /// Some exact rule names this very port, and no other.
+    /// An exact rule names exactly this port.
     pub exact_port: bool,
 }
 
-/// Collects rules; nothing is hashed before all of them are there.
+/// Collects rules; they are hashed when all are there.
 #[derive(Debug, Default)]
 pub struct DomainSetBuilder {
     arena: Vec<u8>,
@@ -51,12 +52,12 @@ pub struct DomainSetBuilder {
 }
 
 impl DomainSetBuilder {
-    /// Makes room for about as many bytes of names as this, to spare copies.
+    /// Reserves room for about this many bytes of names, to avoid copies.
     pub fn reserve(&mut self, bytes: usize) {
         self.arena.reserve(bytes.min(ARENA_BYTES_MAX));
     }
 
-    /// Adds a rule. All rules of a source come one after the other. False if the set is full.
+    /// Adds a rule. The rules of one source must follow each other. False if the set is full.
     #[must_use]
     pub fn push(&mut self, kind: NameKind, name: &Name, ports: Option<PortRange>, rule: RuleRef) -> bool {
         let name = name.as_bytes();
@@ -93,12 +94,12 @@ impl DomainSetBuilder {
             depths: [Depths::default(); 2],
             len: 0,
         };
-        set.fill();
+        set.index_records();
         set
     }
 }
 
-/// The depths (numbers of labels) of the names that rules have: bit n for n labels, which 127 bounds (RFC 1035).
+/// A set of depths (numbers of labels): bit n for n labels; a name has at most 127 (RFC 1035).
 #[derive(Clone, Copy, Debug, Default)]
 struct Depths(u128);
 
@@ -112,32 +113,32 @@ impl Depths {
     }
 }
 
-/// Rules about names, ready to be asked.
+/// A set of name rules.
 #[derive(Debug)]
 pub struct DomainSet {
     keys: Keys,
     table: HashTable<u32>,
     arena: Vec<u8>,
     sources: Vec<(u32, u16)>,
-    /// Where records begin, about one in each stretch of the arena.
+    /// Offsets of records, about one per [`BOOKMARK_BYTES`].
     bookmarks: Vec<u32>,
-    /// Depths of rules that cover their own name, and of those that cover names below it.
+    /// Depths of rules for a name itself, and of rules for the names below it.
     depths: [Depths; 2],
     len: usize,
 }
 
 impl DomainSet {
-    /// The rules without repetitions.
+    /// Number of rules, without repeated ones.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Are there no rules?
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What the set takes from the heap, in bytes.
+    /// Heap bytes of the set.
     pub fn heap_bytes(&self) -> usize {
         self.arena.capacity()
             + self.table.allocation_size()
@@ -145,8 +146,8 @@ impl DomainSet {
             + self.bookmarks.capacity() * size_of::<u32>()
     }
 
-    /// The rule that was written there. Of several on one line the first that `fits`, or the first.
-    pub fn written_at(&self, place: RuleRef, fits: impl Fn(&Rule) -> bool) -> Option<Rule> {
+    /// The rule at a location. If a line has several rules: the first that `fits`, or else the first.
+    pub fn rule_at(&self, place: RuleRef, fits: impl Fn(&Rule) -> bool) -> Option<Rule> {
         let at = self.sources.iter().position(|&(_, source)| source == place.source)?;
         let begin = self.sources[at].0;
         let end = self.sources.get(at + 1).map_or(self.arena.len() as u32, |&(next, _)| next);
@@ -175,17 +176,17 @@ impl DomainSet {
         first
     }
 
-    /// The most specific rule that covers this name and port.
+    /// The most specific rule for this name and port.
     pub fn find(&self, name: &Name, port: u16) -> Option<DomainMatch> {
         if self.is_empty() {
             return None;
         }
         let name = name.as_bytes();
         let mut best: Option<Found> = None;
-        self.keys.walk(name, |hash, start, labels| {
+        self.keys.for_each_suffix(name, |hash, start, labels| {
             let whole = start == 0;
             if self.depths[usize::from(!whole)].contains(labels) {
-                // A longer name is more specific: it replaces what was found before.
+                // A longer name is more specific, and replaces the match so far.
                 best = self.probe(hash, &name[start..], whole, port).or(best);
             }
         });
@@ -196,7 +197,7 @@ impl DomainSet {
         })
     }
 
-    /// All rules for one suffix of the name that was asked for; `whole` if it is the name itself.
+    /// All rules for one suffix of the requested name; `whole` if the suffix is the name itself.
     fn probe(&self, hash: u64, suffix: &[u8], whole: bool, port: u16) -> Option<Found> {
         let mut best: Option<Found> = None;
         let mut exact_port = false;
@@ -231,7 +232,7 @@ impl DomainSet {
         after.checked_sub(1).and_then(|at| self.sources.get(at)).map_or(0, |&(_, source)| source)
     }
 
-    fn fill(&mut self) {
+    fn index_records(&mut self) {
         let DomainSet { keys, table, arena, depths, bookmarks, .. } = self;
         let mut offset = 0;
         while let Some(record) = Record::read(arena, offset) {
@@ -239,7 +240,8 @@ impl DomainSet {
                 bookmarks.push(offset);
             }
             let (hash, labels) = keys.hash(record.name);
-            let same = |&other: &u32| Record::read(arena, other).is_some_and(|other| other.repeats(&record));
+            let same =
+                |&other: &u32| Record::read(arena, other).is_some_and(|other| other.is_duplicate_of(&record));
             if table.find(hash, same).is_none() {
                 let rehash =
                     |&other: &u32| Record::read(arena, other).map_or(0, |other| keys.hash(other.name).0);
@@ -273,13 +275,13 @@ impl Found {
     }
 }
 
-/// One record of the arena, as it is read.
+/// A record of the arena.
 struct Record<'a> {
     kind: NameKind,
     name: &'a [u8],
     line: u32,
     ports: Option<PortRange>,
-    /// Where the next one begins.
+    /// Offset of the next record.
     end: u32,
 }
 
@@ -305,13 +307,14 @@ impl<'a> Record<'a> {
         Some(Record { kind, name, line: u32::from_le_bytes(*line), ports, end })
     }
 
-    /// Does the other say the same, maybe on another line?
-    fn repeats(&self, other: &Record<'_>) -> bool {
+    /// Whether the other record is the same rule, possibly on another line.
+    fn is_duplicate_of(&self, other: &Record<'_>) -> bool {
         self.kind == other.kind && self.ports == other.ports && self.name == other.name
     }
 }
 
-/// The keys of the hash: each word is mixed in by one multiplication of 64 to 128 bits whose halves are folded together.
+/// The keys of the hash. Each word is mixed in by one multiplication of 64 to 128 bits, whose halves are folded
+/// together.
 #[derive(Clone, Copy, Debug)]
 struct Keys {
     start: u64,
@@ -321,7 +324,8 @@ struct Keys {
 
 impl Keys {
     fn new(seed: u64) -> Keys {
-        // Weyl steps of the golden ratio, mixed: three unrelated words from one seed. Factors are odd, so no bit is lost.
+        // Weyl steps of the golden ratio, mixed: three independent words from one seed. Factors are odd, so no bit is
+        // lost.
         let word = |step: u64| {
             let word = seed.wrapping_add(step.wrapping_mul(0x9E37_79B9_7F4A_7C15));
             fold(fold(word ^ 0xD1B5_4A32_D192_ED03, 0xAEF1_7502_108E_F2D9) ^ word, 0x9FB2_1C65_1E98_DF25)
@@ -329,12 +333,12 @@ impl Keys {
         Keys { start: word(1), word: word(2) | 1, finish: word(3) | 1 }
     }
 
-    /// Goes through a name from its end, and calls `each` where a label begins: with the hash of the name from there on,
-    /// where that is, and how many labels it has.
+    /// Walks through a name from its end and calls `each` at the beginning of each label: with the hash of the name
+    /// from there on, the position, and the number of labels.
     ///
-    /// Seven bytes go into a word, and their number into its upper byte. Only the last word of a label has fewer, so
-    /// where labels end matters.
-    fn walk(self, name: &[u8], mut each: impl FnMut(u64, usize, usize)) {
+    /// A word holds seven bytes, and their number in its upper byte. Only the last word of a label has fewer, so the
+    /// positions of the dots change the hash.
+    fn for_each_suffix(self, name: &[u8], mut each: impl FnMut(u64, usize, usize)) {
         let (mut hash, mut word, mut filled, mut labels) = (self.start, 0u64, 0u64, 0);
         for (at, &byte) in name.iter().enumerate().rev() {
             if byte == b'.' {
@@ -355,10 +359,10 @@ impl Keys {
         each(fold(hash ^ self.start, self.finish), 0, labels + 1);
     }
 
-    /// The hash of a whole name, and how many labels it has.
+    /// The hash of a whole name, and its number of labels.
     fn hash(self, name: &[u8]) -> (u64, usize) {
         let mut whole = (0, 0);
-        self.walk(name, |hash, _, labels| whole = (hash, labels));
+        self.for_each_suffix(name, |hash, _, labels| whole = (hash, labels));
         whole
     }
 }
@@ -478,7 +482,7 @@ mod tests {
         }
     }
 
-    /// The same question, answered by looking at every rule.
+    /// A plain implementation that looks at every rule.
     fn naive(rules: &[Rule], host: &Name, port: u16) -> Option<(u32, bool, bool)> {
         let host_kind = crate::http::target::Host::Name(*host);
         let covering = rules.iter().enumerate().filter(|(_, rule)| rule.matches(&host_kind, port));

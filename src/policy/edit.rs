@@ -1,4 +1,4 @@
-//! Header fields that configuration removes or adds, after all that HTTP itself demands (rule 29).
+//! Header fields that the configuration removes or adds, after everything that HTTP demands (rule 29).
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::rules::{Pattern, Rule};
 use crate::http::forwarding;
 use crate::http::target::Host;
 
-/// Most edits in all (chosen: each costs every request a comparison or two).
+/// Most edits (chosen: each costs every request one or two comparisons).
 pub const EDITS_MAX: usize = 256;
 
 /// Longest text of one edit in bytes (chosen).
@@ -21,9 +21,9 @@ const EXPECTED_PATTERN: &str = "a host pattern without a port: name, *.name, .na
 const EXPECTED_SHORT: &str = "an edit of at most 4096 bytes";
 const EXPECTED_FEWER: &str = "at most 256 edits";
 
-/// Fields that frame, route or authenticate a message, or that weir itself answers for (RFC 9110 7.6, RFC 9112 6): changing
-/// them would change what is sent where. In lower case.
-const NOT_OURS: [&str; 17] = [
+/// Fields that frame, route or authenticate a message, or that weir itself is responsible for (RFC 9110 7.6, RFC 9112
+/// 6): an edit would change what is sent where. In lower case.
+const PROTECTED_FIELDS: [&str; 17] = [
     "connection",
     "content-length",
     "date",
@@ -43,7 +43,7 @@ const NOT_OURS: [&str; 17] = [
     "via",
 ];
 
-/// Request fields that say more about the person than the request needs; `--anonymous` removes them.
+/// Request fields that identify a person more than the request needs; `--anonymous` removes them.
 pub const ANONYMOUS_FIELDS: [&str; 6] =
     ["client-ip", "forwarded", "from", "referer", "x-forwarded-for", "x-real-ip"];
 
@@ -56,7 +56,7 @@ pub enum Direction {
     Response,
 }
 
-/// Why a text is no edit.
+/// An invalid edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EditError {
     /// The text, shortened; control characters are escaped.
@@ -71,17 +71,17 @@ impl fmt::Display for EditError {
     }
 }
 
-/// What begins an addition that leaves alone what came under the same name.
+/// The prefix of an addition that keeps received fields of the same name.
 const APPEND: &str = "append";
 
-/// What becomes of a field.
+/// The effect of an edit on a field.
 #[derive(Clone, Debug)]
 enum Change {
-    /// It goes.
+    /// The field is removed.
     Remove,
-    /// It goes, in all lines in which it came, and this value takes its place (rule 49).
+    /// All lines of the field are replaced by one with this value (rule 49).
     Replace(Box<str>),
-    /// It stays, and a line with this value comes behind it.
+    /// A line with this value is added behind the received ones.
     Append(Box<str>),
 }
 
@@ -89,7 +89,7 @@ enum Change {
 struct Edit {
     name: Box<str>,
     change: Change,
-    /// The hosts it is for; `None` for all.
+    /// The hosts that the edit applies to; `None` for all.
     pattern: Option<Box<Pattern>>,
 }
 
@@ -101,13 +101,13 @@ pub struct Edits {
 }
 
 impl Edits {
-    /// Reads and keeps `NAME [PATTERN]`: remove the field, from messages for all hosts or for those of the pattern.
+    /// Reads and keeps `NAME [PATTERN]`: removes the field, for all hosts or for those of the pattern.
     pub fn parse_remove(&mut self, direction: Direction, text: &str) -> Result<(), EditError> {
         self.insert(direction, text, read_remove)
     }
 
-    /// Reads and keeps `[append] NAME: VALUE [if PATTERN]`: add the field, in place of what came under its name unless it is
-    /// to be appended. The last ` if ` always begins a pattern.
+    /// Reads and keeps `[append] NAME: VALUE [if PATTERN]`: adds the field, in place of received ones unless it is
+    /// appended. The last ` if ` always begins a pattern.
     pub fn parse_add(&mut self, direction: Direction, text: &str) -> Result<(), EditError> {
         self.insert(direction, text, read_add)
     }
@@ -122,12 +122,12 @@ impl Edits {
         self.requests.extend(removals);
     }
 
-    /// Removes from all requests a field that is meant for weir, and for no origin.
-    pub fn remove_own(&mut self, name: &str) {
+    /// Removes a field that is for weir only from all requests.
+    pub fn remove_internal_field(&mut self, name: &str) {
         self.requests.push(Edit { name: name.into(), change: Change::Remove, pattern: None });
     }
 
-    /// Are there no edits?
+    /// Whether there are no edits.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty() && self.responses.is_empty()
     }
@@ -172,12 +172,12 @@ pub struct HostEdits<'a> {
 }
 
 impl<'a> HostEdits<'a> {
-    /// Is there certainly nothing to do?
+    /// Whether there is certainly nothing to do.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }
 
-    /// The names of fields to remove, those that are replaced among them, as configured; field names have no case.
+    /// The names of fields to remove or replace, as configured; compare them without case.
     pub fn removed(self) -> impl Iterator<Item = &'a str> {
         self.matching().filter_map(|edit| match &edit.change {
             Change::Remove | Change::Replace(_) => Some(&*edit.name),
@@ -185,7 +185,7 @@ impl<'a> HostEdits<'a> {
         })
     }
 
-    /// The fields to add, names and values, in configured order. They come after removal.
+    /// Names and values of the fields to add, in configured order, after the removal.
     pub fn added(self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.matching().filter_map(|edit| match &edit.change {
             Change::Remove => None,
@@ -232,7 +232,7 @@ fn read_add(text: &str) -> Result<Edit, &'static str> {
     if value.chars().any(|c| c.is_control() && c != '\t') {
         return Err(EXPECTED_VALUE);
     }
-    // A field name holds no blank, so this is none of a field that is called append.
+    // A field name contains no blank, so this is not a field named `append`.
     let name = name.trim_start();
     let appended = name.strip_prefix(APPEND).filter(|rest| rest.starts_with([' ', '\t']));
     let change = match appended {
@@ -247,7 +247,7 @@ fn read_name(name: &str) -> Result<Box<str>, &'static str> {
     if name.is_empty() || !name.bytes().all(token) {
         return Err(EXPECTED_NAME);
     }
-    if NOT_OURS.iter().any(|other| other.eq_ignore_ascii_case(name)) {
+    if PROTECTED_FIELDS.iter().any(|other| other.eq_ignore_ascii_case(name)) {
         return Err(EXPECTED_OTHER);
     }
     Ok(name.into())
@@ -324,7 +324,7 @@ mod tests {
         assert!(Edits::default().is_empty() && Edits::default().for_host(Direction::Request, &to).is_empty());
     }
 
-    /// Rule 49: what is added takes the place of what came, unless it is to be appended, and only where it is added.
+    /// Rule 49: an added value replaces the received ones, unless it is appended, and only for the hosts of the edit.
     #[test]
     fn kind_19_additions_replace_unless_they_are_appended() {
         let mut edits = Edits::default();

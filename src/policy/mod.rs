@@ -1,10 +1,11 @@
-//! Who may go where, and who may ask. Immutable once loaded, pure, and synchronous: the shell reads the files, the engine asks.
+//! Access rules and users: who may connect where, and who may use the proxy. Immutable once loaded, and pure: the
+//! shell reads the files, the engine asks.
 //!
-//! [`acl`] gives one verdict over client, name, port and every resolved address; its rules come from [`rules`], are kept in
-//! [`domain_set`] and [`address_set`], and [`address`] knows which addresses are closed unless somebody opens them.
-//! [`auth`] knows the users; slow hashes leave it as jobs for another thread. [`edit`] holds the header fields that
-//! configuration removes or adds, [`cache_rules`] what the cache does otherwise for some hosts, [`pages`] what refused clients
-//! are told in place of weir's own words.
+//! [`acl`] judges client, name, port and each resolved address. Its rules are read by [`rules`] and kept in
+//! [`domain_set`] and [`address_set`]; [`address`] knows the addresses that are closed unless a rule opens them.
+//! [`auth`] knows the users; slow password hashes leave it as jobs for another thread. [`edit`] holds the header
+//! fields that the configuration removes or adds, [`cache_rules`] the exceptions of the cache for some hosts,
+//! [`pages`] the administrator's texts for refused clients.
 
 use crate::http::fields::write_decimal;
 use std::fmt;
@@ -14,12 +15,12 @@ pub mod address;
 pub mod address_set;
 pub mod auth;
 pub mod cache_rules;
+pub mod credential_cache;
 pub mod credentials;
 pub mod domain_set;
 pub mod edit;
 pub mod pages;
 pub mod port_set;
-pub mod remembered;
 pub mod rules;
 mod sip;
 pub mod slow;
@@ -31,50 +32,50 @@ use edit::Edits;
 use pages::Pages;
 use std::net::IpAddr;
 
-/// Everything that one configuration says about who may do what. What is under way keeps the one it began with.
+/// The access rules of one configuration. A request keeps the policy with which it began.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Who may go where.
+    /// Access rules for clients, ports, names and addresses.
     pub acl: Acl,
-    /// Who may ask; `None` if nobody has to say who they are.
+    /// The users; `None` if clients need no credentials.
     pub users: Option<Users>,
     /// Header fields to remove and to add.
     pub edits: Edits,
-    /// Whose responses the cache treats in another way.
+    /// Exceptions of the cache for some hosts.
     pub cache_rules: CacheRules,
-    /// What refusals say beside weir's own words.
+    /// The administrator's texts for refusals.
     pub pages: Pages,
-    /// Clients are not told which rule refused them; the log still is.
+    /// Whether refused clients are not told the rule; the log always has it.
     pub quiet_refusals: bool,
 }
 
 impl Policy {
-    /// The same on a machine whose interfaces have these addresses now.
+    /// This policy for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Policy {
         Policy { acl: self.acl.with_own_addresses(addresses), ..self.clone() }
     }
 }
 
-/// Where a rule was written. [`Acl::describe`] gives it words.
+/// The location of a rule. [`Acl::locate`] turns it into words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleRef {
-    /// Which file or option, by number.
+    /// Number of the file or option.
     pub source: u16,
-    /// Its line, or its place among the options of that name; counted from 1.
+    /// The line in the file, or the position among the options of that name; counted from 1.
     pub line: u32,
 }
 
-/// A source and line in words, such as `blocklist.txt:12`.
+/// The location of a rule in words, such as `blocklist.txt:12`.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct RuleLocation<'a> {
     /// The name of the source.
     pub source: &'a str,
     /// The line.
     pub line: u32,
 }
 
-impl Place<'_> {
-    /// Appends what `Display` writes: many requests are told with the rule that let them pass.
+impl RuleLocation<'_> {
+    /// Appends what `Display` writes, without a formatter: many log records have the rule that allowed the request.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.source.as_bytes());
         out.push(b':');
@@ -82,7 +83,7 @@ impl Place<'_> {
     }
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for RuleLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.source, self.line)
     }

@@ -1,20 +1,20 @@
-//! What an administrator has clients told beside what weir says of itself: whom to turn to, and pages in place of weir's own.
+//! The administrator's texts for refused clients: a contact, and pages that replace weir's own.
 
 use crate::http::template::{Kind, Template};
 use std::fmt;
 use std::sync::Arc;
 
-/// The statuses that a page is for.
+/// The statuses of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statuses {
-    /// This one, from 400 to 599.
+    /// One status, from 400 to 599.
     One(u16),
-    /// All of these hundreds: 4 or 5.
+    /// One class, 4 or 5.
     Class(u16),
 }
 
 impl Statuses {
-    /// Reads `403` or `4xx`. The error is what was expected.
+    /// Reads `403` or `4xx`. The error says what was expected.
     pub fn parse(text: &str) -> Result<Statuses, &'static str> {
         const EXPECTED: &str = "a status from 400 to 599, 4xx or 5xx";
         match text {
@@ -38,7 +38,7 @@ impl fmt::Display for Statuses {
     }
 }
 
-/// What every refusal may carry.
+/// The texts of refusals.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     contact: Arc<str>,
@@ -46,18 +46,18 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Whom to turn to, or nobody, and pages.
+    /// The contact (empty for none) and the pages.
     pub fn new(contact: &str, templates: Vec<(Statuses, Template)>) -> Pages {
         Pages { contact: contact.into(), templates: templates.into() }
     }
 
-    /// Whom to turn to; empty if nobody is named.
+    /// The contact; empty if there is none.
     pub fn contact(&self) -> &str {
         &self.contact
     }
 
-    /// The page for a status: one for that very status comes before one for its class, then one in HTML for who reads that and
-    /// another one for who does not. Where there is one only it is for both.
+    /// The page for a status. A page for exactly that status comes before one for its class, and then a page in the
+    /// wanted form, HTML or text, before one in the other form.
     pub fn find(&self, status: u16, html: bool) -> Option<&Template> {
         [Statuses::One(status), Statuses::Class(status / 100)].into_iter().find_map(|wanted| {
             let templates = || self.templates.iter().filter(|(statuses, _)| *statuses == wanted);

@@ -2,21 +2,21 @@
 
 use std::fmt;
 
-/// Ports that CONNECT may name unless configured: https, secure news, and the unprivileged ports (chosen; the lower
-/// ports hold services that a tunnel is only ever abused for, mail first).
+/// Default ports for CONNECT: https, secure news, and the unprivileged ports (chosen; tunnels to the lower ports are
+/// mostly abuse, above all of mail servers).
 pub const DEFAULT_CONNECT_PORTS: &str = "443,563,1024-65535";
 
-/// Ports that a plain request may name unless configured: all but those of line protocols that would read a forwarded
-/// request as commands. Chosen from the port list of the Fetch standard (section 2.9, "port blocking"): echo, discard,
-/// chargen, FTP, SSH, telnet, SMTP and submission, finger, POP, NNTP, IMAP, printers, IRC, ManageSieve; and 2525, the usual
-/// alternative for SMTP.
+/// Default ports for other requests: all but those of line protocols that would read a forwarded request as commands.
+/// Chosen from the port list of the Fetch standard (section 2.9, "port blocking"): echo, discard, chargen, FTP, SSH,
+/// telnet, SMTP and submission, finger, POP, NNTP, IMAP, printers, IRC, ManageSieve; and 2525, the usual alternative
+/// for SMTP.
 pub const DEFAULT_PLAIN_PORTS: &str =
     "any,!7,!9,!19-23,!25,!79,!109-110,!119,!143,!465,!515,!563,!587,!993,!995,!2525,!4190,!6665-6669,!6697";
 
 /// Longest text of a port list in bytes (chosen).
 pub const PORT_LIST_BYTES_MAX: usize = 4096;
 
-/// What a port list should have looked like.
+/// The expectation that an error names.
 const EXPECTED: &str = "a port list such as 443,563,1024-65535 or any,!25 (ports 1 to 65535)";
 
 /// A first and a last port, both included.
@@ -41,17 +41,17 @@ impl PortRange {
         (first <= last).then_some(PortRange { first, last })
     }
 
-    /// Is the port one of them?
+    /// Whether the range contains the port.
     pub fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
 
-    /// Does the range name this very port, and no other?
+    /// Whether the range is exactly this port.
     pub fn is_only(self, port: u16) -> bool {
         self.first == port && self.last == port
     }
 
-    /// How many ports there are.
+    /// Number of ports.
     pub fn count(self) -> u32 {
         u32::from(self.last) - u32::from(self.first) + 1
     }
@@ -73,7 +73,7 @@ fn parse_port(text: &str) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-/// Why a text is no port list: the item at fault, and what would have been right.
+/// An invalid port list: the item at fault, and the expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortSetError {
     /// The item, shortened.
@@ -100,8 +100,8 @@ impl PortSet {
         PortSet { ranges: vec![PortRange::ANY] }
     }
 
-    /// Reads a comma-separated list from left to right: a port or range adds, `!` before it takes away, `any` adds
-    /// all. A list that begins by taking away begins with all ports.
+    /// Reads a comma-separated list from left to right: a port or range adds, `!` in front removes, `any` adds all. A
+    /// list that begins with a removal starts from all ports.
     pub fn parse(text: &str) -> Result<PortSet, PortSetError> {
         if text.len() > PORT_LIST_BYTES_MAX {
             return Err(PortSetError { found: shorten(text), expected: "a port list of at most 4096 bytes" });
@@ -139,7 +139,7 @@ impl PortSet {
         PortSet::parse(DEFAULT_PLAIN_PORTS).unwrap_or_default()
     }
 
-    /// Is the port in the set?
+    /// Whether the set contains the port.
     pub fn contains(&self, port: u16) -> bool {
         let after = self.ranges.partition_point(|range| range.first <= port);
         after.checked_sub(1).and_then(|at| self.ranges.get(at)).is_some_and(|range| range.contains(port))

@@ -1,13 +1,14 @@
 //! The text of rule files: weir's own lines, hosts files, and Adblock-style domain lines.
 //!
-//! Every line stands alone. A line that cannot be honoured exactly is not guessed at: a list that blocks more or less than
-//! its author wrote is worse than one that says so. What becomes of such a line depends on whom it was written for:
+//! Each line stands alone. A line that cannot be applied exactly is not guessed at: a list that blocks more or less
+//! than its author wrote is worse than one with a reported line. What happens to such a line depends on the kind of
+//! file:
 //!
-//! - A line of an ad blocker that only a browser can carry out (`@@`, `##`, `/pattern/`, `||name^$script`) is skipped and
-//!   counted, in any file.
-//! - In a file that was written for others, any other line that is no rule is skipped and counted, too. Such a file is told
-//!   by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or a line of a
-//!   hosts file.
+//! - A line for ad blockers that only a browser can apply (`@@`, `##`, `/pattern/`, `||name^$script`) is skipped and
+//! counted, in any file.
+//! - In a file for other programs every other line that is no rule is skipped and counted, too. Such a file is
+//! recognized by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or
+//! a line of a hosts file.
 //! - In any other file, and in an option, it is an error.
 
 use std::fmt;
@@ -21,10 +22,10 @@ use crate::http::target::{Host, Name};
 /// Longest line of a rule file in bytes, without its end (chosen: hosts files put several names on one line).
 pub const LINE_BYTES_MAX: usize = 4096;
 
-/// Most errors kept for one file; the last of them says that reading stopped (chosen).
+/// Most errors that are kept for one file; the last one says that reading stopped (chosen).
 pub const ERRORS_MAX: usize = 1000;
 
-/// Most characters of a bad line that an error repeats (chosen).
+/// Most characters of an invalid line that an error shows (chosen).
 const FOUND_CHARS_MAX: usize = 80;
 
 const EXPECTED_RULE: &str = "a name, *.name, .name, address or network, with an optional :port or :port-port";
@@ -48,7 +49,7 @@ const EXPECTED_SHORT: &str = "a line of at most 4096 bytes";
 const EXPECTED_UTF8: &str = "UTF-8 text";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
 
-/// Names that every hosts file begins with; they say nothing about what to refuse.
+/// Names at the beginning of every hosts file; they do not mean that these names are refused.
 const BOILERPLATE: [&str; 14] = [
     "localhost",
     "localhost.localdomain",
@@ -71,13 +72,13 @@ const BOILERPLATE: [&str; 14] = [
 pub enum NameKind {
     /// `example.com`: that name.
     Exact,
-    /// `*.ads.com`: every name below it at any depth, not itself.
+    /// `*.ads.com`: all names below it at any depth, without itself.
     Below,
-    /// `.ads.com`: itself and every name below it.
+    /// `.ads.com`: the name itself and all names below it.
     ApexAndBelow,
 }
 
-/// What a rule is about.
+/// The hosts of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // One exists at a time, on the stack of the reader: a box would cost more than the bytes it saves.
 #[allow(clippy::large_enum_variant)]
@@ -91,9 +92,9 @@ pub enum Pattern {
 /// One rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Whom it covers.
+    /// The hosts that the rule covers.
     pub pattern: Pattern,
-    /// The ports it is limited to.
+    /// The ports that the rule is limited to.
     pub ports: Option<PortRange>,
 }
 
@@ -102,7 +103,7 @@ pub struct Rule {
 pub struct RuleError {
     /// Counted from 1.
     pub line: u32,
-    /// What is there, shortened; control characters are escaped.
+    /// The line, shortened; control characters are escaped.
     pub found: String,
     /// What should be there.
     pub expected: &'static str,
@@ -115,9 +116,9 @@ impl fmt::Display for RuleError {
 }
 
 impl Rule {
-    /// Reads one rule: no comment, no hosts or Adblock form. The error is what was expected.
+    /// Reads one rule, without comments, hosts or Adblock forms. The error says what was expected.
     pub fn parse(text: &str) -> Result<Rule, &'static str> {
-        // One pass over the line tells most lines, which are names alone, from all others.
+        // Most lines are a name alone, and one pass recognizes them.
         let count = |wanted: u8| text.bytes().filter(|&byte| byte == wanted).count();
         let (colons, slashes) = (count(b':'), count(b'/'));
         if slashes >= 2 {
@@ -164,14 +165,14 @@ impl Rule {
         Ok(Rule { pattern: Pattern::Name(kind, parse_name(name)?), ports })
     }
 
-    /// Does the rule cover this host and port? For a few rules; the sets are for many.
+    /// Whether the rule covers this host and port. For a few rules; the sets are for many.
     pub fn matches(&self, host: &Host, port: u16) -> bool {
         self.ports.is_none_or(|ports| ports.contains(port)) && self.pattern.matches(host)
     }
 }
 
 impl Pattern {
-    /// Does the pattern cover this host? A name is not resolved.
+    /// Whether the pattern covers this host. Names are not resolved.
     pub fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Pattern::Network(network), Host::Address(address)) => network.contains(&address.to_canonical()),
@@ -215,31 +216,32 @@ impl fmt::Display for Rule {
     }
 }
 
-/// What a file had beside rules.
+/// The lines of a file that gave no rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Unread {
-    /// The bad lines, at most [`ERRORS_MAX`] of them.
+pub struct UnusedLines {
+    /// Invalid lines, at most [`ERRORS_MAX`].
     pub errors: Vec<RuleError>,
-    /// Lines that only a browser can carry out: element hiding, exceptions, paths, patterns, rules for some requests only.
+    /// Lines that only a browser can apply: element hiding, exceptions, paths, patterns, rules for some requests
+    /// only.
     pub skipped: u32,
-    /// The first of these.
+    /// The first skipped line.
     pub first_skipped: Option<RuleError>,
 }
 
 /// Why a line gives no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unfit {
-    /// It is an ad blocker's, and beyond a proxy.
+enum NoRule {
+    /// A line for ad blockers that a proxy cannot apply.
     ForBrowsers(&'static str),
-    /// It is wrong, or meant for somebody else.
+    /// An invalid line, or one for another program.
     Malformed(&'static str),
-    /// It is a rule for which there is no room.
+    /// A rule that no room is left for.
     NoRoom(&'static str),
 }
 
-use Unfit::{ForBrowsers, Malformed, NoRoom};
+use NoRule::{ForBrowsers, Malformed, NoRoom};
 
-impl Unfit {
+impl NoRule {
     fn expected(self) -> &'static str {
         match self {
             ForBrowsers(expected) | Malformed(expected) | NoRoom(expected) => expected,
@@ -247,10 +249,10 @@ impl Unfit {
     }
 }
 
-/// Takes a rule, or refuses it with what it expected.
-type Each<'a> = &'a mut dyn FnMut(&Rule) -> Result<(), &'static str>;
+/// Takes a rule, or refuses it with an expectation.
+type RuleSink<'a> = &'a mut dyn FnMut(&Rule) -> Result<(), &'static str>;
 
-/// Reads what an option holds: one line of a file, in any of its forms. A line that gives no rule is an error.
+/// Reads the value of an option: one line in any form that a file may have. A line without a rule is an error.
 pub fn parse_one(
     text: &str,
     mut each: impl FnMut(&Rule) -> Result<(), &'static str>,
@@ -265,15 +267,15 @@ pub fn parse_one(
         Ok(()) => EXPECTED_RULE,
         Err(unfit) => unfit.expected(),
     };
-    Err(RuleError { line: 1, found: found(text.as_bytes()), expected })
+    Err(RuleError { line: 1, found: excerpt(text.as_bytes()), expected })
 }
 
-/// Reads a whole file and hands every rule with its line to `each`, which may refuse it with what it expected.
-pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>) -> Unread {
+/// Reads a file and hands each rule and its line to `each`, which may refuse it with an expectation.
+pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &'static str>) -> UnusedLines {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
-    let is_for_others = is_for_others(text);
-    let mut unread = Unread::default();
-    // Lines between `!#if` and `!#endif` are for some browsers only, whatever they say.
+    let is_foreign_list = is_foreign_list(text);
+    let mut unread = UnusedLines::default();
+    // Lines between `!#if` and `!#endif` apply to some browsers only.
     let mut conditions = 0u32;
     let mut line = 0u32;
     let mut rest = Some(text);
@@ -297,7 +299,9 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
                     Err(NoRoom(expected)) => Err(ForBrowsers(expected)),
                     other => other,
                 },
-                Ok(text) if is_for_others && is_generic_hiding(text) => Err(ForBrowsers(EXPECTED_NO_HIDING)),
+                Ok(text) if is_foreign_list && is_generic_hiding(text) => {
+                    Err(ForBrowsers(EXPECTED_NO_HIDING))
+                }
                 Ok(text) => parse_line(text, &mut |rule| each(line, rule)),
                 Err(_) => Err(Malformed(EXPECTED_UTF8)),
             }
@@ -308,7 +312,7 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
                 unread.skip(line, bytes, expected);
                 continue;
             }
-            Err(Malformed(expected)) if is_for_others => {
+            Err(Malformed(expected)) if is_foreign_list => {
                 unread.skip(line, bytes, expected);
                 continue;
             }
@@ -316,7 +320,7 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
         };
         let full = unread.errors.len() + 1 == ERRORS_MAX;
         let expected = if full { EXPECTED_FEWER } else { expected };
-        unread.errors.push(RuleError { line, found: found(bytes), expected });
+        unread.errors.push(RuleError { line, found: excerpt(bytes), expected });
         if full {
             break;
         }
@@ -324,15 +328,15 @@ pub fn parse_rules(text: &[u8], mut each: impl FnMut(u32, &Rule) -> Result<(), &
     unread
 }
 
-impl Unread {
+impl UnusedLines {
     fn skip(&mut self, line: u32, bytes: &[u8], expected: &'static str) {
         self.skipped = self.skipped.saturating_add(1);
-        self.first_skipped.get_or_insert_with(|| RuleError { line, found: found(bytes), expected });
+        self.first_skipped.get_or_insert_with(|| RuleError { line, found: excerpt(bytes), expected });
     }
 }
 
-/// Whether the file was written for browsers or as a hosts file, by its first line that is no `#` comment.
-fn is_for_others(text: &[u8]) -> bool {
+/// Whether the first line that is no `#` comment shows a list for browsers or a hosts file.
+fn is_foreign_list(text: &[u8]) -> bool {
     let mut lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let first = lines.find(|line| !line.is_empty() && line[0] != b'#');
     let Some(line) = first.filter(|line| line.len() <= LINE_BYTES_MAX) else { return false };
@@ -342,7 +346,7 @@ fn is_for_others(text: &[u8]) -> bool {
     ["!", "||", "@@"].iter().any(|mark| line.starts_with(mark)) || is_adblock_header(line) || is_hosts_line()
 }
 
-/// What ad blockers call a pre-processor directive.
+/// A pre-processor directive of ad blockers.
 enum Directive {
     If,
     EndIf,
@@ -357,7 +361,7 @@ fn directive(line: &[u8]) -> Option<Directive> {
     }
 }
 
-fn parse_line(text: &str, each: Each<'_>) -> Result<(), Unfit> {
+fn parse_line(text: &str, each: RuleSink<'_>) -> Result<(), NoRule> {
     let text = text.trim_ascii();
     let bytes = text.as_bytes();
     if bytes.first().is_none_or(|&byte| byte == b'#' || byte == b'!') || is_adblock_header(text) {
@@ -388,7 +392,7 @@ fn is_adblock_header(text: &str) -> bool {
     text.starts_with('[') && text.ends_with(']') && text.to_ascii_lowercase().contains("adblock")
 }
 
-/// `name##selector`, `name#@#...`, `name#?#...`, `name#$#...`: read as comments these would refuse the whole site.
+/// `name##selector`, `name#@#...`, `name#?#...`, `name#$#...`: read as comments they would block the whole site.
 fn is_element_hiding(bytes: &[u8], at: usize) -> bool {
     let attached = at > 0 && !bytes[at - 1].is_ascii_whitespace();
     attached
@@ -399,7 +403,7 @@ fn is_element_hiding(bytes: &[u8], at: usize) -> bool {
         }
 }
 
-/// `##selector`, for pages of all hosts. In weir's own lists a comment.
+/// `##selector`, for the pages of all hosts. In weir's own lists it is a comment.
 fn is_generic_hiding(text: &str) -> bool {
     let text = text.trim_ascii();
     let rest = text.trim_start_matches('#');
@@ -412,8 +416,8 @@ fn is_generic_hiding(text: &str) -> bool {
 fn parse_adblock(rest: &str) -> Result<Rule, &'static str> {
     let (host, options) = rest.split_once('^').ok_or(EXPECTED_ADBLOCK)?;
     if let Some(options) = options.strip_prefix('$') {
-        // All others narrow which requests are meant. A proxy cannot tell scripts from images, or third parties from first:
-        // it would refuse more than the line says.
+        // All other options narrow the rule to some requests. A proxy cannot tell scripts from images, or third
+        // parties from first ones, so it would block more than the line says.
         if !options.split(',').all(|option| matches!(option, "all" | "important")) {
             return Err(EXPECTED_OPTIONS);
         }
@@ -430,7 +434,7 @@ fn parse_adblock(rest: &str) -> Result<Rule, &'static str> {
     }
 }
 
-fn parse_hosts(address: &str, names: &str, each: Each<'_>) -> Result<(), Unfit> {
+fn parse_hosts(address: &str, names: &str, each: RuleSink<'_>) -> Result<(), NoRule> {
     let without_zone = address.split_once('%').map_or(address, |(address, _)| address);
     let address: IpAddr = without_zone.parse().map_err(|_| Malformed(EXPECTED_HOSTS))?;
     let names = names.split_ascii_whitespace();
@@ -447,7 +451,7 @@ fn parse_hosts(address: &str, names: &str, each: Each<'_>) -> Result<(), Unfit> 
     })
 }
 
-/// What follows a `[`: `v6]`, `v6/len]`, `v6]/len`, each with an optional port.
+/// Reads the text behind a `[`: `v6]`, `v6/len]`, `v6]/len`, each with an optional port.
 fn parse_bracketed(rest: &str) -> Result<Rule, &'static str> {
     let (inside, after) = rest.split_once(']').ok_or(EXPECTED_ADDRESS)?;
     if !inside.contains(':') {
@@ -483,7 +487,8 @@ fn parse_length(text: &str) -> Option<u8> {
     if digits { text.parse().ok() } else { None }
 }
 
-/// Addresses are judged in canonical form, so a network of IPv4-mapped addresses has to be one of IPv4 to match any.
+/// Addresses are judged in canonical form, so a network of IPv4-mapped addresses must become one of IPv4 to match
+/// any.
 fn canonical_v6(address: Ipv6Addr, length: u8) -> Result<IpNet, &'static str> {
     if let (Some(v4), Some(v4_length)) = (address.to_ipv4_mapped(), length.checked_sub(96)) {
         return Ipv4Net::new(v4, v4_length).map(IpNet::V4).map_err(|_| EXPECTED_NETWORK);
@@ -491,7 +496,7 @@ fn canonical_v6(address: Ipv6Addr, length: u8) -> Result<IpNet, &'static str> {
     Ipv6Net::new(address, length).map(IpNet::V6).map_err(|_| EXPECTED_NETWORK)
 }
 
-/// Would a URL parser take this for an IPv4 address (WHATWG URL 3.5, "ends in a number")? No host name does.
+/// Whether a URL parser would read this as an IPv4 address (WHATWG URL 3.5, "ends in a number"). No host name does.
 fn ends_in_number(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).as_bytes();
     let label = name.rsplit(|&byte| byte == b'.').next().unwrap_or_default();
@@ -513,7 +518,7 @@ fn parse_name(text: &str) -> Result<Name, &'static str> {
     Name::parse(ascii.as_bytes()).map_err(|_| EXPECTED_NAME)
 }
 
-fn found(bytes: &[u8]) -> String {
+fn excerpt(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(4 * FOUND_CHARS_MAX)];
     let text = String::from_utf8_lossy(head);
     let text = text.trim();
@@ -527,12 +532,12 @@ fn found(bytes: &[u8]) -> String {
     shown
 }
 
-/// The addresses a network spans, as numbers.
+/// First and last address of a network, as numbers.
 pub(super) fn v4_bounds(network: &Ipv4Net) -> (u32, u32) {
     (Ipv4Addr::to_bits(network.network()), Ipv4Addr::to_bits(network.broadcast()))
 }
 
-/// The addresses a network spans, as numbers.
+/// First and last address of a network, as numbers.
 pub(super) fn v6_bounds(network: &Ipv6Net) -> (u128, u128) {
     (Ipv6Addr::to_bits(network.network()), Ipv6Addr::to_bits(network.broadcast()))
 }

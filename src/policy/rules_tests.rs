@@ -164,8 +164,8 @@ fn every_bad_line_is_reported_up_to_the_limit() {
     assert_eq!(refused.errors, vec![RuleError { line: 2, found: "b.example".to_owned(), expected: "less" }]);
 }
 
-/// What only a browser can carry out is skipped wherever it stands: a proxy that took the host of such a line would refuse
-/// more than it says.
+/// A line that only a browser can apply is skipped in every file: a proxy that took its host would block more than it
+/// says.
 #[test]
 fn kind_24_lines_for_browsers_are_skipped_in_any_file() {
     let cases = [
@@ -211,7 +211,7 @@ fn kind_24_lines_for_browsers_are_skipped_in_any_file() {
             assert_eq!(rules, if first.starts_with('!') { 1 } else { 2 });
             assert_eq!(unread.first_skipped, Some(RuleError { line: 2, found: line.to_owned(), expected }));
         }
-        // An option is written for weir.
+        // An option is written for weir only.
         assert_eq!(parse_one(line, |_| Ok(())).map_err(|error| error.expected), Err(expected), "{line}");
     }
     for (text, expected) in
@@ -222,7 +222,7 @@ fn kind_24_lines_for_browsers_are_skipped_in_any_file() {
     assert_eq!(parse_one("||a.example^", |_| Ok(())), Ok(()));
 }
 
-/// In what was written for others nothing is a mistake of whoever uses it.
+/// In a file for other programs no line is the user's mistake.
 #[test]
 fn kind_24_files_for_others_are_told_by_how_they_begin() {
     let list = "||ads.example^\nads.example##.banner\n##.ad\n###ad\n@@||good.example^\n/banner/*\n||x.example^$script\n\
@@ -250,7 +250,7 @@ fn kind_24_files_for_others_are_told_by_how_they_begin() {
         assert_eq!((rules, errors), (format!("{more}.ads.example .b.example"), 0), "{first:?}");
         assert_eq!(skipped, 11 + u32::from(first.starts_with("@@")), "{first:?}");
     }
-    // In weir's own the rest are mistakes.
+    // In weir's own files the others are mistakes.
     for first in
         ["a.example\n", "*.a.example\n", "# mine\n10.0.0.0/8\n", "10.0.0.1 a.example\n", "0.0.0.0 a/b\n"]
     {
@@ -259,7 +259,7 @@ fn kind_24_files_for_others_are_told_by_how_they_begin() {
         let own = u32::from(first.contains(' ') && !first.starts_with('#'));
         assert_eq!((skipped, errors as u32), (4, 5 + own), "{first:?}");
     }
-    // Whatever it was written for, what there is no room for is not skipped.
+    // A rule without room is an error in every file.
     let full = parse_rules(b"! list\n||a.example^\n", |_, _| Err("fewer"));
     assert_eq!((full.skipped, full.errors.len()), (0, 1));
 }

@@ -1,8 +1,8 @@
-//! Hashes that are slow by design: bcrypt and SHA-crypt, and what a wrong password costs.
+//! Slow hashes (bcrypt and SHA-crypt), and the cost of a wrong password.
 //!
-//! Who guesses must not learn from the time which names exist, nor which have a cheap hash or none. So whatever is wrong costs
-//! the same: one hash of each kind and cost in the file, the user's own being one of them. What is right ends at once, and
-//! tells no more than that it is right.
+//! The time of an answer must not tell an attacker which names exist, or which have a cheap hash or none. So every
+//! wrong password costs the same: one hash of each kind and cost in the file, including the user's own. A right
+//! password ends at once, which tells only that it is right.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ pub const BCRYPT_COST_MAX: u32 = 15;
 /// Most rounds of a SHA-crypt hash (chosen: about 1 s of CPU time per attempt; passlib's default is 656,000).
 pub const SHA_CRYPT_ROUNDS_MAX: u32 = 1_000_000;
 
-/// Rounds of a SHA-crypt hash that does not say how many.
+/// Rounds of a SHA-crypt hash without a number of rounds.
 const SHA_CRYPT_ROUNDS: u32 = 5000;
 
-/// Longest password for a bcrypt hash, in bytes: bcrypt reads no more, and any end would be as right as any other.
+/// Longest password for a bcrypt hash, in bytes: bcrypt ignores further bytes, so any longer password would be right.
 pub const BCRYPT_PASSWORD_BYTES_MAX: usize = 72;
 
-/// Longest password for a SHA-crypt hash, in bytes, since its time grows with the length: as much as `openssl passwd` takes.
+/// Longest password for a SHA-crypt hash, in bytes, because the time grows with the length: the limit of `openssl
+/// passwd`.
 pub const SHA_CRYPT_PASSWORD_BYTES_MAX: usize = 256;
 
-/// Kinds and costs of hashes that a wrong password is held against, the costliest ones (chosen: a file has one or two, in
-/// which all names then cost the same).
+/// Most decoys, the costliest ones (chosen: a file has one or two kinds and costs of hashes, and then all names cost
+/// the same).
 const DECOYS_MAX: usize = 3;
 
 pub(super) const EXPECTED_BCRYPT: &str = "a whole bcrypt hash: $2y$, two digits, $, and 53 characters";
@@ -43,7 +44,7 @@ enum Scheme {
     Sha512Crypt,
 }
 
-/// What a hash takes to compute: two of the same kind and number take the same time.
+/// The cost of computing a hash: equal scheme and number take equal time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cost {
     scheme: Scheme,
@@ -52,7 +53,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// About how long it takes, in microseconds: measured once, on a machine of 2024, and good for comparing.
+    /// Rough time in microseconds, for comparisons: measured once, on a machine of 2024.
     fn estimate_us(self) -> u64 {
         match self.scheme {
             Scheme::Bcrypt => 50 << self.number,
@@ -62,7 +63,7 @@ impl Cost {
     }
 }
 
-/// A hash that is slow by design, checked when it was loaded.
+/// A slow hash, validated when it was loaded.
 #[derive(Clone)]
 pub(super) struct SlowHash {
     cost: Cost,
@@ -70,7 +71,7 @@ pub(super) struct SlowHash {
 }
 
 impl SlowHash {
-    /// Reads a hash; `None` if the text is none.
+    /// Reads a hash; `None` if the text has another form.
     pub fn parse(text: &str) -> Option<Result<SlowHash, &'static str>> {
         let scheme = if ["$2a$", "$2b$", "$2y$"].iter().any(|prefix| text.starts_with(prefix)) {
             Scheme::Bcrypt
@@ -97,7 +98,7 @@ impl SlowHash {
         }
     }
 
-    /// Computes the hash whatever the password, and says whether it is that.
+    /// Computes the hash for any password, and compares.
     fn verify(&self, password: &[u8]) -> bool {
         let right = match (self.cost.scheme, std::str::from_utf8(password)) {
             (Scheme::Bcrypt, _) => bcrypt::verify(password, &self.text).unwrap_or(false),
@@ -117,7 +118,7 @@ pub(super) struct Decoys {
 }
 
 impl Decoys {
-    /// Takes note of a hash, if none of its kind and cost is there.
+    /// Adds a hash if its kind and cost is new.
     pub fn add(&mut self, hash: &SlowHash) {
         self.password_bytes_max = self.password_bytes_max.max(hash.password_bytes_max());
         if self.hashes.iter().any(|known| known.cost == hash.cost) {
@@ -129,54 +130,54 @@ impl Decoys {
         self.hashes = all.into();
     }
 
-    /// Are there none? Then nothing is slow.
+    /// Whether the file has no slow hashes.
     pub fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }
 
-    /// Longest password that can be right by any hash of the file.
+    /// Longest password that can be right for any hash of the file.
     pub fn password_bytes_max(&self) -> usize {
         self.password_bytes_max
     }
 }
 
-/// A password to be held against slow hashes, on a thread that may take its time.
+/// A password check with slow hashes, for a thread that may take its time.
 pub struct SlowJob {
-    /// The user, and the hash, if it has one.
+    /// The user, and the user's own hash, if it is slow.
     own: Option<(UserId, SlowHash)>,
     decoys: Decoys,
     password: Box<[u8]>,
 }
 
 impl SlowJob {
-    /// Without a user, or with one whose password is known to be another one, it is wrong and takes its time.
+    /// Without a user, or with one whose plain password differs, the job fails and takes its time.
     pub(super) fn new(own: Option<(UserId, SlowHash)>, decoys: Decoys, password: &[u8]) -> SlowJob {
         SlowJob { own, decoys, password: password.into() }
     }
 
-    /// Whose password it would be; `None` where the outcome is known.
+    /// The user that the password would belong to; `None` if it is known to be wrong.
     pub fn user(&self) -> Option<UserId> {
         self.own.as_ref().map(|(user, _)| *user)
     }
 
-    /// Is it the user's password? Takes milliseconds to seconds of CPU time.
+    /// Checks the password. Takes milliseconds to seconds of CPU time.
     pub fn verify(&self) -> bool {
-        self.own_hash().is_some_and(|hash| hash.verify(&self.password)) || self.be_wrong()
+        self.own_hash().is_some_and(|hash| hash.verify(&self.password)) || self.verify_decoys()
     }
 
     fn own_hash(&self) -> Option<&SlowHash> {
         self.own.as_ref().map(|(_, hash)| hash)
     }
 
-    /// The hashes that a wrong password is held against beside the user's own.
-    fn others(&self) -> impl Iterator<Item = &SlowHash> {
+    /// The decoys beside the user's own hash.
+    fn other_decoys(&self) -> impl Iterator<Item = &SlowHash> {
         let own = self.own_hash().map(|hash| hash.cost);
         self.decoys.hashes.iter().filter(move |decoy| Some(decoy.cost) != own)
     }
 
     /// Takes as long as any other wrong password.
-    fn be_wrong(&self) -> bool {
-        for decoy in self.others() {
+    fn verify_decoys(&self) -> bool {
+        for decoy in self.other_decoys() {
             std::hint::black_box(decoy.verify(&self.password));
         }
         false
@@ -199,7 +200,7 @@ fn is_crypt_base64(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'/')
 }
 
-/// A whole hash: `$2y$` (already seen), cost, `$`, 22 characters of salt, 31 of hash. Returns the cost.
+/// Checks a complete hash: `$2y$` (already read), cost, `$`, 22 characters of salt, 31 of hash. Returns the cost.
 fn check_bcrypt(hash: &str) -> Result<u32, &'static str> {
     let (cost, rest) = hash[4..].split_once('$').ok_or(EXPECTED_BCRYPT)?;
     if cost.len() != 2 || !cost.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -212,8 +213,8 @@ fn check_bcrypt(hash: &str) -> Result<u32, &'static str> {
     if (4..=BCRYPT_COST_MAX).contains(&cost) { Ok(cost) } else { Err(EXPECTED_COST) }
 }
 
-/// Six bits per character are more than whole bytes need: those of the last one that are left over are zero. No other text
-/// is a hash, nor does `sha_crypt` stand others.
+/// Base64 characters have six bits each, more than whole bytes need: the bits left over in the last one must be zero.
+/// Other texts are no hashes, and `sha_crypt` does not accept them.
 fn ends_in_zeros(hash: &str) -> bool {
     let bits_left = hash.len() * 6 % 8;
     let value = match hash.bytes().next_back() {
@@ -225,7 +226,7 @@ fn ends_in_zeros(hash: &str) -> bool {
     usize::from(value) < 1 << (6 - bits_left)
 }
 
-/// What follows `$5$` or `$6$`: maybe `rounds=N$`, salt, `$`, hash. Returns the rounds.
+/// Checks the text behind `$5$` or `$6$`: optional `rounds=N$`, salt, `$`, hash. Returns the rounds.
 fn check_sha_crypt(rest: &str, hash_chars: usize) -> Result<u32, &'static str> {
     let (mut rest, mut rounds) = (rest, SHA_CRYPT_ROUNDS);
     if let Some(after) = rest.strip_prefix("rounds=") {
@@ -259,14 +260,14 @@ mod tests {
         hash(&format!("$6$rounds={rounds}$saltstring${hash64}"))
     }
 
-    /// Rule 47: a name that does not exist is held against the costliest hash; and every wrong password against the same.
+    /// Rule 47: an unknown name is compared with the costliest hash, and every wrong password with the same ones.
     #[test]
     fn kind_17_whatever_is_wrong_costs_what_the_costliest_costs() {
         let costs = |job: &SlowJob| {
             let mut all: Vec<String> = job
                 .own_hash()
                 .into_iter()
-                .chain(job.others())
+                .chain(job.other_decoys())
                 .map(|hash| format!("{:?}", hash.cost))
                 .collect();
             all.sort();
@@ -291,7 +292,7 @@ mod tests {
         }
     }
 
-    /// However many kinds and costs there are, it is the costliest few.
+    /// Of many kinds and costs the costliest few are decoys.
     #[test]
     fn kind_17_the_cost_of_what_is_wrong_is_bounded() {
         let mut decoys = Decoys::default();
@@ -301,7 +302,7 @@ mod tests {
         let numbers: Vec<u32> = decoys.hashes.iter().map(|hash| hash.cost.number).collect();
         assert_eq!(numbers, [15, 12, 11]);
         assert_eq!(decoys.password_bytes_max(), BCRYPT_PASSWORD_BYTES_MAX);
-        // One that is too cheap to be a decoy is still a hash whose passwords may be as long as its kind takes.
+        // The passwords of a hash that is too cheap for a decoy may still be as long as its kind takes.
         decoys.add(&sha512(1000));
         assert_eq!((decoys.hashes.len(), decoys.password_bytes_max()), (3, SHA_CRYPT_PASSWORD_BYTES_MAX));
         assert!(sha512(656_000).cost.estimate_us() > bcrypt(10).cost.estimate_us());

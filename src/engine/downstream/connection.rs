@@ -369,7 +369,7 @@ impl Engine {
 
     /// Refuses what never became a request. One who may not ask is told that, as for every request (rule 46).
     fn refuse_unread(&mut self, now: Now, id: PeerId, head_bytes: usize, refusal: Refusal) {
-        let admitted = self.address(id).is_none_or(|address| self.policy.acl.admits(address.ip()));
+        let admitted = self.address(id).is_none_or(|address| self.policy.acl.allows_client(address.ip()));
         let transaction = self.begin_unknown(now, id, head_bytes);
         let Engine { transactions, pool, .. } = self;
         let Transaction { input, info, record, .. } = &mut *transactions[transaction.index as usize];

@@ -25,9 +25,9 @@ use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
 use crate::policy::acl::{self, Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
+use crate::policy::credential_cache::CredentialCache;
 use crate::policy::credentials::credentials;
 use crate::policy::edit::{Direction, HostEdits};
-use crate::policy::remembered::Remembered;
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -211,7 +211,7 @@ pub(in crate::engine) struct Examiner<'a> {
     pub settings: &'a Settings,
     pub policy: &'a Policy,
     pub origins: &'a Origins,
-    pub remembered: &'a mut Remembered,
+    pub remembered: &'a mut CredentialCache,
     /// Of the upload.
     pub withheld: &'a mut Withheld,
     pub guesses: &'a Guesses,
@@ -317,7 +317,7 @@ impl Examiner<'_> {
         let grant = self.judge(head, info, record)?;
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
-            self.policy.acl.describe(rule).write(out);
+            self.policy.acl.locate(rule).write(out);
             record.set(Text::Reason, out);
             out.clear();
         }
@@ -340,7 +340,7 @@ impl Examiner<'_> {
     }
 
     fn admits(&self) -> bool {
-        self.policy.acl.admits(self.client)
+        self.policy.acl.allows_client(self.client)
     }
 
     fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<(), Refusal> {

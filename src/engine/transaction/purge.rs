@@ -64,7 +64,7 @@ impl Examiner<'_> {
         let given = given.ok_or(Refusal::PurgeTokenMissing)?;
         let key = token.key(given);
         let guess = self.guesses.begin(self.now, self.client, key).ok_or(Refusal::TooManyGuesses)?;
-        if !token.is(given) {
+        if !token.matches(given) {
             return Err(Refusal::PurgeTokenMissing);
         }
         self.guesses.know(self.now, self.client, guess, key);
