@@ -1,21 +1,21 @@
-//! The wire format (RFC 1035 section 4, RFC 6891): one question out, the records of its answer in.
+//! The wire format (RFC 1035 section 4, RFC 6891): writes one question, reads the records of its answer.
 //!
-//! A reply is read in passes over the answer section: one that checks that every record is well formed, then one
-//! per link of the CNAME chain. Only records whose owner is the name that was asked, or the target that the chain
-//! has reached, are believed; everything else in the message could be anybody's (RFC 5452 section 6).
+//! A reply is read in several passes over the answer section: one that checks that each record is well formed, then
+//! one per link of the CNAME chain. Only records whose owner is the requested name, or the target that the chain has
+//! reached, are used; any other record could be a forgery (RFC 5452 section 6).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ADDRESSES_MAX;
 use crate::http::target::Name;
 
-/// Links of a CNAME chain that are followed; a loop is a chain that is longer. Chosen: as other resolvers do.
+/// Most links of a CNAME chain that are followed; a loop is a chain that is longer. Chosen: as other resolvers do.
 pub(super) const CHAIN_MAX: u8 = 16;
-/// Records of one section that are looked at. Chosen: an answer of use has a dozen.
+/// Most records of one section that are read. Chosen: a useful answer has a dozen.
 const RECORDS_MAX: u16 = 128;
 /// Longest message (RFC 1035 section 4.2.2: the length prefix of TCP has 16 bits).
 const REPLY_BYTES_MAX: usize = 65_535;
-/// What we take over UDP: fits an unfragmented IPv6 packet (DNS flag day 2020).
+/// The payload size offered over UDP: fits an unfragmented IPv6 packet (DNS flag day 2020).
 const UDP_PAYLOAD_BYTES: u16 = 1232;
 const HEADER_BYTES: usize = 12;
 /// Longest name on the wire (RFC 1035 section 2.3.4).
@@ -28,7 +28,7 @@ const TYPE_SOA: u16 = 6;
 const TYPE_AAAA: u16 = 28;
 const TYPE_OPT: u16 = 41;
 
-/// One query as it goes out, without the length prefix of TCP; at most 282 bytes.
+/// An encoded query, without the length prefix of TCP; at most 282 bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(Vec<u8>);
 
@@ -39,7 +39,7 @@ impl Message {
     }
 }
 
-/// Which addresses are asked for.
+/// The type of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     V4,
@@ -62,8 +62,8 @@ impl Family {
     }
 }
 
-/// A name as labels with their lengths, lower case, with the empty label of the root at its end. Any byte may
-/// stand in a label: targets of CNAMEs need not be host names.
+/// A name as labels with their lengths, in lower case, with the empty label of the root at its end. A label may
+/// contain any byte: the target of a CNAME need not be a host name.
 #[derive(Clone, Copy)]
 pub(super) struct WireName {
     len: u8,
@@ -75,8 +75,8 @@ impl WireName {
         WireName { len: 0, bytes: [0; NAME_BYTES_MAX] }
     }
 
-    /// The name as it is written in messages; None if it is too long.
-    pub(super) fn of(name: &Name) -> Option<WireName> {
+    /// The name as it is written in messages; `None` if it is too long.
+    pub(super) fn from_name(name: &Name) -> Option<WireName> {
         let mut wire = WireName::empty();
         name.as_bytes().split(|&byte| byte == b'.').try_for_each(|label| wire.push(label))?;
         wire.push(b"")?;
@@ -87,7 +87,7 @@ impl WireName {
         self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
     }
 
-    /// The name as it is judged; None if no host can have it.
+    /// The name as the policy judges it; `None` if it cannot be a host name.
     pub(super) fn to_name(self) -> Option<Name> {
         let mut text = Vec::with_capacity(usize::from(self.len));
         let mut rest = self.as_bytes();
@@ -100,7 +100,7 @@ impl WireName {
         Name::parse(&text).ok()
     }
 
-    /// Adds a label in lower case; None if it does not fit (RFC 1035 section 2.3.4).
+    /// Appends a label in lower case; `None` if it does not fit (RFC 1035 section 2.3.4).
     fn push(&mut self, label: &[u8]) -> Option<()> {
         if label.len() > 63 {
             return None;
@@ -115,7 +115,7 @@ impl WireName {
         Some(())
     }
 
-    /// Whether this name is the zone's apex or below it.
+    /// Whether this name is the apex of the zone or below it.
     fn is_within(&self, zone: &WireName) -> bool {
         let mut rest = self.as_bytes();
         loop {
@@ -136,27 +136,27 @@ impl PartialEq for WireName {
     }
 }
 
-/// What was asked, as far as the reply must repeat it.
-pub(super) struct Asked<'a> {
+/// The parts of a query that the reply must repeat.
+pub(super) struct SentQuery<'a> {
     pub(super) id: u16,
     pub(super) owner: &'a WireName,
     pub(super) family: Family,
-    /// One random bit per byte of the name: its letter is sent in upper case, and must come back so.
-    pub(super) cases: Option<[u64; 4]>,
+    /// One random bit per byte of the name: the letter is sent in upper case, and must come back so.
+    pub(super) case_bits: Option<[u64; 4]>,
     pub(super) edns: bool,
     /// Links of the chain that led to `owner`.
     pub(super) links: u8,
 }
 
-impl Asked<'_> {
-    /// The query, with recursion desired.
+impl SentQuery<'_> {
+    /// Encodes the query, with recursion desired.
     pub(super) fn write(&self) -> Message {
         let mut bytes = Vec::with_capacity(HEADER_BYTES + QUESTION_BYTES_MAX + 11);
         bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(&[0x01, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.edns)]);
         self.write_question(&mut bytes);
         if self.edns {
-            // RFC 6891 section 6.1.2: the root, OPT, our payload size, no extended code, version 0, no options.
+            // RFC 6891 section 6.1.2: the root, OPT, the payload size, no extended code, version 0, no options.
             bytes.push(0);
             bytes.extend_from_slice(&TYPE_OPT.to_be_bytes());
             bytes.extend_from_slice(&UDP_PAYLOAD_BYTES.to_be_bytes());
@@ -167,25 +167,25 @@ impl Asked<'_> {
 
     fn write_question(&self, bytes: &mut Vec<u8>) {
         for (at, &byte) in self.owner.as_bytes().iter().enumerate() {
-            bytes.push(self.spelled(at, byte));
+            bytes.push(self.with_case(at, byte));
         }
         bytes.extend_from_slice(&self.family.record_type().to_be_bytes());
         bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
     }
 
-    /// A byte of the name as it was sent. Lengths are below 64 and so no letters.
-    fn spelled(&self, at: usize, byte: u8) -> u8 {
-        let word = self.cases.and_then(|cases| cases.get(at / 64).copied()).unwrap_or(0);
+    /// A byte of the name in the case in which it was sent. Lengths are below 64, so they are no letters.
+    fn with_case(&self, at: usize, byte: u8) -> u8 {
+        let word = self.case_bits.and_then(|case_bits| case_bits.get(at / 64).copied()).unwrap_or(0);
         if (word >> (at % 64)) & 1 == 1 { byte.to_ascii_uppercase() } else { byte }
     }
 
-    /// Whether the reader stands at our question; it is left behind it.
-    fn is_repeated(&self, reader: &mut Reader) -> bool {
+    /// Whether the next question in the message is the sent one. The reader is behind it afterwards.
+    fn skip_question(&self, reader: &mut Reader) -> bool {
         let name = self.owner.as_bytes();
         let Some(echo) = reader.take(name.len()) else { return false };
-        let same = match self.cases {
+        let same = match self.case_bits {
             Some(_) => {
-                name.iter().enumerate().map(|(at, &byte)| self.spelled(at, byte)).eq(echo.iter().copied())
+                name.iter().enumerate().map(|(at, &byte)| self.with_case(at, byte)).eq(echo.iter().copied())
             }
             None => name.eq_ignore_ascii_case(echo),
         };
@@ -193,31 +193,31 @@ impl Asked<'_> {
     }
 }
 
-/// What a message says about our question.
+/// The content of a reply.
 #[derive(Debug, PartialEq)]
 pub(super) enum Reply {
-    /// Not a reply to this query: someone else's, or forged (RFC 5452 section 9.1).
+    /// Not a reply to this query: a misdirected or a forged message (RFC 5452 section 9.1).
     Mismatched,
-    /// Cut off: to be asked again over TCP (RFC 7766 section 5). With the addresses that came all the same, and the least
-    /// TTL on the way to them.
+    /// Truncated: the query is repeated over TCP (RFC 7766 section 5). With the addresses of the complete records,
+    /// and the least TTL on the way to them.
     Truncated { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
-    /// The server did not understand, perhaps because of EDNS (RFC 6891 section 7).
+    /// The server did not understand the query, perhaps because of EDNS (RFC 6891 section 7).
     NotUnderstood,
-    /// The server cannot answer now: SERVFAIL. That may pass.
+    /// SERVFAIL: the server cannot answer now, which may pass.
     ServerFailure,
-    /// The server will not answer: REFUSED, a referral instead of an answer.
+    /// REFUSED, or a referral instead of an answer.
     Refused,
-    /// Ours by its header, but not by the format.
+    /// The header is right, the format is not.
     Malformed,
-    /// More CNAMEs than we follow, or a loop of them.
+    /// More CNAMEs than [`CHAIN_MAX`], or a loop of them.
     ChainTooLong,
-    /// Addresses, the least TTL on the way to them, and the names that CNAMEs led to.
+    /// Addresses, the least TTL on the way to them, and the targets of CNAMEs.
     Found { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
-    /// The chain leaves the message: its end, the last of these names, has to be asked for.
+    /// The chain leaves the message: the last of these names must be queried.
     Alias { aliases: Vec<WireName>, links: u8, ttl_s: u32 },
-    /// NXDOMAIN, and how long that holds if the message says so (RFC 2308 section 3).
+    /// NXDOMAIN, and its TTL if the message has one (RFC 2308 section 3).
     NoSuchName { ttl_s: Option<u32> },
-    /// The name exists, without such a record.
+    /// NODATA: the name exists, without such a record.
     NoSuchRecord { ttl_s: Option<u32> },
 }
 
@@ -257,7 +257,7 @@ impl Header {
         self.flags & 0x0200 != 0
     }
 
-    /// Neither authoritative nor willing to recurse: what such a server does not say means nothing.
+    /// Neither authoritative nor recursive: what such a server leaves out means nothing.
     fn is_lame(&self) -> bool {
         self.flags & 0x0480 == 0
     }
@@ -273,43 +273,43 @@ const SERVER_FAILURE: u16 = 2;
 const NO_SUCH_NAME: u16 = 3;
 const NOT_IMPLEMENTED: u16 = 4;
 
-/// Reads a message that came on the socket of this query.
-pub(super) fn read_reply(message: &[u8], asked: &Asked) -> Reply {
+/// Reads a message that arrived on the socket of this query.
+pub(super) fn read_reply(message: &[u8], sent: &SentQuery) -> Reply {
     if message.len() > REPLY_BYTES_MAX {
         return Reply::Mismatched;
     }
     let mut reader = Reader { bytes: message, at: 0 };
     let Some(header) = Header::read(&mut reader) else { return Reply::Mismatched };
-    if header.id != asked.id || !header.is_reply() {
+    if header.id != sent.id || !header.is_reply() {
         return Reply::Mismatched;
     }
     let complains = matches!(header.code(), FORMAT_ERROR | NOT_IMPLEMENTED);
     if header.questions == 0 && complains {
-        // A server that cannot read a message may not repeat it; all it can make us do is leave out EDNS.
+        // A server that cannot parse a message may not repeat it. This reply can only disable EDNS.
         return Reply::NotUnderstood;
     }
-    if header.questions != 1 || !asked.is_repeated(&mut reader) {
+    if header.questions != 1 || !sent.skip_question(&mut reader) {
         return Reply::Mismatched;
     }
     match header.code() {
-        NO_ERROR | NO_SUCH_NAME if header.is_truncated() => read_truncated(&header, reader, asked),
-        NO_ERROR | NO_SUCH_NAME => read_sections(&header, reader, asked).unwrap_or(Reply::Malformed),
+        NO_ERROR | NO_SUCH_NAME if header.is_truncated() => read_truncated(&header, reader, sent),
+        NO_ERROR | NO_SUCH_NAME => read_sections(&header, reader, sent).unwrap_or(Reply::Malformed),
         FORMAT_ERROR | NOT_IMPLEMENTED => Reply::NotUnderstood,
         SERVER_FAILURE => Reply::ServerFailure,
         _ => Reply::Refused,
     }
 }
 
-/// What came of a message that was cut off: the addresses in its whole records.
-fn read_truncated(header: &Header, reader: Reader, asked: &Asked) -> Reply {
+/// The complete records of a truncated message.
+fn read_truncated(header: &Header, reader: Reader, sent: &SentQuery) -> Reply {
     let mut behind = Reader { ..reader };
     let mut count = 0;
     while count < header.answers.min(RECORDS_MAX) && behind.record().is_some() {
         count += 1;
     }
-    let (mut owner, mut ttl_s, mut aliases) = (*asked.owner, u32::MAX, Vec::new());
-    for _ in asked.links..=CHAIN_MAX {
-        let Some(link) = read_link(Reader { ..reader }, count, &owner, asked.family) else { break };
+    let (mut owner, mut ttl_s, mut aliases) = (*sent.owner, u32::MAX, Vec::new());
+    for _ in sent.links..=CHAIN_MAX {
+        let Some(link) = read_link(Reader { ..reader }, count, &owner, sent.family) else { break };
         ttl_s = ttl_s.min(link.ttl_s);
         if !link.addresses.is_empty() {
             return Reply::Truncated { addresses: link.addresses, ttl_s, aliases };
@@ -321,19 +321,19 @@ fn read_truncated(header: &Header, reader: Reader, asked: &Asked) -> Reply {
     Reply::Truncated { addresses: Vec::new(), ttl_s, aliases }
 }
 
-/// The answer, or why there is none; None if a section is malformed.
-fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply> {
+/// The answer, or the reason why there is none; `None` if a section is malformed.
+fn read_sections(header: &Header, reader: Reader, sent: &SentQuery) -> Option<Reply> {
     let count = header.answers.min(RECORDS_MAX);
     let mut behind = Reader { ..reader };
     for _ in 0..count {
         behind.record()?;
     }
-    let mut owner = *asked.owner;
-    let mut links = asked.links;
+    let mut owner = *sent.owner;
+    let mut links = sent.links;
     let mut ttl_s = u32::MAX;
     let mut aliases = Vec::new();
     loop {
-        let link = read_link(Reader { ..reader }, count, &owner, asked.family)?;
+        let link = read_link(Reader { ..reader }, count, &owner, sent.family)?;
         ttl_s = ttl_s.min(link.ttl_s);
         if !link.addresses.is_empty() && header.code() == NO_ERROR {
             return Some(Reply::Found { addresses: link.addresses, ttl_s, aliases });
@@ -353,11 +353,11 @@ fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply
     };
     let chain_ttl_s = negative_ttl_s.map(|negative_ttl_s| negative_ttl_s.min(ttl_s));
     Some(if header.code() == NO_SUCH_NAME {
-        // RFC 6604: the code speaks of the end of the chain.
+        // RFC 6604: the code is about the end of the chain.
         Reply::NoSuchName { ttl_s: chain_ttl_s }
     } else if negative_ttl_s.is_some() {
         Reply::NoSuchRecord { ttl_s: chain_ttl_s }
-    } else if links > asked.links {
+    } else if links > sent.links {
         Reply::Alias { aliases, links, ttl_s }
     } else if header.is_lame() {
         Reply::Refused
@@ -366,7 +366,7 @@ fn read_sections(header: &Header, reader: Reader, asked: &Asked) -> Option<Reply
     })
 }
 
-/// What the answer section says about one name.
+/// The records of one name in the answer section.
 struct Link {
     addresses: Vec<IpAddr>,
     target: Option<WireName>,
@@ -398,8 +398,8 @@ fn read_link(mut reader: Reader, count: u16, owner: &WireName, family: Family) -
     Some(link)
 }
 
-/// How long the absence of a name may be believed: the lesser of the TTL of the zone's SOA and of its last field
-/// (RFC 2308 section 5). Some(None) without a SOA of that name's zone; None if the section is malformed.
+/// The TTL of a negative answer: the lesser of the TTL of the zone's SOA and of its last field (RFC 2308 section 5).
+/// `Some(None)` without an SOA of a zone that contains the name; `None` if the section is malformed.
 fn read_negative_ttl(mut reader: Reader, count: u16, owner: &WireName) -> Option<Option<u32>> {
     let mut ttl_s = None;
     for _ in 0..count {
@@ -409,7 +409,7 @@ fn read_negative_ttl(mut reader: Reader, count: u16, owner: &WireName) -> Option
             rdata.name()?;
             rdata.name()?;
             rdata.take(16)?;
-            let minimum_s = plain_ttl(rdata.u32()?);
+            let minimum_s = bounded_ttl(rdata.u32()?);
             ttl_s = ttl_s.or(Some(record.ttl_s.min(minimum_s)));
         }
     }
@@ -417,7 +417,7 @@ fn read_negative_ttl(mut reader: Reader, count: u16, owner: &WireName) -> Option
 }
 
 /// RFC 2181 section 8: a TTL with its highest bit set is zero.
-fn plain_ttl(ttl_s: u32) -> u32 {
+fn bounded_ttl(ttl_s: u32) -> u32 {
     if ttl_s > i32::MAX as u32 { 0 } else { ttl_s }
 }
 
@@ -426,11 +426,11 @@ struct Record<'a> {
     kind: u16,
     class: u16,
     ttl_s: u32,
-    /// Stands at the record's contents and ends with them; pointers may reach back into the whole message.
+    /// At the record's data, and ends with them; pointers may lead back into the whole message.
     rdata: Reader<'a>,
 }
 
-/// A place in a message; nothing behind `bytes` exists.
+/// A position in a message, and the end of the readable bytes.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -458,7 +458,7 @@ impl<'a> Reader<'a> {
 
     fn record(&mut self) -> Option<Record<'a>> {
         let owner = self.name()?;
-        let (kind, class, ttl_s) = (self.u16()?, self.u16()?, plain_ttl(self.u32()?));
+        let (kind, class, ttl_s) = (self.u16()?, self.u16()?, bounded_ttl(self.u32()?));
         let length = usize::from(self.u16()?);
         let start = self.at;
         self.take(length)?;
@@ -466,8 +466,8 @@ impl<'a> Reader<'a> {
         Some(Record { owner, kind, class, ttl_s, rdata })
     }
 
-    /// Reads a name, following pointers (RFC 1035 section 4.1.4). Each must aim before the piece it ends, so
-    /// that the place read only ever moves back and no loop is possible; the header holds no names.
+    /// Reads a name and follows pointers (RFC 1035 section 4.1.4). Each pointer must aim before the labels that it
+    /// ends, so the position only moves back and no loop is possible. The header contains no names.
     fn name(&mut self) -> Option<WireName> {
         let mut name = WireName::empty();
         let mut piece = Reader { bytes: self.bytes, at: self.at };
@@ -483,7 +483,7 @@ impl<'a> Reader<'a> {
                         return Some(name);
                     }
                 }
-                // Reserved (RFC 6891 section 5 gave up 01).
+                // Reserved (RFC 6891 section 5 has abandoned 01).
                 0x40..=0xbf => return None,
                 0xc0..=0xff => {
                     let &[low] = piece.take(1)? else { return None };

@@ -1,32 +1,34 @@
-//! A stub resolver without sockets: names in, queries out, addresses back.
+//! A stub resolver without sockets: it takes names, emits queries and returns addresses.
 //!
-//! It speaks to the recursive servers of `resolv.conf` (RFC 1035; EDNS: RFC 6891; TCP on truncation: RFC 7766),
-//! remembers what it learned for as long as that holds (negative answers: RFC 2308), and makes itself hard to lie
-//! to (RFC 5452): ids from a keyed function, a fresh socket with a fresh port for each query, only records on the
-//! path from the question believed, and on request random case in the question (draft-vixie-dnsext-dns0x20).
+//! It queries the recursive servers of `resolv.conf` (RFC 1035; EDNS: RFC 6891; TCP after truncation: RFC 7766), and
+//! caches answers as long as their TTL allows (negative answers: RFC 2308). Against forged replies (RFC 5452) it uses
+//! ids from a keyed function, a new socket with a new port for each query, and only records on the path from the
+//! question; on request also random case in the question (draft-vixie-dnsext-dns0x20).
 //!
 //! # How it is driven
 //!
-//! `look_up` answers at once or names a look-up that is under way. After each call, `next_action` is drained:
+//! `look_up` answers at once or returns the id of a pending look-up. After each call, the caller drains
+//! `next_action`:
 //!
-//! - [`Action::Send`]: open a fresh socket connected to that server and send the message (over TCP behind the two
-//!   bytes of its length). What comes back goes to [`Resolver::handle_reply`], a failure of the socket to
-//!   [`Resolver::handle_failure`]. The socket stays open until:
-//! - [`Action::Abandon`]: close it. Every `Send` is followed, in the end, by exactly one `Abandon` of its query,
-//!   after a reply and after a failure too.
-//! - [`Action::Done`]: the outcome, once per look-up that was `Pending` and not cancelled by all who waited.
+//! - [`Action::Send`]: open a new socket connected to that server and send the message (over TCP behind two bytes of
+//! its length). A received message goes to [`Resolver::handle_reply`], a failure of the socket to
+//! [`Resolver::handle_failure`]. The socket stays open until:
+//! - [`Action::Abandon`]: close it. Each `Send` is followed by exactly one `Abandon` of its query, after a reply and
+//! after a failure too.
+//! - [`Action::Done`]: the outcome, once per look-up that was `Pending`, unless all its waiters have cancelled.
 //!
-//! and [`Resolver::handle_timeout`] is called when [`Resolver::next_timeout_us`] has come; earlier is harmless.
+//! [`Resolver::handle_timeout`] is called at [`Resolver::next_timeout_us`]; an earlier call is harmless.
 //!
-//! # Where things are
+//! # Files
 //!
-//! `message` is the wire format; `query` one question of one type, with its retries; `search` one look-up, which
-//! joins two questions; `walk` the candidates that the search list makes of a name; `table` the hosts file, the cache and what is known about
-//! servers; `settings` is `resolv.conf`. This file joins look-ups for the same name and hands out ids.
+//! `message` is the wire format. `query` is one question of one type, with its retries. `pending` is one look-up,
+//! which joins two questions. `walk` yields the candidates that the search list makes of a name. `table` has the
+//! hosts file, the cache and the state of the servers. `settings` is `resolv.conf`. This file joins look-ups of the
+//! same name, and assigns ids.
 
 mod message;
+mod pending;
 mod query;
-mod search;
 pub mod settings;
 mod table;
 #[cfg(test)]
@@ -46,27 +48,27 @@ pub use self::table::{HOSTS_NAMES_MAX, Hosts};
 pub use self::walk::{Candidate, Walk};
 
 use self::message::Family;
+use self::pending::{PendingLookUp, Progress};
 use self::query::Upstream;
-use self::search::{Search, Standing};
 use self::table::{Cache, Keyed, Servers};
 use crate::http::target::Name;
 use crate::time::Now;
 
-/// Addresses that are kept of one name. Chosen: nobody dials more.
+/// Most addresses that are kept of one name. Chosen: more are never dialled.
 pub const ADDRESSES_MAX: usize = 16;
 
-/// The addresses of a name in the order in which to dial them: IPv6 first, then in turns, each family in the
-/// order of the server (RFC 8305 section 4). At most `ADDRESSES_MAX`, none twice; cheap to clone. An IPv4-mapped
-/// address is IPv4, as everywhere.
+/// The addresses of a name in the order in which to dial them: IPv6 first, then in turns, each family in the order of
+/// the server (RFC 8305 section 4). At most `ADDRESSES_MAX`, without duplicates; cheap to clone. IPv4-mapped
+/// addresses are IPv4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     list: Arc<[IpAddr]>,
-    /// Names that CNAMEs led to on the way, each once, if the settings want them kept; mostly there are none.
+    /// The targets of CNAMEs, each once, if the settings want them; usually there are none.
     aliases: Option<Arc<[Name]>>,
 }
 
 impl Addresses {
-    /// Orders addresses. Of those of one family, only the first `ADDRESSES_MAX` are looked at.
+    /// Orders addresses. Only the first `ADDRESSES_MAX` of each family are used.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Addresses {
         let (mut v6, mut v4) = (Vec::new(), Vec::new());
         for address in addresses {
@@ -81,8 +83,8 @@ impl Addresses {
         Addresses { list: both.flatten().copied().take(ADDRESSES_MAX).collect(), aliases: None }
     }
 
-    /// The same, to which CNAMEs have led by way of these names.
-    fn by_way_of(self, aliases: impl IntoIterator<Item = Name>) -> Addresses {
+    /// Adds the names that CNAMEs led through.
+    fn with_aliases(self, aliases: impl IntoIterator<Item = Name>) -> Addresses {
         let mut names: Vec<Name> = Vec::new();
         for alias in aliases {
             if !names.contains(&alias) {
@@ -92,12 +94,12 @@ impl Addresses {
         Addresses { aliases: (!names.is_empty()).then(|| names.into()), ..self }
     }
 
-    /// The names that CNAMEs led to.
+    /// The targets of CNAMEs.
     pub fn aliases(&self) -> &[Name] {
         self.aliases.as_deref().unwrap_or_default()
     }
 
-    /// All of them.
+    /// All addresses.
     pub fn as_slice(&self) -> &[IpAddr] {
         &self.list
     }
@@ -110,72 +112,72 @@ pub enum Failure {
     NotFound,
     /// The name exists and has no address (NODATA).
     NoAddress,
-    /// The servers answered that they cannot or will not say, or could not be reached.
+    /// The servers cannot or will not answer, or could not be reached.
     ServerFailure,
     /// The servers did not answer in time.
     Timeout,
-    /// The answers broke the format, or their CNAMEs ran in a circle.
+    /// The answers were malformed, or their CNAMEs form a loop.
     Malformed,
 }
 
-/// What a look-up comes to.
+/// The result of a look-up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// One address at least.
+    /// At least one address.
     Addresses(Addresses),
-    /// None.
+    /// No address.
     Failed(Failure),
 }
 
-/// What `look_up` says.
+/// The answer of `look_up`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LookUp {
     /// Known already.
     Ready(Outcome),
-    /// `Action::Done` will name this id. All who ask for a name at a time get the same one, and each of them who
-    /// loses interest says so with `cancel`.
+    /// `Action::Done` will have this id. All callers that ask for a name at the same time get the same id, and each
+    /// that loses interest calls `cancel`.
     Pending(LookUpId),
     /// Too many look-ups are in flight (`Settings::look_ups_max`).
     Full,
 }
 
-/// How a query travels.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Transport {
     /// One datagram each way.
     Udp,
-    /// A connection for this query; each message behind two bytes of its length (RFC 1035 section 4.2.2).
+    /// A connection for this query; each message follows two bytes of its length (RFC 1035 section 4.2.2).
     Tcp,
 }
 
-/// What the shell is to do.
+/// A task for the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send this on a fresh socket, and keep that until `Abandon`.
+    /// Send a message on a new socket, and keep the socket until `Abandon`.
     Send {
-        /// Names the socket in later calls.
+        /// Identifies the socket in later calls.
         query: QueryId,
-        /// Whom to send it to.
+        /// The server.
         server: SocketAddr,
-        /// How.
+        /// UDP or TCP.
         transport: Transport,
-        /// What.
+        /// The encoded query.
         message: Message,
     },
     /// Close the socket of this query.
     Abandon(QueryId),
-    /// A look-up is over for all who wait for it.
+    /// A look-up has ended, for all its waiters.
     Done {
-        /// As `look_up` said.
+        /// The id that `look_up` returned.
         id: LookUpId,
-        /// What it came to.
+        /// The result.
         outcome: Outcome,
     },
 }
 
 const SLOT_BITS: u32 = 16;
 
-/// Names a look-up. Never used twice: a stale one is ignored.
+/// Identifies a look-up. Ids are never reused, so a stale one is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookUpId(u64);
 
@@ -193,12 +195,12 @@ impl LookUpId {
     }
 }
 
-/// Names a query and its socket. Never used twice: a stale one is ignored.
+/// Identifies a query and its socket. Ids are never reused, so a stale one is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueryId(u64);
 
 impl QueryId {
-    /// `settings::LOOK_UPS_MAX` leaves the slot's highest bit free for the family.
+    /// `settings::LOOK_UPS_MAX` leaves the highest bit of the slot free for the family.
     fn new(serial: u64, slot: u16, family: Family) -> QueryId {
         let family = match family {
             Family::V4 => 0,
@@ -220,7 +222,7 @@ impl QueryId {
     }
 }
 
-/// What was done since the start.
+/// Counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Calls of `look_up`.
@@ -235,11 +237,11 @@ pub struct Counters {
     pub queries: u64,
     /// Queries sent because an earlier one had failed, was lost or truncated.
     pub retries: u64,
-    /// Queries that got no reply in time.
+    /// Queries without a reply in time.
     pub timeouts: u64,
-    /// Replies that did not fit a datagram.
+    /// Truncated replies.
     pub truncated: u64,
-    /// Messages that were not the reply to the query on whose socket they came.
+    /// Messages on the socket of a query that were not its reply.
     pub mismatched: u64,
     /// Look-ups over the network that ended without addresses.
     pub failures: u64,
@@ -253,25 +255,25 @@ pub struct Resolver {
     hosts: Hosts,
     cache: Cache,
     loopback: Addresses,
-    searches: Slab<Search>,
-    /// Slots of `searches` by name.
+    look_ups: Slab<PendingLookUp>,
+    /// Slots of `look_ups` by name.
     by_name: HashTable<u16>,
     keyed: Keyed,
-    /// No look-up wants to be looked at earlier than this; it may well be later.
+    /// No look-up has a deadline before this time; the earliest deadline may be later.
     due_us: u64,
     /// The time of the last call.
     now_us: u64,
 }
 
 impl Resolver {
-    /// A resolver that knows nothing yet. The seed keys the ids of queries and the hash tables: it must be random.
+    /// A resolver with an empty cache. The seed keys the ids of queries and the hash tables: it must be random.
     pub fn new(settings: Settings, hosts: Hosts, seed: [u64; 2]) -> Resolver {
         let upstream = Upstream::new(settings.bounded(), seed);
         let keyed = upstream.keyed();
         Resolver {
             cache: Cache::new(upstream.settings.cache_entries_max, keyed.clone()),
             loopback: Addresses::new([Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]),
-            searches: Slab::new(),
+            look_ups: Slab::new(),
             by_name: HashTable::new(),
             due_us: u64::MAX,
             now_us: 0,
@@ -281,7 +283,7 @@ impl Resolver {
         }
     }
 
-    /// Takes new settings: forgets the cache, and begins again with what is in flight. Ids stay valid.
+    /// Applies new settings: clears the cache, and restarts pending look-ups. Ids stay valid.
     pub fn reconfigure(&mut self, settings: Settings, hosts: Hosts) {
         let settings = settings.bounded();
         self.cache = Cache::new(settings.cache_entries_max, self.keyed.clone());
@@ -291,7 +293,7 @@ impl Resolver {
         self.upstream.settings = settings;
         self.upstream.newly_down = 0;
         for slot in self.slots() {
-            let Some(search) = self.searches.get_mut(usize::from(slot)) else { continue };
+            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
             if search.released.is_some() {
                 self.remove(slot);
             } else if let Some(addresses) = self.hosts.get(&search.name) {
@@ -304,30 +306,30 @@ impl Resolver {
         }
     }
 
-    /// Whether other names may be meant by a name.
-    pub fn searches(&self) -> bool {
+    /// Whether the search list may add candidates to a name.
+    pub fn has_search_list(&self) -> bool {
         !self.upstream.settings.search.is_empty()
     }
 
-    /// The next name to look up for one who wants a name resolved: what `resolv.conf` has in `search` may be meant by it.
+    /// The next candidate for a name that is being resolved, by the search list of `resolv.conf`.
     pub fn next_candidate(&self, name: &Name, walk: &mut Walk) -> Option<Candidate> {
         let known = is_special(name) || self.hosts.get(name).is_some();
         walk.next(&self.upstream.settings, name, known)
     }
 
-    /// Answers from what is known, or starts or joins a look-up of this very name: no domain is appended to it.
+    /// Answers from hosts file or cache, or starts or joins a look-up of exactly this name, without the search list.
     pub fn look_up(&mut self, now: Now, name: &Name) -> LookUp {
         self.now_us = now.monotonic_us;
         self.upstream.counters.look_ups += 1;
-        if let Some(outcome) = self.known(name) {
+        if let Some(outcome) = self.answer_locally(name) {
             return LookUp::Ready(outcome);
         }
         let hash = self.keyed.hash_one(name.as_bytes());
-        let searches = &self.searches;
+        let look_ups = &self.look_ups;
         let is_same =
-            |&slot: &u16| searches.get(usize::from(slot)).is_some_and(|search| search.name == *name);
+            |&slot: &u16| look_ups.get(usize::from(slot)).is_some_and(|search| search.name == *name);
         let slot = self.by_name.find(hash, is_same).copied();
-        if let Some(search) = slot.and_then(|slot| self.searches.get_mut(usize::from(slot))) {
+        if let Some(search) = slot.and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
             if let Some(outcome) = &search.released {
                 self.upstream.counters.cache_hits += 1;
                 return LookUp::Ready(outcome.clone());
@@ -339,19 +341,19 @@ impl Resolver {
         self.start(hash, name)
     }
 
-    /// Until when what `look_up` has just said of a name holds, in monotonic microseconds; 0 if the next one who asks may be
-    /// told something else.
-    pub fn holds_until_us(&self, name: &Name) -> u64 {
+    /// The monotonic time in microseconds until which the last answer of `look_up` for this name stays the same; 0 if
+    /// the next one may differ.
+    pub fn valid_until_us(&self, name: &Name) -> u64 {
         if is_within(name, b"localhost") || self.hosts.get(name).is_some() {
             return u64::MAX;
         }
-        self.cache.until_us(name)
+        self.cache.expires_us(name)
     }
 
-    /// From the hosts file, the special names, the cache.
-    fn known(&mut self, name: &Name) -> Option<Outcome> {
+    /// The answer of the hosts file, the special names or the cache.
+    fn answer_locally(&mut self, name: &Name) -> Option<Outcome> {
         let counters = &mut self.upstream.counters;
-        // RFC 6761 section 6.3: whatever file or server says otherwise.
+        // RFC 6761 section 6.3: no file or server can change it.
         if is_within(name, b"localhost") {
             counters.hosts_hits += 1;
             return Some(Outcome::Addresses(self.loopback.clone()));
@@ -360,7 +362,7 @@ impl Resolver {
             counters.hosts_hits += 1;
             return Some(Outcome::Addresses(addresses.clone()));
         }
-        // RFC 6761 section 6.4; RFC 7686 section 2: the names of hidden services are not to be told to anyone.
+        // RFC 6761 section 6.4; RFC 7686 section 2: names of hidden services must not be sent to a server.
         if is_within(name, b"invalid") || is_within(name, b"onion") {
             return Some(Outcome::Failed(Failure::NotFound));
         }
@@ -370,19 +372,19 @@ impl Resolver {
     }
 
     fn start(&mut self, hash: u64, name: &Name) -> LookUp {
-        if self.searches.len() >= self.upstream.settings.look_ups_max && !self.make_room() {
+        if self.look_ups.len() >= self.upstream.settings.look_ups_max && !self.make_room() {
             self.upstream.counters.full += 1;
             return LookUp::Full;
         }
-        let Ok(slot) = u16::try_from(self.searches.vacant_key()) else { return LookUp::Full };
+        let Ok(slot) = u16::try_from(self.look_ups.vacant_key()) else { return LookUp::Full };
         let id = LookUpId::new(self.upstream.next_serial(), slot);
-        let Some(search) = Search::new(self.now_us, &mut self.upstream, id, name) else {
+        let Some(search) = PendingLookUp::new(self.now_us, &mut self.upstream, id, name) else {
             return LookUp::Ready(Outcome::Failed(Failure::Malformed));
         };
         self.due_us = self.due_us.min(search.deadline_us());
-        self.searches.insert(search);
-        let (searches, keyed) = (&self.searches, &self.keyed);
-        let rehash = |&slot: &u16| match searches.get(usize::from(slot)) {
+        self.look_ups.insert(search);
+        let (look_ups, keyed) = (&self.look_ups, &self.keyed);
+        let rehash = |&slot: &u16| match look_ups.get(usize::from(slot)) {
             Some(search) => keyed.hash_one(search.name.as_bytes()),
             None => 0,
         };
@@ -390,16 +392,16 @@ impl Resolver {
         LookUp::Pending(id)
     }
 
-    /// Gives up a look-up that nobody waits for any more.
+    /// Removes a look-up that has no waiters any more.
     fn make_room(&mut self) -> bool {
-        let released = self.searches.iter().find(|(_, search)| search.released.is_some());
+        let released = self.look_ups.iter().find(|(_, search)| search.released.is_some());
         let slot = released.map(|(_, search)| search.id.slot());
         slot.inspect(|&slot| self.remove(slot)).is_some()
     }
 
-    /// One of those who were told this id waits no longer; after the last, the look-up is given up.
+    /// Removes one waiter of a look-up; without waiters the look-up ends.
     pub fn cancel(&mut self, id: LookUpId) {
-        let Some(search) = self.searches.get_mut(usize::from(id.slot())) else { return };
+        let Some(search) = self.look_ups.get_mut(usize::from(id.slot())) else { return };
         if search.id != id || search.released.is_some() {
             return;
         }
@@ -409,24 +411,24 @@ impl Resolver {
         }
     }
 
-    /// A message came on the socket of this query (without the length prefix of TCP).
+    /// Handles a message that arrived on the socket of this query (without the length prefix of TCP).
     pub fn handle_reply(&mut self, now: Now, query: QueryId, message: &[u8]) {
         self.now_us = now.monotonic_us;
-        let Some(search) = self.searches.get_mut(usize::from(query.slot())) else { return };
+        let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
         search.question(query.family()).handle_reply(self.now_us, &mut self.upstream, query, message);
         self.settle(query.slot());
     }
 
-    /// The socket of this query could not be opened, was refused, failed, or was closed before a reply.
+    /// Handles a socket that could not be opened, was refused, failed, or was closed before a reply.
     pub fn handle_failure(&mut self, now: Now, query: QueryId) {
         self.now_us = now.monotonic_us;
-        let Some(search) = self.searches.get_mut(usize::from(query.slot())) else { return };
+        let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
         search.question(query.family()).handle_failure(self.now_us, &mut self.upstream, query);
         self.settle(query.slot());
-        self.leave_silent_servers();
+        self.share_down_servers();
     }
 
-    /// Does what is due.
+    /// Handles all deadlines that have passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.now_us = now.monotonic_us;
         if self.now_us < self.due_us {
@@ -434,7 +436,7 @@ impl Resolver {
         }
         self.due_us = u64::MAX;
         for slot in self.slots() {
-            let Some(search) = self.searches.get_mut(usize::from(slot)) else { continue };
+            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
             let deadline_us = search.deadline_us();
             if self.now_us < deadline_us {
                 self.due_us = self.due_us.min(deadline_us);
@@ -442,17 +444,17 @@ impl Resolver {
             }
             search.handle_timeout(self.now_us, &mut self.upstream);
             self.settle(slot);
-            self.leave_silent_servers();
+            self.share_down_servers();
         }
     }
 
-    /// When `handle_timeout` is wanted, monotonic microseconds; None while nothing is in flight. It may be
-    /// early: the earliest deadline is worked out anew only when one has come.
+    /// When `handle_timeout` is due, in monotonic microseconds; `None` without pending look-ups. It may be too early:
+    /// the earliest deadline is computed anew only after one has passed.
     pub fn next_timeout_us(&self) -> Option<u64> {
-        if self.searches.is_empty() { None } else { Some(self.due_us) }
+        if self.look_ups.is_empty() { None } else { Some(self.due_us) }
     }
 
-    /// What to do next; to be asked until there is nothing more, after each of the other calls.
+    /// The next action. The caller drains it after each other call.
     pub fn next_action(&mut self) -> Option<Action> {
         self.upstream.actions.pop_front()
     }
@@ -462,43 +464,43 @@ impl Resolver {
         &self.upstream.counters
     }
 
-    /// Look-ups in flight.
+    /// Number of pending look-ups.
     pub fn in_flight(&self) -> usize {
-        self.searches.len()
+        self.look_ups.len()
     }
 
     fn slots(&self) -> Vec<u16> {
-        self.searches.iter().map(|(_, search)| search.id.slot()).collect()
+        self.look_ups.iter().map(|(_, search)| search.id.slot()).collect()
     }
 
-    /// Lets a look-up draw its conclusions after something happened to it.
+    /// Applies the rules of a look-up after one of its questions has changed.
     fn settle(&mut self, slot: u16) {
-        let Some(search) = self.searches.get_mut(usize::from(slot)) else { return };
+        let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { return };
         match search.settle(self.now_us, &self.upstream.settings) {
-            Standing::Waiting => self.due_us = self.due_us.min(search.deadline_us()),
-            Standing::Released(outcome) => {
+            Progress::Waiting => self.due_us = self.due_us.min(search.deadline_us()),
+            Progress::Released(outcome) => {
                 self.due_us = self.due_us.min(search.deadline_us());
                 self.upstream.actions.push_back(Action::Done { id: search.id, outcome });
             }
-            Standing::Finished(outcome, ttl_s) => self.finish(slot, outcome, ttl_s),
+            Progress::Finished(outcome, ttl_s) => self.finish(slot, outcome, ttl_s),
         }
     }
 
-    /// A server was found silent: others that wait for it need not find out by themselves.
-    fn leave_silent_servers(&mut self) {
+    /// A server was found silent: other look-ups that wait for it use another one at once.
+    fn share_down_servers(&mut self) {
         let down = std::mem::take(&mut self.upstream.newly_down);
         if down == 0 {
             return;
         }
         for slot in self.slots() {
-            let Some(search) = self.searches.get_mut(usize::from(slot)) else { continue };
-            search.leave(self.now_us, &mut self.upstream, down);
+            let Some(search) = self.look_ups.get_mut(usize::from(slot)) else { continue };
+            search.leave_down_servers(self.now_us, &mut self.upstream, down);
             self.due_us = self.due_us.min(search.deadline_us());
         }
     }
 
     fn finish(&mut self, slot: u16, outcome: Outcome, ttl_s: u32) {
-        let Some(search) = self.searches.get(usize::from(slot)) else { return };
+        let Some(search) = self.look_ups.get(usize::from(slot)) else { return };
         match outcome {
             Outcome::Addresses(_) => {}
             Outcome::Failed(_) => self.upstream.counters.failures += 1,
@@ -512,7 +514,7 @@ impl Resolver {
     }
 
     fn remove(&mut self, slot: u16) {
-        let Some(mut search) = self.searches.try_remove(usize::from(slot)) else { return };
+        let Some(mut search) = self.look_ups.try_remove(usize::from(slot)) else { return };
         search.abandon(&mut self.upstream);
         let hash = self.keyed.hash_one(search.name.as_bytes());
         if let Ok(entry) = self.by_name.find_entry(hash, |&other| other == slot) {
@@ -521,7 +523,7 @@ impl Resolver {
     }
 }
 
-/// Names that mean the same everywhere (RFC 6761 sections 6.3 and 6.4, RFC 7686).
+/// Names with a fixed meaning (RFC 6761 sections 6.3 and 6.4, RFC 7686).
 fn is_special(name: &Name) -> bool {
     [&b"localhost"[..], b"invalid", b"onion"].iter().any(|domain| is_within(name, domain))
 }

@@ -1,18 +1,18 @@
-//! One question: the addresses of one family of one name, asked until somebody says.
+//! One question: the addresses of one family for one name, with retries.
 //!
-//! Theory of operation. A question sends one query at a time. What ends a query decides what comes next:
+//! Theory of operation. A question has one query under way at a time. The end of a query decides what follows:
 //!
-//! - an answer, with addresses or without: the question is over;
-//! - an alias that leaves the message: the question goes on with the target, from the first server again;
-//! - a truncated reply: the same server over TCP; if nobody answers in full, what came is the answer;
-//! - FORMERR or NOTIMP to a query with EDNS: the same server without it;
-//! - SERVFAIL, REFUSED, nonsense, a refused port: the next server of the round;
-//! - no reply in time: the next server, and this one is put last for everybody. If forged replies came meanwhile
-//!   it is asked over TCP instead, which they cannot reach.
+//! - an answer, with or without addresses: the question ends;
+//! - an alias that leaves the message: the question continues with the target, from the first server again;
+//! - a truncated reply: the same server over TCP; if no server answers completely, the truncated reply is the answer;
+//! - FORMERR or NOTIMP to a query with EDNS: the same server without EDNS;
+//! - SERVFAIL, REFUSED, a malformed reply, a refused port: the next server of the round;
+//! - no reply in time: the next server, and all questions use this server last. If forged replies arrived meanwhile,
+//! the same server is sent over TCP instead, which a forger cannot reach.
 //!
-//! A round asks every server once. Another round begins if a query of the last one got lost, and once after a SERVFAIL,
-//! which may have been about a moment (a forwarder that lost its own query says so): other answers would be the same again.
-//! Every query has an id and a socket of its own.
+//! A round asks each server once. Another round begins if a query of the last one got no reply, and once after a
+//! SERVFAIL, which may have been temporary (a forwarder whose own query was lost sends it); other answers would be
+//! the same again. Each query has its own id and socket.
 
 use std::collections::VecDeque;
 use std::hash::Hasher;
@@ -20,26 +20,26 @@ use std::net::{IpAddr, SocketAddr};
 
 use siphasher::sip::SipHasher24;
 
-use super::message::{self, Asked, Family, Reply, WireName};
+use super::message::{self, Family, Reply, SentQuery, WireName};
 use super::settings::Settings;
 use super::table::{Choice, Keyed, Servers, bit};
 use super::{Action, Counters, Failure, QueryId, Transport};
 
-/// How long a server that was down is waited for while others are live. Chosen.
+/// How long a query waits for a server that was down, while others are live. Chosen.
 const PROBE_US: u64 = 500_000;
-/// Most time that the addresses of a reply are kept that was cut off, seconds. Chosen: as where one family is missing.
-const CUT_OFF_TTL_S_MAX: u32 = 60;
-/// Forged replies after which a query is moved to TCP (RFC 5452 section 9.3). Chosen: noise stays below it,
-/// guessing an id of 16 bits needs thousands.
+/// Longest time that the addresses of a truncated reply are kept, in seconds. Chosen: as where one family is missing.
+const TRUNCATED_TTL_S_MAX: u32 = 60;
+/// Forged replies after which a query moves to TCP (RFC 5452 section 9.3). Chosen: noise stays below it, guessing an
+/// id of 16 bits needs thousands.
 const MISMATCHES_MAX: u8 = 32;
 
-/// What all questions share: whom they ask, and where their queries go.
+/// The state that all questions share: servers, actions, counters, ids.
 pub(super) struct Upstream {
     pub(super) settings: Settings,
     pub(super) servers: Servers,
     pub(super) actions: VecDeque<Action>,
     pub(super) counters: Counters,
-    /// Servers that were found silent since somebody last looked: a set by index.
+    /// Servers that were found silent since the last check: a set by index.
     pub(super) newly_down: u16,
     random: Random,
     serial: u64,
@@ -58,7 +58,7 @@ impl Upstream {
         }
     }
 
-    /// A number that never comes again.
+    /// A number that is never used again.
     pub(super) fn next_serial(&mut self) -> u64 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
@@ -68,20 +68,21 @@ impl Upstream {
         Keyed([self.random.word(0, 0), self.random.word(0, 1)])
     }
 
-    /// Where a look-up starts among the servers.
+    /// The first server of a look-up.
     pub(super) fn first_server(&self, look_up_serial: u64) -> usize {
-        // Not the serial itself: look-ups and queries share the numbers, in steps that may fit the count.
+        // Not the serial itself: look-ups and queries share the numbers, and their steps may be a multiple of the
+        // count.
         let count = self.servers.count().max(1) as u64;
         if self.settings.rotate { (self.random.word(look_up_serial, 6) % count) as usize } else { 0 }
     }
 
-    fn cases(&self, serial: u64) -> Option<[u64; 4]> {
+    fn case_bits(&self, serial: u64) -> Option<[u64; 4]> {
         let words = || [2, 3, 4, 5].map(|word| self.random.word(serial, word));
         self.settings.case_randomised.then(words)
     }
 }
 
-/// A keyed pseudo-random function: who does not know the key cannot tell the next id from those before.
+/// A keyed pseudo-random function: without the key nobody can predict the next id from earlier ones.
 struct Random([u64; 2]);
 
 impl Random {
@@ -101,42 +102,42 @@ impl Random {
 pub(super) struct Question {
     pub(super) state: State,
     family: Family,
-    /// Slot of the look-up, part of the ids of queries.
+    /// Slot of the look-up, a part of the ids of queries.
     slot: u16,
     first_server: usize,
-    /// The name that is asked for now: the candidate, or where its chain has led.
+    /// The queried name: the candidate, or the target of its CNAME chain.
     owner: WireName,
     links: u8,
     /// Least TTL of the chain so far.
     ttl_s: u32,
-    /// Names that CNAMEs have led to, if they are wanted.
+    /// The targets of CNAMEs, if they are wanted.
     pub(super) aliases: Vec<WireName>,
-    /// What came of a reply that was cut off.
-    cut_off: Option<CutOff>,
+    /// The answer of a truncated reply.
+    truncated: Option<TruncatedAnswer>,
 }
 
-struct CutOff {
+struct TruncatedAnswer {
     addresses: Vec<IpAddr>,
     ttl_s: u32,
     aliases: Vec<WireName>,
 }
 
 pub(super) enum State {
-    Asking(Asking),
+    Pending(PendingQuery),
     Found {
         addresses: Vec<IpAddr>,
         ttl_s: u32,
     },
-    /// No addresses. The TTL is that of the zone's SOA, if it was told.
+    /// No addresses, with the TTL of the zone's SOA, if there was one.
     Missing {
         failure: Failure,
         ttl_s: Option<u32>,
     },
 }
 
-/// A query that is under way.
+/// A query under way.
 #[derive(Clone, Copy)]
-pub(super) struct Asking {
+pub(super) struct PendingQuery {
     query: QueryId,
     attempt: Attempt,
     round: Round,
@@ -154,22 +155,22 @@ struct Attempt {
     probe: bool,
 }
 
-/// How far a question has come with the servers.
+/// Progress of a question among the servers.
 #[derive(Clone, Copy, Default)]
 struct Round {
     number: u8,
-    /// Servers that were asked: a set by index.
+    /// Servers that were queried: a set by index.
     tried: u16,
     /// A query of this round got no reply.
     lost: bool,
-    /// A server of this round said SERVFAIL.
+    /// A server of this round answered SERVFAIL.
     failed: bool,
-    /// What to report if nobody answers: a time-out only if nothing else happened.
+    /// The failure to report in the end: a time-out only if nothing else happened.
     failure: Option<Failure>,
 }
 
 impl Question {
-    /// Asks.
+    /// Sends the first query.
     pub(super) fn new(
         now_us: u64,
         upstream: &mut Upstream,
@@ -178,33 +179,33 @@ impl Question {
         owner: WireName,
     ) -> Question {
         let state = State::Missing { failure: Failure::ServerFailure, ttl_s: None };
-        let (links, ttl_s, aliases, cut_off) = (0, u32::MAX, Vec::new(), None);
+        let (links, ttl_s, aliases, truncated) = (0, u32::MAX, Vec::new(), None);
         let mut question =
-            Question { state, family, slot, first_server, owner, links, ttl_s, aliases, cut_off };
-        question.ask_next(now_us, upstream, Round::default());
+            Question { state, family, slot, first_server, owner, links, ttl_s, aliases, truncated };
+        question.ask_next_server(now_us, upstream, Round::default());
         question
     }
 
-    pub(super) fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking(_))
+    pub(super) fn is_pending(&self) -> bool {
+        matches!(self.state, State::Pending(_))
     }
 
-    /// Microseconds; None if it is over.
+    /// The deadline in microseconds; `None` if the question has ended.
     pub(super) fn deadline_us(&self) -> Option<u64> {
         match &self.state {
-            State::Asking(asking) => Some(asking.deadline_us),
+            State::Pending(pending) => Some(pending.deadline_us),
             State::Found { .. } | State::Missing { .. } => None,
         }
     }
 
-    fn asking(&self, query: QueryId) -> Option<Asking> {
+    fn pending(&self, query: QueryId) -> Option<PendingQuery> {
         match self.state {
-            State::Asking(asking) if asking.query == query => Some(asking),
-            State::Asking(_) | State::Found { .. } | State::Missing { .. } => None,
+            State::Pending(pending) if pending.query == query => Some(pending),
+            State::Pending(_) | State::Found { .. } | State::Missing { .. } => None,
         }
     }
 
-    /// A message came on the socket of `query`.
+    /// Handles a message that arrived on the socket of `query`.
     pub(super) fn handle_reply(
         &mut self,
         now_us: u64,
@@ -212,13 +213,13 @@ impl Question {
         query: QueryId,
         message: &[u8],
     ) {
-        let Some(asking) = self.asking(query) else { return };
-        let reply = message::read_reply(message, &self.asked(upstream, query, asking.attempt.edns));
+        let Some(pending) = self.pending(query) else { return };
+        let reply = message::read_reply(message, &self.sent_query(upstream, query, pending.attempt.edns));
         if reply == Reply::Mismatched {
-            self.handle_mismatch(now_us, upstream, asking);
+            self.handle_mismatch(now_us, upstream, pending);
             return;
         }
-        upstream.servers.heard(now_us, asking.attempt.server);
+        upstream.servers.record_reply(now_us, pending.attempt.server);
         self.abandon(upstream);
         let ttl_s = self.ttl_s;
         let with_chain = |negative_ttl_s: u32| negative_ttl_s.min(ttl_s);
@@ -227,28 +228,28 @@ impl Question {
             Reply::Truncated { addresses, ttl_s, aliases } => {
                 upstream.counters.truncated += 1;
                 if !addresses.is_empty() {
-                    let ttl_s = with_chain(ttl_s).min(CUT_OFF_TTL_S_MAX);
-                    self.cut_off = Some(CutOff { addresses, ttl_s, aliases });
+                    let ttl_s = with_chain(ttl_s).min(TRUNCATED_TTL_S_MAX);
+                    self.truncated = Some(TruncatedAnswer { addresses, ttl_s, aliases });
                 }
-                match asking.attempt.transport {
-                    Transport::Udp => self.ask_over_tcp(now_us, upstream, asking),
-                    Transport::Tcp => self.fail(now_us, upstream, asking, Failure::Malformed),
+                match pending.attempt.transport {
+                    Transport::Udp => self.ask_over_tcp(now_us, upstream, pending),
+                    Transport::Tcp => self.fail_server(now_us, upstream, pending, Failure::Malformed),
                 }
             }
-            Reply::NotUnderstood if asking.attempt.edns => {
-                upstream.servers.leave_out_edns(now_us, asking.attempt.server);
-                let attempt = Attempt { edns: false, ..asking.attempt };
-                self.ask_again(now_us, upstream, asking.round, attempt);
+            Reply::NotUnderstood if pending.attempt.edns => {
+                upstream.servers.disable_edns(now_us, pending.attempt.server);
+                let attempt = Attempt { edns: false, ..pending.attempt };
+                self.ask_again(now_us, upstream, pending.round, attempt);
             }
             Reply::ServerFailure => {
-                let round = Round { failed: true, ..asking.round };
-                self.fail(now_us, upstream, Asking { round, ..asking }, Failure::ServerFailure);
+                let round = Round { failed: true, ..pending.round };
+                self.fail_server(now_us, upstream, PendingQuery { round, ..pending }, Failure::ServerFailure);
             }
             Reply::NotUnderstood | Reply::Refused => {
-                self.fail(now_us, upstream, asking, Failure::ServerFailure);
+                self.fail_server(now_us, upstream, pending, Failure::ServerFailure);
             }
-            Reply::Malformed => self.fail(now_us, upstream, asking, Failure::Malformed),
-            Reply::ChainTooLong => self.miss(Failure::Malformed, None),
+            Reply::Malformed => self.fail_server(now_us, upstream, pending, Failure::Malformed),
+            Reply::ChainTooLong => self.end_missing(Failure::Malformed, None),
             Reply::Found { addresses, ttl_s, aliases } => {
                 self.state = State::Found { addresses, ttl_s: with_chain(ttl_s) };
                 self.note_aliases(upstream, &aliases);
@@ -257,90 +258,90 @@ impl Question {
                 self.owner = aliases.last().copied().unwrap_or(self.owner);
                 self.note_aliases(upstream, &aliases);
                 self.links = links;
-                self.cut_off = None;
+                self.truncated = None;
                 self.ttl_s = with_chain(ttl_s);
-                self.ask_next(now_us, upstream, Round::default());
+                self.ask_next_server(now_us, upstream, Round::default());
             }
-            Reply::NoSuchName { ttl_s } => self.miss(Failure::NotFound, ttl_s.map(with_chain)),
-            Reply::NoSuchRecord { ttl_s } => self.miss(Failure::NoAddress, ttl_s.map(with_chain)),
+            Reply::NoSuchName { ttl_s } => self.end_missing(Failure::NotFound, ttl_s.map(with_chain)),
+            Reply::NoSuchRecord { ttl_s } => self.end_missing(Failure::NoAddress, ttl_s.map(with_chain)),
         }
     }
 
-    /// Waits on: the true reply may still come. Many such messages are an attack.
-    fn handle_mismatch(&mut self, now_us: u64, upstream: &mut Upstream, mut asking: Asking) {
+    /// Keeps waiting, because the true reply may still arrive. Many such messages are an attack.
+    fn handle_mismatch(&mut self, now_us: u64, upstream: &mut Upstream, mut pending: PendingQuery) {
         upstream.counters.mismatched += 1;
-        asking.mismatches = asking.mismatches.saturating_add(1);
-        self.state = State::Asking(asking);
-        if asking.mismatches >= MISMATCHES_MAX && asking.attempt.transport == Transport::Udp {
+        pending.mismatches = pending.mismatches.saturating_add(1);
+        self.state = State::Pending(pending);
+        if pending.mismatches >= MISMATCHES_MAX && pending.attempt.transport == Transport::Udp {
             self.abandon(upstream);
-            self.ask_over_tcp(now_us, upstream, asking);
+            self.ask_over_tcp(now_us, upstream, pending);
         }
     }
 
-    /// The socket of `query` failed.
+    /// Handles the failure of the socket of `query`.
     pub(super) fn handle_failure(&mut self, now_us: u64, upstream: &mut Upstream, query: QueryId) {
-        let Some(asking) = self.asking(query) else { return };
+        let Some(pending) = self.pending(query) else { return };
         self.abandon(upstream);
-        if asking.attempt.transport == Transport::Udp {
-            // Refused: as good as silent, and known at once.
-            self.note_silent(now_us, upstream, asking);
+        if pending.attempt.transport == Transport::Udp {
+            // A refused port counts as silence, known at once.
+            self.note_silent(now_us, upstream, pending);
         }
-        self.fail(now_us, upstream, asking, Failure::ServerFailure);
+        self.fail_server(now_us, upstream, pending, Failure::ServerFailure);
     }
 
-    /// Goes on if the query's time is over.
+    /// Continues if the query's deadline has passed.
     pub(super) fn handle_timeout(&mut self, now_us: u64, upstream: &mut Upstream) {
-        let State::Asking(mut asking) = self.state else { return };
-        if now_us < asking.deadline_us {
+        let State::Pending(mut pending) = self.state else { return };
+        if now_us < pending.deadline_us {
             return;
         }
         upstream.counters.timeouts += 1;
         self.abandon(upstream);
-        match asking.attempt.transport {
-            Transport::Udp if asking.mismatches > 0 => {
-                self.ask_over_tcp(now_us, upstream, asking);
+        match pending.attempt.transport {
+            Transport::Udp if pending.mismatches > 0 => {
+                self.ask_over_tcp(now_us, upstream, pending);
                 return;
             }
-            Transport::Udp => self.note_silent(now_us, upstream, asking),
+            Transport::Udp => self.note_silent(now_us, upstream, pending),
             Transport::Tcp => {}
         }
-        asking.round.lost = true;
-        self.fail(now_us, upstream, asking, Failure::Timeout);
+        pending.round.lost = true;
+        self.fail_server(now_us, upstream, pending, Failure::Timeout);
     }
 
-    /// Another question found these servers silent: does not wait for them where a live one is left.
-    pub(super) fn leave(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
-        let State::Asking(mut asking) = self.state else { return };
-        let waits = down & bit(usize::from(asking.attempt.server)) != 0;
+    /// Another question found these servers silent: leaves them if a live one remains.
+    pub(super) fn leave_down_servers(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
+        let State::Pending(mut pending) = self.state else { return };
+        let waits = down & bit(usize::from(pending.attempt.server)) != 0;
         if waits
-            && asking.attempt.transport == Transport::Udp
-            && upstream.servers.any_live(asking.round.tried)
+            && pending.attempt.transport == Transport::Udp
+            && upstream.servers.any_live(pending.round.tried)
         {
             self.abandon(upstream);
-            asking.round.lost = true;
-            self.fail(now_us, upstream, asking, Failure::Timeout);
+            pending.round.lost = true;
+            self.fail_server(now_us, upstream, pending, Failure::Timeout);
         }
     }
 
-    /// Stops asking; the shell closes the socket.
+    /// Ends the question; the shell closes the socket.
     pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
-        if let State::Asking(asking) = self.state {
-            upstream.actions.push_back(Action::Abandon(asking.query));
-            self.miss(Failure::Timeout, None);
+        if let State::Pending(pending) = self.state {
+            upstream.actions.push_back(Action::Abandon(pending.query));
+            self.end_missing(Failure::Timeout, None);
         }
     }
 
-    /// There is no more time: what was cut off is all there is.
+    /// Ends the question for lack of time: a truncated answer is the result.
     pub(super) fn expire(&mut self, upstream: &mut Upstream) {
-        if self.is_asking() {
+        if self.is_pending() {
             self.abandon(upstream);
-            self.take_cut_off(upstream);
+            self.accept_truncated(upstream);
         }
     }
 
-    /// Whether what was cut off is the answer.
-    fn take_cut_off(&mut self, upstream: &Upstream) -> bool {
-        let Some(CutOff { addresses, ttl_s, aliases }) = self.cut_off.take() else { return false };
+    /// Whether a truncated answer became the result.
+    fn accept_truncated(&mut self, upstream: &Upstream) -> bool {
+        let Some(TruncatedAnswer { addresses, ttl_s, aliases }) = self.truncated.take() else { return false };
         self.state = State::Found { addresses, ttl_s };
         self.note_aliases(upstream, &aliases);
         true
@@ -352,27 +353,27 @@ impl Question {
         }
     }
 
-    fn miss(&mut self, failure: Failure, ttl_s: Option<u32>) {
+    fn end_missing(&mut self, failure: Failure, ttl_s: Option<u32>) {
         self.state = State::Missing { failure, ttl_s };
     }
 
-    fn note_silent(&self, now_us: u64, upstream: &mut Upstream, asking: Asking) {
-        if upstream.servers.silent(now_us, asking.attempt.server, asking.sent_us) {
-            upstream.newly_down |= bit(usize::from(asking.attempt.server));
+    fn note_silent(&self, now_us: u64, upstream: &mut Upstream, pending: PendingQuery) {
+        if upstream.servers.record_silence(now_us, pending.attempt.server, pending.sent_us) {
+            upstream.newly_down |= bit(usize::from(pending.attempt.server));
         }
     }
 
-    /// This server is of no use: the next one.
-    fn fail(&mut self, now_us: u64, upstream: &mut Upstream, asking: Asking, failure: Failure) {
-        let mut round = asking.round;
+    /// This server is of no use: sends the query to the next one.
+    fn fail_server(&mut self, now_us: u64, upstream: &mut Upstream, pending: PendingQuery, failure: Failure) {
+        let mut round = pending.round;
         round.failure = match round.failure {
             None | Some(Failure::Timeout) => Some(failure),
             Some(earlier) => Some(earlier),
         };
-        self.ask_next(now_us, upstream, round);
+        self.ask_next_server(now_us, upstream, round);
     }
 
-    fn ask_next(&mut self, now_us: u64, upstream: &mut Upstream, mut round: Round) {
+    fn ask_next_server(&mut self, now_us: u64, upstream: &mut Upstream, mut round: Round) {
         let mut choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         let next = round.number.saturating_add(1);
         let again = round.lost || (round.failed && round.number == 0);
@@ -381,13 +382,13 @@ impl Question {
             choice = upstream.servers.choose(now_us, self.first_server, round.tried);
         }
         let Some(Choice { server, address, edns, probe }) = choice else {
-            if self.take_cut_off(upstream) {
+            if self.accept_truncated(upstream) {
                 return;
             }
-            self.miss(round.failure.unwrap_or(Failure::ServerFailure), None);
+            self.end_missing(round.failure.unwrap_or(Failure::ServerFailure), None);
             return;
         };
-        // A query that was lost may have been dropped for its EDNS.
+        // The server may have dropped the lost query because of its EDNS.
         let edns = edns && round.number == 0;
         let attempt = Attempt { server, address, transport: Transport::Udp, edns, probe };
         let again = round.tried != 0 || round.number != 0;
@@ -399,9 +400,9 @@ impl Question {
         }
     }
 
-    fn ask_over_tcp(&mut self, now_us: u64, upstream: &mut Upstream, asking: Asking) {
-        let attempt = Attempt { transport: Transport::Tcp, probe: false, ..asking.attempt };
-        self.ask_again(now_us, upstream, asking.round, attempt);
+    fn ask_over_tcp(&mut self, now_us: u64, upstream: &mut Upstream, pending: PendingQuery) {
+        let attempt = Attempt { transport: Transport::Tcp, probe: false, ..pending.attempt };
+        self.ask_again(now_us, upstream, pending.round, attempt);
     }
 
     fn ask_again(&mut self, now_us: u64, upstream: &mut Upstream, round: Round, attempt: Attempt) {
@@ -411,23 +412,29 @@ impl Question {
 
     fn ask(&mut self, now_us: u64, upstream: &mut Upstream, round: Round, attempt: Attempt) {
         let query = QueryId::new(upstream.next_serial(), self.slot, self.family);
-        let message = self.asked(upstream, query, attempt.edns).write();
+        let message = self.sent_query(upstream, query, attempt.edns).write();
         let Attempt { address, transport, probe, .. } = attempt;
         upstream.counters.queries += 1;
         upstream.actions.push_back(Action::Send { query, server: address, transport, message });
         let timeout_us = u64::from(upstream.settings.timeout_ms) * 1000;
         let deadline_us = now_us.saturating_add(if probe { timeout_us.min(PROBE_US) } else { timeout_us });
-        self.state =
-            State::Asking(Asking { query, attempt, round, mismatches: 0, sent_us: now_us, deadline_us });
+        self.state = State::Pending(PendingQuery {
+            query,
+            attempt,
+            round,
+            mismatches: 0,
+            sent_us: now_us,
+            deadline_us,
+        });
     }
 
-    /// What a query says; its id and letters follow from its serial number.
-    fn asked(&self, upstream: &Upstream, query: QueryId, edns: bool) -> Asked<'_> {
-        Asked {
+    /// The content of a query; its id and the case of its letters follow from its serial number.
+    fn sent_query(&self, upstream: &Upstream, query: QueryId, edns: bool) -> SentQuery<'_> {
+        SentQuery {
             id: upstream.random.id(query.serial()),
             owner: &self.owner,
             family: self.family,
-            cases: upstream.cases(query.serial()),
+            case_bits: upstream.case_bits(query.serial()),
             edns,
             links: self.links,
         }

@@ -1,12 +1,12 @@
-//! What the resolver is told: `resolv.conf` (resolver(5)) and the bounds of its own tables.
+//! The settings of the resolver: `resolv.conf` (resolver(5)) and the bounds of its own tables.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
 
 use crate::http::target::Name;
 
-/// Servers that are used; further ones are ignored. Chosen: glibc stops at 3, firmware lists a few more.
+/// Most servers; further ones are ignored. Chosen: glibc stops at 3, firmware lists a few more.
 pub const SERVERS_MAX: usize = 8;
-/// Search domains that are used. Chosen: glibc had 6 before 2.26 and no limit since.
+/// Most search domains. Chosen: glibc had 6 before 2.26 and no limit since.
 pub const SEARCH_MAX: usize = 16;
 /// Largest `ndots` (glibc's RES_MAXNDOTS).
 pub const NDOTS_MAX: u8 = 15;
@@ -14,43 +14,44 @@ pub const NDOTS_MAX: u8 = 15;
 pub const ATTEMPTS_MAX: u8 = 5;
 /// Longest time-out of one attempt, milliseconds (glibc's RES_MAXRETRANS).
 pub const TIMEOUT_MS_MAX: u32 = 30_000;
-/// Shortest time-out of one attempt, milliseconds. Chosen: below it every distant server looks dead.
+/// Shortest time-out of one attempt, milliseconds. Chosen: with less every distant server looks dead.
 pub const TIMEOUT_MS_MIN: u32 = 100;
-/// Most entries that the cache may be told to hold. Chosen: some 150 MB.
+/// Largest size of the cache. Chosen: some 150 MB.
 pub const CACHE_ENTRIES_MAX: usize = 1 << 20;
-/// Most look-ups that may be told to be in flight: two queries, so two sockets, each. Chosen.
+/// Largest limit on pending look-ups: two queries each, so two sockets. Chosen.
 pub const LOOK_UPS_MAX: usize = 1 << 14;
 /// The port of DNS (RFC 1035 section 4.2).
 pub const PORT: u16 = 53;
 
-/// How to ask, whom, and how long to remember. Values out of range are brought into range by the resolver.
+/// Servers, retries and cache times. The resolver brings values out of range into range.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Recursive servers in order of preference; an empty list means 127.0.0.1:53.
     pub servers: Vec<SocketAddr>,
     /// Domains that are appended to names with few dots, in order.
     pub search: Vec<Name>,
-    /// Keep the names that CNAMEs lead to, so that they can be judged.
+    /// Whether the targets of CNAMEs are kept, so that the policy can judge them.
     pub aliases: bool,
     /// A name with at least as many dots is tried as it is before the search list.
     pub ndots: u8,
     /// How long one attempt waits for its reply, milliseconds.
     pub timeout_ms: u32,
-    /// Rounds over the servers before a question is given up.
+    /// Rounds over the servers before a question fails.
     pub attempts: u8,
-    /// Every look-up begins with another server.
+    /// Each look-up begins with another server.
     pub rotate: bool,
-    /// Letters of the question get a random case that the reply must repeat (draft-vixie-dnsext-dns0x20).
+    /// The letters of the question get a random case that the reply must repeat (draft-vixie-dnsext-dns0x20).
     pub case_randomised: bool,
-    /// Names whose outcome is remembered; 0 turns the cache off.
+    /// Most names in the cache; 0 turns the cache off.
     pub cache_entries_max: usize,
-    /// Look-ups in flight; one more is refused as `Full`.
+    /// Most pending look-ups; one more is refused as `Full`.
     pub look_ups_max: usize,
-    /// Least time that an answer is kept, seconds. With 0 a record of TTL 0 serves only those who already wait.
+    /// Shortest time that an answer is kept, seconds. With 0 a record of TTL 0 answers only the callers that already
+    /// wait.
     pub ttl_s_min: u32,
-    /// Most time that addresses are kept, seconds.
+    /// Longest time that addresses are kept, seconds.
     pub ttl_s_max: u32,
-    /// Most time that "no such name" and "no address" are kept, seconds (RFC 2308 section 5).
+    /// Longest time that negative answers are kept, seconds (RFC 2308 section 5).
     pub negative_ttl_s_max: u32,
     /// How long a failure is kept, seconds, so that an outage is not one time-out per request (RFC 2308 section 7).
     pub failure_ttl_s: u32,
@@ -70,7 +71,7 @@ impl Default for Settings {
             case_randomised: false,
             cache_entries_max: 4096,
             look_ups_max: 512,
-            // One second spares a storm of equal questions about records of TTL 0, and nobody notices it.
+            // One second turns a burst of equal questions about records of TTL 0 into one query.
             ttl_s_min: 1,
             ttl_s_max: 86_400,
             negative_ttl_s_max: 300,
@@ -84,8 +85,8 @@ fn default_server() -> SocketAddr {
 }
 
 impl Settings {
-    /// Reads `resolv.conf`: `nameserver`, `search` and `domain` (the last one wins), `options` with `ndots`,
-    /// `timeout`, `attempts` and `rotate`. What is not understood is skipped, as the system's resolver does.
+    /// Reads `resolv.conf`: `nameserver`, `search` and `domain` (the last one counts), `options` with `ndots`,
+    /// `timeout`, `attempts` and `rotate`. Anything else is skipped, as the system's resolver does.
     pub fn parse_resolv_conf(text: &[u8]) -> Settings {
         let mut settings = Settings { servers: Vec::new(), ..Settings::default() };
         for line in text.split(|&byte| byte == b'\n') {
@@ -106,13 +107,13 @@ impl Settings {
         settings.bounded()
     }
 
-    /// Reads one server as options name it: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`.
+    /// Reads a server in an option: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`.
     pub fn parse_server(text: &str) -> Option<SocketAddr> {
         let bracketed = || text.strip_prefix('[')?.strip_suffix(']').and_then(parse_address);
         text.parse().ok().or_else(|| parse_address(text)).or_else(bracketed)
     }
 
-    /// The same with every value in range.
+    /// Brings all values into range.
     pub(super) fn bounded(mut self) -> Settings {
         self.servers.truncate(SERVERS_MAX);
         if self.servers.is_empty() {
@@ -135,7 +136,7 @@ impl Settings {
             self.rotate |= word == "rotate";
             return;
         };
-        // A number that does not fit is meant to be large.
+        // A number that does not fit counts as the largest one.
         let value = match value.parse::<u64>() {
             Ok(value) => u32::try_from(value).unwrap_or(u32::MAX),
             Err(_) => return,
@@ -160,7 +161,7 @@ fn parse_search<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Name> {
     words.filter_map(|word| Name::parse(word).ok()).take(SEARCH_MAX).collect()
 }
 
-/// An address with port 53. A numeric scope is kept (link-local servers need it); the name of an interface
+/// An address with port 53. A numeric scope is kept, because link-local servers need it; the name of an interface
 /// cannot be looked up here and is dropped.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, scope) = text.split_once('%').unwrap_or((text, ""));

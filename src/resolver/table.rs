@@ -1,4 +1,4 @@
-//! What is known without asking: the hosts file, remembered outcomes, and which servers answer.
+//! The hosts file, the cache of outcomes, and the state of the servers.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -12,24 +12,24 @@ use super::settings::words;
 use super::{ADDRESSES_MAX, Addresses, Outcome};
 use crate::http::target::Name;
 
-/// Names that are taken from a hosts file; further ones are ignored. Chosen: block lists in hosts form have
-/// 200,000 lines, at some 100 bytes each.
+/// Most names of a hosts file; further ones are ignored. Chosen: block lists in hosts form have 200,000 lines, at
+/// some 100 bytes each.
 pub const HOSTS_NAMES_MAX: usize = 1 << 18;
-/// How long a server that did not answer is asked last. Chosen.
+/// How long a server that did not answer is used last. Chosen.
 pub(super) const DOWN_US: u64 = 30_000_000;
-/// How long a server that did not understand EDNS is asked without it. Chosen.
+/// How long a server that did not understand EDNS is queried without it. Chosen.
 const EDNS_RETRY_US: u64 = 600_000_000;
 
-/// The hosts file: addresses of names that are never asked for.
+/// The hosts file: addresses of names that are never queried.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    /// One table for all loops that were given a clone.
+    /// Shared by the clones in all loops.
     names: Arc<BTreeMap<Box<[u8]>, Addresses>>,
 }
 
 impl Hosts {
-    /// Reads hosts(5): an address and its names per line, `#` comments. Lines of one name add up; lines and
-    /// names that are not understood are skipped. The scope of an address is dropped.
+    /// Reads hosts(5): an address and its names per line, `#` comments. Several lines of one name add up; invalid
+    /// lines and names are skipped. The scope of an address is dropped.
     pub fn parse(text: &[u8]) -> Hosts {
         let mut hosts = Hosts::default();
         for line in text.split(|&byte| byte == b'\n') {
@@ -50,7 +50,7 @@ impl Hosts {
                 *known = Addresses::new(known.as_slice().iter().copied().chain([address]));
             }
         } else if names.len() < HOSTS_NAMES_MAX {
-            // The line's names share one list.
+            // The names of a line share one list.
             names.insert(name.into(), alone.clone());
         }
     }
@@ -66,7 +66,7 @@ fn parse_address(word: &[u8]) -> Option<IpAddr> {
     text.split('%').next()?.parse().ok()
 }
 
-/// Hashes with a secret key: names come from strangers.
+/// Hashes with a secret key, because clients choose the names.
 #[derive(Clone)]
 pub(super) struct Keyed(pub(super) [u64; 2]);
 
@@ -78,7 +78,7 @@ impl BuildHasher for Keyed {
     }
 }
 
-/// Outcomes until their time is over; the least recently used go first.
+/// Outcomes until they expire; the least recently used ones leave first.
 pub(super) struct Cache {
     outcomes: LruCache<Box<[u8]>, Remembered, Keyed>,
     entries_max: usize,
@@ -103,8 +103,8 @@ impl Cache {
         None
     }
 
-    /// Until when that is remembered; 0 if it is not.
-    pub(super) fn until_us(&self, name: &Name) -> u64 {
+    /// When the entry expires; 0 without an entry.
+    pub(super) fn expires_us(&self, name: &Name) -> u64 {
         self.outcomes.peek(name.as_bytes()).map_or(0, |remembered| remembered.until_us)
     }
 
@@ -117,16 +117,16 @@ impl Cache {
     }
 }
 
-/// One server and what is known about it.
+/// The state of a server.
 #[derive(Clone, Debug)]
 struct Server {
     address: SocketAddr,
-    /// It did not answer: until then it is asked last.
+    /// The server did not answer: it is used last until this time.
     down_until_us: Option<u64>,
-    /// When it was last heard.
-    heard_us: Option<u64>,
-    /// EDNS is left out until then.
-    plain_until_us: u64,
+    /// Time of its last reply.
+    replied_us: Option<u64>,
+    /// Queries have no EDNS until this time.
+    no_edns_until_us: u64,
 }
 
 /// The servers in order of preference; a set of them is a bit mask by index.
@@ -134,23 +134,23 @@ pub(super) struct Servers {
     servers: Vec<Server>,
 }
 
-/// Whom to ask next.
+/// The server for the next query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
     pub(super) server: u8,
     pub(super) address: SocketAddr,
     pub(super) edns: bool,
-    /// It was down, and others are not: it deserves less patience.
+    /// The server was down while others are live: the query waits for it only for a short time.
     pub(super) probe: bool,
 }
 
 impl Servers {
-    /// What was known about servers that stay is kept. `addresses` has at most `settings::SERVERS_MAX`.
+    /// Keeps the state of servers that stay. `addresses` has at most `settings::SERVERS_MAX`.
     pub(super) fn new(addresses: &[SocketAddr], before: Option<&Servers>) -> Servers {
         let known = |&address: &SocketAddr| {
             let before =
                 before.and_then(|before| before.servers.iter().find(|known| known.address == address));
-            let fresh = Server { address, down_until_us: None, heard_us: None, plain_until_us: 0 };
+            let fresh = Server { address, down_until_us: None, replied_us: None, no_edns_until_us: 0 };
             before.cloned().unwrap_or(fresh)
         };
         Servers { servers: addresses.iter().map(known).collect() }
@@ -160,8 +160,8 @@ impl Servers {
         self.servers.len()
     }
 
-    /// The best server that is not in `tried`, counting from `first`: one that answers, or one whose time of
-    /// being down is over (this query probes it, and only this one); else the one that was down longest.
+    /// The best server outside of `tried`, counting from `first`: a live one, or one whose time of being down has
+    /// passed (this query probes it, and no other does); otherwise the one that has been down longest.
     pub(super) fn choose(&mut self, now_us: u64, first: usize, tried: u16) -> Option<Choice> {
         let count = self.servers.len();
         let order = (0..count).map(|step| first.wrapping_add(step) % count.max(1));
@@ -170,7 +170,7 @@ impl Servers {
             Some(until_us) if now_us < until_us => until_us,
             Some(_) | None => 0,
         };
-        // Of equal keys, min_by_key takes the first.
+        // min_by_key takes the first of equal keys.
         let index = untried.clone().min_by_key(|&index| key(index))?;
         let others_live = untried
             .filter(|&other| other != index)
@@ -183,40 +183,40 @@ impl Servers {
         Some(Choice {
             server: index as u8,
             address: server.address,
-            edns: server.plain_until_us <= now_us,
+            edns: server.no_edns_until_us <= now_us,
             probe: probe && others_live,
         })
     }
 
-    /// Whether a server that is not in `tried` is believed to answer.
+    /// Whether a server outside of `tried` is live.
     pub(super) fn any_live(&self, tried: u16) -> bool {
         let live =
             |(index, server): (usize, &Server)| tried & bit(index) == 0 && server.down_until_us.is_none();
         self.servers.iter().enumerate().any(live)
     }
 
-    /// It answered something.
-    pub(super) fn heard(&mut self, now_us: u64, server: u8) {
+    /// Records a reply of a server.
+    pub(super) fn record_reply(&mut self, now_us: u64, server: u8) {
         if let Some(server) = self.servers.get_mut(usize::from(server)) {
-            server.heard_us = Some(now_us);
+            server.replied_us = Some(now_us);
             server.down_until_us = None;
         }
     }
 
-    /// It did not answer a query sent at `sent_us`. A server that has answered another one since is only slow
-    /// with this name. True if it was taken for live until now.
-    pub(super) fn silent(&mut self, now_us: u64, server: u8, sent_us: u64) -> bool {
+    /// Records that a query sent at `sent_us` got no reply. A server that has answered another query since is only
+    /// slow with this name. True if the server was live until now.
+    pub(super) fn record_silence(&mut self, now_us: u64, server: u8, sent_us: u64) -> bool {
         let Some(server) = self.servers.get_mut(usize::from(server)) else { return false };
-        if server.heard_us.is_some_and(|heard_us| heard_us > sent_us) {
+        if server.replied_us.is_some_and(|replied_us| replied_us > sent_us) {
             return false;
         }
         server.down_until_us.replace(now_us.saturating_add(DOWN_US)).is_none()
     }
 
-    /// It does not understand EDNS.
-    pub(super) fn leave_out_edns(&mut self, now_us: u64, server: u8) {
+    /// Records that a server does not understand EDNS.
+    pub(super) fn disable_edns(&mut self, now_us: u64, server: u8) {
         if let Some(server) = self.servers.get_mut(usize::from(server)) {
-            server.plain_until_us = now_us.saturating_add(EDNS_RETRY_US);
+            server.no_edns_until_us = now_us.saturating_add(EDNS_RETRY_US);
         }
     }
 }
@@ -241,26 +241,26 @@ mod tests {
     #[test]
     fn silence_counts_unless_something_was_heard_since() {
         // When it was last heard, when the query was sent, whether it is found silent then.
-        for (heard_us, sent_us, found) in
+        for (replied_us, sent_us, found) in
             [(None, 5, true), (Some(4), 5, true), (Some(5), 5, true), (Some(6), 5, false)]
         {
             let mut servers = servers();
-            heard_us.into_iter().for_each(|heard_us| servers.heard(heard_us, 0));
-            assert_eq!(servers.silent(10, 0, sent_us), found, "{heard_us:?}");
-            assert_eq!(chosen(&mut servers, 10, 0), Some((u8::from(found), false)), "{heard_us:?}");
+            replied_us.into_iter().for_each(|replied_us| servers.record_reply(replied_us, 0));
+            assert_eq!(servers.record_silence(10, 0, sent_us), found, "{replied_us:?}");
+            assert_eq!(chosen(&mut servers, 10, 0), Some((u8::from(found), false)), "{replied_us:?}");
         }
     }
 
     #[test]
     fn one_query_probes_a_silent_server() {
         let mut servers = servers();
-        assert!(servers.silent(0, 0, 0));
-        assert!(!servers.silent(0, 0, 0), "known already");
+        assert!(servers.record_silence(0, 0, 0));
+        assert!(!servers.record_silence(0, 0, 0), "known already");
         assert_eq!(chosen(&mut servers, DOWN_US - 1, 0), Some((1, false)));
         assert_eq!(chosen(&mut servers, DOWN_US - 1, 0b10), Some((0, false)));
         assert_eq!(chosen(&mut servers, DOWN_US, 0), Some((0, true)));
         assert_eq!(chosen(&mut servers, DOWN_US, 0), Some((1, false)));
-        servers.heard(DOWN_US, 0);
+        servers.record_reply(DOWN_US, 0);
         assert_eq!(chosen(&mut servers, DOWN_US, 0), Some((0, false)));
         assert_eq!(chosen(&mut servers, DOWN_US, 0b11), None);
     }
@@ -268,8 +268,8 @@ mod tests {
     #[test]
     fn of_silent_servers_the_first_to_fall_is_asked_first() {
         let mut servers = servers();
-        servers.silent(5, 1, 5);
-        servers.silent(6, 0, 6);
+        servers.record_silence(5, 1, 5);
+        servers.record_silence(6, 0, 6);
         assert!(!servers.any_live(0));
         assert_eq!(chosen(&mut servers, 7, 0), Some((1, false)));
         // A probe is only impatient while others are live.

@@ -1,36 +1,37 @@
-//! The names that may be meant by a name: itself, and itself in each of the search domains of resolv.conf.
+//! The candidates for a name: the name itself, and the name in each search domain of resolv.conf.
 //!
-//! Theory of operation. Whoever resolves a name walks over its candidates, one look-up for each, and decides about each
-//! before it is asked for. The order is glibc's: a name with enough dots is tried as it is and then with the search list,
-//! others the other way round. A trailing dot ends the search, and what this machine knows by itself (hosts, localhost) is
-//! what the name means. Addresses end the walk; so does a failure behind which a candidate might be a stranger's.
+//! Theory of operation. Resolving a name walks over its candidates with one look-up for each; the policy judges each
+//! candidate before its look-up. The order is glibc's: a name with enough dots is tried as it is first and then with
+//! the search list, others the other way round. A trailing dot prevents the search, and so does a name that this
+//! machine knows by itself (hosts, localhost). Addresses end the walk; so does a failure after which a later
+//! candidate might belong to another host.
 
 use super::Failure;
 use super::settings::Settings;
 use crate::http::target::Name;
 
-/// Where a walk stands.
+/// The state of a walk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Walk {
     /// Number of the next candidate.
     next: u8,
     /// The last candidate was the name itself.
     as_is: bool,
-    /// What the name itself came to.
+    /// The failure of the name itself.
     failure: Option<Failure>,
 }
 
-/// A name to ask for.
+/// A name to look up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The whole name.
+    /// The complete name.
     pub name: Name,
-    /// It is the name itself, nothing appended.
+    /// It is the name itself, without a search domain.
     pub as_is: bool,
 }
 
 impl Walk {
-    /// The next candidate; what gets too long is left out. `known` tells that this machine knows the name by itself.
+    /// The next candidate; candidates that are too long are left out. `known`: this machine knows the name by itself.
     pub(super) fn next(&mut self, settings: &Settings, name: &Name, known: bool) -> Option<Candidate> {
         let searches = if name.is_rooted() || known { 0 } else { settings.search.len() };
         let dots = name.as_bytes().iter().filter(|&&byte| byte == b'.').count();
@@ -47,27 +48,27 @@ impl Walk {
         None
     }
 
-    /// Whether both have come to the same candidate.
-    pub fn is_where(&self, other: &Walk) -> bool {
+    /// Whether both walks are at the same candidate.
+    pub fn is_at_candidate_of(&self, other: &Walk) -> bool {
         self.next == other.next
     }
 
-    /// The last candidate has no addresses. `Some`: the walk ends with this.
+    /// The last candidate has no addresses. `Some` ends the walk with this failure.
     pub fn fail(&mut self, failure: Failure) -> Option<Failure> {
-        // What the name itself came to speaks for the whole, as with glibc.
+        // The failure of the name itself stands for all, as in glibc.
         if self.as_is {
             self.failure = Some(failure);
         }
         match failure {
             Failure::NotFound | Failure::NoAddress => None,
-            // Of the name itself nothing is known: an address from the search list might be a stranger's.
+            // The name itself may exist: an address from the search list might belong to another host.
             Failure::ServerFailure | Failure::Malformed if self.as_is => Some(failure),
             Failure::ServerFailure | Failure::Malformed => None,
             Failure::Timeout => Some(failure),
         }
     }
 
-    /// What it ends with when no candidate is left; the last one failed like this, if one was asked for.
+    /// The failure at the end of the walk; `last` is the failure of the last candidate, if there was one.
     pub fn end(&self, last: Option<Failure>) -> Failure {
         self.failure.or(last).unwrap_or(Failure::NotFound)
     }

@@ -344,7 +344,7 @@ impl CacheLookUp<'_> {
 
     /// Whether no rule blocks any of the names that may have been asked for in place of this one.
     fn may_mean(&self, name: &Name, port: u16) -> bool {
-        if !self.resolver.searches() {
+        if !self.resolver.has_search_list() {
             return true;
         }
         let mut walk = Walk::default();

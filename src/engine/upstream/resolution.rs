@@ -161,10 +161,10 @@ impl Engine {
         let (mut again, mut until_us) = (Walk::default(), u64::MAX);
         while let Some(candidate) = self.resolver.next_candidate(name, &mut again) {
             // One that a rule blocks was not asked for.
-            if again.is_where(walk) || self.judge_candidate(id, &candidate).is_ok() {
-                until_us = until_us.min(self.resolver.holds_until_us(&candidate.name));
+            if again.is_at_candidate_of(walk) || self.judge_candidate(id, &candidate).is_ok() {
+                until_us = until_us.min(self.resolver.valid_until_us(&candidate.name));
             }
-            if again.is_where(walk) {
+            if again.is_at_candidate_of(walk) {
                 break;
             }
         }

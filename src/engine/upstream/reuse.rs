@@ -137,7 +137,7 @@ impl Engine {
     /// Whether a name is another one than what others mean by the same authority: a trailing dot makes no other authority, but
     /// ends the search.
     fn may_mean_another(&self, name: &Name) -> bool {
-        name.is_rooted() && self.resolver.searches()
+        name.is_rooted() && self.resolver.has_search_list()
     }
 
     /// The resolver has said which addresses the name of a transaction has, by a walk over what the name may mean. Idle

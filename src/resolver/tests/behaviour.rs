@@ -155,9 +155,9 @@ fn the_search_list_is_walked_as_glibc_walks_it() {
             vec!["no.where.corp.example", "no.where.lab.example", "no.where"],
             failed(Failure::NotFound),
         ),
-        // The name itself cannot be asked about: nothing else is tried in its place.
+        // The outcome of the name itself is unknown: no other candidate is tried in its place.
         (1, "lame.host", vec!["lame.host"], failed(Failure::ServerFailure)),
-        // One of the search list can: the others are tried.
+        // The outcome of a search-list candidate may be unknown: the others are tried.
         (
             2,
             "lame.x",
@@ -174,7 +174,7 @@ fn the_search_list_is_walked_as_glibc_walks_it() {
         let expected: Vec<String> =
             asked.iter().flat_map(|name| [format!("0/{name}/AAAA"), format!("0/{name}/A")]).collect();
         assert_eq!(net.take_sent(), expected, "{text}, ndots {ndots}");
-        // Kept under the names that were asked for.
+        // Cached under the queried names.
         net.walk(text);
         assert_eq!(net.take_sent(), Vec::<String>::new(), "{text}, ndots {ndots}");
     }
@@ -245,7 +245,7 @@ fn the_last_to_cancel_ends_a_look_up() {
     net.resolver.cancel(id);
     net.drain();
     assert_eq!((net.open.len(), net.resolver.in_flight()), (0, 0));
-    // Stale ids touch nobody, not even a look-up in the same place.
+    // Stale ids are ignored, even if the slot has another look-up.
     let LookUp::Pending(next) = net.look_up("www.example") else { panic!() };
     assert_ne!(next, id);
     net.resolver.cancel(id);
@@ -265,7 +265,7 @@ fn look_ups_in_flight_are_bounded() {
     while net.done.len() < 2 {
         assert!(net.step());
     }
-    // Both go on only for the cache: one makes room.
+    // Both continue only for the cache: one of them makes room.
     assert_eq!(net.resolver.in_flight(), 2);
     assert!(matches!(net.look_up("six.example"), LookUp::Pending(_)));
     net.settle();
@@ -288,7 +288,7 @@ fn new_settings_reach_what_is_in_flight() {
     net.settle();
     assert_eq!((net.done[1].0, net.done[1].1), (at_us + MS, www));
     assert_eq!(net.done[1].2, addresses(&["2001:db8::10", "192.0.2.10", "192.0.2.11"]));
-    // And forget what was known.
+    // The cache is cleared.
     net.take_sent();
     net.resolver.reconfigure(Settings { servers: vec![server(1)], ..Settings::default() }, Hosts::default());
     net.resolve("www.example");

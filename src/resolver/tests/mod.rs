@@ -1,4 +1,4 @@
-//! The resolver against servers that exist only here, in a time that only moves when nothing else can.
+//! The resolver against simulated servers, in simulated time that moves only when nothing else can happen.
 
 mod behaviour;
 mod servers;
@@ -19,7 +19,7 @@ const S: u64 = 1_000_000;
 enum Server {
     /// Answers from the zone after so many microseconds.
     Answers(u64),
-    /// Answers to one record type after the first time, to all else after the second.
+    /// Answers queries of one record type after the first time, and others after the second.
     Slow(u16, u64, u64),
     /// Never answers.
     Silent,
@@ -33,13 +33,13 @@ enum Server {
     Plain,
     /// As Answers(1 ms), but with lower case in the question.
     Lowers,
-    /// A flood of replies with wrong ids and never the true one; over TCP the truth.
+    /// Floods with replies of wrong ids and never sends the true one; over TCP it answers.
     Forged(usize),
     /// Its messages are cut after so many bytes.
     Cut(usize),
     /// Says SERVFAIL to so many queries, and then the truth.
     Recovers(usize),
-    /// Over UDP its answers have TC, and what fits; over TCP it is as the other one.
+    /// Truncates its answers over UDP; over TCP it behaves as the other one.
     CutOff(&'static Server),
 }
 
@@ -205,7 +205,7 @@ impl Network {
         }
     }
 
-    /// What the zone says.
+    /// The records of the zone.
     fn answer(&self, query: &[u8], transport: Transport) -> Vec<u8> {
         let (asked, kind) = name_of(query);
         let asked = asked.to_ascii_lowercase();
@@ -236,7 +236,7 @@ impl Network {
         }
     }
 
-    /// Moves on to whatever comes next; false if nothing will.
+    /// Moves to the next event; false if there is none.
     fn step(&mut self) -> bool {
         let arrival = self.on_the_way.keys().next().copied();
         let timeout_us = self.resolver.next_timeout_us();
@@ -245,7 +245,7 @@ impl Network {
             (Some(key), _) if timeout_us.is_none_or(|timeout_us| key.0 <= timeout_us) => {
                 self.now_us = self.now_us.max(key.0);
                 let (query, message) = self.on_the_way.remove(&key).unwrap();
-                // A closed socket hears nothing; the resolver hears of it all the same, and must not care.
+                // The socket is closed already: the resolver must ignore the message.
                 match message {
                     Some(message) => self.resolver.handle_reply(self.now(), query, &message),
                     None => self.resolver.handle_failure(self.now(), query),
@@ -273,7 +273,7 @@ impl Network {
         assert_eq!(self.resolver.next_timeout_us(), None);
     }
 
-    /// Walks over the candidates of a name, as who resolves it does.
+    /// Walks over the candidates of a name, as the engine does.
     fn walk(&mut self, text: &str) -> Outcome {
         let (wanted, mut walk, mut last) = (name(text), Walk::default(), None);
         while let Some(candidate) = self.resolver.next_candidate(&wanted, &mut walk) {
@@ -290,7 +290,7 @@ impl Network {
         Outcome::Failed(walk.end(last))
     }
 
-    /// Looks a name up and waits for the outcome; how long that took, microseconds, and what it was.
+    /// Looks up a name and waits for the outcome. Returns the microseconds and the outcome.
     fn resolve(&mut self, text: &str) -> (u64, Outcome) {
         let start_us = self.now_us;
         match self.look_up(text) {

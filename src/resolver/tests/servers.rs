@@ -185,7 +185,7 @@ fn a_late_family_fills_the_cache() {
     while net.done.is_empty() {
         assert!(net.step());
     }
-    // While the rest is under way, whoever asks gets what is there, and a late cancel changes nothing.
+    // While the other family is under way, a new caller gets the addresses so far, and a late cancel changes nothing.
     let half = addresses(&["192.0.2.10", "192.0.2.11"]);
     assert_eq!(net.look_up("www.example"), LookUp::Ready(half));
     net.resolver.cancel(id);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::super::message::{Asked, Family, Reply, WireName, read_reply};
+use super::super::message::{Family, Reply, SentQuery, WireName, read_reply};
 use super::{addresses, ip, name};
 use crate::resolver::Addresses;
 
@@ -39,8 +39,8 @@ impl Record {
         self.target.clone()
     }
 
-    fn write(&self, bytes: &mut Vec<u8>, asked: &str) {
-        if self.owner.eq_ignore_ascii_case(asked) {
+    fn write(&self, bytes: &mut Vec<u8>, sent: &str) {
+        if self.owner.eq_ignore_ascii_case(sent) {
             bytes.extend_from_slice(&[0xc0, 12]);
         } else {
             bytes.extend_from_slice(&labels(&self.owner));
@@ -83,19 +83,19 @@ pub(super) fn name_of(query: &[u8]) -> (String, u16) {
 
 /// A reply to a query, which repeats its question.
 pub(super) fn reply(query: &[u8], flags: u16, answers: &[Record], authorities: &[Record]) -> Vec<u8> {
-    let (asked, _) = name_of(query);
-    let question_end = 12 + labels(&asked).len() + 4;
+    let (sent, _) = name_of(query);
+    let question_end = 12 + labels(&sent).len() + 4;
     let mut bytes = query[0..2].to_vec();
     let counts = [flags, 1, answers.len() as u16, authorities.len() as u16, 0];
     counts.iter().for_each(|count| bytes.extend_from_slice(&count.to_be_bytes()));
     bytes.extend_from_slice(&query[12..question_end]);
-    answers.iter().chain(authorities).for_each(|record| record.write(&mut bytes, &asked));
+    answers.iter().chain(authorities).for_each(|record| record.write(&mut bytes, &sent));
     bytes
 }
 
-fn ask<T>(text: &str, family: Family, cases: Option<[u64; 4]>, then: impl FnOnce(&Asked) -> T) -> T {
-    let owner = WireName::of(&name(text)).unwrap();
-    then(&Asked { id: 0x1234, owner: &owner, family, cases, edns: true, links: 0 })
+fn ask<T>(text: &str, family: Family, cases: Option<[u64; 4]>, then: impl FnOnce(&SentQuery) -> T) -> T {
+    let owner = WireName::from_name(&name(text)).unwrap();
+    then(&SentQuery { id: 0x1234, owner: &owner, family, case_bits: cases, edns: true, links: 0 })
 }
 
 fn found(list: &[&str], ttl_s: u32) -> Reply {
@@ -106,10 +106,10 @@ fn found(list: &[&str], ttl_s: u32) -> Reply {
 fn writes_a_query() {
     let expected = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03www\x07example\x00\x00\x1c\x00\x01\
         \x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
-    ask("www.example", Family::V6, None, |asked| assert_eq!(asked.write().as_bytes(), expected));
+    ask("www.example", Family::V6, None, |sent| assert_eq!(sent.write().as_bytes(), expected));
     let cases = Some([0b10_0011, 0, 0, 0]);
-    ask("www.example", Family::V4, cases, |asked| {
-        assert_eq!(&asked.write().as_bytes()[12..29], b"\x03Www\x07Example\x00\x00\x01\x00\x01");
+    ask("www.example", Family::V4, cases, |sent| {
+        assert_eq!(&sent.write().as_bytes()[12..29], b"\x03Www\x07Example\x00\x00\x01\x00\x01");
     });
 }
 
@@ -118,19 +118,21 @@ fn names_have_their_limits() {
     let label = "a".repeat(63);
     let longest = [&label[..], &label, &label, &label[..61]].join(".");
     assert_eq!(longest.len(), 253);
-    let wire = WireName::of(&name(&longest)).unwrap();
+    let wire = WireName::from_name(&name(&longest)).unwrap();
     assert_eq!(wire.as_bytes().len(), 255);
     assert!(name(&longest).in_domain(&name("x")).is_none());
-    assert!(name(&longest[..251]).in_domain(&name("x")).is_some_and(|name| WireName::of(&name).is_some()));
-    ask(&longest, Family::V4, Some([u64::MAX; 4]), |asked| {
-        let query = asked.write();
+    assert!(
+        name(&longest[..251]).in_domain(&name("x")).is_some_and(|name| WireName::from_name(&name).is_some())
+    );
+    ask(&longest, Family::V4, Some([u64::MAX; 4]), |sent| {
+        let query = sent.write();
         assert_eq!(query.as_bytes().len(), 282);
         let answer = reply(query.as_bytes(), 0x8180, &[Record::new(&longest, A, 9, "192.0.2.1")], &[]);
-        assert_eq!(read_reply(&answer, asked), found(&["192.0.2.1"], 9));
+        assert_eq!(read_reply(&answer, sent), found(&["192.0.2.1"], 9));
     });
 }
 
-/// The same without the names on the way.
+/// The reply without aliases.
 fn without_path(reply: Reply) -> Reply {
     match reply {
         Reply::Found { addresses, ttl_s, .. } => Reply::Found { addresses, ttl_s, aliases: vec![] },
@@ -143,7 +145,7 @@ fn without_path(reply: Reply) -> Reply {
     }
 }
 
-/// What it shows, flags, answers, authorities, how it is read.
+/// The test case, flags, answers, authorities, the expected reading.
 type Case = (&'static str, u16, Vec<Record>, Vec<Record>, Reply);
 
 #[test]
@@ -153,7 +155,7 @@ fn reads_answers() {
     let soa = |zone: &str| soa(zone, 300, 60);
     let foreign = Record { class: 3, ..a("www.example", 5, "192.0.2.9") };
     let alias = |text: &str, links, ttl_s| Reply::Alias {
-        aliases: vec![WireName::of(&name(text)).unwrap()],
+        aliases: vec![WireName::from_name(&name(text)).unwrap()],
         links,
         ttl_s,
     };
@@ -269,11 +271,11 @@ fn reads_answers() {
         ),
     ];
     for (what, flags, answers, authorities, expected) in cases {
-        ask("www.example", Family::V4, None, |asked| {
-            let mut message = reply(asked.write().as_bytes(), flags, &answers, &authorities);
-            assert_eq!(without_path(read_reply(&message, asked)), expected, "{what}");
+        ask("www.example", Family::V4, None, |sent| {
+            let mut message = reply(sent.write().as_bytes(), flags, &answers, &authorities);
+            assert_eq!(without_path(read_reply(&message, sent)), expected, "{what}");
             message.extend_from_slice(b"\xff\xc0\x0cgarbage");
-            assert_eq!(without_path(read_reply(&message, asked)), expected, "{what}, with bytes that follow");
+            assert_eq!(without_path(read_reply(&message, sent)), expected, "{what}, with bytes that follow");
         });
     }
 }
@@ -281,43 +283,43 @@ fn reads_answers() {
 #[test]
 fn only_the_reply_to_the_question_counts() {
     let answer = [Record::new("www.example", A, 9, "192.0.2.1")];
-    ask("www.example", Family::V4, None, |asked| {
-        let good = reply(asked.write().as_bytes(), 0x8180, &answer, &[]);
-        assert_eq!(read_reply(&good, asked), found(&["192.0.2.1"], 9));
+    ask("www.example", Family::V4, None, |sent| {
+        let good = reply(sent.write().as_bytes(), 0x8180, &answer, &[]);
+        assert_eq!(read_reply(&good, sent), found(&["192.0.2.1"], 9));
         // Id, QR, opcode, number of questions, name, type, class.
         for (at, value) in
             [(0, 1), (1, 1), (2, 0x01), (2, 0x91), (5, 0), (5, 2), (13, b'x'), (26, 28), (28, 3)]
         {
             let mut bad = good.clone();
             bad[at] = value;
-            assert_eq!(read_reply(&bad, asked), Reply::Mismatched, "byte {at}");
+            assert_eq!(read_reply(&bad, sent), Reply::Mismatched, "byte {at}");
         }
         let mut upper = good;
         upper[13] = b'W';
-        assert_eq!(read_reply(&upper, asked), found(&["192.0.2.1"], 9));
+        assert_eq!(read_reply(&upper, sent), found(&["192.0.2.1"], 9));
     });
-    // With random case, the very letters count.
-    ask("www.example", Family::V4, Some([0b10, 0, 0, 0]), |asked| {
-        let good = reply(asked.write().as_bytes(), 0x8180, &answer, &[]);
+    // With random case, the case of the letters must match.
+    ask("www.example", Family::V4, Some([0b10, 0, 0, 0]), |sent| {
+        let good = reply(sent.write().as_bytes(), 0x8180, &answer, &[]);
         assert_eq!(good[13], b'W');
-        assert_eq!(read_reply(&good, asked), found(&["192.0.2.1"], 9));
+        assert_eq!(read_reply(&good, sent), found(&["192.0.2.1"], 9));
         for at in 13..16 {
             let mut bad = good.clone();
             bad[at] ^= 0x20;
-            assert_eq!(read_reply(&bad, asked), Reply::Mismatched, "byte {at}");
+            assert_eq!(read_reply(&bad, sent), Reply::Mismatched, "byte {at}");
         }
     });
-    // A server that cannot read the query may leave out the question; nothing else may be said that way.
-    ask("www.example", Family::V4, None, |asked| {
-        assert_eq!(read_reply(b"\x12\x34\x81\x81\0\0\0\0\0\0\0\0", asked), Reply::NotUnderstood);
-        assert_eq!(read_reply(b"\x12\x34\x81\x82\0\0\0\0\0\0\0\0", asked), Reply::Mismatched);
-        assert_eq!(read_reply(b"\x12\x34\x81\x83\0\0\0\0\0\0\0\0", asked), Reply::Mismatched);
+    // A server that cannot read the query may leave out the question; such a reply can say nothing else.
+    ask("www.example", Family::V4, None, |sent| {
+        assert_eq!(read_reply(b"\x12\x34\x81\x81\0\0\0\0\0\0\0\0", sent), Reply::NotUnderstood);
+        assert_eq!(read_reply(b"\x12\x34\x81\x82\0\0\0\0\0\0\0\0", sent), Reply::Mismatched);
+        assert_eq!(read_reply(b"\x12\x34\x81\x83\0\0\0\0\0\0\0\0", sent), Reply::Mismatched);
     });
 }
 
 /// A reply to `www.example` whose single answer has this owner (raw) and is an A record.
-fn with_owner(asked: &Asked, owner: &[u8]) -> Vec<u8> {
-    let mut message = reply(asked.write().as_bytes(), 0x8180, &[], &[]);
+fn with_owner(sent: &SentQuery, owner: &[u8]) -> Vec<u8> {
+    let mut message = reply(sent.write().as_bytes(), 0x8180, &[], &[]);
     message[7] = 1;
     message.extend_from_slice(owner);
     message.extend_from_slice(b"\0\x01\0\x01\0\0\0\x09\0\x04\xc0\0\x02\x01");
@@ -342,29 +344,29 @@ fn pointers_only_go_back() {
         ("reserved 10", b"\x81w\0", false),
     ];
     for (what, owner, good) in cases {
-        ask("www.example", Family::V4, None, |asked| {
+        ask("www.example", Family::V4, None, |sent| {
             let expected = if good { found(&["192.0.2.1"], 9) } else { Reply::Malformed };
-            assert_eq!(read_reply(&with_owner(asked, owner), asked), expected, "{what}");
+            assert_eq!(read_reply(&with_owner(sent, owner), sent), expected, "{what}");
         });
     }
     // Two pointers at each other, the first of them inside an earlier record's contents.
-    ask("www.example", Family::V4, None, |asked| {
-        let mut message = reply(asked.write().as_bytes(), 0x8180, &[], &[]);
+    ask("www.example", Family::V4, None, |sent| {
+        let mut message = reply(sent.write().as_bytes(), 0x8180, &[], &[]);
         message[7] = 2;
         message.extend_from_slice(b"\xc0\x0c\0\x10\0\x01\0\0\0\x09\0\x02\xc0\x2b");
         message.extend_from_slice(b"\xc0\x29\0\x01\0\x01\0\0\0\x09\0\x04\xc0\0\x02\x01");
-        assert_eq!(read_reply(&message, asked), Reply::Malformed);
+        assert_eq!(read_reply(&message, sent), Reply::Malformed);
     });
 }
 
 #[test]
 fn names_longer_than_255_bytes_are_malformed() {
-    ask("www.example", Family::V4, None, |asked| {
+    ask("www.example", Family::V4, None, |sent| {
         let label = [&[63][..], &[b'a'; 63]].concat();
         let long = [label.repeat(4), vec![0]].concat();
-        assert_eq!(read_reply(&with_owner(asked, &long), asked), Reply::Malformed);
+        assert_eq!(read_reply(&with_owner(sent, &long), sent), Reply::Malformed);
         let fits = [label.repeat(3), vec![61], vec![b'a'; 61], vec![0]].concat();
-        assert_eq!(read_reply(&with_owner(asked, &fits), asked), Reply::NoSuchRecord { ttl_s: None });
+        assert_eq!(read_reply(&with_owner(sent, &fits), sent), Reply::NoSuchRecord { ttl_s: None });
     });
 }
 
@@ -372,12 +374,12 @@ fn names_longer_than_255_bytes_are_malformed() {
 fn addresses_are_bounded() {
     let many: Vec<Record> =
         (0..200u8).map(|n| Record::new("www.example", A, 9, &format!("192.0.2.{n}"))).collect();
-    ask("www.example", Family::V4, None, |asked| {
-        match read_reply(&reply(asked.write().as_bytes(), 0x8180, &many, &[]), asked) {
+    ask("www.example", Family::V4, None, |sent| {
+        match read_reply(&reply(sent.write().as_bytes(), 0x8180, &many, &[]), sent) {
             Reply::Found { addresses, .. } => assert_eq!(addresses.len(), 16),
             other => panic!("{other:?}"),
         }
-        assert_eq!(read_reply(&vec![0; 70_000], asked), Reply::Mismatched);
+        assert_eq!(read_reply(&vec![0; 70_000], sent), Reply::Mismatched);
     });
 }
 
@@ -389,14 +391,14 @@ fn every_truncation_is_noticed() {
         Record::new("b.example", A, 9, "192.0.2.2"),
     ];
     let negative = [soa("example", 300, 60)];
-    ask("www.example", Family::V4, None, |asked| {
+    ask("www.example", Family::V4, None, |sent| {
         for (whole, flags) in [(&answers[..], 0x8180), (&answers[..1], 0x8183), (&[], 0x8183), (&[], 0x8180)]
         {
             let authorities = if whole.len() == 3 { &[][..] } else { &negative[..] };
-            let message = reply(asked.write().as_bytes(), flags, whole, authorities);
+            let message = reply(sent.write().as_bytes(), flags, whole, authorities);
             for end in 0..message.len() {
                 let expected = if end < 29 { Reply::Mismatched } else { Reply::Malformed };
-                assert_eq!(read_reply(&message[..end], asked), expected, "{flags:x}, {end} bytes");
+                assert_eq!(read_reply(&message[..end], sent), expected, "{flags:x}, {end} bytes");
             }
         }
     });
@@ -417,8 +419,8 @@ fn no_mutation_panics_or_makes_up_addresses() {
         (state >> 11) as usize % below
     };
     let mut seen = [0usize; 3];
-    ask("www.example", Family::V6, None, |asked| {
-        let whole = reply(asked.write().as_bytes(), 0x8180, &answers, &[soa("example", 300, 60)]);
+    ask("www.example", Family::V6, None, |sent| {
+        let whole = reply(sent.write().as_bytes(), 0x8180, &answers, &[soa("example", 300, 60)]);
         for _ in 0..20_000 {
             let mut message = whole.clone();
             for _ in 0..=random(4) {
@@ -431,7 +433,7 @@ fn no_mutation_panics_or_makes_up_addresses() {
                 };
             }
             message.truncate(if random(4) == 0 { random(message.len()) } else { message.len() });
-            match read_reply(&message, asked) {
+            match read_reply(&message, sent) {
                 Reply::Found { addresses, .. } => {
                     assert!(addresses.len() == 1 && addresses[0].is_ipv6());
                     seen[0] += 1;

@@ -1,9 +1,9 @@
-//! One look-up of one whole name, with a question for IPv6 and one for IPv4.
+//! A pending look-up of one whole name, with a question for IPv6 and one for IPv4.
 //!
-//! Theory of operation. Both questions run side by side. When both are over, the look-up is. When one has found addresses
-//! and the other still asks, a grace begins; at its end the look-up answers with what it has, is `released`, and goes on
-//! only to fill the cache, so that one lost reply does not hide half of a host's addresses for as long as the other half
-//! lives.
+//! Theory of operation. Both questions run side by side; when both have ended, the look-up ends. When one has found
+//! addresses and the other has not ended, a grace period begins. At its end the look-up answers with the addresses it
+//! has and is *released*: it continues only to fill the cache, so that one lost reply does not hide half of a host's
+//! addresses for the lifetime of the other half.
 
 use std::net::IpAddr;
 
@@ -13,23 +13,23 @@ use super::settings::Settings;
 use super::{Addresses, Failure, LookUpId, Outcome};
 use crate::http::target::Name;
 
-/// How long found IPv4 addresses wait for the IPv6 ones (RFC 8305 section 3: the Resolution Delay).
+/// How long IPv4 addresses wait for the IPv6 ones (RFC 8305 section 3: the Resolution Delay).
 const GRACE_FOR_V6_US: u64 = 50_000;
-/// How long found IPv6 addresses wait for the IPv4 ones. Chosen: unlike a client of RFC 8305, which adds late
-/// answers to its list, whoever asked gets one list; without IPv4 a host with no route for IPv6 is lost.
+/// How long IPv6 addresses wait for the IPv4 ones. Chosen: a client of RFC 8305 adds late answers to its list, but
+/// here each waiter gets one list, and without IPv4 a host without an IPv6 route is unreachable.
 const GRACE_FOR_V4_US: u64 = 1_000_000;
-/// The longest that a look-up may take, microseconds. Chosen: nobody waits longer for a page.
+/// Longest look-up, in microseconds. Chosen: no user waits longer for a page.
 const LOOK_UP_US_MAX: u64 = 30_000_000;
-/// Most time that addresses are kept whose other family could not be had, seconds. Chosen.
+/// Longest time in seconds that addresses are kept if the other family failed. Chosen.
 const PARTIAL_TTL_S_MAX: u32 = 60;
 
-/// One look-up.
-pub(super) struct Search {
+/// A pending look-up.
+pub(super) struct PendingLookUp {
     pub(super) id: LookUpId,
     pub(super) name: Name,
-    /// How many want to know.
+    /// Number of callers that wait.
     pub(super) waiters: u32,
-    /// What was answered at the end of the grace.
+    /// The answer at the end of the grace period.
     pub(super) released: Option<Outcome>,
     v6: Question,
     v4: Question,
@@ -37,20 +37,25 @@ pub(super) struct Search {
     expires_us: u64,
 }
 
-/// Where a look-up stands.
-pub(super) enum Standing {
+/// The state of a look-up after its rules were applied.
+pub(super) enum Progress {
     Waiting,
-    /// Answer this, but go on.
+    /// It answers this, and continues.
     Released(Outcome),
-    /// Over; to be kept for so long.
+    /// It has ended; the outcome is kept for so many seconds.
     Finished(Outcome, u32),
 }
 
-impl Search {
-    /// Asks. None only for a name that cannot be written, which `Name` rules out.
-    pub(super) fn new(now_us: u64, upstream: &mut Upstream, id: LookUpId, name: &Name) -> Option<Search> {
-        let [v6, v4] = questions(now_us, upstream, id, WireName::of(name)?);
-        Some(Search {
+impl PendingLookUp {
+    /// Sends both questions. `None` only for a name that cannot be encoded, which `Name` rules out.
+    pub(super) fn new(
+        now_us: u64,
+        upstream: &mut Upstream,
+        id: LookUpId,
+        name: &Name,
+    ) -> Option<PendingLookUp> {
+        let [v6, v4] = questions(now_us, upstream, id, WireName::from_name(name)?);
+        Some(PendingLookUp {
             id,
             name: *name,
             waiters: 1,
@@ -62,10 +67,10 @@ impl Search {
         })
     }
 
-    /// Begins again, with other settings. Its end does not move.
+    /// Begins again with other settings. The deadline of the whole stays.
     pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
         self.abandon(upstream);
-        if let Some(owner) = WireName::of(&self.name) {
+        if let Some(owner) = WireName::from_name(&self.name) {
             [self.v6, self.v4] = questions(now_us, upstream, self.id, owner);
             self.grace_until_us = None;
         }
@@ -78,20 +83,20 @@ impl Search {
         }
     }
 
-    /// When it wants to be looked at, microseconds.
+    /// The next deadline, in microseconds.
     pub(super) fn deadline_us(&self) -> u64 {
         let grace_us = if self.released.is_none() { self.grace_until_us } else { None };
         let others = [self.v6.deadline_us(), self.v4.deadline_us(), grace_us];
         others.into_iter().flatten().fold(self.expires_us, u64::min)
     }
 
-    /// Stops asking.
+    /// Ends both questions.
     pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
         self.v6.abandon(upstream);
         self.v4.abandon(upstream);
     }
 
-    /// Does what is due at this time.
+    /// Handles deadlines that have passed.
     pub(super) fn handle_timeout(&mut self, now_us: u64, upstream: &mut Upstream) {
         if now_us >= self.expires_us {
             self.v6.expire(upstream);
@@ -102,75 +107,75 @@ impl Search {
         self.v4.handle_timeout(now_us, upstream);
     }
 
-    /// Does not wait for silent servers where there are others.
-    pub(super) fn leave(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
-        self.v6.leave(now_us, upstream, down);
-        self.v4.leave(now_us, upstream, down);
+    /// Leaves silent servers where there are others.
+    pub(super) fn leave_down_servers(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
+        self.v6.leave_down_servers(now_us, upstream, down);
+        self.v4.leave_down_servers(now_us, upstream, down);
     }
 
-    /// Applies the rules that join the two questions; to be called after anything happened to either.
-    pub(super) fn settle(&mut self, now_us: u64, settings: &Settings) -> Standing {
-        if self.v6.is_asking() || self.v4.is_asking() {
+    /// Applies the rules that join the two questions; called after each change of either.
+    pub(super) fn settle(&mut self, now_us: u64, settings: &Settings) -> Progress {
+        if self.v6.is_pending() || self.v4.is_pending() {
             return self.grace(now_us);
         }
         let addresses = self.addresses();
         if !addresses.as_slice().is_empty() {
-            return Standing::Finished(Outcome::Addresses(addresses), self.addresses_ttl_s(settings));
+            return Progress::Finished(Outcome::Addresses(addresses), self.addresses_ttl_s(settings));
         }
         let (failure, ttl_s) = self.missing(settings);
-        Standing::Finished(Outcome::Failed(failure), ttl_s)
+        Progress::Finished(Outcome::Failed(failure), ttl_s)
     }
 
-    /// One question at least still asks.
-    fn grace(&mut self, now_us: u64) -> Standing {
+    /// At least one question has not ended.
+    fn grace(&mut self, now_us: u64) -> Progress {
         let length_us = match (&self.v6.state, &self.v4.state) {
             (State::Found { .. }, _) => GRACE_FOR_V4_US,
             (_, State::Found { .. }) => GRACE_FOR_V6_US,
-            (_, _) => return Standing::Waiting,
+            (_, _) => return Progress::Waiting,
         };
         let until_us = *self.grace_until_us.get_or_insert(now_us.saturating_add(length_us));
         if now_us < until_us || self.released.is_some() {
-            return Standing::Waiting;
+            return Progress::Waiting;
         }
         let outcome = Outcome::Addresses(self.addresses());
         self.released = Some(outcome.clone());
-        Standing::Released(outcome)
+        Progress::Released(outcome)
     }
 
     fn addresses(&self) -> Addresses {
         let found = |question: &Question| -> Vec<IpAddr> {
             match &question.state {
                 State::Found { addresses, .. } => addresses.clone(),
-                State::Asking(_) | State::Missing { .. } => Vec::new(),
+                State::Pending(_) | State::Missing { .. } => Vec::new(),
             }
         };
         let addresses = Addresses::new(found(&self.v6).into_iter().chain(found(&self.v4)));
         let aliases = self.v6.aliases.iter().chain(&self.v4.aliases);
-        addresses.by_way_of(aliases.filter_map(|alias| alias.to_name()))
+        addresses.with_aliases(aliases.filter_map(|alias| alias.to_name()))
     }
 
-    /// Addresses are kept as long as everything holds that led to them.
+    /// Addresses are kept as long as all records that led to them.
     fn addresses_ttl_s(&self, settings: &Settings) -> u32 {
         let holds_s = |question: &Question| match question.state {
             State::Found { ttl_s, .. } => ttl_s,
             State::Missing { failure: Failure::NotFound | Failure::NoAddress, ttl_s } => {
                 ttl_s.unwrap_or(u32::MAX)
             }
-            State::Missing { .. } | State::Asking(_) => PARTIAL_TTL_S_MAX,
+            State::Missing { .. } | State::Pending(_) => PARTIAL_TTL_S_MAX,
         };
         let ttl_s = holds_s(&self.v6).min(holds_s(&self.v4));
         ttl_s.clamp(settings.ttl_s_min, settings.ttl_s_max)
     }
 
-    /// Why the name has no addresses, and how long that holds, seconds.
+    /// Why the name has no addresses, and for how many seconds that is kept.
     fn missing(&self, settings: &Settings) -> (Failure, u32) {
         let part = |question: &Question| match question.state {
             State::Missing { failure, ttl_s } => (failure, ttl_s),
-            State::Asking(_) | State::Found { .. } => (Failure::NoAddress, None),
+            State::Pending(_) | State::Found { .. } => (Failure::NoAddress, None),
         };
         let ((v6, v6_ttl_s), (v4, v4_ttl_s)) = (part(&self.v6), part(&self.v4));
-        // A name that does not exist has no records of any type (RFC 8020); short of that, what could not be
-        // asked might exist.
+        // A name that does not exist has no records of any type (RFC 8020); after any other failure the other family
+        // may exist.
         let by_weight = [
             Failure::NotFound,
             Failure::Timeout,
@@ -184,7 +189,7 @@ impl Search {
                 .into_iter()
                 .flatten()
                 .min()
-                // Without a SOA a denial is not to be kept (RFC 2308 section 5): no longer than a failure.
+                // A negative answer without an SOA must not be cached (RFC 2308 section 5): no longer than a failure.
                 .unwrap_or(settings.failure_ttl_s)
                 .clamp(settings.ttl_s_min, settings.negative_ttl_s_max),
             Failure::Timeout | Failure::ServerFailure | Failure::Malformed => settings.failure_ttl_s,
