@@ -1,11 +1,11 @@
-//! The time as the core sees it: a value handed in with every call, never asked for.
+//! Time as the core sees it: an argument of every call.
 
-/// One reading of both clocks, taken by the shell once per turn of its loop.
+/// A reading of both clocks, taken by the shell once per turn of its loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
-    /// Microseconds since the loop started; never goes back. Deadlines and durations use this.
+    /// Microseconds since the loop started; never decreases. For deadlines and durations.
     pub monotonic_us: u64,
-    /// Microseconds since 1970-01-01 UTC; may jump. Only dates and log entries use this.
+    /// Microseconds since 1970-01-01 UTC; may jump. For dates and log records only.
     pub unix_us: u64,
 }
 

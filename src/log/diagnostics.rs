@@ -1,8 +1,8 @@
-//! What weir says about itself, on standard error, without ever waiting for whoever reads that.
+//! The daemon's own messages on standard error, written without blocking the loops.
 //!
-//! Until [`begin`] is called, lines are written in place: a daemon that is still starting has nobody to keep waiting, and
-//! must not have threads yet. From then on a thread writes them, from a bounded queue; what does not fit is dropped and
-//! counted in the next line that does.
+//! Until [`begin`] is called, lines are written directly: a daemon that is starting has no connections to delay, and
+//! must not have threads yet. Afterwards a thread writes them from a bounded queue; lines that do not fit are dropped
+//! and counted in the next line.
 
 use std::io::{self, Write};
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-/// Lines that wait to be written (chosen: far more than are said in a minute).
+/// Most waiting lines (chosen: far more than a minute brings).
 const LINES_MAX: usize = 1024;
 
 static QUEUE: OnceLock<SyncSender<Message>> = OnceLock::new();
@@ -19,11 +19,11 @@ static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 enum Message {
     Line(Vec<u8>),
-    /// Answered when everything before it is written.
+    /// Answered when all messages before it are written.
     Flush(SyncSender<()>),
 }
 
-/// Where the logger writes, a whole line at a time.
+/// The logger's output, whole lines at a time.
 #[derive(Debug, Default)]
 pub struct Diagnostics;
 
@@ -45,7 +45,7 @@ impl Write for Diagnostics {
     }
 }
 
-/// Starts the thread. Fails if there can be none; then lines are written in place as before.
+/// Starts the thread. On failure lines are still written directly.
 pub fn begin() -> io::Result<()> {
     let (sender, receiver) = sync_channel(LINES_MAX);
     thread::Builder::new().name("weir-stderr".into()).spawn(move || write_all(&receiver))?;
@@ -53,7 +53,7 @@ pub fn begin() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until what was said is written, but not longer than that.
+/// Waits until all lines are written, at most `within`.
 pub fn flush(within: Duration) {
     let Some(queue) = QUEUE.get() else { return };
     let (sender, receiver) = sync_channel(1);
@@ -64,7 +64,7 @@ pub fn flush(within: Duration) {
 
 fn write_all(queue: &Receiver<Message>) {
     while let Ok(message) = queue.recv() {
-        // Nobody to tell if standard error is closed.
+        // A closed standard error cannot be reported.
         match message {
             Message::Line(line) => {
                 let dropped = DROPPED.swap(0, Ordering::Relaxed);

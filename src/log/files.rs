@@ -1,8 +1,8 @@
-//! The log file, its older ones, and writing to it in whole lines.
+//! The log file, its rotated predecessors, and writing in whole lines.
 //!
-//! `access.log` is opened for appending. Before every write its length is asked for, so that a file that somebody else
-//! truncated, or deleted, is noticed; what does not fit below the limit goes to the next file, cut between lines. A write
-//! that fails half-way through a line takes that half back.
+//! `access.log` is opened for appending. Its length is read before each write, so that a truncated or deleted file is
+//! noticed. Lines beyond the size limit go to the next file. A write that fails within a line removes the incomplete
+//! line.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 /// The name of the file in its directory.
 pub const FILE_NAME: &str = "access.log";
 
-/// Who may read it (chosen): the owner and its group; URLs are private.
+/// Permissions (chosen): owner and group; URLs are private.
 const FILE_MODE: u32 = 0o640;
 
-/// Most leftovers of an earlier, larger number to keep that are removed at one rotation (chosen).
+/// Most files of an earlier, larger number to keep that one rotation removes (chosen).
 const EXCESS_MAX: u32 = 1000;
 
-/// How far the file may grow over its limit before a rotation that failed is tried again (chosen).
+/// How far the file may exceed its limit before a failed rotation is tried again (chosen).
 const RETRY_BYTES: u64 = 1 << 20;
 
 /// `access.log` in a directory, open.
@@ -26,33 +26,33 @@ const RETRY_BYTES: u64 = 1 << 20;
 pub struct LogFile {
     directory: PathBuf,
     file: File,
-    /// Its size before it rotates; 0 for never.
+    /// The size at which the file rotates; 0 for never.
     bytes_max: u64,
     keep: u32,
-    /// The size at which rotation is tried again after it failed; 0 if it did not.
+    /// The size at which a failed rotation is tried again; 0 without a failure.
     retry_at_bytes: u64,
 }
 
 impl LogFile {
-    /// Opens the file, and makes it and its directory where they are missing.
+    /// Opens the file; creates the file and its directory if they are missing.
     pub fn open(directory: &Path, bytes_max: u64, keep: u32) -> io::Result<LogFile> {
         let file = open_file(directory)?;
         Ok(LogFile { directory: directory.to_owned(), file, bytes_max, keep, retry_at_bytes: 0 })
     }
 
-    /// Has another size and another number of old files hold from the next lines on.
+    /// Sets another size and another number of old files, for the lines that follow.
     pub fn set_limits(&mut self, bytes_max: u64, keep: u32) {
         (self.bytes_max, self.keep, self.retry_at_bytes) = (bytes_max, keep, 0);
     }
 
-    /// Opens it anew by its name; on failure the old one stays.
+    /// Opens the file again by its name; after a failure the old one stays open.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open_file(&self.directory)?;
         self.retry_at_bytes = 0;
         Ok(())
     }
 
-    /// Writes whole lines. Fails with how many bytes, always whole lines, were written before.
+    /// Writes whole lines. An error contains the number of bytes in the lines that were written.
     pub fn write_lines(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
         let mut written = 0;
         while written < lines.len() {
@@ -66,11 +66,11 @@ impl LogFile {
         Ok(())
     }
 
-    /// Sees to it that there is a file to write to, and says how many bytes go there.
+    /// Makes sure that there is a file, and returns how many bytes to write to it.
     fn prepare(&mut self, lines: &[u8]) -> io::Result<usize> {
         let mut metadata = self.file.metadata()?;
         if metadata.nlink() == 0 {
-            // Somebody removed it, or its directory: what is written there nobody will see.
+            // The file or its directory was removed: what is written to it would be lost.
             self.reopen()?;
             metadata = self.file.metadata()?;
         }
@@ -86,7 +86,7 @@ impl LogFile {
             match self.rotate() {
                 Ok(()) => {}
                 Err(error) => {
-                    // Too large a file is better than lost lines.
+                    // A file over its limit is better than lost lines.
                     self.retry_at_bytes = len.saturating_add(RETRY_BYTES);
                     log::warn!("access log: cannot rotate {}: {error}", self.path(0).display());
                     return Ok(lines.len());
@@ -95,17 +95,17 @@ impl LogFile {
         } else if len > 0 {
             return Ok(lines.len());
         }
-        // An empty file takes at least one line, however long.
+        // An empty file takes at least one line of any length.
         Ok(whole_lines_within(lines, self.bytes_max).max(first_line(lines)))
     }
 
-    /// Moves every file one number up, drops what is over the number to keep, and begins a new one.
+    /// Renames each file to the next number, removes those beyond the number to keep, and opens a new file.
     fn rotate(&mut self) -> io::Result<()> {
         if fs::symlink_metadata(self.path(0)).is_err() {
-            // Somebody moved it already: the older ones stay where they are.
+            // The file was renamed already: the older ones stay where they are.
             return self.reopen();
         }
-        // Up to the first free number: what is beyond need not move.
+        // Files beyond the first free number stay where they are.
         let free = (1..=self.keep).find(|number| fs::symlink_metadata(self.path(*number)).is_err());
         for number in (1..free.unwrap_or(self.keep)).rev() {
             missing_is_fine(fs::rename(self.path(number), self.path(number + 1)))?;
@@ -122,7 +122,7 @@ impl LogFile {
         self.reopen()
     }
 
-    /// The file by its age: 0 is the one that is written.
+    /// The file of that age: 0 is the current one.
     fn path(&self, number: u32) -> PathBuf {
         match number {
             0 => self.directory.join(FILE_NAME),
@@ -144,7 +144,7 @@ fn open_file(directory: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new().read(true).append(true).create(true).mode(FILE_MODE).open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_file() && metadata.len() > 0 {
-        // A crash of the machine may have left half a line: the next one must not continue it.
+        // A crash of the machine may have left an incomplete line, which the next line must not continue.
         let mut last = [0];
         file.seek(SeekFrom::End(-1))?;
         file.read_exact(&mut last)?;
@@ -160,13 +160,14 @@ fn first_line(lines: &[u8]) -> usize {
     memchr::memchr(b'\n', lines).map_or(lines.len(), |end| end + 1)
 }
 
-/// How many bytes of whole lines there are within a limit.
+/// Bytes of the whole lines within a limit.
 fn whole_lines_within(lines: &[u8], limit: u64) -> usize {
     let within = usize::try_from(limit).map_or(lines.len(), |limit| limit.min(lines.len()));
     memchr::memrchr(b'\n', &lines[..within]).map_or(0, |end| end + 1)
 }
 
-/// Writes all, or fails with the number of bytes in the whole lines that are there; half a line is taken back.
+/// Writes all lines, or fails with the number of bytes in the whole lines that were written; an incomplete line is
+/// removed.
 fn write_whole_lines(file: &mut File, lines: &[u8]) -> Result<(), (usize, io::Error)> {
     let mut written = 0;
     while written < lines.len() {
@@ -180,7 +181,7 @@ fn write_whole_lines(file: &mut File, lines: &[u8]) -> Result<(), (usize, io::Er
             Err(error) => error,
         };
         let whole = whole_lines_within(&lines[..written], u64::MAX);
-        if let Err(also) = take_back(file, (written - whole) as u64) {
+        if let Err(also) = remove_tail(file, (written - whole) as u64) {
             log::warn!("access log: half a line stays in the file: {also}");
         }
         return Err((whole, error));
@@ -188,8 +189,8 @@ fn write_whole_lines(file: &mut File, lines: &[u8]) -> Result<(), (usize, io::Er
     Ok(())
 }
 
-/// Removes the last bytes of a file.
-fn take_back(file: &File, bytes: u64) -> io::Result<()> {
+/// Removes the last bytes of the file.
+fn remove_tail(file: &File, bytes: u64) -> io::Result<()> {
     let metadata = file.metadata()?;
     if bytes == 0 || !metadata.is_file() {
         return Ok(());

@@ -28,7 +28,7 @@ fn rotation_neither_loses_nor_splits_a_line() {
                     content.len() as u64 <= bytes_max.max(10) && content.ends_with('\n'),
                     "{bytes_max} {batch}"
                 );
-                // No file is begun before the one before it is full.
+                // No file begins before its predecessor is full.
                 assert!(number == 0 || content.len() as u64 + 10 > bytes_max, "{bytes_max} {batch}");
                 whole.push_str(&content);
             }
@@ -44,7 +44,7 @@ fn as_many_are_kept_as_asked() {
         let mut log = LogFile::open(scratch.path(), 10, 6).unwrap();
         log.write_lines(numbered(0..9).as_bytes()).unwrap();
         assert!(log.path(6).exists() && !log.path(7).exists());
-        // With fewer to keep, what an earlier setting left goes too.
+        // A smaller number to keep also removes files of the earlier setting.
         let mut log = LogFile::open(scratch.path(), 10, keep).unwrap();
         log.write_lines(numbered(9..10).as_bytes()).unwrap();
         let names: Vec<bool> = (0..8).map(|number| log.path(number).exists()).collect();
@@ -92,7 +92,7 @@ fn a_moved_file_is_written_until_reopened() {
         (read(&scratch, "moved").as_str(), read(&scratch, "access.log").as_str()),
         ("one\ntwo\n", "three\n")
     );
-    // A file truncated by somebody else goes on at its new end.
+    // A truncated file continues at its new end.
     fs::write(log.path(0), b"").unwrap();
     log.write_lines(b"four\n").unwrap();
     assert_eq!(read(&scratch, "access.log"), "four\n");
@@ -132,7 +132,7 @@ fn bytes_are_taken_back() {
     fs::write(&path, b"whole\nhal").unwrap();
     let file = OpenOptions::new().append(true).open(&path).unwrap();
     for (bytes, expected) in [(0, "whole\nhal"), (3, "whole\n"), (99, "")] {
-        take_back(&file, bytes).unwrap();
+        remove_tail(&file, bytes).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), expected);
     }
 }

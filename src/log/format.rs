@@ -31,21 +31,21 @@ use crate::http::fields;
 /// The formats of the access log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Columns, then `key=value`: everything, for people and for `awk`.
+    /// Columns, then `key=value`: all information, for people and for `awk`.
     #[default]
     Weir,
     /// The combined format of Apache's httpd.
     Combined,
     /// Squid's native format.
     Squid,
-    /// One object per line, everything.
+    /// One object per line, all information.
     Json,
-    /// No lines at all.
+    /// No access log.
     None,
 }
 
 impl Format {
-    /// A format by its name in lower case.
+    /// Finds a format by its name in lower case.
     pub fn parse(name: &str) -> Option<Format> {
         match name {
             "weir" => Some(Format::Weir),
@@ -57,7 +57,7 @@ impl Format {
         }
     }
 
-    /// The texts that its lines have.
+    /// The texts of a record that this format prints.
     pub fn texts(self) -> &'static [Text] {
         match self {
             Format::Weir => &[Text::User, Text::Method, Text::Target, Text::Reason],
@@ -69,7 +69,7 @@ impl Format {
     }
 }
 
-/// Appends one line with its newline. Allocates nothing but what `out` lacks in capacity.
+/// Appends one line with its newline. Allocates only if `out` is too small.
 pub fn write_entry(out: &mut Vec<u8>, format: Format, entry: &LogRecord) {
     match format {
         Format::Weir => write_weir(out, entry),
@@ -135,7 +135,7 @@ fn write_weir(out: &mut Vec<u8>, entry: &LogRecord) {
     }
 }
 
-/// What it has waited for, each under its key.
+/// The durations of the phases, each with its key.
 fn phases<'k>(
     entry: &LogRecord,
     keys: [&'k [u8]; 3],
@@ -153,10 +153,10 @@ fn write_combined(out: &mut Vec<u8>, entry: &LogRecord) {
     out.extend_from_slice(b"] \"");
     let method = entry.text(Text::Method);
     if method.is_empty() {
-        // As httpd does where it could not read a request line.
+        // As httpd does for a request without a readable request line.
         out.push(b'-');
     } else {
-        // The request line has to split at its blanks, though the field may hold some.
+        // A reader splits the request line at blanks, though the field may contain some.
         write_escaped(out, method, Blank::Escaped);
         out.push(b' ');
         write_word(out, entry.text(Text::Target));
@@ -183,7 +183,7 @@ fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
     write_decimal(out, ended_ms % 1000, 3);
     out.push(b' ');
     let elapsed_ms = entry.duration_us / 1000;
-    // Squid sets the number right in six columns.
+    // Squid right-aligns the number in six columns.
     for column in [100_000, 10_000, 1_000, 100, 10] {
         if elapsed_ms < column {
             out.push(b' ');
@@ -216,20 +216,20 @@ fn write_squid(out: &mut Vec<u8>, entry: &LogRecord) {
     write_word(out, entry.text(Text::ContentType));
 }
 
-/// Whether Squid would say that the answer did not come to its end.
+/// Whether Squid would call the response incomplete.
 fn is_aborted(entry: &LogRecord) -> bool {
-    // A client that got no status had gone.
+    // A client without a status had disconnected.
     entry.aborted || (entry.status == 0 && entry.cache != CacheUse::Refresh)
 }
 
-/// What Squid would say of it.
+/// The result code of Squid.
 fn squid_code(entry: &LogRecord) -> &'static str {
     match (entry.kind, entry.verdict) {
         (Kind::Tunnel, _) => "TCP_TUNNEL",
         (Kind::TunnelStart, _) => "TCP_TUNNEL_START",
         (Kind::Transaction, Verdict::Refused) => "TCP_DENIED",
         (Kind::Transaction, Verdict::Malformed) if !entry.aborted => "NONE_NONE",
-        // It was on its way to be one.
+        // The request would have become a tunnel.
         (Kind::Transaction, _) if entry.text(Text::Method) == b"CONNECT" => "TCP_TUNNEL",
         (Kind::Transaction, Verdict::Allowed | Verdict::Failed | Verdict::Malformed) => {
             squid_cache_code(entry)
@@ -245,7 +245,7 @@ fn squid_cache_code(entry: &LogRecord) -> &'static str {
         CacheUse::Stale if entry.forward.is_some() => "TCP_REFRESH_FAIL_OLD",
         CacheUse::Stale => "TCP_STALE_HIT",
         CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
-        // As Squid 2 has it, which could do that.
+        // As Squid 2 has it, which had this feature.
         CacheUse::Refresh => "TCP_ASYNC_MISS",
         CacheUse::None | CacheUse::Miss | CacheUse::Bypass => match entry.forward {
             Some(Forward::Stale) => "TCP_REFRESH_MODIFIED",
@@ -359,7 +359,7 @@ fn write_word(out: &mut Vec<u8>, text: &[u8]) {
     write_text(out, text, Blank::Escaped);
 }
 
-/// A text: `-` if there is none, and a text that is just `-` escaped, so that the two differ.
+/// A text; `-` for none. A text that is just `-` is escaped, so that the two differ.
 fn write_text(out: &mut Vec<u8>, text: &[u8], blank: Blank) {
     match text {
         b"" => out.push(b'-'),
@@ -397,7 +397,7 @@ fn write_bytes_in_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// A member after another one; null for an empty text.
+/// A further member; null for an empty text.
 fn write_json_text(out: &mut Vec<u8>, key: &[u8], text: &[u8]) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(key);
@@ -447,29 +447,30 @@ fn is_plain(byte: u8, blank: Blank) -> bool {
     printable & ((byte != b' ') | (blank == Blank::Kept))
 }
 
-/// Whether all can be copied as it is, as nearly always. Looks at every byte without branching, many at a time.
+/// Whether no byte needs escaping, which is the usual case. Looks at many bytes at a time, without branches.
 fn all_plain(text: &[u8], blank: Blank) -> bool {
     text.iter().fold(true, |plain, byte| plain & is_plain(*byte, blank))
 }
 
-/// How many bytes at the start can be copied as they are.
+/// Number of bytes at the start that need no escaping.
 fn plain_len(text: &str, blank: Blank) -> usize {
     let mut at = 0;
     while at < text.len() {
         let ascii = text.as_bytes()[at..].iter().take_while(|byte| is_plain(**byte, blank)).count();
         at += ascii;
         match text[at..].chars().next() {
-            Some(char) if !char.is_ascii() && has_shape(char) => at += char.len_utf8(),
+            Some(char) if !char.is_ascii() && is_visible(char) => at += char.len_utf8(),
             Some(_) | None => break,
         }
     }
     at
 }
 
-/// Whether a character beyond ASCII shows as something of its own. Those that do not: controls, blanks that look like
-/// ours, separators of lines, joiners and other zero-width ones, marks and overrides of direction, variation selectors,
-/// tags, fillers, noncharacters and private use (Unicode 16: Cc, Zs, Zl, Zp, Cf, Co, Default_Ignorable_Code_Point).
-fn has_shape(char: char) -> bool {
+/// Whether a character beyond ASCII is visible as itself. Not visible are controls, blanks that look like the plain
+/// one, line separators, joiners and other zero-width characters, marks and overrides of direction, variation
+/// selectors, tags, fillers, noncharacters and private use (Unicode 16: Cc, Zs, Zl, Zp, Cf, Co,
+/// Default_Ignorable_Code_Point).
+fn is_visible(char: char) -> bool {
     let hidden = char.is_control()
         || char.is_whitespace()
         || matches!(
@@ -501,7 +502,7 @@ fn has_shape(char: char) -> bool {
 
 // Numbers, addresses and dates.
 
-/// A number in decimal, with zeros in front up to a width.
+/// A decimal number with leading zeros up to a width.
 fn write_decimal(out: &mut Vec<u8>, value: u64, width: u32) {
     let mut bound = 10_u64.pow(width - 1);
     while value < bound && bound > 1 {
@@ -518,7 +519,7 @@ fn write_milliseconds(out: &mut Vec<u8>, us: u64) {
     write_decimal(out, us % 1000, 3);
 }
 
-/// An address; one that is IPv4 in IPv6 clothes, as a listener for both gets them, as IPv4.
+/// An address; an IPv4-mapped one, which a listener for both families gets, as IPv4.
 fn write_address(out: &mut Vec<u8>, address: IpAddr) {
     match address.to_canonical() {
         IpAddr::V4(v4) => fields::write_ipv4(out, v4),
@@ -542,7 +543,8 @@ fn write_socket_address(out: &mut Vec<u8>, address: SocketAddr) {
     write_decimal(out, u64::from(address.port()), 1);
 }
 
-/// Last moment that is written as it is, the end of the year 9999: beyond it a clock is wrong, and the columns would move.
+/// The last time that is printed as it is, the end of the year 9999: a later one is a clock error, and would move the
+/// columns.
 const LAST_UNIX_S: u64 = 253_402_300_799;
 
 /// `2025-11-21T23:09:01.123Z` (RFC 3339).

@@ -144,7 +144,7 @@ fn a_dash_is_not_nothing() {
     assert!(line(Format::Combined, &entry).ends_with(" \"\\x2d\" \"-\"\n"));
 }
 
-/// As Squid has them: what became of it, and behind that whether it came to its end.
+/// Squid's result codes, with `_ABORTED` for incomplete responses.
 #[test]
 fn kind_25_squid_codes() {
     use {Kind::*, Verdict::*};
@@ -312,7 +312,7 @@ fn nobody_can_forge_a_line_or_a_field() {
             );
             assert!(!body.contains(['\u{202e}', '\u{2066}', '\u{feff}', '\u{200b}']), "{line}");
         }
-        // The fields are as many as ever, and each gives its bytes back.
+        // The number of fields does not change, and each field gives its bytes back.
         let line = line(Format::Weir, &entry);
         let fields: Vec<&str> = line.trim_end_matches('\n').split(' ').collect();
         assert_eq!(fields.len(), 18, "{line}");

@@ -1,5 +1,5 @@
-//! The access log: [`format`] writes an entry as one line, [`writer`] brings lines to standard output or to [`files`]
-//! that rotate, without ever making the loop wait; [`diagnostics`] does the same for what weir says about itself.
+//! The access log: [`format`] writes a record as one line, and [`writer`] brings lines to standard output or to
+//! rotating [`files`] without blocking the loops; [`diagnostics`] does so for the daemon's own messages.
 
 pub mod diagnostics;
 pub mod files;

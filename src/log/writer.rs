@@ -1,12 +1,12 @@
 //! The thread that writes the access log.
 //!
-//! A loop appends lines to its [`LogSender`] and flushes once per turn. A flush hands the batch over under a lock that is
-//! held for no longer than one copy, wakes the thread if it sleeps for want of lines, and returns: nothing in it waits
-//! for a disk or a pipe. Two buffers change places between the feeds and the thread, so that at rest nothing is
-//! allocated. After a write the thread pauses for some milliseconds, in which lines gather without anybody being woken.
+//! A loop appends lines to its [`LogSender`] and flushes once per turn. A flush hands the batch over under a lock
+//! that is held for one copy only, wakes the thread if it sleeps, and returns: it never waits for a disk or a pipe.
+//! Two buffers alternate between the senders and the thread, so that nothing is allocated in steady state. After a
+//! write the thread pauses for some milliseconds, in which lines gather without wake-ups.
 //!
-//! Where the buffer is full, as the output is slower than the log or is stuck, whole batches are dropped and counted;
-//! where writing fails, the lines that did not get through. Once it works again, the loss is reported.
+//! If the buffer is full, because the output is slower than the log or stuck, whole batches are dropped and counted;
+//! if writing fails, the lines that were not written. Once writing works again, the loss is reported.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -21,35 +21,35 @@ use super::files::LogFile;
 use super::format::{Format, write_entry};
 use crate::engine::transaction::log_record::LogRecord;
 
-/// A batch of this size is handed over before the turn ends (chosen).
+/// A batch of this size is handed over within the turn (chosen).
 const BATCH_BYTES: usize = 64 << 10;
 
 /// Most bytes that wait to be written (chosen): tens of thousands of lines, some seconds of a busy proxy.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
-/// A buffer that a burst made larger than this gives memory back (chosen).
+/// A buffer that a burst made larger than this is shrunk (chosen).
 const BUFFER_BYTES_KEPT: usize = 256 << 10;
 
-/// The pause after a write (chosen): at most 200 wake-ups a second, and nobody sees the delay.
-const GATHER: Duration = Duration::from_millis(5);
+/// The pause after a write (chosen): at most 200 wake-ups a second, and a delay that readers do not notice.
+const WRITE_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a descriptor that somebody set non-blocking is left alone when it is full (chosen).
+/// The pause when a descriptor is full that another process made non-blocking (chosen).
 const STUCK_PAUSE: Duration = Duration::from_millis(10);
 
-/// The least time between two reports of lost lines (chosen): losses come in floods.
+/// The least time between two reports of lost lines (chosen): losses come in bursts.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// How long [`Writer::close`] waits for what is pending (chosen).
+/// The longest wait of [`Writer::close`] for pending lines (chosen).
 pub const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Where lines go.
+/// The output of the access log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// Standard output.
     Stdout,
     /// `access.log` in a directory.
     Directory {
-        /// The directory, made if it is missing.
+        /// The directory, created if it is missing.
         path: PathBuf,
         /// The size at which the file rotates; 0 for never.
         bytes_max: u64,
@@ -58,13 +58,13 @@ pub enum Destination {
     },
 }
 
-/// The one who owns the thread.
+/// The owner of the thread.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
 }
 
-/// The one who has lines; one per loop.
+/// The side that appends lines; one per loop.
 #[derive(Debug)]
 pub struct LogSender {
     shared: Arc<Shared>,
@@ -86,24 +86,24 @@ struct Shared {
 struct State {
     /// Whole lines.
     pending: Vec<u8>,
-    /// The thread waits and has to be woken.
+    /// The thread sleeps and must be woken.
     asleep: bool,
     reopen: bool,
-    /// The size at which the file rotates from now on, and how many old ones are kept.
+    /// The new size at which the file rotates, and the new number of old files.
     limits: Option<(u64, u32)>,
     closing: bool,
     ended: bool,
 }
 
-/// A descriptor that is only written to.
+/// A write-only descriptor.
 #[derive(Debug)]
 struct Stream {
     file: File,
     /// The last write ended within a line.
-    torn: bool,
+    within_line: bool,
 }
 
-/// What is written to.
+/// The open output.
 #[derive(Debug)]
 enum Output {
     /// A descriptor as it is.
@@ -112,15 +112,15 @@ enum Output {
     Files(LogFile),
 }
 
-/// A destination that is open, with no thread yet.
+/// An open output without a thread.
 #[derive(Debug)]
 pub struct Opened(Output);
 
 impl Destination {
-    /// Opens it. Fails if the file cannot be opened, so that a daemon can say so before it serves.
+    /// Opens the output. Fails if the file cannot be opened, so that a daemon can report it before it serves.
     pub fn open(&self) -> io::Result<Opened> {
         Ok(Opened(match self {
-            // A descriptor of our own: a write that is stuck holds no lock that anybody else's output needs.
+            // A descriptor of its own: a write that is stuck holds no lock of the standard library.
             Destination::Stdout => {
                 Output::Stream(Stream::new(io::stdout().as_fd().try_clone_to_owned()?.into()))
             }
@@ -137,7 +137,7 @@ impl Writer {
         Writer::start(destination.open()?)
     }
 
-    /// Starts the thread on what is open. The thread has the rights that its parent has at this moment.
+    /// Starts the thread on an open output. The thread has the rights that its parent has now.
     pub fn start(opened: Opened) -> io::Result<Writer> {
         Writer::spawn_on(opened.0)
     }
@@ -159,25 +159,25 @@ impl Writer {
         LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
     }
 
-    /// Has the file opened anew by its name, for those who moved it away. Does not wait.
+    /// Requests that the file is opened again by its name, after it was renamed. Does not wait.
     pub fn reopen(&self) {
         self.shared.lock().reopen = true;
         self.shared.work.notify_one();
     }
 
-    /// Has a file rotate at another size, and others be kept. Does not wait.
+    /// Requests another size limit and number of old files. Does not wait.
     pub fn set_limits(&self, bytes_max: u64, keep: u32) {
         self.shared.lock().limits = Some((bytes_max, keep));
         self.shared.work.notify_one();
     }
 
-    /// How many lines were lost so far.
+    /// Number of lines lost so far.
     pub fn dropped_lines(&self) -> u64 {
         self.shared.dropped_lines.load(Ordering::Relaxed)
     }
 
-    /// Writes what was flushed and ends the thread. Waits for [`CLOSE_WITHIN`] at most; false if the output was still
-    /// stuck then. Feeds that outlive this lose what they flush.
+    /// Writes the flushed lines and ends the thread. Waits for [`CLOSE_WITHIN`] at most; false if the output was
+    /// still stuck. Senders that outlive the thread lose their lines.
     pub fn close(self) -> bool {
         self.shared.begin_to_close();
         let deadline = Instant::now() + CLOSE_WITHIN;
@@ -200,7 +200,7 @@ impl Drop for Writer {
 }
 
 impl LogSender {
-    /// Appends an entry as one line.
+    /// Appends a record as one line.
     pub fn append_record(&mut self, format: Format, entry: &LogRecord) {
         let before = self.batch.len();
         write_entry(&mut self.batch, format, entry);
@@ -209,7 +209,7 @@ impl LogSender {
         }
     }
 
-    /// Appends one line, which ends in its only newline.
+    /// Appends a line that ends in its only newline.
     pub fn append(&mut self, line: &[u8]) {
         debug_assert_eq!(memchr::memchr(b'\n', line), line.len().checked_sub(1));
         self.batch.extend_from_slice(line);
@@ -223,7 +223,7 @@ impl LogSender {
         }
     }
 
-    /// Hands over what was appended. To be called at the end of every turn; never waits for the output.
+    /// Hands over the appended lines. Called at the end of every turn; never waits for the output.
     pub fn flush(&mut self) {
         if self.batch.is_empty() {
             return;
@@ -244,13 +244,13 @@ impl LogSender {
         self.batch.shrink_to(BUFFER_BYTES_KEPT);
     }
 
-    /// How many lines were lost so far, of all feeds.
+    /// Number of lines lost so far by all senders.
     pub fn dropped_lines(&self) -> u64 {
         self.shared.dropped_lines.load(Ordering::Relaxed)
     }
 }
 
-/// Another sender of the same writer, with nothing appended.
+/// Another sender of the same writer, without lines.
 impl Clone for LogSender {
     fn clone(&self) -> LogSender {
         LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
@@ -264,7 +264,7 @@ impl Drop for LogSender {
 }
 
 impl Shared {
-    /// No code that holds the lock can leave the state half changed.
+    /// No code that holds the lock can leave the state half changed, so a poisoned lock is used.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,8 +274,8 @@ impl Shared {
         self.work.notify_one();
     }
 
-    /// Waits for work; puts pending lines into `lines`, which is empty. What is to be done besides writing them?
-    fn next(&self, lines: &mut Vec<u8>) -> Next {
+    /// Waits for work, and moves pending lines into `lines`, which is empty. Returns the other tasks.
+    fn next(&self, lines: &mut Vec<u8>) -> NextTasks {
         let mut state = self.lock();
         while state.pending.is_empty() && !state.reopen && state.limits.is_none() && !state.closing {
             state.asleep = true;
@@ -284,31 +284,31 @@ impl Shared {
         state.asleep = false;
         std::mem::swap(&mut state.pending, lines);
         let (reopen, limits) = (std::mem::take(&mut state.reopen), state.limits.take());
-        Next { reopen, limits, last: state.closing }
+        NextTasks { reopen, limits, last: state.closing }
     }
 }
 
-/// What the thread does next, besides writing lines.
-struct Next {
+/// The tasks beside writing lines.
+struct NextTasks {
     reopen: bool,
     limits: Option<(u64, u32)>,
-    /// Nothing will come after these lines.
+    /// No lines will follow.
     last: bool,
 }
 
-/// What went wrong since writing last worked.
+/// Failures and losses since writing last worked.
 #[derive(Debug, Default)]
-struct Trouble {
-    /// Writing fails, and the log says so already.
+struct Failures {
+    /// Writing fails, and a message has said so.
     failing: bool,
-    /// Losses that the log has spoken of.
+    /// Lost lines that a message has reported.
     reported_lines: u64,
-    /// When it did.
+    /// Time of that report.
     reported_at: Option<Instant>,
 }
 
-impl Trouble {
-    /// How many lines to speak of, of those lost in all: none, or those since the last time, if that is a while ago.
+impl Failures {
+    /// The number of lost lines to report: those since the last report, if it is a while ago.
     fn next_report(&mut self, dropped_lines: u64, now: Instant) -> Option<u64> {
         let recently = self.reported_at.is_some_and(|at| now.duration_since(at) < REPORT_EVERY);
         let more = dropped_lines.saturating_sub(self.reported_lines);
@@ -323,7 +323,7 @@ impl Trouble {
 
 fn run(shared: &Shared, mut output: Output) {
     let mut lines = Vec::new();
-    let mut trouble = Trouble::default();
+    let mut failures = Failures::default();
     loop {
         let next = shared.next(&mut lines);
         if next.reopen {
@@ -332,16 +332,16 @@ fn run(shared: &Shared, mut output: Output) {
         if let (Some((bytes_max, keep)), Output::Files(files)) = (next.limits, &mut output) {
             files.set_limits(bytes_max, keep);
         }
-        write(shared, &mut output, &lines, &mut trouble);
+        write(shared, &mut output, &lines, &mut failures);
         lines.clear();
         lines.shrink_to(BUFFER_BYTES_KEPT);
         if next.last {
             break;
         }
-        thread::sleep(GATHER);
+        thread::sleep(WRITE_PAUSE);
     }
-    trouble.reported_at = None;
-    if let Some(lost) = trouble.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now()) {
+    failures.reported_at = None;
+    if let Some(lost) = failures.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now()) {
         log::warn!("access log: {lost} lines lost");
     }
     shared.lock().ended = true;
@@ -359,8 +359,8 @@ fn reopen(output: &mut Output) {
     }
 }
 
-/// What to do about an error that does not explain itself. A sandboxed process may write to the directory that was there
-/// when it started, and to none that is made in its place: to allow that would be to allow everything beside it.
+/// Advice for an error that does not explain itself. A sandboxed process may write to the log directory that was
+/// there at its start, not to one that replaced it: that would need rights for everything beside it.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::PermissionDenied => {
@@ -371,7 +371,7 @@ fn remedy(error: &io::Error) -> &'static str {
 }
 
 /// Writes lines, or counts them as lost.
-fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Trouble) {
+fn write(shared: &Shared, output: &mut Output, lines: &[u8], failures: &mut Failures) {
     if lines.is_empty() {
         return;
     }
@@ -381,9 +381,9 @@ fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Troub
     };
     match result {
         Ok(()) => {
-            trouble.failing = false;
+            failures.failing = false;
             if let Some(lost) =
-                trouble.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now())
+                failures.next_report(shared.dropped_lines.load(Ordering::Relaxed), Instant::now())
             {
                 log::warn!("access log: {lost} lines lost");
             }
@@ -391,7 +391,7 @@ fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Troub
         Err((written, error)) => {
             let lost = memchr::memchr_iter(b'\n', &lines[written..]).count() as u64;
             shared.dropped_lines.fetch_add(lost, Ordering::Relaxed);
-            if !std::mem::replace(&mut trouble.failing, true) {
+            if !std::mem::replace(&mut failures.failing, true) {
                 log::warn!("access log: lines are being lost: {error}{}", remedy(&error));
             }
         }
@@ -400,19 +400,19 @@ fn write(shared: &Shared, output: &mut Output, lines: &[u8], trouble: &mut Troub
 
 impl Stream {
     fn new(file: File) -> Stream {
-        Stream { file, torn: false }
+        Stream { file, within_line: false }
     }
 
-    /// Writes all, or fails with how many bytes were written. What is out of a stream cannot be taken back: a line that
-    /// broke off is ended before the next one.
+    /// Writes all lines, or fails with the number of written bytes. A stream cannot be shortened: an incomplete line
+    /// is ended before the next one.
     fn write_lines(&mut self, lines: &[u8]) -> Result<(), (usize, io::Error)> {
-        if self.torn {
+        if self.within_line {
             self.write_all(b"\n").map_err(|(_, error)| (0, error))?;
-            self.torn = false;
+            self.within_line = false;
         }
         let result = self.write_all(lines);
         if let Err((written, _)) = &result {
-            self.torn = *written > 0 && lines[written - 1] != b'\n';
+            self.within_line = *written > 0 && lines[written - 1] != b'\n';
         }
         result
     }

@@ -97,7 +97,8 @@ fn nothing_waits_for_a_stuck_output() {
     let dropped = writer.dropped_lines();
     assert!(dropped > 0 && (dropped as usize) < all);
     assert_eq!(dropped, sender.dropped_lines());
-    // Once somebody reads, it goes on, with whole lines, and what is dropped is just what is missing.
+    // Once the other end reads, writing continues with whole lines, and the dropped lines are exactly the missing
+    // ones.
     let counter = thread::spawn(move || {
         let mut all = Vec::new();
         reader.read_to_end(&mut all).unwrap();
@@ -134,7 +135,7 @@ fn a_broken_pipe_costs_lines_only() {
         wait_until("lines are counted", || writer.dropped_lines() == expected);
     }
     assert!(writer.close());
-    // Whoever comes too late is counted too.
+    // Lines after the end are counted, too.
     sender.append(b"late\n");
     sender.flush();
     assert_eq!(sender.dropped_lines(), 7);
@@ -187,7 +188,7 @@ fn reopening_follows_the_name() {
 fn a_line_that_broke_off_in_a_stream_is_ended() {
     let (ours, mut reader) = UnixStream::pair().unwrap();
     let mut stream = Stream::new(File::from(OwnedFd::from(ours)));
-    stream.torn = true;
+    stream.within_line = true;
     stream.write_lines(b"next\n").unwrap();
     stream.write_lines(b"more\n").unwrap();
     drop(stream);
@@ -207,7 +208,7 @@ fn a_directory_that_cannot_be_had_is_an_error_at_the_start() {
 
 #[test]
 fn losses_are_reported_once_and_not_too_often() {
-    let mut trouble = Trouble::default();
+    let mut failures = Failures::default();
     let start = Instant::now();
     for (dropped, after, expected) in [
         (0, Duration::ZERO, None),
@@ -217,7 +218,7 @@ fn losses_are_reported_once_and_not_too_often() {
         (9, REPORT_EVERY + Duration::from_secs(1), None),
         (10, 2 * REPORT_EVERY, Some(5)),
     ] {
-        assert_eq!(trouble.next_report(dropped, start + after), expected, "{dropped}");
+        assert_eq!(failures.next_report(dropped, start + after), expected, "{dropped}");
     }
 }
 

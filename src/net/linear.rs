@@ -1,8 +1,8 @@
-//! A linear buffer for message heads: contiguous, because a head is parsed whole.
+//! A contiguous buffer for message heads, because a head is parsed as a whole.
 
 use super::{BLOCK_BYTES, Block, Pool, Purpose};
 
-/// Contiguous bytes: nothing, one block, or (for heads over 4 KB) a stretch of heap that the pool has allowed.
+/// Contiguous bytes: none, one block, or (for heads over 4 KB) heap memory that the pool has granted.
 #[derive(Debug, Default)]
 pub struct Linear {
     store: Store,
@@ -39,7 +39,8 @@ impl Linear {
         }
     }
 
-    /// Room to receive into, at least one byte as long as fewer than `bytes_max` are held. `None` when the pool refuses.
+    /// Space to receive into, at least one byte as long as fewer than `bytes_max` are held. `None` if the pool
+    /// refuses.
     pub fn space<'p>(
         &'p mut self,
         pool: &'p mut Pool,
@@ -57,12 +58,12 @@ impl Linear {
         })
     }
 
-    /// How many more bytes the memory that it has would hold.
+    /// How many more bytes fit without more memory.
     pub fn spare(&self) -> usize {
         self.end as usize + self.room() - self.len()
     }
 
-    /// Takes a block for an empty buffer and leaves room in front of what will be received. False when the pool refuses.
+    /// Takes a block for an empty buffer and leaves `start` bytes free in front. False if the pool refuses.
     #[must_use]
     pub fn begin_at(&mut self, pool: &mut Pool, purpose: Purpose, start: usize) -> bool {
         debug_assert!(self.is_empty() && start < BLOCK_BYTES);
@@ -74,8 +75,7 @@ impl Linear {
         true
     }
 
-    /// How many bytes could be written in front of the byte at `at`, over what lies there; none if the bytes are not in a
-    /// block.
+    /// How many bytes could be written in front of the byte at `at`, over older bytes; 0 if the buffer is no block.
     pub fn room_before(&self, at: usize) -> usize {
         match self.store {
             Store::Block(_) => self.start as usize + at,
@@ -88,7 +88,7 @@ impl Linear {
         self.end += count as u32;
     }
 
-    /// Appends bytes, all or (when the pool refuses) none.
+    /// Appends bytes: all, or none if the pool refuses.
     #[must_use]
     pub fn append(&mut self, pool: &mut Pool, purpose: Purpose, bytes: &[u8]) -> bool {
         if bytes.is_empty() {
@@ -109,7 +109,7 @@ impl Linear {
         true
     }
 
-    /// Reports that the oldest `count` bytes are done with; the last one gives the memory back.
+    /// Drops the oldest `count` bytes; an empty buffer gives its memory back.
     pub fn consume(&mut self, pool: &mut Pool, count: usize) {
         debug_assert!(count <= self.len());
         self.start += count as u32;
@@ -118,7 +118,7 @@ impl Linear {
         }
     }
 
-    /// Drops everything and gives the memory back.
+    /// Drops all bytes and gives the memory back.
     pub fn release(&mut self, pool: &mut Pool) {
         match std::mem::take(&mut self.store) {
             Store::Empty => {}
@@ -128,15 +128,14 @@ impl Linear {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Gives an empty buffer's memory back: after space that was lent and not used.
+    /// Gives the memory of an empty buffer back: after space that was lent and not used.
     pub fn release_if_empty(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
         }
     }
 
-    /// Hands the block over, with the range of its bytes that is held; `None` (and nothing happens) if the bytes are not
-    /// in a block.
+    /// Hands over the block with the range of the held bytes. `None`, and no change, if the buffer is no block.
     pub fn take_block(&mut self) -> Option<(Block, usize, usize)> {
         match std::mem::take(&mut self.store) {
             Store::Block(block) => {
@@ -151,7 +150,7 @@ impl Linear {
         }
     }
 
-    /// The bytes held, to be changed in place.
+    /// The held bytes, for changes in place.
     pub fn bytes_mut<'p>(&'p mut self, pool: &'p mut Pool) -> &'p mut [u8] {
         let range = self.start as usize..self.end as usize;
         match &mut self.store {
@@ -176,7 +175,7 @@ impl Linear {
         capacity - self.end as usize
     }
 
-    /// Room for `wanted` more bytes: by taking a block, by moving the bytes to the front, or by spilling to the heap.
+    /// Makes space for `wanted` more bytes: takes a block, moves the bytes to the front, or spills to the heap.
     fn make_room(
         &mut self,
         pool: &mut Pool,

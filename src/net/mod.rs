@@ -1,9 +1,9 @@
 //! Memory for bytes under way.
 //!
-//! All of it is lent by one [`Pool`] in blocks of 4 KB and counted there: a [`Ring`] holds one direction's payload over
-//! one block, and over a few while the direction is busy, a [`Linear`] holds a message head in one block and may spill to the heap up to the head limit. Whoever is
-//! idle holds nothing. Blocks carry no destructor: each owner gives its block back to the pool, and the pool's count of
-//! lent blocks is the proof.
+//! One [`Pool`] lends all of it in blocks of 4 KB and counts them. A [`Ring`] holds the payload of one direction in
+//! one block, and in a few blocks while the direction is busy. A [`Linear`] holds a message head in one block, and
+//! may spill to the heap up to the head limit. An idle connection holds nothing. Blocks have no destructor: each
+//! owner gives its block back to the pool, and the pool's count of lent blocks proves it.
 
 mod linear;
 mod pool;

@@ -3,41 +3,41 @@
 /// Bytes in one block (the customer's card: fixed 4 KB buffers).
 pub const BLOCK_BYTES: usize = 4096;
 
-/// Blocks that are taken from the system at a time: 256 KB, large enough that the allocator maps zeroed pages which
-/// cost nothing until they are touched (chosen).
+/// Blocks that are allocated together: 256 KB, large enough that the allocator maps zeroed pages, which cost nothing
+/// until they are touched (chosen).
 const CHUNK_BLOCKS: usize = 64;
 
-/// Most spaces that one vectored read fills, and so most blocks of one direction: 32 KB (measured for a bare copying relay of 16
-/// tunnels: 8 KB 0.44 s/GB, 16 KB 0.35, 32 KB 0.32, 64 KB 0.53).
+/// Most slices that one vectored read fills, and so most blocks of one direction: 32 KB (measured for a bare copying
+/// relay of 16 tunnels: 8 KB 0.44 s/GB, 16 KB 0.35, 32 KB 0.32, 64 KB 0.53).
 pub const SPACES_MAX: usize = 8;
 
-/// One lent block: an index into the pool. Not `Clone`: there is one owner, who gives it back.
+/// A lent block: an index into the pool. Not `Clone`: its single owner gives it back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Block(u32);
 
-/// Room to receive into: a few stretches that are filled in order.
+/// Space to receive into: a few slices that are filled in order.
 #[derive(Debug, Default)]
 pub struct Space<'p> {
-    stretches: [&'p mut [u8]; SPACES_MAX],
+    slices: [&'p mut [u8]; SPACES_MAX],
     count: usize,
 }
 
 impl<'p> Space<'p> {
-    /// One stretch.
-    pub fn one(stretch: &'p mut [u8]) -> Space<'p> {
-        let mut space = Space { stretches: Default::default(), count: 1 };
-        space.stretches[0] = stretch;
+    /// Space of one slice.
+    pub fn one(slice: &'p mut [u8]) -> Space<'p> {
+        let mut space = Space { slices: Default::default(), count: 1 };
+        space.slices[0] = slice;
         space
     }
 
-    /// The stretches, in the order in which they are to be filled.
-    pub fn stretches(&mut self) -> &mut [&'p mut [u8]] {
-        &mut self.stretches[..self.count]
+    /// The slices, in the order in which they are filled.
+    pub fn slices_mut(&mut self) -> &mut [&'p mut [u8]] {
+        &mut self.slices[..self.count]
     }
 
     /// Bytes that fit.
     pub fn len(&self) -> usize {
-        self.stretches[..self.count].iter().map(|stretch| stretch.len()).sum()
+        self.slices[..self.count].iter().map(|slice| slice.len()).sum()
     }
 
     /// Whether nothing fits.
@@ -45,74 +45,75 @@ impl<'p> Space<'p> {
         self.len() == 0
     }
 
-    /// Copies bytes in, as far as they fit; returns how many did. For whoever has them in memory already.
+    /// Copies bytes into the space as far as they fit, and returns their number. For callers that have the bytes in
+    /// memory.
     pub fn fill(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
-        for stretch in self.stretches() {
-            let (now, later) = rest.split_at(stretch.len().min(rest.len()));
-            stretch[..now.len()].copy_from_slice(now);
+        for slice in self.slices_mut() {
+            let (now, later) = rest.split_at(slice.len().min(rest.len()));
+            slice[..now.len()].copy_from_slice(now);
             rest = later;
         }
         bytes.len() - rest.len()
     }
 }
 
-/// A stretch of a block, from `start` to `end`.
+/// The bytes of a block from `start` to `end`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stretch {
+pub(super) struct BlockRange {
     index: u32,
     start: usize,
     end: usize,
 }
 
-impl Stretch {
-    pub(super) fn new(block: &Block, start: usize, end: usize) -> Stretch {
+impl BlockRange {
+    pub(super) fn new(block: &Block, start: usize, end: usize) -> BlockRange {
         debug_assert!(start <= end && end <= BLOCK_BYTES);
-        Stretch { index: block.0, start, end }
+        BlockRange { index: block.0, start, end }
     }
 }
 
-/// What a block is wanted for. When few are left, the ones that finish work go first: otherwise a proxy whose blocks
-/// are all taken by new requests could never answer one of them.
+/// The purpose of a block. When few blocks are left, purposes that finish work have priority: otherwise new requests
+/// could take all blocks, and none of them could ever be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A request that is only beginning.
+    /// The head of a new request.
     Head,
-    /// A request body on its way to an origin.
+    /// A request body for an origin.
     Upload,
-    /// A response on its way to a client.
+    /// A response for a client.
     Download,
-    /// Bytes that the engine writes itself: rewritten heads and replies.
+    /// Bytes that the engine writes: heads and local replies.
     Reply,
 }
 
-/// The arena. Blocks are numbered with 32 bits; memory is taken in chunks when it is first needed.
+/// The pool. Blocks have 32-bit numbers; memory is allocated in chunks when it is first needed.
 #[derive(Debug)]
 pub struct Pool {
     chunks: Vec<Box<[u8]>>,
-    /// For each block, the one that follows it in its owner's order.
+    /// For each block, the next block of the same owner.
     links: Vec<Link>,
     free: Vec<u32>,
     blocks_max: usize,
     lent: usize,
     lent_peak: usize,
-    /// Most blocks lent at once since `shrink` was last thought of.
-    lent_lately: usize,
+    /// Most blocks lent at once since the last `shrink`.
+    lent_recently: usize,
     spilled_bytes: usize,
     refusals: u64,
     returned: bool,
 }
 
-/// What is behind a block that is one of several.
+/// The block behind a block.
 #[derive(Debug, Default)]
 struct Link {
     next: Option<Block>,
-    /// Bytes that this block holds, from its start.
+    /// Bytes that this block holds.
     len: u16,
 }
 
 impl Pool {
-    /// A pool that lends at most `blocks_max` blocks (at least 8, so that one exchange can always be served).
+    /// A pool that lends at most `blocks_max` blocks (at least 8, so that one transaction can always proceed).
     pub fn new(blocks_max: usize) -> Pool {
         Pool {
             chunks: Vec::new(),
@@ -121,7 +122,7 @@ impl Pool {
             blocks_max: blocks_max.clamp(8, u32::MAX as usize),
             lent: 0,
             lent_peak: 0,
-            lent_lately: 0,
+            lent_recently: 0,
             spilled_bytes: 0,
             refusals: 0,
             returned: false,
@@ -149,7 +150,7 @@ impl Pool {
         self.lent < self.blocks_max / 2
     }
 
-    /// Lends a block, or counts a refusal. Its bytes are whatever the last owner left.
+    /// Lends a block, or counts a refusal. The block contains the bytes of its last owner.
     pub fn lend(&mut self, purpose: Purpose) -> Option<Block> {
         if !self.would_lend(purpose) {
             self.refusals += 1;
@@ -161,7 +162,7 @@ impl Pool {
         let index = self.free.pop()?;
         self.lent += 1;
         self.lent_peak = self.lent_peak.max(self.lent);
-        self.lent_lately = self.lent_lately.max(self.lent);
+        self.lent_recently = self.lent_recently.max(self.lent);
         Some(Block(index))
     }
 
@@ -179,45 +180,45 @@ impl Pool {
         &self.chunks[chunk][offset..offset + BLOCK_BYTES]
     }
 
-    /// The bytes of a block, to be written.
+    /// The bytes of a block, for writing.
     pub fn bytes_mut(&mut self, block: &Block) -> &mut [u8] {
         let (chunk, offset) = place(block);
         &mut self.chunks[chunk][offset..offset + BLOCK_BYTES]
     }
 
-    /// The block that was put behind this one.
+    /// The block behind this one.
     pub(super) fn next(&self, block: &Block) -> Option<&Block> {
         self.links[block.0 as usize].next.as_ref()
     }
 
-    /// Bytes noted for a block.
+    /// The bytes that this block holds.
     pub(super) fn len(&self, block: &Block) -> usize {
         usize::from(self.links[block.0 as usize].len)
     }
 
-    /// Notes how many bytes a block holds.
+    /// Sets how many bytes a block holds.
     pub(super) fn set_len(&mut self, block: &Block, len: usize) {
         debug_assert!(len <= BLOCK_BYTES);
         self.links[block.0 as usize].len = len as u16;
     }
 
-    /// Puts one block behind another; what was behind that is returned.
+    /// Puts a block behind another one, and returns the one that was there.
     pub(super) fn set_next(&mut self, block: &Block, next: Option<Block>) -> Option<Block> {
         std::mem::replace(&mut self.links[block.0 as usize].next, next)
     }
 
-    /// Several stretches of blocks at once, to be written. No two of them may overlap.
-    pub(super) fn space(&mut self, stretches: &[Stretch]) -> Space<'_> {
-        debug_assert!(stretches.len() <= SPACES_MAX);
+    /// Space over these ranges, which must not overlap.
+    pub(super) fn space(&mut self, ranges: &[BlockRange]) -> Space<'_> {
+        debug_assert!(ranges.len() <= SPACES_MAX);
         let mut order: [usize; SPACES_MAX] = std::array::from_fn(|place| place);
-        let order = &mut order[..stretches.len().min(SPACES_MAX)];
-        order.sort_unstable_by_key(|place| (stretches[*place].index, stretches[*place].start));
-        let mut space = Space { stretches: Default::default(), count: order.len() };
-        // In the order of memory, so that each is cut off what the last one has left.
+        let order = &mut order[..ranges.len().min(SPACES_MAX)];
+        order.sort_unstable_by_key(|place| (ranges[*place].index, ranges[*place].start));
+        let mut space = Space { slices: Default::default(), count: order.len() };
+        // In the order of memory, so that each range is split off what the last one has left.
         let (mut chunks, mut chunks_cut) = (&mut self.chunks[..], 0);
         let (mut bytes, mut bytes_cut): (&mut [u8], usize) = (&mut [], 0);
         for place in order {
-            let Stretch { index, start, end } = stretches[*place];
+            let BlockRange { index, start, end } = ranges[*place];
             let (chunk, offset) =
                 (index as usize / CHUNK_BLOCKS, index as usize % CHUNK_BLOCKS * BLOCK_BYTES);
             if chunk >= chunks_cut {
@@ -227,19 +228,19 @@ impl Pool {
                 (bytes, bytes_cut) = (first, 0);
             }
             let (_, rest) = std::mem::take(&mut bytes).split_at_mut(offset + start - bytes_cut);
-            let (stretch, rest) = rest.split_at_mut(end - start);
-            space.stretches[*place] = stretch;
+            let (slice, rest) = rest.split_at_mut(end - start);
+            space.slices[*place] = slice;
             (bytes, bytes_cut) = (rest, offset + end);
         }
         space
     }
 
-    /// Whether `bytes` of heap would be allowed now: a quarter of the pool's size is in all (chosen).
+    /// Whether `bytes` of heap would be granted now: in all a quarter of the pool's size (chosen).
     pub fn would_spill(&self, bytes: usize) -> bool {
         self.spilled_bytes + bytes <= self.blocks_max * BLOCK_BYTES / 4
     }
 
-    /// Asks leave for `bytes` of heap beside the blocks.
+    /// Asks for `bytes` of heap beside the blocks.
     pub fn spill(&mut self, bytes: usize) -> bool {
         let allowed = self.would_spill(bytes);
         if allowed {
@@ -250,14 +251,14 @@ impl Pool {
         allowed
     }
 
-    /// Reports heap given up again.
+    /// Returns granted heap.
     pub fn unspill(&mut self, bytes: usize) {
         debug_assert!(self.spilled_bytes >= bytes);
         self.spilled_bytes -= bytes;
         self.returned = true;
     }
 
-    /// Whether anything came back since this was last asked: who waits for memory may try again.
+    /// Whether memory was returned since the last call: parked connections may try again.
     pub fn take_returned(&mut self) -> bool {
         std::mem::take(&mut self.returned)
     }
@@ -296,15 +297,15 @@ impl Pool {
         self.free.extend((first..first + CHUNK_BLOCKS).rev().map(|index| index as u32));
     }
 
-    /// Whether so much was taken from the system that it may be worth giving some back.
+    /// Whether so many chunks are allocated that some could be freed.
     pub fn may_shrink(&self) -> bool {
         self.held_bytes() > if self.lent == 0 { 0 } else { CHUNK_BLOCKS * BLOCK_BYTES }
     }
 
-    /// Gives chunks of which nothing is lent back to the system if most of what was taken has not been needed since this was
-    /// last called; the first only if nothing has. Those that stay are used from the first on. False if nothing was done.
+    /// Frees chunks without lent blocks, if most chunks were not needed since the last call; the first chunk only if
+    /// no block is lent. The remaining chunks are used from the first on. False if nothing was freed.
     pub fn shrink(&mut self) -> bool {
-        let lately = std::mem::replace(&mut self.lent_lately, self.lent);
+        let lately = std::mem::replace(&mut self.lent_recently, self.lent);
         if !self.may_shrink() || lately * 2 * BLOCK_BYTES > self.held_bytes() {
             return false;
         }
@@ -322,7 +323,7 @@ impl Pool {
         true
     }
 
-    /// Bytes taken from the system.
+    /// Bytes allocated from the system.
     pub fn held_bytes(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.len()).sum()
     }
@@ -401,28 +402,29 @@ mod tests {
     }
 
     #[test]
-    fn lends_stretches_of_several_blocks_at_once() {
+    fn lends_ranges_of_several_blocks_at_once() {
         let mut pool = Pool::new(200);
         let blocks: Vec<Block> = std::iter::from_fn(|| pool.lend(Purpose::Reply)).collect();
         for picked in [&[5_usize, 3, 130, 64, 63, 0, 199, 128][..], &[7], &[9, 8]] {
-            let ranges: Vec<(usize, usize)> = (0..picked.len()).map(|at| (at * 10, 4096 - at)).collect();
-            let stretches: Vec<Stretch> = picked
+            let bounds: Vec<(usize, usize)> = (0..picked.len()).map(|at| (at * 10, 4096 - at)).collect();
+            let ranges: Vec<BlockRange> = picked
                 .iter()
-                .zip(&ranges)
-                .map(|(at, (start, end))| Stretch::new(&blocks[*at], *start, *end))
+                .zip(&bounds)
+                .map(|(at, (start, end))| BlockRange::new(&blocks[*at], *start, *end))
                 .collect();
-            let mut space = pool.space(&stretches);
+            let mut space = pool.space(&ranges);
             let bytes: Vec<u8> = (0..space.len()).map(|at| (at % 251) as u8).collect();
             assert_eq!(space.fill(&bytes), bytes.len());
             let mut rest = &bytes[..];
-            for (at, (start, end)) in picked.iter().zip(ranges) {
+            for (at, (start, end)) in picked.iter().zip(bounds) {
                 let (here, later) = rest.split_at(end - start);
                 assert_eq!(&pool.bytes(&blocks[*at])[start..end], here, "{picked:?} {at}");
                 rest = later;
             }
         }
-        // Two stretches of one block, the later one first.
-        let mut space = pool.space(&[Stretch::new(&blocks[1], 4000, 4096), Stretch::new(&blocks[1], 0, 10)]);
+        // Two ranges of one block, the later one first.
+        let mut space =
+            pool.space(&[BlockRange::new(&blocks[1], 4000, 4096), BlockRange::new(&blocks[1], 0, 10)]);
         assert_eq!((space.len(), space.fill(&[9; 200])), (106, 106));
         assert!(pool.bytes(&blocks[1])[..10].iter().all(|byte| *byte == 9));
         blocks.into_iter().for_each(|block| pool.give_back(block));

@@ -1,41 +1,41 @@
-//! A ring over one lent block, and a few more blocks behind it while its direction is busy: the payload of one direction on
-//! its way through.
+//! A ring over one lent block, and a few more blocks while its direction is busy: the payload of one direction.
 //!
-//! A quiet direction has one block, used in circles. A busy one fills several at once with one vectored read, from an empty
-//! ring, and empties them with one vectored write: reading little beside what still waits would only make calls.
+//! States: *empty* (no block, or one that space was lent from), *quiet* (one block, used circularly), *busy* (several
+//! blocks, filled by one vectored read into an empty ring, and emptied by vectored writes). A read beside waiting
+//! bytes stays in the front block: small reads would only cost system calls.
 
-use super::pool::Stretch;
+use super::pool::BlockRange;
 use super::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};
 
-/// Most slices of what waits.
+/// Most slices of the waiting bytes.
 pub const RING_SLICES_MAX: usize = SPACES_MAX + 1;
 
-/// A first-in first-out queue of at most `SPACES_MAX` blocks. It takes blocks with the space it lends and gives each back
-/// with its last byte consumed.
+/// A first-in first-out queue of at most `SPACES_MAX` blocks. It takes blocks when it lends space, and gives each
+/// back with its last byte.
 #[derive(Debug, Default)]
 pub struct Ring {
     front: Option<Block>,
-    /// Where the front block's bytes begin, and how many they are.
+    /// Position and number of the bytes in the front block.
     start: u16,
     len: u16,
-    /// Bytes in the blocks behind it.
-    behind: u32,
+    /// Bytes in the blocks behind the front one.
+    rest_len: u32,
 }
 
 impl Ring {
-    /// A ring over a block that already holds `len` bytes from `start`. An empty one gives the block back at once.
-    pub fn over(pool: &mut Pool, block: Block, start: usize, len: usize) -> Ring {
+    /// A ring over a block that holds `len` bytes from `start`. An empty one gives the block back.
+    pub fn from_block(pool: &mut Pool, block: Block, start: usize, len: usize) -> Ring {
         debug_assert!(start + len <= BLOCK_BYTES);
         if len == 0 {
             pool.give_back(block);
             return Ring::default();
         }
-        Ring { front: Some(block), start: start as u16, len: len as u16, behind: 0 }
+        Ring { front: Some(block), start: start as u16, len: len as u16, rest_len: 0 }
     }
 
     /// Bytes waiting.
     pub fn len(&self) -> usize {
-        usize::from(self.len) + self.behind as usize
+        usize::from(self.len) + self.rest_len as usize
     }
 
     /// Whether nothing waits.
@@ -43,14 +43,13 @@ impl Ring {
         self.len() == 0
     }
 
-    /// Whether no more fits behind what waits.
+    /// Whether the ring has no space behind the waiting bytes.
     pub fn is_full(&self) -> bool {
-        usize::from(self.len) == BLOCK_BYTES || self.behind > 0
+        usize::from(self.len) == BLOCK_BYTES || self.rest_len > 0
     }
 
-    /// Room to receive into, over as many as `blocks_max` blocks if the ring is empty; `None` if the pool has no block to
-    /// lend. Beside bytes that wait it is what is left of the front block, up to its end: after a wrap there may be more,
-    /// lent by the next call.
+    /// Space to receive into, over up to `blocks_max` blocks if the ring is empty; `None` if the pool refuses. Beside
+    /// waiting bytes it is the rest of the front block up to its end; after a wrap the next call may lend more.
     pub fn space<'p>(
         &mut self,
         pool: &'p mut Pool,
@@ -62,14 +61,14 @@ impl Ring {
         }
         if self.is_empty() {
             self.start = 0;
-            self.lend_behind(pool, purpose, blocks_max.min(SPACES_MAX));
+            self.add_blocks(pool, purpose, blocks_max.min(SPACES_MAX));
         }
         Some(self.room(pool))
     }
 
-    /// Puts empty blocks behind the front one until there are so many, or half of the pool is lent: who does not read keeps what
-    /// was received for it, and the other half is for those who have none.
-    fn lend_behind(&self, pool: &mut Pool, purpose: Purpose, blocks_max: usize) {
+    /// Adds empty blocks behind the front one, up to `blocks_max`, as long as half of the pool is free: a client that
+    /// does not read keeps its blocks, and the other half is for connections that have none.
+    fn add_blocks(&self, pool: &mut Pool, purpose: Purpose, blocks_max: usize) {
         let Some(front) = &self.front else { return };
         for _ in count_behind(pool, front) + 1..blocks_max {
             if !pool.is_plentiful() || !pool.would_lend(purpose) {
@@ -87,7 +86,7 @@ impl Ring {
     pub fn room<'p>(&self, pool: &'p mut Pool) -> Space<'p> {
         let Some(front) = &self.front else { return Space::default() };
         let (start, end) = (usize::from(self.start), usize::from(self.start) + usize::from(self.len));
-        if self.behind > 0 {
+        if self.rest_len > 0 {
             return Space::default();
         }
         if !self.is_empty() || pool.next(front).is_none() {
@@ -95,18 +94,18 @@ impl Ring {
                 if end < BLOCK_BYTES { (end, BLOCK_BYTES) } else { (end - BLOCK_BYTES, start) };
             return Space::one(&mut pool.bytes_mut(front)[start..end]);
         }
-        let mut stretches = [Stretch::new(front, 0, BLOCK_BYTES); SPACES_MAX];
+        let mut ranges = [BlockRange::new(front, 0, BLOCK_BYTES); SPACES_MAX];
         let mut count = 0;
         let mut block = Some(front);
-        while let (Some(one), Some(place)) = (block, stretches.get_mut(count)) {
-            *place = Stretch::new(one, 0, BLOCK_BYTES);
+        while let (Some(one), Some(place)) = (block, ranges.get_mut(count)) {
+            *place = BlockRange::new(one, 0, BLOCK_BYTES);
             count += 1;
             block = pool.next(one);
         }
-        pool.space(&stretches[..count])
+        pool.space(&ranges[..count])
     }
 
-    /// Reports what was received: so many bytes at the front of each stretch of the space. Blocks that got none go back.
+    /// Reports the bytes received into each slice of the space. Blocks without bytes are given back.
     pub fn commit(&mut self, pool: &mut Pool, filled: &[usize]) {
         let Some((first, rest)) = filled.split_first() else { return };
         debug_assert!(usize::from(self.len) + first <= BLOCK_BYTES);
@@ -121,11 +120,11 @@ impl Ring {
                 pool.give_back(block);
             } else {
                 pool.set_len(&block, *count);
-                self.behind += *count as u32;
+                self.rest_len += *count as u32;
                 *place = Some(block);
             }
         }
-        // Linked again from the last to the first.
+        // Linked from the last to the first.
         let mut following = None;
         for block in kept.into_iter().rev().flatten() {
             pool.set_next(&block, following);
@@ -137,7 +136,7 @@ impl Ring {
         }
     }
 
-    /// What waits, in order.
+    /// The waiting bytes, in order.
     pub fn bytes<'p>(&self, pool: &'p Pool) -> [&'p [u8]; RING_SLICES_MAX] {
         let mut slices: [&[u8]; RING_SLICES_MAX] = [&[]; RING_SLICES_MAX];
         let Some(front) = &self.front else { return slices };
@@ -148,7 +147,7 @@ impl Ring {
         } else {
             (slices[0], slices[1]) = (&bytes[start..], &bytes[..end - BLOCK_BYTES]);
         }
-        if self.behind > 0 {
+        if self.rest_len > 0 {
             let mut block = pool.next(front);
             for slice in &mut slices[2..] {
                 let Some(one) = block else { break };
@@ -159,7 +158,7 @@ impl Ring {
         slices
     }
 
-    /// Reports that the oldest `count` bytes are done with.
+    /// Drops the oldest `count` bytes.
     pub fn consume(&mut self, pool: &mut Pool, count: usize) {
         debug_assert!(count <= self.len());
         let mut left = count;
@@ -175,31 +174,31 @@ impl Ring {
         }
     }
 
-    /// The front block is empty: the one behind it comes to the front.
+    /// Gives the empty front block back; the block behind it becomes the front one.
     fn advance(&mut self, pool: &mut Pool) {
         let Some(front) = self.front.take() else { return };
         self.front = pool.set_next(&front, None);
         pool.give_back(front);
         self.start = 0;
         self.len = self.front.as_ref().map_or(0, |block| pool.len(block)) as u16;
-        self.behind -= u32::from(self.len);
+        self.rest_len -= u32::from(self.len);
     }
 
-    /// Gives an empty ring's blocks back: after space that was lent and not used.
+    /// Gives the blocks of an empty ring back: after space that was lent and not used.
     pub fn release_if_empty(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
         }
     }
 
-    /// Drops everything and gives the blocks back.
+    /// Drops all bytes and gives the blocks back.
     pub fn release(&mut self, pool: &mut Pool) {
         let mut front = self.front.take();
         while let Some(block) = front {
             front = pool.set_next(&block, None);
             pool.give_back(block);
         }
-        (self.start, self.len, self.behind) = (0, 0, 0);
+        (self.start, self.len, self.rest_len) = (0, 0, 0);
     }
 }
 
@@ -212,7 +211,7 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// Random pushes and pops against a queue that is obviously right.
+    /// Random pushes and pops, compared with a plain queue.
     #[test]
     fn agrees_with_a_queue() {
         let mut pool = Pool::new(64);
@@ -230,11 +229,11 @@ mod tests {
                 if model.is_empty() {
                     assert_eq!(space.len(), blocks_max * BLOCK_BYTES);
                 }
-                // Not every stretch is filled, and framing may take a part of each away.
+                // Not every range is filled, and framing may take a part of each away.
                 let mut filled = Vec::new();
-                for stretch in space.stretches() {
-                    let count = if next(8) == 0 { 0 } else { next(stretch.len() + 1) };
-                    for (index, byte) in stretch.iter_mut().take(count).enumerate() {
+                for slice in space.slices_mut() {
+                    let count = if next(8) == 0 { 0 } else { next(slice.len() + 1) };
+                    for (index, byte) in slice.iter_mut().take(count).enumerate() {
                         *byte = (step + index) as u8;
                         model.push_back(*byte);
                     }
@@ -260,7 +259,7 @@ mod tests {
 
     #[test]
     fn takes_what_blocks_there_are() {
-        // More than one only up to half of them: who comes when more are lent has one, while there is one.
+        // Several blocks only while half of the pool is free; a later connection gets one, while there is one.
         for (lent, blocks) in [(0, 8), (24, 8), (25, 7), (31, 1), (32, 1), (61, 1), (62, 0)] {
             let mut pool = Pool::new(64);
             let mut ring = Ring::default();
@@ -279,7 +278,7 @@ mod tests {
         let mut pool = Pool::new(8);
         let block = pool.lend(Purpose::Download).unwrap();
         pool.bytes_mut(&block)[4000..4096].fill(7);
-        let mut ring = Ring::over(&mut pool, block, 4000, 96);
+        let mut ring = Ring::from_block(&mut pool, block, 4000, 96);
         let mut space = ring.space(&mut pool, Purpose::Download, 8).unwrap();
         assert_eq!(space.len(), 4000);
         assert_eq!(space.fill(&[8]), 1);
@@ -287,7 +286,7 @@ mod tests {
         assert_eq!(ring.bytes(&pool).concat(), [&[7; 96][..], &[8]].concat());
         ring.release(&mut pool);
         let block = pool.lend(Purpose::Download).unwrap();
-        assert!(Ring::over(&mut pool, block, 9, 0).is_empty());
+        assert!(Ring::from_block(&mut pool, block, 9, 0).is_empty());
         assert_eq!(pool.lent(), 0);
     }
 }

@@ -1,10 +1,10 @@
-//! The paths that can be opened, by Landlock (Linux 5.13; each newer one knows more).
+//! Limits the paths that can be opened, by Landlock (Linux 5.13; each newer version knows more).
 //!
-//! Landlock judges where a file lies, not what it is called: a link that leads out of a directory is refused as well.
-//! What is open already stays open. Looking at a path (`stat`) is not restricted by it.
+//! Landlock judges the location of a file, not its name: a link that leads out of a directory is refused, too. Open
+//! descriptors stay usable. `stat` is not restricted.
 //!
-//! A directory is meant, not its name: a log directory that is removed while the daemon runs, and made anew by whomever,
-//! is another one, and only a restart opens it. To allow it beforehand would be to allow everything in its parent.
+//! A rule is for a directory, not for its name: a log directory that is removed and created again while the daemon
+//! runs is another one, and only a restart opens it. To allow it in advance would allow everything in its parent.
 
 use super::places::Places;
 use ::landlock::{
@@ -14,8 +14,8 @@ use ::landlock::{
 use std::io;
 use std::path::Path;
 
-/// The newest interface whose restrictions are asked for: the newest that the tests have run with. An older kernel
-/// enforces what it knows of them.
+/// The newest version of the interface that is used, which is the newest that the tests have run with. An older
+/// kernel enforces what it knows.
 const NEWEST: ABI = ABI::V7;
 
 /// Restricts this thread. False if the kernel has no Landlock, or it is switched off.
@@ -23,9 +23,9 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))
-        // All that is bound is bound already.
+        // All sockets are bound already.
         .and_then(|rules| rules.handle_access(AccessNet::BindTcp))
-        // No abstract sockets of others, and no signals to them.
+        // No abstract sockets of other processes, and no signals to them.
         .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
@@ -45,10 +45,10 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
 
 fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     match PathFd::new(place) {
-        // It lies nowhere, and can be opened whatever the rules are.
+        // The file has no place in the file system, and no rule applies to it.
         Ok(opened) if is_nameless(&opened) => Ok(rules),
         Ok(opened) => rules.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other),
-        // What is not there, or not for this user, needs no permission.
+        // A missing path, or one that this user cannot open, needs no rule.
         Err(error) => {
             log::debug!("sandbox: leaves out {}: {error}", place.display());
             Ok(rules)
@@ -56,7 +56,7 @@ fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io:
     }
 }
 
-/// Whether it is a pipe or a socket that has no place in any directory, as `/dev/stdin` often is: the kernel takes no rule for
+/// Whether it is a pipe or socket outside of any directory, as `/dev/stdin` often is: the kernel accepts no rule for
 /// one.
 fn is_nameless(opened: &PathFd) -> bool {
     const PIPES: u64 = 0x5049_5045;

@@ -1,10 +1,10 @@
-//! Which files the running daemon may open, and which of them stand for the whole of their directories.
+//! The files that the running daemon may open, and those for which the whole directory is opened.
 //!
-//! What is read again at a reload is mostly not the file that was there at the start: editors, and programs that write lists,
-//! put a new file in the place of the old one. A rule of Landlock is for a file, not for a name, so that new file can be read
-//! only where its directory may be, and with that everything in there. So a directory is opened (for reading) where it is the
-//! files' own, and only the file where others keep theirs beside it: in `/etc`, in `/tmp`, in somebody's home. What cannot be
-//! replaced, such as a single file that a container mounts, never needs more.
+//! A reload usually finds another file than the start: editors, and programs that write lists, replace a file by a
+//! new one. A Landlock rule is for a file, not for a name, so the new file can only be read if its directory is open,
+//! with everything in it. So a directory is opened for reading if it is for such files only, and just the file if the
+//! directory also holds other files: `/etc`, `/tmp`, home directories. A file that cannot be replaced, such as a file
+//! that a container mounts, needs no more.
 
 use super::Paths;
 use rustix::fs::{AtFlags, CWD, Mode, StatxAttributes, StatxFlags, stat, statx};
@@ -12,14 +12,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What names and name servers are read from.
+/// The files with names and name servers.
 const NAMES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
-/// Where `/etc/resolv.conf` leads on most systems that write it themselves. Where it leads now is followed, too; but it
-/// may be a file today and a link tomorrow. There is nothing else in them.
+/// The targets of `/etc/resolv.conf` on most systems that generate it. The current target is followed, too, but a
+/// file of today may be a link tomorrow. These directories contain nothing else.
 const NAME_SERVERS: [&str; 2] = ["/run/systemd/resolve", "/run/resolvconf"];
 
-/// Directories in which programs of all kinds keep their files (FHS 3.0).
+/// Directories with files of many programs (FHS 3.0).
 const SHARED: [&str; 30] = [
     "/bin",
     "/boot",
@@ -53,36 +53,36 @@ const SHARED: [&str; 30] = [
     "/var/tmp",
 ];
 
-/// Below these everything is somebody's home.
+/// The directories below these are home directories.
 const HOMES: [&str; 2] = ["/home", "/Users"];
 
-/// What may be opened.
+/// The paths to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Read with all that is in them.
+    /// Read, with everything in them.
     pub directories: BTreeSet<PathBuf>,
-    /// Read, as long as they are the files that they are now.
+    /// Read, as long as they are not replaced.
     pub files: BTreeSet<PathBuf>,
-    /// Of these the ones that somebody may replace by others.
+    /// Those of them that may be replaced.
     pub fixed: BTreeSet<PathBuf>,
-    /// Written, with all that is in them.
+    /// Written, with everything in them.
     pub written: BTreeSet<PathBuf>,
-    /// Read and written, with all that is in them.
+    /// Read and written, with everything in them.
     pub appended: BTreeSet<PathBuf>,
 }
 
-/// What there is to be known of a file's place.
+/// How a file is opened.
 enum Place {
-    /// All of its directory.
+    /// Its whole directory is opened.
     Directory(PathBuf),
-    /// The file, which stays the same.
+    /// The file is opened; it cannot be replaced.
     File,
-    /// The file as long as it stays the same.
+    /// The file is opened; a replacement cannot be read.
     Fixed,
 }
 
 impl Places {
-    /// What the user of that number needs of these paths.
+    /// The places for these paths and this user.
     pub fn of(paths: &Paths, user: u32) -> Places {
         let home = std::env::var_os("HOME").map(PathBuf::from);
         let directory = |file: &PathBuf| file.parent().map(Path::to_owned);
@@ -92,9 +92,9 @@ impl Places {
         let mut places = Places { written, appended, ..Places::default() };
         for file in paths.files.iter().map(PathBuf::as_path).chain(NAMES.map(Path::new)) {
             let Ok(named) = std::path::absolute(file) else { continue };
-            // The file as it is named, and the one that this leads to.
-            let led_to = std::fs::canonicalize(&named).ok().filter(|led_to| *led_to != named);
-            for path in [Some(named), led_to].into_iter().flatten() {
+            // The named file, and the target of its links.
+            let target = std::fs::canonicalize(&named).ok().filter(|target| *target != named);
+            for path in [Some(named), target].into_iter().flatten() {
                 match place_of(&path, user, home.as_deref()) {
                     Place::Directory(directory) => drop(places.directories.insert(directory)),
                     Place::File => drop(places.files.insert(path)),
@@ -114,7 +114,7 @@ impl Places {
     }
 }
 
-/// One line for each kind of place that there is.
+/// One line for each kind of place.
 impl fmt::Display for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lasting: BTreeSet<PathBuf> = self.files.difference(&self.fixed).cloned().collect();
@@ -140,7 +140,7 @@ impl fmt::Display for Places {
 }
 
 fn place_of(path: &Path, user: u32, home: Option<&Path>) -> Place {
-    // A pipe or a device is itself, and nobody replaces it by another one.
+    // A pipe or a device is not replaced.
     let is_special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     match path.parent() {
         _ if is_special || is_mounted(path) => Place::File,
@@ -149,7 +149,7 @@ fn place_of(path: &Path, user: u32, home: Option<&Path>) -> Place {
     }
 }
 
-/// Whether the file is mounted by itself, as containers do it: the system lets nobody replace it.
+/// Whether the file is a mount of its own, as in containers: it cannot be replaced.
 fn is_mounted(path: &Path) -> bool {
     let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
     found.is_ok_and(|found| {
@@ -158,8 +158,8 @@ fn is_mounted(path: &Path) -> bool {
     })
 }
 
-/// Whether others keep files in the directory that this user could read. Where it belongs to somebody else and the user is not
-/// root, rights keep apart what is secret, so that it can be opened.
+/// Whether the directory holds other files that this user could read. If it belongs to another user and this one is
+/// not root, file permissions protect secrets, so it can be opened.
 fn is_shared(directory: &Path, user: u32, home: Option<&Path>) -> bool {
     let Ok(found) = stat(directory) else { return false };
     let by_all = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);
@@ -181,7 +181,7 @@ mod tests {
         paths.iter().map(|path| path.to_path_buf()).collect()
     }
 
-    /// What is opened for one file, beside what is for names.
+    /// The places for one file, without those for names.
     fn of(file: &Path, user: u32) -> Places {
         let files = vec![file.to_owned()];
         let all = Places::of(&Paths { files, ..Paths::default() }, user);
@@ -238,11 +238,11 @@ mod tests {
 
     #[test]
     fn kind_20_what_others_keep_stays_closed() {
-        // Root, and the owner, could read more there than they are to.
+        // Root, and the owner, could read more there than needed.
         for directory in ["/", "/etc", "/usr/local/etc", "/var/lib"].map(Path::new) {
             assert!(is_shared(directory, ROOT, None), "{}", directory.display());
         }
-        // For anybody else rights protect what is secret.
+        // For other users permissions protect what is secret.
         assert!(!is_shared(Path::new("/etc"), NOBODY, None) && is_shared(Path::new("/"), NOBODY, None));
         let own = std::fs::canonicalize(std::env::current_dir().unwrap()).unwrap();
         let owner = stat(&own).unwrap().st_uid;

@@ -1,9 +1,9 @@
 //! The system calls that can be made, by seccomp filters (Linux 3.17).
 //!
-//! A list of what the running daemon, the standard library and the C library under it need; everything else fails with
-//! EPERM, which all of them take as an answer. Calls that are allowed whatever their arguments cost next to nothing: the
-//! kernel remembers them in a bitmap (since 5.11) and does not run the filter. So the calls of the hot path have no
-//! conditions, and those that have (a socket's family, memory's protection) are rare.
+//! The list has what the running daemon, the standard library and the C library need; all other calls fail with
+//! EPERM, which these handle. Calls that are allowed with any arguments cost almost nothing: the kernel caches them
+//! in a bitmap (since 5.11) and does not run the filter. So the calls of the hot path have no conditions, and those
+//! with conditions (the family of a socket, the protection of memory) are rare.
 
 use libc::c_long;
 use seccompiler::{
@@ -13,7 +13,7 @@ use seccompiler::{
 use std::collections::BTreeMap;
 use std::io;
 
-/// Filters are made for one kind of processor.
+/// A filter is for one architecture.
 const ARCHITECTURE: Option<TargetArch> = if cfg!(target_arch = "x86_64") {
     Some(TargetArch::x86_64)
 } else if cfg!(target_arch = "aarch64") {
@@ -23,7 +23,7 @@ const ARCHITECTURE: Option<TargetArch> = if cfg!(target_arch = "x86_64") {
 };
 
 /// Allowed with any arguments.
-const FREE: &[c_long] = &[
+const ALLOWED: &[c_long] = &[
     // Connections.
     libc::SYS_accept4,
     libc::SYS_bind, // name servers are asked from a fresh port each time; TCP ports are Landlock's
@@ -62,7 +62,7 @@ const FREE: &[c_long] = &[
     libc::SYS_futex,
     libc::SYS_ppoll,
     libc::SYS_restart_syscall, // after SIGSTOP and SIGCONT
-    // Rule files, and the log with its rotation. Which files is Landlock's.
+    // Rule files, and the log with its rotation. Landlock restricts the files.
     libc::SYS_faccessat,
     libc::SYS_fdatasync,
     libc::SYS_fstat,
@@ -82,7 +82,7 @@ const FREE: &[c_long] = &[
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads: their start (see below for clone), their end, and what they ask about themselves.
+    // Threads: their start (clone is below), their end, and queries about themselves.
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_getegid,
@@ -114,9 +114,9 @@ const FREE: &[c_long] = &[
     libc::SYS_clone3,
 ];
 
-/// Older forms that C libraries use where there are both.
+/// Older calls that some C libraries use.
 #[cfg(target_arch = "x86_64")]
-const FREE_OLD: &[c_long] = &[
+const ALLOWED_OLD: &[c_long] = &[
     libc::SYS_access,
     libc::SYS_epoll_wait,
     libc::SYS_lstat,
@@ -131,18 +131,18 @@ const FREE_OLD: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// There are no older forms.
+/// This architecture has no older calls.
 #[cfg(not(target_arch = "x86_64"))]
-const FREE_OLD: &[c_long] = &[];
+const ALLOWED_OLD: &[c_long] = &[];
 
-/// `ioctl` requests: non-blocking and close-on-exec by the standard library, and whether something is a terminal.
+/// Allowed `ioctl` requests: non-blocking and close-on-exec by the standard library, and the check for a terminal.
 const REQUESTS: [u32; 4] =
     [libc::FIONBIO as u32, libc::FIOCLEX as u32, libc::FIONREAD as u32, libc::TCGETS as u32];
 
-/// Where a socket's kind is in what `socket` takes, beside flags (include/linux/net.h: SOCK_TYPE_MASK).
+/// The bits of the socket type, beside flags (include/linux/net.h: SOCK_TYPE_MASK).
 const SOCKET_KINDS: u64 = 0xf;
 
-/// Restricts this thread. False if the kernel has no seccomp filters, or weir has none for this processor.
+/// Restricts this thread. False if the kernel has no seccomp filters, or weir has none for this architecture.
 pub fn enforce() -> io::Result<bool> {
     let Some(architecture) = ARCHITECTURE else { return Ok(false) };
     let filters = [no_clone3(architecture), allowed(architecture)];
@@ -160,8 +160,8 @@ pub fn enforce() -> io::Result<bool> {
     Ok(true)
 }
 
-/// A filter cannot look through the pointer that clone3 takes, so it is "not there", and C libraries take clone. Of what
-/// several filters say, the strictest holds.
+/// A filter cannot follow the pointer argument of clone3, so clone3 returns ENOSYS, and C libraries use clone. Of
+/// several filters the strictest result counts.
 fn no_clone3(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
     let calls = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let refused = SeccompAction::Errno(libc::ENOSYS as u32);
@@ -169,14 +169,14 @@ fn no_clone3(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
 }
 
 fn allowed(architecture: TargetArch) -> Result<BpfProgram, BackendError> {
-    let free = FREE.iter().chain(FREE_OLD).map(|call| (*call, Vec::new()));
+    let free = ALLOWED.iter().chain(ALLOWED_OLD).map(|call| (*call, Vec::new()));
     let mut calls: BTreeMap<c_long, Vec<SeccompRule>> = free.collect();
     calls.extend(conditional()?);
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     SeccompFilter::new(calls, refused, SeccompAction::Allow, architecture)?.try_into()
 }
 
-/// Calls that are allowed where one of their rules holds.
+/// Calls that are allowed if one of their rules matches.
 fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
     let clear = |argument, bits: i32| rule(argument, SeccompCmpOp::MaskedEq(bits as u64), 0);
     let is = |argument, value: u64| rule(argument, SeccompCmpOp::Eq, value);
@@ -184,28 +184,28 @@ fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
     let own_id = u64::from(std::process::id());
     Ok([
         (libc::SYS_socket, sockets()?),
-        // Nothing that was written can be executed.
+        // Written memory cannot become executable.
         (libc::SYS_mmap, vec![clear(2, libc::PROT_EXEC)?]),
         (libc::SYS_mprotect, vec![clear(2, libc::PROT_EXEC)?]),
-        // Threads, no processes.
+        // Threads, not processes.
         (libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(of_thread), of_thread)?]),
         (
             libc::SYS_ioctl,
             REQUESTS.iter().map(|request| is(1, u64::from(*request))).collect::<Result<_, _>>()?,
         ),
-        // A thread's name.
+        // The name of a thread.
         (libc::SYS_prctl, vec![is(0, libc::PR_SET_NAME as u64)?]),
-        // Limits can be asked for, not set: there is no new one.
+        // Limits can be read, not set: the pointer to a new one is null.
         (libc::SYS_prlimit64, vec![whole(2, SeccompCmpOp::Eq, 0)?]),
-        // A thread chooses its own processors, nobody else's.
+        // A thread may choose its own processors only.
         (libc::SYS_sched_setaffinity, vec![is(0, 0)?]),
         // An abort signals its own process.
         (libc::SYS_tgkill, vec![is(0, own_id)?]),
     ])
 }
 
-/// TCP and UDP, and of netlink the protocol that tells the addresses of this machine: every other one is more of the kernel
-/// that could be attacked.
+/// TCP, UDP, and the netlink protocol that lists the addresses of this machine: every other protocol would expose
+/// more of the kernel.
 fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     let condition = |argument, operator, value: i32| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value as u64)
@@ -230,7 +230,7 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     Ok(rules)
 }
 
-/// One condition on the lower half of an argument, which is all that the kernel looks at.
+/// A condition on the lower half of an argument; the kernel ignores the upper half.
 fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
     SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)?])
 }
@@ -248,7 +248,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use std::process::Command;
 
-    /// A filter holds for a thread and those that it starts: so a test can have one to itself.
+    /// A filter applies to a thread and its children, so a test can use one.
     #[test]
     fn a_filtered_thread_can_do_what_the_daemon_does_and_no_more() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -260,7 +260,7 @@ mod tests {
         let filtered = std::thread::spawn(move || {
             let before = Command::new("true").status();
             assert!(enforce().unwrap());
-            // What the daemon does.
+            // Calls of the daemon.
             let mut buffer = vec![0; 1 << 20];
             buffer.resize(16 << 20, 1);
             drop(UdpSocket::bind("127.0.0.1:0").unwrap());
@@ -271,7 +271,7 @@ mod tests {
             let named = std::thread::Builder::new().name("named".into());
             named.spawn(|| std::fs::read("/etc/hosts").is_ok()).unwrap().join().unwrap();
             std::thread::sleep(std::time::Duration::from_millis(1));
-            // And what it does not.
+            // Calls that are refused.
             assert!(before.is_ok());
             refused("a process", Command::new("true").status().map(drop));
             refused("a listener", std::net::TcpListener::bind("127.0.0.1:0").map(drop));

@@ -1,4 +1,4 @@
-//! Becoming a user with fewer rights.
+//! Changing to a user with fewer rights.
 
 use nix::unistd::{self, Gid, Group, Uid};
 use rustix::fs::{self, Mode, OFlags};
@@ -8,24 +8,24 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// The bits of a mode that let others than the owner write.
+/// The mode bits that let other users than the owner write.
 const WRITABLE_BY_OTHERS: fs::RawMode = 0o022;
 
-/// Who may look into a log directory (chosen, as for the log itself): the owner and its group.
+/// Permissions of a log directory (chosen, as for the log itself): owner and group.
 const DIRECTORY_MODE: fs::RawMode = 0o750;
 
 /// A user and a group of this system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The name, where the system has one for this number.
+    /// The name, if the system has one for this number.
     name: Option<CString>,
     id: Uid,
     group: Gid,
 }
 
 impl User {
-    /// Looks up `NAME` or `NAME:GROUP`; numbers are as good as names. Without a group it is the user's own. Fails with what
-    /// was expected.
+    /// Looks up `NAME` or `NAME:GROUP`, or numbers. Without a group it is the user's own. An error says what was
+    /// expected.
     pub fn find(text: &str) -> Result<User, String> {
         let (name, group) = match text.split_once(':') {
             Some((name, group)) => (name, Some(group)),
@@ -56,9 +56,9 @@ impl User {
         self.id.as_raw()
     }
 
-    /// Makes a directory, if it is missing, and gives it to this user, where that needs root: below a directory that nobody
-    /// else can write to. Anywhere else somebody could put a link there at the same moment, and root would give that away;
-    /// there the user has to make it. One that exists stays as it is.
+    /// Creates a missing directory for this user, if that needs root, below a directory that only root can write to.
+    /// Elsewhere another user could put a link there at the same moment, and root would give the target away; there
+    /// the user itself must create it. An existing directory is not changed.
     pub fn make_directory(&self, path: &Path) -> io::Result<()> {
         let path = std::path::absolute(path)?;
         let Some(name) = path.file_name() else { return Ok(()) };
@@ -73,14 +73,14 @@ impl User {
         Ok(fs::fchown(made, Some(id), Some(group))?)
     }
 
-    /// Whether that directory is missing and would be made.
+    /// Whether that directory is missing and would be created.
     pub fn would_make(&self, path: &Path) -> bool {
         let Ok(path) = std::path::absolute(path) else { return false };
         !path.exists() && parent_of_root_alone(&path).is_ok_and(|parent| parent.is_some())
     }
 
-    /// Becomes this user for good: the groups first, as only root may change them, then the user, and a proof that there is
-    /// no way back. To be called before there are threads.
+    /// Becomes this user for good: groups first, because only root may change them, then the user, then a check that
+    /// there is no way back. Called before there are threads.
     pub fn assume(&self) -> io::Result<()> {
         if !self.is_assumed() {
             self.take_groups()?;
@@ -94,14 +94,14 @@ impl User {
         }
         #[cfg(target_os = "linux")]
         {
-            // Nothing that is executed gets more than this process has.
+            // Executed programs get no more rights than this process has.
             rustix::thread::set_no_new_privs(true)?;
             super::capabilities::give_up_all()?;
         }
         Ok(())
     }
 
-    /// Whether this process is this user already.
+    /// Whether this process already runs as this user.
     pub fn is_assumed(&self) -> bool {
         [unistd::getuid(), unistd::geteuid()] == [self.id; 2]
             && [unistd::getgid(), unistd::getegid()] == [self.group; 2]
@@ -122,7 +122,7 @@ impl User {
     }
 }
 
-/// The directory above, if only root can write to it, and this process is root.
+/// The parent directory, if only root can write to it and this process is root.
 fn parent_of_root_alone(path: &Path) -> io::Result<Option<OwnedFd>> {
     let Some(parent) = path.parent() else { return Ok(None) };
     let Ok(parent) = fs::open(parent, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {

@@ -298,11 +298,11 @@ fn unless_interrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result
 }
 
 fn read(stream: &mut TcpStream, space: &mut Space<'_>) -> io::Result<usize> {
-    if let [stretch] = space.stretches() {
+    if let [stretch] = space.slices_mut() {
         return stream.read(stretch);
     }
     let mut stretches = [const { None }; SPACES_MAX];
-    for (place, stretch) in stretches.iter_mut().zip(space.stretches()) {
+    for (place, stretch) in stretches.iter_mut().zip(space.slices_mut()) {
         *place = Some(IoSliceMut::new(stretch));
     }
     let mut full = stretches.map(|stretch| stretch.unwrap_or_else(|| IoSliceMut::new(&mut [])));

@@ -221,7 +221,7 @@ impl Relay {
         let mut space = self.ring.room(pool);
         let full = count == space.len();
         let (mut filled, mut left, mut outcome) = ([0; SPACES_MAX], count, Ok(()));
-        for (stretch, payload) in space.stretches().iter_mut().zip(&mut filled) {
+        for (stretch, payload) in space.slices_mut().iter_mut().zip(&mut filled) {
             let here = left.min(stretch.len());
             left -= here;
             if here == 0 {
@@ -281,7 +281,7 @@ impl Relay {
         // The read that brought the head has filled its space.
         self.blocks = if start + len == BLOCK_BYTES { 2 } else { 1 };
         let held = front.len() + *admitted.as_ref().unwrap_or(&0);
-        self.ring = Ring::over(pool, block, payload_start - front.len(), held);
+        self.ring = Ring::from_block(pool, block, payload_start - front.len(), held);
         admitted.map(|_| true)
     }
 
