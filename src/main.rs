@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 use weir::cache::store::Store;
 use weir::config::explain::{Question, explain};
-use weir::config::policy::{self, Own};
+use weir::config::policy::{self, LocalAddresses};
 use weir::config::{Command, Problems, Settings, exit, help};
 use weir::engine::{ClientLimits, Engine};
 use weir::log::diagnostics::{self, Diagnostics};
@@ -144,7 +144,7 @@ fn compile_by(
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Policy, Problems> {
-    let own = Own { listeners: listeners.to_vec(), addresses: own_addresses() };
+    let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
     policy::compile(settings, &own, seed, read_file)
 }
 
@@ -245,7 +245,7 @@ fn start(mut settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     warn_if_open(&local, &policy, &settings);
     warn_of_skipped(&policy);
     warn_if_unreadable(&settings);
-    if let Some(closed) = policy::closed_names(&read_file) {
+    if let Some(closed) = policy::unreadable_name_files(&read_file) {
         warn!("{closed}: its name servers or names are not known");
     }
     let loaded = loaded(&policy);

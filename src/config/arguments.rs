@@ -1,7 +1,7 @@
 //! The command line, by getopts.
 //!
-//! getopts stops at the first error, and everything that is wrong is to be reported at once: so it is given one option at
-//! a time, with the argument that follows where the option turns out to need one.
+//! getopts stops at the first error, but all errors are to be reported at once. So it gets one option at a time, with
+//! the following argument if the option needs one.
 
 use getopts::{Fail, HasArg, Matches, Occur, Options};
 
@@ -9,16 +9,16 @@ use super::options::{Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problems};
 use super::settings::{blank_layer, did_you_mean, split};
 
-/// What the command line says.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct Arguments {
-    /// The texts of every option, one list per row of the table.
+    /// The texts of each option, one list per row of the table.
     pub layer: Vec<Vec<Located<String>>>,
-    /// What is not an option.
+    /// The arguments that are no options.
     pub free: Vec<String>,
 }
 
-/// Takes the command line apart; values are not judged yet.
+/// Parses the command line; values are not checked yet.
 pub fn parse(arguments: &[String], problems: &mut Problems) -> Arguments {
     let options = known_options();
     let mut parsed = Arguments { layer: blank_layer(), free: Vec::new() };
@@ -53,7 +53,7 @@ impl Arguments {
             for name in spec.names() {
                 let origin = Origin::Argument(format!("--{name}"));
                 let values = matches.opt_strs(name);
-                // A flag without a value says yes.
+                // A flag without a value means yes.
                 let yes = matches.opt_count(name) - values.len();
                 let values = values.into_iter().chain((0..yes).map(|_| "yes".to_owned()));
                 texts.extend(values.flat_map(|value| split(spec, Located::new(value, origin.clone()))));
@@ -69,7 +69,7 @@ fn known_options() -> Options {
         for name in spec.names() {
             let short = if name == spec.name { spec.short } else { "" };
             let takes = match spec.takes {
-                // So that `-vq` is two flags; flags without a letter may have `=no`.
+                // Short flags can be combined, as in `-vq`; flags without a letter may have `=no`.
                 Takes::Flag | Takes::Count if !spec.short.is_empty() => HasArg::No,
                 Takes::Flag | Takes::Count => HasArg::Maybe,
                 Takes::Value | Takes::Path | Takes::KeyedPath => HasArg::Yes,
@@ -95,7 +95,7 @@ fn add_problem(fail: Fail, problems: &mut Problems) {
             (name, format!("unknown option: expected one of those that --help lists{hint}"))
         }
         Fail::UnexpectedArgument(name) => (name, "takes no value: expected the option alone".to_owned()),
-        // Nothing is required, and everything may be repeated.
+        // No option is required, and all may be repeated.
         Fail::OptionMissing(name) | Fail::OptionDuplicated(name) => (name, "expected it once".to_owned()),
     };
     problems.add(Origin::Argument(dashed(&name)), message);

@@ -1,4 +1,4 @@
-//! `weir explain`: the verdict on one request, from the code that judges all of them ([`Trial`]).
+//! `weir explain`: the verdict on one request, by the same code that judges all requests ([`Trial`]).
 
 use super::settings::Settings;
 use super::trial::Trial;
@@ -15,23 +15,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a user is let in with here: a password that only this very trial knows.
+/// The password of the user in a trial; it exists there only.
 const PASSWORD: &str = "explain";
 
-/// The request that is asked about.
+/// The request to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// Asked by this user.
+    /// The user of the request.
     pub user: Option<&'a str>,
-    /// Asked from this address; loopback if none.
+    /// The address of the client; loopback by default.
     pub client: Option<IpAddr>,
-    /// The method; what a client would use if none.
+    /// The method; by default the one that a client would use.
     pub method: Option<&'a str>,
     /// A URL, or `host:port`.
     pub target: &'a str,
 }
 
-/// The request as a client would send it.
+/// The request as a client sends it.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     method: String,
@@ -39,7 +39,7 @@ struct Request {
     host: String,
 }
 
-/// The verdict in lines of text, and whether it is yes.
+/// The verdict in lines of text, and whether the request is allowed.
 pub fn explain(
     settings: &Settings,
     policy: Policy,
@@ -50,7 +50,7 @@ pub fn explain(
 ) -> (String, bool) {
     let request = Request::of(question);
     let client = SocketAddr::new(question.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), 0);
-    let (policy, credentials) = let_in(policy, question.user, seed);
+    let (policy, credentials) = admit_user(policy, question.user, seed);
     let head = request.head(credentials.as_deref());
     let policy = Arc::new(policy);
     let trial =
@@ -58,9 +58,8 @@ pub fn explain(
     Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial }.told()
 }
 
-/// The policy in which the user is known by a password that is known here, and the credentials. A user that the file does not
-/// have stays unknown.
-fn let_in(policy: Policy, user: Option<&str>, seed: [u64; 2]) -> (Policy, Option<String>) {
+/// The policy with a known password for the user, and the credentials. A user that is not in the file stays unknown.
+fn admit_user(policy: Policy, user: Option<&str>, seed: [u64; 2]) -> (Policy, Option<String>) {
     let (Some(users), Some(user)) = (&policy.users, user) else { return (policy, None) };
     let credentials = format!("{user}:{PASSWORD}");
     let encoded = base64::engine::general_purpose::STANDARD.encode(&credentials);
@@ -72,7 +71,7 @@ fn let_in(policy: Policy, user: Option<&str>, seed: [u64; 2]) -> (Policy, Option
 }
 
 impl Request {
-    /// What a client makes of a URL: https becomes CONNECT, whatever its method is inside.
+    /// The request that a client makes of a URL: https becomes CONNECT, whatever the method inside the tunnel.
     fn of(question: &Question<'_>) -> Request {
         let (method, target) = (question.method, question.target);
         let scheme = target.split_once("://").map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
@@ -129,22 +128,22 @@ impl Request {
     }
 }
 
-/// What stands between the scheme and the path.
+/// The text between the scheme and the path.
 fn authority(rest: &str) -> &str {
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
 }
 
-/// No client sends that with CONNECT.
+/// No client sends userinfo with CONNECT.
 fn without_userinfo(authority: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host)
 }
 
-/// An IPv6 address as it stands in a URL.
+/// An IPv6 address in the form of a URL.
 fn bracketed(host: &str) -> String {
     if host.parse::<Ipv6Addr>().is_ok() { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// What is told, and from what.
+/// The state for the printed lines.
 struct Verdicts<'a> {
     policy: &'a Policy,
     request: &'a Request,
@@ -162,7 +161,7 @@ impl Verdicts<'_> {
         };
         let addresses = authority.map(|authority| self.addresses(&authority)).unwrap_or_default();
         let (text, allowed) = if self.trial.dialled.is_empty() {
-            self.ended_here(&asked)
+            self.local_outcome(&asked)
         } else {
             let by = authority.and_then(|authority| self.allowing_rule(&authority));
             let why = by.map_or("no rule forbids it".to_owned(), |rule| format!("by {rule}"));
@@ -171,8 +170,8 @@ impl Verdicts<'_> {
         (text + &addresses, allowed)
     }
 
-    /// No address was dialled.
-    fn ended_here(&self, asked: &str) -> (String, bool) {
+    /// The lines for a request for which no address was dialled.
+    fn local_outcome(&self, asked: &str) -> (String, bool) {
         let Some(entry) = &self.trial.entry else {
             return (format!("failed: {asked}\n  the name servers did not answer in time\n"), false);
         };
@@ -199,7 +198,7 @@ impl Verdicts<'_> {
         (format!("{word}: {asked}\n  {why}\n"), entry.verdict == Verdict::Allowed)
     }
 
-    /// Which of the name's addresses would be dialled, and why others would not.
+    /// The addresses of the name that would be dialled, and the reasons for the others.
     fn addresses(&mut self, authority: &Authority) -> String {
         let Host::Name(name) = &authority.host else { return String::new() };
         let mut text = String::new();

@@ -4,21 +4,21 @@
 //! the value. A value in double quotes may hold anything printable, with `\"` and `\\` for those two; after the closing
 //! quote only a comment may follow. Lines end in LF or CRLF.
 
-/// Largest file that is read: settings are a few dozen lines, lists have files of their own (chosen).
+/// Largest configuration file: settings are a few dozen lines, and lists have files of their own (chosen).
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
-/// One line that sets something.
+/// One line with a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Counted from 1.
     pub number: u32,
     /// The first word.
     pub key: String,
-    /// The rest, without quotes and comment; `None` where there is only a key.
+    /// The rest without quotes and comment; `None` for a key alone.
     pub value: Option<String>,
 }
 
-/// Every line that sets something, and what is wrong with the others: line number and message.
+/// All lines with a setting, and the errors of the others: line number and message.
 pub fn lines(content: &[u8]) -> (Vec<Line>, Vec<(u32, String)>) {
     let mut set = Vec::new();
     let mut wrong = Vec::new();
@@ -58,7 +58,8 @@ fn line(bytes: &[u8]) -> Result<Option<KeyValue>, String> {
     Ok(Some((key.to_owned(), value)))
 }
 
-/// What no line can hold, no value can, wherever it was set: --print-config would print what does not load.
+/// Rejects a value that no line of a file can hold, wherever it was set: --print-config would print a file that does
+/// not load.
 pub fn check_printable(text: &str) -> Result<(), String> {
     match text.chars().find(|char| char.is_control() && *char != '\t') {
         Some(control) => {
@@ -68,14 +69,14 @@ pub fn check_printable(text: &str) -> Result<(), String> {
     }
 }
 
-/// Cuts a comment, which starts with a `#` at the start or after a blank.
+/// Removes a comment, which begins with a `#` at the start or after a blank.
 fn without_comment(rest: &str) -> &str {
     let is_start = |at: usize| at == 0 || rest[..at].ends_with([' ', '\t']);
     let end = rest.match_indices('#').map(|(at, _)| at).find(|at| is_start(*at)).unwrap_or(rest.len());
     rest[..end].trim_end()
 }
 
-/// The value after an opening quote.
+/// The value behind an opening quote.
 fn quoted(inside: &str) -> Result<String, String> {
     let mut value = String::new();
     let mut chars = inside.chars();
@@ -101,8 +102,8 @@ fn quoted(inside: &str) -> Result<String, String> {
     Ok(value)
 }
 
-/// A value as it is written in a file: in quotes where it would otherwise be read as something else.
-pub fn written(value: &str) -> String {
+/// A value as a file must have it: in quotes if it would be read as something else.
+pub fn to_file_syntax(value: &str) -> String {
     let plain = !value.is_empty()
         && value.trim() == value
         && !value.starts_with('"')
@@ -173,9 +174,9 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         for value in ["80", "", " a ", "a #b", "#a", "a#b", "\"a\"", "a\"b", "a\\b", "a \\#\"", "é"] {
-            let text = format!("key {} # default", written(value));
+            let text = format!("key {} # default", to_file_syntax(value));
             assert_eq!(line(text.as_bytes()), Ok(Some(("key".into(), Some(value.into())))), "{text}");
         }
-        assert_eq!(written("a#b"), "a#b");
+        assert_eq!(to_file_syntax("a#b"), "a#b");
     }
 }

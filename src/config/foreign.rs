@@ -1,19 +1,19 @@
-//! Keys of tinyproxy and Squid, for those who come from there: what weir has in their place.
+//! Keys of tinyproxy and Squid, and weir's options for the same purpose.
 
 use super::options;
 
-/// The program that has such a key, and what to write instead.
+/// A key of another program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// Whose key it is.
+    /// The program.
     pub program: &'static str,
-    /// What weir has in its place.
+    /// The option or advice in its place.
     pub instead: &'static str,
 }
 
 impl Foreign {
     /// The message about such a key.
-    pub fn said_of(&self, key: &str) -> String {
+    pub fn message_about(&self, key: &str) -> String {
         let Foreign { program, instead } = self;
         let first = instead.split([' ', ',']).next().unwrap_or_default();
         match options::find(first) {
@@ -23,8 +23,8 @@ impl Foreign {
     }
 }
 
-/// The key of another program, in any case. Some keys mean something else there than here, so this comes before any guess at
-/// what was meant.
+/// Finds the key of another program, in any case. Some keys have another meaning in weir, so this comes before
+/// guesses at a misspelt option.
 pub fn find(key: &str) -> Option<Foreign> {
     let key = key.to_ascii_lowercase();
     let of = |program: &'static str, table: &[(&str, &'static str)]| {
@@ -84,7 +84,7 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("xtinyproxy", "forwarded append"),
 ];
 
-/// Squid's configuration directives, those that are met with most.
+/// Squid's most common configuration directives.
 const SQUID: &[(&str, &str)] = &[
     ("access_log", "log-dir DIRECTORY, where access.log is written, and log-format squid"),
     (

@@ -1,4 +1,4 @@
-//! What `--help`, `help` and `--print-config` print, from the table of options.
+//! The output of `--help`, `help` and `--print-config`, from the table of options.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,13 +12,13 @@ use super::topics::{self, TOPICS, Topic};
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;
-/// Where the phrases of options begin.
+/// The column of the phrases.
 const HELP_COLUMN: usize = 28;
-/// Where the names of further options begin, behind that of their topic.
+/// The column of the names of further options, behind the name of their topic.
 const NAMES_COLUMN: usize = 12;
-/// Longer defaults are told by --print-config only.
+/// Longer defaults are shown by --print-config only.
 const DEFAULT_SHOWN_MAX: usize = 24;
-/// The topic that has every option.
+/// The topic with every option.
 const ALL: &str = "all";
 
 const USAGE: &str = "\
@@ -38,7 +38,7 @@ Exit codes: 0 done; 1 refused (explain); 64 wrong options; 69 cannot listen;
   71 the system refuses; 78 wrong configuration. More: weir help signals
 ";
 
-/// The sections of `--help`, in its order.
+/// The sections of `--help`, in order.
 const SECTIONS: [Section; 7] = [
     Section::General,
     Section::Access,
@@ -49,8 +49,8 @@ const SECTIONS: [Section; 7] = [
     Section::Cache,
 ];
 
-/// The text of `--help`: one screen of 80 columns and 48 lines. What most need has its phrase there, the rest its name and
-/// its topic.
+/// The text of `--help`: one screen of 80 columns and 48 lines. Common options have a phrase there, the others only
+/// their name and topic.
 pub fn help() -> String {
     let mut out = String::from(USAGE);
     let of = |section| TABLE.iter().filter(move |spec| spec.section == section);
@@ -68,7 +68,7 @@ pub fn help() -> String {
     out
 }
 
-/// The text of `weir help`: what can be asked for.
+/// The text of `weir help`: the list of topics.
 pub fn list_of_topics() -> String {
     let mut out = String::from("weir help TOPIC explains one of these:\n\n");
     for Topic { name, title, .. } in TOPICS {
@@ -79,7 +79,7 @@ pub fn list_of_topics() -> String {
     out
 }
 
-/// The text of `weir help TOPIC`, where an option is as good as a topic. Fails with what was expected.
+/// The text of `weir help TOPIC`, or of an option. An error says what was expected.
 pub fn help_on(asked: &str) -> Result<String, String> {
     let name = asked.to_ascii_lowercase();
     if name == ALL {
@@ -160,7 +160,7 @@ fn on_option(spec: &Spec) -> String {
     out
 }
 
-/// The option with its value, then its phrase, with the default in brackets.
+/// An option with its value, its phrase, and the default in brackets.
 fn add_option(out: &mut String, spec: &Spec) {
     let mut name = match spec.short {
         "" => format!("      --{}", spec.name),
@@ -184,7 +184,7 @@ fn add_option(out: &mut String, spec: &Spec) {
     add_wrapped(out, &name[2..], HELP_COLUMN, &words);
 }
 
-/// Words from a column on, in as many lines as they need, behind what the first line begins with.
+/// Wraps words into a column, behind the beginning of the first line.
 fn add_wrapped(out: &mut String, beginning: &str, column: usize, words: &[String]) {
     let mut line = format!("  {beginning}");
     if line.len() >= column {
@@ -208,7 +208,7 @@ fn add_wrapped(out: &mut String, beginning: &str, column: usize, words: &[String
     let _ = writeln!(out, "{}", line.trim_end());
 }
 
-/// The text of `--print-config`: a configuration file, with a comment that says where each value came from.
+/// The text of `--print-config`: a configuration file, with comments that say where each value was set.
 pub fn print_config(settings: &Settings) -> String {
     let mut out = String::new();
     for (spec, texts) in settings.rows().filter(|(spec, _)| spec.scope == Scope::Everywhere) {
@@ -217,13 +217,14 @@ pub fn print_config(settings: &Settings) -> String {
         }
         for Located { value, origin } in texts {
             let value = spec.takes.map_path(value, absolute);
-            let _ = writeln!(out, "{:<40} # {origin}", format!("{} {}", spec.name, file::written(&value)));
+            let _ =
+                writeln!(out, "{:<40} # {origin}", format!("{} {}", spec.name, file::to_file_syntax(&value)));
         }
     }
     out
 }
 
-/// The same file from wherever the text is fed back.
+/// An absolute path, so that the printed file works in any directory.
 fn absolute(path: &str) -> String {
     match std::path::absolute(Path::new(path)) {
         Ok(path) => path.to_string_lossy().into_owned(),

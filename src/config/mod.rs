@@ -1,8 +1,8 @@
-//! Options, files, reload: everything is judged before it replaces what runs.
+//! Options, files, reload: everything is checked before it replaces what runs.
 //!
-//! [`options::TABLE`] is the one list of options; [`Settings::load`] puts the layers together (command line, environment,
-//! file, defaults) and reports everything that is wrong with any of them at once. It reaches files and variables only
-//! through what it is handed, so that every rule here is tested without either.
+//! [`options::TABLE`] is the one list of options. [`Settings::load`] merges the layers (command line, environment,
+//! file, defaults) and reports all errors at once. It reads files and variables only through its arguments, so the
+//! tests need neither.
 
 pub mod arguments;
 pub mod explain;

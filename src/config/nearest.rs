@@ -1,10 +1,10 @@
-//! The name that somebody probably meant.
+//! The name that was probably meant.
 
 /// Longest word that is compared (chosen): the longest names have under 30 bytes.
 const WORD_BYTES_MAX: usize = 40;
 
-/// The known name nearest to a word: one that it abbreviates without doubt, or one that at most two typing errors, and
-/// no more than a third of the word, set apart from it.
+/// The known name nearest to a word: one that the word abbreviates without ambiguity, or one with at most two typing
+/// errors, and at most a third of the word wrong.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('_', "-");
     if word.len() > WORD_BYTES_MAX {
@@ -29,7 +29,8 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
     }
 }
 
-/// Insertions, deletions, replacements, and swaps of neighbours that turn one into the other (optimal string alignment).
+/// Number of insertions, deletions, replacements, and swaps of neighbours between two words (optimal string
+/// alignment).
 fn distance(from: &[u8], to: &[u8]) -> usize {
     let mut before: Vec<usize> = vec![0; to.len() + 1];
     let mut last: Vec<usize> = (0..=to.len()).collect();

@@ -1,5 +1,5 @@
-//! The one table of options. The command line, the environment, configuration files, `--help` and `--print-config` are
-//! all driven by it, so that nothing is said twice and nothing can disagree. [`Spec`] says what a row holds.
+//! The one table of options. It drives the command line, the environment, configuration files, `--help` and
+//! `--print-config`, so nothing is written twice and nothing can disagree. [`Spec`] describes a row.
 
 use super::problem::{Located, Problem};
 #[cfg(test)]
@@ -8,7 +8,7 @@ use super::spec::Apply;
 pub use super::spec::{Repeat, Scope, Section, Spec, Takes};
 use super::values;
 
-/// The variable that sets an option.
+/// The environment variable of an option.
 pub fn environment_name(name: &str) -> String {
     format!("WEIR_{}", name.to_ascii_uppercase().replace('-', "_"))
 }
@@ -18,7 +18,7 @@ pub fn find(name: &str) -> Option<&'static Spec> {
     TABLE.iter().find(|spec| spec.names().any(|known| known == name))
 }
 
-/// Sets a field to the last good value.
+/// Sets a field to the last valid value.
 fn one<T>(
     field: &mut T,
     texts: &[Located<String>],
@@ -34,7 +34,7 @@ fn one<T>(
     problems
 }
 
-/// Replaces a list by all the good values.
+/// Replaces a list by all valid values.
 fn many<T>(
     field: &mut Vec<Located<T>>,
     texts: &[Located<String>],
@@ -63,7 +63,7 @@ fn counted(field: &mut u8, texts: &[Located<String>]) -> Vec<Problem> {
     problems
 }
 
-/// A flag that is not a setting: what it asks for is read from the command line itself.
+/// A flag that is a command, not a setting: it is read from the command line itself.
 const ASKED: Apply = |_, v| one(&mut false, v, values::flag);
 
 use crate::policy::port_set::{DEFAULT_CONNECT_PORTS, DEFAULT_PLAIN_PORTS};
@@ -607,21 +607,21 @@ pub static TABLE: &[Spec] = &[
 
 /// Most old log files (chosen).
 const LOG_KEEP_MAX: u64 = 1000;
-/// Most bytes per second that may be asked of a client (chosen).
+/// Largest minimum rate of a client, in bytes per second (chosen).
 const MIN_RATE_MAX: u64 = 1 << 30;
-/// Most connections of any kind (chosen): more than one machine has ports for.
+/// Most connections of any kind (chosen): more than the ports of one machine.
 const CONNECTIONS_MAX: u64 = 1_000_000;
-/// Shortest prefix that may be one client (chosen: what a provider has for all its customers, RFC 6177).
+/// Shortest prefix that counts as one client (chosen: the prefix of a provider for all its customers, RFC 6177).
 const CLIENT_PREFIX6_MIN: u64 = 32;
-/// Fewest blocks of one loop (chosen): a few exchanges must be able to make progress.
+/// Fewest blocks of one loop (chosen): a few transactions must be able to proceed.
 pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).
 const BUFFERS_MAX: u64 = 4 << 20;
 /// Largest cache: 1 TB (chosen).
 const CACHE_BYTES_MAX: u64 = 1 << 40;
-/// Largest head that may be allowed (chosen).
+/// Largest head size that can be set (chosen).
 const HEAD_BYTES_MAX: u64 = 1 << 20;
-/// Most fields that may be allowed (chosen): what the parser has room for.
+/// Most fields that can be set (chosen): the room of the parser.
 const FIELDS_MAX: u64 = 1000;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! From settings and the files they name to what the engine runs on. Everything is compiled, or every problem is told.
+//! Compiles the settings, and the files that they name, into the policy and settings of the engine, or reports all
+//! problems.
 
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
@@ -22,25 +23,25 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Where the system keeps its name servers.
+/// The system's list of name servers.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Where the system keeps its own names.
+/// The system's list of names.
 const HOSTS: &str = "/etc/hosts";
 
-/// Who weir itself is.
+/// The addresses of this proxy and this machine.
 #[derive(Clone, Debug, Default)]
-pub struct Own {
-    /// Where it listens.
+pub struct LocalAddresses {
+    /// The listeners.
     pub listeners: Vec<SocketAddr>,
-    /// The addresses of this machine.
+    /// The addresses of this machine's interfaces.
     pub addresses: Vec<IpAddr>,
 }
 
 /// Compiles the policy. `read_file` reads one file; the seed keys hashes and must be random.
 pub fn compile(
     settings: &Settings,
-    own: &Own,
+    own: &LocalAddresses,
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Policy, Problems> {
@@ -63,7 +64,7 @@ pub fn compile(
 
 fn compile_acl(
     settings: &Settings,
-    own: &Own,
+    own: &LocalAddresses,
     seed: u64,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
@@ -105,7 +106,7 @@ fn compile_acl(
     }
 }
 
-/// The names under which rules are known to clients and in the log, and what they stand for.
+/// The names of the rule sources, for clients and the log.
 #[derive(Default)]
 struct Sources {
     files: Vec<(String, PathBuf)>,
@@ -113,7 +114,7 @@ struct Sources {
 }
 
 impl Sources {
-    /// A file is known by its last part, as long as that tells it from the others: clients need not see where it lies.
+    /// A file gets its last path component as its name, if that is unique: clients need not see its directory.
     fn add_file(&mut self, path: &Path) -> String {
         let name = Some(file_name(path))
             .filter(|short| self.files.iter().all(|(known, _)| known != short))
@@ -122,7 +123,7 @@ impl Sources {
         name
     }
 
-    /// A rule of its own is known by where it was given: file and line, or option and place among those of its name.
+    /// The rule of an option is named by its location: file and line, or option and position among those of its name.
     fn add_option(&mut self, name: &str, place: u32, origin: &Origin) -> (String, u32) {
         let (source, line) = match origin {
             Origin::File { path, line } => (file_name(path), (*line).max(1)),
@@ -205,7 +206,7 @@ fn compile_edits(settings: &Settings, problems: &mut Problems) -> Edits {
             }
         }
     }
-    // Whoever sends it to an origin by mistake does not tell the origin.
+    // A client that sends the token to an origin by mistake does not reveal it.
     if settings.purge_token_file.is_some() {
         edits.remove_internal_field(PURGE_TOKEN_FIELD);
     }
@@ -317,12 +318,12 @@ fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {
     format!("cannot be read ({error}); named by {}", file.origin)
 }
 
-/// The resolver's settings: those of the system, unless servers are named.
+/// The resolver's settings: those of the system, unless servers are configured.
 pub fn resolver_settings(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (resolver::Settings, resolver::Hosts) {
-    // A machine without these files has no name servers and no names of its own to speak of.
+    // A machine without these files has no name servers and no names of its own.
     let mut dns =
         resolver::Settings::parse_resolv_conf(&read_file(Path::new(RESOLV_CONF)).unwrap_or_default());
     if !settings.dns.is_empty() {
@@ -333,15 +334,15 @@ pub fn resolver_settings(
     (dns, resolver::Hosts::parse(&read_file(Path::new(HOSTS)).unwrap_or_default()))
 }
 
-/// Why the system's name servers or names cannot be known: a file that is there, and closed.
-pub fn closed_names(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<String> {
+/// The error of a file with the system's name servers or names that exists but cannot be read.
+pub fn unreadable_name_files(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Option<String> {
     [RESOLV_CONF, HOSTS].into_iter().find_map(|path| match read_file(Path::new(path)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Some(format!("{path}: {error}")),
         Ok(_) | Err(_) => None,
     })
 }
 
-/// A store for what is kept: one for all loops.
+/// A store, shared by all loops.
 fn new_store(settings: &Settings, seed: [u64; 2]) -> Arc<Store> {
     let mut limits =
         Limits::with_budget(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
@@ -365,13 +366,13 @@ fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettin
     }
 }
 
-/// The engine's settings, with a new store if there is to be one.
+/// The engine's settings, with a new store if the cache is on.
 pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u64; 2]) -> engine::Settings {
     let store = settings.cache.then(|| new_store(settings, seed));
     engine_settings_with(settings, listeners, seed, store)
 }
 
-/// The same with the store that there is already.
+/// The engine's settings, with an existing store.
 pub fn engine_settings_with(
     settings: &Settings,
     listeners: Vec<SocketAddr>,

@@ -1,4 +1,4 @@
-//! Where a value came from, and what is wrong with it.
+//! The origin of a value, and configuration errors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// Exit codes of the daemon, those of `sysexits.h` where it has one that fits.
 pub mod exit {
-    /// Done: stopped after draining, printed what was asked, or `explain` says allowed.
+    /// Stopped after draining, or printed what was asked, or `explain` says allowed.
     pub const OK: u8 = 0;
     /// `explain` says refused.
     pub const REFUSED: u8 = 1;
@@ -20,27 +20,27 @@ pub mod exit {
     pub const CONFIGURATION: u8 = 78;
 }
 
-/// Where a value came from. In order of precedence, lowest first, except that a file's lines compare by number.
+/// Where a value was set. In order of precedence, lowest first, except that the lines of a file compare by number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// Nobody set it.
+    /// The value was not set.
     #[default]
     Default,
     /// A line of a file.
     File {
         /// The file, as it was named.
         path: Arc<Path>,
-        /// Counted from 1; 0 where the file as a whole is meant.
+        /// Counted from 1; 0 for the file as a whole.
         line: u32,
     },
     /// An environment variable, by its name.
     Environment(String),
-    /// The command line; the option as `--name`, or empty where no single option is meant.
+    /// The command line: the option as `--name`, or empty for no single option.
     Argument(String),
 }
 
 impl Origin {
-    /// The directory that a relative path found here is relative to; `None` for the current directory.
+    /// The directory for a relative path that was set here; `None` for the current directory.
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Origin::File { path, .. } => path.parent(),
@@ -49,7 +49,7 @@ impl Origin {
     }
 
     /// The precedence of this layer: the higher one wins.
-    pub fn rank(&self) -> u8 {
+    pub fn precedence(&self) -> u8 {
         match self {
             Origin::Default => 0,
             Origin::File { .. } => 1,
@@ -58,7 +58,7 @@ impl Origin {
         }
     }
 
-    /// The line of a file, 0 where there is none.
+    /// The line of a file; 0 for other origins.
     pub fn line(&self) -> u32 {
         match self {
             Origin::File { line, .. } => *line,
@@ -75,7 +75,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => {
                 write!(out, "{}:{line}", path.display().to_string().escape_debug())
             }
-            // Not all names come from the table: one that is not known is repeated here.
+            // The name may be unknown to the table, so it is printed itself.
             Origin::Environment(name) => write!(out, "{}", name.escape_debug()),
             Origin::Argument(name) if name.is_empty() => out.write_str("command line"),
             Origin::Argument(name) => write!(out, "{}", name.escape_debug()),
@@ -83,7 +83,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// A value that knows where it came from.
+/// A value with its origin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Located<T> {
     /// The value.
@@ -98,16 +98,16 @@ impl<T> Located<T> {
         Located { value, origin }
     }
 
-    /// Another value from the same place.
+    /// Another value of the same origin.
     pub fn with<U>(&self, value: U) -> Located<U> {
         Located { value, origin: self.origin.clone() }
     }
 }
 
-/// One thing that is wrong.
+/// A configuration error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// Where it is.
     pub origin: Origin,
     /// What was found, and what was expected instead.
     pub message: String,
@@ -119,54 +119,54 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Most problems that are printed; a file of another kind named by mistake would fill the screen (chosen).
+/// Most problems that are printed (chosen): a file of another kind, named by mistake, would fill the screen.
 pub const PROBLEMS_SHOWN_MAX: usize = 100;
 
-/// Everything that is wrong, in the order command line, environment, files by line.
+/// All problems, in the order command line, environment, files by line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     list: Vec<Problem>,
 }
 
 impl Problems {
-    /// Nothing wrong so far.
+    /// No problems.
     pub fn new() -> Problems {
         Problems::default()
     }
 
-    /// Adds one.
+    /// Adds a problem.
     pub fn add(&mut self, origin: Origin, message: impl Into<String>) {
         self.list.push(Problem { origin, message: message.into() });
     }
 
-    /// Adds one about a file as a whole.
+    /// Adds a problem with a file as a whole.
     pub fn add_file(&mut self, path: PathBuf, message: impl Into<String>) {
         self.add(Origin::File { path: path.into(), line: 0 }, message);
     }
 
-    /// Whether all is well.
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All of them.
+    /// All problems.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
     }
 
-    /// The exit code that they ask for: usage if the command line has a part in it, else configuration.
+    /// The exit code: usage if the command line has a problem, else configuration.
     pub fn exit_code(&self) -> u8 {
         let usage = self.list.iter().any(|problem| matches!(problem.origin, Origin::Argument(_)));
         if usage { exit::USAGE } else { exit::CONFIGURATION }
     }
 
-    /// Adds those that others found, and puts all in order.
+    /// Adds other problems, and sorts all.
     pub fn append(&mut self, mut others: Problems) {
         self.list.append(&mut others.list);
         self.sort();
     }
 
-    /// Puts them in the order in which they are best read: each file in one piece, in the order in which files were read.
+    /// Sorts for reading: each file in one piece, files in the order in which they were read.
     pub(super) fn sort(&mut self) {
         let mut files: Vec<Arc<Path>> = Vec::new();
         let mut place = |origin: &Origin| match origin {
@@ -176,7 +176,8 @@ impl Problems {
             }),
             Origin::Default | Origin::Environment(_) | Origin::Argument(_) => 0,
         };
-        let key = |origin: &Origin, place: usize| (std::cmp::Reverse(origin.rank()), place, origin.line());
+        let key =
+            |origin: &Origin, place: usize| (std::cmp::Reverse(origin.precedence()), place, origin.line());
         let mut keyed: Vec<_> = std::mem::take(&mut self.list)
             .into_iter()
             .map(|problem| (key(&problem.origin, place(&problem.origin)), problem))
@@ -186,7 +187,7 @@ impl Problems {
     }
 }
 
-/// One per line, no newline after the last.
+/// One problem per line, no newline after the last.
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.list.iter().take(PROBLEMS_SHOWN_MAX).enumerate() {

@@ -1,7 +1,7 @@
-//! The settings, put together from the command line, the environment, a file and the defaults.
+//! The settings, merged from the command line, the environment, a file and the defaults.
 //!
-//! Each layer replaces what the ones below it say, list by list and value by value, but every layer is judged whole: a
-//! malformed line in the file is reported even where the command line overrides it.
+//! Each layer overrides those below it, list by list and value by value, but each layer is checked as a whole: an
+//! invalid line in the file is reported even if the command line overrides it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,49 +24,49 @@ use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
 use crate::policy::port_set::PortSet;
 
-/// What the command line asks for.
+/// The command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Command {
-    /// Be a proxy.
+    /// Run the proxy.
     #[default]
     Run,
-    /// Validate everything and exit.
+    /// Check everything and exit.
     Check,
     /// Print the settings and exit.
     PrintConfig,
-    /// Have the running daemon read its configuration again, and exit with what came of it.
+    /// Ask the running daemon to reload its configuration, and exit with the result.
     Reload,
     /// Print the help and exit.
     Help,
-    /// Print what there is to know of these topics and exit; without any, the list of them.
+    /// Print these topics and exit; without any, the list of topics.
     HelpOn(Vec<String>),
     /// Print the version and exit.
     Version,
     /// Print the verdict on one request and exit.
     Explain {
-        /// Asked as this user.
+        /// The user of the request.
         user: Option<String>,
-        /// Asked from this address.
+        /// The address of the client.
         client: Option<IpAddr>,
-        /// A token, or what a client would use.
+        /// The method; by default the one that a client would use.
         method: Option<String>,
-        /// A URL, or `host:port`: as it was given.
+        /// A URL, or `host:port`, as it was given.
         target: String,
     },
 }
 
-/// Methods that somebody may ask about (RFC 9110 section 9, RFC 5789, and what caches take).
+/// The methods that `explain` accepts (RFC 9110 section 9, RFC 5789, and those of caches).
 const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PURGE"];
 
-/// What may stand before or among the options.
+/// The words that may stand before or among the options.
 const COMMANDS: [&str; 3] = ["explain", "reload", "help"];
 
-/// All settings. [`Settings::load`] makes them; `Settings::default()` is blank, not the documented defaults, which are
-/// what `load` gives for nothing at all ([`Settings::built_in`]).
+/// All settings. [`Settings::load`] makes them. `Settings::default()` is blank; the documented defaults are
+/// [`Settings::built_in`].
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// What to do.
+    /// The command.
     pub command: Command,
     /// Addresses to listen on, at least one.
     pub hosts: Vec<Located<IpAddr>>,
@@ -76,51 +76,51 @@ pub struct Settings {
     pub workers: Workers,
     /// The file that was read.
     pub config: Option<PathBuf>,
-    /// The user of this system, perhaps with a group, that the daemon becomes once it listens: `NAME[:GROUP]`.
+    /// The system user, with an optional group, that the daemon changes to once it listens: `NAME[:GROUP]`.
     pub user: Option<Located<String>>,
-    /// Where the number of the process is written.
+    /// The file for the process id.
     pub pid_file: Option<Located<PathBuf>>,
-    /// Leave itself only the paths and system calls that it needs.
+    /// Restrict the process to the paths and system calls that it needs.
     pub sandbox: bool,
     /// How often `-v` was given.
     pub verbose: u8,
     /// `-q`.
     pub quiet: bool,
-    /// Files of rules that refuse.
+    /// Files of block rules.
     pub blocklists: Vec<Located<PathBuf>>,
-    /// Files of rules that allow.
+    /// Files of allow rules.
     pub allowlists: Vec<Located<PathBuf>>,
-    /// Single rules that refuse, not compiled.
+    /// Single block rules, not compiled.
     pub block: Vec<Located<String>>,
-    /// Single rules that allow, not compiled.
+    /// Single allow rules, not compiled.
     pub allow: Vec<Located<String>>,
-    /// Who may ask; everybody if empty.
+    /// Networks of allowed clients; all if empty.
     pub allow_clients: Vec<Located<IpNet>>,
     /// Refuse private networks.
     pub deny_private: bool,
-    /// ResponseDecision the names that CNAMEs lead to.
+    /// Judge the targets of CNAMEs, too.
     pub judge_cnames: bool,
     /// Ports for CONNECT: a compiled list.
     pub connect_ports: PortSet,
-    /// Ports for everything else: likewise.
+    /// Ports for other requests: a compiled list.
     pub ports: PortSet,
     /// Users and passwords.
     pub auth_file: Option<Located<PathBuf>>,
-    /// Keep the rule from the client.
+    /// Do not tell clients which rule refused them.
     pub quiet_refusals: bool,
-    /// Whom refusals name; nobody if none.
+    /// The contact in refusals, if there is one.
     pub contact: Option<String>,
-    /// Pages in place of weir's own, for some statuses.
+    /// Pages that replace weir's own, for some statuses.
     pub error_pages: Vec<Located<ErrorPage>>,
-    /// Where `access.log` goes; standard output if none.
+    /// The directory of `access.log`; standard output if `None`.
     pub log_dir: Option<PathBuf>,
     /// Its format.
     pub log_format: Format,
-    /// A line when a tunnel is set up, beside that of its end.
+    /// Write a line when a tunnel is set up, besides the one at its end.
     pub log_tunnel_start: bool,
-    /// Its size before it rotates; 0 for never.
+    /// The size at which it rotates; 0 for never.
     pub log_max_size_bytes: u64,
-    /// How many old ones are kept.
+    /// How many old files are kept.
     pub log_keep: u32,
     /// Time between lines of statistics; zero for none.
     pub stats_every: Duration,
@@ -132,7 +132,7 @@ pub struct Settings {
     pub client_prefix6: u8,
     /// Blocks of 4 KB.
     pub buffers: u32,
-    /// How long either side may be silent during an exchange.
+    /// How long either side may be silent during a transaction.
     pub timeout: Duration,
     /// How long dialling an origin may take.
     pub connect_timeout: Duration,
@@ -142,9 +142,9 @@ pub struct Settings {
     pub idle_timeout: Duration,
     /// How long a tunnel may be silent.
     pub tunnel_timeout: Duration,
-    /// How long exchanges may take to finish at stop; zero cuts them.
+    /// How long transactions may take to finish at a stop; zero ends them at once.
     pub drain_timeout: Duration,
-    /// Fewest bytes per second of a client in a body, averaged over `timeout`; 0 for none.
+    /// Least bytes per second of a client in a body, averaged over `timeout`; 0 for no limit.
     pub min_rate: u32,
     /// Largest head.
     pub head_max_bytes: u32,
@@ -152,19 +152,19 @@ pub struct Settings {
     pub target_max_bytes: u32,
     /// Most fields of a head.
     pub fields_max: u32,
-    /// Copy bulk data instead of moving it inside the kernel.
+    /// Copy bulk data instead of splicing it inside the kernel.
     pub no_splice: bool,
-    /// Refuse requests that name their origin only in Host.
+    /// Refuse requests that name their origin in Host only.
     pub no_origin_form: bool,
     /// Refuse targets with characters outside of the URI grammar.
     pub strict_targets: bool,
-    /// Take a bare LF as the end of a line.
+    /// Accept a bare LF as the end of a line.
     pub accept_bare_lf: bool,
-    /// What Via calls this proxy; none for no Via.
+    /// The name of this proxy in Via; `None` for no Via.
     pub via: Option<String>,
-    /// What becomes of Forwarded and X-Forwarded-For.
+    /// How Forwarded and X-Forwarded-For are handled.
     pub forwarded: ForwardedPolicy,
-    /// Fields that tell about the user are removed from requests.
+    /// Remove fields that identify the user from requests.
     pub anonymous: bool,
     /// Fields removed from requests.
     pub remove_headers: Vec<Located<String>>,
@@ -180,25 +180,25 @@ pub struct Settings {
     pub dns_0x20: bool,
     /// Store responses and answer from them.
     pub cache: bool,
-    /// Bytes of everything that is stored.
+    /// Largest size of the cache in bytes.
     pub cache_size_bytes: u64,
-    /// Bytes of the largest body that is stored; 0 for an eighth of all.
+    /// Largest body that is stored; 0 for an eighth of the cache.
     pub cache_max_object_bytes: u64,
-    /// Longest lifetime that is guessed.
+    /// Longest heuristic lifetime.
     pub cache_heuristic_max: Duration,
-    /// Lifetime of errors that say nothing about theirs.
+    /// Lifetime of errors without an explicit one.
     pub cache_negative_ttl: Duration,
-    /// Fields that count in place of Cache-Control.
+    /// Targeted fields that replace Cache-Control.
     pub cache_targeted: Vec<Located<String>>,
-    /// Hosts that the cache treats in another way: a file.
+    /// The file with exceptions of the cache for some hosts.
     pub cache_rules: Option<Located<PathBuf>>,
-    /// What is stored between two runs.
+    /// The file that keeps the cache between two runs.
     pub cache_file: Option<Located<PathBuf>>,
-    /// Keep from clients what the cache did.
+    /// Do not send Cache-Status to clients.
     pub no_cache_status: bool,
-    /// From where PURGE is taken.
+    /// Networks that may send PURGE.
     pub purge_from: Vec<Located<IpNet>>,
-    /// What has to come with it: a file with a token.
+    /// The file with the token that PURGE needs.
     pub purge_token_file: Option<Located<PathBuf>>,
     /// Most idle origin connections in all.
     pub idle_origins: u32,
@@ -206,10 +206,10 @@ pub struct Settings {
     pub idle_per_origin: u32,
     /// How long an origin connection is kept for reuse.
     pub idle_origin_timeout: Duration,
-    /// How old it may be to be used again; zero: it does not matter.
+    /// The age after which an origin connection is not reused; zero for no limit.
     pub origin_lifetime: Duration,
     pub(super) explain_client: Option<IpAddr>,
-    /// The texts that won, one list per row of the table.
+    /// The texts of the highest layer, one list per row of the table.
     texts: Vec<Vec<Located<String>>>,
 }
 
@@ -217,8 +217,8 @@ pub struct Settings {
 type Layer = Vec<Vec<Located<String>>>;
 
 impl Settings {
-    /// Puts the settings together. `arguments` come without the program's name; `environment` holds all variables, of which those that begin with WEIR_ count;
-    /// `read_file` reads one file. Fails with everything that is wrong.
+    /// Merges the settings. `arguments` has no program name; `environment` has all variables, of which those that
+    /// begin with WEIR_ are used; `read_file` reads one file. Fails with all problems.
     pub fn load(
         arguments: &[String],
         environment: &[(String, String)],
@@ -228,7 +228,8 @@ impl Settings {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// The same, with everything that is good beside what is wrong: whoever tells of problems can look at the files as well.
+    /// Merges the settings like `load`, and returns the valid part together with the problems, so that a caller can
+    /// check the files as well.
     pub fn read(
         arguments: &[String],
         environment: &[(String, String)],
@@ -236,13 +237,13 @@ impl Settings {
     ) -> (Settings, Problems) {
         let mut problems = Problems::new();
         let mut settings = Settings::default();
-        // What follows is no option but the name of one.
+        // The words that follow are names of topics, not options.
         if let Some((_, asked)) = arguments.split_first().filter(|(first, _)| *first == "help") {
             settings.command = Command::HelpOn(asked.to_vec());
             return (settings, problems);
         }
         let given = arguments::parse(arguments, &mut problems);
-        // Whoever asks for help gets it, whatever else is wrong.
+        // A request for help is answered, whatever else is wrong.
         if let Some(command) = help_wanted(&given) {
             settings.command = command;
             return (settings, Problems::new());
@@ -258,18 +259,18 @@ impl Settings {
             settings.apply(layer, &mut problems);
         }
         settings.command = settings.choose_command(&given, &mut problems);
-        settings.judge_together(&mut problems);
+        settings.check_combinations(&mut problems);
         problems.sort();
         (settings, problems)
     }
 
-    /// These settings after a reload has found `found`: what can only change at a start stays.
+    /// These settings after a reload with `found`: settings that need a restart stay.
     pub fn reloaded(&self, found: &Settings) -> (Settings, Changes) {
         let mut changes = Changes::default();
         let mut settings = Settings { command: self.command.clone(), ..Settings::default() };
         for (row, spec) in TABLE.iter().enumerate() {
             let (before, after) = (&self.texts[row], &found.texts[row]);
-            let same = means(spec, before) == means(spec, after);
+            let same = canonical_value(spec, before) == canonical_value(spec, after);
             let taken = if same || !spec.restart { after } else { before };
             settings.texts.push(taken.clone());
             match (same, spec.restart) {
@@ -283,23 +284,23 @@ impl Settings {
         (settings, changes)
     }
 
-    /// The settings that hold when nobody sets anything.
+    /// The default settings.
     pub fn built_in() -> Settings {
         let mut settings = Settings { texts: default_layer(), ..Settings::default() };
         settings.apply_texts();
         settings
     }
 
-    /// Where an option's value came from, by its name; of a list, where the first came from.
+    /// The origin of an option's value, by its name; for a list, the origin of its first value.
     pub fn origin(&self, name: &str) -> Origin {
         let row = TABLE.iter().position(|spec| spec.names().any(|known| known == name));
         let first = row.and_then(|row| self.texts.get(row)).and_then(|texts| texts.first());
         first.map_or(Origin::Default, |text| text.origin.clone())
     }
 
-    /// How much the daemon says about itself. Of `-v` and `-q` the one from the stronger layer holds.
+    /// The level of the daemon's messages. Of `-v` and `-q` the one from the higher layer counts.
     pub fn level(&self) -> log::LevelFilter {
-        let quiet = self.quiet && self.origin("quiet").rank() >= self.origin("verbose").rank();
+        let quiet = self.quiet && self.origin("quiet").precedence() >= self.origin("verbose").precedence();
         match self.verbose {
             _ if quiet => log::LevelFilter::Error,
             0 => log::LevelFilter::Info,
@@ -308,16 +309,16 @@ impl Settings {
         }
     }
 
-    /// Each row of the table with the texts that won.
+    /// Each row of the table with its texts.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&'static Spec, &[Located<String>])> {
         TABLE.iter().zip(&self.texts).map(|(spec, texts)| (spec, texts.as_slice()))
     }
 
-    /// Sets every field to what its text says.
+    /// Sets each field from its text.
     fn apply_texts(&mut self) {
         for (row, spec) in TABLE.iter().enumerate() {
             let texts = self.texts[row].clone();
-            // They were judged before; a test holds every default to be well-formed.
+            // The texts were checked before; a test checks every default.
             let problems = (spec.apply)(self, &texts);
             debug_assert_eq!(problems, vec![]);
         }
@@ -329,7 +330,7 @@ impl Settings {
             texts.retain(|text| match file::check_printable(&text.value) {
                 Ok(()) => true,
                 Err(message) => {
-                    let place = Place { origin: &text.origin, name: spec.name };
+                    let place = OptionLocation { origin: &text.origin, name: spec.name };
                     problems.add(text.origin.clone(), place.named(&message));
                     false
                 }
@@ -338,7 +339,7 @@ impl Settings {
                 continue;
             }
             for Problem { origin, message } in (spec.apply)(self, &texts) {
-                let place = Place { origin: &origin, name: spec.name };
+                let place = OptionLocation { origin: &origin, name: spec.name };
                 problems.add(origin.clone(), place.named(&message));
             }
             let skipped = if spec.repeat == Repeat::Once { texts.len() - 1 } else { 0 };
@@ -352,9 +353,9 @@ impl Settings {
             None => ("", given.free.as_slice()),
         };
         let asker = match first {
-            "explain" => asker(given, problems),
+            "explain" => explained_user(given, problems),
             _ => {
-                self.judge_user(problems);
+                self.check_user(problems);
                 None
             }
         };
@@ -390,20 +391,20 @@ impl Settings {
         Command::Explain { user: asker, client: self.explain_client, method, target: target.clone() }
     }
 
-    /// Where there is nothing to explain, `--user` is one of this system.
-    fn judge_user(&self, problems: &mut Problems) {
+    /// Without `explain`, `--user` is a system user.
+    fn check_user(&self, problems: &mut Problems) {
         let Some(user) = &self.user else { return };
         if let Err(expected) = system_user(&user.value) {
             let message = format!("{:?}: expected {expected}", user.value);
-            let place = Place { origin: &user.origin, name: "user" };
+            let place = OptionLocation { origin: &user.origin, name: "user" };
             problems.add(user.origin.clone(), place.named(&message));
         }
     }
 
-    /// What no value shows by itself.
-    fn judge_together(&self, problems: &mut Problems) {
+    /// Checks settings that depend on each other.
+    fn check_combinations(&self, problems: &mut Problems) {
         let (quiet, verbose) = (self.origin("quiet"), self.origin("verbose"));
-        if self.quiet && self.verbose > 0 && quiet.rank() == verbose.rank() {
+        if self.quiet && self.verbose > 0 && quiet.precedence() == verbose.precedence() {
             problems.add(quiet, "quiet and verbose together: expected one of them");
         }
         if let (Some(file), true) = (&self.purge_token_file, self.purge_from.is_empty()) {
@@ -422,42 +423,42 @@ impl Settings {
         }
     }
 
-    /// How many loops the buffers are enough for.
+    /// The number of loops that the buffers suffice for.
     fn workers_max(&self) -> u32 {
         (self.buffers / BUFFERS_MIN as u32).clamp(1, WORKERS_MAX as u32)
     }
 
-    /// How many loops there are, on so many processors.
+    /// The number of loops on a machine with that many processors.
     pub fn workers_on(&self, processors: usize) -> usize {
         let count = self.workers.count.unwrap_or(u32::try_from(processors).unwrap_or(u32::MAX));
         count.clamp(1, self.workers_max()) as usize
     }
 }
 
-/// What a reload has changed, by the names of the options.
+/// The options that a reload has changed, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// What holds from now on.
+    /// Options that are in effect now.
     pub made: Vec<&'static str>,
-    /// What would hold after a restart.
+    /// Options that need a restart.
     pub need_restart: Vec<&'static str>,
 }
 
-/// What the texts of an option come to, wherever they were set: `60s` is `1m`.
-fn means(spec: &Spec, texts: &[Located<String>]) -> String {
+/// The meaning of an option's texts, whatever their spelling: `60s` is `1m`.
+fn canonical_value(spec: &Spec, texts: &[Located<String>]) -> String {
     let texts: Vec<_> = texts.iter().map(|text| Located::new(text.value.clone(), Origin::Default)).collect();
     let mut settings = Settings::default();
     drop((spec.apply)(&mut settings, &texts));
     format!("{settings:?}")
 }
 
-/// An option at a place where it may have to be named: a line number says less than a key.
-struct Place<'a> {
+/// An option at a location that may have to be named: a line number alone says less than a key.
+struct OptionLocation<'a> {
     origin: &'a Origin,
     name: &'a str,
 }
 
-impl Place<'_> {
+impl OptionLocation<'_> {
     fn named(&self, message: &str) -> String {
         match self.origin {
             Origin::File { .. } => format!("{} {message}", self.name),
@@ -466,8 +467,8 @@ impl Place<'_> {
     }
 }
 
-/// Whose request is to be explained: the `--user` of the command line, never the one that a file has the daemon become.
-fn asker(given: &Arguments, problems: &mut Problems) -> Option<String> {
+/// The user of the request to explain: the `--user` of the command line, never the system user of a file.
+fn explained_user(given: &Arguments, problems: &mut Problems) -> Option<String> {
     let row = TABLE.iter().position(|spec| spec.name == "user")?;
     let text = given.layer[row].last()?;
     match user(&text.value) {
@@ -479,7 +480,8 @@ fn asker(given: &Arguments, problems: &mut Problems) -> Option<String> {
     }
 }
 
-/// What is answered before anything else is looked at: `--help`, of a topic too, `help`, and `--version`.
+/// Commands that are answered before anything else is checked: `--help`, with or without a topic, `help`, and
+/// `--version`.
 fn help_wanted(given: &Arguments) -> Option<Command> {
     let (first, rest) = match given.free.split_first() {
         Some((first, rest)) => (first.as_str(), rest),
@@ -499,7 +501,7 @@ fn asked(given: &Arguments, name: &str) -> bool {
     texts.last().is_some_and(|text| flag(&text.value) == Ok(true))
 }
 
-/// A layer in which nothing is set.
+/// A layer without settings.
 pub(super) fn blank_layer() -> Layer {
     vec![Vec::new(); TABLE.len()]
 }
@@ -512,7 +514,7 @@ fn default_layer() -> Layer {
     TABLE.iter().map(texts).collect()
 }
 
-/// One text as the values that it stands for.
+/// Splits a text into the values of a list.
 pub(super) fn split(spec: &Spec, text: Located<String>) -> Vec<Located<String>> {
     match spec.repeat {
         Repeat::Once | Repeat::Many => vec![text],
@@ -520,7 +522,7 @@ pub(super) fn split(spec: &Spec, text: Located<String>) -> Vec<Located<String>> 
     }
 }
 
-/// An empty variable is as good as none.
+/// An empty variable counts as unset.
 fn environment_layer(environment: &[(String, String)], problems: &mut Problems) -> Layer {
     let mut layer = blank_layer();
     let ours = |(name, value): &&(String, String)| name.starts_with("WEIR_") && !value.is_empty();
@@ -555,7 +557,7 @@ fn environment_layer(environment: &[(String, String)], problems: &mut Problems) 
 fn config_path(arguments: &Layer, environment: &Layer) -> Option<Located<PathBuf>> {
     let row = TABLE.iter().position(|spec| spec.name == "config")?;
     let text = arguments[row].last().or(environment[row].last())?;
-    // An empty path is reported where values are applied.
+    // An empty path is reported when values are applied.
     (!text.value.is_empty()).then(|| text.with(PathBuf::from(&text.value)))
 }
 
@@ -568,7 +570,7 @@ fn read_layer(
     let content = match read_file(&path.value) {
         Ok(content) => content,
         Err(error) => {
-            // What is at fault is the file, not how it was named: exit code 78, not 64.
+            // The fault is in the file, not in its name: exit code 78, not 64.
             let message = format!("cannot read: {error}; expected a configuration file ({})", path.origin);
             problems.add_file(path.value.clone(), message);
             return layer;
@@ -578,11 +580,11 @@ fn read_layer(
     let at = |line| Origin::File { path: name.clone(), line };
     let (lines, wrong) = file::lines(&content);
     for (line, message) in wrong {
-        // Another program may allow what is no line here.
+        // The file of another program may have lines that are invalid here.
         let text = content.split(|byte| *byte == b'\n').nth((line as usize).saturating_sub(1));
         let text = String::from_utf8_lossy(text.unwrap_or_default()).into_owned();
         let key = text.split_whitespace().next().unwrap_or_default();
-        problems.add(at(line), foreign::find(key).map_or(message, |found| found.said_of(key)));
+        problems.add(at(line), foreign::find(key).map_or(message, |found| found.message_about(key)));
     }
     for line in lines {
         let origin = at(line.number);
@@ -597,14 +599,14 @@ fn read_layer(
     layer
 }
 
-/// The row of a key, or what is wrong with it.
+/// The row of a key, or an error message.
 fn known_key(key: &str) -> Result<usize, String> {
     match TABLE.iter().position(|spec| spec.names().any(|name| name == key)) {
         Some(row) if TABLE[row].scope == Scope::Everywhere => Ok(row),
         Some(_) => Err(format!("{key}: expected on the command line only (--{key})")),
         None => {
             if let Some(found) = foreign::find(key) {
-                return Err(found.said_of(key));
+                return Err(found.message_about(key));
             }
             let names = TABLE.iter().filter(|spec| spec.scope == Scope::Everywhere).flat_map(Spec::names);
             Err(format!(
@@ -645,10 +647,10 @@ fn add_line(
     Ok(())
 }
 
-/// A hint to append to a message, or nothing.
+/// A hint for an error message, or nothing.
 pub(super) fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     if let Some(found) = foreign::find(word) {
-        return format!(" ({})", found.said_of(word));
+        return format!(" ({})", found.message_about(word));
     }
     nearest(word, names).map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }

@@ -1,25 +1,25 @@
-//! What a row of the table of options holds, and how the table is written.
+//! The description of an option, and the notation of the table.
 
 use super::problem::{Located, Problem};
 use super::settings::Settings;
 
-/// What follows the name.
+/// The value of an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
     /// Nothing on the command line (or `=yes`, `=no`); nothing, yes or no in a file.
     Flag,
-    /// As a flag, but it counts.
+    /// A flag that counts.
     Count,
     /// A value.
     Value,
     /// A path; relative ones in a file are relative to that file.
     Path,
-    /// The same behind something else: `KEY=PATH`.
+    /// A path behind a key: `KEY=PATH`.
     KeyedPath,
 }
 
 impl Takes {
-    /// A value with its path made another one; what holds none stays as it is.
+    /// Applies `map` to the path in a value; a value without a path stays as it is.
     pub(super) fn map_path(self, value: &str, map: impl Fn(&str) -> String) -> String {
         match (self, value.split_once('=')) {
             (Takes::Path, _) if !value.is_empty() => map(value),
@@ -31,7 +31,7 @@ impl Takes {
     }
 }
 
-/// How often it may be set in one layer.
+/// How often an option may be set in one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
     /// Once in a file; on the command line the last one counts.
@@ -42,7 +42,7 @@ pub enum Repeat {
     List,
 }
 
-/// Where it may be set.
+/// Where an option may be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Command line, environment and file.
@@ -53,10 +53,10 @@ pub enum Scope {
     CommandLine,
 }
 
-/// The heading under which `--help` lists it.
+/// The heading in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Starting it.
+    /// Starting the daemon.
     General,
     /// Policy.
     Access,
@@ -66,7 +66,7 @@ pub enum Section {
     Timeouts,
     /// Bounds.
     Limits,
-    /// What is accepted and what is rewritten, and DNS.
+    /// Handling of messages, and DNS.
     Messages,
     /// The cache.
     Cache,
@@ -74,10 +74,10 @@ pub enum Section {
     Explain,
 }
 
-/// Takes the values of one layer, the last of which counts where there may be one, and says what is wrong with them.
+/// Stores the values of one layer in the settings (the last one, if there may be one only), and returns the problems.
 pub type Apply = fn(&mut Settings, &[Located<String>]) -> Vec<Problem>;
 
-/// One row.
+/// A row of the table.
 #[derive(Debug)]
 pub struct Spec {
     /// The long option, the key in files, and in capitals with `WEIR_` before it the environment variable.
@@ -88,7 +88,7 @@ pub struct Spec {
     pub aliases: &'static [&'static str],
     /// What follows the name.
     pub takes: Takes,
-    /// How its value is called in the help; empty for flags.
+    /// The name of the value in the help; empty for flags.
     pub placeholder: &'static str,
     /// How often.
     pub repeat: Repeat,
@@ -96,15 +96,15 @@ pub struct Spec {
     pub scope: Scope,
     /// The heading.
     pub section: Section,
-    /// Its value if nobody sets it, in the form of a file; empty for nothing at all.
+    /// The default, in the form of a file; empty for none.
     pub default: &'static str,
     /// What it does, as a phrase that begins with a verb.
     pub help: &'static str,
-    /// Many need it: `--help` has the phrase. That of the others is in their topic only.
+    /// `--help` shows the phrase. The phrases of other options are in their topic only.
     pub common: bool,
     /// A reload cannot change it.
     pub restart: bool,
-    /// Puts it into the settings.
+    /// Stores the value in the settings.
     pub apply: Apply,
 }
 
@@ -180,21 +180,21 @@ impl Spec {
     }
 
     pub(super) const fn scope(self, scope: Scope) -> Spec {
-        // What is not a setting has no default to print.
+        // An option that is no setting has no default to print.
         Spec { scope, default: "", ..self }
     }
 
-    /// Among those that `--help` explains.
+    /// A common option: `--help` has its phrase.
     pub(super) const fn common(self) -> Spec {
         Spec { common: true, ..self }
     }
 
-    /// Read at the start only.
+    /// An option that is read at the start only.
     pub(super) const fn restart(self) -> Spec {
         Spec { restart: true, ..self }
     }
 
-    /// All its long names.
+    /// All long names of the option.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }

@@ -348,7 +348,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         assert!(named.contains(name), "{name}");
     }
     for (name, value) in cases {
-        let line = format!("{name} {}\n", super::file::written(value));
+        let line = format!("{name} {}\n", super::file::to_file_syntax(value));
         let (found, code) = problems(&[], &[], &line);
         assert_eq!(found.len(), 1, "{name}: {found:?}");
         assert!(

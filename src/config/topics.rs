@@ -1,19 +1,19 @@
-//! The topics of `weir help`: what takes more words than an option has. Options are added from the table.
+//! The topics of `weir help`, for explanations that are too long for an option. Options are added from the table.
 
 use super::spec::Section;
 
 /// One topic.
 #[derive(Debug)]
 pub struct Topic {
-    /// As it is asked for.
+    /// The name in `weir help NAME`.
     pub name: &'static str,
-    /// What it is about, for the list of topics.
+    /// The title in the list of topics.
     pub title: &'static str,
     /// The text, in lines of at most 79 columns.
     pub text: &'static str,
-    /// The options that belong to it.
+    /// The options of the topic.
     pub section: Option<Section>,
-    /// Others that it explains, too.
+    /// Further options that the topic explains.
     pub others: &'static [&'static str],
 }
 

@@ -1,7 +1,8 @@
-//! One request, given to an engine of its own: what becomes of it, without a client, and without a byte sent to an origin.
+//! Runs one request through an engine of its own, without a client and without a byte to an origin, and keeps the
+//! result.
 //!
-//! Whatever judges requests in the proxy judges this one, since it is the same code in the same order. The name is really
-//! looked up; each connection that the engine asks for is noted, and fails.
+//! The same code in the same order as in the proxy judges the request. The name is really looked up. Each connection
+//! that the engine asks for is recorded, and fails.
 
 use super::policy::{engine_settings, resolver_settings};
 use super::settings::Settings;
@@ -24,26 +25,26 @@ const REPLY_WITHIN: Duration = Duration::from_millis(50);
 /// Longest wait for a name server over TCP (chosen).
 const TCP_WITHIN: Duration = Duration::from_secs(2);
 
-/// Longest trial (chosen): the resolver gives up before that.
+/// Longest trial (chosen): the resolver ends before that.
 const TRIAL_WITHIN: Duration = Duration::from_secs(60);
 
 /// Memory for a cache that nothing will be stored in.
 const CACHE_BYTES: u64 = 1 << 20;
 
-/// The request and what has become of it.
+/// The request and its result.
 pub struct Trial {
     engine: Engine,
     began: Instant,
     client: PeerId,
     queries: HashMap<QueryId, UdpSocket>,
-    /// The addresses that would be dialled, in that order.
+    /// The addresses that would be dialled, in order.
     pub dialled: Vec<IpAddr>,
-    /// What the log would have.
+    /// The log record.
     pub entry: Option<Box<LogRecord>>,
 }
 
 impl Trial {
-    /// Has the engine read a whole request head from that client.
+    /// Gives a request head from that client to the engine.
     pub fn run(
         settings: &Settings,
         policy: Arc<Policy>,
@@ -63,20 +64,20 @@ impl Trial {
         let client = engine.accept(now(began), client);
         let mut trial =
             Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None };
-        trial.act();
+        trial.perform_actions();
         trial.ask(head);
         while trial.entry.is_none() && trial.began.elapsed() < TRIAL_WITHIN {
-            trial.hear_name_servers();
+            trial.receive_replies();
             let due = trial.engine.next_timeout_us();
             if due.is_some_and(|due| due <= now(began).monotonic_us) {
                 trial.engine.handle_timeout(now(began));
-                trial.act();
+                trial.perform_actions();
             }
         }
         trial
     }
 
-    /// What the resolver remembers of a name that was looked up; nothing if it may not be remembered.
+    /// The cached outcome of a name that was looked up; `None` if it was not cacheable.
     pub fn known_addresses(&mut self, name: &Name, port: u16) -> Option<Outcome> {
         self.engine.known_addresses(now(self.began), name, port)
     }
@@ -88,17 +89,17 @@ impl Trial {
             let count = space.fill(rest);
             rest = &rest[count..];
             self.engine.handle(now(self.began), self.client, Event::Received(count));
-            self.act();
+            self.perform_actions();
         }
     }
 
-    /// Does what the engine asks for, as far as that is done here.
-    fn act(&mut self) {
+    /// Performs the actions of the engine, as far as a trial does.
+    fn perform_actions(&mut self) {
         loop {
             if let Some(action) = self.engine.next_action() {
                 self.carry_out(action);
             } else if self.engine.wants_write(self.client) {
-                // Whatever it answers is taken at once.
+                // The answer is consumed at once.
                 let count: usize = self.engine.to_send(self.client).iter().map(|slice| slice.len()).sum();
                 if count == 0 {
                     return;
@@ -118,7 +119,7 @@ impl Trial {
                 self.engine.handle(now, peer, Event::Failed(SocketError::Refused));
             }
             Action::Resolver(action) => self.resolve(action),
-            // Nobody knows the password here: whoever is known was let in without one.
+            // The password is unknown here: a known user was let in without one.
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(entry) => drop(self.entry.get_or_insert(entry)),
             Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}
@@ -144,8 +145,8 @@ impl Trial {
         }
     }
 
-    /// With blocking sockets: there is nothing else to do here meanwhile.
-    fn hear_name_servers(&mut self) {
+    /// Blocks on the sockets: the trial has nothing else to do.
+    fn receive_replies(&mut self) {
         let mut heard = Vec::new();
         for (query, socket) in &self.queries {
             let mut reply = vec![0; 4096];
@@ -161,7 +162,7 @@ impl Trial {
                 Some(message) => self.engine.handle_reply(now(self.began), query, &message),
                 None => self.engine.handle_query_failure(now(self.began), query),
             }
-            self.act();
+            self.perform_actions();
         }
         if self.queries.is_empty() && self.entry.is_none() {
             std::thread::sleep(REPLY_WITHIN);

@@ -1,4 +1,4 @@
-//! The kinds of values that settings take, from their text. An error says what was expected.
+//! Parsers for the values of settings. An error says what was expected.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -13,24 +13,24 @@ use crate::policy::edit::{Direction, Edits};
 use crate::policy::pages::Statuses;
 use crate::policy::port_set::PortSet;
 
-/// The port of a DNS server that names none (RFC 1035 4.2).
+/// The default port of a DNS server (RFC 1035 4.2).
 pub const DNS_PORT: u16 = 53;
 
-/// Longest time that can be set (chosen): far longer than any use, far from overflowing a deadline.
+/// Longest time that can be set (chosen): far longer than any use, far from the overflow of a deadline.
 pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Most loops (chosen): more than any machine that runs a proxy has processors.
+/// Most loops (chosen): more processors than any machine for a proxy has.
 pub const WORKERS_MAX: u64 = 256;
 
-/// What was expected instead.
+/// The expectation that an error names.
 pub type Expected = String;
 
 /// How many loops there are, and where they run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workers {
-    /// So many; if `None`, as many as there are processors.
+    /// The number of loops; `None` for one per processor.
     pub count: Option<u32>,
-    /// Each keeps to a processor of its own.
+    /// Each loop runs on a processor of its own.
     pub pinned: bool,
 }
 
@@ -64,7 +64,7 @@ fn digits(text: &str) -> Option<u64> {
     all_digits.then(|| text.parse().ok()).flatten()
 }
 
-/// A number of loops or `auto`, and `,pin` behind it.
+/// A number of loops or `auto`, optionally with `,pin` behind it.
 pub fn workers(text: &str) -> Result<Workers, Expected> {
     let (count, pinned) = match text.split_once(',') {
         Some((count, pin)) if pin.trim() == "pin" => (count.trim(), true),
@@ -104,7 +104,7 @@ pub fn size(text: &str, least: u64, most: u64) -> Result<u64, Expected> {
         .ok_or_else(|| format!("a size from {} to {}, such as 64K or 10M", size_text(least), size_text(most)))
 }
 
-/// A size as it would be written.
+/// A size in the notation of a file.
 pub fn size_text(bytes: u64) -> String {
     match bytes {
         0 => "0".into(),
@@ -115,7 +115,7 @@ pub fn size_text(bytes: u64) -> String {
     }
 }
 
-/// At what size a log file is rotated: 0 for never, else at least 4 KB.
+/// The size at which a log file rotates: 0 for never, else at least 4 KB.
 pub fn rotation_size(text: &str) -> Result<u64, Expected> {
     const LEAST: u64 = 4 << 10;
     const MOST: u64 = 1 << 50;
@@ -140,7 +140,7 @@ fn duration_expected(range: &str) -> Expected {
     format!("a time, {range} and at most 168h: seconds such as 30 or 2.5, or with a unit: 500ms, 10s, 2m, 1h")
 }
 
-/// Exact, without floating point: a whole number of milliseconds or nothing.
+/// Exact, without floating point: a whole number of milliseconds, or `None`.
 fn milliseconds(text: &str) -> Option<Duration> {
     let unit_at = text.find(|first: char| first.is_ascii_alphabetic()).unwrap_or(text.len());
     let unit_ms: u64 = match text[unit_at..].to_ascii_lowercase().as_str() {
@@ -151,7 +151,7 @@ fn milliseconds(text: &str) -> Option<Duration> {
         _ => return None,
     };
     let (whole, fraction) = text[..unit_at].split_once('.').unwrap_or((&text[..unit_at], "0"));
-    // Nine decimals are more than anybody means, and what multiplies below without overflow.
+    // Nine decimals suffice, and the multiplication below cannot overflow.
     if fraction.len() > 9 {
         return None;
     }
@@ -204,9 +204,9 @@ pub fn dns_server(text: &str) -> Result<SocketAddr, Expected> {
         .ok_or_else(|| "a server's address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353".into())
 }
 
-/// A list of ports: `any`, `N`, `N-M`, and these with `!` for what is excluded, separated by commas.
+/// A list of ports: `any`, `N`, `N-M`, and these with `!` for exclusion, separated by commas.
 ///
-/// Only the form is judged here; the text stays, policy compiles it.
+/// Only the form is checked here; the text stays, and the policy compiles it.
 pub fn port_list(text: &str) -> Result<PortSet, Expected> {
     PortSet::parse(text).map_err(|error| error.expected.to_owned())
 }
@@ -216,7 +216,7 @@ pub fn log_format(text: &str) -> Result<crate::log::format::Format, Expected> {
     crate::log::format::Format::parse(text).ok_or_else(|| "weir, combined, squid, json or none".into())
 }
 
-/// What Via calls this proxy, or `off`: a pseudonym is a token (RFC 9110 7.6.3).
+/// The name of this proxy in Via, or `off`: a pseudonym is a token (RFC 9110 7.6.3).
 pub fn via(text: &str) -> Result<Option<String>, Expected> {
     match text {
         "off" => Ok(None),
@@ -225,7 +225,7 @@ pub fn via(text: &str) -> Result<Option<String>, Expected> {
     }
 }
 
-/// What becomes of Forwarded.
+/// How Forwarded is handled.
 pub fn forwarded(text: &str) -> Result<ForwardedPolicy, Expected> {
     match text {
         "off" => Ok(ForwardedPolicy::Off),
@@ -236,7 +236,7 @@ pub fn forwarded(text: &str) -> Result<ForwardedPolicy, Expected> {
     }
 }
 
-/// A field to remove, of all messages or of those for some hosts: `NAME [PATTERN]`.
+/// A field to remove from all messages, or from those for some hosts: `NAME [PATTERN]`.
 pub fn removal(text: &str) -> Result<String, Expected> {
     let parsed = Edits::default().parse_remove(Direction::Request, text);
     parsed.map(|()| text.to_owned()).map_err(|error| error.expected.to_owned())
@@ -261,15 +261,15 @@ pub fn path(text: &str) -> Result<PathBuf, Expected> {
 /// A page for refusals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
-    /// Which ones.
+    /// The statuses of the page.
     pub statuses: Statuses,
-    /// What it is written in.
+    /// The content type.
     pub kind: Kind,
-    /// Where it is.
+    /// The file.
     pub path: PathBuf,
 }
 
-/// `STATUS=FILE`; the end of the file's name tells what it is written in.
+/// `STATUS=FILE`; the extension of the file tells the content type.
 pub fn error_page(text: &str) -> Result<ErrorPage, Expected> {
     let Some((status, file)) = text.split_once('=') else {
         return Err("a status and a file, such as 403=blocked.html".into());
@@ -282,12 +282,12 @@ pub fn error_page(text: &str) -> Result<ErrorPage, Expected> {
     Ok(ErrorPage { statuses, kind, path })
 }
 
-/// Longest text that says whom to turn to (chosen).
+/// Longest contact (chosen).
 const CONTACT_BYTES_MAX: usize = 200;
 
-/// Whom to turn to.
+/// The contact in refusals.
 pub fn contact(text: &str) -> Result<Option<String>, Expected> {
-    // With an equals sign in front no file could hold it.
+    // No file could hold a value with an equals sign in front.
     let good = !text.trim().is_empty() && text.len() <= CONTACT_BYTES_MAX && !text.starts_with('=');
     let expected = || format!("a name, an address or the like, of at most {CONTACT_BYTES_MAX} bytes");
     good.then(|| Some(text.trim().to_owned())).ok_or_else(expected)
@@ -302,7 +302,7 @@ pub fn user(text: &str) -> Result<String, Expected> {
     }
 }
 
-/// A user of this system, and perhaps a group: `NAME` or `NAME:GROUP`. Whether they exist is found out by whoever needs them.
+/// A system user, with an optional group: `NAME` or `NAME:GROUP`. Whether they exist is checked when they are needed.
 pub fn system_user(text: &str) -> Result<String, Expected> {
     let mut parts = text.split(':');
     let well_formed = |part: &str| !part.is_empty() && !part.contains(char::is_whitespace);
@@ -313,15 +313,15 @@ pub fn system_user(text: &str) -> Result<String, Expected> {
     }
 }
 
-/// Either kind of user: which one is meant depends on the command.
+/// A user of either kind: the command tells which one is meant.
 pub fn any_user(text: &str) -> Result<String, Expected> {
     user(text).or_else(|_| system_user(text))
 }
 
-/// A rule, compiled later by policy: here it only has to be there.
+/// A rule. The policy compiles it later; here it must not be empty.
 pub fn rule(text: &str) -> Result<String, Expected> {
     let foreign = |c: char| c.is_whitespace() || c.is_control();
-    // With an equals sign in front no file could hold it, so what --print-config says would be wrong.
+    // No file could hold a value with an equals sign in front, so --print-config would be wrong.
     if text.is_empty() || text.starts_with('=') || text.contains(foreign) {
         return Err("a rule such as example.com, *.example.com, .example.com:443 or 192.0.2.0/24".into());
     }

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use weir::config::policy::{closed_names, engine_settings_with};
+use weir::config::policy::{engine_settings_with, unreadable_name_files};
 use weir::config::{Changes, Problems, Settings};
 use weir::policy::Policy;
 use weir::shell::WorkerMessage;
@@ -140,7 +140,7 @@ impl Daemon {
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
         self.policy.set(policy);
-        match closed_names(&read_file) {
+        match unreadable_name_files(&read_file) {
             None => {
                 let (resolver, hosts) = resolver_settings(&settings, self.workers.loops());
                 self.workers.send(&WorkerMessage::SetResolver(resolver, hosts));

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use weir::config::file;
 use weir::config::help::{help_on, print_config};
-use weir::config::policy::{Own, compile};
+use weir::config::policy::{LocalAddresses, compile};
 use weir::config::{Command, Problems, Settings};
 
 use super::pieces::shown;
@@ -47,7 +47,7 @@ fn check_printed(settings: &Settings) {
 
 fn check_policy(settings: &Settings) {
     let read = |_: &Path| Ok(b"a.example\n".to_vec());
-    if let Err(problems) = compile(settings, &Own::default(), [1, 2], &read) {
+    if let Err(problems) = compile(settings, &LocalAddresses::default(), [1, 2], &read) {
         check_problems(&problems);
     }
 }
@@ -61,7 +61,7 @@ pub fn configuration(bytes: &[u8]) {
         assert!((1..=count).contains(&line.number) && !line.key.is_empty(), "{line:?}");
         let Some(value) = &line.value else { continue };
         assert!(!value.contains(|c: char| c.is_control() && c != '\t'), "{value:?}");
-        let (again, wrong) = file::lines(format!("key {} # comment", file::written(value)).as_bytes());
+        let (again, wrong) = file::lines(format!("key {} # comment", file::to_file_syntax(value)).as_bytes());
         assert!(wrong.is_empty() && again.len() == 1, "{value:?}: {wrong:?}");
         assert_eq!(again[0].value.as_ref(), Some(value));
     }
