@@ -27,9 +27,9 @@ use ipnet::IpNet;
 use super::address::{BuiltIn, Embedded, built_in};
 use super::address_set::{AddressSet, AddressSetBuilder};
 use super::domain_set::{DomainSet, DomainSetBuilder, EXPECTED_ROOM};
+use super::location::{RuleLocation, RuleRef};
 use super::port_set::PortSet;
 use super::rules::{Pattern, Rule, RuleError, parse_one, parse_rules};
-use super::{RuleLocation, RuleRef};
 use crate::http::target::{Host, Name};
 
 /// Most sources of rules: they are numbered with 16 bits.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::RuleRef;
+use super::location::RuleRef;
 use super::port_set::PortRange;
 use super::rules::{Pattern, Rule, v4_bounds, v6_bounds};
 

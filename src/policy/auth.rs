@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use subtle::ConstantTimeEq;
 
 pub use super::credential_cache::CredentialCache;
-pub use super::credentials::{Credentials, credentials};
+pub use super::credentials::{Credentials, UserId, credentials};
 use super::sip::sip128;
 pub use super::slow::SlowJob;
 use super::slow::{Decoys, SlowHash};
@@ -58,17 +58,6 @@ impl fmt::Display for UserError {
             Some(first) => write!(f, ", but line {first} has it"),
             None => Ok(()),
         }
-    }
-}
-
-/// Number of a user, valid only for the [`Users`] that it came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct UserId(u32);
-
-#[cfg(test)]
-impl UserId {
-    pub(super) fn for_tests(number: u32) -> UserId {
-        UserId(number)
     }
 }
 

@@ -19,6 +19,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// Number of a user, valid only for the [`super::auth::Users`] that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UserId(pub(super) u32);
+
 /// A name and a password on the stack: they never reach the heap, and are overwritten when dropped.
 pub struct Credentials {
     bytes: [u8; DECODED_BYTES_MAX],

@@ -12,7 +12,7 @@
 
 use hashbrown::HashTable;
 
-use super::RuleRef;
+use super::location::RuleRef;
 use super::port_set::PortRange;
 use super::rules::{NameKind, Pattern, Rule};
 use crate::http::target::Name;

@@ -7,9 +7,6 @@
 //! fields that the configuration removes or adds, [`cache_rules`] the exceptions of the cache for some hosts,
 //! [`pages`] the administrator's texts for refused clients.
 
-use crate::http::fields::write_decimal;
-use std::fmt;
-
 pub mod acl;
 pub mod address;
 pub mod address_set;
@@ -19,6 +16,7 @@ pub mod credential_cache;
 pub mod credentials;
 pub mod domain_set;
 pub mod edit;
+mod location;
 pub mod pages;
 pub mod port_set;
 pub mod rules;
@@ -29,6 +27,7 @@ use acl::Acl;
 use auth::Users;
 use cache_rules::CacheRules;
 use edit::Edits;
+pub use location::{RuleLocation, RuleRef};
 use pages::Pages;
 use std::net::IpAddr;
 
@@ -53,39 +52,6 @@ impl Policy {
     /// This policy for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Policy {
         Policy { acl: self.acl.with_own_addresses(addresses), ..self.clone() }
-    }
-}
-
-/// The location of a rule. [`Acl::locate`] turns it into words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleRef {
-    /// Number of the file or option.
-    pub source: u16,
-    /// The line in the file, or the position among the options of that name; counted from 1.
-    pub line: u32,
-}
-
-/// The location of a rule in words, such as `blocklist.txt:12`.
-#[derive(Clone, Copy, Debug)]
-pub struct RuleLocation<'a> {
-    /// The name of the source.
-    pub source: &'a str,
-    /// The line.
-    pub line: u32,
-}
-
-impl RuleLocation<'_> {
-    /// Appends what `Display` writes, without a formatter: many log records have the rule that allowed the request.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.source.as_bytes());
-        out.push(b':');
-        write_decimal(out, u64::from(self.line));
-    }
-}
-
-impl fmt::Display for RuleLocation<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.source, self.line)
     }
 }
 

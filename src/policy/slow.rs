@@ -7,8 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::auth::UserId;
-use super::credentials::erase;
+use super::credentials::{UserId, erase};
 
 /// Largest cost of a bcrypt hash (chosen: about 2 s of CPU time per attempt; each step doubles it).
 pub const BCRYPT_COST_MAX: u32 = 15;
@@ -273,7 +272,7 @@ mod tests {
             all.sort();
             all
         };
-        let user = UserId::for_tests(0);
+        let user = UserId(0);
         for hashes in [
             vec![bcrypt(5)],
             vec![bcrypt(5), bcrypt(10), bcrypt(5)],

@@ -4,7 +4,7 @@
 //! its own files without one. If root must read or write files of other users that are closed to it, the daemon keeps
 //! the one capability for that.
 
-use super::Paths;
+use super::paths::Paths;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};

@@ -13,30 +13,20 @@
 mod capabilities;
 #[cfg(target_os = "linux")]
 mod landlock;
+mod paths;
 #[cfg(target_os = "linux")]
 mod places;
 #[cfg(target_os = "linux")]
 mod seccomp;
 mod user;
 
+pub use paths::Paths;
 #[cfg(target_os = "linux")]
 pub use places::Places;
 pub use user::User;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
-use std::path::PathBuf;
-
-/// The files that the daemon opens while it serves.
-#[derive(Clone, Debug, Default)]
-pub struct Paths {
-    /// Files that are read again.
-    pub files: Vec<PathBuf>,
-    /// Log files that are opened again for appending, after their last bytes are read.
-    pub appended: Vec<PathBuf>,
-    /// The directories of the log and of the cache file, in which files are created, written, renamed and removed.
-    pub written: Vec<PathBuf>,
-}
 
 /// The walls that the kernel enforces; one that it does not support is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

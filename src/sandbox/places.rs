@@ -6,7 +6,7 @@
 //! directory also holds other files: `/etc`, `/tmp`, home directories. A file that cannot be replaced, such as a file
 //! that a container mounts, needs no more.
 
-use super::Paths;
+use super::paths::Paths;
 use rustix::fs::{AtFlags, CWD, Mode, StatxAttributes, StatxFlags, stat, statx};
 use std::collections::BTreeSet;
 use std::fmt;

@@ -102,14 +102,8 @@ pub struct ResponseDirectives {
 }
 
 impl ResponseDirectives {
-    /// Reads the directives of a response. The first field of `targeted` (such as `CDN-Cache-Control`) that is
-    /// present, valid and not empty replaces Cache-Control.
-    pub fn read<'b>(fields: impl FieldLines<'b>, targeted: &[&str]) -> ResponseDirectives {
-        for name in targeted {
-            if let Some(found) = crate::cache::rfc::targeted::read(fields, name) {
-                return found;
-            }
-        }
+    /// Reads Cache-Control of a response.
+    pub(in crate::cache) fn of_cache_control<'b>(fields: impl FieldLines<'b>) -> ResponseDirectives {
         let mut found = ResponseDirectives::default();
         for directive in directives(fields, "cache-control") {
             found.present = true;

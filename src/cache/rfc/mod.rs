@@ -11,4 +11,5 @@ pub mod status;
 pub mod storable;
 mod targeted;
 pub mod validation;
+mod validators;
 pub mod vary;

@@ -5,7 +5,7 @@ use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::parse_http_date;
 use crate::http::fields::{decimal, trim, write_decimal};
 
-use crate::cache::rfc::validation::{EntityTag, Validators};
+use crate::cache::rfc::validators::{EntityTag, Validators};
 
 /// Most ranges of one request that are read (chosen: no client needs more; with more the whole is sent).
 pub const RANGES_MAX: usize = 16;

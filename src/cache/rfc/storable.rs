@@ -9,7 +9,7 @@ use crate::http::head::{Fields, RequestHead, ResponseHead};
 use crate::cache::rfc::control::{RequestDirectives, ResponseDirectives, is_withheld};
 use crate::cache::rfc::freshness::{Freshness, Terms, Times, is_heuristic_status};
 use crate::cache::rfc::range::{ContentRange, Fragment, is_multipart};
-use crate::cache::rfc::validation::{Validators, sets_cookies};
+use crate::cache::rfc::validators::{Validators, sets_cookies};
 use crate::cache::rfc::vary::VaryFault;
 
 /// The operator's settings for storing.

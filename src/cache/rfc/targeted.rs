@@ -8,8 +8,17 @@ use crate::http::fields::is_tchar;
 
 use crate::cache::rfc::control::{ResponseDirectives, SECONDS_MAX};
 
+impl ResponseDirectives {
+    /// Reads the directives of a response. The first field of `targeted` (such as `CDN-Cache-Control`) that is
+    /// present, valid and not empty replaces Cache-Control.
+    pub fn read<'b>(fields: impl FieldLines<'b>, targeted: &[&str]) -> ResponseDirectives {
+        let found = targeted.iter().find_map(|name| read(fields, name));
+        found.unwrap_or_else(|| ResponseDirectives::of_cache_control(fields))
+    }
+}
+
 /// The directives of a targeted field. `None` if it is missing, empty or invalid.
-pub(in crate::cache) fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Option<ResponseDirectives> {
+fn read<'b>(fields: impl FieldLines<'b>, name: &str) -> Option<ResponseDirectives> {
     let mut found = ResponseDirectives { targeted: true, ..ResponseDirectives::default() };
     for value in fields.values(name) {
         dictionary(value, &mut found)?;

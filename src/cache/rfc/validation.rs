@@ -3,7 +3,6 @@
 
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::{http_date, parse_http_date};
-use crate::http::fields::trim;
 use crate::http::forwarding::{is_end_to_end, write_field};
 use crate::http::framing::content_length;
 use crate::http::head::Fields;
@@ -11,73 +10,8 @@ use crate::http::head::Fields;
 use crate::cache::rfc::control::{ResponseDirectives, is_withheld};
 use crate::cache::rfc::freshness::{Terms, Times, date_s, initial_age_s};
 use crate::cache::rfc::storable::{Storing, judge_fields};
-
-/// An entity tag (RFC 9110 section 8.8.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EntityTag<'a> {
-    /// The tag begins with `W/`.
-    pub weak: bool,
-    /// The text between the quotes.
-    pub opaque: &'a [u8],
-}
-
-impl<'a> EntityTag<'a> {
-    /// Reads a tag; `None` if it is invalid.
-    pub fn parse(text: &'a [u8]) -> Option<EntityTag<'a>> {
-        match take_tag(text) {
-            Some((tag, b"")) => Some(tag),
-            Some(_) | None => None,
-        }
-    }
-
-    /// Strong comparison (RFC 9110 section 8.8.3.2).
-    pub fn strongly_equals(&self, other: &EntityTag<'_>) -> bool {
-        !self.weak && !other.weak && self.opaque == other.opaque
-    }
-
-    /// Weak comparison (RFC 9110 section 8.8.3.2).
-    pub fn weakly_equals(&self, other: &EntityTag<'_>) -> bool {
-        self.opaque == other.opaque
-    }
-}
-
-/// The tag at the beginning of a text, and the text behind it.
-fn take_tag(text: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
-    let (weak, rest) = match text.strip_prefix(b"W/") {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let rest = rest.strip_prefix(b"\"")?;
-    let end = memchr::memchr(b'"', rest)?;
-    let opaque = &rest[..end];
-    let valid = opaque.iter().all(|&byte| byte > b' ' && byte != 0x7F);
-    valid.then_some((EntityTag { weak, opaque }, &rest[end + 1..]))
-}
-
-/// The tags of a list. An invalid member is skipped up to the next comma. A backslash is an ordinary byte in a tag,
-/// so other lists are split differently.
-struct Tags<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Tags<'a> {
-    type Item = EntityTag<'a>;
-
-    fn next(&mut self) -> Option<EntityTag<'a>> {
-        while !self.rest.is_empty() {
-            let taken = take_tag(trim(self.rest));
-            let after = taken.map_or(self.rest, |(_, rest)| rest);
-            let end = memchr::memchr(b',', after).unwrap_or(after.len());
-            let alone = trim(&after[..end]).is_empty();
-            self.rest = after.get(end + 1..).unwrap_or_default();
-            match taken {
-                Some((tag, _)) if alone => return Some(tag),
-                Some(_) | None => {}
-            }
-        }
-        None
-    }
-}
+use crate::cache::rfc::validators::Tags;
+pub use crate::cache::rfc::validators::{EntityTag, Validators, is_set_cookie, sets_cookies};
 
 /// How a fresh stored response answers a conditional request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,41 +73,6 @@ pub fn is_for_origin<'b>(request: impl FieldLines<'b>) -> bool {
 pub const CONDITIONAL_FIELDS: [&str; 6] =
     ["if-none-match", "if-modified-since", "if-range", "range", "if-match", "if-unmodified-since"];
 
-/// The validators of a stored response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Validators<'b> {
-    /// The value of ETag, if it is a single tag.
-    pub etag: Option<&'b [u8]>,
-    /// The value of Last-Modified, if it is a date.
-    pub last_modified: Option<&'b [u8]>,
-}
-
-impl<'b> Validators<'b> {
-    /// Reads the validators of a response.
-    pub fn read(fields: impl FieldLines<'b>) -> Validators<'b> {
-        let etag = fields.single("etag").filter(|value| EntityTag::parse(value).is_some());
-        let last_modified =
-            fields.single("last-modified").filter(|value| parse_http_date(value, 0).is_some());
-        Validators { etag, last_modified }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.etag.is_none() && self.last_modified.is_none()
-    }
-
-    /// The tag, if it is strong.
-    pub fn strong_etag(&self) -> Option<EntityTag<'b>> {
-        self.etag.and_then(EntityTag::parse).filter(|tag| !tag.weak)
-    }
-
-    /// The conditional fields for a request: name and value (If-None-Match, If-Modified-Since).
-    pub fn conditions(&self) -> impl Iterator<Item = (&'static str, &'b [u8])> + use<'b> {
-        let etag = self.etag.map(|tag| ("If-None-Match", tag));
-        etag.into_iter().chain(self.last_modified.map(|date| ("If-Modified-Since", date)))
-    }
-}
-
 /// Whether a 304 confirms this stored response (RFC 9111 section 4.3.4). If not, the request is repeated without
 /// conditions.
 pub fn confirms(stored: FieldBlock<'_>, not_modified: Fields<'_, '_>) -> bool {
@@ -221,20 +120,6 @@ pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_,
     for (name, value) in new.iter().filter(|(name, _)| only_once(name)) {
         write_field(out, name, value);
     }
-}
-
-/// Fields that set cookies. Set-Cookie2 is obsolete (RFC 6265 section 3 has replaced RFC 2965), but some clients
-/// still use it.
-const SETS_COOKIES: [&str; 2] = ["set-cookie", "set-cookie2"];
-
-/// Whether a field sets cookies.
-pub fn is_set_cookie(name: &str) -> bool {
-    SETS_COOKIES.iter().any(|field| name.eq_ignore_ascii_case(field))
-}
-
-/// Whether one of the fields sets cookies.
-pub fn sets_cookies<'b>(fields: impl FieldLines<'b>) -> bool {
-    SETS_COOKIES.iter().any(|field| fields.contains(field))
 }
 
 /// Whether a field of a 304 replaces the stored one: not those about length and form of the stored body, not those

@@ -1,0 +1,14 @@
+//! The paths that the daemon needs after its start.
+
+use std::path::PathBuf;
+
+/// The files that the daemon opens while it serves.
+#[derive(Clone, Debug, Default)]
+pub struct Paths {
+    /// Files that are read again.
+    pub files: Vec<PathBuf>,
+    /// Log files that are opened again for appending, after their last bytes are read.
+    pub appended: Vec<PathBuf>,
+    /// The directories of the log and of the cache file, in which files are created, written, renamed and removed.
+    pub written: Vec<PathBuf>,
+}
