@@ -114,14 +114,14 @@ pub static TABLE: &[Spec] = &[
     )
     .restart()
     .common(),
-    Spec::path(General, "pid-file", "FILE", "write the number of the process here, for weir reload", |s, v| {
+    Spec::path(General, "pid-file", "FILE", "write the process id here, for weir reload", |s, v| {
         let mut files = Vec::new();
         let problems = many(&mut files, v, values::path);
         s.pid_file = files.pop();
         problems
     })
     .restart(),
-    Spec::flag(General, "sandbox", "give up the paths and system calls that it does not need", |s, v| {
+    Spec::flag(General, "sandbox", "allow only the paths and system calls that weir needs", |s, v| {
         one(&mut s.sandbox, v, values::flag)
     })
     .restart()
@@ -141,19 +141,19 @@ pub static TABLE: &[Spec] = &[
         "write a line of statistics this often, if a number has changed; 0: never",
         |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
     ),
-    Spec::flag(General, "check", "say everything that is wrong, and exit", ASKED)
+    Spec::flag(General, "check", "report all errors, and exit", ASKED)
         .common()
         .scope(Scope::CommandLine),
     Spec::flag(General, "print-config", "show each setting and where it is from, and exit", ASKED)
         .common()
         .scope(Scope::CommandLine),
-    Spec::flag(General, "verbose", "say more on standard error; -vv: still more", |s, v| {
+    Spec::flag(General, "verbose", "write more to standard error; -vv: still more", |s, v| {
         counted(&mut s.verbose, v)
     })
     .common()
     .short("v")
     .counting(),
-    Spec::flag(General, "quiet", "say only errors on standard error", |s, v| {
+    Spec::flag(General, "quiet", "write only errors to standard error", |s, v| {
         one(&mut s.quiet, v, values::flag)
     })
     .short("q"),
@@ -282,7 +282,7 @@ pub static TABLE: &[Spec] = &[
         "timeout",
         "SECONDS",
         "60",
-        "give up when either side is silent for this long during an exchange",
+        "give up when either side is silent for this long during a request",
         |s, v| one(&mut s.timeout, v, values::duration),
     ),
     Spec::value(
@@ -330,7 +330,7 @@ pub static TABLE: &[Spec] = &[
         "origin-lifetime",
         "SECONDS",
         "600",
-        "use no origin connection again that is older than this; 0: however old",
+        "do not reuse an origin connection that is older than this; 0: no limit",
         |s, v| one(&mut s.origin_lifetime, v, values::duration_or_zero),
     ),
     Spec::value(
@@ -338,7 +338,7 @@ pub static TABLE: &[Spec] = &[
         "drain-timeout",
         "SECONDS",
         "30",
-        "let exchanges take this long to finish when weir stops",
+        "let requests take this long to finish when weir stops",
         |s, v| one(&mut s.drain_timeout, v, values::duration_or_zero),
     ),
     Spec::value(
@@ -346,7 +346,7 @@ pub static TABLE: &[Spec] = &[
         "min-rate",
         "BYTES",
         "100",
-        "cut off clients that move a body by fewer bytes per second, averaged over --timeout; 0: none",
+        "disconnect clients that send or read fewer bytes of a body per second, averaged over --timeout; 0: no limit",
         |s, v| one(&mut s.min_rate, v, |text| values::number(text, 0, MIN_RATE_MAX).map(|rate| rate as u32)),
     ),
     Spec::value(
@@ -448,7 +448,7 @@ pub static TABLE: &[Spec] = &[
         "refuse targets with bytes that no URI has (RFC 3986): \"<>\\^`{|} and bytes over 0x7F",
         |s, v| one(&mut s.strict_targets, v, values::flag),
     ),
-    Spec::flag(Messages, "accept-bare-lf", "take a line feed alone as the end of a line", |s, v| {
+    Spec::flag(Messages, "accept-bare-lf", "accept a line feed alone as the end of a line", |s, v| {
         one(&mut s.accept_bare_lf, v, values::flag)
     }),
     Spec::value(
@@ -464,7 +464,7 @@ pub static TABLE: &[Spec] = &[
         "forwarded",
         "F",
         "off",
-        "tell origins the client address in Forwarded and X-Forwarded-For: off, append, replace, or remove what came",
+        "tell origins the client address in Forwarded and X-Forwarded-For: off, append, replace, or remove received ones",
         |s, v| one(&mut s.forwarded, v, values::forwarded),
     ),
     Spec::flag(
@@ -487,7 +487,7 @@ pub static TABLE: &[Spec] = &[
         "add-header",
         "'N: V'",
         "",
-        "add this field to requests, in place of what came, or behind it: 'append N: V'; to some hosts: 'N: V if .a.example'",
+        "add this field to requests, in place of received ones, or behind them: 'append N: V'; to some hosts: 'N: V if .a.example'",
         |s, v| many(&mut s.add_headers, v, values::addition),
     )
     .repeat(Many),
@@ -542,7 +542,7 @@ pub static TABLE: &[Spec] = &[
         "cache-heuristic-max",
         "TIME",
         "24h",
-        "guess from Last-Modified that a response is fresh for this long at most",
+        "treat a response as fresh for this long at most, if only Last-Modified tells",
         |s, v| one(&mut s.cache_heuristic_max, v, values::duration_or_zero),
     ),
     Spec::value(
@@ -550,7 +550,7 @@ pub static TABLE: &[Spec] = &[
         "cache-negative-ttl",
         "TIME",
         "0",
-        "store errors that do not say for how long for this time",
+        "store errors without an explicit lifetime for this time",
         |s, v| one(&mut s.cache_negative_ttl, v, values::duration_or_zero),
     ),
     Spec::value(
@@ -558,7 +558,7 @@ pub static TABLE: &[Spec] = &[
         "cache-targeted",
         "FIELD",
         "",
-        "let this field, such as CDN-Cache-Control, count in place of Cache-Control",
+        "let this field, such as CDN-Cache-Control, replace Cache-Control",
         |s, v| many(&mut s.cache_targeted, v, values::field_name),
     )
     .repeat(List),
@@ -569,7 +569,7 @@ pub static TABLE: &[Spec] = &[
         Cache,
         "cache-rules",
         "FILE",
-        "read from this file which hosts are stored otherwise: PATTERN off, PATTERN 10m",
+        "read exceptions for some hosts from this file: PATTERN off, PATTERN 10m",
         |s, v| {
             let mut files = Vec::new();
             let problems = many(&mut files, v, values::path);
@@ -577,7 +577,7 @@ pub static TABLE: &[Spec] = &[
             problems
         },
     ),
-    Spec::path(Cache, "cache-file", "FILE", "keep what is stored between two runs in this file", |s, v| {
+    Spec::path(Cache, "cache-file", "FILE", "save the cache to this file at a stop, and load it at the start", |s, v| {
         let mut files = Vec::new();
         let problems = many(&mut files, v, values::path);
         s.cache_file = files.pop();
@@ -589,11 +589,11 @@ pub static TABLE: &[Spec] = &[
         "purge-from",
         "NETWORK",
         "",
-        "let clients from this network remove what is stored, by PURGE",
+        "let clients from this network remove stored responses, by PURGE",
         |s, v| many(&mut s.purge_from, v, values::network),
     )
     .repeat(List),
-    Spec::path(Cache, "purge-token-file", "FILE", "take PURGE only with the token in this file, in the field Purge-Token", |s, v| {
+    Spec::path(Cache, "purge-token-file", "FILE", "accept PURGE only with the token in this file, in the field Purge-Token", |s, v| {
         let mut files = Vec::new();
         let problems = many(&mut files, v, values::path);
         s.purge_token_file = files.pop();
