@@ -88,7 +88,7 @@ fn print_bookkeeping() {
     );
 }
 
-/// A store that churns: what the process has grown by, beside what the store says it takes.
+/// A churning store: growth of the process beyond what the store accounts for.
 fn print_growth() {
     for (name, sizes) in [
         ("1 KB", &[1024][..]),

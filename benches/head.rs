@@ -1,4 +1,4 @@
-//! What one head costs: finding its end, parsing it, and writing the head that goes on.
+//! The cost of a head: finding its end, parsing it, and writing the forwarded head.
 //!
 //! `cargo bench --bench head`
 

@@ -59,7 +59,7 @@ fn main() {
     }
 }
 
-/// What callgrind is told to look at.
+/// The function that callgrind measures.
 #[inline(never)]
 fn counted(count: usize, operation: &mut dyn FnMut()) {
     for _ in 0..count {

@@ -1,4 +1,4 @@
-//! What one line of the access log costs, in each format: an exchange as most are, and one whose texts need escapes.
+//! The cost of a line of the access log in each format: an ordinary transaction, and one whose texts need escapes.
 
 use divan::{Bencher, black_box};
 use weir::engine::transaction::log_record::{LogRecord, Text};

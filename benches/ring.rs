@@ -1,4 +1,4 @@
-//! The 4 KB ring: what a byte under way costs in memory traffic and bookkeeping.
+//! The 4 KB ring: the cost per byte under way in memory traffic and bookkeeping.
 
 use divan::{Bencher, black_box};
 use weir::net::{Pool, Purpose, Ring};

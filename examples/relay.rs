@@ -67,7 +67,7 @@ mod linux {
         let upstream =
             upstream.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "[--splice] ADDRESS:PORT"))?;
         let mut listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        // What is accepted inherits it.
+        // Accepted sockets inherit it.
         socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
         println!("{}", listener.local_addr()?);
         let mut poll = Poll::new()?;

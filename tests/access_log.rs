@@ -37,7 +37,7 @@ impl Shell {
 fn kind_25_phases_follow_one_another() {
     let mut shell = Shell::new();
     let client = shell.client();
-    // What the request itself takes is no phase.
+    // Receiving the request itself is no phase.
     shell.receive(client, &GET[..20]);
     shell.wait(7);
     shell.receive(client, &GET[20..]);
@@ -104,7 +104,7 @@ fn kind_25_failures_have_the_phase_that_failed() {
     let waited = entry.phases.dns_us.expect("a look-up");
     assert!(waited > 0 && waited <= entry.duration_us, "{:?}", entry.phases);
     assert_eq!((entry.phases.connect_us, entry.phases.ttfb_us, entry.status), (None, None, 504));
-    // Nobody listens.
+    // No process listens there.
     let mut shell = Shell::new();
     let client = shell.client_with(GET);
     shell.wait(5);
@@ -129,7 +129,7 @@ fn kind_25_failures_have_the_phase_that_failed() {
     shell.wait(4);
     shell.event(client, Event::Failed(SocketError::Reset));
     expect(shell.entry(), phases(0, 0, None), 4);
-    // Nothing was asked of anybody.
+    // No name server and no origin was asked.
     let mut shell = Shell::new();
     let client = shell.client_with("GET http://10.0.0.1:25/ HTTP/1.1\r\nHost: 10.0.0.1:25\r\n\r\n");
     shell.wait(2);
@@ -206,7 +206,8 @@ fn milliseconds(text: &str) -> Option<f64> {
     (decimals.len() == 3).then(|| text.parse().ok())?
 }
 
-/// What a field may hold, as one character: n a number, t a time in milliseconds, a an address with a port, - nothing, w another word.
+/// The shape of a field, as one character: n a number, t a time in milliseconds, a an address with a port, - nothing,
+/// w another word.
 fn shape(value: &str) -> char {
     match value {
         "-" => '-',
@@ -217,7 +218,7 @@ fn shape(value: &str) -> char {
     }
 }
 
-/// Names of fields in their order, with the shape of what they hold; what has no name is shown as it is, but for the time.
+/// The names of the fields in order, with their shapes; a word without a name is shown as it is, except the time.
 fn shapes(line: &str) -> Vec<String> {
     let words = line.split(' ').enumerate();
     let shown = words.map(|(at, word)| match word.split_once('=') {
@@ -295,7 +296,7 @@ fn kind_25_the_daemon_logs_phases() {
     expect_phases(&ask("none.test", "/"), "t--");
     expect_phases(&ask(&format!("127.0.0.1:{}", common::origin::refusing_port()), "/"), "-t-");
     expect_phases(&ask("127.0.0.1:25", "/"), "---");
-    // Out of the cache: nobody was asked.
+    // A cache hit asks no origin.
     let hit = {
         client.ask(format!("GET http://a.test:{port}/fresh HTTP/1.1\r\nHost: a.test:{port}\r\n\r\n"));
         weir.wait_for_log(|line| line.contains("cache=hit"))
@@ -342,7 +343,7 @@ fn kind_25_the_daemon_logs_starts_of_tunnels() {
     assert_eq!(weir.log_lines().len(), 1);
 }
 
-/// What was asked for when the tunnel began holds for it; a reload changes that, and the format, for the next.
+/// A tunnel keeps the setting with which it began; a reload changes the setting, and the format, for the next tunnel.
 #[test]
 fn kind_25_a_reload_asks_for_starts_of_tunnels() {
     let origin = Origin::serve(|conn| conn.read_to_end().map(drop).or(Ok(())));
@@ -404,7 +405,8 @@ fn squid_words(line: &str) -> Vec<String> {
     words[3..].to_vec()
 }
 
-/// Squid's format has the media type of the answer, whoever gives it, and nothing in it that could pass for another field.
+/// Squid's format has the media type of the response, from an origin or from weir, and no byte in it can look like
+/// another field.
 #[test]
 fn kind_25_squid_has_the_media_type() {
     let origin = Origin::serve(|conn| {

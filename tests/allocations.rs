@@ -15,7 +15,7 @@ thread_local! {
 
 struct Counting;
 
-/// What the thread has allocated. Destructors of a thread may still allocate when its counter is gone.
+/// The number of allocations of this thread. Destructors of a thread may still allocate when its counter is gone.
 fn count() {
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
 }

@@ -1,4 +1,4 @@
-//! Who may ask, and how much of the proxy one client may have.
+//! Allowed clients and users, and how much of the proxy one client may use.
 
 mod common;
 mod shell;
@@ -75,7 +75,7 @@ fn rule_46_a_share_is_that_of_a_network() {
             let mapped = ["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.1"];
             assert_eq!(mapped.map(&mut asks), [200, 200, 200, 429], "{workers}");
             weir.wait_for_log(|line| line.contains(" 429 ") && line.contains("max_per_client"));
-            // Who goes makes room for a neighbour.
+            // A client that leaves makes room for another one of its prefix.
             kept.remove(0);
             common::eventually("a free place", || {
                 let status = self::asks(&weir, origin, "2001:db8:1:1::9", &mut Vec::new());
@@ -121,8 +121,8 @@ fn request(origin: &Origin, fields: &str) -> Vec<u8> {
     origin.fill(format!("GET http://{{o}}/ HTTP/1.1\r\nHost: {{o}}\r\n{fields}\r\n"))
 }
 
-/// Rule 46: whoever may not ask learns that and nothing else, whatever the request is like: neither whether there are users,
-/// nor whether they are one, nor what is wrong with the request.
+/// Rule 46: a client that is not allowed learns that and nothing else, whatever its request: neither whether there
+/// are users, nor whether its credentials are right, nor what is wrong with the request.
 #[test]
 fn rule_46_strangers_are_refused_before_anything_else() {
     let scratch = Scratch::new();
@@ -234,7 +234,7 @@ fn rule_47_guesses_are_bounded_whatever_the_form() {
     }
 }
 
-/// That somebody else has just been right with a password tells nothing to who has no guesses left.
+/// A client without guesses cannot find out that another client has just used the right password.
 #[test]
 fn kind_17_without_guesses_no_password_is_known_to_be_right() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
@@ -250,7 +250,7 @@ fn kind_17_without_guesses_no_password_is_known_to_be_right() {
             for _ in 0..16 {
                 assert_eq!(ask("127.0.0.2", "anna:secret"), 200);
             }
-            // A guess that comes back in between is luck, which nobody has every time.
+            // A guess may become free in between, but not for all three.
             let answers = ["127.0.0.3", "127.0.0.4", "127.0.0.5"].map(|from| {
                 let mut number = 0;
                 while ask(from, &format!("anna:guess-{number}")) == 407 {
@@ -264,7 +264,7 @@ fn kind_17_without_guesses_no_password_is_known_to_be_right() {
     }
 }
 
-/// Somebody who says the same wrong password again and again makes one guess; and it does not use up what they have.
+/// A client that repeats the same wrong password makes one guess, which does not use up the others.
 #[test]
 fn kind_17_the_same_wrong_password_is_one_guess() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
@@ -276,8 +276,8 @@ fn kind_17_the_same_wrong_password_is_one_guess() {
     assert_eq!(client.ask(request(&origin, &basic("anna:secret"))).status(), 200);
 }
 
-/// Rule 47: what is wrong costs a hash where there are hashes, be it a name that does not exist, one with a plain password, or
-/// one with a hash; what is too long for all of them costs none.
+/// Rule 47: in a file with hashes every wrong password costs a hash, whether the name is unknown, has a plain
+/// password, or has a hash; a password that is too long for all hashes costs none.
 #[test]
 fn rule_47_a_wrong_name_costs_what_a_wrong_password_costs() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());

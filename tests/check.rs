@@ -93,7 +93,7 @@ fn kind_23_check_leaves_no_trace() {
     assert_eq!(code, 0, "{err}");
 }
 
-/// What the start of another user would fail at.
+/// Files that would make the start of another user fail.
 #[test]
 fn kind_23_check_has_the_rights_of_the_user() {
     if !rustix::process::geteuid().is_root() {
@@ -171,7 +171,7 @@ fn kind_23_check_has_the_rights_of_the_user() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
-/// Every message is a line, and says what is wrong in words that are nobody's program.
+/// Each message is a line, in plain words without names of Rust types.
 #[test]
 fn kind_23_messages_are_lines_of_words() {
     let scratch = Scratch::new();
@@ -216,7 +216,7 @@ fn kind_23_messages_are_lines_of_words() {
     }
 }
 
-/// The configuration of somebody who comes from tinyproxy.
+/// The configuration of a user of tinyproxy.
 const TINYPROXY: &str = "User nobody\nGroup nogroup\nPort 8888\nListen 192.168.0.1\nBindSame yes\nTimeout 600\n\
     DefaultErrorFile \"/usr/share/tinyproxy/default.html\"\nStatFile \"/usr/share/tinyproxy/stats.html\"\n\
     LogFile \"/var/log/tinyproxy/tinyproxy.log\"\nSyslog On\nLogLevel Info\nPidFile \"/run/tinyproxy/tinyproxy.pid\"\n\
@@ -226,7 +226,7 @@ const TINYPROXY: &str = "User nobody\nGroup nogroup\nPort 8888\nListen 192.168.0
     FilterCaseSensitive On\nFilterDefaultDeny Yes\nAnonymous \"Host\"\nBasicAuth user password\nConnectPort 443\nConnectPort 563\n\
     ReversePath \"/google/\" \"http://www.google.com/\"\nReverseOnly Yes\n";
 
-/// And of somebody who comes from Squid.
+/// The configuration of a user of Squid.
 const SQUID: &str = "acl localnet src 10.0.0.0/8\nacl SSL_ports port 443\nhttp_access deny !Safe_ports\nhttp_access allow localnet\n\
     http_port 3128\ncache_dir ufs /var/spool/squid 100 16 256\ncache_mem 256 MB\nmaximum_object_size 4 MB\n\
     access_log daemon:/var/log/squid/access.log squid\nauth_param basic program /usr/lib/squid/basic_ncsa_auth /etc/squid/passwd\n\
@@ -234,7 +234,8 @@ const SQUID: &str = "acl localnet src 10.0.0.0/8\nacl SSL_ports port 443\nhttp_a
     forwarded_for delete\nrequest_header_access User-Agent deny all\ncache_peer parent.example parent 3128 0\nconnect_timeout 1 minute\n\
     logfile_rotate 10\nshutdown_lifetime 5 seconds\ncache_effective_user proxy\npid_filename /run/squid.pid\n";
 
-/// Keys of other programs are answered with weir's own, line by line; nobody is led to a key that means something else.
+/// For keys of other programs the error names weir's own, line by line; no key is suggested that means something
+/// else.
 #[test]
 fn kind_23_keys_of_tinyproxy_and_squid_are_answered() {
     let scratch = Scratch::new();
@@ -270,12 +271,12 @@ fn kind_23_keys_of_tinyproxy_and_squid_are_answered() {
     // On the command line, too.
     let (code, _, err) = raw(&["--Allow", "10.0.0.0/8"]);
     assert!(code == 64 && err.contains("allow-client") && !err.contains("did you mean"), "{err}");
-    // What is nobody's is still guessed at.
+    // For an unknown key the nearest one is suggested.
     let config = scratch.file("typo.conf", "prot 80\n");
     assert!(raw(&["--check", "-c", &config]).2.contains("did you mean port?"));
 }
 
-/// `scripts/start` runs it where it is called, so that paths mean what they mean to whoever writes them.
+/// `scripts/start` runs weir in the current directory, so relative paths mean what the caller means.
 #[test]
 fn kind_23_the_start_script_takes_paths_relative_to_the_user() {
     let scratch = Scratch::new();

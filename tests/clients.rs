@@ -277,7 +277,8 @@ fn h2load_has_no_errors() {
 /// A challenge without a name, so that any client can answer it.
 const CHALLENGE: &str = "TlRMTVNTUAACAAAAAAAAADAAAAABggAAMTIzNDU2NzgAAAAAAAAAAAAAAAAwAAAA";
 
-/// Rule 44: curl authenticates a connection in three steps through weir, stays authenticated on it, and nobody else is.
+/// Rule 44: curl authenticates a connection in three steps through weir, and this client alone stays authenticated on
+/// it.
 #[test]
 fn kind_01_curl_authenticates_with_ntlm() {
     for options in [&[][..], &["--cache", "--workers", "2"]] {

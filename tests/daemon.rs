@@ -47,7 +47,7 @@ fn kind_27_help_has_topics() {
     assert_eq!(broken.code, 0, "{}", broken.said());
 }
 
-/// What is wrong on the command line is said all at once, with exit code 64.
+/// All errors of the command line are reported at once, with exit code 64.
 #[test]
 fn usage_errors() {
     for (options, wanted) in [
@@ -72,7 +72,7 @@ fn usage_errors() {
     }
 }
 
-/// What is wrong in files is said with file and line, all at once, with exit code 78.
+/// All errors of files are reported at once, with file and line, and exit code 78.
 #[test]
 fn check_says_everything() {
     let scratch = Scratch::new();
@@ -212,7 +212,7 @@ fn second_term_quits() {
     }
 }
 
-/// HUP takes new rules and users; what is wrong leaves what runs, and is said with file and line.
+/// HUP loads new rules and users; after an error the old ones stay, and the error is reported with file and line.
 #[test]
 fn hup_reloads() {
     let scratch = Scratch::new();
@@ -242,7 +242,7 @@ fn hup_reloads() {
     common::eventually("newer rules", || (ask("third.test", berta) == 403).then_some(()));
 }
 
-/// USR1 and HUP open the log files anew, for those who move them away.
+/// USR1 and HUP open the log files again, for programs that rename them.
 #[test]
 fn usr1_reopens_logs() {
     let scratch = Scratch::new();
@@ -289,7 +289,7 @@ fn usr2_writes_statistics() {
     assert!(weir.error_lines().len() > before);
 }
 
-/// Nothing that has not changed is said again, unless somebody asks; several loops are one line.
+/// A statistics line is written only if a number has changed, or on request; several loops write one line.
 #[test]
 fn kind_27_statistics_are_written_when_a_number_has_changed() {
     for workers in ["1", "2"] {
@@ -305,7 +305,7 @@ fn kind_27_statistics_are_written_when_a_number_has_changed() {
             assert_eq!(client.ask(origin.get("/")).status(), 200);
             weir.wait_for_error(|line| line.contains(&format!(" requests={number} ")));
         }
-        // Ten times that somebody could say something: what was said has all changed something.
+        // Ten intervals without a further line: each line had a change.
         std::thread::sleep(Duration::from_secs(1));
         let said = lines(&weir);
         assert!(said.windows(2).all(|pair| pair[0] != pair[1]), "{said:#?}");
@@ -397,7 +397,7 @@ fn few_descriptors() {
     });
 }
 
-/// A standard error that nobody reads costs lines, never service.
+/// A standard error that no process reads costs lines, never service.
 #[test]
 fn a_stuck_standard_error_stops_nobody() {
     use std::io::{Read, Write};
@@ -422,7 +422,7 @@ fn a_stuck_standard_error_stops_nobody() {
             }
         }
     };
-    // Far more lines of statistics than the pipe holds, and nobody reads them.
+    // Far more lines of statistics than the pipe holds, without a reader.
     for _ in 0..200 {
         let _ = Command::new("kill").args(["-USR2", &daemon.id().to_string()]).status();
         let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("weir accepts");
@@ -436,7 +436,7 @@ fn a_stuck_standard_error_stops_nobody() {
     daemon.wait().expect("weir ends");
 }
 
-/// What a burst needed goes back when it is over, also where nothing happens any more that would wake the loop.
+/// The memory of a burst is freed afterwards, even if no event wakes the loop.
 #[test]
 fn memory_of_a_burst_goes_back_in_silence() {
     let (weir, origin) = (Weir::start(&["--no-splice"]), Origin::generator());

@@ -338,7 +338,7 @@ fn kind_05_search_domains_and_allowlists() {
     }
 }
 
-/// Rule 45: what a search domain has made of a name holds no longer than what was said on the way to it.
+/// Rule 45: the result of a search domain is valid no longer than the answers on the way to it.
 #[test]
 fn kind_12_search_domains_and_names_that_move() {
     let (origin, moved) = (Origin::ok(), "127.0.0.5");
@@ -355,7 +355,7 @@ fn kind_12_search_domains_and_names_that_move() {
         }
         assert!(dns.queries().len() <= queries + 4, "{name}: {:?}", dns.queries());
         assert_eq!(origin.connections(), before + 1, "{name}");
-        // That the name by itself does not exist is remembered for longer, and nobody listens at the new address.
+        // The failure of the name by itself is cached for longer, and no process listens at the new address.
         dns.set(&whole, Answer::short(3600, &[moved]));
         common::eventually("the new address is dialled", || {
             (ask(&weir, &origin, name).status() == 502).then_some(())

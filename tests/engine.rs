@@ -68,7 +68,7 @@ fn pipelined_request_is_looked_up_at_once() {
     assert!(!shell.queries.is_empty(), "the name of the second request was not asked for");
 }
 
-/// The same for a name that a new hosts file knows: whoever waits for it has waited enough.
+/// A new hosts file answers a waiting request for one of its names: a look-up of that name need not wait any more.
 #[test]
 fn new_hosts_file_answers_who_waits() {
     let mut shell = Shell::new();
@@ -98,7 +98,7 @@ fn body_does_not_delay_the_next_address() {
     assert!(shell.send(second).ends_with(&"some of it".repeat(4)));
 }
 
-/// Rule 30: after a final answer instead of a 100, what comes next may be a body or a request.
+/// Rule 30: after a final answer instead of a 100, the next bytes may be a body or a request.
 #[test]
 fn final_answer_instead_of_100_closes() {
     for answer in ["401 Unauthorized", "417 Expectation Failed", "200 OK"] {
@@ -115,7 +115,7 @@ fn final_answer_instead_of_100_closes() {
     }
 }
 
-/// Rule 11: what follows a CONNECT was meant for a tunnel, and credentials in it for nobody here.
+/// Rule 11: the bytes behind a CONNECT were meant for a tunnel, and its credentials are not used.
 #[test]
 fn refused_connect_closes() {
     let mut shell = Shell::with_users("bob:x\n", 7);
@@ -132,7 +132,7 @@ fn refused_connect_closes() {
     assert!(shell.is_ended(client));
 }
 
-/// Rule 33: what an origin says before it was sent anything answers nothing.
+/// Rule 33: bytes that an origin sends before the request are no response.
 #[test]
 fn bytes_before_the_request_are_no_answer() {
     let mut shell = Shell::new();
@@ -224,7 +224,7 @@ fn early_answer_ends_with_whoever_goes_first() {
     assert!(shell.is_ended(client) && shell.closed.contains(&origin));
 }
 
-/// Rule 31: there is nobody to switch with before the request is complete.
+/// Rule 31: an origin cannot switch protocols before the request is complete.
 #[test]
 fn switching_before_the_end_of_the_request_is_refused() {
     let mut shell = Shell::new();
@@ -257,7 +257,7 @@ fn own_answers_close_where_the_body_cannot_be_awaited() {
     }
 }
 
-/// A client that asked to keep the connection is told what becomes of it.
+/// A client that asked to keep the connection is told whether it stays open.
 #[test]
 fn own_answers_speak_http10() {
     let mut shell = Shell::new();
@@ -299,7 +299,7 @@ fn close_after_a_body_lingers() {
     assert!(shell.closed.contains(&client));
 }
 
-/// Downloads that nobody reads, until a new request finds no block; gives the client that has to wait.
+/// Starts downloads without readers until a new request finds no block, and returns the client that waits.
 fn exhaust(shell: &mut Shell) -> PeerId {
     let response = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(8000));
     for _ in 0..100 {
@@ -340,7 +340,7 @@ fn request_that_was_woken_too_late_is_answered_too() {
     assert_eq!(status(&shell.send(waiting)), 503);
 }
 
-/// What a stalled download holds is what could not be sent, not the request.
+/// The block of a stalled download holds unsent response bytes, not the request.
 #[test]
 fn stalled_download_holds_one_block() {
     let mut shell = Shell::new();
@@ -475,7 +475,7 @@ fn hurried() -> Shell {
     Shell::with(settings, None, "")
 }
 
-/// Whoever uploads a byte now and then is told so after a window or two; a body that is as fast as it must be goes on.
+/// A client that uploads a byte now and then is told so after a window or two; a body at the least rate continues.
 #[test]
 fn trickling_upload_is_cut_off() {
     for (piece, cut) in [(1, true), (90, true), (110, false)] {
@@ -500,7 +500,7 @@ fn trickling_upload_is_cut_off() {
     }
 }
 
-/// Pieces that fill a block excuse nobody, be they moved inside the kernel or read; an origin that keeps them waiting does.
+/// Full blocks do not excuse a slow client, whether spliced or read; waiting for the origin does.
 #[test]
 fn busy_upload_has_to_be_fast_enough() {
     for (piece, origin_waits, splices, cut) in [
@@ -568,7 +568,8 @@ fn slow_origin_is_not_held_against_an_upload() {
     assert_eq!((shell.log.len(), shell.send(client)), (0, String::new()));
 }
 
-/// Who reads a byte now and then while a block waits for it is cut off; an origin that has little to say is not, nor is its client.
+/// A client that reads a byte now and then while a block waits for it is disconnected; a slow origin is not, nor is
+/// its client.
 #[test]
 fn slow_reader_is_cut_off_and_event_stream_is_not() {
     let mut shell = hurried();
@@ -600,7 +601,7 @@ fn slow_reader_is_cut_off_and_event_stream_is_not() {
         assert!(shell.send(client).contains('.'));
     }
     assert_eq!((shell.log.len(), shell.engine.metrics().limit_rate), (0, 0));
-    // Nor a tunnel in which somebody types.
+    // Nor is an interactive tunnel.
     let mut shell = hurried();
     let (client, origin) = tunnel(&mut shell);
     for _ in 0..100 {

@@ -1,4 +1,5 @@
-//! What a client is told of a refusal: pages and texts, an administrator's own among them, and the reason phrase of CONNECT.
+//! The answers to refused clients: pages and texts, those of an administrator among them, and the reason phrase of
+//! CONNECT.
 
 mod common;
 mod shell;
@@ -25,7 +26,7 @@ fn expect_parts(text: &str, parts: &[&str]) {
     }
 }
 
-/// What every refusal has, whatever its page (rule 39).
+/// The parts that every refusal has, whatever its page (rule 39).
 #[track_caller]
 fn expect_rule_39(answer: &Response) {
     let head = &answer.head;
@@ -39,7 +40,7 @@ fn expect_rule_39(answer: &Response) {
     assert!(!policy.contains("script"), "{answer:?}");
 }
 
-/// Host, URL, time, client, the rule with its file and line and what it says, and whom to turn to: for people and for tools.
+/// Host, URL, time, client, the rule with its file, line and text, and the contact: for people and for tools.
 #[test]
 fn kind_26_pages_name_what_was_asked_for_and_by_which_rule() {
     let scratch = Scratch::new();
@@ -228,7 +229,7 @@ fn kind_26_limits_are_told_with_their_option() {
     drop(held);
 }
 
-/// What the way to an origin failed at, each with its own words, and the time-out that was over.
+/// The failures on the way to an origin, each with its own words, and the time-out that was exceeded.
 #[test]
 fn kind_26_failures_tell_their_cause() {
     let dns = FakeDns::start(&[("fails.test", Answer::Fail)]);
@@ -276,7 +277,7 @@ fn kind_26_failures_tell_their_cause() {
     }
 }
 
-/// An origin that does not take the connection: nobody listens there and nobody says so.
+/// An origin that neither accepts nor refuses the connection.
 #[test]
 fn kind_26_an_address_that_does_not_answer() {
     for (line, phrase) in [
@@ -353,7 +354,7 @@ fn kind_26_pages_of_the_administrator() {
     assert_eq!((answer.status(), answer.text().as_str()), (403, "No a.blocked.test.\n"));
     assert_eq!(answer.head.get("content-type"), Some("text/plain; charset=utf-8"));
     expect_rule_39(&answer);
-    // For the class, in JSON, for everybody.
+    // For the class, in JSON, for all clients.
     for fields in [HTML, "Accept: application/json\r\n", ""] {
         let port = common::origin::refusing_port();
         let url = format!("http://127.0.0.1:{port}/\"\\");
@@ -399,7 +400,7 @@ fn kind_26_large_pages_come_whole() {
     assert_eq!(weir.wait_until_idle().get("spilled_bytes"), 0);
 }
 
-/// Whatever is wrong with a page is told before anybody gets it; HUP reads pages again, from within the sandbox, too.
+/// Errors of a page are reported before a client gets it; HUP reads pages again, also inside the sandbox.
 #[test]
 fn kind_26_pages_are_checked_and_read_again() {
     let scratch = Scratch::new();
@@ -432,7 +433,7 @@ fn kind_26_pages_are_checked_and_read_again() {
     weir.signal(Signal::HUP);
     weir.wait_for_error(|line| line.contains("reloaded: "));
     assert_eq!(page(), "<p>two a.blocked.test</p>");
-    // Whom to turn to, and for which statuses, changes as well.
+    // The contact and the statuses change, too.
     let config = scratch.file("weir.conf", "block .blocked.test\ncontact one\n");
     let other = Weir::start(&["-c", &config]);
     expect_parts(&get(&other, "http://a.blocked.test/", "").text(), &["\nContact: one\n"]);
@@ -496,7 +497,7 @@ fn kind_26_rule_50_a_refused_connect_names_weir() {
     expect_parts(&answer.text(), &["(--allow-client)"]);
 }
 
-/// What real clients show of a refused CONNECT.
+/// Real clients show the reason phrase of a refused CONNECT.
 #[test]
 fn kind_26_clients_show_who_has_refused() {
     let dns = FakeDns::start(&[]);

@@ -5,12 +5,12 @@ mod common;
 use common::{Answer, FakeDns, Raw, Scratch, Weir, run};
 use std::collections::BTreeMap;
 
-/// What a client asks, and from where.
+/// The request of a client, and the client's address.
 #[derive(Clone, Debug)]
 struct Ask {
-    /// What `explain` is told, without options.
+    /// The arguments of `explain`, without options.
     explained: Vec<String>,
-    /// What the client sends.
+    /// The request that the client sends.
     method: String,
     target: String,
     host: String,
@@ -195,7 +195,7 @@ fn table(here: u16) -> Vec<Ask> {
     all
 }
 
-/// What the proxy says of it, by its log: the verdict in a word, and the rule or the reason.
+/// The proxy's verdict by its log: the word, and the rule or the reason.
 fn judged(weir: &Weir, number: usize, from: Option<&str>, ask: &Ask, field: &str) -> (String, String) {
     let mut client: Raw = from.map_or_else(|| weir.connect(), |from| weir.connect_from(from));
     let Ask { method, target, host, .. } = ask;
@@ -210,7 +210,7 @@ fn judged(weir: &Weir, number: usize, from: Option<&str>, ask: &Ask, field: &str
     let reason = line.split(' ').find_map(|part| part.strip_prefix("reason=")).unwrap_or("").to_owned();
     let verdict = match (word(2).as_str(), reason.as_str()) {
         ("failed", reason) if reason.starts_with("dns_") => "failed".to_owned(),
-        // It was dialled, and nobody is there.
+        // The address was dialled, and no process listens there.
         ("failed", _) => "allowed".to_owned(),
         (other, _) => other.to_owned(),
     };
@@ -345,7 +345,7 @@ fn kind_22_explain_agrees_with_lists_of_ports() {
 
 const ANNA: &str = "Proxy-Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
 
-/// With users: one that is known, one that is not, and nobody.
+/// With a known user, an unknown user, and without a user.
 #[test]
 fn kind_22_explain_agrees_about_users() {
     let scratch = Scratch::new();

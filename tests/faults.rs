@@ -40,7 +40,8 @@ fn full_disk_under_standard_output() {
     assert_eq!(lost, 50);
 }
 
-/// A log file that takes nothing for a while: what is lost is counted and told, and afterwards lines are written again.
+/// A log file that cannot be written for a while: lost lines are counted and reported, and later lines are written
+/// again.
 #[test]
 fn full_disk_under_a_directory() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
@@ -98,14 +99,14 @@ fn descriptors_run_out() {
         }
         Ok(())
     });
-    // Root would raise the limit again: it becomes nobody before.
+    // Root could raise the limit again, so the process changes to the user nobody first.
     let nobody = rustix::process::geteuid().is_root();
     let prefix = if nobody { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
     let script = format!(
         "cat '{WEIR}' >\"$1/weir\" && chmod 755 \"$1\" \"$1/weir\" && ulimit -n 40\n\
          exec {prefix} \"$1/weir\" --host 127.0.0.1 --port 0 --allow 127.0.0.0/8 --connect-timeout 2\n"
     );
-    // Where nobody may look, too.
+    // A directory that no other user can read.
     let folder = std::env::temp_dir().join(format!("weir-faults-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let mut command = shell(&scratch, &script);
@@ -148,8 +149,8 @@ fn stop(weir: &Weir) {
     });
 }
 
-/// A process that stands still for a while: what has arrived in the meantime is answered, a transfer goes on where it
-/// was, a tunnel stands.
+/// The process is stopped for a while: requests that arrived meanwhile are answered, a transfer continues, a tunnel
+/// stays open.
 #[test]
 fn stopped_and_continued() {
     let weir = Weir::start(&[]);
@@ -191,7 +192,7 @@ fn stopped_and_continued() {
     expect_service(&weir, &ok, "/after");
 }
 
-/// The same for longer than every time-out: it was weir that was silent, not those who spoke to it.
+/// The process is stopped for longer than every time-out: that silence was weir's own, so no peer is timed out.
 #[test]
 fn stopped_for_longer_than_every_time_out() {
     let second = ["--idle-timeout", "1", "--head-timeout", "1", "--timeout", "1", "--tunnel-timeout", "1"];
@@ -235,7 +236,7 @@ fn stopped_for_longer_than_every_time_out() {
     }
     assert_eq!(tunnel.read_exact(4), b"ping");
     assert_eq!(weir.statistics().get("failed"), 0);
-    // What time-outs are for they still do.
+    // Later silence is timed out as usual.
     kept.iter_mut().for_each(|client| client.expect_closed());
 }
 

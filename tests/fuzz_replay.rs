@@ -1,7 +1,8 @@
-//! The fuzz targets on any toolchain: every file of the corpus, then mutations of them for some seconds.
+//! The fuzz targets on any toolchain: every file of the corpus, then mutations for some seconds.
 //!
-//! A test run makes a fixed number of mutations from a fixed seed: it sees the same ones on every machine. `FUZZ_SECONDS` has each
-//! target mutated for that long instead, `FUZZ_SEED` sets the seed. What makes a target fail is printed, and kept in a file.
+//! A test run makes a fixed number of mutations from a fixed seed, the same on every machine. `FUZZ_SECONDS` mutates
+//! each target for that long instead, `FUZZ_SEED` sets the seed. An input that makes a target fail is printed, and
+//! kept in a file.
 
 #[path = "fuzz/targets/mod.rs"]
 mod targets;

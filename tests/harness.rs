@@ -1,4 +1,4 @@
-//! The harness held against itself: what the other tests rely on, shown without the daemon.
+//! Tests of the harness itself: properties that other tests rely on, shown without the daemon.
 
 mod common;
 
@@ -71,7 +71,7 @@ fn ends_are_told_apart() {
     origin.wait_for_ends(3);
 }
 
-/// An origin that nobody reads from gets stuck, and says how far it came.
+/// An origin whose bytes are not read blocks, and reports how far it came.
 #[test]
 fn origin_notices_back_pressure() {
     let origin = Origin::serve(|conn| {

@@ -1,5 +1,5 @@
-//! Peers that mean harm or die at the worst moment: what an attack with raw sockets found, and what of a review needs
-//! sockets to be seen.
+//! Hostile peers, and peers that die at the worst moment: the findings of an attack with raw sockets, and those of a
+//! review that need sockets.
 
 mod common;
 
@@ -43,7 +43,7 @@ fn answer_of(bytes: usize) -> String {
     head(body) + &"x".repeat(body)
 }
 
-/// What an origin answers to nobody.
+/// A response that no request asked for.
 const FORGED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged";
 
 /// An origin that resets in the middle of an upload leaves a rest that is no request.
@@ -78,7 +78,7 @@ fn rest_of_a_failed_upload_is_never_a_request() {
     assert!(answer.head.lists("connection", "close"), "{answer:?}");
 }
 
-/// Connects and resets until nobody listens any more.
+/// Connects and resets until the listener is gone.
 fn crowd(address: SocketAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         let Ok(stream) = TcpStream::connect(address) else { return };
@@ -168,8 +168,8 @@ fn reset_behind_a_full_tunnel_is_noticed() {
     done.store(true, Ordering::SeqCst);
 }
 
-/// `explain` says what the daemon would say where it takes more than the rules: a name that leads nowhere is not on a
-/// list of addresses, and nobody is no user.
+/// `explain` agrees with the daemon where more than rules decides: a name without addresses is not on a list of
+/// addresses, and a request without a user has no user.
 #[test]
 fn explain_refuses_what_the_daemon_refuses() {
     let scratch = Scratch::new();
@@ -212,7 +212,7 @@ fn late_line_end_does_not_cut_the_answer() {
     // When the exchange is logged, everything is with the system, and much of it not here yet.
     let mut body = Vec::new();
     while weir.log_lines().is_empty() {
-        // What is left then has room on the way: its line comes without another byte being read.
+        // The rest then has room on its way, so its line is written without another byte being read.
         match BYTES - body.len() {
             ..10_000 => std::thread::sleep(Duration::from_millis(1)),
             _ => body.extend(client.read_exact(1000)),
@@ -247,7 +247,7 @@ fn pipelined_post_survives_a_closing_origin() {
     assert_eq!(heads.iter().map(common::Head::method).collect::<Vec<_>>(), ["GET", "POST"]);
 }
 
-/// Who gets no memory because others do not read is told so, and logged. What is moved inside the kernel would hold none.
+/// A request without memory, because other clients do not read, is told so and logged. Spliced bytes would need none.
 #[test]
 fn request_without_memory_is_answered() {
     const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -265,7 +265,7 @@ fn request_without_memory_is_answered() {
         let mut client = Raw::connect_small(weir.address());
         client.send_if_open(bulk.get("/"));
         let from = client.local().to_string();
-        // Whoever has come in, but finds no block for the answer, waits longer than this.
+        // A client that was accepted, but gets no block for the answer, waits longer than this.
         if client.wire().is_silent_for(2 * HEAD_TIMEOUT).expect("socket options") {
             held.push(client);
             continue;

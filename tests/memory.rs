@@ -1,4 +1,4 @@
-//! What many have needed goes back when they are gone: the engine driven without sockets.
+//! Memory that many connections needed is freed when they are gone: the engine driven without sockets.
 
 mod shell;
 

@@ -53,7 +53,7 @@ fn kind_20_beside_a_file_nothing_is_opened() {
     assert_eq!(answer.status(), 403, "a restart reads it");
 }
 
-/// What is beside a file in `/etc` is closed to root, whose rights would open it.
+/// A neighbour of a file in `/etc` is closed to root, although its permissions would allow it.
 #[test]
 fn kind_20_etc_is_closed_to_root() {
     if !is_root() {
@@ -72,8 +72,8 @@ fn kind_20_etc_is_closed_to_root() {
     }
 }
 
-/// Names and name servers: written in place they are read again. What is put in their place is closed to root, which goes on
-/// with what it has, reads everything else, and says so; to another user it is open.
+/// Names and name servers: files that are changed in place are read again. A replacement is closed to root, which
+/// keeps the old content, reads everything else, and says so; another user can read it.
 #[test]
 fn kind_20_names_are_read_again_or_it_is_said_that_they_are_not() {
     if !is_root() {
@@ -121,7 +121,7 @@ fn kind_20_names_are_read_again_or_it_is_said_that_they_are_not() {
     }
 }
 
-/// What the sandbox opens is told before it is entered: for the user that it will be.
+/// The open paths are printed before the sandbox is entered, for the user that the daemon changes to.
 #[test]
 fn kind_20_places_are_told_with_the_settings() {
     let scratch = Scratch::new();

@@ -1,4 +1,4 @@
-//! Who may go where, and who may ask: lists, spellings, `explain`, users.
+//! Access rules: lists, spellings, `explain`, users.
 
 mod common;
 
@@ -101,8 +101,8 @@ fn blocklist_forms_of_other_lists() {
     );
 }
 
-/// Lists of ad blockers load as far as they are about hosts. What a browser does with the rest is not done to whole hosts;
-/// it is told once for each file, at the start, at a reload, and by `--check`.
+/// Lists of ad blockers load as far as they are about hosts. Lines for browsers do not block whole hosts; they are
+/// counted once for each file, at the start, at a reload, and by `--check`.
 #[test]
 fn kind_24_lists_of_ad_blockers() {
     let scratch = Scratch::new();
@@ -135,7 +135,7 @@ fn kind_24_lists_of_ad_blockers() {
     let checked = run(&[&options[..], &["--check"]].concat());
     assert_eq!(checked.code, 0, "{}", checked.said());
     assert!(said(checked.err.lines().map(str::to_owned).collect(), 1), "{}", checked.err);
-    // What is wrong in weir's own stays an error, and so does what is given as an option.
+    // An invalid line of weir's own list is an error, and so is one in an option.
     let wrong = scratch.file("wrong.txt", "own.test\n||x.test^$script\nbad rule\n&ad_box=\n");
     let checked = run(&["--blocklist", &wrong, "--check", "--block", "||x.test^$script"]);
     assert!(checked.code == 64 || checked.code == 78, "{}", checked.said());
@@ -446,7 +446,7 @@ fn slow_hashes_stall_nobody() {
     assert!(took < std::time::Duration::from_secs(2), "40 requests took {took:?} during a flood");
 }
 
-/// Without users nobody is asked, and credentials that come anyway go nowhere.
+/// Without users no client needs credentials, and received ones are not forwarded.
 #[test]
 fn no_users_no_questions() {
     let (weir, origin) = (Weir::start(&[]), Origin::ok());

@@ -92,7 +92,7 @@ fn kind_12_other_hosts() {
     assert!(shell.closed.contains(&a));
 }
 
-/// Rule 44: what is pinned for a client ends with it while nobody looks at it, and the other way round.
+/// Rule 44: a pinned connection ends with its client, also without a request, and the other way round.
 #[test]
 fn kind_01_ends_without_a_request() {
     let login = "GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\nAuthorization: NTLM x\r\n\r\n";
@@ -128,7 +128,7 @@ fn kind_11_what_proves_a_connection() {
     let (host, mut shell) = ("192.0.2.1", Shell::new());
     let client = shell.client();
     let first = ask_anew(&mut shell, client, &get(host), 0);
-    // Used just now, but nobody knows for how long it is kept.
+    // The connection was just used, but the origin's idle time is unknown.
     let second = ask_anew(&mut shell, client, &post(host), 1);
     shell.pass(1000);
     let third = ask_anew(&mut shell, client, &post(host), 2);
@@ -156,8 +156,8 @@ fn kind_11_what_proves_a_connection() {
     ask_anew(&mut shell, client, &post(host), 4);
 }
 
-/// Rules 34 and 45: what was not sent at all can be sent elsewhere, whatever the method: a last look that finds the end costs the
-/// request nothing.
+/// Rules 34 and 45: a request that was not sent at all can be sent on another connection, whatever the method, if a
+/// last look finds the end of the first.
 #[test]
 fn kind_11_a_last_look() {
     let reset = SocketError::Reset;
@@ -261,7 +261,7 @@ fn kind_01_a_stale_response_is_no_answer_to_an_authenticated_client() {
     let (origin, _) = shell.establish(0);
     shell.receive(origin, stale);
     assert_eq!(status(&shell.send(other)), 200);
-    // It would do for anybody else.
+    // Another client could reuse it.
     shell.receive(other, ask("bob", ""));
     let attempt = shell.connects[1].0;
     shell.event(attempt, Event::Failed(SocketError::Refused));
@@ -295,7 +295,7 @@ fn kind_01_new_rules_end_it_with_its_client() {
     assert!(shell.closed.contains(&origin));
 }
 
-/// Who has waited for somebody else's answer in vain has all of its time for what comes next: here for a look-up.
+/// A client that has waited for another client's response in vain has all its time for the next step: here a look-up.
 #[test]
 fn kind_12_a_look_up_behind_a_wait() {
     let store = Arc::new(Store::new(Limits::with_budget(1 << 20, [1, 2])));

@@ -54,7 +54,7 @@ fn specification_connect() {
     }
 }
 
-/// Specification 3: what the blocklist names is refused with 403, naming the rule's file and line.
+/// Specification 3: a host on the blocklist is refused with 403, which names the rule's file and line.
 #[test]
 fn specification_403() {
     let scratch = Scratch::new();
@@ -116,7 +116,7 @@ fn log_has_a_line_for_every_exchange() {
     );
 }
 
-/// What clients send cannot forge a line of the log.
+/// Clients cannot forge a line of the log.
 #[test]
 fn log_is_unforgeable() {
     let origin = Origin::ok();
@@ -190,7 +190,7 @@ fn log_on_a_full_disk() {
     assert_eq!(client.ask(origin.get("/")).status(), 200);
 }
 
-/// A reader of the log that does not read stops nobody.
+/// A reader of the log that does not read stops no loop.
 #[test]
 fn log_that_nobody_reads() {
     let scratch = Scratch::new();
@@ -468,7 +468,7 @@ fn origin_form_by_host() {
     assert_eq!(origin.heads().len(), 2);
 }
 
-/// Whoever takes weir for a web server is told how to use it.
+/// A client that takes weir for a web server learns how to use it.
 #[test]
 fn origin_form_to_weir_itself() {
     for weir in [Weir::start(&[]), Weir::start_bare(&[])] {

@@ -14,7 +14,7 @@ struct Site {
     weir: Weir,
 }
 
-/// What every configuration of these tests has.
+/// The common part of all configurations of these tests.
 const COMMON: &str = "host 127.0.0.1\nport 0\nallow 127.0.0.0/8\nstats-every 0\n";
 
 impl Site {
@@ -152,7 +152,7 @@ fn kind_21_hup_takes_fields_formats_and_levels() {
     }
 }
 
-/// Limits on clients count those who are there already; heads and targets have other bounds.
+/// Limits on clients count existing connections; heads and targets have other bounds.
 #[test]
 fn kind_21_hup_takes_limits() {
     for workers in ["1", "2"] {
@@ -172,7 +172,7 @@ fn kind_21_hup_takes_limits() {
         for _ in 0..5 {
             assert_eq!(refused(&site), 429);
         }
-        // Who was there stays, and the limits of heads hold for it, too.
+        // Existing connections stay, and the limits of heads apply to them, too.
         assert_eq!(held[0].ask(get(&url)).status(), 200);
         let long = format!("{url}{}", "x".repeat(300));
         assert_eq!(held[1].ask(get(&long)).status(), 414);
@@ -182,7 +182,7 @@ fn kind_21_hup_takes_limits() {
         let large = format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nA: {}\r\n\r\n", "x".repeat(2000));
         assert_eq!(held[3].ask(large).status(), 431);
         drop(held);
-        // Counted out, those who came before there was a limit leave no trace.
+        // Connections from before the limit are counted out without a trace.
         eventually("room", || (refused(&site) == 200).then_some(()));
         site.reload("max-connections 1\n");
         let mut only = eventually("the only one", || {
@@ -211,7 +211,7 @@ fn kind_21_hup_takes_limits_of_idle_origins() {
     }
 }
 
-/// Time-outs hold for whoever begins to wait.
+/// New time-outs apply to waits that begin after the reload.
 #[test]
 fn kind_21_hup_takes_timeouts() {
     let silent = Origin::serve(|conn| conn.read_to_end().map(drop));
@@ -230,7 +230,7 @@ fn kind_21_hup_takes_timeouts() {
     tunnel.expect_closed();
 }
 
-/// What cannot change while it runs is named in one line; everything else changes.
+/// Options that need a restart are named in one line; everything else changes.
 #[test]
 fn kind_21_hup_names_what_needs_a_restart() {
     let site = Site::start("block first.test\nbuffers 1024\n", &["--workers", "1"]);
@@ -245,11 +245,11 @@ fn kind_21_hup_names_what_needs_a_restart() {
         "block second.test\nbuffers 2048\nworkers 3\ncache yes\ncache-size 1M\nlog-dir {folder}\nsandbox no\n"
     ));
     let said = site.hup("needs a restart");
-    // The command line has the workers: what the file says of them counts for nothing.
+    // The command line sets the workers: the file's value has no effect.
     assert!(said.ends_with("needs a restart: sandbox, log-dir, buffers, cache, cache-size"), "{said}");
     assert_eq!(site.get("http://second.test/"), 403);
     assert!(!std::fs::exists(site.scratch.join("access.log")).unwrap_or(true));
-    // Until then it is said again; what is taken back is no change.
+    // Until the restart it is reported again; a value that is taken back is no change.
     assert!(site.hup("needs a restart").contains("buffers, cache"));
     let before = site.said("needs a restart");
     site.reload("block second.test\nbuffers 1024\n");
@@ -316,8 +316,8 @@ fn kind_21_precedence_is_the_same_at_a_reload() {
     assert!(origin.head().get("via").is_some_and(|via| via.contains("environment")));
 }
 
-/// What was accepted is carried to its end by what held then: a body, a tunnel, a head that is larger than allowed by now,
-/// and a slow one for which a faster rate is asked now.
+/// An accepted request is completed with the old settings: a body, a tunnel, a head that is now too large, and a slow
+/// one below the new least rate.
 #[test]
 fn kind_21_what_is_under_way_keeps_what_it_began_with() {
     for workers in ["1", "2"] {
@@ -352,7 +352,7 @@ fn kind_21_what_is_under_way_keeps_what_it_began_with() {
     }
 }
 
-/// What the service manager hears.
+/// The messages to the service manager.
 struct Manager {
     socket: UnixDatagram,
 }
@@ -375,7 +375,7 @@ impl Manager {
     }
 }
 
-/// Ready, reloading with the time, ready again with what came of it, stopping: by a path and by an abstract name.
+/// Ready, reloading with the time, ready again with the result, stopping: by a path and by an abstract name.
 #[test]
 fn kind_21_the_service_manager_is_told() {
     let scratch = Scratch::new();
@@ -415,7 +415,7 @@ fn kind_21_the_service_manager_is_told() {
         site.weir.wait_exit();
         let _ = std::fs::remove_file(&path);
     }
-    // One that does not listen, or is no such thing, stops nobody.
+    // A socket without a listener, or an invalid one, stops nothing.
     for place in [scratch.join("nobody"), "@nobody".into(), "relative".into()] {
         let site = Site::start_with("", &[], &[("NOTIFY_SOCKET", &place)]);
         site.reload("");
@@ -458,7 +458,7 @@ fn kind_21_weir_reload_tells_the_verdict() {
             assert!(reload.err.contains(part), "{part}: {}", reload.err);
         }
         assert_eq!(site.get("http://third.test/"), 403);
-        // A file that does not load names no pid file; what is wrong is said all the same.
+        // A file that does not load names no pid file; its errors are still reported.
         site.write("pid-file weir.pid\nfrobnicate\n");
         assert_eq!(run(&by_config).code, 78);
         assert_eq!(run(&by_file).code, 78);
@@ -487,7 +487,7 @@ fn kind_21_weir_reload_tells_the_verdict() {
     let scratch = Scratch::new();
     assert_eq!(run(&["reload", "--pid-file", &scratch.join("none")]).code, 69);
     assert_eq!(run(&["reload"]).code, 64);
-    // What a killed one has left names nobody, even if somebody has that number by now.
+    // The pid file of a killed process names no process, even if another process has its number now.
     let left = scratch.file("left.pid", format!("{}\n", std::process::id()));
     assert_eq!(run(&["reload", "--pid-file", &left]).code, 69);
     let nowhere = run(&["--port", "0", "--pid-file", &scratch.join("none/weir.pid")]);
@@ -517,7 +517,7 @@ fn start_with_piped(text: &str, options: &[&str]) -> Weir {
     Weir::spawn(command, 1).unwrap_or_else(|said| panic!("no start: {said:#?}"))
 }
 
-/// What came through a pipe is not there again: it holds as it was, and does not become an empty configuration.
+/// A configuration from a pipe cannot be read again: the old one stays, instead of an empty one.
 #[test]
 fn kind_21_a_piped_configuration_stays_as_it_was() {
     let scratch = Scratch::new();
@@ -558,7 +558,7 @@ fn kind_21_hup_takes_name_servers() {
     }
 }
 
-/// Pages, and whom they name, change as well; a page that cannot be read changes nothing.
+/// Pages and the contact change, too; a page that cannot be read changes nothing.
 #[test]
 fn kind_21_hup_takes_error_pages() {
     for workers in ["1", "2"] {

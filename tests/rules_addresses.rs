@@ -80,7 +80,7 @@ fn rule_40_bad_spellings() {
     assert_eq!(dns.queries(), []);
 }
 
-/// Rule 41: what is blocked unless it is allowed explicitly.
+/// Rule 41: addresses that are blocked unless they are allowed explicitly.
 #[test]
 fn rule_41_built_in_blocks() {
     let weir = Weir::start_bare(&[]);
@@ -145,7 +145,7 @@ fn rule_41_own_listeners() {
     assert_eq!(connect_status_of(&weir, "127.0.0.1", own.port()), 403);
 }
 
-/// Rule 42: blocked addresses are taken out of an answer; what is left is dialled.
+/// Rule 42: blocked addresses are removed from an answer; the others are dialled.
 #[test]
 fn rule_42_mixed_answers() {
     let dns = FakeDns::start(&[
@@ -257,7 +257,7 @@ fn kind_06_own_addresses_are_closed_and_followed() {
     }
     for more in [&[][..], &["--workers", "2"], &["--cache"]] {
         let weir = start_in_namespace(more);
-        // Nothing of the kind is here yet: nobody can be reached there.
+        // These addresses are not reachable here.
         for host in ["192.0.2.7", "[2606:4700::7]", "[64:ff9b::c000:207]"] {
             assert_eq!(status_within(&weir, &format!("http://{host}/")), "502", "{host}");
         }

@@ -91,7 +91,7 @@ fn rule_30_interim_responses() {
     assert!(answer.interim.is_empty() && answer.text() == "ok", "{answer:?}");
 }
 
-/// Rule 30: nobody can be kept waiting by interim responses without end.
+/// Rule 30: endless interim responses cannot keep a client waiting.
 #[test]
 fn rule_30_interim_responses_are_bounded() {
     let weir = Weir::start(&[]);
@@ -170,7 +170,7 @@ fn rule_31_declined() {
     assert_eq!(client.ask(origin.get("/")).text(), "ok");
 }
 
-/// Rule 31: a 101 that nobody asked for is a bad gateway.
+/// Rule 31: a 101 without Upgrade in the request is a bad gateway.
 #[test]
 fn rule_31_unasked() {
     let weir = Weir::start(&[]);
@@ -240,7 +240,7 @@ fn rule_33_reuse() {
     let chunked =
         "POST http://{o}/ HTTP/1.1\r\nHost: {o}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
     assert_eq!(origin.connections(), 1);
-    // What cannot be sent twice has a fresh one (rule 45), and that serves the next.
+    // A request that cannot be repeated gets a new connection (rule 45), which serves the next one.
     assert_eq!(client.ask(origin.fill(chunked)).status(), 200);
     assert_eq!(weir.connect().ask(origin.get("/last")).status(), 200);
     assert_eq!(client.ask(origin.get("/")).status(), 200);
@@ -264,7 +264,7 @@ fn rule_33_no_reuse_where_a_side_closes() {
     }
 }
 
-/// Rule 33: bytes that nobody asked for end the connection and reach nobody.
+/// Rule 33: bytes behind a response end the connection, and reach no client.
 #[test]
 fn rule_33_surplus_bytes() {
     let weir = Weir::start(&[]);
@@ -361,7 +361,7 @@ fn rule_34_no_retry() {
     assert!(flaky.connections() <= 2, "{} connections", flaky.connections());
 }
 
-/// Rule 34: what is no response is a bad gateway, with the type of error.
+/// Rule 34: an invalid response is a bad gateway, with the type of error.
 #[test]
 fn rule_34_malformed_responses() {
     let weir = Weir::start(&["--head-max", "16K"]);

@@ -218,8 +218,8 @@ fn rule_29_configured_fields() {
     assert_eq!(answer.head.get("x-seen"), Some("by weir"));
 }
 
-/// Rule 49: what is added takes the place of all that came under its name, in any case and on all lines, in both directions,
-/// with and without a cache; appended it comes behind that.
+/// Rule 49: an added field replaces all received ones of its name, in any case and on all lines, in both directions,
+/// with and without a cache; an appended one comes behind them.
 #[test]
 fn rule_49_added_fields_replace_what_came() {
     let options: &[&str] = &[
@@ -265,7 +265,7 @@ fn rule_49_added_fields_replace_what_came() {
     }
 }
 
-/// Rule 49: neither does it come in behind the body. What is appended leaves trailers alone.
+/// Rule 49: the name is removed from trailers, too. An appended field leaves trailers as they are.
 #[test]
 fn rule_49_added_fields_replace_trailers() {
     let weir = Weir::start(&[

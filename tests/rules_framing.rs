@@ -462,7 +462,7 @@ fn rule_21_responses_without_body() {
     }
 }
 
-/// Rule 21: a body that comes nevertheless is surplus, and reaches nobody.
+/// Rule 21: a body that is sent nevertheless is excess, and reaches no client.
 #[test]
 fn rule_21_surplus_body() {
     let weir = Weir::start(&[]);

@@ -72,7 +72,7 @@ fn kind_12_look_ups_are_not_as_many_as_requests() {
             assert_eq!(weir.connect().ask(get(name, port)).text(), "one");
         }
     }
-    // What is said to hold for no time at all holds for a second.
+    // A TTL of 0 is valid for a second.
     let seconds = began.elapsed().as_secs() as usize;
     assert_eq!(dns.count("still.test", A), 1);
     assert!(dns.count("short.test", A) <= seconds + 2, "{} in {seconds} s", dns.count("short.test", A));
@@ -97,7 +97,7 @@ fn kind_12_one_of_several_addresses() {
     assert_eq!((one.connections(), two.connections()), (1, 0));
 }
 
-/// Rule 45: a name that has no address any more, or of which nobody can say, is not answered by the host that it had.
+/// Rule 45: a name without addresses, or with a failed look-up, is not answered by the host that it had.
 #[test]
 fn kind_12_a_name_without_addresses() {
     for (gone, reason) in [(Answer::NoName, "dns_error"), (Answer::Fail, "dns_error")] {
@@ -148,7 +148,7 @@ fn kind_12_moved_in_the_middle() {
     client.read_until(b"one\r\n");
     dns.set("moving.test", Answer::short(3600, &["127.0.0.3"]));
     assert!(common::contains(&client.read_until(b"0\r\n\r\n"), b"end"));
-    // Nobody listens there.
+    // No process listens there.
     assert_eq!(client.ask(get("moving.test", port)).status(), 502);
     assert_eq!(gated.heads().len(), 1);
 }
@@ -166,7 +166,7 @@ fn kind_12_connections_grow_old() {
             assert_eq!(client.ask(origin.get("/")).text(), "ok");
             (origin.connections() >= 3).then_some(())
         });
-        // The last one ends although nobody asks for anything.
+        // The last one ends although no request follows.
         origin.wait_for_ends(3);
         assert!(weir.statistics().get("origins_aged") >= 2, "{options:?}");
     }
@@ -313,7 +313,7 @@ fn kind_11_small_uploads_are_sent_again() {
                             1 => client.send([&head, body.as_bytes()].concat()),
                             2 => {
                                 client.send(&head);
-                                // Nobody has said that it has come to the origin, and then it has.
+                                // No event has reported that the request has reached the origin, and then one does.
                                 origin.wait_for_head(2);
                                 client.send_if_open(body);
                             }
@@ -334,7 +334,8 @@ fn kind_11_small_uploads_are_sent_again() {
     }
 }
 
-/// Rule 45: what is too long to be kept has a fresh connection; what is kept fits where the head lies, be that long too.
+/// Rule 45: a request that is too long to be kept gets a new connection; a kept one fits beside its head, however
+/// long the head is.
 #[test]
 fn kind_11_large_uploads_and_long_heads() {
     let weir = Weir::start(&[]);

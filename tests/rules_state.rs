@@ -11,8 +11,8 @@ use std::sync::{Arc, Condvar, Mutex};
 /// Both neighbours of every case: with and without a cache, one loop and two, with splice and without.
 const DAEMONS: [&[&str]; 4] = [&[], &["--cache"], &["--cache", "--workers", "2"], &["--no-splice"]];
 
-/// Answers the requests of one connection as IIS does with NTLM: what has come over it tells who asks. The body says who
-/// that is, and over which connection.
+/// Answers the requests of one connection as IIS does with NTLM: the connection tells the user. The body names the
+/// user and the connection.
 fn authenticate(conn: &mut Conn, fields: &str) -> io::Result<()> {
     let number = conn.number;
     let (mut user, mut challenged) = (None, false);
@@ -78,7 +78,7 @@ fn log_in(client: &mut Raw, origin: &Origin, user: &str) -> String {
     number
 }
 
-/// Rule 44: who has authenticated a connection is answered by it, and nobody else is.
+/// Rule 44: an authenticated connection answers the client that has authenticated it, and no other.
 #[test]
 fn rule_44_an_authenticated_connection_answers_one_client() {
     for options in DAEMONS {
@@ -86,7 +86,7 @@ fn rule_44_an_authenticated_connection_answers_one_client() {
         let origin = ntlm_origin("Cache-Control: max-age=60\r\n");
         let (mut anna, mut bert, mut cora) = (weir.connect(), weir.connect(), weir.connect());
         let annas = log_in(&mut anna, &origin, "anna");
-        // Everybody at once, in between, and without credentials of their own.
+        // All clients at once, in between, and without credentials of their own.
         let berts = log_in(&mut bert, &origin, "bert");
         for _ in 0..3 {
             let answer = cora.ask(get(&origin, ""));
@@ -231,7 +231,7 @@ fn kind_01_the_clients_end_is_the_origins() {
         origin.wait_for_ends(3);
         drop(client);
         origin.wait_for_ends(4);
-        // An offer that nobody has taken up.
+        // An offer that the client does not take up.
         let mut client = weir.connect();
         assert_eq!(client.ask(get(&origin, "")).status(), 401);
         client.half_close();
@@ -285,8 +285,8 @@ fn kind_01_the_origins_end_is_the_clients() {
     }
 }
 
-/// Rule 44: what comes over an authenticated connection is for one client, whatever it says itself: neither stored, nor
-/// shared with those who ask at the same time, nor answered from memory.
+/// Rule 44: responses on an authenticated connection are for one client, whatever their fields say: neither stored,
+/// nor shared with waiting requests, nor answered from the cache.
 #[test]
 fn kind_01_nothing_of_it_is_stored() {
     for options in [&["--cache"][..], &["--cache", "--workers", "2"]] {
@@ -341,8 +341,8 @@ fn kind_01_what_is_stored_stays_what_it_was() {
     assert_eq!(origin.heads().len(), 6, "asked anew");
 }
 
-/// Rule 44: those who have waited for somebody else's answer ask by themselves when that offers to authenticate, and those
-/// who authenticate wait for nobody.
+/// Rule 44: requests that have waited for another client's response ask by themselves if that response offers to
+/// authenticate, and clients that authenticate do not wait for others.
 #[test]
 fn kind_01_who_has_waited_asks_by_itself() {
     for options in [&["--cache"][..], &["--cache", "--workers", "2"]] {
@@ -494,7 +494,8 @@ fn kind_01_old_clients_and_announced_ends() {
     }
 }
 
-/// Rule 44: what the client asks of other origins goes the usual way, and its own connection waits. There is one at most.
+/// Rule 44: requests of the client to other origins use other connections, and its own one waits. There is one at
+/// most.
 #[test]
 fn kind_01_other_origins_in_between() {
     let weir = Weir::start(&["--cache"]);
@@ -514,7 +515,8 @@ fn kind_01_other_origins_in_between() {
     assert_eq!(client.ask(get(&one, "")).text(), "nobody@1");
 }
 
-/// Rule 44: a request on an authenticated connection that dies goes nowhere else; where nobody has authenticated yet it does.
+/// Rule 44: a request on an authenticated connection that dies is not repeated elsewhere; before authentication it
+/// is.
 #[test]
 fn kind_01_no_second_try_elsewhere() {
     for reset in [false, true] {
@@ -557,7 +559,8 @@ fn kind_01_no_second_try_elsewhere() {
     assert_eq!(origin.connections(), 2);
 }
 
-/// Rule 44: what waits for one client is bounded in time as what waits for anybody, and the client goes with it.
+/// Rule 44: a connection that waits for one client has a time-out like any other, and the client connection ends with
+/// it.
 #[test]
 fn kind_01_pinned_connections_time_out() {
     let weir = Weir::start(&["--idle-origin-timeout", "1", "--idle-origins", "0"]);

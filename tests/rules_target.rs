@@ -155,7 +155,7 @@ fn rule_04_control_characters_refused() {
     );
 }
 
-/// Rule 4: as an option a bare LF ends a line; what is forwarded has CRLF.
+/// Rule 4: as an option a bare LF ends a line; forwarded heads have CRLF.
 #[test]
 fn rule_04_bare_lf_as_an_option() {
     let (weir, origin) = (Weir::start(&["--accept-bare-lf"]), Origin::ok());
@@ -171,7 +171,7 @@ fn rule_04_tab_in_a_value_passes() {
     assert_eq!(seen.get("x"), Some("a\tb"));
 }
 
-/// Rule 5: path and query pass as they came; what is missing is filled in.
+/// Rule 5: path and query are forwarded unchanged; missing parts are added.
 #[test]
 fn rule_05_targets_keep_their_bytes() {
     let (weir, origin) = (Weir::start(&[]), Origin::ok());
@@ -334,7 +334,7 @@ fn rule_09_ports() {
     assert!(matches!(answer.status(), 200 | 400), "a leading zero is decimal or refused: {answer:?}");
 }
 
-/// Rule 10: what is no host is refused before anything is asked or dialled.
+/// Rule 10: an invalid host is refused before a look-up or dialling.
 #[test]
 fn rule_10_hosts_refused() {
     let dns = FakeDns::start(&[]);

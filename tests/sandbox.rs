@@ -1,6 +1,6 @@
-//! What the daemon has given up by the time it serves: paths, system calls, root's rights, core files.
+//! The rights that the daemon has given up when it serves: paths, system calls, root's rights, core files.
 //!
-//! The sandbox is the kernel's. Where a kernel lacks a part of it, the daemon says so, and the test of that part ends
+//! The sandbox is the kernel's. If a kernel lacks a part of it, the daemon says so, and the test of that part ends
 //! there; the kernels that CI runs on lack nothing, and there that is a failure.
 
 mod common;
@@ -159,8 +159,8 @@ fn a_log_directory_made_anew_needs_a_restart() {
     eventually("a line", || scratch.read("log/access.log").contains("/after").then_some(()));
 }
 
-/// Started by root with a port that only root may bind, it serves as somebody else, with no way back. Started by anybody
-/// else it says that it cannot.
+/// Started by root with a port that only root may bind, it serves as another user, with no way back. Started by any
+/// other user it says that it cannot change.
 #[test]
 fn root_is_given_up() {
     let user = format!("{NOBODY}:{NOBODY}");
@@ -281,7 +281,7 @@ fn the_cache_file_belongs_to_the_user() {
     assert_eq!(origin.heads().len(), 1);
 }
 
-/// What the user may not read or write shows at the start, not at the first reload or rotation.
+/// Files that the user may not read or write are reported at the start, not at the first reload or rotation.
 #[test]
 fn what_the_user_lacks_shows_at_the_start() {
     if !is_root() {
@@ -322,7 +322,7 @@ fn without_pipes_bytes_are_copied() {
     if !is_root() {
         return assert!(std::env::var_os("CI").is_none(), "CI runs the tests as root");
     }
-    // Of nobody else's, so that no other test feels the limit.
+    // A user of its own, so that no other test has its limit.
     const USER: u32 = 60_123;
     let hoard = "import fcntl, os, sys\n\
                  pipes = []\n\
@@ -398,7 +398,7 @@ fn memory_stays_private() {
     weir.signal(Signal::ABORT);
     let status = weir.wait_exit();
     assert!(status.signal().is_some() && !status.core_dumped(), "{status:?}");
-    // As somebody else than root, as whom it would show nothing.
+    // As another user than root, because root could always read it.
     let shared = Shared::new("memory");
     let mut commands = [Command::new("sleep"), Command::new(shared.program())];
     commands[0].arg("60");
@@ -418,7 +418,7 @@ fn memory_stays_private() {
     assert_eq!(owner(weir.id()), 0);
 }
 
-/// What systemd or a file's capability lent to bind a port is given back.
+/// Capabilities for binding a port, from systemd or from the file, are dropped.
 #[test]
 fn lent_capabilities_are_given_back() {
     if !is_root() {

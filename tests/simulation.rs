@@ -1,9 +1,10 @@
-//! The whole engine under a seeded scheduler: simulated clients, origins, name servers and clock, hundreds to thousands
-//! of connections at once, and faults of every kind. What each peer receives is held against a model that is simpler
-//! than the engine; what must hold at every step is checked at every step.
+//! The whole engine under a seeded scheduler: simulated clients, origins, name servers and clock, hundreds to
+//! thousands of connections at once, and faults of every kind. A model that is simpler than the engine checks what
+//! each peer receives; invariants are checked at every step.
 //!
-//! `SIM_SEED=n` runs one seed, with `SIM_TRACE=1` telling what happens; `SIM_RUNS=n` runs that many seeds, from
-//! `SIM_FIRST` on, and ends after `SIM_FAILURES` of them have failed (5). A failure names its seed. `scripts/simulate` does all that with an optimised build.
+//! `SIM_SEED=n` runs one seed, with `SIM_TRACE=1` printing the events; `SIM_RUNS=n` runs that many seeds, from
+//! `SIM_FIRST` on, and ends after `SIM_FAILURES` of them have failed (5). A failure names its seed.
+//! `scripts/simulate` does this with an optimised build.
 
 mod simulation {
     pub mod book;

@@ -1,5 +1,5 @@
-//! The plan of the house, held against the sources: who may import whom, what the core may not name, what is not
-//! left lying about.
+//! Structural rules, checked against the sources: imports between rooms, names that the core must not use, unfinished
+//! work.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ const IMPORTS: [(&str, &[&str]); 14] = [
 const CORE: [&str; 10] =
     ["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine"];
 
-/// What they must not name.
+/// Names that the core must not use.
 const FORBIDDEN: [&str; 26] = [
     "std::net::Tcp",
     "std::net::Udp",

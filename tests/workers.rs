@@ -80,7 +80,8 @@ fn bind_sharing(address: SocketAddr) -> std::io::Result<()> {
     socket.listen(1)
 }
 
-/// A second weir on the same port fails, however many workers either has. One worker shares its port with nobody.
+/// A second weir on the same port fails, however many workers either has. One worker shares its port with no other
+/// program.
 #[test]
 fn a_port_that_is_taken_stays_taken() {
     for first in ["1", "3"] {
@@ -93,7 +94,7 @@ fn a_port_that_is_taken_stays_taken() {
         }
         assert_eq!(bind_sharing(weir.address()).is_ok(), first == "3");
     }
-    // Also against somebody else who would share.
+    // Nor with another program that would share it.
     let other = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = other.local_addr().expect("its address").port().to_string();
     assert_eq!(run(&["--port", &port, "--workers", "3"]).code, 69);
@@ -118,8 +119,8 @@ fn limit_of_clients_is_one_for_all() {
     assert_eq!(weir.statistics().get("limit_connections"), 24);
 }
 
-/// When nobody can be taken any more, clients wait with all workers; and when there is room, it is for all of them, also
-/// for those whose worker has nothing else to wake up for.
+/// When no client can be accepted any more, clients wait with all workers; when there is room, it is for all workers,
+/// also for those that no other event wakes.
 #[test]
 fn room_made_by_one_worker_is_room_for_all() {
     let weir = Weir::start(&["--workers", "32", "--max-connections", "1"]);
@@ -179,7 +180,7 @@ fn reload_reaches_every_worker() {
     }
 }
 
-/// What one worker has verified no other verifies again; and where there are many, all have the one thread for it.
+/// A password that one worker has verified is not verified again by another; all workers have one thread for it.
 #[test]
 fn passwords_are_verified_once_for_all() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
@@ -254,7 +255,7 @@ fn slow_origin() -> (Origin, Arc<AtomicBool>) {
     (origin, release)
 }
 
-/// TERM drains every worker: what is under way is finished, and the process ends when the last of them has.
+/// TERM drains every worker: transactions are finished, and the process ends with the last worker.
 #[test]
 fn every_worker_drains() {
     let (quick, (slow, release)) = (Origin::ok(), slow_origin());

@@ -20,7 +20,7 @@ use weir::time::Now;
 /// Time that passes with every run, in microseconds: timers come due now and then.
 const RUN_US: u64 = 1000;
 
-/// What one side does.
+/// A step of one side.
 pub enum Step {
     Client(Vec<u8>),
     Origin(Vec<u8>),
@@ -102,7 +102,7 @@ impl Shell {
             pages: Default::default(),
             quiet_refusals: false,
         };
-        // What the daemon notes for the log without options.
+        // The daemon's default: it records the texts for its log.
         let settings = Settings { noted: Format::Weir.texts(), ..settings };
         let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
@@ -150,7 +150,7 @@ impl Shell {
     }
 
     fn end(&mut self, peer: Option<PeerId>) {
-        // Whoever has been closed cannot end any more.
+        // A closed connection cannot end again.
         let Some(peer) = peer else { return };
         self.engine.handle(self.now, peer, Event::EndOfStream);
         self.drain();
@@ -198,7 +198,7 @@ impl Shell {
                 }
             }
             let Some(peer) = self.engine.next_runnable() else { return };
-            // As often as the loop would: what has gone out may make room for more.
+            // Repeated as the loop would: sent bytes may free capacity for more.
             loop {
                 let count = self.engine.to_send(peer).iter().map(|slice| black_box(slice).len()).sum();
                 if count == 0 {
@@ -232,7 +232,7 @@ pub fn sized(bytes: usize) -> Vec<u8> {
     response("200 OK", &format!("Content-Length: {bytes}\r\n"), &vec![b'x'; bytes])
 }
 
-/// The same, for a year.
+/// The response, fresh for a year.
 fn cacheable(bytes: usize) -> Vec<u8> {
     let fields = format!("Cache-Control: max-age=31536000\r\nETag: \"1\"\r\nContent-Length: {bytes}\r\n");
     response("200 OK", &fields, &vec![b'x'; bytes])

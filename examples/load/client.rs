@@ -14,7 +14,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const TURN_BYTES: u64 = 1024 * 1024;
 /// After so many errors it is no measurement any more.
 const ERRORS_MAX: u64 = 1000;
-/// What is still under way so long after the end counts as an error.
+/// Requests that are still under way this long after the end count as errors.
 const GRACE: Duration = Duration::from_secs(10);
 /// Connections that `--hold` opens at the same time: no more than fit into a listener's queue.
 const OPENING_MAX: usize = 64;
@@ -255,7 +255,7 @@ impl Clients<'_> {
         }
     }
 
-    /// Opens all and keeps them until nobody writes to standard input any more.
+    /// Opens all connections and keeps them until standard input ends.
     fn hold(&mut self) -> io::Result<()> {
         let give_up = Instant::now() + Duration::from_secs_f64(self.options.seconds.max(60.0));
         let (mut events, mut cut_short) = (Events::with_capacity(1024), Vec::new());
@@ -306,7 +306,7 @@ impl Clients<'_> {
             let source = [127, 0, 0, 2 + (key % usize::from(self.options.sources)) as u8];
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        // What becomes of it, the first write tells.
+        // The first write reports a failure.
         let _ = socket.connect(&self.options.via.into());
         let mut stream = TcpStream::from_std(socket.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
@@ -398,8 +398,8 @@ impl Clients<'_> {
         Ok(true)
     }
 
-    /// A connection that was kept may be closed while the next request is on its way: that is nobody's error (RFC 9112
-    /// section 9.3.1).
+    /// A kept connection may be closed while the next request is on its way, which is no error (RFC 9112 section
+    /// 9.3.1).
     fn may_retry(&mut self, key: usize) -> bool {
         let held = &self.connections[key];
         let retry = held.served > 0 && held.head.is_empty() && !held.in_body && !self.over;

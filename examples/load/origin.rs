@@ -18,7 +18,7 @@ const TURN_BYTES: u64 = 1024 * 1024;
 
 #[derive(Default)]
 struct Exchange {
-    /// Of the request: what has come of its head, or how much of its body is missing and where that begins.
+    /// The received part of the request head, or how much of the body is missing and where it begins.
     head: Vec<u8>,
     coming: u64,
     come: u64,
@@ -149,7 +149,7 @@ fn receive(peer: &mut Peer, pattern: &Pattern, buffer: &mut [u8]) -> io::Result<
     if exchange.coming == 0 {
         exchange.head.extend_from_slice(bytes);
         let Some(end) = head_end(&exchange.head) else { return Ok(count as u64) };
-        // Nobody sends a second request before the first is answered: what follows is the body.
+        // Clients do not pipeline: the bytes that follow are the body.
         bytes = &bytes[count - (exchange.head.len() - end)..];
         begin(exchange, end, pattern)?;
     }

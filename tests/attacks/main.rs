@@ -1,6 +1,6 @@
-//! What somebody does who wants the proxy's memory, processor or connections: each attack meets a bound that has a name,
-//! a counter and a log line, and a well-behaved client is served all the while. `scripts/attacks` runs the same for
-//! longer, with larger crowds, and prints the table.
+//! Attacks on the proxy's memory, processor and connections: each meets a bound that has a name, a counter and a log
+//! line, and a well-behaved client is served all the while. `scripts/attacks` runs the same attacks for longer, with
+//! larger crowds, and prints the table.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -11,10 +11,10 @@ use scene::{Attack, Crowd, either, is_long, repeat, tick};
 use std::time::Duration;
 use weir::net::SPACES_MAX;
 
-/// What a connection may cost beside its blocks, in KiB, a crowd's share of tables included.
+/// Memory of a connection beside its blocks, in KiB, with its share of tables.
 const CONNECTION_KIB: u64 = 4;
 
-/// What a process may grow by whatever happens: log buffers, the allocator's own.
+/// Growth of the process in any case: log buffers, the allocator.
 const BASE_KIB: u64 = 4096;
 
 fn crowd() -> usize {
@@ -75,7 +75,7 @@ fn half_open() {
     weir.wait_until_idle();
 }
 
-/// The same where blocks are few: those who only begin wait for one, and those under way are served.
+/// Half-open connections with few blocks: new heads wait for one, and requests under way are served.
 #[test]
 fn half_open_with_few_blocks() {
     let attack = Attack {
@@ -113,7 +113,7 @@ fn unused_connections() {
     weir.wait_until_idle();
 }
 
-/// Uploads of a byte per tick, for ever: nobody is silent, and nobody comes to an end.
+/// Uploads of a byte per tick, for ever: no connection is silent, and none ends.
 #[test]
 fn trickling_uploads() {
     let attack = Attack {
@@ -138,7 +138,7 @@ fn trickling_uploads() {
     assert_eq!(weir.wait_until_idle().get("limit_rate"), crowd() as u64);
 }
 
-/// Where no least rate is asked for they go on, at the price of a connection; whoever stops altogether is cut off.
+/// Without a least rate they continue, at the price of a connection; a client that stops is disconnected.
 #[test]
 fn slow_bodies() {
     let attack = Attack {
@@ -168,11 +168,11 @@ fn slow_bodies() {
     weir.wait_until_idle();
 }
 
-/// Whoever asks for much and reads nothing holds a few blocks, and not for long.
+/// A client that requests much and reads nothing holds a few blocks, for a limited time.
 #[test]
 fn clients_that_never_read() {
     let count = either(100, 500);
-    // What does not wait in the kernel waits in a chain of blocks.
+    // Bytes that do not wait in the kernel wait in a chain of blocks.
     let blocks = if splices() { 3 } else { SPACES_MAX as u64 + 1 };
     let attack = Attack {
         name: "clients that never read 1 GB",
@@ -319,7 +319,7 @@ fn one_byte_chunks() {
     weir.wait_until_idle();
 }
 
-/// Chunk extensions say nothing to anybody; there is a bound to them.
+/// Chunk extensions have no meaning here, and a bound.
 #[test]
 fn chunk_extensions() {
     let attack = Attack {
@@ -420,7 +420,7 @@ fn connection_floods() {
             while !stop.is_set() {
                 flood.send_next(b"x");
                 if bound == "--max-per-client" {
-                    // Whoever comes from elsewhere is taken.
+                    // A client of another address is accepted.
                     let answer = weir.connect_from("127.0.0.8").ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
                     assert_ne!(answer.status(), 429);
                 }
@@ -432,7 +432,7 @@ fn connection_floods() {
     }
 }
 
-/// What is not HTTP: noise, a TLS handshake, an SSH greeting, HTTP/2.
+/// Bytes that are not HTTP: noise, a TLS handshake, an SSH greeting, HTTP/2.
 #[test]
 fn garbage() {
     let attack = Attack {

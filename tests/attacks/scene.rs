@@ -19,7 +19,7 @@ pub fn either<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
-/// The pause between two bytes of those who are slow.
+/// The pause between two bytes of a slow attacker.
 pub fn tick() -> Duration {
     either(Duration::from_millis(100), Duration::from_secs(1))
 }
@@ -35,7 +35,7 @@ impl Stop {
     }
 }
 
-/// What is attacked, and what must hold.
+/// An attack, and the bounds that must hold.
 pub struct Attack<'a> {
     /// For the table.
     pub name: &'a str,
@@ -144,8 +144,8 @@ impl Crowd {
         Crowd { address, members: (0..count).map(connect).collect() }
     }
 
-    /// Sends the next byte of `bytes` on each (the last one again and again). Whoever was closed or answered begins
-    /// anew, as an attacker would. Returns how many did.
+    /// Sends the next byte of `bytes` on each connection (the last byte again and again). A connection that was
+    /// closed or answered is opened again, as an attacker would. Returns how many were.
     pub fn send_next(&mut self, bytes: &[u8]) -> usize {
         let mut renewed = 0;
         for member in &mut self.members {
@@ -177,10 +177,10 @@ impl Crowd {
 }
 
 impl Member {
-    /// From an address of its own, so that the good client is somebody else.
+    /// From an address of its own, so that the good client has another one.
     fn connect(address: SocketAddr) -> Member {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        // As little as the system allows, for those who do not read.
+        // As small as the system allows, for clients that do not read.
         socket.set_recv_buffer_size(4096).expect("a buffer size");
         socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), 0)).into()).expect("a source address");
         socket.connect(&address.into()).expect("a connection");

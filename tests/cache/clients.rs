@@ -72,7 +72,7 @@ fn repeated_downloads_come_from_memory() {
     assert_eq!(statistics.get("cache_hits"), 9, "{statistics:?}");
 }
 
-/// curl asks for parts of what nobody has fetched, as a download that is resumed on another machine does.
+/// curl requests parts of a file that is not stored, as a resumed download does.
 #[test]
 fn rule_35_curl_takes_parts_of_what_is_not_there_yet() {
     let scene = Scene::new(|head, _| {

@@ -1,4 +1,4 @@
-//! Rules 47 and 48: many ask at once, the origin is asked once, and everybody reads at their own speed.
+//! Rules 47 and 48: many clients ask at once, the origin is asked once, and each client reads at its own speed.
 
 use super::common::{self, Raw, eventually, pattern};
 use super::scene::{Gate, Reply, Scene, ok, response, status};
@@ -65,7 +65,7 @@ fn rule_48_readers_stream_while_it_grows_and_late_ones_join() {
         gate.open(3);
         let head = first.read_head();
         assert_eq!(head.status(), 200);
-        // What has come is with the first reader before the rest is sent.
+        // The first reader has the received bytes before the rest is sent.
         if !chunked {
             assert!(first.read_exact(30_000) == pattern(0, 30_000));
         }
@@ -341,7 +341,7 @@ fn rule_48_who_waited_for_one_that_leaves_goes_on() {
     scene.at_rest();
 }
 
-/// Who has merely not been looked at yet when another one has everything is not cut for that.
+/// A client that keeps up is not disconnected only because its turn comes after another client has everything.
 #[test]
 fn rule_48_readers_that_keep_up_are_never_cut() {
     let gate = Gate::default();

@@ -117,7 +117,7 @@ fn rule_12_asctime_and_rfc_850_dates_count() {
     for path in ["/asctime", "/rfc850"] {
         scene.get(path);
         let second = scene.get(path);
-        // What was made in 1994 is older than 50 years of freshness only in 2044.
+        // A response of 1994 is older than 50 years of freshness only in 2044.
         assert!(is_hit(&second), "{path}: {second:?}");
     }
 }

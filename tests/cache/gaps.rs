@@ -55,8 +55,8 @@ fn rule_35_a_player_is_served_from_memory_the_second_time() {
     scene.at_rest();
 }
 
-/// What is stored, what is asked for, and what the origin is asked for then; nothing where that is a hit, and what was
-/// asked for where what is stored is of no use.
+/// The stored ranges, the requested range, and the range that the origin is asked for: none for a hit, and the
+/// requested one where the stored ones are of no use.
 #[test]
 fn rule_35_gaps_are_completed_from_both_sides() {
     let all = [0, 1000];
@@ -105,7 +105,7 @@ fn rule_35_gaps_are_completed_from_both_sides() {
             );
             let again = scene.get_with("/", range);
             assert!(is_hit(&again) && again.body.bytes == expected, "{context}");
-            // What was there before is there still.
+            // The earlier parts are still stored.
             for range in held {
                 let kept = part(&scene, "/", &text(*range));
                 let expected = pattern((range[0] * scale) as u64, (range[1] - range[0]) * scale);
@@ -167,7 +167,7 @@ fn rules_35_and_48_all_who_want_the_whole_share_what_fills_the_gap() {
     scene.at_rest();
 }
 
-/// What is being served stays, whatever becomes of it in the store.
+/// A response that is being sent stays complete, even if its entry leaves the store.
 #[test]
 fn rules_35_and_46_parts_that_leave_while_they_are_completed() {
     for evicted in [true, false] {
@@ -195,7 +195,7 @@ fn rules_35_and_46_parts_that_leave_while_they_are_completed() {
         assert_eq!(head.get("content-length"), Some("200000"));
         assert_eq!(client.hash_body(&head).0, Hash::of_pattern(200_000));
         scene.at_rest();
-        // What has come is stored by itself, unless it was asked for before the invalidation.
+        // The received bytes are stored by themselves, unless they were requested before the invalidation.
         assert_eq!([there("50000-149999"), there("0-9"), there("150000-")], [evicted, false, false]);
     }
 }
@@ -223,7 +223,7 @@ fn rule_35_a_client_notices_when_a_gap_is_not_filled() {
     scene.at_rest();
 }
 
-/// Single bytes, as many as anybody likes: memory is bounded, and they take nothing from longer parts.
+/// Any number of single bytes: memory is bounded, and no longer part is dropped for them.
 #[test]
 fn rule_35_many_tiny_parts_are_bounded() {
     let scene = file(100_000);
@@ -245,7 +245,7 @@ fn rule_35_many_tiny_parts_are_bounded() {
     scene.at_rest();
 }
 
-/// What an entry may take counts for all of its parts together.
+/// The bound of an entry applies to all its parts together.
 #[test]
 fn rule_46_parts_share_what_one_entry_may_take() {
     let scene = Scene::with(&["--cache-size", "4M", "--cache-max-object", "300K"], |head, _| {
@@ -358,7 +358,7 @@ fn rules_27_and_35_variants_have_their_own_parts() {
     }
 }
 
-/// What answers credentials becomes a part only where the origin says that it is for all.
+/// The response to credentials becomes a part only if the origin allows it.
 #[test]
 fn rules_22_and_35_parts_that_answer_credentials() {
     for (directives, shared) in [("max-age=60", false), ("max-age=60, public", true)] {

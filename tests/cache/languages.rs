@@ -54,14 +54,14 @@ fn rule_27_kind_16_the_preferred_language_is_chosen_among_what_is_stored() {
             }
         }
         assert_eq!(scene.asked("/"), 2);
-        // What is liked better is not there: the origin has it.
+        // The preferred language is not stored: the origin is asked.
         let french = scene.get_with("/", "Accept-Language: fr, de;q=0.9, en;q=0.8");
         assert_eq!((french.text().as_str(), is_hit(&french)), ("fr", false));
         assert!(status(&french).contains("vary-miss"), "{french:?}");
         // Now it is there.
         let french = scene.get_with("/", "Accept-Language: fr, en;q=0.3");
         assert_eq!((french.text().as_str(), is_hit(&french)), ("fr", true));
-        // And nothing is what nobody asked for.
+        // No language that the request did not ask for is a hit.
         for asked in ["", "Accept-Language: en;q=0", "Accept-Language: nl", "Accept-Language: de;q=7"] {
             assert!(!is_hit(&scene.get_with("/", asked)), "{asked}");
         }

@@ -13,7 +13,7 @@ const WEAK: [&str; 4] = ["", "ETag: W/\"v1\"", MODIFIED, "ETag: odd"];
 
 const LENGTH: usize = 1000;
 
-/// What an origin that does as it should answers, with these fields, which `|` divides.
+/// The response of a correct origin, with these fields, divided by `|`.
 fn answer(head: &Head, fields: &str) -> Reply {
     let body = pattern(0, LENGTH);
     let lines = |more: &str| -> String {
@@ -58,7 +58,7 @@ fn rule_54_kind_16_a_part_without_a_strong_validator_answers_ranges_in_it() {
     }
 }
 
-/// What lies outside is asked for as the client asks for it, and what comes takes the place of what was there.
+/// A request outside of the part is forwarded as it is, and its response replaces the part.
 #[test]
 fn rule_54_kind_16_nothing_is_put_to_a_part_without_a_strong_validator() {
     for fields in WEAK {
@@ -142,7 +142,7 @@ fn rule_54_kind_16_conditions_and_other_questions_about_a_lone_part() {
     }
 }
 
-/// Nothing tells whether the bytes are still the same, so the client's own question goes to the origin.
+/// Without a strong validator the bytes may have changed, so the client's request is forwarded.
 #[test]
 fn rule_54_kind_16_a_stale_lone_part_is_asked_for_again() {
     for fields in ["ETag: W/\"v1\"", MODIFIED, ""] {
@@ -171,7 +171,7 @@ fn rule_54_kind_16_a_stale_lone_part_is_asked_for_again() {
         part(&scene, "/", "0-499");
         assert!(!is_hit(&part(&scene, "/", "0-9")), "{control}");
     }
-    // What may be used stale where the origin fails may be a part, too (rule 25).
+    // A part may be sent stale where the origin fails (rule 25).
     let scene = Scene::new(|head, number| match number {
         0 => answer(head, "Age: 70|Cache-Control: max-age=60, stale-if-error=600"),
         _ => Reply::Bytes(response(503, "", "")),
@@ -200,7 +200,7 @@ fn rules_27_and_54_kind_16_variants_and_users_have_lone_parts_of_their_own() {
     assert!(!is_hit(&part(&scene, "/", "0-9")));
 }
 
-/// What has come of a whole that was cut off, if its length was announced.
+/// The received part of a truncated response, if its length was announced.
 #[test]
 fn rule_54_kind_16_a_truncated_whole_answers_ranges_in_what_came() {
     let cut = |fields: &str| {

@@ -1,4 +1,4 @@
-//! Rule 48 where there are several loops: the origin is asked once, and nobody is stuck behind another loop.
+//! Rule 48 with several loops: the origin is asked once, and no request is stuck behind another loop.
 
 use super::collapsing::{crowd, requests_begun};
 use super::common::{Raw, eventually, pattern};
@@ -20,7 +20,7 @@ fn both_loops(scene: &Scene, path: &str, fields: impl Fn(usize) -> String) -> Ve
     clients
 }
 
-/// Clients that ask for the same, after one request before: all but the first when the origin was asked for that one.
+/// Requests for one key behind an earlier one: all but the first start when the origin was asked.
 fn crowd_behind_one(scene: &Scene) -> Vec<Raw> {
     let ask = |number| {
         let mut client = scene.weir.connect();
@@ -91,8 +91,8 @@ fn read_chunks(client: &mut Raw, got: &mut Vec<u8>, end: usize) {
     }
 }
 
-/// Nobody knows how long it will be, or how long it takes: what comes of it reaches the clients of both loops as it comes, and
-/// its trailers do.
+/// The length and duration of the body are unknown: its bytes and trailers reach the clients of both loops as they
+/// arrive.
 #[test]
 fn rule_48_a_body_of_unknown_length_streams_to_the_clients_of_all_loops() {
     let chunk = |bytes: &[u8]| [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
@@ -139,8 +139,8 @@ fn rule_48_a_body_of_unknown_length_streams_to_the_clients_of_all_loops() {
     }
 }
 
-/// What turns out too large to be stored passes through a window: who reads gets all of it, in both loops, and nobody is cut
-/// who keeps up.
+/// A body that turns out too large to be stored passes through a window: each client that reads gets all of it, in
+/// both loops, and no client that keeps up is disconnected.
 #[test]
 fn rule_48_what_is_too_large_passes_to_the_clients_of_all_loops() {
     let script_gate = Gate::default();
@@ -228,7 +228,7 @@ fn in_pieces(pieces: &[&[u8]], gate: &Gate) -> Reply {
     Reply::Slowly(head.into_bytes(), pieces.iter().map(|piece| piece.to_vec()).collect(), gate.clone())
 }
 
-/// Those who wait from the beginning and those who come later, in both loops, read what there is before there is more.
+/// Early and late clients, in both loops, read the received bytes before there are more.
 #[test]
 fn rule_48_a_body_streams_to_the_clients_of_all_loops_as_it_comes() {
     let body = pattern(0, 400_000);
@@ -258,7 +258,7 @@ fn rule_48_a_body_streams_to_the_clients_of_all_loops_as_it_comes() {
     assert_eq!((statistics.get("cache_stored"), statistics.get("cache_entries")), (1, 1));
 }
 
-/// Who comes late reads from the beginning, whatever has come already.
+/// A late client reads from the beginning, however much was received before.
 #[test]
 fn rule_48_who_comes_late_reads_from_the_beginning_in_any_loop() {
     let body = pattern(0, 3_000_000);
@@ -328,14 +328,14 @@ fn rule_48_a_body_that_breaks_off_breaks_off_for_the_clients_of_all_loops() {
         assert!(client.read_to_end() == pattern(0, 200_000));
     }
     assert_eq!(scene.asked("/"), 1);
-    // What came is a part.
+    // The received bytes are a part.
     assert_eq!(scene.at_rest().get("cache_stored"), 1);
     let inside = scene.get_with("/", "Range: bytes=199990-199999");
     assert_eq!((inside.status(), is_hit(&inside)), (206, true), "{inside:?}");
 }
 
-/// The one whose request went out leaves; the others have it all the same, in its own loop and elsewhere. When all have left,
-/// nobody goes on asking.
+/// The client whose request was forwarded leaves; the others, in its loop and in the other one, still get the body.
+/// When all have left, the fetch ends.
 #[test]
 fn rule_48_a_body_comes_as_long_as_anybody_in_any_loop_reads_it() {
     for stays in [true, false] {
@@ -358,7 +358,7 @@ fn rule_48_a_body_comes_as_long_as_anybody_in_any_loop_reads_it() {
         for mut client in clients {
             assert!(client.read_exact(300_000) == body[100_000..]);
         }
-        // If not, what came is a part.
+        // Otherwise the received bytes are a part.
         assert_eq!((scene.asked("/"), scene.at_rest().get("cache_stored")), (1, 1));
         assert!(is_hit(&scene.get_with("/", "Range: bytes=0-99999")));
     }
@@ -441,7 +441,7 @@ fn rules_35_and_48_a_part_is_not_taken_for_the_whole_where_there_are_several_loo
     assert_eq!((scene.get("/").text().as_str(), scene.asked("/")), (text, 2));
 }
 
-/// What completes a part, at its end or in front of it, comes to the clients of all loops, too.
+/// The missing range of a part, at its end or in front of it, reaches the clients of all loops, too.
 #[test]
 fn rules_35_and_48_what_completes_a_part_comes_to_the_clients_of_all_loops() {
     let body = pattern(0, 100_000);

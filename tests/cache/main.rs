@@ -1,5 +1,5 @@
-//! The cache of the running daemon, rule by rule, against an origin that counts what it was asked. What is read and
-//! computed is held by the tables beside the code; here is what clients and origins see.
+//! The cache of the running daemon, rule by rule, against an origin that counts its requests. The tables beside the
+//! code test parsing and decisions; these tests check what clients and origins see.
 
 mod clients;
 mod collapsing;

@@ -42,7 +42,7 @@ pub(super) fn part(scene: &Scene, path: &str, range: &str) -> Response {
     scene.get_with(path, &format!("Range: bytes={range}"))
 }
 
-/// What the origin was asked for last.
+/// The last range that the origin was asked for.
 pub(super) fn last_range(scene: &Scene, path: &str) -> (Option<String>, Option<String>) {
     let head = scene.last(path);
     (head.get("range").map(str::to_owned), head.get("if-range").map(str::to_owned))
@@ -95,7 +95,7 @@ fn rule_35_what_lies_outside_of_a_part_is_not_answered_from_it() {
         // The client's own question went there.
         let line = fields.split('|').find_map(|line| line.strip_prefix("Range: ").map(str::to_owned));
         assert_eq!(last_range(&scene, "/"), (line, None), "{fields}");
-        // What the origin says changes nothing about what is stored.
+        // The origin's response does not change the stored one.
         assert!(is_hit(&part(&scene, "/", "100-299")), "{fields}");
     }
     // But for a HEAD that tells of another one.
@@ -271,7 +271,7 @@ fn rule_35_a_client_that_completes_notices_when_the_rest_does_not_come() {
     assert_eq!(head.get("content-length"), Some("100000"));
     assert!(client.read_exact(70_000) == pattern(0, 70_000));
     assert!(client.read_to_end().is_empty());
-    // What has come is worth keeping: the rest of that is all that is asked for.
+    // The received bytes are stored: only the rest is requested.
     let whole = scene.get("/");
     assert!(whole.body.bytes == pattern(0, 100_000));
     assert_eq!(last_range(&scene, "/").0.as_deref(), Some("bytes=70000-99999"));
@@ -345,7 +345,7 @@ fn rule_35_a_truncated_whole_with_a_strong_tag_is_a_part() {
     }
 }
 
-/// What a client gets with fields of its own choice is not what others get.
+/// Fields of one client do not change the response of another one.
 #[test]
 fn rule_35_range_games() {
     let body = "0123456789";
@@ -460,7 +460,7 @@ fn rules_23_25_and_35_stale_parts() {
         assert_eq!(answer.status(), code, "{case}: {answer:?}");
         assert!(code != 206 || (answer.text() == body && !is_hit(&answer)), "{case}: {answer:?}");
         assert_eq!(last_range(&scene, "/"), (Some("bytes=1-3".to_owned()), None), "{case}");
-        // What completes a part tells that it is still good.
+        // The missing range confirms the stored part.
         let whole = scene.get("/");
         let expected = if case == "changed" { "ABCDEFGHIJ" } else { "0123456789" };
         assert_eq!((whole.status(), whole.text().as_str()), (200, expected), "{case}");
@@ -471,7 +471,7 @@ fn rules_23_25_and_35_stale_parts() {
     }
 }
 
-/// Who asks for the rest of one user's variant does not make it everybody's, even if the origin forgets to say so.
+/// A request for the rest of one user's variant does not share it with others, even if the origin forgets Vary.
 #[test]
 fn rule_35_a_part_of_a_variant_stays_one() {
     let scene = Scene::new(|head, _| {
@@ -538,7 +538,7 @@ fn rule_35_a_slow_client_that_completes_gets_everything() {
     scene.at_rest();
 }
 
-/// A condition that held for what is stored may not hold any more for what completes it: what is sent is what was asked for.
+/// A condition that held for the stored part may fail for the rest: the client still gets the requested range.
 #[test]
 fn rule_35_what_completes_a_part_cannot_change_how_much_is_sent() {
     let (early, late, today) =
@@ -577,7 +577,7 @@ fn rule_35_what_completes_a_part_cannot_change_how_much_is_sent() {
     }
 }
 
-/// What answers credentials is mostly not for others: asked for once, it takes nothing away from them.
+/// Responses to credentials are usually not shared: one of them does not remove the shared part.
 #[test]
 fn rule_35_credentials_complete_no_part() {
     let scene = file(1000);

@@ -1,4 +1,4 @@
-//! What is stored outlives the process, if it is asked to.
+//! The cache file: stored responses outlive the process.
 
 use super::common::{Scratch, Weir, eventually, pattern, run};
 use super::parts::{last_range, part, ranged};
@@ -92,7 +92,7 @@ fn only_a_drained_stop_saves() {
     scene.get("/small");
     scene.stop(Signal::TERM);
     let saved = std::fs::read(scratch.join("cache")).expect("a file");
-    // What stands there stays.
+    // The file keeps its content.
     for signal in [Signal::INT, Signal::KILL] {
         scene.start(&options);
         assert!(is_hit(&scene.get("/small")), "{signal:?}");
@@ -153,7 +153,7 @@ fn change(path: &str, owner: u32, mode: u32) {
     std::os::unix::fs::chown(path, Some(owner), None).expect("an owner");
 }
 
-/// What others have made, or could have changed, is served to nobody, and stays as it is.
+/// A file that another user owns, or could have changed, is neither loaded nor written.
 #[test]
 fn rule_58_kind_16_a_file_that_others_own_or_may_write_is_refused() {
     const OTHER: u32 = 4242;

@@ -1,4 +1,5 @@
-//! What somebody does who wants others to be served something else, or something that was not meant for them.
+//! Attacks on the cache: clients and origins that try to change the responses of others, or to get responses that are
+//! not for them.
 
 use super::common::eventually;
 use super::scene::{Gate, Reply, Scene, is_hit, ok, response};
@@ -68,7 +69,7 @@ fn rule_41_a_desynchronised_origin_cannot_answer_the_next_question() {
         assert_eq!(scene.get("/first").text(), "first");
         assert_eq!(scene.get("/second").text(), "second");
     }
-    // More than was announced is nobody's, and its connection carries nothing any more.
+    // Bytes beyond the announced length are dropped, and the connection is not reused.
     let scene = Scene::new(|head, _| match head.target() {
         "/long" => Reply::Bytes(
             b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5\r\n\r\nfirstPOISON".to_vec(),
@@ -94,7 +95,7 @@ fn rule_35_range_games_store_nothing_partial_as_whole() {
     });
     scene.get_with("/", "Range: bytes=0-0");
     assert_eq!(scene.get("/").text(), "0123456789");
-    // A 206 that nobody asked for.
+    // A 206 without a Range in the request.
     let scene = Scene::new(|_, _| {
         Reply::Bytes(response(
             206,
@@ -128,7 +129,8 @@ fn rule_27_variants_of_one_page_are_bounded() {
     assert!(!is_hit(&scene.get("/")), "Vary names too many fields");
 }
 
-/// Who asks while another one's answer is under way gets none that is that one's: not by its request, not by its response.
+/// A request during another user's fetch does not get that user's response, neither by its own fields nor by those of
+/// the response.
 #[test]
 fn rules_22_and_48_requests_of_different_users_are_not_answered_with_each_others_pages() {
     const GUESSED: &str = "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT";

@@ -1,4 +1,4 @@
-//! Who may purge, beside where they ask from.
+//! PURGE: the token, and requests of browsers.
 
 use super::common::{Response, Scratch, run};
 use super::scene::{Scene, is_hit, ok};
@@ -20,7 +20,7 @@ fn purges(scene: &Scene, method: &str, fields: &str) -> (Response, bool) {
     (answer, !kept)
 }
 
-/// Rule 59: what a page can have a browser send is refused, whatever the browser says of where it comes from.
+/// Rule 59: PURGE that a web page could make a browser send is refused, whatever the browser says about its origin.
 #[test]
 fn rule_59_purge_by_a_browser_is_refused() {
     let scene = scene(&[]);
@@ -113,7 +113,7 @@ fn rule_59_purge_needs_the_token() {
         let (answer, purged) = purges(&scene, "PURGE", &fields);
         assert_eq!((answer.status(), purged), (200, true), "{fields}: {answer:?}");
     }
-    // Who sends it elsewhere by mistake does not tell it there.
+    // A client that sends the token with another request does not reveal it to the origin.
     scene.get_with("/other", &right);
     assert!(!scene.last("/other").has("purge-token"));
     let echo = scene.ask("TRACE", "/page", &format!("{right}|Max-Forwards: 0"));
@@ -138,7 +138,7 @@ fn rule_59_purge_needs_the_token() {
     assert!(!said.contains(TOKEN) && !said.contains("another-one"), "{said}");
 }
 
-/// What is no token, and a token without anybody who may use it, is a clear error that does not show it.
+/// An invalid token, and a token without `--purge-from`, are clear errors that do not show the token.
 #[test]
 fn kind_19_a_token_file_is_checked() {
     let scratch = Scratch::new();

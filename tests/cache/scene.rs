@@ -5,7 +5,7 @@ use rustix::process::Signal;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 
-/// What an origin answers to one request.
+/// The answer of an origin to one request.
 pub enum Reply {
     /// These bytes, and the next request.
     Bytes(Vec<u8>),

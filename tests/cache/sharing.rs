@@ -1,4 +1,4 @@
-//! Rules 51 to 53: what one client has sent, or was sent, makes no difference to another one.
+//! Rules 51 to 53: the requests and cookies of one client do not change the responses of another one.
 
 use super::collapsing::{crowd, requests_begun};
 use super::common::{Raw, eventually};
@@ -282,7 +282,7 @@ fn rule_51_kind_03_waiters_are_told_apart_by_what_the_origin_saw() {
     }
 }
 
-/// What the origin does to a request with the field `X-Bad`.
+/// What the origin does with a request that has the field `X-Bad`.
 #[derive(Clone, Copy, Debug)]
 enum Bad {
     Closes,
@@ -340,7 +340,7 @@ fn rule_53_kind_04_what_a_leader_brings_about_is_its_own_failure() {
 
 #[test]
 fn rule_53_kind_04_the_next_one_asks_anew_and_not_for_ever() {
-    // Everybody's request makes the origin close: nobody waits for more than three others.
+    // Each request makes the origin close: no request waits for more than three others.
     let gate = Gate::default();
     let script_gate = gate.clone();
     let scene = Scene::new(move |_, _| {
@@ -363,7 +363,7 @@ fn rule_53_kind_04_the_next_one_asks_anew_and_not_for_ever() {
 
 #[test]
 fn rule_53_kind_04_a_leader_that_waits_too_long_is_overtaken() {
-    // The default time-out is a minute: nobody waits that long for an answer that another request will not get.
+    // The default time-out is a minute: no request waits that long for a response that it will not get.
     let gate = Gate::default();
     let script_gate = gate.clone();
     let scene = Scene::new(move |head, _| match head.has("x-bad") {
@@ -386,7 +386,7 @@ fn rule_53_kind_04_a_leader_that_waits_too_long_is_overtaken() {
 
 #[test]
 fn rule_53_kind_04_an_origin_that_cannot_be_reached_is_so_for_all() {
-    // Nothing was sent: the failure is the origin's, and it is not asked again for each of those who wait.
+    // Nothing was sent: the failure is the origin's, and the waiting requests do not repeat it.
     let scene = Scene::new(|_, _| ok("Cache-Control: max-age=60", "good"));
     let dead =
         { std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address") };

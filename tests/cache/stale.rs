@@ -25,7 +25,7 @@ fn rule_23_an_origin_that_disconnects() {
     scene.weir.wait_for_log(|line| line.contains("/may") && line.contains("cache=stale"));
 }
 
-/// Fresh when it comes and stale a second later: what has no validator then is of use to rule 23 only, and is kept.
+/// Fresh when received and stale a second later: without a validator the entry serves rule 23 only, and is kept.
 #[test]
 fn rule_20_entries_without_a_validator_are_kept_once_stale() {
     let scene = Scene::new(|_, number| match number {
@@ -141,7 +141,7 @@ const OLD: &str = "Cache-Control: max-age=1|Age: 5|ETag: \"v1\"";
 const FRESH: &str = "Cache-Control: max-age=600|ETag: \"v1\"";
 const OTHER: &str = "Cache-Control: max-age=600|ETag: \"v2\"";
 
-/// What an origin answers to a Range of ten bytes, whatever else it was asked.
+/// The answer of an origin to a Range of ten bytes, whatever the other fields.
 fn piece(head: &Head, fields: &str, text: &str) -> Reply {
     let (start, end) = asked(head, text.len()).expect("a range");
     let place = format!("Content-Range: bytes {start}-{}/{}", end - 1, text.len());
@@ -208,8 +208,8 @@ fn rules_31_32_and_35_a_304_renews_all_parts() {
     }
 }
 
-/// What answers the question whether parts are still good, if it is not a 304; what the client gets, and which parts are
-/// there and fresh then.
+/// Responses to the validation of stale parts, other than 304; the response that the client gets, and the parts that
+/// are stored and fresh then.
 #[test]
 fn rules_23_25_and_35_what_becomes_of_stale_parts() {
     let if_error = "Cache-Control: max-age=1, stale-if-error=600|Age: 5|ETag: \"v1\"";
@@ -252,13 +252,13 @@ fn rules_23_25_and_35_what_becomes_of_stale_parts() {
         assert!(code == 502 || answer.text() == body, "{case}: {answer:?}");
         assert_eq!(["0-1", "4-7"].map(|range| is_there(&scene, range)), there, "{case}");
         scene.at_rest();
-        // What does not say anything about them leaves them; the rest takes their place, or takes them away.
+        // A response that says nothing about the parts leaves them; the others replace or remove them.
         let entries = u64::from(!matches!(case, "206 no-store" | "200 no-store" | "404" | "416"));
         assert_eq!(scene.at_rest().get("cache_entries"), entries, "{case}");
     }
 }
 
-/// What completes parts that are stale tells by its tag that they are still good, and renews them.
+/// The missing range of stale parts confirms them by its tag, and renews them.
 #[test]
 fn rule_35_stale_parts_are_completed_by_what_renews_them() {
     for changed in [false, true] {
@@ -381,7 +381,7 @@ fn rules_24_and_35_stale_parts_are_refreshed_once_in_the_background() {
     }
 }
 
-/// Who wants the whole meanwhile waits for what the refresh brings, and does not take a part of it for the whole.
+/// A request for the whole during the refresh waits for it, and does not take a part for the whole.
 #[test]
 fn rules_35_and_48_the_whole_is_not_what_refreshes_a_part() {
     let old = "Cache-Control: max-age=1, stale-while-revalidate=600|Age: 5|ETag: \"v1\"";

@@ -1,5 +1,5 @@
-//! Rule 57: what bodies hold in memory while they are under way counts against `--cache-size`, or against `--buffers`; those who do
-//! not read drive out nothing beyond that, and others are served meanwhile.
+//! Rule 57: the memory of bodies under way counts against `--cache-size`, or against `--buffers`. Clients that do not
+//! read evict nothing beyond that, and others are served meanwhile.
 
 use super::common::{Conn, Hash, Head, Origin, Raw, Statistics, Weir, eventually, pattern};
 use super::parts::ranged;
@@ -17,7 +17,7 @@ const STORED_BYTES: u64 = 100_000;
 const CACHE_KIB: u64 = 1024;
 const BUFFERS: u64 = 1024;
 
-/// What a process may grow by for sockets, tables, and what the allocator keeps (chosen).
+/// Growth of the process for sockets, tables and the allocator (chosen).
 const SLACK_KIB: u64 = 3 * 1024;
 
 struct Stage {
@@ -62,7 +62,7 @@ impl Stage {
         })
     }
 
-    /// What a client gets that reads.
+    /// The response of a client that reads.
     #[track_caller]
     fn expect_service(&self, path: &str, bytes: u64) {
         let mut client = self.weir.connect();
@@ -157,7 +157,7 @@ fn rule_57_kind_07_readers_that_stall_hold_no_more_than_the_cache_and_the_buffer
         ] {
             stage.expect_service(path, bytes);
         }
-        // Who goes on reading gets everything, be it from the cache's memory or from blocks.
+        // A client that continues to read gets everything, from the cache's memory or from blocks.
         clients.iter_mut().step_by(stalled / 5).for_each(|client| read(client, &what));
         drop(clients);
         let now = stage.at_rest();
@@ -210,7 +210,7 @@ fn rules_46_and_57_kind_07_evicted_bodies_that_are_still_read_are_bounded_and_le
             (0..20).map(|number| stage.ask(&format!("/length/{}", number % 4))).collect();
         let now = stage.settled(clients.len());
         assert_eq!(now.get("cache_entries"), 4, "{what}: {now:?}");
-        // What is new drives them out, and cannot get their room.
+        // New entries evict them, but cannot use their memory.
         for number in 0..200 {
             stage.expect_service(&format!("/small/{number}"), STORED_BYTES);
         }
@@ -231,7 +231,8 @@ fn rules_46_and_57_kind_07_evicted_bodies_that_are_still_read_are_bounded_and_le
     }
 }
 
-/// What is to complete a part needs room like anything else. Where there is none the origin is asked for what the client wants.
+/// The missing range of a part needs room like any other body. Without room the origin is asked for the requested
+/// range.
 #[test]
 fn rules_35_and_57_kind_07_parts_are_completed_or_asked_for_anew() {
     let stage = Stage::new(&["--workers=1"]);

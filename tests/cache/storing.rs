@@ -1,4 +1,4 @@
-//! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: what is stored, found, forgotten.
+//! Rules 16 to 22, 26 to 29, 37, 38, 40 to 43, 46, 47 and 50: storing, finding and removing responses.
 
 use super::common::{self, Raw, Scratch, Weir, pattern};
 use super::scene::{Reply, Scene, is_hit, ok, response, status, unmodified};
@@ -299,7 +299,7 @@ fn rule_46_the_budget_holds_and_too_large_ones_pass() {
     scene.at_rest();
 }
 
-/// What was handed to the system and is not read yet stays what it was, whatever becomes of the memory that it came from.
+/// Bytes that the kernel has, and the client has not read yet, stay the same, even if their memory is freed.
 #[test]
 fn rule_46_what_is_on_its_way_survives_its_eviction() {
     for (size, cache) in [(40_000, "1M"), (400_000, "4M")] {
@@ -525,7 +525,8 @@ fn rules_for_hosts_switch_it_off_or_set_a_bound_and_are_read_again() {
     assert!(!is_hit(&scene.get("/a")), "what ran stays");
 }
 
-/// Small bodies leave for large ones, which have pages of their own: what the small ones had goes back to the system.
+/// Large bodies, which are mappings of their own, replace small ones: the memory of the small ones goes back to the
+/// system.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn rule_46_the_process_stays_within_the_budget_when_other_sizes_are_stored() {
@@ -540,8 +541,8 @@ fn rule_46_the_process_stays_within_the_budget_when_other_sizes_are_stored() {
     assert!(resident < 34 << 10, "{resident} KiB for 24 MB");
 }
 
-/// What is asked for often is sent from pages that are known already: the right ones, with readers that stop in the middle, and
-/// when something else is stored in its place. When there is rest no descriptor is kept for that.
+/// A frequent hit is sent from pages in a pipe: the right ones, also with readers that stop in the middle, and after
+/// another response was stored. At rest no descriptor is kept for it.
 #[test]
 fn rule_49_what_is_hit_often_is_what_is_stored() {
     const SIZE: usize = 100_000;
@@ -584,7 +585,7 @@ fn rule_49_what_is_hit_often_is_what_is_stored() {
         }
         drop(halves);
     }
-    // The head is that of the second in which somebody asks, too.
+    // Date and Age of a hit are those of the second of the request.
     drop(scene.get("/13"));
     let age = || scene.get("/13").head.get("age").and_then(|age| age.parse::<u32>().ok());
     let first = (0..40).map(|_| age()).max();

@@ -264,7 +264,7 @@ fn rule_39_nothing_that_answers_a_no_store_request_is_stored() {
         false => ok("Cache-Control: max-age=60|Age: 100|ETag: \"a\"", "body"),
     });
     scene.get("/");
-    // The 304 is the answer to it, and to nobody else (RFC 9111 section 5.2.1.5).
+    // The 304 answers this request only (RFC 9111 section 5.2.1.5).
     let first = scene.get_with("/", "Cache-Control: no-store");
     assert_eq!((first.status(), first.head.has("x-mine")), (200, true), "{first:?}");
     let second = scene.get_with("/", "Cache-Control: only-if-cached, max-stale");

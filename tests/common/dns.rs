@@ -17,7 +17,7 @@ pub const SOA: u16 = 6;
 /// Record type of IPv6 addresses (RFC 3596).
 pub const AAAA: u16 = 28;
 
-/// What the server says about a name.
+/// The answer of the server for a name.
 #[derive(Clone, Debug)]
 pub enum Answer {
     /// Addresses of both families, with this TTL in seconds.

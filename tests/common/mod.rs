@@ -1,5 +1,6 @@
-//! What the integration tests share: the daemon as a child process, a raw client, scripted origins, a name server.
-//! Nothing here uses the library, but for the names of its counters: what the tests know of HTTP and DNS they know independently of it.
+//! Shared parts of the integration tests: the daemon as a child process, a raw client, scripted origins, a name
+//! server. They use nothing of the library but the names of its counters: the tests know HTTP and DNS independently
+//! of it.
 #![allow(dead_code, unused_imports, reason = "every test file uses a part of its own")]
 
 pub mod bytes;

@@ -378,7 +378,7 @@ impl Conn {
 fn run_script(conn: Conn, record: &Record, script: &dyn Fn(Conn) -> io::Result<()>) {
     let number = conn.number;
     match catch_unwind(AssertUnwindSafe(|| script(conn))) {
-        // A cut connection ends a script; what it should have seen before is for the test to assert.
+        // A closed connection ends a script; the test asserts what it must have received before.
         Ok(Ok(()) | Err(_)) => record.change(|seen| seen.ended += 1),
         Err(_) => record.change(|seen| {
             seen.ended += 1;
@@ -404,7 +404,7 @@ pub fn refusing_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-/// A listener that accepts nothing beyond its backlog and never answers: connections stand, nobody speaks.
+/// A listener that accepts nothing beyond its backlog and never answers.
 pub struct Mute {
     listener: TcpListener,
 }
@@ -420,7 +420,7 @@ impl Mute {
         self.listener.local_addr().expect("its address")
     }
 
-    /// Whether anybody has connected.
+    /// Whether a client has connected.
     pub fn was_dialled(&self) -> bool {
         self.listener.set_nonblocking(true).expect("a mode");
         !matches!(self.listener.accept(), Err(error) if error.kind() == ErrorKind::WouldBlock)

@@ -61,7 +61,7 @@ impl Drop for Shared {
     }
 }
 
-/// A port that only root may bind, and that nobody uses. Tests that run at the same time ask for different ones.
+/// An unused port that only root may bind. Tests that run at the same time use different ones.
 pub fn low_port(salt: u16) -> String {
     let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
     (700 + 50 * salt..1024).find(free).expect("a free port below 1024").to_string()

@@ -35,7 +35,7 @@ impl Scratch {
         path
     }
 
-    /// What a file holds now; empty if it is not there.
+    /// The content of a file; empty if it is missing.
     pub fn read(&self, name: &str) -> String {
         std::fs::read(self.0.join(name))
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -1,4 +1,4 @@
-//! What the daemon says about itself, and what the kernel says about it.
+//! The statistics of the daemon, and the kernel's figures about it.
 
 use super::{Weir, eventually};
 use rustix::process::Signal;
@@ -35,14 +35,14 @@ impl Statistics {
     }
 }
 
-/// What `/proc` says of a process. What the kernel does not show to this user is `None`.
+/// Figures from `/proc`. `None` if the kernel does not show them to this user.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Footprint {
     /// Resident memory in KiB; pages that are shared count in full.
     pub resident_kib: u64,
     /// The most that this was since the process began.
     pub peak_kib: u64,
-    /// The same with every shared page divided by the number of those who share it.
+    /// Resident memory, with each shared page divided by the number of its processes.
     pub proportional_kib: Option<u64>,
     /// Open descriptors.
     pub descriptors: Option<usize>,
@@ -62,7 +62,7 @@ impl Weir {
         Statistics::parse(&line)
     }
 
-    /// Waits until nobody is connected and nothing is lent.
+    /// Waits until no client is connected and no block is lent.
     #[track_caller]
     pub fn wait_until_idle(&self) -> Statistics {
         eventually("nobody connected and nothing lent", || {

@@ -141,7 +141,7 @@ impl Response {
     }
 }
 
-/// Somebody who is shown all bytes that are received.
+/// A callback for all received bytes.
 pub type Onlooker = Box<dyn FnMut(&[u8]) + Send>;
 
 /// One end of a connection. Every wait ends at the deadline, as an error.
@@ -508,7 +508,7 @@ impl Raw {
         (hash, framing)
     }
 
-    /// What comes before the end, whether that is a FIN or a reset; fails if neither comes.
+    /// The bytes before the end, a FIN or a reset; fails without an end.
     #[track_caller]
     pub fn read_to_end(&mut self) -> Vec<u8> {
         match self.0.read_to_end() {

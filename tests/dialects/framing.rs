@@ -88,7 +88,7 @@ fn kind_13_responses_framed_twice_and_cut_short() {
     }
 }
 
-/// Rule 14: those who wait for the answer of one of them ask by themselves, and what is stored is not renewed by it.
+/// Rule 14: requests that wait for such a response ask by themselves, and it does not renew a stored one.
 #[test]
 fn kind_13_responses_framed_twice_are_for_one_client() {
     let weir = Weir::start(&["--cache"]);

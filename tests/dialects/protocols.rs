@@ -2,8 +2,8 @@
 
 use super::common::{Answer, FakeDns, Origin, Weir, bytes, expect_refused, forwarded};
 
-/// What clients of other protocols send first: the status of the answer, the word for the log, and what a person has to be
-/// told.
+/// The first bytes of other protocols, the status of the answer, the word in the log, and what the answer must
+/// explain.
 const FOREIGN: [(&[u8], u16, &str, &[&str]); 14] = [
     (
         b"\x16\x03\x01\x00\xf8\x01\x00\x00\xf4\x03\x03\x00\x01\x02\r\n\r\n",
@@ -124,7 +124,7 @@ fn kind_14_websocket_urls_are_http_urls() {
     }
 }
 
-/// Rule 6: what an http URL is refused for, a ws URL is refused for.
+/// Rule 6: a ws URL is refused for the same reasons as an http URL.
 #[test]
 fn kind_14_websocket_urls_are_judged_like_http_urls() {
     let dns = FakeDns::start(&[("free.test", Answer::addresses(&["127.0.0.1"]))]);

@@ -73,7 +73,7 @@ fn kind_10_raw_bytes_are_refused_where_they_are_no_target() {
     );
 }
 
-/// Rule 5: logs have one form of them, percent-encoded, whatever the format and whatever became of the request.
+/// Rule 5: logs have targets percent-encoded, in every format and for every outcome.
 #[test]
 fn kind_10_logs_have_one_form_of_targets() {
     for format in ["weir", "combined", "squid", "json"] {
@@ -130,7 +130,7 @@ fn kind_10_cached_answers_have_one_form_of_targets() {
             }
             assert_eq!(origin.heads().len(), 3, "round {round}");
         }
-        // What changes one spelling changes the other.
+        // A change through one spelling invalidates the other.
         let put = b"PUT http://{o}/%C3%A4 HTTP/1.1\r\nHost: {o}\r\nContent-Length: 0\r\n\r\n";
         weir.connect().ask(origin.fill(put));
         let get = b"GET http://{o}/\xc3\xa4 HTTP/1.1\r\nHost: {o}\r\n\r\n";

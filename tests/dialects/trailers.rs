@@ -19,7 +19,7 @@ fn values(response: &Response) -> String {
     response.body.trailers.iter().map(|(_, value)| value.as_str()).collect()
 }
 
-/// Rules 19 and 25: in requests. What configuration removes is removed there, too.
+/// Rules 19 and 25: in requests. Fields that the configuration removes are removed from trailers, too.
 #[test]
 fn kind_15_connection_names_trailers_of_requests() {
     for options in [&[][..], &["--cache"], &["--workers", "2"]] {
@@ -32,7 +32,7 @@ fn kind_15_connection_names_trailers_of_requests() {
             }
             Ok(())
         });
-        // One after the other on one connection: what one names is nothing to the next.
+        // Two requests on one connection: the names in one do not apply to the next.
         let mut client = weir.connect();
         for (fields, expected) in CASES.iter().chain(&CASES) {
             for size in [4096, 1] {

@@ -85,7 +85,7 @@ fn kind_09_padding_of_chunk_sizes_is_bounded() {
     }
 }
 
-/// Heads of responses with whitespace that is not forwarded: what was sent, and the value of X-A.
+/// Response heads with whitespace that is not forwarded: the sent head, and the value of X-A.
 const FOLDED: [(&str, &str); 7] = [
     ("X-A : b", "b"),
     ("X-A\t: b", "b"),

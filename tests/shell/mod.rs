@@ -25,9 +25,9 @@ pub struct Shell {
     pub connects: Vec<(PeerId, SocketAddr)>,
     /// DNS queries sent, in order.
     pub queries: Vec<QueryId>,
-    /// What they ask.
+    /// The requests.
     pub asked: Vec<Vec<u8>>,
-    /// Who was told that nothing more will come.
+    /// The peers that got a FIN.
     pub fins: Vec<PeerId>,
     pub closed: Vec<PeerId>,
     pub resets: Vec<PeerId>,
@@ -128,7 +128,7 @@ impl Shell {
         taken
     }
 
-    /// What the engine has to send to the peer, to the last byte.
+    /// All bytes that the engine has for the peer.
     pub fn send(&mut self, peer: PeerId) -> String {
         let mut sent = Vec::new();
         while self.engine.wants_write(peer) {
@@ -239,7 +239,7 @@ pub fn status(response: &str) -> u16 {
     word.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("no status in {response:?}"))
 }
 
-/// What Connection says in a response's head; empty if nothing.
+/// The value of Connection in a response head; empty without one.
 pub fn connection(response: &str) -> String {
     let head = response.split("\r\n\r\n").next().unwrap_or("");
     let value = |line: &str| {

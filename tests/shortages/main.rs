@@ -1,6 +1,6 @@
-//! What the system can refuse a daemon that runs: descriptors, memory for sockets, and in the end the loop's own
-//! waiting. A small library that is loaded before the C library makes the calls fail. Who is being served is told so, and
-//! afterwards the proxy is back to normal by itself.
+//! Resources that the system refuses to a running daemon: descriptors, memory for sockets, and in the end the loop's
+//! own waiting. A small library that is loaded before the C library makes the calls fail. Affected clients are told
+//! so, and afterwards the proxy recovers by itself.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::process::Command;
 use std::time::Duration;
 
-/// What can fail, in the order of the library's table.
+/// The calls that can fail, in the order of the library's table.
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Accept,
@@ -74,7 +74,7 @@ fn accept() {
         let mut waiting = weir.connect();
         waiting.send(origin.get("/waited"));
         eventually("a shortage", || (weir.statistics().get("shortages") > before + 2).then_some(()));
-        // The others are served, and nobody spins.
+        // Other clients are served, and no loop spins.
         assert_eq!(served.ask(origin.get("/meanwhile")).status(), 200, "{error}");
         waiting.expect_silence(Duration::from_millis(50));
         shortages.end();
@@ -140,11 +140,11 @@ fn names() {
     }
 }
 
-/// Clients who were refused, or say nothing, do not take the last descriptors from those who are being served.
+/// Refused and silent clients do not take the last descriptors from clients that are served.
 #[test]
 fn crowd_leaves_descriptors_for_origins() {
     let (scratch, origin) = (Scratch::new(), Origin::ok());
-    // Root would raise the limit again: it becomes nobody before.
+    // Root could raise the limit again, so the process changes to the user nobody first.
     let nobody = rustix::process::geteuid().is_root();
     let prefix = if nobody { "setpriv --reuid 65534 --regid 65534 --clear-groups" } else { "" };
     let folder = std::env::temp_dir().join(format!("weir-shortages-{}", std::process::id()));
@@ -161,7 +161,7 @@ fn crowd_leaves_descriptors_for_origins() {
     for client in &mut served {
         assert_eq!(client.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
     }
-    // More than there are descriptors for; most of them are refused, and nobody reads what they are told.
+    // More than there are descriptors for; most of them are refused, and do not read the answer.
     let crowd: Vec<_> = (0..100).map(|_| weir.connect()).collect();
     weir.wait_for_error(|line| line.contains("cannot take connections"));
     for round in 0..5 {
@@ -178,8 +178,8 @@ fn crowd_leaves_descriptors_for_origins() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
-/// A loop that cannot go on ends the process, with a message and a status that a supervisor understands: a daemon that
-/// listens and serves nobody would be worse.
+/// A loop that cannot continue ends the process, with a message and a status that a supervisor understands: a daemon
+/// that listens without serving would be worse.
 #[test]
 fn waiting() {
     for options in [&[][..], &["--sandbox=no"], &["--workers", "3"]] {

@@ -1,4 +1,4 @@
-//! What is known of every request, from both sides: the model that weir's work is held against.
+//! The record of every request from both sides: the model that weir's work is compared with.
 
 use super::client::address;
 use super::dice::Dice;
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 /// Bytes that weir throws away after a refusal (`engine::settings::LINGER_BYTES_MAX`).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
 
-/// What an origin has said in answer to a request.
+/// An origin's response to a request.
 #[derive(Clone, Debug)]
 pub struct Said {
     pub serial: u32,
@@ -61,11 +61,11 @@ pub struct Tally {
     pub pipes_lost: u64,
     /// Times that pages of a stored body went into a pipe.
     pub references: u64,
-    /// What loops have told each other.
+    /// Messages between loops.
     pub messages: u64,
     /// Readers that were cut because they held others up.
     pub held_up: u64,
-    /// Answers that were made for somebody else, and of these the 304s and 206s.
+    /// Responses that were made for another client's request, and the 304s and 206s among them.
     pub shared: u64,
     pub unmodified: u64,
     pub parts: u64,
@@ -76,7 +76,7 @@ pub struct Tally {
     pub bound: u64,
     /// Requests that changed a page, and were answered.
     pub changes: u64,
-    /// What the engine says that its cache has done.
+    /// The cache results in the engine's log records.
     pub hits: u64,
     pub stale: u64,
     pub revalidated: u64,
@@ -160,7 +160,7 @@ impl Book {
         }
     }
 
-    /// What is stored can all be forgotten.
+    /// All stored entries can be purged.
     pub fn check_store_end(&mut self) -> Checked<()> {
         let Some(cache) = &mut self.scenario.cache else { return Ok(()) };
         self.tally.evicted = cache.store.statistics().evicted;

@@ -1,4 +1,4 @@
-//! What must hold of an engine: whenever it has been told something, when nothing is left to do, and at the end.
+//! Invariants of an engine: after each event, at rest, and at the end.
 
 use super::book::{Book, Checked};
 use super::shell::Shell;
@@ -13,11 +13,11 @@ const FETCH_BYTES: usize = 5 * 1024;
 /// For each exchange: the head of what it brings.
 const HEAD_BYTES: usize = 12 * 1024;
 
-/// What the tables may grow by after there was room.
+/// Growth of the tables after room was made.
 const TABLES_BYTES: usize = 16 * 1024;
 
 impl Shell {
-    /// What must hold whenever the engine has been told something.
+    /// Invariants after each event.
     pub(super) fn check(&self, around: &mut Surroundings) -> Checked<()> {
         let metrics = self.engine.metrics();
         let settings = &around.book.scenario.settings;
@@ -30,7 +30,7 @@ impl Shell {
         }
         let Some(cache) = &around.book.scenario.cache else { return Ok(()) };
         let (bytes, budget) = (cache.store.memory().bytes(), cache.store.limits().budget);
-        // What responses on their way hold has to be within the budget; each exchange has a head.
+        // The bytes of responses under way must be within the budget; each transaction has a head.
         around.under_way[self.number] = (metrics.cache_fetches as usize, metrics.exchanges as usize);
         let (fetches, exchanges) =
             around.under_way.iter().fold((0, 0), |sum, here| (sum.0 + here.0, sum.1 + here.1));
@@ -42,7 +42,7 @@ impl Shell {
         Ok(())
     }
 
-    /// What must hold when every action was carried out.
+    /// Invariants when every action was carried out.
     pub fn check_balance(&self) -> Checked<()> {
         let metrics = self.engine.metrics();
         let under_way = metrics.exchanges + metrics.tunnels;
@@ -62,7 +62,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Nothing is runnable, nothing was reported: then nobody may be left who is ready and wanted.
+    /// Nothing is runnable and nothing was reported: then no peer may be ready and wanted.
     pub fn check_rest(&mut self, around: &Surroundings) -> Checked<()> {
         let mut heads = 0;
         for index in 0..self.sockets.len() {
@@ -117,7 +117,7 @@ impl Shell {
         Ok(())
     }
 
-    /// Nobody is connected any more.
+    /// All connections are closed.
     pub fn check_end(&mut self, around: &mut Surroundings) -> Checked<()> {
         self.check_balance()?;
         let metrics = self.engine.metrics();

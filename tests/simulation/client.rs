@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// Longest wait for a 100, microseconds.
 const CONTINUE_US: u64 = 1_000_000;
 
-/// What a client does that it should not, after so many bytes.
+/// A fault of a client, after so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
@@ -47,7 +47,7 @@ struct Coming {
     key: Key,
     /// From which origin connection; `None`: weir's own, or one that need not be checked.
     serial: Option<u32>,
-    /// What there is of a page.
+    /// The received part of a page.
     share: Option<Share>,
     payload: u64,
     closes: bool,

@@ -63,7 +63,7 @@ pub enum Framing {
     UntilClose,
 }
 
-/// What comes out of a stream, in order.
+/// The items of a stream, in order.
 #[derive(Debug)]
 pub enum Item {
     Head(Head),

@@ -1,4 +1,5 @@
-//! Origins that authenticate connections (RFC 4559): whoever has done so is told by every answer, and nobody else may be.
+//! Origins that authenticate connections (RFC 4559): every response names the user of its connection, and no other
+//! client may get it.
 
 use super::book::{Book, Checked, parse_answer};
 use super::dice::Dice;
@@ -9,12 +10,12 @@ use super::messages::{Ask, Key, Kind};
 const CREDENTIALS_PERCENT: u64 = 30;
 const OFFERS_PERCENT: u64 = 15;
 
-/// What an origin knows of whoever uses a connection.
+/// The origin's state of a connection.
 #[derive(Debug, Default)]
 pub struct Identity {
     /// The only client that may use it from now on.
     owner: Option<u32>,
-    /// Who has authenticated it.
+    /// The user that has authenticated it.
     user: Option<u32>,
     /// The answer that comes next offers it.
     offers: bool,
@@ -62,7 +63,7 @@ impl Identity {
     }
 }
 
-/// What a client knows of who it is to the origins.
+/// The client's state of its authentication at the origins.
 #[derive(Debug, Default)]
 pub struct Session {
     /// The origin that knows it, and over which connection.

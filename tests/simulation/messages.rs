@@ -1,4 +1,4 @@
-//! What clients ask and origins answer, drawn beforehand: both sides' bytes follow from it.
+//! Requests and responses, drawn in advance: the bytes of both sides follow from them.
 
 use super::dice::{Dice, content, content_key};
 use super::http::{Framing, chunked};
@@ -26,13 +26,13 @@ impl Key {
         Some(Key { client: client.parse().ok()?, number: number.parse().ok()? })
     }
 
-    /// What the request's body consists of.
+    /// The key of the bytes of the request's body.
     pub fn upload(self) -> u64 {
         content_key([u64::from(self.client), u64::from(self.number), 1])
     }
 }
 
-/// What the bodies of one origin connection's answers consist of.
+/// The key of the bytes of the response bodies on one origin connection.
 pub fn download(key: Key, serial: u32) -> u64 {
     content_key([u64::from(key.client), u64::from(key.number), 2 + u64::from(serial)])
 }
@@ -53,7 +53,7 @@ pub enum Kind {
     Upgrade,
     /// For a page that others ask for, too.
     Shared,
-    /// What is stored of such a page is to be forgotten: weir answers.
+    /// PURGE of the page: weir answers.
     Purge,
 }
 
@@ -299,7 +299,7 @@ impl Ask {
             "GET http://h0.sim/e/{smuggled} HTTP/1.1\r\nHost: h0.sim\r\nX-Exchange: {smuggled}\r\n\r\n"
         );
         if self.kind == Kind::MalformedBody {
-            // Before the last chunk: what is left must never look complete.
+            // Before the last chunk: the rest must never look complete.
             let end = 5 + self.trailers.iter().map(|line| line.len() + 2).sum::<usize>();
             let cut = dice.below(self.coded.len() - end);
             self.coded.truncate(cut);
@@ -333,7 +333,7 @@ pub enum Ending {
         thousandths: u64,
         reset: bool,
     },
-    /// Bytes behind it that nobody asked for.
+    /// Bytes behind it that belong to no response.
     Surplus,
     /// A chunk that is none.
     BadChunk,
@@ -570,5 +570,5 @@ impl Answer {
     }
 }
 
-/// A whole response that nobody asked for.
+/// A whole response without a request.
 pub const STRAY: &[u8] = b"HTTP/1.1 200 Stray\r\nX-Stray: 1\r\nContent-Length: 5\r\n\r\nstray";

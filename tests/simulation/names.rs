@@ -11,7 +11,7 @@ pub type Reply = (u64, Option<Vec<u8>>);
 const A: u16 = 1;
 const AAAA: u16 = 28;
 
-/// What comes back for a query. `faults`: messages get lost or forged on the way, too.
+/// The replies to a query. `faults`: messages get lost or forged, too.
 pub fn replies(
     dice: &mut Dice,
     hosts: &[Host],
@@ -71,7 +71,7 @@ fn lies() -> Vec<IpAddr> {
     ["127.0.0.1", "169.254.169.254", "::1", "fe80::1"].iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// The same question under another id: somebody guesses.
+/// The same question under another id: a blind forgery.
 fn forged(query: &[u8]) -> Vec<u8> {
     let mut reply = query.to_vec();
     reply[0] ^= 0x5a;

@@ -25,11 +25,11 @@ pub enum Task {
     Reply(u64),
     /// A password was verified, by the number of the job.
     Verified(u64),
-    /// Something that concerns everybody, by its number.
+    /// An event that concerns the whole world, by its number.
     Upheaval(usize),
 }
 
-/// What is at the far end.
+/// The far end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     Client(u32),
@@ -85,7 +85,7 @@ pub struct Link {
     pub to_weir: Queue,
     /// The peer has said that it has finished.
     pub fin_to_weir: bool,
-    /// What weir's next call will fail with, once the bytes before it are read.
+    /// The error of weir's next call, once the bytes before it are read.
     pub broken: Option<SocketError>,
     pub to_peer: Queue,
     pub fin_to_peer: bool,
@@ -101,7 +101,7 @@ pub struct Link {
     pub established: bool,
     /// The system has something to report.
     edge: bool,
-    /// Bytes or an end that nobody asked for are on their way to weir.
+    /// Bytes or an end without a request are on their way to weir.
     pub unsolicited: bool,
     /// Bytes that weir has read.
     pub read_by_weir: u64,
@@ -109,7 +109,7 @@ pub struct Link {
     read_due: bool,
 }
 
-/// What epoll would report.
+/// The readiness that epoll would report.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     pub readable: bool,
@@ -249,7 +249,7 @@ impl Network {
         }
     }
 
-    /// What epoll says when it reports the edge.
+    /// The readiness that epoll reports with the edge.
     pub fn take_edge(&mut self, link: LinkId) -> Readiness {
         let one = &mut self.links[link];
         one.edge = false;
@@ -296,7 +296,7 @@ impl Network {
         }
     }
 
-    /// The peer resets. What it had sent may or may not be read before that.
+    /// The peer resets. weir may or may not read the peer's earlier bytes before that.
     pub fn reset(&mut self, link: LinkId) {
         let keep = self.dice.percent(50);
         let one = &mut self.links[link];
@@ -341,7 +341,7 @@ impl Network {
         bytes
     }
 
-    /// weir's side is gone in a way that the peer notices as a reset; what was on its way may be lost.
+    /// weir's side closes in a way that the peer sees as a reset; bytes on their way may be lost.
     fn reset_peer(&mut self, link: LinkId) {
         let kept = match self.dice.below(3) {
             0 => self.links[link].to_peer.len(),
@@ -389,7 +389,7 @@ impl Network {
             return Err(error);
         }
         if !one.peer_open {
-            // Nobody reads this any more: the answer is a reset.
+            // The socket is closed: the answer is a reset.
             one.broken = Some(SocketError::Reset);
             self.raise_edge(link);
             return Ok(Some(bytes.len()));

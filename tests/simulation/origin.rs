@@ -26,7 +26,7 @@ struct Request {
     begun: bool,
 }
 
-/// What is to be done when everything has been sent.
+/// What the origin does when everything has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     /// There is nothing to send.
@@ -42,7 +42,7 @@ enum Next {
     Mischief,
 }
 
-/// What happens to it while it reads, after so many bytes.
+/// A fault of the origin while it reads, after so many bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mishap {
     None,
@@ -73,7 +73,7 @@ pub struct OriginEnd {
     out: Vec<u8>,
     out_sent: usize,
     next: Next,
-    /// Who uses it.
+    /// The user of the connection.
     identity: Identity,
     /// Nothing may be asked here any more; why not.
     spent: Option<&'static str>,
@@ -391,7 +391,7 @@ impl OriginEnd {
         let mut count = segment(&mut net.dice, self.slow, self.out_sent).min(rest);
         let excess = self.request.as_ref().is_some_and(|request| request.answer.ending == Ending::Surplus);
         if excess && self.next == Next::Keep && rest - count <= STRAY.len() {
-            // With the answer's last byte, so that nobody can say that it came too late to be seen.
+            // Together with the last byte of the response, so that weir must have seen it.
             count = rest;
             net.links[self.link].unsolicited = true;
         }

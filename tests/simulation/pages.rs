@@ -1,7 +1,7 @@
-//! Pages that several clients ask for again and again, and what origins say of them: what the cache is tested with.
+//! Pages that several clients request again and again, and the origins' fields for them: the test of the cache.
 //!
-//! Every version of a page has bytes of its own, which follow from the page, the variant, the version and the user. Each
-//! answer has a number, which goes with it in `X-Given`; a 304 puts its own number in the place of the one that it confirms.
+//! Every version of a page has bytes of its own, which follow from the page, the variant, the version and the user.
+//! Each response has a number in `X-Given`; a 304 replaces the number of the response that it confirms by its own.
 
 use super::book::Book;
 use super::dice::{Dice, content_key, mix};
@@ -13,7 +13,7 @@ use weir::http::date::http_date;
 /// The origins' clock when the simulated one says 0.
 const UNIX_S: u64 = 1_699_999_999;
 
-/// What Cache-Control says. Seconds.
+/// The directives of Cache-Control. Seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Says {
     pub max_age_s: Option<u64>,
@@ -109,13 +109,13 @@ pub enum Tagging {
     Weak,
 }
 
-/// What decides between variants.
+/// The field that selects variants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Varying {
     Nothing,
     /// X-Variant.
     Field,
-    /// What nobody knows: `Vary: *`.
+    /// Unknown: `Vary: *`.
     Anything,
 }
 
@@ -128,7 +128,7 @@ pub struct Page {
     pub tagging: Tagging,
     pub modified: bool,
     pub varying: Varying,
-    /// What users see is for them only.
+    /// The page is different for each user.
     pub per_user: bool,
     /// Date says so many seconds too little; `None`: there is none.
     date_off_s: Option<u64>,
@@ -230,7 +230,7 @@ impl Page {
     }
 }
 
-/// What a request wants of caches, and of the page.
+/// Cache directives, ranges and conditions of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Wants {
     pub page: usize,
@@ -352,7 +352,7 @@ impl Wants {
         out
     }
 
-    /// What the origin sees of X-Variant.
+    /// The value of X-Variant that the origin sees.
     pub fn seen_variant(&self) -> u64 {
         if self.hidden { 0 } else { u64::from(self.variant) }
     }
@@ -435,13 +435,13 @@ impl Given {
 pub struct Invalidation {
     /// `None`: all pages.
     pub page: Option<usize>,
-    /// What was made before this,
+    /// A response that was made before this time,
     pub made_us: u64,
-    /// must not be given to anybody who asks after that.
+    /// must not be sent to a request after this one.
     pub seen_us: u64,
 }
 
-/// What has been said about pages.
+/// All responses about pages.
 #[derive(Debug, Default)]
 pub struct Sayings {
     pub given: Vec<Given>,
@@ -453,7 +453,7 @@ pub struct Sayings {
 }
 
 impl Book {
-    /// What an origin answers to a request for a page, and the number of that.
+    /// The origin's response to a request for a page, and its number.
     pub fn answer_page(&mut self, dice: &mut Dice, key: Key, head: &Head, now_us: u64) -> (Answer, u32) {
         let record = &self.records[&key];
         let (ask, page) = (&record.ask, &self.scenario.pages[record.ask.shared.page]);
@@ -501,7 +501,7 @@ impl Book {
             bare: ask.method == "HEAD",
             version,
             status,
-            // What is said may change without the content.
+            // The fields may change without the content.
             says: page.says[usize::from(if dice.percent(80) { version % 2 == 1 } else { version % 2 == 0 })],
             made_us: now_us,
             authorized: ask.shared.user.is_some(),
@@ -538,7 +538,7 @@ impl Book {
     }
 }
 
-/// What If-None-Match or If-Modified-Since of a request come to.
+/// The result of If-None-Match or If-Modified-Since.
 enum Condition {
     None,
     Differs,

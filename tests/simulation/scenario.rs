@@ -1,4 +1,4 @@
-//! What one seed is about: how many peers, how much room, which faults, which hosts.
+//! The parameters of one seed: numbers of peers, sizes, faults, hosts.
 
 use super::dice::Dice;
 use super::pages::Page;
@@ -14,7 +14,7 @@ use weir::policy::auth::Users;
 use weir::policy::edit::Edits;
 use weir::resolver;
 
-/// What becomes of connection attempts to an address.
+/// The outcome of connecting to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialling {
     Accepts,
@@ -27,7 +27,7 @@ pub enum Dialling {
     Resets,
 }
 
-/// What the name servers say.
+/// The answers of the name servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
     Right,
@@ -45,7 +45,7 @@ pub enum Naming {
     Truncated,
     /// Nonsense.
     Garbled,
-    /// The host is an address: nobody is asked.
+    /// The host is an address: no name server is asked.
     Literal,
 }
 
@@ -66,7 +66,7 @@ pub struct Host {
     pub authenticates: bool,
 }
 
-/// What happens to everybody.
+/// Events that concern all peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upheaval {
     /// The process was suspended: so many microseconds are gone.
@@ -83,10 +83,10 @@ pub enum Upheaval {
     PurgeAll,
 }
 
-/// What is known of the cache.
+/// The state of the cache.
 pub struct Cache {
     pub store: Arc<Store>,
-    /// What the memory says of an empty store.
+    /// Memory of an empty store.
     pub empty_bytes: usize,
     /// A part of the budget that something else has taken: no store is as small as is wanted here.
     pub ballast: Charge,
@@ -103,7 +103,7 @@ pub struct Rules {
 
 pub struct Scenario {
     pub clients: u32,
-    /// Nothing concerns everybody, and there is room for all: who behaves must be served.
+    /// Nothing disturbs the run, and there is room for all: correct clients must be served.
     pub strict: bool,
     /// Of a hundred clients, answers and so on.
     pub fault_percent: u64,
@@ -134,7 +134,7 @@ pub struct Scenario {
     pub heuristic_max_s: u64,
 }
 
-/// What the policies that block block.
+/// The name that blocking policies block.
 pub const BLOCKED: &str = "blocked.sim";
 
 const BCRYPT: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
@@ -223,7 +223,7 @@ impl Scenario {
         self.settings.cache = Some(settings);
         self.settings.loops = self.loops;
         self.cache = Some(cache);
-        // What many ask for must not be larger than what one loop of a test can look at.
+        // Shared pages must be small enough for one round of a test.
         let length_max = if self.clients > 80 { 20_000 } else { 150_000 };
         self.pages = Page::draw_all(dice, &self.hosts, length_max);
         self.arrivals_us = dice.pick(&[1_000, 50_000, 1_000_000, 10_000_000, 60_000_000]);
@@ -350,7 +350,7 @@ fn resolver_settings(dice: &mut Dice) -> resolver::Settings {
     }
 }
 
-/// What a resolver is told when it is configured anew.
+/// Other settings for a resolver that is reconfigured.
 pub fn other_resolver_settings(dice: &mut Dice) -> resolver::Settings {
     resolver_settings(dice)
 }
@@ -358,7 +358,7 @@ pub fn other_resolver_settings(dice: &mut Dice) -> resolver::Settings {
 fn hosts(dice: &mut Dice) -> Vec<Host> {
     let count = dice.between(2, 14) as u8;
     let mut hosts: Vec<Host> = (0..count).map(|number| host(dice, number)).collect();
-    // Somebody must be reachable, or nothing would be seen.
+    // At least one host must be reachable, or nothing would be tested.
     hosts[0].naming = Naming::Right;
     hosts[0].authority = "h0.sim".to_string();
     hosts[0].addresses = vec![(v4(0, 0), Dialling::Accepts)];

@@ -1,4 +1,4 @@
-//! What a client may be given about a page: simpler than the cache, and as strict as whole seconds allow.
+//! The responses that a client may get for a page: simpler than the cache, and as strict as whole seconds allow.
 
 use super::book::{Book, Checked, Record};
 use super::http::{Framing, Head};
@@ -8,7 +8,7 @@ use super::pages::{Given, Invalidation, Page, Varying};
 /// Times are counted in whole seconds, rounded down.
 const ROUNDING_US: u64 = 1_001_000;
 
-/// Longest time from what an origin says to its arrival, or to the refusal of those who waited for it.
+/// Longest time from an origin's response to its arrival, or to the refusal of the waiting requests.
 const DELAY_US: u64 = 70_000_000;
 
 /// The body that a client has to get.
@@ -66,8 +66,8 @@ impl Book {
         Ok((framing, share))
     }
 
-    /// A cookie is for the one whose request it answered, unless it was stored with a whole answer or a part: what comes with
-    /// a 304 or the answer to a HEAD goes to nobody else.
+    /// A cookie is for the client of its request, unless it was stored with a whole response or a part: a cookie of a
+    /// 304, or of the response to a HEAD, reaches no other client.
     fn check_cookies(&self, key: Key, head: &Head) -> Result<(), &'static str> {
         for cookie in head.all("set-cookie") {
             let number = cookie.strip_prefix("c=").and_then(|number| number.parse::<usize>().ok());
@@ -90,8 +90,8 @@ impl Book {
     ) -> Result<(Framing, Share), &'static str> {
         let ask = &record.ask;
         let direct = given.key == ask.key;
-        // What came of an answer that was cut is a part, and with a strong tag it may have been completed since (RFC 9111 sections
-        // 3.3 and 3.4). Bytes that nobody sent are told by what they are.
+        // The received bytes of a truncated response are a part, which may have been completed with a strong tag (RFC
+        // 9111 sections 3.3 and 3.4). Wrong bytes are recognized by their content.
         let is_strong = given.tag.as_ref().is_some_and(|tag| !tag.starts_with("W/"));
         let complete = given.whole || (!direct && is_strong);
         let whole = Share { content: given.content, start: 0, length: given.length, whole: complete };
@@ -179,13 +179,13 @@ impl Book {
         }
     }
 
-    /// How old that must be for somebody who asks, at least: as old as when it was asked for.
+    /// The least age of that response for a request: its age at the time of the request.
     fn age_us(&self, given: &Given, record: &Record) -> u64 {
         let began_us = record.began_us.unwrap_or(0);
         given.says.age_s * 1_000_000 + began_us.saturating_sub(given.made_us)
     }
 
-    /// What a correct cache may be wrong about an age.
+    /// The largest error of a correct cache about an age.
     fn rounding_us(&self, given: &Given) -> u64 {
         let from_us = self.record(given.key).began_us.unwrap_or(0);
         let until_us = given.made_us + DELAY_US;
@@ -220,7 +220,7 @@ impl Book {
             || (!self.page(&record.ask).clean && self.sayings.given.iter().rev().any(failed))
     }
 
-    /// Whether what an origin said to somebody else may be given to this one, who asked when the record says.
+    /// Whether a response to another client may be sent to this request, by the record of the request.
     fn may_have(&self, given: &Given, record: &Record) -> Result<(), &'static str> {
         let (says, ask) = (&given.says, &record.ask);
         let (page, wants) = (self.page(ask), &ask.shared);
@@ -290,7 +290,7 @@ impl Book {
         }
     }
 
-    /// A request that changed its page has been answered: what was said before is worthless.
+    /// A request that changes its page has been answered: earlier responses are invalid.
     fn note_change(&mut self, key: Key, number: Option<usize>, now_us: u64) {
         let Some(given) = number.and_then(|number| self.sayings.given.get(number)) else { return };
         let safe = matches!(self.record(key).ask.method, "GET" | "HEAD");
@@ -345,7 +345,7 @@ impl Book {
         if head.get("x-variant") != variant.as_deref() || given != user.as_deref() {
             return Err(format!("{key}: a wrong head {head:?} for {ask:?}"));
         }
-        // What was served stale is renewed with the request that had it.
+        // A page that was sent stale is renewed by a background request.
         if ask.shared.only_if_cached && !self.page(ask).is_renewed() {
             return Err(format!("{key}: an origin was asked for {ask:?}"));
         }

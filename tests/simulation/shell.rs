@@ -27,9 +27,9 @@ pub struct Shell {
     pub(super) entries: u64,
     /// Entries of tunnels that were set up.
     pub(super) tunnel_starts: u64,
-    /// What the entries say that clients have sent.
+    /// Received bytes by client, from the log records.
     pub received: HashMap<std::net::SocketAddr, u64>,
-    /// What they say that clients were sent, and what clients were sent.
+    /// Sent bytes from the log records, and the bytes that clients were sent.
     pub(super) logged_sent: u64,
     pub(super) sent: u64,
     pub(super) entry_keys: HashMap<String, u32>,
@@ -69,7 +69,7 @@ impl Shell {
         }
     }
 
-    /// One round of the loop: what the system reports, new connections, turns, timers.
+    /// One round of the loop: events of the system, new connections, turns, timers.
     pub fn round(&mut self, around: &mut Surroundings) -> Checked<()> {
         around.net.trace(|| format!("round: {} blocks lent", self.engine.metrics().blocks_lent));
         self.poll(around)?;
@@ -95,7 +95,7 @@ impl Shell {
         self.engine.is_draining() && self.engine.is_empty()
     }
 
-    /// What other loops have said, or some of it.
+    /// Receives the messages of other loops, or some of them.
     fn listen(&mut self, around: &mut Surroundings) -> Checked<()> {
         while !around.post[self.number].is_empty() && around.net.dice.percent(80) {
             let Some((from, message)) = around.post[self.number].pop_front() else { break };
@@ -174,7 +174,7 @@ impl Shell {
         self.sockets[index] = Some(Socket::new(link, connecting, ready));
         self.live += 1;
         around.set_place(link, (self.number, index));
-        // What epoll reports of a socket that is added.
+        // The readiness that epoll reports for an added socket.
         around.net.raise_edge(link);
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Shell {
         if self.fruitless > bound { Err(format!("{bound} turns without effect")) } else { Ok(()) }
     }
 
-    /// Time has passed, or somebody did something: turns may have an effect again.
+    /// Time has passed, or a peer has acted: turns may have an effect again.
     pub fn expect_progress(&mut self) {
         self.fruitless = 0;
     }
@@ -280,7 +280,7 @@ impl Shell {
             if socket.readable && !link.to_weir.is_empty() {
                 return Err(format!("{id:?}: a request on a connection that had spoken unasked"));
             }
-            // Nobody could know: the system has not reported it yet.
+            // weir cannot know it: the system has not reported it yet.
             around.book.races += 1;
         }
         let event = match around.net.write(socket.link, &bytes) {
@@ -515,7 +515,7 @@ impl Shell {
         self.act(around)
     }
 
-    /// Something happens to everybody.
+    /// Applies an event that concerns all peers.
     pub fn upset(&mut self, around: &mut Surroundings, upheaval: Upheaval, now: Now) -> Checked<()> {
         self.steps += 1;
         match upheaval {

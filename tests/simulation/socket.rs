@@ -34,8 +34,8 @@ impl Socket {
         }
     }
 
-    /// What is written next, and how much of it comes before the bytes of the pipe; with `room`, as many pages of stored bodies
-    /// as that enter the pipe before (vmsplice(2)).
+    /// The bytes to write next, and how many of them come before the bytes of the pipe; with `room`, as many pages of
+    /// stored bodies as that enter the pipe before (vmsplice(2)).
     pub fn next_bytes(&mut self, outgoing: &Outgoing<'_>, room: Option<usize>) -> Checked<(usize, Vec<u8>)> {
         let bytes = outgoing.concat();
         if self.refers && !bytes.starts_with(&self.pipe) {
@@ -61,12 +61,12 @@ impl Socket {
         Ok(if piped { (0, self.pipe.clone()) } else { (bytes.len(), bytes) })
     }
 
-    /// What came of writing these bytes.
+    /// Records the result of writing these bytes.
     pub fn note_written(&mut self, written: Option<usize>, ahead: usize, bytes: usize) {
         let count = written.unwrap_or(0);
         self.writable = count == bytes;
         self.pipe.drain(..count.saturating_sub(ahead));
-        // Nobody needs what the pipe refers to, or not now.
+        // The bytes that the pipe refers to are not needed, or not now.
         if self.refers && (count < ahead || self.pipe.is_empty()) {
             self.pipe.clear();
             self.refers = false;

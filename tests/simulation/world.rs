@@ -1,4 +1,4 @@
-//! One run: everybody, in an order that the seed decides.
+//! One run: all peers, in an order that the seed decides.
 
 use super::book::{Book, Checked, Tally};
 use super::client::{self, Client};
@@ -26,7 +26,7 @@ pub struct Surroundings {
     destinations: Vec<Option<SocketAddr>>,
     /// Whose a link's socket is, and at which index.
     places: Vec<Option<(usize, usize)>>,
-    /// What loops were told and have not looked at, with who told it.
+    /// Messages that loops have not received yet, with their senders.
     pub post: Vec<VecDeque<(usize, Message)>>,
     /// Fetches and exchanges of each loop.
     pub under_way: Vec<(usize, usize)>,
@@ -229,7 +229,7 @@ impl World {
         World { around, shells, quiet: 0, rounds: 0, drain_by_us: None }
     }
 
-    /// Until nobody has anything left to do.
+    /// Runs until no peer has anything left to do.
     pub fn run(mut self) -> Checked<Tally> {
         loop {
             while let Some(task) = self.around.net.next_task() {
@@ -355,7 +355,7 @@ impl World {
         Ok(())
     }
 
-    /// Nobody can do anything: then everybody must be gone.
+    /// No peer can do anything: then all must be closed.
     fn finish(mut self) -> Checked<Tally> {
         if let Some(stuck) = self.shells.iter().find(|shell| !shell.engine.is_empty()) {
             return Err(format!("stuck: {:?}", stuck.engine.metrics()));

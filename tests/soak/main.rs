@@ -23,7 +23,7 @@ const USERS: &str = "paul:plain secret\nbea:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9k
 /// Memory at rest may grow by so much over what it was after the warm-up: allocators do not give every page back.
 const GROWTH_KIB_MAX: u64 = 2048;
 
-/// What the clients count.
+/// The counters of the clients.
 #[derive(Default)]
 struct Tally {
     /// Things done, and lines that the access log must have.
@@ -170,7 +170,7 @@ impl Soak {
         Client::new(self.places.clone(), [("paul", "plain secret"), ("bea", "U*U")])
     }
 
-    /// Empties the cache, waits for everybody to be gone, and looks.
+    /// Empties the cache, waits until all clients are gone, and measures.
     fn rest(&self) -> (Statistics, Footprint) {
         let purged = self.client().purge("/", "Purge: all\r\n").expect("an empty cache");
         self.tally.lines.fetch_add(purged, Ordering::Relaxed);
@@ -234,7 +234,7 @@ fn everything_comes_back() {
     let (_, warm) = soak.rest();
     soak.run(length - warm_up, every);
     let (statistics, _) = soak.rest();
-    // Pipes that nobody needs any more are closed after some seconds.
+    // Unused pipes are closed after some seconds.
     let at_end = eventually("the descriptors of the start", || {
         Some(soak.weir.footprint()).filter(|now| now.descriptors == at_start.descriptors)
     });

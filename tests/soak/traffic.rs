@@ -1,4 +1,4 @@
-//! What clients do in the soak: each kind of request, and everything that its answer must be.
+//! The clients of the soak: each kind of request, and all properties of its response.
 
 use crate::common::{DEADLINE, Framing, Hash, Head, Response, Wire, pattern};
 use crate::server::offset_of;
@@ -110,7 +110,7 @@ pub fn kind_of(number: u64) -> Kind {
     Kind::Kept
 }
 
-/// Where everybody is.
+/// The addresses of all servers.
 #[derive(Clone, Debug)]
 pub struct Places {
     pub proxy: SocketAddr,
@@ -119,7 +119,7 @@ pub struct Places {
     pub refusing: u16,
 }
 
-/// One client: a connection that it keeps, and numbers that nobody else has.
+/// A client: a connection that it keeps, and numbers of its own.
 pub struct Client {
     places: Places,
     kept: Option<(Wire, u32)>,

@@ -12,8 +12,8 @@ const NOW: Now = Now { monotonic_us: 3_000_000, unix_us: 1_795_305_600_000_000 }
 const HEADER_BYTES: usize = 32;
 const RECORD_BYTES: usize = 72;
 
-/// Any bytes as such a file, and the same with all checksums right: what is loaded is within its bounds, and is the same after
-/// it was saved and loaded once more.
+/// Any bytes as a cache file, and again with all checksums right: the loaded entries are within bounds, and stay the
+/// same when they are saved and loaded again.
 pub fn cache_file(bytes: &[u8]) {
     reload(bytes);
     reload(&with_checksums(bytes));

@@ -1,4 +1,4 @@
-//! What fields say about caching, and what is made of them.
+//! Caching: directives, dates, ranges, variants, keys.
 
 use weir::cache::rfc::control::{RequestDirectives, ResponseDirectives, SECONDS_MAX};
 use weir::cache::rfc::freshness::{Freshness, Terms, Times, Use, decide};
@@ -20,7 +20,7 @@ use super::reference;
 const NOW_S: u64 = 1_795_305_600;
 const TIMES: Times = Times { requested_s: NOW_S - 2, received_s: NOW_S };
 
-/// Any text as an HTTP-date: what is read has one of three shapes, and means what it means when it is written again.
+/// Any text as an HTTP-date: a valid one has one of three forms, and keeps its meaning when it is written again.
 pub fn http_date_text(bytes: &[u8]) {
     // In the year 9999 two digits mean years that cannot be written.
     let _ = parse_http_date(bytes, u64::MAX);
@@ -49,7 +49,7 @@ fn block(name: &str, value: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b": ", value, b"\r\n"].concat()
 }
 
-/// Any text as Cache-Control: what is read is within bounds, nothing hides what follows, and a plain reader sees the same
+/// Any text as Cache-Control: values are within bounds, no directive hides the next ones, and a simple reader agrees
 /// where there are no quotes.
 pub fn cache_control(bytes: &[u8]) {
     if !reference::is_text(bytes) {
@@ -145,7 +145,8 @@ pub fn range(bytes: &[u8]) {
     }
 }
 
-/// A request and responses to it, one head behind the other: what is stored can be read and sent, and selects itself.
+/// A request and responses to it, one head behind the other: a stored response can be read and sent, and selects
+/// itself.
 pub fn cache_exchange(bytes: &[u8]) {
     let limits = Limits::default();
     let Ok(Some(end)) = Scanner::default().scan_request(bytes, &limits) else { return };
@@ -158,7 +159,7 @@ pub fn cache_exchange(bytes: &[u8]) {
     let Ok(response) = ResponseHead::parse(second, &mut storage, &limits) else { return };
     let asked = RequestDirectives::read(request.fields);
     let authority = Authority::parse(b"a.example", Some(80)).expect("an authority");
-    // What a target has behind its authority is empty, or begins so.
+    // The text behind the authority of a target is empty, or begins so.
     if !matches!(request.target.first(), None | Some(b'/' | b'?')) {
         return;
     }
@@ -198,7 +199,7 @@ pub fn cache_exchange(bytes: &[u8]) {
     assert_eq!(one, two, "a second time changes something: {}", shown(bytes));
 }
 
-/// What is stored is fields, and none of those that are about a connection.
+/// The stored block has fields only, and none about a connection.
 #[track_caller]
 fn assert_block(stored: FieldBlock<'_>) {
     assert!(stored.is_valid(), "{}", shown(stored.as_bytes()));
@@ -223,7 +224,7 @@ fn selecting(request: &RequestHead<'_, '_>, response: &ResponseHead<'_, '_>) {
     }
 }
 
-/// What is invalidated is of the same origin.
+/// Invalidated URIs have the same origin.
 fn resolved(uri: &Uri<'_>, request: &RequestHead<'_, '_>, response: &ResponseHead<'_, '_>) {
     let mut own = Vec::new();
     write_key(&mut own, uri);

@@ -23,7 +23,7 @@ fn decode(bytes: &[u8], pieces: &[usize], mut decoder: Decoder) -> Result<Decode
         assert!(decoded.payload <= decoded.consumed && decoded.consumed <= *piece);
         assert_eq!(decoded.finished, decoder.is_finished());
         assert!(decoded.finished || decoded.consumed == *piece, "bytes were left though the body goes on");
-        // What follows the body stands where it stood.
+        // The bytes behind the body stay where they are.
         assert_eq!(block[decoded.consumed..], bytes[start + decoded.consumed..start + piece]);
         payload.extend_from_slice(&block[..decoded.payload]);
         consumed += decoded.consumed;

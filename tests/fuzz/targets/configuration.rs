@@ -31,7 +31,7 @@ fn check_problems(problems: &Problems) {
     }
 }
 
-/// What is printed loads, and prints the same.
+/// The printed configuration loads, and prints the same.
 fn check_printed(settings: &Settings) {
     let values = |text: &str| -> Vec<_> {
         let (lines, wrong) = file::lines(text.as_bytes());

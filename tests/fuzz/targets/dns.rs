@@ -79,8 +79,8 @@ impl World {
         }
     }
 
-    /// A server sends these bytes. With `patch`, behind the id and the question of the query, as a server would that
-    /// saw it; else as they are, as somebody would who guesses.
+    /// A server sends these bytes. With `patch` behind the id and question of the query, as a server that has read
+    /// it; otherwise unchanged, as a blind forger.
     fn reply(&mut self, which: u8, patch: bool, bytes: &[u8]) {
         let Some((query, asked)) = self.open.get(usize::from(which) % self.open.len().max(1)) else { return };
         let (query, asked) = (*query, asked.clone());

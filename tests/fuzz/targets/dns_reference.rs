@@ -61,8 +61,8 @@ fn answers(message: &[u8], mut at: usize) -> Vec<Record> {
     records
 }
 
-/// The addresses that a reply may give for the name that was asked: those of records that bear this name, or one that CNAMEs lead
-/// to from it. All others are somebody else's (RFC 5452 section 6).
+/// The addresses that a reply may give for the requested name: those of records of this name, or of a name that
+/// CNAMEs lead to from it. All others could be forged (RFC 5452 section 6).
 pub fn believable(query: &[u8], reply: &[u8]) -> Vec<IpAddr> {
     let Some((asked, _)) = question(query) else { return Vec::new() };
     let Some((echoed, end)) = question(reply).filter(|(echoed, _)| *echoed == asked) else {

@@ -18,7 +18,7 @@ const RESPONSE: &[u8] =
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nServer: x\r\nA: 1\r\nSet-Cookie: a\r\n\
     Set-Cookie: b\r\nDate: x\r\n\r\n";
 
-/// What only the proxy has a say in.
+/// Fields that no edit may change.
 const OURS: [&str; 7] =
     ["host", "content-length", "transfer-encoding", "connection", "via", "te", "proxy-authorization"];
 
@@ -92,7 +92,7 @@ fn response(edits: &Edits, host: Host) {
     check(&out, RESPONSE, &removed, &added);
 }
 
-/// One head; what frames and routes it as without edits; what is removed is gone, what is added stands at its end.
+/// A head after edits: its framing and routing are unchanged, removed fields are gone, added ones are at its end.
 fn check(out: &[u8], came: &[u8], removed: &[&str], added: &[(&str, &str)]) {
     let read = reference::head(out).unwrap_or_else(|| panic!("unreadable: {}", shown(out)));
     let ((_, fields), rest) = read;

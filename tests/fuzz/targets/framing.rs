@@ -30,7 +30,7 @@ pub fn request_framing(bytes: &[u8]) {
     let found = request_body(&parsed);
     let expected = reference::framing(minor, &fields);
     let agree = match (found, expected) {
-        // What follows is a tunnel's.
+        // The bytes that follow belong to the tunnel.
         (Ok(Body::None), _) if method == "CONNECT" => true,
         (Ok(Body::None), Some(reference::Framing::None)) | (Err(_), None) => true,
         (Ok(Body::Length(found)), Some(reference::Framing::Length(length))) => found == length,
@@ -53,7 +53,7 @@ pub fn request_framing(bytes: &[u8]) {
     assert_eq!(response_body("HEAD", &parsed), Ok(Body::None));
 }
 
-/// What is to happen to the bytes that come next.
+/// How the next bytes are read.
 enum State {
     Head(Scanner),
     Length(u64),
@@ -63,7 +63,7 @@ enum State {
     Over(&'static str),
 }
 
-/// What one connection carried: whole messages, as they would go on.
+/// The messages of one connection, as they would be forwarded.
 #[derive(Debug, PartialEq, Eq)]
 struct Carried {
     heads: Vec<Vec<u8>>,

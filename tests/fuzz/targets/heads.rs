@@ -44,7 +44,7 @@ fn scan(bytes: &[u8], limits: &Limits, scan: Scan, parses: impl Fn(&[u8]) -> boo
     }
     let len = whole.ok().flatten()?;
     assert!(len <= bytes.len() && len <= limits.head_bytes_max);
-    // What follows changes nothing.
+    // The bytes behind the head change nothing.
     assert_eq!(scan(&mut Scanner::default(), &bytes[..len], limits), Ok(Some(len)));
     Some(len)
 }
@@ -162,7 +162,7 @@ fn end_to_end(fields: &[Field], named: &[Vec<u8>]) -> Vec<Field> {
     fields.iter().filter(passes).cloned().collect()
 }
 
-/// What holds for any head that was written: one framing at most, nothing of the other connection.
+/// Holds for any written head: at most one framing, and no field of the other connection.
 fn check_written(fields: &[Field], came: &[Field], body: Body, upgrade: bool) {
     for name in HOP_BY_HOP {
         assert_eq!(reference::values(fields, name), [b""; 0], "{name}");

@@ -1,6 +1,6 @@
 //! A small strict reader of one flat JSON object (RFC 8259), for what the log writes.
 
-/// What a member may be here.
+/// A value in the JSON of weir.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value {
     Null,

@@ -1,9 +1,9 @@
-//! What must hold for any bytes: one function per target, with its properties asserted in it.
+//! Properties for any bytes: one function per target, which asserts them.
 //!
-//! `tests/fuzz_replay.rs` runs them over the corpus and over mutations of it, on any toolchain and in every test run;
-//! the crate beside this folder hands the same functions to libFuzzer. Wherever it can be done, a target does not only
-//! wait for a panic: it holds the code against a [`reference`] that reads in one go, slowly and plainly, or against
-//! itself with the bytes coming in other pieces.
+//! `tests/fuzz_replay.rs` runs the functions over the corpus and over mutations of it, on any toolchain and in every
+//! test run; the crate beside this folder hands them to libFuzzer. Where possible a target does more than wait for a
+//! panic: it compares the code with a [`reference`] that reads in one go, slowly and simply, or with itself and the
+//! bytes in other pieces.
 
 pub mod cache_file;
 pub mod caching;

@@ -29,7 +29,7 @@ fn check_host(host: &Host) {
                 |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
             assert!(text.bytes().all(byte), "{text}");
             let last = text.rsplit('.').next().unwrap_or_default();
-            // A number in the last place would be an address to somebody else.
+            // Other programs would read a number in the last place as an address.
             assert!(!last.bytes().all(|byte| byte.is_ascii_digit()), "{text}");
             assert!(text.parse::<Ipv4Addr>().is_err() && text.parse::<Ipv6Addr>().is_err(), "{text}");
         }
@@ -92,7 +92,8 @@ pub fn target(bytes: &[u8]) {
     }
 }
 
-/// The same bytes as a Host field: they name the origin, and must not as soon as anybody could read them otherwise.
+/// The same bytes as a Host field: it names the origin, and must be refused if another program could read another
+/// origin.
 fn host_field(value: &[u8]) {
     let head = [b"GET /p HTTP/1.1\r\nHost: ", value, b"\r\n\r\n"].concat();
     let mut storage = FieldStorage::new();
@@ -102,7 +103,7 @@ fn host_field(value: &[u8]) {
     let fields = reference::head(&head).map_or_else(Vec::new, |((_, fields), _)| fields);
     let [host] = reference::values(&fields, "host")[..] else { return };
     assert_eq!(routed, Authority::parse(host, Some(80)).ok(), "{}", shown(&head));
-    // What the target says goes before what Host says, but Host has to be valid.
+    // The target overrides Host, but Host must be valid.
     let other = Authority::parse(b"other.example:81", None).expect("an authority");
     let absolute = Target::Absolute { authority: other, path: b"/p" };
     let valid = routed.is_some() || host.is_empty();

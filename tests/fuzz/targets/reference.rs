@@ -131,7 +131,7 @@ pub enum Framing {
     Chunked,
 }
 
-/// What the fields say (RFC 9112 section 6); None where two readers could differ.
+/// The framing by the fields (RFC 9112 section 6); `None` where two readers could differ.
 pub fn framing(minor: u8, fields: &[Field]) -> Option<Framing> {
     let codings = values(fields, "transfer-encoding");
     let lengths = values(fields, "content-length");

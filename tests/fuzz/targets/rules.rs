@@ -1,4 +1,4 @@
-//! Rule files: what is read, what it is said to be, and what the compiled sets make of it.
+//! Rule files: the parsed rules, their text, and the compiled sets.
 
 use std::net::IpAddr;
 

@@ -16,7 +16,7 @@ pub fn user_file(bytes: &[u8]) {
             assert!(!errors.is_empty() && errors.len() <= 1000);
             for error in errors {
                 let in_file = (1..=lines).contains(&error.line);
-                // What is expected is one of weir's own sentences: never anything from the file.
+                // The expectation of an error is one of weir's sentences: never text from the file.
                 assert!(in_file && error.first_line.is_none_or(|first| first < error.line));
                 assert!(!error.to_string().contains(char::is_control));
             }
