@@ -16,15 +16,17 @@
 //! Whatever weir answers by itself is a transaction too, so that every request leaves exactly one log entry.
 
 mod body;
+mod bytes;
 mod cache;
+mod connections;
+mod context;
+mod dispatch;
 mod downstream;
+mod effect;
 mod keyed;
 mod metrics;
-mod peer;
-mod reload;
-mod run_queue;
+mod seam;
 mod settings;
-mod shrink;
 mod timer;
 pub mod transaction;
 mod upstream;
@@ -32,617 +34,433 @@ mod upstream;
 pub use body::outgoing::{Outgoing, SLICES_MAX};
 pub use body::relay::SPLICE_BYTES_MAX;
 pub use cache::coordination::Message;
+pub use connections::PeerId;
 pub use downstream::client_limits::ClientLimits;
-pub use peer::PeerId;
+
+pub use seam::{Action, Event, Splice};
 pub use settings::{CacheSettings, Settings, Timeouts};
 pub use transaction::refusal::SocketError;
 pub use transaction::verification::{Finding, JobId};
 
 use crate::cache::store::Store;
-use crate::http::date::http_date;
+use crate::http::target::Name;
 use crate::metrics::Metrics;
-use crate::net::{BLOCK_BYTES, Pool, Purpose};
+use crate::net::Space;
 use crate::policy::Policy;
-use crate::policy::auth::SlowJob;
-use crate::policy::credential_cache::CredentialCache;
-use crate::resolver::{self, LookUpId, QueryId, Resolver};
+use crate::resolver::{self, Outcome, QueryId, Resolver};
 use crate::time::Now;
-use body::tunnel::Tunnel;
-use body::tunnel_half::Relays;
-use cache::collapse::Collapses;
-use cache::fill::Fill;
+use body::tunnel::Tunnels;
+use cache::Fills;
 use cache::hit_response::Signature;
+use context::Context;
+use dispatch::Machines;
+use downstream::Downstream;
 use keyed::Keyed;
-use peer::{Client, Origin, OriginState, Parking, Peer, Reading, Role, TransactionId};
-use slab::Slab;
-use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use timer::Deadlines;
-use transaction::Transaction;
 use transaction::log_record::LogRecord;
 use transaction::verification::Verifications;
-use upstream::pool::Origins;
+use transaction::{Services, Transactions};
+use upstream::Upstreams;
 
-/// Entries kept for reuse (chosen: more than end in one turn of the loop).
-const SPARE_RECORDS_MAX: usize = 256;
-
-/// Exchanges kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
-const SPARE_TRANSACTIONS_MAX: usize = 64;
-/// Bytes of text that a kept entry may hold on to (chosen: several times what an entry needs mostly).
-const SPARE_TEXT_BYTES_MAX: usize = 1024;
-
-/// Who waits for memory, in the order in which they get it: what finishes work comes before what begins it.
-#[derive(Clone, Copy, Debug)]
-enum Parked {
-    Downloads,
-    Uploads,
-    Heads,
-    /// Heads that have outgrown their block.
-    Heap,
-}
-
-impl Parked {
-    const QUEUES: usize = 4;
-
-    /// Those for a block, and what they want it for.
-    const FOR_BLOCKS: [(Parked, Purpose); 3] = [
-        (Parked::Downloads, Purpose::Download),
-        (Parked::Uploads, Purpose::Upload),
-        (Parked::Heads, Purpose::Head),
-    ];
-}
-
-/// What happened to a peer's socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The connection that was asked for stands.
-    Connected,
-    /// So many bytes were read into the space that was lent.
-    Received(usize),
-    /// So many bytes have left this peer's socket for another's, as [`Engine::splice_allowed`] allowed.
-    Spliced(usize),
-    /// So many bytes of what was to be sent are with the system.
-    Sent(usize),
-    /// The peer has finished sending.
-    EndOfStream,
-    /// Nothing more can be sent to the peer; there may still be something to receive.
-    SendFailed(SocketError),
-    /// The connection failed, or could not be made.
-    Failed(SocketError),
-}
-
-/// Leave to move bytes inside the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Splice {
-    /// Whose socket they go to.
-    pub to: PeerId,
-    /// How many at most.
-    pub bytes_max: usize,
-}
-
-/// What the shell is to do.
-#[derive(Debug)]
-pub enum Action {
-    /// Connect the peer's new socket.
-    Connect {
-        /// The token for it.
-        peer: PeerId,
-        /// Where to.
-        address: SocketAddr,
-    },
-    /// Say that nothing more will be sent (FIN).
-    ShutdownWrite(PeerId),
-    /// Close the socket. The peer is gone already and its id may be used again by the next action.
-    Close(PeerId),
-    /// Close the socket with a reset, so that the other side cannot take it for an end. Otherwise as `Close`.
-    Reset(PeerId),
-    /// Send a DNS query, abandon one.
-    Resolver(resolver::Action),
-    /// Verify a password away from the loop and report with `handle_verified`.
-    Verify {
-        /// To be given back with the answer.
-        job: JobId,
-        /// Guesses made lately from where this one came: what has fewer goes first.
-        guesses: u32,
-        /// The work.
-        work: SlowJob,
-    },
-    /// Tell the other loops.
-    SendToLoops(Message),
-    /// Write a log entry; give it back with `recycle`.
-    Log(Box<LogRecord>),
-}
-
-/// The core of one loop.
+/// The core of one loop: the machines, and what they are lent.
 pub struct Engine {
-    settings: Arc<Settings>,
-    policy: Arc<Policy>,
-    pool: Pool,
-    peers: Slab<Peer>,
-    /// Heads that have begun to come.
-    readings: Slab<Reading>,
-    // Boxes that are used again and again: a transaction is a kilobyte, and neither is moved nor made anew for a request.
-    transactions: Slab<Box<Transaction>>,
-    #[allow(clippy::vec_box)]
-    spare_transactions: Vec<Box<Transaction>>,
-    tunnels: Slab<Tunnel>,
-    /// Responses on their way into the cache.
-    fills: Slab<Fill>,
-    collapses: Collapses,
-    /// Clients without a socket: requests of weir's own.
-    refreshes: usize,
-    /// What the tunnels have under way.
-    relays: Relays,
-    deadlines: Deadlines,
-    origins: Origins,
-    resolver: Resolver,
-    /// Who waits for which look-up.
-    look_ups: BTreeMap<LookUpId, Vec<TransactionId>>,
-    remembered: CredentialCache,
-    verifications: Verifications,
-    /// Clients of this loop.
-    clients: usize,
-    /// Most peers at once since memory was last given back.
-    peers_lately: usize,
-    /// Room in the table of peers after that, and how many they were.
-    peers_shrunk: (usize, usize),
-    /// Clients of all loops, and how many may be.
-    client_limits: Arc<ClientLimits>,
-    capacity_freed: bool,
-    actions: VecDeque<Action>,
-    runnable: VecDeque<PeerId>,
-    /// Whose turn it is.
-    turn: Option<PeerId>,
-    /// Peers that wait for memory.
-    parked: [VecDeque<PeerId>; Parked::QUEUES],
-    /// Clients whose next request has arrived already.
-    pipelined: VecDeque<PeerId>,
-    signature: Signature,
-    /// For heads that are being written.
-    scratch: Vec<u8>,
-    /// For the key of a request, and for the texts of what is to be stored.
-    cache_text: Vec<u8>,
-    /// For what a request has in the fields that a stored response varies by.
-    cache_scratch: Vec<u8>,
-    /// For bytes that came behind the end of a message.
-    excess: Vec<u8>,
-    /// For bytes that nobody asked for.
-    discard_buffer: Box<[u8]>,
+    cx: Context,
+    machines: Machines,
+    /// Connections whose timer has fired.
     due: Vec<PeerId>,
-    // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
-    #[allow(clippy::vec_box)]
-    spare_records: Vec<Box<LogRecord>>,
-    metrics: Metrics,
-    date: [u8; 29],
-    date_unix_s: u64,
-    next_serial: u32,
-    /// Set when weir is about to stop: until then, in milliseconds since the loop started.
-    drain_deadline_ms: Option<u64>,
 }
 
 impl Engine {
-    /// A core with nobody connected.
+    /// A core without connections.
     pub fn new(settings: Settings, policy: Arc<Policy>, resolver: Resolver) -> Engine {
+        let limits = Arc::new(ClientLimits::new(&settings));
         let keyed = Keyed::new(settings.seed);
-        Engine {
-            pool: Pool::new(settings.blocks_max),
-            peers: Slab::new(),
-            readings: Slab::new(),
-            transactions: Slab::new(),
-            spare_transactions: Vec::new(),
-            tunnels: Slab::new(),
-            fills: Slab::new(),
-            collapses: Collapses::new(keyed, settings.loops),
-            refreshes: 0,
-            relays: Relays::default(),
-            deadlines: Deadlines::default(),
-            origins: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
-            resolver,
-            look_ups: BTreeMap::new(),
-            remembered: CredentialCache::default(),
-            verifications: Verifications::new(&settings),
-            clients: 0,
-            peers_lately: 0,
-            peers_shrunk: (0, 0),
-            client_limits: Arc::new(ClientLimits::new(&settings)),
-            capacity_freed: false,
-            actions: VecDeque::new(),
-            runnable: VecDeque::new(),
-            turn: None,
-            parked: Default::default(),
-            pipelined: VecDeque::new(),
-            signature: Signature::new(&settings),
-            scratch: Vec::new(),
-            cache_text: Vec::new(),
-            cache_scratch: Vec::new(),
-            excess: Vec::new(),
-            discard_buffer: vec![0; BLOCK_BYTES].into_boxed_slice(),
-            due: Vec::new(),
-            spare_records: Vec::new(),
-            metrics: Metrics::default(),
-            date: [b' '; 29],
-            date_unix_s: u64::MAX,
-            next_serial: 0,
-            drain_deadline_ms: None,
-            settings: Arc::new(settings),
-            policy,
-        }
+        let machines = Machines {
+            downstream: Downstream::new(Arc::clone(&limits)),
+            transactions: Transactions::new(&settings),
+            tunnels: Tunnels::default(),
+            services: Services {
+                upstreams: Upstreams::new(&settings, keyed, resolver),
+                fills: Fills::new(keyed, settings.loops),
+                verifications: Verifications::new(&settings, limits),
+            },
+        };
+        Engine { machines, due: Vec::new(), cx: Context::new(settings, policy) }
     }
 
-    /// The same core as one of several, which share the limits on clients and have `settings` that were divided.
-    pub fn with_client_limits(self, client_limits: Arc<ClientLimits>) -> Engine {
-        Engine { client_limits, ..self }
+    /// One of several cores, which share the limits on clients and have `settings` that were divided.
+    pub fn with_client_limits(mut self, limits: Arc<ClientLimits>) -> Engine {
+        self.machines.services.verifications.limits = Arc::clone(&limits);
+        self.machines.downstream.limits = limits;
+        self
     }
 
-    /// What responses are stored in, if they are: one for all loops.
-    pub fn store(&self) -> Option<Arc<Store>> {
-        self.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store))
+    // Events.
+
+    /// A client has connected. Beyond the limits it is told so and closed.
+    pub fn accept(&mut self, now: Now, address: SocketAddr) -> PeerId {
+        self.cx.now = now;
+        let id = self.machines.downstream.accept(&mut self.cx, address);
+        self.machines.finish(&mut self.cx);
+        id
     }
 
-    /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
-    pub fn take_capacity_freed(&mut self) -> bool {
-        std::mem::take(&mut self.capacity_freed)
-    }
-
-    /// What happened to a peer. Ignored if there is no such peer (any more).
+    /// What happened to a connection. Ignored if there is no such connection (any more).
     pub fn handle(&mut self, now: Now, id: PeerId, event: Event) {
-        let Some(peer) = self.peers.get(id.index()) else { return };
-        match &peer.role {
-            Role::Client(_) => self.handle_client(now, id, event),
-            Role::Origin(_) => self.handle_origin(now, id, event),
-        }
-        self.finish(now);
+        self.cx.now = now;
+        self.machines.handle(&mut self.cx, id, event);
+        self.machines.finish(&mut self.cx);
     }
 
     /// A reply to a DNS query.
     pub fn handle_reply(&mut self, now: Now, query: QueryId, message: &[u8]) {
-        self.resolver.handle_reply(now, query, message);
-        self.finish(now);
+        self.cx.now = now;
+        self.machines.services.upstreams.resolver.handle_reply(now, query, message);
+        self.machines.finish(&mut self.cx);
     }
 
     /// A DNS query that could not be sent, or whose socket failed.
     pub fn handle_query_failure(&mut self, now: Now, query: QueryId) {
-        self.resolver.handle_failure(now, query);
-        self.finish(now);
+        self.cx.now = now;
+        self.machines.services.upstreams.resolver.handle_failure(now, query);
+        self.machines.finish(&mut self.cx);
     }
 
     /// Whether the password of a job was right. What other loops should know of it is returned.
     pub fn handle_verified(&mut self, now: Now, job: JobId, right: bool) -> Option<Finding> {
-        let finding = self.finish_verification(now, job, right)?;
+        let finding = self.machines.services.verifications.finish(now, job, right)?;
         self.handle_finding(now, finding);
         Some(finding)
     }
 
     /// What a verification has found out, perhaps one of another loop.
     pub fn handle_finding(&mut self, now: Now, finding: Finding) {
-        self.learn(now, finding);
-        self.finish(now);
+        self.cx.now = now;
+        self.machines.handle_finding(&mut self.cx, finding);
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
+    /// this loop.
+    pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
+        self.cx.now = now;
+        self.machines.services.fills.handle_message(&mut self.cx, from, message);
+        self.machines.finish(&mut self.cx);
     }
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
-        if self.resolver.next_timeout_us().is_some_and(|due| due <= now.monotonic_us) {
-            self.resolver.handle_timeout(now);
+        self.cx.now = now;
+        let Engine { cx, machines, due } = self;
+        let resolver = &mut machines.services.upstreams.resolver;
+        if resolver.next_timeout_us().is_some_and(|due| due <= now.monotonic_us) {
+            resolver.handle_timeout(now);
         }
-        let mut due = std::mem::take(&mut self.due);
-        self.deadlines.sweep(now.monotonic_ms(), &mut due);
+        cx.timers.sweep(now.monotonic_ms(), due);
         for id in due.drain(..) {
-            // It may have gone with another one that was due, and its place may be somebody else's by now.
-            if !self.deadlines.is_set(id) {
-                self.handle_deadline(now, id);
+            // The connection may have gone with another one that was due, and another one may be in its place by now.
+            if !cx.timers.is_set(id) {
+                machines.handle_deadline(cx, id);
+                machines.carry_out_effects(cx);
             }
         }
-        self.due = due;
-        if self.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
-            self.cut(now);
+        if cx.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
+            machines.cut(cx);
         }
-        self.finish(now);
+        machines.finish(cx);
     }
 
     /// When `handle_timeout` is due, in microseconds since the loop started.
     pub fn next_timeout_us(&self) -> Option<u64> {
-        let sweep = self.deadlines.next_ms().map(|ms| ms * 1000);
-        let drain = self.drain_deadline_ms.map(|ms| ms * 1000);
-        [sweep, drain, self.resolver.next_timeout_us()].into_iter().flatten().min()
+        let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);
+        let drain = self.cx.drain_deadline_ms.map(|ms| ms * 1000);
+        [sweep, drain, self.machines.services.upstreams.resolver.next_timeout_us()]
+            .into_iter()
+            .flatten()
+            .min()
     }
+
+    // What the shell is to do, and with which connection it goes on.
 
     /// The next thing to do.
     pub fn next_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    /// Gives a written log entry back for reuse.
-    pub fn recycle(&mut self, record: Box<LogRecord>) {
-        // Long ones go: each would keep the memory of the longest target that it has ever held.
-        if self.spare_records.len() < SPARE_RECORDS_MAX && record.text_capacity() <= SPARE_TEXT_BYTES_MAX {
-            self.spare_records.push(record);
-        }
-    }
-
-    /// Stops taking requests: idle connections are closed, transactions are finished, and what is left after the drain
-    /// time is cut.
-    pub fn drain(&mut self, now: Now) {
-        if self.drain_deadline_ms.is_some() {
-            return;
-        }
-        self.drain_deadline_ms = Some(now.monotonic_ms() + self.settings.timeouts.drain_ms);
-        let idle: Vec<PeerId> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| is_idle(peer, &self.readings))
-            .map(|(index, _)| PeerId::from_index(index))
-            .collect();
-        for id in idle {
-            // One may have gone with another.
-            match self.peers.get(id.index()).map(|peer| &peer.role) {
-                Some(Role::Client(_)) => self.close_client(id),
-                Some(Role::Origin(_)) => self.close_origin(id),
-                None => {}
-            }
-        }
-        self.finish(now);
-    }
-
-    /// Closes all idle origin connections: somebody needs their descriptors.
-    /// False if there were none.
-    pub fn shed_idle_origins(&mut self) -> bool {
-        let any = self.origins.longest_idle().is_some();
-        while let Some(oldest) = self.origins.longest_idle() {
-            self.metrics.origins_shed += 1;
-            self.close_origin(oldest);
-        }
-        any
+        self.cx.actions.pop_front()
     }
 
     /// Puts an action behind those that are to be carried out before it.
     pub fn defer(&mut self, action: Action) {
-        self.actions.push_back(action);
+        self.cx.actions.push_back(action);
     }
 
-    /// Whether the peer is an origin connection that waits to be reused.
+    /// Gives a written log record back for reuse.
+    pub fn recycle(&mut self, record: Box<LogRecord>) {
+        self.cx.recycle(record);
+    }
+
+    /// The next connection that may be able to read or write.
+    pub fn next_runnable(&mut self) -> Option<PeerId> {
+        self.cx.connections.next_runnable(&self.cx.pool)
+    }
+
+    /// Whether a connection is on the run queue, or would be put there by the next look: one that waits for a block that is
+    /// there.
+    pub fn has_runnable(&self) -> bool {
+        self.cx.connections.has_runnable(&self.cx.pool)
+    }
+
+    /// From now on the shell reads and writes for this connection until it has neither to read nor to write: whatever happens,
+    /// there is no need to wake it. A shell that does not say so finds it on the run queue again.
+    pub fn begin_turn(&mut self, id: PeerId) {
+        self.cx.connections.set_turn(Some(id));
+    }
+
+    /// The shell turns to others.
+    pub fn end_turn(&mut self) {
+        self.cx.connections.set_turn(None);
+    }
+
+    /// Puts a connection on the run queue, once: because its socket is ready, or its turn was cut short.
+    pub fn wake(&mut self, id: PeerId) {
+        self.cx.wake(id);
+    }
+
+    // Bytes.
+
+    /// Whether the connection could use bytes from its socket now. Computed, never stored.
+    pub fn wants_read(&self, id: PeerId) -> bool {
+        self.machines.wants_read(&self.cx, id)
+    }
+
+    /// Whether there is anything to send to the connection.
+    pub fn wants_write(&self, id: PeerId) -> bool {
+        self.machines.wants_write(&self.cx, id)
+    }
+
+    /// Where to read the connection's next bytes into. `None` if it wants none, or has to wait for a block: then it is parked,
+    /// and put on the run queue when there is one.
+    pub fn space(&mut self, id: PeerId) -> Option<Space<'_>> {
+        self.machines.space(&mut self.cx, id)
+    }
+
+    /// Takes unused space back: the socket had nothing after all. A connection that waits holds no block.
+    pub fn return_space(&mut self, id: PeerId) {
+        self.machines.return_space(&mut self.cx, id);
+    }
+
+    /// Whether the connection's next bytes may go to another connection's socket without passing through here: they are many,
+    /// and nothing needs to look at them. Instead of lending space; the shell may use that all the same.
+    pub fn splice_allowed(&self, id: PeerId) -> Option<Splice> {
+        self.machines.splice_allowed(&self.cx, id)
+    }
+
+    /// What to send to the connection next: slices for one vectored write, some of them empty. All are, although the connection
+    /// wants to write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again,
+    /// and first.
+    pub fn to_send(&mut self, id: PeerId) -> Outgoing<'_> {
+        self.machines.outgoing(&mut self.cx, id)
+    }
+
+    /// Whether the system is to be asked once more, before anything is sent, if the connection is still alive: what is sent
+    /// first cannot be sent twice, and the connection is not fresh.
+    pub fn looks_first(&self, id: PeerId) -> bool {
+        self.machines.looks_first(&self.cx, id)
+    }
+
+    // Connections, orders, counters.
+
+    /// Whether the next connection can be taken. If not, it waits in the system's backlog.
+    pub fn may_accept(&self) -> bool {
+        !self.is_draining() && self.machines.downstream.limits.has_room()
+    }
+
+    /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
+    pub fn take_capacity_freed(&mut self) -> bool {
+        std::mem::take(&mut self.machines.downstream.capacity_freed)
+    }
+
+    /// Whether the connection is an upstream connection that waits to be reused.
     pub fn is_idle_origin(&self, id: PeerId) -> bool {
-        use OriginState::{Idle, Pinned};
-        matches!(
-            self.peers.get(id.index()),
-            Some(Peer { role: Role::Origin(Origin { state: Idle(_) | Pinned(_), .. }), .. })
-        )
+        self.cx.connections.upstream(id).is_some_and(|(_, state)| state.is_waiting())
+    }
+
+    /// Closes all idle upstream connections: their descriptors are needed. False if there were none.
+    pub fn shed_idle_origins(&mut self) -> bool {
+        let any = self.machines.services.upstreams.shed_idle(&mut self.cx);
+        self.machines.carry_out_effects(&mut self.cx);
+        any
+    }
+
+    /// Stops taking requests: idle connections are closed, transactions are finished, and what is left after the drain time is
+    /// cut.
+    pub fn drain(&mut self, now: Now) {
+        if self.is_draining() {
+            return;
+        }
+        self.cx.now = now;
+        self.cx.drain_deadline_ms = Some(now.monotonic_ms() + self.cx.settings.timeouts.drain_ms);
+        self.machines.drain(&mut self.cx);
+        self.machines.finish(&mut self.cx);
     }
 
     /// Whether the order to stop was given.
     pub fn is_draining(&self) -> bool {
-        self.drain_deadline_ms.is_some()
+        self.cx.is_draining()
     }
 
-    /// Whether nobody is connected.
+    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
+    pub fn cut(&mut self, now: Now) {
+        self.cx.now = now;
+        self.machines.cut(&mut self.cx);
+    }
+
+    /// Whether there is no connection.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.cx.connections.is_empty()
+    }
+
+    /// What responses are stored in, if they are: one for all loops.
+    pub fn store(&self) -> Option<Arc<Store>> {
+        self.cx.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store))
+    }
+
+    /// What the resolver remembers of a name, or of what a search domain makes of it; nothing is asked for it.
+    pub fn known_addresses(&mut self, now: Now, name: &Name, port: u16) -> Option<Outcome> {
+        self.cx.now = now;
+        self.machines.services.upstreams.known_addresses(&self.cx, name, port)
+    }
+
+    /// Judges requests by another policy from now on. Transactions under way keep the one they began with.
+    pub fn set_policy(&mut self, policy: Arc<Policy>) {
+        self.cx.policy = policy;
+        // A rule may be about what a name has meant.
+        self.machines.services.upstreams.pool.forget_addresses();
+        // Those that wait to be used again would keep the old rules in memory.
+        self.machines.transactions.clear_spare();
+    }
+
+    /// Goes by other settings from now on, as far as they can change: not by another number of loops or blocks, not with
+    /// another cache, not at other addresses. Transactions under way keep those they began with, except for time-outs.
+    pub fn set_settings(&mut self, now: Now, settings: Settings) {
+        self.cx.now = now;
+        let Engine { cx, machines, .. } = self;
+        let Settings { loops, blocks_max, splices, client_prefix6, seed, .. } = *cx.settings;
+        let store = cx.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store));
+        let cache = settings.cache.clone().zip(store).map(|(cache, store)| CacheSettings { store, ..cache });
+        let listeners = cx.settings.listeners.clone();
+        let settings =
+            Settings { loops, blocks_max, splices, client_prefix6, seed, cache, listeners, ..settings };
+        let (idle_max, per_authority_max) =
+            (settings.origins_idle_max, settings.origins_idle_per_authority_max);
+        machines.services.upstreams.set_limits(cx, idle_max, per_authority_max);
+        machines.downstream.limits.set_limits(&settings);
+        machines.transactions.signature = Signature::new(&settings);
+        cx.settings = Arc::new(settings);
+        // Those that wait to be used again would begin with the old ones.
+        machines.transactions.clear_spare();
+        machines.finish(cx);
+    }
+
+    /// Resolves names by other settings from now on.
+    pub fn set_resolver(&mut self, now: Now, settings: resolver::Settings, hosts: resolver::Hosts) {
+        self.cx.now = now;
+        let upstreams = &mut self.machines.services.upstreams;
+        upstreams.resolver.reconfigure(settings, hosts);
+        upstreams.pool.forget_addresses();
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// Whether there is memory that may become needless; then `shrink` is to be called after some seconds.
+    pub fn may_shrink(&self) -> bool {
+        self.cx.pool.may_shrink() || self.cx.connections.is_wide()
+    }
+
+    /// Whether the cache has left the allocator memory that it does not use any more, see [`Store::should_trim`].
+    pub fn should_trim(&self) -> bool {
+        self.cx.settings.cache.as_ref().is_some_and(|cache| cache.store.should_trim())
+    }
+
+    /// Gives back memory that was not needed since the last call. False if there was none.
+    pub fn shrink(&mut self) -> bool {
+        let tables = self.cx.connections.was_wide();
+        let shrinks = self.cx.pool.shrink() || tables;
+        if shrinks {
+            self.cx.shrink();
+            self.machines.downstream.shrink();
+            self.machines.transactions.shrink();
+            self.machines.tunnels.shrink();
+        }
+        shrinks
     }
 
     /// The counters, with the gauges of this moment.
     pub fn metrics(&self) -> Metrics {
-        let dns = self.resolver.counters();
+        let Machines { downstream, transactions, tunnels, services } = &self.machines;
+        let Services { upstreams, fills, .. } = services;
+        let dns = upstreams.resolver.counters();
+        let clients = downstream.clients + downstream.background;
         Metrics {
-            clients: self.clients as u64,
-            exchanges: self.transactions.len() as u64,
-            tunnels: self.tunnels.len() as u64,
-            origins: (self.peers.len() - self.clients - self.refreshes) as u64,
-            origins_idle: self.origins.idle_count() as u64,
-            origins_pinned: self.origins.pinned_count() as u64,
-            blocks_lent: self.pool.lent() as u64,
-            blocks_peak: self.pool.lent_peak() as u64,
-            spilled_bytes: self.pool.spilled_bytes() as u64,
-            limit_blocks: self.pool.refusals(),
+            clients: downstream.clients as u64,
+            exchanges: transactions.slab.len() as u64,
+            tunnels: tunnels.slab.len() as u64,
+            origins: (self.cx.connections.len() - clients) as u64,
+            origins_idle: upstreams.pool.idle_count() as u64,
+            origins_pinned: upstreams.pool.pinned_count() as u64,
+            blocks_lent: self.cx.pool.lent() as u64,
+            blocks_peak: self.cx.pool.lent_peak() as u64,
+            spilled_bytes: self.cx.pool.spilled_bytes() as u64,
+            limit_blocks: self.cx.pool.refusals(),
             dns_look_ups: dns.look_ups,
             dns_hosts_hits: dns.hosts_hits,
             dns_cache_hits: dns.cache_hits,
             dns_queries: dns.queries,
             dns_timeouts: dns.timeouts,
             dns_failures: dns.failures,
-            cache_fetches: self.fills.len() as u64,
-            cache_collapses: self.collapses.len() as u64,
-            ..self.metrics.clone()
-        }
-    }
-
-    /// Does what the last event left to do: answers from the resolver, requests that have arrived already, memory that
-    /// came back.
-    fn finish(&mut self, now: Now) {
-        loop {
-            while let Some(action) = self.resolver.next_action() {
-                match action {
-                    resolver::Action::Done { id, outcome } => self.finish_look_up(now, id, &outcome),
-                    resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
-                        self.actions.push_back(Action::Resolver(action));
-                    }
-                }
-            }
-            if self.resume_concluded(now) {
-                continue;
-            }
-            let Some(client) = self.pipelined.pop_front() else { break };
-            self.advance_client(now, client);
-        }
-        self.finish_memory();
-    }
-
-    /// Lets others have the memory that came back.
-    fn finish_memory(&mut self) {
-        if self.pool.take_returned() {
-            self.unpark_next();
-            self.unpark_heads();
-        }
-    }
-
-    /// Time for the field Date.
-    fn refresh_date(&mut self, now: Now) {
-        if self.date_unix_s != now.unix_s() {
-            self.date_unix_s = now.unix_s();
-            self.date = http_date(self.date_unix_s);
-        }
-    }
-
-    fn take_record(&mut self, client: SocketAddr) -> Box<LogRecord> {
-        match self.spare_records.pop() {
-            Some(mut record) => {
-                record.reset(client);
-                record
-            }
-            None => Box::new(LogRecord::new(client)),
-        }
-    }
-
-    /// Ends a transaction that has given everything back: keeps its memory for the next, and hands out its entry.
-    fn retire(&mut self, mut transaction: Box<Transaction>) -> Box<LogRecord> {
-        // It is made blank when the next transaction begins.
-        let spare = self.spare_records.pop();
-        let blank = spare.unwrap_or_else(|| Box::new(LogRecord::new(transaction.record.client)));
-        let record = std::mem::replace(&mut transaction.record, blank);
-        // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
-        transaction.caching.reset();
-        transaction.reader = None;
-        if !Arc::ptr_eq(&transaction.policy, &self.policy) {
-            transaction.policy = Arc::clone(&self.policy);
-        }
-        if !Arc::ptr_eq(&transaction.settings, &self.settings) {
-            transaction.settings = Arc::clone(&self.settings);
-        }
-        if self.spare_transactions.len() < SPARE_TRANSACTIONS_MAX {
-            self.spare_transactions.push(transaction);
-        }
-        record
-    }
-
-    /// Counts an entry and hands it to the shell.
-    fn log(&mut self, record: Box<LogRecord>) {
-        match record.verdict {
-            transaction::log_record::Verdict::Allowed => self.metrics.allowed += 1,
-            transaction::log_record::Verdict::Refused => self.metrics.blocked += 1,
-            transaction::log_record::Verdict::Malformed => self.metrics.malformed += 1,
-            transaction::log_record::Verdict::Failed => self.metrics.failed += 1,
-        }
-        self.metrics.statuses[usize::from(record.status / 100).min(9)] += 1;
-        self.metrics.count_cache(&record);
-        self.actions.push_back(Action::Log(record));
-    }
-
-    fn handle_deadline(&mut self, now: Now, id: PeerId) {
-        let Some(peer) = self.peers.get(id.index()) else { return };
-        match &peer.role {
-            Role::Client(client) => match *client {
-                Client::Idle | Client::Reading(_) => self.handle_reading_deadline(now, id),
-                Client::Transaction(transaction) => self.handle_transaction_deadline(now, transaction),
-                Client::Tunnel(tunnel) => self.handle_tunnel_deadline(now, tunnel),
-                Client::Lingering { .. } => {
-                    self.metrics.timeouts_linger += 1;
-                    self.close_client(id);
-                }
-            },
-            Role::Origin(origin) => match origin.state {
-                OriginState::Connecting(transaction) => {
-                    self.metrics.timeouts_connect += 1;
-                    self.handle_attempt_failure(now, id, transaction, SocketError::TimedOut);
-                }
-                OriginState::Idle(_) | OriginState::Pinned(_) => self.handle_idle_deadline(now, id),
-                OriginState::Filling(fill) => self.handle_fill_deadline(now, fill),
-                OriginState::Busy(_) | OriginState::Tunnel(_) => {}
-            },
-        }
-    }
-
-    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
-    pub fn cut(&mut self, now: Now) {
-        self.cut_fills(now);
-        let ids: Vec<usize> = self.peers.iter().map(|(index, _)| index).collect();
-        for id in ids {
-            let Some(peer) = self.peers.get(id) else { continue };
-            let id = PeerId::from_index(id);
-            match &peer.role {
-                Role::Client(Client::Transaction(transaction)) => {
-                    let transaction = *transaction;
-                    self.metrics.timeouts_drain += 1;
-                    self.abandon(now, transaction, transaction::log_record::Verdict::Failed, "cut");
-                }
-                Role::Client(Client::Tunnel(tunnel)) => {
-                    let tunnel = *tunnel;
-                    self.metrics.timeouts_drain += 1;
-                    self.cut_tunnel(now, tunnel, "cut");
-                }
-                Role::Client(_) => self.close_client(id),
-                Role::Origin(Origin { state: OriginState::Idle(_) | OriginState::Pinned(_), .. }) => {
-                    self.close_origin(id);
-                }
-                // The others go with what they carry.
-                Role::Origin(_) => {}
-            }
-        }
-    }
-
-    /// Wakes the first of those who wait for a block, of each kind for which there is one. Called with every turn: whoever
-    /// was woken takes the block or leaves it to the next, and either way that one is not forgotten.
-    fn unpark_next(&mut self) {
-        for (queue, purpose) in Parked::FOR_BLOCKS {
-            if self.would_unpark(queue, purpose) {
-                self.unpark(queue);
-            }
-        }
-    }
-
-    fn unparks_any(&self) -> bool {
-        Parked::FOR_BLOCKS.into_iter().any(|(queue, purpose)| self.would_unpark(queue, purpose))
-    }
-
-    fn would_unpark(&self, queue: Parked, purpose: Purpose) -> bool {
-        !self.parked[queue as usize].is_empty() && self.pool.would_lend(purpose)
-    }
-
-    /// Wakes everybody who waits for heap. They need different amounts of it, so each has to try, and they try when some
-    /// has come back. It may be there when no block is.
-    fn unpark_heads(&mut self) {
-        for _ in 0..self.parked[Parked::Heap as usize].len() {
-            self.unpark(Parked::Heap);
-        }
-    }
-
-    fn unpark(&mut self, queue: Parked) {
-        while let Some(id) = self.parked[queue as usize].pop_front() {
-            // Whoever is gone, or got its memory otherwise, must not stand in for one who still waits.
-            if let Some(peer) = self.peers.get_mut(id.index()).filter(|peer| peer.parking == Parking::Queued)
-            {
-                peer.parking = Parking::Woken;
-                self.wake(id);
-                return;
-            }
-        }
-    }
-
-    fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        Some(self.peers.get(id.index())?.address.into())
-    }
-
-    fn client_mut(&mut self, id: PeerId) -> Option<&mut Client> {
-        match &mut self.peers.get_mut(id.index())?.role {
-            Role::Client(client) => Some(client),
-            Role::Origin(_) => None,
-        }
-    }
-
-    fn origin_mut(&mut self, id: PeerId) -> Option<&mut Origin> {
-        match &mut self.peers.get_mut(id.index())?.role {
-            Role::Client(_) => None,
-            Role::Origin(origin) => Some(origin),
+            cache_fetches: fills.slab.len() as u64,
+            cache_flights: fills.collapses.len() as u64,
+            ..self.cx.metrics.clone()
         }
     }
 }
 
-/// Between requests, with nothing of the next one received.
-fn is_idle(peer: &Peer, readings: &Slab<Reading>) -> bool {
-    match &peer.role {
-        Role::Client(client) => match *client {
-            Client::Idle => true,
-            Client::Reading(reading) => readings[reading.0 as usize].input.is_empty(),
-            Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
-        },
-        Role::Origin(origin) => matches!(origin.state, OriginState::Idle(_) | OriginState::Pinned(_)),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Event, Settings};
+    use crate::policy::Policy;
+    use crate::policy::acl::AclBuilder;
+    use crate::resolver::{self, Hosts, Resolver};
+    use crate::time::Now;
+    use std::sync::Arc;
+
+    /// The answer is written by the shell whose turn it is, or by one that finds the client on the run queue.
+    #[test]
+    fn nobody_is_woken_in_its_own_turn() {
+        let acl = AclBuilder::new(1).build().unwrap();
+        let (edits, cache_rules) = Default::default();
+        let policy = Arc::new(Policy {
+            acl,
+            users: None,
+            edits,
+            cache_rules,
+            pages: Default::default(),
+            quiet_refusals: false,
+        });
+        for says_so in [true, false] {
+            let resolver = Resolver::new(resolver::Settings::default(), Hosts::parse(b""), [1, 2]);
+            let mut engine = Engine::new(Settings::default(), Arc::clone(&policy), resolver);
+            let client = engine.accept(Now::default(), ([127, 0, 0, 1], 4711).into());
+            while engine.next_runnable().is_some() {}
+            if says_so {
+                engine.begin_turn(client);
+            }
+            let count = engine.space(client).unwrap().fill(b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n");
+            engine.handle(Now::default(), client, Event::Received(count));
+            assert!(engine.wants_write(client));
+            assert_eq!(engine.has_runnable(), !says_so);
+            engine.end_turn();
+            engine.wake(client);
+            assert_eq!((engine.next_runnable(), engine.next_runnable()), (Some(client), None));
+        }
     }
 }

@@ -5,10 +5,10 @@
 //! file:
 //!
 //! - A line for ad blockers that only a browser can apply (`@@`, `##`, `/pattern/`, `||name^$script`) is skipped and
-//! counted, in any file.
+//!   counted, in any file.
 //! - In a file for other programs every other line that is no rule is skipped and counted, too. Such a file is
-//! recognized by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or
-//! a line of a hosts file.
+//!   recognized by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or
+//!   a line of a hosts file.
 //! - In any other file, and in an option, it is an error.
 
 use std::fmt;

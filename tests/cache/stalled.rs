@@ -84,7 +84,7 @@ impl Stage {
     fn at_rest(&self) -> Statistics {
         eventually("nothing under way and nothing lent", || {
             let now = self.weir.statistics();
-            let names = ["exchanges", "blocks_lent", "spilled_bytes", "cache_fetches", "cache_collapses"];
+            let names = ["exchanges", "blocks_lent", "spilled_bytes", "cache_fetches", "cache_flights"];
             names.iter().all(|name| now.get(name) == 0).then_some(now)
         })
     }

@@ -243,7 +243,7 @@ impl Relay {
 
     /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
     /// the end of the message are not taken.
-    pub fn sender(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
+    pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
         let mut taken = 0;
         let mut excess = Vec::new();
         while taken < bytes.len() && self.wants_bytes() {

@@ -5,13 +5,16 @@
 //! Each direction ends by itself: when its source has finished and everything was passed on, its sink is told (FIN), and
 //! the other direction goes on. A reset on one side is a reset on the other.
 
-use crate::engine::body::tunnel_half::TunnelHalf;
-use crate::engine::peer::{Client, OriginState, Peer, Role, TransactionId, TunnelId};
-use crate::engine::transaction::log_record::{Kind, Note, Text, Verdict};
-use crate::engine::transaction::refusal::Refusal;
-use crate::engine::{Action, Engine, Event, PeerId};
-use crate::net::Purpose;
-use crate::time::Now;
+use crate::engine::body::outgoing::Outgoing;
+use crate::engine::body::tunnel_half::{Relays, TunnelHalf};
+use crate::engine::connections::{Client, PeerId, TunnelId, UpstreamState};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::transaction::Transaction;
+use crate::engine::transaction::log_record::{Kind, Note, Text};
+use crate::engine::{Action, Event};
+use crate::net::{Pool, Purpose, Space};
+use slab::Slab;
 
 /// One tunnel.
 #[derive(Debug)]
@@ -45,102 +48,52 @@ enum Ends {
     ResetOrigin,
 }
 
-impl Engine {
-    /// Answers CONNECT: the origin's connection stands.
-    pub(in crate::engine) fn establish_tunnel(&mut self, now: Now, id: TransactionId, origin: PeerId) {
-        let Engine { transactions, pool, settings, scratch, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        scratch.clear();
-        scratch.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n");
-        if let Some(via) = &settings.via {
-            scratch.extend_from_slice(b"Via: 1.1 ");
-            scratch.extend_from_slice(via.as_bytes());
-            scratch.extend_from_slice(b"\r\n");
-        }
-        scratch.extend_from_slice(b"\r\n");
-        transaction.origin = Some(origin);
-        transaction.stage = crate::engine::transaction::Stage::Awaiting;
-        transaction.record.phases.ttfb_us = Some(0);
-        if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
-            self.refuse(now, id, Refusal::NoMemory);
-            return;
-        }
-        transaction.record.status = 200;
-        self.open_tunnel(now, id, origin);
-    }
+/// All tunnels of one loop.
+#[derive(Default)]
+pub(in crate::engine) struct Tunnels {
+    pub slab: Slab<Tunnel>,
+    /// What the tunnels have under way.
+    pub relays: Relays,
+}
 
-    /// The origin agreed to another protocol; the head for the client is written.
-    pub(in crate::engine) fn switch(&mut self, now: Now, id: TransactionId, head_bytes: usize) {
-        let Engine { transactions, pool, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        let Some(origin) = transaction.origin else { return };
-        let rest = transaction.response.bytes(pool)[head_bytes..].to_vec();
-        if !transaction.down.head.append(pool, Purpose::Reply, &rest) {
-            // The 101 is on its way: nothing can be said behind it.
-            self.abort(now, id, Verdict::Failed, "buffers_max");
-            return;
-        }
-        self.open_tunnel(now, id, origin);
-    }
-
-    /// Turns a transaction into a tunnel. What the client sent behind its head goes first.
-    fn open_tunnel(&mut self, now: Now, id: TransactionId, origin_id: PeerId) {
-        // Nothing but the tunnel's bytes will come from the client.
-        self.end_bond(self.transactions[id.index as usize].client);
-        let Engine {
-            transactions, tunnels, relays, peers, pool, deadlines, settings, metrics, scratch, ..
-        } = self;
-        let mut transaction = transactions.remove(id.index as usize);
-        transaction.response.release(pool);
-        let (client_id, tunnel_id) = (transaction.client, TunnelId(tunnels.vacant_key() as u32));
-        if let Some(Peer { role: Role::Client(client), .. }) = peers.get_mut(client_id.index()) {
-            *client = Client::Tunnel(tunnel_id);
-        }
-        transaction.input.consume(pool, transaction.consumed.min(transaction.input.len()));
+impl Tunnels {
+    /// Takes both connections over from a transaction. What the client sent behind its head goes first.
+    pub fn open(&mut self, cx: &mut Context, transaction: &mut Transaction, origin: PeerId) {
+        let client = transaction.client;
+        transaction.response.release(&mut cx.pool);
+        transaction.input.consume(&mut cx.pool, transaction.consumed.min(transaction.input.len()));
         debug_assert!(transaction.up.head.is_empty());
         transaction.up.received = transaction.input.len() as u64;
         transaction.up.head = std::mem::take(&mut transaction.input);
         transaction.record.kind = Kind::Tunnel;
-        tunnels.insert(Tunnel {
-            client: client_id,
-            origin: origin_id,
+        let tunnel = Tunnel {
+            client,
+            origin,
             client_bytes: transaction.info.head_bytes as u64 + transaction.up.received,
             sent_bytes: transaction.down.sent,
-            up: TunnelHalf::new(relays, Purpose::Upload, &mut transaction.up),
-            down: TunnelHalf::new(relays, Purpose::Download, &mut transaction.down),
-            note: transaction.record.note(transaction.settings.noted, scratch),
+            up: TunnelHalf::new(&mut self.relays, Purpose::Upload, &mut transaction.up),
+            down: TunnelHalf::new(&mut self.relays, Purpose::Download, &mut transaction.down),
+            note: transaction.record.note(transaction.settings.noted, &mut cx.scratch),
             began_us: transaction.began_us,
-        });
-        if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin_id.index()) {
-            origin.state = OriginState::Tunnel(tunnel_id);
-        }
-        metrics.tunnels_opened += 1;
-        deadlines.clear(origin_id);
-        deadlines.set(client_id, now.monotonic_ms(), settings.timeouts.tunnel_ms);
-        let logs_start = transaction.settings.logs_tunnel_starts;
-        if logs_start {
-            transaction.note_end(now);
-            // Nothing was sent yet: the entry of the end has all of it.
-            (transaction.record.kind, transaction.record.sent_bytes) = (Kind::TunnelStart, 0);
-        }
-        let record = self.retire(transaction);
-        if logs_start {
-            self.actions.push_back(Action::Log(record));
-        } else {
-            self.recycle(record);
-        }
-        self.wake(client_id);
-        self.wake(origin_id);
+        };
+        let id = TunnelId(self.slab.insert(tunnel) as u32);
+        cx.connections.set_client(client, Client::Tunnel(id));
+        cx.connections.set_upstream(origin, UpstreamState::Tunnel(id));
+        cx.metrics.tunnels_opened += 1;
+        cx.timers.clear(origin);
+        cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
+        cx.wake(client);
+        cx.wake(origin);
     }
 
-    pub(in crate::engine) fn handle_tunnel_client(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, relays, pool, .. } = self;
-        let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
+    pub fn handle_client(&mut self, cx: &mut Context, id: TunnelId, event: Event) {
+        let Tunnels { slab, relays } = self;
+        let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
             Event::Received(count) => {
                 tunnel.client_bytes += count as u64;
-                tunnel.up.handle_received(pool, relays, count);
+                tunnel.up.handle_received(&mut cx.pool, relays, count);
             }
             Event::Spliced(count) => {
                 tunnel.client_bytes += count as u64;
@@ -148,86 +101,86 @@ impl Engine {
             }
             Event::Sent(count) => {
                 tunnel.sent_bytes += count as u64;
-                tunnel.down.handle_sent(pool, relays, count);
+                tunnel.down.handle_sent(&mut cx.pool, relays, count);
             }
             Event::EndOfStream => tunnel.up.handle_end(),
             // What it sent before its end still has a way to go.
             Event::SendFailed(_) | Event::Failed(_) if tunnel.up.is_received() => {
-                tunnel.down.abandon(pool, relays);
+                tunnel.down.abandon(&mut cx.pool, relays);
                 tunnel.down.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
-                self.end_tunnel(now, id, Some("client_reset"), Ends::ResetOrigin);
+                self.end(cx, id, Some("client_reset"), Ends::ResetOrigin);
                 return;
             }
             Event::Connected => {}
         }
-        self.wake(origin);
-        self.pass_end(now, id);
+        cx.wake(origin);
+        self.pass_end(cx, id);
     }
 
-    pub(in crate::engine) fn handle_tunnel_origin(&mut self, now: Now, id: TunnelId, event: Event) {
-        let Engine { tunnels, relays, pool, .. } = self;
-        let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
+    pub fn handle_upstream(&mut self, cx: &mut Context, id: TunnelId, event: Event) {
+        let Tunnels { slab, relays } = self;
+        let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
-            Event::Received(count) => tunnel.down.handle_received(pool, relays, count),
+            Event::Received(count) => tunnel.down.handle_received(&mut cx.pool, relays, count),
             Event::Spliced(count) => tunnel.down.handle_spliced(count),
-            Event::Sent(count) => tunnel.up.handle_sent(pool, relays, count),
+            Event::Sent(count) => tunnel.up.handle_sent(&mut cx.pool, relays, count),
             Event::EndOfStream => tunnel.down.handle_end(),
             Event::SendFailed(_) | Event::Failed(_) if tunnel.down.is_received() => {
-                tunnel.up.abandon(pool, relays);
+                tunnel.up.abandon(&mut cx.pool, relays);
                 tunnel.up.ended = true;
             }
             Event::SendFailed(_) | Event::Failed(_) => {
-                self.end_tunnel(now, id, Some("origin_reset"), Ends::ResetClient);
+                self.end(cx, id, Some("origin_reset"), Ends::ResetClient);
                 return;
             }
             Event::Connected => {}
         }
-        self.wake(client);
-        self.pass_end(now, id);
+        cx.wake(client);
+        self.pass_end(cx, id);
     }
 
     /// Passes the end of a direction on, once everything before it was sent.
-    fn pass_end(&mut self, now: Now, id: TunnelId) {
-        let Engine { tunnels, relays, actions, deadlines, settings, .. } = self;
-        let Some(tunnel) = tunnels.get_mut(id.0 as usize) else { return };
+    fn pass_end(&mut self, cx: &mut Context, id: TunnelId) {
+        let Tunnels { slab, relays } = self;
+        let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
-        deadlines.set(client, now.monotonic_ms(), settings.timeouts.tunnel_ms);
+        cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
         let mut ends = [(&mut tunnel.up, origin), (&mut tunnel.down, client)];
         if ends.iter().all(|(half, _)| half.ended || half.is_complete(relays)) {
-            // Closing tells whoever was not told yet.
-            self.end_tunnel(now, id, None, Ends::Close);
+            // Closing tells the side that was not told yet.
+            self.end(cx, id, None, Ends::Close);
             return;
         }
         for (half, sink) in &mut ends {
             if half.is_complete(relays) && !half.ended {
                 half.ended = true;
-                actions.push_back(Action::ShutdownWrite(*sink));
+                cx.actions.push_back(Action::ShutdownWrite(*sink));
             }
         }
     }
 
-    pub(in crate::engine) fn handle_tunnel_deadline(&mut self, now: Now, id: TunnelId) {
-        self.metrics.timeouts_tunnel += 1;
-        self.cut_tunnel(now, id, "idle_timeout");
+    pub fn handle_deadline(&mut self, cx: &mut Context, id: TunnelId) {
+        cx.metrics.timeouts_tunnel += 1;
+        self.cut(cx, id, "idle_timeout");
     }
 
     /// Closes both ends.
-    pub(in crate::engine) fn cut_tunnel(&mut self, now: Now, id: TunnelId, reason: &str) {
-        self.end_tunnel(now, id, Some(reason), Ends::Close);
+    pub fn cut(&mut self, cx: &mut Context, id: TunnelId, reason: &'static str) {
+        self.end(cx, id, Some(reason), Ends::Close);
     }
 
-    fn end_tunnel(&mut self, now: Now, id: TunnelId, reason: Option<&str>, ends: Ends) {
-        let Some(mut tunnel) = self.tunnels.try_remove(id.0 as usize) else { return };
-        let duration = now.monotonic_us.saturating_sub(tunnel.began_us);
-        let Some(client) = self.address(tunnel.client) else { return };
-        let mut record = self.take_record(client);
+    fn end(&mut self, cx: &mut Context, id: TunnelId, reason: Option<&'static str>, ends: Ends) {
+        let Some(mut tunnel) = self.slab.try_remove(id.0 as usize) else { return };
+        let duration = cx.now.monotonic_us.saturating_sub(tunnel.began_us);
+        let Some(client) = cx.connections.address(tunnel.client) else { return };
+        let mut record = cx.take_record(client);
         record.restore(&tunnel.note);
-        record.upstream = self.address(tunnel.origin);
+        record.upstream = cx.connections.address(tunnel.origin);
         record.duration_us = duration;
-        record.started_unix_us = now.unix_us.saturating_sub(duration);
+        record.started_unix_us = cx.now.unix_us.saturating_sub(duration);
         (record.client_bytes, record.sent_bytes) = (tunnel.client_bytes, tunnel.sent_bytes);
         record.aborted = match ends {
             Ends::ResetClient | Ends::ResetOrigin => true,
@@ -236,17 +189,78 @@ impl Engine {
         if let Some(reason) = reason {
             record.set(Text::Reason, reason.as_bytes());
         }
-        tunnel.up.release(&mut self.pool, &mut self.relays);
-        tunnel.down.release(&mut self.pool, &mut self.relays);
-        debug_assert!(!self.tunnels.is_empty() || self.relays.are_free(), "who has gone has left nothing");
-        match ends {
-            Ends::ResetClient => self.reset_client(tunnel.client),
-            Ends::ResetOrigin | Ends::Close => self.close_client(tunnel.client),
-        }
-        match ends {
-            Ends::ResetOrigin => self.reset_origin(tunnel.origin),
-            Ends::ResetClient | Ends::Close => self.close_origin(tunnel.origin),
-        }
-        self.log(record);
+        tunnel.up.release(&mut cx.pool, &mut self.relays);
+        tunnel.down.release(&mut cx.pool, &mut self.relays);
+        debug_assert!(
+            !self.slab.is_empty() || self.relays.are_free(),
+            "tunnels that have ended have left nothing"
+        );
+        cx.send(match ends {
+            Ends::ResetClient => Effect::ResetClient(tunnel.client),
+            Ends::ResetOrigin | Ends::Close => Effect::CloseClient(tunnel.client),
+        });
+        cx.send(match ends {
+            Ends::ResetOrigin => Effect::ResetUpstream(tunnel.origin),
+            Ends::ResetClient | Ends::Close => Effect::CloseUpstream(tunnel.origin),
+        });
+        cx.log(record);
+    }
+
+    pub fn wants_upload(&self, id: TunnelId) -> bool {
+        self.slab[id.0 as usize].up.wants_bytes(&self.relays)
+    }
+
+    pub fn wants_download(&self, id: TunnelId) -> bool {
+        self.slab[id.0 as usize].down.wants_bytes(&self.relays)
+    }
+
+    pub fn wants_send_up(&self, id: TunnelId) -> bool {
+        self.slab[id.0 as usize].up.wants_send(&self.relays)
+    }
+
+    pub fn wants_send_down(&self, id: TunnelId) -> bool {
+        self.slab[id.0 as usize].down.wants_send(&self.relays)
+    }
+
+    pub fn upload_space<'a>(&'a mut self, pool: &'a mut Pool, id: TunnelId) -> Option<Space<'a>> {
+        self.slab[id.0 as usize].up.space(pool, &mut self.relays, Purpose::Upload)
+    }
+
+    pub fn download_space<'a>(&'a mut self, pool: &'a mut Pool, id: TunnelId) -> Option<Space<'a>> {
+        self.slab[id.0 as usize].down.space(pool, &mut self.relays, Purpose::Download)
+    }
+
+    pub fn return_upload_space(&mut self, pool: &mut Pool, id: TunnelId) {
+        self.slab[id.0 as usize].up.release_unused(pool, &mut self.relays);
+    }
+
+    pub fn return_download_space(&mut self, pool: &mut Pool, id: TunnelId) {
+        self.slab[id.0 as usize].down.release_unused(pool, &mut self.relays);
+    }
+
+    /// Where bytes of the client may go inside the kernel, and how many.
+    pub fn splice_up(&self, id: TunnelId) -> Option<(PeerId, usize)> {
+        let tunnel = &self.slab[id.0 as usize];
+        Some((tunnel.origin, tunnel.up.splice_allowed(&self.relays)?))
+    }
+
+    /// Where bytes of the origin may go inside the kernel, and how many.
+    pub fn splice_down(&self, id: TunnelId) -> Option<(PeerId, usize)> {
+        let tunnel = &self.slab[id.0 as usize];
+        Some((tunnel.client, tunnel.down.splice_allowed(&self.relays)?))
+    }
+
+    pub fn outgoing_up<'a>(&'a mut self, pool: &'a mut Pool, id: TunnelId) -> Outgoing<'a> {
+        self.slab[id.0 as usize].up.outgoing(pool, &mut self.relays)
+    }
+
+    pub fn outgoing_down<'a>(&'a mut self, pool: &'a mut Pool, id: TunnelId) -> Outgoing<'a> {
+        self.slab[id.0 as usize].down.outgoing(pool, &mut self.relays)
+    }
+
+    /// Gives back what is not used.
+    pub fn shrink(&mut self) {
+        self.slab.shrink_to_fit();
+        self.relays.shrink();
     }
 }

@@ -3,20 +3,25 @@
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::freshness::Times;
 use crate::cache::rfc::key::{Scheme, Uri};
+use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::storable::Storing;
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
-use crate::engine::cache::fill::Beginning;
+use crate::engine::cache::fill::{Beginning, Giver};
+use crate::engine::cache::hit_response::After;
 use crate::engine::cache::look_up::Part;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
-use crate::engine::peer::TransactionId;
-use crate::engine::transaction::Stage;
+use crate::engine::connections::TransactionId;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::transaction::ending::Ending;
 use crate::engine::transaction::examine::Method;
-use crate::engine::transaction::log_record::CacheUse;
+use crate::engine::transaction::log_record::{CacheUse, Verdict::Allowed};
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::{Engine, PeerId};
+use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
+use crate::engine::upstream::Upstreams;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
 use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
@@ -37,18 +42,18 @@ pub(in crate::engine) enum ResponseAction {
     Settled,
 }
 
-impl Engine {
-    /// The same for a response that may be an interim one; a refresh ends here.
-    pub(in crate::engine) fn decide_on_final(
+impl Transactions {
+    /// Looks at a response head that may be an interim one, before it is passed on; a refresh ends here.
+    pub fn decide_on_final(
         &mut self,
-        now: Now,
+        cx: &mut Context,
+        services: &mut Services,
         id: TransactionId,
         head_bytes: usize,
     ) -> ResponseAction {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get(id.index as usize) else { return ResponseAction::Settled };
+        let Some(transaction) = self.slab.get(id.index as usize) else { return ResponseAction::Settled };
         let mut storage = FieldStorage::new();
-        let bytes = &transaction.response.bytes(pool)[..head_bytes];
+        let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let background = transaction.caching.background;
         match ResponseHead::parse(bytes, &mut storage, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
@@ -56,72 +61,63 @@ impl Engine {
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
             Ok(_) | Err(_) => {}
         }
-        let judged = self.decide_on_response(now, id, head_bytes);
-        if background && matches!(judged, ResponseAction::Pass) {
-            self.finish_background(now, id);
+        let action = self.decide_on_response(cx, services, id, head_bytes);
+        if background && matches!(action, ResponseAction::Pass) {
+            cx.send(finish_background(id));
             return ResponseAction::Settled;
         }
-        judged
+        action
     }
 
     /// Looks at a final response before it is passed on.
-    fn decide_on_response(&mut self, now: Now, id: TransactionId, head_bytes: usize) -> ResponseAction {
-        let Some(transaction) = self.transaction_mut(id) else { return ResponseAction::Pass };
-        if transaction.caching.part == Part::None {
-            return ResponseAction::Pass;
-        }
+    fn decide_on_response(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        head_bytes: usize,
+    ) -> ResponseAction {
         // What cannot be read is refused when its head is taken, and is nothing to those who wait.
-        let Some(verdict) = self.response_verdict(now, id, head_bytes) else { return ResponseAction::Pass };
-        if let Some(transaction) = self.transaction_mut(id) {
+        let Some(verdict) = self.response_verdict(cx, id, head_bytes) else { return ResponseAction::Pass };
+        if let Some(transaction) = self.get_mut(id) {
             if let Some(reason) = transaction.caching.not_stored {
                 transaction.record.cache_reason = reason.as_str();
             }
         }
         match verdict {
             Verdict::Pass => {
-                self.conclude_collapse(id, CollapseOutcome::NotShareable);
-                ResponseAction::Pass
+                self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
+                return ResponseAction::Pass;
             }
             Verdict::Store(storing) => {
                 let (stored, stream) = *storing;
-                ResponseAction::Store(Arc::new(stored), stream)
+                return ResponseAction::Store(Arc::new(stored), stream);
             }
-            Verdict::Completes(completed) => {
-                self.complete(now, id, head_bytes, *completed);
-                ResponseAction::Settled
-            }
-            Verdict::Confirmed(confirmed) => {
-                self.renew(now, id, head_bytes, *confirmed);
-                ResponseAction::Settled
-            }
+            Verdict::Completes(completed) => self.complete(cx, services, id, head_bytes, *completed),
+            Verdict::Confirmed(confirmed) => self.renew(cx, services, id, head_bytes, *confirmed),
             Verdict::Unconfirmed => {
-                self.give_up_outdated(id);
-                self.ask_again(now, id);
-                ResponseAction::Settled
+                self.give_up_outdated(cx, id);
+                self.ask_again(cx, services, id);
             }
-            Verdict::NoRoom => {
-                self.ask_again(now, id);
-                ResponseAction::Settled
-            }
+            Verdict::NoRoom => self.ask_again(cx, services, id),
             Verdict::ServeStale(status) => {
-                if self.serve_stale(now, id, Some(status)) {
-                    ResponseAction::Settled
-                } else {
-                    ResponseAction::Pass
+                if !self.serve_stale(cx, services, id, Some(status)) {
+                    return ResponseAction::Pass;
                 }
             }
         }
+        ResponseAction::Settled
     }
 
-    fn response_verdict(&mut self, now: Now, id: TransactionId, head_bytes: usize) -> Option<Verdict> {
-        let Engine { transactions, pool, cache_text, cache_scratch, .. } = self;
-        let transaction = transactions.get_mut(id.index as usize)?;
+    fn response_verdict(&mut self, cx: &Context, id: TransactionId, head_bytes: usize) -> Option<Verdict> {
+        let Transactions { slab, cache_text, cache_scratch, .. } = self;
+        let transaction = &mut **slab.get_mut(id.index as usize)?;
         let settings = &transaction.settings;
         let cache = settings.cache.as_ref()?;
         let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
-        let asked_bytes =
-            &transaction.input.bytes(pool)[..transaction.info.head_bytes.min(transaction.input.len())];
-        let response_bytes = &transaction.response.bytes(pool)[..head_bytes];
+        let input = transaction.input.bytes(&cx.pool);
+        let asked_bytes = &input[..transaction.info.head_bytes.min(input.len())];
+        let response_bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let asked = RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head).ok()?;
         let response = ResponseHead::parse(response_bytes, &mut storage, &settings.head).ok()?;
         let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
@@ -133,8 +129,8 @@ impl Engine {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
             uri: Uri { scheme: Scheme::Http, authority: &transaction.info.authority, path },
-            times: Times { requested_s: transaction.caching.requested_s, received_s: now.unix_s() },
-            now,
+            times: Times { requested_s: transaction.caching.requested_s, received_s: cx.now.unix_s() },
+            now: cx.now,
             asked: &asked,
             forwarded: AsForwarded::new(
                 &asked,
@@ -166,9 +162,15 @@ impl Engine {
     }
 
     /// The origin has confirmed what is stored: it gets its new fields, and the client its answer (rules 32 and 33).
-    fn renew(&mut self, now: Now, id: TransactionId, head_bytes: usize, confirmed: Confirmed) {
-        let Engine { transactions, settings, .. } = self;
-        let (Some(transaction), Some(cache)) = (transactions.get_mut(id.index as usize), &settings.cache)
+    fn renew(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        head_bytes: usize,
+        confirmed: Confirmed,
+    ) {
+        let (Some(transaction), Some(cache)) = (self.slab.get_mut(id.index as usize), &cx.settings.cache)
         else {
             return;
         };
@@ -180,21 +182,28 @@ impl Engine {
             Fate::Removed => cache.store.remove(&old),
             Fate::Left => {}
         }
-        self.release_origin(now, id, head_bytes);
-        self.conclude_collapse(id, outcome(&stored, now));
+        transaction.release_origin(cx, &mut services.upstreams, head_bytes);
+        self.conclude_collapse(cx, services, id, outcome(&stored, cx.now));
         if background {
-            self.finish_background(now, id);
+            cx.send(finish_background(id));
             return;
         }
-        self.serve_validated(now, id, stored, CacheUse::Revalidated, Some(304), &confirmed.withheld);
+        let how = After { log: CacheUse::Revalidated, forward: None, forward_status: Some(304), fill: None };
+        self.serve_after(cx, services, id, stored, how, confirmed.withheld);
     }
 
     /// The bytes that are missing of a stored part are coming: the client gets both, one behind the other (rule 35).
-    fn complete(&mut self, now: Now, id: TransactionId, head_bytes: usize, completed: Completed) {
+    fn complete(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        head_bytes: usize,
+        completed: Completed,
+    ) {
         let pending = Arc::new(completed.stored);
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
-        let bytes = &transaction.response.bytes(pool)[..head_bytes];
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
+        let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let mut storage = FieldStorage::new();
         let (Some((beside, missing)), Some(epoch), Ok(head)) = (
             transaction.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
@@ -204,7 +213,7 @@ impl Engine {
             return;
         };
         transaction.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
-        let (hash, outcome) = (pending.hash(), outcome(&pending, now));
+        let outcome = outcome(&pending, cx.now);
         let beginning = Beginning {
             pending: Arc::clone(&pending),
             epoch,
@@ -214,115 +223,126 @@ impl Engine {
             keeps_part: true,
             beside: Some(beside),
         };
-        let leads = transaction.caching.leads.take();
-        let Some(fill) = self.begin_fill(now, id, head_bytes, beginning) else { return };
-        self.hand_lock_over(id, fill, outcome);
-        if leads.is_some() {
-            let waiters = self.collapses.turn_into_fill(hash, id, fill);
-            self.release_waiters(waiters, outcome);
-        }
-        self.serve_completed(now, id, pending, fill, completed.withheld);
-        self.advance_fill(now, fill);
+        let fills = &mut services.fills;
+        let Some(giver) = transaction.give(head_bytes) else { return };
+        let fill = fills.begin_fill(cx, giver, beginning);
+        fills.hand_lock_over(cx, &mut transaction.caching, fill, outcome);
+        fills.conclude_by_fill(cx, id, &mut transaction.caching, fill, outcome);
+        let how = After {
+            log: CacheUse::Miss,
+            forward: Some(Forward::Partial),
+            forward_status: Some(206),
+            fill: Some(fill),
+        };
+        self.serve_after(cx, services, id, pending, how, completed.withheld);
+        services.fills.advance_fill(cx, fill);
     }
 
     /// The 304 was about something else than what is stored, or other bytes came than were missing.
-    fn give_up_outdated(&mut self, id: TransactionId) {
-        let Engine { transactions, settings, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+    fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         let caching = &mut transaction.caching;
         if let (Some(cache), Some(outdated)) =
-            (&settings.cache, caching.stale.take().or(caching.beside.take()))
+            (&cx.settings.cache, caching.stale.take().or(caching.beside.take()))
         {
             cache.store.remove(&outdated);
         }
     }
 
     /// Asks once more, without conditions of the cache's.
-    fn ask_again(&mut self, now: Now, id: TransactionId) {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+    fn ask_again(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         transaction.caching.unconditional = true;
-        transaction.up.release(pool);
+        transaction.up.release(&mut cx.pool);
         transaction.up.sent = 0;
         transaction.scanner = Default::default();
-        self.detach_origin(now, id);
-        self.examine(now, id);
-    }
-
-    /// Gives the origin connection back after a response without a body.
-    fn release_origin(&mut self, now: Now, id: TransactionId, head_bytes: usize) {
-        let draining = self.is_draining();
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
-        let mut storage = FieldStorage::new();
-        let bytes = transaction.response.bytes(pool);
-        let clean = bytes.len() == head_bytes && transaction.up.is_complete() && !draining;
-        let reusable = clean
-            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &transaction.settings.head)
-                .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
-        transaction.response.release(pool);
-        let (origin, opened_ms): (Option<PeerId>, u64) = (transaction.origin.take(), transaction.opened_ms);
-        match origin {
-            Some(origin) if reusable => self.idle_origin(now, origin, opened_ms),
-            Some(origin) => self.close_origin(origin),
-            None => {}
-        }
+        self.detach(cx, services, id);
+        cx.send(Effect::Examine(id));
     }
 
     /// The head for the client is written, the response is stored as it comes.
-    pub(in crate::engine) fn begin_storing(
+    pub fn begin_storing(
         &mut self,
-        now: Now,
+        cx: &mut Context,
+        services: &mut Services,
         id: TransactionId,
         head_bytes: usize,
         (pending, stream): (Arc<Stored>, StreamingBody),
-        (body, http10): (Body, bool),
+        body: Body,
     ) {
-        let (hash, outcome, is_part) = (pending.hash(), outcome(&pending, now), pending.fragment().is_some());
-        let Some(transaction) = self.transaction_mut(id) else { return };
+        let (outcome, is_part) = (outcome(&pending, cx.now), pending.fragment().is_some());
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         let Some(epoch) = transaction.caching.epoch else { return };
         let background = transaction.caching.background;
         transaction.caching.stale = None;
-        let authority = transaction.info.authority;
-        self.origins.set_http10(now.monotonic_ms(), &authority, http10);
-        let Engine { transactions, pool, scratch, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        if !background && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
-            self.refuse(now, id, Refusal::NoMemory);
-            return;
+        if !background && !transaction.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
+            return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         let keeps_part = transaction.info.method == Method::Get;
         let beginning =
             Beginning { pending, epoch, body, stream, unread: background, keeps_part, beside: None };
-        let Some(fill) = self.begin_fill(now, id, head_bytes, beginning) else { return };
+        let fills = &mut services.fills;
+        let Some(giver) = transaction.give(head_bytes) else { return };
+        let fill = fills.begin_fill(cx, giver, beginning);
         // Not before: where this comes to nothing, those who wait are told when the transaction ends.
+        let caching = &mut transaction.caching;
         if is_part {
             // That is not what they wait for.
-            self.conclude_collapse(id, CollapseOutcome::LookAgain);
+            fills.conclude(cx, id, caching, CollapseOutcome::LookAgain);
         }
-        self.hand_lock_over(id, fill, outcome);
-        let leads = self.transaction_mut(id).and_then(|transaction| transaction.caching.leads.take());
-        if leads.is_some() {
-            let waiters = self.collapses.turn_into_fill(hash, id, fill);
-            self.release_waiters(waiters, outcome);
-        }
+        fills.hand_lock_over(cx, caching, fill, outcome);
+        fills.conclude_by_fill(cx, id, caching, fill, outcome);
         if background {
-            self.finish_background(now, id);
-            self.advance_fill(now, fill);
-            return;
+            cx.send(finish_background(id));
+            return fills.advance_fill(cx, fill);
         }
-        let length = fill.get(&self.fills).and_then(|fill| fill.length);
-        let Some(transaction) = self.transaction_mut(id) else { return };
+        let length = fill.get(&fills.slab).and_then(|fill| fill.length);
         let chunked = length.is_none() && !transaction.ends_at_close;
-        transaction.stage = Stage::CacheReader;
-        transaction.reader = Some(CacheReader::streaming(fill, length, chunked));
         let client = transaction.client;
-        self.join_fill(fill, id);
-        self.forget_request(id);
-        self.touch(now, id);
-        self.wake(client);
-        self.advance_fill(now, fill);
+        transaction.stage = Stage::Serving;
+        let mut reader = CacheReader::streaming(fill, length, chunked);
+        reader.place = fills.join(fill, id, client).unwrap_or_default();
+        transaction.reader = Some(reader);
+        self.forget_request(cx, id);
+        self.slab[id.index as usize].restart_timeout(cx);
+        cx.wake(client);
+        services.fills.advance_fill(cx, fill);
     }
+}
+
+impl Transaction {
+    /// What the transaction gives to a fill: its upstream connection, and what has come of the body.
+    fn give(&mut self, head_bytes: usize) -> Option<Giver<'_>> {
+        Some(Giver {
+            origin: self.origin.take()?,
+            withheld: std::mem::take(&mut self.down.withheld),
+            reusable: self.origin_reusable,
+            opened_ms: self.opened_ms,
+            response: &mut self.response,
+            head_bytes,
+        })
+    }
+
+    /// Gives the upstream connection back after a response without a body.
+    fn release_origin(&mut self, cx: &mut Context, upstreams: &mut Upstreams, head_bytes: usize) {
+        let mut storage = FieldStorage::new();
+        let bytes = self.response.bytes(&cx.pool);
+        let clean = bytes.len() == head_bytes && self.up.is_complete() && !cx.is_draining();
+        let reusable = clean
+            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &self.settings.head)
+                .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
+        self.response.release(&mut cx.pool);
+        match self.origin.take() {
+            Some(origin) if reusable => upstreams.set_idle(cx, origin, self.opened_ms),
+            Some(origin) => upstreams.close(cx, origin),
+            None => {}
+        }
+    }
+}
+
+/// A refresh has done what it could.
+fn finish_background(id: TransactionId) -> Effect {
+    Ending::Abandon.with_verdict(id, Allowed, "")
 }
 
 /// Whether those who waited may find an answer in what has come.

@@ -7,18 +7,17 @@
 //! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
 //! it is claimed already, the collapse is led elsewhere (see [`crate::engine::cache::coordination`]).
 
-use crate::engine::Engine;
-use crate::engine::cache::coordination::FillEvent;
+use crate::engine::cache::Fills;
+use crate::engine::cache::coordination::{FillEvent, release_lock, send_to_loops};
 use crate::engine::cache::fill::FillId;
+use crate::engine::cache::look_up::Caching;
+use crate::engine::connections::TransactionId;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 use crate::engine::keyed::Keyed;
-use crate::engine::peer::TransactionId;
-use crate::engine::transaction::Stage;
-use crate::engine::transaction::log_record::Verdict;
 use crate::engine::transaction::refusal::Refusal;
-use crate::time::Now;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use std::collections::VecDeque;
 
 /// Requests that wait for one leader (chosen: more than any page has readers in one round trip; the next ones ask by
 /// themselves).
@@ -26,7 +25,7 @@ pub const WAITERS_MAX: usize = 4096;
 
 /// How long a request waits for a leader before it asks anew (chosen: what nginx has for `proxy_cache_lock_timeout`). The
 /// origin may be silent only because of what the leader has said.
-const COLLAPSE_WAIT_MS: u64 = 5000;
+pub(in crate::engine) const COLLAPSE_WAIT_MS: u64 = 5000;
 
 /// How often a request waits for a leader before it asks by itself, whatever others do (chosen: a second leader that
 /// fails says more about the origin than about the leaders).
@@ -70,13 +69,11 @@ pub(in crate::engine) struct Collapses {
     by_hash: HashMap<u64, Collapse, Keyed>,
     /// There are other loops.
     pub shared: bool,
-    /// Those whose wait is over.
-    pub concluded: VecDeque<TransactionId>,
 }
 
 impl Collapses {
     pub fn new(keyed: Keyed, loops: usize) -> Collapses {
-        Collapses { by_hash: HashMap::with_hasher(keyed), shared: loops > 1, concluded: VecDeque::new() }
+        Collapses { by_hash: HashMap::with_hasher(keyed), shared: loops > 1 }
     }
 
     /// Keys in collapse.
@@ -192,7 +189,8 @@ impl Collapses {
         }
     }
 
-    fn end_fill(&mut self, hash: u64, fill: FillId) {
+    /// A fill has come to its end: no transaction joins it any more.
+    pub fn end_fill(&mut self, hash: u64, fill: FillId) {
         if let Some(Collapse { phase: Phase::Filling(other), .. }) = self.by_hash.get(&hash) {
             if *other == fill {
                 self.by_hash.remove(&hash);
@@ -226,88 +224,64 @@ pub(in crate::engine) enum CollapseOutcome {
     Refused(Refusal),
 }
 
-impl Engine {
-    /// Lets those go who waited for a leader.
-    pub(in crate::engine) fn conclude_collapse(&mut self, leader: TransactionId, outcome: CollapseOutcome) {
-        let Some(transaction) = self.transaction_mut(leader) else { return };
-        let (lock, leads) = (transaction.caching.lock.is_some(), transaction.caching.leads.take());
-        if lock {
-            self.release_lock(leader, outcome);
-        }
-        let Some(hash) = leads else { return };
-        let waiters = self.collapses.give_up(hash, leader);
-        self.release_waiters(waiters, outcome);
+/// Has the dispatcher tell transactions that have waited for a leader what has come of that. The wait counts as so many.
+pub(super) fn release_waiters(
+    cx: &mut Context,
+    waiters: Vec<TransactionId>,
+    outcome: CollapseOutcome,
+    counts: u8,
+) {
+    if !waiters.is_empty() {
+        cx.send(Effect::Concluded(Box::new(Conclusion { waiters, outcome, counts })));
     }
+}
 
-    pub(in crate::engine) fn release_waiters(
+/// The end of a wait.
+#[derive(Debug)]
+pub(in crate::engine) struct Conclusion {
+    pub waiters: Vec<TransactionId>,
+    pub outcome: CollapseOutcome,
+    /// For how many waits it counts.
+    pub counts: u8,
+}
+
+impl Fills {
+    /// A transaction leads no more: lets those go that have waited for it.
+    pub fn conclude(
         &mut self,
-        waiters: Vec<TransactionId>,
+        cx: &mut Context,
+        leader: TransactionId,
+        caching: &mut Caching,
         outcome: CollapseOutcome,
     ) {
-        for waiter in waiters {
-            let Some(transaction) = self.transaction_mut(waiter) else { continue };
-            match outcome {
-                CollapseOutcome::LookAgain => {
-                    transaction.caching.waits = transaction.caching.waits.saturating_add(1)
-                }
-                CollapseOutcome::NotShareable => transaction.caching.alone = true,
-                CollapseOutcome::Refused(refusal) => transaction.caching.refused = Some(refusal),
-            }
-            transaction.caching.concluded = true;
-            self.collapses.concluded.push_back(waiter);
+        let leads = caching.leads.take();
+        release_lock(cx, caching, outcome);
+        if let Some(hash) = leads {
+            let waiters = self.collapses.give_up(hash, leader);
+            release_waiters(cx, waiters, outcome, 1);
         }
     }
 
-    /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those who waited
-    /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
-    pub(in crate::engine) fn overtake(&mut self, hash: u64) {
-        let Some(leader) = self.collapses.leader(hash) else { return self.stop_waiting_elsewhere(hash) };
-        self.metrics.cache_overtaken += 1;
-        self.conclude_collapse(leader, CollapseOutcome::LookAgain);
-    }
-
-    /// Examines those again whose wait is over. Called when the leader's event has been dealt with.
-    pub(in crate::engine) fn resume_concluded(&mut self, now: Now) -> bool {
-        let Some(waiter) = self.collapses.concluded.pop_front() else { return false };
-        let Some(transaction) = self.transaction_mut(waiter) else { return true };
-        if !matches!(transaction.stage, Stage::Waiting(_)) {
-            return true;
-        }
-        transaction.stage = Stage::Begun;
-        transaction.caching.concluded = false;
-        let (client, refused) = (transaction.client, transaction.caching.refused.take());
-        // What is left of the time to wait is not that of what comes next: a look-up, a password.
-        self.deadlines.set(client, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
-        match refused {
-            Some(refusal) => self.refuse(now, waiter, refusal),
-            None => self.examine(now, waiter),
-        }
-        true
-    }
-
-    /// The fill has come to its end: nobody joins it any more.
-    pub(in crate::engine) fn end_collapse_of_fill(&mut self, _now: Now, id: FillId) {
-        if let Some(hash) = id.get(&self.fills).map(|fill| fill.pending.hash()) {
-            self.forget_collapse_of_fill(id, hash);
+    /// A transaction waits for the leader of that key.
+    pub fn wait_for_leader(&mut self, cx: &mut Context, hash: u64, key: &[u8], waiter: TransactionId) {
+        // Where the leader is in another loop, that loop is told when the first begins to wait.
+        if self.collapses.wait(hash, key, waiter) {
+            send_to_loops(cx, hash, FillEvent::Wanted);
         }
     }
 
-    pub(in crate::engine) fn forget_collapse_of_fill(&mut self, id: FillId, hash: u64) {
-        self.collapses.end_fill(hash, id);
-    }
-
-    /// Waits for the leader of the collapse for that key.
-    pub(in crate::engine) fn wait_for_leader(&mut self, now: Now, id: TransactionId, hash: u64) {
-        let first = self.collapses.wait(hash, &self.cache_text, id);
-        let timeout_ms = self.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS);
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        transaction.caching.collapsed = true;
-        transaction.stage = Stage::Waiting(hash);
-        transaction.record.verdict = Verdict::Allowed;
-        let client = transaction.client;
-        self.deadlines.set(client, now.monotonic_ms(), timeout_ms);
-        if first {
-            self.send_to_loops(hash, FillEvent::Wanted);
+    /// The response of a leader has become a fill: lets those go that have waited for it.
+    pub fn conclude_by_fill(
+        &mut self,
+        cx: &mut Context,
+        leader: TransactionId,
+        caching: &mut Caching,
+        fill: FillId,
+        outcome: CollapseOutcome,
+    ) {
+        if let Some(hash) = caching.leads.take() {
+            let waiters = self.collapses.turn_into_fill(hash, leader, fill);
+            release_waiters(cx, waiters, outcome, 1);
         }
     }
 }

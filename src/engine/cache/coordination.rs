@@ -6,13 +6,14 @@
 //! there is a head all wait alike, as all would wait for the origin.
 
 use crate::cache::fill::streaming_body::Portion;
+use crate::engine::Action;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::fill::FillId;
+use crate::engine::cache::look_up::Caching;
 use crate::engine::cache::publisher::{End, Publication};
 use crate::engine::cache::window::Span;
-use crate::engine::peer::TransactionId;
-use crate::engine::{Action, Engine};
-use crate::time::Now;
+use crate::engine::cache::{Fills, collapse::release_waiters};
+use crate::engine::context::Context;
 use std::sync::{Arc, Weak};
 
 /// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
@@ -46,108 +47,96 @@ pub(in crate::engine) enum FillEvent {
     Behind(Weak<Publication>, u64),
 }
 
-impl Engine {
+/// Tells the other loops something of a key.
+pub(super) fn send_to_loops(cx: &mut Context, hash: u64, event: FillEvent) {
+    cx.actions.push_back(Action::SendToLoops(Message { hash, event }));
+}
+
+/// Gives the lock of a key back. Loops that wait for it are told.
+fn release(cx: &mut Context, hash: u64, event: FillEvent) {
+    let awaited = cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
+    if awaited {
+        send_to_loops(cx, hash, event);
+    }
+}
+
+/// Gives the lock of a transaction back.
+pub(in crate::engine) fn release_lock(cx: &mut Context, caching: &mut Caching, outcome: CollapseOutcome) {
+    if let Some(hash) = caching.lock.take() {
+        release(cx, hash, FillEvent::Over(outcome));
+    }
+}
+
+impl Fills {
     /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
     /// this loop.
-    pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
+    pub fn handle_message(&mut self, cx: &mut Context, from: usize, message: Message) {
         let Message { hash, event } = message;
         match event {
-            FillEvent::Alone => self.stop_waiting_elsewhere(hash),
-            FillEvent::Over(outcome) => self.end_waiting(hash, outcome, 1),
-            FillEvent::Begins(publication, portion) => self.subscribe(now, hash, publication, &portion),
+            FillEvent::Alone => self.stop_waiting_elsewhere(cx, hash),
+            FillEvent::Over(outcome) => self.end_waiting(cx, hash, outcome, 1),
+            FillEvent::Begins(publication, portion) => self.subscribe(cx, hash, publication, &portion),
             FillEvent::Continues(publication, portion, kept) => {
-                self.receive_portion(now, hash, &publication, &portion, kept);
+                self.receive_portion(cx, hash, &publication, &portion, kept);
             }
-            FillEvent::Ends(publication, end) => self.end_subscription(now, hash, &publication, end),
-            FillEvent::Wanted => self.republish(hash),
-            FillEvent::Read(publication, readers) => self.note_subscriber(now, from, &publication, readers),
-            FillEvent::Behind(publication, end) => self.abort_slow_readers(now, hash, &publication, end),
+            FillEvent::Ends(publication, end) => self.end_subscription(cx, hash, &publication, end),
+            FillEvent::Wanted => self.republish(cx, hash),
+            FillEvent::Read(publication, readers) => self.note_subscriber(cx, from, &publication, readers),
+            FillEvent::Behind(publication, end) => self.abort_slow_readers(cx, hash, &publication, end),
         }
-        self.finish(now);
     }
 
-    pub(in crate::engine) fn send_to_loops(&mut self, hash: u64, event: FillEvent) {
-        self.actions.push_back(Action::SendToLoops(Message { hash, event }));
+    /// The transactions that wait for another loop wait no longer: one of them asks.
+    pub fn stop_waiting_elsewhere(&mut self, cx: &mut Context, hash: u64) {
+        self.end_waiting(cx, hash, CollapseOutcome::LookAgain, WAITS_MAX);
     }
 
-    /// Those who wait for another loop wait no longer: one of them asks.
-    pub(in crate::engine) fn stop_waiting_elsewhere(&mut self, hash: u64) {
-        self.end_waiting(hash, CollapseOutcome::LookAgain, WAITS_MAX);
-    }
-
-    fn end_waiting(&mut self, hash: u64, outcome: CollapseOutcome, counts: u8) {
+    /// The wait counts as so many.
+    fn end_waiting(&mut self, cx: &mut Context, hash: u64, outcome: CollapseOutcome, counts: u8) {
         let waiters = self.collapses.give_up_elsewhere(hash);
-        for waiter in &waiters {
-            if let Some(transaction) = self.transaction_mut(*waiter) {
-                // One is counted for every wait.
-                transaction.caching.waits = transaction.caching.waits.saturating_add(counts - 1);
-            }
-        }
-        self.release_waiters(waiters, outcome);
+        release_waiters(cx, waiters, outcome, counts);
     }
 
-    /// Whether somebody asks for that key.
-    pub(in crate::engine) fn is_locked(&self, hash: u64) -> bool {
-        self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash))
-    }
-
-    /// Gives the lock of a transaction back.
-    pub(in crate::engine) fn release_lock(&mut self, id: TransactionId, outcome: CollapseOutcome) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        if let Some(hash) = transaction.caching.lock.take() {
-            self.release(hash, FillEvent::Over(outcome));
-        }
-    }
-
-    fn release(&mut self, hash: u64, event: FillEvent) {
-        let awaited =
-            self.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
-        if awaited {
-            self.send_to_loops(hash, event);
-        }
-    }
-
-    /// The response is to be stored: its fill holds the lock from now on, if others can wait for it.
-    pub(in crate::engine) fn hand_lock_over(
+    /// The response of a transaction is to be stored: its fill holds the lock from now on, if others can wait for it.
+    pub fn hand_lock_over(
         &mut self,
-        from: TransactionId,
+        cx: &mut Context,
+        caching: &mut Caching,
         to: FillId,
         outcome: CollapseOutcome,
     ) {
-        let Some(hash) = self.transaction_mut(from).and_then(|transaction| transaction.caching.lock.take())
-        else {
-            return;
-        };
-        let Some(fill) = to.get_mut(&mut self.fills) else {
-            return self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
+        let Some(hash) = caching.lock.take() else { return };
+        let Some(fill) = to.get_mut(&mut self.slab) else {
+            return release(cx, hash, FillEvent::Over(CollapseOutcome::LookAgain));
         };
         match outcome {
             CollapseOutcome::LookAgain => {}
             CollapseOutcome::NotShareable | CollapseOutcome::Refused(_) => {
-                return self.release(hash, FillEvent::Over(outcome));
+                return release(cx, hash, FillEvent::Over(outcome));
             }
         }
-        let Some(cache) = &self.settings.cache else { return };
+        let Some(cache) = &cx.settings.cache else { return };
         fill.prepare_publication(to);
         fill.lock = Some(hash);
         if cache.store.fill_locks().is_awaited(hash) {
-            let event = fill.publish_from_start();
-            event.into_iter().for_each(|event| self.send_to_loops(hash, event));
+            if let Some(event) = fill.publish_from_start() {
+                send_to_loops(cx, hash, event);
+            }
         }
     }
 
     /// A fill has turned out not to be stored.
-    pub(in crate::engine) fn release_lock_unless_kept(&mut self, id: FillId) {
-        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| !fill.is_kept()) else { return };
+    pub(super) fn release_lock_unless_kept(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| !fill.is_kept()) else { return };
         if let Some(hash) = fill.lock.take() {
-            self.release(hash, FillEvent::Alone);
+            release(cx, hash, FillEvent::Alone);
         }
     }
 
     /// A fill is over, stored or left by all.
-    pub(in crate::engine) fn release_filled(&mut self, lock: Option<u64>) {
+    pub fn release_filled(&self, cx: &mut Context, lock: Option<u64>) {
         if let Some(hash) = lock {
-            self.release(hash, FillEvent::Over(CollapseOutcome::LookAgain));
+            release(cx, hash, FillEvent::Over(CollapseOutcome::LookAgain));
         }
     }
 }

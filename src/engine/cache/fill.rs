@@ -10,20 +10,25 @@
 //! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
 //! no room for its beginning does not become a fill.
 
-use crate::cache::body::Body as Whole;
+use crate::cache::body::{Body as Whole, Cursor};
 use crate::cache::fill::streaming_body::StreamingBody;
 use crate::cache::rfc::range::{Fragment, Part};
 use crate::cache::store::stored::{Head, Stored};
 use crate::cache::store::{Epoch, Store};
+use crate::engine::Event;
 use crate::engine::body::relay;
+use crate::engine::cache::Fills;
+use crate::engine::cache::coordination::send_to_loops;
 use crate::engine::cache::publisher::{Coordination, Publication};
 use crate::engine::cache::window::{Hold, Span, WINDOW_BYTES_MAX};
-use crate::engine::peer::{OriginState, Peer, Role, TransactionId};
-use crate::engine::transaction::Stage;
-use crate::engine::{Engine, Event, PeerId};
+use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::transaction::ending::Ending;
 use crate::http::chunked::Decoder;
 use crate::http::forwarding::{self, Withheld};
 use crate::http::framing::Body;
+use crate::net::Linear;
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
@@ -74,6 +79,8 @@ pub(in crate::engine) struct Fill {
     /// The response without its body: what readers are told, and what will be stored.
     pub pending: Arc<Stored>,
     pub stream: StreamingBody,
+    /// All of it, when it is complete and the readers are about to be told.
+    whole: Option<Arc<Whole>>,
     intake: Intake,
     /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
@@ -82,7 +89,7 @@ pub(in crate::engine) struct Fill {
     /// Announced length.
     pub length: Option<u64>,
     pub epoch: Epoch,
-    pub readers: Vec<TransactionId>,
+    pub readers: Slab<FillReader>,
     /// For how long readers have held up others.
     pub hold: Hold,
     /// Its origin waits for readers, and is not silent by itself.
@@ -142,6 +149,19 @@ impl Fill {
         self.readers.len() <= 1 && !self.has_subscribers() && self.beside.is_none()
     }
 
+    /// Whether its one reader may go on without it: it is not stored, more is to come, and the reader has all that has come.
+    pub fn can_be_handed_over(&self) -> bool {
+        let has_all = |(_, reader): (usize, &FillReader)| !self.stream.has_more(reader.cursor);
+        !self.storable && self.is_receiving() && self.is_lone() && self.readers.iter().all(has_all)
+    }
+
+    /// Its reader, if there is one only.
+    pub fn lone_reader(&self) -> Option<TransactionId> {
+        let mut readers = self.readers.iter();
+        let (_, reader) = readers.next()?;
+        readers.next().is_none().then_some(reader.transaction)
+    }
+
     /// Asks for room for what comes next, if it may have more. False if there is none.
     pub fn provide(&mut self, store: &Store, now: Now) -> bool {
         let within = self.storable || (!self.is_lone() && self.stream.held_bytes() < WINDOW_BYTES_MAX);
@@ -190,12 +210,13 @@ impl Fill {
             origin: None,
             pending: Arc::clone(&publication.pending),
             stream,
+            whole: None,
             intake: Intake::Subscribed,
             trailers: Vec::new(),
             withheld: Withheld::default(),
             length: publication.length,
             epoch: publication.epoch,
-            readers: Vec::new(),
+            readers: Slab::new(),
             hold: Hold::new(now_ms),
             waits: false,
             reusable: false,
@@ -278,42 +299,54 @@ pub(in crate::engine) struct Beginning {
     pub beside: Option<Arc<Stored>>,
 }
 
-impl Engine {
-    /// Takes the origin connection of a transaction whose response is to be stored, and what has come of the body.
-    pub(in crate::engine) fn begin_fill(
-        &mut self,
-        now: Now,
-        id: TransactionId,
-        head_bytes: usize,
-        beginning: Beginning,
-    ) -> Option<FillId> {
-        let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { transactions, peers, pool, fills, deadlines, .. } = self;
-        let transaction = transactions.get_mut(id.index as usize)?;
-        let origin = transaction.origin.take()?;
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
+/// The transaction whose response becomes a fill: what it gives away.
+pub(in crate::engine) struct Giver<'a> {
+    pub origin: PeerId,
+    pub withheld: Withheld,
+    pub reusable: bool,
+    pub opened_ms: u64,
+    /// What came of the body with the head.
+    pub response: &'a mut Linear,
+    pub head_bytes: usize,
+}
+
+/// A transaction that reads a fill.
+#[derive(Debug)]
+pub(in crate::engine) struct FillReader {
+    pub transaction: TransactionId,
+    pub client: PeerId,
+    /// How far the transaction has read: bytes of the body, and the place in its segments.
+    pub payload: u64,
+    pub cursor: Cursor,
+}
+
+impl Fills {
+    /// Takes the upstream connection of a transaction whose response is to be stored, and what has come of the body.
+    pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
+        let serial = self.next_serial();
+        let Giver { origin, withheld, reusable, opened_ms, response, head_bytes } = giver;
         let (intake, length) = match beginning.body {
             Body::None | Body::Length(0) => (Intake::Ended, Some(0)),
             Body::Length(length) => (Intake::Length(length), Some(length)),
             Body::Chunked => (Intake::Chunked(Decoder::of_response()), None),
             Body::UntilClose => (Intake::UntilClose, None),
         };
-        let fill = Fill {
+        let mut fill = Fill {
             serial,
             origin: Some(origin),
             pending: beginning.pending,
             stream: beginning.stream,
+            whole: None,
             intake,
             trailers: Vec::new(),
-            withheld: std::mem::take(&mut transaction.down.withheld),
+            withheld,
             length,
             epoch: beginning.epoch,
-            readers: Vec::new(),
-            hold: Hold::new(now.monotonic_ms()),
+            readers: Slab::new(),
+            hold: Hold::new(cx.now_ms()),
             waits: false,
-            reusable: transaction.origin_reusable,
-            opened_ms: transaction.opened_ms,
+            reusable,
+            opened_ms,
             storable: true,
             unread: beginning.unread,
             keeps_part: beginning.keeps_part,
@@ -321,37 +354,29 @@ impl Engine {
             lock: None,
             coordination: Coordination::Nothing,
         };
-        let fill_id = FillId { index: fills.insert(fill) as u32, serial };
-        let fill = &mut fills[fill_id.index as usize];
-        if let Some(Peer { role: Role::Origin(origin), .. }) = peers.get_mut(origin.index()) {
-            origin.state = OriginState::Filling(fill_id);
-        }
-        deadlines.set(origin, now.monotonic_ms(), timeout_ms);
         // What came with the head.
-        let rest = &transaction.response.bytes(pool)[head_bytes..];
+        let rest = &response.bytes(&cx.pool)[head_bytes..];
         let taken = fill.take(rest);
         fill.reusable &= taken == rest.len();
-        transaction.response.release(pool);
-        self.wake(origin);
-        Some(fill_id)
+        response.release(&mut cx.pool);
+        let id = FillId { index: self.slab.insert(fill) as u32, serial };
+        cx.connections.set_upstream(origin, UpstreamState::Filling(id));
+        cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+        cx.wake(origin);
+        id
     }
 
-    /// Whether a fill could use bytes from its origin.
-    pub(in crate::engine) fn fill_wants_bytes(&self, id: FillId) -> bool {
-        id.get(&self.fills).is_some_and(Fill::wants_bytes)
-    }
-
-    /// Something happened on the origin connection of a fill.
-    pub(in crate::engine) fn handle_fill_origin(&mut self, now: Now, id: FillId, event: Event) {
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+    /// Something happened on the upstream connection of a fill.
+    pub fn handle_upstream(&mut self, cx: &mut Context, id: FillId, event: Event) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         match event {
             Event::Received(count) => {
                 // Never more than the space that was lent for it.
                 let count = count.min(fill.stream.space().len());
                 fill.admit(count);
-                // Who holds it up is not forgiven for that.
+                // A reader that holds the fill up is not forgiven for that.
                 if let Some(origin) = fill.origin.filter(|_| !fill.hold.is_on()) {
-                    self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+                    cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
                 }
             }
             Event::EndOfStream => {
@@ -371,233 +396,215 @@ impl Engine {
             }
             Event::Connected | Event::Sent(_) | Event::Spliced(_) => return,
         }
-        self.advance_fill(now, id);
+        self.advance_fill(cx, id);
     }
 
-    /// The origin of a fill has been silent for too long, or some of its readers.
-    pub(in crate::engine) fn handle_fill_deadline(&mut self, now: Now, id: FillId) {
-        let Some(fill) = id.get(&self.fills) else { return };
+    /// The origin of a fill has been silent for too long, or some of the readers.
+    pub fn handle_deadline(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get(&self.slab) else { return };
         if fill.hold.is_on() {
-            self.cut_slowest(now, id);
+            self.cut_slowest(cx, id);
             return;
         }
         // Readers have deadlines of their own.
         if let Some(origin) = fill.origin.filter(|_| fill.waits) {
-            self.deadlines.set(origin, now.monotonic_ms(), self.settings.timeouts.exchange_ms);
+            cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
             return;
         }
-        self.metrics.timeouts_response += 1;
-        self.fail_fill(now, id);
+        cx.metrics.timeouts_response += 1;
+        self.fail_fill(cx, id);
     }
 
-    /// Ends a fill: who reads gets what there is, and no proper end.
-    pub(in crate::engine) fn fail_fill(&mut self, now: Now, id: FillId) {
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+    /// Ends a fill: its readers get what there is, and no proper end.
+    pub fn fail_fill(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         if !fill.has_ended() {
             fill.intake = Intake::Failed;
         }
         fill.reusable = false;
-        self.advance_fill(now, id);
+        self.advance_fill(cx, id);
     }
 
     /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
-    pub(in crate::engine) fn advance_fill(&mut self, now: Now, id: FillId) {
-        self.judge_storable(now, id);
-        self.publish_progress(id);
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+    pub fn advance_fill(&mut self, cx: &mut Context, id: FillId) {
+        self.judge_storable(cx, id);
+        self.publish_progress(cx, id);
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         let ends = fill.has_ended() || fill.has_failed();
         if ends {
-            let (origin, reusable, opened_ms) = (fill.origin.take(), fill.reusable, fill.opened_ms);
-            if let Some(origin) = origin {
-                if reusable && !self.is_draining() {
-                    self.idle_origin(now, origin, opened_ms);
-                } else {
-                    self.close_origin(origin);
-                }
+            if let Some(connection) = fill.origin.take() {
+                let reusable = fill.reusable && !cx.is_draining();
+                let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
+                cx.send(if reusable { idle } else { Effect::CloseUpstream(connection) });
             }
-            self.end_collapse_of_fill(now, id);
+            self.collapses.end_fill(fill.pending.hash(), id);
         }
-        let Some(fill) = id.get(&self.fills) else { return };
+        let Some(fill) = id.get(&self.slab) else { return };
         if fill.has_ended() && fill.storable {
-            self.store_filled(now, id);
+            self.store_filled(cx, id);
             return;
         }
-        let readers = fill.readers.len();
-        for at in 0..readers {
-            let Some(reader) = id.get(&self.fills).and_then(|fill| fill.readers.get(at).copied()) else {
-                break;
-            };
-            self.wake_reader(reader);
-        }
-        self.keep_window(now, id);
+        fill.readers.iter().for_each(|(_, reader)| cx.connections.wake(reader.client));
+        let is_read = !fill.readers.is_empty();
+        self.keep_window(cx, id);
         if ends {
-            self.settle_readers(now, id);
-        } else if readers == 0 {
-            self.drop_unread(id);
+            self.settle_readers(cx, id);
+        } else if !is_read {
+            self.drop_unread(cx, id);
         }
     }
 
     /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
-    fn judge_storable(&mut self, now: Now, id: FillId) {
-        let Some(settings) = &self.settings.cache else { return };
-        let store = &settings.store;
-        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| fill.storable) else { return };
+    fn judge_storable(&mut self, cx: &mut Context, id: FillId) {
+        let Some(cache) = &cx.settings.cache else { return };
+        let store = &cache.store;
+        let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.storable) else { return };
         let too_large = !fill.is_subscribed() && fill.stream.len() > store.limits().object_max;
-        let no_room = !too_large && !fill.provide(store, now);
+        let no_room = !too_large && !fill.provide(store, cx.now);
         if fill.has_failed() || too_large || no_room {
             fill.storable = false;
-            self.metrics.cache_too_large += u64::from(too_large);
+            cx.metrics.cache_too_large += u64::from(too_large);
             if no_room {
                 store.count_refused();
             }
-            self.release_lock_unless_kept(id);
-        }
-    }
-
-    fn wake_reader(&mut self, reader: TransactionId) {
-        if let Some(transaction) = self.transaction_mut(reader) {
-            let client = transaction.client;
-            self.wake(client);
+            self.release_lock_unless_kept(cx, id);
         }
     }
 
     /// Readers that have nothing left to send must learn of the end now: no event of theirs will come.
-    fn settle_readers(&mut self, now: Now, id: FillId) {
-        let readers = id.get(&self.fills).map(|fill| fill.readers.clone()).unwrap_or_default();
-        for reader in readers {
-            self.try_settle(now, reader);
+    fn settle_readers(&mut self, cx: &mut Context, id: FillId) {
+        if let Some(fill) = id.get(&self.slab) {
+            fill.readers.iter().for_each(|(_, reader)| cx.send(Effect::Settle(reader.transaction)));
         }
-        self.drop_unread(id);
+        self.drop_unread(cx, id);
     }
 
-    /// The whole body is here: it becomes an entry, and whoever reads it goes on reading there.
-    fn store_filled(&mut self, now: Now, id: FillId) {
-        let Some(settings) = &self.settings.cache else { return };
-        let store = Arc::clone(&settings.store);
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+    /// The whole body is here: it becomes an entry, and its readers go on reading there.
+    fn store_filled(&mut self, cx: &mut Context, id: FillId) {
+        let Some(cache) = &cx.settings.cache else { return };
+        let store = Arc::clone(&cache.store);
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         let stream = std::mem::replace(&mut fill.stream, StreamingBody::new(store.memory(), None));
         let Some(body) = stream.finish() else {
             fill.intake = Intake::Failed;
-            return self.advance_fill(now, id);
+            return self.advance_fill(cx, id);
         };
         let (body, head) = (Arc::new(body), fill.pending.head());
         // A part that is not as long as its place tells is none.
         let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
         let fragment = head.fragment.and_then(|fragment| Fragment::partial(fragment.part, fragment.length));
         let stored = fits.then_some(Head { fragment, ..head });
-        let stored =
-            stored.and_then(|head| store.insert(now.monotonic_us, fill.epoch, &head, Arc::clone(&body)));
-        self.metrics.cache_stored += u64::from(stored.is_some());
+        let now_us = cx.now.monotonic_us;
+        let stored = stored.and_then(|head| store.insert(now_us, fill.epoch, &head, Arc::clone(&body)));
+        cx.metrics.cache_stored += u64::from(stored.is_some());
         let (lock, hash) = (fill.lock.take(), fill.pending.hash());
         let trailers = std::mem::take(&mut fill.trailers);
         if let Some(event) = fill.publish_whole(&body, &trailers) {
-            self.send_to_loops(hash, event);
+            send_to_loops(cx, hash, event);
         }
-        self.release_filled(lock);
-        self.complete_fill(now, id, &body, &trailers);
+        self.release_filled(cx, lock);
+        self.complete_fill(cx, id, body, trailers);
     }
 
-    /// Whoever reads a fill goes on in the complete body.
-    pub(in crate::engine) fn complete_fill(
-        &mut self,
-        now: Now,
-        id: FillId,
-        body: &Arc<Whole>,
-        trailers: &[u8],
-    ) {
-        if id.get(&self.fills).is_none() {
-            return;
-        }
-        let fill = self.fills.remove(id.index as usize);
-        self.forget_collapse_of_fill(id, fill.pending.hash());
-        for reader in fill.readers {
-            if let Some(transaction) = self.transaction_mut(reader) {
-                if let Some(reader) = &mut transaction.reader {
-                    reader.complete(body, trailers);
-                }
+    /// The readers of a fill go on in the complete body.
+    pub fn complete_fill(&mut self, cx: &mut Context, id: FillId, body: Arc<Whole>, trailers: Vec<u8>) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        (fill.whole, fill.trailers) = (Some(body), trailers);
+        self.collapses.end_fill(fill.pending.hash(), id);
+        // Before anything else that could take the fill for one that has ended without more to read.
+        cx.send_first(Effect::FillCompleted(id));
+    }
+
+    /// The readers of a fill that is complete, what they go on with, and the trailers.
+    pub fn take_completed(&mut self, id: FillId) -> Option<(Slab<FillReader>, Arc<Whole>, Vec<u8>)> {
+        let body = id.get_mut(&mut self.slab)?.whole.take()?;
+        let fill = self.slab.remove(id.index as usize);
+        Some((fill.readers, body, fill.trailers))
+    }
+
+    /// Makes a transaction a reader. Returns its place among the readers.
+    pub fn join(&mut self, id: FillId, transaction: TransactionId, client: PeerId) -> Option<usize> {
+        let fill = id.get_mut(&mut self.slab)?;
+        let reader = FillReader { transaction, client, payload: 0, cursor: Cursor::default() };
+        Some(fill.readers.insert(reader))
+    }
+
+    /// A transaction does not read the fill any more. Others may have waited for it.
+    pub fn leave(&mut self, cx: &mut Context, id: FillId, place: usize, transaction: TransactionId) {
+        if let Some(fill) = id.get_mut(&mut self.slab) {
+            let is_there = fill.readers.get(place).is_some_and(|reader| reader.transaction == transaction);
+            if is_there {
+                fill.readers.remove(place);
             }
-            self.wake_reader(reader);
-            self.try_settle(now, reader);
         }
+        self.drop_unread(cx, id);
+        self.keep_window(cx, id);
     }
 
-    /// Makes a transaction a reader.
-    pub(in crate::engine) fn join_fill(&mut self, id: FillId, reader: TransactionId) {
-        if let Some(fill) = id.get_mut(&mut self.fills) {
-            fill.readers.push(reader);
-        }
-    }
-
-    /// A transaction does not read it any more. Others may have waited for it.
-    pub(in crate::engine) fn leave_fill(&mut self, now: Now, id: FillId, reader: TransactionId) {
-        if let Some(fill) = id.get_mut(&mut self.fills) {
-            fill.readers.retain(|other| *other != reader);
-        }
-        self.drop_unread(id);
-        self.keep_window(now, id);
-    }
-
-    /// Forgets a fill that nobody reads and that is not worth finishing.
-    pub(in crate::engine) fn drop_unread(&mut self, id: FillId) {
-        let Some(fill) = id.get(&self.fills) else { return };
+    /// Forgets a fill that has no readers and that is not worth finishing.
+    pub fn drop_unread(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get(&self.slab) else { return };
         let over = fill.has_ended() || fill.has_failed();
         if !fill.readers.is_empty() || fill.has_subscribers() || (!over && fill.goes_on_unread()) {
             return;
         }
-        let mut fill = self.fills.remove(id.index as usize);
+        let mut fill = self.slab.remove(id.index as usize);
         let hash = fill.pending.hash();
-        fill.unsubscribe().into_iter().for_each(|event| self.send_to_loops(hash, event));
-        self.forget_collapse_of_fill(id, hash);
-        self.release_filled(fill.lock);
+        if let Some(event) = fill.unsubscribe() {
+            send_to_loops(cx, hash, event);
+        }
+        self.collapses.end_fill(hash, id);
+        self.release_filled(cx, fill.lock);
         if let Some(origin) = fill.origin {
-            self.close_origin(origin);
+            cx.send(Effect::CloseUpstream(origin));
         }
         if !fill.has_ended() {
-            self.keep_part(fill);
+            keep_part(cx, fill);
         }
     }
 
-    /// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
-    fn keep_part(&mut self, fill: Fill) {
-        let Some(settings) = &self.settings.cache else { return };
-        let (store, head) = (&settings.store, fill.pending.head());
-        let (start, length) = match (head.fragment, fill.length) {
-            (Some(fragment), _) => (fragment.part.start, fragment.length),
-            (None, Some(length)) => (0, length),
-            (None, None) => return,
-        };
-        let got = fill.stream.len();
-        let fits = fill.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
-        if !(fill.keeps_part && head.status == 200 && fits && got > 0) {
-            return;
-        }
-        let fragment = Fragment::partial(Part { start, len: got }, length);
-        let Some(body) = fill.stream.finish() else { return };
-        let stored =
-            store.insert(fill.pending.received_us, fill.epoch, &Head { fragment, ..head }, Arc::new(body));
-        self.metrics.cache_stored += u64::from(stored.is_some());
-    }
-
-    /// Ends all of them: weir stops now.
-    pub(in crate::engine) fn cut_fills(&mut self, now: Now) {
+    /// Ends all fills: weir stops now.
+    pub fn cut(&mut self, cx: &mut Context) {
         let ids: Vec<FillId> = self
-            .fills
+            .slab
             .iter()
             .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
             .collect();
-        ids.into_iter().for_each(|id| self.fail_fill(now, id));
+        ids.into_iter().for_each(|id| self.fail_fill(cx, id));
     }
 
-    /// Whether a transaction is being served and what it is served from can go no further.
-    pub(in crate::engine) fn is_served_short(&self, id: TransactionId) -> bool {
-        let Some(transaction) = self.transactions.get(id.index as usize) else { return false };
-        matches!(transaction.stage, Stage::CacheReader)
-            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(&self.fills))
-            && transaction.down.head.is_empty()
+    /// Aborts the readers of a fill that have not read as far.
+    pub fn cut_before(&mut self, cx: &mut Context, id: FillId, end: u64) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        fill.readers.retain(|_, reader| {
+            let stays = reader.payload >= end;
+            if !stays {
+                cx.metrics.cache_readers_cut += 1;
+                cx.send(Effect::End(Ending::Abort.of(reader.transaction, "cache_window_max")));
+            }
+            stays
+        });
+        self.keep_window(cx, id);
     }
+}
 
-    /// The fill that a transaction reads.
-    pub(in crate::engine) fn fill_of(&self, id: TransactionId) -> Option<FillId> {
-        self.transactions.get(id.index as usize)?.reader.as_ref()?.fill()
+/// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
+fn keep_part(cx: &mut Context, fill: Fill) {
+    let Some(cache) = &cx.settings.cache else { return };
+    let (store, head) = (&cache.store, fill.pending.head());
+    let (start, length) = match (head.fragment, fill.length) {
+        (Some(fragment), _) => (fragment.part.start, fragment.length),
+        (None, Some(length)) => (0, length),
+        (None, None) => return,
+    };
+    let got = fill.stream.len();
+    let fits = fill.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
+    if !(fill.keeps_part && head.status == 200 && fits && got > 0) {
+        return;
     }
+    let fragment = Fragment::partial(Part { start, len: got }, length);
+    let Some(body) = fill.stream.finish() else { return };
+    let head = Head { fragment, ..head };
+    let stored = store.insert(fill.pending.received_us, fill.epoch, &head, Arc::new(body));
+    cx.metrics.cache_stored += u64::from(stored.is_some());
 }

@@ -5,16 +5,19 @@ use crate::cache::rfc::status::{self, CacheStatus, Forward};
 use crate::cache::rfc::storable::NotStored;
 use crate::cache::rfc::validation::{self, Answer};
 use crate::cache::store::stored::Stored;
-use crate::engine::Engine;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fill::FillId;
-use crate::engine::cache::look_up::{Hit, select};
+use crate::engine::cache::fill::{Fill, FillId, FillReader};
+use crate::engine::cache::look_up::{Caching, Hit, select};
 use crate::engine::cache::reader::CacheReader;
-use crate::engine::peer::TransactionId;
+use crate::engine::cache::refresh::Refresh;
+use crate::engine::connections::{TransactionId, UpstreamState};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 use crate::engine::settings::Settings;
-use crate::engine::transaction::log_record::{CacheUse, Text};
+use crate::engine::transaction::examine::Method;
+use crate::engine::transaction::log_record::{CacheUse, Text, Verdict};
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};
@@ -23,10 +26,7 @@ use crate::http::head::{FieldStorage, RequestHead, Version};
 use crate::http::reply;
 use crate::net::Purpose;
 use crate::policy::edit::Direction;
-use crate::time::Now;
 use std::sync::Arc;
-
-use crate::engine::transaction::examine::Method;
 
 /// What an answer out of the cache carries.
 #[derive(Clone, Copy, Debug)]
@@ -72,40 +72,40 @@ impl Signature {
     }
 }
 
-impl Engine {
+impl Transactions {
     /// Answers a transaction from what is stored, or from what is being stored.
-    pub(in crate::engine) fn serve(&mut self, now: Now, id: TransactionId, hit: &Hit) {
-        self.note_hit(id, hit);
-        self.decide_close(id);
+    pub fn serve(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hit: &Hit) {
+        self.decide_close(cx, id);
+        let fills = &mut services.fills;
         let length = match (hit.fill, hit.stored.fragment()) {
             (None, _) | (Some(_), Some(_)) => Some(hit.stored.length()),
-            (Some(fill), None) => fill.get(&self.fills).and_then(|fill| fill.length),
+            (Some(fill), None) => fill.get(&fills.slab).and_then(|fill| fill.length),
         };
-        let Engine { transactions, pool, signature, scratch, fills, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
+        transaction.record.cache = hit.log;
+        transaction.record.cache_reason = "";
         let content = content(transaction, hit, length);
         transaction.ends_at_close = content.framing == Body::UntilClose;
         transaction.closes |= transaction.ends_at_close;
-        write_head(scratch, transaction, signature, hit, &content, length);
-        if !transaction.down.head.append(pool, Purpose::Reply, scratch) {
-            self.refuse(now, id, Refusal::NoMemory);
-            return;
+        write_head(&mut cx.scratch, transaction, &self.signature, hit, &content, length);
+        if !transaction.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
+            return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         transaction.record.status = content.status;
         if transaction.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
             transaction.record.set_content_type(media_type);
         }
-        transaction.note_answer_from_cache(now);
-        transaction.stage = Stage::CacheReader;
-        transaction.reader = Some(match (content.span, hit.fill) {
+        transaction.note_answer_from_cache(cx.now);
+        transaction.stage = Stage::Serving;
+        let mut reader = match (content.span, hit.fill) {
             (None, _) => CacheReader::stored(Arc::clone(&hit.stored.body), Default::default(), 0),
             (Some((start, len)), None) => {
                 debug_assert!(len == 0 || hit.stored.contains(Part { start, len }));
                 CacheReader::stored(Arc::clone(&hit.stored.body), hit.stored.cursor(start), len)
             }
             (Some((start, len)), Some(fill)) => {
-                let beside = fill.get(fills).and_then(|fill| fill.beside.as_ref());
+                let beside = fill.get(&fills.slab).and_then(|fill| fill.beside.as_ref());
                 match beside.zip(hit.stored.fragment()) {
                     Some((beside, missing)) => {
                         CacheReader::completed(fill, missing.part, beside, Part { start, len })
@@ -113,193 +113,209 @@ impl Engine {
                     None => CacheReader::streaming(fill, length, content.framing == Body::Chunked),
                 }
             }
-        });
-        let (client, reads) = (transaction.client, content.span.is_some());
-        if hit.refresh {
-            self.begin_refresh(now, id, hit);
+        };
+        let client = transaction.client;
+        if hit.refresh && fills.may_refresh(cx, &hit.stored) {
+            let head = transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes].to_vec();
+            let stored = Arc::clone(&hit.stored);
+            cx.send(Effect::Refresh(Box::new(Refresh { address: transaction.record.client, head, stored })));
         }
-        if let (Some(fill), true) = (hit.fill, reads) {
-            self.join_fill(fill, id);
+        if let (Some(fill), Some(_)) = (hit.fill, content.span) {
+            reader.place = fills.join(fill, id, client).unwrap_or_default();
         }
-        self.forget_request(id);
-        self.touch(now, id);
-        self.wake(client);
-    }
-
-    fn note_hit(&mut self, id: TransactionId, hit: &Hit) {
-        if let Some(transaction) = self.transaction_mut(id) {
-            transaction.record.cache = hit.log;
-            transaction.record.cache_reason = "";
-        }
+        transaction.reader = Some(reader);
+        self.forget_request(cx, id);
+        self.slab[id.index as usize].restart_timeout(cx);
+        cx.wake(client);
     }
 
     /// Answers with a stale response in place of the one that the origin could not give (rules 23 and 25). False if there is
     /// none that may be used.
-    pub(in crate::engine) fn serve_stale(
+    pub fn serve_stale(
         &mut self,
-        now: Now,
+        cx: &mut Context,
+        services: &mut Services,
         id: TransactionId,
         forward_status: Option<u16>,
     ) -> bool {
-        let Some(transaction) = self.transaction_mut(id) else { return false };
+        let Some(transaction) = self.get_mut(id) else { return false };
         if transaction.caching.background {
             return false;
         }
         let Some(stored) = transaction.caching.stale.take() else { return false };
-        self.conclude_collapse(id, CollapseOutcome::NotShareable);
-        self.detach_origin(now, id);
-        self.serve_validated(now, id, stored, CacheUse::Stale, forward_status, b"")
+        self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
+        self.detach(cx, services, id);
+        let how = After { log: CacheUse::Stale, forward: None, forward_status, fill: None };
+        self.serve_after(cx, services, id, stored, how, Vec::new())
     }
 
-    /// Answers from a stored response after the origin was asked, or could not be.
-    pub(in crate::engine) fn serve_validated(
+    /// Answers from a stored response after the origin was asked, or could not be. `extra` are lines of this one answer.
+    pub fn serve_after(
         &mut self,
-        now: Now,
+        cx: &mut Context,
+        services: &mut Services,
         id: TransactionId,
         stored: Arc<Stored>,
-        log: CacheUse,
-        forward_status: Option<u16>,
-        extra: &[u8],
+        how: After,
+        extra: Vec<u8>,
     ) -> bool {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
-        let now_s = stored.clock_s(now);
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
+        let now_s = stored.clock_s(cx.now);
         let mut storage = FieldStorage::new();
-        let bytes = &transaction.input.bytes(pool)[..transaction.info.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &transaction.settings.head) else {
-            return false;
-        };
+        let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
+        let parsed = RequestHead::parse(bytes, &mut storage, &transaction.settings.head);
+        let Ok(head) = parsed else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
-        let forward = transaction.caching.forward.or(Some(Forward::Stale));
+        let forward = how.forward.or(transaction.caching.forward).or(Some(Forward::Stale));
         let hit = Hit {
-            extra: extra.to_vec(),
-            fill: None,
+            extra,
+            fill: how.fill,
             age_s,
             ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
             answer,
             selection,
             refresh: false,
-            log,
+            log: how.log,
             forward,
-            forward_status,
+            forward_status: how.forward_status,
             stored,
         };
-        transaction.record.verdict = crate::engine::transaction::log_record::Verdict::Allowed;
-        self.serve(now, id, &hit);
+        transaction.record.verdict = Verdict::Allowed;
+        self.serve(cx, services, id, &hit);
         true
     }
 
-    /// Answers with a stored part and what is being fetched to complete it.
-    pub(in crate::engine) fn serve_completed(
-        &mut self,
-        now: Now,
-        id: TransactionId,
-        stored: Arc<Stored>,
-        fill: FillId,
-        extra: Vec<u8>,
-    ) {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
-        let mut storage = FieldStorage::new();
-        let bytes = &transaction.input.bytes(pool)[..transaction.info.head_bytes];
-        let Ok(head) = RequestHead::parse(bytes, &mut storage, &transaction.settings.head) else { return };
-        let now_s = stored.clock_s(now);
-        let (answer, selection) = select(&head, &stored, now_s);
-        let age_s = stored.terms.age_s(now_s);
-        let hit = Hit {
-            extra,
-            fill: Some(fill),
-            age_s,
-            ttl_s: i64::from(transaction.caching.terms(&stored).lifetime_s) - i64::from(age_s),
-            answer,
-            selection,
-            refresh: false,
-            log: CacheUse::Miss,
-            forward: Some(Forward::Partial),
-            forward_status: Some(206),
-            stored,
-        };
-        self.serve(now, id, &hit);
-    }
-
-    /// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head`
-    /// ends with its empty line.
-    pub(in crate::engine) fn write_forwarded_status(
-        settings: &Settings,
-        transaction: &Transaction,
-        ttl_s: Option<i64>,
-        head: &mut Vec<u8>,
-    ) {
-        let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
-        let Some(forward) = transaction.caching.forward.filter(|_| shown) else { return };
-        let status = CacheStatus {
-            forward: Some(forward),
-            forward_status: None,
-            stored: ttl_s.is_some(),
-            collapsed: false,
-            ttl_s,
-            detail: transaction.caching.not_stored.map(NotStored::as_str),
-        };
-        head.truncate(head.len().saturating_sub(2));
-        status::write_cache_status(head, cache_name(settings), &status);
-        head.extend_from_slice(b"\r\n");
-    }
-
     /// Part of what the cache has to send was sent.
-    pub(in crate::engine) fn handle_served(&mut self, now: Now, id: TransactionId, count: usize) {
-        let Engine { transactions, pool, fills, metrics, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+    pub fn handle_served(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        count: usize,
+    ) {
+        let fills = &mut services.fills;
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         let head = count.min(transaction.down.head.len());
-        transaction.down.handle_sent(pool, head);
+        transaction.down.handle_sent(&mut cx.pool, head);
         transaction.down.sent += (count - head) as u64;
-        let read = transaction.reader.as_mut().and_then(|reader| reader.handle_sent(fills, count - head));
-        if transaction.is_read_too_slowly(fills, now) {
-            metrics.limit_rate += 1;
-            self.abandon_client(now, id, "min_rate");
+        let reader = transaction.reader.as_mut();
+        let left = reader.and_then(|reader| reader.handle_sent(&fills.slab, count - head));
+        if transaction.is_read_too_slowly(&fills.slab, cx.now) {
+            cx.metrics.limit_rate += 1;
+            self.abandon_client(cx, id, "min_rate");
             return;
         }
-        if let Some(fill) = read {
-            self.leave_fill(now, fill, id);
+        if let Some((fill, place)) = left {
+            fills.leave(cx, fill, place, id);
         }
-        if let Some(fill) = self.fill_of(id) {
-            self.note_reading(now, fill);
+        if let Some(reader) = &transaction.reader {
+            if let Some((fill, place)) = reader.fill() {
+                fills.note_place(cx, fill, place, reader.position());
+            }
         }
-        self.try_settle(now, id);
+        self.try_settle(cx, services, id);
     }
 
+    /// Readers of a fill go on in the body that is complete now.
+    pub fn complete_readers(&mut self, cx: &mut Context, services: &mut Services, fill: FillId) {
+        let Some((readers, body, trailers)) = services.fills.take_completed(fill) else { return };
+        for (_, FillReader { transaction: id, .. }) in readers {
+            let Some(transaction) = self.get_mut(id) else { continue };
+            if let Some(reader) = &mut transaction.reader {
+                reader.complete(&body, &trailers);
+            }
+            cx.wake(transaction.client);
+            self.try_settle(cx, services, id);
+        }
+    }
+
+    /// Has the one reader of a fill that is not stored go on without it, if it has everything that has come: the rest of the
+    /// body goes from the origin to that client as it would without a cache, through blocks or inside the kernel.
+    ///
+    /// So a slow reader keeps nothing of the cache's memory, and a fast one is served as fast as by any other response.
+    pub fn take_over(&mut self, cx: &mut Context, services: &mut Services, id: FillId) {
+        let fills = &mut services.fills;
+        let reader = id.get(&fills.slab).filter(|fill| fill.can_be_handed_over());
+        let Some(reader) = reader.and_then(Fill::lone_reader) else { return };
+        let Some(transaction) = self.get_mut(reader) else { return };
+        let drained = transaction.reader.as_ref().is_some_and(|reader| reader.is_drained(&fills.slab));
+        if transaction.stage != Stage::Serving || !drained {
+            return;
+        }
+        let fill = fills.slab.remove(id.index as usize);
+        let (hash, lock, origin) = (fill.pending.hash(), fill.lock, fill.origin);
+        transaction.opened_ms = fill.opened_ms;
+        if let (Some((rest, withheld, reusable)), Some(reader)) =
+            (fill.into_rest(), transaction.reader.take())
+        {
+            transaction.down.resume(rest, reader.into_frame());
+            transaction.down.withheld = withheld;
+            transaction.origin = origin;
+            transaction.origin_reusable = reusable;
+            transaction.stage = Stage::Relaying;
+        }
+        if let Some(origin) = origin {
+            cx.connections.set_upstream(origin, UpstreamState::Busy(reader));
+            cx.timers.clear(origin);
+            cx.wake(origin);
+        }
+        fills.collapses.end_fill(hash, id);
+        fills.release_filled(cx, lock);
+        transaction.restart_timeout(cx);
+        cx.wake(transaction.client);
+    }
+}
+
+/// How an answer from a stored response came about.
+pub(in crate::engine) struct After {
+    pub log: CacheUse,
+    /// Why the origin was asked, if that is another reason than the one noted with the request.
+    pub forward: Option<Forward>,
+    pub forward_status: Option<u16>,
+    /// What completes the stored part.
+    pub fill: Option<FillId>,
+}
+
+impl Transaction {
     /// Notes that a request goes to the origin although there is a cache.
-    pub(in crate::engine) fn note_forwarding(&mut self, id: TransactionId) {
-        if self.settings.cache.is_none() {
+    pub fn note_forwarding(&mut self) {
+        if self.settings.cache.is_none() || self.caching.background {
             return;
         }
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        if transaction.caching.background {
-            return;
-        }
-        transaction.record.forward = transaction.caching.forward;
-        transaction.record.cache = match transaction.caching.forward {
+        self.record.forward = self.caching.forward;
+        self.record.cache = match self.caching.forward {
             None => CacheUse::None,
             Some(Forward::Bypass | Forward::Method) => {
-                transaction.record.cache_reason = transaction.caching.passed;
+                self.record.cache_reason = self.caching.passed;
                 CacheUse::Bypass
             }
             Some(_) => CacheUse::Miss,
         };
     }
+}
 
-    /// A transaction ends: nobody waits for it any more. Returns the fill that it has been reading.
-    pub(in crate::engine) fn leave_cache(&mut self, id: TransactionId) -> Option<FillId> {
-        self.conclude_collapse(id, CollapseOutcome::LookAgain);
-        self.fill_of(id)
-    }
-
-    /// The fill that a transaction has been reading, if it reads one, is left by it.
-    pub(in crate::engine) fn leave_serving(&mut self, now: Now, id: TransactionId, fill: Option<FillId>) {
-        if let Some(fill) = fill {
-            self.leave_fill(now, fill, id);
-        }
-    }
+/// Tells the client of a response that is passed on what the cache did; `ttl_s` if the response is stored. `head` ends with
+/// its empty line.
+pub(in crate::engine) fn write_forwarded_status(
+    settings: &Settings,
+    caching: &Caching,
+    ttl_s: Option<i64>,
+    head: &mut Vec<u8>,
+) {
+    let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
+    let Some(forward) = caching.forward.filter(|_| shown) else { return };
+    let status = CacheStatus {
+        forward: Some(forward),
+        forward_status: None,
+        stored: ttl_s.is_some(),
+        collapsed: false,
+        ttl_s,
+        detail: caching.not_stored.map(NotStored::as_str),
+    };
+    head.truncate(head.len().saturating_sub(2));
+    status::write_cache_status(head, cache_name(settings), &status);
+    head.extend_from_slice(b"\r\n");
 }
 
 fn cache_name(settings: &Settings) -> &str {

@@ -5,7 +5,6 @@ pub(in crate::engine) mod collapse;
 pub(in crate::engine) mod coordination;
 pub(in crate::engine) mod decision;
 pub(in crate::engine) mod fill;
-pub(in crate::engine) mod handover;
 pub(in crate::engine) mod hit_response;
 pub(in crate::engine) mod look_up;
 pub(in crate::engine) mod publisher;
@@ -14,3 +13,38 @@ pub(in crate::engine) mod refresh;
 pub(in crate::engine) mod selecting;
 pub(in crate::engine) mod subscriber;
 pub(in crate::engine) mod window;
+
+use crate::cache::store::stored::Stored;
+use crate::engine::context::Context;
+use crate::engine::keyed::Keyed;
+use collapse::{Collapses, InProgress};
+use fill::Fill;
+use slab::Slab;
+
+/// What the cache has under way in one loop: responses that are being stored, and requests that wait for them.
+pub(in crate::engine) struct Fills {
+    pub slab: Slab<Fill>,
+    pub collapses: Collapses,
+    serial: u32,
+}
+
+impl Fills {
+    pub fn new(keyed: Keyed, loops: usize) -> Fills {
+        Fills { slab: Slab::new(), collapses: Collapses::new(keyed, loops), serial: 0 }
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// Whether a stale response may be fetched anew in the background: weir goes on, and nothing else fetches it.
+    pub fn may_refresh(&self, cx: &Context, stored: &Stored) -> bool {
+        let hash = stored.hash();
+        let is_locked =
+            || cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().is_locked(hash));
+        !cx.is_draining()
+            && self.collapses.find(hash, stored.key()) == InProgress::Nothing
+            && !(self.collapses.shared && is_locked())
+    }
+}

@@ -11,11 +11,12 @@
 use crate::cache::body::{Body, Cursor};
 use crate::cache::store::Epoch;
 use crate::cache::store::stored::Stored;
-use crate::engine::Engine;
+use crate::engine::cache::Fills;
 use crate::engine::cache::coordination::FillEvent;
+use crate::engine::cache::coordination::send_to_loops;
 use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::window::{Span, WINDOW_BYTES_MAX};
-use crate::time::Now;
+use crate::engine::context::Context;
 use std::sync::{Arc, Weak};
 
 /// What is told of a response before its body. Whoever listens holds on to it.
@@ -175,38 +176,37 @@ impl Fill {
     }
 }
 
-impl Engine {
+impl Fills {
     /// Tells other loops what they do not know yet of a fill.
-    pub(in crate::engine) fn publish_progress(&mut self, id: FillId) {
-        while let Some(fill) = id.get_mut(&mut self.fills) {
-            let hash = fill.pending.hash();
+    pub(super) fn publish_progress(&mut self, cx: &mut Context, id: FillId) {
+        while let Some(fill) = id.get_mut(&mut self.slab) {
             let Some(event) = fill.publish_progress() else { return };
-            self.send_to_loops(hash, event);
+            send_to_loops(cx, fill.pending.hash(), event);
         }
     }
 
-    /// Somebody in another loop waits for what may have begun to come.
-    pub(in crate::engine) fn republish(&mut self, hash: u64) {
+    /// A transaction of another loop waits for what may have begun to come.
+    pub(super) fn republish(&mut self, cx: &mut Context, hash: u64) {
         let Some(id) = self.collapses.fill(hash) else { return };
-        // What they know who listen already is as much as those will know who begin to.
-        self.publish_progress(id);
-        let Some(fill) = id.get_mut(&mut self.fills).filter(|fill| fill.is_kept()) else { return };
+        // What the subscribers know already is as much as those will know that begin to.
+        self.publish_progress(cx, id);
+        let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.is_kept()) else { return };
         if let Some(event) = fill.publish_from_start() {
-            self.send_to_loops(hash, event);
+            send_to_loops(cx, hash, event);
         }
     }
 
-    /// So far are the readers of another loop; or nobody there listens any more.
-    pub(in crate::engine) fn note_subscriber(
+    /// So far are the readers of another loop; `None` if that loop has unsubscribed.
+    pub(super) fn note_subscriber(
         &mut self,
-        now: Now,
+        cx: &mut Context,
         from: usize,
         publication: &Weak<Publication>,
         readers: Option<Span>,
     ) {
         let Some(publication) = publication.upgrade() else { return };
         let id = publication.fill;
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         match &mut fill.coordination {
             Coordination::Published(told) if Arc::ptr_eq(&told.publication, &publication) => {
                 told.subscribers.retain(|(subscriber, _)| *subscriber != from);
@@ -215,6 +215,6 @@ impl Engine {
             Coordination::Nothing | Coordination::Published(_) | Coordination::Subscribed { .. } => return,
         }
         drop(publication);
-        self.advance_fill(now, id);
+        self.advance_fill(cx, id);
     }
 }

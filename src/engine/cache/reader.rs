@@ -43,6 +43,8 @@ pub(in crate::engine) struct CacheReader {
     end: Vec<u8>,
     /// From where it goes on; the length of all is known then.
     next: Option<Box<Next>>,
+    /// Its place among the readers of the fill.
+    pub place: usize,
 }
 
 /// Another one of several sources: a stored part, or what completes it.
@@ -58,7 +60,16 @@ impl CacheReader {
     /// `left` bytes of a stored body.
     pub fn stored(body: Arc<Body>, cursor: Cursor, left: u64) -> CacheReader {
         let source = Source::Stored(body);
-        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next: None }
+        CacheReader {
+            source,
+            cursor,
+            left: Some(left),
+            payload: 0,
+            chunk: None,
+            end: Vec::new(),
+            next: None,
+            place: 0,
+        }
     }
 
     /// `wanted` of a representation of which there are parts, and `missing` is being fetched: what is stored in front of that,
@@ -86,7 +97,16 @@ impl CacheReader {
 
     fn from(next: Next) -> CacheReader {
         let Next { source, cursor, left, next } = next;
-        CacheReader { source, cursor, left: Some(left), payload: 0, chunk: None, end: Vec::new(), next }
+        CacheReader {
+            source,
+            cursor,
+            left: Some(left),
+            payload: 0,
+            chunk: None,
+            end: Vec::new(),
+            next,
+            place: 0,
+        }
     }
 
     /// A body that is being fetched, from its beginning; in chunks if its length is not known and the client can read
@@ -95,16 +115,17 @@ impl CacheReader {
         let chunk = chunked.then(Frame::default);
         let source = Source::Streaming(fill);
         let (cursor, end) = (Cursor::default(), Vec::new());
-        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None }
+        CacheReader { source, cursor, left: length, payload: 0, chunk, end, next: None, place: 0 }
     }
 
-    /// The fill that it reads, or will read.
-    pub fn fill(&self) -> Option<FillId> {
+    /// The fill that it reads, or will read, and its place among the readers of that.
+    pub fn fill(&self) -> Option<(FillId, usize)> {
         let of = |source: &Source| match source {
             Source::Stored(_) => None,
             Source::Streaming(fill) => Some(*fill),
         };
-        of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))
+        let fill = of(&self.source).or_else(|| self.nexts().find_map(|next| of(&next.source)))?;
+        Some((fill, self.place))
     }
 
     fn nexts(&self) -> impl Iterator<Item = &Next> {
@@ -112,7 +133,7 @@ impl CacheReader {
     }
 
     /// How far it has read of what is being fetched.
-    pub fn place(&self) -> (u64, Cursor) {
+    pub fn position(&self) -> (u64, Cursor) {
         match self.source {
             Source::Streaming(_) => (self.payload, self.cursor),
             Source::Stored(_) => (0, Cursor::default()),
@@ -260,7 +281,7 @@ impl CacheReader {
 
     /// Reports that `count` bytes behind the head were sent. Returns the fill of which it has everything and goes on
     /// elsewhere.
-    pub fn handle_sent(&mut self, fills: &Slab<Fill>, count: usize) -> Option<FillId> {
+    pub fn handle_sent(&mut self, fills: &Slab<Fill>, count: usize) -> Option<(FillId, usize)> {
         if self.is_at_trailers() {
             self.end.drain(..count.min(self.end.len()));
             return None;
@@ -285,7 +306,7 @@ impl CacheReader {
         }
         let next = self.next.take()?;
         let before = self.fill();
-        *self = CacheReader::from(*next);
+        *self = CacheReader { place: self.place, ..CacheReader::from(*next) };
         before
     }
 

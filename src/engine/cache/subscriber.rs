@@ -6,13 +6,16 @@
 
 use crate::cache::body::SEGMENT_BYTES;
 use crate::cache::fill::streaming_body::{Portion, StreamingBody};
-use crate::engine::Engine;
+use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::cache::collapse::release_waiters;
 use crate::engine::cache::coordination::FillEvent;
+use crate::engine::cache::coordination::send_to_loops;
 use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::publisher::{Coordination, End, Publication};
 use crate::engine::cache::window::Span;
-use crate::time::Now;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 use std::sync::{Arc, Weak};
 
 impl Fill {
@@ -56,57 +59,52 @@ impl Fill {
     }
 }
 
-impl Engine {
-    /// Another loop tells of a response that somebody here waits for: they read it as it comes.
-    pub(in crate::engine) fn subscribe(
+impl Fills {
+    /// Another loop tells of a response that transactions here wait for: they read it as it comes.
+    pub(super) fn subscribe(
         &mut self,
-        now: Now,
+        cx: &mut Context,
         hash: u64,
         publication: Arc<Publication>,
         portion: &Portion,
     ) {
-        let Some(cache) = &self.settings.cache else { return };
+        let Some(cache) = &cx.settings.cache else { return };
         let store = Arc::clone(&cache.store);
         if !self.collapses.is_elsewhere(hash, publication.pending.key()) {
             return;
         }
-        self.next_serial = self.next_serial.wrapping_add(1);
-        let serial = self.next_serial;
-        let id = FillId { index: self.fills.vacant_key() as u32, serial };
+        let serial = self.next_serial();
+        let id = FillId { index: self.slab.vacant_key() as u32, serial };
         // What is copied here takes room like anything else; where there is none each loop asks by itself.
         let copied = StreamingBody::replica_bytes_max(publication.length);
-        let Some(reserve) = store.admit(now.monotonic_us, copied) else {
+        let Some(reserve) = store.admit(cx.now.monotonic_us, copied) else {
             store.count_refused();
-            return self.stop_waiting_elsewhere(hash);
+            return self.stop_waiting_elsewhere(cx, hash);
         };
         let Some(waiters) = self.collapses.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
-        self.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
+        send_to_loops(cx, hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
         let stream = StreamingBody::replica(reserve);
-        let mut fill = Fill::subscribed(serial, now.monotonic_ms(), publication, stream);
+        let mut fill = Fill::subscribed(serial, cx.now_ms(), publication, stream);
         let follows = fill.stream.append_portion(portion);
         debug_assert!(follows, "what is told first begins at the beginning");
-        self.fills.insert(fill);
-        self.release_waiters(waiters, CollapseOutcome::LookAgain);
-        // Those who wait join before it can end.
-        while self.resume_concluded(now) {}
-        if follows {
-            self.advance_fill(now, id);
-        } else {
-            self.fail_fill(now, id);
-        }
+        self.slab.insert(fill);
+        release_waiters(cx, waiters, CollapseOutcome::LookAgain, 1);
+        // The transactions that wait join before the fill can end.
+        cx.send(Effect::ResumeWaiters);
+        cx.send(if follows { Effect::AdvanceFill(id) } else { Effect::FailFill(id) });
     }
 
     fn subscription(&mut self, hash: u64, publication: &Weak<Publication>) -> Option<(FillId, &mut Fill)> {
         let id = self.collapses.fill(hash)?;
-        let fill = id.get_mut(&mut self.fills)?;
+        let fill = id.get_mut(&mut self.slab)?;
         fill.is_subscribed_to(publication).then_some((id, fill))
     }
 
     /// More of it has come. What is not `kept` there cannot be joined from its beginning any more.
-    pub(in crate::engine) fn receive_portion(
+    pub(super) fn receive_portion(
         &mut self,
-        now: Now,
+        cx: &mut Context,
         hash: u64,
         publication: &Weak<Publication>,
         portion: &Portion,
@@ -115,16 +113,16 @@ impl Engine {
         let Some((id, fill)) = self.subscription(hash, publication) else { return };
         fill.storable = kept;
         if fill.stream.append_portion(portion) {
-            self.advance_fill(now, id);
+            self.advance_fill(cx, id);
         } else {
-            self.fail_fill(now, id);
+            self.fail_fill(cx, id);
         }
     }
 
     /// There will be no more.
-    pub(in crate::engine) fn end_subscription(
+    pub(super) fn end_subscription(
         &mut self,
-        now: Now,
+        cx: &mut Context,
         hash: u64,
         publication: &Weak<Publication>,
         end: End,
@@ -133,25 +131,26 @@ impl Engine {
         match end {
             End::Whole(body, trailers) => {
                 fill.coordination = Coordination::Nothing;
-                self.complete_fill(now, id, &body, &trailers);
+                self.complete_fill(cx, id, body, trailers.to_vec());
             }
             End::Published(trailers) => {
                 fill.end_as_published(&trailers);
-                self.advance_fill(now, id);
+                self.advance_fill(cx, id);
             }
-            End::Broken => self.fail_fill(now, id),
+            End::Broken => self.fail_fill(cx, id),
         }
     }
 
     /// Readers here that are not as far hold others up.
-    pub(in crate::engine) fn abort_slow_readers(
+    pub(super) fn abort_slow_readers(
         &mut self,
-        now: Now,
+        cx: &mut Context,
         hash: u64,
         publication: &Weak<Publication>,
         end: u64,
     ) {
-        let Some((id, _)) = self.subscription(hash, publication) else { return };
-        self.cut_before(now, id, end);
+        if let Some((id, _)) = self.subscription(hash, publication) {
+            self.cut_before(cx, id, end);
+        }
     }
 }

@@ -4,12 +4,12 @@
 //! What all its readers have is given up, and the origin waits for them: but not for long for one of many. Where the store has
 //! no room for a window, readers go on together, a segment at a time.
 
+use super::Fills;
+use super::coordination::send_to_loops;
+use super::fill::FillId;
 use crate::cache::body::{Cursor, SEGMENT_BYTES};
-use crate::engine::Engine;
-use crate::engine::cache::fill::FillId;
-use crate::engine::peer::TransactionId;
-use crate::engine::transaction::log_record::Verdict;
-use crate::time::Now;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 
 /// Bytes that a body may hold that is not to be stored and whose readers are behind (chosen: four segments).
 pub(in crate::engine) const WINDOW_BYTES_MAX: usize = 256 * 1024;
@@ -92,96 +92,89 @@ impl Span {
     }
 }
 
-impl Engine {
-    /// How far a reader is in what is being fetched.
-    pub(in crate::engine) fn place_of(&self, reader: &TransactionId) -> Option<(u64, Cursor)> {
-        let transaction = self.transactions.get(reader.index as usize)?;
-        let reader = transaction.reader.as_ref().filter(|_| transaction.serial == reader.serial)?;
-        Some(reader.place())
-    }
-
+impl Fills {
     /// Gives up what all readers have of a body that is not stored. When the window is full and one reader has everything,
     /// the slowest hold it up: they may do so for a while.
-    pub(in crate::engine) fn keep_window(&mut self, now: Now, id: FillId) {
-        let Some(fill) = id.get(&self.fills) else { return };
+    pub(super) fn keep_window(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
         // When nothing more comes it is as large as it gets, and may be worth keeping.
         if fill.storable || fill.has_failed() {
             return;
         }
-        let places = || fill.readers.iter().filter_map(|reader| self.place_of(reader));
+        let places = || fill.readers.iter().map(|(_, reader)| (reader.payload, reader.cursor));
         let own = Span::of(places().map(|(payload, _)| payload));
-        let kept_from = places().chain(fill.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
-        let now_ms = now.monotonic_ms();
-        let timeout_ms = self.settings.timeouts.exchange_ms;
-        let Engine { fills, deadlines, settings, .. } = self;
-        let Some(fill) = id.get_mut(fills) else { return };
+        let kept_from: Option<(u64, Cursor)> =
+            places().chain(fill.needed_elsewhere()).min_by_key(|(payload, _)| *payload);
         if let Some((_, cursor)) = kept_from {
             fill.stream.drop_before(cursor);
         }
-        if let Some(cache) = &settings.cache {
-            fill.provide(&cache.store, now);
+        if let Some(cache) = &cx.settings.cache {
+            fill.provide(&cache.store, cx.now);
         }
         if let Some(event) = own.and_then(|readers| fill.report_progress(readers)) {
-            let hash = fill.pending.hash();
-            return self.send_to_loops(hash, event);
+            return send_to_loops(cx, fill.pending.hash(), event);
         }
         let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
             return;
         };
         let starving = readers.fastest == fill.stream.len() && readers.slowest < readers.fastest;
         let Some(origin) = fill.origin else { return };
+        let now_ms = cx.now_ms();
         match (fill.hold.is_on(), starving && !fill.wants_bytes()) {
-            (false, true) => deadlines.set(origin, now_ms, fill.hold.begin(now_ms)),
+            (false, true) => {
+                let patience_ms = fill.hold.begin(now_ms);
+                cx.set_timer(origin, patience_ms);
+            }
             (true, false) => {
                 fill.hold.end(now_ms);
-                deadlines.set(origin, now_ms, timeout_ms);
+                cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
             }
             (false, false) | (true, true) => {}
         }
         let waits = !fill.wants_bytes();
         let waited = std::mem::replace(&mut fill.waits, waits);
         if waits {
-            self.hand_over(now, id);
+            if fill.can_be_handed_over() {
+                cx.send(Effect::HandOver(id));
+            }
             return;
         }
         if waited && !fill.hold.is_on() {
-            deadlines.set(origin, now_ms, timeout_ms);
+            cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
         }
-        self.wake(origin);
+        cx.wake(origin);
     }
 
     /// The slowest readers have held the others up for too long: they are cut, in whatever loop.
-    pub(in crate::engine) fn cut_slowest(&mut self, now: Now, id: FillId) {
-        let Some(fill) = id.get_mut(&mut self.fills) else { return };
-        fill.hold.cut(now.monotonic_ms());
-        let Some(fill) = id.get(&self.fills) else { return };
-        let own = Span::of(fill.readers.iter().filter_map(|reader| Some(self.place_of(reader)?.0)));
+    pub(super) fn cut_slowest(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        fill.hold.cut(cx.now_ms());
+        let own = Span::of(fill.readers.iter().map(|(_, reader)| reader.payload));
         let Some(readers) = own.into_iter().chain(fill.subscribed_readers()).reduce(Span::with) else {
             return;
         };
         let end = readers.too_slow_before();
-        let (hash, event) = (fill.pending.hash(), fill.publish_slow_readers(end));
-        event.into_iter().for_each(|event| self.send_to_loops(hash, event));
-        self.cut_before(now, id, end);
+        if let Some(event) = fill.publish_slow_readers(end) {
+            send_to_loops(cx, fill.pending.hash(), event);
+        }
+        self.cut_before(cx, id, end);
     }
 
-    /// One of its readers has sent something.
-    pub(in crate::engine) fn note_reading(&mut self, now: Now, id: FillId) {
-        if id.get(&self.fills).is_some_and(|fill| !fill.storable) {
-            self.keep_window(now, id);
+    /// A reader has sent something, and is so far now.
+    pub fn note_place(
+        &mut self,
+        cx: &mut Context,
+        id: FillId,
+        place: usize,
+        (payload, cursor): (u64, Cursor),
+    ) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        if let Some(reader) = fill.readers.get_mut(place) {
+            (reader.payload, reader.cursor) = (payload, cursor);
         }
-    }
-
-    /// Aborts the readers of a fill that are not as far.
-    pub(in crate::engine) fn cut_before(&mut self, now: Now, id: FillId, end: u64) {
-        let Some(fill) = id.get(&self.fills) else { return };
-        for reader in fill.readers.clone() {
-            if self.place_of(&reader).is_some_and(|(payload, _)| payload < end) {
-                self.metrics.cache_readers_cut += 1;
-                self.abort(now, reader, Verdict::Failed, "cache_window_max");
-            }
+        if !fill.storable {
+            self.keep_window(cx, id);
         }
-        self.keep_window(now, id);
     }
 }
 

@@ -1,7 +1,313 @@
 //! Client connections: taken, read from, closed, and the limits on them.
+//!
+//! # Theory of operation
+//!
+//! A client connection is `Idle` until the first bytes of a head come, then `Reading` until the head is whole. An effect then
+//! begins a transaction, which owns the connection until [`Downstream::go_on`] gives it back: `Idle` again, `Reading` if the next
+//! request has come already, or `Lingering` if the connection is to end but the client may still be sending. CONNECT and
+//! upgrades turn a transaction into a tunnel, which owns the connection to its end.
 
 pub(in crate::engine) mod client_limits;
-pub(in crate::engine) mod connection;
 pub(in crate::engine) mod guesses;
 pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
+
+use crate::engine::connections::{Client, Parking, Peer, PeerId, ReadingId, Role};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
+use crate::engine::transaction::refusal::Refusal;
+use crate::engine::{Action, Event};
+use crate::http::head::Scanner;
+use crate::net::Linear;
+use client_limits::{Admission, ClientLimits};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The head of the next request, as far as it has come.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Reading {
+    pub input: Linear,
+    pub scanner: Scanner,
+    /// When its first byte came, microseconds since the loop started.
+    pub began_us: u64,
+}
+
+/// The client connections of one loop, between requests.
+pub(in crate::engine) struct Downstream {
+    /// Heads that have begun to come.
+    pub readings: Slab<Reading>,
+    /// Clients of this loop.
+    pub clients: usize,
+    /// Clients without a socket: requests of weir's own.
+    pub background: usize,
+    /// The limits on the clients of all loops.
+    pub limits: Arc<ClientLimits>,
+    /// A client has gone, and there was no room before.
+    pub capacity_freed: bool,
+    /// Clients whose next request has arrived already.
+    pub pipelined: VecDeque<PeerId>,
+}
+
+impl Downstream {
+    pub fn new(limits: Arc<ClientLimits>) -> Downstream {
+        Downstream {
+            readings: Slab::new(),
+            clients: 0,
+            background: 0,
+            limits,
+            capacity_freed: false,
+            pipelined: VecDeque::new(),
+        }
+    }
+
+    /// A client has connected. Beyond the limits the client is told so.
+    pub fn accept(&mut self, cx: &mut Context, address: SocketAddr) -> PeerId {
+        let id = cx.connections.insert(Peer::new(address, Role::Client(Client::Idle)));
+        self.clients += 1;
+        cx.metrics.accepted += 1;
+        let admission = self.limits.enter(address.ip());
+        cx.metrics.limit_refusals += u64::from(!self.limits.has_room());
+        let refusal = match admission {
+            Admission::Welcome => {
+                cx.set_timer(id, cx.settings.timeouts.head_ms);
+                return id;
+            }
+            Admission::TooMany => Refusal::TooManyConnections,
+            Admission::TooManyFromThere => Refusal::TooManyPerClient,
+        };
+        cx.send(Effect::RefuseConnection { client: id, refusal });
+        id
+    }
+
+    /// A client without a socket, for a request of weir's own.
+    pub fn begin_background(&mut self, cx: &mut Context, address: SocketAddr) -> PeerId {
+        self.background += 1;
+        let mut client = Peer::new(address, Role::Client(Client::Idle));
+        client.background = true;
+        cx.connections.insert(client)
+    }
+
+    /// The head that is being read from a client, from now on if the client was idle.
+    pub fn reading(&mut self, cx: &mut Context, id: PeerId) -> Option<&mut Reading> {
+        let client = cx.connections.client_mut(id)?;
+        let reading = match *client {
+            Client::Reading(reading) => reading,
+            Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => {
+                let reading = ReadingId(self.readings.insert(Reading::default()) as u32);
+                *client = Client::Reading(reading);
+                reading
+            }
+        };
+        self.readings.get_mut(reading.0 as usize)
+    }
+
+    /// Takes what has been read from a client, for a transaction.
+    pub fn take_reading(&mut self, cx: &Context, id: PeerId) -> Option<Reading> {
+        match cx.connections.client(id)? {
+            Client::Reading(reading) => self.readings.try_remove(reading.0 as usize),
+            Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => None,
+        }
+    }
+
+    /// Takes unused space back: whoever waits for a head holds no block.
+    pub fn return_space(&mut self, cx: &mut Context, id: PeerId, reading: ReadingId) {
+        if self.readings.get(reading.0 as usize).is_some_and(|reading| reading.input.is_empty()) {
+            self.readings.remove(reading.0 as usize).input.release(&mut cx.pool);
+            cx.connections.set_client(id, Client::Idle);
+        }
+    }
+
+    /// Something happened on a client connection between two transactions.
+    pub fn handle(&mut self, cx: &mut Context, id: PeerId, event: Event) {
+        let Some(client) = cx.connections.client_mut(id) else { return };
+        match client {
+            Client::Idle | Client::Reading(_) => match event {
+                Event::Received(count) => self.handle_head_bytes(cx, id, count),
+                Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close(cx, id),
+                Event::Connected | Event::Sent(_) | Event::Spliced(_) => {}
+            },
+            Client::Lingering { bytes } => match event {
+                Event::Received(count) => {
+                    *bytes = bytes.saturating_add(count as u32);
+                    if *bytes > LINGER_BYTES_MAX {
+                        cx.metrics.limit_linger += 1;
+                        self.close(cx, id);
+                    }
+                }
+                Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => self.close(cx, id),
+                Event::Connected | Event::Sent(_) | Event::Spliced(_) => {}
+            },
+            Client::Transaction(_) | Client::Tunnel(_) => {}
+        }
+    }
+
+    fn handle_head_bytes(&mut self, cx: &mut Context, id: PeerId, count: usize) {
+        let now_us = cx.now.monotonic_us;
+        let Some(reading) = self.reading(cx, id) else { return };
+        let begins = reading.input.is_empty();
+        if begins {
+            reading.began_us = now_us;
+        }
+        reading.input.commit(count);
+        // Mostly the head is whole, and its transaction has a deadline of its own.
+        if !self.advance(cx, id) && begins {
+            cx.set_timer(id, cx.settings.timeouts.head_ms);
+        }
+    }
+
+    /// Has the next transaction begin if its head is there. False if more of the head has to come.
+    pub fn advance(&mut self, cx: &mut Context, id: PeerId) -> bool {
+        let Some(Client::Reading(reading)) = cx.connections.client(id) else { return true };
+        let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading.0 as usize) else {
+            return true;
+        };
+        let bytes = input.bytes(&cx.pool);
+        if bytes.is_empty() {
+            return false;
+        }
+        let effect = match scanner.scan_request(bytes, &cx.settings.head) {
+            Ok(None) => return false,
+            Ok(Some(head_bytes)) => Effect::Begin { client: id, head_bytes },
+            Err(fault) => {
+                Effect::RefuseHead { client: id, head_bytes: bytes.len(), refusal: Refusal::Fault(fault) }
+            }
+        };
+        cx.send(effect);
+        true
+    }
+
+    /// The time is over in which a head had to come, or more than silence from a client that is to close.
+    pub fn handle_deadline(&mut self, cx: &mut Context, id: PeerId) {
+        let Some(peer) = cx.connections.get(id) else { return };
+        let (parking, used) = (peer.parking, peer.used);
+        let head_bytes = match cx.connections.client(id) {
+            Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
+            Some(Client::Idle) => 0,
+            Some(Client::Lingering { .. }) => {
+                cx.metrics.timeouts_linger += 1;
+                return self.close(cx, id);
+            }
+            Some(Client::Transaction(_) | Client::Tunnel(_)) | None => return,
+        };
+        let refusal = match (head_bytes, parking) {
+            // Its request is there, but there was no block to read it into.
+            (_, Parking::Queued | Parking::Woken) => {
+                cx.metrics.timeouts_block += 1;
+                Refusal::NoMemory
+            }
+            (0, Parking::No) => {
+                cx.metrics.timeouts_idle += u64::from(used);
+                cx.metrics.timeouts_unused += u64::from(!used);
+                return self.close(cx, id);
+            }
+            (_, Parking::No) => Refusal::HeadTimeout,
+        };
+        cx.send(Effect::RefuseHead { client: id, head_bytes, refusal });
+    }
+
+    /// A transaction is over: the next head is read, or the connection ends. `input` is what has come behind the request; a client
+    /// is `silent` if it asked for the close and has said everything.
+    pub fn go_on(&mut self, cx: &mut Context, id: PeerId, mut input: Linear, closes: bool, silent: bool) {
+        if cx.connections.client(id).is_none() {
+            input.release(&mut cx.pool);
+            return;
+        }
+        let pending = !input.is_empty();
+        if closes || cx.is_draining() {
+            input.release(&mut cx.pool);
+            if silent && !pending {
+                self.close(cx, id)
+            } else {
+                self.linger(cx, id)
+            }
+            return;
+        }
+        cx.connections.set_client(id, Client::Idle);
+        if pending {
+            let now_us = cx.now.monotonic_us;
+            if let Some(reading) = self.reading(cx, id) {
+                (reading.input, reading.began_us) = (input, now_us);
+            }
+            cx.set_timer(id, cx.settings.timeouts.head_ms);
+            self.pipelined.push_back(id);
+        } else {
+            cx.set_timer(id, cx.settings.timeouts.idle_ms);
+        }
+        cx.wake(id);
+    }
+
+    /// Says that nothing more will come and throws away what the client still sends, within a bound: a close with unread
+    /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
+    pub fn linger(&mut self, cx: &mut Context, id: PeerId) {
+        cx.send(Effect::EndBinding(id));
+        if cx.connections.get(id).is_some_and(|peer| peer.background) {
+            self.close(cx, id);
+            return;
+        }
+        if cx.connections.client(id).is_none() {
+            return;
+        }
+        cx.connections.set_client(id, Client::Lingering { bytes: 0 });
+        cx.set_timer(id, LINGER_MS);
+        cx.actions.push_back(Action::ShutdownWrite(id));
+        cx.wake(id);
+    }
+
+    /// Forgets a client whose transaction or tunnel is over.
+    pub fn close(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::Close(id));
+        }
+    }
+
+    /// Closes a client connection with a reset, so that the client cannot take the close for an end.
+    pub fn reset(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::Reset(id));
+        }
+    }
+
+    /// False if there is no socket to close.
+    fn remove(&mut self, cx: &mut Context, id: PeerId) -> bool {
+        match cx.connections.client(id) {
+            Some(Client::Reading(reading)) => {
+                self.readings.remove(reading.0 as usize).input.release(&mut cx.pool);
+            }
+            Some(Client::Idle | Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. }) => {}
+            None => return false,
+        }
+        let Some(peer) = cx.connections.remove(id) else { return false };
+        cx.timers.clear(id);
+        cx.send(Effect::EndBinding(id));
+        if peer.background {
+            self.background -= 1;
+            return false;
+        }
+        self.capacity_freed |= self.limits.leave(peer.address.ip);
+        self.clients -= 1;
+        debug_assert!(
+            self.readings.len() <= self.clients,
+            "one for each client, and none for those who are gone"
+        );
+        true
+    }
+
+    /// Whether nothing of the next request has come from a client between two transactions.
+    pub fn is_idle(&self, client: Client) -> bool {
+        match client {
+            Client::Idle => true,
+            Client::Reading(reading) => {
+                self.readings.get(reading.0 as usize).is_some_and(|reading| reading.input.is_empty())
+            }
+            Client::Transaction(_) | Client::Tunnel(_) | Client::Lingering { .. } => false,
+        }
+    }
+
+    /// Gives back what is not used.
+    pub fn shrink(&mut self) {
+        self.readings.shrink_to_fit();
+    }
+}

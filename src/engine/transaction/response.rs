@@ -1,15 +1,18 @@
 //! The origin's side of a transaction: response heads, bodies, and how they end.
 
 use crate::cache::store::stored::Stored;
-use crate::engine::Engine;
 use crate::engine::Event;
 use crate::engine::cache::actions::ResponseAction;
+use crate::engine::cache::hit_response::write_forwarded_status;
 use crate::engine::cache::look_up::Part;
-use crate::engine::peer::TransactionId;
+use crate::engine::connections::{PeerId, TransactionId};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 use crate::engine::settings::INFORMATIONAL_MAX;
+use crate::engine::transaction::ending::Ending;
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
-use crate::engine::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::engine::upstream::binding::Bond;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
@@ -19,7 +22,6 @@ use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
 use crate::policy::edit::Direction;
-use crate::time::Now;
 
 /// What a response head turned out to be.
 enum Head {
@@ -64,199 +66,335 @@ impl Ends {
     }
 }
 
-impl Engine {
+impl Transactions {
     /// Something happened on the origin's side of a transaction.
-    pub(in crate::engine) fn handle_transaction_origin(&mut self, now: Now, id: TransactionId, event: Event) {
+    pub fn handle_upstream(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        event: Event,
+    ) {
+        let Some(transaction) = self.get_mut(id) else { return };
         match event {
-            Event::Received(count) => self.handle_download(now, id, count),
+            Event::Received(count) => self.handle_download(cx, services, id, count),
             Event::Spliced(count) => {
-                self.touch(now, id);
-                let transaction = &mut self.transactions[id.index as usize];
+                transaction.restart_timeout(cx);
                 transaction.down.handle_spliced(count);
-                let client = transaction.client;
-                self.wake(client);
+                cx.wake(transaction.client);
             }
             Event::Sent(count) => {
-                self.touch(now, id);
-                let Engine { transactions, pool, .. } = self;
-                let transaction = &mut transactions[id.index as usize];
-                transaction.up.handle_sent(pool, count);
+                transaction.restart_timeout(cx);
+                transaction.up.handle_sent(&mut cx.pool, count);
                 if transaction.up.wants_bytes() {
-                    // If not before, it was the origin that everybody waited for.
-                    transaction.up_rate.go_on(now.monotonic_ms());
+                    // If not before, it was the origin that was waited for.
+                    transaction.up_rate.go_on(cx.now_ms());
                 }
                 let client = transaction.client;
-                if self.pump_upload(now, id) {
-                    self.wake(client);
-                    self.try_settle(now, id);
+                if self.pump_upload(cx, id) {
+                    cx.wake(client);
+                    self.try_settle(cx, services, id);
                 }
             }
-            Event::EndOfStream => self.handle_origin_end(now, id, Refusal::OriginClosed),
-            Event::Failed(_) => self.handle_origin_end(now, id, Refusal::Connect(SocketError::Reset)),
+            Event::EndOfStream => self.handle_origin_end(cx, services, id, Refusal::OriginClosed),
+            Event::Failed(_) => {
+                self.handle_origin_end(cx, services, id, Refusal::Connect(SocketError::Reset));
+            }
             Event::SendFailed(_) => {
                 // The origin does not read any more; perhaps it said why.
-                let untouched = self.transactions[id.index as usize].up.sent == 0;
-                if untouched && self.retry(now, id) {
+                let untouched = transaction.up.sent == 0;
+                if untouched && self.retry(cx, services, id) {
                     return;
                 }
-                self.abandon_upload(id);
-                self.try_settle(now, id);
+                if let Some(transaction) = self.get_mut(id) {
+                    transaction.abandon_upload(cx);
+                }
+                self.try_settle(cx, services, id);
             }
             Event::Connected => {}
         }
     }
 
-    fn handle_download(&mut self, now: Now, id: TransactionId, count: usize) {
-        self.touch(now, id);
-        let Engine { transactions, pool, excess, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        let client = transaction.client;
+    fn handle_download(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        count: usize,
+    ) {
+        let Transactions { slab, excess, .. } = self;
+        let transaction = &mut slab[id.index as usize];
+        transaction.restart_timeout(cx);
         match transaction.stage {
-            // An answer to nothing: it was meant for somebody else (rule 33).
+            // An answer to nothing: it was meant for another request (rule 33).
             Stage::Awaiting if transaction.is_unasked() => {
-                if !self.retry(now, id) {
-                    self.refuse(now, id, Refusal::OriginClosed);
+                if !self.retry(cx, services, id) {
+                    cx.send(Effect::Refuse(id, Refusal::OriginClosed));
                 }
             }
             Stage::Awaiting => {
                 if transaction.response.is_empty() {
-                    transaction.note_first_byte(now);
-                    transaction.head_until_ms = now.monotonic_ms() + self.settings.timeouts.head_ms;
+                    transaction.note_first_byte(cx.now);
+                    transaction.head_until_ms = cx.now_ms() + cx.settings.timeouts.head_ms;
                 }
                 transaction.response.commit(count);
-                self.advance_response(now, id);
+                self.advance_response(cx, services, id);
             }
             Stage::Relaying if transaction.down.is_received() => {
                 transaction.origin_reusable = false;
-                self.try_settle(now, id);
+                self.try_settle(cx, services, id);
             }
             Stage::Relaying => {
                 excess.clear();
-                let received = transaction.down.handle_received(pool, count, excess);
+                let received = transaction.down.handle_received(&mut cx.pool, count, excess);
                 transaction.origin_reusable &= excess.is_empty();
                 if let Err(fault) = received {
-                    self.fail_download(now, id, fault);
-                    return;
+                    transaction.fail_download(cx, fault);
                 }
-                self.wake(client);
-                self.try_settle(now, id);
+                cx.wake(transaction.client);
+                self.try_settle(cx, services, id);
             }
             Stage::Begun
             | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
+            | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
-            | Stage::CacheReader => {}
+            | Stage::Serving => {}
         }
     }
 
-    /// The body broke its own framing: the client gets what was good of it, and then no proper end.
-    fn fail_download(&mut self, now: Now, id: TransactionId, fault: Fault) {
-        self.metrics.count_fault(fault);
-        let transaction = &mut self.transactions[id.index as usize];
-        transaction.origin_reusable = false;
-        transaction.down.truncate();
-        let client = transaction.client;
-        self.wake(client);
-        self.try_settle(now, id);
-    }
-
     /// Reads response heads until the final one is whole.
-    fn advance_response(&mut self, now: Now, id: TransactionId) {
+    fn advance_response(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         loop {
-            let Engine { transactions, pool, .. } = self;
-            let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
+            let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
             if !matches!(transaction.stage, Stage::Awaiting) {
                 return;
             }
-            let head_bytes = match transaction
-                .scanner
-                .scan_response(transaction.response.bytes(pool), &transaction.settings.head)
-            {
+            let bytes = transaction.response.bytes(&cx.pool);
+            let head_bytes = match transaction.scanner.scan_response(bytes, &transaction.settings.head) {
                 Ok(Some(head_bytes)) => head_bytes,
                 Ok(None) => return,
-                Err(fault) => {
-                    self.refuse(now, id, Refusal::OriginFault(fault));
-                    return;
+                Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
+            };
+            let action = match transaction.caching.part {
+                Part::None => ResponseAction::Pass,
+                Part::Store | Part::Validate | Part::Complete | Part::Head | Part::Invalidate => {
+                    self.decide_on_final(cx, services, id, head_bytes)
                 }
             };
-            let judged = match self.transactions.get(id.index as usize) {
-                Some(transaction) if transaction.caching.part != Part::None => {
-                    self.decide_on_final(now, id, head_bytes)
-                }
-                Some(_) | None => ResponseAction::Pass,
-            };
-            let storing = match judged {
+            let storing = match action {
                 ResponseAction::Settled => return,
                 ResponseAction::Pass => None,
                 ResponseAction::Store(pending, stream) => Some((pending, stream)),
             };
-            match self.take_head(now, id, head_bytes, storing.as_ref().map(|(pending, _)| &**pending)) {
-                Err(Refusal::OriginFault(fault)) if is_repairable(fault) && self.repair(id, head_bytes) => {}
-                Err(refusal) => {
-                    self.refuse(now, id, refusal);
-                    return;
-                }
-                Ok(Head::Switching) => {
-                    self.switch(now, id, head_bytes);
-                    return;
-                }
+            let transaction = &mut self.slab[id.index as usize];
+            match transaction.take_head(cx, head_bytes, storing.as_ref().map(|(pending, _)| &**pending)) {
+                Err(Refusal::OriginFault(fault))
+                    if is_repairable(fault) && transaction.repair(cx, head_bytes) => {}
+                Err(refusal) => return cx.send(Effect::Refuse(id, refusal)),
+                Ok(Head::Switching) => return transaction.switch(cx, id, head_bytes),
                 Ok(Head::Final { body, http10 }) => {
+                    services.upstreams.note_version(cx, &transaction.info.authority, http10);
                     match storing {
-                        Some(storing) => self.begin_storing(now, id, head_bytes, storing, (body, http10)),
-                        None => self.begin_relaying(now, id, head_bytes, body, http10),
+                        Some(storing) => self.begin_storing(cx, services, id, head_bytes, storing, body),
+                        None => self.begin_relaying(cx, services, id, head_bytes, body),
                     }
                     return;
                 }
                 Ok(Head::Interim) => {
-                    let Engine { transactions, pool, .. } = self;
-                    let transaction = &mut transactions[id.index as usize];
-                    transaction.response.consume(pool, head_bytes);
+                    transaction.response.consume(&mut cx.pool, head_bytes);
                     transaction.scanner = Scanner::default();
                     // Not that of the final response, unless that has begun behind it.
                     match transaction.response.is_empty() {
                         true => transaction.record.phases.ttfb_us = None,
-                        false => transaction.note_first_byte(now),
+                        false => transaction.note_first_byte(cx.now),
                     }
-                    let client = transaction.client;
-                    self.wake(client);
+                    cx.wake(transaction.client);
                 }
             }
         }
     }
 
-    /// Puts right what can be in a response head that could not be read; false if that was nothing.
-    fn repair(&mut self, id: TransactionId, head_bytes: usize) -> bool {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
-        transaction.scanner = Scanner::default();
-        repair_response(&mut transaction.response.bytes_mut(pool)[..head_bytes])
+    fn begin_relaying(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        head_bytes: usize,
+        body: Body,
+    ) {
+        let Transactions { slab, excess, .. } = self;
+        let transaction = &mut *slab[id.index as usize];
+        let Context { pool, scratch, .. } = cx;
+        let chunked_out = client_body(body, transaction.info.version) == Body::Chunked;
+        transaction.down.frame(body, chunked_out);
+        let in_front = transaction.down.fits_before(&transaction.response, head_bytes, scratch);
+        if !in_front && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
+            return cx.send(Effect::Refuse(id, Refusal::NoMemory));
+        }
+        transaction.stage = Stage::Relaying;
+        excess.clear();
+        let Transaction { down, response, .. } = transaction;
+        let front: &[u8] = if in_front { scratch } else { b"" };
+        let adopted = down.adopt(pool, response, head_bytes, front, excess);
+        let client = transaction.client;
+        match adopted {
+            Ok(true) => transaction.origin_reusable &= excess.is_empty(),
+            Ok(false) => transaction.response.consume(pool, head_bytes),
+            Err(fault) => {
+                transaction.fail_download(cx, fault);
+                cx.wake(client);
+                return self.try_settle(cx, services, id);
+            }
+        }
+        self.forget_request(cx, id);
+        self.slab[id.index as usize].restart_timeout(cx);
+        cx.wake(client);
+        self.pump_download(cx, id);
+        self.try_settle(cx, services, id);
     }
 
-    /// Parses one response head and writes the one for the client: a final one into `scratch`, where `begin_relaying` and
-    /// `begin_storing` find it.
+    /// Moves what arrived with a large response head into the download, as far as there is room.
+    pub(super) fn pump_download(&mut self, cx: &mut Context, id: TransactionId) {
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
+        if !matches!(transaction.stage, Stage::Relaying) {
+            return;
+        }
+        while !transaction.response.is_empty() {
+            if transaction.down.is_received() {
+                transaction.origin_reusable = false;
+                transaction.response.release(&mut cx.pool);
+                break;
+            }
+            let mut bytes = [0; BLOCK_BYTES];
+            let count = transaction.response.len().min(BLOCK_BYTES);
+            bytes[..count].copy_from_slice(&transaction.response.bytes(&cx.pool)[..count]);
+            match transaction.down.feed(&mut cx.pool, &bytes[..count]) {
+                Ok(0) => break,
+                Ok(taken) => transaction.response.consume(&mut cx.pool, taken),
+                Err(fault) => {
+                    transaction.response.release(&mut cx.pool);
+                    transaction.fail_download(cx, fault);
+                    cx.wake(transaction.client);
+                }
+            }
+        }
+    }
+
+    /// The origin has finished sending, or its connection broke.
+    fn handle_origin_end(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        refusal: Refusal,
+    ) {
+        let Some(transaction) = self.get_mut(id) else { return };
+        transaction.origin_reusable = false;
+        match transaction.stage {
+            Stage::Awaiting => {
+                if !transaction.response.is_empty() {
+                    cx.send(Effect::Refuse(id, Refusal::OriginIncomplete));
+                } else if !self.retry(cx, services, id) {
+                    cx.send(Effect::Refuse(id, refusal));
+                }
+            }
+            Stage::Relaying => self.end_download(cx, services, id, refusal == Refusal::OriginClosed),
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Connecting(_)
+            | Stage::Replying
+            | Stage::Waiting(_)
+            | Stage::Serving => {}
+        }
+    }
+
+    fn end_download(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, orderly: bool) {
+        let transaction = &mut self.slab[id.index as usize];
+        if orderly && transaction.response.is_empty() {
+            transaction.down.handle_end();
+        } else if !transaction.down.is_received() {
+            transaction.down.truncate();
+        }
+        transaction.abandon_upload(cx);
+        if let Some(origin) = transaction.origin.take() {
+            services.upstreams.close(cx, origin);
+        }
+        cx.wake(transaction.client);
+        self.try_settle(cx, services, id);
+    }
+
+    /// The origin's connection is gone before anything of the response came: it had been idle, and the origin was free to
+    /// close it. Sent again once, on a fresh connection, if nothing was sent yet, or if sending twice does no harm
+    /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
+    fn retry(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
+        let Some(transaction) = self.get_mut(id) else { return false };
+        let only_here = transaction.bond == Bond::Authenticated;
+        let first = transaction.record.origin_reused && !transaction.retried;
+        if !first || transaction.informational > 0 || only_here {
+            return false;
+        }
+        let untouched = transaction.up.sent == 0;
+        let harmless = transaction.info.method.is_idempotent() && transaction.has_body_in_hand();
+        if !untouched && !harmless {
+            return false;
+        }
+        transaction.retried = true;
+        transaction.bond = Bond::None;
+        transaction.scanner = Scanner::default();
+        transaction.record.origin_reused = false;
+        cx.metrics.retries += 1;
+        self.detach(cx, services, id);
+        if untouched {
+            cx.send(Effect::Connect(id));
+        } else {
+            let transaction = &mut self.slab[id.index as usize];
+            transaction.up.release(&mut cx.pool);
+            (transaction.up.sent, transaction.up.received) = (0, 0);
+            transaction.up_rate.forget();
+            // What has come of the body is still there.
+            transaction.consumed = transaction.info.head_bytes;
+            cx.send(Effect::Examine(id));
+        }
+        true
+    }
+}
+
+impl Transaction {
+    /// The body broke its own framing: the client gets what was good of it, and then no proper end.
+    fn fail_download(&mut self, cx: &mut Context, fault: Fault) {
+        cx.metrics.count_fault(fault);
+        self.origin_reusable = false;
+        self.down.truncate();
+    }
+
+    /// Puts right what can be in a response head that could not be read; false if that was nothing.
+    fn repair(&mut self, cx: &mut Context, head_bytes: usize) -> bool {
+        self.scanner = Scanner::default();
+        repair_response(&mut self.response.bytes_mut(&mut cx.pool)[..head_bytes])
+    }
+
+    /// Parses one response head and writes the one for the client: a final one into the scratch buffer, where `begin_relaying`
+    /// and `begin_storing` find it.
     fn take_head(
         &mut self,
-        now: Now,
-        id: TransactionId,
+        cx: &mut Context,
         head_bytes: usize,
         storing: Option<&Stored>,
     ) -> Result<Head, Refusal> {
-        self.refresh_date(now);
-        let draining = self.is_draining();
-        let Engine { transactions, pool, settings, scratch, date, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
+        let (draining, now_ms) = (cx.is_draining(), cx.now_ms());
+        cx.date.refresh(cx.now);
+        let Context { pool, scratch, date, settings, .. } = cx;
         scratch.clear();
         let mut storage = FieldStorage::new();
-        let bytes = &transaction.response.bytes(pool)[..head_bytes];
-        let head = ResponseHead::parse(bytes, &mut storage, &transaction.settings.head)
-            .map_err(Refusal::OriginFault)?;
-        let (info, policy) = (&transaction.info, &transaction.policy);
+        let bytes = &self.response.bytes(pool)[..head_bytes];
+        let head =
+            ResponseHead::parse(bytes, &mut storage, &self.settings.head).map_err(Refusal::OriginFault)?;
+        let (info, policy) = (&self.info, &self.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
-        // Before the request is complete there is nobody to switch with.
-        if switching && !(info.upgrade && transaction.up.is_complete()) {
+        // Before the request is complete the client has not switched, either.
+        if switching && !(info.upgrade && self.up.is_complete()) {
             return Err(Refusal::UpgradeUnasked);
         }
         let body = framing::response_body(info.method.as_str(), &head).map_err(Refusal::OriginFault)?;
@@ -264,15 +402,15 @@ impl Engine {
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
             let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
-            let aged = || settings.lifetime_left_ms(transaction.opened_ms, now.monotonic_ms()) == 0;
-            let ends = Ends::of(transaction, body, (keeps, offers), aged);
-            transaction.bond = ends.bond;
-            transaction.ends_at_close = ends.at_close;
-            transaction.origin_reusable = ends.origin_reusable;
-            transaction.closes |= draining || ends.closes;
+            let aged = || settings.lifetime_left_ms(self.opened_ms, now_ms) == 0;
+            let ends = Ends::of(self, body, (keeps, offers), aged);
+            self.bond = ends.bond;
+            self.ends_at_close = ends.at_close;
+            self.origin_reusable = ends.origin_reusable;
+            self.closes |= draining || ends.closes;
         } else {
-            transaction.informational += 1;
-            if transaction.informational > INFORMATIONAL_MAX {
+            self.informational += 1;
+            if self.informational > INFORMATIONAL_MAX {
                 return Err(Refusal::TooManyInformational);
             }
         }
@@ -283,152 +421,75 @@ impl Engine {
         let route = ResponseRoute {
             body: client_body(body, info.version),
             client_version: info.version,
-            keep_alive: !transaction.closes,
+            keep_alive: !self.closes,
             upgrade: switching || head.status == 426,
-            via: transaction.settings.via.as_deref(),
-            date: std::str::from_utf8(date).ok(),
+            via: self.settings.via.as_deref(),
+            date: Some(date.as_str()),
             edits: &edits,
         };
         if body == Body::Chunked {
-            transaction.down.withheld.set(head.fields, edits.removed());
+            self.down.withheld.set(head.fields, edits.removed());
         }
         forwarding::write_response(scratch, &head, &route);
         if offers && head.status == 401 && !session_auth::announces_support(head.fields) {
             session_auth::add_support(scratch);
         }
         if !interim {
-            let ttl_s = storing.map(|stored| transaction.caching.terms(stored).ttl_s());
-            Engine::write_forwarded_status(&transaction.settings, transaction, ttl_s, scratch);
-            transaction.record.status = head.status;
-            if transaction.settings.noted.contains(&Text::ContentType) {
-                transaction.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
+            let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
+            write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
+            self.record.status = head.status;
+            if self.settings.noted.contains(&Text::ContentType) {
+                self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }
             return Ok(Head::Final { body, http10 });
         }
         let status = head.status;
-        relay_interim(transaction, pool, scratch, status)
+        self.relay_interim(pool, scratch, status)
     }
 
-    fn begin_relaying(&mut self, now: Now, id: TransactionId, head_bytes: usize, body: Body, http10: bool) {
-        let Engine { transactions, pool, scratch, excess, origins, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        let chunked_out = client_body(body, transaction.info.version) == Body::Chunked;
-        transaction.down.frame(body, chunked_out);
-        let in_front = transaction.down.fits_before(&transaction.response, head_bytes, scratch);
-        if !in_front && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
-            self.refuse(now, id, Refusal::NoMemory);
-            return;
+    /// Passes on a head that is not the final one.
+    fn relay_interim(&mut self, pool: &mut Pool, head: &[u8], status: u16) -> Result<Head, Refusal> {
+        if !self.down.head.append(pool, Purpose::Reply, head) {
+            return Err(Refusal::NoMemory);
         }
-        transaction.stage = Stage::Relaying;
-        origins.set_http10(now.monotonic_ms(), &transaction.info.authority, http10);
-        excess.clear();
-        let mut response = std::mem::take(&mut transaction.response);
-        let front: &[u8] = if in_front { scratch } else { b"" };
-        let adopted = transaction.down.adopt(pool, &mut response, head_bytes, front, excess);
-        transaction.response = response;
-        match adopted {
-            Ok(true) => transaction.origin_reusable &= excess.is_empty(),
-            Ok(false) => transaction.response.consume(pool, head_bytes),
-            Err(fault) => {
-                self.fail_download(now, id, fault);
-                return;
-            }
+        if status == 101 {
+            self.record.status = status;
+            return Ok(Head::Switching);
         }
-        let client = transaction.client;
-        self.forget_request(id);
-        self.touch(now, id);
-        self.wake(client);
-        if self.pump_download(now, id) {
-            self.try_settle(now, id);
-        }
+        self.info.expects_continue &= status != 100;
+        Ok(Head::Interim)
     }
 
-    /// Moves what arrived with a large response head into the download, as far as there is room. False if that ended the
-    /// transaction.
-    pub(in crate::engine) fn pump_download(&mut self, now: Now, id: TransactionId) -> bool {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
-        if !matches!(transaction.stage, Stage::Relaying) {
-            return true;
+    /// The origin agreed to another protocol; the head for the client is written.
+    fn switch(&mut self, cx: &mut Context, id: TransactionId, head_bytes: usize) {
+        let Some(origin) = self.origin else { return };
+        let rest = self.response.bytes(&cx.pool)[head_bytes..].to_vec();
+        if !self.down.head.append(&mut cx.pool, Purpose::Reply, &rest) {
+            // The 101 is on its way: nothing can be said behind it.
+            return cx.send(Effect::End(Ending::Abort.of(id, "buffers_max")));
         }
-        while !transaction.response.is_empty() {
-            if transaction.down.is_received() {
-                transaction.origin_reusable = false;
-                transaction.response.release(pool);
-                break;
-            }
-            let mut bytes = [0; BLOCK_BYTES];
-            let count = transaction.response.len().min(BLOCK_BYTES);
-            bytes[..count].copy_from_slice(&transaction.response.bytes(pool)[..count]);
-            match transaction.down.sender(pool, &bytes[..count]) {
-                Ok(0) => break,
-                Ok(taken) => transaction.response.consume(pool, taken),
-                Err(fault) => {
-                    transaction.response.release(pool);
-                    self.fail_download(now, id, fault);
-                    return self.transaction_mut(id).is_some();
-                }
-            }
-        }
-        true
+        cx.send(Effect::OpenTunnel(id, origin));
     }
 
-    /// The origin has finished sending, or its connection broke.
-    fn handle_origin_end(&mut self, now: Now, id: TransactionId, refusal: Refusal) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        transaction.origin_reusable = false;
-        match transaction.stage {
-            Stage::Awaiting => {
-                if !transaction.response.is_empty() {
-                    self.refuse(now, id, Refusal::OriginIncomplete);
-                } else if !self.retry(now, id) {
-                    self.refuse(now, id, refusal);
-                }
-            }
-            Stage::Relaying => self.end_download(now, id, refusal == Refusal::OriginClosed),
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
-            | Stage::Replying
-            | Stage::Waiting(_)
-            | Stage::CacheReader => {}
+    /// Answers CONNECT: the origin's connection stands.
+    pub fn establish_tunnel(&mut self, cx: &mut Context, id: TransactionId, origin: PeerId) {
+        cx.scratch.clear();
+        cx.scratch.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n");
+        if let Some(via) = &cx.settings.via {
+            cx.scratch.extend_from_slice(b"Via: 1.1 ");
+            cx.scratch.extend_from_slice(via.as_bytes());
+            cx.scratch.extend_from_slice(b"\r\n");
         }
-    }
-
-    fn end_download(&mut self, now: Now, id: TransactionId, orderly: bool) {
-        let transaction = &mut self.transactions[id.index as usize];
-        if orderly && transaction.response.is_empty() {
-            transaction.down.handle_end();
-        } else if !transaction.down.is_received() {
-            transaction.down.truncate();
+        cx.scratch.extend_from_slice(b"\r\n");
+        self.origin = Some(origin);
+        self.stage = Stage::Awaiting;
+        self.record.phases.ttfb_us = Some(0);
+        if !self.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
+            return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
-        let (client, origin) = (transaction.client, transaction.origin.take());
-        self.abandon_upload(id);
-        if let Some(origin) = origin {
-            self.close_origin(origin);
-        }
-        self.wake(client);
-        self.try_settle(now, id);
+        self.record.status = 200;
+        cx.send(Effect::OpenTunnel(id, origin));
     }
-}
-
-/// Passes on a head that is not the final one.
-fn relay_interim(
-    transaction: &mut Transaction,
-    pool: &mut Pool,
-    head: &[u8],
-    status: u16,
-) -> Result<Head, Refusal> {
-    if !transaction.down.head.append(pool, Purpose::Reply, head) {
-        return Err(Refusal::NoMemory);
-    }
-    if status == 101 {
-        transaction.record.status = status;
-        return Ok(Head::Switching);
-    }
-    transaction.info.expects_continue &= status != 100;
-    Ok(Head::Interim)
 }
 
 /// How a body goes on to a client of that version (rule 22).

@@ -1,36 +1,30 @@
 //! How a transaction ends: settled when both directions are done, aborted when one cannot go on, abandoned with its client, or
 //! out of time.
 
-use crate::engine::peer::TransactionId;
-use crate::engine::settings::ATTEMPT_DELAY_MS;
-use crate::engine::transaction::Stage;
-use crate::engine::transaction::log_record::{Text, Verdict};
-use crate::engine::transaction::refusal::Refusal;
-use crate::engine::{Engine, PeerId};
-use crate::time::Now;
+use super::ending::{End, Ending};
+use super::log_record::{Text, Verdict};
+use super::refusal::Refusal;
+use super::{Services, Stage, Transaction, Transactions};
+use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::connections::TransactionId;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::http::framing::Body;
 
-impl Engine {
+impl Transactions {
     /// Ends the transaction if both directions are done, or neither can go on. The rules that join the two directions live
     /// here (RFC 9112 sections 9.3 to 9.6).
-    pub(in crate::engine) fn try_settle(&mut self, now: Now, id: TransactionId) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        match transaction.stage {
-            Stage::Relaying | Stage::Replying | Stage::CacheReader => {}
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
-            | Stage::Awaiting
-            | Stage::Waiting(_) => return,
-        }
-        if self.is_served_short(id) {
-            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
+    pub fn try_settle(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let fills = &services.fills.slab;
+        let Some(transaction) = self.get_mut(id).filter(|transaction| transaction.is_answering()) else {
             return;
-        }
-        let Engine { transactions, fills, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
-        if transaction.down.is_truncated() && !transaction.down.wants_send() {
-            self.abort(now, id, Verdict::Failed, "http_response_incomplete");
+        };
+        let served_short = transaction.stage == Stage::Serving
+            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(fills))
+            && transaction.down.head.is_empty();
+        let truncated = transaction.down.is_truncated() && !transaction.down.wants_send();
+        if served_short || truncated {
+            self.end(cx, services, Ending::Abort.of(id, "http_response_incomplete"));
             return;
         }
         if !transaction.is_answered(fills) {
@@ -39,188 +33,162 @@ impl Engine {
         if !transaction.up.is_complete() {
             // A complete answer to an incomplete request: the origin may go on reading as long as it stays.
             let goes_on = transaction.origin.is_some() && transaction.origin_reusable;
-            if goes_on || (matches!(transaction.stage, Stage::Replying) && !transaction.closes) {
+            if goes_on || (transaction.stage == Stage::Replying && !transaction.closes) {
                 return;
             }
-            self.abandon_upload(id);
+            transaction.abandon_upload(cx);
         }
-        self.finish_transaction(now, id);
+        self.finish(cx, services, id);
     }
 
     /// Settles a transaction whose answer is complete, although its request never will be. False if there is more to send.
-    pub(in crate::engine) fn finish_answered(&mut self, now: Now, id: TransactionId) -> bool {
-        let fills = &self.fills;
-        let found =
-            self.transactions.get(id.index as usize).filter(|transaction| transaction.serial == id.serial);
-        let Some(transaction) = found else { return false };
-        let answered = match transaction.stage {
-            Stage::Relaying | Stage::Replying | Stage::CacheReader => transaction.is_answered(fills),
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Resolving(_)
-            | Stage::Dialling(_)
-            | Stage::Awaiting
-            | Stage::Waiting(_) => false,
-        };
+    pub fn finish_answered(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
+        let fills = &services.fills.slab;
+        let Some(transaction) = self.get_mut(id) else { return false };
+        let answered = transaction.is_answering() && transaction.is_answered(fills);
         if answered {
-            self.abandon_upload(id);
-            self.finish_transaction(now, id);
+            transaction.abandon_upload(cx);
+            self.finish(cx, services, id);
         }
         answered
     }
 
-    fn finish_transaction(&mut self, now: Now, id: TransactionId) {
-        let fill = self.leave_cache(id);
-        let mut transaction = self.transactions.remove(id.index as usize);
-        transaction.note_end(now);
-        transaction.up.release(&mut self.pool);
-        transaction.down.release(&mut self.pool);
-        transaction.response.release(&mut self.pool);
-        let aged = || self.settings.lifetime_left_ms(transaction.opened_ms, now.monotonic_ms()) == 0;
-        let reusable =
-            transaction.origin_reusable && !self.is_draining() && !(transaction.bond.binds() && aged());
+    /// Both directions are done.
+    fn finish(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        self.conclude_collapse(cx, services, id, CollapseOutcome::LookAgain);
+        let mut transaction = self.slab.remove(id.index as usize);
+        transaction.note_end(cx.now);
+        transaction.up.release(&mut cx.pool);
+        transaction.down.release(&mut cx.pool);
+        transaction.response.release(&mut cx.pool);
+        let Transaction { client, origin, opened_ms, bond, .. } = *transaction;
+        let binds = bond.binds();
+        let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
+        let reusable = transaction.origin_reusable && !cx.is_draining() && !(binds && aged);
         // What is bound ends with its client, and the client with it.
-        transaction.closes |= transaction.bond.binds() && !(reusable && transaction.origin.is_some());
-        match transaction.origin {
-            Some(origin) if !transaction.bond.binds() && reusable => {
-                self.idle_origin(now, origin, transaction.opened_ms);
+        transaction.closes |= binds && !(reusable && origin.is_some());
+        let upstreams = &mut services.upstreams;
+        match origin {
+            Some(origin) if !binds && reusable => upstreams.set_idle(cx, origin, opened_ms),
+            Some(origin) if binds && !transaction.closes => {
+                let rooted = transaction.info.authority.is_rooted();
+                upstreams.pin(cx, client, rooted, (origin, bond, opened_ms));
             }
-            Some(origin) if transaction.bond.binds() && !transaction.closes => {
-                self.pin_origin(now, origin, &transaction)
-            }
-            Some(origin) => self.close_origin(origin),
+            Some(origin) => upstreams.close(cx, origin),
             None => {}
         }
-        self.leave_serving(now, id, fill);
-        self.continue_client(now, &mut transaction);
-        let record = self.retire(transaction);
-        self.log(record);
+        transaction.leave_fill(cx, services, id);
+        let mut input = std::mem::take(&mut transaction.input);
+        input.consume(&mut cx.pool, transaction.consumed.min(input.len()));
+        // Who asked for the close and sent no body has said everything; any other client may still be talking, be it
+        // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
+        let info = &transaction.info;
+        let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None;
+        cx.send(Effect::GoOn { client, input, closes: transaction.closes, silent });
+        let record = self.retire(cx, transaction);
+        cx.log(record);
     }
 
-    /// Ends the transaction where it stands: whoever waits for more must notice (rule 23). The close lingers, because the
-    /// client may still be sending: a reset would take the answers before this one with it (RFC 9112 section 9.6).
-    pub(in crate::engine) fn abort(&mut self, now: Now, id: TransactionId, verdict: Verdict, reason: &str) {
-        let Some((client, ends_at_close)) = self.drop_transaction(now, id, verdict, reason) else { return };
-        if ends_at_close {
-            self.reset_client(client);
-        } else {
-            self.linger(now, client);
-        }
-    }
-
-    /// The same for a client that is gone, or has to go at once.
-    pub(in crate::engine) fn abandon(&mut self, now: Now, id: TransactionId, verdict: Verdict, reason: &str) {
-        let Some((client, ends_at_close)) = self.drop_transaction(now, id, verdict, reason) else { return };
-        if ends_at_close {
-            self.reset_client(client);
-        } else {
-            self.close_client(client);
-        }
-    }
-
-    /// The same for a client that has given up or does not read: what it was allowed did not come to its end.
-    pub(in crate::engine) fn abandon_client(&mut self, now: Now, id: TransactionId, reason: &str) {
-        let verdict = match self.transactions[id.index as usize].record.verdict {
+    /// Ends a transaction for a client that has given up or does not read: what it was allowed did not come to its end.
+    pub fn abandon_client(&mut self, cx: &mut Context, id: TransactionId, reason: &'static str) {
+        let verdict = match self.slab[id.index as usize].record.verdict {
             Verdict::Allowed => {
-                self.metrics.aborted += 1;
+                cx.metrics.aborted += 1;
                 Verdict::Failed
             }
             other @ (Verdict::Refused | Verdict::Malformed | Verdict::Failed) => other,
         };
-        self.abandon(now, id, verdict, reason);
+        cx.send(Ending::Abandon.with_verdict(id, verdict, reason));
     }
 
-    /// Removes and logs a transaction that is not finished. Returns its client, who must be seen to, and whether a close
-    /// would pass for the proper end.
-    fn drop_transaction(
-        &mut self,
-        now: Now,
-        id: TransactionId,
-        verdict: Verdict,
-        reason: &str,
-    ) -> Option<(PeerId, bool)> {
-        self.transaction_mut(id)?;
-        let fill = self.leave_cache(id);
-        self.detach_origin(now, id);
-        let mut transaction = self.transactions.remove(id.index as usize);
-        transaction.note_end(now);
-        transaction.input.release(&mut self.pool);
-        transaction.up.release(&mut self.pool);
-        transaction.down.release(&mut self.pool);
-        transaction.response.release(&mut self.pool);
+    /// Removes and logs a transaction that is not finished.
+    pub fn end(&mut self, cx: &mut Context, services: &mut Services, end: End) {
+        let End { transaction: id, ending, verdict, reason } = end;
+        if self.get_mut(id).is_none() {
+            return;
+        }
+        self.conclude_collapse(cx, services, id, CollapseOutcome::LookAgain);
+        self.detach(cx, services, id);
+        let mut transaction = self.slab.remove(id.index as usize);
+        transaction.note_end(cx.now);
+        transaction.input.release(&mut cx.pool);
+        transaction.up.release(&mut cx.pool);
+        transaction.down.release(&mut cx.pool);
         transaction.record.verdict = verdict;
         transaction.record.aborted = !transaction.caching.background;
         transaction.record.set(Text::Reason, reason.as_bytes());
-        let (client, ends_at_close) = (transaction.client, transaction.ends_at_close);
-        let record = self.retire(transaction);
-        self.log(record);
-        self.leave_serving(now, id, fill);
-        Some((client, ends_at_close))
+        transaction.leave_fill(cx, services, id);
+        // Where a close would pass for the proper end of the response, it has to be a reset.
+        cx.send(match ending {
+            _ if transaction.ends_at_close => Effect::ResetClient(transaction.client),
+            Ending::Abort => Effect::Linger(transaction.client),
+            Ending::Abandon => Effect::CloseClient(transaction.client),
+        });
+        let record = self.retire(cx, transaction);
+        cx.log(record);
     }
 
-    pub(in crate::engine) fn handle_transaction_deadline(&mut self, now: Now, id: TransactionId) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
+    /// The client's timer has fired.
+    pub fn handle_deadline(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let Some(transaction) = self.get_mut(id) else { return };
         let refusal = match transaction.stage {
-            Stage::Dialling(_) => {
-                self.dial_next(now, id);
-                return;
-            }
-            Stage::Relaying | Stage::Replying | Stage::CacheReader => {
-                let Engine { transactions, fills, .. } = self;
-                let client_sleeps = transactions[id.index as usize].wants_send(fills);
-                if self.finish_answered(now, id) {
-                    self.metrics.timeouts_body += 1;
+            Stage::Connecting(connect) => return services.upstreams.handle_connect_deadline(cx, connect),
+            Stage::Relaying | Stage::Replying | Stage::Serving => {
+                let client_sleeps = transaction.wants_send(&services.fills.slab);
+                if self.finish_answered(cx, services, id) {
+                    cx.metrics.timeouts_body += 1;
                 } else if client_sleeps {
-                    self.metrics.timeouts_client += 1;
-                    self.abandon_client(now, id, "client_timeout");
+                    cx.metrics.timeouts_client += 1;
+                    self.abandon_client(cx, id, "client_timeout");
                 } else {
-                    self.metrics.timeouts_response += 1;
-                    self.abort(now, id, Verdict::Failed, "http_response_timeout");
+                    cx.metrics.timeouts_response += 1;
+                    cx.send(Effect::End(Ending::Abort.of(id, "http_response_timeout")));
                 }
                 return;
             }
             Stage::Begun | Stage::Verifying => {
-                self.metrics.timeouts_verification += 1;
+                cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
             }
-            Stage::Resolving(_) => Refusal::Dns(crate::resolver::Failure::Timeout),
             Stage::Awaiting if transaction.up.is_received() || transaction.up.wants_send() => {
                 Refusal::OriginTimeout
             }
             Stage::Awaiting => Refusal::BodyTimeout,
-            // Those who began to wait together are due together, and the first has let all of them go.
+            // Those that began to wait together are due together, and the first has let all of them go.
             Stage::Waiting(_) if transaction.caching.concluded => return,
-            Stage::Waiting(hash) => return self.overtake(hash),
+            Stage::Waiting(hash) => return self.overtake(cx, services, hash),
         };
-        self.refuse(now, id, refusal);
+        cx.send(Effect::Refuse(id, refusal));
     }
 
-    /// Lets go of everything that was to bring a response: look-up, attempts, connection.
-    pub(in crate::engine) fn detach_origin(&mut self, now: Now, id: TransactionId) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        transaction.end_phase(now);
-        let origin = transaction.origin.take();
-        let stage = std::mem::replace(&mut transaction.stage, Stage::Begun);
-        match stage {
-            Stage::Resolving(resolving) => self.cancel_look_up(resolving.look_up, id),
-            Stage::Dialling(dial) => dial.attempts().for_each(|attempt| self.close_origin(attempt)),
-            Stage::Waiting(hash) => self.collapses.leave(hash, id),
-            Stage::Verifying
-            | Stage::Begun
+    /// Lets go of everything that was to bring a response: the connect, the connection, the wait for another transaction.
+    pub fn detach(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let Some(transaction) = self.get_mut(id) else { return };
+        match std::mem::replace(&mut transaction.stage, Stage::Begun) {
+            Stage::Connecting(connect) => {
+                let timings = services.upstreams.cancel(cx, connect);
+                transaction.note_connect(&timings);
+            }
+            Stage::Waiting(hash) => services.fills.collapses.leave(hash, id),
+            Stage::Begun
+            | Stage::Verifying
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying
-            | Stage::CacheReader => {}
+            | Stage::Serving => {}
         }
-        if let Some(origin) = origin {
-            self.close_origin(origin);
+        if let Some(origin) = transaction.origin.take() {
+            services.upstreams.close(cx, origin);
         }
-        let Engine { transactions, pool, .. } = self;
-        transactions[id.index as usize].response.release(pool);
+        transaction.response.release(&mut cx.pool);
     }
+}
 
-    /// Tells the transaction's client side that it has ATTEMPT_DELAY_MS until the next address is tried.
-    pub(in crate::engine) fn set_attempt_deadline(&mut self, now: Now, client: PeerId) {
-        self.deadlines.set(client, now.monotonic_ms(), ATTEMPT_DELAY_MS);
+impl Transaction {
+    /// The transaction reads a fill no more.
+    fn leave_fill(&self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        if let Some((fill, place)) = self.reader.as_ref().and_then(|reader| reader.fill()) {
+            services.fills.leave(cx, fill, place, id);
+        }
     }
 }

@@ -1,25 +1,21 @@
 //! How long a transaction takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
 
-use crate::engine::transaction::{Stage, Transaction};
+use crate::engine::transaction::Transaction;
+use crate::engine::upstream::connecting::Timings;
 use crate::time::Now;
 
 impl Transaction {
-    /// Notes how long the look-up or the connecting took that is over, however that ended.
-    pub fn end_phase(&mut self, now: Now) {
+    /// Notes how long look-ups and handshakes took, and the address that was tried last.
+    pub fn note_connect(&mut self, timings: &Timings) {
         let phases = &mut self.record.phases;
-        let phase_us = match self.stage {
-            Stage::Resolving(_) => &mut phases.dns_us,
-            Stage::Dialling(_) => &mut phases.connect_us,
-            Stage::Begun
-            | Stage::Verifying
-            | Stage::Awaiting
-            | Stage::Relaying
-            | Stage::Replying
-            | Stage::Waiting(_)
-            | Stage::CacheReader => return,
-        };
-        let passed_us = now.monotonic_us.saturating_sub(self.phase_us);
-        *phase_us = Some(phase_us.unwrap_or(0).saturating_add(passed_us));
+        for (sum_us, taken_us) in
+            [(&mut phases.dns_us, timings.dns_us), (&mut phases.connect_us, timings.connect_us)]
+        {
+            if let Some(taken_us) = taken_us {
+                *sum_us = Some(sum_us.unwrap_or(0).saturating_add(taken_us));
+            }
+        }
+        self.record.upstream = timings.address.or(self.record.upstream);
     }
 
     /// Notes that the first byte of a response head is there.

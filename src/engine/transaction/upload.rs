@@ -1,12 +1,12 @@
 //! The client's side of a transaction: its body on the way up.
 
-use crate::engine::Engine;
-use crate::engine::peer::TransactionId;
+use crate::engine::connections::TransactionId;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::{Stage, Transaction};
+use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
-use crate::time::Now;
 
 impl Transaction {
     /// Whether what has come of the request's body is kept behind its head, all of it.
@@ -47,11 +47,10 @@ impl Transaction {
     }
 }
 
-impl Engine {
+impl Transactions {
     /// Moves what the client sent behind the head into the upload. False if that ended the transaction.
-    pub(in crate::engine) fn pump_upload(&mut self, now: Now, id: TransactionId) -> bool {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return false };
+    pub fn pump_upload(&mut self, cx: &mut Context, id: TransactionId) -> bool {
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
         loop {
             let begin = transaction.consumed;
             if transaction.input.len() <= begin || !transaction.up.wants_bytes() {
@@ -60,86 +59,85 @@ impl Engine {
             // The relay writes into the pool: what lies there is copied out first.
             let mut bytes = [0; BLOCK_BYTES];
             let count = (transaction.input.len() - begin).min(BLOCK_BYTES);
-            bytes[..count].copy_from_slice(&transaction.input.bytes(pool)[begin..begin + count]);
-            match transaction.up.sender(pool, &bytes[..count]) {
+            bytes[..count].copy_from_slice(&transaction.input.bytes(&cx.pool)[begin..begin + count]);
+            match transaction.up.feed(&mut cx.pool, &bytes[..count]) {
                 Ok(0) => return true,
                 Ok(taken) => transaction.consumed += taken,
                 Err(fault) => {
-                    self.refuse(now, id, Refusal::Fault(fault));
+                    cx.send(Effect::Refuse(id, Refusal::Fault(fault)));
                     return false;
                 }
             }
         }
     }
 
-    pub(in crate::engine) fn handle_upload(&mut self, now: Now, id: TransactionId, count: usize) {
-        self.touch(now, id);
-        let Engine { transactions, pool, excess, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
+    pub(super) fn handle_upload(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        count: usize,
+    ) {
+        let Transactions { slab, excess, .. } = self;
+        let transaction = &mut slab[id.index as usize];
+        transaction.restart_timeout(cx);
         excess.clear();
         // All that it gave has gone on: it is the client that is waited for.
         let awaited = !transaction.up.wants_send();
         if transaction.keeps_body() {
             transaction.input.commit(count);
-            if !self.pump_upload(now, id) {
+            if !self.pump_upload(cx, id) {
                 return;
             }
-        } else if let Err(fault) = transaction.up.handle_received(pool, count, excess) {
-            self.refuse(now, id, Refusal::Fault(fault));
+        } else if let Err(fault) = transaction.up.handle_received(&mut cx.pool, count, excess) {
+            cx.send(Effect::Refuse(id, Refusal::Fault(fault)));
             return;
         }
-        if awaited && self.is_uploading_slowly(now, id) {
-            self.end_slow_upload(now, id);
+        let Transactions { slab, excess, .. } = self;
+        let transaction = &mut slab[id.index as usize];
+        if awaited && transaction.is_uploading_slowly(cx) {
+            self.end_slow_upload(cx, services, id);
             return;
         }
-        self.hold_rate(now, id);
-        let Engine { transactions, pool, excess, .. } = self;
-        let transaction = &mut transactions[id.index as usize];
+        transaction.hold_rate(cx);
         // The next request, already.
-        if !excess.is_empty() && !transaction.input.append(pool, Purpose::Head, excess) {
+        if !excess.is_empty() && !transaction.input.append(&mut cx.pool, Purpose::Head, excess) {
             transaction.closes = true;
         }
         if let Some(origin) = transaction.origin {
-            self.wake(origin);
+            cx.wake(origin);
         }
-        self.try_settle(now, id);
+        self.try_settle(cx, services, id);
     }
 
+    pub(super) fn end_slow_upload(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        if self.finish_answered(cx, services, id) {
+            cx.metrics.limit_rate += 1;
+        } else {
+            cx.send(Effect::Refuse(id, Refusal::TooSlow));
+        }
+    }
+}
+
+impl Transaction {
     /// Whether too little has come of the request's body, although the client was waited for.
-    pub(in crate::engine) fn is_uploading_slowly(&mut self, now: Now, id: TransactionId) -> bool {
-        let transaction = &mut self.transactions[id.index as usize];
-        !transaction.up.is_received()
-            && transaction.up_rate.is_below(
-                transaction.settings.rate(),
-                now.monotonic_ms(),
-                transaction.up.received,
-            )
+    pub(super) fn is_uploading_slowly(&mut self, cx: &Context) -> bool {
+        !self.up.is_received() && self.up_rate.is_below(self.settings.rate(), cx.now_ms(), self.up.received)
     }
 
     /// Stops the client's clock while there is no room for more.
-    pub(in crate::engine) fn hold_rate(&mut self, now: Now, id: TransactionId) {
-        let Some(transaction) = self.transaction_mut(id) else { return };
-        if !transaction.up.wants_bytes() {
-            transaction.up_rate.hold(now.monotonic_ms());
-        }
-    }
-
-    pub(in crate::engine) fn end_slow_upload(&mut self, now: Now, id: TransactionId) {
-        if self.finish_answered(now, id) {
-            self.metrics.limit_rate += 1;
-        } else {
-            self.refuse(now, id, Refusal::TooSlow);
+    pub(super) fn hold_rate(&mut self, cx: &Context) {
+        if !self.up.wants_bytes() {
+            self.up_rate.hold(cx.now_ms());
         }
     }
 
     /// The request goes no further: the origin has stopped reading.
-    pub(in crate::engine) fn abandon_upload(&mut self, id: TransactionId) {
-        let Engine { transactions, pool, .. } = self;
-        let Some(transaction) = transactions.get_mut(id.index as usize) else { return };
-        transaction.origin_reusable = false;
-        if !transaction.up.is_complete() {
-            transaction.closes |= !transaction.up.is_received();
-            transaction.up.abandon(pool);
+    pub(super) fn abandon_upload(&mut self, cx: &mut Context) {
+        self.origin_reusable = false;
+        if !self.up.is_complete() {
+            self.closes |= !self.up.is_received();
+            self.up.abandon(&mut cx.pool);
         }
     }
 }

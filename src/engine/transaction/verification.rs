@@ -4,14 +4,19 @@
 //! that of the client with the fewest guesses lately (see `guesses`), and where the queue is full, that of the one with the
 //! most makes room. So a flood of wrong passwords waits for everybody else, and not the other way round.
 
+use crate::engine::Action;
+use crate::engine::connections::TransactionId;
+use crate::engine::context::Context;
+use crate::engine::downstream::client_limits::ClientLimits;
 use crate::engine::downstream::guesses::{Guess, Guesses};
-use crate::engine::peer::TransactionId;
-use crate::engine::transaction::Stage;
+use crate::engine::effect::Effect;
+use crate::engine::settings::Settings;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::{Action, Engine, Settings};
 use crate::policy::auth::SlowJob;
+use crate::policy::credential_cache::CredentialCache;
 use crate::time::Now;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Verifications waiting or under way, of all loops (chosen: seconds of work). There is one shell for them all.
 const VERIFICATIONS_MAX: usize = 128;
@@ -47,9 +52,12 @@ pub struct Finding {
     right: bool,
 }
 
-/// All verifications, in the order in which they were asked for.
+/// All verifications, in the order in which they were asked for, and what they have found out.
 #[derive(Debug)]
 pub(in crate::engine) struct Verifications {
+    pub remembered: CredentialCache,
+    /// The limits on the clients of all loops, and the guesses that they have made.
+    pub limits: Arc<ClientLimits>,
     pending: Vec<Verification>,
     next_id: u64,
     pending_max: usize,
@@ -58,8 +66,10 @@ pub(in crate::engine) struct Verifications {
 
 impl Verifications {
     /// None yet, within this loop's share of the limits.
-    pub fn new(settings: &Settings) -> Verifications {
+    pub fn new(settings: &Settings, limits: Arc<ClientLimits>) -> Verifications {
         Verifications {
+            remembered: CredentialCache::default(),
+            limits,
             pending: Vec::new(),
             next_id: 0,
             pending_max: settings.share_of(VERIFICATIONS_MAX, PER_ADDRESS_LEAST),
@@ -86,103 +96,81 @@ impl Verifications {
         let (place, worst) = self.waiting(now, guesses).into_iter().max_by_key(|(_, made)| *made)?;
         (worst > own).then_some(place)
     }
-}
 
-impl Engine {
     /// `guess` is what the credentials were counted against; it is given back unless they turn out to be wrong.
-    pub(in crate::engine) fn begin_verification(
+    pub fn begin(
         &mut self,
-        now: Now,
-        id: TransactionId,
+        cx: &mut Context,
+        transaction: TransactionId,
+        client: IpAddr,
         (key, guess): (u128, Guess),
         work: SlowJob,
     ) {
-        let transaction = &mut self.transactions[id.index as usize];
-        let address = self.settings.accountable(transaction.record.client.ip());
-        transaction.stage = Stage::Verifying;
-        let guesses = &self.client_limits.guesses;
-        let Verifications { pending, pending_max, per_address_max, .. } = &mut self.verifications;
-        if let Some(same) = pending.iter_mut().find(|verification| verification.key == key) {
-            same.waiting.push(id);
+        let address = cx.settings.accountable(client);
+        let limits = Arc::clone(&self.limits);
+        let guesses = &limits.guesses;
+        if let Some(same) = self.pending.iter_mut().find(|verification| verification.key == key) {
+            same.waiting.push(transaction);
             guesses.give_back(guess);
             return;
         }
-        let here = pending.iter().filter(|verification| verification.address == address).count();
-        let full = pending.len() >= *pending_max;
-        let crowded = here >= *per_address_max;
-        let makes_room = if full { self.verifications.worst(now, guesses, address) } else { None };
+        let here = self.pending.iter().filter(|verification| verification.address == address).count();
+        let full = self.pending.len() >= self.pending_max;
+        let crowded = here >= self.per_address_max;
+        let makes_room = if full { self.worst(cx.now, guesses, address) } else { None };
         if crowded || (full && makes_room.is_none()) {
             guesses.give_back(guess);
-            self.refuse_verification(now, id);
+            cx.send(Effect::Refuse(transaction, Refusal::TooManyVerifications));
             return;
         }
         if let Some(place) = makes_room {
-            let leaves = self.verifications.pending.remove(place);
+            let leaves = self.pending.remove(place);
             guesses.give_back(leaves.guess);
-            for id in leaves.waiting {
-                self.refuse_verification(now, id);
+            for transaction in leaves.waiting {
+                cx.send(Effect::Refuse(transaction, Refusal::TooManyVerifications));
             }
         }
-        self.verifications.next_id += 1;
-        let job = JobId(self.verifications.next_id);
-        self.verifications.pending.push(Verification {
-            id: job,
+        self.next_id += 1;
+        self.pending.push(Verification {
+            id: JobId(self.next_id),
             key,
             address,
             guess,
             work: Some(work),
-            waiting: vec![id],
+            waiting: vec![transaction],
         });
-        self.metrics.verifications += 1;
-        self.run_verifications(now);
+        cx.metrics.verifications += 1;
+        self.run(cx);
     }
 
-    fn refuse_verification(&mut self, now: Now, id: TransactionId) {
-        self.refuse(now, id, Refusal::TooManyVerifications);
-    }
-
-    fn run_verifications(&mut self, now: Now) {
-        let Engine { verifications, actions, client_limits, .. } = self;
-        let running = verifications.pending.iter().filter(|verification| verification.work.is_none()).count();
+    /// Gives the shell as many jobs as it may have.
+    fn run(&mut self, cx: &mut Context) {
+        let running = self.pending.iter().filter(|verification| verification.work.is_none()).count();
         for _ in running..RUNNING_MAX {
-            let Some((next, guesses)) = verifications.next(now, &client_limits.guesses) else { return };
-            let verification = &mut verifications.pending[next];
+            let Some((next, guesses)) = self.next(cx.now, &self.limits.guesses) else { return };
+            let verification = &mut self.pending[next];
             if let Some(work) = verification.work.take() {
-                actions.push_back(Action::Verify { job: verification.id, guesses, work });
+                cx.actions.push_back(Action::Verify { job: verification.id, guesses, work });
             }
         }
     }
 
-    /// What the answer to a job means; nothing if nobody waits for it any more.
-    pub(in crate::engine) fn finish_verification(
-        &self,
-        now: Now,
-        job: JobId,
-        right: bool,
-    ) -> Option<Finding> {
-        let verification = self.verifications.pending.iter().find(|verification| verification.id == job)?;
+    /// What the answer to a job means; nothing if no transaction waits for it any more.
+    pub fn finish(&self, now: Now, job: JobId, right: bool) -> Option<Finding> {
+        let verification = self.pending.iter().find(|verification| verification.id == job)?;
         if right {
-            self.client_limits.guesses.know(now, verification.address, verification.guess, verification.key);
+            self.limits.guesses.know(now, verification.address, verification.guess, verification.key);
         }
         Some(Finding { key: verification.key, right })
     }
 
-    /// Remembers what was found out, and goes on with those who wait for it.
-    pub(in crate::engine) fn learn(&mut self, now: Now, finding: Finding) {
+    /// Remembers what was found out. Returns the transactions that wait for it.
+    pub fn learn(&mut self, cx: &mut Context, finding: Finding) -> Vec<TransactionId> {
         let Finding { key, right } = finding;
-        self.remembered.put(now, key, right);
-        let pending = &mut self.verifications.pending;
-        let place = pending.iter().position(|verification| verification.key == key);
-        let waiting = place.map(|place| pending.remove(place).waiting).unwrap_or_default();
-        for id in waiting {
-            let waits = self
-                .transaction_mut(id)
-                .is_some_and(|transaction| matches!(transaction.stage, Stage::Verifying));
-            if waits {
-                self.transactions[id.index as usize].stage = Stage::Begun;
-                self.examine(now, id);
-            }
-        }
-        self.run_verifications(now);
+        self.remembered.put(cx.now, key, right);
+        let place = self.pending.iter().position(|verification| verification.key == key);
+        let waiting = place.map(|place| self.pending.remove(place).waiting).unwrap_or_default();
+        self.run(cx);
+        waiting
     }
 }

@@ -12,13 +12,10 @@
 //!
 //! Nothing of what is asked over a bound connection has to do with the cache (see [`crate::engine::cache::look_up`]).
 
-use crate::engine::peer::{Address, Client, OriginState, Peer, Role, TransactionId};
-use crate::engine::transaction::Stage;
-use crate::engine::transaction::Transaction;
-use crate::engine::transaction::examine::Method;
-use crate::engine::upstream::pool::GroupId;
-use crate::engine::{Engine, PeerId};
-use crate::time::Now;
+use super::Upstreams;
+use super::pool::GroupId;
+use crate::engine::connections::{PeerId, UpstreamState};
+use crate::engine::context::Context;
 
 /// Whose an origin connection is, by what was said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,73 +55,30 @@ pub(in crate::engine) struct Pinned {
     pub opened_ms: u64,
 }
 
-impl Engine {
-    /// The client's own connection, if it leads where the transaction has to go.
-    pub(in crate::engine) fn take_pinned(&mut self, id: TransactionId) -> Option<PeerId> {
-        let transaction = &self.transactions[id.index as usize];
-        if transaction.info.method == Method::Connect
-            || !self.origins.is_pinned(transaction.client, &transaction.info.authority)
-        {
-            return None;
-        }
-        let Pinned { origin, bond, opened_ms, .. } = self.origins.unpin(transaction.client)?;
-        let Address { ip, port } = self.peers[origin.index()].address;
-        let judged =
-            transaction.info.grant.map(|grant| transaction.policy.acl.judge_address(&grant, ip, port));
-        let transaction = &mut self.transactions[id.index as usize];
-        if judged.is_some_and(|judged| judged.is_ok()) {
-            (transaction.bond, transaction.opened_ms) = (bond, opened_ms);
-            return Some(origin);
-        }
-        // The rules have changed. Its client goes with it.
-        (transaction.closes, transaction.bond_lost) = (true, true);
-        self.close_origin(origin);
-        None
-    }
-
-    /// Keeps a bound connection for the next request of its client.
-    pub(in crate::engine) fn pin_origin(&mut self, now: Now, origin: PeerId, transaction: &Transaction) {
-        let Transaction { client, bond, opened_ms, .. } = *transaction;
-        self.end_bond(client);
-        let Engine { peers, origins, deadlines, settings, .. } = self;
-        let Some(Peer { role: Role::Origin(peer), .. }) = peers.get_mut(origin.index()) else { return };
-        peer.state = OriginState::Pinned(client);
-        let (group, rooted) = (peer.group, transaction.info.authority.is_rooted());
-        origins.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
-        let left_ms = settings.lifetime_left_ms(opened_ms, now.monotonic_ms());
-        deadlines.set(origin, now.monotonic_ms(), settings.timeouts.origin_idle_ms.min(left_ms));
-        self.shed_surplus(group);
-        // It may have spoken, or closed, while nobody published.
-        self.wake(origin);
+impl Upstreams {
+    /// Keeps a bound connection for the next request of its client. `rooted`: the request was for a name with a trailing dot.
+    pub fn pin(
+        &mut self,
+        cx: &mut Context,
+        client: PeerId,
+        rooted: bool,
+        (origin, bond, opened_ms): (PeerId, Bond, u64),
+    ) {
+        self.end_binding(cx, client);
+        let Some((group, _)) = cx.connections.upstream(origin) else { return };
+        cx.connections.set_upstream(origin, UpstreamState::Pinned(client));
+        self.pool.pin(client, Pinned { origin, group, rooted, bond, opened_ms });
+        let left_ms = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms());
+        cx.set_timer(origin, cx.settings.timeouts.origin_idle_ms.min(left_ms));
+        self.shed_excess(cx, group);
+        // The origin may have spoken, or closed, while nothing was read from the connection.
+        cx.wake(origin);
     }
 
     /// The client asks nothing more: what is pinned for it ends with it.
-    pub(in crate::engine) fn end_bond(&mut self, client: PeerId) {
-        if let Some(pinned) = self.origins.unpin(client) {
-            self.close_origin(pinned.origin);
-        }
-    }
-
-    /// The transaction for which a pinned connection waits while the password of its client is verified.
-    pub(in crate::engine) fn awaited_by(&self, client: PeerId) -> Option<TransactionId> {
-        let Role::Client(Client::Transaction(id)) = self.peers.get(client.index())?.role else { return None };
-        let transaction = self.transactions.get(id.index as usize)?;
-        let verifying = matches!(transaction.stage, Stage::Begun | Stage::Verifying);
-        (verifying && self.origins.is_pinned(client, &transaction.info.authority)).then_some(id)
-    }
-
-    /// The connection that was pinned for the client has ended: so does the client, behind the answer to another request if it
-    /// is getting one.
-    pub(in crate::engine) fn follow_origin(&mut self, client: PeerId, waited_for: Option<TransactionId>) {
-        match self.client_mut(client).copied() {
-            Some(Client::Idle | Client::Reading(_)) => self.close_client(client),
-            Some(Client::Transaction(id)) => {
-                if let Some(transaction) = self.transaction_mut(id) {
-                    transaction.closes = true;
-                    transaction.bond_lost |= waited_for == Some(id);
-                }
-            }
-            Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
+    pub fn end_binding(&mut self, cx: &mut Context, client: PeerId) {
+        if let Some(pinned) = self.pool.unpin(client) {
+            self.close(cx, pinned.origin);
         }
     }
 }

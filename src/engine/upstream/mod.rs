@@ -1,7 +1,206 @@
 //! Connections to origins: found, dialled, kept for reuse, bound to a client.
+//!
+//! # Theory of operation
+//!
+//! A transaction asks for a connection ([`Upstreams::find`]). It gets one at once: the connection that is bound to its client
+//! (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`](connecting::Connect) begins, which resolves the
+//! name (`resolution`), judges each address, and dials them one after the other (`connecting`); how that ended comes to the
+//! transaction as an effect. A connection that has carried a response goes back to the pool, is bound to its client, or is
+//! closed.
 
 pub(in crate::engine) mod binding;
-pub(in crate::engine) mod dialling;
+pub(in crate::engine) mod connecting;
 pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
+
+use crate::engine::Action;
+use crate::engine::connections::{Address, PeerId, TransactionId, UpstreamState};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::keyed::Keyed;
+use crate::engine::settings::Settings;
+use crate::engine::transaction::examine::{Method, RequestInfo};
+use crate::engine::transaction::refusal::Refusal;
+use crate::http::target::{Authority, Host};
+use crate::policy::Policy;
+use crate::resolver::{LookUpId, Resolver};
+use binding::{Bond, Pinned};
+use connecting::{Connect, ConnectId, Timings};
+use pool::Origins;
+use slab::Slab;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// All upstream connections of one loop, and the resolver that finds addresses for them.
+pub(in crate::engine) struct Upstreams {
+    pub pool: Origins,
+    pub resolver: Resolver,
+    connects: Slab<Connect>,
+    /// Connects that wait for a look-up.
+    look_ups: BTreeMap<LookUpId, Vec<ConnectId>>,
+    next_serial: u32,
+}
+
+/// What a transaction wants a connection for.
+pub(in crate::engine) struct Request<'a> {
+    pub transaction: TransactionId,
+    pub client: PeerId,
+    pub client_address: IpAddr,
+    pub info: &'a RequestInfo,
+    /// The policy that the transaction began with.
+    pub policy: &'a Arc<Policy>,
+    /// No connection of the pool will do.
+    pub fresh: bool,
+    /// The request can be sent once more should its connection turn out to be dead.
+    pub repeatable: bool,
+    /// The connection that was bound to the client has ended: no other may answer.
+    pub binding_lost: bool,
+}
+
+/// A connection that can carry a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Attached {
+    pub connection: PeerId,
+    /// When the connection was opened, in milliseconds since the loop started.
+    pub opened_ms: u64,
+    pub reused: bool,
+    /// Whose the connection is.
+    pub bond: Bond,
+}
+
+/// What comes of a request for a connection.
+pub(in crate::engine) enum Found {
+    Connection(Attached, Timings),
+    /// An effect will tell.
+    Pending(ConnectId),
+    Refused(Refusal, Timings),
+    /// The rules do not allow the connection that is bound to the client any more. It is closed.
+    BindingRefused,
+}
+
+impl Upstreams {
+    pub fn new(settings: &Settings, keyed: Keyed, resolver: Resolver) -> Upstreams {
+        Upstreams {
+            pool: Origins::new(keyed, settings.origins_idle_max, settings.origins_idle_per_authority_max),
+            resolver,
+            connects: Slab::new(),
+            look_ups: BTreeMap::new(),
+            next_serial: 0,
+        }
+    }
+
+    /// Finds a connection for a transaction that was granted one.
+    pub fn find(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
+        let authority = &request.info.authority;
+        if request.info.method != Method::Connect && self.pool.is_pinned(request.client, authority) {
+            return self.take_pinned(cx, request);
+        }
+        if request.binding_lost {
+            return Found::Refused(Refusal::OriginClosed, Timings::default());
+        }
+        let Some(grant) = request.info.grant else {
+            debug_assert!(false, "a transaction asks for a connection when the policy has granted it");
+            return Found::Refused(Refusal::OriginClosed, Timings::default());
+        };
+        let mut fresh = request.fresh;
+        let need = reuse::Need { authority, grant: &grant, policy: request.policy };
+        if let Some(connection) = self.take_idle(cx, &need, &mut fresh, request.repeatable, None) {
+            return Found::Connection(self.engage(cx, connection, request.transaction), Timings::default());
+        }
+        if matches!(authority.host, Host::Name(_)) && self.has_exhausted_look_ups(cx, request.client_address)
+        {
+            return Found::Refused(Refusal::TooManyLookUps, Timings::default());
+        }
+        let connect = Connect::new(cx, request, grant, fresh);
+        self.begin_connect(cx, connect)
+    }
+
+    /// Takes an idle connection out of the pool, for a transaction.
+    fn engage(&mut self, cx: &mut Context, connection: PeerId, transaction: TransactionId) -> Attached {
+        let opened_ms = match cx.connections.upstream(connection) {
+            Some((_, UpstreamState::Idle(idle))) => self.pool.reuse(idle, cx.now_ms()),
+            Some(_) | None => cx.now_ms(),
+        };
+        cx.connections.set_upstream(connection, UpstreamState::Busy(transaction));
+        Attached { connection, opened_ms, reused: true, bond: Bond::None }
+    }
+
+    /// The connection that is bound to the client, which leads where the transaction has to go.
+    fn take_pinned(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
+        let Some(Pinned { origin, bond, opened_ms, .. }) = self.pool.unpin(request.client) else {
+            return Found::BindingRefused;
+        };
+        let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
+            let Address { ip, port } = peer.address;
+            request.policy.acl.judge_address(&grant, ip, port)
+        });
+        if judged.is_some_and(|judged| judged.is_ok()) {
+            let attached = Attached { connection: origin, opened_ms, reused: true, bond };
+            return Found::Connection(attached, Timings::default());
+        }
+        // The rules have changed. The client goes with its connection.
+        self.close(cx, origin);
+        Found::BindingRefused
+    }
+
+    /// Notes what an origin speaks, of which a response head has come.
+    pub fn note_version(&mut self, cx: &Context, authority: &Authority, http10: bool) {
+        self.pool.set_http10(cx.now_ms(), authority, http10);
+    }
+
+    /// Closes an upstream connection, whatever it was doing. What it carries must know.
+    pub fn close(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::Close(id));
+        }
+    }
+
+    /// Closes an upstream connection with a reset.
+    pub fn reset(&mut self, cx: &mut Context, id: PeerId) {
+        if self.remove(cx, id) {
+            cx.actions.push_back(Action::Reset(id));
+        }
+    }
+
+    fn remove(&mut self, cx: &mut Context, id: PeerId) -> bool {
+        let Some((group, state)) = cx.connections.upstream(id) else { return false };
+        match state {
+            UpstreamState::Idle(idle) => self.pool.set_busy(idle),
+            UpstreamState::Pinned(client) => {
+                if let Some(pinned) = self.pool.unpin(client) {
+                    let authority = Box::new(*self.pool.authority(group));
+                    cx.send(Effect::BindingEnded { client, authority, rooted: pinned.rooted });
+                }
+            }
+            UpstreamState::Connecting(_)
+            | UpstreamState::Busy(_)
+            | UpstreamState::Tunnel(_)
+            | UpstreamState::Filling(_) => {}
+        }
+        self.pool.leave(group);
+        cx.connections.remove(id);
+        cx.timers.clear(id);
+        true
+    }
+
+    /// Closes all idle connections: their descriptors are needed. False if there were none.
+    pub fn shed_idle(&mut self, cx: &mut Context) -> bool {
+        let any = self.pool.longest_idle().is_some();
+        while let Some(oldest) = self.pool.longest_idle() {
+            cx.metrics.origins_shed += 1;
+            self.close(cx, oldest);
+        }
+        any
+    }
+
+    /// Has other limits hold from now on.
+    pub fn set_limits(&mut self, cx: &mut Context, idle_max: usize, idle_per_authority_max: usize) {
+        self.pool.set_limits(idle_max, idle_per_authority_max);
+        while let Some(excess) = self.pool.any_excess() {
+            cx.metrics.origins_shed += 1;
+            self.close(cx, excess);
+        }
+    }
+}

@@ -3,8 +3,8 @@
 //! Connections are grouped by the authority they were opened for. A group lives as long as it has a connection. Idle ones
 //! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
 
+use crate::engine::connections::PeerId;
 use crate::engine::keyed::Keyed;
-use crate::engine::peer::PeerId;
 use crate::engine::upstream::binding::Pinned;
 use crate::http::target::Authority;
 use crate::resolver::Addresses;
@@ -182,6 +182,11 @@ impl Origins {
         self.index.get(authority).map(|&id| &self.groups[id as usize])
     }
 
+    /// The authority of a group.
+    pub fn authority(&self, id: GroupId) -> &Authority {
+        &self.groups[id.0 as usize].authority
+    }
+
     /// The idle ones of a group, most recently used first.
     pub fn idle_in<'s>(&'s self, group: &Group) -> impl Iterator<Item = &'s Idle> + use<'s> {
         let record = |id: IdleId| &self.entries[id.0 as usize];
@@ -230,13 +235,13 @@ impl Origins {
         }
     }
 
-    /// Has other limits hold from now on: then some may have to go ([`Origins::any_surplus`]).
+    /// Has other limits hold from now on: then some may have to go ([`Origins::any_excess`]).
     pub fn set_limits(&mut self, idle_max: usize, idle_per_group_max: usize) {
         (self.idle_max, self.idle_per_group_max) = (idle_max, idle_per_group_max);
     }
 
     /// A connection that must be closed because there are too many idle ones, in whichever group.
-    pub fn any_surplus(&self) -> Option<PeerId> {
+    pub fn any_excess(&self) -> Option<PeerId> {
         let all = (self.idle.len + self.pinned.len() > self.idle_max).then(|| self.longest_idle()).flatten();
         let crowded = || self.groups.iter().find(|(_, group)| group.idle.len > self.idle_per_group_max);
         all.or_else(|| crowded().and_then(|(id, _)| self.excess(GroupId(id as u32))))

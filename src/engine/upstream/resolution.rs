@@ -8,26 +8,26 @@
 //! that a candidate leads to are judged one by one before they are dialled (rules 10 and 42). With `--judge-cnames` so are
 //! the names that CNAMEs lead to on the way.
 
-use crate::engine::Engine;
-use crate::engine::peer::TransactionId;
-use crate::engine::transaction::Stage;
+use super::Upstreams;
+use super::connecting::{Connect, ConnectId, Dial, Stage, Step};
+use super::reuse::Need;
+use crate::engine::context::Context;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::upstream::dialling::Dial;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
-use crate::time::Now;
+use std::sync::Arc;
 
-/// A look-up that a transaction waits for.
+/// A look-up that a connect waits for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Resolving {
     pub look_up: LookUpId,
     progress: Progress,
 }
 
-/// How far a transaction has come with the candidates of its name.
+/// How far a connect has come with the candidates of its name.
 #[derive(Clone, Copy, Debug, Default)]
-struct Progress {
+pub(in crate::engine) struct Progress {
     walk: Walk,
     /// What the last candidate came to.
     failure: Option<Failure>,
@@ -37,22 +37,56 @@ struct Progress {
     grant: Option<Grant>,
 }
 
-impl Engine {
-    /// Looks up the name that a transaction is for.
-    pub(in crate::engine) fn resolve(&mut self, now: Now, id: TransactionId) {
-        self.resolve_next(now, id, Progress::default());
+/// What a candidate has come to.
+enum Outlook {
+    /// The next one is to be tried.
+    Next(Progress),
+    Step(Step),
+}
+
+impl Connect {
+    /// What the rules say of a candidate; `None` if it is the name in the request, which was judged with that. An allow rule
+    /// for the name in the request is one for what it means; a block holds for both.
+    fn judge_candidate(&self, candidate: &Candidate) -> Result<Option<Grant>, acl::Refusal> {
+        if candidate.as_is {
+            return Ok(None);
+        }
+        let listed = self.grant.by.is_some();
+        match self.policy.acl.judge_name(&candidate.name, self.authority.port) {
+            Ok(_) | Err(acl::Refusal::NotOnAllowlist) if listed => Ok(None),
+            Ok(grant) => Ok(Some(grant)),
+            Err(refusal) => Err(refusal),
+        }
     }
 
+    /// Whether a rule blocks one of the names that CNAMEs led to.
+    fn judge_aliases(&self, aliases: &[Name]) -> Result<(), acl::Refusal> {
+        aliases.iter().try_for_each(|alias| match self.policy.acl.judge_name(alias, self.authority.port) {
+            Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
+            Ok(_) | Err(_) => Ok(()),
+        })
+    }
+
+    /// Why the connect fails when no candidate has addresses.
+    fn refusal(&self, failure: Failure, refused: Option<acl::Refusal>) -> Refusal {
+        // With an allowlist, a name that is not on it and leads nowhere is not on it.
+        let denied = refused.or(self.grant.undecided.then_some(acl::Refusal::NotOnAllowlist));
+        denied.map_or(Refusal::Dns(failure), Refusal::Denied)
+    }
+}
+
+impl Upstreams {
     /// Looks up the next candidate that no rule blocks, and so on until one has addresses or has to be waited for.
-    fn resolve_next(&mut self, now: Now, id: TransactionId, mut progress: Progress) {
+    pub(super) fn resolve(&mut self, cx: &mut Context, id: ConnectId, mut progress: Progress) -> Step {
         loop {
-            let transaction = &self.transactions[id.index as usize];
-            let Host::Name(name) = &transaction.info.authority.host else { return };
-            let Some(candidate) = self.resolver.next_candidate(name, &mut progress.walk) else {
+            let Upstreams { connects, resolver, look_ups, .. } = self;
+            let Some(connect) = id.get_mut(connects) else { return Step::Wait };
+            let Host::Name(name) = &connect.authority.host else { return Step::Wait };
+            let Some(candidate) = resolver.next_candidate(name, &mut progress.walk) else {
                 let failure = progress.walk.end(progress.failure);
-                return self.fail_resolution(now, id, failure, progress.refused);
+                return Step::Failed(connect.refusal(failure, progress.refused));
             };
-            progress.grant = match self.judge_candidate(id, &candidate) {
+            progress.grant = match connect.judge_candidate(&candidate) {
                 Ok(grant) => grant,
                 Err(refusal) => {
                     // What is tried after a name that does not exist is not why the request fails.
@@ -62,106 +96,129 @@ impl Engine {
                     continue;
                 }
             };
-            let outcome = match self.resolver.look_up(now, &candidate.name) {
+            let outcome = match resolver.look_up(cx.now, &candidate.name) {
                 LookUp::Ready(outcome) => {
-                    self.transactions[id.index as usize].record.phases.dns_us.get_or_insert(0);
+                    connect.timings.dns_us.get_or_insert(0);
                     outcome
                 }
                 LookUp::Pending(look_up) => {
                     let resolving = Resolving { look_up, progress };
-                    let transaction = &mut self.transactions[id.index as usize];
-                    (transaction.stage, transaction.phase_us) =
-                        (Stage::Resolving(resolving), now.monotonic_us);
-                    self.look_ups.entry(look_up).or_default().push(id);
-                    return;
+                    (connect.stage, connect.since_us) = (Stage::Resolving(resolving), cx.now.monotonic_us);
+                    look_ups.entry(look_up).or_default().push(id);
+                    return Step::Wait;
                 }
-                LookUp::Full => return self.refuse(now, id, Refusal::TooManyLookUps),
+                LookUp::Full => return Step::Failed(Refusal::TooManyLookUps),
             };
-            match self.take_outcome(now, id, &outcome, progress) {
-                Some(further) => progress = further,
-                None => return,
+            match self.take_outcome(cx, id, &outcome, progress) {
+                Outlook::Next(further) => progress = further,
+                Outlook::Step(step) => return step,
             }
-        }
-    }
-
-    /// What the rules say of a candidate; `None` if it is the name in the request, which was judged with that. An allow rule
-    /// for the name in the request is one for what it means; a block holds for both.
-    fn judge_candidate(
-        &self,
-        id: TransactionId,
-        candidate: &Candidate,
-    ) -> Result<Option<Grant>, acl::Refusal> {
-        if candidate.as_is {
-            return Ok(None);
-        }
-        let transaction = &self.transactions[id.index as usize];
-        let listed = transaction.info.grant.is_some_and(|grant| grant.by.is_some());
-        match transaction.policy.acl.judge_name(&candidate.name, transaction.info.authority.port) {
-            Ok(_) | Err(acl::Refusal::NotOnAllowlist) if listed => Ok(None),
-            Ok(grant) => Ok(Some(grant)),
-            Err(refusal) => Err(refusal),
         }
     }
 
     /// The resolver has finished a look-up.
-    pub(in crate::engine) fn finish_look_up(&mut self, now: Now, look_up: LookUpId, outcome: &Outcome) {
+    pub fn finish_look_up(&mut self, cx: &mut Context, look_up: LookUpId, outcome: &Outcome) {
         for id in self.look_ups.remove(&look_up).unwrap_or_default() {
-            let Some(transaction) = self.transaction_mut(id) else { continue };
-            let Stage::Resolving(resolving) = transaction.stage else { continue };
-            if resolving.look_up == look_up {
-                transaction.end_phase(now);
-                transaction.stage = Stage::Begun;
-                if let Some(progress) = self.take_outcome(now, id, outcome, resolving.progress) {
-                    self.resolve_next(now, id, progress);
-                }
+            let Some(connect) = id.get_mut(&mut self.connects) else { continue };
+            let Stage::Resolving(resolving) = connect.stage else { continue };
+            if resolving.look_up != look_up {
+                continue;
             }
+            connect.end_stage(cx);
+            let step = match self.take_outcome(cx, id, outcome, resolving.progress) {
+                Outlook::Next(progress) => self.resolve(cx, id, progress),
+                Outlook::Step(step) => step,
+            };
+            self.conclude(cx, id, step);
         }
     }
 
-    /// Goes on with what a candidate has come to; `Some` if that is the next one.
+    /// Goes on with what a candidate has come to.
     fn take_outcome(
         &mut self,
-        now: Now,
-        id: TransactionId,
+        cx: &mut Context,
+        id: ConnectId,
         outcome: &Outcome,
         mut progress: Progress,
-    ) -> Option<Progress> {
+    ) -> Outlook {
+        let Some(connect) = id.get_mut(&mut self.connects) else { return Outlook::Step(Step::Wait) };
         match outcome {
             Outcome::Addresses(addresses) => {
-                if let Some(grant) = progress.grant {
-                    self.transactions[id.index as usize].info.grant = Some(grant);
-                }
-                match self.judge_aliases(id, addresses.aliases()) {
-                    Ok(()) => self.handle_addresses(now, id, addresses, &progress.walk),
-                    Err(refusal) => self.refuse(now, id, Refusal::Denied(refusal)),
-                }
-                None
+                connect.grant = progress.grant.unwrap_or(connect.grant);
+                Outlook::Step(match connect.judge_aliases(addresses.aliases()) {
+                    Ok(()) => self.handle_addresses(cx, id, addresses, &progress.walk),
+                    Err(refusal) => Step::Failed(Refusal::Denied(refusal)),
+                })
             }
             Outcome::Failed(failure) => match progress.walk.fail(*failure) {
-                Some(failure) => {
-                    self.fail_resolution(now, id, failure, progress.refused);
-                    None
-                }
+                Some(failure) => Outlook::Step(Step::Failed(connect.refusal(failure, progress.refused))),
                 None => {
                     progress.failure = Some(*failure);
-                    Some(progress)
+                    Outlook::Next(progress)
                 }
             },
         }
     }
 
+    /// Uses an idle connection to one of the addresses that a name has, or dials those that the policy allows.
+    fn handle_addresses(
+        &mut self,
+        cx: &mut Context,
+        id: ConnectId,
+        addresses: &Addresses,
+        walk: &Walk,
+    ) -> Step {
+        self.note_addresses(cx, id, addresses, walk);
+        let Some(connect) = id.get(&self.connects) else { return Step::Wait };
+        let (authority, grant, policy) = (connect.authority, connect.grant, Arc::clone(&connect.policy));
+        let (mut fresh, repeatable) = (connect.fresh, connect.repeatable);
+        let transaction = connect.transaction;
+        let need = Need { authority: &authority, grant: &grant, policy: &policy };
+        if let Some(connection) = self.take_idle(cx, &need, &mut fresh, repeatable, Some(addresses)) {
+            return Step::Done(self.engage(cx, connection, transaction));
+        }
+        let mut refusal = None;
+        let approved = addresses.as_slice().iter().copied().filter(|address| {
+            match policy.acl.judge_address(&grant, *address, authority.port) {
+                Ok(()) => true,
+                Err(denied) => {
+                    refusal.get_or_insert(denied);
+                    false
+                }
+            }
+        });
+        let dial = Dial::new(approved);
+        match refusal {
+            Some(refusal) if dial.is_empty() => Step::Failed(Refusal::Denied(refusal)),
+            Some(_) | None => self.dial(cx, id, dial),
+        }
+    }
+
+    /// The resolver has said which addresses a name has, by a walk over what the name may mean. Idle connections to others are of
+    /// no use any more.
+    fn note_addresses(&mut self, cx: &mut Context, id: ConnectId, addresses: &Addresses, walk: &Walk) {
+        let Some(connect) = id.get(&self.connects) else { return };
+        let Host::Name(name) = &connect.authority.host else { return };
+        // What was judged on the way by other rules than those of now is for this request only.
+        let outdated = !Arc::ptr_eq(&connect.policy, &cx.policy);
+        if outdated || self.pool.group(&connect.authority).is_none() || self.may_mean_another(name) {
+            return;
+        }
+        let until_us = self.addresses_hold_until_us(connect, name, walk);
+        // What holds for this request only may be a part of the answer: the other family's is still to come.
+        if until_us > cx.now.monotonic_us {
+            let authority = connect.authority;
+            self.set_addresses(cx, &authority, addresses, until_us);
+        }
+    }
+
     /// Until when a name has the addresses to which a walk has led, in microseconds since the loop started: as long as all that
     /// was said on the way holds.
-    pub(in crate::engine) fn addresses_hold_until_us(
-        &self,
-        id: TransactionId,
-        name: &Name,
-        walk: &Walk,
-    ) -> u64 {
+    fn addresses_hold_until_us(&self, connect: &Connect, name: &Name, walk: &Walk) -> u64 {
         let (mut again, mut until_us) = (Walk::default(), u64::MAX);
         while let Some(candidate) = self.resolver.next_candidate(name, &mut again) {
             // One that a rule blocks was not asked for.
-            if again.is_at_candidate_of(walk) || self.judge_candidate(id, &candidate).is_ok() {
+            if again.is_at_candidate_of(walk) || connect.judge_candidate(&candidate).is_ok() {
                 until_us = until_us.min(self.resolver.valid_until_us(&candidate.name));
             }
             if again.is_at_candidate_of(walk) {
@@ -171,40 +228,15 @@ impl Engine {
         until_us
     }
 
-    /// Whether a rule blocks one of the names that CNAMEs led to.
-    fn judge_aliases(&self, id: TransactionId, aliases: &[Name]) -> Result<(), acl::Refusal> {
-        let transaction = &self.transactions[id.index as usize];
-        let port = transaction.info.authority.port;
-        aliases.iter().try_for_each(|alias| match transaction.policy.acl.judge_name(alias, port) {
-            Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
-            Ok(_) | Err(_) => Ok(()),
-        })
-    }
-
-    /// No candidate has addresses.
-    fn fail_resolution(
-        &mut self,
-        now: Now,
-        id: TransactionId,
-        failure: Failure,
-        refused: Option<acl::Refusal>,
-    ) {
-        let transaction = &self.transactions[id.index as usize];
-        // With an allowlist, a name that is not on it and leads nowhere is not on it.
-        let undecided = transaction.info.grant.is_some_and(|grant| grant.undecided);
-        let denied = refused.or(undecided.then_some(acl::Refusal::NotOnAllowlist));
-        self.refuse(now, id, denied.map_or(Refusal::Dns(failure), Refusal::Denied));
-    }
-
     /// What the resolver remembers of a name, or of what a search domain makes of it; nothing is asked for it.
-    pub fn known_addresses(&mut self, now: Now, name: &Name, port: u16) -> Option<Outcome> {
+    pub fn known_addresses(&mut self, cx: &Context, name: &Name, port: u16) -> Option<Outcome> {
         let mut walk = Walk::default();
         let mut last = None;
         while let Some(candidate) = self.resolver.next_candidate(name, &mut walk) {
-            if !candidate.as_is && self.policy.acl.judge_name(&candidate.name, port).is_err() {
+            if !candidate.as_is && cx.policy.acl.judge_name(&candidate.name, port).is_err() {
                 continue;
             }
-            match self.resolver.look_up(now, &candidate.name) {
+            match self.resolver.look_up(cx.now, &candidate.name) {
                 LookUp::Ready(Outcome::Failed(failure)) => {
                     last = Some(Outcome::Failed(failure));
                     if walk.fail(failure).is_some() {
@@ -222,40 +254,13 @@ impl Engine {
         last
     }
 
-    pub(in crate::engine) fn cancel_look_up(&mut self, look_up: LookUpId, id: TransactionId) {
+    pub(super) fn cancel_look_up(&mut self, look_up: LookUpId, id: ConnectId) {
         if let Some(waiting) = self.look_ups.get_mut(&look_up) {
             waiting.retain(|other| *other != id);
             if waiting.is_empty() {
                 self.look_ups.remove(&look_up);
             }
             self.resolver.cancel(look_up);
-        }
-    }
-
-    fn handle_addresses(&mut self, now: Now, id: TransactionId, addresses: &Addresses, walk: &Walk) {
-        let transaction = &self.transactions[id.index as usize];
-        let Some(grant) = transaction.info.grant else { return };
-        self.note_addresses(now, id, addresses, walk);
-        if let Some(origin) = self.take_idle(now, id, Some(addresses)) {
-            self.attach(now, id, origin, true);
-            return;
-        }
-        let transaction = &self.transactions[id.index as usize];
-        let (acl, port) = (&transaction.policy.acl, transaction.info.authority.port);
-        let mut refusal = None;
-        let approved = addresses.as_slice().iter().copied().filter(|address| {
-            match acl.judge_address(&grant, *address, port) {
-                Ok(()) => true,
-                Err(denied) => {
-                    refusal.get_or_insert(denied);
-                    false
-                }
-            }
-        });
-        let dial = Dial::new(approved);
-        match refusal {
-            Some(refusal) if dial.is_empty() => self.refuse(now, id, Refusal::Denied(refusal)),
-            Some(_) | None => self.dial(now, id, dial),
         }
     }
 }

@@ -1,0 +1,209 @@
+//! Bytes across the seam: what to read into, what to send, and when.
+
+use super::Splice;
+use super::body::outgoing::{Outgoing, SLICES_MAX};
+use super::connections::{Client, Parked, PeerId, Role, TransactionId, UpstreamState};
+use super::context::Context;
+use super::dispatch::Machines;
+use crate::net::{BLOCK_BYTES, Purpose, Space};
+
+impl Machines {
+    /// Whether the connection could use bytes from its socket now. Computed, never stored.
+    pub fn wants_read(&self, cx: &Context, id: PeerId) -> bool {
+        let Some(peer) = cx.connections.get(id) else { return false };
+        let transaction = |id: TransactionId| &self.transactions.slab[id.index as usize];
+        match peer.role {
+            Role::Client(client) => match client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => true,
+                Client::Transaction(id) => transaction(id).wants_upload(),
+                Client::Tunnel(tunnel) => self.tunnels.wants_upload(tunnel),
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_) => false,
+                UpstreamState::Idle(_) | UpstreamState::Pinned(_) => true,
+                UpstreamState::Busy(id) => transaction(id).wants_download(),
+                UpstreamState::Tunnel(tunnel) => self.tunnels.wants_download(tunnel),
+                UpstreamState::Filling(fill) => {
+                    fill.get(&self.services.fills.slab).is_some_and(|fill| fill.wants_bytes())
+                }
+            },
+        }
+    }
+
+    /// Whether there is anything to send to the connection.
+    pub fn wants_write(&self, cx: &Context, id: PeerId) -> bool {
+        let Some(peer) = cx.connections.get(id) else { return false };
+        let transaction = |id: TransactionId| &self.transactions.slab[id.index as usize];
+        match peer.role {
+            Role::Client(client) => match client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => false,
+                Client::Transaction(id) => transaction(id).wants_send(&self.services.fills.slab),
+                Client::Tunnel(tunnel) => self.tunnels.wants_send_down(tunnel),
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_)
+                | UpstreamState::Idle(_)
+                | UpstreamState::Pinned(_)
+                | UpstreamState::Filling(_) => false,
+                UpstreamState::Busy(id) => transaction(id).up.wants_send(),
+                UpstreamState::Tunnel(tunnel) => self.tunnels.wants_send_up(tunnel),
+            },
+        }
+    }
+
+    /// Where to read the connection's next bytes into. `None` if it wants none, or has to wait for a block: then it is parked, and
+    /// put on the run queue when there is one.
+    pub fn space<'a>(&'a mut self, cx: &'a mut Context, id: PeerId) -> Option<Space<'a>> {
+        if !self.wants_read(cx, id) {
+            return None;
+        }
+        let Machines { downstream, transactions, tunnels, services } = self;
+        let head_bytes_max = cx.settings.head.head_bytes_max;
+        if let Some(Client::Idle) = cx.connections.client(id) {
+            downstream.reading(cx, id);
+        }
+        let Context { pool, connections, discard_buffer, .. } = cx;
+        let (space, queue) = match connections.get(id)?.role {
+            Role::Client(client) => match client {
+                Client::Idle | Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
+                Client::Reading(reading) => {
+                    let input = &mut downstream.readings[reading.0 as usize].input;
+                    let queue = if input.is_empty() { Parked::Heads } else { Parked::Heap };
+                    let space = input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
+                    (space.map(Space::one), queue)
+                }
+                Client::Transaction(id) => {
+                    (transactions.slab[id.index as usize].upload_space(pool), Parked::Uploads)
+                }
+                Client::Tunnel(tunnel) => (tunnels.upload_space(pool, tunnel), Parked::Uploads),
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_) | UpstreamState::Idle(_) | UpstreamState::Pinned(_) => {
+                    return Some(Space::one(discard_buffer));
+                }
+                UpstreamState::Busy(id) => {
+                    let transaction = &mut transactions.slab[id.index as usize];
+                    let queue =
+                        if transaction.response.is_empty() { Parked::Downloads } else { Parked::Heap };
+                    (transaction.download_space(pool, discard_buffer), queue)
+                }
+                UpstreamState::Tunnel(tunnel) => (tunnels.download_space(pool, tunnel), Parked::Downloads),
+                UpstreamState::Filling(fill) => {
+                    let fill = fill.get_mut(&mut services.fills.slab);
+                    return fill.map(|fill| Space::one(fill.stream.space()));
+                }
+            },
+        };
+        match space {
+            Some(_) => connections.unpark(id),
+            None => connections.park(id, queue),
+        }
+        space
+    }
+
+    /// Whether the connection's next bytes may go to another connection's socket without passing through here: they are many, and
+    /// nothing needs to look at them. Instead of lending space; the shell may use that all the same.
+    pub fn splice_allowed(&self, cx: &Context, id: PeerId) -> Option<Splice> {
+        if !cx.settings.splices {
+            return None;
+        }
+        let transaction = |id: TransactionId| &self.transactions.slab[id.index as usize];
+        let (to, bytes_max) = match cx.connections.get(id)?.role {
+            Role::Client(client) => match client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
+                Client::Transaction(id) => {
+                    let transaction = transaction(id);
+                    if !transaction.wants_upload() || transaction.keeps_body() {
+                        return None;
+                    }
+                    (transaction.origin?, transaction.up.splice_allowed()?)
+                }
+                Client::Tunnel(tunnel) => self.tunnels.splice_up(tunnel)?,
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_)
+                | UpstreamState::Idle(_)
+                | UpstreamState::Pinned(_)
+                | UpstreamState::Filling(_) => return None,
+                UpstreamState::Busy(id) => {
+                    let transaction = transaction(id);
+                    if !transaction.wants_download() {
+                        return None;
+                    }
+                    (transaction.client, transaction.down.splice_allowed()?)
+                }
+                UpstreamState::Tunnel(tunnel) => self.tunnels.splice_down(tunnel)?,
+            },
+        };
+        Some(Splice { to, bytes_max })
+    }
+
+    /// Takes unused space back: the socket had nothing after all. A connection that waits holds no block.
+    pub fn return_space(&mut self, cx: &mut Context, id: PeerId) {
+        let Some(peer) = cx.connections.get(id) else { return };
+        match peer.role {
+            Role::Client(client) => match client {
+                Client::Reading(reading) => self.downstream.return_space(cx, id, reading),
+                Client::Idle | Client::Lingering { .. } => {}
+                Client::Transaction(id) => {
+                    self.transactions.slab[id.index as usize].up.release_unused(&mut cx.pool);
+                }
+                Client::Tunnel(tunnel) => self.tunnels.return_upload_space(&mut cx.pool, tunnel),
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_)
+                | UpstreamState::Idle(_)
+                | UpstreamState::Pinned(_)
+                | UpstreamState::Filling(_) => {}
+                UpstreamState::Busy(id) => {
+                    self.transactions.slab[id.index as usize].return_download_space(&mut cx.pool);
+                }
+                UpstreamState::Tunnel(tunnel) => self.tunnels.return_download_space(&mut cx.pool, tunnel),
+            },
+        }
+        cx.share_returned_memory();
+    }
+
+    /// What to send to the connection next: slices for one vectored write, some of them empty. All are, although the connection
+    /// wants to write, while its next bytes are those that the shell has moved. What is not reported as sent is offered again, and
+    /// first.
+    pub fn outgoing<'a>(&'a mut self, cx: &'a mut Context, id: PeerId) -> Outgoing<'a> {
+        let Machines { transactions, tunnels, services, .. } = self;
+        let Context { pool, connections, settings, .. } = cx;
+        let Some(peer) = connections.get(id) else { return Outgoing::nothing() };
+        match peer.role {
+            Role::Client(client) => match client {
+                Client::Idle | Client::Reading(_) | Client::Lingering { .. } => Outgoing::nothing(),
+                Client::Transaction(id) => {
+                    let transaction = &mut transactions.slab[id.index as usize];
+                    let mut outgoing = transaction.outgoing(pool, &services.fills.slab);
+                    if !settings.splices {
+                        (outgoing.mapped_from, outgoing.whole) = (SLICES_MAX, None);
+                    }
+                    outgoing
+                }
+                Client::Tunnel(tunnel) => tunnels.outgoing_down(pool, tunnel),
+            },
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(_)
+                | UpstreamState::Idle(_)
+                | UpstreamState::Pinned(_)
+                | UpstreamState::Filling(_) => Outgoing::nothing(),
+                UpstreamState::Busy(id) => transactions.slab[id.index as usize].up.outgoing(pool),
+                UpstreamState::Tunnel(tunnel) => tunnels.outgoing_up(pool, tunnel),
+            },
+        }
+    }
+
+    /// Whether the system is to be asked once more, before anything is sent, if the connection is still alive: what is sent first
+    /// cannot be sent twice, and the connection is not fresh.
+    pub fn looks_first(&self, cx: &Context, id: PeerId) -> bool {
+        match cx.connections.upstream(id) {
+            Some((_, UpstreamState::Busy(id))) => {
+                let transaction = &self.transactions.slab[id.index as usize];
+                transaction.looks_first && transaction.up.sent == 0
+            }
+            Some(_) | None => false,
+        }
+    }
+}

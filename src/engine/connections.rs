@@ -1,0 +1,371 @@
+//! The table of connections: which machine an event belongs to, whose turn it is, and which connections wait for memory.
+//!
+//! A connection is a client connection or an upstream connection. Its role says where it stands and names the part of a machine
+//! that carries it: the dispatcher routes events by that. The machines set the roles of the connections that they own.
+
+use super::cache::fill::FillId;
+use super::upstream::connecting::ConnectId;
+use super::upstream::pool::{GroupId, IdleId};
+use crate::net::{Pool, Purpose};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+/// A connection: its index in the table, and the token under which the shell knows its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(u32);
+
+impl PeerId {
+    /// The index in the table.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    /// From an index in the table.
+    pub fn from_index(index: usize) -> PeerId {
+        PeerId(index as u32)
+    }
+}
+
+/// Index of a transaction in its slab, with the serial number that tells it from earlier ones at the same index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct TransactionId {
+    pub index: u32,
+    pub serial: u32,
+}
+
+/// Index of a tunnel in its slab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct TunnelId(pub u32);
+
+/// Index of a request head that is being read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct ReadingId(pub u32);
+
+/// One entry of the table.
+#[derive(Debug)]
+pub(in crate::engine) struct Peer {
+    pub address: Address,
+    /// On the run queue.
+    queued: bool,
+    pub parking: Parking,
+    /// The connection has carried a transaction.
+    pub used: bool,
+    /// There is no socket: the request is weir's own.
+    pub background: bool,
+    pub role: Role,
+}
+
+/// There is one for each client, and one more for each tunnel, most of them idle: what a client needs only from time to time
+/// is in its [`Reading`](super::downstream::Reading) or its transaction.
+const _: () = assert!(size_of::<Peer>() <= 40);
+
+/// The other end, in less space than a `SocketAddr`: without what IPv6 has beside address and port, of which nothing here
+/// makes use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Address {
+    pub ip: IpAddr,
+    pub port: u16,
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Address {
+        Address { ip: address.ip(), port: address.port() }
+    }
+}
+
+impl From<Address> for SocketAddr {
+    fn from(Address { ip, port }: Address) -> SocketAddr {
+        SocketAddr::new(ip, port)
+    }
+}
+
+/// Whether a connection waits for memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Parking {
+    No,
+    /// In one of the queues.
+    Queued,
+    /// There is memory for it, and its turn is to come.
+    Woken,
+}
+
+/// The queues of connections that wait for memory, in the order in which they get it: what finishes work comes before what
+/// begins it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Parked {
+    Downloads,
+    Uploads,
+    Heads,
+    /// Heads that have outgrown their block.
+    Heap,
+}
+
+impl Parked {
+    const QUEUES: usize = 4;
+
+    /// The queues for blocks, and what the blocks are for.
+    const FOR_BLOCKS: [(Parked, Purpose); 3] = [
+        (Parked::Downloads, Purpose::Download),
+        (Parked::Uploads, Purpose::Upload),
+        (Parked::Heads, Purpose::Head),
+    ];
+}
+
+impl Peer {
+    pub fn new(address: SocketAddr, role: Role) -> Peer {
+        let address = address.into();
+        Peer { address, queued: false, parking: Parking::No, used: false, background: false, role }
+    }
+}
+
+/// Which side of the proxy a connection is on, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Role {
+    /// Opened by a client.
+    Client(Client),
+    /// Opened by weir: one of the connections to an authority.
+    Upstream { group: GroupId, state: UpstreamState },
+}
+
+/// Where a client connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Client {
+    /// Between requests: nothing of the next one was received.
+    Idle,
+    /// In the middle of a head, or about to receive its first bytes.
+    Reading(ReadingId),
+    /// One request is under way.
+    Transaction(TransactionId),
+    /// Bytes are passed in both directions.
+    Tunnel(TunnelId),
+    /// Everything was sent, weir's side is shut; what still comes is thrown away, within a bound (RFC 9112 section 9.6).
+    Lingering { bytes: u32 },
+}
+
+/// Where an upstream connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum UpstreamState {
+    /// The TCP handshake is under way.
+    Connecting(ConnectId),
+    /// Carries this transaction.
+    Busy(TransactionId),
+    /// One end of a tunnel.
+    Tunnel(TunnelId),
+    /// Brings a response that is being stored.
+    Filling(FillId),
+    /// Waits for the next transaction. Whatever the origin says now is no answer to anything.
+    Idle(IdleId),
+    /// Waits for the next transaction of this client, and of no other.
+    Pinned(PeerId),
+}
+
+impl UpstreamState {
+    /// Whether the connection waits for a transaction.
+    pub fn is_waiting(self) -> bool {
+        match self {
+            UpstreamState::Idle(_) | UpstreamState::Pinned(_) => true,
+            UpstreamState::Connecting(_)
+            | UpstreamState::Busy(_)
+            | UpstreamState::Tunnel(_)
+            | UpstreamState::Filling(_) => false,
+        }
+    }
+}
+
+/// The table and its queues.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Connections {
+    peers: Slab<Peer>,
+    runnable: VecDeque<PeerId>,
+    /// The connection that the shell works for at the moment.
+    turn: Option<PeerId>,
+    parked: [VecDeque<PeerId>; Parked::QUEUES],
+    /// Most connections at once since memory was last given back.
+    lately: usize,
+    /// Room in the table after that, and the connections then.
+    shrunk: (usize, usize),
+}
+
+/// Connections for which the table is kept in any case (chosen: 100 KB or so).
+const KEPT: usize = 1024;
+
+impl Connections {
+    pub fn insert(&mut self, peer: Peer) -> PeerId {
+        let id = PeerId::from_index(self.peers.insert(peer));
+        self.lately = self.lately.max(self.peers.len());
+        id
+    }
+
+    pub fn get(&self, id: PeerId) -> Option<&Peer> {
+        self.peers.get(id.index())
+    }
+
+    pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.peers.get_mut(id.index())
+    }
+
+    pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        self.peers.try_remove(id.index())
+    }
+
+    pub fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// All connections.
+    pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
+        self.peers.iter().map(|(index, peer)| (PeerId::from_index(index), peer))
+    }
+
+    /// The address of the other end.
+    pub fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        Some(self.get(id)?.address.into())
+    }
+
+    /// Where a client connection stands.
+    pub fn client(&self, id: PeerId) -> Option<Client> {
+        match self.get(id)?.role {
+            Role::Client(client) => Some(client),
+            Role::Upstream { .. } => None,
+        }
+    }
+
+    pub fn client_mut(&mut self, id: PeerId) -> Option<&mut Client> {
+        match &mut self.get_mut(id)?.role {
+            Role::Client(client) => Some(client),
+            Role::Upstream { .. } => None,
+        }
+    }
+
+    pub fn set_client(&mut self, id: PeerId, state: Client) {
+        if let Some(client) = self.client_mut(id) {
+            *client = state;
+        }
+    }
+
+    /// An upstream connection: its group, and where it stands.
+    pub fn upstream(&self, id: PeerId) -> Option<(GroupId, UpstreamState)> {
+        match self.get(id)?.role {
+            Role::Upstream { group, state } => Some((group, state)),
+            Role::Client(_) => None,
+        }
+    }
+
+    pub fn set_upstream(&mut self, id: PeerId, to: UpstreamState) {
+        if let Some(Role::Upstream { state, .. }) = self.get_mut(id).map(|peer| &mut peer.role) {
+            *state = to;
+        }
+    }
+
+    /// The next connection that may be able to read or write.
+    pub fn next_runnable(&mut self, pool: &Pool) -> Option<PeerId> {
+        self.unpark_next(pool);
+        let id = self.runnable.pop_front()?;
+        if let Some(peer) = self.get_mut(id) {
+            peer.queued = false;
+        }
+        Some(id)
+    }
+
+    /// Whether a connection is on the run queue, or would be put there by the next look: one that waits for a block that is
+    /// there.
+    pub fn has_runnable(&self, pool: &Pool) -> bool {
+        let unparks = |(queue, purpose)| self.would_unpark(pool, queue, purpose);
+        !self.runnable.is_empty() || Parked::FOR_BLOCKS.into_iter().any(unparks)
+    }
+
+    /// The shell reads and writes for this connection until it has neither to read nor to write: meanwhile there is no need to
+    /// wake it.
+    pub fn set_turn(&mut self, turn: Option<PeerId>) {
+        self.turn = turn;
+    }
+
+    /// Puts a connection on the run queue, once.
+    pub fn wake(&mut self, id: PeerId) {
+        if self.turn == Some(id) {
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(id.index()) {
+            if !peer.queued {
+                peer.queued = true;
+                self.runnable.push_back(id);
+            }
+        }
+    }
+
+    /// Has a connection wait for memory, behind the others in that queue.
+    pub fn park(&mut self, id: PeerId, queue: Parked) {
+        let Some(peer) = self.peers.get_mut(id.index()) else { return };
+        if peer.parking != Parking::Queued {
+            peer.parking = Parking::Queued;
+            self.parked[queue as usize].push_back(id);
+        }
+    }
+
+    /// The connection has the memory that it asked for.
+    pub fn unpark(&mut self, id: PeerId) {
+        if let Some(peer) = self.get_mut(id) {
+            peer.parking = Parking::No;
+        }
+    }
+
+    /// Wakes the first of those that wait for a block, of each kind for which there is one. Called with every turn: a connection
+    /// that was woken takes the block or leaves it to the next, and either way that one is not forgotten.
+    pub fn unpark_next(&mut self, pool: &Pool) {
+        for (queue, purpose) in Parked::FOR_BLOCKS {
+            if self.would_unpark(pool, queue, purpose) {
+                self.wake_parked(queue);
+            }
+        }
+    }
+
+    fn would_unpark(&self, pool: &Pool, queue: Parked, purpose: Purpose) -> bool {
+        !self.parked[queue as usize].is_empty() && pool.would_lend(purpose)
+    }
+
+    /// Wakes all that wait for heap. They need different amounts of it, so each has to try, and they try when some has come
+    /// back. It may be there when no block is.
+    pub fn unpark_heads(&mut self) {
+        for _ in 0..self.parked[Parked::Heap as usize].len() {
+            self.wake_parked(Parked::Heap);
+        }
+    }
+
+    fn wake_parked(&mut self, queue: Parked) {
+        while let Some(id) = self.parked[queue as usize].pop_front() {
+            // A connection that is gone, or got its memory otherwise, must not stand in for one that still waits.
+            if let Some(peer) = self.get_mut(id).filter(|peer| peer.parking == Parking::Queued) {
+                peer.parking = Parking::Woken;
+                self.wake(id);
+                return;
+            }
+        }
+    }
+
+    /// Whether most of the table is empty. A connection that stays at its end may keep it so: then it is not looked at again
+    /// until it has grown, or half of the connections have gone that were left.
+    pub fn is_wide(&self) -> bool {
+        let (capacity, left) = self.shrunk;
+        let (now, peers) = (self.peers.capacity(), self.peers.len());
+        now > 2 * KEPT && now > 4 * peers && (now != capacity || 2 * peers < left)
+    }
+
+    /// Whether the table has been wider than necessary since this was last asked.
+    pub fn was_wide(&mut self) -> bool {
+        let lately = std::mem::replace(&mut self.lately, self.peers.len());
+        self.is_wide() && self.peers.capacity() > 2 * lately
+    }
+
+    /// Gives back what is not used.
+    pub fn shrink(&mut self) {
+        self.peers.shrink_to_fit();
+        self.shrunk = (self.peers.capacity(), self.peers.len());
+        self.parked.iter_mut().for_each(VecDeque::shrink_to_fit);
+        self.runnable.shrink_to_fit();
+    }
+}

@@ -1,0 +1,176 @@
+//! What every machine is lent with an event: the time, the leaves, and the ways to the shell and to the other machines.
+
+use super::Action;
+use super::connections::{Connections, PeerId};
+use super::effect::Effect;
+use super::settings::Settings;
+use super::timer::Deadlines;
+use super::transaction::log_record::{LogRecord, Verdict};
+use crate::http::date::http_date;
+use crate::metrics::Metrics;
+use crate::net::{BLOCK_BYTES, Pool};
+use crate::policy::Policy;
+use crate::time::Now;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Log records kept for reuse (chosen: more than end in one turn of the loop).
+const SPARE_RECORDS_MAX: usize = 256;
+
+/// Bytes of text that a kept log record may hold on to (chosen: several times what a record needs mostly).
+const SPARE_TEXT_BYTES_MAX: usize = 1024;
+
+/// One for each engine.
+pub(in crate::engine) struct Context {
+    /// When the event happened that is being dealt with.
+    pub now: Now,
+    pub settings: Arc<Settings>,
+    pub policy: Arc<Policy>,
+    pub pool: Pool,
+    pub timers: Deadlines,
+    pub metrics: Metrics,
+    pub connections: Connections,
+    /// What the shell is to do.
+    pub actions: VecDeque<Action>,
+    /// What other machines are to do, in the order in which it was asked for.
+    pub effects: VecDeque<Effect>,
+    /// For heads that are being written.
+    pub scratch: Vec<u8>,
+    /// For bytes that are thrown away.
+    pub discard_buffer: Box<[u8]>,
+    /// Set when weir is about to stop: until then, in milliseconds since the loop started.
+    pub drain_deadline_ms: Option<u64>,
+    // Boxes, because that is how they travel: an action stays small, and nothing is allocated.
+    #[allow(clippy::vec_box)]
+    spare_records: Vec<Box<LogRecord>>,
+    pub date: DateField,
+}
+
+/// The value of the field Date, written once a second.
+pub(in crate::engine) struct DateField {
+    text: [u8; 29],
+    unix_s: u64,
+}
+
+impl DateField {
+    /// Brings the date up to now, before it is written.
+    pub fn refresh(&mut self, now: Now) {
+        if self.unix_s != now.unix_s() {
+            self.unix_s = now.unix_s();
+            self.text = http_date(self.unix_s);
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.text).unwrap_or("")
+    }
+}
+
+impl Context {
+    pub fn new(settings: Settings, policy: Arc<Policy>) -> Context {
+        Context {
+            now: Now::default(),
+            pool: Pool::new(settings.blocks_max),
+            settings: Arc::new(settings),
+            policy,
+            timers: Deadlines::default(),
+            metrics: Metrics::default(),
+            connections: Connections::default(),
+            actions: VecDeque::new(),
+            effects: VecDeque::new(),
+            scratch: Vec::new(),
+            discard_buffer: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            drain_deadline_ms: None,
+            spare_records: Vec::new(),
+            date: DateField { text: [b' '; 29], unix_s: u64::MAX },
+        }
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        self.now.monotonic_ms()
+    }
+
+    /// Whether the order to stop was given.
+    pub fn is_draining(&self) -> bool {
+        self.drain_deadline_ms.is_some()
+    }
+
+    /// Puts a connection on the run queue.
+    pub fn wake(&mut self, id: PeerId) {
+        self.connections.wake(id);
+    }
+
+    /// Arms the one timer of a connection, so many milliseconds from now.
+    pub fn set_timer(&mut self, id: PeerId, after_ms: u64) {
+        self.timers.set(id, self.now.monotonic_ms(), after_ms);
+    }
+
+    /// Has the dispatcher call another machine when this one has returned.
+    pub fn send(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    /// Has the dispatcher call another machine before all others that it is to call.
+    pub fn send_first(&mut self, effect: Effect) {
+        self.effects.push_front(effect);
+    }
+
+    /// The value of the field Date, and the buffer for the head that it is written to.
+    pub fn date_and_scratch(&mut self) -> (&str, &mut Vec<u8>) {
+        self.date.refresh(self.now);
+        (self.date.as_str(), &mut self.scratch)
+    }
+
+    /// A blank log record.
+    pub fn take_record(&mut self, client: SocketAddr) -> Box<LogRecord> {
+        match self.spare_records.pop() {
+            Some(mut record) => {
+                record.reset(client);
+                record
+            }
+            None => Box::new(LogRecord::new(client)),
+        }
+    }
+
+    /// A log record for the next transaction, which makes it blank.
+    pub fn take_used_record(&mut self, client: SocketAddr) -> Box<LogRecord> {
+        self.spare_records.pop().unwrap_or_else(|| Box::new(LogRecord::new(client)))
+    }
+
+    /// Takes a written log record back for reuse.
+    pub fn recycle(&mut self, record: Box<LogRecord>) {
+        // Long ones go: each would keep the memory of the longest target that it has ever held.
+        if self.spare_records.len() < SPARE_RECORDS_MAX && record.text_capacity() <= SPARE_TEXT_BYTES_MAX {
+            self.spare_records.push(record);
+        }
+    }
+
+    /// Counts what a log record says and hands it to the shell.
+    pub fn log(&mut self, record: Box<LogRecord>) {
+        match record.verdict {
+            Verdict::Allowed => self.metrics.allowed += 1,
+            Verdict::Refused => self.metrics.blocked += 1,
+            Verdict::Malformed => self.metrics.malformed += 1,
+            Verdict::Failed => self.metrics.failed += 1,
+        }
+        self.metrics.statuses[usize::from(record.status / 100).min(9)] += 1;
+        self.metrics.count_cache(&record);
+        self.actions.push_back(Action::Log(record));
+    }
+
+    /// Lets waiting connections have the memory that came back.
+    pub fn share_returned_memory(&mut self) {
+        if self.pool.take_returned() {
+            self.connections.unpark_next(&self.pool);
+            self.connections.unpark_heads();
+        }
+    }
+
+    /// Gives back what is kept for reuse.
+    pub fn shrink(&mut self) {
+        self.spare_records = Vec::new();
+        self.connections.shrink();
+        self.actions.shrink_to_fit();
+    }
+}

@@ -1,0 +1,383 @@
+//! The dispatcher: routes each event to the machine that owns the connection, and carries out what the machines ask of each other.
+
+use super::Action;
+use super::Event;
+use super::SocketError;
+use super::body::tunnel::Tunnels;
+use super::cache::refresh::{REFRESHES_MAX, Refresh};
+use super::connections::{Client, PeerId, Role, TransactionId, UpstreamState};
+use super::context::Context;
+use super::downstream::unread::note_request_line;
+use super::downstream::{Downstream, Reading};
+use super::effect::Effect;
+use super::transaction::ending::{End, Ending};
+use super::transaction::examine::{Method, STRANGER};
+use super::transaction::log_record::{CacheUse, Kind, Verdict};
+use super::transaction::refusal::Refusal;
+use super::transaction::verification::Finding;
+use super::transaction::{Begun, Services, Stage, Transactions};
+use super::upstream::connecting::{ConnectId, Connected};
+use super::upstream::{Attached, Found, Request};
+use crate::net::{Linear, Purpose};
+use crate::resolver;
+use std::net::SocketAddr;
+
+/// The machines of one loop. Each owns its state; none knows the others, but for the services that a transaction makes use of.
+pub(in crate::engine) struct Machines {
+    pub downstream: Downstream,
+    pub transactions: Transactions,
+    pub tunnels: Tunnels,
+    pub services: Services,
+}
+
+impl Machines {
+    /// What happened to a connection. Ignored if there is no such connection (any more).
+    pub fn handle(&mut self, cx: &mut Context, id: PeerId, event: Event) {
+        let Machines { downstream, transactions, tunnels, services, .. } = self;
+        let Some(peer) = cx.connections.get(id) else { return };
+        match peer.role {
+            Role::Client(client) => {
+                match event {
+                    Event::Received(count) | Event::Spliced(count) => {
+                        cx.metrics.client_bytes_in += count as u64;
+                    }
+                    Event::Sent(count) => cx.metrics.client_bytes_out += count as u64,
+                    Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
+                }
+                match client {
+                    Client::Idle | Client::Reading(_) | Client::Lingering { .. } => {
+                        downstream.handle(cx, id, event);
+                    }
+                    Client::Transaction(transaction) => {
+                        transactions.handle_client(cx, services, transaction, event);
+                    }
+                    Client::Tunnel(tunnel) => tunnels.handle_client(cx, tunnel, event),
+                }
+            }
+            Role::Upstream { state, .. } => {
+                match event {
+                    Event::Received(count) | Event::Spliced(count) => {
+                        cx.metrics.origin_bytes_in += count as u64;
+                    }
+                    Event::Sent(count) => cx.metrics.origin_bytes_out += count as u64,
+                    Event::Connected | Event::EndOfStream | Event::SendFailed(_) | Event::Failed(_) => {}
+                }
+                match state {
+                    UpstreamState::Connecting(connect) => {
+                        services.upstreams.handle_connecting(cx, id, connect, event);
+                    }
+                    UpstreamState::Busy(transaction) => {
+                        transactions.handle_upstream(cx, services, transaction, event);
+                    }
+                    UpstreamState::Tunnel(tunnel) => tunnels.handle_upstream(cx, tunnel, event),
+                    UpstreamState::Filling(fill) => services.fills.handle_upstream(cx, fill, event),
+                    UpstreamState::Idle(_) | UpstreamState::Pinned(_) => {
+                        services.upstreams.handle_unasked(cx, id, state);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The timer of a connection has fired.
+    pub fn handle_deadline(&mut self, cx: &mut Context, id: PeerId) {
+        let Machines { downstream, transactions, tunnels, services, .. } = self;
+        let Some(peer) = cx.connections.get(id) else { return };
+        match peer.role {
+            Role::Client(Client::Idle | Client::Reading(_) | Client::Lingering { .. }) => {
+                downstream.handle_deadline(cx, id);
+            }
+            Role::Client(Client::Transaction(transaction)) => {
+                transactions.handle_deadline(cx, services, transaction);
+            }
+            Role::Client(Client::Tunnel(tunnel)) => tunnels.handle_deadline(cx, tunnel),
+            Role::Upstream { state, .. } => match state {
+                UpstreamState::Connecting(connect) => {
+                    cx.metrics.timeouts_connect += 1;
+                    services.upstreams.handle_attempt_failure(cx, id, connect, SocketError::TimedOut);
+                }
+                UpstreamState::Idle(_) | UpstreamState::Pinned(_) => {
+                    services.upstreams.handle_idle_deadline(cx, id, state);
+                }
+                UpstreamState::Filling(fill) => services.fills.handle_deadline(cx, fill),
+                UpstreamState::Busy(_) | UpstreamState::Tunnel(_) => {}
+            },
+        }
+    }
+
+    /// What a verification has found out: the transactions that wait for it are examined again.
+    pub fn handle_finding(&mut self, cx: &mut Context, finding: Finding) {
+        for id in self.services.verifications.learn(cx, finding) {
+            if let Some(transaction) = self.transactions.get_mut(id) {
+                if transaction.stage == Stage::Verifying {
+                    transaction.stage = Stage::Begun;
+                    cx.send(Effect::Examine(id));
+                }
+            }
+        }
+    }
+
+    /// Does what the last event left to do: effects, answers from the resolver, transactions whose wait is over, requests that
+    /// have arrived already, memory that came back.
+    pub fn finish(&mut self, cx: &mut Context) {
+        loop {
+            self.carry_out_effects(cx);
+            if let Some(action) = self.services.upstreams.resolver.next_action() {
+                match action {
+                    resolver::Action::Done { id, outcome } => {
+                        self.services.upstreams.finish_look_up(cx, id, &outcome);
+                    }
+                    resolver::Action::Send { .. } | resolver::Action::Abandon(_) => {
+                        cx.actions.push_back(Action::Resolver(action));
+                    }
+                }
+                continue;
+            }
+            if self.transactions.resume_concluded(cx, &mut self.services) {
+                continue;
+            }
+            let Some(client) = self.downstream.pipelined.pop_front() else { break };
+            self.downstream.advance(cx, client);
+        }
+        cx.share_returned_memory();
+    }
+
+    pub fn carry_out_effects(&mut self, cx: &mut Context) {
+        while let Some(effect) = cx.effects.pop_front() {
+            self.carry_out(cx, effect);
+        }
+    }
+
+    fn carry_out(&mut self, cx: &mut Context, effect: Effect) {
+        let Machines { downstream, transactions, services, .. } = self;
+        match effect {
+            Effect::Begin { client, head_bytes } => {
+                if let Some(id) = self.begin(cx, client, head_bytes) {
+                    self.transactions.examine(cx, &mut self.services, id);
+                }
+            }
+            Effect::RefuseHead { client, head_bytes, refusal } => {
+                self.refuse_head(cx, client, head_bytes, refusal);
+            }
+            Effect::RefuseConnection { client, refusal } => {
+                if let Some(id) = self.begin(cx, client, 0) {
+                    self.transactions.refuse(cx, &mut self.services, id, refusal);
+                }
+            }
+            Effect::Examine(id) => {
+                if transactions.get_mut(id).is_some() {
+                    transactions.examine(cx, services, id);
+                }
+            }
+            Effect::Connect(id) => self.connect(cx, id),
+            Effect::Connected(connect) => self.connected(cx, connect),
+            Effect::Refuse(id, refusal) => transactions.refuse(cx, services, id, refusal),
+            Effect::Settle(id) => transactions.try_settle(cx, services, id),
+            Effect::End(end) => transactions.end(cx, services, end),
+            Effect::OpenTunnel(id, upstream) => self.open_tunnel(cx, id, upstream),
+            Effect::Refresh(refresh) => self.refresh(cx, *refresh),
+            Effect::Concluded(conclusion) => transactions.note_conclusion(*conclusion),
+            Effect::ResumeWaiters => while transactions.resume_concluded(cx, services) {},
+            Effect::FillCompleted(fill) => transactions.complete_readers(cx, services, fill),
+            Effect::HandOver(fill) => transactions.take_over(cx, services, fill),
+            Effect::GoOn { client, input, closes, silent } => {
+                downstream.go_on(cx, client, input, closes, silent);
+            }
+            Effect::Linger(client) => downstream.linger(cx, client),
+            Effect::CloseClient(client) => downstream.close(cx, client),
+            Effect::ResetClient(client) => downstream.reset(cx, client),
+            Effect::BindingEnded { client, authority, rooted } => match cx.connections.client(client) {
+                Some(Client::Idle | Client::Reading(_)) => downstream.close(cx, client),
+                Some(Client::Transaction(id)) => transactions.note_binding_end(id, &authority, rooted),
+                Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
+            },
+            Effect::IdleUpstream { connection, opened_ms } => {
+                services.upstreams.set_idle(cx, connection, opened_ms);
+            }
+            Effect::CloseUpstream(connection) => services.upstreams.close(cx, connection),
+            Effect::ResetUpstream(connection) => services.upstreams.reset(cx, connection),
+            Effect::EndBinding(client) => services.upstreams.end_binding(cx, client),
+            Effect::AdvanceFill(fill) => services.fills.advance_fill(cx, fill),
+            Effect::FailFill(fill) => services.fills.fail_fill(cx, fill),
+        }
+    }
+
+    /// Begins a transaction with what a client has sent.
+    fn begin(&mut self, cx: &mut Context, client: PeerId, head_bytes: usize) -> Option<TransactionId> {
+        let Machines { downstream, transactions, .. } = self;
+        let Reading { input, began_us, .. } = downstream.take_reading(cx, client).unwrap_or_default();
+        let peer = cx.connections.get_mut(client)?;
+        let (address, reused) = (SocketAddr::from(peer.address), std::mem::replace(&mut peer.used, true));
+        let began_us = if input.is_empty() { cx.now.monotonic_us } else { began_us };
+        let id = transactions.begin(cx, Begun { client, address, reused, input, head_bytes, began_us });
+        cx.connections.set_client(client, Client::Transaction(id));
+        Some(id)
+    }
+
+    /// Refuses what never became a request. A client that may not ask is told that, as for every request (rule 46).
+    fn refuse_head(&mut self, cx: &mut Context, client: PeerId, head_bytes: usize, refusal: Refusal) {
+        let Some(id) = self.begin(cx, client, head_bytes) else { return };
+        let Machines { transactions, services, .. } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        let admitted = cx.policy.acl.allows_client(transaction.record.client.ip());
+        let received = transaction.input.bytes(&cx.pool);
+        note_request_line(received, &mut transaction.info, &mut transaction.record);
+        transactions.refuse(cx, services, id, if admitted { refusal } else { STRANGER });
+    }
+
+    /// Finds an upstream connection for a transaction.
+    fn connect(&mut self, cx: &mut Context, id: TransactionId) {
+        let Machines { transactions, services, .. } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        let request = Request {
+            transaction: id,
+            client: transaction.client,
+            client_address: transaction.record.client.ip(),
+            info: &transaction.info,
+            policy: &transaction.policy,
+            fresh: transaction.needs_fresh(),
+            repeatable: transaction.can_be_repeated(),
+            binding_lost: transaction.bond_lost,
+        };
+        match services.upstreams.find(cx, &request) {
+            Found::Connection(attached, timings) => {
+                transaction.note_connect(&timings);
+                self.attach(cx, id, attached);
+            }
+            Found::Pending(connect) => transaction.stage = Stage::Connecting(connect),
+            Found::Refused(refusal, timings) => {
+                transaction.note_connect(&timings);
+                transactions.refuse(cx, services, id, refusal);
+            }
+            Found::BindingRefused => {
+                (transaction.closes, transaction.bond_lost) = (true, true);
+                transactions.refuse(cx, services, id, Refusal::OriginClosed);
+            }
+        }
+    }
+
+    /// The connection was made that a transaction waits for, or could not be made.
+    fn connected(&mut self, cx: &mut Context, connect: ConnectId) {
+        let Machines { transactions, services, .. } = self;
+        // A transaction that has ended meanwhile has given the connect up.
+        let Some(Connected { transaction: id, timings, result }) = services.upstreams.take_connected(connect)
+        else {
+            return;
+        };
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        transaction.note_connect(&timings);
+        transaction.stage = Stage::Begun;
+        match result {
+            Ok(attached) => self.attach(cx, id, attached),
+            Err(refusal) => transactions.refuse(cx, services, id, refusal),
+        }
+    }
+
+    fn attach(&mut self, cx: &mut Context, id: TransactionId, attached: Attached) {
+        let Machines { transactions, .. } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        if transaction.info.method == Method::Connect {
+            transaction.record.upstream = cx.connections.address(attached.connection);
+            transaction.establish_tunnel(cx, id, attached.connection);
+        } else {
+            transaction.attach(cx, id, attached);
+        }
+    }
+
+    /// Turns a transaction into a tunnel.
+    fn open_tunnel(&mut self, cx: &mut Context, id: TransactionId, upstream: PeerId) {
+        let Machines { transactions, tunnels, services, .. } = self;
+        if transactions.get_mut(id).is_none() {
+            return;
+        }
+        let mut transaction = transactions.slab.remove(id.index as usize);
+        // Nothing but the tunnel's bytes will come from the client.
+        services.upstreams.end_binding(cx, transaction.client);
+        tunnels.open(cx, &mut transaction, upstream);
+        let logs_start = transaction.settings.logs_tunnel_starts;
+        if logs_start {
+            transaction.note_end(cx.now);
+            // Nothing was sent yet: the record of the end has all of it.
+            (transaction.record.kind, transaction.record.sent_bytes) = (Kind::TunnelStart, 0);
+        }
+        let record = transactions.retire(cx, transaction);
+        if logs_start {
+            cx.actions.push_back(Action::Log(record));
+        } else {
+            cx.recycle(record);
+        }
+    }
+
+    /// Fetches anew what was served stale.
+    fn refresh(&mut self, cx: &mut Context, refresh: Refresh) {
+        let Machines { downstream, transactions, services, .. } = self;
+        let Refresh { address, head, stored } = refresh;
+        let mut input = Linear::default();
+        let may = downstream.background < REFRESHES_MAX && services.fills.may_refresh(cx, &stored);
+        if !may || !input.append(&mut cx.pool, Purpose::Head, &head) {
+            return;
+        }
+        let client = downstream.begin_background(cx, address);
+        cx.metrics.cache_refreshes += 1;
+        let head_bytes = head.len();
+        let began_us = cx.now.monotonic_us;
+        let begun = Begun { client, address, reused: false, input, head_bytes, began_us };
+        let id = transactions.begin(cx, begun);
+        cx.connections.set_client(client, Client::Transaction(id));
+        if let Some(transaction) = transactions.get_mut(id) {
+            (transaction.caching.used, transaction.caching.background) = (true, true);
+            transaction.record.cache = CacheUse::Refresh;
+        }
+        transactions.examine(cx, services, id);
+    }
+
+    /// Stops taking requests: idle connections are closed.
+    pub fn drain(&mut self, cx: &mut Context) {
+        let Machines { downstream, services, .. } = self;
+        let is_idle = |role: Role| match role {
+            Role::Client(client) => downstream.is_idle(client),
+            Role::Upstream { state, .. } => state.is_waiting(),
+        };
+        let all = cx.connections.iter().filter(|(_, peer)| is_idle(peer.role));
+        let idle: Vec<PeerId> = all.map(|(id, _)| id).collect();
+        for id in idle {
+            // One may have gone with another.
+            match cx.connections.get(id).map(|peer| peer.role) {
+                Some(Role::Client(_)) => downstream.close(cx, id),
+                Some(Role::Upstream { .. }) => services.upstreams.close(cx, id),
+                None => {}
+            }
+        }
+    }
+
+    /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
+    pub fn cut(&mut self, cx: &mut Context) {
+        self.services.fills.cut(cx);
+        self.carry_out_effects(cx);
+        let ids: Vec<PeerId> = cx.connections.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Machines { downstream, transactions, tunnels, services } = self;
+            let Some(peer) = cx.connections.get(id) else { continue };
+            match peer.role {
+                Role::Client(Client::Transaction(transaction)) => {
+                    cx.metrics.timeouts_drain += 1;
+                    let verdict = Verdict::Failed;
+                    transactions.end(
+                        cx,
+                        services,
+                        End { transaction, ending: Ending::Abandon, verdict, reason: "cut" },
+                    );
+                }
+                Role::Client(Client::Tunnel(tunnel)) => {
+                    cx.metrics.timeouts_drain += 1;
+                    tunnels.cut(cx, tunnel, "cut");
+                }
+                Role::Client(_) => downstream.close(cx, id),
+                Role::Upstream { state, .. } if state.is_waiting() => services.upstreams.close(cx, id),
+                // The others go with what they carry.
+                Role::Upstream { .. } => {}
+            }
+            self.carry_out_effects(cx);
+        }
+    }
+}

@@ -1,0 +1,467 @@
+//! The machine of all transactions of one loop: begins them, examines them, answers in weir's own name.
+//!
+//! How a transaction sends and receives is in `upload` and `response`, what the cache does for it in the engine's folder `cache`,
+//! and how it ends in `settle`.
+
+use super::ending::Ending;
+use super::examine::{Answer, Decision, Examiner, Method};
+use super::log_record::{LogRecord, Verdict};
+use super::page::write_refusal;
+use super::refusal::Refusal;
+use super::verification::Verifications;
+use super::{Stage, Transaction};
+use crate::engine::Event;
+use crate::engine::cache::Fills;
+use crate::engine::cache::collapse::{COLLAPSE_WAIT_MS, CollapseOutcome, Conclusion};
+use crate::engine::cache::coordination::release_lock;
+use crate::engine::cache::hit_response::Signature;
+use crate::engine::cache::look_up::CacheLookUp;
+use crate::engine::connections::{PeerId, TransactionId};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
+use crate::engine::upstream::Upstreams;
+use crate::http::framing::Body;
+use crate::http::target::Authority;
+use crate::net::{Linear, Purpose};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Transactions kept for reuse (chosen: more than begin between two that end, and no great memory after a burst).
+const SPARE_TRANSACTIONS_MAX: usize = 64;
+
+/// What a transaction makes use of: lent with each call.
+pub(in crate::engine) struct Services {
+    pub upstreams: Upstreams,
+    pub fills: Fills,
+    pub verifications: Verifications,
+}
+
+/// All transactions of one loop.
+pub(in crate::engine) struct Transactions {
+    // Boxes that are used again and again: a transaction is a kilobyte, and neither is moved nor made anew for a request.
+    pub slab: Slab<Box<Transaction>>,
+    #[allow(clippy::vec_box)]
+    spare: Vec<Box<Transaction>>,
+    serial: u32,
+    /// Transactions whose wait for another one is over.
+    pub concluded: VecDeque<TransactionId>,
+    pub signature: Signature,
+    /// For the key of a request, and for the texts of what is to be stored.
+    pub cache_text: Vec<u8>,
+    /// For what a request has in the fields that a stored response varies by.
+    pub cache_scratch: Vec<u8>,
+    /// For bytes that came behind the end of a message.
+    pub excess: Vec<u8>,
+}
+
+/// What a transaction begins with.
+pub(in crate::engine) struct Begun {
+    pub client: PeerId,
+    pub address: SocketAddr,
+    /// The client connection has carried another transaction.
+    pub reused: bool,
+    /// What was received, and the length of the head in it.
+    pub input: Linear,
+    pub head_bytes: usize,
+    /// When the first byte came, in microseconds since the loop started.
+    pub began_us: u64,
+}
+
+impl Transactions {
+    pub fn new(settings: &Settings) -> Transactions {
+        Transactions {
+            slab: Slab::new(),
+            spare: Vec::new(),
+            serial: 0,
+            concluded: VecDeque::new(),
+            signature: Signature::new(settings),
+            cache_text: Vec::new(),
+            cache_scratch: Vec::new(),
+            excess: Vec::new(),
+        }
+    }
+
+    /// Begins a transaction of which nothing is known but the length of what was received.
+    pub fn begin(&mut self, cx: &mut Context, begun: Begun) -> TransactionId {
+        self.serial = self.serial.wrapping_add(1);
+        let serial = self.serial;
+        let mut transaction = match self.spare.pop() {
+            Some(transaction) => transaction,
+            None => {
+                let (policy, settings) = (Arc::clone(&cx.policy), Arc::clone(&cx.settings));
+                let record = cx.take_record(begun.address);
+                Box::new(Transaction::new(begun.client, policy, settings, record))
+            }
+        };
+        debug_assert!(Arc::ptr_eq(&transaction.policy, &cx.policy));
+        debug_assert!(Arc::ptr_eq(&transaction.settings, &cx.settings));
+        transaction.begin(serial, begun.client, begun.head_bytes, cx.now);
+        transaction.record.reset(begun.address);
+        transaction.record.client_reused = begun.reused;
+        (transaction.input, transaction.began_us) = (begun.input, begun.began_us);
+        cx.metrics.requests += 1;
+        cx.set_timer(begun.client, cx.settings.timeouts.exchange_ms);
+        TransactionId { index: self.slab.insert(transaction) as u32, serial }
+    }
+
+    /// The transaction, if it is still that one.
+    pub fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
+        let transaction = self.slab.get_mut(id.index as usize)?;
+        Some(&mut **transaction).filter(|transaction| transaction.serial == id.serial)
+    }
+
+    /// Ends a transaction that has given everything back: keeps its memory for the next, and hands out its log record.
+    pub fn retire(&mut self, cx: &mut Context, mut transaction: Box<Transaction>) -> Box<LogRecord> {
+        // It is made blank when the next transaction begins.
+        let blank = cx.take_used_record(transaction.record.client);
+        let record = std::mem::replace(&mut transaction.record, blank);
+        // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
+        transaction.caching.reset();
+        transaction.reader = None;
+        if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
+            transaction.policy = Arc::clone(&cx.policy);
+        }
+        if !Arc::ptr_eq(&transaction.settings, &cx.settings) {
+            transaction.settings = Arc::clone(&cx.settings);
+        }
+        if self.spare.len() < SPARE_TRANSACTIONS_MAX {
+            self.spare.push(transaction);
+        }
+        record
+    }
+
+    /// Forgets what is kept for reuse: it would begin with an old policy, or old settings.
+    pub fn clear_spare(&mut self) {
+        self.spare.clear();
+    }
+
+    /// Gives back what is not used.
+    pub fn shrink(&mut self) {
+        self.spare = Vec::new();
+        self.slab.shrink_to_fit();
+    }
+
+    /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
+    pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let Transactions { slab, cache_text, cache_scratch, .. } = self;
+        let Services { upstreams, fills, verifications } = services;
+        let Some(transaction) = slab.get_mut(id.index as usize) else { return };
+        let transaction = &mut **transaction;
+        let settings = &transaction.settings;
+        let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
+            settings: cache,
+            collapses: &fills.collapses,
+            fills: &fills.slab,
+            caching: &mut transaction.caching,
+            key: cache_text,
+            scratch: cache_scratch,
+            policy: &transaction.policy,
+            forwarded: settings.forwarded,
+            resolver: &upstreams.resolver,
+            now: cx.now,
+        });
+        let Verifications { remembered, limits, .. } = verifications;
+        let mut examiner = Examiner {
+            cache,
+            settings,
+            policy: &transaction.policy,
+            origins: &upstreams.pool,
+            remembered,
+            withheld: &mut transaction.up.withheld,
+            guesses: &limits.guesses,
+            now: cx.now,
+            client: transaction.record.client.ip(),
+            peer: transaction.client,
+            bond_lost: transaction.bond_lost,
+        };
+        let head = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
+        let Transaction { info, record, .. } = transaction;
+        let decision = examiner.examine(head, info, record, &mut cx.scratch);
+        match decision {
+            Decision::Forward => {
+                if let Some(hash) = transaction.caching.takes_lead.take() {
+                    fills.collapses.lead(hash, cache_text, id);
+                    transaction.caching.leads = Some(hash);
+                }
+                transaction.note_forwarding();
+                self.forward(cx, id);
+            }
+            Decision::Hit(hit) => {
+                release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
+                self.serve(cx, services, id, &hit);
+            }
+            Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
+            Decision::Answer(answer) => self.answer(cx, id, answer),
+            Decision::Refuse(refusal) => cx.send(Effect::Refuse(id, refusal)),
+            Decision::Verify { key, guess, job } => {
+                transaction.stage = Stage::Verifying;
+                let client = transaction.record.client.ip();
+                verifications.begin(cx, id, client, (key, guess), job);
+            }
+        }
+    }
+
+    /// Takes the rewritten head and what has come of the body, and asks for a connection to the origin.
+    fn forward(&mut self, cx: &mut Context, id: TransactionId) {
+        let transaction = &mut self.slab[id.index as usize];
+        if !transaction.up.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
+            cx.send(Effect::Refuse(id, Refusal::NoMemory));
+            return;
+        }
+        let body = transaction.info.body;
+        transaction.up.frame(body, body == Body::Chunked);
+        if body != Body::None {
+            // The client may have gone on sending while nothing was read: while a password was verified.
+            cx.wake(transaction.client);
+        }
+        if self.pump_upload(cx, id) {
+            cx.send(Effect::Connect(id));
+        }
+    }
+
+    /// Waits for the leader of the collapse for that key.
+    fn wait_for_leader(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hash: u64) {
+        let transaction = &mut self.slab[id.index as usize];
+        transaction.caching.collapsed = true;
+        transaction.stage = Stage::Waiting(hash);
+        transaction.record.verdict = Verdict::Allowed;
+        cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS));
+        services.fills.wait_for_leader(cx, hash, &self.cache_text, id);
+    }
+
+    /// Notes what has come of the leaders that transactions have waited for. They are examined again when the event of the
+    /// leader has been dealt with.
+    pub fn note_conclusion(&mut self, conclusion: Conclusion) {
+        let Conclusion { waiters, outcome, counts } = conclusion;
+        for waiter in waiters {
+            let Some(transaction) = self.get_mut(waiter) else { continue };
+            let caching = &mut transaction.caching;
+            match outcome {
+                CollapseOutcome::LookAgain => caching.waits = caching.waits.saturating_add(counts),
+                CollapseOutcome::NotShareable => caching.alone = true,
+                CollapseOutcome::Refused(refusal) => caching.refused = Some(refusal),
+            }
+            caching.concluded = true;
+            self.concluded.push_back(waiter);
+        }
+    }
+
+    /// Examines the next transaction again whose wait is over. False if there is none.
+    pub fn resume_concluded(&mut self, cx: &mut Context, services: &mut Services) -> bool {
+        let Some(waiter) = self.concluded.pop_front() else { return false };
+        let Some(transaction) = self.get_mut(waiter) else { return true };
+        if !matches!(transaction.stage, Stage::Waiting(_)) {
+            return true;
+        }
+        transaction.stage = Stage::Begun;
+        transaction.caching.concluded = false;
+        // What is left of the time to wait is not that of what comes next: a look-up, a password.
+        cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
+        match transaction.caching.refused.take() {
+            Some(refusal) => cx.send(Effect::Refuse(waiter, refusal)),
+            None => self.examine(cx, services, waiter),
+        }
+        true
+    }
+
+    /// The leader of that key has not got an answer in good time: it goes on for itself, and the first of those that waited
+    /// asks anew (cache rule 53). Where the leader is in another loop, each loop asks for itself.
+    pub(super) fn overtake(&mut self, cx: &mut Context, services: &mut Services, hash: u64) {
+        let Some(leader) = services.fills.collapses.leader(hash) else {
+            return services.fills.stop_waiting_elsewhere(cx, hash);
+        };
+        cx.metrics.cache_overtaken += 1;
+        self.conclude_collapse(cx, services, leader, CollapseOutcome::LookAgain);
+    }
+
+    /// Lets those go that have waited for a leader.
+    pub fn conclude_collapse(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        leader: TransactionId,
+        outcome: CollapseOutcome,
+    ) {
+        if let Some(transaction) = self.get_mut(leader) {
+            services.fills.conclude(cx, leader, &mut transaction.caching, outcome);
+        }
+    }
+
+    /// Sends an answer of weir's own; the scratch buffer holds the content that `examine` has written.
+    fn answer(&mut self, cx: &mut Context, id: TransactionId, answer: Answer) {
+        self.decide_close(cx, id);
+        let transaction = &mut self.slab[id.index as usize];
+        transaction.record.status = 200;
+        transaction.record.set_content_type(answer.content_type());
+        let content = std::mem::take(&mut cx.scratch);
+        let persistence = (transaction.info.version, !transaction.closes);
+        let (date, out) = cx.date_and_scratch();
+        answer.write(out, &content, date, persistence);
+        self.reply(cx, id);
+    }
+
+    /// Answers with a refusal; what the origin was to do with the request, or was doing, is ended. If a response is
+    /// already on its way, the transaction is aborted instead.
+    pub fn refuse(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, refusal: Refusal) {
+        let Some(transaction) = self.get_mut(id) else { return };
+        let under_way = transaction.is_answering();
+        let caching = &transaction.caching;
+        let stale = caching.stale.is_some()
+            && refusal.verdict() == Verdict::Failed
+            && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
+            && !under_way;
+        let sent = transaction.was_sent();
+        cx.metrics.count_refusal(refusal);
+        if stale && self.serve_stale(cx, services, id, None) {
+            return;
+        }
+        let outcome = match refusal {
+            // Before anything was sent it is the origin that cannot be had. Afterwards it may be what this request has said
+            // that made the origin fail: that is no failure of other requests (cache rule 53).
+            Refusal::Dns(_) | Refusal::Connect(_) if !sent => CollapseOutcome::Refused(refusal),
+            _ => CollapseOutcome::LookAgain,
+        };
+        self.conclude_collapse(cx, services, id, outcome);
+        let transaction = &mut self.slab[id.index as usize];
+        transaction.record.verdict = refusal.verdict();
+        if transaction.caching.background || under_way {
+            let ending = if transaction.caching.background { Ending::Abandon } else { Ending::Abort };
+            cx.send(ending.with_verdict(id, refusal.verdict(), refusal.wording().reason));
+            return;
+        }
+        let bound = transaction.origin.is_some()
+            && transaction.bond.after(transaction.info.authenticates, false).binds();
+        transaction.closes |= bound || !refusal.keeps_connection();
+        self.detach(cx, services, id);
+        self.decide_close(cx, id);
+        let transaction = &mut self.slab[id.index as usize];
+        let (date, out) = cx.date_and_scratch();
+        write_refusal(transaction, date, refusal, out);
+        self.reply(cx, id);
+    }
+
+    /// Decides whether the connection ends with an answer of weir's own: if the next request could not be found behind what is
+    /// left of this one. Once a transaction closes it stays so.
+    pub fn decide_close(&mut self, cx: &mut Context, id: TransactionId) {
+        let transaction = &mut self.slab[id.index as usize];
+        let info = &transaction.info;
+        let left = match info.body {
+            Body::None => 0,
+            Body::Length(bytes) => bytes.saturating_sub(transaction.up.received),
+            Body::Chunked if transaction.up.is_received() && transaction.up.received > 0 => 0,
+            Body::Chunked | Body::UntilClose => u64::MAX,
+        };
+        let ambiguous = left > 0 && transaction.may_wait();
+        // What a client sends behind a CONNECT is meant for a tunnel, and may still be on its way (rule 11).
+        let refused_tunnel = info.method == Method::Connect;
+        if info.keep_alive && left > DISCARD_BYTES_MAX && !transaction.closes {
+            cx.metrics.limit_discard += 1;
+        }
+        transaction.closes |=
+            cx.is_draining() || !info.keep_alive || left > DISCARD_BYTES_MAX || ambiguous || refused_tunnel;
+    }
+
+    /// Sends what the scratch buffer holds as the final answer.
+    fn reply(&mut self, cx: &mut Context, id: TransactionId) {
+        let transaction = &mut self.slab[id.index as usize];
+        let client = transaction.client;
+        transaction.stage = Stage::Replying;
+        transaction.down.frame(Body::None, false);
+        if !transaction.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
+            transaction.record.status = 0;
+            cx.send(Ending::Abort.with_verdict(id, Verdict::Refused, "buffers_max"));
+            return;
+        }
+        // The rest of the body is thrown away if the connection is to be used again.
+        let received = transaction.up.received;
+        let rest = match transaction.info.body {
+            _ if transaction.closes => Body::None,
+            Body::Length(bytes) => Body::Length(bytes.saturating_sub(received)),
+            Body::Chunked if received > 0 => Body::None,
+            other => other,
+        };
+        transaction.up.release(&mut cx.pool);
+        transaction.up.discards = true;
+        transaction.up.frame(rest, false);
+        cx.set_timer(client, cx.settings.timeouts.exchange_ms);
+        if self.pump_upload(cx, id) {
+            cx.wake(client);
+        }
+    }
+
+    /// Gives back what was kept of the request for a retry: there is an answer now.
+    pub fn forget_request(&mut self, cx: &mut Context, id: TransactionId) {
+        let transaction = &mut self.slab[id.index as usize];
+        transaction.input.consume(&mut cx.pool, transaction.consumed.min(transaction.input.len()));
+        transaction.consumed = 0;
+    }
+
+    /// Something happened on the client's side of a transaction.
+    pub fn handle_client(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        id: TransactionId,
+        event: Event,
+    ) {
+        match event {
+            Event::Received(count) => self.handle_upload(cx, services, id, count),
+            Event::Spliced(count) => {
+                let transaction = &mut self.slab[id.index as usize];
+                transaction.restart_timeout(cx);
+                transaction.up.handle_spliced(count);
+                // Bytes are moved when all that came before has gone on: the client was waited for.
+                if transaction.is_uploading_slowly(cx) {
+                    self.end_slow_upload(cx, services, id);
+                    return;
+                }
+                transaction.hold_rate(cx);
+                if let Some(origin) = transaction.origin {
+                    cx.wake(origin);
+                }
+            }
+            Event::Sent(count) => {
+                let transaction = &mut self.slab[id.index as usize];
+                transaction.restart_timeout(cx);
+                if transaction.reader.is_some() {
+                    self.handle_served(cx, services, id, count);
+                    return;
+                }
+                transaction.down.handle_sent(&mut cx.pool, count);
+                if transaction.is_read_too_slowly(&services.fills.slab, cx.now) {
+                    cx.metrics.limit_rate += 1;
+                    self.abandon_client(cx, id, "min_rate");
+                    return;
+                }
+                if let Some(origin) = transaction.origin {
+                    cx.wake(origin);
+                }
+                self.pump_download(cx, id);
+                self.try_settle(cx, services, id);
+            }
+            Event::EndOfStream => {
+                // Asked for only while the request's body is incomplete.
+                if !self.finish_answered(cx, services, id) {
+                    cx.send(Ending::Abandon.with_verdict(id, Verdict::Malformed, "client_closed"));
+                }
+            }
+            Event::SendFailed(_) | Event::Failed(_) => {
+                self.abandon_client(cx, id, "client_reset");
+            }
+            Event::Connected => {}
+        }
+    }
+
+    /// The upstream connection that was bound to the client has ended. A transaction that waits to be sent over it finds no
+    /// other, and the client connection ends with any transaction.
+    pub fn note_binding_end(&mut self, id: TransactionId, authority: &Authority, rooted: bool) {
+        let Some(transaction) = self.get_mut(id) else { return };
+        let waits = matches!(transaction.stage, Stage::Begun | Stage::Verifying);
+        let asked = &transaction.info.authority;
+        transaction.closes = true;
+        transaction.bond_lost |= waits && asked == authority && asked.is_rooted() == rooted;
+    }
+}
