@@ -11,10 +11,10 @@
 //! `next_action`:
 //!
 //! - [`Action::Send`]: open a new socket connected to that server and send the message (over TCP behind two bytes of
-//! its length). A received message goes to [`Resolver::handle_reply`], a failure of the socket to
-//! [`Resolver::handle_failure`]. The socket stays open until:
+//!   its length). A received message goes to [`Resolver::handle_reply`], a failure of the socket to
+//!   [`Resolver::handle_failure`]. The socket stays open until:
 //! - [`Action::Abandon`]: close it. Each `Send` is followed by exactly one `Abandon` of its query, after a reply and
-//! after a failure too.
+//!   after a failure too.
 //! - [`Action::Done`]: the outcome, once per look-up that was `Pending`, unless all its waiters have cancelled.
 //!
 //! [`Resolver::handle_timeout`] is called at [`Resolver::next_timeout_us`]; an earlier call is harmless.
