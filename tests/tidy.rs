@@ -64,6 +64,33 @@ const FORBIDDEN: [&str; 26] = [
     "env_logger",
 ];
 
+/// What the core must not know either: state of the process, mappings, the allocator. Comments count, too.
+const OF_THE_PROCESS: [&str; 13] = [
+    "static",
+    "OnceLock",
+    "LazyLock",
+    "thread_local",
+    "memmap2",
+    "mmap",
+    "libc",
+    "std::alloc",
+    "GlobalAlloc",
+    "malloc",
+    "malloc_trim",
+    "mallopt",
+    "M_MMAP_THRESHOLD",
+];
+
+/// Files of the core that name one of these all the same, and why.
+const KNOWING: [(&str, &str, &str); 2] = [
+    ("src/net/mapping.rs", "memmap2", "the one place that maps memory: of no file, and bounded by the owner"),
+    (
+        "src/cache/store/memory_budget.rs",
+        "M_MMAP_THRESHOLD",
+        "a budget of resident memory has to estimate what an allocation takes",
+    ),
+];
+
 /// Rooms with files that import each other in circles: how many files at most, and why. The number may only fall.
 const CIRCLES: [(&str, usize, &str); 3] = [
     (
@@ -464,6 +491,32 @@ fn core_is_pure() {
         }
     }
     expect_none("sockets, files, clocks, threads or randomness in the core", &wrong);
+}
+
+/// The core has no state of the process, and knows one kind of mapping and nothing of the allocator.
+#[test]
+fn core_is_of_no_process() {
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| CORE.contains(&source.room()) && !source.code.is_empty()) {
+        for (number, (line, code)) in source.text.lines().zip(source.code.lines()).enumerate() {
+            // The lifetime, and the word in a comment, are none.
+            let code = code.replace("'static", "");
+            for name in OF_THE_PROCESS {
+                let is_named = names(&code, name) || name != "static" && names(line, name);
+                let is_known = KNOWING.iter().any(|(path, known, _)| *path == source.path && *known == name);
+                if is_named && !is_known {
+                    wrong.push(format!("{}:{}: {name}", source.path, number + 1));
+                }
+            }
+        }
+    }
+    for (path, name, _) in KNOWING {
+        let text = std::fs::read_to_string(package().join(path)).unwrap_or_default();
+        if !text.lines().any(|line| names(line, name)) {
+            wrong.push(format!("{path} is on the list, and does not name {name}"));
+        }
+    }
+    expect_none("process-wide state, mappings or the allocator in the core", &wrong);
 }
 
 /// Nothing in the core is unsafe, not even its tests.

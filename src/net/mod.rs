@@ -4,11 +4,14 @@
 //! one block, and in a few blocks while the direction is busy. A [`Linear`] holds a message head in one block, and
 //! may spill to the heap up to the head limit. An idle connection holds nothing. Blocks have no destructor: each
 //! owner gives its block back to the pool, and the pool's count of lent blocks proves it.
+//! A [`Mapping`] holds bytes that stay: a large piece of a stored body.
 
 mod linear;
+mod mapping;
 mod pool;
 mod ring;
 
 pub use linear::Linear;
+pub use mapping::Mapping;
 pub use pool::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};
 pub use ring::{RING_SLICES_MAX, Ring};

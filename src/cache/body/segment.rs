@@ -6,30 +6,12 @@
 //! Small segments are on the heap and are charged by their owners.
 
 use crate::cache::store::memory_budget::{Charge, allocated, mapped};
-use memmap2::{MmapMut, MmapOptions};
-use std::ops::{Deref, DerefMut};
+use crate::net::Mapping;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A segment of at least this size is a mapping (measured: a hit of 16 KB costs the same either way, one of 32 KB a
 /// fifth less without the copy; below 32 KB the unused end of the last page would weigh more).
 pub const MAPPED_BYTES_MIN: usize = 32 * 1024;
-
-/// Most mappings of segments in all stores of the process (chosen: half of vm.max_map_count, the number of mappings
-/// that Linux lets a process have). Neighbouring mappings count as one for the kernel, until those between them are
-/// unmapped. A process that reaches the limit gets no further mapping, and cannot even unmap the middle of one.
-const MAPPINGS_MAX: usize = 32 * 1024;
-
-/// Mappings now; counted for the process, as the limit is.
-static MAPPINGS: AtomicUsize = AtomicUsize::new(0);
-
-/// Bytes of these mappings.
-static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
-
-/// Bytes of all mapped segments of the process.
-pub fn mapped_bytes() -> usize {
-    MAPPED_BYTES.load(Ordering::Relaxed)
-}
 
 /// A segment.
 #[derive(Debug)]
@@ -38,45 +20,29 @@ pub struct Segment(Memory);
 /// A mapping with its charge.
 #[derive(Debug)]
 struct Pages {
-    map: Counted,
+    map: Mapping,
     charge: Charge,
 }
-
-#[derive(Debug)]
-struct Counted(MmapMut);
 
 impl Pages {
     /// A mapping filled with zeros, if the system has the pages and the number of mappings allows it.
     fn new(bytes: usize, charge: &mut Charge) -> Option<Pages> {
-        let counted = MAPPINGS.fetch_add(1, Ordering::Relaxed);
-        let map = || MmapOptions::new().len(bytes).populate().map_anon().ok();
-        let pages = if counted < MAPPINGS_MAX { map() } else { None };
-        match &pages {
-            Some(pages) => MAPPED_BYTES.fetch_add(mapped(pages.len()), Ordering::Relaxed),
-            None => MAPPINGS.fetch_sub(1, Ordering::Relaxed),
-        };
-        pages.map(|map| Pages { map: Counted(map), charge: charge.split(mapped(bytes)) })
+        if !charge.memory().enter_mapping(mapped(bytes)) {
+            return None;
+        }
+        match Mapping::zeroed(bytes) {
+            Some(map) => Some(Pages { map, charge: charge.split(mapped(bytes)) }),
+            None => {
+                charge.memory().leave_mapping(mapped(bytes));
+                None
+            }
+        }
     }
 }
 
-impl Drop for Counted {
+impl Drop for Pages {
     fn drop(&mut self) {
-        MAPPINGS.fetch_sub(1, Ordering::Relaxed);
-        MAPPED_BYTES.fetch_sub(mapped(self.0.len()), Ordering::Relaxed);
-    }
-}
-
-impl Deref for Pages {
-    type Target = MmapMut;
-
-    fn deref(&self) -> &MmapMut {
-        &self.map.0
-    }
-}
-
-impl DerefMut for Pages {
-    fn deref_mut(&mut self) -> &mut MmapMut {
-        &mut self.map.0
+        self.charge.memory().leave_mapping(mapped(self.map.len()));
     }
 }
 
@@ -124,14 +90,17 @@ impl Segment {
     pub fn reclaim(self) -> Option<Charge> {
         match self.0 {
             Memory::Heap(_) => None,
-            Memory::Mapped { pages, .. } => Arc::into_inner(pages).map(|pages| pages.charge),
+            Memory::Mapped { pages, .. } => Arc::into_inner(pages).map(|mut pages| {
+                let bytes = pages.charge.bytes();
+                pages.charge.split(bytes)
+            }),
         }
     }
 
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
             Memory::Heap(bytes) => bytes,
-            Memory::Mapped { pages, len } => &pages[..*len as usize],
+            Memory::Mapped { pages, len } => &pages.map[..*len as usize],
         }
     }
 
@@ -149,7 +118,7 @@ impl Segment {
         match &mut self.0 {
             Memory::Heap(bytes) => &mut bytes[from..],
             Memory::Mapped { pages, len } => match Arc::get_mut(pages) {
-                Some(pages) => &mut pages[from..*len as usize],
+                Some(pages) => &mut pages.map[from..*len as usize],
                 None => &mut [],
             },
         }
@@ -168,12 +137,12 @@ impl Segment {
                 all.truncate(bytes);
                 Segment(Memory::Heap(all.into_boxed_slice()))
             }
-            Memory::Mapped { pages, .. } if mapped(bytes) == mapped(pages.len()) => {
+            Memory::Mapped { pages, .. } if mapped(bytes) == mapped(pages.map.len()) => {
                 Segment(Memory::Mapped { len: bytes as u32, pages })
             }
             Memory::Mapped { pages, .. } => {
                 let mut rest = Segment::new(bytes, true, charge);
-                rest.space(0).copy_from_slice(&pages[..bytes]);
+                rest.space(0).copy_from_slice(&pages.map[..bytes]);
                 rest
             }
         }
@@ -183,7 +152,7 @@ impl Segment {
     pub fn footprint(&self) -> usize {
         match &self.0 {
             Memory::Heap(bytes) => allocated(bytes.len()),
-            Memory::Mapped { pages, .. } => mapped(pages.len()),
+            Memory::Mapped { pages, .. } => mapped(pages.map.len()),
         }
     }
 }

@@ -29,12 +29,21 @@ pub fn mapped(bytes: usize) -> usize {
     bytes.next_multiple_of(PAGE_BYTES)
 }
 
+/// Most mappings that segments of one store may have (chosen: half of vm.max_map_count, the number of mappings that Linux
+/// lets a process have; the daemon has one store). Neighbouring mappings count as one for the kernel, until those between them are unmapped. A
+/// process that reaches the limit gets no further mapping, and cannot even unmap the middle of one.
+const MAPPINGS_MAX: usize = 32 * 1024;
+
 /// The bytes charged.
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     bytes: AtomicUsize,
     /// Bytes of these that belong to entries of the store.
     entries: AtomicUsize,
+    /// Mappings of segments.
+    mappings: AtomicUsize,
+    /// Their bytes.
+    mapped_bytes: AtomicUsize,
 }
 
 impl MemoryBudget {
@@ -56,6 +65,28 @@ impl MemoryBudget {
     /// An entry of this size leaves the store.
     pub fn leave_store(&self, bytes: usize) {
         self.entries.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of all mappings.
+    pub fn mapped_bytes(&self) -> usize {
+        self.mapped_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether a segment may have a mapping of that size, which counts from now on.
+    pub(in crate::cache) fn enter_mapping(&self, bytes: usize) -> bool {
+        let may = self.mappings.fetch_add(1, Ordering::Relaxed) < MAPPINGS_MAX;
+        if may {
+            self.mapped_bytes.fetch_add(bytes, Ordering::Relaxed);
+        } else {
+            self.mappings.fetch_sub(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// A mapping of that size is gone.
+    pub(in crate::cache) fn leave_mapping(&self, bytes: usize) {
+        self.mappings.fetch_sub(1, Ordering::Relaxed);
+        self.mapped_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -156,6 +187,16 @@ mod tests {
         assert_eq!((memory.bytes(), memory.held()), (0, 0));
         memory.leave_store(50);
         assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn mappings_are_bounded() {
+        let memory = MemoryBudget::default();
+        assert!((0..MAPPINGS_MAX).all(|_| memory.enter_mapping(8192)) && !memory.enter_mapping(8192));
+        assert_eq!(memory.mapped_bytes(), MAPPINGS_MAX * 8192);
+        memory.leave_mapping(8192);
+        assert!(memory.enter_mapping(4096) && !memory.enter_mapping(4096));
+        assert_eq!(memory.mapped_bytes(), MAPPINGS_MAX * 8192 - 4096);
     }
 
     #[test]

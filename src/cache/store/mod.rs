@@ -19,7 +19,6 @@ pub mod memory_budget;
 pub mod persistence;
 pub mod stored;
 
-use crate::cache::body::segment;
 use crate::cache::body::{Body, SEGMENT_BYTES};
 use crate::cache::fill::fill_locks::FillLocks;
 use crate::cache::rfc::combining;
@@ -572,7 +571,7 @@ impl Store {
     /// tolerates. Large pieces are mappings, so that memory would come on top of them. True once for each such
     /// excess.
     pub fn should_trim(&self) -> bool {
-        let now = self.memory.bytes().saturating_sub(segment::mapped_bytes());
+        let now = self.memory.bytes().saturating_sub(self.memory.mapped_bytes());
         let most = self.allocated_most.load(Ordering::Relaxed);
         if now > most {
             self.allocated_most.fetch_max(now, Ordering::Relaxed);
