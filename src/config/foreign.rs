@@ -50,7 +50,7 @@ const TINYPROXY: &[(&str, &str)] = &[
     ("bindsame", "the system chooses the address that origins are asked from"),
     ("connectport", "connect-ports LIST, as in connect-ports 443,563"),
     ("defaulterrorfile", "error-page STATUS=FILE"),
-    ("deny", "allow-client NETWORK for those who may ask: everybody else is refused"),
+    ("deny", "allow-client NETWORK for the allowed clients: all others are refused"),
     ("disableviaheader", "via off"),
     ("errorfile", "error-page STATUS=FILE"),
     ("filter", "blocklist FILE"),

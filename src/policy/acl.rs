@@ -287,14 +287,9 @@ impl Acl {
         self.skipped.iter()
     }
 
-    /// Are there no rules?
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Whether there is an allowlist.
-    pub fn is_allow_only(&self) -> bool {
-        self.allow_only
     }
 
     /// Heap bytes of the rules.

@@ -1,6 +1,6 @@
 //! Header fields that the configuration removes or adds, after everything that HTTP demands (rule 29).
 
-use std::fmt;
+use super::parse_error::ParseError;
 
 use super::rules::{Pattern, Rule};
 use crate::http::forwarding;
@@ -11,6 +11,9 @@ pub const EDITS_MAX: usize = 256;
 
 /// Longest text of one edit in bytes (chosen).
 pub const EDIT_BYTES_MAX: usize = 4096;
+
+/// Most characters of an edit that an error shows (chosen).
+const FOUND_CHARS_MAX: usize = 80;
 
 const EXPECTED_REMOVE: &str = "a field name, and maybe the host pattern it is for: NAME [PATTERN]";
 const EXPECTED_ADD: &str = "a field, and maybe the host pattern it is for: [append] NAME: VALUE [if PATTERN]";
@@ -56,21 +59,6 @@ pub enum Direction {
     Response,
 }
 
-/// An invalid edit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EditError {
-    /// The text, shortened; control characters are escaped.
-    pub found: String,
-    /// What was expected.
-    pub expected: &'static str,
-}
-
-impl fmt::Display for EditError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, found \"{}\"", self.expected, self.found)
-    }
-}
-
 /// The prefix of an addition that keeps received fields of the same name.
 const APPEND: &str = "append";
 
@@ -102,13 +90,13 @@ pub struct Edits {
 
 impl Edits {
     /// Reads and keeps `NAME [PATTERN]`: removes the field, for all hosts or for those of the pattern.
-    pub fn parse_remove(&mut self, direction: Direction, text: &str) -> Result<(), EditError> {
+    pub fn parse_remove(&mut self, direction: Direction, text: &str) -> Result<(), ParseError> {
         self.insert(direction, text, read_remove)
     }
 
     /// Reads and keeps `[append] NAME: VALUE [if PATTERN]`: adds the field, in place of received ones unless it is
     /// appended. The last ` if ` always begins a pattern.
-    pub fn parse_add(&mut self, direction: Direction, text: &str) -> Result<(), EditError> {
+    pub fn parse_add(&mut self, direction: Direction, text: &str) -> Result<(), ParseError> {
         self.insert(direction, text, read_add)
     }
 
@@ -146,7 +134,7 @@ impl Edits {
         direction: Direction,
         text: &str,
         read: fn(&str) -> Result<Edit, &'static str>,
-    ) -> Result<(), EditError> {
+    ) -> Result<(), ParseError> {
         let full = self.requests.len() + self.responses.len() >= EDITS_MAX;
         let edit = if full {
             Err(EXPECTED_FEWER)
@@ -155,7 +143,7 @@ impl Edits {
         } else {
             read(text)
         };
-        let edit = edit.map_err(|expected| EditError { found: shorten(text), expected })?;
+        let edit = edit.map_err(|expected| ParseError::new(text, FOUND_CHARS_MAX, expected))?;
         match direction {
             Direction::Request => self.requests.push(edit),
             Direction::Response => self.responses.push(edit),
@@ -258,14 +246,6 @@ fn read_pattern(text: &str) -> Result<Box<Pattern>, &'static str> {
         Ok(Rule { pattern, ports: None }) => Ok(Box::new(pattern)),
         Ok(Rule { ports: Some(_), .. }) | Err(_) => Err(EXPECTED_PATTERN),
     }
-}
-
-fn shorten(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars().take(80) {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown
 }
 
 #[cfg(test)]

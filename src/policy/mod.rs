@@ -18,6 +18,7 @@ pub mod domain_set;
 pub mod edit;
 mod location;
 pub mod pages;
+mod parse_error;
 pub mod port_set;
 pub mod rules;
 mod sip;

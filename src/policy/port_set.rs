@@ -1,5 +1,6 @@
 //! Sets of TCP ports: which ones CONNECT may name, and which ones a plain request may.
 
+use super::parse_error::ParseError;
 use std::fmt;
 
 /// Default ports for CONNECT: https, secure news, and the unprivileged ports (chosen; tunnels to the lower ports are
@@ -15,6 +16,9 @@ pub const DEFAULT_PLAIN_PORTS: &str =
 
 /// Longest text of a port list in bytes (chosen).
 pub const PORT_LIST_BYTES_MAX: usize = 4096;
+
+/// Most characters of an item that an error shows (chosen).
+const FOUND_CHARS_MAX: usize = 40;
 
 /// The expectation that an error names.
 const EXPECTED: &str = "a port list such as 443,563,1024-65535 or any,!25 (ports 1 to 65535)";
@@ -73,21 +77,6 @@ fn parse_port(text: &str) -> Option<u16> {
     (port != 0).then_some(port)
 }
 
-/// An invalid port list: the item at fault, and the expectation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortSetError {
-    /// The item, shortened.
-    pub found: String,
-    /// What was expected instead.
-    pub expected: &'static str,
-}
-
-impl fmt::Display for PortSetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, found \"{}\"", self.expected, self.found)
-    }
-}
-
 /// A set of ports: sorted ranges with gaps between them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortSet {
@@ -102,9 +91,9 @@ impl PortSet {
 
     /// Reads a comma-separated list from left to right: a port or range adds, `!` in front removes, `any` adds all. A
     /// list that begins with a removal starts from all ports.
-    pub fn parse(text: &str) -> Result<PortSet, PortSetError> {
+    pub fn parse(text: &str) -> Result<PortSet, ParseError> {
         if text.len() > PORT_LIST_BYTES_MAX {
-            return Err(PortSetError { found: shorten(text), expected: "a port list of at most 4096 bytes" });
+            return Err(ParseError::new(text, FOUND_CHARS_MAX, "a port list of at most 4096 bytes"));
         }
         let mut set = PortSet::default();
         for (index, item) in text.split(',').enumerate() {
@@ -115,7 +104,7 @@ impl PortSet {
                 None => (PortRange::parse(item), true),
             };
             let Some(ports) = item_ports else {
-                return Err(PortSetError { found: shorten(item), expected: EXPECTED });
+                return Err(ParseError::new(item, FOUND_CHARS_MAX, EXPECTED));
             };
             if index == 0 && !adds {
                 set = PortSet::any();
@@ -191,10 +180,6 @@ impl fmt::Display for PortSet {
         }
         Ok(())
     }
-}
-
-fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
 }
 
 #[cfg(test)]

@@ -107,12 +107,6 @@ impl Settings {
         settings.bounded()
     }
 
-    /// Reads a server in an option: `192.0.2.1`, `192.0.2.1:53`, `2001:db8::1`, `[2001:db8::1]:53`.
-    pub fn parse_server(text: &str) -> Option<SocketAddr> {
-        let bracketed = || text.strip_prefix('[')?.strip_suffix(']').and_then(parse_address);
-        text.parse().ok().or_else(|| parse_address(text)).or_else(bracketed)
-    }
-
     /// Brings all values into range.
     pub(super) fn bounded(mut self) -> Settings {
         self.servers.truncate(SERVERS_MAX);
@@ -213,23 +207,5 @@ mod tests {
     fn no_truncation_of_a_file_panics() {
         let text = b"nameserver ::1%9\nsearch a b\noptions ndots:2 rotate\n";
         (0..=text.len()).for_each(|end| drop(Settings::parse_resolv_conf(&text[..end])));
-    }
-
-    #[test]
-    fn reads_servers() {
-        for (text, expected) in [
-            ("192.0.2.1", Some("192.0.2.1:53")),
-            ("192.0.2.1:5353", Some("192.0.2.1:5353")),
-            ("2001:db8::1", Some("[2001:db8::1]:53")),
-            ("[2001:db8::1]", Some("[2001:db8::1]:53")),
-            ("[2001:db8::1]:5353", Some("[2001:db8::1]:5353")),
-            ("dns.example", None),
-            ("192.0.2.1:99999", None),
-            ("[::1", None),
-            ("", None),
-        ] {
-            let server = Settings::parse_server(text).map(|server| server.to_string());
-            assert_eq!(server.as_deref(), expected, "{text}");
-        }
     }
 }

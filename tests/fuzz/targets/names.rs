@@ -130,7 +130,4 @@ pub fn system_files(bytes: &[u8]) {
             assert!(!addresses[..at].contains(address), "{address} twice");
         }
     }
-    if let Some(server) = std::str::from_utf8(bytes).ok().and_then(Settings::parse_server) {
-        assert_eq!(Settings::parse_server(&server.to_string()), Some(server));
-    }
 }
