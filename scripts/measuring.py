@@ -1,4 +1,4 @@
-"""What the measuring scripts share: programs built and started, load put on them, and what they used.
+"""Shared by the measuring scripts: builds and starts programs, puts load on them, and reads what they used.
 
 The proxy has processor 0 to itself, the origin and the load generator share processor 1 (with three or more processors
 each has its own); processes are ended by their ids. CARGO_TARGET_DIR and the profile's variables are obeyed. WEIR names
@@ -26,7 +26,7 @@ TICK = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def build(weir="WEIR" not in os.environ):
-    """Builds weir (unless WEIR names one) and the programs that measure it."""
+    """Builds weir (unless WEIR names a program) and the load programs."""
     what = ["--bin", "weir"] if weir else []
     command = ["cargo", "build", "--release", "--quiet", *what, "--example", "load", "--example", "relay"]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -35,7 +35,7 @@ def build(weir="WEIR" not in os.environ):
 
 
 def install(programs):
-    """Installs what is missing of {program: Debian package}, without letting packages start services."""
+    """Installs the missing ones of {program: Debian package}, without starting their services."""
     missing = sorted({package for program, package in programs.items() if not shutil.which(program, path=path())})
     if not missing:
         return
@@ -60,24 +60,24 @@ def install(programs):
 
 
 def connections_max():
-    """Clients that a proxy has descriptors for: two for each, those of idle origin connections, and a reserve."""
+    """Number of clients that a proxy has descriptors for: two each, those of idle origin connections, and a reserve."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return min(100_000, (limit - IDLE_ORIGINS - 1200) // 2)
 
 
 def path():
-    """Where daemons are looked for: users other than root may not have /usr/sbin in their path."""
+    """The path for daemons: users other than root may not have /usr/sbin in theirs."""
     return os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def favoured(command, processor):
-    """A command on one processor, before everything else that wants it, as far as we may say so."""
+    """A command on one processor, with the highest priority that this user may set."""
     haste = ["nice", "-n", "-19"] if os.geteuid() == 0 else []
     return [*haste, "taskset", "-c", str(processor), *command]
 
 
 class Process:
-    """A program of ours, on one processor, with what it forks."""
+    """A started program and its children, on one processor."""
 
     def __init__(self, command, processor, log, environment=None, stdin=None):
         command = favoured(command, processor)
@@ -101,7 +101,7 @@ class Process:
         raise RuntimeError(f"{self.process.args}: {Path(self.log).read_text(errors='replace')[-2000:]}")
 
     def tree(self):
-        """Its processes."""
+        """The processes of the program."""
         found, new = [], [self.pid]
         while new:
             pid = new.pop()
@@ -111,7 +111,7 @@ class Process:
         return found
 
     def used(self):
-        """Processor time so far: by thread in nanoseconds, and in all in ticks, which remember those that ended."""
+        """Processor time so far: by thread in nanoseconds, and in all in ticks, which include ended threads."""
         threads, ticks = {}, 0
         for pid in self.tree():
             fields = text(f"/proc/{pid}/stat").rpartition(")")[2].split()
@@ -121,12 +121,12 @@ class Process:
         return threads, ticks
 
     def memory(self):
-        """Its proportional set size, in bytes."""
+        """Proportional set size in bytes."""
         rollups = [text(f"/proc/{pid}/smaps_rollup") for pid in self.tree()]
         return 1024 * sum(int(found.group(1)) for found in (re.search(r"^Pss: +(\d+)", r, re.M) for r in rollups) if found)
 
     def stop(self):
-        """Ends it and what it has started."""
+        """Ends the program and its children."""
         tree = self.tree()
         if self.process.poll() is None:
             self.process.terminate()
@@ -143,14 +143,14 @@ class Process:
 
 
 def spent(before, after):
-    """Seconds of processor time between two looks: in nanoseconds, unless threads have ended, of which only ticks tell."""
+    """Seconds of processor time between two readings: from nanoseconds, or from ticks if threads have ended."""
     exact = (sum(after[0].values()) - sum(before[0].get(task, 0) for task in after[0])) / 1e9
     coarse = (after[1] - before[1]) * TICK
     return coarse if coarse > exact + 4 * TICK else exact
 
 
 def text(name):
-    """A file, or nothing if it is gone."""
+    """The content of a file; empty if it is gone."""
     try:
         return Path(name).read_text()
     except OSError:
@@ -158,7 +158,7 @@ def text(name):
 
 
 def entries(name):
-    """A folder's entries, or none if it is gone."""
+    """The entries of a folder; none if it is gone."""
     try:
         return os.listdir(name)
     except OSError:
@@ -166,7 +166,7 @@ def entries(name):
 
 
 class Bench:
-    """A folder, an origin, and everything that is started; all of it ends with the block."""
+    """A folder, an origin, and the started programs; they end with the block."""
 
     def __enter__(self):
         self.folder = Path(tempfile.mkdtemp(prefix="weir-measuring-"))
@@ -181,7 +181,7 @@ class Bench:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self, command, processor=PROXY_ON, **more):
-        """Starts a program; what it says goes into a file."""
+        """Starts a program; its output goes into a file."""
         log = self.folder / f"{len(self.processes)}.log"
         process = Process([str(word) for word in command], processor, log, **more)
         self.processes.append(process)
@@ -201,19 +201,19 @@ class Bench:
         return process, process.said(r"^(127\S+)")
 
     def load(self, via, *options, origin=None):
-        """Runs the load generator to its end: what it counted."""
+        """Runs the load generator to its end and returns its counts."""
         command = [LOAD, "client", "--via", via, "--to", origin or self.origin, *map(str, options)]
         out = subprocess.run(favoured(command, LOAD_ON), check=True, capture_output=True, text=True)
         return counted(out.stdout)
 
     def hold(self, via, count, *options):
-        """Opens connections that stay until `release`: (process, how many stand)."""
+        """Opens connections that stay until `release`: (process, number of open ones)."""
         command = [LOAD, "client", "--hold", "--via", via, "--to", self.origin, "--connections", str(count), *options]
         process = self.start(command, LOAD_ON, stdin=subprocess.PIPE)
         return process, int(counted(process.process.stdout.readline().decode()).get("held", 0))
 
     def release(self, process):
-        """Lets the connections go."""
+        """Closes the connections."""
         process.process.stdin.close()
         process.process.wait()
 
@@ -225,7 +225,7 @@ def counted(line):
 
 
 def settled(process, seconds=3):
-    """Memory when it has stopped changing, or after so long."""
+    """Memory when it has stopped changing, or after the given time."""
     last, end = process.memory(), time.monotonic() + seconds
     while time.monotonic() < end:
         time.sleep(0.3)

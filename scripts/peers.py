@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-# For those that need to be told: two descriptors each must fit into 20000, beside a few for pipes.
+# For proxies with a setting for it: two descriptors each must fit into 20000, beside a few for pipes.
 CLIENTS_MAX = 9000
 
 
 @dataclass
 class Peer:
-    """How one is started, and what it can do."""
+    """How a proxy is started, and its abilities."""
 
     program: str
     package: str
@@ -24,32 +24,32 @@ class Peer:
     connect: bool = True
     forward: bool = True
     caches: bool = False
-    # More idle connections than this it cannot hold: each takes a thread.
+    # Most idle connections: each takes a thread.
     tunnels_max: int = CLIENTS_MAX
     clients_max: int = CLIENTS_MAX
 
 
 def start(bench, name, caching=False):
-    """Starts one: (process, address)."""
+    """Starts the proxy: (process, address)."""
     folder = bench.folder / f"{name}-{len(bench.processes)}"
     folder.mkdir()
     folder.chmod(0o777)
     port = free_port()
     process = bench.start(PEERS[name].command(folder, port, bench.origin, caching))
-    # The children that serve, too.
+    # With the serving children.
     answers(process, port)
     return process, f"127.0.0.1:{port}"
 
 
 def free_port():
-    """A port that nobody listens on."""
+    """An unused port."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         return held.getsockname()[1]
 
 
 def answers(process, port, seconds=30):
-    """Waits until it takes connections."""
+    """Waits until it accepts connections."""
     end = time.monotonic() + seconds
     while time.monotonic() < end and process.process.poll() is None:
         try:
@@ -67,7 +67,7 @@ def write(folder, name, text):
 
 
 def squid(folder, port, origin, caching):
-    """No disk cache; hosts entries in place of a name server; not more than one process."""
+    """No disk cache; hosts entries in place of a name server; one process."""
     write(folder, "hosts", "127.0.0.1 localhost\n")
     cache = "cache_mem 256 MB\nmaximum_object_size_in_memory 1 MB\n" if caching else "cache deny all\ncache_mem 0\n"
     config = write(folder, "squid.conf", f"""{cache}
@@ -143,7 +143,7 @@ backend anywhere
 
 
 def nginx(folder, port, origin, caching):
-    """It proxies to a declared upstream, so that it may keep connections; it is spared the look at the target."""
+    """Proxies to a declared upstream, so that it may keep connections; it does not look at the target."""
     paths = "\n".join(f"{kind}_temp_path {folder}/{kind};" for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"])
     cache = f"proxy_cache_path {folder}/cache keys_zone=memory:16m max_size=256m;" if caching else ""
     config = write(folder, "nginx.conf", f"""
@@ -270,7 +270,7 @@ ProxyIOBufferSize 65536
 
 
 def varnish(folder, port, origin, caching):
-    """A cache in front of one origin; the others' rival for hits."""
+    """A cache in front of one origin, compared for hits only."""
     address, _, number = origin.rpartition(":")
     rules = write(folder, "varnish.vcl", f"""vcl 4.1;
 backend origin {{ .host = "{address}"; .port = "{number}"; }}
