@@ -276,7 +276,7 @@ fn large_tunnels() {
     });
     let mut client = weir.connect();
     assert_eq!(client.ask(origin.fill("CONNECT {o} HTTP/1.1\r\nHost: {o}\r\n\r\n")).status(), 200);
-    let mut sender = client.twin();
+    let mut sender = client.second_handle();
     let sending = std::thread::spawn(move || sender.send_pattern(length));
     let mut hash = Hash::new();
     for _ in 0..length / (64 * 1024) {
@@ -558,7 +558,7 @@ fn head_timeout() {
     // A trickle does not move the deadline.
     let mut client = weir.connect();
     let slow = std::thread::spawn({
-        let mut twin = client.twin();
+        let mut twin = client.second_handle();
         move || {
             for _ in 0..40 {
                 twin.send_if_open("x");

@@ -7,7 +7,7 @@ mod common;
 mod scene;
 
 use common::{Answer, FakeDns, Origin, Raw, Scratch, Weir, eventually, splices};
-use scene::{Attack, Crowd, either, is_long, repeat, tick};
+use scene::{Attack, Crowd, is_long, repeat, short_or_long, tick};
 use std::time::Duration;
 use weir::net::SPACES_MAX;
 
@@ -18,7 +18,7 @@ const CONNECTION_KIB: u64 = 4;
 const BASE_KIB: u64 = 4096;
 
 fn crowd() -> usize {
-    either(200, 2000)
+    short_or_long(200, 2000)
 }
 
 fn blocks_of(connections: usize, blocks_each: u64) -> u64 {
@@ -37,7 +37,7 @@ fn slow_heads() {
         name: "slow heads, a byte per tick",
         bound: "--head-timeout",
         counter: "timeouts_head",
-        options: &["--head-timeout", either("1", "5")],
+        options: &["--head-timeout", short_or_long("1", "5")],
         growth_kib_max: blocks_of(crowd(), 1),
     };
     let head = [&b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nX: "[..], &[b'x'; 1000]].concat();
@@ -57,12 +57,12 @@ fn slow_heads() {
 /// Half a head each, and then nothing.
 #[test]
 fn half_open() {
-    let count = either(400, 8000);
+    let count = short_or_long(400, 8000);
     let attack = Attack {
         name: "half-open requests",
         bound: "--head-timeout, --buffers",
         counter: "timeouts_head",
-        options: &["--head-timeout", either("1", "4")],
+        options: &["--head-timeout", short_or_long("1", "4")],
         growth_kib_max: blocks_of(count, 2),
     };
     let (weir, statistics) = attack.run(|weir, _| {
@@ -120,7 +120,7 @@ fn trickling_uploads() {
         name: "uploads of a byte per tick, for ever",
         bound: "--min-rate over --timeout",
         counter: "limit_rate",
-        options: &["--timeout", either("1", "3")],
+        options: &["--timeout", short_or_long("1", "3")],
         growth_kib_max: blocks_of(crowd(), 2),
     };
     let sink = Origin::serve(|conn| conn.read_to_end().map(drop));
@@ -145,7 +145,7 @@ fn slow_bodies() {
         name: "slow uploads, a byte per tick",
         bound: "--timeout (silence only)",
         counter: "timeouts_body",
-        options: &["--timeout", either("2", "3")],
+        options: &["--timeout", short_or_long("2", "3")],
         growth_kib_max: blocks_of(crowd(), 2),
     };
     let sink = Origin::sink();
@@ -171,14 +171,14 @@ fn slow_bodies() {
 /// A client that requests much and reads nothing holds a few blocks, for a limited time.
 #[test]
 fn clients_that_never_read() {
-    let count = either(100, 500);
+    let count = short_or_long(100, 500);
     // Bytes that do not wait in the kernel wait in a chain of blocks.
     let blocks = if splices() { 3 } else { SPACES_MAX as u64 + 1 };
     let attack = Attack {
         name: "clients that never read 1 GB",
         bound: "BLOCK_BYTES, --timeout",
         counter: "timeouts_client",
-        options: &["--timeout", either("1", "3")],
+        options: &["--timeout", short_or_long("1", "3")],
         growth_kib_max: blocks_of(count, blocks),
     };
     let flood = Origin::serve(|conn| {
@@ -207,10 +207,10 @@ fn trickling_origins() {
         name: "origins that trickle",
         bound: "--timeout (silence only)",
         counter: "timeouts_response",
-        options: &["--timeout", either("1", "3")],
+        options: &["--timeout", short_or_long("1", "3")],
         growth_kib_max: blocks_of(crowd(), 2),
     };
-    let trickles = either(12, 10);
+    let trickles = short_or_long(12, 10);
     let slow = Origin::serve(move |conn| {
         conn.request()?;
         conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")?;
@@ -297,7 +297,7 @@ fn one_byte_chunks() {
         options: &[],
         growth_kib_max: BASE_KIB,
     };
-    let count = either(50_000, 1_000_000);
+    let count = short_or_long(50_000, 1_000_000);
     let sink = Origin::sink();
     let (weir, statistics) = attack.run(|weir, stop| {
         let body = [&b"1\r\nx\r\n".repeat(count)[..], b"0\r\n\r\n"].concat();
@@ -386,7 +386,7 @@ fn a_thousand_pipelined() {
         repeat(stop, 2, || {
             let mut client = weir.connect();
             let origin = Origin::echo();
-            let mut sender = client.twin();
+            let mut sender = client.second_handle();
             std::thread::scope(|scope| {
                 scope.spawn(|| (0..1000).for_each(|n| sender.send(origin.get(&format!("/number/{n}")))));
                 for n in 0..1000 {

@@ -14,14 +14,14 @@ pub fn is_long() -> bool {
     std::env::var_os("ATTACKS_LONG").is_some()
 }
 
-/// One number for the tests of every day, one for the long form.
-pub fn either<T>(short: T, long: T) -> T {
+/// One value for ordinary test runs, one for the long form.
+pub fn short_or_long<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
 /// The pause between two bytes of a slow attacker.
 pub fn tick() -> Duration {
-    either(Duration::from_millis(100), Duration::from_secs(1))
+    short_or_long(Duration::from_millis(100), Duration::from_secs(1))
 }
 
 /// Tells an attack that it has lasted long enough.
@@ -61,12 +61,12 @@ impl Attack<'_> {
             [&b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n\r\n"[..], &[b'x'; 1024]].concat(),
         );
         let mut client = weir.connect_from("127.0.0.9");
-        let quiet = Latencies::measure(&mut client, &good, either(300, 3000));
+        let quiet = Latencies::measure(&mut client, &good, short_or_long(300, 3000));
         let before = weir.footprint();
         let stop = Stop::default();
         let loud = std::thread::scope(|scope| {
             scope.spawn(|| attack(&weir, &stop));
-            let loud = Latencies::measure(&mut client, &good, either(1200, 10_000));
+            let loud = Latencies::measure(&mut client, &good, short_or_long(1200, 10_000));
             stop.0.store(true, Ordering::SeqCst);
             loud
         });

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Whether the daemon went on without a part of the sandbox. In CI that is a failure.
+/// Whether the daemon continued without a part of the sandbox. In CI that is a failure.
 pub fn lacks(weir: &Weir, part: &str) -> bool {
     let lacks =
         weir.error_lines().iter().any(|line| line.contains("this system lacks") && line.contains(part));

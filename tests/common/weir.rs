@@ -272,7 +272,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Both outputs, one after the other.
+    /// Standard output and standard error.
     pub fn said(&self) -> String {
         format!("{}{}", self.out, self.err)
     }

@@ -418,7 +418,7 @@ impl Raw {
 
     /// A second handle on the same socket, with nothing buffered: one thread sends, another reads.
     #[track_caller]
-    pub fn twin(&self) -> Raw {
+    pub fn second_handle(&self) -> Raw {
         Raw(Wire::new(self.0.stream.try_clone().expect("a second handle"), None).expect("socket options"))
     }
 

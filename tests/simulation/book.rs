@@ -225,8 +225,8 @@ impl Book {
     }
 
     /// Whether a tunnel must carry everything, in both directions, to its end.
-    pub fn owes_tunnel(&self, key: Key) -> bool {
-        self.excuse(self.record(key)).is_none()
+    pub fn must_complete_tunnel(&self, key: Key) -> bool {
+        self.failure_reason(self.record(key)).is_none()
     }
 
     /// Whose tunnel the origin end of that name belongs to.
@@ -234,8 +234,8 @@ impl Book {
         self.tunnels.get(&(name? as u32)).copied()
     }
 
-    /// Why the request may fail; `None`: it must be answered, wholly, by its origin.
-    pub fn excuse(&self, record: &Record) -> Option<&'static str> {
+    /// Why the request may fail; `None` if its origin must answer it completely.
+    pub fn failure_reason(&self, record: &Record) -> Option<&'static str> {
         let host = &self.scenario.hosts[record.ask.host];
         let (denied, _) = self.judged(record);
         let answer = &record.answers[0];
@@ -279,8 +279,8 @@ impl Book {
             408 => ask.kind == Kind::MalformedBody || !record.client_behaves || !self.scenario.strict,
             411 => self.scenario.hosts[ask.host].http10 && ask.body == Framing::Chunked,
             429 => ask.login.is_slow() || !self.scenario.strict,
-            503 => self.excuse(record).is_some(),
-            502 | 504 => allowed && self.excuse(record).is_some(),
+            503 => self.failure_reason(record).is_some(),
+            502 | 504 => allowed && self.failure_reason(record).is_some(),
             _ => false,
         };
         let explained = status == 200 || head.get("proxy-status").is_some();
@@ -288,7 +288,7 @@ impl Book {
         if may && explained && told {
             Ok(())
         } else {
-            let excuse = self.excuse(record);
+            let excuse = self.failure_reason(record);
             Err(format!("{key}: weir's own {status} (excuse {excuse:?}) for {ask:?}: {head:?}"))
         }
     }
@@ -365,7 +365,7 @@ impl Book {
             return Err(format!("{key}: trailers {trailers:?} instead of {lines:?}"));
         }
         self.tally.answered += 1;
-        if self.excuse(self.record(key)).is_none() {
+        if self.failure_reason(self.record(key)).is_none() {
             self.tally.owed += 1;
         }
         Ok(())
@@ -375,25 +375,25 @@ impl Book {
     pub fn check_unfinished(&mut self, key: Key, how: &str) -> Checked<()> {
         self.tally.unanswered += 1;
         let record = self.record(key);
-        match self.excuse(record) {
+        match self.failure_reason(record) {
             Some(_) => Ok(()),
-            None if self.is_swept_along(key) || self.follows_half_an_upload(key) => Ok(()),
-            None if self.comes_before_too_much(key) => Ok(()),
+            None if self.is_lost_by_later_reset(key) || self.follows_partial_upload(key) => Ok(()),
+            None if self.may_be_lost_by_reset(key) => Ok(()),
             None => Err(format!("{key}: {how}, without a reason: {record:?}")),
         }
     }
 
-    /// The request before it was answered early by an origin that then spoke unasked. The rest of its body has nowhere to
-    /// go, and what comes behind it goes the same way; when that shows, the head of the answer has been sent.
-    fn follows_half_an_upload(&self, key: Key) -> bool {
+    /// The origin answered the previous request early, and then sent unsolicited bytes. The rest of that upload is lost,
+    /// and so are the bytes behind it; at that time the head of the response has been sent.
+    fn follows_partial_upload(&self, key: Key) -> bool {
         let before = key.number.checked_sub(1).and_then(|number| self.records.get(&Key { number, ..key }));
         let spoiled = |said: &Said| said.answer.early.is_some() && said.answer.ending == Ending::Surplus;
         before.is_some_and(|record| record.said.iter().any(spoiled))
     }
 
-    /// This answer ends the connection, or a later request on it may have been refused with its body under way, with more
-    /// behind it than is thrown away: then only a reset ends it, which takes along what is under way.
-    fn comes_before_too_much(&self, key: Key) -> bool {
+    /// This response ends the connection, or a later request on it may have been refused during its body, with more bytes
+    /// behind it than weir discards: then a reset ends the connection, and bytes under way are lost.
+    fn may_be_lost_by_reset(&self, key: Key) -> bool {
         let own = self.record(key);
         let ends = own.ask.http10
             && own
@@ -409,8 +409,8 @@ impl Book {
         behind.map(sent).sum::<usize>() > LINGER_BYTES_MAX
     }
 
-    /// A later answer on the same connection was cut where only a reset can say so; that takes what is under way along.
-    fn is_swept_along(&self, key: Key) -> bool {
+    /// A later response on the same connection was truncated where only a reset shows it; bytes under way are lost.
+    fn is_lost_by_later_reset(&self, key: Key) -> bool {
         let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
         let fails = |record: &Record| match record.ask.kind {
             Kind::Shared => !self.scenario.pages[record.ask.shared.page].clean,
@@ -437,7 +437,10 @@ impl Book {
                 || answer.http10
         });
         let unfinished = record.ask.body != Framing::None;
-        if !record.ask.keeps || (ends && (record.ask.http10 || unfinished)) || self.excuse(record).is_some() {
+        if !record.ask.keeps
+            || (ends && (record.ask.http10 || unfinished))
+            || self.failure_reason(record).is_some()
+        {
             return Ok(());
         }
         Err(format!("{key}: closed without a reason: {record:?}"))

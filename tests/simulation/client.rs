@@ -7,7 +7,7 @@ use super::identity::Session;
 use super::messages::{Ask, Key, Kind, Login, download};
 use super::network::{LinkId, Network};
 use super::sharing::Share;
-use super::tunnel::{TunnelEnd, perhaps_bulk, waits_for_end};
+use super::tunnel::{TunnelEnd, maybe_bulk, waits_for_end};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// Longest wait for a 100, microseconds.
@@ -161,7 +161,7 @@ impl Client {
 
     /// Every byte of it has come to its end: nothing was thrown away.
     pub fn is_served(&self, book: &Book) -> bool {
-        let clean = self.asks.iter().all(|key| book.excuse(book.record(*key)).is_none());
+        let clean = self.asks.iter().all(|key| book.failure_reason(book.record(*key)).is_none());
         let complete = match &self.tunnel {
             Some(tunnel) => tunnel.finished && tunnel.ended && tunnel.is_received(),
             None => self.answering == self.asks.len(),
@@ -180,7 +180,7 @@ impl Client {
         let most = segment(&mut net.dice, self.slow, offset);
         let bytes = self.next_bytes(net, book, most);
         if bytes.is_empty() {
-            self.consider_leaving(net, link);
+            self.leave_if_done(net, link);
             return Ok(());
         }
         let bytes = &bytes[..bytes.len().min(self.until_fault())];
@@ -191,7 +191,7 @@ impl Client {
         });
         self.sent += count as u64;
         self.advance(net, book, count);
-        if self.misbehave(net, book, link) {
+        if self.apply_fault(net, book, link) {
             return Ok(());
         }
         if count == bytes.len() {
@@ -212,8 +212,8 @@ impl Client {
         }
     }
 
-    /// Does what is due. True if that was the last thing sent.
-    fn misbehave(&mut self, net: &mut Network, book: &mut Book, link: LinkId) -> bool {
+    /// Applies the fault that is due. True if nothing is sent afterwards.
+    fn apply_fault(&mut self, net: &mut Network, book: &mut Book, link: LinkId) -> bool {
         match self.fault {
             Fault::FinAfter(at) if self.sent >= at => net.finish(link),
             Fault::ResetAfter(at) if self.sent >= at => {
@@ -301,7 +301,7 @@ impl Client {
             left -= step;
             if self.sent_of_ask == len {
                 if ask.is_tunnel() {
-                    let name = perhaps_bulk(tunnel_name(key), book.scenario.bulk_percent);
+                    let name = maybe_bulk(tunnel_name(key), book.scenario.bulk_percent);
                     self.tunnel = Some(TunnelEnd::new(name));
                     self.eager &= ask.kind == Kind::Connect;
                 } else {
@@ -312,8 +312,8 @@ impl Client {
         }
     }
 
-    /// Nothing to send now: for good?
-    fn consider_leaving(&mut self, net: &mut Network, link: LinkId) {
+    /// Leaves if there is nothing to send any more.
+    fn leave_if_done(&mut self, net: &mut Network, link: LinkId) {
         if let Some(tunnel) = &mut self.tunnel {
             if tunnel.is_sent() && self.tunnel_open && (tunnel.ended || !waits_for_end(tunnel.name)) {
                 tunnel.finish(net, link);
@@ -532,7 +532,7 @@ impl Client {
             tunnel.ended = true;
             let whole = !reset && tunnel.is_received();
             let (other, key) = (tunnel.other(), self.asks[self.answering]);
-            if !whole && book.owes_tunnel(key) {
+            if !whole && book.must_complete_tunnel(key) {
                 return Err(format!("{key}: the tunnel was cut (reset: {reset})"));
             }
             if whole && book.tunnel_key(other).is_some_and(|its| its != key) {

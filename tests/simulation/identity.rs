@@ -46,13 +46,13 @@ impl Identity {
         Ok(())
     }
 
-    /// Whether what is answered is for one client only.
-    pub fn binds(&self) -> bool {
+    /// Whether responses are for one client only.
+    pub fn is_for_one_client(&self) -> bool {
         self.owner.is_some()
     }
 
-    /// Writes who is answered, and what is offered, into a final head.
-    pub fn sign(&self, answer: &mut Vec<u8>) {
+    /// Writes the user of the connection, and an offer to authenticate, into a final head.
+    pub fn write_identity(&self, answer: &mut Vec<u8>) {
         let line =
             answer.windows(2).position(|pair| pair == b"\r\n").filter(|_| answer.starts_with(b"HTTP/1."));
         let Some(end) = line else { return };

@@ -195,7 +195,7 @@ impl Ask {
         ask.draw_credentials(dice, scenario.hosts[ask.host].authenticates);
         ask.write_head(dice, scenario);
         if matches!(kind, Kind::Malformed | Kind::MalformedBody) {
-            ask.spoil(dice);
+            ask.break_grammar(dice);
         }
         ask
     }
@@ -292,8 +292,8 @@ impl Ask {
         self.head = head.into_bytes();
     }
 
-    /// Breaks the grammar, and hides another request behind that.
-    fn spoil(&mut self, dice: &mut Dice) {
+    /// Breaks the grammar, and hides another request behind the fault.
+    fn break_grammar(&mut self, dice: &mut Dice) {
         let smuggled = Key { number: SMUGGLED, ..self.key };
         let behind = format!(
             "GET http://h0.sim/e/{smuggled} HTTP/1.1\r\nHost: h0.sim\r\nX-Exchange: {smuggled}\r\n\r\n"

@@ -50,8 +50,8 @@ pub fn replies(
             reply
         }
         (Naming::Truncated, Some(_)) if transport == Transport::Udp => question.reply(0x8380, &[]),
-        (Naming::Lying, Some(_)) => question.reply(0x8180, &question.of_kind(&lies())),
-        (Naming::Mixed, Some(host)) => question.answer(host, &lies()),
+        (Naming::Lying, Some(_)) => question.reply(0x8180, &question.of_kind(&forged_addresses())),
+        (Naming::Mixed, Some(host)) => question.answer(host, &forged_addresses()),
         (Naming::Right | Naming::Truncated | Naming::Literal, Some(host)) => question.answer(host, &[]),
     };
     replies.push((after_us, Some(reply)));
@@ -64,10 +64,10 @@ pub fn replies(
 
 /// Whether an address must never be dialled.
 pub fn is_forbidden(address: IpAddr) -> bool {
-    lies().contains(&address)
+    forged_addresses().contains(&address)
 }
 
-fn lies() -> Vec<IpAddr> {
+fn forged_addresses() -> Vec<IpAddr> {
     ["127.0.0.1", "169.254.169.254", "::1", "fe80::1"].iter().filter_map(|text| text.parse().ok()).collect()
 }
 

@@ -26,7 +26,7 @@ pub enum Task {
     /// A password was verified, by the number of the job.
     Verified(u64),
     /// An event that concerns the whole world, by its number.
-    Upheaval(usize),
+    GlobalEvent(usize),
 }
 
 /// The far end of a link.
@@ -185,8 +185,11 @@ impl Network {
         match task {
             Task::Send(link) => self.links[link].send_due = false,
             Task::Read(link) => self.links[link].read_due = false,
-            Task::Establish(_) | Task::Arrive(_) | Task::Reply(_) | Task::Verified(_) | Task::Upheaval(_) => {
-            }
+            Task::Establish(_)
+            | Task::Arrive(_)
+            | Task::Reply(_)
+            | Task::Verified(_)
+            | Task::GlobalEvent(_) => {}
         }
         Some(task)
     }

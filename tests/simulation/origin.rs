@@ -9,7 +9,7 @@ use super::identity::Identity;
 use super::messages::{Answer, Ending, Key, Kind, STRAY};
 use super::network::{LinkId, Network};
 use super::scenario::Scenario;
-use super::tunnel::{TunnelEnd, perhaps_bulk};
+use super::tunnel::{TunnelEnd, maybe_bulk};
 use std::net::SocketAddr;
 
 /// The request that is being read or answered.
@@ -111,7 +111,7 @@ impl OriginEnd {
     }
 
     fn open_tunnel(&mut self, net: &mut Network, book: &Book) {
-        let name = perhaps_bulk(u64::from(self.serial), book.scenario.bulk_percent);
+        let name = maybe_bulk(u64::from(self.serial), book.scenario.bulk_percent);
         self.tunnel = Some(TunnelEnd::new(name));
         self.reader.open_tunnel();
         net.plan_send(self.link, 5);
@@ -126,8 +126,8 @@ impl OriginEnd {
         self.tunnel.is_some()
     }
 
-    /// It waits for a moment to speak unasked, or to close.
-    pub fn is_up_to_mischief(&self) -> bool {
+    /// Whether the origin waits for a moment to send unsolicited bytes, or to close.
+    pub fn plans_unsolicited_bytes(&self) -> bool {
         self.next == Next::Mischief && !self.gone
     }
 
@@ -153,7 +153,7 @@ impl OriginEnd {
                 Item::End(trailers) => self.take_end(net, book, &trailers)?,
             }
         }
-        if self.has_mishap(net) {
+        if self.apply_read_fault(net) {
             return Ok(());
         }
         if self.tunnel.is_some() {
@@ -170,8 +170,8 @@ impl OriginEnd {
         Ok(())
     }
 
-    /// True if it does not go on.
-    fn has_mishap(&mut self, net: &mut Network) -> bool {
+    /// Applies the fault of reading that is due. True if the origin stops.
+    fn apply_read_fault(&mut self, net: &mut Network) -> bool {
         match self.mishap {
             Mishap::Stops(at) if self.received >= at => net.plan_read(self.link, 200_000_000),
             Mishap::Resets(at) if self.received >= at => {
@@ -203,7 +203,7 @@ impl OriginEnd {
         self.check_head(book, key, head)?;
         let authenticates = book.scenario.hosts[book.record(key).ask.host].authenticates;
         self.identity.take_request(&mut net.dice, authenticates, key, head)?;
-        book.tally.bound += u64::from(self.identity.binds());
+        book.tally.bound += u64::from(self.identity.is_for_one_client());
         if net.links[self.link].unsolicited {
             book.record_mut(key).raced = true;
         }
@@ -211,7 +211,7 @@ impl OriginEnd {
         let (answer, given) = if book.record(key).ask.kind == Kind::Shared {
             book.check_page_asked(key, head)?;
             let (answer, given) = book.answer_page(&mut net.dice, key, head, net.now_us);
-            book.sayings.given[given as usize].bound = self.identity.binds();
+            book.sayings.given[given as usize].bound = self.identity.is_for_one_client();
             (answer, Some(given))
         } else {
             (book.record(key).answers[attempt.min(1)], None)
@@ -227,7 +227,7 @@ impl OriginEnd {
                 self.serial
             )
             .into_bytes();
-            self.identity.sign(&mut self.out);
+            self.identity.write_identity(&mut self.out);
             (self.out_sent, self.next) = (0, Next::Keep);
             self.open_tunnel(net, book);
             return Ok(());
@@ -346,7 +346,7 @@ impl OriginEnd {
         if !answer.keeps() {
             self.spent = Some("how it answered");
         }
-        self.identity.sign(&mut bytes);
+        self.identity.write_identity(&mut bytes);
         self.out.extend_from_slice(&bytes);
         self.next = next;
         net.plan_send(self.link, answer.delay_us);
@@ -381,7 +381,7 @@ impl OriginEnd {
                 net.reset(self.link);
                 self.gone = true;
             }
-            Next::Mischief => self.misbehave(net),
+            Next::Mischief => self.apply_fault(net),
         }
         Ok(())
     }
@@ -430,8 +430,8 @@ impl OriginEnd {
         }
     }
 
-    /// Ends an idle connection, or says something on it.
-    fn misbehave(&mut self, net: &mut Network) {
+    /// Ends an idle connection, or sends unsolicited bytes on it.
+    fn apply_fault(&mut self, net: &mut Network) {
         if self.request.is_some() || !self.reader.is_between() || !net.links[self.link].to_peer.is_empty() {
             return;
         }
@@ -487,7 +487,7 @@ impl OriginEnd {
             let whole = !reset && tunnel.is_received();
             let owed = tunnel.other().is_some_and(|name| {
                 let key = tunnel_key(name);
-                book.owes_tunnel(key)
+                book.must_complete_tunnel(key)
             });
             if owed && !whole {
                 return Err(format!("origin {}: the tunnel was cut (reset: {reset})", self.serial));

@@ -410,8 +410,8 @@ pub struct Given {
 }
 
 impl Given {
-    /// A lifetime may be guessed: errors have none.
-    pub fn may_be_guessed(&self) -> bool {
+    /// Whether a heuristic lifetime applies: errors have none.
+    pub fn may_be_heuristic(&self) -> bool {
         self.modified && self.status < 400
     }
 

@@ -68,7 +68,7 @@ pub struct Host {
 
 /// Events that concern all peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upheaval {
+pub enum GlobalEvent {
     /// The process was suspended: so many microseconds are gone.
     Jump(u64),
     /// The wall clock was set; by how many seconds.
@@ -122,7 +122,7 @@ pub struct Scenario {
     pub room_max: usize,
     pub window: usize,
     pub hosts: Vec<Host>,
-    pub upheavals: Vec<(u64, Upheaval)>,
+    pub global_events: Vec<(u64, GlobalEvent)>,
     pub policies: Vec<(Rules, Arc<Policy>)>,
     pub first_policy: usize,
     pub dns_faults: bool,
@@ -189,7 +189,7 @@ impl Scenario {
             room_max: dice.pick(&[65_536, 65_536, 8_192]),
             window: dice.pick(&[65_536, 65_536, 400_000]),
             hosts: hosts(dice),
-            upheavals: Vec::new(),
+            global_events: Vec::new(),
             policies: rules.iter().map(|rules| (*rules, policy(*rules))).collect(),
             first_policy: dice.pick(&[0, 1, 1, 1, 1, 1, 2]),
             dns_faults: !strict && dice.percent(30),
@@ -202,7 +202,7 @@ impl Scenario {
         if dice.percent(65) {
             scenario.add_cache(dice);
         }
-        scenario.add_upheavals(dice);
+        scenario.add_global_events(dice);
         scenario
     }
 
@@ -233,41 +233,41 @@ impl Scenario {
         }
     }
 
-    fn add_upheavals(&mut self, dice: &mut Dice) {
+    fn add_global_events(&mut self, dice: &mut Dice) {
         let span = self.arrivals_us + 2_000_000;
         let at = |dice: &mut Dice| dice.between(0, span);
         for _ in 0..dice.pick(&[0, 0, 1, 5]) {
             let to = dice.below(self.policies.len());
-            self.upheavals.push((at(dice), Upheaval::SetPolicy(to)));
+            self.global_events.push((at(dice), GlobalEvent::SetPolicy(to)));
         }
         for _ in 0..dice.pick(&[0, 0, 2]) {
             let by = dice.between(0, 7200) as i64 - 3600;
-            self.upheavals.push((at(dice), Upheaval::SetClock(by)));
+            self.global_events.push((at(dice), GlobalEvent::SetClock(by)));
         }
         for _ in 0..dice.pick(&[0, 0, 3]) {
-            self.upheavals.push((at(dice), Upheaval::ShedIdle));
+            self.global_events.push((at(dice), GlobalEvent::ShedIdle));
         }
         if self.cache.is_some() && dice.percent(20) {
-            self.upheavals.push((at(dice), Upheaval::PurgeAll));
+            self.global_events.push((at(dice), GlobalEvent::PurgeAll));
         }
         if self.strict {
             return;
         }
         for _ in 0..dice.pick(&[0, 0, 1, 3]) {
             let us = dice.pick(&[200_000, 5_000_000, 61_000_000, 3_600_000_000]);
-            self.upheavals.push((at(dice), Upheaval::Jump(us)));
+            self.global_events.push((at(dice), GlobalEvent::Jump(us)));
         }
         for _ in 0..dice.pick(&[0, 0, 1]) {
-            self.upheavals.push((at(dice), Upheaval::SetResolver));
+            self.global_events.push((at(dice), GlobalEvent::SetResolver));
         }
         if dice.percent(20) {
             let begin = at(dice);
-            self.upheavals.push((begin, Upheaval::Exhaustion(true)));
-            self.upheavals.push((begin + dice.between(0, 1_000_000), Upheaval::Exhaustion(false)));
+            self.global_events.push((begin, GlobalEvent::Exhaustion(true)));
+            self.global_events.push((begin + dice.between(0, 1_000_000), GlobalEvent::Exhaustion(false)));
         }
         if dice.percent(40) {
             self.expects_drain = true;
-            self.upheavals.push((at(dice), Upheaval::Drain));
+            self.global_events.push((at(dice), GlobalEvent::Drain));
         }
     }
 

@@ -201,7 +201,7 @@ impl Book {
 
     fn lifetime_us(&self, given: &Given) -> u64 {
         let says = &given.says;
-        let guessed = given.may_be_guessed().then_some(self.scenario.heuristic_max_s);
+        let guessed = given.may_be_heuristic().then_some(self.scenario.heuristic_max_s);
         let lifetime_s = says.s_maxage_s.or(says.max_age_s).or(says.expires_s).or(guessed).unwrap_or(0);
         lifetime_s * 1_000_000
     }
@@ -321,7 +321,7 @@ impl Book {
             return Err(format!("{key}: {payload} bytes look complete, of {share:?}"));
         }
         self.tally.answered += 1;
-        if self.excuse(self.record(key)).is_none() {
+        if self.failure_reason(self.record(key)).is_none() {
             self.tally.owed += 1;
         }
         Ok(())
@@ -331,7 +331,8 @@ impl Book {
     pub fn check_close_shared(&self, key: Key) -> Checked<()> {
         let record = self.record(key);
         let ask = &record.ask;
-        let told = !ask.keeps || ask.http10 || ask.body != Framing::None || self.excuse(record).is_some();
+        let told =
+            !ask.keeps || ask.http10 || ask.body != Framing::None || self.failure_reason(record).is_some();
         if told { Ok(()) } else { Err(format!("{key}: closed without a reason: {record:?}")) }
     }
 

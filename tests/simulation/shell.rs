@@ -3,7 +3,7 @@
 
 use super::book::Checked;
 use super::network::{LinkId, Peer, Readiness, Task};
-use super::scenario::{Upheaval, other_resolver_settings};
+use super::scenario::{GlobalEvent, other_resolver_settings};
 use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
@@ -86,7 +86,7 @@ impl Shell {
     pub fn has_work(&self, around: &Surroundings) -> bool {
         let timer = self.engine.next_timeout_us().is_some_and(|due| due <= around.net.now_us);
         let waiting = !self.backlog.is_empty() && self.engine.may_accept() && !self.exhausted;
-        let edges = around.net.edges.iter().any(|link| !around.is_anothers(self.number, *link));
+        let edges = around.net.edges.iter().any(|link| !around.belongs_to_other_loop(self.number, *link));
         let told = !around.post[self.number].is_empty();
         told || (!self.has_finished() && (edges || self.engine.has_runnable() || timer || waiting))
     }
@@ -111,7 +111,7 @@ impl Shell {
     fn poll(&mut self, around: &mut Surroundings) -> Checked<()> {
         let edges = std::mem::take(&mut around.net.edges);
         let (mut edges, others): (Vec<LinkId>, Vec<LinkId>) =
-            edges.into_iter().partition(|link| !around.is_anothers(self.number, *link));
+            edges.into_iter().partition(|link| !around.belongs_to_other_loop(self.number, *link));
         around.net.edges = others;
         around.net.dice.shuffle(&mut edges);
         for link in edges {
@@ -443,7 +443,7 @@ impl Shell {
             return Err(format!("{address} was dialled"));
         }
         let failed =
-            if self.exhausted { Some(SocketError::Exhausted) } else { around.fails_at_once(address) };
+            if self.exhausted { Some(SocketError::Exhausted) } else { around.immediate_dial_error(address) };
         let link = around.dial(address, failed.is_some());
         around.net.trace(|| format!("peer {}: connects to {address} (fails: {failed:?})", id.index()));
         self.install(around, id, link, true)?;
@@ -460,7 +460,7 @@ impl Shell {
         };
         self.live -= 1;
         around.book.tally.pipes_lost += u64::from(!socket.pipe.is_empty());
-        around.forget_place(socket.link);
+        around.remove_place(socket.link);
         around.net.trace(|| format!("peer {}: closed (reset: {reset})", id.index()));
         around.net.weir_closes(socket.link, reset);
         Ok(())
@@ -516,25 +516,30 @@ impl Shell {
     }
 
     /// Applies an event that concerns all peers.
-    pub fn upset(&mut self, around: &mut Surroundings, upheaval: Upheaval, now: Now) -> Checked<()> {
+    pub fn apply_global_event(
+        &mut self,
+        around: &mut Surroundings,
+        event: GlobalEvent,
+        now: Now,
+    ) -> Checked<()> {
         self.steps += 1;
-        match upheaval {
-            Upheaval::SetPolicy(number) => {
+        match event {
+            GlobalEvent::SetPolicy(number) => {
                 self.engine.set_policy(Arc::clone(&around.book.scenario.policies[number].1));
             }
-            Upheaval::SetResolver => {
+            GlobalEvent::SetResolver => {
                 let settings = other_resolver_settings(&mut around.net.dice);
                 self.engine.set_resolver(now, settings, Hosts::default());
             }
-            Upheaval::Drain => {
+            GlobalEvent::Drain => {
                 for (link, _) in std::mem::take(&mut self.backlog) {
                     around.net.weir_closes(link, true);
                 }
                 self.engine.drain(now);
             }
-            Upheaval::Exhaustion(exhausted) => return self.set_exhausted(around, exhausted),
-            Upheaval::ShedIdle => drop(self.engine.shed_idle_origins()),
-            Upheaval::Jump(_) | Upheaval::SetClock(_) | Upheaval::PurgeAll => {}
+            GlobalEvent::Exhaustion(exhausted) => return self.set_exhausted(around, exhausted),
+            GlobalEvent::ShedIdle => drop(self.engine.shed_idle_origins()),
+            GlobalEvent::Jump(_) | GlobalEvent::SetClock(_) | GlobalEvent::PurgeAll => {}
         }
         self.act(around)
     }
@@ -579,7 +584,7 @@ impl Shell {
             }
         }
         let cut = entry.kind == Kind::Tunnel && reason == "idle_timeout";
-        if cut && around.owes_tunnel(entry.client) {
+        if cut && around.must_complete_tunnel(entry.client) {
             return Err(format!("the tunnel of {} was left to its time-out", entry.client));
         }
         Ok(())

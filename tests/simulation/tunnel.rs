@@ -10,8 +10,8 @@ const NAME_BYTES: u64 = 8;
 /// Sources with this in their name may send much.
 const BULK: u64 = 1 << 62;
 
-/// A name like that, in so many of a hundred cases.
-pub fn perhaps_bulk(name: u64, percent: u64) -> u64 {
+/// A bulk name with this probability.
+pub fn maybe_bulk(name: u64, percent: u64) -> u64 {
     if mix(name ^ 0xB01C) % 100 < percent { name | BULK } else { name }
 }
 

@@ -5,7 +5,7 @@ use super::client::{self, Client};
 use super::dice::Dice;
 use super::network::{LinkId, Network, Peer, Task};
 use super::origin::OriginEnd;
-use super::scenario::{Dialling, Scenario, Upheaval};
+use super::scenario::{Dialling, GlobalEvent, Scenario};
 use super::shell::Shell;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -37,8 +37,8 @@ impl Surroundings {
         self.places.get(link).copied().flatten()
     }
 
-    /// Whether the link's socket is another loop's.
-    pub fn is_anothers(&self, number: usize, link: LinkId) -> bool {
+    /// Whether the socket of the link belongs to another loop.
+    pub fn belongs_to_other_loop(&self, number: usize, link: LinkId) -> bool {
         self.place_of(link).is_some_and(|(owner, _)| owner != number)
     }
 
@@ -49,7 +49,7 @@ impl Surroundings {
         self.places[link] = Some(place);
     }
 
-    pub fn forget_place(&mut self, link: LinkId) {
+    pub fn remove_place(&mut self, link: LinkId) {
         self.places[link] = None;
     }
 
@@ -61,7 +61,7 @@ impl Surroundings {
             .map_or(Dialling::Silent, |(_, dialling)| *dialling)
     }
 
-    pub fn fails_at_once(&self, address: SocketAddr) -> Option<SocketError> {
+    pub fn immediate_dial_error(&self, address: SocketAddr) -> Option<SocketError> {
         (self.dialling(address) == Dialling::Unreachable).then_some(SocketError::Unreachable)
     }
 
@@ -120,10 +120,13 @@ impl Surroundings {
         }
     }
 
-    /// Whether that client's tunnel has to come to a proper end.
-    pub fn owes_tunnel(&self, address: SocketAddr) -> bool {
+    /// Whether the tunnel of that client must end properly.
+    pub fn must_complete_tunnel(&self, address: SocketAddr) -> bool {
         let number = usize::from(address.port()) - 2000;
-        self.clients.get(number).and_then(Client::tunnel_key).is_some_and(|key| self.book.owes_tunnel(key))
+        self.clients
+            .get(number)
+            .and_then(Client::tunnel_key)
+            .is_some_and(|key| self.book.must_complete_tunnel(key))
     }
 
     /// So many bytes were moved from there inside the kernel.
@@ -165,7 +168,7 @@ impl Surroundings {
             return;
         }
         let origin = &self.origins[self.origins.len() - 1 - self.net.dice.below(recent)];
-        if origin.is_up_to_mischief() {
+        if origin.plans_unsolicited_bytes() {
             let after_us = self.net.dice.pick(&[1, 20, 60, 150, 400]);
             self.net.info(after_us, Task::Send(origin.link));
         }
@@ -213,8 +216,8 @@ impl World {
             let at = net.dice.between(0, book.scenario.arrivals_us);
             net.info(at, Task::Arrive(number));
         }
-        for (number, (at, _)) in book.scenario.upheavals.iter().enumerate() {
-            net.info(*at, Task::Upheaval(number));
+        for (number, (at, _)) in book.scenario.global_events.iter().enumerate() {
+            net.info(*at, Task::GlobalEvent(number));
         }
         let around = Surroundings {
             net,
@@ -301,9 +304,9 @@ impl World {
             }
             Task::Reply(number) => self.shells[(number >> 32) as usize].reply(&mut self.around, number),
             Task::Verified(number) => self.shells[(number >> 32) as usize].verified(&mut self.around, number),
-            Task::Upheaval(number) => {
-                let (_, upheaval) = self.around.book.scenario.upheavals[number];
-                self.upset(upheaval)
+            Task::GlobalEvent(number) => {
+                let (_, event) = self.around.book.scenario.global_events[number];
+                self.apply_global_event(event)
             }
         }
     }
@@ -323,34 +326,34 @@ impl World {
         self.shells[shell].backlog.push((link, client::address(number)));
     }
 
-    fn upset(&mut self, upheaval: Upheaval) -> Checked<()> {
+    fn apply_global_event(&mut self, event: GlobalEvent) -> Checked<()> {
         let Surroundings { net, book, .. } = &mut self.around;
-        net.trace(|| format!("{upheaval:?}"));
+        net.trace(|| format!("{event:?}"));
         let now = net.now();
-        match upheaval {
-            Upheaval::Jump(us) => net.advance_to(net.now_us + us),
-            Upheaval::SetClock(seconds) => {
+        match event {
+            GlobalEvent::Jump(us) => net.advance_to(net.now_us + us),
+            GlobalEvent::SetClock(seconds) => {
                 if seconds < 0 {
                     book.sayings.set_back_us.push(net.now_us);
                 }
                 net.unix_us = net.unix_us.saturating_add_signed(seconds * 1_000_000);
             }
-            Upheaval::SetPolicy(number) => book.policies.push((net.now_us, number)),
-            Upheaval::Drain => {
+            GlobalEvent::SetPolicy(number) => book.policies.push((net.now_us, number)),
+            GlobalEvent::Drain => {
                 book.draining = true;
                 self.drain_by_us =
                     Some(net.now_us + book.scenario.settings.timeouts.drain_ms * 1000 + 1_000_000);
             }
-            Upheaval::PurgeAll => {
+            GlobalEvent::PurgeAll => {
                 if let Some(cache) = &book.scenario.cache {
                     cache.store.purge(|_| true);
                     book.note_purge_of_all(net.now_us);
                 }
             }
-            Upheaval::SetResolver | Upheaval::Exhaustion(_) | Upheaval::ShedIdle => {}
+            GlobalEvent::SetResolver | GlobalEvent::Exhaustion(_) | GlobalEvent::ShedIdle => {}
         }
         for shell in &mut self.shells {
-            shell.upset(&mut self.around, upheaval, now)?;
+            shell.apply_global_event(&mut self.around, event, now)?;
         }
         Ok(())
     }
