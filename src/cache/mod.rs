@@ -1,4 +1,4 @@
-//! What HTTP says about caching (RFC 9111), for a cache that many clients share.
+//! HTTP caching (RFC 9111), for a cache that many clients share.
 //!
 //! A request passes through this room in these steps. [`rfc::control::RequestDirectives`] and [`rfc::key`] are read
 //! from the request. The store is asked for the key, [`rfc::vary`] selects one of the stored variants, and

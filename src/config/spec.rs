@@ -86,7 +86,7 @@ pub struct Spec {
     pub short: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
-    /// What follows the name.
+    /// The value that follows the name.
     pub takes: Takes,
     /// The name of the value in the help; empty for flags.
     pub placeholder: &'static str,
@@ -98,7 +98,7 @@ pub struct Spec {
     pub section: Section,
     /// The default, in the form of a file; empty for none.
     pub default: &'static str,
-    /// What it does, as a phrase that begins with a verb.
+    /// The effect of the option, as a phrase that begins with a verb.
     pub help: &'static str,
     /// `--help` shows the phrase. The phrases of other options are in their topic only.
     pub common: bool,
@@ -170,7 +170,7 @@ impl Spec {
         Spec { repeat, ..self }
     }
 
-    /// A flag that is set unless somebody says no.
+    /// A flag that is on by default.
     pub(super) const fn on(self) -> Spec {
         Spec { default: "yes", ..self }
     }

@@ -1,13 +1,12 @@
-//! An entry as one line of the access log.
+//! A log record as one line of the access log.
 //!
-//! Texts come from the network, so every format escapes whatever could end a field, end the line, or make a terminal or
-//! a reader see something that is not there: controls (C0, DEL, C1), quotes, backslashes, bytes that are not UTF-8,
-//! blanks other than the plain one, and characters without a shape of their own such as bidirectional overrides. What
-//! remains of UTF-8 passes. In the three text formats an escaped byte is `\xNN`, a quote `\"`, a backslash `\\`, so that
-//! the bytes can be had back exactly; JSON has its own escapes, and U+FFFD for a byte that is not UTF-8, as JSON has no
-//! way to say it.
+//! Texts come from the network, so every format escapes each byte that could end a field or the line, or mislead a
+//! terminal or a reader: controls (C0, DEL, C1), quotes, backslashes, bytes that are not UTF-8, blanks other than the
+//! plain one, and invisible characters such as bidirectional overrides. Other UTF-8 is copied. In the three text formats
+//! an escaped byte is `\xNN`, a quote `\"`, a backslash `\\`, so the bytes can be restored exactly. JSON has its own
+//! escapes, and U+FFFD for a byte that is not UTF-8, because JSON cannot express it.
 //!
-//! The `weir` format, never with a blank inside a field, `-` for what there is none of:
+//! The `weir` format; no field contains a blank, and `-` is an empty field:
 //!
 //! ```text
 //! TIME KIND VERDICT STATUS METHOD TARGET client= user= received= sent= ms= dns_ms= connect_ms= ttfb_ms= upstream= reused= \
@@ -16,10 +15,10 @@
 //!     sent=1450 ms=12.345 dns_ms=1.250 connect_ms=3.100 ttfb_ms=7.800 upstream=192.0.2.7:80 reused=client reason=- cache=miss
 //! ```
 //!
-//! TIME is when the request began, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does.
-//! `cache` says what the cache did (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, why not more.
-//! `received` and `sent` are bytes from and to the client, `reused` says which connections had been used before. What `dns_ms`,
-//! `connect_ms` and `ttfb_ms` are is said at [`Phases`]; `combined` and `squid` have no place for them.
+//! TIME is the beginning of the request, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid
+//! does. `cache` is the result of the cache (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a
+//! colon, the reason. `received` and `sent` are bytes from and to the client; `reused` names the connections that had been
+//! used before. [`Phases`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place for them.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};

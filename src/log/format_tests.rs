@@ -373,7 +373,7 @@ fn is_json_object(text: &str) -> bool {
     }
 }
 
-/// What follows a string.
+/// The text behind a string.
 fn json_string(text: &str) -> Option<&str> {
     let mut rest = text.strip_prefix('"')?;
     loop {

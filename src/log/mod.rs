@@ -1,4 +1,4 @@
-//! The access log: [`format`] writes a record as one line, and [`writer`] brings lines to standard output or to
+//! The access log: [`mod@format`] writes a record as one line, and [`writer`] brings lines to standard output or to
 //! rotating [`files`] without blocking the loops; [`diagnostics`] does so for the daemon's own messages.
 
 pub mod diagnostics;

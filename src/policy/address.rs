@@ -31,7 +31,7 @@ pub enum BuiltIn {
     Shared,
     /// IETF protocol assignments that are not reachable globally (IANA's registries of special-purpose addresses):
     /// `192.0.0.0/24` (RFC 6890), `192.88.99.0/24` (RFC 7526), `64:ff9b:1::/48` (RFC 8215), `100::/64` (RFC 6666),
-    /// `100:0:0:1::/64` (RFC 9780), what is closed of `2001::/23` (RFC 2928), `5f00::/16` (RFC 9602).
+    /// `100:0:0:1::/64` (RFC 9780), the closed part of `2001::/23` (RFC 2928), `5f00::/16` (RFC 9602).
     Protocol,
     /// `192.0.2.0/24`, `198.51.100.0/24`, `203.0.113.0/24`, `2001:db8::/32`, `3fff::/20` (RFC 5737, 3849, 9637).
     Documentation,
@@ -232,7 +232,7 @@ mod tests {
             ("64:ff9b:1:7f:0:1::", &["64:ff9b:1:7f:0:1::", "127.0.0.1", "0.0.0.0"]),
             // Below /64: octets 9 to 12.
             ("64:ff9b:1:0:7f:0:100:0", &["64:ff9b:1:0:7f:0:100:0", "127.0.0.1", "1.0.0.0"]),
-            // What follows is ignored by translators.
+            // Translators ignore the bits that follow.
             (
                 "64:ff9b:1:a9fe:a9:fe00:1:1",
                 &["64:ff9b:1:a9fe:a9:fe00:1:1", "169.254.169.254", "169.254.0.0", "0.1.0.1"],

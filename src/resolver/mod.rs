@@ -459,7 +459,7 @@ impl Resolver {
         self.upstream.actions.pop_front()
     }
 
-    /// What was done since the start.
+    /// Counts since the start.
     pub fn counters(&self) -> &Counters {
         &self.upstream.counters
     }

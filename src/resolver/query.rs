@@ -82,7 +82,7 @@ impl Upstream {
     }
 }
 
-/// A keyed pseudo-random function: without the key nobody can predict the next id from earlier ones.
+/// A keyed pseudo-random function: without the key the next id cannot be predicted from earlier ones.
 struct Random([u64; 2]);
 
 impl Random {

@@ -32,7 +32,7 @@ pub struct Cursor {
 pub struct Filled {
     /// Bytes in all slices.
     pub bytes: u64,
-    /// Index of the first slice from which on all slices lie in mappings of their own (see [`Segment::is_mapped`]).
+    /// Index of the first slice from which on all slices lie in mappings of their own (see `Segment::is_mapped`).
     pub mapped_from: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What RFC 9111 and its neighbours say about one request and one response: pure functions over fields and times.
+//! RFC 9111 and related RFCs, for one request and one response: pure functions over fields and times.
 
 pub(in crate::cache) mod combining;
 pub mod control;

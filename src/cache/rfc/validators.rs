@@ -1,4 +1,4 @@
-//! What a stored response can be validated with (RFC 9110 section 8.8), and which fields set cookies.
+//! The validators of a stored response (RFC 9110 section 8.8), and the fields that set cookies.
 
 use crate::http::block::FieldLines;
 use crate::http::date::parse_http_date;

@@ -237,7 +237,7 @@ fn what_was_saved_is_loaded() {
     let found = get(&second, b"http://b/").unwrap();
     let expected = Head { received_us: 0, ..other };
     assert_eq!(format!("{:?}", found.head()), format!("{expected:?}"));
-    // What is saved again is the same.
+    // Saved again, the file is the same.
     assert_eq!(saved(&second, at(0, NOW_S)).len(), bytes.len());
 }
 

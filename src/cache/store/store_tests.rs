@@ -229,7 +229,7 @@ fn readers_writers_and_evictors_share_it() {
 /// do collide, a look-up compares entries of equal hash only.
 #[test]
 fn rule_46_keys_that_collide_under_one_seed_do_not_under_another() {
-    // What decides where a table looks first: the shard, the highest seven bits, and the lowest ones.
+    // The bits that decide where a table looks first: the shard, the highest seven bits, and the lowest ones.
     let place_of = |hash: u64| ((hash >> 40) as usize % SHARDS, hash >> 57, hash & 3);
     let known = Store::new(Limits::with_budget(1 << 20, SEED));
     let wanted = place_of(known.hash(b"http://a/"));
@@ -283,7 +283,7 @@ fn rule_57_what_is_held_leaves_a_part_to_what_is_stored() {
     assert!(now.entries >= 20 && now.evicted == entries - now.entries, "{now:?}");
     assert!(!store.may_admit() && store.admit(1000, 50_000).is_none());
     assert_eq!(store.statistics().evicted, now.evicted, "for nothing");
-    // What is stored can still be renewed and found.
+    // Stored entries can still be renewed and found.
     assert!(get(&store, "http://a/89", 2000).is_some());
     drop(held);
     assert!(store.memory().held() < empty + 5000, "but for the tables");

@@ -43,7 +43,7 @@ enum Server {
     CutOff(&'static Server),
 }
 
-/// What a query looked like.
+/// A query as a server received it.
 #[derive(Clone, Debug, PartialEq)]
 struct Sent {
     at_us: u64,

@@ -121,7 +121,7 @@ fn kind_15_a_servfail_from_the_only_server_is_asked_again() {
     assert_eq!(net.take_sent().len(), 4);
     let mut net = Network::new(&[Server::Recovers(2)], |settings| settings.attempts = 1);
     assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
-    // What was refused stays so.
+    // A refusal is final.
     let mut net = Network::new(&[Server::Code(5)], |_| {});
     assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
     assert_eq!(net.take_sent().len(), 2);
