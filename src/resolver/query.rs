@@ -8,7 +8,7 @@
 //! - FORMERR or NOTIMP to a query with EDNS: the same server without EDNS;
 //! - SERVFAIL, REFUSED, a malformed reply, a refused port: the next server of the round;
 //! - no reply in time: the next server, and all questions use this server last. If forged replies arrived meanwhile,
-//!   the same server is sent over TCP instead, which a forger cannot reach.
+//!   the same server is queried over TCP instead, which a forger cannot reach.
 //!
 //! A round asks each server once. Another round begins if a query of the last one got no reply, and once after a
 //! SERVFAIL, which may have been temporary (a forwarder whose own query was lost sends it); other answers would be

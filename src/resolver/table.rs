@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn silence_counts_unless_something_was_heard_since() {
-        // When it was last heard, when the query was sent, whether it is found silent then.
+        // Time of the last reply, time of the query, and whether the server is silent then.
         for (replied_us, sent_us, found) in
             [(None, 5, true), (Some(4), 5, true), (Some(5), 5, true), (Some(6), 5, false)]
         {
