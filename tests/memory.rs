@@ -24,7 +24,7 @@ fn tables_shrink_when_most_are_gone() {
     assert!(shell.engine.may_shrink());
     assert!(!shell.engine.shrink(), "it was needed a moment ago");
     assert!(shell.engine.shrink());
-    assert!(!shell.engine.may_shrink(), "whoever is left keeps the table as it is");
+    assert!(!shell.engine.may_shrink(), "the remaining connections keep the table as it is");
     shell.event(last, Event::EndOfStream);
     assert!(shell.engine.may_shrink() && shell.engine.shrink() && !shell.engine.may_shrink());
     assert!(shell.closed.len() == 5000 && shell.engine.is_empty());

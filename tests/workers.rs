@@ -128,7 +128,7 @@ fn room_made_by_one_worker_is_room_for_all() {
     eventually("the first is taken", || (weir.statistics().get("clients") == 1).then_some(()));
     // Those that are refused stay for a moment, and 64 of them are the most there may be.
     let mut refused: Vec<Raw> = (0..64).map(|_| weir.connect()).collect();
-    eventually("everybody is taken", || (weir.statistics().get("clients") == 65).then_some(()));
+    eventually("all clients are accepted", || (weir.statistics().get("clients") == 65).then_some(()));
     let mut waiting: Vec<Raw> = (0..96).map(|_| weir.connect()).collect();
     for client in refused.iter_mut().chain(&mut waiting) {
         assert_eq!(client.read_response().status(), 503);

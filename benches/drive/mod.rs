@@ -2,7 +2,7 @@
 //!
 //! Shared by `benches/engine.rs` (time), `benches/instructions.rs` (instructions) and `tests/allocations.rs`.
 
-#![allow(dead_code, reason = "everybody uses a part of it")]
+#![allow(dead_code, reason = "each bench uses a part of it")]
 
 use std::hint::black_box;
 use std::net::SocketAddr;

@@ -156,7 +156,7 @@ fn slow_bodies() {
             (weir.statistics().get("exchanges") >= crowd() as u64).then_some(())
         });
         while !stop.is_set() {
-            assert_eq!(slow.send_next(b"x"), 0, "somebody was cut off in the middle of an upload");
+            assert_eq!(slow.send_next(b"x"), 0, "a client was disconnected in the middle of an upload");
             std::thread::sleep(tick());
         }
         let now = weir.statistics();

@@ -231,7 +231,11 @@ fn rule_51_kind_03_header_edits_count_as_the_origin_sees_them() {
     let scene = by_role(&["--remove-header", "X-Role"], "X-Role");
     assert_eq!(scene.get_with("/", "X-Role: admin").text(), "none");
     let other = scene.get_with("/", "X-Role: guest");
-    assert_eq!((other.text().as_str(), is_hit(&other)), ("none", true), "the origin sees no role of anybody");
+    assert_eq!(
+        (other.text().as_str(), is_hit(&other)),
+        ("none", true),
+        "the origin sees no role of a client"
+    );
     let scene = by_role(&["--add-header", "X-Role: weir"], "X-Role");
     assert_eq!(scene.get("/").text(), "weir");
     let again = scene.get("/");

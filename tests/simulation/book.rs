@@ -311,7 +311,7 @@ impl Book {
         let wrong = |what: &str| format!("{key}: {what} in {head:?} for {:?}", record.ask);
         let (whose, serial) = parse_answer(head).ok_or_else(|| wrong("an answer of nobody's"))?;
         if whose != key {
-            return Err(wrong("somebody else's answer"));
+            return Err(wrong("another client's response"));
         }
         let said = self.said(key, serial).ok_or_else(|| wrong("an answer that no origin gave"))?;
         let hop_by_hop = ["keep-alive", "proxy-connection", "te", "upgrade"];

@@ -35,7 +35,7 @@ impl Identity {
         }
         if let Some(user) = head.all("authorization").find_map(|value| value.strip_prefix("NTLM ")) {
             if user != key.client.to_string() || !authenticates {
-                return Err(format!("{key}: somebody else's credentials: {head:?}"));
+                return Err(format!("{key}: another client's credentials: {head:?}"));
             }
             (self.owner, self.user) = (Some(key.client), Some(key.client));
         }

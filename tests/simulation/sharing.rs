@@ -74,7 +74,7 @@ impl Book {
             let given =
                 number.and_then(|number| self.sayings.given.get(number)).ok_or("a cookie of nobody's")?;
             if given.key != key && (given.status == 304 || given.bare) {
-                return Err("a cookie that was meant for somebody else");
+                return Err("a cookie of another client");
             }
         }
         Ok(())
@@ -229,18 +229,18 @@ impl Book {
             return Err("the answer for another page");
         }
         if says.no_store || says.private || given.withheld {
-            return Err("somebody else's answer, which was not to be stored");
+            return Err("another client's response, which was not to be stored");
         }
         if given.bound {
-            return Err("somebody else's answer, over a connection of its own");
+            return Err("another client's response, over a connection of its own");
         }
         if given.authorized && !says.is_for_all() {
-            return Err("somebody else's answer, whose request had credentials");
+            return Err("another client's response, whose request had credentials");
         }
         match page.varying {
             _ if !given.varies => {}
             Varying::Nothing => {}
-            Varying::Anything => return Err("somebody else's answer in spite of Vary: *"),
+            Varying::Anything => return Err("another client's response in spite of Vary: *"),
             Varying::Field if given.variant == wants.seen_variant() => {}
             Varying::Field => return Err("another variant"),
         }

@@ -201,7 +201,7 @@ fn reads_answers() {
             alias("b.example", 1, 6),
         ),
         (
-            "a chain that leaves, with somebody's addresses",
+            "a chain that leaves, with addresses of another name",
             0x8180,
             vec![cname("www.example", 6, "b.example"), a("c.example", 9, "192.0.2.1")],
             vec![],

@@ -154,7 +154,7 @@ impl World {
         }
         assert_eq!(self.resolver.in_flight(), 0, "look-ups without end");
         assert!(self.open.is_empty(), "sockets left open");
-        assert!(self.waiting.is_empty(), "somebody waits for ever");
+        assert!(self.waiting.is_empty(), "a look-up waits for ever");
     }
 }
 
