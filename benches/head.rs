@@ -11,7 +11,7 @@ use weir::http::forwarding::{
     write_response,
 };
 use weir::http::framing::{Body, request_body, response_body};
-use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner, Version};
+use weir::http::head::{Limits, Message, RequestHead, Scanner, Version};
 use weir::http::target::Target;
 
 const MINIMAL: &[u8] = b"GET http://origin.example/ HTTP/1.1\r\nHost: origin.example\r\n\r\n";
@@ -70,16 +70,16 @@ fn scan(bencher: Bencher<'_, '_>, name: &str) {
 #[divan::bench(args = names())]
 fn parse(bencher: Bencher<'_, '_>, name: &str) {
     let (head, limits) = (named(name), Limits::default());
-    bencher.bench(|| {
-        let mut storage = FieldStorage::new();
-        RequestHead::parse(black_box(head), &mut storage, &limits).map(|head| head.fields.len())
+    let mut message = Message::new();
+    bencher.bench_local(|| {
+        RequestHead::parse(black_box(head), &mut message, &limits).map(|head| head.fields.len())
     });
 }
 
 #[divan::bench(args = names())]
 fn target_and_framing(bencher: Bencher<'_, '_>, name: &str) {
     let (head, limits) = (named(name), Limits::default());
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = RequestHead::parse(head, &mut storage, &limits).expect("a valid head");
     bencher.bench(|| {
         let head = black_box(&head);
@@ -107,7 +107,7 @@ fn route<'a>(path: &'a [u8], target: &Target<'_>) -> Option<RequestRoute<'a>> {
 #[divan::bench(args = names())]
 fn write(bencher: Bencher<'_, '_>, name: &str) {
     let (head, limits) = (named(name), Limits::default());
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = RequestHead::parse(head, &mut storage, &limits).expect("a valid head");
     let target = Target::parse(head.method, head.target, false).expect("a valid target");
     let route = route(b"/path", &target).expect("absolute-form");
@@ -120,11 +120,10 @@ fn write(bencher: Bencher<'_, '_>, name: &str) {
 }
 
 /// All of it, as for each request on a persistent connection.
-pub fn forward(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<usize> {
+pub fn forward(bytes: &[u8], limits: &Limits, message: &mut Message, out: &mut Vec<u8>) -> Option<usize> {
     out.clear();
-    let len = Scanner::default().scan_request(bytes, limits).ok()??;
-    let mut storage = FieldStorage::new();
-    let head = RequestHead::parse(&bytes[..len], &mut storage, limits).ok()?;
+    let len = message.receive_request(&mut Scanner::default(), bytes, limits).ok()??;
+    let head = message.read_request(&bytes[..len], limits).ok()?;
     let target = Target::parse(head.method, head.target, false).ok()?;
     route_target(&head, &target).ok()?;
     let body = request_body(&head).ok()?;
@@ -134,11 +133,15 @@ pub fn forward(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<usize
 }
 
 /// The same for a response.
-pub fn forward_response(bytes: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Option<usize> {
+pub fn forward_response(
+    bytes: &[u8],
+    limits: &Limits,
+    message: &mut Message,
+    out: &mut Vec<u8>,
+) -> Option<usize> {
     out.clear();
-    let len = Scanner::default().scan_response(bytes, limits).ok()??;
-    let mut storage = FieldStorage::new();
-    let head = ResponseHead::parse(&bytes[..len], &mut storage, limits).ok()?;
+    let len = message.receive_response(&mut Scanner::default(), bytes, limits).ok()??;
+    let head = message.read_response(&bytes[..len], limits).ok()?;
     let route = ResponseRoute {
         body: response_body("GET", &head).ok()?,
         client_version: Version::Http11,
@@ -160,15 +163,15 @@ pub fn chunks(bytes: usize) -> Vec<u8> {
 #[divan::bench(args = names())]
 fn whole(bencher: Bencher<'_, '_>, name: &str) {
     let (bytes, limits) = (named(name), Limits::default());
-    let mut out = Vec::with_capacity(4096);
-    bencher.bench_local(|| forward(black_box(bytes), &limits, &mut out));
+    let (mut message, mut out) = (Message::new(), Vec::with_capacity(4096));
+    bencher.bench_local(|| forward(black_box(bytes), &limits, &mut message, &mut out));
 }
 
 #[divan::bench]
 fn whole_response(bencher: Bencher<'_, '_>) {
     let limits = Limits::default();
-    let mut out = Vec::with_capacity(4096);
-    bencher.bench_local(|| forward_response(black_box(RESPONSE), &limits, &mut out));
+    let (mut message, mut out) = (Message::new(), Vec::with_capacity(4096));
+    bencher.bench_local(|| forward_response(black_box(RESPONSE), &limits, &mut message, &mut out));
 }
 
 /// One 4 KB block that holds chunks of the given size.

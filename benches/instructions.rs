@@ -23,7 +23,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
 use weir::http::chunked::Decoder;
-use weir::http::head::{FieldStorage, Limits, RequestHead, Scanner};
+use weir::http::head::{Limits, Message, RequestHead, Scanner};
 use weir::http::target::Host;
 use weir::log::format::write_entry;
 use weir::net::{Pool, Ring};
@@ -126,24 +126,23 @@ fn scan(bytes: &'static [u8]) -> Operation {
 }
 
 fn parse(bytes: &'static [u8]) -> Operation {
-    let limits = Limits::default();
+    let (limits, mut message) = (Limits::default(), Message::new());
     Box::new(move || {
-        let mut storage = FieldStorage::new();
-        let _ = black_box(RequestHead::parse(black_box(bytes), &mut storage, &limits));
+        let _ = black_box(RequestHead::parse(black_box(bytes), &mut message, &limits));
     })
 }
 
 fn forward(bytes: &'static [u8]) -> Operation {
-    let (limits, mut out) = (Limits::default(), Vec::with_capacity(4096));
+    let (limits, mut message, mut out) = (Limits::default(), Message::new(), Vec::with_capacity(4096));
     Box::new(move || {
-        black_box(head::forward(black_box(bytes), &limits, &mut out));
+        black_box(head::forward(black_box(bytes), &limits, &mut message, &mut out));
     })
 }
 
 fn forward_response() -> Operation {
-    let (limits, mut out) = (Limits::default(), Vec::with_capacity(4096));
+    let (limits, mut message, mut out) = (Limits::default(), Message::new(), Vec::with_capacity(4096));
     Box::new(move || {
-        black_box(head::forward_response(black_box(head::RESPONSE), &limits, &mut out));
+        black_box(head::forward_response(black_box(head::RESPONSE), &limits, &mut message, &mut out));
     })
 }
 

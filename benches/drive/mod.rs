@@ -245,6 +245,8 @@ fn caching_cases() -> Vec<Case> {
     // Without anything to validate it by.
     let plain =
         response("200 OK", "Cache-Control: max-age=31536000\r\nContent-Length: 1024\r\n", &[b'x'; 1024]);
+    let other = Client(request("GET", "origin.example", "", b""));
+    let private = response("200 OK", "Cache-Control: no-store\r\nContent-Length: 1024\r\n", &[b'x'; 1024]);
     let case = |name, status, allocations_max, bytes, steps| Case {
         name,
         shell: Shell::caching(&[get(""), Origin(cacheable(bytes))]),
@@ -257,6 +259,7 @@ fn caching_cases() -> Vec<Case> {
         case("hit 100k", 200, 0, 100_000, vec![get("")]),
         case("hit, condition", 304, 0, 1024, vec![get("If-None-Match: \"1\"\r\n")]),
         case("hit, range", 206, 0, 1024, vec![get("Range: bytes=10-19\r\n")]),
+        case("not stored 1k", 200, 1, 1024, vec![other, Origin(private)]),
         case("stored 1k", 200, 13, 1024, vec![get("Cache-Control: no-cache\r\n"), Origin(plain)]),
     ]
 }

@@ -210,6 +210,9 @@ impl Machines {
         let (address, reused) = (SocketAddr::from(peer.address), std::mem::replace(&mut peer.used, true));
         let began_us = if input.is_empty() { cx.now.monotonic_us } else { began_us };
         let id = transactions.begin(cx, Begun { client, address, reused, input, head_bytes, began_us });
+        if let Some(transaction) = transactions.get_mut(id) {
+            downstream.swap_head(client, &mut transaction.request_head);
+        }
         cx.connections.set_client(client, Client::Transaction(id));
         Some(id)
     }

@@ -1,7 +1,7 @@
 //! The fields of a message as one block of bytes: what is kept of a head when the buffer it came in is gone.
 
 use super::fields::{is_token, trim};
-use super::head::Fields;
+use super::message::Fields;
 
 /// Field lines in order, wherever they are kept. Names are tokens, values are trimmed.
 pub trait FieldLines<'b>: Copy {

@@ -1,7 +1,5 @@
 //! Tokens, quoted strings and comma-separated lists (RFC 9110 section 5.6).
 
-use super::head::Fields;
-
 /// The characters of a token.
 const TCHARS: [bool; 256] = {
     let mut table = [false; 256];
@@ -27,9 +25,9 @@ pub fn is_token(text: &[u8]) -> bool {
 /// Whether two field names are the same in any case. Most of their letters are the same in the same case, which
 /// `eq_ignore_ascii_case` makes no use of.
 #[inline]
-pub fn same_name(one: &str, other: &str) -> bool {
-    let same = |(one, other): (u8, u8)| one == other || (one ^ other == 0x20 && one.is_ascii_alphabetic());
-    one.len() == other.len() && one.bytes().zip(other.bytes()).all(same)
+pub fn same_name(one: &[u8], other: &[u8]) -> bool {
+    let same = |(one, other): (&u8, &u8)| one == other || (one ^ other == 0x20 && one.is_ascii_alphabetic());
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 /// True for the bytes that may stand in a field value: visible ones, blank, tab, and obs-text (RFC 9110 section 5.5).
@@ -38,11 +36,16 @@ pub fn is_value_byte(byte: u8) -> bool {
 }
 
 /// Without blanks and tabs on either side (OWS, RFC 9110 section 5.6.3).
-pub fn trim(mut text: &[u8]) -> &[u8] {
+pub fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
+}
+
+/// Without blanks and tabs at its beginning.
+pub fn trim_start(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }
-    trim_end(text)
+    text
 }
 
 /// Without blanks and tabs at its end.
@@ -97,16 +100,19 @@ pub fn member_end(text: &[u8]) -> usize {
     text.len()
 }
 
-/// True if one of the lists in the fields of that name has the token as a member, in any case.
-pub fn fields_list_contains(fields: Fields<'_, '_>, name: &str, token: &str) -> bool {
-    fields.all(name).flat_map(list).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
-}
-
 /// A decimal number without sign or blanks; `None` for anything else and beyond 2^63-1, the largest length that
 /// every peer can be expected to hold.
 pub fn decimal(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
+    }
+    // So many digits cannot be too large.
+    if text.len() < 19 {
+        let digits = text.iter().try_fold(0, |value: u64, &byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit <= 9).then_some(10 * value + u64::from(digit))
+        });
+        return digits;
     }
     let mut value: u64 = 0;
     for &byte in text {
@@ -206,11 +212,15 @@ mod tests {
         for byte in 0..128_u8 {
             for other in 0..128_u8 {
                 let (one, other) = (char::from(byte).to_string(), char::from(other).to_string());
-                assert_eq!(same_name(&one, &other), one.eq_ignore_ascii_case(&other), "{one:?} {other:?}");
+                assert_eq!(
+                    same_name(one.as_bytes(), other.as_bytes()),
+                    one.eq_ignore_ascii_case(&other),
+                    "{one:?} {other:?}"
+                );
             }
         }
-        assert!(same_name("User-Agent", "user-agent") && same_name("", ""));
-        assert!(!same_name("Host", "hosts") && !same_name("Date", "Data"));
+        assert!(same_name(b"User-Agent", b"user-agent") && same_name(b"", b""));
+        assert!(!same_name(b"Host", b"hosts") && !same_name(b"Date", b"Data"));
     }
 
     #[test]

@@ -7,17 +7,18 @@ use std::fmt::Debug;
 use std::io::Write;
 use std::net::IpAddr;
 
-use super::fault::Fault;
+use super::class::Class;
 use super::fields::write_decimal;
 use super::framing::{Body, content_length};
-use super::head::{Fields, RequestHead, ResponseHead, Version};
-use super::hop::{Class, classify, is_named};
-use super::target::{Authority, Target};
+use super::hop::is_named;
+use super::message::{Fields, Line, RequestHead, ResponseHead, Span, Version};
+use super::target::Authority;
 
 pub use super::hop::{
     expects_continue, has_doubtful_framing, is_end_to_end, is_loop, is_of_connection, max_forwards,
     names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
+pub use super::host_field::{check_host, route_target};
 pub use super::request_filter::RequestFilter;
 pub use super::trailers::{Withheld, write_trailers};
 
@@ -37,6 +38,8 @@ pub enum ForwardedPolicy {
 
 /// What configuration changes in a head, after all that HTTP itself demands (rule 29).
 pub trait Edits: Debug {
+    /// Whether no field is removed, whatever its name.
+    fn removes_nothing(&self) -> bool;
     /// Whether end-to-end fields of this name are dropped.
     fn removes(&self, name: &str) -> bool;
     /// Appends the lines to add. The configuration has checked that they are valid.
@@ -45,6 +48,10 @@ pub trait Edits: Debug {
 
 /// Nothing is changed.
 impl Edits for () {
+    fn removes_nothing(&self) -> bool {
+        true
+    }
+
     fn removes(&self, _name: &str) -> bool {
         false
     }
@@ -111,12 +118,11 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
         counts_hops: route.max_forwards.is_some(),
         forwarded: route.forwarded,
     };
-    let named = names_fields(head.fields);
-    for (name, value) in head.fields.iter() {
-        if filter.keeps(head.fields, named, name, |name| route.edits.removes(name)) {
-            write_field(out, name, value);
-        }
-    }
+    let (fields, named, edited) = (head.fields, names_fields(head.fields), !route.edits.removes_nothing());
+    write_lines(out, fields, Span::default(), |line| {
+        let removed = || edited && route.edits.removes(fields.name(line));
+        filter.keeps(line.class, removed, || named && is_named(fields, fields.name(line)))
+    });
     if let Some(max_forwards) = route.max_forwards {
         write_number_field(out, "Max-Forwards: ", max_forwards);
     }
@@ -133,22 +139,19 @@ pub fn write_request(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, route: &Requ
 /// Appends the head that goes to the client: always HTTP/1.1. Also for 1xx, which have neither framing nor persistence.
 pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &ResponseRoute<'_>) {
     let interim = head.status < 200;
-    out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, u64::from(head.status));
-    out.push(b' ');
-    out.extend_from_slice(head.reason);
-    out.extend_from_slice(b"\r\n");
-    let named = names_fields(head.fields);
-    let mut dated = interim;
-    for (name, value) in head.fields.iter() {
-        let dropped = || route.edits.removes(name) || (named && is_named(head.fields, name));
-        let keep = match classify(name) {
-            Class::HopByHop | Class::Framing | Class::Connection => false,
-            Class::Date => {
-                dated = true;
-                true
-            }
-            Class::Protected | Class::Via => !route.edits.removes(name),
+    let (fields, named, edited) = (head.fields, names_fields(head.fields), !route.edits.removes_nothing());
+    let status_line = write_status_line(out, head);
+    write_lines(out, fields, status_line, |line| {
+        let removed = || edited && route.edits.removes(fields.name(line));
+        let dropped = || removed() || (named && is_named(fields, fields.name(line)));
+        match line.class {
+            Class::HopByHop
+            | Class::ContentLength
+            | Class::TransferEncoding
+            | Class::Connection
+            | Class::ProxyConnection => false,
+            Class::Date => true,
+            Class::Protected | Class::Via => !removed(),
             Class::Upgrade => route.upgrade,
             Class::Trailer => route.body == Body::Chunked && !dropped(),
             Class::Host
@@ -157,11 +160,9 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
             | Class::MaxForwards
             | Class::Expect
             | Class::EndToEnd => !dropped(),
-        };
-        if keep {
-            write_field(out, name, value);
         }
-    }
+    });
+    let dated = interim || fields.has(Class::Date);
     if let (false, Some(date)) = (dated, route.date) {
         write_field(out, "Date", date.as_bytes());
     }
@@ -179,12 +180,53 @@ pub fn write_response(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, route: &Re
     out.extend_from_slice(b"\r\n");
 }
 
+/// Appends the status line, unless it stands in the head as weir would write it: then it is returned, to be appended with the
+/// fields behind it.
+fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) -> Span {
+    const LINE: &[u8] = b"HTTP/1.1 200 ";
+    let bytes = head.fields.bytes();
+    let end = LINE.len() + head.reason.len();
+    if bytes.starts_with(&LINE[..9])
+        && bytes.get(12) == Some(&b' ')
+        && bytes.get(end..end + 2) == Some(b"\r\n")
+    {
+        return Span { start: 0, end: end as u32 + 2 };
+    }
+    out.extend_from_slice(&LINE[..9]);
+    write_decimal(out, u64::from(head.status));
+    out.push(b' ');
+    out.extend_from_slice(head.reason);
+    out.extend_from_slice(b"\r\n");
+    Span::default()
+}
+
+/// Appends the lines that are kept; neighbours that stand in the head as weir would write them, in one piece. What stands at
+/// `first` goes before them.
+#[inline(always)]
+fn write_lines(out: &mut Vec<u8>, fields: Fields<'_, '_>, first: Span, keeps: impl Fn(&Line) -> bool) {
+    let (bytes, mut piece) = (fields.bytes(), first);
+    for line in fields.lines().iter().filter(|line| keeps(line)) {
+        // Behind its value a canonical line has CRLF.
+        let whole = Span { start: line.name.start, end: line.value.end + 2 };
+        if line.canonical && whole.start == piece.end {
+            piece.end = whole.end;
+            continue;
+        }
+        out.extend_from_slice(piece.within(bytes));
+        piece = if line.canonical { whole } else { Span::default() };
+        if !line.canonical {
+            write_field(out, fields.name(line), line.value.within(bytes));
+        }
+    }
+    out.extend_from_slice(piece.within(bytes));
+}
+
 fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: Body) {
     match (body, head.status) {
         (Body::None, 204) => {}
         // A length that nobody can agree on says nothing about a body that is not there, nor does one beside a coding.
         (Body::None, _) => {
-            let coded = head.fields.get("transfer-encoding").is_some();
+            let coded = head.fields.has(Class::TransferEncoding);
             if let (Ok(Some(length)), false) = (content_length(head.fields), coded) {
                 write_framing(out, Body::Length(length));
             }
@@ -238,9 +280,10 @@ fn write_framing(out: &mut Vec<u8>, body: Body) {
 
 fn write_via(out: &mut Vec<u8>, received: Version, pseudonym: Option<&str>) {
     if let Some(pseudonym) = pseudonym {
-        out.extend_from_slice(b"Via: ");
-        out.extend_from_slice(received.digits().as_bytes());
-        out.push(b' ');
+        out.extend_from_slice(match received {
+            Version::Http10 => b"Via: 1.0 ",
+            Version::Http11 => b"Via: 1.1 ",
+        });
         out.extend_from_slice(pseudonym.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
@@ -282,67 +325,6 @@ fn begin_list(out: &mut Vec<u8>, fields: Fields<'_, '_>, name: &str, keep: bool)
     }
 }
 
-/// Whose request this is: the target's authority, or that of Host for origin-form (port 80 unless it names one). `None`
-/// for `*`, which asks this proxy. Rule 8: Host must be there in 1.1, once, and valid, whatever the target says.
-pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<Option<Authority>, Fault> {
-    match target {
-        Target::Absolute { authority, .. } | Target::Authority(authority) => {
-            check_host(head, target, authority)?;
-            Ok(Some(*authority))
-        }
-        Target::Origin { .. } => host(head)?.ok_or(Fault::HostMissing).and_then(host_authority).map(Some),
-        // Empty where the target has no authority (RFC 9110 section 7.2).
-        Target::Asterisk => match host(head)? {
-            None | Some(b"") => Ok(None),
-            Some(host) => host_authority(host).map(|_| None),
-        },
-    }
-}
-
-/// The same for a target that has an authority, which is the one.
-pub fn check_host(
-    head: &RequestHead<'_, '_>,
-    target: &Target<'_>,
-    authority: &Authority,
-) -> Result<(), Fault> {
-    let Some(host) = host(head)? else { return Ok(()) };
-    // What every client sends is the same once more. An empty one says nothing that the target did not say better (RFC 9112
-    // section 3.2.2).
-    if !host.is_empty() && spelled(head.target, target) != Some(host) && !authority.has_name(host) {
-        host_authority(host)?;
-    }
-    Ok(())
-}
-
-/// The value of Host, which may be missing in 1.0 only.
-fn host<'b>(head: &RequestHead<'_, 'b>) -> Result<Option<&'b [u8]>, Fault> {
-    let mut hosts = head.fields.all("host");
-    let host = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Fault::HostRepeated);
-    }
-    match (host, head.version) {
-        (None, Version::Http11) => Err(Fault::HostMissing),
-        (None, Version::Http10) | (Some(_), _) => Ok(host),
-    }
-}
-
-/// The authority as the target spells it: a Host of the same bytes is as valid as it is.
-fn spelled<'b>(bytes: &'b [u8], target: &Target<'_>) -> Option<&'b [u8]> {
-    match target {
-        Target::Absolute { path, .. } => {
-            let scheme = if bytes.get(4) == Some(&b':') { "http://" } else { "ws://" };
-            bytes.get(scheme.len()..bytes.len().checked_sub(path.len())?)
-        }
-        Target::Authority(_) => Some(bytes),
-        Target::Origin { .. } | Target::Asterisk => None,
-    }
-}
-
-fn host_authority(host: &[u8]) -> Result<Authority, Fault> {
-    Authority::parse(host, Some(80)).map_err(|_| Fault::HostInvalid)
-}
-
 /// Appends the body of the answer to TRACE: the request as it came, without what only the client should know (RFC 9110
 /// section 9.3.8). Its type is `message/http`.
 pub fn trace_body(out: &mut Vec<u8>, head: &RequestHead<'_, '_>) {
@@ -369,6 +351,10 @@ mod tests {
     struct Listed(&'static [&'static str], &'static str);
 
     impl Edits for Listed {
+        fn removes_nothing(&self) -> bool {
+            false
+        }
+
         fn removes(&self, name: &str) -> bool {
             is_listed(self.0, name)
         }
@@ -631,58 +617,6 @@ mod tests {
             answered(&format!("{text}Connection: Upgrade\r\n"), &upgrade),
             format!("{text}Connection: upgrade\r\n")
         );
-    }
-
-    fn routed(line: &str, fields: &str) -> Result<Option<String>, Fault> {
-        with_request(format!("{line}\r\n{fields}\r\n").as_bytes(), |head| {
-            let target = Target::parse(head.method, head.target, false)?;
-            Ok(route_target(head, &target)?.map(|authority| authority.to_string()))
-        })
-    }
-
-    #[test]
-    fn rule_8_host() {
-        let to = |text: &str| Ok(Some(text.to_string()));
-        for (line, fields, expected) in [
-            ("GET http://a/ HTTP/1.1", "Host: a\r\n", to("a:80")),
-            ("GET http://a:81/ HTTP/1.1", "HOST: elsewhere:82\r\n", to("a:81")),
-            ("GET http://a:81/ HTTP/1.1", "Host: A:82\r\n", to("a:81")),
-            ("GET http://a/ HTTP/1.1", "Host: a:\r\n", to("a:80")),
-            ("GET http://a/ HTTP/1.1", "Host: a:0\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: a(\r\n", Err(Fault::HostInvalid)),
-            ("GET http://1.2.3.4/ HTTP/1.1", "Host: 1.2.3.4\r\n", to("1.2.3.4:80")),
-            ("GET http://a/ HTTP/1.1", "", Err(Fault::HostMissing)),
-            ("GET http://a/ HTTP/1.0", "", to("a:80")),
-            ("GET http://a/ HTTP/1.1", "Host: a\r\nHost: a\r\n", Err(Fault::HostRepeated)),
-            ("GET http://a/ HTTP/1.0", "Host: a\r\nhost: b\r\n", Err(Fault::HostRepeated)),
-            ("GET http://a/ HTTP/1.1", "Host:\r\n", to("a:80")),
-            ("GET ws://a:81/ HTTP/1.0", "Host: \t \r\n", to("a:81")),
-            ("GET http://a/ HTTP/1.1", "Host:\r\nHost:\r\n", Err(Fault::HostRepeated)),
-            ("GET ws://a:81/x HTTP/1.1", "Host: a:81\r\n", to("a:81")),
-            ("GET ws://1.2.3.4 HTTP/1.1", "Host: 1.2.3.4\r\n", to("1.2.3.4:80")),
-            ("GET ws://a/ HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: a, b\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: u@a\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: a/b\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: a:x\r\n", Err(Fault::HostInvalid)),
-            ("GET http://a/ HTTP/1.1", "Host: 1.2.3.4.5\r\n", Err(Fault::HostInvalid)),
-            ("GET / HTTP/1.1", "Host: A.\r\n", to("a:80")),
-            ("GET / HTTP/1.1", "Host: a:81\r\n", to("a:81")),
-            ("GET / HTTP/1.0", "Host: a\r\n", to("a:80")),
-            ("GET / HTTP/1.0", "", Err(Fault::HostMissing)),
-            ("GET / HTTP/1.1", "Host:\r\n", Err(Fault::HostInvalid)),
-            ("CONNECT a:443 HTTP/1.1", "Host: b\r\n", to("a:443")),
-            ("CONNECT a:443 HTTP/1.0", "", to("a:443")),
-            ("CONNECT a:443 HTTP/1.1", "Host:\r\n", to("a:443")),
-            ("CONNECT a:443 HTTP/1.1", "", Err(Fault::HostMissing)),
-            ("OPTIONS * HTTP/1.1", "Host: a\r\n", Ok(None)),
-            ("OPTIONS * HTTP/1.1", "Host:\r\n", Ok(None)),
-            ("OPTIONS * HTTP/1.0", "", Ok(None)),
-            ("OPTIONS * HTTP/1.1", "Host: a b\r\n", Err(Fault::HostInvalid)),
-        ] {
-            assert_eq!(routed(line, fields), expected, "{line} {fields:?}");
-        }
     }
 
     #[test]

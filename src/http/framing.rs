@@ -1,9 +1,9 @@
 //! How long a body is (RFC 9112 section 6.3): the rules that two readers must never read in two ways.
 
+use super::class::Class;
 use super::fault::Fault;
 use super::fields::{decimal, is_token, list};
-use super::head::{Fields, RequestHead, ResponseHead, Version};
-use super::hop::Class;
+use super::message::{Fields, RequestHead, ResponseHead, Version};
 
 /// How the end of a body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +25,8 @@ pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
     if head.method == "CONNECT" {
         return Ok(Body::None);
     }
-    if !head.fields.has(Class::Framing) {
-        return Ok(Body::None);
-    }
     let length = content_length(head.fields)?;
-    if head.fields.get("transfer-encoding").is_none() {
+    if !head.fields.has(Class::TransferEncoding) {
         return Ok(length.map_or(Body::None, Body::Length));
     }
     if length.is_some() {
@@ -55,10 +52,7 @@ pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Resul
     if bodiless {
         return Ok(Body::None);
     }
-    if !head.fields.has(Class::Framing) {
-        return Ok(Body::UntilClose);
-    }
-    if head.fields.get("transfer-encoding").is_some() {
+    if head.fields.has(Class::TransferEncoding) {
         check_codings(head.fields)?;
         return Ok(Body::Chunked);
     }
@@ -69,7 +63,12 @@ pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Resul
 /// lines and counts as 5 (RFC 9110 section 8.6).
 pub fn content_length(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
     let mut length = None;
-    for value in fields.all("content-length") {
+    for value in fields.all_of(Class::ContentLength) {
+        // Nearly always it is one number.
+        if let (None, Some(found)) = (length, decimal(value)) {
+            length = Some(found);
+            continue;
+        }
         for member in value.split(|&byte| byte == b',') {
             let found = decimal(super::fields::trim(member)).ok_or(Fault::ContentLengthSyntax)?;
             match length {
@@ -87,7 +86,7 @@ fn check_codings(fields: Fields<'_, '_>) -> Result<(), Fault> {
     let mut chunked = 0;
     let mut last_chunked = false;
     let mut tokens = true;
-    for member in fields.all("transfer-encoding").flat_map(list) {
+    for member in fields.all_of(Class::TransferEncoding).flat_map(list) {
         members += 1;
         last_chunked = member.eq_ignore_ascii_case(b"chunked");
         chunked += usize::from(last_chunked);

@@ -1,256 +1,198 @@
-//! Checked heads of requests and responses (RFC 9112 sections 2 to 5). httparse lives only here.
+//! Reads heads of requests and responses, once (RFC 9112 sections 2 to 5). httparse lives only here.
 //!
-//! [`Scanner`] finds the end of a head as bytes arrive and refuses line ends that httparse would let pass; then
-//! `RequestHead::parse` or `ResponseHead::parse` reads it once, without copying. When httparse says no, a second,
-//! slow look finds out which rule was broken, so that people are told more than "bad request".
+//! [`Scanner`] finds the end of a head as bytes arrive and refuses line ends that httparse would let pass; then the head is
+//! read into a [`Message`], without copying. Nearly all heads come whole, and need no scanner: what httparse has accepted is
+//! looked at once for each line, for what the scanner would have refused. When httparse says no, a second, slow look finds
+//! out which rule was broken, so that people are told more than "bad request".
 
 use std::mem::MaybeUninit;
 
 use httparse::{Error, Header, Status};
 
-pub use super::scan::{EMPTY_LINES_MAX, METHOD_BYTES_MAX, Scanner, skip_empty_lines};
+pub use super::message::{CONNECTION_OPTIONS_MAX, Fields, Message, RequestHead, ResponseHead, Version};
+pub use super::scan::{EMPTY_LINES_MAX, FIELDS_CEILING, Limits, METHOD_BYTES_MAX, Scanner, skip_empty_lines};
 
 use super::fault::Fault;
-use super::fields::{is_token, same_name};
-use super::hop::{Class, classify};
+use super::fields::{is_tchar, is_token};
+use super::message::Span;
 use super::scan::{request_version, response_version, trim_line_end};
 
-/// No configuration allows more fields than this (chosen: 32 KB of pointers, a tenth of a default thread stack).
-pub const FIELDS_CEILING: usize = 1000;
-
-/// Room for fields that needs no memory of its own (chosen: 2 KB of a stack whose pages are in use anyway, where 32 KB would be
+/// Fields for which there is room on the stack (chosen: 2 KB of a stack whose pages are in use anyway, where 32 KB would be
 /// eight more with every head; browsers send up to 30 fields).
 const FIELDS_USUAL: usize = 64;
 
-/// Most options that the Connection fields of one message may name (chosen: real messages name up to three). Without
-/// a bound each field would be compared with thousands of names.
-pub const CONNECTION_OPTIONS_MAX: usize = 64;
+/// Room for what httparse finds; nothing in it is initialised before it is used, so making one costs nothing.
+type Room<'b> = [MaybeUninit<Header<'b>>; FIELDS_USUAL];
 
-/// What a head may be like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a head, with its last CRLF.
-    pub head_bytes_max: usize,
-    /// Bytes of a request target.
-    pub target_bytes_max: usize,
-    /// Field lines; at most [`FIELDS_CEILING`].
-    pub fields_max: usize,
-    /// Take LF without CR as the end of a line in heads (RFC 9112 section 2.2 allows it). Never passed on.
-    pub accept_bare_lf: bool,
-    /// Refuse characters in targets that are outside of the URI grammar but harmless.
-    pub strict_targets: bool,
+/// Where a head ends, and whether each of its lines ends in CRLF.
+struct Read {
+    head_bytes: usize,
+    crlf: bool,
 }
 
-impl Default for Limits {
-    /// The limits of rule 13: chosen, and close to those of other proxies.
-    fn default() -> Limits {
-        Limits {
-            head_bytes_max: 32 * 1024,
-            target_bytes_max: 16 * 1024,
-            fields_max: 200,
-            accept_bare_lf: false,
-            strict_targets: false,
-        }
-    }
-}
-
-/// The version of a message. A later minor version is taken as 1.1 (RFC 9110 section 2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Version {
-    /// HTTP/1.0
-    Http10,
-    /// HTTP/1.1
-    Http11,
-}
-
-impl Version {
-    fn from_minor(minor: u8) -> Version {
-        if minor == 0 { Version::Http10 } else { Version::Http11 }
-    }
-
-    /// The digits as Via shows them.
-    pub fn digits(self) -> &'static str {
-        match self {
-            Version::Http10 => "1.0",
-            Version::Http11 => "1.1",
-        }
-    }
-}
-
-/// Room for the fields of one head; nothing in it is initialised before it is used, so making one costs nothing.
-pub struct FieldStorage<'b> {
-    array: [MaybeUninit<Header<'b>>; FIELDS_USUAL],
-    // For heads with more fields.
-    many: Vec<MaybeUninit<Header<'b>>>,
-    // For what httparse does not take: old browsers' targets, and versions such as HTTP/1.2, never seen outside of tests.
-    spill: Vec<Header<'b>>,
-}
-
-impl FieldStorage<'_> {
-    /// Empty.
-    #[inline]
-    pub fn new() -> Self {
-        let array = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-        FieldStorage { array, many: Vec::new(), spill: Vec::new() }
-    }
-}
-
-impl Default for FieldStorage<'_> {
-    fn default() -> Self {
-        FieldStorage::new()
-    }
-}
-
-/// The fields of one head, in order. Names are tokens; values are trimmed and hold no control characters but tabs.
-#[derive(Clone, Copy, Debug)]
-pub struct Fields<'s, 'b> {
-    fields: &'s [Header<'b>],
-    // Which classes are there, one bit each: most questions are about fields that are not.
-    classes: u32,
-    // Which names may be there, for all other questions: see `hint`.
-    hints: u64,
-}
-
-/// One bit of 64 for a name in any case: where it is not set, no field has that name. For a name that is known when weir is
-/// built it is a constant.
-#[inline]
-fn hint(name: &str) -> u64 {
-    let first = name.as_bytes().first().map_or(0, |first| usize::from(first | 0x20));
-    1 << ((8 * name.len() + first) % 64)
-}
-
-impl<'s, 'b> Fields<'s, 'b> {
-    /// Looks at each field once, and bounds what Connection may name.
-    fn new(fields: &'s [Header<'b>]) -> Result<Fields<'s, 'b>, Fault> {
-        let (mut classes, mut hints, mut options) = (0, 0, 0);
-        for field in fields {
-            let class = classify(field.name);
-            classes |= class.bit();
-            hints |= hint(field.name);
-            if class == Class::Connection {
-                options += 1 + memchr::memchr_iter(b',', field.value).count();
+impl Message {
+    /// Looks for the end of a request head as [`Scanner::scan_request`] does; a head that has come whole is read at once.
+    pub fn receive_request(
+        &mut self,
+        scanner: &mut Scanner,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, Fault> {
+        self.clear();
+        if scanner.is_fresh() && !limits.accept_bare_lf && bytes.first().is_some_and(|&byte| is_tchar(byte)) {
+            let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+            let usual = limits.fields_max.min(FIELDS_USUAL);
+            if let Ok(Ok(read)) = self.try_request(bytes, &mut room[..usual]) {
+                let fits = |method, target| method <= METHOD_BYTES_MAX && target <= limits.target_bytes_max;
+                if read.crlf
+                    && read.head_bytes <= limits.head_bytes_max
+                    && self.request_line_bytes().is_some_and(|(method, target)| fits(method, target))
+                {
+                    return Ok(Some(read.head_bytes));
+                }
+                self.clear();
             }
         }
-        if options > CONNECTION_OPTIONS_MAX {
-            return Err(Fault::ConnectionOptions);
+        scanner.scan_request(bytes, limits)
+    }
+
+    /// Looks for the end of a response head as [`Scanner::scan_response`] does; a head that has come whole is read at once.
+    pub fn receive_response(
+        &mut self,
+        scanner: &mut Scanner,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<usize>, Fault> {
+        self.clear();
+        if scanner.is_fresh() && !limits.accept_bare_lf && bytes.first() == Some(&b'H') {
+            let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+            let usual = limits.fields_max.min(FIELDS_USUAL);
+            if let Ok(Ok(read)) = self.try_response(bytes, &mut room[..usual]) {
+                if read.crlf && read.head_bytes <= limits.head_bytes_max {
+                    return Ok(Some(read.head_bytes));
+                }
+                self.clear();
+            }
         }
-        Ok(Fields { fields, classes, hints })
+        scanner.scan_response(bytes, limits)
     }
 
-    /// Whether any field of that class is there.
+    /// Reads the head whose end [`Scanner::scan_request`] found, unless that is done; `bytes` may go on after it, and may begin
+    /// with the empty lines that the scanner counted. Rules 1 to 4, 13, 17.
     #[inline]
-    pub(super) fn has(self, class: Class) -> bool {
-        self.classes & class.bit() != 0
-    }
-
-    /// Name and value of each field line.
-    #[inline]
-    pub fn iter(self) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'s, 'b> {
-        self.fields.iter().map(|field| (field.name, field.value))
-    }
-
-    /// The values of all field lines of that name, in any case.
-    #[inline]
-    pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
-        let fields = if self.hints & hint(name) == 0 { &[] } else { self.fields };
-        fields.iter().filter(move |field| same_name(field.name, name)).map(|field| field.value)
-    }
-
-    /// The first value of that name.
-    #[inline]
-    pub fn get(self, name: &str) -> Option<&'b [u8]> {
-        self.all(name).next()
-    }
-
-    /// How many field lines have that name.
-    pub fn count(self, name: &str) -> usize {
-        self.all(name).count()
-    }
-
-    /// Number of field lines.
-    pub fn len(self) -> usize {
-        self.fields.len()
-    }
-
-    /// No fields at all.
-    pub fn is_empty(self) -> bool {
-        self.fields.is_empty()
-    }
-}
-
-/// A request head (RFC 9112 section 3). The target is not parsed yet: see `target::Target`.
-#[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'s, 'b> {
-    /// A token, case-sensitive.
-    pub method: &'b str,
-    /// As sent: no blanks and control characters, at least one byte.
-    pub target: &'b [u8],
-    /// 1.0 or 1.1.
-    pub version: Version,
-    /// Field lines.
-    pub fields: Fields<'s, 'b>,
-}
-
-/// A response head (RFC 9112 section 4).
-#[derive(Clone, Copy, Debug)]
-pub struct ResponseHead<'s, 'b> {
-    /// 1.0 or 1.1.
-    pub version: Version,
-    /// 100 to 999.
-    pub status: u16,
-    /// As sent, often empty; may hold obs-text.
-    pub reason: &'b [u8],
-    /// Field lines.
-    pub fields: Fields<'s, 'b>,
-}
-
-impl<'s, 'b> RequestHead<'s, 'b> {
-    /// Reads the head whose end [`Scanner::scan_request`] found; `bytes` may go on after it, and may begin with the
-    /// empty lines that the scanner counted. Rules 1 to 4, 13, 17.
-    pub fn parse(
+    pub fn read_request<'s, 'b>(
+        &'s mut self,
         bytes: &'b [u8],
-        storage: &'s mut FieldStorage<'b>,
         limits: &Limits,
     ) -> Result<RequestHead<'s, 'b>, Fault> {
-        let fields_max = limits.fields_max.min(FIELDS_CEILING);
-        let usual = fields_max.min(FIELDS_USUAL);
-        let mut request = httparse::Request::new(&mut []);
-        let mut parsed = request.parse_with_uninit_headers(bytes, &mut storage.array[..usual]);
-        if parsed == Err(Error::TooManyHeaders) && usual < fields_max {
-            storage.many.resize_with(fields_max, MaybeUninit::uninit);
-            parsed = request.parse_with_uninit_headers(bytes, &mut storage.many);
+        if self.is_unread() {
+            self.parse_request(bytes, limits)?;
         }
-        let head = match parsed {
-            Ok(Status::Complete(_)) => {
-                let (Some(method), Some(target), Some(minor)) =
-                    (request.method, request.path, request.version)
-                else {
-                    return Err(Fault::HeadMalformed);
-                };
-                RequestHead {
-                    method,
-                    target: target.as_bytes(),
-                    version: Version::from_minor(minor),
-                    fields: Fields::new(request.headers)?,
-                }
-            }
-            Ok(Status::Partial) => return Err(Fault::HeadIncomplete),
-            Err(Error::TooManyHeaders) => return Err(Fault::TooManyFields),
-            Err(Error::Version | Error::Token) => {
-                RequestHead::parse_by_hand(bytes, &mut storage.spill, limits)?
-            }
-            Err(_) => return Err(request_fault(bytes, limits)),
+        self.request(bytes).ok_or(Fault::HeadMalformed)
+    }
+
+    fn parse_request(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
+        let fields_max = limits.fields_max.min(FIELDS_CEILING);
+        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+        let mut read = self.try_request(bytes, &mut room[..fields_max.min(FIELDS_USUAL)]);
+        if matches!(read, Err(Error::TooManyHeaders)) && fields_max > FIELDS_USUAL {
+            read = self.try_request(bytes, &mut vec![MaybeUninit::uninit(); fields_max]);
+        }
+        match read {
+            Ok(read) => read.map(drop),
+            Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
+            Err(Error::Version | Error::Token) => self.read_request_by_hand(bytes, limits),
+            Err(_) => Err(request_fault(bytes, limits)),
+        }
+    }
+
+    /// Reads the head whose end [`Scanner::scan_response`] found, unless that is done; `bytes` may go on after it. What can be
+    /// put right in a response is refused here too: see [`super::repair`].
+    #[inline]
+    pub fn read_response<'s, 'b>(
+        &'s mut self,
+        bytes: &'b [u8],
+        limits: &Limits,
+    ) -> Result<ResponseHead<'s, 'b>, Fault> {
+        if self.is_unread() {
+            self.parse_response(bytes, limits)?;
+        }
+        self.response(bytes).ok_or(Fault::HeadMalformed)
+    }
+
+    fn parse_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
+        let fields_max = limits.fields_max.min(FIELDS_CEILING);
+        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+        let mut read = self.try_response(bytes, &mut room[..fields_max.min(FIELDS_USUAL)]);
+        if matches!(read, Err(Error::TooManyHeaders)) && fields_max > FIELDS_USUAL {
+            read = self.try_response(bytes, &mut vec![MaybeUninit::uninit(); fields_max]);
+        }
+        match read {
+            Ok(read) => read.map(drop),
+            Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
+            Err(Error::Version) => self.read_later_response(bytes, limits),
+            Err(_) => Err(response_fault(bytes, limits)),
+        }
+    }
+
+    /// What httparse makes of a request, with room for so many fields.
+    fn try_request<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        room: &mut [MaybeUninit<Header<'b>>],
+    ) -> Result<Result<Read, Fault>, Error> {
+        let mut request = httparse::Request::new(&mut []);
+        let Status::Complete(head_bytes) = request.parse_with_uninit_headers(bytes, room)? else {
+            return Ok(Err(Fault::HeadIncomplete));
         };
-        Ok(head)
+        let (Some(method), Some(target), Some(minor)) = (request.method, request.path, request.version)
+        else {
+            return Ok(Err(Fault::HeadMalformed));
+        };
+        Ok(self.set_fields(bytes, head_bytes, pairs(request.headers)).map(|crlf| {
+            let (method, target) = (Span::of(method.as_bytes(), bytes), Span::of(target.as_bytes(), bytes));
+            self.set_request(method, target, Version::from_minor(minor));
+            Read { head_bytes, crlf }
+        }))
+    }
+
+    /// What httparse makes of a response, with room for so many fields.
+    fn try_response<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        room: &mut [MaybeUninit<Header<'b>>],
+    ) -> Result<Result<Read, Fault>, Error> {
+        // httparse would pass over empty lines.
+        if bytes.first().is_some_and(|&byte| byte != b'H') {
+            return Ok(Err(Fault::StatusLine));
+        }
+        let mut config = httparse::ParserConfig::default();
+        config.allow_obsolete_multiline_headers_in_responses(false);
+        let mut response = httparse::Response::new(&mut []);
+        let parsed = config.parse_response_with_uninit_headers(&mut response, bytes, room)?;
+        let Status::Complete(head_bytes) = parsed else { return Ok(Err(Fault::HeadIncomplete)) };
+        let (Some(status), Some(minor)) = (response.code, response.version) else {
+            return Ok(Err(Fault::HeadMalformed));
+        };
+        // httparse gives no reason phrase that has obs-text.
+        let second_line = match response.headers.first() {
+            Some(first) => Span::of(first.name.as_bytes(), bytes).start as usize,
+            None => head_bytes - if bytes[..head_bytes].ends_with(b"\r\n") { 2 } else { 1 },
+        };
+        let reason = reason(&bytes[..second_line]);
+        let read = self.set_fields(bytes, head_bytes, pairs(response.headers));
+        if !(100..=999).contains(&status) {
+            return Ok(read.and(Err(Fault::StatusCode)));
+        }
+        Ok(read.map(|crlf| {
+            self.set_response(Version::from_minor(minor), status, reason);
+            Read { head_bytes, crlf }
+        }))
     }
 
     /// What httparse refuses: HTTP/1.2 to 1.9, which RFC 9110 section 2.5 wants taken as 1.1, and targets that are not UTF-8.
     #[cold]
-    fn parse_by_hand(
-        bytes: &'b [u8],
-        spill: &'s mut Vec<Header<'b>>,
-        limits: &Limits,
-    ) -> Result<RequestHead<'s, 'b>, Fault> {
+    fn read_request_by_hand(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
         let start = skip_empty_lines(bytes, limits)?;
         let (line, rest) = split_line(&bytes[start..]);
         request_line_fault(line).map_or(Ok(()), Err)?;
@@ -258,70 +200,75 @@ impl<'s, 'b> RequestHead<'s, 'b> {
         let (Some(method), Some(target)) = (parts.next(), parts.next()) else {
             return Err(Fault::HeadMalformed);
         };
-        let method = std::str::from_utf8(method).map_err(|_| Fault::Method)?;
         let version = if line.ends_with(b"0") { Version::Http10 } else { Version::Http11 };
-        let fields = parse_fields(rest, spill, limits)?;
-        Ok(RequestHead { method, target, version, fields })
+        self.read_fields(bytes, rest, limits)?;
+        self.set_request(Span::of(method, bytes), Span::of(target, bytes), version);
+        Ok(())
+    }
+
+    /// The same for responses: HTTP/1.2 to 1.9.
+    #[cold]
+    fn read_later_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
+        let (line, rest) = split_line(bytes);
+        status_line_fault(line).map_or(Ok(()), Err)?;
+        let digits = line.get(9..12).and_then(super::fields::decimal).ok_or(Fault::StatusCode)?;
+        let status = u16::try_from(digits).map_err(|_| Fault::StatusCode)?;
+        self.read_fields(bytes, rest, limits)?;
+        if status < 100 {
+            return Err(Fault::StatusCode);
+        }
+        self.set_response(Version::Http11, status, reason(line));
+        Ok(())
+    }
+
+    /// The fields in `rest`, the bytes that follow the first line of `bytes`.
+    fn read_fields(&mut self, bytes: &[u8], rest: &[u8], limits: &Limits) -> Result<(), Fault> {
+        let mut room = vec![httparse::EMPTY_HEADER; limits.fields_max.min(FIELDS_CEILING)];
+        match httparse::parse_headers(rest, &mut room) {
+            Ok(Status::Complete((count, fields))) => {
+                self.set_fields(bytes, bytes.len() - rest.len() + count, pairs(fields)).map(drop)
+            }
+            Ok(Status::Partial) => Err(Fault::HeadIncomplete),
+            Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
+            Err(_) => Err(fields_fault(rest, limits)),
+        }
+    }
+}
+
+impl<'s, 'b> RequestHead<'s, 'b> {
+    /// Reads a head into an emptied message: [`Message::read_request`].
+    pub fn parse(
+        bytes: &'b [u8],
+        message: &'s mut Message,
+        limits: &Limits,
+    ) -> Result<RequestHead<'s, 'b>, Fault> {
+        message.clear();
+        message.read_request(bytes, limits)
     }
 }
 
 impl<'s, 'b> ResponseHead<'s, 'b> {
-    /// Reads the head whose end [`Scanner::scan_response`] found; `bytes` may go on after it. What can be put right in a response
-    /// is refused here too: see [`super::repair`].
+    /// Reads a head into an emptied message: [`Message::read_response`].
     pub fn parse(
         bytes: &'b [u8],
-        storage: &'s mut FieldStorage<'b>,
+        message: &'s mut Message,
         limits: &Limits,
     ) -> Result<ResponseHead<'s, 'b>, Fault> {
-        let fields_max = limits.fields_max.min(FIELDS_CEILING);
-        let mut config = httparse::ParserConfig::default();
-        config.allow_obsolete_multiline_headers_in_responses(false);
-        let mut response = httparse::Response::new(&mut []);
-        let usual = fields_max.min(FIELDS_USUAL);
-        let array = &mut storage.array[..usual];
-        let mut parsed = config.parse_response_with_uninit_headers(&mut response, bytes, array);
-        if parsed == Err(Error::TooManyHeaders) && usual < fields_max {
-            storage.many.resize_with(fields_max, MaybeUninit::uninit);
-            parsed = config.parse_response_with_uninit_headers(&mut response, bytes, &mut storage.many);
-        }
-        let head = match parsed {
-            Ok(Status::Complete(_)) => {
-                let (Some(status), Some(minor)) = (response.code, response.version) else {
-                    return Err(Fault::HeadMalformed);
-                };
-                let fields = Fields::new(response.headers)?;
-                ResponseHead { version: Version::from_minor(minor), status, reason: reason(bytes), fields }
-            }
-            Ok(Status::Partial) => return Err(Fault::HeadIncomplete),
-            Err(Error::TooManyHeaders) => return Err(Fault::TooManyFields),
-            Err(Error::Version) => ResponseHead::parse_later(bytes, &mut storage.spill, limits)?,
-            Err(_) => return Err(response_fault(bytes, limits)),
-        };
-        if !(100..=999).contains(&head.status) {
-            return Err(Fault::StatusCode);
-        }
-        Ok(head)
-    }
-
-    #[cold]
-    fn parse_later(
-        bytes: &'b [u8],
-        spill: &'s mut Vec<Header<'b>>,
-        limits: &Limits,
-    ) -> Result<ResponseHead<'s, 'b>, Fault> {
-        let (line, rest) = split_line(bytes);
-        status_line_fault(line).map_or(Ok(()), Err)?;
-        let digits = line.get(9..12).and_then(super::fields::decimal).ok_or(Fault::StatusCode)?;
-        let fields = parse_fields(rest, spill, limits)?;
-        let status = u16::try_from(digits).map_err(|_| Fault::StatusCode)?;
-        Ok(ResponseHead { version: Version::Http11, status, reason: reason(bytes), fields })
+        message.clear();
+        message.read_response(bytes, limits)
     }
 }
 
-/// What stands after `HTTP/1.1 200 ` in the first line. httparse gives no reason phrase that has obs-text.
-fn reason(bytes: &[u8]) -> &[u8] {
-    let (line, _) = split_line(bytes);
-    line.get(13..).unwrap_or_default()
+fn pairs<'a, 'b>(
+    headers: &'a [Header<'b>],
+) -> impl ExactSizeIterator<Item = (&'b str, &'b [u8])> + use<'a, 'b> {
+    headers.iter().map(|header| (header.name, header.value))
+}
+
+/// What stands after `HTTP/1.1 200 ` in a status line, which may still have its end.
+fn reason(line: &[u8]) -> Span {
+    let end = trim_line_end(line.strip_suffix(b"\n").unwrap_or(line)).len() as u32;
+    Span { start: end.min(13), end }
 }
 
 /// The first line without its end, and what follows it.
@@ -329,21 +276,6 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(b'\n', bytes) {
         Some(at) => (trim_line_end(&bytes[..at]), &bytes[at + 1..]),
         None => (bytes, &[]),
-    }
-}
-
-fn parse_fields<'s, 'b>(
-    bytes: &'b [u8],
-    spill: &'s mut Vec<Header<'b>>,
-    limits: &Limits,
-) -> Result<Fields<'s, 'b>, Fault> {
-    spill.clear();
-    spill.resize(limits.fields_max.min(FIELDS_CEILING), httparse::EMPTY_HEADER);
-    match httparse::parse_headers(bytes, spill) {
-        Ok(Status::Complete((_, fields))) => Fields::new(fields),
-        Ok(Status::Partial) => Err(Fault::HeadIncomplete),
-        Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
-        Err(_) => Err(fields_fault(bytes, limits)),
     }
 }
 
@@ -442,14 +374,14 @@ mod tests {
     use super::*;
 
     fn request(text: &[u8]) -> Result<String, Fault> {
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         let head = RequestHead::parse(text, &mut storage, &Limits::default())?;
         let target = String::from_utf8_lossy(head.target);
         Ok(format!("{} {target} {:?} {}", head.method, head.version, show(head.fields)))
     }
 
     fn response(text: &[u8]) -> Result<String, Fault> {
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         let head = ResponseHead::parse(text, &mut storage, &Limits::default())?;
         let reason = head.reason.escape_ascii();
         Ok(format!("{:?} {} {reason} {}", head.version, head.status, show(head.fields)))
@@ -487,7 +419,7 @@ mod tests {
         for (minor, version) in [(0, "Http10"), (1, "Http11"), (2, "Http11")] {
             for target in [&b"/\xc3\xa4"[..], b"/\xff", b"http://a/\x80\x9f?\xe4"] {
                 let text = [b"GET ", target, format!(" HTTP/1.{minor}\r\nA: b\r\n\r\n").as_bytes()].concat();
-                let mut storage = FieldStorage::new();
+                let mut storage = Message::new();
                 let head = RequestHead::parse(&text, &mut storage, &Limits::default()).unwrap();
                 assert_eq!((head.method, head.target), ("GET", target));
                 assert_eq!((format!("{:?}", head.version).as_str(), head.fields.len()), (version, 1));
@@ -594,7 +526,7 @@ mod tests {
         }
         let limits = Limits { fields_max: usize::MAX, ..Limits::default() };
         let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_CEILING + 1));
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         assert_eq!(
             RequestHead::parse(text.as_bytes(), &mut storage, &limits).err(),
             Some(Fault::TooManyFields)
@@ -613,11 +545,74 @@ mod tests {
 
     #[test]
     fn look_ups_ignore_case_and_keep_order() {
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         let text = b"GET / HTTP/1.1\r\nA: 1\r\nb: 2\r\na: 3\r\n\r\n";
         let head = RequestHead::parse(text, &mut storage, &Limits::default()).unwrap();
         assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [b"1", b"3"]);
         assert_eq!((head.fields.get("B"), head.fields.get("c")), (Some(&b"2"[..]), None));
         assert_eq!((head.fields.count("A"), head.fields.len(), head.fields.is_empty()), (2, 3, false));
+    }
+
+    /// Heads, each with one byte left out or changed, and cut anywhere: what is read without the scanner is what the scanner lets
+    /// pass, to the byte.
+    #[test]
+    fn whole_heads_are_read_as_scanned_ones() {
+        let small = Limits { head_bytes_max: 60, target_bytes_max: 9, fields_max: 2, ..Limits::default() };
+        let lenient = Limits { accept_bare_lf: true, ..Limits::default() };
+        let mut read = 0;
+        for head in [
+            "GET http://a/b HTTP/1.1\r\nHost: a\r\nA:b\r\nB:  \r\nC: d \t\r\n\r\nGET",
+            "GET / HTTP/1.0\r\n\r\n",
+            "\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /123456789 HTTP/1.1\r\nA: b\r\nA: b\r\nA: b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\nB:\r\nC:d\r\n\r\nbody\r\n\r\n",
+            "HTTP/1.0 404\r\n\r\n",
+            "HTTP/1.1 099 x\r\n\r\n",
+        ] {
+            let changed = (0..head.len()).flat_map(|at| {
+                ["", "\n", "\r", " ", ":", "\0", "2"].map(|new| [&head[..at], new, &head[at + 1..]].concat())
+            });
+            let cut = (0..=head.len()).map(|end| head[..end].to_owned());
+            for text in changed.chain(cut) {
+                for limits in [Limits::default(), small, lenient] {
+                    let bytes = text.as_bytes();
+                    let (mut message, mut again) = (Message::new(), Message::new());
+                    let (mut one, mut other) = (Scanner::default(), Scanner::default());
+                    let found = message.receive_request(&mut one, bytes, &limits);
+                    assert_eq!(found, other.scan_request(bytes, &limits), "{text:?}");
+                    if !message.is_unread() {
+                        again.read_request(bytes, &limits).unwrap();
+                        assert_eq!(format!("{message:?}"), format!("{again:?}"), "{text:?}");
+                        read += 1;
+                    }
+                    (one, other) = (Scanner::default(), Scanner::default());
+                    let found = message.receive_response(&mut one, bytes, &limits);
+                    assert_eq!(found, other.scan_response(bytes, &limits), "{text:?}");
+                    if !message.is_unread() {
+                        again.clear();
+                        again.read_response(bytes, &limits).unwrap();
+                        assert_eq!(format!("{message:?}"), format!("{again:?}"), "{text:?}");
+                        read += 1;
+                    }
+                }
+            }
+        }
+        assert!(read > 100, "{read}");
+    }
+
+    #[test]
+    fn a_message_is_read_once_and_again_when_it_was_emptied() {
+        let (one, other) = (b"GET /a HTTP/1.1\r\nA: b\r\n\r\n", b"GET /b HTTP/1.0\r\nB: c\r\n\r\n");
+        let (limits, mut message) = (Limits::default(), Message::new());
+        assert!(message.request(one).is_none() && message.response(one).is_none());
+        message.read_request(one, &limits).unwrap();
+        let head = message.request(one).unwrap();
+        assert_eq!((head.target, head.fields.get("a")), (&b"/a"[..], Some(&b"b"[..])));
+        assert!(message.response(one).is_none());
+        message.clear();
+        assert!(message.is_unread() && message.request(one).is_none());
+        message.read_request(other, &limits).unwrap();
+        let head = message.request(other).unwrap();
+        assert_eq!((head.target, head.version, head.fields.get("a")), (&b"/b"[..], Version::Http10, None));
     }
 }

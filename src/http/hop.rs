@@ -1,73 +1,21 @@
 //! Which fields belong to one connection only (RFC 9110 section 7.6.1), and what they ask for.
 
+use super::class::{Class, classify};
 use super::fault::Fault;
-use super::fields::{decimal, fields_list_contains, list, same_name};
-use super::head::{Fields, Version};
-
-/// What a proxy does with a field, by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
-    /// Passed on unless Connection names it.
-    EndToEnd,
-    /// Passed on even if Connection names it: without it the message would mean something else.
-    Protected,
-    /// Never passed on.
-    HopByHop,
-    /// Written anew from the framing.
-    Framing,
-    Connection,
-    Upgrade,
-    Host,
-    Via,
-    Forwarded,
-    XForwardedFor,
-    MaxForwards,
-    Date,
-    Expect,
-    Trailer,
-}
-
-impl Class {
-    /// One bit per class, for sets of them.
-    pub(super) fn bit(self) -> u32 {
-        1 << self as u32
-    }
-}
-
-/// The class of a field. Sorted by length, so that most names are compared with nothing.
-pub(super) fn classify(name: &str) -> Class {
-    let is = |known: &str| same_name(name, known);
-    match name.len() {
-        2 if is("te") => Class::HopByHop,
-        3 if is("via") => Class::Via,
-        4 if is("host") => Class::Host,
-        4 if is("date") => Class::Date,
-        6 if is("expect") => Class::Expect,
-        7 if is("upgrade") => Class::Upgrade,
-        7 if is("trailer") => Class::Trailer,
-        9 if is("forwarded") => Class::Forwarded,
-        10 if is("connection") => Class::Connection,
-        10 if is("keep-alive") => Class::HopByHop,
-        12 if is("max-forwards") => Class::MaxForwards,
-        13 if is("cache-control") || is("authorization") => Class::Protected,
-        14 if is("content-length") => Class::Framing,
-        // Only has meaning beside an Upgrade to h2c, which is not passed on.
-        14 if is("http2-settings") => Class::HopByHop,
-        15 if is("x-forwarded-for") => Class::XForwardedFor,
-        16 if is("proxy-connection") => Class::HopByHop,
-        17 if is("transfer-encoding") => Class::Framing,
-        18 if is("proxy-authenticate") => Class::HopByHop,
-        19 if is("proxy-authorization") => Class::HopByHop,
-        25 if is("proxy-authentication-info") => Class::HopByHop,
-        _ => Class::EndToEnd,
-    }
-}
+use super::fields::{decimal, list};
+use super::message::{Fields, Version};
 
 /// Whether fields of that name are about a connection or about framing, whatever Connection says: no message that is kept has
 /// them.
 pub fn is_of_connection(name: &str) -> bool {
     match classify(name) {
-        Class::HopByHop | Class::Framing | Class::Connection | Class::Upgrade | Class::Trailer => true,
+        Class::HopByHop
+        | Class::ContentLength
+        | Class::TransferEncoding
+        | Class::Connection
+        | Class::ProxyConnection
+        | Class::Upgrade
+        | Class::Trailer => true,
         Class::Protected
         | Class::Via
         | Class::Date
@@ -84,7 +32,13 @@ pub fn is_of_connection(name: &str) -> bool {
 /// hop-by-hop, nor framing, nor named by Connection.
 pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
     match classify(name) {
-        Class::HopByHop | Class::Framing | Class::Connection | Class::Upgrade | Class::Trailer => false,
+        Class::HopByHop
+        | Class::ContentLength
+        | Class::TransferEncoding
+        | Class::Connection
+        | Class::ProxyConnection
+        | Class::Upgrade
+        | Class::Trailer => false,
         Class::Protected | Class::Via | Class::Date => true,
         Class::Host
         | Class::Forwarded
@@ -97,34 +51,22 @@ pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
 
 /// True if Connection names anything but the options that every peer sends: only then are names worth comparing.
 pub fn names_fields(fields: Fields<'_, '_>) -> bool {
-    if !fields.has(Class::Connection) {
-        return false;
-    }
-    let usual: [&[u8]; 4] = [b"close", b"keep-alive", b"upgrade", b"te"];
-    fields
-        .all("connection")
-        .flat_map(list)
-        .any(|option| !usual.iter().any(|usual| option.eq_ignore_ascii_case(usual)))
+    fields.connection().other
 }
 
 /// True if Connection names that field.
 pub(super) fn is_named(fields: Fields<'_, '_>, name: &str) -> bool {
-    fields_list_contains(fields, "connection", name)
+    fields.list_contains("connection", name)
 }
 
 /// Whether the client wants the connection kept after the response (rule 36). `Proxy-Connection` is what some clients
 /// send to proxies in place of Connection.
 pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
-    let connection = fields.has(Class::Connection);
-    // Proxy-Connection is one of these.
-    let proxy_connection = fields.has(Class::HopByHop);
-    let asks = |option| {
-        (connection && fields_list_contains(fields, "connection", option))
-            || (proxy_connection && fields_list_contains(fields, "proxy-connection", option))
-    };
+    let (connection, proxy_connection) = (fields.connection(), fields.proxy_connection());
+    let close = connection.close || proxy_connection.close;
     match version {
-        Version::Http11 => !asks("close"),
-        Version::Http10 => asks("keep-alive") && !asks("close"),
+        Version::Http11 => !close,
+        Version::Http10 => !close && (connection.keep_alive || proxy_connection.keep_alive),
     }
 }
 
@@ -132,9 +74,7 @@ pub fn wants_keep_alive(version: Version, fields: Fields<'_, '_>) -> bool {
 /// transfer coding beside a Content-Length, or although it is HTTP/1.0 (RFC 9112 section 6.1). It is read by the coding, but
 /// its connection is not used again, and nothing of it is stored.
 pub fn has_doubtful_framing(version: Version, fields: Fields<'_, '_>) -> bool {
-    fields.has(Class::Framing)
-        && fields.get("transfer-encoding").is_some()
-        && (version == Version::Http10 || fields.get("content-length").is_some())
+    fields.has(Class::TransferEncoding) && (version == Version::Http10 || fields.has(Class::ContentLength))
 }
 
 /// Whether the origin will keep its connection after this response. Its framing may still forbid it.
@@ -142,11 +82,10 @@ pub fn origin_keeps_alive(version: Version, fields: Fields<'_, '_>) -> bool {
     if has_doubtful_framing(version, fields) {
         return false;
     }
-    let connection = fields.has(Class::Connection);
-    let says = |option| connection && fields_list_contains(fields, "connection", option);
+    let connection = fields.connection();
     match version {
-        Version::Http11 => !says("close"),
-        Version::Http10 => says("keep-alive") && !says("close"),
+        Version::Http11 => !connection.close,
+        Version::Http10 => connection.keep_alive && !connection.close,
     }
 }
 
@@ -157,7 +96,7 @@ pub fn expects_continue(fields: Fields<'_, '_>) -> Result<bool, Fault> {
         return Ok(false);
     }
     let mut expects = false;
-    for member in fields.all("expect").flat_map(list) {
+    for member in fields.all_of(Class::Expect).flat_map(list) {
         if !member.eq_ignore_ascii_case(b"100-continue") {
             return Err(Fault::Expectation);
         }
@@ -172,7 +111,7 @@ pub fn max_forwards(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
     if !fields.has(Class::MaxForwards) {
         return Ok(None);
     }
-    let mut values = fields.all("max-forwards");
+    let mut values = fields.all_of(Class::MaxForwards);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Fault::MaxForwards);
@@ -183,20 +122,17 @@ pub fn max_forwards(fields: Fields<'_, '_>) -> Result<Option<u64>, Fault> {
 /// Whether the message asks for, or agrees to, another protocol on this connection (rule 31). A request for h2c is no
 /// request: the proxy could not see what is asked for inside.
 pub fn upgrade_requested(version: Version, fields: Fields<'_, '_>) -> bool {
-    if version == Version::Http10
-        || !fields.has(Class::Upgrade)
-        || !fields_list_contains(fields, "connection", "upgrade")
-    {
+    if version == Version::Http10 || !fields.has(Class::Upgrade) || !fields.connection().upgrade {
         return false;
     }
-    let mut members = fields.all("upgrade").flat_map(list).peekable();
+    let mut members = fields.all_of(Class::Upgrade).flat_map(list).peekable();
     members.peek().is_some() && members.all(|protocol| !protocol.eq_ignore_ascii_case(b"h2c"))
 }
 
 /// Whether Via shows that the message was here before (rule 26). Pseudonyms are compared in any case.
 pub fn is_loop(fields: Fields<'_, '_>, pseudonym: &str) -> bool {
     fields.has(Class::Via)
-        && fields.all("via").flat_map(list).any(|member| {
+        && fields.all_of(Class::Via).flat_map(list).any(|member| {
             let mut words = member.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
             words.nth(1).is_some_and(|received_by| received_by.eq_ignore_ascii_case(pseudonym.as_bytes()))
         })

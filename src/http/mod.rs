@@ -6,6 +6,7 @@
 //! The numbered rules in comments and tests are those of the project's rule book for HTTP.
 pub mod block;
 pub mod chunked;
+mod class;
 pub mod date;
 pub mod fault;
 pub mod fields;
@@ -16,6 +17,8 @@ pub mod framing;
 pub mod head;
 mod hop;
 mod host;
+mod host_field;
+pub mod message;
 pub mod repair;
 pub mod reply;
 mod request_filter;
@@ -31,15 +34,15 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod testing {
     //! Parsed heads for the tests of the files beside this one.
-    use super::head::{FieldStorage, Limits, RequestHead, ResponseHead};
+    use super::head::{Limits, Message, RequestHead, ResponseHead};
 
     pub fn with_request<T>(text: &[u8], test: impl FnOnce(&RequestHead<'_, '_>) -> T) -> T {
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         test(&RequestHead::parse(text, &mut storage, &Limits::default()).unwrap())
     }
 
     pub fn with_response<T>(text: &[u8], test: impl FnOnce(&ResponseHead<'_, '_>) -> T) -> T {
-        let mut storage = FieldStorage::new();
+        let mut storage = Message::new();
         test(&ResponseHead::parse(text, &mut storage, &Limits::default()).unwrap())
     }
 }

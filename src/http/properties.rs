@@ -6,7 +6,7 @@ use super::chunked::Decoder;
 use super::fault::Fault;
 use super::forwarding::{ForwardedPolicy, RequestRoute, route_target, write_request};
 use super::framing::request_body;
-use super::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner};
+use super::head::{Limits, Message, RequestHead, ResponseHead, Scanner};
 use super::target::Target;
 
 const SEEDS: [&[u8]; 5] = [
@@ -62,12 +62,12 @@ fn heads_are_seen_the_same_in_pieces_and_written_so_that_they_read_the_same() {
             (Err(_), Err(_)) => {}
             // In a complete head a bare CR is left to the parser.
             (Ok(Some(len)), Err(Fault::BareCarriageReturn)) => {
-                assert!(RequestHead::parse(&bytes[..len], &mut FieldStorage::new(), &limits).is_err());
+                assert!(RequestHead::parse(&bytes[..len], &mut Message::new(), &limits).is_err());
             }
             _ => assert_eq!(whole, bytewise, "{:?}", bytes.escape_ascii().to_string()),
         }
         let _ = Scanner::default().scan_response(&bytes, &limits);
-        let _ = ResponseHead::parse(&bytes, &mut FieldStorage::new(), &limits);
+        let _ = ResponseHead::parse(&bytes, &mut Message::new(), &limits);
         if let Ok(Some(len)) = whole {
             written += usize::from(write_and_read(&bytes[..len], &limits));
         }
@@ -77,7 +77,7 @@ fn heads_are_seen_the_same_in_pieces_and_written_so_that_they_read_the_same() {
 
 /// Writes the head as for the origin and reads it like an origin: one request, same framing, same host.
 fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(head) = RequestHead::parse(bytes, &mut storage, limits) else { return false };
     let Ok(target) = Target::parse(head.method, head.target, limits.strict_targets) else { return false };
     let (Ok(authority), Ok(body)) = (route_target(&head, &target), request_body(&head)) else { return false };
@@ -100,7 +100,7 @@ fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
     write_request(&mut out, &head, &route);
     let shown = out.escape_ascii().to_string();
     assert_eq!(Scanner::default().scan_request(&out, limits), Ok(Some(out.len())), "{shown}");
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let again = RequestHead::parse(&out, &mut storage, limits).unwrap();
     let target = Target::parse(again.method, again.target, limits.strict_targets).unwrap();
     if !matches!(target, Target::Asterisk) {

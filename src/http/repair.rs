@@ -55,7 +55,7 @@ fn move_colon(line: &mut [u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::head::{FieldStorage, Limits, ResponseHead};
+    use super::super::head::{Limits, Message, ResponseHead};
     use super::*;
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             for version in ["1.0", "1.1", "1.2"] {
                 let mut head = format!("HTTP/{version} 200 OK\r\n{fields}\r\n\r\n").into_bytes();
                 let parse = |head: &[u8]| {
-                    ResponseHead::parse(head, &mut FieldStorage::new(), &Limits::default()).map(drop)
+                    ResponseHead::parse(head, &mut Message::new(), &Limits::default()).map(drop)
                 };
                 assert!(parse(&head).is_err_and(is_repairable), "{version} {fields:?}");
                 assert!(repair_response(&mut head));

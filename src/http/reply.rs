@@ -2,7 +2,7 @@
 
 use super::fields::{is_tchar, list, trim, write_decimal};
 use super::forwarding::write_persistence;
-use super::head::{Fields, Version};
+use super::message::{Fields, Version};
 use super::template::{Kind, Placeholder, Template};
 
 /// The request that is answered, as far as it is known: empty is what is not.

@@ -1,9 +1,10 @@
 //! Which fields of a request go on to the origin: asked when its head is written, and when a stored response is selected by
 //! them (rules 25 and 51).
 
+use super::class::Class;
 use super::forwarding::ForwardedPolicy;
-use super::head::{Fields, Version};
-use super::hop::{Class, classify, is_named};
+use super::hop::{is_named, names_fields};
+use super::message::{Fields, Line, Version};
 
 /// What decides which fields of a request go on to the origin.
 #[derive(Clone, Copy, Debug)]
@@ -21,24 +22,23 @@ pub struct RequestFilter {
 }
 
 impl RequestFilter {
-    /// Whether the lines of that name go on. `named` tells whether Connection names any field
-    /// ([`super::forwarding::names_fields`]), `removes` whether configuration removes this one.
+    /// Whether the lines of a field of that class go on; `removed` tells whether configuration removes it, `named` whether
+    /// Connection names it.
     // One of two callers is the loop over the fields of every request.
     #[inline(always)]
-    pub fn keeps(
-        &self,
-        fields: Fields<'_, '_>,
-        named: bool,
-        name: &str,
-        removes: impl Fn(&str) -> bool,
-    ) -> bool {
-        let dropped = || removes(name) || (named && is_named(fields, name));
-        match classify(name) {
-            Class::HopByHop | Class::Framing | Class::Connection | Class::Host => false,
-            Class::Protected | Class::Via | Class::Date => !removes(name),
+    pub(super) fn keeps(&self, class: Class, removed: impl Fn() -> bool, named: impl Fn() -> bool) -> bool {
+        let dropped = || removed() || named();
+        match class {
+            Class::HopByHop
+            | Class::ContentLength
+            | Class::TransferEncoding
+            | Class::Connection
+            | Class::ProxyConnection
+            | Class::Host => false,
+            Class::Protected | Class::Via | Class::Date => !removed(),
             Class::Upgrade => self.upgrade,
             Class::Forwarded | Class::XForwardedFor => match self.forwarded {
-                ForwardedPolicy::Off => !removes(name),
+                ForwardedPolicy::Off => !removed(),
                 ForwardedPolicy::Append | ForwardedPolicy::Replace | ForwardedPolicy::Remove => false,
             },
             Class::MaxForwards => !self.counts_hops && !dropped(),
@@ -47,5 +47,23 @@ impl RequestFilter {
             Class::Trailer => self.chunked && !dropped(),
             Class::EndToEnd => !dropped(),
         }
+    }
+
+    /// Name and value of each line that goes on; `removes` tells whether configuration removes the fields of a name.
+    pub fn kept<'s, 'b>(
+        self,
+        fields: Fields<'s, 'b>,
+        removes: impl Fn(&str) -> bool,
+    ) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        let named = names_fields(fields);
+        let kept = move |line: &&Line| {
+            let name = || fields.name(line);
+            self.keeps(line.class, || removes(name()), || named && is_named(fields, name()))
+        };
+        fields
+            .lines()
+            .iter()
+            .filter(kept)
+            .map(move |line| (fields.name(line), line.value.within(fields.bytes())))
     }
 }

@@ -8,13 +8,43 @@ use memchr::memchr_iter;
 use super::fault::Fault;
 use super::fields::is_tchar;
 use super::foreign;
-use super::head::Limits;
 
 /// Empty lines that are skipped before a request line (RFC 9112 section 2.2 asks for one; chosen: 4).
 pub const EMPTY_LINES_MAX: usize = 4;
 
 /// Longest method in bytes (chosen; the longest registered one has 18).
 pub const METHOD_BYTES_MAX: usize = 64;
+
+/// No configuration allows more fields than this (chosen: 32 KB of pointers, a tenth of a default thread stack).
+pub const FIELDS_CEILING: usize = 1000;
+
+/// What a head may be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a head, with its last CRLF.
+    pub head_bytes_max: usize,
+    /// Bytes of a request target.
+    pub target_bytes_max: usize,
+    /// Field lines; at most [`FIELDS_CEILING`].
+    pub fields_max: usize,
+    /// Take LF without CR as the end of a line in heads (RFC 9112 section 2.2 allows it). Never passed on.
+    pub accept_bare_lf: bool,
+    /// Refuse characters in targets that are outside of the URI grammar but harmless.
+    pub strict_targets: bool,
+}
+
+impl Default for Limits {
+    /// The limits of rule 13: chosen, and close to those of other proxies.
+    fn default() -> Limits {
+        Limits {
+            head_bytes_max: 32 * 1024,
+            target_bytes_max: 16 * 1024,
+            fields_max: 200,
+            accept_bare_lf: false,
+            strict_targets: false,
+        }
+    }
+}
 
 /// Bytes of ` HTTP/1.1`.
 const VERSION_BYTES: usize = 9;
@@ -77,6 +107,11 @@ impl Scanner {
             self.begin(0);
         }
         self.scan(bytes, limits, |line, _| response_version(line), |_, _| Ok(()))
+    }
+
+    /// Whether nothing but empty lines has been looked at.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.stage == Stage::Start
     }
 
     fn begin(&mut self, start: usize) {

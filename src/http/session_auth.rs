@@ -1,8 +1,8 @@
 //! Schemes that authenticate a connection and not a request (RFC 4559, and NTLM, which came before it).
 
-use super::fields::{fields_list_contains, list};
+use super::fields::list;
 use super::forwarding::{is_end_to_end, write_field};
-use super::head::Fields;
+use super::message::Fields;
 
 /// Those that are in use; compared in any case (RFC 9110 section 11.1).
 const SCHEMES: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"Kerberos"];
@@ -22,7 +22,7 @@ const SUPPORT: (&str, &str) = ("Proxy-Support", "Session-Based-Authentication");
 
 /// Whether a response says so already, in a way that a proxy passes on.
 pub fn announces_support(fields: Fields<'_, '_>) -> bool {
-    fields_list_contains(fields, SUPPORT.0, SUPPORT.1) && is_end_to_end(fields, SUPPORT.0)
+    fields.list_contains(SUPPORT.0, SUPPORT.1) && is_end_to_end(fields, SUPPORT.0)
 }
 
 /// Adds the lines that say so to a head that ends with its empty line.

@@ -27,17 +27,19 @@ impl Authority {
     /// there is none.
     #[inline]
     pub fn parse(text: &[u8], default_port: Option<u16>) -> Result<Authority, Fault> {
-        // Loops: authorities are short.
-        let position = |wanted: u8| text.iter().position(|&byte| byte == wanted);
-        let host_end = match text {
-            [b'[', ..] => position(b']').map_or(text.len(), |at| at + 1),
-            _ => position(b':').unwrap_or(text.len()),
-        };
-        let (host, port) = text.split_at(host_end);
-        // It can be in either part.
-        if text.contains(&b'@') {
-            return Err(Fault::Userinfo);
+        // What the name or the address ends with.
+        let wanted = if text.first() == Some(&b'[') { b']' } else { b':' };
+        let mut host_end = text.len();
+        // One loop, since authorities are short. A user name can be in front of either part.
+        for (at, &byte) in text.iter().enumerate().rev() {
+            if byte == b'@' {
+                return Err(Fault::Userinfo);
+            }
+            if byte == wanted {
+                host_end = if wanted == b']' { at + 1 } else { at };
+            }
         }
+        let (host, port) = text.split_at(host_end);
         let port = match port {
             [] | [b':'] => default_port.ok_or(Fault::PortMissing)?,
             [b':', digits @ ..] => parse_port(digits).ok_or(Fault::PortSyntax)?,

@@ -2,7 +2,7 @@
 
 use super::fields::{is_token, list, trim};
 use super::forwarding::{is_listed, names_fields, write_field};
-use super::head::Fields;
+use super::message::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
 /// content, and a recipient that merges trailers would believe them (RFC 9110 section 6.5.1, rule 19).

@@ -190,6 +190,10 @@ impl<'a> HostEdits<'a> {
 }
 
 impl forwarding::Edits for HostEdits<'_> {
+    fn removes_nothing(&self) -> bool {
+        self.is_empty()
+    }
+
     fn removes(&self, name: &str) -> bool {
         self.removed().any(|removed| removed.eq_ignore_ascii_case(name))
     }

@@ -24,7 +24,6 @@ use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::engine::upstream::Upstreams;
 use crate::http::forwarding::{self, ForwardedPolicy};
 use crate::http::framing::Body;
-use crate::http::head::{FieldStorage, RequestHead, ResponseHead};
 use crate::http::repair::is_repairable;
 use crate::http::session_auth;
 use crate::http::target::Target;
@@ -51,11 +50,11 @@ impl Transactions {
         id: TransactionId,
         head_bytes: usize,
     ) -> ResponseAction {
-        let Some(transaction) = self.slab.get(id.index as usize) else { return ResponseAction::Settled };
-        let mut storage = FieldStorage::new();
+        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return ResponseAction::Settled };
+        let transaction = &mut **transaction;
         let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let background = transaction.caching.background;
-        match ResponseHead::parse(bytes, &mut storage, &transaction.settings.head) {
+        match transaction.response_head.read_response(bytes, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
             // It comes once more, repaired.
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
@@ -114,12 +113,11 @@ impl Transactions {
         let transaction = &mut **slab.get_mut(id.index as usize)?;
         let settings = &transaction.settings;
         let cache = settings.cache.as_ref()?;
-        let (mut asked_storage, mut storage) = (FieldStorage::new(), FieldStorage::new());
         let input = transaction.input.bytes(&cx.pool);
         let asked_bytes = &input[..transaction.info.head_bytes.min(input.len())];
         let response_bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
-        let asked = RequestHead::parse(asked_bytes, &mut asked_storage, &settings.head).ok()?;
-        let response = ResponseHead::parse(response_bytes, &mut storage, &settings.head).ok()?;
+        let asked = transaction.request_head.request(asked_bytes)?;
+        let response = transaction.response_head.response(response_bytes)?;
         let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
             Ok(Target::Absolute { path, .. } | Target::Origin { path }) => path,
             Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return None,
@@ -204,11 +202,10 @@ impl Transactions {
         let pending = Arc::new(completed.stored);
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
         let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
-        let mut storage = FieldStorage::new();
-        let (Some((beside, missing)), Some(epoch), Ok(head)) = (
+        let (Some((beside, missing)), Some(epoch), Some(head)) = (
             transaction.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
             transaction.caching.epoch,
-            ResponseHead::parse(bytes, &mut storage, &transaction.settings.head),
+            transaction.response_head.response(bytes),
         ) else {
             return;
         };
@@ -325,12 +322,11 @@ impl Transaction {
 
     /// Gives the upstream connection back after a response without a body.
     fn release_origin(&mut self, cx: &mut Context, upstreams: &mut Upstreams, head_bytes: usize) {
-        let mut storage = FieldStorage::new();
         let bytes = self.response.bytes(&cx.pool);
         let clean = bytes.len() == head_bytes && self.up.is_complete() && !cx.is_draining();
         let reusable = clean
-            && ResponseHead::parse(&bytes[..head_bytes], &mut storage, &self.settings.head)
-                .is_ok_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
+            && (self.response_head.response(&bytes[..head_bytes]))
+                .is_some_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         self.response.release(&mut cx.pool);
         match self.origin.take() {
             Some(origin) if reusable => upstreams.set_idle(cx, origin, self.opened_ms),

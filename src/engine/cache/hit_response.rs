@@ -22,7 +22,7 @@ use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};
 use crate::http::framing::Body;
-use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::head::Version;
 use crate::http::reply;
 use crate::net::Purpose;
 use crate::policy::edit::Direction;
@@ -161,10 +161,8 @@ impl Transactions {
     ) -> bool {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
         let now_s = stored.clock_s(cx.now);
-        let mut storage = FieldStorage::new();
         let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
-        let parsed = RequestHead::parse(bytes, &mut storage, &transaction.settings.head);
-        let Ok(head) = parsed else { return false };
+        let Some(head) = transaction.request_head.request(bytes) else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
         let forward = how.forward.or(transaction.caching.forward).or(Some(Forward::Stale));

@@ -4,7 +4,7 @@
 //! client has sent, the answer to the poorer request would be given to all who send the richer one.
 
 use crate::http::block::FieldLines;
-use crate::http::forwarding::{ForwardedPolicy, RequestFilter, names_fields};
+use crate::http::forwarding::{ForwardedPolicy, RequestFilter};
 use crate::http::head::{Fields, RequestHead};
 use crate::http::target::Host;
 use crate::policy::Policy;
@@ -15,7 +15,6 @@ use crate::policy::edit::{Direction, HostEdits};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct AsForwarded<'s, 'b> {
     fields: Fields<'s, 'b>,
-    named: bool,
     filter: RequestFilter,
     edits: HostEdits<'b>,
 }
@@ -36,19 +35,15 @@ impl<'s, 'b> AsForwarded<'s, 'b> {
             counts_hops: false,
             forwarded,
         };
-        AsForwarded { fields: head.fields, named: names_fields(head.fields), filter, edits }
-    }
-
-    fn keeps(&self, name: &str) -> bool {
-        let edits = self.edits;
-        let removes = |name: &str| edits.removed().any(|removed| removed.eq_ignore_ascii_case(name));
-        self.filter.keeps(self.fields, self.named, name, removes)
+        AsForwarded { fields: head.fields, filter, edits }
     }
 }
 
 impl<'b> FieldLines<'b> for AsForwarded<'_, 'b> {
     fn lines(self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
-        let kept = self.fields.iter().filter(move |(name, _)| self.keeps(name));
+        let edits = self.edits;
+        let removes = move |name: &str| edits.removed().any(|removed| removed.eq_ignore_ascii_case(name));
+        let kept = self.filter.kept(self.fields, removes);
         kept.chain(self.edits.added().map(|(name, value)| (name, value.as_bytes())))
     }
 }

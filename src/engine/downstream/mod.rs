@@ -18,7 +18,7 @@ use crate::engine::effect::Effect;
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Event};
-use crate::http::head::Scanner;
+use crate::http::head::{Message, Scanner};
 use crate::net::Linear;
 use client_limits::{Admission, ClientLimits};
 use slab::Slab;
@@ -39,6 +39,9 @@ pub(in crate::engine) struct Reading {
 pub(in crate::engine) struct Downstream {
     /// Heads that have begun to come.
     pub readings: Slab<Reading>,
+    /// The head that was received last, and from which client: the transaction that begins with it need not read it again.
+    head: Message,
+    head_of: Option<PeerId>,
     /// Clients of this loop.
     pub clients: usize,
     /// Clients without a socket: requests of weir's own.
@@ -55,6 +58,8 @@ impl Downstream {
     pub fn new(limits: Arc<ClientLimits>) -> Downstream {
         Downstream {
             readings: Slab::new(),
+            head: Message::new(),
+            head_of: None,
             clients: 0,
             background: 0,
             limits,
@@ -168,7 +173,8 @@ impl Downstream {
         if bytes.is_empty() {
             return false;
         }
-        let effect = match scanner.scan_request(bytes, &cx.settings.head) {
+        self.head_of = Some(id);
+        let effect = match self.head.receive_request(scanner, bytes, &cx.settings.head) {
             Ok(None) => return false,
             Ok(Some(head_bytes)) => Effect::Begin { client: id, head_bytes },
             Err(fault) => {
@@ -177,6 +183,13 @@ impl Downstream {
         };
         cx.send(effect);
         true
+    }
+
+    /// Hands the head that was received last over in exchange for an emptied one, if it is that of this client.
+    pub fn swap_head(&mut self, client: PeerId, head: &mut Message) {
+        if self.head_of.take() == Some(client) {
+            std::mem::swap(&mut self.head, head);
+        }
     }
 
     /// The time is over in which a head had to come, or more than silence from a client that is to close.

@@ -18,7 +18,7 @@ use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::http::forwarding::{self, Edits, RequestRoute, Withheld};
 use crate::http::framing::{self, Body};
-use crate::http::head::{FieldStorage, RequestHead, Version};
+use crate::http::head::{Message, RequestHead, Version};
 use crate::http::reply;
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
@@ -233,6 +233,10 @@ struct OwnConditions<'a> {
 }
 
 impl Edits for OwnConditions<'_> {
+    fn removes_nothing(&self) -> bool {
+        false
+    }
+
     fn removes(&self, name: &str) -> bool {
         let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
         let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
@@ -258,18 +262,17 @@ impl Edits for OwnConditions<'_> {
 }
 
 impl Examiner<'_> {
-    /// Reads `bytes` (one whole head) into `info`, `entry` and `out`.
+    /// Reads one whole head into `info`, `record` and `out`: its bytes, and the message that it may have been read into.
     pub fn examine(
         &mut self,
-        bytes: &[u8],
+        (bytes, message): (&[u8], &mut Message),
         info: &mut RequestInfo,
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Decision {
         info.reset(bytes.len());
         out.clear();
-        let mut storage = FieldStorage::new();
-        let examined = match RequestHead::parse(bytes, &mut storage, &self.settings.head) {
+        let examined = match message.read_request(bytes, &self.settings.head) {
             Ok(head) => self.examine_head(&head, info, record, out),
             Err(fault) => {
                 note_request_line(bytes, info, record);

@@ -177,9 +177,9 @@ impl Transactions {
             peer: transaction.client,
             bond_lost: transaction.bond_lost,
         };
-        let head = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
-        let Transaction { info, record, .. } = transaction;
-        let decision = examiner.examine(head, info, record, &mut cx.scratch);
+        let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
+        let Transaction { info, record, request_head, .. } = transaction;
+        let decision = examiner.examine((bytes, request_head), info, record, &mut cx.scratch);
         match decision {
             Decision::Forward => {
                 if let Some(hash) = transaction.caching.takes_lead.take() {
@@ -397,6 +397,7 @@ impl Transactions {
         let transaction = &mut self.slab[id.index as usize];
         transaction.input.consume(&mut cx.pool, transaction.consumed.min(transaction.input.len()));
         transaction.consumed = 0;
+        transaction.request_head.clear();
     }
 
     /// Something happened on the client's side of a transaction.

@@ -25,7 +25,7 @@ use crate::engine::settings::{HEADROOM_BYTES, Settings};
 use crate::engine::upstream::Attached;
 use crate::engine::upstream::binding::Bond;
 use crate::engine::upstream::connecting::ConnectId;
-use crate::http::head::Scanner;
+use crate::http::head::{Message, Scanner};
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
@@ -84,6 +84,10 @@ pub(in crate::engine) struct Transaction {
     /// What the origin has sent and is not yet part of a body.
     pub response: Linear,
     pub scanner: Scanner,
+    /// The head at the front of `input`, once it has been read.
+    pub request_head: Message,
+    /// The head at the front of `response`, once it has been read.
+    pub response_head: Message,
     /// By when the response head that has begun must be whole, in milliseconds since the loop started.
     pub head_until_ms: u64,
     pub record: Box<LogRecord>,
@@ -140,6 +144,8 @@ impl Transaction {
             consumed: 0,
             response: Linear::default(),
             scanner: Scanner::default(),
+            request_head: Message::new(),
+            response_head: Message::new(),
             head_until_ms: 0,
             record,
             began_us: 0,
@@ -178,6 +184,8 @@ impl Transaction {
             consumed,
             response,
             scanner,
+            request_head,
+            response_head,
             head_until_ms,
             record: _,
             began_us,
@@ -199,6 +207,8 @@ impl Transaction {
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
         info.reset(head_bytes);
         (*up_rate, *down_rate) = (RateMeter::default(), RateMeter::default());
+        request_head.clear();
+        response_head.clear();
         up.reset(Purpose::Upload);
         down.reset(Purpose::Download);
         (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);

@@ -17,7 +17,7 @@ use crate::engine::upstream::binding::Bond;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, ResponseRoute};
 use crate::http::framing::{self, Body};
-use crate::http::head::{FieldStorage, ResponseHead, Scanner, Version};
+use crate::http::head::{Scanner, Version};
 use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
@@ -170,8 +170,9 @@ impl Transactions {
             if !matches!(transaction.stage, Stage::Awaiting) {
                 return;
             }
-            let bytes = transaction.response.bytes(&cx.pool);
-            let head_bytes = match transaction.scanner.scan_response(bytes, &transaction.settings.head) {
+            let Transaction { scanner, response, response_head, settings, .. } = &mut **transaction;
+            let bytes = response.bytes(&cx.pool);
+            let head_bytes = match response_head.receive_response(scanner, bytes, &settings.head) {
                 Ok(Some(head_bytes)) => head_bytes,
                 Ok(None) => return,
                 Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
@@ -386,10 +387,9 @@ impl Transaction {
         cx.date.refresh(cx.now);
         let Context { pool, scratch, date, settings, .. } = cx;
         scratch.clear();
-        let mut storage = FieldStorage::new();
         let bytes = &self.response.bytes(pool)[..head_bytes];
-        let head =
-            ResponseHead::parse(bytes, &mut storage, &self.settings.head).map_err(Refusal::OriginFault)?;
+        self.response_head.read_response(bytes, &self.settings.head).map_err(Refusal::OriginFault)?;
+        let head = self.response_head.response(bytes).ok_or(Refusal::OriginFault(Fault::HeadMalformed))?;
         let (info, policy) = (&self.info, &self.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;

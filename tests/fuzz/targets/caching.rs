@@ -10,7 +10,7 @@ use weir::cache::rfc::validation::{self, Answer, Validators};
 use weir::cache::rfc::vary;
 use weir::http::block::{FieldBlock, FieldLines};
 use weir::http::date::{http_date, parse_http_date};
-use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner};
+use weir::http::head::{Limits, Message, RequestHead, ResponseHead, Scanner};
 use weir::http::target::Authority;
 
 use super::pieces::{options, shown};
@@ -151,11 +151,11 @@ pub fn cache_exchange(bytes: &[u8]) {
     let limits = Limits::default();
     let Ok(Some(end)) = Scanner::default().scan_request(bytes, &limits) else { return };
     let (first, rest) = bytes.split_at(end);
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(request) = RequestHead::parse(first, &mut storage, &limits) else { return };
     let Ok(Some(end)) = Scanner::default().scan_response(rest, &limits) else { return };
     let (second, third) = rest.split_at(end);
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(response) = ResponseHead::parse(second, &mut storage, &limits) else { return };
     let asked = RequestDirectives::read(request.fields);
     let authority = Authority::parse(b"a.example", Some(80)).expect("an authority");
@@ -181,7 +181,7 @@ pub fn cache_exchange(bytes: &[u8]) {
         let answer = validation::answer(FieldBlock::new(&conditions), response.status, stored, NOW_S, NOW_S);
         assert_eq!(answer, Answer::NotModified, "{}", shown(bytes));
     }
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(Some(_)) = Scanner::default().scan_response(third, &limits) else { return };
     let Ok(new) = ResponseHead::parse(third, &mut storage, &limits) else { return };
     let _ = validation::confirms(stored, new.fields);

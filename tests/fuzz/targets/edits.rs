@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weir::http::forwarding::{ForwardedPolicy, RequestRoute, ResponseRoute, write_request, write_response};
 use weir::http::framing::Body;
-use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Version};
+use weir::http::head::{Limits, Message, RequestHead, ResponseHead, Version};
 use weir::http::target::{Authority, Host, Name};
 use weir::policy::edit::{Direction, Edits};
 
@@ -56,7 +56,7 @@ fn parts<'a>(
 
 fn request(edits: &Edits, host: Host) {
     let (removed, added) = parts(edits, Direction::Request, &host);
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = RequestHead::parse(REQUEST, &mut storage, &Limits::default()).expect("a head");
     let route = RequestRoute {
         authority: Authority { host, port: 80 },
@@ -76,7 +76,7 @@ fn request(edits: &Edits, host: Host) {
 
 fn response(edits: &Edits, host: Host) {
     let (removed, added) = parts(edits, Direction::Response, &host);
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = ResponseHead::parse(RESPONSE, &mut storage, &Limits::default()).expect("a head");
     let route = ResponseRoute {
         body: Body::Chunked,

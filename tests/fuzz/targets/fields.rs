@@ -6,7 +6,7 @@ use weir::http::forwarding::{
     expects_continue, is_loop, max_forwards, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 use weir::http::framing::{content_length, request_body};
-use weir::http::head::{FieldStorage, Fields, Limits, RequestHead, Version};
+use weir::http::head::{Fields, Limits, Message, RequestHead, Version};
 use weir::http::reply::accepts_html;
 
 use super::pieces::{options, shown};
@@ -65,7 +65,7 @@ struct Answers {
 
 fn with_head<T>(lines: &[u8], ask: impl FnOnce(&RequestHead<'_, '_>) -> T) -> Option<T> {
     let head = [b"POST / HTTP/1.1\r\nHost: a\r\n", lines, b"\r\n"].concat();
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     RequestHead::parse(&head, &mut storage, &Limits::default()).ok().map(|head| ask(&head))
 }
 

@@ -8,7 +8,7 @@ use weir::http::forwarding::{
     ForwardedPolicy, RequestRoute, ResponseRoute, route_target, write_request, write_response,
 };
 use weir::http::framing::{Body, request_body, response_body};
-use weir::http::head::{FieldStorage, Limits, RequestHead, ResponseHead, Scanner, Version};
+use weir::http::head::{Limits, Message, RequestHead, ResponseHead, Scanner, Version};
 use weir::http::repair::repair_response;
 use weir::http::target::Target;
 
@@ -25,7 +25,7 @@ pub fn request_framing(bytes: &[u8]) {
     head.extend_from_slice(bytes);
     head.extend_from_slice(b"\r\n\r\n");
     let Some(((_, fields), _)) = reference::head(&head) else { return };
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(parsed) = RequestHead::parse(&head, &mut storage, &Limits::default()) else { return };
     let found = request_body(&parsed);
     let expected = reference::framing(minor, &fields);
@@ -42,7 +42,7 @@ pub fn request_framing(bytes: &[u8]) {
     let start = format!("HTTP/1.{minor} 200 OK\r\n").into_bytes();
     let line_end = head.windows(2).position(|pair| pair == b"\r\n").expect("was written above") + 2;
     let head = [&start, &head[line_end..]].concat();
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let parsed = ResponseHead::parse(&head, &mut storage, &Limits::default()).expect("the same fields");
     let expected = reference::response_framing(minor, &fields).map(|framing| match framing {
         reference::Framing::None => Body::UntilClose,
@@ -212,7 +212,7 @@ pub fn request_stream(bytes: &[u8]) {
 }
 
 fn read_request(bytes: &[u8], _: usize) -> Result<(Vec<u8>, Body), &'static str> {
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = RequestHead::parse(bytes, &mut storage, &Limits::default()).map_err(|_| "fault")?;
     let target = Target::parse(head.method, head.target, false).map_err(|_| "fault")?;
     let authority = route_target(&head, &target).map_err(|_| "fault")?;
@@ -265,7 +265,7 @@ pub fn response_stream(bytes: &[u8]) {
 fn read_response(bytes: &[u8], method: &str) -> Result<(Vec<u8>, Body), &'static str> {
     let mut bytes = bytes.to_vec();
     repair_response(&mut bytes);
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = ResponseHead::parse(&bytes, &mut storage, &Limits::default()).map_err(|_| "fault")?;
     let body = response_body(method, &head).map_err(|_| "fault")?;
     let route = ResponseRoute {

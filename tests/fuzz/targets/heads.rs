@@ -8,7 +8,7 @@ use weir::http::forwarding::{
     write_response,
 };
 use weir::http::framing::{Body, request_body, response_body};
-use weir::http::head::{FieldStorage, Fields, Limits, RequestHead, ResponseHead, Scanner, Version};
+use weir::http::head::{Fields, Limits, Message, RequestHead, ResponseHead, Scanner, Version};
 use weir::http::repair::repair_response;
 use weir::http::target::Target;
 
@@ -26,6 +26,30 @@ fn limits(options: u8) -> Limits {
 }
 
 type Scan = fn(&mut Scanner, &[u8], &Limits) -> Result<Option<usize>, Fault>;
+
+type Receive = fn(&mut Message, &mut Scanner, &[u8], &Limits) -> Result<Option<usize>, Fault>;
+
+/// A head that is read without being scanned, because it has come whole, is the same head: same end or same fault, and the same
+/// start line and fields.
+fn check_received(
+    bytes: &[u8],
+    limits: &Limits,
+    (scan, receive): (Scan, Receive),
+    seen: impl Fn(&mut Message) -> String,
+) {
+    for end in ways(bytes).iter().flat_map(|pieces| ends(pieces).take(1)).chain([bytes.len()]) {
+        let (bytes, mut message) = (&bytes[..end], Message::new());
+        let (mut scanned, mut received) = (Scanner::default(), Scanner::default());
+        let found = receive(&mut message, &mut received, bytes, limits);
+        assert_eq!(found, scan(&mut scanned, bytes, limits), "{}", shown(bytes));
+        if found == Ok(None) {
+            assert_eq!(received, scanned, "{}", shown(bytes));
+        }
+        if !message.is_unread() {
+            assert_eq!(seen(&mut message), seen(&mut Message::new()), "{}", shown(bytes));
+        }
+    }
+}
 
 /// The length of the head if there is a whole one; the same for every way in which it can arrive.
 fn scan(bytes: &[u8], limits: &Limits, scan: Scan, parses: impl Fn(&[u8]) -> bool) -> Option<usize> {
@@ -82,11 +106,15 @@ fn minor(version: Version) -> u8 {
 pub fn request_head(bytes: &[u8]) {
     let (options, bytes) = options(bytes);
     let limits = limits(options);
-    let parses = |bytes: &[u8]| RequestHead::parse(bytes, &mut FieldStorage::new(), &limits).is_ok();
+    let parses = |bytes: &[u8]| RequestHead::parse(bytes, &mut Message::new(), &limits).is_ok();
+    check_received(bytes, &limits, (Scanner::scan_request, Message::receive_request), |message| {
+        message.read_request(bytes, &limits).expect("a head that was accepted");
+        format!("{:?} {message:?}", message.request(bytes))
+    });
     let Some(len) = scan(bytes, &limits, Scanner::scan_request, parses) else { return };
     let plain = plain(&bytes[..len], &limits);
     let expected = reference::head(&plain).filter(|((line, _), _)| reference::request_line(line).is_some());
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     // Whatever follows the head is none of the parser's business.
     let head = match RequestHead::parse(bytes, &mut storage, &limits) {
         Ok(head) => head,
@@ -222,7 +250,7 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
     let roomy =
         Limits { head_bytes_max: 1 << 20, target_bytes_max: 1 << 19, fields_max: 1000, ..Limits::default() };
     assert_eq!(Scanner::default().scan_request(&out, &roomy), Ok(Some(out.len())), "{}", shown(&out));
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let again = RequestHead::parse(&out, &mut storage, &roomy).expect("what weir wrote");
     let target = Target::parse(again.method, again.target, false).expect("what weir wrote");
     if !matches!(target, Target::Asterisk) {
@@ -235,7 +263,11 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
 pub fn response_head(bytes: &[u8]) {
     let (options, bytes) = options(bytes);
     let limits = limits(options);
-    let parses = |bytes: &[u8]| ResponseHead::parse(bytes, &mut FieldStorage::new(), &limits).is_ok();
+    let parses = |bytes: &[u8]| ResponseHead::parse(bytes, &mut Message::new(), &limits).is_ok();
+    check_received(bytes, &limits, (Scanner::scan_response, Message::receive_response), |message| {
+        message.read_response(bytes, &limits).expect("a head that was accepted");
+        format!("{:?} {message:?}", message.response(bytes))
+    });
     let Some(len) = scan(bytes, &limits, Scanner::scan_response, parses) else { return };
     let mut repaired = bytes.to_vec();
     let mut plain = plain(&bytes[..len], &limits);
@@ -247,7 +279,7 @@ pub fn response_head(bytes: &[u8]) {
     }
     let bytes = &repaired[..];
     let expected = reference::head(&plain).filter(|((line, _), _)| reference::status_line(line).is_some());
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = match ResponseHead::parse(bytes, &mut storage, &limits) {
         Ok(head) => head,
         Err(fault) => {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use weir::http::forwarding::route_target;
-use weir::http::head::{FieldStorage, Limits, RequestHead};
+use weir::http::head::{Limits, Message, RequestHead};
 use weir::http::target::{Authority, Host, Name, Target};
 use weir::resolver::settings::{
     ATTEMPTS_MAX, NDOTS_MAX, SEARCH_MAX, SERVERS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
@@ -96,7 +96,7 @@ pub fn target(bytes: &[u8]) {
 /// origin.
 fn host_field(value: &[u8]) {
     let head = [b"GET /p HTTP/1.1\r\nHost: ", value, b"\r\n\r\n"].concat();
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let Ok(parsed) = RequestHead::parse(&head, &mut storage, &Limits::default()) else { return };
     let target = Target::Origin { path: b"/p" };
     let routed = route_target(&parsed, &target).ok().flatten();

@@ -1,7 +1,7 @@
 //! The proxy's own answers, with hostile texts in them.
 
 use weir::http::framing::{Body, response_body};
-use weir::http::head::{FieldStorage, Limits, ResponseHead, Scanner};
+use weir::http::head::{Limits, Message, ResponseHead, Scanner};
 use weir::http::reply::{Asked, Reply, reason_phrase, write};
 use weir::http::template::{Kind, Template, VALUE_BYTES_MAX};
 
@@ -42,7 +42,7 @@ pub fn reply(bytes: &[u8]) {
     let ((line, fields), body) = reference::head(out).expect("a head");
     assert_eq!(out.len() - head_end, body.len());
     assert_eq!(line, format!("HTTP/1.1 {status} {}", reason_phrase(status)).as_bytes());
-    let mut storage = FieldStorage::new();
+    let mut storage = Message::new();
     let head = ResponseHead::parse(out, &mut storage, &Limits::default()).expect("a head");
     let Ok(Body::Length(length)) = response_body("GET", &head) else { panic!("no length: {}", shown(out)) };
     assert_eq!(body.len() as u64, if reply.head_only { 0 } else { length });

@@ -1,0 +1,424 @@
+//! The parsed head of a message: start line and fields as ranges over the bytes that it was read from.
+//!
+//! A [`Message`] belongs to a buffer that is kept as long as the message is needed: the head is parsed once
+//! ([`super::head`]), and each phase that wants to know something of it borrows a view, [`RequestHead`] or
+//! [`ResponseHead`]. A message is emptied and read again, so that its table of fields is allocated once and not for each head.
+
+use super::class::{Class, classify};
+use super::fault::Fault;
+use super::fields::{list, same_name, trim, trim_start};
+
+/// Most options that the Connection fields of one message may name (chosen: real messages name up to three). Without
+/// a bound each field would be compared with thousands of names.
+pub const CONNECTION_OPTIONS_MAX: usize = 64;
+
+/// A table of fields with room for more than this is given back when the message is emptied (chosen: 2.5 KB; browsers send
+/// up to 30 fields).
+const LINES_KEPT: usize = 128;
+
+/// The version of a message. A later minor version is taken as 1.1 (RFC 9110 section 2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+impl Version {
+    pub(super) fn from_minor(minor: u8) -> Version {
+        if minor == 0 { Version::Http10 } else { Version::Http11 }
+    }
+
+    /// The digits as Via shows them.
+    pub fn digits(self) -> &'static str {
+        match self {
+            Version::Http10 => "1.0",
+            Version::Http11 => "1.1",
+        }
+    }
+}
+
+/// Which options the Connection fields of a head name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Options {
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: bool,
+    /// Anything that not every peer sends: perhaps the name of a field.
+    pub other: bool,
+}
+
+impl Options {
+    /// Adds the members of one more field; returns how many they are at most.
+    fn add(&mut self, value: &[u8]) -> usize {
+        // As nearly all spell them.
+        match value {
+            b"close" => self.close = true,
+            b"keep-alive" | b"Keep-Alive" => self.keep_alive = true,
+            _ => return self.add_list(value),
+        }
+        1
+    }
+
+    fn add_list(&mut self, value: &[u8]) -> usize {
+        if !value.contains(&b',') {
+            self.add_option(trim(value));
+            return 1;
+        }
+        list(value).for_each(|option| self.add_option(option));
+        1 + value.iter().filter(|&&byte| byte == b',').count()
+    }
+
+    fn add_option(&mut self, option: &[u8]) {
+        let is = |known: &[u8]| same_name(option, known);
+        match option.len() {
+            5 if is(b"close") => self.close = true,
+            10 if is(b"keep-alive") => self.keep_alive = true,
+            7 if is(b"upgrade") => self.upgrade = true,
+            2 if is(b"te") => {}
+            0 => {}
+            _ => self.other = true,
+        }
+    }
+}
+
+/// A range of bytes of a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+impl Span {
+    /// Where `part` stands in `whole`, of which it is a part.
+    #[inline]
+    pub fn of(part: &[u8], whole: &[u8]) -> Span {
+        let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+        debug_assert!(start + part.len() <= whole.len());
+        Span { start: start as u32, end: (start + part.len()) as u32 }
+    }
+
+    #[inline]
+    fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Those bytes.
+    #[inline]
+    pub fn within(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.start as usize..self.end as usize).unwrap_or_default()
+    }
+}
+
+/// One field line.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Line {
+    pub name: Span,
+    /// Without the blanks around it.
+    pub value: Span,
+    pub class: Class,
+    /// It stands there as weir writes a line: one blank behind the colon, CRLF behind the value.
+    pub canonical: bool,
+}
+
+impl Line {
+    /// Whether the line ends in CRLF, and not in LF alone.
+    fn ends_in_crlf(&self, bytes: &[u8]) -> bool {
+        let behind = bytes.get(self.value.end as usize..).unwrap_or_default();
+        trim_start(behind).first() == Some(&b'\r')
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Start {
+    /// Nothing has been read yet.
+    #[default]
+    Unread,
+    Request {
+        method: Span,
+        target: Span,
+        version: Version,
+    },
+    Response {
+        version: Version,
+        status: u16,
+        reason: Span,
+    },
+}
+
+/// The head of a message, as ranges over its bytes.
+#[derive(Debug, Default)]
+pub struct Message {
+    start: Start,
+    /// Length of the head, with the empty lines before it and its last line end.
+    head_bytes: u32,
+    lines: Vec<Line>,
+    // Which classes are there, one bit each: most questions are about fields that are not.
+    classes: u32,
+    // Which names may be there, for all other questions: see `hint`.
+    hints: u64,
+    // What Connection and Proxy-Connection name.
+    connection: Options,
+    proxy_connection: Options,
+}
+
+/// One bit of 64 for a name in any case: where it is not set, no field has that name. For a name that is known when weir is
+/// built it is a constant.
+#[inline]
+fn hint(name: &str) -> u64 {
+    let first = name.as_bytes().first().map_or(0, |first| usize::from(first | 0x20));
+    1 << ((8 * name.len() + first) % 64)
+}
+
+/// A method as text.
+#[inline]
+fn method_name(method: &[u8]) -> Option<&str> {
+    match method {
+        b"GET" => Some("GET"),
+        b"HEAD" => Some("HEAD"),
+        b"POST" => Some("POST"),
+        b"CONNECT" => Some("CONNECT"),
+        _ => std::str::from_utf8(method).ok(),
+    }
+}
+
+impl Message {
+    /// One of which nothing has been read.
+    #[inline]
+    pub fn new() -> Message {
+        Message::default()
+    }
+
+    /// Forgets what was read: before the buffer changes.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.start = Start::Unread;
+        if self.lines.capacity() > LINES_KEPT {
+            self.lines = Vec::new();
+        }
+    }
+
+    /// Whether nothing has been read since the message was emptied.
+    #[inline]
+    pub fn is_unread(&self) -> bool {
+        matches!(self.start, Start::Unread)
+    }
+
+    /// Notes a request whose fields are noted already.
+    #[inline]
+    pub(super) fn set_request(&mut self, method: Span, target: Span, version: Version) {
+        self.start = Start::Request { method, target, version };
+    }
+
+    /// Notes a response whose fields are noted already.
+    #[inline]
+    pub(super) fn set_response(&mut self, version: Version, status: u16, reason: Span) {
+        self.start = Start::Response { version, status, reason };
+    }
+
+    /// Notes the fields of the head that ends at `head_bytes`, each name and value a part of `bytes`, and bounds what Connection
+    /// may name. Returns whether each line of the head ends in CRLF.
+    #[inline]
+    pub(super) fn set_fields<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        head_bytes: usize,
+        fields: impl ExactSizeIterator<Item = (&'b str, &'b [u8])>,
+    ) -> Result<bool, Fault> {
+        let (mut classes, mut hints, mut canonical_all) = (0, 0, true);
+        self.lines.clear();
+        self.lines.extend(fields.map(|(name, value)| {
+            let class = classify(name);
+            classes |= class.bit();
+            hints |= hint(name);
+            let (name, value) = (Span::of(name.as_bytes(), bytes), Span::of(value, bytes));
+            // Behind a name stands a colon, behind a CR an LF: the parser has seen to that.
+            let canonical = value.start == name.end + 2
+                && bytes.get(name.end as usize + 1) == Some(&b' ')
+                && bytes.get(value.end as usize) == Some(&b'\r');
+            canonical_all &= canonical;
+            Line { name, value, class, canonical }
+        }));
+        (self.head_bytes, self.classes, self.hints) = (head_bytes as u32, classes, hints);
+        self.set_options(bytes)?;
+        Ok((canonical_all || self.lines.iter().all(|line| line.ends_in_crlf(bytes)))
+            && bytes.get(..head_bytes).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
+            // The end of the first line; without fields it has been looked at.
+            && self.lines.first().is_none_or(|line| bytes[..line.name.start as usize].ends_with(b"\r\n")))
+    }
+
+    /// Notes what Connection and Proxy-Connection name.
+    #[inline]
+    fn set_options(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        (self.connection, self.proxy_connection) = (Options::default(), Options::default());
+        if self.classes & (Class::Connection.bit() | Class::ProxyConnection.bit()) == 0 {
+            return Ok(());
+        }
+        let mut count = 0;
+        for line in &self.lines {
+            let value = line.value.within(bytes);
+            if line.class == Class::Connection {
+                count += self.connection.add(value);
+            } else if line.class == Class::ProxyConnection {
+                self.proxy_connection.add(value);
+            }
+        }
+        if count > CONNECTION_OPTIONS_MAX { Err(Fault::ConnectionOptions) } else { Ok(()) }
+    }
+
+    /// The lengths of method and target of a request.
+    #[inline]
+    pub(super) fn request_line_bytes(&self) -> Option<(usize, usize)> {
+        let Start::Request { method, target, .. } = self.start else { return None };
+        Some((method.len(), target.len()))
+    }
+
+    /// The request that was read from `bytes`; `None` if none was.
+    #[inline]
+    pub fn request<'s, 'b>(&'s self, bytes: &'b [u8]) -> Option<RequestHead<'s, 'b>> {
+        let Start::Request { method, target, version } = self.start else { return None };
+        let fields = self.fields(bytes)?;
+        Some(RequestHead {
+            method: method_name(method.within(bytes))?,
+            target: target.within(bytes),
+            version,
+            fields,
+        })
+    }
+
+    /// The response that was read from `bytes`; `None` if none was.
+    #[inline]
+    pub fn response<'s, 'b>(&'s self, bytes: &'b [u8]) -> Option<ResponseHead<'s, 'b>> {
+        let Start::Response { version, status, reason } = self.start else { return None };
+        let fields = self.fields(bytes)?;
+        Some(ResponseHead { version, status, reason: reason.within(bytes), fields })
+    }
+
+    #[inline]
+    fn fields<'s, 'b>(&'s self, bytes: &'b [u8]) -> Option<Fields<'s, 'b>> {
+        Some(Fields { message: self, bytes: bytes.get(..self.head_bytes as usize)? })
+    }
+}
+
+/// The fields of one head, in order. Names are tokens; values are trimmed and hold no control characters but tabs.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'s, 'b> {
+    message: &'s Message,
+    bytes: &'b [u8],
+}
+
+impl<'s, 'b> Fields<'s, 'b> {
+    /// Whether any field of that class is there.
+    #[inline]
+    pub(super) fn has(self, class: Class) -> bool {
+        self.message.classes & class.bit() != 0
+    }
+
+    /// What Connection names.
+    #[inline]
+    pub(super) fn connection(self) -> Options {
+        self.message.connection
+    }
+
+    /// What Proxy-Connection names.
+    #[inline]
+    pub(super) fn proxy_connection(self) -> Options {
+        self.message.proxy_connection
+    }
+
+    /// The lines as ranges.
+    #[inline]
+    pub(super) fn lines(self) -> &'s [Line] {
+        &self.message.lines
+    }
+
+    /// The bytes that the ranges are about.
+    #[inline]
+    pub(super) fn bytes(self) -> &'b [u8] {
+        self.bytes
+    }
+
+    /// The name of a line.
+    #[inline]
+    pub(super) fn name(self, line: &Line) -> &'b str {
+        // It is a token: the parser has seen to that.
+        std::str::from_utf8(line.name.within(self.bytes)).unwrap_or_default()
+    }
+
+    /// Name and value of each field line.
+    #[inline]
+    pub fn iter(self) -> impl Iterator<Item = (&'b str, &'b [u8])> + use<'s, 'b> {
+        self.lines().iter().map(move |line| (self.name(line), line.value.within(self.bytes)))
+    }
+
+    /// The values of all field lines of that name, in any case.
+    #[inline]
+    pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
+        let lines = if self.message.hints & hint(name) == 0 { &[] } else { self.lines() };
+        let named = move |line: &&Line| {
+            line.name.len() == name.len() && same_name(line.name.within(self.bytes), name.as_bytes())
+        };
+        lines.iter().filter(named).map(move |line| line.value.within(self.bytes))
+    }
+
+    /// The values of all field lines of that class.
+    #[inline]
+    pub(super) fn all_of(self, class: Class) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b> {
+        let lines = if self.has(class) { self.lines() } else { &[] };
+        let of_class = move |line: &&Line| line.class == class;
+        lines.iter().filter(of_class).map(move |line| line.value.within(self.bytes))
+    }
+
+    /// The first value of that name.
+    #[inline]
+    pub fn get(self, name: &str) -> Option<&'b [u8]> {
+        self.all(name).next()
+    }
+
+    /// How many field lines have that name.
+    pub fn count(self, name: &str) -> usize {
+        self.all(name).count()
+    }
+
+    /// True if one of the lists in the fields of that name has the token as a member, in any case.
+    pub fn list_contains(self, name: &str, token: &str) -> bool {
+        self.all(name).flat_map(list).any(|member| member.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Number of field lines.
+    pub fn len(self) -> usize {
+        self.lines().len()
+    }
+
+    /// No fields at all.
+    pub fn is_empty(self) -> bool {
+        self.lines().is_empty()
+    }
+}
+
+/// A request head (RFC 9112 section 3). The target is not parsed yet: see `target::Target`.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'s, 'b> {
+    /// A token, case-sensitive.
+    pub method: &'b str,
+    /// As sent: no blanks and control characters, at least one byte.
+    pub target: &'b [u8],
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// Field lines.
+    pub fields: Fields<'s, 'b>,
+}
+
+/// A response head (RFC 9112 section 4).
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'s, 'b> {
+    /// 1.0 or 1.1.
+    pub version: Version,
+    /// 100 to 999.
+    pub status: u16,
+    /// As sent, often empty; may hold obs-text.
+    pub reason: &'b [u8],
+    /// Field lines.
+    pub fields: Fields<'s, 'b>,
+}
