@@ -373,6 +373,28 @@ fn sent_request_is_not_repeated() {
     assert_eq!((status(&shell.send(client)), shell.connects.len()), (502, 1));
 }
 
+/// Rule 45: what comes of a body while a name is looked up is not kept. Such a request cannot be sent twice, and an idle
+/// connection may turn out to be dead.
+#[test]
+fn upload_that_comes_during_a_look_up_needs_a_fresh_connection() {
+    for (body, fresh) in [("", false), ("hello", true)] {
+        let mut shell = Shell::new();
+        let ask = |line: &str| format!("{line} HTTP/1.1\r\nHost: n.example\r\nContent-Length: 5\r\n\r\n");
+        let client = shell.client_with(ask("PUT http://n.example/1") + "hello");
+        shell.resolve([192, 0, 2, 1]);
+        let (origin, _) = shell.establish(0);
+        shell.receive(origin, OK);
+        assert_eq!(status(&shell.send(client)), 200);
+        // The name has to be looked up again.
+        shell.engine.set_resolver(shell.now, resolver::Settings::default(), Hosts::parse(b""));
+        shell.act();
+        shell.receive(client, ask("PUT http://n.example/2"));
+        shell.receive(client, body);
+        shell.resolve([192, 0, 2, 1]);
+        assert_eq!(shell.connects.len(), if fresh { 2 } else { 1 }, "{body}");
+    }
+}
+
 /// One address that asks for names without end leaves room for the names of others.
 #[test]
 fn look_ups_are_shared_between_addresses() {

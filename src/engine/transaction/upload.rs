@@ -95,6 +95,10 @@ impl Transactions {
         }
         let Transactions { slab, excess, .. } = self;
         let transaction = &mut slab[id.index as usize];
+        if let Stage::Connecting(connect) = transaction.stage {
+            // What comes before there is a connection is not kept.
+            services.upstreams.set_repeatable(connect, transaction.can_be_repeated());
+        }
         if awaited && transaction.is_uploading_slowly(cx) {
             self.end_slow_upload(cx, services, id);
             return;

@@ -62,6 +62,7 @@ pub(in crate::engine) struct Connect {
     pub policy: Arc<Policy>,
     /// No connection of the pool will do.
     pub fresh: bool,
+    /// The request can be sent once more should its connection turn out to be dead.
     pub repeatable: bool,
     pub timings: Timings,
     /// When the stage began, in microseconds since the loop started.
@@ -217,6 +218,13 @@ impl Upstreams {
         };
         self.connects.remove(id.index as usize);
         Some(Connected { transaction, timings, result })
+    }
+
+    /// The request can be sent once more, or cannot any more, should its connection turn out to be dead.
+    pub fn set_repeatable(&mut self, id: ConnectId, repeatable: bool) {
+        if let Some(connect) = id.get_mut(&mut self.connects) {
+            connect.repeatable = repeatable;
+        }
     }
 
     /// Begins to try the addresses.
