@@ -199,13 +199,13 @@ impl Transactions {
         transaction.down.sent += (count - head) as u64;
         let reader = transaction.reader.as_mut();
         let left = reader.and_then(|reader| reader.handle_sent(&fills.slab, count - head));
+        if let Some((fill, place)) = left {
+            fills.leave(cx, fill, place, id);
+        }
         if transaction.is_read_too_slowly(&fills.slab, cx.now) {
             cx.metrics.limit_rate += 1;
             self.abandon_client(cx, id, "min_rate");
             return;
-        }
-        if let Some((fill, place)) = left {
-            fills.leave(cx, fill, place, id);
         }
         if let Some(reader) = &transaction.reader {
             if let Some((fill, place)) = reader.fill() {
