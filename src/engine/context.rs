@@ -172,5 +172,6 @@ impl Context {
         self.spare_records = Vec::new();
         self.connections.shrink();
         self.actions.shrink_to_fit();
+        self.effects.shrink_to_fit();
     }
 }

@@ -294,7 +294,8 @@ impl Downstream {
         }
         let Some(peer) = cx.connections.remove(id) else { return false };
         cx.timers.clear(id);
-        cx.send(Effect::EndBinding(id));
+        // Before another client can have this index: what is bound to the one must not carry a request of the other.
+        cx.send_first(Effect::EndBinding(id));
         if peer.background {
             self.background -= 1;
             return false;
