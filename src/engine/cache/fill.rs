@@ -5,7 +5,7 @@
 //! first reader, and requests for the same key join (rule 48). The body runs ahead of slow readers, so that none of them
 //! holds the origin or the others up (rule 47). What turns out too large for the store, or finds it full of what is held, is not
 //! stored: if several read it, it passes through a window (see [`crate::engine::cache::window`]), and one reader alone goes on as if there
-//! were no cache (see [`crate::engine::cache::handover`]).
+//! were no cache (see [`Transactions::take_over`](crate::engine::transaction::Transactions::take_over)).
 //!
 //! All memory of a body is asked for before it is needed, and within the budget of the store (rule 57). A response that finds
 //! no room for its beginning does not become a fill.
