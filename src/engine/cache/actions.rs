@@ -17,7 +17,7 @@ use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::transaction::ending::Ending;
-use crate::engine::transaction::examine::Method;
+use crate::engine::transaction::examine::{Method, Phase};
 use crate::engine::transaction::log_record::{CacheUse, Verdict::Allowed};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
@@ -253,6 +253,7 @@ impl Transactions {
         transaction.up.release(&mut cx.pool);
         transaction.up.sent = 0;
         transaction.scanner = Default::default();
+        transaction.info.phase = Phase::Cache;
         self.detach(cx, services, id);
         cx.send(Effect::Examine(id));
     }

@@ -78,6 +78,34 @@ impl Method {
     }
 }
 
+/// The phases of a request before it is forwarded, in their order. A request whose phase has to wait (for a password, for
+/// another request) goes on in that phase: what came before is not done twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Phase {
+    /// Whether the client may use the proxy at all (rule 46).
+    Client,
+    /// How long the request is, and whether the connection goes on behind it.
+    Framing,
+    /// What is asked for, and whether the request goes round in circles.
+    Identify,
+    /// Who asks. May wait for a password to be verified.
+    Authenticate,
+    /// Whether the rules allow it.
+    Judge,
+    /// What the cache has. May wait for another request for the same.
+    Cache,
+    /// The head for the origin is written.
+    Route,
+}
+
+/// What a phase says.
+enum Step {
+    /// The next phase.
+    Continue(Phase),
+    /// No other phase: respond, wait, or forward.
+    Decide(Decision),
+}
+
 /// What is remembered of a request after its head was read.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct RequestInfo {
@@ -102,6 +130,8 @@ pub(in crate::engine) struct RequestInfo {
     pub html: bool,
     /// Length of the head in the client's input.
     pub head_bytes: usize,
+    /// The phase that comes next.
+    pub phase: Phase,
 }
 
 impl RequestInfo {
@@ -120,6 +150,7 @@ impl RequestInfo {
             bound: false,
             html: false,
             head_bytes,
+            phase: Phase::Client,
         }
     }
 
@@ -132,7 +163,7 @@ impl RequestInfo {
         (self.grant, self.body) = (None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         (self.authenticates, self.bound) = (false, false);
-        self.head_bytes = head_bytes;
+        (self.head_bytes, self.phase) = (head_bytes, Phase::Client);
     }
 }
 
@@ -262,7 +293,8 @@ impl Edits for OwnConditions<'_> {
 }
 
 impl Examiner<'_> {
-    /// Reads one whole head into `info`, `record` and `out`: its bytes, and the message that it may have been read into.
+    /// Takes one whole head through the phases that are to come, into `info`, `record` and `out`: its bytes, and the message that
+    /// it may have been read into.
     pub fn examine(
         &mut self,
         (bytes, message): (&[u8], &mut Message),
@@ -270,10 +302,9 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Decision {
-        info.reset(bytes.len());
         out.clear();
         let examined = match message.read_request(bytes, &self.settings.head) {
-            Ok(head) => self.examine_head(&head, info, record, out),
+            Ok(head) => self.run_phases(&head, info, record, out),
             Err(fault) => {
                 note_request_line(bytes, info, record);
                 Err(if self.admits() { Refusal::Fault(fault) } else { STRANGER })
@@ -282,80 +313,88 @@ impl Examiner<'_> {
         examined.unwrap_or_else(Decision::Refuse)
     }
 
-    fn examine_head(
+    fn run_phases(
         &mut self,
         head: &RequestHead<'_, '_>,
         info: &mut RequestInfo,
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Decision, Refusal> {
-        info.method = Method::of(head.method);
-        info.version = head.version;
-        info.html = reply::accepts_html(head.fields);
-        self.note_head(head, record);
         let target = Target::parse(head.method, head.target, self.settings.head.strict_targets);
-        self.note_target(head, &target, record);
-        // Before anything that is said depends on what is asked, or as whom (rule 46).
-        if !self.admits() {
-            return Err(STRANGER);
+        if info.phase == Phase::Client {
+            self.admit(head, &target, info, record)?;
+            info.phase = Phase::Framing;
         }
         // By reference: most of a target is room for a name.
         let target = match &target {
             Ok(target) => target,
             Err(fault) => return Err(Refusal::Fault(*fault)),
         };
-        self.examine_framing(head, info)?;
-        let for_weir = !self.find_authority(head, target, info, record, out)?;
-        if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
-            if forwarding::is_loop(head.fields, pseudonym) {
-                return Err(Refusal::Loop);
+        loop {
+            let step = match info.phase {
+                Phase::Client | Phase::Framing => self.examine_framing(head, info)?,
+                Phase::Identify => self.identify(head, target, info, record, out)?,
+                Phase::Authenticate => self.authenticate(head, record)?,
+                Phase::Judge => self.judge(head, target, info, record, out)?,
+                Phase::Cache => self.ask_cache(head, target, info, out)?,
+                Phase::Route => self.route(head, target, info, out)?,
+            };
+            match step {
+                Step::Continue(phase) => info.phase = phase,
+                Step::Decide(decision) => return Ok(decision),
             }
         }
-        if let Some(decision) = self.authenticate(head, record)? {
-            return Ok(decision);
-        }
-        if for_weir {
-            return Ok(self.answer(head, info, out));
-        }
-        let grant = self.judge(head, info, record)?;
-        info.grant = Some(grant);
-        if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
-            self.policy.acl.locate(rule).write(out);
-            record.set(Text::Reason, out);
-            out.clear();
-        }
-        match target {
-            Target::Absolute { path, .. } | Target::Origin { path } => {
-                if let Some(decision) = self.purge(head, info, path, out) {
-                    return decision;
-                }
-                info.authenticates = session_auth::authenticates_connection(head.fields);
-                let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &info.authority);
-                info.bound = info.authenticates || pinned;
-                if let Some(decision) = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path))
-                {
-                    return Ok(decision);
-                }
-                self.route(head, info, path, out)
-            }
-            Target::Asterisk | Target::Authority(_) => Ok(Decision::Forward),
-        }
+    }
+
+    /// Notes what is asked, and refuses a client that may not ask before anything that is said depends on what is asked, or as
+    /// whom (rule 46).
+    fn admit(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Result<Target<'_>, Fault>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+    ) -> Result<(), Refusal> {
+        info.method = Method::of(head.method);
+        info.version = head.version;
+        info.html = reply::accepts_html(head.fields);
+        self.note_head(head, record);
+        self.note_target(head, target, record);
+        if self.admits() { Ok(()) } else { Err(STRANGER) }
     }
 
     fn admits(&self) -> bool {
         self.policy.acl.allows_client(self.client)
     }
 
-    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<(), Refusal> {
+    fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<Step, Refusal> {
         info.body = framing::request_body(head).map_err(Refusal::Fault)?;
         info.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
         info.upgrade = forwarding::upgrade_requested(head.version, head.fields);
         info.expects_continue = head.version == Version::Http11
             && forwarding::expects_continue(head.fields).map_err(Refusal::Fault)?;
-        Ok(())
+        Ok(Step::Continue(Phase::Identify))
     }
 
-    /// Notes whom the request is for; false if it is for weir itself and in order (`OPTIONS *`).
+    /// Finds out what the request is for, and whether it has come through weir before.
+    fn identify(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        self.find_authority(head, target, info, record, out)?;
+        if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
+            if forwarding::is_loop(head.fields, pseudonym) {
+                return Err(Refusal::Loop);
+            }
+        }
+        Ok(Step::Continue(Phase::Authenticate))
+    }
+
+    /// Notes which authority the request is for; none, if it is for weir itself and in order (`OPTIONS *`).
     fn find_authority(
         &self,
         head: &RequestHead<'_, '_>,
@@ -363,16 +402,16 @@ impl Examiner<'_> {
         info: &mut RequestInfo,
         record: &mut LogRecord,
         out: &mut Vec<u8>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(), Refusal> {
         match target {
             Target::Absolute { authority, .. } | Target::Authority(authority) => {
                 forwarding::check_host(head, target, authority).map_err(Refusal::Fault)?;
                 info.authority = *authority;
-                Ok(true)
+                Ok(())
             }
             Target::Asterisk => {
                 forwarding::route_target(head, target).map_err(Refusal::Fault)?;
-                Ok(false)
+                Ok(())
             }
             Target::Origin { path } => {
                 let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
@@ -385,7 +424,7 @@ impl Examiner<'_> {
                 record.set_target(out, path);
                 out.clear();
                 info.authority = authority;
-                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(true) }
+                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(()) }
             }
         }
     }
@@ -402,13 +441,10 @@ impl Examiner<'_> {
         })
     }
 
-    /// Who asks; `Some` if that is not known yet.
-    fn authenticate(
-        &mut self,
-        head: &RequestHead<'_, '_>,
-        record: &mut LogRecord,
-    ) -> Result<Option<Decision>, Refusal> {
-        let Some(users) = &self.policy.users else { return Ok(None) };
+    /// Who asks; waits if a password has to be verified.
+    fn authenticate(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) -> Result<Step, Refusal> {
+        let next = Step::Continue(Phase::Judge);
+        let Some(users) = &self.policy.users else { return Ok(next) };
         // Two sets of credentials are none: nobody knows which of them another reader would take.
         let field = "proxy-authorization";
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
@@ -431,7 +467,7 @@ impl Examiner<'_> {
                         true
                     }
                     Check::Wrong => false,
-                    Check::Slow(job) => return Ok(Some(Decision::Verify { key, guess, job })),
+                    Check::Slow(job) => return Ok(Step::Decide(Decision::Verify { key, guess, job })),
                 };
                 self.remembered.put(self.now, key, right);
                 right
@@ -441,15 +477,21 @@ impl Examiner<'_> {
             return Err(Refusal::CredentialsWrong);
         }
         record.set(Text::User, given.user());
-        Ok(None)
+        Ok(next)
     }
 
+    /// Whether the rules allow it. What is for weir itself ends here.
     fn judge(
         &self,
         head: &RequestHead<'_, '_>,
-        info: &RequestInfo,
-        record: &LogRecord,
-    ) -> Result<Grant, Refusal> {
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        if let Target::Asterisk = target {
+            return Ok(self.answer(head, info, out));
+        }
         let authority = &info.authority;
         let subject = Subject {
             client: self.client,
@@ -459,20 +501,51 @@ impl Examiner<'_> {
             port: authority.port,
             connect: info.method == Method::Connect,
         };
-        match self.policy.acl.judge(&subject) {
-            Judgement::Granted(grant) => Ok(grant),
-            Judgement::Refused(refusal) => Err(Refusal::Denied(refusal)),
+        let grant = match self.policy.acl.judge(&subject) {
+            Judgement::Granted(grant) => grant,
+            Judgement::Refused(refusal) => return Err(Refusal::Denied(refusal)),
+        };
+        info.grant = Some(grant);
+        if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
+            self.policy.acl.locate(rule).write(out);
+            record.set(Text::Reason, out);
+            out.clear();
         }
+        Ok(Step::Continue(Phase::Cache))
+    }
+
+    /// What the cache has to say; waits if another request for the same is under way.
+    fn ask_cache(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let (Target::Absolute { path, .. } | Target::Origin { path }) = target else {
+            return Ok(Step::Decide(Decision::Forward));
+        };
+        if let Some(decision) = self.purge(head, info, path, out) {
+            return decision.map(Step::Decide);
+        }
+        info.authenticates = session_auth::authenticates_connection(head.fields);
+        let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &info.authority);
+        info.bound = info.authenticates || pinned;
+        let decision = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path));
+        Ok(decision.map_or(Step::Continue(Phase::Route), Step::Decide))
     }
 
     /// Writes the head for the origin, unless the request ends here (RFC 9110 section 7.6.2).
     fn route(
         &mut self,
         head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
         info: &RequestInfo,
-        path: &[u8],
         out: &mut Vec<u8>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Step, Refusal> {
+        let (Target::Absolute { path, .. } | Target::Origin { path }) = target else {
+            return Ok(Step::Decide(Decision::Forward));
+        };
         let max_forwards = match info.method {
             Method::Options | Method::Trace => {
                 forwarding::max_forwards(head.fields).map_err(Refusal::Fault)?
@@ -513,23 +586,23 @@ impl Examiner<'_> {
             self.withheld.set(head.fields, host_edits.removed());
         }
         forwarding::write_request(out, head, &route);
-        Ok(Decision::Forward)
+        Ok(Step::Decide(Decision::Forward))
     }
 
     /// Answers in place of an origin: `OPTIONS *`, and OPTIONS and TRACE that may not be forwarded any further.
-    fn answer(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> Decision {
+    fn answer(&self, head: &RequestHead<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> Step {
         out.clear();
         match info.method {
             Method::Trace => {
                 forwarding::trace_body(out, head);
-                Decision::Answer(Answer::Trace)
+                Step::Decide(Decision::Answer(Answer::Trace))
             }
             Method::Get
             | Method::Head
             | Method::Connect
             | Method::Options
             | Method::OtherIdempotent
-            | Method::Other => Decision::Answer(Answer::Options),
+            | Method::Other => Step::Decide(Decision::Answer(Answer::Options)),
         }
     }
 

@@ -144,7 +144,8 @@ impl Transactions {
         self.slab.shrink_to_fit();
     }
 
-    /// Reads the head in the client's input and does what it asks. Again after a password was verified, or for a retry.
+    /// Takes the request through the phases that are to come, and does what they decide: from the first one, or from the one in
+    /// which it has waited.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Transactions { slab, cache_text, cache_scratch, .. } = self;
         let Services { upstreams, fills, verifications } = services;

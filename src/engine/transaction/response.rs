@@ -10,6 +10,7 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::settings::INFORMATIONAL_MAX;
 use crate::engine::transaction::ending::Ending;
+use crate::engine::transaction::examine::Phase;
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
@@ -355,6 +356,8 @@ impl Transactions {
             transaction.up_rate.forget();
             // What has come of the body is still there.
             transaction.consumed = transaction.info.head_bytes;
+            // What is stored may be another answer by now, and the head has to be written again.
+            transaction.info.phase = Phase::Cache;
             cx.send(Effect::Examine(id));
         }
         true
