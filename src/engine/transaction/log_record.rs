@@ -127,13 +127,8 @@ pub struct LogRecord {
     /// Minor version of the request: 0 for HTTP/1.0, 1 for HTTP/1.1.
     pub minor_version: u8,
     text: Vec<u8>,
-    user: Span,
-    method: Span,
-    target: Span,
-    reason: Span,
-    agent: Span,
-    referrer: Span,
-    content_type: Span,
+    /// Where each text lies in `text`, in the order of [`Text::ALL`].
+    spans: [Span; Text::ALL.len()],
 }
 
 /// What a tunnel keeps for its entry while it stands: the texts and the rest that is known at its begin, in as little memory as
@@ -267,13 +262,7 @@ impl LogRecord {
             cache_reason: "",
             minor_version: 1,
             text: Vec::new(),
-            user: Span::default(),
-            method: Span::default(),
-            target: Span::default(),
-            reason: Span::default(),
-            agent: Span::default(),
-            referrer: Span::default(),
-            content_type: Span::default(),
+            spans: [Span::default(); Text::ALL.len()],
         }
     }
 
@@ -293,7 +282,7 @@ impl LogRecord {
     pub fn set(&mut self, which: Text, value: &[u8]) {
         let span = Span { start: self.text.len() as u32, len: value.len() as u32 };
         self.text.extend_from_slice(value);
-        *self.span_mut(which) = span;
+        self.spans[which as usize] = span;
     }
 
     /// Sets the target, after `front`, in the one form that logs have of it: see [`write_encoded`].
@@ -301,7 +290,8 @@ impl LogRecord {
         let start = self.text.len();
         self.text.extend_from_slice(front);
         write_encoded(&mut self.text, target);
-        self.target = Span { start: start as u32, len: (self.text.len() - start) as u32 };
+        self.spans[Text::Target as usize] =
+            Span { start: start as u32, len: (self.text.len() - start) as u32 };
     }
 
     /// Sets the media type of the response from a Content-Type.
@@ -312,28 +302,8 @@ impl LogRecord {
 
     /// One text, empty if it was never set.
     pub fn text(&self, which: Text) -> &[u8] {
-        let span = match which {
-            Text::User => self.user,
-            Text::Method => self.method,
-            Text::Target => self.target,
-            Text::Reason => self.reason,
-            Text::Agent => self.agent,
-            Text::Referrer => self.referrer,
-            Text::ContentType => self.content_type,
-        };
+        let span = self.spans[which as usize];
         &self.text[span.start as usize..(span.start + span.len) as usize]
-    }
-
-    fn span_mut(&mut self, which: Text) -> &mut Span {
-        match which {
-            Text::User => &mut self.user,
-            Text::Method => &mut self.method,
-            Text::Target => &mut self.target,
-            Text::Reason => &mut self.reason,
-            Text::Agent => &mut self.agent,
-            Text::Referrer => &mut self.referrer,
-            Text::ContentType => &mut self.content_type,
-        }
     }
 }
 
