@@ -185,6 +185,20 @@ pub fn write_ipv4(out: &mut Vec<u8>, address: std::net::Ipv4Addr) {
     out.extend_from_slice(&text[..at - 1]);
 }
 
+/// Appends one field line.
+#[inline]
+pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(super) fn is_listed(names: &[&str], name: &str) -> bool {
+    names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,33 +8,20 @@ use std::io::Write;
 use std::net::IpAddr;
 
 use super::class::Class;
-use super::fields::write_decimal;
+use super::fields::{is_listed, write_decimal};
 use super::framing::{Body, content_length};
 use super::hop::is_named;
 use super::message::{Fields, Line, RequestHead, ResponseHead, Span, Version};
 use super::target::Authority;
 
+pub use super::fields::write_field;
 pub use super::hop::{
     expects_continue, has_doubtful_framing, is_end_to_end, is_loop, is_of_connection, max_forwards,
     names_fields, origin_keeps_alive, upgrade_requested, wants_keep_alive,
 };
 pub use super::host_field::{check_host, route_target};
-pub use super::request_filter::RequestFilter;
+pub use super::request_filter::{ForwardedPolicy, RequestFilter};
 pub use super::trailers::{Withheld, write_trailers};
-
-/// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ForwardedPolicy {
-    /// Passed on as they came.
-    #[default]
-    Off,
-    /// The client's address is added to what came.
-    Append,
-    /// Only the client's address.
-    Replace,
-    /// Neither.
-    Remove,
-}
 
 /// What configuration changes in a head, after all that HTTP itself demands (rule 29).
 pub trait Edits: Debug {
@@ -254,16 +241,6 @@ fn write_path(out: &mut Vec<u8>, method: &str, path: &[u8]) {
     out.extend_from_slice(path);
 }
 
-#[inline]
-/// Appends one field line.
-pub fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
 fn write_number_field(out: &mut Vec<u8>, name_and_colon: &str, value: u64) {
     out.extend_from_slice(name_and_colon.as_bytes());
     write_decimal(out, value);
@@ -287,10 +264,6 @@ fn write_via(out: &mut Vec<u8>, received: Version, pseudonym: Option<&str>) {
         out.extend_from_slice(pseudonym.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
-}
-
-pub(super) fn is_listed(names: &[&str], name: &str) -> bool {
-    names.iter().any(|listed| listed.eq_ignore_ascii_case(name))
 }
 
 fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRoute<'_>) {

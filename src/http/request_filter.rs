@@ -2,9 +2,22 @@
 //! them (rules 25 and 51).
 
 use super::class::Class;
-use super::forwarding::ForwardedPolicy;
 use super::hop::{is_named, names_fields};
 use super::message::{Fields, Line, Version};
+
+/// What happens to Forwarded (RFC 7239) and X-Forwarded-For alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedPolicy {
+    /// Passed on as they came.
+    #[default]
+    Off,
+    /// The client's address is added to what came.
+    Append,
+    /// Only the client's address.
+    Replace,
+    /// Neither.
+    Remove,
+}
 
 /// What decides which fields of a request go on to the origin.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,7 @@
 //! Which trailers go on (RFC 9110 section 6.5.1).
 
-use super::fields::{is_token, list, trim};
-use super::forwarding::{is_listed, names_fields, write_field};
+use super::fields::{is_listed, is_token, list, trim, write_field};
+use super::hop::names_fields;
 use super::message::Fields;
 
 /// Fields that a trailer section must not carry: they frame, route, authenticate, steer caches or say how to read the
