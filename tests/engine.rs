@@ -335,7 +335,8 @@ fn request_that_was_woken_too_late_is_answered_too() {
     let mut shell = Shell::with(settings, None, "");
     let waiting = exhaust(&mut shell);
     shell.pass(head_ms - 500);
-    shell.event(PeerId::from_index(0), Event::Failed(SocketError::Reset));
+    let first = shell.engine.connection_at(0).expect("a connection");
+    shell.event(first, Event::Failed(SocketError::Reset));
     shell.pass(1500);
     assert_eq!(status(&shell.send(waiting)), 503);
 }

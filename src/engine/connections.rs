@@ -11,19 +11,36 @@ use slab::Slab;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-/// A connection: its index in the table, and the token under which the shell knows its socket.
+/// A connection: its index in the table in the lower 24 bits, and the generation of that place in the upper 8. An id of a connection
+/// that is gone is no id of the one that has its place now: 256 others would have to come and go before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(u32);
 
+const INDEX_BITS: u32 = 24;
+
 impl PeerId {
-    /// The index in the table.
+    fn new(index: usize, generation: u8) -> PeerId {
+        debug_assert!(index >> INDEX_BITS == 0, "the limit on clients is far below");
+        PeerId(u32::from(generation) << INDEX_BITS | index as u32)
+    }
+
+    /// The index in the table: small, and used again when the connection is gone.
     pub fn index(self) -> usize {
+        (self.0 & ((1 << INDEX_BITS) - 1)) as usize
+    }
+
+    /// The token under which the shell knows the socket.
+    pub fn token(self) -> usize {
         self.0 as usize
     }
 
-    /// From an index in the table.
-    pub fn from_index(index: usize) -> PeerId {
-        PeerId(index as u32)
+    /// From the token of a socket.
+    pub fn from_token(token: usize) -> PeerId {
+        PeerId(token as u32)
+    }
+
+    fn generation(self) -> u8 {
+        (self.0 >> INDEX_BITS) as u8
     }
 }
 
@@ -177,6 +194,8 @@ impl UpstreamState {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Connections {
     peers: Slab<Peer>,
+    /// The generation of each place, counted up when a connection takes it.
+    generations: Vec<u8>,
     runnable: VecDeque<PeerId>,
     /// The connection that the shell works for at the moment.
     turn: Option<PeerId>,
@@ -192,21 +211,35 @@ const KEPT: usize = 1024;
 
 impl Connections {
     pub fn insert(&mut self, peer: Peer) -> PeerId {
-        let id = PeerId::from_index(self.peers.insert(peer));
+        let index = self.peers.vacant_key();
+        if index >= self.generations.len() {
+            self.generations.resize(index + 1, 0);
+        }
+        let generation = self.generations[index].wrapping_add(1);
+        self.generations[index] = generation;
+        self.peers.insert(peer);
         self.lately = self.lately.max(self.peers.len());
-        id
+        PeerId::new(index, generation)
     }
 
     pub fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.get(id.index())
+        self.peers.get(id.index()).filter(|_| self.generations[id.index()] == id.generation())
     }
 
     pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.peers.get_mut(id.index())
+        let Connections { peers, generations, .. } = self;
+        peers.get_mut(id.index()).filter(|_| generations[id.index()] == id.generation())
     }
 
     pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
+        self.get(id)?;
         self.peers.try_remove(id.index())
+    }
+
+    /// The connection that has a place in the table.
+    pub fn at(&self, index: usize) -> Option<PeerId> {
+        self.peers.get(index)?;
+        Some(PeerId::new(index, self.generations[index]))
     }
 
     pub fn len(&self) -> usize {
@@ -219,7 +252,7 @@ impl Connections {
 
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.peers.iter().map(|(index, peer)| (PeerId::from_index(index), peer))
+        self.peers.iter().map(|(index, peer)| (PeerId::new(index, self.generations[index]), peer))
     }
 
     /// The address of the other end.
@@ -265,11 +298,14 @@ impl Connections {
     /// The next connection that may be able to read or write.
     pub fn next_runnable(&mut self, pool: &Pool) -> Option<PeerId> {
         self.unpark_next(pool);
-        let id = self.runnable.pop_front()?;
-        if let Some(peer) = self.get_mut(id) {
-            peer.queued = false;
+        while let Some(id) = self.runnable.pop_front() {
+            // A connection that has gone meanwhile must not stand in for the one that has its place.
+            if let Some(peer) = self.get_mut(id) {
+                peer.queued = false;
+                return Some(id);
+            }
         }
-        Some(id)
+        None
     }
 
     /// Whether a connection is on the run queue, or would be put there by the next look: one that waits for a block that is
@@ -290,7 +326,7 @@ impl Connections {
         if self.turn == Some(id) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(id.index()) {
+        if let Some(peer) = self.get_mut(id) {
             if !peer.queued {
                 peer.queued = true;
                 self.runnable.push_back(id);
@@ -300,7 +336,7 @@ impl Connections {
 
     /// Has a connection wait for memory, behind the others in that queue.
     pub fn park(&mut self, id: PeerId, queue: Parked) {
-        let Some(peer) = self.peers.get_mut(id.index()) else { return };
+        let Some(peer) = self.get_mut(id) else { return };
         if peer.parking != Parking::Queued {
             peer.parking = Parking::Queued;
             self.parked[queue as usize].push_back(id);

@@ -67,8 +67,8 @@ use upstream::Upstreams;
 pub struct Engine {
     cx: Context,
     machines: Machines,
-    /// Connections whose timer has fired.
-    due: Vec<PeerId>,
+    /// Indices of connections whose timer has fired.
+    due: Vec<usize>,
 }
 
 impl Engine {
@@ -158,9 +158,9 @@ impl Engine {
             resolver.handle_timeout(now);
         }
         cx.timers.sweep(now.monotonic_ms(), due);
-        for id in due.drain(..) {
+        for index in due.drain(..) {
             // The connection may have gone with another one that was due, and another one may be in its place by now.
-            if !cx.timers.is_set(id) {
+            if let Some(id) = cx.connections.at(index).filter(|id| !cx.timers.is_set(*id)) {
                 machines.handle_deadline(cx, id);
                 machines.carry_out_effects(cx);
             }
@@ -277,6 +277,11 @@ impl Engine {
     /// Whether a client has gone since this was last asked, so that there is room again: other loops may wait for it.
     pub fn take_capacity_freed(&mut self) -> bool {
         std::mem::take(&mut self.machines.downstream.capacity_freed)
+    }
+
+    /// The connection that has a place in the table of connections.
+    pub fn connection_at(&self, index: usize) -> Option<PeerId> {
+        self.cx.connections.at(index)
     }
 
     /// Whether the connection is an upstream connection that waits to be reused.

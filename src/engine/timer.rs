@@ -51,8 +51,8 @@ impl Deadlines {
         self.soonest.map(|tick| u64::from(tick) * TICK_MS)
     }
 
-    /// Disarms and reports every deadline that has passed.
-    pub fn sweep(&mut self, now_ms: u64, due: &mut Vec<PeerId>) {
+    /// Disarms every deadline that has passed, and reports the indices of the connections.
+    pub fn sweep(&mut self, now_ms: u64, due: &mut Vec<usize>) {
         if self.next_ms().is_none_or(|next| now_ms < next) {
             return;
         }
@@ -61,7 +61,7 @@ impl Deadlines {
         for (index, tick) in self.ticks.iter_mut().enumerate() {
             if *tick <= now {
                 *tick = NEVER;
-                due.push(PeerId::from_index(index));
+                due.push(index);
             } else {
                 soonest = soonest.min(*tick);
             }
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn fires_once_not_early_and_at_most_a_tick_late() {
         let mut deadlines = Deadlines::default();
-        let (first, second) = (PeerId::from_index(0), PeerId::from_index(5));
+        let (first, second) = (PeerId::from_token(0), PeerId::from_token(5));
         assert_eq!(deadlines.next_ms(), None);
         deadlines.set(first, 1000, 600);
         deadlines.set(second, 1000, 5000);
@@ -86,7 +86,7 @@ mod tests {
         for now in (0..10_000).step_by(10) {
             let mut due = Vec::new();
             deadlines.sweep(now, &mut due);
-            fired.extend(due.into_iter().map(|peer| (peer.index(), now)));
+            fired.extend(due.into_iter().map(|index| (index, now)));
         }
         assert_eq!(fired, [(0, 2750), (5, 6000)]);
         assert_eq!(deadlines.next_ms(), None);
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn cleared_deadlines_stay_silent() {
         let mut deadlines = Deadlines::default();
-        let peer = PeerId::from_index(3);
+        let peer = PeerId::from_token(3);
         deadlines.set(peer, 0, 10);
         deadlines.clear(peer);
         let mut due = Vec::new();

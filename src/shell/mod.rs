@@ -435,7 +435,7 @@ impl EventLoop {
     }
 
     fn install(&mut self, id: PeerId, mut socket: Socket) -> io::Result<()> {
-        socket.register(self.poll.registry(), Token(id.index()))?;
+        socket.register(self.poll.registry(), Token(id.token()))?;
         if id.index() >= self.sockets.len() {
             self.sockets.resize_with(id.index() + 1, || None);
         }
@@ -444,9 +444,13 @@ impl EventLoop {
     }
 
     fn note_readiness(&mut self, token: usize, event: &mio::event::Event) {
-        let Some(Some(socket)) = self.sockets.get_mut(token) else { return };
+        let id = PeerId::from_token(token);
+        // What is told of a socket that was closed in this very round is not for the one in its place.
+        if self.engine.connection_at(id.index()) != Some(id) {
+            return;
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         socket.note(event);
-        let id = PeerId::from_index(token);
         if self.engine.is_idle_origin(id) {
             // Before anybody reuses it in this very round.
             self.take_turn(id);

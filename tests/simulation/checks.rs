@@ -4,7 +4,6 @@ use super::book::{Book, Checked};
 use super::shell::Shell;
 use super::world::Surroundings;
 use std::sync::Arc;
-use weir::engine::PeerId;
 
 /// Bytes beyond the budget for each response that is being fetched: its bookkeeping, and the page with which one goes on whose
 /// last one is still in a message to another loop.
@@ -67,7 +66,7 @@ impl Shell {
         let mut heads = 0;
         for index in 0..self.sockets.len() {
             let Some(socket) = &self.sockets[index] else { continue };
-            let id = PeerId::from_index(index);
+            let Some(id) = self.engine.connection_at(index) else { continue };
             let link = socket.link;
             let (readable, writable, connecting) = (socket.readable, socket.writable, socket.connecting);
             heads += u64::from(around.is_in_head(link));

@@ -135,7 +135,7 @@ impl Shell {
         socket.writable |= writable || write_closed || error;
         socket.ending |= read_closed || error;
         socket.hung_up |= error || (read_closed && write_closed);
-        let id = PeerId::from_index(index);
+        let Some(id) = self.engine.connection_at(index) else { return Ok(()) };
         if self.engine.is_idle_origin(id) {
             self.take_turn(around, id)
         } else {

@@ -349,7 +349,7 @@ mod tests {
     }
 
     fn peer(index: usize) -> PeerId {
-        PeerId::from_index(index)
+        PeerId::from_token(index)
     }
 
     fn idle_for<'a>(origins: &'a Origins, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
