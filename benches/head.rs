@@ -5,12 +5,12 @@
 use std::net::IpAddr;
 
 use divan::{Bencher, black_box};
-use weir::http::chunked::Decoder;
 use weir::http::forwarding::{
     ForwardedPolicy, RequestRoute, ResponseRoute, route_target, wants_keep_alive, write_request,
     write_response,
 };
 use weir::http::framing::{Body, request_body, response_body};
+use weir::http::h1::decode::Decoder;
 use weir::http::head::{Limits, Message, RequestHead, Scanner, Version};
 use weir::http::target::Target;
 

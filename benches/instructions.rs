@@ -22,7 +22,7 @@ mod rules;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Instant;
-use weir::http::chunked::Decoder;
+use weir::http::h1::decode::Decoder;
 use weir::http::head::{Limits, Message, RequestHead, Scanner};
 use weir::http::target::Host;
 use weir::log::format::write_entry;

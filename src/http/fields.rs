@@ -36,16 +36,11 @@ pub fn is_value_byte(byte: u8) -> bool {
 }
 
 /// Without blanks and tabs on either side (OWS, RFC 9110 section 5.6.3).
-pub fn trim(text: &[u8]) -> &[u8] {
-    trim_end(trim_start(text))
-}
-
-/// Without blanks and tabs at its beginning.
-pub fn trim_start(mut text: &[u8]) -> &[u8] {
+pub fn trim(mut text: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = text {
         text = rest;
     }
-    text
+    trim_end(text)
 }
 
 /// Without blanks and tabs at its end.

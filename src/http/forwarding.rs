@@ -195,13 +195,14 @@ fn write_lines(out: &mut Vec<u8>, fields: Fields<'_, '_>, first: Span, keeps: im
     for line in fields.lines().iter().filter(|line| keeps(line)) {
         // Behind its value a canonical line has CRLF.
         let whole = Span { start: line.name.start, end: line.value.end + 2 };
-        if line.canonical && whole.start == piece.end {
+        let canonical = line.is_canonical(bytes);
+        if canonical && whole.start == piece.end {
             piece.end = whole.end;
             continue;
         }
         out.extend_from_slice(piece.within(bytes));
-        piece = if line.canonical { whole } else { Span::default() };
-        if !line.canonical {
+        piece = if canonical { whole } else { Span::default() };
+        if !canonical {
             write_field(out, fields.name(line), line.value.within(bytes));
         }
     }

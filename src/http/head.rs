@@ -9,13 +9,15 @@ use std::mem::MaybeUninit;
 
 use httparse::{Error, Header, Status};
 
+pub use super::h1::scan::{
+    EMPTY_LINES_MAX, FIELDS_CEILING, Limits, METHOD_BYTES_MAX, Scanner, skip_empty_lines,
+};
 pub use super::message::{CONNECTION_OPTIONS_MAX, Fields, Message, RequestHead, ResponseHead, Version};
-pub use super::scan::{EMPTY_LINES_MAX, FIELDS_CEILING, Limits, METHOD_BYTES_MAX, Scanner, skip_empty_lines};
 
 use super::fault::Fault;
 use super::fields::{is_tchar, is_token};
+use super::h1::scan::{request_version, response_version, trim_line_end};
 use super::message::Span;
-use super::scan::{request_version, response_version, trim_line_end};
 
 /// Fields for which there is room on the stack (chosen: 2 KB of a stack whose pages are in use anyway, where 32 KB would be
 /// eight more with every head; browsers send up to 30 fields).
@@ -24,10 +26,13 @@ const FIELDS_USUAL: usize = 64;
 /// Room for what httparse finds; nothing in it is initialised before it is used, so making one costs nothing.
 type Room<'b> = [MaybeUninit<Header<'b>>; FIELDS_USUAL];
 
-/// Where a head ends, and whether each of its lines ends in CRLF.
-struct Read {
-    head_bytes: usize,
-    crlf: bool,
+/// Fewer bytes than this are read as a head without further ado; among more, the end of a head is looked for first (chosen:
+/// most heads are smaller, and reading half of a long one would be in vain).
+const READ_AT_ONCE_BYTES: usize = 2048;
+
+/// Whether a head seems to have come whole.
+fn seems_whole(bytes: &[u8]) -> bool {
+    bytes.len() < READ_AT_ONCE_BYTES || memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
 }
 
 impl Message {
@@ -39,16 +44,17 @@ impl Message {
         limits: &Limits,
     ) -> Result<Option<usize>, Fault> {
         self.clear();
-        if scanner.is_fresh() && !limits.accept_bare_lf && bytes.first().is_some_and(|&byte| is_tchar(byte)) {
+        let begins = scanner.is_fresh() && bytes.first().is_some_and(|&byte| is_tchar(byte));
+        if begins && !limits.accept_bare_lf && seems_whole(bytes) {
             let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
             let usual = limits.fields_max.min(FIELDS_USUAL);
-            if let Ok(Ok(read)) = self.try_request(bytes, &mut room[..usual]) {
+            if let Ok(Ok(head_bytes)) = self.try_request(bytes, &mut room[..usual]) {
                 let fits = |method, target| method <= METHOD_BYTES_MAX && target <= limits.target_bytes_max;
-                if read.crlf
-                    && read.head_bytes <= limits.head_bytes_max
+                if head_bytes <= limits.head_bytes_max
+                    && self.has_crlf(bytes)
                     && self.request_line_bytes().is_some_and(|(method, target)| fits(method, target))
                 {
-                    return Ok(Some(read.head_bytes));
+                    return Ok(Some(head_bytes));
                 }
                 self.clear();
             }
@@ -64,12 +70,13 @@ impl Message {
         limits: &Limits,
     ) -> Result<Option<usize>, Fault> {
         self.clear();
-        if scanner.is_fresh() && !limits.accept_bare_lf && bytes.first() == Some(&b'H') {
+        let begins = scanner.is_fresh() && bytes.first() == Some(&b'H');
+        if begins && !limits.accept_bare_lf && seems_whole(bytes) {
             let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
             let usual = limits.fields_max.min(FIELDS_USUAL);
-            if let Ok(Ok(read)) = self.try_response(bytes, &mut room[..usual]) {
-                if read.crlf && read.head_bytes <= limits.head_bytes_max {
-                    return Ok(Some(read.head_bytes));
+            if let Ok(Ok(head_bytes)) = self.try_response(bytes, &mut room[..usual]) {
+                if head_bytes <= limits.head_bytes_max && self.has_crlf(bytes) {
+                    return Ok(Some(head_bytes));
                 }
                 self.clear();
             }
@@ -135,12 +142,12 @@ impl Message {
         }
     }
 
-    /// What httparse makes of a request, with room for so many fields.
+    /// What httparse makes of a request, with room for so many fields: the length of its head.
     fn try_request<'b>(
         &mut self,
         bytes: &'b [u8],
         room: &mut [MaybeUninit<Header<'b>>],
-    ) -> Result<Result<Read, Fault>, Error> {
+    ) -> Result<Result<usize, Fault>, Error> {
         let mut request = httparse::Request::new(&mut []);
         let Status::Complete(head_bytes) = request.parse_with_uninit_headers(bytes, room)? else {
             return Ok(Err(Fault::HeadIncomplete));
@@ -149,19 +156,19 @@ impl Message {
         else {
             return Ok(Err(Fault::HeadMalformed));
         };
-        Ok(self.set_fields(bytes, head_bytes, pairs(request.headers)).map(|crlf| {
+        Ok(self.set_fields(bytes, head_bytes, pairs(request.headers)).map(|()| {
             let (method, target) = (Span::of(method.as_bytes(), bytes), Span::of(target.as_bytes(), bytes));
             self.set_request(method, target, Version::from_minor(minor));
-            Read { head_bytes, crlf }
+            head_bytes
         }))
     }
 
-    /// What httparse makes of a response, with room for so many fields.
+    /// What httparse makes of a response, with room for so many fields: the length of its head.
     fn try_response<'b>(
         &mut self,
         bytes: &'b [u8],
         room: &mut [MaybeUninit<Header<'b>>],
-    ) -> Result<Result<Read, Fault>, Error> {
+    ) -> Result<Result<usize, Fault>, Error> {
         // httparse would pass over empty lines.
         if bytes.first().is_some_and(|&byte| byte != b'H') {
             return Ok(Err(Fault::StatusLine));
@@ -184,9 +191,9 @@ impl Message {
         if !(100..=999).contains(&status) {
             return Ok(read.and(Err(Fault::StatusCode)));
         }
-        Ok(read.map(|crlf| {
+        Ok(read.map(|()| {
             self.set_response(Version::from_minor(minor), status, reason);
-            Read { head_bytes, crlf }
+            head_bytes
         }))
     }
 
@@ -226,7 +233,7 @@ impl Message {
         let mut room = vec![httparse::EMPTY_HEADER; limits.fields_max.min(FIELDS_CEILING)];
         match httparse::parse_headers(rest, &mut room) {
             Ok(Status::Complete((count, fields))) => {
-                self.set_fields(bytes, bytes.len() - rest.len() + count, pairs(fields)).map(drop)
+                self.set_fields(bytes, bytes.len() - rest.len() + count, pairs(fields))
             }
             Ok(Status::Partial) => Err(Fault::HeadIncomplete),
             Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),

@@ -6,7 +6,7 @@
 
 use super::class::{Class, classify};
 use super::fault::Fault;
-use super::fields::{list, same_name, trim, trim_start};
+use super::fields::{list, same_name, trim};
 
 /// Most options that the Connection fields of one message may name (chosen: real messages name up to three). Without
 /// a bound each field would be compared with thousands of names.
@@ -118,15 +118,17 @@ pub(super) struct Line {
     /// Without the blanks around it.
     pub value: Span,
     pub class: Class,
-    /// It stands there as weir writes a line: one blank behind the colon, CRLF behind the value.
-    pub canonical: bool,
 }
 
 impl Line {
-    /// Whether the line ends in CRLF, and not in LF alone.
-    fn ends_in_crlf(&self, bytes: &[u8]) -> bool {
-        let behind = bytes.get(self.value.end as usize..).unwrap_or_default();
-        trim_start(behind).first() == Some(&b'\r')
+    /// Whether the line stands there as weir writes a line: one blank behind the colon, CRLF behind the value.
+    #[inline]
+    pub fn is_canonical(&self, bytes: &[u8]) -> bool {
+        let at = |position: u32| bytes.get(position as usize).copied();
+        // Behind a name stands a colon, behind a CR an LF: the parser has seen to that.
+        self.value.start == self.name.end + 2
+            && at(self.name.end + 1) == Some(b' ')
+            && at(self.value.end) == Some(b'\r')
     }
 }
 
@@ -218,34 +220,32 @@ impl Message {
     }
 
     /// Notes the fields of the head that ends at `head_bytes`, each name and value a part of `bytes`, and bounds what Connection
-    /// may name. Returns whether each line of the head ends in CRLF.
+    /// may name.
     #[inline]
     pub(super) fn set_fields<'b>(
         &mut self,
         bytes: &'b [u8],
         head_bytes: usize,
         fields: impl ExactSizeIterator<Item = (&'b str, &'b [u8])>,
-    ) -> Result<bool, Fault> {
-        let (mut classes, mut hints, mut canonical_all) = (0, 0, true);
+    ) -> Result<(), Fault> {
+        let (mut classes, mut hints) = (0, 0);
         self.lines.clear();
         self.lines.extend(fields.map(|(name, value)| {
             let class = classify(name);
             classes |= class.bit();
             hints |= hint(name);
-            let (name, value) = (Span::of(name.as_bytes(), bytes), Span::of(value, bytes));
-            // Behind a name stands a colon, behind a CR an LF: the parser has seen to that.
-            let canonical = value.start == name.end + 2
-                && bytes.get(name.end as usize + 1) == Some(&b' ')
-                && bytes.get(value.end as usize) == Some(&b'\r');
-            canonical_all &= canonical;
-            Line { name, value, class, canonical }
+            Line { name: Span::of(name.as_bytes(), bytes), value: Span::of(value, bytes), class }
         }));
         (self.head_bytes, self.classes, self.hints) = (head_bytes as u32, classes, hints);
-        self.set_options(bytes)?;
-        Ok((canonical_all || self.lines.iter().all(|line| line.ends_in_crlf(bytes)))
-            && bytes.get(..head_bytes).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
-            // The end of the first line; without fields it has been looked at.
-            && self.lines.first().is_none_or(|line| bytes[..line.name.start as usize].ends_with(b"\r\n")))
+        self.set_options(bytes)
+    }
+
+    /// Whether each line of the head ends in CRLF, and not in LF alone: two bytes tell before each name, and four at the end.
+    #[inline]
+    pub(super) fn has_crlf(&self, bytes: &[u8]) -> bool {
+        let before = |line: &Line| bytes.get((line.name.start as usize).wrapping_sub(2));
+        self.lines.iter().all(|line| before(line) == Some(&b'\r'))
+            && bytes.get(..self.head_bytes as usize).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
     }
 
     /// Notes what Connection and Proxy-Connection name.

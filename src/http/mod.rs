@@ -1,19 +1,19 @@
 //! The HTTP/1.1 grammar: heads, targets, framing, and what a proxy must rewrite.
 //!
-//! How one request passes through this room: [`head::Scanner`] finds the end of its head while bytes arrive,
-//! [`head::RequestHead`] parses it once, [`target`] and [`framing`] refuse whatever two readers could read in
-//! two ways, and [`forwarding`] writes a new head. Nothing that was received is ever sent on as it stood.
+//! How one request passes through this room: [`head`] finds the end of its head while bytes arrive and parses it once, into a
+//! [`message::Message`]; [`target`] and [`framing`] refuse whatever two readers could read in two ways, and [`forwarding`]
+//! writes a new head: line by line of what was parsed, although lines that are the same are copied together. [`h1`] has the
+//! scanner and the chunks of bodies.
 //! The numbered rules in comments and tests are those of the project's rule book for HTTP.
 pub mod block;
-pub mod chunked;
 mod class;
 pub mod date;
 pub mod fault;
 pub mod fields;
 mod foreign;
 pub mod forwarding;
-pub mod frame;
 pub mod framing;
+pub mod h1;
 pub mod head;
 mod hop;
 mod host;
@@ -22,7 +22,6 @@ pub mod message;
 pub mod repair;
 pub mod reply;
 mod request_filter;
-mod scan;
 pub mod session_auth;
 pub mod target;
 pub mod template;

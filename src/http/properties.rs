@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::chunked::Decoder;
 use super::fault::Fault;
 use super::forwarding::{ForwardedPolicy, RequestRoute, route_target, write_request};
 use super::framing::request_body;
+use super::h1::decode::Decoder;
 use super::head::{Limits, Message, RequestHead, ResponseHead, Scanner};
 use super::target::Target;
 

@@ -11,11 +11,12 @@
 //! anything else. A short read or move ends it.
 
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
-use crate::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS};
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Withheld};
-use crate::http::frame::Frame;
 use crate::http::framing::Body;
+use crate::http::h1::decode::Decoder;
+use crate::http::h1::encode::Frame;
+use crate::http::h1::encode::LAST_CHUNK_BEFORE_TRAILERS;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, RING_SLICES_MAX, Ring, SPACES_MAX, Space};
 
 /// Most bytes that are moved inside the kernel at a time (measured: 256 KB 0.34 to 0.38 s/GB, 64 KB 0.41; it is also what one

@@ -9,8 +9,8 @@ use crate::cache::rfc::range::Part;
 use crate::cache::store::stored::Stored;
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
 use crate::engine::cache::fill::{Fill, FillId};
-use crate::http::chunked;
-use crate::http::frame::Frame;
+use crate::http::h1::encode;
+use crate::http::h1::encode::Frame;
 use crate::net::Pool;
 use slab::Slab;
 use std::sync::Arc;
@@ -163,7 +163,7 @@ impl CacheReader {
     fn set_trailers(&mut self, trailers: &[u8]) {
         let waits = self.chunk.as_ref().is_some_and(|chunk| !chunk.has_ended());
         if waits && !trailers.is_empty() {
-            self.end = [chunked::LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
+            self.end = [encode::LAST_CHUNK_BEFORE_TRAILERS, trailers, b"\r\n"].concat();
         }
     }
 

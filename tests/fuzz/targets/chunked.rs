@@ -1,8 +1,9 @@
 //! The chunked coding: whole, byte by byte and in odd pieces, against the reference, and there and back.
 
-use weir::http::chunked::{Decoder, LAST_CHUNK_BEFORE_TRAILERS, chunk_header};
 use weir::http::fault::Fault;
 use weir::http::forwarding::{Withheld, write_trailers};
+use weir::http::h1::decode::Decoder;
+use weir::http::h1::encode::{LAST_CHUNK_BEFORE_TRAILERS, chunk_header};
 
 use super::pieces::{options, shown, ways};
 use super::reference;

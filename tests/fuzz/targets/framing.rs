@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use weir::http::chunked::{Decoder, LAST_CHUNK, chunk_header};
 use weir::http::fault::Fault;
 use weir::http::forwarding::{
     ForwardedPolicy, RequestRoute, ResponseRoute, route_target, write_request, write_response,
 };
 use weir::http::framing::{Body, request_body, response_body};
+use weir::http::h1::decode::Decoder;
+use weir::http::h1::encode::{LAST_CHUNK, chunk_header};
 use weir::http::head::{Limits, Message, RequestHead, ResponseHead, Scanner, Version};
 use weir::http::repair::repair_response;
 use weir::http::target::Target;

@@ -1,6 +1,10 @@
-//! The framing bytes around one chunk on its way out (RFC 9112 section 7.1), whoever has the payload between them.
+//! Encodes the chunked transfer coding (RFC 9112 section 7.1): the bytes around one chunk on its way out, wherever its payload is.
 
-use super::chunked::{LAST_CHUNK, chunk_header};
+/// The last chunk and an empty trailer section.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// The last chunk, when trailers and CRLF follow.
+pub const LAST_CHUNK_BEFORE_TRAILERS: &[u8] = b"0\r\n";
 
 /// What follows the payload of the last chunk.
 const END: &[u8; 7] = b"\r\n0\r\n\r\n";
@@ -86,6 +90,25 @@ impl Frame {
         self.tail -= (count - header - payload) as u8;
         payload
     }
+}
+
+/// Bytes of the longest chunk header: 16 digits and CRLF.
+pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
+
+/// The header of a chunk of `len` bytes, such as `1f4` CRLF, and how many bytes of the array it takes. `len` must not be
+/// 0: that would be the last chunk.
+pub fn chunk_header(len: usize) -> ([u8; CHUNK_HEADER_BYTES_MAX], usize) {
+    debug_assert!(len > 0, "a chunk of no bytes ends the message");
+    let mut header = [0; CHUNK_HEADER_BYTES_MAX];
+    let len = len as u64;
+    let digits = ((67 - len.leading_zeros()) / 4).max(1) as usize;
+    for (index, to) in header[..digits].iter_mut().enumerate() {
+        let digit = (len >> (4 * (digits - 1 - index)) & 15) as usize;
+        *to = b"0123456789abcdef"[digit];
+    }
+    header[digits] = b'\r';
+    header[digits + 1] = b'\n';
+    (header, digits + 2)
 }
 
 #[cfg(test)]

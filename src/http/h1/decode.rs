@@ -1,4 +1,4 @@
-//! The chunked transfer coding (RFC 9112 section 7.1): a decoder that works in place, and the encoder's few bytes.
+//! Decodes the chunked transfer coding (RFC 9112 section 7.1), in place.
 //!
 //! Theory of operation. The decoder is a state per byte for sizes, extensions, line ends and trailers, and a counter for
 //! data. Data moves to the front of the caller's buffer, so what was received in one block leaves in the same block.
@@ -8,8 +8,8 @@
 //! Blanks may follow a size: before a semicolon the grammar has them (BWS), before the end of the line many origins pad
 //! with them, and every other proxy takes them. Nothing may stand before or between the digits.
 
-use super::fault::Fault;
-use super::fields::{is_tchar, is_token, is_value_byte, trim_end};
+use crate::http::fault::Fault;
+use crate::http::fields::{is_tchar, is_token, is_value_byte, trim_end};
 
 /// Bytes of the trailer section (chosen: a quarter of a head).
 pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
@@ -29,12 +29,6 @@ const SIZE_BYTES_FREE: u8 = 32;
 
 /// Room for the trailer section, of those messages that have one (chosen: a checksum and a signature).
 const TRAILER_BYTES_MOSTLY: usize = 256;
-
-/// The last chunk and an empty trailer section.
-pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
-
-/// The last chunk, when trailers and CRLF follow.
-pub const LAST_CHUNK_BEFORE_TRAILERS: &[u8] = b"0\r\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -323,27 +317,9 @@ impl Decoder {
     }
 }
 
-/// Bytes of the longest chunk header: 16 digits and CRLF.
-pub const CHUNK_HEADER_BYTES_MAX: usize = 18;
-
-/// The header of a chunk of `len` bytes, such as `1f4` CRLF, and how many bytes of the array it takes. `len` must not be
-/// 0: that would be the last chunk.
-pub fn chunk_header(len: usize) -> ([u8; CHUNK_HEADER_BYTES_MAX], usize) {
-    debug_assert!(len > 0, "a chunk of no bytes ends the message");
-    let mut header = [0; CHUNK_HEADER_BYTES_MAX];
-    let len = len as u64;
-    let digits = ((67 - len.leading_zeros()) / 4).max(1) as usize;
-    for (index, to) in header[..digits].iter_mut().enumerate() {
-        let digit = (len >> (4 * (digits - 1 - index)) & 15) as usize;
-        *to = b"0123456789abcdef"[digit];
-    }
-    header[digits] = b'\r';
-    header[digits + 1] = b'\n';
-    (header, digits + 2)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::encode::{LAST_CHUNK, chunk_header};
     use super::*;
 
     type Outcome = Result<(Vec<u8>, usize, Vec<u8>), Fault>;

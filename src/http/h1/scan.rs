@@ -5,9 +5,9 @@
 
 use memchr::memchr_iter;
 
-use super::fault::Fault;
-use super::fields::is_tchar;
-use super::foreign;
+use crate::http::fault::Fault;
+use crate::http::fields::is_tchar;
+use crate::http::foreign;
 
 /// Empty lines that are skipped before a request line (RFC 9112 section 2.2 asks for one; chosen: 4).
 pub const EMPTY_LINES_MAX: usize = 4;
@@ -110,7 +110,7 @@ impl Scanner {
     }
 
     /// Whether nothing but empty lines has been looked at.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub(in crate::http) fn is_fresh(&self) -> bool {
         self.stage == Stage::Start
     }
 
@@ -227,7 +227,7 @@ fn check_target_length(line: &[u8], limits: &Limits, allowance: usize) -> Result
 }
 
 /// Checks that a request line ends in a version that is spoken: HTTP/1.x with one digit.
-pub(super) fn request_version(line: &[u8]) -> Result<(), Fault> {
+pub(in crate::http) fn request_version(line: &[u8]) -> Result<(), Fault> {
     let Some(at) = memchr::memrchr(b' ', line) else { return Err(Fault::VersionMissing) };
     let text = &line[at + 1..];
     match text {
@@ -259,7 +259,7 @@ fn is_foreign_version(before: &[u8], text: &[u8]) -> bool {
 }
 
 /// Checks that a status line begins with a version that is spoken.
-pub(super) fn response_version(line: &[u8]) -> Result<(), Fault> {
+pub(in crate::http) fn response_version(line: &[u8]) -> Result<(), Fault> {
     match line {
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0'..=b'9', b' ', ..] => Ok(()),
         [b'H', b'T', b'T', b'P', b'/', b'0' | b'2'..=b'9', ..] => Err(Fault::VersionUnsupported),
@@ -268,7 +268,7 @@ pub(super) fn response_version(line: &[u8]) -> Result<(), Fault> {
 }
 
 /// Without the CR that belongs to a line's end.
-pub(super) fn trim_line_end(line: &[u8]) -> &[u8] {
+pub(in crate::http) fn trim_line_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
