@@ -331,8 +331,7 @@ fn request_without_a_block_is_answered_in_the_end() {
 #[test]
 fn request_that_was_woken_too_late_is_answered_too() {
     let settings = Settings { blocks_max: 16, ..Settings::default() };
-    let head_ms = settings.timeouts.head_ms;
-    let mut shell = Shell::with(settings, None, "");
+    let (head_ms, mut shell) = (settings.timeouts.head_ms, Shell::with(settings, None, ""));
     let waiting = exhaust(&mut shell);
     shell.pass(head_ms - 500);
     let first = shell.engine.connection_at(0).expect("a connection");
