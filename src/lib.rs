@@ -1,4 +1,16 @@
-//! weir, a forward proxy: HTTP/1.1 and CONNECT, access lists, authentication, in one small loop.
+//! weir, a forward proxy: HTTP/1.1 and CONNECT, access lists, authentication, a cache, in one small loop.
+//!
+//! # A proxy inside a program
+//!
+//! [`Proxy`] is the one type that runs anything, and the daemon is built on it. [`Proxy::builder`] takes a [`Configuration`]
+//! (the options of the daemon, and the files that they name, from memory or from the disk), sockets and a sink for the access
+//! log. [`Proxy::run`] serves until the end; [`Proxy::poll`] does one turn, so that the program keeps its own loop.
+//! [`Control`] reloads, drains, stops and counts, from any thread. `examples/embed.rs` is a whole program.
+//!
+//! What this page shows is stable within a minor version: [`Proxy`], [`Builder`], [`Configuration`], [`Control`] and what
+//! they return, and the names of options and of the numbers in [`metrics`] (options and numbers may be added). All other
+//! modules can be reached because weir's own tests, benches and fuzz targets use them. They are hidden here and change
+//! without notice.
 //!
 //! # The one idea
 //!
@@ -10,24 +22,25 @@
 //! # The house
 //!
 //! ```text
-//! main -> shell -> engine -> { policy, cache, resolver, metrics } -> http -> net
-//!         config, log, sandbox
+//! main, daemon -> embed -> shell -> engine -> { policy, cache, resolver, metrics } -> http -> net
+//!                          config, log                                              time: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
-//! and fails where that is not so. `main`, [`shell`], [`config`], [`log`] and [`sandbox`] are the shell: only they name
-//! sockets, files, threads and clocks.
+//! and fails where that is not so. From `engine` on no room names sockets, files, threads or clocks.
 //!
-//! - [`net`]: the pool that lends 4 KB blocks; rings and linear buffers over them
-//! - [`http`]: the HTTP/1.1 grammar, and what a proxy rewrites
-//! - [`policy`]: access rules, users, header edits
-//! - [`cache`]: RFC 9111, and the store
-//! - [`resolver`]: DNS without a system call
+//! - `net`: the pool that lends 4 KB blocks; rings and linear buffers over them
+//! - `http`: the HTTP/1.1 grammar, and what a proxy rewrites
+//! - `policy`: access rules, users, header edits
+//! - `cache`: RFC 9111, and the store
+//! - `resolver`: DNS without a system call
 //! - [`metrics`]: descriptors of counters and gauges, and their values at one moment
-//! - [`engine`]: connections, transactions and tunnels; begin reading there
-//! - [`shell`]: mio, sockets, the run queue
-//! - [`config`], [`log`]: options and files, the access log
-//! - [`sandbox`]: the rights that the daemon gives up before it serves; only `main` uses it
+//! - `engine`: connections, transactions and tunnels; begin reading there
+//! - `shell`: mio, sockets, the run queue, the threads of the loops
+//! - `config`, `log`: options and files, the access log
+//! - `embed`: [`Proxy`]
+//! - `daemon`, `main`: the program, with its signals, rights and files. It imports `embed`, `config`, `log` and `sandbox`
+//! - `sandbox`: the rights that the daemon gives up before it serves
 //!
 //! # One request
 //!
@@ -38,15 +51,36 @@
 //! are never forwarded as they are. Two relays carry the bodies, each at its own pace. When both are done, the transaction
 //! is settled: one log record, the origin connection back to the pool, the blocks back, the client idle or closing.
 
+// Links into rooms that are hidden here are for who reads the sources (`cargo doc --document-private-items`).
+#![allow(rustdoc::private_intra_doc_links)]
+
+#[doc(hidden)]
 pub mod cache;
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
+pub mod embed;
+#[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
 pub mod http;
+#[doc(hidden)]
 pub mod log;
 pub mod metrics;
+#[doc(hidden)]
 pub mod net;
+#[doc(hidden)]
 pub mod policy;
+#[doc(hidden)]
 pub mod resolver;
+#[doc(hidden)]
 pub mod sandbox;
+#[doc(hidden)]
 pub mod shell;
+#[doc(hidden)]
 pub mod time;
+
+pub use embed::{
+    BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems, Proxy,
+    Reloaded, Status,
+};

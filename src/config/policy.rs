@@ -342,14 +342,17 @@ pub fn unreadable_name_files(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -
     })
 }
 
-/// A store, shared by all loops.
-fn new_store(settings: &Settings, seed: [u64; 2]) -> Arc<Store> {
+/// A store, shared by all loops, if the cache is on.
+pub fn new_store(settings: &Settings, seed: [u64; 2]) -> Option<Arc<Store>> {
+    if !settings.cache {
+        return None;
+    }
     let mut limits =
         Limits::with_budget(usize::try_from(settings.cache_size_bytes).unwrap_or(usize::MAX), seed);
     if settings.cache_max_object_bytes > 0 {
         limits.object_max = settings.cache_max_object_bytes;
     }
-    Arc::new(Store::new(limits))
+    Some(Arc::new(Store::new(limits)))
 }
 
 fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettings {
@@ -366,14 +369,8 @@ fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettin
     }
 }
 
-/// The engine's settings, with a new store if the cache is on.
-pub fn engine_settings(settings: &Settings, listeners: Vec<SocketAddr>, seed: [u64; 2]) -> engine::Settings {
-    let store = settings.cache.then(|| new_store(settings, seed));
-    engine_settings_with(settings, listeners, seed, store)
-}
-
-/// The engine's settings, with an existing store.
-pub fn engine_settings_with(
+/// The engine's settings, with the store of all loops.
+pub fn engine_settings(
     settings: &Settings,
     listeners: Vec<SocketAddr>,
     seed: [u64; 2],

@@ -4,7 +4,7 @@
 //! The same code in the same order as in the proxy judges the request. The name is really looked up. Each connection
 //! that the engine asks for is recorded, and fails.
 
-use super::policy::{engine_settings, resolver_settings};
+use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::{Action, Engine, Event, PeerId, SocketError};
@@ -57,7 +57,8 @@ impl Trial {
         let mut settings = settings.clone();
         (settings.cache_size_bytes, settings.cache_max_object_bytes) = (CACHE_BYTES, 0);
         let (dns, hosts) = resolver_settings(&settings, read_file);
-        let mut whole = engine_settings(&settings, listeners, seed);
+        let store = new_store(&settings, seed);
+        let mut whole = engine_settings(&settings, listeners, seed, store);
         whole.noted = &Text::ALL;
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();

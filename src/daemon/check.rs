@@ -4,28 +4,22 @@
 //! the files, so that what is judged are the rights that the daemon will have. A port that is in use is no mistake: it may
 //! be the daemon's own, and `--check` comes before a reload.
 
-use super::reload::loaded;
-use crate::{addresses_to_bind, compile, exit, print, random_seed, warn_of_skipped};
+use super::report::{print, read_file};
 use log::warn;
 use rustix::fs::{Access, access};
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::path::Path;
-use weir::config::{Located, Origin, Problems, Settings};
+use weir::config::{Located, Origin, Problems, Settings, exit};
+use weir::embed::{self, CacheFile, parent, try_bind};
 use weir::log::files::FILE_NAME;
-use weir::policy::Policy;
 use weir::sandbox::User;
-use weir::shell::{CacheFile, parent, try_bind};
 
 /// Tells what is wrong, or that nothing is. Returns the exit code.
 pub fn run(settings: &Settings, known: Problems) -> u8 {
-    let (policy, problems) = examine(settings, known);
-    if let Some(policy) = &policy {
-        warn_of_skipped(policy);
-    }
-    match policy.filter(|_| problems.is_empty()) {
-        Some(policy) => {
-            let [rules, users] = loaded(&policy);
+    let (loaded, problems) = examine(settings, known);
+    match loaded.filter(|_| problems.is_empty()) {
+        Some([rules, users]) => {
             print(&format!("weir: the configuration is valid: {rules} rules, {users} users\n"))
         }
         None => {
@@ -35,8 +29,8 @@ pub fn run(settings: &Settings, known: Problems) -> u8 {
     }
 }
 
-/// Everything that is wrong, beside what is known already.
-pub fn examine(settings: &Settings, known: Problems) -> (Option<Policy>, Problems) {
+/// How many rules and users there are, if they can be told, and everything that is wrong, beside what is known already.
+fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problems) {
     let mut problems = known;
     let mut found = Problems::new();
     judge_addresses(settings, &mut found);
@@ -62,9 +56,12 @@ pub fn examine(settings: &Settings, known: Problems) -> (Option<Policy>, Problem
     }
     judge_paths(settings, made, &mut found);
     problems.append(found);
-    let Ok(seed) = random_seed() else { return (None, problems) };
-    match compile(settings, &addresses_to_bind(settings), seed) {
-        Ok(policy) => (Some(policy), problems),
+    let Ok(seed) = embed::random_seed() else { return (None, problems) };
+    match embed::compile_policy(settings, &embed::addresses_to_bind(settings), seed, &read_file) {
+        Ok(policy) => {
+            embed::warn_of_skipped(&policy);
+            (Some(embed::loaded(&policy)), problems)
+        }
         Err(wrong) => {
             problems.append(wrong);
             (None, problems)
@@ -85,7 +82,7 @@ fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
 
 /// Addresses that are not this machine's, and ports that are for root.
 fn judge_addresses(settings: &Settings, problems: &mut Problems) {
-    for (host, address) in settings.hosts.iter().zip(addresses_to_bind(settings)) {
+    for (host, address) in settings.hosts.iter().zip(embed::addresses_to_bind(settings)) {
         let Err(error) = try_bind(address) else { continue };
         let (origin, expected) = match error.kind() {
             ErrorKind::AddrInUse => continue,

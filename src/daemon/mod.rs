@@ -1,8 +1,184 @@
-//! What `main` needs beside the library: telling the service manager, reading the configuration again, and following the
-//! addresses of the machine.
+//! What the daemon adds to a proxy: signals, the files and rights of a process, the service manager, the end.
 
-pub mod addresses;
 pub mod check;
-pub mod manager;
-pub mod pid_file;
-pub mod reload;
+pub mod commands;
+mod manager;
+mod pid_file;
+mod reload;
+mod report;
+mod rights;
+
+pub use reload::Launch;
+
+use log::{info, warn};
+use manager::Manager;
+use pid_file::PidFile;
+use report::{fail, os_error, read_file, said};
+use rights::Kept;
+use rustix::fs::{Access, access};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::iterator::Signals;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use weir::config::{Settings, exit};
+use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, Proxy};
+use weir::log::diagnostics;
+use weir::log::writer::Writer;
+use weir::sandbox;
+
+/// How long the end waits for standard error to be read (chosen).
+const SAID_WITHIN: Duration = Duration::from_secs(1);
+
+/// The running daemon.
+pub struct Daemon {
+    launch: Launch,
+    control: Control,
+    thread: JoinHandle<(Proxy, Result<(), Failure>)>,
+    writer: Writer,
+    manager: Manager,
+    pid_file: Option<PidFile>,
+}
+
+/// Ends the waiting for signals.
+struct CloseOnDrop(signal_hook::iterator::Handle);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Starts a proxy, with the rights that are left. Fails with the exit code.
+pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8> {
+    sandbox::protect_memory().map_err(os_error)?;
+    let user = rights::find_user(&settings)?;
+    let loops = embed::loops(&settings);
+    rights::raise_descriptors(&settings, loops);
+    let listeners = listen(&settings, loops)?;
+    let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
+    // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
+    let manager = Manager::connect();
+    let Kept { log, cache_file, pid_file } = rights::give_up(&settings, user.as_ref())?;
+    warn_if_unreadable(&settings);
+    // From here on there are threads.
+    diagnostics::begin().map_err(os_error)?;
+    let writer = Writer::start(log).map_err(os_error)?;
+    // Files are read with the rights that are left: what a reload would fail at fails now.
+    let proxy = Proxy::builder()
+        .configuration(Configuration::loaded(settings, read_file))
+        .listeners(listeners)
+        .log_sender(writer.sender())
+        .cache_file(cache_file)
+        .follow_addresses()
+        .owns_process()
+        .build()
+        .map_err(not_built)?;
+    let control = proxy.control().clone();
+    let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
+    for address in control.addresses() {
+        eprintln!("weir: listening on {address}");
+    }
+    let daemon = Daemon { launch, control, thread, writer, manager, pid_file };
+    daemon.manager.ready(&daemon.status());
+    Ok((daemon, signals))
+}
+
+fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
+    Listeners::bind(&embed::addresses_to_bind(settings), loops).map_err(|refused| {
+        let code = match refused.error.kind() {
+            ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::UNAVAILABLE,
+            _ => exit::OS_ERROR,
+        };
+        fail(&refused.to_string(), code)
+    })
+}
+
+fn not_built(error: BuildError) -> u8 {
+    let code = match error {
+        BuildError::Configuration(problems) => {
+            let code = said(&problems);
+            let unreadable = problems.iter().any(|problem| problem.message.contains("cannot be read"));
+            let hint = "files must be readable for what --user and --sandbox leave of weir's rights";
+            if unreadable { fail(hint, code) } else { code }
+        }
+        BuildError::System(error) => os_error(error),
+        other => fail(&other.to_string(), exit::OS_ERROR),
+    };
+    diagnostics::flush(SAID_WITHIN);
+    code
+}
+
+/// Runs the proxy on a thread of its own; this one is for signals. `at_end` is dropped when it has ended, even by a panic.
+fn run_apart(
+    proxy: Proxy,
+    loops: usize,
+    at_end: CloseOnDrop,
+) -> io::Result<JoinHandle<(Proxy, Result<(), Failure>)>> {
+    let name = if loops == 1 { "weir-loop" } else { "weir-loop-0" };
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        let _at_end = at_end;
+        let mut proxy = proxy;
+        let ended = proxy.run();
+        (proxy, ended)
+    })
+}
+
+/// Root may have read it before it gave up its rights.
+fn warn_if_unreadable(settings: &Settings) {
+    let Some(path) = &settings.config else { return };
+    if let Err(error) = access(path, Access::READ_OK) {
+        let place = path.display();
+        warn!("{place}: cannot be read with the rights that are left ({error}): a reload will fail");
+    }
+}
+
+impl Daemon {
+    /// Obeys signals until the proxy has ended. Returns the exit code.
+    pub fn serve(mut self, mut signals: Signals) -> u8 {
+        let mut draining = false;
+        let mut code = exit::OK;
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => self.reload(),
+                SIGUSR1 => self.writer.reopen(),
+                SIGUSR2 => self.control.log_statistics(),
+                SIGTERM if !draining => {
+                    let within = self.control.settings().drain_timeout;
+                    info!("stopping: finishing what is under way, for at most {within:?}");
+                    draining = true;
+                    self.manager.stopping("finishing what is under way");
+                    self.control.drain();
+                }
+                other => {
+                    info!("stopping at once");
+                    self.manager.stopping("stopping at once");
+                    code = 128 + other as u8;
+                    self.control.stop();
+                }
+            }
+        }
+        match self.thread.join() {
+            Ok((mut proxy, Ok(()))) if code == exit::OK => proxy.save_cache(),
+            Ok((_, Ok(()))) => {}
+            Ok((_, Err(Failure::Failed(error)))) => {
+                code = fail(&format!("the loop has failed: {error}"), exit::OS_ERROR)
+            }
+            Ok((_, Err(Failure::Died))) | Err(_) => code = fail("the loop has died", exit::OS_ERROR),
+        }
+        if !self.writer.close() {
+            warn!("the access log's output is stuck: some lines are lost");
+        }
+        diagnostics::flush(SAID_WITHIN);
+        code
+    }
+
+    /// What the service manager is told of a daemon that runs.
+    fn status(&self) -> String {
+        let addresses: Vec<String> = self.control.addresses().iter().map(ToString::to_string).collect();
+        let [rules, users] = self.control.loaded();
+        format!("serving on {}, {rules} rules, {users} users", addresses.join(", "))
+    }
+}

@@ -1,21 +1,16 @@
 //! HUP: the configuration, and all files that it names, are read again. Everything is judged before anything is replaced,
 //! so a mistake changes nothing.
 
-use crate::Daemon;
-use crate::{
-    compile_by, limit_connections, random_seed, read_file, resolver_settings, warn_if_open, warn_of_skipped,
-};
+use super::report::read_file;
+use super::{Daemon, rights};
 use log::{error, info, warn};
 use std::cell::RefCell;
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
-use weir::config::policy::{engine_settings_with, unreadable_name_files};
-use weir::config::{Changes, Problems, Settings};
-use weir::policy::Policy;
-use weir::shell::WorkerMessage;
+use weir::config::{Problems, Settings};
+use weir::embed::{self, Configuration, Reloaded};
 
 /// How long the loops are waited for (chosen: several turns of a busy one).
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
@@ -28,14 +23,22 @@ const CLOSED: &str = "the sandbox opens files that were named and there at the s
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The command line, without the name of the program.
-    pub arguments: Vec<String>,
+    arguments: Vec<String>,
     /// The environment.
-    pub environment: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     /// What the configuration was, if it came through a pipe: it does not come again.
-    pub piped: Option<Vec<u8>>,
+    piped: Option<Vec<u8>>,
 }
 
 impl Launch {
+    /// What this process was started with.
+    pub fn of_this_process() -> Launch {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let arguments = std::env::args_os().skip(1).map(text).collect();
+        let environment = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+        Launch { arguments, environment, piped: None }
+    }
+
     /// Puts the settings together for the first time.
     pub fn load(&mut self) -> (Settings, Problems) {
         let piped = RefCell::new(None);
@@ -57,29 +60,19 @@ impl Launch {
     }
 }
 
-/// What a reload has found, all of it good.
-struct Found {
-    settings: Settings,
-    changes: Changes,
-    policy: Policy,
-    seed: [u64; 2],
-}
-
 impl Daemon {
-    /// Reads everything again and goes by it, or says what is wrong and goes on as before. Whoever asked learns which: the log,
-    /// the service manager, `weir reload`.
-    pub(crate) fn reload(&mut self) {
+    /// Reads everything again and goes by it, or says what is wrong and goes on as before. Those who asked learn which: from the
+    /// log, the service manager, `weir reload`.
+    pub(super) fn reload(&mut self) {
         self.manager.reloading();
         if let Some(file) = &mut self.pid_file {
             file.begin();
         }
         self.writer.reopen();
-        let (failed, status, text) = match self.find() {
-            Ok(found) => {
-                let text = self.adopt(found);
-                (false, self.status(), text)
-            }
-            Err(said) => {
+        let (failed, status, text) = match self.read_again() {
+            Ok(reloaded) => (false, self.status(), self.tell(&reloaded)),
+            Err(problems) => {
+                let said = self.lines_of(&problems);
                 for line in &said {
                     error!("{line}");
                 }
@@ -96,91 +89,59 @@ impl Daemon {
         }
     }
 
-    /// What the service manager is told of a daemon that runs.
-    pub(crate) fn status(&self) -> String {
-        let addresses: Vec<String> = self.listeners.iter().map(ToString::to_string).collect();
-        let [rules, users] = self.loaded;
-        format!("serving on {}, {rules} rules, {users} users", addresses.join(", "))
-    }
-
-    fn find(&self) -> Result<Found, Vec<String>> {
-        let said = |problems: Problems| -> Vec<String> {
-            let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            if self.settings.sandbox && lines.iter().any(|line| line.contains("Permission denied")) {
-                lines.push(CLOSED.to_owned());
-            }
-            lines
-        };
-        let seed = random_seed().map_err(|_| vec!["no random numbers".to_owned()])?;
+    fn read_again(&self) -> Result<Reloaded, Problems> {
         let (found, mut problems) = self.launch.load_again();
         if !problems.is_empty() {
             // All that is wrong is told at once.
-            if let Err(others) = compile_by(&found, &self.listeners, seed, &read_again) {
+            let seed = embed::random_seed().unwrap_or_default();
+            if let Err(others) =
+                embed::compile_policy(&found, self.control.addresses(), seed, &read_file_again)
+            {
                 problems.append(others);
             }
-            return Err(said(problems));
+            return Err(problems);
         }
-        let (mut settings, changes) = self.settings.reloaded(&found);
-        let policy = compile_by(&settings, &self.listeners, seed, &read_again).map_err(said)?;
-        let warning = limit_connections(&mut settings, self.workers.loops());
-        // Whoever reloads has read it already, if nothing has changed.
-        if let Some(warning) = warning.filter(|_| settings.max_connections != self.settings.max_connections) {
-            log::warn!("{warning}");
-        }
-        Ok(Found { settings, changes, policy, seed })
+        rights::raise_descriptors(&found, embed::loops(&found));
+        self.control.reload(&Configuration::loaded(found, read_file_again))
     }
 
-    fn adopt(&mut self, found: Found) -> String {
-        let Found { settings, changes, policy, seed } = found;
-        self.loaded = loaded(&policy);
-        warn_of_skipped(&policy);
-        // A file that was emptied has neither users nor clients.
-        warn_if_open(&self.listeners, &policy, &settings);
-        // What is said of the reload is for whoever published before, or will.
+    fn lines_of(&self, problems: &Problems) -> Vec<String> {
+        let mut lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        if self.control.settings().sandbox && lines.iter().any(|line| line.contains("Permission denied")) {
+            lines.push(CLOSED.to_owned());
+        }
+        lines
+    }
+
+    /// What the process does by the new settings besides the proxy, and what is said of the reload.
+    fn tell(&self, reloaded: &Reloaded) -> String {
+        let settings = self.control.settings();
+        // What is said of the reload is for those who asked for it, by the level before or by the new one.
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
-        self.policy.set(policy);
-        match unreadable_name_files(&read_file) {
-            None => {
-                let (resolver, hosts) = resolver_settings(&settings, self.workers.loops());
-                self.workers.send(&WorkerMessage::SetResolver(resolver, hosts));
-            }
-            // Everything else does not wait for it: the next reload would not find it open, either.
-            Some(closed) => warn!("{closed}: name servers and hosts stay as they were; {CLOSED}"),
+        if let Some(closed) = &reloaded.resolver_kept {
+            warn!("{closed}: name servers and hosts stay as they were; {CLOSED}");
         }
-        let engine = engine_settings_with(&settings, self.listeners.clone(), seed, self.store.clone());
-        let (format, every) = (settings.log_format, settings.stats_every);
-        self.workers.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         // Who is told that it is done finds it done, in any loop.
-        if !self.workers.settle(SETTLED_WITHIN) {
+        if !self.control.settle(SETTLED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");
         }
-        self.settings = settings;
-        let [rules, users] = self.loaded;
-        let mut text = format!("reloaded: {rules} rules, {users} users");
-        if !changes.made.is_empty() {
-            text.push_str(&format!("; changed: {}", changes.made.join(", ")));
-        }
+        let mut text = reloaded.to_string();
         info!("{text}");
-        if !changes.need_restart.is_empty() {
-            let named = format!("needs a restart: {}", changes.need_restart.join(", "));
+        if !reloaded.need_restart.is_empty() {
+            let named = format!("needs a restart: {}", reloaded.need_restart.join(", "));
             warn!("{named}");
             text.push_str(&format!("\n{named}"));
         }
-        log::set_max_level(self.settings.level());
+        log::set_max_level(settings.level());
         text
     }
 }
 
 /// A file that was read at the start. What came through a pipe would be empty now, and the rules in it gone.
-fn read_again(path: &Path) -> io::Result<Vec<u8>> {
+fn read_file_again(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         return Err(io::Error::other("it is a pipe, which can be read once"));
     }
     read_file(path)
-}
-
-/// How many rules and users there are.
-pub fn loaded(policy: &Policy) -> [usize; 2] {
-    [policy.acl.len(), policy.users.as_ref().map_or(0, |users| users.len())]
 }

@@ -8,6 +8,7 @@
 //! If the buffer is full, because the output is slower than the log or stuck, whole batches are dropped and counted;
 //! if writing fails, the lines that were not written. Once writing works again, the loss is reported.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -67,9 +68,28 @@ pub struct Writer {
 /// The side that appends lines; one per loop.
 #[derive(Debug)]
 pub struct LogSender {
-    shared: Arc<Shared>,
+    target: Target,
     batch: Vec<u8>,
     lines: u64,
+}
+
+/// What is called with whole lines.
+pub type Sink = dyn Fn(&[u8]) + Send + Sync;
+
+/// Where a sender hands its batches over.
+#[derive(Clone)]
+enum Target {
+    Thread(Arc<Shared>),
+    Sink(Arc<Sink>),
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Target::Thread(_) => "Thread",
+            Target::Sink(_) => "Sink",
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -156,7 +176,7 @@ impl Writer {
 
     /// A handle for one loop.
     pub fn sender(&self) -> LogSender {
-        LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+        LogSender::to(Target::Thread(self.shared.clone()))
     }
 
     /// Requests that the file is opened again by its name, after it was renamed. Does not wait.
@@ -200,6 +220,15 @@ impl Drop for Writer {
 }
 
 impl LogSender {
+    fn to(target: Target) -> LogSender {
+        LogSender { target, batch: Vec::new(), lines: 0 }
+    }
+
+    /// A handle without a thread: a flush calls the sink.
+    pub fn to_sink(sink: Arc<Sink>) -> LogSender {
+        LogSender::to(Target::Sink(sink))
+    }
+
     /// Appends a record as one line.
     pub fn append_record(&mut self, format: Format, entry: &LogRecord) {
         let before = self.batch.len();
@@ -228,16 +257,9 @@ impl LogSender {
         if self.batch.is_empty() {
             return;
         }
-        let mut state = self.shared.lock();
-        if state.closing || state.pending.len() + self.batch.len() > PENDING_BYTES_MAX {
-            self.shared.dropped_lines.fetch_add(self.lines, Ordering::Relaxed);
-        } else {
-            state.pending.extend_from_slice(&self.batch);
-        }
-        let wake = std::mem::take(&mut state.asleep);
-        drop(state);
-        if wake {
-            self.shared.work.notify_one();
+        match &self.target {
+            Target::Thread(shared) => shared.take(&self.batch, self.lines),
+            Target::Sink(sink) => sink(&self.batch),
         }
         self.lines = 0;
         self.batch.clear();
@@ -246,14 +268,17 @@ impl LogSender {
 
     /// Number of lines lost so far by all senders.
     pub fn dropped_lines(&self) -> u64 {
-        self.shared.dropped_lines.load(Ordering::Relaxed)
+        match &self.target {
+            Target::Thread(shared) => shared.dropped_lines.load(Ordering::Relaxed),
+            Target::Sink(_) => 0,
+        }
     }
 }
 
 /// Another sender of the same writer, without lines.
 impl Clone for LogSender {
     fn clone(&self) -> LogSender {
-        LogSender { shared: self.shared.clone(), batch: Vec::new(), lines: 0 }
+        LogSender::to(self.target.clone())
     }
 }
 
@@ -272,6 +297,21 @@ impl Shared {
     fn begin_to_close(&self) {
         self.lock().closing = true;
         self.work.notify_one();
+    }
+
+    /// Takes a batch of so many lines, or counts them as lost, and wakes the thread if it waits.
+    fn take(&self, batch: &[u8], lines: u64) {
+        let mut state = self.lock();
+        if state.closing || state.pending.len() + batch.len() > PENDING_BYTES_MAX {
+            self.dropped_lines.fetch_add(lines, Ordering::Relaxed);
+        } else {
+            state.pending.extend_from_slice(batch);
+        }
+        let wake = std::mem::take(&mut state.asleep);
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
     }
 
     /// Waits for work, and moves pending lines into `lines`, which is empty. Returns the other tasks.

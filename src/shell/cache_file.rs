@@ -231,13 +231,13 @@ impl Persister {
     }
 
     /// Saves what is stored. To be called when all loops have ended.
-    pub fn save(self) {
+    pub fn save(mut self) {
         let path = self.file.path.display();
         if let Some(why) = &self.file.refused {
             return log::error!("cache: not saved, since {path} is refused: {why}");
         }
         self.stop.store(true, Ordering::Relaxed);
-        match self.loader.map(JoinHandle::join) {
+        match self.loader.take().map(JoinHandle::join) {
             Some(Ok(Ending::Stopped)) => {
                 return log::warn!("cache: {path} stays as it is: it was still being loaded");
             }
@@ -250,6 +250,16 @@ impl Persister {
         match self.file.write(&self.store, now) {
             Ok(entries) => log::info!("cache: saved {entries} entries to {path}"),
             Err(error) => log::error!("cache: cannot save to {path}: {error}"),
+        }
+    }
+}
+
+/// Loading ends with it.
+impl Drop for Persister {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(loader) = self.loader.take() {
+            let _ = loader.join();
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Listening sockets.
 
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 /// Connections that the system keeps for us until they are taken (chosen; the system caps it at its own limit).
 const BACKLOG: i32 = 4096;
@@ -13,7 +13,7 @@ const BACKLOG: i32 = 4096;
 /// A listening socket with its readiness.
 #[derive(Debug)]
 pub struct Listener {
-    inner: TcpListener,
+    inner: mio::net::TcpListener,
     /// Connections may be waiting.
     pub ready: bool,
 }
@@ -67,8 +67,17 @@ fn listen(socket: &Socket, address: SocketAddr) -> io::Result<()> {
 }
 
 impl Listener {
+    /// A socket that listens already.
+    pub fn ready_made(socket: TcpListener) -> io::Result<Listener> {
+        let socket = Socket::from(socket);
+        // Inherited by every connection that is taken.
+        socket.set_tcp_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Listener::new(socket))
+    }
+
     fn new(socket: Socket) -> Listener {
-        Listener { inner: TcpListener::from_std(socket.into()), ready: true }
+        Listener { inner: mio::net::TcpListener::from_std(socket.into()), ready: true }
     }
 
     /// Where it listens.

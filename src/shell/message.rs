@@ -23,8 +23,9 @@ pub enum WorkerMessage {
     SetSettings(Arc<Settings>, Format, Duration),
     /// From the host: everything that was sent before has been obeyed when this sender is dropped.
     Settled(Sender<()>),
-    /// From the host or from the loop that logs statistics: put the counters on the board, and drop the round.
-    Report(Arc<Round>),
+    /// From the host or from the loop that logs statistics: put the counters on the board, and drop the round, if there is
+    /// one.
+    Report(Option<Arc<Round>>),
     /// From the host: finish what is under way, take nothing new, and end.
     Drain,
     /// From the host, or from a loop that has failed: end at once.

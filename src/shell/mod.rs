@@ -5,6 +5,7 @@
 //! clears the bit without asking the system again. What a turn leaves goes to the engine's run queue, which is also how
 //! one side of an exchange hands over to the other without a system call between them.
 
+mod accepting;
 mod cache_file;
 mod listener;
 mod memory;
@@ -23,24 +24,26 @@ mod workers;
 pub use cache_file::{CacheFile, Persister, parent};
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
+pub use scoreboard::{Round, Scoreboard};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use workers::{Failure, Worker, Workers};
 
 use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
-use crate::metrics::Metrics;
 use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use message::Inbox;
 use mio::{Events, Poll, Token};
 use query::Queries;
 use reserved::ReservedDescriptors;
-use scoreboard::{Round, Score, Scoreboard};
+use scoreboard::Score;
 use socket::{Received, Sent, Socket};
 use splice::{Moved, Pipes};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use verifier::Verifier;
@@ -55,18 +58,9 @@ const TURN_BYTES: usize = 256 * 1024;
 /// Turns between two looks at the system (chosen).
 const TURNS_MAX: usize = 256;
 
-/// Connections taken from one listener between two looks at the system (chosen).
-const ACCEPTS_MAX: usize = 64;
-
-/// How long accepting pauses when descriptors or memory are short (chosen).
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// How often it is looked whether memory of a burst can go back (chosen: long beside the pauses of a busy time, short beside
 /// what an operator waits for).
 const SHRINK_EVERY: Duration = Duration::from_secs(2);
-
-/// A lasting shortage is told this often (chosen).
-const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// The process stood still if it was away for so much longer than it wanted to sleep (chosen: no turn of the loop takes
 /// that long).
@@ -92,6 +86,7 @@ pub struct AccessLog {
 /// One loop.
 pub struct EventLoop {
     poll: Poll,
+    events: Events,
     engine: Engine,
     sockets: Vec<Option<Socket>>,
     pipes: Pipes,
@@ -120,6 +115,8 @@ pub struct EventLoop {
     shortages: u64,
     /// Until then the other loops are not asked again to help out.
     asked_until_us: u64,
+    /// The allocator may be told to give memory back.
+    trims: bool,
 }
 
 impl EventLoop {
@@ -129,6 +126,7 @@ impl EventLoop {
         listeners: Vec<Listener>,
         access_log: AccessLog,
         verifier: Verifier,
+        trims: bool,
     ) -> io::Result<(EventLoop, Remote)> {
         let poll = Poll::new()?;
         let (remote, inbox) = message::inbox(poll.registry(), WAKER)?;
@@ -136,8 +134,9 @@ impl EventLoop {
         for (index, listener) in listeners.iter_mut().enumerate() {
             listener.register(poll.registry(), Token(LISTENERS + index))?;
         }
-        let shell = EventLoop {
+        let mut shell = EventLoop {
             poll,
+            events: Events::with_capacity(EVENTS_MAX),
             engine,
             sockets: Vec::new(),
             pipes: Pipes::new(1),
@@ -161,11 +160,13 @@ impl EventLoop {
             shrink_due_us: None,
             shortages: 0,
             asked_until_us: 0,
+            trims,
         };
+        shell.refresh_time(None);
         Ok((shell, remote))
     }
 
-    /// The same as one of several. It has statistics logged every so often, never if zero.
+    /// This loop as one of several. It has statistics logged every so often, never if zero.
     fn with_index(
         self,
         index: usize,
@@ -178,50 +179,58 @@ impl EventLoop {
         EventLoop { index, others, scoreboard, pipes, statistics_every, statistics_due_us, ..self }
     }
 
-    /// Runs until it has drained or is told to quit. Returns the final counters.
-    fn run(mut self) -> io::Result<Metrics> {
-        let mut events = Events::with_capacity(EVENTS_MAX);
-        self.refresh_time(None);
-        loop {
-            let timeout = self.timeout();
-            let interrupted = match self.poll.poll(&mut events, timeout) {
-                Ok(()) => false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
-                Err(error) => return Err(error),
-            };
-            let stood_still = self.refresh_time(timeout);
-            let mut quit = false;
-            for event in &events {
-                match event.token() {
-                    WAKER => quit |= self.obey(),
-                    Token(token) if token >= LISTENERS => {
-                        // Gone, if this very round brought the order to stop.
-                        if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
-                            listener.ready = true;
-                        }
-                    }
-                    Token(token) if token >= QUERIES => self.serve_query(token - QUERIES),
-                    Token(token) => self.note_readiness(token, event),
-                }
-            }
-            let more_events = interrupted || stood_still || events.iter().count() == EVENTS_MAX;
-            self.take_turns();
-            self.tick(more_events);
-            self.shrink();
-            // Last, when everything that could make room has been done.
-            self.accept();
+    /// One turn: waits for events, but not longer than `timeout`, and does a bounded part of what there is to do. True when
+    /// it was the last one: the loop has drained, or was told to quit.
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let wanted = self.timeout();
+        let timeout = [wanted, timeout].into_iter().flatten().min();
+        let interrupted = match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => true,
+            Err(error) => return Err(error),
+        };
+        let stood_still = self.refresh_time(wanted);
+        let (count, quit) = self.take_events();
+        self.take_turns();
+        self.tick(interrupted || stood_still || count == EVENTS_MAX);
+        self.shrink();
+        // Last, when everything that could make room has been done.
+        self.accept();
+        self.access_log.sender.flush();
+        self.offer_room();
+        if quit {
+            self.engine.cut(self.now);
+            self.act();
+        }
+        let ended = quit || (self.engine.is_draining() && self.engine.is_empty());
+        if ended {
+            self.report();
             self.access_log.sender.flush();
-            self.offer_room();
-            if quit {
-                self.engine.cut(self.now);
-                self.act();
-            }
-            if quit || (self.engine.is_draining() && self.engine.is_empty()) {
-                self.report();
-                self.access_log.sender.flush();
-                return Ok(self.engine.metrics());
+        }
+        Ok(ended)
+    }
+
+    /// Takes note of what the system has told. Returns how much that was, and whether the loop is to end at once.
+    fn take_events(&mut self) -> (usize, bool) {
+        // Put back below: what is done about an event may need all of the loop.
+        let events = mem::replace(&mut self.events, Events::with_capacity(0));
+        let (mut count, mut quit) = (0, false);
+        for event in &events {
+            count += 1;
+            match event.token() {
+                WAKER => quit |= self.obey(),
+                Token(token) if token >= LISTENERS => {
+                    // Gone, if this very round brought the order to stop.
+                    if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
+                        listener.ready = true;
+                    }
+                }
+                Token(token) if token >= QUERIES => self.serve_query(token - QUERIES),
+                Token(token) => self.note_readiness(token, event),
             }
         }
+        self.events = events;
+        (count, quit)
     }
 
     /// One clock reading per round, for everything that happens in it. A time during which the process stood still
@@ -240,6 +249,13 @@ impl EventLoop {
         stood_still
     }
 
+    /// After how long the next turn is due though no event has come; `None` if it is not.
+    pub fn next_timeout(&self) -> Option<Duration> {
+        let passed = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        self.timeout().map(|timeout| timeout.saturating_sub(passed))
+    }
+
+    /// After how long, as it was when the last turn began.
     fn timeout(&self) -> Option<Duration> {
         let waiting = self.paused_until_us.is_none() && self.listeners.iter().any(|listener| listener.ready);
         if self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
@@ -276,7 +292,7 @@ impl EventLoop {
         // What they hold is charged to nobody once the bodies are gone.
         self.pipes.tidy();
         if self.engine.should_trim() {
-            memory::trim();
+            self.trim();
         }
         if self.shrink_due_us.is_some_and(|due| due <= self.now.monotonic_us) {
             self.shrink_due_us = None;
@@ -285,7 +301,7 @@ impl EventLoop {
                 let used = self.sockets.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
                 self.sockets.truncate(used);
                 self.sockets.shrink_to_fit();
-                memory::trim();
+                self.trim();
             }
         }
         // Again at once: where nothing happens any more, nothing else would wake the loop for it.
@@ -294,10 +310,22 @@ impl EventLoop {
         }
     }
 
+    fn trim(&self) {
+        if self.trims {
+            memory::trim();
+        }
+    }
+
     /// Has the counters of all loops logged, if one has changed.
     fn log_statistics(&self) {
-        let round = Round::begin(&self.scoreboard, false);
-        self.tell_others(&WorkerMessage::Report(round.clone()));
+        let order = WorkerMessage::Report(Some(Round::begin(&self.scoreboard, false)));
+        self.tell_others(&order);
+        self.report();
+    }
+
+    /// Puts the counters on the board, and has the other loops do so when they turn.
+    pub fn report_with_others(&self) {
+        self.tell_others(&WorkerMessage::Report(None));
         self.report();
     }
 
@@ -321,14 +349,6 @@ impl EventLoop {
     fn offer_room(&mut self) {
         if self.engine.take_capacity_freed() {
             self.tell_others(&WorkerMessage::CapacityFreed);
-        }
-    }
-
-    /// Idle origin connections of other loops hold descriptors, too.
-    fn ask_others_to_shed(&mut self) {
-        if self.now.monotonic_us >= self.asked_until_us {
-            self.asked_until_us = self.now.monotonic_us + PAUSE.as_micros() as u64;
-            self.tell_others(&WorkerMessage::ShedIdleOrigins);
         }
     }
 
@@ -376,62 +396,6 @@ impl EventLoop {
             self.statistics_every = statistics_every;
             self.statistics_due_us = self.now.monotonic_us + statistics_every.as_micros() as u64;
         }
-    }
-
-    /// Takes new connections while the engine has room for them.
-    fn accept(&mut self) {
-        if self.paused_until_us.is_some_and(|until| self.now.monotonic_us < until) {
-            return;
-        }
-        self.paused_until_us = None;
-        if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
-            return;
-        }
-        if let Err(error) = self.reserved.fill() {
-            self.pause(&error);
-            return;
-        }
-        for index in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_MAX {
-                if !self.listeners[index].ready || !self.engine.may_accept() {
-                    break;
-                }
-                match self.listeners[index].accept() {
-                    Ok(Some((stream, address))) => self.take_client(stream, address),
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.pause(&error);
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Descriptors or memory are short: idle origin connections go, and accepting waits. The listener stays ready, and
-    /// nobody spins.
-    fn pause(&mut self, error: &io::Error) {
-        self.shortages += 1;
-        if self.now.monotonic_us >= self.quiet_until_us {
-            self.quiet_until_us = self.now.monotonic_us + WARN_EVERY.as_micros() as u64;
-            log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
-        }
-        self.pipes.shed();
-        self.engine.shed_idle_origins();
-        self.act();
-        self.ask_others_to_shed();
-        self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
-    }
-
-    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
-        let id = self.engine.accept(self.now, address);
-        let socket = Socket::accepted(stream);
-        if let Err(error) = self.install(id, socket) {
-            log::warn!("cannot watch a new connection: {error}");
-            self.engine.handle(self.now, id, Event::Failed(SocketError::Exhausted));
-        }
-        self.engine.wake(id);
-        self.act();
     }
 
     fn install(&mut self, id: PeerId, mut socket: Socket) -> io::Result<()> {
@@ -691,5 +655,18 @@ impl EventLoop {
             }
             self.act();
         }
+    }
+}
+
+/// Readable when a turn is due.
+impl AsRawFd for EventLoop {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
+    }
+}
+
+impl std::fmt::Debug for EventLoop {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("EventLoop").field("index", &self.index).finish_non_exhaustive()
     }
 }

@@ -53,10 +53,15 @@ impl Scoreboard {
         }
     }
 
+    /// The numbers as the loops have put them here last.
+    pub fn snapshot(&self) -> Snapshot {
+        let stored = self.store.as_ref().map(|store| store.statistics());
+        snapshot(&self.scores(), stored.as_ref())
+    }
+
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
     pub fn say(&self, asked: bool) {
-        let stored = self.store.as_ref().map(|store| store.statistics());
-        if let Some(line) = self.event(snapshot(&self.scores(), stored.as_ref()).line(), asked) {
+        if let Some(line) = self.event(self.snapshot().line(), asked) {
             log::info!("statistics: {line}");
         }
     }

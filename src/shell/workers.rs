@@ -1,4 +1,4 @@
-//! Several loops as one: a thread for each, orders to all of them, and one end.
+//! Several loops as one: the first is its host's, the others have a thread each, and all have one end.
 //!
 //! Loops share next to nothing that a request touches. They have the policy in common, the cache's store with what is
 //! being asked for ([`FillLocks`](crate::cache::fill::fill_locks::FillLocks)), the two limits on clients
@@ -9,14 +9,14 @@
 
 use super::memory;
 use super::message::{Remote, WorkerMessage};
-use super::processors;
-use super::scoreboard::{Round, Scoreboard};
+use super::processors::{self, Processors};
+use super::scoreboard::Scoreboard;
 use super::verifier::Verifier;
 use super::{AccessLog, EventLoop, Listener};
 use crate::engine::Engine;
-use std::io;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -28,15 +28,17 @@ pub struct Worker {
     pub listeners: Vec<Listener>,
 }
 
-/// All loops of the process.
+/// All loops; those beyond the first with their threads.
 #[derive(Debug)]
 pub struct Workers {
     remotes: Vec<Remote>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     scoreboard: Arc<Scoreboard>,
+    /// Where the loops may run, if each keeps to a processor of its own.
+    processors: Option<Processors>,
 }
 
-/// Why the workers have ended before it was told to.
+/// Why loops have ended before they were told to.
 #[derive(Debug)]
 pub enum Failure {
     /// A loop could not go on.
@@ -45,17 +47,31 @@ pub enum Failure {
     Died,
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Failed(error) => write!(out, "a loop has failed: {error}"),
+            Failure::Died => out.write_str("a loop has died"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
 impl Workers {
-    /// Starts a loop for each worker, on a processor of its own if `pinned`. `at_end` is dropped when all of them have
-    /// ended. Where one fails, or even panics, the others stop at once.
+    /// A loop for each worker. The first is returned, the others start on threads of their own, each on a processor of its
+    /// own if `pinned`. Where one fails, or even panics, the others stop at once. `owns_process`: the allocator may be told what
+    /// suits these loops.
     pub fn start(
         workers: Vec<Worker>,
         access_log: &AccessLog,
         statistics_every: Duration,
         pinned: bool,
-        at_end: impl Send + Sync + 'static,
-    ) -> io::Result<Workers> {
-        memory::keep_apart();
+        owns_process: bool,
+    ) -> io::Result<(EventLoop, Workers)> {
+        if owns_process {
+            memory::keep_apart();
+        }
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
         let scoreboard = Scoreboard::new(workers.len(), store);
@@ -63,34 +79,31 @@ impl Workers {
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {
-            let (shell, remote) = EventLoop::new(engine, listeners, access_log.clone(), verifier.clone())?;
+            let (shell, remote) =
+                EventLoop::new(engine, listeners, access_log.clone(), verifier.clone(), owns_process)?;
             loops.push(shell);
             remotes.push(remote);
         }
-        let mut all = Workers { remotes, threads: Vec::new(), scoreboard };
-        let at_end = Arc::new(at_end);
-        for (index, shell) in loops.into_iter().enumerate() {
-            let others = all.others(index);
+        let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors };
+        let mut loops = loops.into_iter().enumerate().map(|(index, shell)| {
             // One of them asks all when it is time.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
-            let shell = shell.with_index(index, others.clone(), all.scoreboard.clone(), every);
+            (index, shell.with_index(index, all.others(index), all.scoreboard.clone(), every))
+        });
+        let (_, first) = loops.next().ok_or(ErrorKind::InvalidInput)?;
+        let further: Vec<_> = loops.collect();
+        for (index, mut shell) in further {
             let body = move || {
                 if let Some(processors) = processors {
                     processors::pin(&processors, index);
                 }
-                shell.run().map(|_| ())
+                while !shell.turn(None)? {}
+                Ok(())
             };
-            let name = if others.is_empty() { "weir-loop".into() } else { format!("weir-loop-{index}") };
-            match spawn(name, others, at_end.clone(), body) {
-                Ok(thread) => all.threads.push(thread),
-                Err(error) => {
-                    all.send(&WorkerMessage::Quit);
-                    let _ = all.join();
-                    return Err(error);
-                }
-            }
+            // Those that run already are told to end when `all` is dropped.
+            all.threads.push(spawn(format!("weir-loop-{index}"), all.others(index), body)?);
         }
-        Ok(all)
+        Ok((first, all))
     }
 
     fn others(&self, index: usize) -> Vec<Remote> {
@@ -98,39 +111,33 @@ impl Workers {
         others.map(|(_, remote)| remote.clone()).collect()
     }
 
-    /// How many loops there are.
-    pub fn loops(&self) -> usize {
-        self.remotes.len()
-    }
-
     /// The ends by which the loops are told.
     pub fn remotes(&self) -> &[Remote] {
         &self.remotes
     }
 
-    /// Tells every loop.
-    pub fn send(&self, message: &WorkerMessage) {
-        for remote in &self.remotes {
-            remote.send(message.clone());
+    /// Where the counters of all loops are added up.
+    pub fn scoreboard(&self) -> Arc<Scoreboard> {
+        self.scoreboard.clone()
+    }
+
+    /// Keeps this thread, which is to run the first loop, to a processor of its own, if each loop has one.
+    pub fn pin_first(&self) {
+        if let Some(processors) = &self.processors {
+            processors::pin(processors, 0);
         }
     }
 
-    /// Waits until every loop has obeyed what it was told so far, but not longer than that. False if one has not.
-    pub fn settle(&self, within: Duration) -> bool {
-        let (sender, receiver) = channel();
-        self.send(&WorkerMessage::Settled(sender));
-        receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    /// Tells all loops to end at once.
+    pub fn quit(&self) {
+        self.remotes.iter().for_each(|remote| remote.send(WorkerMessage::Quit));
     }
 
-    /// Has one line of statistics written for all loops, whether or not a number has changed.
-    pub fn log_statistics(&self) {
-        self.send(&WorkerMessage::Report(Round::begin(&self.scoreboard, true)));
-    }
-
-    /// Waits until all loops have ended, and writes the last line of statistics if it says something new. Fails as the first that has failed.
-    pub fn join(self) -> Result<(), Failure> {
+    /// Waits until all loops beyond the first have ended, and writes the last line of statistics if it says something new. Fails as
+    /// the first that has failed.
+    pub fn join(&mut self) -> Result<(), Failure> {
         let mut outcome = Ok(());
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             let ended = match thread.join() {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(Failure::Failed(error)),
@@ -140,6 +147,16 @@ impl Workers {
         }
         self.scoreboard.say(false);
         outcome
+    }
+}
+
+/// Ends what still runs: where starting has failed, where the first loop has panicked, where the host has had enough.
+impl Drop for Workers {
+    fn drop(&mut self) {
+        if !self.threads.is_empty() {
+            self.quit();
+            self.threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
     }
 }
 
@@ -157,12 +174,10 @@ impl Drop for Alarm {
 fn spawn(
     name: String,
     others: Vec<Remote>,
-    at_end: Arc<impl Send + Sync + 'static>,
     body: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name(name).spawn(move || {
-        // However the loop ends, even by a panic: first the others learn of it, then whoever waits for all.
-        let _at_end = at_end;
+        // However the loop ends, even by a panic: the others learn of it.
         let mut alarm = Alarm(others);
         let ended = body();
         match &ended {
@@ -177,24 +192,14 @@ fn spawn(
 mod tests {
     use super::super::{WAKER, message};
     use super::*;
-    use std::sync::mpsc::Sender;
-
-    struct Tell(Sender<()>);
-
-    impl Drop for Tell {
-        fn drop(&mut self) {
-            let _ = self.0.send(());
-        }
-    }
 
     /// Threads that wait for the order to quit, beside one that does something else.
     fn workers_with(odd: fn() -> io::Result<()>) -> Result<(), Failure> {
         let polls: Vec<mio::Poll> = (0..3).map(|_| mio::Poll::new().unwrap()).collect();
         let (remotes, inboxes): (Vec<_>, Vec<_>) =
             polls.iter().map(|poll| message::inbox(poll.registry(), WAKER).unwrap()).unzip();
-        let mut all = Workers { remotes, threads: Vec::new(), scoreboard: Scoreboard::new(3, None) };
-        let (sender, ended) = channel();
-        let at_end = Arc::new(Tell(sender));
+        let scoreboard = Scoreboard::new(3, None);
+        let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors: None };
         for (index, mut inbox) in inboxes.into_iter().enumerate() {
             let body = move || match index {
                 1 => odd(),
@@ -206,15 +211,14 @@ mod tests {
                     }
                 },
             };
-            all.threads.push(spawn("test".into(), all.others(index), at_end.clone(), body).unwrap());
+            all.threads.push(spawn("test".into(), all.others(index), body).unwrap());
         }
-        drop(at_end);
         // A loop that just ends says nothing to the others: they go on until they are told.
         if odd().is_ok() {
-            assert!(ended.recv_timeout(Duration::from_millis(20)).is_err());
-            all.send(&WorkerMessage::Quit);
+            thread::sleep(Duration::from_millis(20));
+            assert_eq!(all.threads.iter().filter(|thread| !thread.is_finished()).count(), 2);
+            all.quit();
         }
-        ended.recv_timeout(Duration::from_secs(10)).expect("all have ended");
         all.join()
     }
 

@@ -1,0 +1,91 @@
+//! What the command line can ask for in place of serving. Each returns the exit code.
+
+use super::pid_file::{self, Answer, NoAnswer};
+use super::report::{fail, os_error, print, read_file, said};
+use super::{check, rights};
+use std::fmt::Write as _;
+use weir::config::explain::{self, Question};
+use weir::config::{Command, Problems, Settings, exit, help as texts};
+use weir::embed;
+use weir::sandbox::{self, User};
+
+/// `--help`.
+pub fn help() -> u8 {
+    print(&texts::help())
+}
+
+/// `help TOPIC ...`.
+pub fn help_on(topics: &[String]) -> u8 {
+    if topics.is_empty() {
+        return print(&texts::list_of_topics());
+    }
+    let found: Result<Vec<String>, String> = topics.iter().map(|topic| texts::help_on(topic)).collect();
+    match found {
+        Ok(found) => print(&found.join("\n")),
+        Err(message) => fail(&message, exit::USAGE),
+    }
+}
+
+/// `--version`.
+pub fn version() -> u8 {
+    print(&format!("weir {}\n", env!("CARGO_PKG_VERSION")))
+}
+
+/// `--print-config`: the settings as a file, and what the sandbox opens for them.
+pub fn print_config(settings: &Settings) -> u8 {
+    let mut text = texts::print_config(settings);
+    if settings.sandbox {
+        let user = settings.user.as_ref().and_then(|user| User::find(&user.value).ok());
+        for line in sandbox::describe(&rights::paths(settings), user.map(|user| user.id())).lines() {
+            let _ = writeln!(text, "# sandbox: {line}");
+        }
+    }
+    print(&text)
+}
+
+/// Tells what is wrong with the settings, and with all else that can be looked at in spite of it.
+pub fn tell_all(settings: &Settings, problems: Problems) -> u8 {
+    match settings.command {
+        Command::Check | Command::Run => check::run(settings, problems),
+        Command::PrintConfig
+        | Command::Explain { .. }
+        | Command::Reload
+        | Command::Help
+        | Command::HelpOn(_)
+        | Command::Version => said(&problems),
+    }
+}
+
+/// `weir explain`.
+pub fn explain(settings: &Settings) -> u8 {
+    let Command::Explain { user, client, method, target } = &settings.command else { return exit::USAGE };
+    let seed = match embed::random_seed() {
+        Ok(seed) => seed,
+        Err(error) => return os_error(error),
+    };
+    let listeners = embed::addresses_to_bind(settings);
+    let policy = match embed::compile_policy(settings, &listeners, seed, &read_file) {
+        Ok(policy) => policy,
+        Err(problems) => return said(&problems),
+    };
+    let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };
+    let (text, allowed) = explain::explain(settings, policy, listeners, &question, seed, &read_file);
+    print(&text);
+    if allowed { exit::OK } else { exit::REFUSED }
+}
+
+/// `weir reload`: the verdict is the daemon's.
+pub fn ask_to_reload(settings: &Settings) -> u8 {
+    let Some(file) = &settings.pid_file else {
+        return fail("reload: expected --pid-file FILE, the one that the running weir has", exit::USAGE);
+    };
+    match pid_file::ask(&file.value) {
+        Ok(Answer::Reloaded(text)) => print(&format!("weir: {}\n", text.replace('\n', "\nweir: "))),
+        Ok(Answer::Failed(text)) => {
+            let code = fail(&text.replace('\n', "\nweir: "), exit::CONFIGURATION);
+            fail("not reloaded: what was running stays", code)
+        }
+        Err(NoAnswer::NotRunning(message)) => fail(&message, exit::UNAVAILABLE),
+        Err(NoAnswer::Unable(message)) => fail(&message, exit::OS_ERROR),
+    }
+}

@@ -1,0 +1,164 @@
+//! The rights of the process: what is opened while there are rights, and what is given up before the daemon serves.
+
+use super::report::{fail, os_error, said};
+use log::{info, warn};
+use rustix::fs::{Access, access};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::{self, ErrorKind};
+use weir::config::{Problems, Settings, exit};
+use weir::embed::{self, CacheFile};
+use weir::log::files::FILE_NAME;
+use weir::log::writer::{Destination, Opened};
+use weir::sandbox::{self, Enforced, Paths, User};
+
+use super::pid_file::PidFile;
+
+/// As many descriptors are taken where nothing forbids it (chosen: what most systems allow a process).
+const DESCRIPTORS_AMPLE: u64 = 1 << 20;
+
+pub fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
+    let Some(wanted) = &settings.user else { return Ok(None) };
+    User::find(&wanted.value).map(Some).map_err(|message| {
+        let mut problems = Problems::new();
+        problems.add(wanted.origin.clone(), message);
+        said(&problems)
+    })
+}
+
+/// What is opened before the sandbox, and stays open.
+pub struct Kept {
+    pub log: Opened,
+    pub cache_file: Option<CacheFile>,
+    pub pid_file: Option<PidFile>,
+}
+
+/// Becomes the user, opens the log, the pid file and the cache's file, enters the sandbox. They are opened by the user, not by
+/// root before: in a directory that belongs to the user, a link could lead root to any file.
+pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
+    if let Some(user) = user {
+        if let Some(path) = &settings.log_dir {
+            user.make_directory(path).map_err(|error| log_error(settings, &error))?;
+        }
+        let refused =
+            |error| fail(&format!("cannot become --user: {error}; expected to be root"), exit::OS_ERROR);
+        user.assume().map_err(refused)?;
+        sandbox::protect_memory().map_err(os_error)?;
+    } else if rustix::process::geteuid().is_root() {
+        warn!("runs as root: --user nobody would make do with less");
+    }
+    let log = destination(settings).open().map_err(|error| log_error(settings, &error))?;
+    if let (Some(path), Some(_)) = (&settings.log_dir, user) {
+        // Otherwise the log could not be rotated, which would show too late.
+        access(path, Access::WRITE_OK).map_err(|error| log_error(settings, &error.into()))?;
+    }
+    let cache_file = open_cache_file(settings)?;
+    let pid_file = create_pid_file(settings)?;
+    let paths = paths(settings);
+    sandbox::give_up_capabilities(&paths).map_err(os_error)?;
+    if settings.sandbox {
+        enter_sandbox(&paths)?;
+    }
+    Ok(Kept { log, cache_file, pid_file })
+}
+
+fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
+    let Some(file) = &settings.pid_file else { return Ok(None) };
+    PidFile::create(&file.value).map(Some).map_err(|error| {
+        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let why = match error.kind() {
+            ErrorKind::WouldBlock => "another weir does; expected a file of its own for each".to_owned(),
+            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
+        };
+        let mut problems = Problems::new();
+        let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
+        problems.add(file.origin.clone(), message);
+        said(&problems)
+    })
+}
+
+/// What can be saved at the stop shows now.
+fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
+    let Some(file) = settings.cache_file.as_ref().filter(|_| settings.cache) else { return Ok(None) };
+    CacheFile::open(&file.value).map(Some).map_err(|error| {
+        let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
+        let why = match error.kind() {
+            ErrorKind::WouldBlock => {
+                "another process does, which is running or about to end; expected a file of its own for each"
+                    .to_owned()
+            }
+            _ => format!("{error}; expected a file, or none yet, in a directory that {whose} can write to"),
+        };
+        let mut problems = Problems::new();
+        let message = format!("{}: cannot keep the cache there: {why}", file.value.display());
+        problems.add(file.origin.clone(), message);
+        said(&problems)
+    })
+}
+
+fn log_error(settings: &Settings, error: &io::Error) -> u8 {
+    let place = settings.log_dir.as_ref().map(|path| format!(" in {}", path.display())).unwrap_or_default();
+    let whose = match &settings.user {
+        Some(user) => format!(": expected a directory and an access.log that belong to {}", user.value),
+        None => String::new(),
+    };
+    fail(&format!("cannot write the access log{place}: {error}{whose}"), exit::OS_ERROR)
+}
+
+/// What is opened while weir serves.
+pub fn paths(settings: &Settings) -> Paths {
+    let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
+    let lists =
+        lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
+    let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
+    let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages).collect();
+    let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
+    let cache_directory = cache_file.map(|file| embed::parent(&file.value).to_owned());
+    let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
+    let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
+    Paths { files, appended, written }
+}
+
+fn enter_sandbox(paths: &Paths) -> Result<(), u8> {
+    let missing = match sandbox::enter(paths) {
+        Ok(Enforced { paths: true, calls: true }) => return Ok(()),
+        Ok(Enforced { paths: false, calls: true }) => "Landlock",
+        Ok(Enforced { paths: true, calls: false }) => "seccomp",
+        Ok(Enforced { paths: false, calls: false }) => "Landlock and seccomp",
+        Err(error) => {
+            let message = format!("cannot enter the sandbox: {error} (--sandbox=no goes without)");
+            return Err(fail(&message, exit::OS_ERROR));
+        }
+    };
+    info!("sandbox: this system lacks {missing}; going on without");
+    Ok(())
+}
+
+fn destination(settings: &Settings) -> Destination {
+    match &settings.log_dir {
+        None => Destination::Stdout,
+        Some(path) => Destination::Directory {
+            path: path.clone(),
+            bytes_max: settings.log_max_size_bytes,
+            keep: settings.log_keep,
+        },
+    }
+}
+
+/// Raises the limit of descriptors to what the proxy needs, as far as the system allows it. A reload may ask for more, and the
+/// sandbox lets nothing raise a limit then, so it is raised beyond that.
+pub fn raise_descriptors(settings: &Settings, loops: usize) {
+    let needed = embed::descriptors_needed(settings, loops);
+    let limit = getrlimit(Resource::Nofile);
+    let (current, maximum) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let ample = needed.max(DESCRIPTORS_AMPLE);
+    if current >= ample.min(needed.max(maximum)) {
+        return;
+    }
+    // Only the privileged may raise the maximum; if that fails, there is what there is.
+    for maximum in [needed.max(maximum), maximum] {
+        let wanted = Rlimit { current: Some(ample.min(maximum)), maximum: Some(maximum) };
+        if setrlimit(Resource::Nofile, wanted).is_ok() {
+            return;
+        }
+    }
+}

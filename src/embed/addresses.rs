@@ -1,0 +1,22 @@
+//! The addresses of this machine, which are closed to clients like loopback.
+
+use log::warn;
+use std::io;
+use std::net::IpAddr;
+
+/// The addresses of all interfaces of this machine; none if the system does not tell, which is said.
+pub fn own_addresses() -> Vec<IpAddr> {
+    read().unwrap_or_else(|error| {
+        warn!("cannot tell the addresses of this machine ({error}): only loopback is closed to clients");
+        Vec::new()
+    })
+}
+
+/// Sorted, as a policy keeps them.
+pub fn read() -> io::Result<Vec<IpAddr>> {
+    let interfaces = if_addrs::get_if_addrs()?;
+    let mut addresses: Vec<IpAddr> = interfaces.iter().map(|one| one.ip().to_canonical()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    Ok(addresses)
+}

@@ -1,0 +1,229 @@
+//! From a configuration, and what only a program can give, to a proxy.
+
+use super::configuration::{
+    Configuration, addresses_to_bind, compile_policy, engine_settings, loops, random_seed, resolver_settings,
+    warn_if_open, warn_of_skipped,
+};
+use super::control::{Control, Present, Shared};
+use super::descriptors::limit_connections;
+use super::follower::Follower;
+use super::listeners::{ListenError, Listeners};
+use super::proxy::Proxy;
+use crate::config::policy::unreadable_name_files;
+use crate::config::{Problems, Settings, policy};
+use crate::engine::{ClientLimits, Engine};
+use crate::log::format::Format;
+use crate::log::writer::LogSender;
+use crate::policy::Policy;
+use crate::resolver::Resolver;
+use crate::shell::{AccessLog, CacheFile, Persister, Worker, Workers};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// Puts a proxy together; [`Proxy::builder`] makes one.
+#[derive(Debug, Default)]
+pub struct Builder {
+    configuration: Configuration,
+    listeners: Option<Listeners>,
+    sockets: Vec<TcpListener>,
+    log: Option<LogSender>,
+    cache_file: Option<CacheFile>,
+    owns_process: bool,
+    follows_addresses: bool,
+}
+
+/// Why there is no proxy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The configuration is wrong, or a file that it names.
+    Configuration(Problems),
+    /// A socket cannot listen.
+    Listen(ListenError),
+    /// Anything else that the system refuses.
+    System(io::Error),
+}
+
+impl Proxy {
+    /// Begins to put one together.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+}
+
+impl Builder {
+    /// What the proxy goes by.
+    pub fn configuration(mut self, configuration: Configuration) -> Builder {
+        self.configuration = configuration;
+        self
+    }
+
+    /// Listens on this socket, and on others that are given, in place of `host` and `port`. For proxies with one worker.
+    pub fn listener(mut self, socket: TcpListener) -> Builder {
+        self.sockets.push(socket);
+        self
+    }
+
+    /// Where the access log goes, in the format that `log-format` says: once for each turn of a loop that has lines, with all of
+    /// them, each with its newline. It is called on the thread of the loop, so it must not wait. Without it there is no log.
+    pub fn access_log(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Builder {
+        self.log_sender(LogSender::to_sink(Arc::new(sink)))
+    }
+
+    /// Follows the addresses of this machine with a thread that looks every two seconds. Without it, what they were at the start
+    /// stays closed to clients, and [`Control::refresh_addresses`] looks when it is called.
+    pub fn follow_addresses(mut self) -> Builder {
+        self.follows_addresses = true;
+        self
+    }
+
+    /// The process is there for this proxy only. So the allocator is told to keep large pieces apart, and gives back
+    /// memory after a burst (mallopt(3), malloc_trim(3)): where others allocate, too, that is not for a library to decide.
+    pub fn owns_process(mut self) -> Builder {
+        self.owns_process = true;
+        self
+    }
+
+    /// Sockets for several loops.
+    #[doc(hidden)]
+    pub fn listeners(mut self, listeners: Listeners) -> Builder {
+        self.listeners = Some(listeners);
+        self
+    }
+
+    /// The access log's thread.
+    #[doc(hidden)]
+    pub fn log_sender(mut self, sender: LogSender) -> Builder {
+        self.log = Some(sender);
+        self
+    }
+
+    /// The cache's file, which is open.
+    #[doc(hidden)]
+    pub fn cache_file(mut self, file: Option<CacheFile>) -> Builder {
+        self.cache_file = file;
+        self
+    }
+
+    /// Compiles and reads everything, listens, and starts what threads were asked for. Connections wait until the proxy
+    /// is polled.
+    pub fn build(mut self) -> Result<Proxy, BuildError> {
+        let mut settings = self.configuration.settings().map_err(BuildError::Configuration)?;
+        if self.log.is_none() {
+            settings.log_format = Format::None;
+        }
+        let seed = random_seed()?;
+        let listeners = self.listen(&settings)?;
+        let (loops, addresses) = (listeners.loops(), listeners.addresses());
+        if let Some(warning) = limit_connections(&mut settings, loops) {
+            log::warn!("{warning}");
+        }
+        let read_file = |path: &Path| self.configuration.read(path);
+        let policy =
+            compile_policy(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+        warn_if_open(&addresses, &policy, &settings);
+        warn_of_skipped(&policy);
+        if let Some(closed) = unreadable_name_files(&read_file) {
+            log::warn!("{closed}: its name servers or names are not known");
+        }
+        let policy = Arc::new(policy);
+        let workers = self.make_workers(&settings, listeners, &addresses, &policy, seed)?;
+        let store = workers.first().and_then(|worker| worker.engine.store());
+        let persister = self.start_persister(&settings, store.as_ref())?;
+        let logs = self.log.is_some();
+        let sender = self.log.unwrap_or_else(|| LogSender::to_sink(Arc::new(|_| ())));
+        let access_log = AccessLog { sender, format: settings.log_format };
+        let (event_loop, workers) = Workers::start(
+            workers,
+            &access_log,
+            settings.stats_every,
+            settings.workers.pinned,
+            self.owns_process,
+        )?;
+        let control = Control::new(Shared {
+            remotes: workers.remotes().to_vec(),
+            scoreboard: workers.scoreboard(),
+            listeners: addresses,
+            store,
+            logs,
+            present: Mutex::new(Present { settings, policy }),
+        });
+        let follower = self.follows_addresses.then(|| Follower::start(control.clone())).transpose()?;
+        Ok(Proxy::new(event_loop, workers, control, persister, follower))
+    }
+
+    fn listen(&mut self, settings: &Settings) -> Result<Listeners, BuildError> {
+        if let Some(listeners) = self.listeners.take() {
+            return Ok(listeners);
+        }
+        let loops = loops(settings);
+        if self.sockets.is_empty() {
+            return Listeners::bind(&addresses_to_bind(settings), loops).map_err(BuildError::Listen);
+        }
+        if loops > 1 {
+            let mut problems = Problems::new();
+            problems.add(settings.origin("workers"), "expected 1 with sockets that listen already");
+            return Err(BuildError::Configuration(problems));
+        }
+        Ok(Listeners::ready_made(std::mem::take(&mut self.sockets))?)
+    }
+
+    /// What each loop is made of. The loops have the policy, the names of the hosts file and the limits on clients in common;
+    /// limits of other things are divided.
+    fn make_workers(
+        &self,
+        settings: &Settings,
+        listeners: Listeners,
+        addresses: &[SocketAddr],
+        policy: &Arc<Policy>,
+        seed: [u64; 2],
+    ) -> io::Result<Vec<Worker>> {
+        let loops = listeners.loops();
+        let (resolver, hosts) = resolver_settings(settings, loops, &|path| self.configuration.read(path));
+        let whole = engine_settings(settings, addresses, seed, policy::new_store(settings, seed));
+        let client_limits = Arc::new(ClientLimits::new(&whole));
+        let mut workers = Vec::new();
+        for (index, listeners) in listeners.into_loops().into_iter().enumerate() {
+            // Each draws its own query ids.
+            let resolver = Resolver::new(resolver.clone(), hosts.clone(), random_seed()?);
+            let engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
+            workers.push(Worker { engine: engine.with_client_limits(client_limits.clone()), listeners });
+        }
+        Ok(workers)
+    }
+
+    fn start_persister(
+        &mut self,
+        settings: &Settings,
+        store: Option<&Arc<crate::cache::store::Store>>,
+    ) -> io::Result<Option<Persister>> {
+        let named = settings.cache_file.as_ref().filter(|_| settings.cache);
+        let file = match (self.cache_file.take(), named) {
+            (Some(file), _) => Some(file),
+            (None, Some(named)) => Some(CacheFile::open(&named.value)?),
+            (None, None) => None,
+        };
+        file.zip(store.cloned()).map(|(file, store)| Persister::start(file, store)).transpose()
+    }
+}
+
+impl From<io::Error> for BuildError {
+    fn from(error: io::Error) -> BuildError {
+        BuildError::System(error)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::Configuration(problems) => problems.fmt(out),
+            BuildError::Listen(error) => error.fmt(out),
+            BuildError::System(error) => error.fmt(out),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}

@@ -1,0 +1,289 @@
+//! What a proxy goes by: the options of the daemon, as values or as text, and the files that they name.
+
+use super::addresses::own_addresses;
+use crate::cache::store::Store;
+use crate::config::policy::{self, LocalAddresses};
+use crate::config::{Command, Origin, Problems, Settings};
+use crate::policy::Policy;
+use crate::{engine, resolver, shell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+/// What the text of a configuration is called where a problem is told: `configuration:3: ...`.
+const TEXT_NAME: &str = "configuration";
+
+/// Options of which the host of a proxy takes care, each with how.
+const HOSTS: [(&str, &str); 9] = [
+    ("user", "gives up rights itself"),
+    ("sandbox", "gives up rights itself"),
+    ("pid-file", "has a process of its own"),
+    ("log-dir", "gives a sink for the access log"),
+    ("log-max-size", "gives a sink for the access log"),
+    ("log-keep", "gives a sink for the access log"),
+    ("verbose", "installs a logger"),
+    ("quiet", "installs a logger"),
+    ("config", "gives the text itself"),
+];
+
+/// Look-ups at the same time that are left for one of many loops (chosen).
+const LOOK_UPS_LEAST: usize = 16;
+
+/// Reads one file.
+pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
+
+/// What a proxy goes by: everything that `docs/options.md` describes, but for what concerns the process of the daemon
+/// (`user`, `sandbox`, `pid-file`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`, `config`). What is not set is
+/// as without options, except `workers`, which is 1.
+///
+/// ```
+/// let configuration = weir::Configuration::new()
+///     .text("host 127.0.0.1\nport 0\nauth-file users\n")
+///     .set("block", "ads.example.com")
+///     .file("users", "ann:secret\n");
+/// ```
+#[derive(Clone)]
+pub struct Configuration {
+    source: Source,
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    /// Reads what is not in memory.
+    read: Arc<ReadFile>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Given {
+        text: String,
+        options: Vec<String>,
+    },
+    /// By the daemon, which has files, an environment and a command line.
+    Loaded(Box<Settings>),
+}
+
+impl Configuration {
+    /// Nothing is set, and files are read from the disk.
+    pub fn new() -> Configuration {
+        let source = Source::Given { text: String::new(), options: Vec::new() };
+        Configuration { source, files: BTreeMap::new(), read: Arc::new(|path| std::fs::read(path)) }
+    }
+
+    /// Settings that were loaded elsewhere, and what reads the files that they name.
+    #[doc(hidden)]
+    pub fn loaded(
+        settings: Settings,
+        read: impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static,
+    ) -> Configuration {
+        let source = Source::Loaded(Box::new(settings));
+        Configuration { source, files: BTreeMap::new(), read: Arc::new(read) }
+    }
+
+    /// Adds lines of a configuration file: `key value`, one option on each.
+    pub fn text(mut self, lines: &str) -> Configuration {
+        if let Source::Given { text, .. } = &mut self.source {
+            text.push_str(lines);
+            text.push('\n');
+        }
+        self
+    }
+
+    /// Sets an option, as on the command line of the daemon: it wins over the text. Where an option may be given several
+    /// times, this adds a value; elsewhere the last value holds.
+    pub fn set(mut self, name: &str, value: &str) -> Configuration {
+        if let Source::Given { options, .. } = &mut self.source {
+            options.push(format!("--{name}={value}"));
+        }
+        self
+    }
+
+    /// Has a file of this name in memory: lists, users, pages, as options name them. `/etc/resolv.conf` and `/etc/hosts`
+    /// can be given as well.
+    pub fn file(mut self, name: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Configuration {
+        self.files.insert(name.into(), content.into());
+        self
+    }
+
+    /// Reads nothing from the disk: files that were not given are missing.
+    pub fn memory_only(mut self) -> Configuration {
+        self.read = Arc::new(|_| Err(ErrorKind::NotFound.into()));
+        self
+    }
+
+    /// The settings, or everything that is wrong with them.
+    pub(super) fn settings(&self) -> Result<Settings, Problems> {
+        let (text, options) = match &self.source {
+            Source::Given { text, options } => (text, options),
+            Source::Loaded(settings) => return Ok(settings.as_ref().clone()),
+        };
+        let mut arguments = vec![format!("--config={TEXT_NAME}")];
+        arguments.extend(options.iter().cloned());
+        let (mut settings, mut problems) = Settings::read(&arguments, &[], |path| match path.to_str() {
+            Some(TEXT_NAME) => Ok(text.clone().into_bytes()),
+            Some(_) | None => self.read(path),
+        });
+        if settings.command != Command::Run {
+            let message = "expected options only, not what the daemon can do in place of serving";
+            problems.add(Origin::Argument(String::new()), message);
+        }
+        for (name, how) in HOSTS {
+            let origin = settings.origin(name);
+            let ours = name == "config" && options.iter().all(|option| !option.starts_with("--config="));
+            if !ours && origin != Origin::Default {
+                problems.add(origin, format!("{name} is the daemon's: the host of a proxy {how}"));
+            }
+        }
+        settings.config = None;
+        if settings.origin("workers") == Origin::Default {
+            settings.workers.count = Some(1);
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    /// Reads a file: from memory if it is there.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.get(path).map_or_else(|| (self.read)(path), |content| Ok(content.clone()))
+    }
+}
+
+impl Default for Configuration {
+    fn default() -> Configuration {
+        Configuration::new()
+    }
+}
+
+/// Without what is in files: there may be passwords.
+impl fmt::Debug for Configuration {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let files: Vec<_> = self.files.keys().collect();
+        out.debug_struct("Configuration").field("source", &self.source).field("files", &files).finish()
+    }
+}
+
+/// Where a proxy is to listen.
+pub fn addresses_to_bind(settings: &Settings) -> Vec<SocketAddr> {
+    settings.hosts.iter().map(|host| SocketAddr::new(host.value, settings.port)).collect()
+}
+
+/// How many loops there are to be.
+pub fn loops(settings: &Settings) -> usize {
+    settings.workers_on(thread::available_parallelism().map_or(1, NonZero::get))
+}
+
+/// A number that no stranger can foresee.
+pub fn random_seed() -> io::Result<[u64; 2]> {
+    let draw = || getrandom::u64().map_err(|error| io::Error::other(format!("no random numbers: {error}")));
+    Ok([draw()?, draw()?])
+}
+
+/// The policy, by the present addresses of this machine.
+pub fn compile_policy(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seed: [u64; 2],
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<Policy, Problems> {
+    let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
+    policy::compile(settings, &own, seed, read_file)
+}
+
+/// What one of so many loops resolves by.
+pub(super) fn resolver_settings(
+    settings: &Settings,
+    loops: usize,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> (resolver::Settings, resolver::Hosts) {
+    let (mut resolver, hosts) = policy::resolver_settings(settings, read_file);
+    let least = LOOK_UPS_LEAST.min(resolver.look_ups_max);
+    resolver.look_ups_max = resolver.look_ups_max.div_ceil(loops).max(least);
+    (resolver, hosts)
+}
+
+/// What all engines together go by; `store` is the one of the loops that run already.
+pub(super) fn engine_settings(
+    settings: &Settings,
+    listeners: &[SocketAddr],
+    seed: [u64; 2],
+    store: Option<Arc<Store>>,
+) -> engine::Settings {
+    let mut whole = policy::engine_settings(settings, listeners.to_vec(), seed, store);
+    whole.splices &= shell::SPLICE_AVAILABLE;
+    whole
+}
+
+/// Warns if a policy lets anybody use a proxy that others can reach: that is seldom meant.
+pub(super) fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) {
+    let reachable = listeners.iter().find(|listener| !listener.ip().is_loopback());
+    if let (Some(address), None, true) = (reachable, &policy.users, settings.allow_clients.is_empty()) {
+        log::warn!("{address} serves anybody who can reach it: see --auth-file and --allow-client");
+    }
+}
+
+/// Warns of lines in lists that are no rules.
+pub fn warn_of_skipped(policy: &Policy) {
+    for list in policy.acl.skipped() {
+        log::warn!("{list}");
+    }
+}
+
+/// How many rules and users there are.
+pub fn loaded(policy: &Policy) -> [usize; 2] {
+    [policy.acl.len(), policy.users.as_ref().map_or(0, |users| users.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(configuration: &Configuration) -> String {
+        configuration.settings().expect_err("something is wrong").to_string()
+    }
+
+    #[test]
+    fn options_win_over_the_text_and_lists_grow() {
+        let configuration = Configuration::new()
+            .text("port 1\nblock a.test\n")
+            .text("block b.test")
+            .set("port", "2")
+            .set("port", "3")
+            .set("no-splice", "yes");
+        let settings = configuration.settings().expect("all is well");
+        assert_eq!((settings.port, settings.no_splice, settings.block.len()), (3, true, 2));
+        assert_eq!((loops(&settings), settings.config), (1, None));
+        let settings = Configuration::new().text("workers 3").settings().expect("all is well");
+        assert_eq!(loops(&settings), 3);
+    }
+
+    #[test]
+    fn problems_say_where_they_are_and_what_is_the_hosts() {
+        let wrong = Configuration::new().text("port 80\nporf 1\n").set("block", "").set("x y", "1");
+        let told = problems(&wrong);
+        assert!(told.contains("configuration:2: unknown key \"porf\""), "{told}");
+        assert!(told.contains("x y"), "{told}");
+        for (name, value) in
+            [("user", "nobody"), ("sandbox", "no"), ("pid-file", "x"), ("log-dir", "x"), ("config", "x")]
+        {
+            let told = problems(&Configuration::new().memory_only().set(name, value));
+            assert!(told.contains("the host of a proxy"), "{name}: {told}");
+        }
+        let told = problems(&Configuration::new().text("sandbox yes"));
+        assert_eq!(
+            told,
+            "weir: configuration:1: sandbox is the daemon's: the host of a proxy gives up rights itself"
+        );
+        assert!(problems(&Configuration::new().set("check", "yes")).contains("options only"));
+        assert!(problems(&Configuration::new().set("version", "yes")).contains("version"));
+    }
+
+    #[test]
+    fn files_come_from_memory_first() {
+        let configuration = Configuration::new().memory_only().file("users", "a:b");
+        assert_eq!(configuration.read(Path::new("users")).expect("it was given"), b"a:b");
+        let missing = configuration.read(Path::new("/etc/hosts")).expect_err("it was not given");
+        assert_eq!(missing.kind(), ErrorKind::NotFound);
+        assert!(!format!("{configuration:?}").contains("a:b"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Telling a proxy that runs what to do next.
+
+use super::configuration::{
+    Configuration, compile_policy, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
+    warn_of_skipped,
+};
+use super::{addresses, descriptors};
+use crate::cache::store::Store;
+use crate::config::policy::unreadable_name_files;
+use crate::config::{Origin, Problems, Settings};
+use crate::log::format::Format;
+use crate::metrics::Snapshot;
+use crate::policy::Policy;
+use crate::shell::{Remote, Round, Scoreboard, WorkerMessage};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Tells a proxy what to do, from any thread. What it is told happens when its loops turn next, in the order in which it was
+/// told; a host that waits by itself sees its descriptor become readable. A proxy that has ended is told in vain.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Shared>);
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub remotes: Vec<Remote>,
+    pub scoreboard: Arc<Scoreboard>,
+    pub listeners: Vec<SocketAddr>,
+    pub store: Option<Arc<Store>>,
+    /// There is somewhere to write the access log.
+    pub logs: bool,
+    pub present: Mutex<Present>,
+}
+
+/// What the loops go by, or will as soon as they turn.
+#[derive(Debug)]
+pub(super) struct Present {
+    pub settings: Settings,
+    pub policy: Arc<Policy>,
+}
+
+/// What a reload has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Rules that hold now.
+    pub rules: usize,
+    /// Users that there are now.
+    pub users: usize,
+    /// Options that have another value now.
+    pub changed: Vec<&'static str>,
+    /// Options whose new values need another start: the old ones go on to hold.
+    pub need_restart: Vec<&'static str>,
+    /// Why name servers and hosts stay as they were: their files are there, but closed to this process.
+    pub resolver_kept: Option<String>,
+}
+
+impl Control {
+    pub(super) fn new(shared: Shared) -> Control {
+        Control(Arc::new(shared))
+    }
+
+    /// Where the proxy listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.0.listeners
+    }
+
+    /// Goes by another configuration, all of it, or fails with everything that is wrong and changes nothing. What is under
+    /// way keeps what it began with. Takes as long as it takes to compile all lists, and does not wait for the loops.
+    pub fn reload(&self, configuration: &Configuration) -> Result<Reloaded, Problems> {
+        let seed = random_seed().map_err(|error| {
+            let mut problems = Problems::new();
+            problems.add(Origin::Default, error.to_string());
+            problems
+        })?;
+        let read_file = |path: &_| configuration.read(path);
+        let found = configuration.settings()?;
+        let before = self.lock().settings.clone();
+        let (mut settings, changes) = before.reloaded(&found);
+        self.0.without_sink(&mut settings);
+        let policy = compile_policy(&settings, &self.0.listeners, seed, &read_file)?;
+        let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
+        // Whoever reloads has read it already, if nothing has changed.
+        if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
+            log::warn!("{warning}");
+        }
+        warn_of_skipped(&policy);
+        // A file that was emptied has neither users nor clients.
+        warn_if_open(&self.0.listeners, &policy, &settings);
+        let [rules, users] = loaded(&policy);
+        self.0.set_policy(&mut self.lock(), policy);
+        let resolver_kept = unreadable_name_files(&read_file);
+        // Everything else does not wait for it: the next reload would not find it open, either.
+        if resolver_kept.is_none() {
+            let (resolver, hosts) = resolver_settings(&settings, self.0.remotes.len(), &read_file);
+            self.0.send(&WorkerMessage::SetResolver(resolver, hosts));
+        }
+        let engine = engine_settings(&settings, &self.0.listeners, seed, self.0.store.clone());
+        let (format, every) = (settings.log_format, settings.stats_every);
+        self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
+        self.lock().settings = settings;
+        Ok(Reloaded {
+            rules,
+            users,
+            changed: changes.made,
+            need_restart: changes.need_restart,
+            resolver_kept,
+        })
+    }
+
+    /// Looks at the addresses of this machine, which are closed to clients like loopback, and goes by the new ones if they have
+    /// changed.
+    pub fn refresh_addresses(&self) -> io::Result<()> {
+        let addresses = addresses::read()?;
+        let mut present = self.lock();
+        if addresses != present.policy.acl.own_addresses() {
+            log::info!("this machine has other addresses now: {addresses:?}");
+            let policy = present.policy.with_own_addresses(addresses);
+            self.0.set_policy(&mut present, policy);
+        }
+        Ok(())
+    }
+
+    /// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends.
+    pub fn drain(&self) {
+        self.0.send(&WorkerMessage::Drain);
+    }
+
+    /// Ends at once: what is under way is cut.
+    pub fn stop(&self) {
+        self.0.send(&WorkerMessage::Quit);
+    }
+
+    /// The numbers as the loops have last put them on the board, which they do when they turn after this call, and when a line of
+    /// statistics is due. [`Proxy::statistics`](super::Proxy::statistics) has those of its own loop as they are.
+    pub fn statistics(&self) -> Snapshot {
+        self.0.send(&WorkerMessage::Report(None));
+        self.snapshot()
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.0.scoreboard.snapshot()
+    }
+
+    /// Has one line of statistics logged for all loops, whether or not a number has changed.
+    pub fn log_statistics(&self) {
+        let round = Round::begin(&self.0.scoreboard, true);
+        self.0.send(&WorkerMessage::Report(Some(round)));
+    }
+
+    /// Waits until every loop has obeyed what it was told so far, but not longer than that. False if one has not. In vain on the
+    /// thread that is to poll the proxy.
+    pub fn settle(&self, within: Duration) -> bool {
+        let (sender, receiver) = channel();
+        self.0.send(&WorkerMessage::Settled(sender));
+        receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// How many rules and users there are.
+    pub fn loaded(&self) -> [usize; 2] {
+        loaded(&self.lock().policy)
+    }
+
+    /// The settings that hold.
+    #[doc(hidden)]
+    pub fn settings(&self) -> Settings {
+        self.lock().settings.clone()
+    }
+
+    /// No code that holds the lock can leave what it guards half changed.
+    fn lock(&self) -> MutexGuard<'_, Present> {
+        self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn send(&self, message: &WorkerMessage) {
+        self.remotes.iter().for_each(|remote| remote.send(message.clone()));
+    }
+
+    fn set_policy(&self, present: &mut Present, policy: Policy) {
+        present.policy = Arc::new(policy);
+        self.send(&WorkerMessage::SetPolicy(Arc::clone(&present.policy)));
+    }
+
+    /// Nothing is written for a log that has nowhere to go.
+    fn without_sink(&self, settings: &mut Settings) {
+        if !self.logs {
+            settings.log_format = Format::None;
+        }
+    }
+}
+
+/// One line, without what needs a restart.
+impl fmt::Display for Reloaded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "reloaded: {} rules, {} users", self.rules, self.users)?;
+        match self.changed.as_slice() {
+            [] => Ok(()),
+            changed => write!(out, "; changed: {}", changed.join(", ")),
+        }
+    }
+}

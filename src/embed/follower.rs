@@ -1,0 +1,54 @@
+//! The thread that follows the addresses of this machine while interfaces come and go.
+//!
+//! It looks every few seconds: the system tells changes over netlink only, and a look costs less than what it would take to
+//! listen. A change makes another policy of the present one, with the same rules.
+
+use super::control::Control;
+use log::warn;
+use std::io;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How often it is looked (chosen: an address that was added can be asked for by others no sooner than its neighbours know it).
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The thread that follows the addresses; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Follower {
+    /// Dropped to end the thread.
+    end: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Follower {
+    /// Begins to look.
+    pub fn start(control: Control) -> io::Result<Follower> {
+        let (end, ended) = channel();
+        let body = move || {
+            let mut told = false;
+            while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+                match control.refresh_addresses() {
+                    Ok(()) => told = false,
+                    // What was known stays closed.
+                    Err(error) if !told => {
+                        told = true;
+                        warn!("cannot tell the addresses of this machine any more: {error}");
+                    }
+                    Err(_) => {}
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("weir-addresses".into()).spawn(body)?;
+        Ok(Follower { end: Some(end), thread: Some(thread) })
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.end = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

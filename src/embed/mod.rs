@@ -1,0 +1,39 @@
+//! The one way to run weir, for its own daemon and for programs that carry a proxy inside themselves.
+//!
+//! A [`Configuration`] says what the options of the daemon say, as values or as the text of a configuration file. A
+//! [`Builder`] adds what only a program can give: sockets that listen already, a sink for the access log. A [`Proxy`] is
+//! what comes of both. The host calls [`Proxy::run`], or [`Proxy::poll`] from a loop of its own. A [`Control`] tells a proxy
+//! that runs what to do next, from any thread.
+//!
+//! A proxy installs neither signal handler nor logger, and changes nothing of the process unless
+//! [`Builder::owns_process`] says so. What it says about itself goes to the facade of the `log` crate. It has no thread but
+//! for what is asked for: one for each worker beyond the first (`workers`), one for passwords whose hashes are slow
+//! (`auth-file`), one that loads the cache (`cache-file`), one that follows the addresses of the machine
+//! ([`Builder::follow_addresses`]).
+
+mod addresses;
+mod builder;
+mod configuration;
+mod control;
+mod descriptors;
+mod follower;
+mod listeners;
+mod proxy;
+
+pub use crate::config::{Origin, Problem, Problems};
+pub use crate::shell::Failure;
+pub use builder::{BuildError, Builder};
+pub use configuration::Configuration;
+pub use control::{Control, Reloaded};
+pub use listeners::ListenError;
+pub use proxy::{Proxy, Status};
+
+// For the daemon, which opens them before it gives up the rights to do so.
+#[doc(hidden)]
+pub use crate::shell::{CacheFile, parent, try_bind};
+#[doc(hidden)]
+pub use configuration::{addresses_to_bind, compile_policy, loaded, loops, random_seed, warn_of_skipped};
+#[doc(hidden)]
+pub use descriptors::needed as descriptors_needed;
+#[doc(hidden)]
+pub use listeners::Listeners;

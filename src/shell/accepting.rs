@@ -1,0 +1,84 @@
+//! Taking connections, and what is done where descriptors or memory for them are short.
+
+use super::EventLoop;
+use super::message::WorkerMessage;
+use super::socket::Socket;
+use crate::engine::{Event, SocketError};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Connections taken from one listener between two looks at the system (chosen).
+const ACCEPTS_MAX: usize = 64;
+
+/// How long accepting pauses when descriptors or memory are short (chosen).
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A lasting shortage is told this often (chosen).
+const WARN_EVERY: Duration = Duration::from_secs(10);
+
+impl EventLoop {
+    /// Takes new connections while the engine has room for them.
+    pub(super) fn accept(&mut self) {
+        if self.paused_until_us.is_some_and(|until| self.now.monotonic_us < until) {
+            return;
+        }
+        self.paused_until_us = None;
+        if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
+            return;
+        }
+        if let Err(error) = self.reserved.fill() {
+            self.pause(&error);
+            return;
+        }
+        for index in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_MAX {
+                if !self.listeners[index].ready || !self.engine.may_accept() {
+                    break;
+                }
+                match self.listeners[index].accept() {
+                    Ok(Some((stream, address))) => self.take_client(stream, address),
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.pause(&error);
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Descriptors or memory are short: idle origin connections go, and accepting waits. The listener stays ready, and
+    /// nobody spins.
+    fn pause(&mut self, error: &io::Error) {
+        self.shortages += 1;
+        if self.now.monotonic_us >= self.quiet_until_us {
+            self.quiet_until_us = self.now.monotonic_us + WARN_EVERY.as_micros() as u64;
+            log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
+        }
+        self.pipes.shed();
+        self.engine.shed_idle_origins();
+        self.act();
+        self.ask_others_to_shed();
+        self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
+    }
+
+    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
+        let id = self.engine.accept(self.now, address);
+        let socket = Socket::accepted(stream);
+        if let Err(error) = self.install(id, socket) {
+            log::warn!("cannot watch a new connection: {error}");
+            self.engine.handle(self.now, id, Event::Failed(SocketError::Exhausted));
+        }
+        self.engine.wake(id);
+        self.act();
+    }
+
+    /// Idle origin connections of other loops hold descriptors, too.
+    pub(super) fn ask_others_to_shed(&mut self) {
+        if self.now.monotonic_us >= self.asked_until_us {
+            self.asked_until_us = self.now.monotonic_us + PAUSE.as_micros() as u64;
+            self.tell_others(&WorkerMessage::ShedIdleOrigins);
+        }
+    }
+}

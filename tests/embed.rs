@@ -1,0 +1,262 @@
+//! Proxies inside this process: what a host gives them, what it takes from them, and what is left when they are gone.
+
+mod common;
+
+use common::{DEADLINE, Origin, Raw, Response, Scratch, eventually};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use weir::{BuildError, Builder, Configuration, Proxy, Status};
+
+/// What is counted of this process is of one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a proxy has open besides sockets, and its threads: epoll and eventfd descriptors, pipes, and threads that are called `weir-`.
+fn left_over() -> (usize, Vec<String>) {
+    let open = |entry: std::fs::DirEntry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        let target = target.to_string_lossy().into_owned();
+        ["anon_inode:", "pipe:"].iter().any(|kind| target.starts_with(kind))
+    };
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("/proc").flatten();
+    let descriptors = descriptors.map(open).filter(|open| *open).count();
+    let tasks = std::fs::read_dir("/proc/self/task").expect("/proc").flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("weir-")).collect();
+    names.sort();
+    (descriptors, names)
+}
+
+/// Loopback origins are allowed; nothing comes from the disk.
+fn configuration() -> Configuration {
+    Configuration::new().memory_only().text("host 127.0.0.1\nport 0\nallow 127.0.0.0/8\n")
+}
+
+type Lines = Arc<Mutex<String>>;
+
+fn logging_to(lines: &Lines, configuration: Configuration) -> Builder {
+    let lines = Arc::clone(lines);
+    Proxy::builder().configuration(configuration).access_log(move |batch| {
+        lines.lock().expect("lines").push_str(&String::from_utf8_lossy(batch));
+    })
+}
+
+fn built(configuration: Configuration) -> Proxy {
+    Proxy::builder().configuration(configuration).build().expect("a proxy")
+}
+
+fn address(proxy: &Proxy) -> SocketAddr {
+    proxy.control().addresses()[0]
+}
+
+fn ask(at: SocketAddr, request: Vec<u8>) -> JoinHandle<(Raw, Response)> {
+    thread::spawn(move || {
+        let mut client = Raw::connect(at);
+        let response = client.ask(request);
+        (client, response)
+    })
+}
+
+/// Polls these proxies in turn until a client has its response.
+#[track_caller]
+fn answered<T>(proxies: &mut [&mut Proxy], client: JoinHandle<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    while !client.is_finished() {
+        assert!(Instant::now() < end, "no response");
+        for proxy in proxies.iter_mut() {
+            assert_eq!(proxy.poll(Some(Duration::from_millis(1))).expect("a turn"), Status::Running);
+        }
+    }
+    client.join().expect("a client")
+}
+
+/// Two proxies, each with users, rules, a log and numbers of its own; one drains, the other one is dropped, and nothing is left.
+#[test]
+fn two_proxies_share_nothing_and_leave_nothing() {
+    let _alone = alone();
+    let before = left_over();
+    let origin = Origin::ok();
+    let (first_log, second_log) = (Lines::default(), Lines::default());
+    let with_users = configuration().set("auth-file", "users").file("users", "ann:secret\n");
+    let mut first = logging_to(&first_log, with_users).build().expect("a proxy");
+    let mut second =
+        logging_to(&second_log, configuration().set("block", "127.0.0.2")).build().expect("a proxy");
+    let (first_at, second_at) = (address(&first), address(&second));
+    assert_eq!((first.control().loaded(), second.control().loaded()), ([1, 1], [2, 0]));
+
+    let get = origin.get("/");
+    let authorised = String::from_utf8(get.clone()).expect("text");
+    let authorised = authorised.replacen("\r\n", "\r\nProxy-Authorization: Basic YW5uOnNlY3JldA==\r\n", 1);
+    let (mut kept, response) =
+        answered(&mut [&mut first, &mut second], ask(first_at, authorised.clone().into()));
+    assert_eq!(response.status(), 200);
+    let (_, response) = answered(&mut [&mut first, &mut second], ask(first_at, get.clone()));
+    assert_eq!(response.status(), 407);
+    let (mut idle, response) = answered(&mut [&mut first, &mut second], ask(second_at, get));
+    assert_eq!(response.status(), 200);
+    let blocked = b"GET http://127.0.0.2/ HTTP/1.1\r\nHost: 127.0.0.2\r\n\r\n".to_vec();
+    let (_, response) = answered(&mut [&mut first, &mut second], ask(second_at, blocked));
+    assert_eq!(response.status(), 403);
+
+    let (of_first, of_second) = (first.statistics().sum(), second.statistics().sum());
+    assert_eq!((of_first.requests, of_first.blocked), (2, 1));
+    assert_eq!((of_second.requests, of_second.blocked), (2, 1));
+    assert!(left_over().1.is_empty(), "nothing asked for a thread");
+
+    first.control().drain();
+    let end = Instant::now() + DEADLINE;
+    while first.poll(Some(Duration::from_millis(10))).expect("a turn") == Status::Running {
+        assert!(Instant::now() < end, "it does not drain");
+    }
+    assert_eq!(first.poll(None).expect("no turn any more"), Status::Ended);
+    assert!(kept.wire().read_to_end().expect("an end").is_empty(), "an idle client is closed");
+    assert!(TcpStream::connect(first_at).is_err(), "it listens no more");
+    drop(first);
+    drop(second);
+    assert!(!matches!(idle.wire().read_some(), Ok(bytes) if !bytes.is_empty()), "a drop closes everything");
+    assert!(TcpStream::connect(second_at).is_err(), "it listens no more");
+    assert_eq!(left_over(), before);
+    let log = first_log.lock().expect("lines").clone();
+    assert_eq!((log.lines().count(), log.matches("user=ann").count()), (2, 1), "{log}");
+    let log = second_log.lock().expect("lines").clone();
+    assert!(log.lines().count() == 2 && log.contains("127.0.0.2"), "{log}");
+}
+
+/// The host waits: with poll(2) for the proxy's descriptor and something of its own, and never longer than the proxy wants.
+#[test]
+fn a_host_waits_by_itself() {
+    let _alone = alone();
+    let origin = Origin::ok();
+    let mut proxy = built(configuration().set("head-timeout", "1s"));
+    let (waker, woken) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let client = ask(address(&proxy), origin.get("/"));
+    let silent = TcpStream::connect(address(&proxy)).expect("a connection");
+    let mut told = false;
+    let end = Instant::now() + DEADLINE;
+    let mut turns = 0;
+    // Until the time-out of the silent client has been counted: nothing but a deadline leads to that.
+    while proxy.statistics().sum().timeouts_unused == 0 {
+        assert!(Instant::now() < end, "{:?}", proxy.statistics().line());
+        let timeout = proxy.next_timeout().map(|timeout| Timespec::try_from(timeout).expect("a time"));
+        let mut watched =
+            [PollFd::from_borrowed_fd(borrowed(&proxy), PollFlags::IN), PollFd::new(&woken, PollFlags::IN)];
+        poll(&mut watched, timeout.as_ref()).expect("poll");
+        turns += 1;
+        proxy.poll(Some(Duration::ZERO)).expect("a turn");
+        if client.is_finished() && !told {
+            told = true;
+            std::io::Write::write_all(&mut &waker, b"x").expect("a byte");
+            std::io::Read::read_exact(&mut &woken, &mut [0]).expect("a byte");
+        }
+    }
+    assert_eq!(client.join().expect("a client").1.status(), 200);
+    assert!(turns < 200, "{turns} turns for one request and one time-out: it spins");
+    drop(silent);
+}
+
+/// A reload takes all of another configuration, or nothing of a wrong one.
+#[test]
+fn a_reload_replaces_everything_or_nothing() {
+    let _alone = alone();
+    let origin = Origin::ok();
+    let mut proxy = built(configuration());
+    let control = proxy.control().clone();
+    let wrong = control.reload(&configuration().text("block a..b\nnonsense 1\n")).expect_err("it is wrong");
+    assert!(wrong.to_string().contains("nonsense"), "{wrong}");
+    let client = ask(address(&proxy), origin.get("/"));
+    let (_, response) = answered(&mut [&mut proxy], client);
+    assert_eq!(response.status(), 200);
+    let closed = configuration().text("block-all yes");
+    assert!(control.reload(&closed).is_err(), "no option of that name");
+    let reloaded =
+        control.reload(&configuration().set("block", "127.0.0.1").set("workers", "2")).expect("valid");
+    assert_eq!((reloaded.rules, reloaded.users), (2, 0));
+    assert_eq!((reloaded.changed, reloaded.need_restart), (vec!["block"], vec!["workers"]));
+    let client = ask(address(&proxy), origin.get("/"));
+    let (_, response) = answered(&mut [&mut proxy], client);
+    assert_eq!(response.status(), 403);
+}
+
+/// Several workers have threads; orders come from any thread, and the cache is saved when the host says so.
+#[test]
+fn workers_and_the_cache_file_are_asked_for() {
+    let _alone = alone();
+    let before = left_over();
+    let scratch = Scratch::new();
+    let file = scratch.join("cache");
+    let cacheable = "HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 2\r\n\r\nok";
+    let origin = Origin::answering(cacheable);
+    let caching = || configuration().set("workers", "3").set("cache", "yes").set("cache-file", &file);
+    for turn in ["stored", "loaded"] {
+        let proxy = Proxy::builder().configuration(caching()).follow_addresses().build();
+        let mut proxy = proxy.expect("a proxy");
+        let (at, control) = (address(&proxy), proxy.control().clone());
+        // A thread has its name a moment after its start.
+        let threads = ["weir-addresses\n", "weir-loop-1\n", "weir-loop-2\n"];
+        eventually("threads that were asked for", || (left_over().1 == threads).then_some(()));
+        // So many that each loop has some.
+        let clients: Vec<_> = (0..32).map(|_| ask(at, origin.get("/stored"))).collect();
+        for client in clients {
+            assert_eq!(answered(&mut [&mut proxy], client).1.status(), 200, "{turn}");
+        }
+        assert_eq!(origin.heads().len(), 1, "{turn}");
+        let settled = thread::spawn({
+            let control = control.clone();
+            move || control.settle(DEADLINE)
+        });
+        assert!(answered(&mut [&mut proxy], settled), "all loops obey");
+        control.drain();
+        proxy.run().expect("it drains");
+        let requests: Vec<u64> = proxy.statistics().loops.iter().map(|one| one.requests).collect();
+        assert!(requests.iter().sum::<u64>() == 32 && requests.len() == 3, "{requests:?}");
+        proxy.save_cache();
+        drop(proxy);
+        control.stop();
+        drop(control);
+        assert_eq!(left_over(), before, "{turn}");
+    }
+}
+
+/// What cannot be had is said, and leaves nothing open.
+#[test]
+fn errors_say_what_is_wrong() {
+    let _alone = alone();
+    let before = left_over();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let outcome = |configuration: Configuration| match Proxy::builder().configuration(configuration).build() {
+        Err(error @ BuildError::Listen(_)) => format!("listen: {error}"),
+        Err(error @ BuildError::Configuration(_)) => format!("configuration: {error}"),
+        Err(error) => format!("{error}"),
+        Ok(_) => "none".to_owned(),
+    };
+    let used = outcome(Configuration::new().memory_only().set("host", "127.0.0.1").set("port", &port));
+    assert!(used.starts_with("listen: cannot listen on 127.0.0.1:"), "{used}");
+    let missing = outcome(configuration().set("auth-file", "users"));
+    assert!(missing.starts_with("configuration: ") && missing.contains("users"), "{missing}");
+    let sandbox = outcome(configuration().set("sandbox", "yes"));
+    assert!(sandbox.contains("sandbox is the daemon's"), "{sandbox}");
+    let many = Proxy::builder().configuration(configuration().set("workers", "2"));
+    let socket = taken.try_clone().expect("a descriptor");
+    assert!(many.listener(socket).build().is_err(), "one socket is for one loop");
+    // The socket that listens already is as good as another one.
+    let mut proxy = Proxy::builder().configuration(configuration()).listener(taken).build().expect("a proxy");
+    assert_eq!(address(&proxy).port().to_string(), port);
+    let origin = Origin::ok();
+    let client = ask(address(&proxy), origin.get("/"));
+    assert_eq!(answered(&mut [&mut proxy], client).1.status(), 200);
+    drop(proxy);
+    assert_eq!(left_over(), before);
+}
+
+#[allow(unsafe_code)]
+fn borrowed(proxy: &Proxy) -> BorrowedFd<'_> {
+    // SAFETY: the descriptor is open as long as the proxy is.
+    unsafe { BorrowedFd::borrow_raw(proxy.as_raw_fd()) }
+}
