@@ -129,18 +129,13 @@ mod system {
         /// slices that are to be sent ahead of it; none if there is no pipe to be had.
         pub fn refer<'a, 'o>(&mut self, outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             let mut pipe = self.take()?;
-            let (mut ahead, pages) = outgoing.split();
-            let page_pipe = match (ahead, outgoing.whole) {
-                ([head], Some(body)) if body.len() <= PIPE_BYTES as u64 => {
-                    self.page_pipes.find(head, body, pages)
-                }
-                _ => None,
+            let (ahead, pages) = outgoing.split();
+            let page_pipe = match outgoing.whole {
+                Some(body) if body.len() <= PIPE_BYTES as u64 => self.page_pipes.find(body, pages),
+                Some(_) | None => None,
             };
             let filled = match page_pipe {
-                Some((page_pipe, has_head)) => {
-                    ahead = if has_head { &[] } else { ahead };
-                    pipe.take_same(page_pipe)
-                }
+                Some(page_pipe) => pipe.take_same(page_pipe),
                 None => pipe.refer(pages),
             };
             pipe.bytes = filled.unwrap_or(0);
@@ -229,13 +224,6 @@ mod system {
             let mut pipe = Pipe::new().ok()?;
             pipe.bytes = pipe.refer(pages).ok()?;
             (pipe.bytes as u64 == bytes).then_some(pipe)
-        }
-
-        /// Another one that holds the same pages, and these bytes in front of them.
-        pub fn behind(&self, bytes: &[u8]) -> Option<Pipe> {
-            let mut pipe = Pipe::new().ok()?;
-            pipe.bytes = rustix::io::write(&pipe.write, bytes).ok()? + pipe.take_same(self).ok()?;
-            (pipe.bytes == bytes.len() + self.bytes).then_some(pipe)
         }
 
         /// Takes the pages that another one holds, which keeps them.
