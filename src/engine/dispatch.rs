@@ -133,7 +133,8 @@ impl Machines {
                 }
                 continue;
             }
-            if self.transactions.resume_concluded(cx, &mut self.services) {
+            if !self.transactions.concluded.is_empty() {
+                self.transactions.resume_concluded(cx, &mut self.services);
                 continue;
             }
             let Some(client) = self.downstream.pipelined.pop_front() else { break };
@@ -148,6 +149,7 @@ impl Machines {
         }
     }
 
+    #[inline]
     fn carry_out(&mut self, cx: &mut Context, effect: Effect) {
         let Machines { downstream, transactions, services, .. } = self;
         match effect {
