@@ -66,10 +66,9 @@ pub(in crate::engine) struct Peer {
     /// On the run queue.
     queued: bool,
     pub parking: Parking,
-    /// The connection has carried a transaction.
-    pub used: bool,
-    /// There is no socket: the request is weir's own.
-    pub background: bool,
+    pub past: Past,
+    /// That of its place in the table.
+    generation: u8,
     pub role: Role,
 }
 
@@ -95,6 +94,17 @@ impl From<Address> for SocketAddr {
     fn from(Address { ip, port }: Address) -> SocketAddr {
         SocketAddr::new(ip, port)
     }
+}
+
+/// What a connection has been used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Past {
+    /// Nothing yet.
+    New,
+    /// It has carried a transaction.
+    Used,
+    /// There is no socket: the request is weir's own.
+    Background,
 }
 
 /// Whether a connection waits for memory.
@@ -132,7 +142,7 @@ impl Parked {
 impl Peer {
     pub fn new(address: SocketAddr, role: Role) -> Peer {
         let address = address.into();
-        Peer { address, queued: false, parking: Parking::No, used: false, background: false, role }
+        Peer { address, queued: false, parking: Parking::No, past: Past::New, generation: 0, role }
     }
 }
 
@@ -210,25 +220,24 @@ pub(in crate::engine) struct Connections {
 const KEPT: usize = 1024;
 
 impl Connections {
-    pub fn insert(&mut self, peer: Peer) -> PeerId {
+    pub fn insert(&mut self, mut peer: Peer) -> PeerId {
         let index = self.peers.vacant_key();
         if index >= self.generations.len() {
             self.generations.resize(index + 1, 0);
         }
         let generation = self.generations[index].wrapping_add(1);
-        self.generations[index] = generation;
+        (self.generations[index], peer.generation) = (generation, generation);
         self.peers.insert(peer);
         self.lately = self.lately.max(self.peers.len());
         PeerId::new(index, generation)
     }
 
     pub fn get(&self, id: PeerId) -> Option<&Peer> {
-        self.peers.get(id.index()).filter(|_| self.generations[id.index()] == id.generation())
+        self.peers.get(id.index()).filter(|peer| peer.generation == id.generation())
     }
 
     pub fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        let Connections { peers, generations, .. } = self;
-        peers.get_mut(id.index()).filter(|_| generations[id.index()] == id.generation())
+        self.peers.get_mut(id.index()).filter(|peer| peer.generation == id.generation())
     }
 
     pub fn remove(&mut self, id: PeerId) -> Option<Peer> {
@@ -238,8 +247,7 @@ impl Connections {
 
     /// The connection that has a place in the table.
     pub fn at(&self, index: usize) -> Option<PeerId> {
-        self.peers.get(index)?;
-        Some(PeerId::new(index, self.generations[index]))
+        Some(PeerId::new(index, self.peers.get(index)?.generation))
     }
 
     pub fn len(&self) -> usize {
@@ -252,7 +260,7 @@ impl Connections {
 
     /// All connections.
     pub fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.peers.iter().map(|(index, peer)| (PeerId::new(index, self.generations[index]), peer))
+        self.peers.iter().map(|(index, peer)| (PeerId::new(index, peer.generation), peer))
     }
 
     /// The address of the other end.

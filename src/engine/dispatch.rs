@@ -5,7 +5,7 @@ use super::Event;
 use super::SocketError;
 use super::body::tunnel::Tunnels;
 use super::cache::refresh::{REFRESHES_MAX, Refresh};
-use super::connections::{Client, PeerId, Role, TransactionId, UpstreamState};
+use super::connections::{Client, Past, PeerId, Role, TransactionId, UpstreamState};
 use super::context::Context;
 use super::downstream::unread::note_request_line;
 use super::downstream::{Downstream, Reading};
@@ -209,7 +209,8 @@ impl Machines {
         let Machines { downstream, transactions, .. } = self;
         let Reading { input, began_us, .. } = downstream.take_reading(cx, client).unwrap_or_default();
         let peer = cx.connections.get_mut(client)?;
-        let (address, reused) = (SocketAddr::from(peer.address), std::mem::replace(&mut peer.used, true));
+        let reused = std::mem::replace(&mut peer.past, Past::Used) == Past::Used;
+        let address = SocketAddr::from(peer.address);
         let began_us = if input.is_empty() { cx.now.monotonic_us } else { began_us };
         let id = transactions.begin(cx, Begun { client, address, reused, input, head_bytes, began_us });
         if let Some(transaction) = transactions.get_mut(id) {

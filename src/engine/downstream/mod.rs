@@ -12,7 +12,7 @@ pub(in crate::engine) mod guesses;
 pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
 
-use crate::engine::connections::{Client, Parking, Peer, PeerId, ReadingId, Role};
+use crate::engine::connections::{Client, Parking, Past, Peer, PeerId, ReadingId, Role};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
@@ -91,7 +91,7 @@ impl Downstream {
     pub fn begin_background(&mut self, cx: &mut Context, address: SocketAddr) -> PeerId {
         self.background += 1;
         let mut client = Peer::new(address, Role::Client(Client::Idle));
-        client.background = true;
+        client.past = Past::Background;
         cx.connections.insert(client)
     }
 
@@ -195,7 +195,7 @@ impl Downstream {
     /// The time is over in which a head had to come, or more than silence from a client that is to close.
     pub fn handle_deadline(&mut self, cx: &mut Context, id: PeerId) {
         let Some(peer) = cx.connections.get(id) else { return };
-        let (parking, used) = (peer.parking, peer.used);
+        let (parking, used) = (peer.parking, peer.past != Past::New);
         let head_bytes = match cx.connections.client(id) {
             Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
             Some(Client::Idle) => 0,
@@ -256,7 +256,7 @@ impl Downstream {
     /// bytes would be a reset, which can destroy the answer on its way (RFC 9112 section 9.6).
     pub fn linger(&mut self, cx: &mut Context, id: PeerId) {
         cx.send(Effect::EndBinding(id));
-        if cx.connections.get(id).is_some_and(|peer| peer.background) {
+        if cx.connections.get(id).is_some_and(|peer| peer.past == Past::Background) {
             self.close(cx, id);
             return;
         }
@@ -296,7 +296,7 @@ impl Downstream {
         cx.timers.clear(id);
         // Before another client can have this index: what is bound to the one must not carry a request of the other.
         cx.send_first(Effect::EndBinding(id));
-        if peer.background {
+        if peer.past == Past::Background {
             self.background -= 1;
             return false;
         }
