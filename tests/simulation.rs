@@ -99,6 +99,10 @@ fn holds_whatever_happens() {
         "hardly any stored body was sent without a copy: {tally:?}"
     );
     assert!(runs < 50 || tally.messages > runs, "loops had hardly anything to tell each other: {tally:?}");
+    assert!(
+        runs < 50 || tally.subscribed * 40 > runs,
+        "hardly any loop read what another one received: {tally:?}"
+    );
     assert!(runs < 50 || tally.bound > runs, "hardly any connection was one client's alone: {tally:?}");
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

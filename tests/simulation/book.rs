@@ -63,6 +63,8 @@ pub struct Tally {
     pub references: u64,
     /// Messages between loops.
     pub messages: u64,
+    /// Responses that came to another loop, and were read by clients of this one.
+    pub subscribed: u64,
     /// Readers that were cut because they held others up.
     pub held_up: u64,
     /// Responses that were made for another client's request, and the 304s and 206s among them.
@@ -105,6 +107,7 @@ impl Tally {
         self.pipes_lost += other.pipes_lost;
         self.references += other.references;
         self.messages += other.messages;
+        self.subscribed += other.subscribed;
         self.held_up += other.held_up;
         self.shared += other.shared;
         self.unmodified += other.unmodified;

@@ -94,6 +94,10 @@ impl Shell {
             }
         }
         let metrics = self.engine.metrics();
+        let dials = self.sockets.iter().flatten().filter(|socket| socket.connecting).count();
+        if metrics.exchanges == 0 && dials > 0 {
+            return Err(format!("{dials} connections are being made for no request"));
+        }
         if metrics.exchanges + metrics.tunnels == 0 && metrics.blocks_lent > heads {
             return Err(format!("{} blocks are lent for {heads} heads", metrics.blocks_lent));
         }

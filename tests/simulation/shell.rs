@@ -100,8 +100,10 @@ impl Shell {
         while !around.post[self.number].is_empty() && around.net.dice.percent(80) {
             let Some((from, message)) = around.post[self.number].pop_front() else { break };
             around.net.trace(|| format!("loop {} hears from {from}: {message:?}", self.number));
-            around.book.tally.messages += 1;
+            let fetches = self.engine.metrics().cache_fetches;
             self.engine.handle_message(around.net.now(), from, message);
+            around.book.tally.messages += 1;
+            around.book.tally.subscribed += u64::from(self.engine.metrics().cache_fetches > fetches);
             self.steps += 1;
             self.act(around)?;
         }
