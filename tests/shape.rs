@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 const FIELDS_MAX: usize = 24;
 
 /// Structs with more: lists of settings and of counters, and what is still to be taken apart.
-const WIDE: [&str; 2] = ["Settings", "Transaction"];
+const WIDE: [&str; 3] = ["Settings", "Transaction", "EventLoop"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a folder") {
