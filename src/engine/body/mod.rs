@@ -1,5 +1,6 @@
-//! Payload on its way: relays, what leaves next through a socket, tunnels.
+//! Payload on its way: the decoder, relays, what leaves next through a socket, tunnels.
 
+pub(in crate::engine) mod intake;
 pub(in crate::engine) mod outgoing;
 pub(in crate::engine) mod relay;
 pub(in crate::engine) mod tunnel;

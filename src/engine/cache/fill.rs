@@ -16,7 +16,7 @@ use crate::cache::rfc::range::{Fragment, Part};
 use crate::cache::store::stored::{Head, Stored};
 use crate::cache::store::{Epoch, Store};
 use crate::engine::Event;
-use crate::engine::body::relay;
+use crate::engine::body::intake::{Admitted, Intake};
 use crate::engine::cache::Fills;
 use crate::engine::cache::coordination::send_to_loops;
 use crate::engine::cache::publisher::{Coordination, Publication};
@@ -56,20 +56,6 @@ impl FillId {
     }
 }
 
-/// What is still to come.
-#[derive(Debug)]
-enum Intake {
-    Length(u64),
-    Chunked(Decoder),
-    UntilClose,
-    /// Another loop tells how it ends.
-    Subscribed,
-    /// All of it has come.
-    Ended,
-    /// The rest will never come.
-    Failed,
-}
-
 /// One of them.
 #[derive(Debug)]
 pub(in crate::engine) struct Fill {
@@ -81,7 +67,8 @@ pub(in crate::engine) struct Fill {
     pub stream: StreamingBody,
     /// All of it, when it is complete and the readers are about to be told.
     whole: Option<Arc<Whole>>,
-    intake: Intake,
+    /// What is still to come; `None` while another loop receives it and tells how it ends.
+    intake: Option<Intake>,
     /// For those who read it while it comes: they are not stored (RFC 9111 section 3.1).
     pub trailers: Vec<u8>,
     /// What the head takes out of them.
@@ -114,11 +101,11 @@ pub(in crate::engine) struct Fill {
 
 impl Fill {
     pub fn has_ended(&self) -> bool {
-        matches!(self.intake, Intake::Ended)
+        self.intake.as_ref().is_some_and(Intake::is_done)
     }
 
     pub fn has_failed(&self) -> bool {
-        matches!(self.intake, Intake::Failed)
+        self.intake.as_ref().is_some_and(Intake::is_truncated)
     }
 
     /// Whether all that has come is here, and will be stored as far as is known.
@@ -133,10 +120,7 @@ impl Fill {
 
     /// Whether more comes from an origin of this loop.
     pub fn is_receiving(&self) -> bool {
-        match self.intake {
-            Intake::Length(_) | Intake::Chunked(_) | Intake::UntilClose => true,
-            Intake::Subscribed | Intake::Ended | Intake::Failed => false,
-        }
+        self.intake.as_ref().is_some_and(Intake::is_receiving)
     }
 
     /// Whether there is room for more.
@@ -172,29 +156,15 @@ impl Fill {
 
     /// What is still to come, which of its trailers do not go on, and whether the connection can carry another transaction so far:
     /// for who goes on without it.
-    pub fn into_rest(self) -> Option<(relay::Intake, Withheld, bool)> {
-        let rest = match self.intake {
-            Intake::Length(left) => relay::Intake::Length(left),
-            Intake::Chunked(decoder) => relay::Intake::Chunked(decoder),
-            Intake::UntilClose => relay::Intake::UntilClose,
-            Intake::Subscribed | Intake::Ended | Intake::Failed => return None,
-        };
+    pub fn into_rest(self) -> Option<(Intake, Withheld, bool)> {
+        let rest = self.intake.filter(Intake::is_receiving)?;
         Some((rest, self.withheld, self.reusable))
-    }
-
-    /// How much is left, if that is known.
-    fn left(&self) -> Option<u64> {
-        match self.intake {
-            Intake::Length(left) => Some(left),
-            Intake::Ended | Intake::Failed => Some(0),
-            Intake::Chunked(_) | Intake::UntilClose | Intake::Subscribed => None,
-        }
     }
 
     /// Whether it is worth finishing although nobody reads.
     fn goes_on_unread(&self) -> bool {
-        let nearly =
-            self.left().is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);
+        let left = self.intake.as_ref().and_then(Intake::left);
+        let nearly = left.is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);
         self.storable && !self.is_subscribed() && (self.unread || nearly)
     }
 
@@ -211,7 +181,7 @@ impl Fill {
             pending: Arc::clone(&publication.pending),
             stream,
             whole: None,
-            intake: Intake::Subscribed,
+            intake: None,
             trailers: Vec::new(),
             withheld: Withheld::default(),
             length: publication.length,
@@ -233,7 +203,12 @@ impl Fill {
     /// All of it has come to the loop that tells of it, and was told.
     pub fn end_as_published(&mut self, trailers: &[u8]) {
         self.trailers = trailers.to_vec();
-        self.intake = Intake::Ended;
+        self.intake = Some(Intake::Done);
+    }
+
+    /// The rest will never come.
+    fn truncate(&mut self) {
+        self.intake = Some(Intake::Truncated);
     }
 
     /// Takes bytes that came elsewhere than into its space; returns how many of them were its own.
@@ -251,33 +226,14 @@ impl Fill {
     /// Judges `count` bytes fresh from the wire in the streaming body's space. Whether there was anything behind the end, and
     /// whether the framing was broken, is kept.
     fn admit(&mut self, count: usize) -> usize {
-        let space = self.stream.space();
-        let bytes = &mut space[..count];
-        let (payload, consumed) = match &mut self.intake {
-            Intake::Subscribed | Intake::Ended | Intake::Failed => (0, 0),
-            Intake::UntilClose => (count, count),
-            Intake::Length(left) => {
-                let taken = (*left).min(count as u64) as usize;
-                *left -= taken as u64;
-                if *left == 0 {
-                    self.intake = Intake::Ended;
-                }
-                (taken, taken)
-            }
-            Intake::Chunked(decoder) => match decoder.decode(bytes) {
-                Ok(decoded) => {
-                    if decoded.finished {
-                        forwarding::write_trailers(&mut self.trailers, decoder.trailers(), &self.withheld);
-                        self.intake = Intake::Ended;
-                    }
-                    (decoded.payload, decoded.consumed)
-                }
-                Err(_) => {
-                    self.intake = Intake::Failed;
-                    (0, count)
-                }
-            },
-        };
+        let Fill { stream, intake, trailers, withheld, .. } = self;
+        let Some(intake) = intake else { return 0 };
+        let bytes = &mut stream.space()[..count];
+        let admitted = intake.admit(bytes, |lines| forwarding::write_trailers(trailers, lines, withheld));
+        let Admitted { payload, consumed } = admitted.unwrap_or_else(|_| {
+            *intake = Intake::Truncated;
+            Admitted { payload: 0, consumed: count }
+        });
         self.reusable &= consumed == count && !self.has_failed();
         self.stream.commit(payload);
         consumed
@@ -325,11 +281,10 @@ impl Fills {
     pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
         let serial = self.next_serial();
         let Giver { origin, withheld, reusable, opened_ms, response, head_bytes } = giver;
-        let (intake, length) = match beginning.body {
-            Body::None | Body::Length(0) => (Intake::Ended, Some(0)),
-            Body::Length(length) => (Intake::Length(length), Some(length)),
-            Body::Chunked => (Intake::Chunked(Decoder::of_response()), None),
-            Body::UntilClose => (Intake::UntilClose, None),
+        let length = match beginning.body {
+            Body::None => Some(0),
+            Body::Length(length) => Some(length),
+            Body::Chunked | Body::UntilClose => None,
         };
         let mut fill = Fill {
             serial,
@@ -337,7 +292,7 @@ impl Fills {
             pending: beginning.pending,
             stream: beginning.stream,
             whole: None,
-            intake,
+            intake: Some(Intake::new(beginning.body, Decoder::of_response)),
             trailers: Vec::new(),
             withheld,
             length,
@@ -381,17 +336,14 @@ impl Fills {
             }
             Event::EndOfStream => {
                 fill.reusable = false;
-                fill.intake = match fill.intake {
-                    Intake::UntilClose | Intake::Ended => Intake::Ended,
-                    Intake::Length(_) | Intake::Chunked(_) | Intake::Subscribed | Intake::Failed => {
-                        Intake::Failed
-                    }
-                };
+                if let Some(intake) = &mut fill.intake {
+                    intake.handle_end();
+                }
             }
             Event::Failed(_) | Event::SendFailed(_) => {
                 fill.reusable = false;
                 if !fill.has_ended() {
-                    fill.intake = Intake::Failed;
+                    fill.truncate();
                 }
             }
             Event::Connected | Event::Sent(_) | Event::Spliced(_) => return,
@@ -419,7 +371,7 @@ impl Fills {
     pub fn fail_fill(&mut self, cx: &mut Context, id: FillId) {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         if !fill.has_ended() {
-            fill.intake = Intake::Failed;
+            fill.truncate();
         }
         fill.reusable = false;
         self.advance_fill(cx, id);
@@ -486,7 +438,7 @@ impl Fills {
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         let stream = std::mem::replace(&mut fill.stream, StreamingBody::new(store.memory(), None));
         let Some(body) = stream.finish() else {
-            fill.intake = Intake::Failed;
+            fill.truncate();
             return self.advance_fill(cx, id);
         };
         let (body, head) = (Arc::new(body), fill.pending.head());
