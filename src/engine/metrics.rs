@@ -61,6 +61,7 @@ impl Metrics {
             | Refusal::AskedForProxy
             | Refusal::OriginForm
             | Refusal::LengthRequired
+            | Refusal::Filtered(_)
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser

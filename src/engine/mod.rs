@@ -31,6 +31,8 @@ mod timer;
 pub mod transaction;
 mod upstream;
 
+#[doc(hidden)]
+pub use body::filter::{self, FilterSource};
 pub use body::outgoing::{Outgoing, SLICES_MAX};
 pub use body::relay::SPLICE_BYTES_MAX;
 pub use cache::coordination::Message;
@@ -333,6 +335,12 @@ impl Engine {
     pub fn known_addresses(&mut self, now: Now, name: &Name, port: u16) -> Option<Outcome> {
         self.cx.now = now;
         self.machines.services.upstreams.known_addresses(&self.cx, name, port)
+    }
+
+    /// Filters the bodies of requests and responses from now on.
+    #[doc(hidden)]
+    pub fn set_filters(&mut self, source: FilterSource) {
+        self.machines.transactions.filter_source = Some(source);
     }
 
     /// Judges requests by another policy from now on. Transactions under way keep the one they began with.

@@ -1,5 +1,6 @@
-//! Payload on its way: the decoder, relays, what leaves next through a socket, tunnels.
+//! Payload on its way: the decoder, filters, relays, what leaves next through a socket, tunnels.
 
+pub mod filter;
 pub(in crate::engine) mod intake;
 pub(in crate::engine) mod outgoing;
 pub(in crate::engine) mod relay;

@@ -10,6 +10,7 @@
 //! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
 //! anything else. A short read or move ends it.
 
+use crate::engine::body::filter::{FilterFault, Filters};
 use crate::engine::body::intake::{Admitted, Intake};
 use crate::engine::body::outgoing::{Outgoing, SLICES_MAX};
 use crate::http::fault::Fault;
@@ -33,6 +34,26 @@ enum Outlet {
     Chunked { frame: Frame, trailers: Vec<u8> },
 }
 
+/// Why a body goes no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum BodyFault {
+    /// Its framing is broken.
+    Framing(Fault),
+    Filter(FilterFault),
+}
+
+impl From<Fault> for BodyFault {
+    fn from(fault: Fault) -> BodyFault {
+        BodyFault::Framing(fault)
+    }
+}
+
+impl From<FilterFault> for BodyFault {
+    fn from(fault: FilterFault) -> BodyFault {
+        BodyFault::Filter(fault)
+    }
+}
+
 /// One direction.
 #[derive(Debug)]
 pub(in crate::engine) struct Relay {
@@ -41,6 +62,8 @@ pub(in crate::engine) struct Relay {
     ring: Ring,
     intake: Intake,
     outlet: Outlet,
+    /// What looks at the payload in between; nearly always nothing.
+    filters: Option<Box<Filters>>,
     purpose: Purpose,
     /// Blocks that the next read may fill: more than one while the direction is busy.
     blocks: u8,
@@ -64,6 +87,7 @@ impl Relay {
             ring: Ring::default(),
             intake: Intake::Done,
             outlet: Outlet::Raw,
+            filters: None,
             purpose,
             blocks: 1,
             piped: 0,
@@ -78,10 +102,25 @@ impl Relay {
     pub fn reset(&mut self, purpose: Purpose) {
         debug_assert!(self.head.is_empty() && self.ring.is_empty());
         self.purpose = purpose;
-        (self.intake, self.outlet) = (Intake::Done, Outlet::Raw);
+        (self.intake, self.outlet, self.filters) = (Intake::Done, Outlet::Raw, None);
         (self.blocks, self.piped, self.discards) = (1, 0, false);
         (self.received, self.sent) = (0, 0);
         self.withheld.clear();
+    }
+
+    /// Puts filters between decoder and encoder, before there is a body.
+    pub fn set_filters(&mut self, filters: Option<Box<Filters>>) {
+        self.filters = filters;
+    }
+
+    /// Whether the length of the body may change on the way.
+    pub fn replaces(&self) -> bool {
+        self.filters.as_ref().is_some_and(|filters| filters.replaces())
+    }
+
+    /// Why a filter has ended the body, if one has.
+    pub fn filter_fault(&self) -> Option<&'static str> {
+        Some(self.filters.as_ref()?.fault()?.reason())
     }
 
     /// Sets what comes in and how it goes out.
@@ -141,13 +180,14 @@ impl Relay {
     /// Whether there is room for more of the message.
     pub fn wants_bytes(&self) -> bool {
         self.intake.is_receiving()
+            && self.passed_len() == 0
             && if self.blocks > 1 || self.piped > 0 { !self.wants_send() } else { !self.ring.is_full() }
     }
 
     /// How many bytes may go from source to sink without being looked at; `None` while there is anything to be sent before
     /// them, and for what is not worth it.
     pub fn splice_allowed(&self) -> Option<usize> {
-        if self.blocks == 1 || self.discards || !self.wants_bytes() {
+        if self.blocks == 1 || self.discards || self.filters.is_some() || !self.wants_bytes() {
             return None;
         }
         self.intake.unread_max().map(|bytes| bytes.min(SPLICE_BYTES_MAX as u64) as usize)
@@ -174,7 +214,12 @@ impl Relay {
             Outlet::Raw => false,
             Outlet::Chunked { frame, .. } => !frame.is_spent() || (self.is_received() && !frame.has_ended()),
         };
-        framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0
+        framing || !self.head.is_empty() || !self.ring.is_empty() || self.piped > 0 || self.passed_len() > 0
+    }
+
+    /// What filters have let pass and is not in the ring: it goes behind that.
+    fn passed_len(&self) -> usize {
+        self.filters.as_ref().map_or(0, |filters| filters.passed_len())
     }
 
     /// Room to receive into; `None` if the pool has no block to lend.
@@ -189,7 +234,7 @@ impl Relay {
         pool: &mut Pool,
         count: usize,
         excess: &mut Vec<u8>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), BodyFault> {
         let mut space = self.ring.room(pool);
         let full = count == space.len();
         let (mut filled, mut left, mut outcome) = ([0; SPACES_MAX], count, Ok(()));
@@ -202,10 +247,13 @@ impl Relay {
             match self.admit(&mut stretch[..here], excess) {
                 Ok(admitted) => *payload = admitted,
                 Err(fault) => {
-                    outcome = Err(fault);
+                    outcome = Err(BodyFault::Framing(fault));
                     break;
                 }
             }
+        }
+        if self.filters.is_some() {
+            outcome = self.filter(pool, &mut filled).map_err(BodyFault::Filter).and(outcome);
         }
         self.ring.commit(pool, &filled);
         self.ring.release_if_empty(pool);
@@ -215,7 +263,7 @@ impl Relay {
 
     /// Takes payload that already lies in memory, as far as there is room; returns how many bytes it took. Bytes beyond
     /// the end of the message are not taken.
-    pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, Fault> {
+    pub fn feed(&mut self, pool: &mut Pool, bytes: &[u8]) -> Result<usize, BodyFault> {
         let mut taken = 0;
         let mut excess = Vec::new();
         while taken < bytes.len() && self.wants_bytes() {
@@ -229,7 +277,7 @@ impl Relay {
 
     /// Takes over the block in which a head arrived, with the payload that lies behind the head's `skip` bytes. `front` is
     /// what goes before the payload; it is written over the head, so that both leave in one piece ([`Relay::fits_before`] says
-    /// whether it can). Leaves `source` alone if that is not a block: then `sender` is the way.
+    /// whether it can). Leaves `source` alone if that is not a block, or if there are filters: then [`Relay::feed`] is the way.
     pub fn adopt(
         &mut self,
         pool: &mut Pool,
@@ -237,9 +285,12 @@ impl Relay {
         skip: usize,
         front: &[u8],
         excess: &mut Vec<u8>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, BodyFault> {
         debug_assert!(self.ring.is_empty() && !self.discards);
         debug_assert!(front.is_empty() || self.fits_before(source, skip, front));
+        if self.filters.is_some() {
+            return Ok(false);
+        }
         let Some((block, start, len)) = source.take_block() else { return Ok(false) };
         let payload_start = start + skip;
         let bytes = pool.bytes_mut(&block);
@@ -254,7 +305,7 @@ impl Relay {
         self.blocks = if start + len == BLOCK_BYTES { 2 } else { 1 };
         let held = front.len() + *admitted.as_ref().unwrap_or(&0);
         self.ring = Ring::from_block(pool, block, payload_start - front.len(), held);
-        admitted.map(|_| true)
+        Ok(admitted.map(|_| true)?)
     }
 
     /// Whether `front` can be written in front of the payload in a block that holds a head of `skip` bytes.
@@ -264,26 +315,69 @@ impl Relay {
             // What lies in the ring is what chunks are made of.
             Outlet::Chunked { .. } => false,
         };
-        raw && front.len() <= source.room_before(skip)
+        raw && self.filters.is_none() && front.len() <= source.room_before(skip)
     }
 
     /// Judges bytes fresh from the wire; returns how much payload now lies at their front.
     fn admit(&mut self, bytes: &mut [u8], excess: &mut Vec<u8>) -> Result<usize, Fault> {
-        let Relay { intake, outlet, withheld, .. } = self;
+        let Relay { intake, outlet, filters, withheld, .. } = self;
         let Admitted { payload, consumed } = intake.admit(bytes, |lines| {
-            if let Outlet::Chunked { trailers, .. } = outlet {
-                trailers.reserve(lines.len());
-                forwarding::write_trailers(trailers, lines, withheld);
-            }
+            let out = match (filters, outlet) {
+                (Some(filters), _) => &mut filters.trailers,
+                (None, Outlet::Chunked { trailers, .. }) => trailers,
+                (None, Outlet::Raw) => return,
+            };
+            out.reserve(lines.len());
+            forwarding::write_trailers(out, lines, withheld);
         })?;
         excess.extend_from_slice(&bytes[consumed..]);
         self.received += consumed as u64;
         Ok(if self.discards { 0 } else { payload })
     }
 
+    /// Shows the payload that was just received to the filters; `filled` are its bytes in each slice of the space, and become
+    /// those that stay there.
+    #[cold]
+    fn filter(&mut self, pool: &mut Pool, filled: &mut [usize]) -> Result<(), FilterFault> {
+        let Some(filters) = &mut self.filters else { return Ok(()) };
+        let mut buffer = [0; BLOCK_BYTES];
+        let mut outcome = Ok(());
+        for (at, count) in filled.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+            let piece = &mut buffer[..*count];
+            piece.copy_from_slice(&self.ring.room(pool).slices_mut()[at][..*count]);
+            let in_place = outcome.and_then(|()| filters.show(pool, piece));
+            if in_place != Ok(true) {
+                *count = 0;
+            }
+            outcome = in_place.map(|_| ());
+        }
+        outcome?;
+        if self.is_received() {
+            self.finish_filters(pool)?;
+        }
+        // Not before: the trailers may have come with the piece at which the last filter has left.
+        self.drop_spent_filters();
+        Ok(())
+    }
+
+    /// The filters have seen all of the body.
+    fn finish_filters(&mut self, pool: &mut Pool) -> Result<(), FilterFault> {
+        let Some(filters) = &mut self.filters else { return Ok(()) };
+        filters.finish(pool)?;
+        if let Outlet::Chunked { trailers, .. } = &mut self.outlet {
+            trailers.append(&mut filters.trailers);
+        }
+        Ok(())
+    }
+
     /// The source's stream has ended.
-    pub fn handle_end(&mut self) {
+    pub fn handle_end(&mut self, pool: &mut Pool) -> Result<(), BodyFault> {
+        let received = self.is_received();
         self.intake.handle_end();
+        if !received && self.is_received() {
+            self.finish_filters(pool)?;
+        }
+        Ok(())
     }
 
     /// What follows cannot be had: the sink gets what there is, and no proper end.
@@ -297,10 +391,21 @@ impl Relay {
         self.release(pool);
     }
 
-    /// Gives all memory back; what was waiting is lost.
+    /// Gives all memory back; what was waiting is lost, and there are no filters any more.
     pub fn release(&mut self, pool: &mut Pool) {
+        if let Some(mut filters) = self.filters.take() {
+            filters.release(pool);
+        }
+        self.rewind(pool);
+    }
+
+    /// Gives all memory back that is not the filters': the same body comes once more, and they do not see it twice.
+    pub fn rewind(&mut self, pool: &mut Pool) {
         self.head.release(pool);
         self.ring.release(pool);
+        if let Some(filters) = &mut self.filters {
+            filters.rewind(pool);
+        }
         self.outlet = Outlet::Raw;
         self.piped = 0;
     }
@@ -318,7 +423,7 @@ impl Relay {
         let mut outgoing = Outgoing::nothing();
         let slices = &mut outgoing.slices;
         slices[0] = self.head.bytes(pool);
-        let payload = self.ring.bytes(pool);
+        let payload = self.waiting(pool);
         match &self.outlet {
             Outlet::Raw => slices[2..2 + RING_SLICES_MAX].copy_from_slice(&payload),
             Outlet::Chunked { frame, .. } => {
@@ -368,18 +473,46 @@ impl Relay {
             Outlet::Chunked { frame, .. } => frame.handle_sent(left),
         };
         if payload > 0 {
-            self.ring.consume(pool, payload);
+            self.consume(pool, payload);
+        }
+    }
+
+    /// The payload that goes next: what is in the ring, and when that is empty, what filters have let pass.
+    fn waiting<'s>(&'s self, pool: &'s Pool) -> [&'s [u8]; RING_SLICES_MAX] {
+        let mut slices = self.ring.bytes(pool);
+        if let (Some(filters), true) = (&self.filters, self.ring.is_empty()) {
+            slices[0] = filters.passed(pool);
+        }
+        slices
+    }
+
+    fn consume(&mut self, pool: &mut Pool, count: usize) {
+        if !self.ring.is_empty() {
+            return self.ring.consume(pool, count);
+        }
+        if let Some(filters) = &mut self.filters {
+            filters.consume(pool, count);
+        }
+        self.drop_spent_filters();
+    }
+
+    /// From when all filters have left, and all that they let pass was sent, it is as if there had been none.
+    fn drop_spent_filters(&mut self) {
+        if self.filters.as_ref().is_some_and(|filters| filters.is_spent()) {
+            self.filters = None;
         }
     }
 
     fn begin_chunk(&mut self, pool: &mut Pool) {
-        let received = self.is_received();
+        let passed = self.passed_len();
+        let (waiting, behind) = if self.ring.is_empty() { (passed, 0) } else { (self.ring.len(), passed) };
+        let received = self.is_received() && behind == 0;
         let Outlet::Chunked { frame, trailers } = &mut self.outlet else { return };
         if !frame.is_spent() || frame.has_ended() {
             return;
         }
-        if !self.ring.is_empty() {
-            frame.begin(self.ring.len(), received && trailers.is_empty());
+        if waiting > 0 {
+            frame.begin(waiting, received && trailers.is_empty());
         } else if received && self.head.is_empty() && !trailers.is_empty() {
             // Trailers do not fit into the frame: they go where heads go. Without memory they are left out, as any
             // recipient must expect (RFC 9110 section 6.5.1).
@@ -397,216 +530,5 @@ impl Relay {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Pushes `input` through a relay in pieces, sending in pieces; returns what came out and what was left over.
-    fn pass(
-        relay: &mut Relay,
-        pool: &mut Pool,
-        input: &[u8],
-        piece: usize,
-        send: usize,
-    ) -> (Vec<u8>, Vec<u8>) {
-        let (mut out, mut excess, mut rest) = (Vec::new(), Vec::new(), input);
-        loop {
-            let mut moved = false;
-            if relay.wants_bytes() && !rest.is_empty() {
-                let count = relay.space(pool).unwrap().fill(&rest[..piece.min(rest.len())]);
-                rest = &rest[count..];
-                relay.handle_received(pool, count, &mut excess).unwrap();
-                moved = true;
-            }
-            if relay.wants_send() {
-                let sent: Vec<u8> = relay.outgoing(pool).concat().into_iter().take(send).collect();
-                relay.handle_sent(pool, sent.len());
-                moved |= !sent.is_empty();
-                out.extend(sent);
-            }
-            if !moved {
-                excess.extend_from_slice(rest);
-                return (out, excess);
-            }
-        }
-    }
-
-    /// Undoes chunked framing, with nothing of the code under test.
-    fn unchunk(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
-        let mut payload = Vec::new();
-        loop {
-            let line = bytes.windows(2).position(|pair| pair == b"\r\n").unwrap();
-            let size = usize::from_str_radix(std::str::from_utf8(&bytes[..line]).unwrap(), 16).unwrap();
-            bytes = &bytes[line + 2..];
-            if size == 0 {
-                return (payload, bytes.to_vec());
-            }
-            payload.extend_from_slice(&bytes[..size]);
-            assert_eq!(&bytes[size..size + 2], b"\r\n");
-            bytes = &bytes[size + 2..];
-        }
-    }
-
-    #[test]
-    fn payload_survives_every_framing_and_every_split() {
-        let payload: Vec<u8> = (0..10_000_u32).map(|index| (index * 7 % 251) as u8).collect();
-        let mut chunked = Vec::new();
-        for part in payload.chunks(777) {
-            chunked.extend_from_slice(format!("{:x};a=b\r\n", part.len()).as_bytes());
-            chunked.extend_from_slice(part);
-            chunked.extend_from_slice(b"\r\n");
-        }
-        chunked.extend_from_slice(b"0\r\nX-Sum: 1\r\nHost: a\r\n\r\n");
-        let length = Body::Length(payload.len() as u64);
-        let cases = [(length, &payload), (Body::UntilClose, &payload), (Body::Chunked, &chunked)];
-        for (body, input) in cases {
-            for (piece, send) in [(1, 4096), (4096, 1), (7, 13), (4096, 4096), (1000, 3)] {
-                for chunked_out in [false, true] {
-                    let mut pool = Pool::new(64);
-                    let mut relay = Relay::new(Purpose::Download);
-                    assert!(relay.head.append(&mut pool, Purpose::Reply, b"head"));
-                    relay.frame(body, chunked_out);
-                    let mut input = input.clone();
-                    if body != Body::UntilClose {
-                        input.extend_from_slice(b"next");
-                    }
-                    let (mut out, excess) = pass(&mut relay, &mut pool, &input, piece, send);
-                    if body == Body::UntilClose {
-                        relay.handle_end();
-                        out.extend(pass(&mut relay, &mut pool, b"", piece, send).0);
-                    } else {
-                        assert_eq!(excess, b"next", "{body:?} {piece} {send}");
-                    }
-                    assert!(relay.is_complete() && !relay.is_truncated());
-                    assert_eq!(pool.lent(), 0);
-                    assert_eq!(relay.sent, out.len() as u64);
-                    let out = out.strip_prefix(b"head").unwrap();
-                    if chunked_out {
-                        let end = if body == Body::Chunked { &b"X-Sum: 1\r\n\r\n"[..] } else { b"\r\n" };
-                        assert_eq!(unchunk(out), (payload.clone(), end.to_vec()), "{body:?} {piece} {send}");
-                    } else {
-                        assert!(out == payload, "{body:?} {piece} {send}");
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_cut_short_never_ends_properly() {
-        for (body, input) in [(Body::Length(10), &b"12345"[..]), (Body::Chunked, b"a\r\n12345")] {
-            for chunked_out in [false, true] {
-                let mut pool = Pool::new(64);
-                let mut relay = Relay::new(Purpose::Download);
-                relay.frame(body, chunked_out);
-                let (mut out, _) = pass(&mut relay, &mut pool, input, 4096, 4096);
-                relay.handle_end();
-                out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
-                assert!(relay.is_truncated() && !relay.is_complete() && !relay.wants_send());
-                assert_eq!(out, if chunked_out { &b"5\r\n12345\r\n"[..] } else { b"12345" });
-            }
-        }
-    }
-
-    #[test]
-    fn a_refused_body_is_taken_and_dropped() {
-        let mut pool = Pool::new(64);
-        let mut relay = Relay::new(Purpose::Upload);
-        relay.discards = true;
-        relay.frame(Body::Length(9000), false);
-        let (out, excess) = pass(&mut relay, &mut pool, &[7; 9001], 4096, 4096);
-        assert_eq!((out.len(), excess, relay.received, pool.lent()), (0, vec![7], 9000, 0));
-        assert!(relay.is_complete());
-    }
-
-    #[test]
-    fn a_block_that_brought_the_head_carries_the_payload() {
-        for (body, rest, payload) in
-            [(Body::Length(3), &b"abcX"[..], &b"abc"[..]), (Body::Chunked, b"3\r\nabc\r\n0\r\n\r\nX", b"abc")]
-        {
-            let mut pool = Pool::new(64);
-            let mut relay = Relay::new(Purpose::Download);
-            relay.frame(body, false);
-            let mut source = Linear::default();
-            assert!(source.append(&mut pool, Purpose::Download, b"HEAD"));
-            assert!(source.append(&mut pool, Purpose::Download, rest));
-            let mut excess = Vec::new();
-            assert_eq!(relay.adopt(&mut pool, &mut source, 4, b"", &mut excess), Ok(true));
-            assert_eq!((excess.as_slice(), pool.lent()), (&b"X"[..], 1));
-            assert_eq!(pass(&mut relay, &mut pool, b"", 1, 2).0, payload);
-            assert_eq!(pool.lent(), 0);
-        }
-    }
-
-    #[test]
-    fn a_rewritten_head_is_put_in_front_of_its_payload() {
-        for (room, front, fits) in [(2, &b"heads!"[..], true), (1, b"heads!", false), (0, b"head", true)] {
-            let mut pool = Pool::new(64);
-            let mut relay = Relay::new(Purpose::Download);
-            relay.frame(Body::Length(3), false);
-            let mut source = Linear::default();
-            assert!(source.begin_at(&mut pool, Purpose::Download, room));
-            assert!(source.append(&mut pool, Purpose::Download, b"HEADabcX"));
-            assert_eq!(relay.fits_before(&source, 4, front), fits);
-            if fits {
-                let mut excess = Vec::new();
-                assert_eq!(relay.adopt(&mut pool, &mut source, 4, front, &mut excess), Ok(true));
-                assert_eq!(relay.outgoing(&mut pool).concat(), [front, b"abc"].concat());
-                assert_eq!((excess.as_slice(), pool.lent()), (&b"X"[..], 1));
-            }
-            relay.frame(Body::Length(3), true);
-            assert!(!relay.fits_before(&source, 4, b""), "chunks");
-        }
-    }
-
-    #[test]
-    fn a_busy_direction_reads_more_at_a_time_and_lets_bytes_pass_unseen() {
-        for chunked_out in [false, true] {
-            let mut pool = Pool::new(64);
-            let mut relay = Relay::new(Purpose::Download);
-            relay.frame(Body::UntilClose, chunked_out);
-            let (mut room, mut out) = (Vec::new(), Vec::new());
-            for _ in 0..5 {
-                assert_eq!(relay.splice_allowed(), (!room.is_empty()).then_some(SPLICE_BYTES_MAX));
-                let count = relay.space(&mut pool).unwrap().fill(&[7; 40_000]);
-                room.push(count / BLOCK_BYTES);
-                relay.handle_received(&mut pool, count, &mut Vec::new()).unwrap();
-                assert!(!relay.wants_bytes() || room.len() == 1, "what was read goes first");
-                assert_eq!(relay.splice_allowed(), None);
-                out.extend(pass(&mut relay, &mut pool, b"", 1, 5000).0);
-            }
-            assert_eq!((room, pool.lent()), (vec![1, 2, 4, 8, 8], 0));
-            relay.handle_spliced(100_000);
-            assert!(!relay.wants_bytes() && relay.wants_send());
-            let header = relay.outgoing(&mut pool).concat();
-            out.extend_from_slice(&header);
-            if chunked_out {
-                assert_eq!(header, b"186a0\r\n");
-                relay.handle_sent(&mut pool, header.len());
-            }
-            assert_eq!(relay.outgoing(&mut pool).concat(), b"");
-            for count in [1, 99_999] {
-                relay.handle_sent(&mut pool, count);
-                out.extend(std::iter::repeat_n(7, count));
-            }
-            out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
-            assert!(relay.splice_allowed().is_some());
-            relay.handle_spliced(10);
-            relay.handle_end();
-            assert!(!relay.is_complete());
-            out.extend(relay.outgoing(&mut pool).concat());
-            relay.handle_sent(&mut pool, if chunked_out { 3 } else { 10 });
-            if chunked_out {
-                relay.handle_sent(&mut pool, 10);
-            }
-            out.extend([7; 10]);
-            out.extend(pass(&mut relay, &mut pool, b"", 1, 1).0);
-            assert!(relay.is_complete() && relay.splice_allowed().is_none());
-            assert_eq!((relay.received, relay.sent), (23 * 4096 + 100_010, out.len() as u64));
-            if chunked_out {
-                assert_eq!(unchunk(&out), (vec![7; 23 * 4096 + 100_010], b"\r\n".to_vec()));
-            } else {
-                assert_eq!(out, vec![7; 23 * 4096 + 100_010]);
-            }
-        }
-    }
-}
+#[path = "relay_tests.rs"]
+mod tests;

@@ -234,12 +234,19 @@ impl CacheLookUp<'_> {
                 return None;
             }
         }
-        // A body is part of the question, and no part of the key; nor is who has authenticated the connection.
-        if info.body != Body::None || info.upgrade || info.bound || validation::is_for_origin(head.fields) {
+        // A body is part of the question, and no part of the key; nor is who has authenticated the connection, nor what filters
+        // make of the response.
+        if info.body != Body::None
+            || info.upgrade
+            || info.bound
+            || info.filters_response
+            || validation::is_for_origin(head.fields)
+        {
             self.caching.forward = Some(Forward::Bypass);
             self.caching.passed = match info.body {
                 Body::None if info.upgrade => "upgrade",
                 Body::None if info.bound => "connection-auth",
+                Body::None if info.filters_response => "filter",
                 Body::None => "condition",
                 Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
             };

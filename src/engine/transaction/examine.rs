@@ -6,6 +6,8 @@
 use crate::cache::rfc::range;
 use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
 use crate::cache::store::stored::Stored;
+use crate::engine::body::filter::{FilterLists, FilterSource, Filters};
+use crate::engine::body::relay::Relay;
 use crate::engine::cache::look_up::{CacheLookUp, Hit};
 use crate::engine::connections::PeerId;
 use crate::engine::downstream::guesses::{Guess, Guesses};
@@ -16,12 +18,13 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
 use crate::http::fault::Fault;
 use crate::http::fields;
-use crate::http::forwarding::{self, Edits, RequestRoute, Withheld};
+use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{Message, RequestHead, Version};
 use crate::http::reply;
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
+use crate::net::Purpose;
 use crate::policy::Policy;
 use crate::policy::acl::{self, Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
@@ -116,6 +119,10 @@ pub(in crate::engine) struct RequestInfo {
     /// What the policy allowed.
     pub grant: Option<Grant>,
     pub body: Body,
+    /// How the body goes on.
+    pub body_out: Body,
+    /// The response goes through filters: nothing of it is for others.
+    pub filters_response: bool,
     /// The client wants to go on after this transaction.
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body.
@@ -143,6 +150,8 @@ impl RequestInfo {
             authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
             grant: None,
             body: Body::None,
+            body_out: Body::None,
+            filters_response: false,
             keep_alive: false,
             expects_continue: false,
             upgrade: false,
@@ -160,9 +169,9 @@ impl RequestInfo {
         // No more than the host's kind is written, and not the room for a name.
         self.authority.port = 0;
         self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        (self.grant, self.body) = (None, Body::None);
+        (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
-        (self.authenticates, self.bound) = (false, false);
+        (self.authenticates, self.bound, self.filters_response) = (false, false, false);
         (self.head_bytes, self.phase) = (head_bytes, Phase::Client);
     }
 }
@@ -243,8 +252,10 @@ pub(in crate::engine) struct Examiner<'a> {
     pub policy: &'a Policy,
     pub origins: &'a Origins,
     pub remembered: &'a mut CredentialCache,
-    /// Of the upload.
-    pub withheld: &'a mut Withheld,
+    /// Where filters come from, if there are any.
+    pub filters: Option<&'a FilterSource>,
+    pub up: &'a mut Relay,
+    pub down: &'a mut Relay,
     pub guesses: &'a Guesses,
     pub now: Now,
     pub client: IpAddr,
@@ -369,6 +380,7 @@ impl Examiner<'_> {
 
     fn examine_framing(&self, head: &RequestHead<'_, '_>, info: &mut RequestInfo) -> Result<Step, Refusal> {
         info.body = framing::request_body(head).map_err(Refusal::Fault)?;
+        info.body_out = info.body;
         info.keep_alive = forwarding::wants_keep_alive(head.version, head.fields);
         info.upgrade = forwarding::upgrade_requested(head.version, head.fields);
         info.expects_continue = head.version == Version::Http11
@@ -480,9 +492,9 @@ impl Examiner<'_> {
         Ok(next)
     }
 
-    /// Whether the rules allow it. What is for weir itself ends here.
+    /// Whether the rules allow it, and through which filters it goes. What is for weir itself ends here.
     fn judge(
-        &self,
+        &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
@@ -511,7 +523,27 @@ impl Examiner<'_> {
             record.set(Text::Reason, out);
             out.clear();
         }
+        if let Some(source) = self.filters {
+            self.set_filters(source(head), info);
+        }
         Ok(Step::Continue(Phase::Cache))
+    }
+
+    /// Puts filters into the relays. What has no body has none to filter.
+    fn set_filters(&mut self, lists: FilterLists, info: &mut RequestInfo) {
+        if info.method == Method::Connect {
+            return;
+        }
+        let FilterLists { request, response } = lists;
+        info.filters_response = !response.is_empty();
+        self.down.set_filters(Filters::new(response, Purpose::Download));
+        if !matches!(info.body, Body::None | Body::Length(0)) {
+            self.up.set_filters(Filters::new(request, Purpose::Upload));
+        }
+        if self.up.replaces() {
+            // Nobody knows how long it will be.
+            info.body_out = Body::Chunked;
+        }
     }
 
     /// What the cache has to say; waits if another request for the same is under way.
@@ -556,7 +588,7 @@ impl Examiner<'_> {
             return Ok(self.answer(head, info, out));
         }
         let now_ms = self.now.monotonic_ms();
-        if info.body == Body::Chunked && self.origins.speaks_http10(now_ms, &info.authority) {
+        if info.body_out == Body::Chunked && self.origins.speaks_http10(now_ms, &info.authority) {
             return Err(Refusal::LengthRequired);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
@@ -574,7 +606,7 @@ impl Examiner<'_> {
         let route = RequestRoute {
             authority: info.authority,
             path,
-            body: info.body,
+            body: info.body_out,
             upgrade: info.upgrade,
             max_forwards: max_forwards.map(|hops| hops - 1),
             via: self.settings.via.as_deref(),
@@ -583,7 +615,7 @@ impl Examiner<'_> {
             edits,
         };
         if info.body == Body::Chunked {
-            self.withheld.set(head.fields, host_edits.removed());
+            self.up.withheld.set(head.fields, host_edits.removed());
         }
         forwarding::write_request(out, head, &route);
         Ok(Step::Decide(Decision::Forward))

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::verification::Verifications;
 use super::{Stage, Transaction};
 use crate::engine::Event;
+use crate::engine::body::filter::FilterSource;
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::{COLLAPSE_WAIT_MS, CollapseOutcome, Conclusion};
 use crate::engine::cache::coordination::release_lock;
@@ -55,6 +56,8 @@ pub(in crate::engine) struct Transactions {
     pub cache_scratch: Vec<u8>,
     /// For bytes that came behind the end of a message.
     pub excess: Vec<u8>,
+    /// Where the filters of requests and responses come from; nothing is filtered without.
+    pub filter_source: Option<FilterSource>,
 }
 
 /// What a transaction begins with.
@@ -81,6 +84,7 @@ impl Transactions {
             cache_text: Vec::new(),
             cache_scratch: Vec::new(),
             excess: Vec::new(),
+            filter_source: None,
         }
     }
 
@@ -121,6 +125,8 @@ impl Transactions {
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         transaction.caching.reset();
         transaction.reader = None;
+        transaction.up.set_filters(None);
+        transaction.down.set_filters(None);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
             transaction.policy = Arc::clone(&cx.policy);
         }
@@ -147,7 +153,7 @@ impl Transactions {
     /// Takes the request through the phases that are to come, and does what they decide: from the first one, or from the one in
     /// which it has waited.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
-        let Transactions { slab, cache_text, cache_scratch, .. } = self;
+        let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
         let Services { upstreams, fills, verifications } = services;
         let Some(transaction) = slab.get_mut(id.index as usize) else { return };
         let transaction = &mut **transaction;
@@ -171,7 +177,9 @@ impl Transactions {
             policy: &transaction.policy,
             origins: &upstreams.pool,
             remembered,
-            withheld: &mut transaction.up.withheld,
+            filters: filter_source.as_ref(),
+            up: &mut transaction.up,
+            down: &mut transaction.down,
             guesses: &limits.guesses,
             now: cx.now,
             client: transaction.record.client.ip(),
@@ -213,7 +221,7 @@ impl Transactions {
             return;
         }
         let body = transaction.info.body;
-        transaction.up.frame(body, body == Body::Chunked);
+        transaction.up.frame(body, transaction.info.body_out == Body::Chunked);
         if body != Body::None {
             // The client may have gone on sending while nothing was read: while a password was verified.
             cx.wake(transaction.client);

@@ -185,6 +185,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         | Refusal::AskedForProxy
         | Refusal::OriginForm
         | Refusal::LengthRequired
+        | Refusal::Filtered(_)
         | Refusal::OnlyIfCached
         | Refusal::PurgeDenied
         | Refusal::PurgeByBrowser

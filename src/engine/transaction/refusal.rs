@@ -42,6 +42,8 @@ pub(in crate::engine) enum Refusal {
     TooSlow,
     /// Chunks for an origin that speaks HTTP/1.0 only.
     LengthRequired,
+    /// A filter has ended its body; the word for the log.
+    Filtered(&'static str),
     /// The client wants it from the cache only, and it is not there.
     OnlyIfCached,
     /// PURGE from where it is not taken.
@@ -108,6 +110,7 @@ impl Refusal {
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
+            | Refusal::Filtered(_)
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
@@ -140,7 +143,8 @@ impl Refusal {
             | Refusal::TooSlow
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
-            | Refusal::NoMemory => false,
+            | Refusal::NoMemory
+            | Refusal::Filtered(_) => false,
             Refusal::Denied(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
@@ -184,6 +188,7 @@ impl Refusal {
             | Refusal::BodyTimeout
             | Refusal::TooSlow
             | Refusal::LengthRequired
+            | Refusal::Filtered(_)
             | Refusal::OnlyIfCached
             | Refusal::PurgeDenied
             | Refusal::PurgeByBrowser
@@ -272,6 +277,14 @@ impl Refusal {
                 "length_required",
                 "The origin speaks HTTP/1.0 and cannot take a chunked body.",
                 "Send the body with a Content-Length.",
+            ),
+            // What is behind the place where the filter has stopped may be anything.
+            Refusal::Filtered(reason) => wording(
+                403,
+                "http_request_denied",
+                reason,
+                "A filter of this proxy has stopped the request's body.",
+                ASK_ADMIN,
             ),
             Refusal::PurgeDenied => wording(
                 403,

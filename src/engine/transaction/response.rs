@@ -2,6 +2,7 @@
 
 use crate::cache::store::stored::Stored;
 use crate::engine::Event;
+use crate::engine::body::relay::BodyFault;
 use crate::engine::cache::actions::ResponseAction;
 use crate::engine::cache::hit_response::write_forwarded_status;
 use crate::engine::cache::look_up::Part;
@@ -56,7 +57,7 @@ impl Ends {
     ) -> Ends {
         let info = &transaction.info;
         let bond = transaction.bond.after(info.authenticates, offers);
-        let at_close = client_body(body, info.version) == Body::UntilClose;
+        let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
         let origin_reusable = keeps && (received || !transaction.may_wait());
@@ -228,7 +229,7 @@ impl Transactions {
         let Transactions { slab, excess, .. } = self;
         let transaction = &mut *slab[id.index as usize];
         let Context { pool, scratch, .. } = cx;
-        let chunked_out = client_body(body, transaction.info.version) == Body::Chunked;
+        let chunked_out = transaction.client_body(body) == Body::Chunked;
         transaction.down.frame(body, chunked_out);
         let in_front = transaction.down.fits_before(&transaction.response, head_bytes, scratch);
         if !in_front && !transaction.down.head.append(pool, Purpose::Reply, scratch) {
@@ -314,7 +315,9 @@ impl Transactions {
     fn end_download(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, orderly: bool) {
         let transaction = &mut self.slab[id.index as usize];
         if orderly && transaction.response.is_empty() {
-            transaction.down.handle_end();
+            if let Err(fault) = transaction.down.handle_end(&mut cx.pool) {
+                transaction.fail_download(cx, fault);
+            }
         } else if !transaction.down.is_received() {
             transaction.down.truncate();
         }
@@ -351,7 +354,7 @@ impl Transactions {
             cx.send(Effect::Connect(id));
         } else {
             let transaction = &mut self.slab[id.index as usize];
-            transaction.up.release(&mut cx.pool);
+            transaction.up.rewind(&mut cx.pool);
             (transaction.up.sent, transaction.up.received) = (0, 0);
             transaction.up_rate.forget();
             // What has come of the body is still there.
@@ -365,11 +368,23 @@ impl Transactions {
 }
 
 impl Transaction {
-    /// The body broke its own framing: the client gets what was good of it, and then no proper end.
-    fn fail_download(&mut self, cx: &mut Context, fault: Fault) {
-        cx.metrics.count_fault(fault);
+    /// The body broke its own framing, or a filter has ended it: the client gets what was good of it, and then no proper end.
+    fn fail_download(&mut self, cx: &mut Context, fault: BodyFault) {
+        match fault {
+            BodyFault::Framing(fault) => cx.metrics.count_fault(fault),
+            BodyFault::Filter(_) => {}
+        }
         self.origin_reusable = false;
         self.down.truncate();
+    }
+
+    /// How the body of its response goes on (rule 22). Of one that filters may replace nobody knows the length.
+    fn client_body(&self, body: Body) -> Body {
+        let body = match body {
+            Body::Length(1..) if self.down.replaces() => Body::UntilClose,
+            Body::None | Body::Length(_) | Body::Chunked | Body::UntilClose => body,
+        };
+        client_body(body, self.info.version)
     }
 
     /// Puts right what can be in a response head that could not be read; false if that was nothing.
@@ -422,7 +437,11 @@ impl Transaction {
         }
         let edits = policy.edits.for_host(Direction::Response, &info.authority.host);
         let route = ResponseRoute {
-            body: client_body(body, info.version),
+            body: match body {
+                // A length would be that of the content that filters have not replaced.
+                Body::None if self.down.replaces() => Body::UntilClose,
+                Body::None | Body::Length(_) | Body::Chunked | Body::UntilClose => self.client_body(body),
+            },
             client_version: info.version,
             keep_alive: !self.closes,
             upgrade: switching || head.status == 426,
@@ -466,6 +485,9 @@ impl Transaction {
     /// The origin agreed to another protocol; the head for the client is written.
     fn switch(&mut self, cx: &mut Context, id: TransactionId, head_bytes: usize) {
         let Some(origin) = self.origin else { return };
+        // They look at bodies: what comes now is none.
+        self.up.set_filters(None);
+        self.down.set_filters(None);
         let rest = self.response.bytes(&cx.pool)[head_bytes..].to_vec();
         if !self.down.head.append(&mut cx.pool, Purpose::Reply, &rest) {
             // The 101 is on its way: nothing can be said behind it.

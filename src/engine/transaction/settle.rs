@@ -23,6 +23,10 @@ impl Transactions {
             && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(fills))
             && transaction.down.head.is_empty();
         let truncated = transaction.down.is_truncated() && !transaction.down.wants_send();
+        if let (true, Some(reason)) = (truncated, transaction.down.filter_fault()) {
+            cx.send(Ending::Abort.with_verdict(id, Verdict::Refused, reason));
+            return;
+        }
         if served_short || truncated {
             self.end(cx, services, Ending::Abort.of(id, "http_response_incomplete"));
             return;

@@ -1,5 +1,7 @@
 //! The client's side of a transaction: its body on the way up.
 
+use crate::engine::body::filter::FilterFault;
+use crate::engine::body::relay::BodyFault;
 use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -9,9 +11,10 @@ use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 
 impl Transaction {
-    /// Whether what has come of the request's body is kept behind its head, all of it.
+    /// Whether what has come of the request's body is kept behind its head, all of it, and can be sent from there once more:
+    /// not if filters may have replaced it.
     pub fn has_body_in_hand(&self) -> bool {
-        self.up.received == self.consumed.saturating_sub(self.info.head_bytes) as u64
+        !self.up.replaces() && self.up.received == self.consumed.saturating_sub(self.info.head_bytes) as u64
     }
 
     /// Whether the request can be sent once more should its connection turn out to be dead: that means the same (RFC 9110
@@ -64,7 +67,7 @@ impl Transactions {
                 Ok(0) => return true,
                 Ok(taken) => transaction.consumed += taken,
                 Err(fault) => {
-                    cx.send(Effect::Refuse(id, Refusal::Fault(fault)));
+                    cx.send(Effect::Refuse(id, fault.of_request()));
                     return false;
                 }
             }
@@ -90,7 +93,7 @@ impl Transactions {
                 return;
             }
         } else if let Err(fault) = transaction.up.handle_received(&mut cx.pool, count, excess) {
-            cx.send(Effect::Refuse(id, Refusal::Fault(fault)));
+            cx.send(Effect::Refuse(id, fault.of_request()));
             return;
         }
         let Transactions { slab, excess, .. } = self;
@@ -119,6 +122,17 @@ impl Transactions {
             cx.metrics.limit_rate += 1;
         } else {
             cx.send(Effect::Refuse(id, Refusal::TooSlow));
+        }
+    }
+}
+
+impl BodyFault {
+    /// What the client is told of its request's body.
+    fn of_request(self) -> Refusal {
+        match self {
+            BodyFault::Framing(fault) => Refusal::Fault(fault),
+            BodyFault::Filter(FilterFault::Refused(reason)) => Refusal::Filtered(reason),
+            BodyFault::Filter(FilterFault::NoMemory) => Refusal::NoMemory,
         }
     }
 }
