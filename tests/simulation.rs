@@ -11,6 +11,7 @@ mod simulation {
     pub mod checks;
     pub mod client;
     pub mod dice;
+    pub mod filters;
     pub mod http;
     pub mod identity;
     pub mod messages;
@@ -104,5 +105,10 @@ fn holds_whatever_happens() {
         "hardly any loop read what another one received: {tally:?}"
     );
     assert!(runs < 50 || tally.bound > runs, "hardly any connection was one client's alone: {tally:?}");
+    let filtered = tally.filtered_up.min(tally.filtered_down);
+    assert!(
+        runs < 50 || (filtered * 2 > runs && tally.filters_refused * 20 > runs),
+        "filters had hardly anything to do: {tally:?}"
+    );
     assert!(runs < 50 || cached, "the cache had hardly anything to do: {tally:?}");
 }

@@ -2,6 +2,7 @@
 
 use super::client::address;
 use super::dice::Dice;
+use super::filters::{self, Filtered, Filtering, Plan};
 use super::http::{Framing, Head};
 use super::messages::{Answer, Ask, Ending, Key, Kind};
 use super::pages::Sayings;
@@ -9,6 +10,7 @@ use super::scenario::{BLOCKED, Naming, Scenario};
 use super::tunnel;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// Bytes that weir throws away after a refusal (`engine::settings::LINGER_BYTES_MAX`).
 const LINGER_BYTES_MAX: usize = 256 * 1024;
@@ -24,6 +26,8 @@ pub struct Said {
 #[derive(Debug)]
 pub struct Record {
     pub ask: Ask,
+    /// What stands between.
+    pub plan: Plan,
     pub answers: [Answer; 2],
     /// The client does nothing that would give a proxy a reason to fail.
     pub client_behaves: bool,
@@ -36,6 +40,13 @@ pub struct Record {
     pub raced: bool,
     /// The client has reset its connection.
     pub was_reset: bool,
+}
+
+impl Record {
+    /// How the body of that answer would go on to a client of HTTP/1.1.
+    fn framing_of(&self, said: &Said) -> Framing {
+        filters::framing(&self.plan.response, said.answer.framing)
+    }
 }
 
 /// Counts, so that it can be seen that something was tested.
@@ -85,6 +96,10 @@ pub struct Tally {
     pub collapsed: u64,
     pub refreshes: u64,
     pub evicted: u64,
+    /// Bodies of requests and of responses that went through filters to their end, and requests that filters have refused.
+    pub filtered_up: u64,
+    pub filtered_down: u64,
+    pub filters_refused: u64,
 }
 
 impl Tally {
@@ -122,6 +137,9 @@ impl Tally {
         self.collapsed += other.collapsed;
         self.refreshes += other.refreshes;
         self.evicted += other.evicted;
+        self.filtered_up += other.filtered_up;
+        self.filtered_down += other.filtered_down;
+        self.filters_refused += other.filters_refused;
     }
 }
 
@@ -141,6 +159,9 @@ pub struct Book {
     pub sayings: Sayings,
     /// Clients that held others up who read the same.
     pub held_up: HashSet<SocketAddr>,
+    /// Bodies behind their filters, as they were needed: of a request, or of the response on an origin connection.
+    pub filtered: HashMap<(Key, Option<u32>), Rc<Filtered>>,
+    pub filtering: Filtering,
     pub tally: Tally,
 }
 
@@ -159,6 +180,8 @@ impl Book {
             races: 0,
             sayings: Sayings::default(),
             held_up: HashSet::new(),
+            filtered: HashMap::new(),
+            filtering: Filtering::default(),
             tally: Tally::default(),
         }
     }
@@ -181,8 +204,13 @@ impl Book {
     pub fn add(&mut self, dice: &mut Dice, ask: Ask, client_behaves: bool) {
         let answers = [Answer::new(dice, &self.scenario, &ask), Answer::new(dice, &self.scenario, &ask)];
         let key = ask.key;
+        let plan = match self.scenario.filters {
+            true => self.filtering.plan(dice, &ask),
+            false => Plan::default(),
+        };
         let record = Record {
             ask,
+            plan,
             answers,
             client_behaves,
             began_us: None,
@@ -192,6 +220,11 @@ impl Book {
             was_reset: false,
         };
         self.records.insert(key, record);
+    }
+
+    /// How the body of a request reaches the origin.
+    pub fn upload_framing(&self, record: &Record) -> Framing {
+        filters::framing(&record.plan.request, record.ask.body)
     }
 
     pub fn record(&self, key: Key) -> &Record {
@@ -260,7 +293,9 @@ impl Book {
             (shared && record.ask.shared.only_if_cached, "only-if-cached"),
             (shared && record.ask.shared.poison, "its own field"),
             (!answer.is_clean() && !shared && record.ask.kind != Kind::Connect, "the answer"),
-            (host.http10 && record.ask.body == Framing::Chunked, "chunks for HTTP/1.0"),
+            (filters::aborts(&record.plan.request), "a filter of the request"),
+            (filters::aborts(&record.plan.response), "a filter of the response"),
+            (host.http10 && self.upload_framing(record) == Framing::Chunked, "chunks for HTTP/1.0"),
             // The rest of such an upload meets a connection that has ended.
             (!shared && answer.early.is_some() && !answer.keeps(), "an early end"),
         ];
@@ -277,10 +312,11 @@ impl Book {
         let may = match status {
             200 => matches!(ask.kind, Kind::Own | Kind::Purge),
             407 => denied,
+            403 if filters::aborts(&record.plan.request) => true,
             403 => denied || naming == Naming::Lying || (naming == Naming::Mixed && !self.scenario.strict),
             400 | 414 | 431 | 501 | 505 => malformed,
             408 => ask.kind == Kind::MalformedBody || !record.client_behaves || !self.scenario.strict,
-            411 => self.scenario.hosts[ask.host].http10 && ask.body == Framing::Chunked,
+            411 => self.scenario.hosts[ask.host].http10 && self.upload_framing(record) == Framing::Chunked,
             429 => ask.login.is_slow() || !self.scenario.strict,
             503 => self.failure_reason(record).is_some(),
             502 | 504 => allowed && self.failure_reason(record).is_some(),
@@ -326,7 +362,9 @@ impl Book {
         }
         if record.ask.method == "HEAD" || matches!(status, 204 | 304) {
             let length = head.framing()?.filter(|framing| matches!(framing, Framing::Length(_)));
-            let announced = Some(said.answer.framing).filter(|framing| matches!(framing, Framing::Length(_)));
+            let announced = Some(said.answer.framing)
+                .filter(|framing| matches!(framing, Framing::Length(_)))
+                .filter(|_| !filters::replaces(&record.plan.response));
             // The origin's length passes where there is one.
             return if length == announced {
                 Ok((Framing::None, serial))
@@ -335,7 +373,8 @@ impl Book {
             };
         }
         let framing = head.framing()?.unwrap_or(Framing::UntilClose);
-        let expected = match (said.answer.framing, record.ask.http10) {
+        let expected = match (filters::framing(&record.plan.response, said.answer.framing), record.ask.http10)
+        {
             (Framing::Length(length), _) => Framing::Length(length),
             (Framing::Chunked | Framing::UntilClose, false) => Framing::Chunked,
             (Framing::Chunked | Framing::UntilClose, true) => Framing::UntilClose,
@@ -353,20 +392,21 @@ impl Book {
 
     /// The client has a complete answer.
     pub fn check_whole(&mut self, key: Key, serial: u32, payload: u64, trailers: &[String]) -> Checked<()> {
+        let expected = self.filtered_answer(key, serial)?.bytes.len() as u64;
         let record = self.record(key);
         let said = self.said(key, serial).ok_or("an answer that no origin gave")?;
-        let expected = said.answer.sent_payload(&record.ask);
         // A cut may fall behind the last byte that matters.
         let cut_late = matches!(said.answer.ending, Ending::Cut { .. }) && record.ask.method == "HEAD"
             || matches!((said.answer.ending, said.answer.framing), (Ending::Cut { .. }, Framing::None));
         if !(said.answer.is_whole() || cut_late) || payload != expected {
             return Err(format!("{key}: {payload} bytes look complete, of {expected}: {said:?}"));
         }
-        let lines = said.answer.trailer_lines(key, serial);
+        let lines = filters::trailers(&record.plan.response, said.answer.trailer_lines(key, serial));
         let dropped = record.ask.http10 || !self.scenario.strict;
         if !(trailers == lines || (dropped && trailers.is_empty())) {
             return Err(format!("{key}: trailers {trailers:?} instead of {lines:?}"));
         }
+        self.check_filtered_answer(key, serial)?;
         self.tally.answered += 1;
         if self.failure_reason(self.record(key)).is_none() {
             self.tally.owed += 1;
@@ -402,7 +442,7 @@ impl Book {
             && own
                 .said
                 .iter()
-                .any(|said| matches!(said.answer.framing, Framing::Chunked | Framing::UntilClose));
+                .any(|said| matches!(own.framing_of(said), Framing::Chunked | Framing::UntilClose));
         let later = (key.number + 1..).map_while(|number| self.records.get(&Key { number, ..key }));
         let behind = later.skip_while(|record| !ends && record.ask.body == Framing::None);
         let sent = |record: &Record| match record.ask.kind {
@@ -423,7 +463,7 @@ impl Book {
             | Kind::MalformedBody
             | Kind::Connect
             | Kind::Upgrade
-            | Kind::Purge => !record.answers[0].is_whole(),
+            | Kind::Purge => !record.answers[0].is_whole() || filters::aborts(&record.plan.response),
         };
         let cut = |record: &Record| record.ask.http10 && fails(record);
         later.take_while(|record| record.began_us.is_some()).any(cut)
@@ -435,7 +475,8 @@ impl Book {
         let Some(serial) = from_origin else { return Ok(()) };
         let answer = self.said(key, serial).map(|said| said.answer);
         let ends = answer.is_some_and(|answer| {
-            record.ask.http10 && matches!(answer.framing, Framing::UntilClose | Framing::Chunked)
+            let framing = filters::framing(&record.plan.response, answer.framing);
+            record.ask.http10 && matches!(framing, Framing::UntilClose | Framing::Chunked)
                 || answer.closes
                 || answer.http10
         });

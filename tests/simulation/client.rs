@@ -2,9 +2,10 @@
 
 use super::book::{Book, Checked};
 use super::dice::{Dice, content};
+use super::filters;
 use super::http::{Framing, Head, Item, Reader};
 use super::identity::Session;
-use super::messages::{Ask, Key, Kind, Login, download};
+use super::messages::{Ask, Key, Kind, Login};
 use super::network::{LinkId, Network};
 use super::sharing::Share;
 use super::tunnel::{TunnelEnd, maybe_bulk, waits_for_end};
@@ -442,6 +443,8 @@ impl Client {
             (framing, None)
         } else if own {
             book.check_own(key, status, head)?;
+            book.tally.filters_refused +=
+                u64::from(status == 403 && filters::aborts(&book.record(key).plan.request));
             if kind == Kind::Purge && status == 200 {
                 book.note_purge(key, net.now_us);
             }
@@ -484,13 +487,10 @@ impl Client {
         }
         let Some(coming) = &mut self.coming else { return Ok(()) };
         if let Some(serial) = coming.serial {
-            let expected = content(download(coming.key, serial), coming.payload, bytes.len());
-            if expected != bytes {
+            let filtered = book.filtered_answer(coming.key, serial)?;
+            let start = coming.payload as usize;
+            if filtered.bytes.get(start..start + bytes.len()) != Some(bytes) {
                 return Err(format!("{}: wrong bytes at {} of the answer", coming.key, coming.payload));
-            }
-            let said = book.said(coming.key, serial).map_or(0, |said| said.answer.payload);
-            if coming.payload + bytes.len() as u64 > said {
-                return Err(format!("{}: more bytes than the origin sent", coming.key));
             }
         }
         if let Some(share) = coming.share {

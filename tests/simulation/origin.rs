@@ -3,7 +3,8 @@
 
 use super::book::{Book, Checked, Said};
 use super::client::{gap, segment, tunnel_key, waits_for_client};
-use super::dice::{Dice, content};
+use super::dice::Dice;
+use super::filters;
 use super::http::{Framing, Head, Item, Reader};
 use super::identity::Identity;
 use super::messages::{Answer, Ending, Key, Kind, STRAY};
@@ -217,7 +218,7 @@ impl OriginEnd {
             (book.record(key).answers[attempt.min(1)], None)
         };
         let record = book.record(key);
-        let (framing, kind, expects) = (record.ask.body, record.ask.kind, record.ask.expects);
+        let (framing, kind, expects) = (book.upload_framing(record), record.ask.kind, record.ask.expects);
         book.record_mut(key).said.push(Said { serial: self.serial, answer });
         self.request = Some(Request { key, answer, given, received: 0, whole: false, begun: false });
         self.reader.begin(framing);
@@ -259,7 +260,7 @@ impl OriginEnd {
             && served
             && !hop_by_hop
             && persistent
-            && framing == ask.body
+            && framing == book.upload_framing(book.record(key))
             && hosts == [host.authority.as_str()]
             && head.get("via").is_some()
             && expects == ask.expects;
@@ -276,12 +277,14 @@ impl OriginEnd {
             return Ok(());
         }
         let Some(request) = &mut self.request else { return Ok(()) };
+        let filtered = book.filtered_upload(request.key);
         let ask = &book.record(request.key).ask;
-        let expected = content(request.key.upload(), request.received, bytes.len());
+        let start = request.received as usize;
         request.received += bytes.len() as u64;
+        let expected = filtered.bytes.get(start..start + bytes.len());
         // A body that was spoilt says anything, but never that it is complete.
         let spoilt = ask.kind == Kind::MalformedBody;
-        if !spoilt && (expected != bytes || request.received > ask.body_bytes) {
+        if !spoilt && expected != Some(bytes) {
             return Err(format!("{}: wrong bytes in the request's body", request.key));
         }
         self.begin_if_early(net, book);
@@ -290,10 +293,13 @@ impl OriginEnd {
 
     fn take_end(&mut self, net: &mut Network, book: &mut Book, trailers: &[String]) -> Checked<()> {
         let Some(request) = &mut self.request else { return Ok(()) };
+        let expected = book.filtered_upload(request.key).bytes.len() as u64;
+        book.check_filtered_upload(request.key)?;
         let record = book.record(request.key);
         let ask = &record.ask;
         let dropped = trailers.is_empty() && !book.scenario.strict;
-        let whole = request.received == ask.body_bytes && (trailers == ask.trailers || dropped);
+        let lines = filters::trailers(&record.plan.request, ask.trailers.clone());
+        let whole = request.received == expected && (trailers == lines || dropped);
         if !whole || ask.kind == Kind::MalformedBody {
             return Err(self.blame(&format!("complete with trailers {trailers:?}, but it is {ask:?}")));
         }

@@ -132,6 +132,8 @@ pub struct Scenario {
     /// Of a hundred requests, for pages.
     pub pages_percent: u64,
     pub heuristic_max_s: u64,
+    /// Bodies go through filters.
+    pub filters: bool,
 }
 
 /// The name that blocking policies block.
@@ -198,6 +200,7 @@ impl Scenario {
             pages: Vec::new(),
             pages_percent: dice.pick(&[50, 90, 100]),
             heuristic_max_s: dice.pick(&[2, 10]),
+            filters: dice.percent(60) && clients <= 80,
         };
         if dice.percent(65) {
             scenario.add_cache(dice);

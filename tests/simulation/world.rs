@@ -207,9 +207,12 @@ impl World {
                 .with_client_limits(Arc::clone(&client_limits))
         };
         let loops = scenario.loops;
-        let shells = (0..loops).map(|number| Shell::new(number, engine(&mut dice))).collect();
+        let mut shells: Vec<Shell> = (0..loops).map(|number| Shell::new(number, engine(&mut dice))).collect();
         let mut net = Network::new(dice, scenario.room_max, scenario.window, tracing);
         let mut book = Book::new(scenario);
+        if book.scenario.filters {
+            shells.iter_mut().for_each(|shell| shell.engine.set_filters(book.filtering.source()));
+        }
         let mut clients = Vec::new();
         for number in 0..book.scenario.clients {
             clients.push(Client::new(&mut net.dice, &mut book, number));

@@ -2,7 +2,9 @@
 //!
 //! # Theory of operation
 //!
-//!     source -> Intake (decoder) -> filter -> filter -> ... -> ring or `passed` -> Outlet (encoder) -> sink
+//! ```text
+//! source -> Intake (decoder) -> filter -> filter -> ... -> ring or `passed` -> Outlet (encoder) -> sink
+//! ```
 //!
 //! A relay without filters has no list, which costs one comparison for each read, and its bytes may be spliced. With a list,
 //! each piece of decoded payload is shown to the first filter. What a filter lets pass is shown to the next one, and what
