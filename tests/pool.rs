@@ -217,27 +217,35 @@ fn kind_11_a_kept_body_is_where_the_head_is() {
     assert_eq!(shell.log[1].client_bytes, put.len() as u64 + 3000);
 }
 
-/// Rule 44: an authenticated connection that ends while the password for its next request is verified: nothing else carries that.
-#[test]
-fn kind_01_ends_while_a_password_is_verified() {
-    let hash = bcrypt::hash("pw", 4).expect("a hash");
-    let mut shell = Shell::with_users(&format!("bob:pw\nann:{hash}\n"), 7);
-    let ask = |user: &str, fields: &str| {
-        use base64::Engine;
-        let user = base64::engine::general_purpose::STANDARD.encode(format!("{user}:pw"));
-        let fields = format!("Proxy-Authorization: Basic {user}\r\n{fields}");
-        format!("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n{fields}\r\n")
-    };
+fn ask_as(user: &str, fields: &str) -> String {
+    use base64::Engine;
+    let user = base64::engine::general_purpose::STANDARD.encode(format!("{user}:pw"));
+    let fields = format!("Proxy-Authorization: Basic {user}\r\n{fields}");
+    format!("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n{fields}\r\n")
+}
+
+/// A client authenticates a connection, the next one after so many, which ends while the password of its next request is verified.
+#[track_caller]
+fn expect_no_other_connection(shell: &mut Shell, connects: usize) {
     let client = shell.client();
-    let origin = ask_anew(&mut shell, client, &ask("bob", "Authorization: NTLM x\r\n"), 0);
-    shell.receive(client, ask("ann", ""));
+    let origin = ask_anew(shell, client, &ask_as("bob", "Authorization: NTLM x\r\n"), connects);
+    shell.receive(client, ask_as("ann", ""));
     shell.end(origin);
     let (job, work) = shell.jobs.pop_front().expect("a verification");
     assert!(work.verify());
     shell.engine.handle_verified(shell.now, job, true);
     shell.act();
     let told = shell.send(client);
-    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 1));
+    let seen = (status(&told), connection(&told), shell.connects.len());
+    assert_eq!(seen, (502, "close".to_owned(), connects + 1));
+}
+
+/// Rule 44: an authenticated connection that ends while the password for its next request is verified: nothing else carries that.
+#[test]
+fn kind_01_ends_while_a_password_is_verified() {
+    let hash = bcrypt::hash("pw", 4).expect("a hash");
+    let mut shell = Shell::with_users(&format!("bob:pw\nann:{hash}\n"), 7);
+    expect_no_other_connection(&mut shell, 0);
 }
 
 /// The same where a stale response is stored, which is good enough for an origin that fails, but not for this client.
@@ -248,34 +256,19 @@ fn kind_01_a_stale_response_is_no_answer_to_an_authenticated_client() {
     let settings = Settings { cache: Some(CacheSettings::new(store)), ..Settings::default() };
     let users = format!("bob:pw\nann:{hash}\n");
     let mut shell = Shell::with(settings, Some((&users, 7)), "");
-    let ask = |user: &str, fields: &str| {
-        use base64::Engine;
-        let user = base64::engine::general_purpose::STANDARD.encode(format!("{user}:pw"));
-        let fields = format!("Proxy-Authorization: Basic {user}\r\n{fields}");
-        format!("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n{fields}\r\n")
-    };
     let stale = "HTTP/1.1 200 OK\r\nCache-Control: public, max-age=0, stale-if-error=100\r\nETag: \"a\"\r\n\
                  Date: Fri, 15 Jan 2027 08:00:00 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
     let other = shell.client();
-    shell.receive(other, ask("bob", ""));
+    shell.receive(other, ask_as("bob", ""));
     let (origin, _) = shell.establish(0);
     shell.receive(origin, stale);
     assert_eq!(status(&shell.send(other)), 200);
     // Another client could reuse it.
-    shell.receive(other, ask("bob", ""));
+    shell.receive(other, ask_as("bob", ""));
     let attempt = shell.connects[1].0;
     shell.event(attempt, Event::Failed(SocketError::Refused));
     assert_eq!(status(&shell.send(other)), 200);
-    let client = shell.client();
-    let origin = ask_anew(&mut shell, client, &ask("bob", "Authorization: NTLM x\r\n"), 2);
-    shell.receive(client, ask("ann", ""));
-    shell.end(origin);
-    let (job, work) = shell.jobs.pop_front().expect("a verification");
-    assert!(work.verify());
-    shell.engine.handle_verified(shell.now, job, true);
-    shell.act();
-    let told = shell.send(client);
-    assert_eq!((status(&told), connection(&told).as_str(), shell.connects.len()), (502, "close", 3));
+    expect_no_other_connection(&mut shell, 2);
 }
 
 /// Rules that refuse the address of an authenticated connection leave its client no other one, though the name has more.

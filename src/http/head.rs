@@ -26,6 +26,23 @@ const FIELDS_USUAL: usize = 64;
 /// Room for what httparse finds; nothing in it is initialised before it is used, so making one costs nothing.
 type Room<'b> = [MaybeUninit<Header<'b>>; FIELDS_USUAL];
 
+/// Has a head read with room for as many fields as heads usually have; where it has more, once more with room for all that it
+/// may have.
+#[inline]
+fn with_room<'b, T>(
+    limits: &Limits,
+    mut read: impl FnMut(&mut [MaybeUninit<Header<'b>>]) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let fields_max = limits.fields_max.min(FIELDS_CEILING);
+    let mut room: Room<'b> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    match read(&mut room[..fields_max.min(FIELDS_USUAL)]) {
+        Err(Error::TooManyHeaders) if fields_max > FIELDS_USUAL => {
+            read(&mut vec![MaybeUninit::uninit(); fields_max])
+        }
+        read => read,
+    }
+}
+
 /// Fewer bytes than this are read as a head without further ado; among more, the end of a head is looked for first (chosen:
 /// most heads are smaller, and reading half of a long one would be in vain).
 const READ_AT_ONCE_BYTES: usize = 2048;
@@ -99,13 +116,7 @@ impl Message {
     }
 
     fn parse_request(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
-        let fields_max = limits.fields_max.min(FIELDS_CEILING);
-        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-        let mut read = self.try_request(bytes, &mut room[..fields_max.min(FIELDS_USUAL)]);
-        if matches!(read, Err(Error::TooManyHeaders)) && fields_max > FIELDS_USUAL {
-            read = self.try_request(bytes, &mut vec![MaybeUninit::uninit(); fields_max]);
-        }
-        match read {
+        match with_room(limits, |room| self.try_request(bytes, room)) {
             Ok(read) => read.map(drop),
             Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
             Err(Error::Version | Error::Token) => self.read_request_by_hand(bytes, limits),
@@ -128,13 +139,7 @@ impl Message {
     }
 
     fn parse_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
-        let fields_max = limits.fields_max.min(FIELDS_CEILING);
-        let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-        let mut read = self.try_response(bytes, &mut room[..fields_max.min(FIELDS_USUAL)]);
-        if matches!(read, Err(Error::TooManyHeaders)) && fields_max > FIELDS_USUAL {
-            read = self.try_response(bytes, &mut vec![MaybeUninit::uninit(); fields_max]);
-        }
-        match read {
+        match with_room(limits, |room| self.try_response(bytes, room)) {
             Ok(read) => read.map(drop),
             Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
             Err(Error::Version) => self.read_later_response(bytes, limits),

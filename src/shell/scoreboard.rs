@@ -186,7 +186,7 @@ mod tests {
         ] {
             assert_eq!(board.event(line(clients), asked).is_some(), written, "{clients} {asked}");
         }
-        assert!(board.event(line(0), false).is_some(), "what was so before is event again");
+        assert!(board.event(line(0), false).is_some(), "what was so before is news again");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Who is connected, over all loops of the process: the two limits on clients mean the same however many loops there
 //! are.
 //!
-//! So does the bound on guesses at passwords, which is why the client_limits has those.
+//! So does the bound on guesses at passwords, which is why the limits have the guesses.
 //!
 //! Each loop has an engine of its own, and all engines have the same limits on clients. It is asked when a client comes and told when it
 //! goes, never for a request. A shared counter cannot leave clients waiting with a loop that is full while another has
