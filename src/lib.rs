@@ -63,6 +63,8 @@ pub mod embed;
 #[doc(hidden)]
 pub mod engine;
 #[doc(hidden)]
+pub mod guard;
+#[doc(hidden)]
 pub mod http;
 #[doc(hidden)]
 pub mod log;

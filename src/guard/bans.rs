@@ -1,0 +1,1 @@
+//! Banned addresses and networks, found by the longest prefix.

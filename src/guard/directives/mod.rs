@@ -1,0 +1,236 @@
+//! The language of the guard file: one directive on each line.
+
+use ipnet::IpNet;
+use std::path::PathBuf;
+
+/// Everything that a guard file says.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Directives {
+    /// Whose word about the client counts.
+    pub trust: Vec<Trust>,
+    /// Clients that are never limited. Bans still hold.
+    pub exempt: Vec<IpNet>,
+    /// Sliding windows.
+    pub limits: Vec<Limit>,
+    /// Fixed windows with escalation.
+    pub escalations: Vec<Escalate>,
+    /// Bans that the file itself lists.
+    pub bans: Vec<BanLine>,
+    /// Files of bans, as they are named.
+    pub ban_files: Vec<BanFile>,
+    /// What is banned after so many violations.
+    pub ban_after: Vec<BanAfter>,
+    /// What is refused because it lies in a cloud.
+    pub clouds: Vec<CloudRule>,
+    /// The store that several processes share; memory without.
+    pub store: Option<StoreLine>,
+    /// Where events go, beside the ring.
+    pub events: Option<EventsLine>,
+    /// Keys counted in memory at most, for each kind of counter.
+    pub keys_max: Option<usize>,
+    /// Bans at most.
+    pub bans_max: Option<usize>,
+    /// Refusals carry RateLimit and RateLimit-Policy, and so do responses.
+    pub rate_limit_fields: bool,
+    /// Nothing is refused and nobody is banned; everything is evaluated, counted and logged.
+    pub passive: bool,
+}
+
+/// Where a directive stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// The line in the guard file, from 1.
+    pub line: u32,
+    /// The directive with single blanks and canonical values: equal texts mean equal directives on all machines.
+    pub text: Box<str>,
+}
+
+/// Networks of proxies before weir.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trust {
+    /// Where it stands.
+    pub place: Place,
+    /// Peers that are believed.
+    pub networks: Vec<IpNet>,
+    /// Which entry of X-Forwarded-For counts, from the right, from 1.
+    pub depth: u8,
+    /// Fields in which the address is looked for, in this order; empty: X-Forwarded-For.
+    pub fields: Vec<Box<str>>,
+}
+
+/// Which requests a directive is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scope {
+    /// Prefix of the path in the form of [`path`](super::path); `None`: any, and CONNECT too.
+    pub path: Option<Box<str>>,
+    /// Host, or with a leading dot or `*.` a domain with everything below it.
+    pub host: Option<Box<str>>,
+    /// Methods in capitals; empty: all.
+    pub methods: Vec<Box<str>>,
+}
+
+/// What a counter is kept for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Per {
+    /// The client's address.
+    pub client: bool,
+    /// Of an IPv4 address so many bits.
+    pub prefix4: u8,
+    /// Of an IPv6 address so many bits.
+    pub prefix6: u8,
+    /// The user; requests without one share a counter with their kind.
+    pub user: bool,
+    /// The host that is asked for.
+    pub host: bool,
+    /// The path without its query.
+    pub path: bool,
+    /// The method.
+    pub method: bool,
+}
+
+/// At most so many requests in a sliding window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Where it stands.
+    pub place: Place,
+    /// Requests.
+    pub limit: u32,
+    /// The window.
+    pub window_ms: u64,
+    /// What it is counted for.
+    pub per: Per,
+    /// What is counted.
+    pub scope: Scope,
+    /// Two counters in place of one time for each request.
+    pub approximate: bool,
+    /// Counts and logs, refuses nothing.
+    pub observe: bool,
+}
+
+/// A fixed window with escalation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Escalate {
+    /// Where it stands.
+    pub place: Place,
+    /// Its numbers.
+    pub constants: super::store::EscalationConstants,
+    /// What it is counted for.
+    pub per: Per,
+    /// What is counted.
+    pub scope: Scope,
+    /// Counts and logs, refuses nothing.
+    pub observe: bool,
+}
+
+/// `ban NETWORK [for DURATION] [reason TEXT]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BanLine {
+    /// Where it stands.
+    pub place: Place,
+    /// An address is a network of one.
+    pub network: IpNet,
+    /// From when the file was loaded; `None`: for ever.
+    pub duration_ms: Option<u64>,
+    /// Why.
+    pub reason: Box<str>,
+}
+
+/// `ban-file PATH`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BanFile {
+    /// Where it stands.
+    pub place: Place,
+    /// As it is written; relative to the guard file.
+    pub path: PathBuf,
+}
+
+/// What is counted towards a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// A limit or an escalation was exceeded.
+    Limit,
+    /// Something suspicious was found in a request.
+    Detect,
+}
+
+/// `ban-after KIND N in DURATION for DURATION`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BanAfter {
+    /// Where it stands.
+    pub place: Place,
+    /// What is counted.
+    pub violation: Violation,
+    /// So many violations ban.
+    pub count: u32,
+    /// Within this time.
+    pub window_ms: u64,
+    /// How long; `None`: for ever.
+    pub duration_ms: Option<u64>,
+    /// Counts and logs, bans nobody.
+    pub observe: bool,
+}
+
+/// Whose address is looked for in the clouds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloudSide {
+    /// The client's.
+    Client,
+    /// The address that is about to be dialled.
+    Destination,
+}
+
+/// `cloud deny SIDE PROVIDERS [except PROVIDER:REGION,...]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CloudRule {
+    /// Where it stands.
+    pub place: Place,
+    /// Whose address.
+    pub side: CloudSide,
+    /// Each with the regions that are not denied, in lower case.
+    pub providers: Vec<(super::clouds::Provider, Vec<Box<str>>)>,
+    /// Counts and logs, refuses nothing.
+    pub observe: bool,
+}
+
+/// What happens when the store does not answer in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// The counters of this process decide.
+    #[default]
+    Local,
+    /// The request passes.
+    Open,
+    /// The request is refused (503).
+    Closed,
+}
+
+/// `store URL ...`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoreLine {
+    /// Where it stands.
+    pub place: Place,
+    /// `redis://`, `rediss://`, `redis-cluster://HOST:PORT,HOST:PORT`, `rediss-cluster://`, `redis-sentinel://HOST:PORT,.../NAME`,
+    /// `mongodb://`.
+    pub url: Box<str>,
+    /// A file with the password, so that it need not be in the URL.
+    pub password_file: Option<PathBuf>,
+    /// What every key begins with.
+    pub prefix: Box<str>,
+    /// How long a request waits for an answer.
+    pub deadline_ms: u64,
+    /// What happens then.
+    pub on_failure: OnFailure,
+}
+
+/// `events PATH` or `events unix:PATH`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventsLine {
+    /// Where it stands.
+    pub place: Place,
+    /// The file or socket.
+    pub path: PathBuf,
+    /// It is a Unix datagram or stream socket.
+    pub socket: bool,
+    /// Types that are not told.
+    pub muted: Vec<Box<str>>,
+}

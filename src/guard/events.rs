@@ -1,0 +1,1 @@
+//! What the guard tells of what it did: a bounded ring, JSON lines.

@@ -1,0 +1,19 @@
+//! The guard: what clients have been doing decides what they may do next.
+//!
+//! A guard file says what is counted, banned and refused ([`directives`]). What was counted and banned is bounded, is kept
+//! across reloads, and is one for all loops of a process; a store ([`store`]) may share it between processes. No function
+//! here waits for anything: what a store has to say comes as an event.
+
+pub mod ban_file;
+pub mod bans;
+pub mod breaker;
+pub mod client_address;
+pub mod clouds;
+pub mod directives;
+pub mod escalation;
+pub mod events;
+pub mod path;
+pub mod proxy_header;
+pub mod sessions;
+pub mod store;
+pub mod window;

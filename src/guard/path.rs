@@ -1,0 +1,1 @@
+//! A path in the form in which it is compared with prefixes.

@@ -1,0 +1,1 @@
+//! Sessions: load, save, delete, expiry (guard semantics, section 7).

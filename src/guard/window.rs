@@ -1,0 +1,1 @@
+//! A sliding window, exact, in memory (guard semantics, section 5).
