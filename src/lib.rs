@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! main, daemon -> embed -> shell -> engine -> { policy, cache, resolver, metrics } -> http -> net
-//!                          config, log                                              time: for all
+//!                          config, log                                     time, nearest: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
@@ -69,6 +69,7 @@ pub mod http;
 #[doc(hidden)]
 pub mod log;
 pub mod metrics;
+pub(crate) mod nearest;
 #[doc(hidden)]
 pub mod net;
 #[doc(hidden)]

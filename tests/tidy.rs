@@ -5,22 +5,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only: `main, daemon, ffi -> embed -> shell -> engine ->
-/// { policy, guard, cache, resolver, store, metrics } -> http -> net`; `time` is for all. Siblings in braces meet in `engine`.
+/// { policy, guard, cache, resolver, store, metrics } -> http -> net`; `time` and `nearest` are for all. Siblings in braces meet in `engine`.
 /// `config` and `log` belong to the shell. `main` and `daemon` are a program that runs a `Proxy`; `sandbox` is theirs.
-const IMPORTS: [(&str, &str); 17] = [
+const IMPORTS: [(&str, &str); 18] = [
     ("time", ""),
+    ("nearest", ""),
     ("sandbox", ""),
     ("net", "time"),
     ("http", "time net"),
     ("policy", "time http net"),
-    ("guard", "time http net"),
+    ("guard", "time nearest http net"),
     ("cache", "time http net"),
     ("resolver", "time http net"),
     ("store", "time http net"),
     ("metrics", "time http net"),
     ("engine", "time net http policy guard cache resolver store metrics"),
     ("log", "time net http engine"),
-    ("config", "time net http policy guard cache resolver store engine log"),
+    ("config", "time nearest net http policy guard cache resolver store engine log"),
     ("shell", "time net http policy guard cache resolver store metrics engine log config"),
     ("embed", "time net http policy guard cache resolver store metrics engine log config shell"),
     ("daemon", "embed config log sandbox"),
@@ -28,8 +29,8 @@ const IMPORTS: [(&str, &str); 17] = [
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 10] =
-    ["time", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine"];
+const CORE: [&str; 11] =
+    ["time", "nearest", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine"];
 
 /// Names that the core must not use.
 const FORBIDDEN: [&str; 26] = [

@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::file;
-use super::nearest::nearest;
 use super::options::{self, Scope, Section, Spec, TABLE, Takes};
 use super::problem::Located;
 use super::settings::Settings;
 use super::topics::{self, TOPICS, Topic};
+use crate::nearest::nearest;
 
 /// Width of a terminal.
 const COLUMNS: usize = 80;

@@ -9,7 +9,6 @@ pub mod explain;
 pub mod file;
 pub mod foreign;
 pub mod help;
-pub mod nearest;
 pub mod options;
 pub mod policy;
 pub mod problem;

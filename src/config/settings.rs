@@ -14,7 +14,6 @@ use ipnet::IpNet;
 use super::arguments::{self, Arguments};
 use super::file;
 use super::foreign;
-use super::nearest::nearest;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
 use super::topics;
@@ -22,6 +21,7 @@ use super::values::{ErrorPage, WORKERS_MAX, Workers, flag, system_user, user};
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
+use crate::nearest::nearest;
 use crate::policy::port_set::PortSet;
 
 /// The command.

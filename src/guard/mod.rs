@@ -12,6 +12,7 @@ pub mod clouds;
 pub mod directives;
 pub mod escalation;
 pub mod events;
+pub mod networks;
 pub mod path;
 pub mod proxy_header;
 pub mod sessions;

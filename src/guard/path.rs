@@ -1,1 +1,189 @@
-//! A path in the form in which it is compared with prefixes.
+//! The form in which paths are compared and counted.
+//!
+//! Many spellings reach the same resource of a server. Where a directive names a path, and where a counter is kept for each
+//! path, all of them have to be one: otherwise `/%61pi/x` gets past `path /api/`. The comparison form has no query, is
+//! percent-decoded up to [`ROUNDS_MAX`] times, has slashes for backslashes, and no dot segments (guard semantics, section 1).
+//!
+//! Several slashes in a row are one (chosen): nginx (`merge_slashes`), Apache's handlers and file systems read `//api/x` as
+//! `/api/x`, so a limit must count it there. A server that tells them apart has the sum of both counted. Letters keep their
+//! case, and parameters behind `;` are part of their segment.
+//!
+//! What goes to the origin is never this form.
+
+/// How often a path is percent-decoded (guard semantics, section 1).
+pub const ROUNDS_MAX: usize = 4;
+
+/// A path to compare with others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComparedPath<'a> {
+    /// The form; begins with a slash, but for `*` of OPTIONS.
+    pub bytes: &'a [u8],
+    /// Escapes are left after [`ROUNDS_MAX`] times of decoding: what the path means is anybody's guess, and no exception is
+    /// made for it.
+    pub is_escaped: bool,
+}
+
+/// The comparison form of the path of a request, with or without a query. An empty path is `/`. Nothing is written to the
+/// buffer, and nothing allocated, for a path that is in this form already.
+pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedPath<'a> {
+    let path = memchr::memchr(b'?', path).map_or(path, |query| &path[..query]);
+    if is_plain(path) || path == b"*" {
+        return ComparedPath { bytes: path, is_escaped: false };
+    }
+    buffer.clear();
+    // One slash too many is an empty segment, and goes.
+    buffer.push(b'/');
+    buffer.extend_from_slice(path);
+    let mut rounds = 0;
+    while rounds < ROUNDS_MAX && decode(buffer) {
+        rounds += 1;
+    }
+    let is_escaped = rounds == ROUNDS_MAX && first_escape(buffer).is_some();
+    for byte in buffer.iter_mut().filter(|byte| **byte == b'\\') {
+        *byte = b'/';
+    }
+    collapse(buffer);
+    ComparedPath { bytes: buffer, is_escaped }
+}
+
+/// Whether the comparison form of the path is the path.
+fn is_plain(path: &[u8]) -> bool {
+    let mut before = 0;
+    let is_fine = |&byte: &u8| match std::mem::replace(&mut before, byte) {
+        b'/' => !matches!(byte, b'%' | b'\\' | b'/' | b'.'),
+        _ => !matches!(byte, b'%' | b'\\'),
+    };
+    path.first() == Some(&b'/') && path.iter().all(is_fine)
+}
+
+fn first_escape(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'%', bytes).find(|&at| escape_at(bytes, at).is_some())
+}
+
+/// The byte that an escape at this place stands for. A percent sign without two hexadecimal digits stands for itself.
+fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+    let &[b'%', high, low] = bytes.get(at..at + 3)? else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
+}
+
+/// Decodes every escape once, in place. False if there was none.
+fn decode(bytes: &mut Vec<u8>) -> bool {
+    let Some(first) = first_escape(bytes) else { return false };
+    let (mut from, mut to) = (first, first);
+    while from < bytes.len() {
+        let decoded = escape_at(bytes, from);
+        bytes[to] = decoded.unwrap_or(bytes[from]);
+        from += if decoded.is_some() { 3 } else { 1 };
+        to += 1;
+    }
+    bytes.truncate(to);
+    true
+}
+
+/// Removes empty and dot segments, in place (RFC 3986 5.2.4, and slashes are merged). The path begins with a slash.
+fn collapse(path: &mut Vec<u8>) {
+    let (mut from, mut to) = (0, 0);
+    while from < path.len() {
+        // At a slash: the segment behind it ends at the next one.
+        let end = memchr::memchr(b'/', &path[from + 1..]).map_or(path.len(), |at| from + 1 + at);
+        let is_last = end == path.len();
+        match &path[from + 1..end] {
+            b"" | b"." => {}
+            b".." => to = memchr::memrchr(b'/', &path[..to]).unwrap_or(0),
+            _ => {
+                path.copy_within(from..end, to);
+                to += end - from;
+                from = end;
+                continue;
+            }
+        }
+        // A path that ends in such a segment is that of a folder.
+        if is_last {
+            path[to] = b'/';
+            to += 1;
+        }
+        from = end;
+    }
+    path.truncate(to);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(path: &str) -> (String, bool) {
+        let mut buffer = b"left over".to_vec();
+        let found = comparison_form(path.as_bytes(), &mut buffer);
+        (String::from_utf8_lossy(found.bytes).into_owned(), found.is_escaped)
+    }
+
+    #[test]
+    fn guard_1_spellings_of_a_path_are_one() {
+        let cases = [
+            ("", "/"),
+            ("/", "/"),
+            ("?", "/"),
+            ("?a=/../b", "/"),
+            ("*", "*"),
+            ("/api/x", "/api/x"),
+            ("/api/x?/../y", "/api/x"),
+            ("/%61pi/x", "/api/x"),
+            ("/%41PI/x", "/API/x"),
+            ("/%2561pi/x", "/api/x"),
+            ("/%25252561pi/x", "/api/x"),
+            ("//api/x", "/api/x"),
+            ("/api//x", "/api/x"),
+            ("/api///", "/api/"),
+            ("/x/../api/", "/api/"),
+            ("/x/..%2fapi/", "/api/"),
+            ("/x%2F%2e%2e%2Fapi/", "/api/"),
+            ("/x/%252e%252E/api/", "/api/"),
+            ("/x/..\\api\\y", "/api/y"),
+            ("/x/..%5Capi%5cy", "/api/y"),
+            ("/./api/./x", "/api/x"),
+            ("/api/x/.", "/api/x/"),
+            ("/api/x/..", "/api/"),
+            ("/api/..", "/"),
+            ("/../../api", "/api"),
+            ("/api/../..", "/"),
+            ("/.", "/"),
+            ("/..", "/"),
+            ("/a/b/../../c/./../d", "/d"),
+            ("/.well-known/x", "/.well-known/x"),
+            ("/..x/...", "/..x/..."),
+            ("/api;v=1/x", "/api;v=1/x"),
+            ("/100%", "/100%"),
+            ("/100%25", "/100%"),
+            ("/%zz/%6", "/%zz/%6"),
+            ("/a%3Fb", "/a?b"),
+            ("/a%3Fb?c", "/a?b"),
+            ("api", "/api"),
+            ("%2Fapi", "/api"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(form(path), (expected.to_owned(), false), "{path}");
+            // The form of a form is the form, unless it has a question mark or an escape by then.
+            if !expected.contains(['?', '%']) {
+                assert_eq!(form(expected).0, expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn guard_1_escapes_that_are_left_are_reported() {
+        assert_eq!(form("/%2525252561"), ("/%61".into(), true));
+        assert_eq!(form("/%25252561"), ("/a".into(), false));
+        assert_eq!(form("/%25252525"), ("/%".into(), false));
+        assert_eq!(form("/%252525252e%252525252e/x"), ("/%2e%2e/x".into(), true));
+    }
+
+    #[test]
+    fn plain_paths_leave_the_buffer_alone() {
+        for path in ["/", "/api/x.html", "/a-b_c~d/e.f", "/api/x?a=%2e%2e", "/*", "*"] {
+            let mut buffer = Vec::new();
+            assert!(!comparison_form(path.as_bytes(), &mut buffer).bytes.is_empty());
+            assert_eq!(buffer.capacity(), 0, "{path}");
+        }
+    }
+}

@@ -1,5 +1,15 @@
 //! The language of the guard file: one directive on each line.
 
+mod cloudflare;
+mod counting;
+mod draft;
+mod parse;
+mod store_url;
+mod values;
+mod words;
+
+pub use parse::{Directive, Problem, TABLE, parse};
+
 use ipnet::IpNet;
 use std::path::PathBuf;
 
@@ -36,6 +46,21 @@ pub struct Directives {
     pub passive: bool,
 }
 
+impl Directives {
+    /// Where each of those stands that have a place, kind by kind.
+    pub fn places(&self) -> impl Iterator<Item = &Place> {
+        let counters =
+            self.limits.iter().map(|line| &line.place).chain(self.escalations.iter().map(|line| &line.place));
+        let bans =
+            self.bans.iter().map(|line| &line.place).chain(self.ban_files.iter().map(|line| &line.place));
+        let rules =
+            self.ban_after.iter().map(|line| &line.place).chain(self.clouds.iter().map(|line| &line.place));
+        let single =
+            self.store.iter().map(|line| &line.place).chain(self.events.iter().map(|line| &line.place));
+        self.trust.iter().map(|line| &line.place).chain(counters).chain(bans).chain(rules).chain(single)
+    }
+}
+
 /// Where a directive stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
@@ -61,9 +86,9 @@ pub struct Trust {
 /// Which requests a directive is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
-    /// Prefix of the path in the form of [`path`](super::path); `None`: any, and CONNECT too.
+    /// Beginning of the path in the form of [`path`](super::path): `/api` covers `/api`, `/api/x` and `/apix`. `None`: any, and CONNECT too.
     pub path: Option<Box<str>>,
-    /// Host, or with a leading dot or `*.` a domain with everything below it.
+    /// A host, `.name` for a domain with everything below it, or `*.name` for what is below it alone.
     pub host: Option<Box<str>>,
     /// Methods in capitals; empty: all.
     pub methods: Vec<Box<str>>,

@@ -15,6 +15,7 @@ pub mod dns_reference;
 pub mod edits;
 pub mod fields;
 pub mod framing;
+pub mod guard;
 pub mod heads;
 pub mod json;
 pub mod log;
@@ -29,7 +30,7 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 23] = [
+pub const ALL: [(&str, Target); 24] = [
     ("cache_control", caching::cache_control),
     ("cache_exchange", caching::cache_exchange),
     ("cache_file", cache_file::cache_file),
@@ -40,6 +41,7 @@ pub const ALL: [(&str, Target); 23] = [
     ("dns", dns::dns),
     ("edits", edits::edits),
     ("field_lists", fields::field_lists),
+    ("guard_file", guard::guard_file),
     ("http_date_text", caching::http_date_text),
     ("log_entry", log::log_entry),
     ("range", caching::range),

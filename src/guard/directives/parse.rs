@@ -1,0 +1,494 @@
+//! Reads the guard file. All faulty lines are told at once, each with the first thing that is wrong in it.
+//!
+//! [`TABLE`] has every directive. What a directive reads is kept with its canonical text ([`Place`]), and lines that repeat
+//! or contradict an earlier one are errors that name it: of two limits that count the same, one would never decide.
+
+use super::counting::{ban_after, escalate, limit};
+use super::draft::Draft;
+use super::store_url::{check_url, without_secret};
+use super::values::{
+    duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
+    sorted_once, text, word_text,
+};
+use super::words::{Optional, Words, shown};
+use super::{
+    BanFile, BanLine, CloudRule, CloudSide, Directives, EventsLine, OnFailure, Place, StoreLine, Trust,
+    cloudflare,
+};
+use crate::guard::networks::network_text;
+use crate::http::fields::is_token;
+use crate::nearest::nearest;
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Largest guard file (chosen): long lists have files of their own.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Most problems that are told; the last one says that reading stopped (chosen).
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Most networks that are trusted (chosen): the presets have two dozen.
+pub const TRUSTED_MAX: usize = 1024;
+
+/// Deepest entry of X-Forwarded-For that can count (chosen).
+const DEPTH_MAX: u64 = 32;
+
+/// Most keys and bans (chosen): gigabytes.
+const ENTRIES_MAX: u64 = 100_000_000;
+
+/// Longest wait for a store (chosen): clients wait as long.
+const DEADLINE_MS_MAX: u64 = 10_000;
+
+/// How long a request waits for the store (guard semantics, section 3).
+const DEADLINE_MS: u64 = 50;
+
+/// What keys begin with in a store that is shared with the reference library (guard semantics, section 3).
+const STORE_PREFIX: &str = "guard_core:";
+
+/// Types of events (guard semantics, section 12).
+const EVENT_TYPES: [&str; 20] = [
+    "ip_banned",
+    "ip_unbanned",
+    "ip_blocked",
+    "penetration_attempt",
+    "decorator_violation",
+    "rate_limited",
+    "rate_limit_script_reloaded",
+    "cloud_blocked",
+    "redis_connection",
+    "redis_error",
+    "security_headers_applied",
+    "csp_violation",
+    "behavioral_violation",
+    "pattern_detected",
+    "pattern_added",
+    "pattern_removed",
+    "pattern_anomaly_timeout",
+    "pattern_anomaly_slow_execution",
+    "pattern_anomaly_statistical_anomaly",
+    "suspicious_request",
+];
+
+/// A line that cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// What was expected, in one line of printable text.
+    pub message: String,
+}
+
+/// One kind of directive.
+pub struct Directive {
+    /// Its first word.
+    pub name: &'static str,
+    /// Its form.
+    pub form: &'static str,
+    read: fn(&mut Draft, &mut Words) -> Result<(), String>,
+}
+
+/// All directives.
+pub const TABLE: [Directive; 14] = [
+    Directive {
+        name: "trust",
+        form: "trust NETWORK,...|cloudflare [depth N] [fields NAME,...]",
+        read: trust,
+    },
+    Directive { name: "exempt", form: "exempt NETWORK,...", read: exempt },
+    Directive {
+        name: "limit",
+        form: "limit N/DURATION per client[/PREFIX][+user][+host][+path][+method] [path PREFIX] [host PATTERN] \
+               [methods NAME,...] [approximate] [observe]",
+        read: limit,
+    },
+    Directive {
+        name: "escalate",
+        form: "escalate N/DURATION block DURATION after N [forever after N in DURATION] [per WHAT] [path PREFIX] \
+               [host PATTERN] [methods NAME,...] [observe]",
+        read: escalate,
+    },
+    Directive { name: "ban", form: "ban NETWORK [for DURATION|ever] [reason TEXT]", read: ban },
+    Directive { name: "ban-file", form: "ban-file PATH", read: ban_file },
+    Directive {
+        name: "ban-after",
+        form: "ban-after limit|detect N in DURATION for DURATION|ever [observe]",
+        read: ban_after,
+    },
+    Directive {
+        name: "cloud",
+        form: "cloud deny client|destination PROVIDER,... [except PROVIDER:REGION,...] [observe]",
+        read: cloud,
+    },
+    Directive {
+        name: "store",
+        form: "store URL [on-failure local|open|closed] [deadline DURATION] [password-file PATH] [prefix TEXT]",
+        read: store,
+    },
+    Directive { name: "guard-keys", form: "guard-keys N", read: guard_keys },
+    Directive { name: "bans-max", form: "bans-max N", read: bans_max },
+    Directive { name: "events", form: "events PATH|unix:PATH [mute TYPE,...]", read: events },
+    Directive { name: "rate-limit-fields", form: "rate-limit-fields", read: rate_limit_fields },
+    Directive { name: "passive", form: "passive", read: passive },
+];
+
+/// Reads a guard file: LF or CRLF, with or without a byte order mark.
+pub fn parse(content: &[u8]) -> Result<Directives, Vec<Problem>> {
+    if content.len() > FILE_BYTES_MAX {
+        let message = format!("{} bytes: a guard file has at most {FILE_BYTES_MAX}", content.len());
+        return Err(vec![Problem { line: 0, message }]);
+    }
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let mut draft = Draft::default();
+    let mut problems = Vec::new();
+    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
+        draft.line = index as u32 + 1;
+        let Err(message) = read_line(&mut draft, line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
+        problems.push(Problem { line: draft.line, message });
+        if problems.len() >= PROBLEMS_MAX {
+            let message = format!("expected fewer than {PROBLEMS_MAX} faulty lines: the rest was not read");
+            problems.push(Problem { line: draft.line, message });
+            return Err(problems);
+        }
+    }
+    problems.extend(unbannable(&draft.directives));
+    problems.sort_by_key(|problem| problem.line);
+    problems.truncate(PROBLEMS_MAX + 1);
+    if problems.is_empty() { Ok(draft.directives) } else { Err(problems) }
+}
+
+fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {
+    let mut words = Words::of(line)?;
+    let Some(first) = words.peek().cloned() else { return Ok(()) };
+    let directive = TABLE.iter().find(|directive| words.accept(directive.name));
+    let Some(directive) = directive else {
+        let near = nearest(&first.text, TABLE.iter().map(|directive| directive.name));
+        let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+        let names = TABLE.iter().map(|directive| directive.name).collect::<Vec<_>>().join(", ");
+        return Err(format!("unknown directive {}: expected {names}{hint}", shown(&first.text)));
+    };
+    (directive.read)(draft, &mut words).map_err(|message| format!("{}: {message}", directive.name))
+}
+
+/// Bans of this machine and of trusted proxies would lock everybody out (guard semantics, section 4).
+fn unbannable(directives: &Directives) -> Vec<Problem> {
+    let loopback = [
+        IpNet::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
+        IpNet::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+    ];
+    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    let mut problems = Vec::new();
+    for ban in &directives.bans {
+        let is_loopback = loopback.iter().flatten().any(|network| overlap(network, &ban.network));
+        let is_trusted = |trust: &&Trust| trust.networks.iter().any(|network| overlap(network, &ban.network));
+        let reason = match directives.trust.iter().find(is_trusted) {
+            _ if is_loopback => "the addresses of this machine (127.0.0.0/8, ::1)".to_owned(),
+            Some(trust) => format!("proxies that line {} trusts", trust.place.line),
+            None => continue,
+        };
+        let message = format!("ban: {} has {reason}: expected a network without", network_text(ban.network));
+        problems.push(Problem { line: ban.place.line, message });
+    }
+    problems
+}
+
+fn trust(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let (mut networks, mut text, preset) = match words.accept("cloudflare") {
+        true => (cloudflare::networks(), "trust cloudflare".to_owned(), cloudflare::FIELDS.as_slice()),
+        false => (networks(words)?, String::new(), [].as_slice()),
+    };
+    if text.is_empty() {
+        networks.sort();
+        text = format!("trust {}", networks_text(&networks));
+    }
+    let mut trust = Trust { place: Place::default(), networks, depth: 1, fields: Vec::new() };
+    words.options(
+        &mut trust,
+        &[
+            ("depth", |trust, words| {
+                trust.depth = number(&words.value("a number such as depth 1")?, 1, DEPTH_MAX)? as u8;
+                Ok(())
+            }),
+            ("fields", |trust, words| {
+                trust.fields = field_names(words)?;
+                Ok(())
+            }),
+        ],
+    )?;
+    if trust.depth != 1 {
+        text.push_str(&format!(" depth {}", trust.depth));
+    }
+    if !trust.fields.is_empty() {
+        text.push_str(&format!(" fields {}", trust.fields.join(",")));
+    } else {
+        trust.fields = preset.iter().map(|name| (*name).into()).collect();
+    }
+    draft.networks_once("trust", &trust.networks)?;
+    let trusted = draft.directives.trust.iter().map(|trust| trust.networks.len()).sum::<usize>();
+    if trusted + trust.networks.len() > TRUSTED_MAX {
+        return Err(format!("expected at most {TRUSTED_MAX} networks in all"));
+    }
+    trust.place = draft.place(text);
+    draft.directives.trust.push(trust);
+    Ok(())
+}
+
+/// Names of fields in their order, in lower case.
+fn field_names(words: &mut Words) -> Result<Vec<Box<str>>, String> {
+    let expected = "names of fields such as X-Forwarded-For,X-Real-IP";
+    let names = words.list(expected)?;
+    if let Some(wrong) = names.iter().find(|name| !is_token(name.as_bytes())) {
+        return Err(format!("expected {expected}, found {}", shown(wrong)));
+    }
+    let names: Vec<Box<str>> = names.into_iter().map(|name| name.to_ascii_lowercase().into()).collect();
+    sorted_once(names.clone(), "field")?;
+    Ok(names)
+}
+
+fn exempt(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let mut found = networks(words)?;
+    while words.peek().is_some() {
+        found.extend(networks(words)?);
+    }
+    draft.networks_once("exempt", &found)?;
+    draft.directives.exempt.extend(found);
+    Ok(())
+}
+
+fn ban(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let network = network(&words.value("an address or a network")?)?;
+    let mut ban = BanLine { place: Place::default(), network, duration_ms: None, reason: "".into() };
+    words.options(
+        &mut ban,
+        &[
+            ("for", |ban, words| duration_or_ever(words).map(|duration_ms| ban.duration_ms = duration_ms)),
+            ("reason", |ban, words| {
+                text(words, "a reason, \"in quotes\" if it has blanks").map(|text| ban.reason = text)
+            }),
+        ],
+    )?;
+    draft.networks_once("ban", &[network])?;
+    let mut text = format!("ban {}", network_text(network));
+    if let Some(duration_ms) = ban.duration_ms {
+        text.push_str(&format!(" for {}", duration_text(duration_ms)));
+    }
+    if !ban.reason.is_empty() {
+        text.push_str(&format!(" reason {}", word_text(&ban.reason)));
+    }
+    ban.place = draft.place(text);
+    draft.directives.bans.push(ban);
+    Ok(())
+}
+
+fn path(words: &mut Words) -> Result<String, String> {
+    let expected = "a path, \"in quotes\" if it has blanks";
+    let path = words.value(expected)?;
+    if path.is_empty() { Err(format!("expected {expected}, found \"\"")) } else { Ok(path) }
+}
+
+fn ban_file(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let path = path(words)?;
+    words.end()?;
+    let text = format!("ban-file {}", word_text(&path));
+    draft.once(text.clone(), |line| format!("the same file again: expected once, and line {line} has it"))?;
+    let place = draft.place(text);
+    draft.directives.ban_files.push(BanFile { place, path: path.into() });
+    Ok(())
+}
+
+fn cloud(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let form = "cloud deny client aws,gcp except aws:eu-central-1";
+    words.expect("deny", form)?;
+    let (side, side_name) = match (words.accept("client"), words.accept("destination")) {
+        (true, _) => (CloudSide::Client, "client"),
+        (false, true) => (CloudSide::Destination, "destination"),
+        (false, false) => return Err(words.unexpected("client or destination")),
+    };
+    let mut providers = Vec::new();
+    for name in words.list("providers such as aws,gcp")? {
+        let provider = provider(&name)?;
+        if providers.iter().any(|(other, _)| *other == provider) {
+            return Err(format!("{} again: expected each provider once", provider.name()));
+        }
+        providers.push((provider, Vec::new()));
+    }
+    providers.sort();
+    let mut rule = CloudRule { place: Place::default(), side, providers, observe: false };
+    words.options(
+        &mut rule,
+        &[
+            ("except", |rule, words| except(rule, words)),
+            ("observe", |rule, _| {
+                rule.observe = true;
+                Ok(())
+            }),
+        ],
+    )?;
+    for (provider, _) in &rule.providers {
+        let (name, observe) = (provider.name(), rule.observe);
+        draft.once(format!("cloud {side_name} {name} {observe}"), |line| {
+            format!("{name} again: expected once for each side, and line {line} has it")
+        })?;
+    }
+    rule.place = draft.place(cloud_text(&rule, side_name));
+    draft.directives.clouds.push(rule);
+    Ok(())
+}
+
+/// `PROVIDER:REGION,...`, each of a provider that the line denies.
+fn except(rule: &mut CloudRule, words: &mut Words) -> Result<(), String> {
+    let expected = "regions with their provider such as aws:eu-central-1";
+    for text in words.list(expected)? {
+        let Some((name, region)) = text.split_once(':').filter(|(_, region)| is_token(region.as_bytes()))
+        else {
+            return Err(format!("expected {expected}, found {}", shown(&text)));
+        };
+        let excepted = provider(name)?;
+        let Some((_, regions)) = rule.providers.iter_mut().find(|(provider, _)| *provider == excepted) else {
+            return Err(format!("expected regions of the providers before except, found {}", shown(&text)));
+        };
+        regions.push(region.to_ascii_lowercase().into());
+    }
+    for (_, regions) in &mut rule.providers {
+        *regions = sorted_once(std::mem::take(regions), "region")?;
+    }
+    Ok(())
+}
+
+fn cloud_text(rule: &CloudRule, side: &str) -> String {
+    let providers: Vec<_> = rule.providers.iter().map(|(provider, _)| provider.name()).collect();
+    let excepted: Vec<_> = rule
+        .providers
+        .iter()
+        .flat_map(|(provider, regions)| regions.iter().map(|region| format!("{}:{region}", provider.name())))
+        .collect();
+    let except = if excepted.is_empty() { String::new() } else { format!(" except {}", excepted.join(",")) };
+    let observe = if rule.observe { " observe" } else { "" };
+    format!("cloud deny {side} {}{except}{observe}", providers.join(","))
+}
+
+fn store(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let url = words.value("the URL of a store such as redis://127.0.0.1:6379")?;
+    check_url(&url)?;
+    let mut line = StoreLine {
+        place: Place::default(),
+        url: url.into(),
+        password_file: None,
+        prefix: STORE_PREFIX.into(),
+        deadline_ms: DEADLINE_MS,
+        on_failure: OnFailure::default(),
+    };
+    let known: [Optional<StoreLine>; 4] = [
+        ("on-failure", |line, words| on_failure(words).map(|on_failure| line.on_failure = on_failure)),
+        ("deadline", |line, words| {
+            line.deadline_ms = duration(&words.value("a time such as 50ms")?)?;
+            match line.deadline_ms {
+                ..=DEADLINE_MS_MAX => Ok(()),
+                _ => Err("expected a deadline of at most 10s: clients wait as long".into()),
+            }
+        }),
+        ("password-file", |line, words| path(words).map(|path| line.password_file = Some(path.into()))),
+        ("prefix", |line, words| {
+            text(words, "a text such as guard_core:").map(|prefix| line.prefix = prefix)
+        }),
+    ];
+    words.options(&mut line, &known)?;
+    if line.password_file.is_some() && *line.url != *without_secret(&line.url) {
+        return Err("a password in the URL and a password-file: expected one of the two".into());
+    }
+    draft.single("store")?;
+    line.place = draft.place(store_text(&line));
+    draft.directives.store = Some(line);
+    Ok(())
+}
+
+fn on_failure(words: &mut Words) -> Result<OnFailure, String> {
+    match (words.accept("local"), words.accept("open"), words.accept("closed")) {
+        (true, _, _) => Ok(OnFailure::Local),
+        (_, true, _) => Ok(OnFailure::Open),
+        (_, _, true) => Ok(OnFailure::Closed),
+        (false, false, false) => Err(words.unexpected("local, open or closed")),
+    }
+}
+
+fn store_text(line: &StoreLine) -> String {
+    let on_failure = match line.on_failure {
+        OnFailure::Local => "local",
+        OnFailure::Open => "open",
+        OnFailure::Closed => "closed",
+    };
+    let mut text = format!(
+        "store {} on-failure {on_failure} deadline {}",
+        word_text(&without_secret(&line.url)),
+        duration_text(line.deadline_ms)
+    );
+    if let Some(path) = &line.password_file {
+        text.push_str(&format!(" password-file {}", word_text(&path.to_string_lossy())));
+    }
+    text.push_str(&format!(" prefix {}", word_text(&line.prefix)));
+    text
+}
+
+fn entries(words: &mut Words) -> Result<usize, String> {
+    let count = number(&words.value("a number such as 1000000")?, 1, ENTRIES_MAX)?;
+    words.end()?;
+    Ok(count as usize)
+}
+
+fn guard_keys(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let count = entries(words)?;
+    draft.directives.keys_max = Some(count);
+    draft.single("guard-keys")
+}
+
+fn bans_max(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let count = entries(words)?;
+    draft.directives.bans_max = Some(count);
+    draft.single("bans-max")
+}
+
+fn events(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    let given = path(words)?;
+    let (path, socket) = given.strip_prefix("unix:").map_or((given.as_str(), false), |path| (path, true));
+    if path.is_empty() {
+        return Err("expected a path behind unix:, found none".into());
+    }
+    let mut line = EventsLine { place: Place::default(), path: path.into(), socket, muted: Vec::new() };
+    words.options(&mut line, &[("mute", |line, words| muted(words).map(|muted| line.muted = muted))])?;
+    draft.single("events")?;
+    let mute = if line.muted.is_empty() { String::new() } else { format!(" mute {}", line.muted.join(",")) };
+    line.place = draft.place(format!("events {}{mute}", word_text(&given)));
+    draft.directives.events = Some(line);
+    Ok(())
+}
+
+fn muted(words: &mut Words) -> Result<Vec<Box<str>>, String> {
+    let mut muted: Vec<Box<str>> = Vec::new();
+    for name in words.list("types of events such as rate_limited")? {
+        if !EVENT_TYPES.contains(&name.as_str()) {
+            // The look-up knows hyphens only.
+            let spelled = EVENT_TYPES.map(|known| known.replace('_', "-"));
+            let near = nearest(&name, spelled.iter().map(String::as_str)).map(|near| near.replace('-', "_"));
+            let hint = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+            let names = EVENT_TYPES.join(", ");
+            return Err(format!("unknown type of event {}: expected {names}{hint}", shown(&name)));
+        }
+        muted.push(name.into());
+    }
+    sorted_once(muted, "type")
+}
+
+fn rate_limit_fields(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    words.end()?;
+    draft.directives.rate_limit_fields = true;
+    draft.single("rate-limit-fields")
+}
+
+fn passive(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
+    words.end()?;
+    draft.directives.passive = true;
+    draft.single("passive")
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

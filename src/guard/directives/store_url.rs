@@ -1,0 +1,133 @@
+//! The URL of a shared store. Its password is never shown.
+
+use super::words::shown;
+use crate::http::target::Host;
+
+/// Longest URL, in bytes (chosen: a cluster of a few dozen servers).
+const URL_BYTES_MAX: usize = 2048;
+
+/// What a URL of each scheme has behind its servers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// One server.
+    Single,
+    /// Servers with commas.
+    Several,
+    /// Servers with commas, and the name of the group behind a slash.
+    Named,
+}
+
+const SCHEMES: [(&str, Form); 6] = [
+    ("redis", Form::Single),
+    ("rediss", Form::Single),
+    ("redis-cluster", Form::Several),
+    ("rediss-cluster", Form::Several),
+    ("redis-sentinel", Form::Named),
+    ("mongodb", Form::Several),
+];
+
+/// Checks the form of a URL. Whether the servers are there is found out later.
+pub(super) fn check_url(url: &str) -> Result<(), String> {
+    let wrong = |expected: &str| Err(format!("expected {expected}, found {}", shown(url)));
+    let parts =
+        url.split_once("://").filter(|_| url.len() <= URL_BYTES_MAX && !url.contains(char::is_whitespace));
+    let form = parts.and_then(|(scheme, _)| SCHEMES.iter().find(|(known, _)| *known == scheme));
+    let (Some((_, rest)), Some((scheme, form))) = (parts, form) else {
+        return wrong(
+            "a URL such as redis://127.0.0.1:6379 (redis, rediss, redis-cluster, rediss-cluster, redis-sentinel, mongodb)",
+        );
+    };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (servers, behind) = rest.split_at(end);
+    let servers = servers.rsplit_once('@').map_or(servers, |(_, servers)| servers);
+    if !servers.split(',').all(is_server) || (*form == Form::Single && servers.contains(',')) {
+        return match form {
+            Form::Single => wrong(&format!("one server, as in {scheme}://HOST:PORT")),
+            Form::Several | Form::Named => wrong(&format!("servers, as in {scheme}://HOST:PORT,HOST:PORT")),
+        };
+    }
+    let name = behind.trim_start_matches('/').split(['/', '?']).next().unwrap_or_default();
+    if *form == Form::Named && name.is_empty() {
+        return wrong(&format!("the name of the group, as in {scheme}://HOST:PORT/NAME"));
+    }
+    Ok(())
+}
+
+fn is_server(text: &str) -> bool {
+    let port_at = text.rfind(':').filter(|at| !text[*at..].contains(']'));
+    let (host, port) = port_at.map_or((text, "1"), |at| (&text[..at], &text[at + 1..]));
+    let is_port =
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    is_port && Host::parse(host.as_bytes()).is_ok()
+}
+
+/// The URL with a password replaced by `***`.
+pub(super) fn without_secret(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    match rest[..end].rsplit_once('@') {
+        Some((credentials, servers)) => {
+            let hidden = credentials.split_once(':').map(|(user, _)| format!("{user}:***"));
+            format!("{scheme}://{}@{servers}{}", hidden.as_deref().unwrap_or(credentials), &rest[end..])
+        }
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_every_kind() {
+        for url in [
+            "redis://127.0.0.1:6379",
+            "redis://127.0.0.1",
+            "redis://[::1]:6379/0",
+            "redis://[::1]",
+            "rediss://user:secret@redis.example:6380/1",
+            "redis-cluster://10.0.0.1:7000,10.0.0.2:7000,[2001:db8::3]:7000",
+            "rediss-cluster://:secret@a:1,b:2",
+            "redis-sentinel://10.0.0.1:26379,10.0.0.2:26379/main",
+            "mongodb://a:27017,b:27017/guard?replicaSet=rs0",
+        ] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "redis",
+            "redis://",
+            "redis:///0",
+            "redis://:6379",
+            "redis://a:0",
+            "redis://a:65536",
+            "redis://a:+1",
+            "redis://a:",
+            "redis://a,b",
+            "redis-cluster://a:1,,b:1",
+            "redis-sentinel://a:1",
+            "redis-sentinel://a:1/",
+            "http://a:1",
+            "REDIS://a:1",
+            "redis://user:se cret@a",
+        ] {
+            assert!(check_url(url).is_err_and(|message| message.contains("expected")), "{url}");
+        }
+    }
+
+    #[test]
+    fn guard_12_passwords_are_not_shown() {
+        for (url, expected) in [
+            ("redis://a:1", "redis://a:1"),
+            ("redis://user@a:1", "redis://user@a:1"),
+            ("redis://user:s3cret@a:1/0", "redis://user:***@a:1/0"),
+            ("redis://:s3cret@a:1", "redis://:***@a:1"),
+            ("redis-cluster://u:s3c@ret@a:1,b:2", "redis-cluster://u:***@a:1,b:2"),
+        ] {
+            assert_eq!(without_secret(url), expected);
+        }
+        for url in ["redis://u:s3cret@", "http://u:s3cret@a", "redis-sentinel://:s3cret@a:1"] {
+            assert!(check_url(url).is_err_and(|message| !message.contains("s3cret")), "{url}");
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A line of the guard file as words.
+//!
+//! Words stand between blanks. `"quoted text"` is one word, with `\"` and `\\` for those two, and is never a word of the
+//! language. `#` at the beginning of a word starts a comment; inside a word it is part of the word.
+
+use crate::nearest::nearest;
+
+/// Most characters of a faulty word that a message shows (chosen).
+const FOUND_CHARS_MAX: usize = 80;
+
+/// One word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Word {
+    pub text: String,
+    pub quoted: bool,
+}
+
+/// The words of a line, from the first that was not read yet.
+#[derive(Clone, Debug)]
+pub(super) struct Words {
+    words: Vec<Word>,
+    at: usize,
+}
+
+/// An option of a directive: its name, and what reads the words behind it.
+pub(super) type Optional<T> = (&'static str, fn(&mut T, &mut Words) -> Result<(), String>);
+
+impl Words {
+    /// The words of a line, which has no line end any more.
+    pub fn of(line: &[u8]) -> Result<Words, String> {
+        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8: expected text".to_owned())?;
+        if let Some(control) = text.chars().find(|char| char.is_control() && *char != '\t') {
+            return Err(format!("control character {}: expected printable text", control.escape_default()));
+        }
+        let mut words = Vec::new();
+        let mut rest = text.trim_start_matches([' ', '\t']);
+        while !rest.is_empty() && !rest.starts_with('#') {
+            let (word, behind) = match rest.strip_prefix('"') {
+                Some(inside) => quoted(inside)?,
+                None => {
+                    let end = rest.find([' ', '\t']).unwrap_or(rest.len());
+                    (Word { text: rest[..end].to_owned(), quoted: false }, &rest[end..])
+                }
+            };
+            words.push(word);
+            rest = behind.trim_start_matches([' ', '\t']);
+        }
+        Ok(Words { words, at: 0 })
+    }
+
+    /// The next word, which stays.
+    pub fn peek(&self) -> Option<&Word> {
+        self.words.get(self.at)
+    }
+
+    /// Takes the next word if it is this one, without quotes.
+    pub fn accept(&mut self, keyword: &str) -> bool {
+        let is_next = self.peek().is_some_and(|word| !word.quoted && word.text == keyword);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    /// Takes this word, without quotes.
+    pub fn expect(&mut self, keyword: &str, form: &str) -> Result<(), String> {
+        if self.accept(keyword) { Ok(()) } else { Err(self.unexpected(&format!("{keyword}, as in: {form}"))) }
+    }
+
+    /// Takes the next word, whatever it is.
+    pub fn value(&mut self, expected: &str) -> Result<String, String> {
+        let word = self.peek().map(|word| word.text.clone()).ok_or_else(|| self.unexpected(expected))?;
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// Takes a list with commas; blanks may follow the commas. No member is empty.
+    pub fn list(&mut self, expected: &str) -> Result<Vec<String>, String> {
+        let mut text = self.value(expected)?;
+        while text.ends_with(',') && self.peek().is_some() {
+            text.push_str(&self.value(expected)?);
+        }
+        let members: Vec<String> = text.split(',').map(str::to_owned).collect();
+        match members.iter().any(String::is_empty) {
+            true => Err(format!("expected {expected}, with one comma between two, found {}", shown(&text))),
+            false => Ok(members),
+        }
+    }
+
+    /// Reads options in any order, each at most once, up to the end of the line. Returns the names of those that were given.
+    pub fn options<T>(&mut self, into: &mut T, known: &[Optional<T>]) -> Result<Vec<&'static str>, String> {
+        let mut given = Vec::new();
+        while self.peek().is_some() {
+            let Some((name, read)) = known.iter().find(|(name, _)| self.accept(name)) else {
+                return Err(self.unknown_option(known.iter().map(|(name, _)| *name)));
+            };
+            if given.contains(name) {
+                return Err(format!("{name} again: expected once in a line"));
+            }
+            given.push(name);
+            read(into, self)?;
+        }
+        Ok(given)
+    }
+
+    fn unknown_option(&self, names: impl Iterator<Item = &'static str> + Clone) -> String {
+        let list = names.clone().collect::<Vec<_>>().join(", ");
+        let message = self.unexpected(if list.is_empty() { "the end of the line" } else { &list });
+        let near = self.peek().and_then(|word| nearest(&word.text, names));
+        near.map(|near| format!("{message} (did you mean {near}?)")).unwrap_or(message)
+    }
+
+    /// Nothing may follow.
+    pub fn end(&mut self) -> Result<(), String> {
+        self.options(&mut (), &[]).map(|_| ())
+    }
+
+    /// The message about the next word, which should have been something else.
+    pub fn unexpected(&self, expected: &str) -> String {
+        match self.peek() {
+            Some(word) => format!("expected {expected}, found {}", shown(&word.text)),
+            None => format!("expected {expected}, found the end of the line"),
+        }
+    }
+}
+
+/// A text as a message shows it: in quotes, not too long, and without what may be the password of a URL.
+pub(super) fn shown(text: &str) -> String {
+    let secret = text.find("://").map(|at| at + 3).zip(text.rfind('@')).filter(|(from, to)| from < to);
+    let text = secret.map_or(text.to_owned(), |(from, to)| format!("{}***{}", &text[..from], &text[to..]));
+    let head: String = text.chars().take(FOUND_CHARS_MAX).collect();
+    let rest = if head.len() < text.len() { "…" } else { "" };
+    format!("\"{}{rest}\"", head.escape_debug())
+}
+
+/// The word behind an opening quote, and what follows the closing one.
+fn quoted(inside: &str) -> Result<(Word, &str), String> {
+    let mut text = String::new();
+    let mut chars = inside.chars();
+    loop {
+        match chars.next() {
+            None => return Err("no closing quote: expected \"text\"".into()),
+            Some('"') => break,
+            Some('\\') => match chars.next() {
+                Some(escaped @ ('"' | '\\')) => text.push(escaped),
+                Some(_) | None => return Err("unknown escape: expected \\\" or \\\\ in quotes".into()),
+            },
+            Some(char) => text.push(char),
+        }
+    }
+    let behind = chars.as_str();
+    if !(behind.is_empty() || behind.starts_with([' ', '\t'])) {
+        return Err(format!("{} right behind the closing quote: expected a blank", shown(behind)));
+    }
+    Ok((Word { text, quoted: true }, behind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(line: &str) -> Result<Vec<String>, String> {
+        Words::of(line.as_bytes()).map(|words| words.words.into_iter().map(|word| word.text).collect())
+    }
+
+    #[test]
+    fn every_form_of_a_line() {
+        let cases: [(&str, &[&str]); 11] = [
+            ("", &[]),
+            (" \t ", &[]),
+            ("# all of it", &[]),
+            ("a b", &["a", "b"]),
+            ("\ta  b\t", &["a", "b"]),
+            ("a b#c", &["a", "b#c"]),
+            ("a #b c", &["a"]),
+            ("a \"b # c\" d # e", &["a", "b # c", "d"]),
+            ("a \"\"", &["a", ""]),
+            ("\"\\\"\\\\\"", &["\"\\"]),
+            ("a\"b c\"", &["a\"b", "c\""]),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(texts(line), Ok(expected.iter().map(|text| (*text).to_owned()).collect()), "{line:?}");
+        }
+        for line in ["\"a", "\"a\\n\"", "\"a\\", "\"a\"b", "\"a\"#", "a\x07", "a\r"] {
+            assert!(texts(line).is_err_and(|message| message.contains("expected")), "{line:?}");
+        }
+        assert!(Words::of(b"\xff").is_err());
+    }
+
+    #[test]
+    fn lists_go_on_behind_a_comma() {
+        let list = |line: &str| Words::of(line.as_bytes()).and_then(|mut words| words.list("letters"));
+        for line in ["a,b,c", "a, b, c", "a,b, c d", "a,  b,c"] {
+            assert_eq!(list(line).map(|members| members.concat()), Ok("abc".into()), "{line}");
+        }
+        for line in ["a,", "a,,b", ",a", "", "a, ,b"] {
+            assert!(list(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn words_in_quotes_are_never_of_the_language() {
+        let mut words = Words::of(b"\"for\" for").unwrap();
+        assert!(!words.accept("for"));
+        assert_eq!(words.value("any"), Ok("for".into()));
+        assert!(words.accept("for"));
+        assert_eq!(words.end(), Ok(()));
+    }
+}
