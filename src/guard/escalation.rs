@@ -1,1 +1,265 @@
 //! A fixed window with escalation: a pure state machine, and its memory store (guard semantics, section 6).
+//!
+//! A key has a count of requests in a window that begins with a request. What is beyond the maximum is a *violation*. From
+//! `block_after` violations on each one blocks for `block_ms`: violations never decay, so after the first block every later one
+//! blocks at once. `permanent_after` violations within `permanent_window_ms` block for ever. While a key is blocked nothing is
+//! counted and the window does not move.
+//!
+//! [`step`] is the whole of it. The stores of Redis and MongoDB do the same in one atomic operation, and tests compare each of
+//! them with the model in `tests/guard/model.rs`.
+//!
+//! The memory store has two bounded tables: keys that are blocked for ever are in one of their own, where no number of other
+//! keys drops them.
+
+use super::recent::Recent;
+use super::shards::Shards;
+use super::store::{EscalationConstants, EscalationVerdict};
+
+/// The most violations that `permanent_after` can ask for (chosen: 8 KB for one key). More are taken as so many.
+pub const PERMANENT_AFTER_MAX: u32 = 1000;
+
+/// What is known of a key. The default is a key of which nothing is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EscalationState {
+    /// Requests in the current window, with those beyond the maximum; 0: nothing is known.
+    pub count: u32,
+    /// When the current window began, in milliseconds.
+    pub window_start_ms: u64,
+    /// Most keys have none.
+    pub offences: Option<Box<Offences>>,
+}
+
+/// What is known of a key that has violated its limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offences {
+    /// Violations ever.
+    pub violations: u32,
+    /// The end of the last block, in milliseconds.
+    pub blocked_until_ms: Option<u64>,
+    /// Blocked for ever, since then, in milliseconds.
+    pub permanent_at_ms: Option<u64>,
+    /// When the newest violations were, the oldest first: at most `permanent_after`.
+    pub events_ms: Vec<u64>,
+}
+
+impl EscalationState {
+    /// Whether the key is blocked for ever.
+    pub fn is_permanent(&self) -> bool {
+        self.offences.as_ref().is_some_and(|offences| offences.permanent_at_ms.is_some())
+    }
+
+    /// Until when the key is blocked, if it is at this time and not for ever.
+    pub fn blocked_until(&self, now_ms: u64) -> Option<u64> {
+        self.offences.as_ref()?.blocked_until_ms.filter(|until| *until > now_ms)
+    }
+
+    /// What the state says of the last request.
+    fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+        if self.is_permanent() {
+            EscalationVerdict::Permanent
+        } else if let Some(until) = self.blocked_until(now_ms) {
+            EscalationVerdict::Blocked { retry_after_ms: until - now_ms }
+        } else if self.count > constants.requests_max {
+            let end = self.window_start_ms.saturating_add(constants.window_ms);
+            EscalationVerdict::Over { retry_after_ms: end.saturating_sub(now_ms).max(1) }
+        } else {
+            EscalationVerdict::Pass
+        }
+    }
+}
+
+/// One request: the state after it, and what it says of the request. `now_ms` is milliseconds since 1970, which is what the
+/// stores keep.
+pub fn step(
+    mut state: EscalationState,
+    now_ms: u64,
+    constants: &EscalationConstants,
+) -> (EscalationState, EscalationVerdict) {
+    if let Some(offences) = &mut state.offences {
+        let oldest = now_ms.saturating_sub(constants.permanent_window_ms);
+        offences.events_ms.retain(|event| *event >= oldest);
+    }
+    if !state.is_permanent() && state.blocked_until(now_ms).is_none() {
+        count(&mut state, now_ms, constants);
+        if state.count > constants.requests_max {
+            violate(state.offences.get_or_insert_default(), now_ms, constants);
+        }
+    }
+    let verdict = state.verdict(now_ms, constants);
+    (state, verdict)
+}
+
+fn count(state: &mut EscalationState, now_ms: u64, constants: &EscalationConstants) {
+    // A window that is exactly as old as it may be is not over. Without a count there is no window yet.
+    if state.count == 0 || state.window_start_ms < now_ms.saturating_sub(constants.window_ms) {
+        (state.window_start_ms, state.count) = (now_ms, 1);
+    } else {
+        state.count = state.count.saturating_add(1);
+    }
+}
+
+fn violate(offences: &mut Offences, now_ms: u64, constants: &EscalationConstants) {
+    offences.violations = offences.violations.saturating_add(1);
+    if offences.violations >= constants.block_after {
+        offences.blocked_until_ms = Some(now_ms.saturating_add(constants.block_ms));
+    }
+    let Some(permanent_after) = constants.permanent_after else {
+        // Nothing asks for them.
+        offences.events_ms = Vec::new();
+        return;
+    };
+    let most = permanent_after.clamp(1, PERMANENT_AFTER_MAX) as usize;
+    let too_many = (offences.events_ms.len() + 1).saturating_sub(most);
+    offences.events_ms.drain(..too_many);
+    offences.events_ms.push(now_ms);
+    if offences.events_ms.len() >= most {
+        offences.permanent_at_ms.get_or_insert(now_ms);
+    }
+}
+
+/// The memory store of one owner: a part of [`SharedEscalations`].
+#[derive(Debug)]
+pub struct Escalations {
+    states: Recent<EscalationState>,
+    /// Keys that are blocked for ever.
+    permanent: Recent<EscalationState>,
+    dropped: u64,
+    permanent_dropped: u64,
+}
+
+impl Escalations {
+    /// For at most so many keys, and as many besides that are blocked for ever; at least one of each.
+    pub fn new(keys_max: usize) -> Escalations {
+        let (states, permanent) = (Recent::new(keys_max), Recent::new(keys_max));
+        Escalations { states, permanent, dropped: 0, permanent_dropped: 0 }
+    }
+
+    /// One request. `key` is a keyed hash of everything that tells keys apart; `now_ms` is milliseconds since 1970.
+    pub fn step(&mut self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+        if self.permanent.len() > 0 && self.permanent.peek(key).is_some() {
+            self.permanent.touch_or_add(key);
+            return EscalationVerdict::Permanent;
+        }
+        let (place, evicted) = self.states.touch_or_add(key);
+        self.dropped += u64::from(evicted.is_some());
+        let (state, verdict) = step(std::mem::take(place), now_ms, constants);
+        *place = state;
+        if matches!(verdict, EscalationVerdict::Permanent) {
+            let state = self.states.remove(key).unwrap_or_default();
+            let (place, evicted) = self.permanent.touch_or_add(key);
+            *place = state;
+            self.permanent_dropped += u64::from(evicted.is_some());
+        }
+        verdict
+    }
+
+    /// What is known of a key, without counting a request.
+    pub fn state(&self, key: u64) -> Option<&EscalationState> {
+        self.permanent.peek(key).or_else(|| self.states.peek(key))
+    }
+
+    /// Forgets everything about a key, a block for ever included. False if nothing was known.
+    pub fn lift(&mut self, key: u64) -> bool {
+        self.permanent.remove(key).or_else(|| self.states.remove(key)).is_some()
+    }
+
+    /// Number of keys, without those that are blocked for ever.
+    pub fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Whether nothing is known of any key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.permanent_len() == 0
+    }
+
+    /// Number of keys that are blocked for ever.
+    pub fn permanent_len(&self) -> usize {
+        self.permanent.len()
+    }
+
+    /// Keys that were dropped because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Blocks for ever that were dropped because there were too many of them: the least recently asked for.
+    pub fn permanent_dropped(&self) -> u64 {
+        self.permanent_dropped
+    }
+
+    /// Heap bytes, without the allocator's own.
+    pub fn heap_bytes(&self) -> usize {
+        let offences = |state: &EscalationState| {
+            let events = state.offences.as_ref().map(|offences| offences.events_ms.capacity());
+            events.map_or(0, |events| size_of::<Offences>() + events * size_of::<u64>())
+        };
+        let of = |table: &Recent<EscalationState>| {
+            table.heap_bytes() + table.values().map(offences).sum::<usize>()
+        };
+        of(&self.states) + of(&self.permanent)
+    }
+}
+
+/// Fixed windows with escalation that all loops of a process count in.
+#[derive(Debug)]
+pub struct SharedEscalations {
+    shards: Shards<Escalations>,
+}
+
+impl SharedEscalations {
+    /// For at most about so many keys, and as many besides that are blocked for ever: each of the parts has its share, and room
+    /// for one key at least.
+    pub fn new(keys_max: usize) -> SharedEscalations {
+        SharedEscalations { shards: Shards::new(keys_max, Escalations::new) }
+    }
+
+    /// As [`Escalations::step`].
+    pub fn step(&self, key: u64, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+        self.shards.of(key).step(key, now_ms, constants)
+    }
+
+    /// What is known of a key, without counting a request.
+    pub fn state(&self, key: u64) -> Option<EscalationState> {
+        self.shards.of(key).state(key).cloned()
+    }
+
+    /// As [`Escalations::lift`].
+    pub fn lift(&self, key: u64) -> bool {
+        self.shards.of(key).lift(key)
+    }
+
+    /// Number of keys, without those that are blocked for ever.
+    pub fn len(&self) -> u64 {
+        self.shards.sum(|part| part.len() as u64)
+    }
+
+    /// Whether nothing is known of any key.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.permanent_len() == 0
+    }
+
+    /// Number of keys that are blocked for ever.
+    pub fn permanent_len(&self) -> u64 {
+        self.shards.sum(|part| part.permanent_len() as u64)
+    }
+
+    /// As [`Escalations::dropped`].
+    pub fn dropped(&self) -> u64 {
+        self.shards.sum(Escalations::dropped)
+    }
+
+    /// As [`Escalations::permanent_dropped`].
+    pub fn permanent_dropped(&self) -> u64 {
+        self.shards.sum(Escalations::permanent_dropped)
+    }
+
+    /// Heap bytes, without the allocator's own.
+    pub fn heap_bytes(&self) -> u64 {
+        self.shards.sum(|part| part.heap_bytes() as u64)
+    }
+}
+
+#[cfg(test)]
+#[path = "escalation_tests.rs"]
+mod tests;

@@ -12,9 +12,17 @@ pub mod clouds;
 pub mod directives;
 pub mod escalation;
 pub mod events;
+mod keyed;
 pub mod networks;
 pub mod path;
 pub mod proxy_header;
+mod recent;
 pub mod sessions;
+mod shards;
 pub mod store;
 pub mod window;
+
+/// What the tests of each store compare with; the tests against a running daemon have it, too.
+#[cfg(test)]
+#[path = "../../tests/guard/model.rs"]
+mod model;

@@ -1,1 +1,414 @@
 //! A sliding window, exact, in memory (guard semantics, section 5).
+//!
+//! A hit is within the limit if fewer than `limit` hits were made in the window before it. Every hit is recorded, also one
+//! that is refused: a client that keeps hammering stays refused, and recovers one window after it pauses. Only the newest
+//! `limit` times of a key decide anything, so a key has no more. Times are the lowest 32 bits of milliseconds: between two
+//! hits everything older than the window is dropped, so two times of one key differ by less than two windows, and a window
+//! has at most 2^31 ms.
+//!
+//! Five times are kept in the entry itself, which has 48 bytes; more are in a ring of their own, which is given back when the
+//! window is empty. The number of keys is bounded, and so is the sum of the rings: whatever is beyond costs the least recently
+//! used key, and is counted.
+//!
+//! A limit beyond [`LIMIT_EXACT_MAX`], or one that asks for it, is counted approximately: the hits of the current window, and
+//! those of the previous one weighted by the part of it that the sliding window still covers.
+
+use super::recent::Recent;
+use super::shards::Shards;
+use super::store::Answer;
+
+/// The longest window: 24.8 days (times have 32 bits of milliseconds). A longer one is cut.
+pub const WINDOW_MS_MAX: u64 = 1 << 31;
+
+/// The highest limit that is counted exactly (chosen: 256 KB of times for one key). Beyond, two counters decide.
+pub const LIMIT_EXACT_MAX: u32 = u16::MAX as u32;
+
+/// Times in the rings of all keys, for each key that is allowed (chosen: 256 bytes on average).
+const TIMES_PER_KEY: usize = 64;
+
+/// Times that an entry has room for (chosen: as many as fit beside what a ring needs anyhow).
+const FEW: usize = 5;
+
+/// The hits of a key.
+#[derive(Debug)]
+enum Hits {
+    /// The oldest first.
+    Few { len: u8, times: [u32; FEW] },
+    /// `len` times from `first` on, around the end.
+    Ring { first: u16, len: u16, times: Box<[u32]> },
+    /// Hits of the current and of the previous window; the current one began at the time of the track.
+    Counters { current: u32, previous: u32 },
+}
+
+impl Default for Hits {
+    fn default() -> Hits {
+        Hits::Few { len: 0, times: [0; FEW] }
+    }
+}
+
+impl Hits {
+    fn len(&self) -> u32 {
+        match self {
+            Hits::Few { len, .. } => u32::from(*len),
+            Hits::Ring { len, .. } => u32::from(*len),
+            Hits::Counters { .. } => 0,
+        }
+    }
+
+    /// Heap memory, in times.
+    fn room(&self) -> usize {
+        match self {
+            Hits::Few { .. } | Hits::Counters { .. } => 0,
+            Hits::Ring { times, .. } => times.len(),
+        }
+    }
+
+    /// The time at a position from the oldest on.
+    fn at(&self, position: u32) -> Option<u32> {
+        if position >= self.len() {
+            return None;
+        }
+        match self {
+            Hits::Few { times, .. } => times.get(position as usize).copied(),
+            Hits::Ring { first, times, .. } => {
+                let at = usize::from(*first) + position as usize;
+                times.get(if at < times.len() { at } else { at - times.len() }).copied()
+            }
+            Hits::Counters { .. } => None,
+        }
+    }
+
+    fn drop_oldest(&mut self, count: u32) {
+        match self {
+            Hits::Few { len, times } => {
+                let count = (count as usize).min(usize::from(*len));
+                times.copy_within(count.., 0);
+                *len -= count as u8;
+            }
+            Hits::Ring { first, len, times } => {
+                let count = count.min(u32::from(*len));
+                let at = usize::from(*first) + count as usize;
+                *first = (if at < times.len() { at } else { at - times.len() }) as u16;
+                *len -= count as u16;
+            }
+            Hits::Counters { .. } => {}
+        }
+    }
+
+    /// Adds the newest time; there are fewer than `limit`, which is at most [`LIMIT_EXACT_MAX`].
+    fn push(&mut self, time: u32, limit: u32) {
+        match self {
+            Hits::Few { len, times } => {
+                if let Some(place) = times.get_mut(usize::from(*len)) {
+                    *place = time;
+                    *len += 1;
+                    return;
+                }
+            }
+            Hits::Ring { first, len, times } => {
+                let at = usize::from(*first) + usize::from(*len);
+                let at = if at < times.len() { at } else { at - times.len() };
+                if let (true, Some(place)) = (usize::from(*len) < times.len(), times.get_mut(at)) {
+                    *place = time;
+                    *len += 1;
+                    return;
+                }
+            }
+            Hits::Counters { .. } => *self = Hits::default(),
+        }
+        self.grow(limit);
+        self.push(time, limit);
+    }
+
+    /// Twice the room, but no more than the limit needs.
+    fn grow(&mut self, limit: u32) {
+        let len = self.len();
+        let room = (2 * len).clamp(len + 1, limit.max(len + 1)) as usize;
+        let mut times = Vec::with_capacity(room);
+        times.extend((0..len).filter_map(|position| self.at(position)));
+        times.resize(room, 0);
+        *self = Hits::Ring { first: 0, len: len as u16, times: times.into_boxed_slice() };
+    }
+}
+
+/// What is known of a key.
+#[derive(Debug, Default)]
+struct Track {
+    /// The newest hit, or the beginning of the current window of two counters, in milliseconds.
+    at_ms: u64,
+    hits: Hits,
+}
+
+impl Track {
+    /// Hits that are in the window at this time, of those that are kept.
+    fn within(&self, window_ms: u64, now_ms: u64) -> u32 {
+        if now_ms.saturating_sub(self.at_ms) >= window_ms {
+            return 0;
+        }
+        let len = self.hits.len();
+        let is_over =
+            |position: &u32| self.hits.at(*position).is_some_and(|time| age(now_ms, time) >= window_ms);
+        len - (0..len).take_while(is_over).count() as u32
+    }
+
+    fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        // Loops read their clocks on their own: a hit is never before the one that was recorded before it.
+        let now_ms = now_ms.max(self.at_ms);
+        let before = self.within(window_ms, now_ms);
+        if before == 0 {
+            self.hits = Hits::default();
+        } else {
+            self.hits.drop_oldest(self.hits.len() - before.min(limit - 1));
+        }
+        self.hits.push(now_ms as u32, limit);
+        self.at_ms = now_ms;
+        let within = before < limit;
+        let left = limit.saturating_sub(before.saturating_add(1));
+        Answer::Window { within, left, retry_after_ms: self.retry_after(left, limit, window_ms, now_ms) }
+    }
+
+    /// Until the limit-th newest hit leaves the window.
+    fn retry_after(&self, left: u32, limit: u32, window_ms: u64, now_ms: u64) -> u64 {
+        let deciding = self.hits.len().checked_sub(limit).and_then(|position| self.hits.at(position));
+        match deciding {
+            Some(time) if left == 0 => window_ms.saturating_sub(age(now_ms, time)),
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Both counters and the beginning of the current window, at this time.
+    fn counters(&self, window_ms: u64, now_ms: u64) -> (u32, u32, u64) {
+        let Hits::Counters { current, previous } = self.hits else { return (0, 0, now_ms) };
+        let passed = now_ms.saturating_sub(self.at_ms);
+        if passed < window_ms {
+            (current, previous, self.at_ms)
+        } else if passed - window_ms < window_ms {
+            (0, current, self.at_ms + window_ms)
+        } else {
+            (0, 0, now_ms)
+        }
+    }
+
+    fn record_approximate(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        let now_ms = now_ms.max(self.at_ms);
+        let (current, previous, began_ms) = self.counters(window_ms, now_ms);
+        let within = approximate_wait(current, previous, limit, window_ms, now_ms - began_ms) == 0;
+        // No more is counted than the exact window would keep.
+        let current = current.saturating_add(1).min(limit);
+        self.hits = Hits::Counters { current, previous };
+        self.at_ms = began_ms;
+        let (left, retry_after_ms) = self.left_approximately(limit, window_ms, now_ms);
+        Answer::Window { within, left, retry_after_ms }
+    }
+
+    /// Hits that are left, and how long until one more passes.
+    fn left_approximately(&self, limit: u32, window_ms: u64, now_ms: u64) -> (u32, u64) {
+        let now_ms = now_ms.max(self.at_ms);
+        let (current, previous, began_ms) = self.counters(window_ms, now_ms);
+        let passed = now_ms - began_ms;
+        // A window has at most 31 bits and a counter 32. Hits of exactly one window ago have left.
+        let weighted = u64::from(previous) * (window_ms - 1 - passed) / window_ms;
+        let left = u64::from(limit).saturating_sub(u64::from(current) + weighted) as u32;
+        (left, approximate_wait(current, previous, limit, window_ms, passed))
+    }
+}
+
+/// How old a time is, in milliseconds.
+fn age(now_ms: u64, time: u32) -> u64 {
+    u64::from((now_ms as u32).wrapping_sub(time))
+}
+
+/// How long until one more hit is within the limit, by two counters: `passed` of the current window is over.
+fn approximate_wait(current: u32, previous: u32, limit: u32, window_ms: u64, passed: u64) -> u64 {
+    // It passes if previous * (window - 1 - passed) / window, rounded down, is at most what is spare.
+    let until = |previous: u32, spare: u32| {
+        let covered = ((u64::from(spare) + 1) * window_ms - 1) / u64::from(previous.max(1));
+        (window_ms - 1).saturating_sub(covered)
+    };
+    match limit.checked_sub(current.saturating_add(1)) {
+        Some(spare) if previous <= spare => 0,
+        Some(spare) => until(previous, spare).saturating_sub(passed),
+        None => window_ms - passed + until(current, limit.saturating_sub(1)),
+    }
+}
+
+/// Sliding windows of one owner: a part of [`SharedWindows`].
+#[derive(Debug)]
+pub struct Windows {
+    tracks: Recent<Track>,
+    /// Times in rings: how many there are, and how many there may be.
+    times: usize,
+    times_max: usize,
+    dropped: u64,
+}
+
+impl Windows {
+    /// For at most so many keys, at least one.
+    pub fn new(keys_max: usize) -> Windows {
+        let times_max = keys_max.saturating_mul(TIMES_PER_KEY);
+        Windows { tracks: Recent::new(keys_max), times: 0, times_max, dropped: 0 }
+    }
+
+    /// Records a hit, and says whether it is within the limit. `key` is a keyed hash of everything that tells keys apart;
+    /// `now_ms` is of any clock that does not go back. Nothing passes a limit of 0.
+    pub fn record(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        if limit > LIMIT_EXACT_MAX {
+            return self.record_approximate(key, limit, window_ms, now_ms);
+        }
+        let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
+        if limit == 0 {
+            return nothing_passes(window_ms);
+        }
+        let track = Self::track(&mut self.tracks, &mut self.times, &mut self.dropped, key);
+        let room = track.hits.room();
+        let answer = track.record(limit, window_ms, now_ms);
+        let room_after = track.hits.room();
+        if room != room_after {
+            self.times = self.times + room_after - room;
+            self.bound_times(key);
+        }
+        answer
+    }
+
+    /// Records a hit by two counters: the same memory for every limit, and an error of at most one window's share.
+    pub fn record_approximate(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
+        if limit == 0 {
+            return nothing_passes(window_ms);
+        }
+        let track = Self::track(&mut self.tracks, &mut self.times, &mut self.dropped, key);
+        self.times -= track.hits.room();
+        track.record_approximate(limit, window_ms, now_ms)
+    }
+
+    /// Whether a hit would be within the limit, without recording one. `left` are the hits that would be.
+    pub fn peek(&self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        let window_ms = window_ms.clamp(1, WINDOW_MS_MAX);
+        if limit == 0 {
+            return nothing_passes(window_ms);
+        }
+        let Some(track) = self.tracks.peek(key) else {
+            return Answer::Window { within: true, left: limit, retry_after_ms: 0 };
+        };
+        if matches!(track.hits, Hits::Counters { .. }) {
+            let (left, retry_after_ms) = track.left_approximately(limit, window_ms, now_ms);
+            return Answer::Window { within: retry_after_ms == 0, left, retry_after_ms };
+        }
+        let now_ms = now_ms.max(track.at_ms);
+        let left = limit.saturating_sub(track.within(window_ms, now_ms));
+        let retry_after_ms = track.retry_after(left, limit, window_ms, now_ms);
+        Answer::Window { within: left > 0, left, retry_after_ms }
+    }
+
+    /// Forgets a key. False if nothing was known of it.
+    pub fn forget(&mut self, key: u64) -> bool {
+        let Some(track) = self.tracks.remove(key) else { return false };
+        self.times -= track.hits.room();
+        true
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> usize {
+        self.tracks.len()
+    }
+
+    /// Whether nothing is counted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Keys that were dropped because there were too many keys or times.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Heap bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.tracks.heap_bytes() + self.times * size_of::<u32>()
+    }
+
+    /// The track of a key; a new one may cost the least recently used key.
+    fn track<'a>(
+        tracks: &'a mut Recent<Track>,
+        times: &mut usize,
+        dropped: &mut u64,
+        key: u64,
+    ) -> &'a mut Track {
+        let (track, evicted) = tracks.touch_or_add(key);
+        if let Some(evicted) = evicted {
+            *times -= evicted.hits.room();
+            *dropped += 1;
+        }
+        track
+    }
+
+    /// Drops the least recently used keys while the rings are too many; never the key that was just used.
+    fn bound_times(&mut self, key: u64) {
+        while self.times > self.times_max {
+            let Some(oldest) = self.tracks.oldest().filter(|oldest| *oldest != key) else { return };
+            self.forget(oldest);
+            self.dropped += 1;
+        }
+    }
+}
+
+fn nothing_passes(window_ms: u64) -> Answer {
+    Answer::Window { within: false, left: 0, retry_after_ms: window_ms }
+}
+
+/// Sliding windows that all loops of a process count in.
+#[derive(Debug)]
+pub struct SharedWindows {
+    shards: Shards<Windows>,
+}
+
+impl SharedWindows {
+    /// For at most about so many keys: each of the parts has its share, and room for one key at least.
+    pub fn new(keys_max: usize) -> SharedWindows {
+        SharedWindows { shards: Shards::new(keys_max, Windows::new) }
+    }
+
+    /// As [`Windows::record`].
+    pub fn record(&self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        self.shards.of(key).record(key, limit, window_ms, now_ms)
+    }
+
+    /// As [`Windows::record_approximate`].
+    pub fn record_approximate(&self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        self.shards.of(key).record_approximate(key, limit, window_ms, now_ms)
+    }
+
+    /// As [`Windows::peek`].
+    pub fn peek(&self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        self.shards.of(key).peek(key, limit, window_ms, now_ms)
+    }
+
+    /// As [`Windows::forget`].
+    pub fn forget(&self, key: u64) -> bool {
+        self.shards.of(key).forget(key)
+    }
+
+    /// Number of keys.
+    pub fn len(&self) -> u64 {
+        self.shards.sum(|windows| windows.len() as u64)
+    }
+
+    /// Whether nothing is counted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// As [`Windows::dropped`].
+    pub fn dropped(&self) -> u64 {
+        self.shards.sum(Windows::dropped)
+    }
+
+    /// Heap bytes.
+    pub fn heap_bytes(&self) -> u64 {
+        self.shards.sum(|windows| windows.heap_bytes() as u64)
+    }
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
