@@ -1,1 +1,543 @@
 //! Banned addresses and networks, found by the longest prefix.
+//!
+//! One hash table, keyed by prefix length and network bits, and for each family the lengths that are in use, the longest
+//! first: a look-up asks the table once for each length, whatever the number of bans. An address is a network of one.
+//! IPv4-mapped addresses and networks are IPv4.
+//!
+//! A network has at most one ban in each [`Layer`]: that of the guard file, that of the ban files, and that of what happens at
+//! run time (control, automatic, store). So a reload replaces what the files said, and leaves the others alone; of several bans
+//! of one network the one that lasts the longest counts. Within a layer the newer word counts: an operator may shorten a ban.
+//!
+//! The table is bounded. When it is full, the ban that is the soonest to expire makes room and is counted; bans for ever do not
+//! make room, so a table that is full of them refuses another ban, and counts that. Expiry is a heap with places: durations are
+//! not cut, and whatever is due is found without a scan.
+
+use hashbrown::HashTable;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use slab::Slab;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::keyed::Keys;
+use super::networks::canonical;
+use super::store::StoreNews;
+
+/// Bytes of a reason; what is longer is cut (chosen: a line on a screen, twice).
+pub const REASON_BYTES_MAX: usize = 256;
+
+/// Not in the heap: for ever.
+const NOWHERE: u32 = u32::MAX;
+
+/// Who has banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BanOrigin {
+    /// A line of the guard file.
+    GuardFile,
+    /// A line of a ban file.
+    BanFile,
+    /// An operator, through the control socket.
+    Control,
+    /// This process, after violations.
+    Automatic,
+    /// Another process, through the store.
+    Store,
+}
+
+/// Bans that replace each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layer {
+    GuardFile,
+    BanFiles,
+    RunTime,
+}
+
+impl BanOrigin {
+    fn layer(self) -> Layer {
+        match self {
+            BanOrigin::GuardFile => Layer::GuardFile,
+            BanOrigin::BanFile => Layer::BanFiles,
+            BanOrigin::Control | BanOrigin::Automatic | BanOrigin::Store => Layer::RunTime,
+        }
+    }
+}
+
+/// A ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Until then, in milliseconds since 1970; at that time it has ended. `None`: for ever.
+    pub until_unix_ms: Option<u64>,
+    /// Why.
+    pub reason: Box<str>,
+    /// Who has banned.
+    pub origin: BanOrigin,
+}
+
+impl Ban {
+    fn is_live(&self, now_unix_ms: u64) -> bool {
+        self.until_unix_ms.is_none_or(|until| now_unix_ms < until)
+    }
+}
+
+/// Why a ban is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BanError {
+    /// It would end before it begins: a duration of 0.
+    NoDuration,
+    /// It overlaps 127.0.0.0/8 or ::1.
+    Loopback,
+    /// It overlaps the network of a trusted proxy, which sends the requests of many clients.
+    Trusted(IpNet),
+    /// The table is full of bans for ever.
+    Full,
+}
+
+impl std::fmt::Display for BanError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BanError::NoDuration => out.write_str("the ban ends before it begins"),
+            BanError::Loopback => out.write_str("loopback addresses are not banned"),
+            BanError::Trusted(network) => write!(out, "it overlaps the trusted network {network}"),
+            BanError::Full => out.write_str("the table is full of bans for ever"),
+        }
+    }
+}
+
+impl std::error::Error for BanError {}
+
+/// A ban and where it is.
+#[derive(Debug)]
+struct Entry {
+    network: IpNet,
+    ban: Ban,
+    /// Its place in the heap.
+    place: u32,
+    /// In which round of [`Bans::replace`] it was last said.
+    round: u32,
+}
+
+/// What is banned.
+#[derive(Debug)]
+pub struct Bans {
+    keys: Keys,
+    table: HashTable<u32>,
+    entries: Slab<Entry>,
+    lengths_v4: Lengths,
+    lengths_v6: Lengths,
+    /// When, and which entry: the soonest first.
+    heap: Vec<(u64, u32)>,
+    bans_max: usize,
+    trusted: Vec<IpNet>,
+    round: u32,
+    dropped: u64,
+}
+
+impl Bans {
+    /// For at most so many bans, at least one. The seed keys the hash.
+    pub fn new(bans_max: usize, seed: u64) -> Bans {
+        Bans {
+            keys: Keys::new(seed),
+            table: HashTable::new(),
+            entries: Slab::new(),
+            lengths_v4: Lengths::default(),
+            lengths_v6: Lengths::default(),
+            heap: Vec::new(),
+            bans_max: bans_max.clamp(1, NOWHERE as usize),
+            trusted: Vec::new(),
+            round: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Another bound, at least one: after a reload. Beyond a smaller one the soonest to expire are dropped and counted, and
+    /// bans for ever stay.
+    pub fn set_bans_max(&mut self, bans_max: usize) {
+        self.bans_max = bans_max.clamp(1, NOWHERE as usize);
+        while self.len() > self.bans_max {
+            let Some(&(_, soonest)) = self.heap.first() else { return };
+            self.remove_entry(soonest);
+            self.dropped += 1;
+        }
+    }
+
+    /// The networks of trusted proxies, which are not banned. Bans that overlap them end; their number.
+    pub fn set_trusted(&mut self, trusted: &[IpNet]) -> usize {
+        self.trusted = trusted.iter().map(|network| plain(*network)).collect();
+        let protected = |(at, entry): (usize, &Entry)| {
+            self.trusted.iter().any(|network| overlap(network, &entry.network)).then_some(at as u32)
+        };
+        let ended: Vec<u32> = self.entries.iter().filter_map(protected).collect();
+        ended.iter().for_each(|&at| self.remove_entry(at));
+        ended.len()
+    }
+
+    /// The ban of an address: of the longest prefix, and for one network of the ban that lasts the longest. Bans that have
+    /// expired are not found.
+    pub fn find(&self, address: IpAddr, now_unix_ms: u64) -> Option<(IpNet, &Ban)> {
+        if self.table.is_empty() {
+            return None;
+        }
+        match address.to_canonical() {
+            IpAddr::V4(v4) => {
+                let bits = v4.to_bits();
+                self.lengths_v4.in_use.iter().find_map(|&length| {
+                    let bits = bits & !u32::MAX.checked_shr(u32::from(length)).unwrap_or(0);
+                    let is_it = |network: &IpNet| {
+                        matches!(network, IpNet::V4(network)
+                            if network.prefix_len() == length && network.addr().to_bits() == bits)
+                    };
+                    self.probe(self.hash_v4(bits, length), is_it, now_unix_ms)
+                })
+            }
+            IpAddr::V6(v6) => {
+                let bits = v6.to_bits();
+                self.lengths_v6.in_use.iter().find_map(|&length| {
+                    let bits = bits & !u128::MAX.checked_shr(u32::from(length)).unwrap_or(0);
+                    let is_it = |network: &IpNet| {
+                        matches!(network, IpNet::V6(network)
+                            if network.prefix_len() == length && network.addr().to_bits() == bits)
+                    };
+                    self.probe(self.hash_v6(bits, length), is_it, now_unix_ms)
+                })
+            }
+        }
+    }
+
+    /// Bans a network. True if the network had no ban in this layer. A reason is cut at [`REASON_BYTES_MAX`].
+    pub fn insert(&mut self, network: IpNet, ban: Ban, now_unix_ms: u64) -> Result<bool, BanError> {
+        let network = plain(network);
+        if !ban.is_live(now_unix_ms) {
+            return Err(BanError::NoDuration);
+        }
+        if loopback().iter().any(|loopback| overlap(loopback, &network)) {
+            return Err(BanError::Loopback);
+        }
+        if let Some(trusted) = self.trusted.iter().find(|trusted| overlap(trusted, &network)) {
+            return Err(BanError::Trusted(*trusted));
+        }
+        let ban = Ban { reason: cut(ban.reason), ..ban };
+        let before = self.position(&network, Some(ban.origin.layer()));
+        if let Some(at) = before {
+            self.remove_entry(at);
+        }
+        self.make_room(now_unix_ms)?;
+        self.add(network, ban);
+        Ok(before.is_none())
+    }
+
+    /// Ends all bans of exactly this network. False if there were none.
+    pub fn remove(&mut self, network: IpNet) -> bool {
+        let network = plain(network);
+        let mut found = false;
+        while let Some(at) = self.position(&network, None) {
+            self.remove_entry(at);
+            found = true;
+        }
+        found
+    }
+
+    /// Everything that an origin says, in place of what it said before; other origins keep their bans. How many were refused.
+    pub fn replace(
+        &mut self,
+        origin: BanOrigin,
+        bans: impl IntoIterator<Item = (IpNet, Option<u64>, Box<str>)>,
+        now_unix_ms: u64,
+    ) -> usize {
+        self.round = self.round.wrapping_add(1);
+        let mut refused = 0;
+        for (network, until_unix_ms, reason) in bans {
+            let ban = Ban { until_unix_ms, reason, origin };
+            refused += usize::from(self.insert(network, ban, now_unix_ms).is_err());
+        }
+        let is_old = |(at, entry): (usize, &Entry)| {
+            (entry.ban.origin == origin && entry.round != self.round).then_some(at as u32)
+        };
+        let old: Vec<u32> = self.entries.iter().filter_map(is_old).collect();
+        old.into_iter().for_each(|at| self.remove_entry(at));
+        refused
+    }
+
+    /// What the store tells of bans. How many bans were refused.
+    pub fn hear(&mut self, news: &StoreNews, now_unix_ms: u64) -> usize {
+        match news {
+            StoreNews::Banned { network, until_unix_ms, reason } => {
+                let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());
+                let ban = Ban { until_unix_ms, reason, origin: BanOrigin::Store };
+                usize::from(self.insert(*network, ban, now_unix_ms).is_err())
+            }
+            StoreNews::Unbanned(network) => {
+                self.remove(*network);
+                0
+            }
+            StoreNews::AllBans(bans) => self.replace(BanOrigin::Store, bans.iter().cloned(), now_unix_ms),
+            StoreNews::Reached | StoreNews::Lost(_) => 0,
+        }
+    }
+
+    /// Removes bans that have expired, `at_most` so many. How many there were: if as many, there may be more.
+    pub fn expire(&mut self, now_unix_ms: u64, at_most: usize) -> usize {
+        let mut expired = 0;
+        while let Some(&(until, at)) = self.heap.first() {
+            if until > now_unix_ms || expired == at_most {
+                break;
+            }
+            self.remove_entry(at);
+            expired += 1;
+        }
+        expired
+    }
+
+    /// When the next ban expires.
+    pub fn next_expiry(&self) -> Option<u64> {
+        self.heap.first().map(|&(until, _)| until)
+    }
+
+    /// All bans, in no order, expired ones that are still there included.
+    pub fn iter(&self) -> impl Iterator<Item = (IpNet, &Ban)> {
+        self.entries.iter().map(|(_, entry)| (entry.network, &entry.ban))
+    }
+
+    /// Number of bans.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing is banned.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bans that were dropped before their end, or refused, because the table was full.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Heap bytes, without the allocator's own.
+    pub fn heap_bytes(&self) -> usize {
+        self.table.allocation_size()
+            + self.entries.capacity() * size_of::<Option<Entry>>()
+            + self.heap.capacity() * size_of::<(u64, u32)>()
+            + self.entries.iter().map(|(_, entry)| entry.ban.reason.len()).sum::<usize>()
+    }
+
+    /// The longest ban of one network.
+    fn probe(&self, hash: u64, is_it: impl Fn(&IpNet) -> bool, now_unix_ms: u64) -> Option<(IpNet, &Ban)> {
+        let mut best: Option<&Entry> = None;
+        for &at in self.table.iter_hash(hash) {
+            let Some(entry) = self.entries.get(at as usize) else { continue };
+            if is_it(&entry.network)
+                && entry.ban.is_live(now_unix_ms)
+                && best.is_none_or(|best| until(&best.ban) < until(&entry.ban))
+            {
+                best = Some(entry);
+            }
+        }
+        best.map(|entry| (entry.network, &entry.ban))
+    }
+
+    /// The soonest to expire makes room for another ban.
+    fn make_room(&mut self, now_unix_ms: u64) -> Result<(), BanError> {
+        while self.len() >= self.bans_max {
+            let Some(&(until, soonest)) = self.heap.first() else {
+                self.dropped += 1;
+                return Err(BanError::Full);
+            };
+            self.dropped += u64::from(until > now_unix_ms);
+            self.remove_entry(soonest);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, network: IpNet, ban: Ban) {
+        let hash = self.hash(&network);
+        let until = ban.until_unix_ms;
+        let entry = Entry { network, ban, place: NOWHERE, round: self.round };
+        let at = self.entries.insert(entry) as u32;
+        let (keys, entries) = (self.keys, &self.entries);
+        let rehash = |&other: &u32| entries.get(other as usize).map_or(0, |e| hash_network(keys, &e.network));
+        self.table.insert_unique(hash, at, rehash);
+        self.lengths(&network).add(network.prefix_len());
+        if let Some(until) = until {
+            self.heap.push((until, at));
+            self.place(self.heap.len() - 1);
+            self.rise(self.heap.len() - 1);
+        }
+    }
+
+    fn remove_entry(&mut self, at: u32) {
+        let Some(entry) = self.entries.try_remove(at as usize) else { return };
+        if let Ok(found) = self.table.find_entry(self.hash(&entry.network), |&other| other == at) {
+            found.remove();
+        }
+        self.lengths(&entry.network).remove(entry.network.prefix_len());
+        if entry.place != NOWHERE {
+            let place = entry.place as usize;
+            self.heap.swap_remove(place);
+            if place < self.heap.len() {
+                self.place(place);
+                self.rise(place);
+                self.sink(place);
+            }
+        }
+    }
+
+    /// Where the ban of a network is: in one layer, or in any.
+    fn position(&self, network: &IpNet, layer: Option<Layer>) -> Option<u32> {
+        let is_it = |&at: &u32| {
+            self.entries.get(at as usize).is_some_and(|entry| {
+                entry.network == *network && layer.is_none_or(|layer| layer == entry.ban.origin.layer())
+            })
+        };
+        self.table.find(self.hash(network), is_it).copied()
+    }
+
+    fn lengths(&mut self, network: &IpNet) -> &mut Lengths {
+        match network {
+            IpNet::V4(_) => &mut self.lengths_v4,
+            IpNet::V6(_) => &mut self.lengths_v6,
+        }
+    }
+
+    fn hash(&self, network: &IpNet) -> u64 {
+        hash_network(self.keys, network)
+    }
+
+    fn hash_v4(&self, bits: u32, length: u8) -> u64 {
+        self.keys.hash(u128::from(bits), u64::from(length))
+    }
+
+    fn hash_v6(&self, bits: u128, length: u8) -> u64 {
+        self.keys.hash(bits, 64 + u64::from(length))
+    }
+
+    // The heap: an entry at `place` is due no earlier than the one at `(place - 1) / 2`, and knows its place.
+
+    fn place(&mut self, place: usize) {
+        let Some(&(_, at)) = self.heap.get(place) else { return };
+        if let Some(entry) = self.entries.get_mut(at as usize) {
+            entry.place = place as u32;
+        }
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 {
+            let above = (place - 1) / 2;
+            if self.heap[above].0 <= self.heap[place].0 {
+                return;
+            }
+            self.swap(above, place);
+            place = above;
+        }
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        loop {
+            let due = |at: usize| self.heap.get(at).map(|&(until, _)| (until, at));
+            let below = [due(2 * place + 1), due(2 * place + 2)];
+            let Some((until, sooner)) = below.into_iter().flatten().min() else { return };
+            if self.heap[place].0 <= until {
+                return;
+            }
+            self.swap(place, sooner);
+            place = sooner;
+        }
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.heap.swap(one, other);
+        self.place(one);
+        self.place(other);
+    }
+}
+
+/// Prefix lengths that bans have.
+#[derive(Debug)]
+struct Lengths {
+    counts: Box<[u32; 129]>,
+    /// The longest first.
+    in_use: Vec<u8>,
+}
+
+impl Default for Lengths {
+    fn default() -> Lengths {
+        Lengths { counts: Box::new([0; 129]), in_use: Vec::new() }
+    }
+}
+
+impl Lengths {
+    fn add(&mut self, length: u8) {
+        let Some(count) = self.counts.get_mut(usize::from(length)) else { return };
+        *count += 1;
+        if *count == 1 {
+            let at = self.in_use.partition_point(|&other| other > length);
+            self.in_use.insert(at, length);
+        }
+    }
+
+    fn remove(&mut self, length: u8) {
+        let Some(count) = self.counts.get_mut(usize::from(length)) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.in_use.retain(|&other| other != length);
+        }
+    }
+}
+
+/// As a network is in the table: without host bits, and an IPv4-mapped one as IPv4.
+fn plain(network: IpNet) -> IpNet {
+    canonical(network).trunc()
+}
+
+/// Whether it is a network of private use, which is banned with a warning (RFC 1918, RFC 4193, link-local).
+pub fn is_private(network: IpNet) -> bool {
+    match plain(network) {
+        IpNet::V4(v4) => {
+            let bits = v4.addr().to_bits();
+            let lies_in = |first: [u8; 4], length: u8| {
+                v4.prefix_len() >= length
+                    && bits >> (32 - length) == u32::from_be_bytes(first) >> (32 - length)
+            };
+            lies_in([10, 0, 0, 0], 8)
+                || lies_in([172, 16, 0, 0], 12)
+                || lies_in([192, 168, 0, 0], 16)
+                || lies_in([169, 254, 0, 0], 16)
+        }
+        IpNet::V6(v6) => {
+            let first = v6.addr().segments()[0];
+            v6.prefix_len() >= 7 && first & 0xFE00 == 0xFC00
+                || v6.prefix_len() >= 10 && first & 0xFFC0 == 0xFE80
+        }
+    }
+}
+
+fn loopback() -> [IpNet; 2] {
+    [
+        IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
+        IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::LOCALHOST, 128)),
+    ]
+}
+
+fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
+fn hash_network(keys: Keys, network: &IpNet) -> u64 {
+    match network {
+        IpNet::V4(v4) => keys.hash(u128::from(v4.addr().to_bits()), u64::from(v4.prefix_len())),
+        IpNet::V6(v6) => keys.hash(v6.addr().to_bits(), 64 + u64::from(v6.prefix_len())),
+    }
+}
+
+fn until(ban: &Ban) -> u64 {
+    ban.until_unix_ms.unwrap_or(u64::MAX)
+}
+
+fn cut(reason: Box<str>) -> Box<str> {
+    if reason.len() <= REASON_BYTES_MAX {
+        return reason;
+    }
+    let end = (0..=REASON_BYTES_MAX).rev().find(|&at| reason.is_char_boundary(at)).unwrap_or(0);
+    reason[..end].into()
+}
+
+#[cfg(test)]
+#[path = "bans_tests.rs"]
+mod tests;
