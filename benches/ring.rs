@@ -12,7 +12,7 @@ pub fn step_once(pool: &mut Pool, ring: &mut Ring, payload: &[u8]) {
     let space = ring.space(pool, Purpose::Download, 1);
     let count = space.map_or(0, |mut space| space.fill(payload));
     ring.commit(pool, &[count]);
-    black_box(ring.bytes(pool));
+    ring.for_each_slice(pool, |slice| _ = black_box(slice));
     ring.consume(pool, ring.len());
 }
 

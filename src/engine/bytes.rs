@@ -10,9 +10,12 @@ use crate::net::{BLOCK_BYTES, Purpose, Space};
 impl Machines {
     /// Whether the connection could use bytes from its socket now. Computed, never stored.
     pub fn wants_read(&self, cx: &Context, id: PeerId) -> bool {
-        let Some(peer) = cx.connections.get(id) else { return false };
+        cx.connections.get(id).is_some_and(|peer| self.wants_read_in(peer.role))
+    }
+
+    fn wants_read_in(&self, role: Role) -> bool {
         let transaction = |id: TransactionId| &self.transactions.slab[id.index as usize];
-        match peer.role {
+        match role {
             Role::Client(client) => match client {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => true,
                 Client::Transaction(id) => transaction(id).wants_upload(),
@@ -54,22 +57,24 @@ impl Machines {
     /// Where to read the connection's next bytes into. `None` if it wants none, or has to wait for a block: then it is parked, and
     /// put on the run queue when there is one.
     pub fn space<'a>(&'a mut self, cx: &'a mut Context, id: PeerId) -> Option<Space<'a>> {
-        if !self.wants_read(cx, id) {
+        let mut role = cx.connections.get(id)?.role;
+        if !self.wants_read_in(role) {
             return None;
         }
         let Machines { downstream, transactions, tunnels, services } = self;
-        let head_bytes_max = cx.settings.head.head_bytes_max;
-        if let Some(Client::Idle) = cx.connections.client(id) {
+        if let Role::Client(Client::Idle) = role {
             downstream.reading(cx, id);
+            role = cx.connections.get(id)?.role;
         }
-        let Context { pool, connections, discard_buffer, .. } = cx;
-        let (space, queue) = match connections.get(id)?.role {
+        let Context { pool, connections, discard_buffer, settings, .. } = cx;
+        let (space, queue) = match role {
             Role::Client(client) => match client {
                 Client::Idle | Client::Lingering { .. } => return Some(Space::one(discard_buffer)),
                 Client::Reading(reading) => {
                     let input = &mut downstream.readings[reading.0 as usize].input;
                     let queue = if input.is_empty() { Parked::Heads } else { Parked::Heap };
-                    let space = input.space(pool, Purpose::Head, head_bytes_max + BLOCK_BYTES);
+                    let bytes_max = settings.head.head_bytes_max + BLOCK_BYTES;
+                    let space = input.space(pool, Purpose::Head, bytes_max);
                     (space.map(Space::one), queue)
                 }
                 Client::Transaction(id) => {

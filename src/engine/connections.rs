@@ -361,6 +361,10 @@ impl Connections {
     /// Wakes the first of those that wait for a block, of each kind for which there is one. Called with every turn: a connection
     /// that was woken takes the block or leaves it to the next, and either way that one is not forgotten.
     pub fn unpark_next(&mut self, pool: &Pool) {
+        // Nearly always.
+        if self.parked.iter().all(VecDeque::is_empty) {
+            return;
+        }
         for (queue, purpose) in Parked::FOR_BLOCKS {
             if self.would_unpark(pool, queue, purpose) {
                 self.wake_parked(queue);

@@ -119,7 +119,21 @@ impl Machines {
 
     /// Does what the last event left to do: effects, answers from the resolver, transactions whose wait is over, requests that
     /// have arrived already, memory that came back.
+    #[inline]
     pub fn finish(&mut self, cx: &mut Context) {
+        let Machines { downstream, transactions, services, .. } = self;
+        // In the middle of a body there is nothing.
+        let any = !cx.effects.is_empty()
+            || services.upstreams.resolver.has_actions()
+            || !transactions.concluded.is_empty()
+            || !downstream.pipelined.is_empty();
+        if any {
+            self.do_what_is_left(cx);
+        }
+        cx.share_returned_memory();
+    }
+
+    fn do_what_is_left(&mut self, cx: &mut Context) {
         loop {
             self.carry_out_effects(cx);
             if let Some(action) = self.services.upstreams.resolver.next_action() {
@@ -140,7 +154,6 @@ impl Machines {
             let Some(client) = self.downstream.pipelined.pop_front() else { break };
             self.downstream.advance(cx, client);
         }
-        cx.share_returned_memory();
     }
 
     pub fn carry_out_effects(&mut self, cx: &mut Context) {

@@ -111,6 +111,19 @@ impl Ring {
         debug_assert!(usize::from(self.len) + first <= BLOCK_BYTES);
         self.len += *first as u16;
         let Some(front) = &self.front else { return };
+        // Most reads had one block.
+        if pool.next(front).is_none() {
+            if self.len == 0 {
+                self.advance(pool);
+            }
+            return;
+        }
+        self.commit_rest(pool, rest);
+    }
+
+    /// Takes over what was received into the blocks behind the front one.
+    fn commit_rest(&mut self, pool: &mut Pool, rest: &[usize]) {
+        let Some(front) = &self.front else { return };
         let mut behind = pool.set_next(front, None);
         let mut kept: [Option<Block>; SPACES_MAX] = Default::default();
         for (place, count) in kept.iter_mut().zip(rest.iter().chain(std::iter::repeat(&0))) {
@@ -136,26 +149,25 @@ impl Ring {
         }
     }
 
-    /// The waiting bytes, in order.
-    pub fn bytes<'p>(&self, pool: &'p Pool) -> [&'p [u8]; RING_SLICES_MAX] {
-        let mut slices: [&[u8]; RING_SLICES_MAX] = [&[]; RING_SLICES_MAX];
-        let Some(front) = &self.front else { return slices };
+    /// Hands out the waiting bytes, in order: at most [`RING_SLICES_MAX`] slices.
+    #[inline]
+    pub fn for_each_slice<'p>(&self, pool: &'p Pool, mut take: impl FnMut(&'p [u8])) {
+        let Some(front) = &self.front else { return };
         let bytes = pool.bytes(front);
         let (start, end) = (usize::from(self.start), usize::from(self.start) + usize::from(self.len));
         if end <= BLOCK_BYTES {
-            slices[0] = &bytes[start..end];
+            take(&bytes[start..end]);
         } else {
-            (slices[0], slices[1]) = (&bytes[start..], &bytes[..end - BLOCK_BYTES]);
+            take(&bytes[start..]);
+            take(&bytes[..end - BLOCK_BYTES]);
         }
         if self.rest_len > 0 {
             let mut block = pool.next(front);
-            for slice in &mut slices[2..] {
-                let Some(one) = block else { break };
-                *slice = &pool.bytes(one)[..pool.len(one)];
+            while let Some(one) = block {
+                take(&pool.bytes(one)[..pool.len(one)]);
                 block = pool.next(one);
             }
         }
-        slices
     }
 
     /// Drops the oldest `count` bytes.
@@ -211,6 +223,16 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
+    fn waiting(ring: &Ring, pool: &Pool) -> Vec<u8> {
+        let (mut bytes, mut slices) = (Vec::new(), 0);
+        ring.for_each_slice(pool, |slice| {
+            bytes.extend_from_slice(slice);
+            slices += 1;
+        });
+        assert!(slices <= RING_SLICES_MAX);
+        bytes
+    }
+
     /// Random pushes and pops, compared with a plain queue.
     #[test]
     fn agrees_with_a_queue() {
@@ -245,7 +267,7 @@ mod tests {
                 ring.commit(&mut pool, &filled);
                 ring.release_if_empty(&mut pool);
             } else {
-                let waiting = ring.bytes(&pool).concat();
+                let waiting = waiting(&ring, &pool);
                 assert!(waiting.iter().eq(model.iter()), "step {step}");
                 let count = next(model.len() + 1);
                 model.drain(..count);
@@ -283,7 +305,7 @@ mod tests {
         assert_eq!(space.len(), 4000);
         assert_eq!(space.fill(&[8]), 1);
         ring.commit(&mut pool, &[1]);
-        assert_eq!(ring.bytes(&pool).concat(), [&[7; 96][..], &[8]].concat());
+        assert_eq!(waiting(&ring, &pool), [&[7; 96][..], &[8]].concat());
         ring.release(&mut pool);
         let block = pool.lend(Purpose::Download).unwrap();
         assert!(Ring::from_block(&mut pool, block, 9, 0).is_empty());

@@ -459,6 +459,11 @@ impl Resolver {
         self.upstream.actions.pop_front()
     }
 
+    /// Whether there is a next action.
+    pub fn has_actions(&self) -> bool {
+        !self.upstream.actions.is_empty()
+    }
+
     /// Counts since the start.
     pub fn counters(&self) -> &Counters {
         &self.upstream.counters

@@ -23,7 +23,19 @@ pub struct Outgoing<'a> {
 impl<'a> Outgoing<'a> {
     /// No bytes, and none that need not be copied.
     pub(in crate::engine) fn nothing() -> Outgoing<'a> {
-        Outgoing { slices: [&[]; SLICES_MAX], count: SLICES_MAX, mapped_from: SLICES_MAX, whole: None }
+        Outgoing { slices: [&[]; SLICES_MAX], count: 0, mapped_from: SLICES_MAX, whole: None }
+    }
+
+    /// Adds a slice behind the others. Nothing is left out, so that there are as few slices to go through as can be.
+    pub(in crate::engine) fn push(&mut self, slice: &'a [u8]) {
+        if slice.is_empty() {
+            return;
+        }
+        debug_assert!(self.count < SLICES_MAX, "there is a place for each part of a message");
+        if let Some(place) = self.slices.get_mut(self.count) {
+            *place = slice;
+            self.count += 1;
+        }
     }
 
     /// Those that have to be copied, and behind them those that need not: their bytes are written once, and their pages go

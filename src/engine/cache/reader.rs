@@ -258,6 +258,7 @@ impl CacheReader {
         self.begin_chunk(fills);
         let this = &*self;
         let mut outgoing = Outgoing::nothing();
+        outgoing.count = SLICES_MAX;
         let out = &mut outgoing.slices;
         out[0] = down.head.bytes(pool);
         match &this.chunk {
