@@ -441,27 +441,67 @@ mod tests {
     use super::*;
     use crate::engine::{Event, Settings};
     use crate::policy::Policy;
-    use crate::policy::acl::AclBuilder;
+    use crate::policy::acl::{AclBuilder, ListKind};
     use crate::resolver::{self, Hosts, Resolver};
     use crate::time::Now;
     use std::sync::Arc;
 
+    fn policy(quiet_refusals: bool) -> Arc<Policy> {
+        let mut builder = AclBuilder::new(1);
+        builder.add_list(
+            ListKind::Block,
+            "list",
+            b"ads.example\n*.ads.example\nmore.example:80\n198.51.100.0/24\n",
+        );
+        let (edits, cache_rules, pages) = Default::default();
+        let acl = builder.build().unwrap();
+        Arc::new(Policy { acl, users: None, edits, cache_rules, pages, quiet_refusals })
+    }
+
+    fn engine(quiet_refusals: bool) -> Engine {
+        let resolver = Resolver::new(resolver::Settings::default(), Hosts::parse(b""), [1, 2]);
+        Engine::new(Settings::default(), policy(quiet_refusals), resolver)
+    }
+
+    /// What a new client is answered.
+    fn ask(engine: &mut Engine, request: &str) -> String {
+        let client = engine.accept(Now::default(), ([127, 0, 0, 1], 4711).into());
+        let count = engine.space(client).unwrap().fill(request.as_bytes());
+        engine.handle(Now::default(), client, Event::Received(count));
+        let answer = engine.to_send(client).concat();
+        engine.handle(Now::default(), client, Event::Sent(answer.len()));
+        String::from_utf8(answer).unwrap()
+    }
+
+    /// A text that was prepared for one request is the text of another one for the same reason, and of no other.
+    #[test]
+    fn rule_39_prepared_texts_are_those_of_the_request() {
+        let html = "Accept: text/html\r\n";
+        let hosts = ["ads.example", "x.ads.example", "more.example", "198.51.100.7", "x:7", "127.0.0.1"];
+        let methods = ["GET", "HEAD", "CONNECT"].map(|method| [(method, ""), (method, html)]);
+        let asked = hosts.iter().flat_map(|host| methods.iter().flatten().map(move |asked| (host, asked)));
+        let requests: Vec<String> = asked
+            .map(|(host, (method, fields))| match *method {
+                "CONNECT" => format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"),
+                _ => format!("{method} http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n"),
+            })
+            .collect();
+        let mut used = engine(false);
+        for quiet in [false, true, false] {
+            used.set_policy(policy(quiet));
+            for request in requests.iter().chain(&requests) {
+                let expected = ask(&mut engine(quiet), request);
+                assert!(expected.starts_with("HTTP/1.1 4"), "{request}{expected}");
+                assert_eq!(ask(&mut used, request), expected, "{request}");
+            }
+        }
+    }
+
     /// The answer is written by the shell whose turn it is, or by one that finds the client on the run queue.
     #[test]
     fn nobody_is_woken_in_its_own_turn() {
-        let acl = AclBuilder::new(1).build().unwrap();
-        let (edits, cache_rules) = Default::default();
-        let policy = Arc::new(Policy {
-            acl,
-            users: None,
-            edits,
-            cache_rules,
-            pages: Default::default(),
-            quiet_refusals: false,
-        });
         for says_so in [true, false] {
-            let resolver = Resolver::new(resolver::Settings::default(), Hosts::parse(b""), [1, 2]);
-            let mut engine = Engine::new(Settings::default(), Arc::clone(&policy), resolver);
+            let mut engine = engine(false);
             let client = engine.accept(Now::default(), ([127, 0, 0, 1], 4711).into());
             while engine.next_runnable().is_some() {}
             if says_so {

@@ -115,36 +115,139 @@ impl Reply<'_> {
     }
 }
 
-/// Appends head and body.
+/// What of an answer is the same whoever is told it: put together once for each reason, and the rest is filled in between.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Everything, one part behind the other.
+    text: Vec<u8>,
+    /// Where each part but the last one ends, in the order of [`Part`].
+    ends: [usize; PARTS - 1],
+}
+
+/// The parts, in the order in which they are written.
+#[derive(Clone, Copy)]
+enum Part {
+    /// The status line. Behind it goes Date.
+    Start,
+    /// Up to the value of Content-Length, which goes behind it.
+    Type,
+    /// Up to the error type of Proxy-Status. Behind it go the details.
+    Error,
+    /// The other fields. Behind them goes Connection, and the end of the head.
+    Fields,
+    /// The body up to the facts, unless there is a template.
+    Sentences,
+    /// The body behind the facts.
+    Footer,
+}
+
+const PARTS: usize = Part::Footer as usize + 1;
+
+impl Prepared {
+    /// Takes of an answer: status, phrase, error type, explanation, advice, template, more fields, form and pseudonym.
+    pub fn of(reply: &Reply<'_>) -> Prepared {
+        let (mut text, mut ends) = (Vec::new(), [0; PARTS - 1]);
+        let mut end = |part: Part, text: &Vec<u8>| ends[part as usize] = text.len();
+        write_start(&mut text, reply);
+        end(Part::Start, &text);
+        write_type(&mut text, reply);
+        end(Part::Type, &text);
+        text.extend_from_slice(b"\r\nCache-Control: no-store");
+        if let Some((error, _)) = reply.proxy_status {
+            text.extend_from_slice(b"\r\n");
+            write_error(&mut text, reply.pseudonym, error);
+        }
+        end(Part::Error, &text);
+        text.extend_from_slice(b"\r\n");
+        if let Some(seconds) = reply.retry_after {
+            text.extend_from_slice(b"Retry-After: ");
+            write_decimal(&mut text, u64::from(seconds));
+            text.extend_from_slice(b"\r\n");
+        }
+        for (name, value) in reply.extra_fields {
+            write_line(&mut text, &[name, ": ", value]);
+        }
+        end(Part::Fields, &text);
+        if reply.template.is_none() && reply.html {
+            write_page_sentences(&mut text, reply);
+            end(Part::Sentences, &text);
+            write_page_footer(&mut text, reply);
+        } else if reply.template.is_none() {
+            write_text_sentences(&mut text, reply);
+            end(Part::Sentences, &text);
+        } else {
+            end(Part::Sentences, &text);
+        }
+        text.shrink_to_fit();
+        Prepared { text, ends }
+    }
+
+    fn part(&self, part: Part) -> &[u8] {
+        let begin = (part as usize).checked_sub(1).map_or(0, |before| self.ends[before]);
+        let end = self.ends.get(part as usize).copied().unwrap_or(self.text.len());
+        &self.text[begin..end]
+    }
+
+    /// Appends head and body of an answer from which this was prepared, or of one that has the same to say: the rest of it is
+    /// filled in.
+    pub fn write(&self, out: &mut Vec<u8>, reply: &Reply<'_>) {
+        out.reserve(self.text.len() + FILLED_BYTES);
+        out.extend_from_slice(self.part(Part::Start));
+        if !reply.date.is_empty() {
+            write_line(out, &["Date: ", reply.date]);
+        }
+        out.extend_from_slice(self.part(Part::Type));
+        let length_at = out.len();
+        out.extend_from_slice(self.part(Part::Error));
+        write_details(out, reply.details());
+        out.extend_from_slice(self.part(Part::Fields));
+        let version = if reply.http10 { Version::Http10 } else { Version::Http11 };
+        write_persistence(out, version, reply.keep_alive);
+        out.extend_from_slice(b"\r\n");
+        let body_at = out.len();
+        match (reply.template, reply.html) {
+            (Some(template), _) => reply.write_template(out, template),
+            (None, true) => {
+                out.extend_from_slice(self.part(Part::Sentences));
+                write_page_facts(out, reply);
+                out.extend_from_slice(self.part(Part::Footer));
+            }
+            (None, false) => {
+                out.extend_from_slice(self.part(Part::Sentences));
+                write_text_facts(out, reply);
+            }
+        }
+        let body_len = out.len() - body_at;
+        if reply.head_only {
+            out.truncate(body_at);
+        }
+        // The length is known last, and changes its place with what was written before it.
+        let end = out.len();
+        write_decimal(out, body_len as u64);
+        let digits = out.len() - end;
+        out[length_at..].rotate_right(digits);
+    }
+}
+
+/// Room for what is filled in, as most of that is (chosen).
+const FILLED_BYTES: usize = 512;
+
+/// Appends head and body of an answer that is given once.
 pub fn write(out: &mut Vec<u8>, reply: &Reply<'_>) {
-    // The body comes first, because the head announces its length; then they change places.
-    let start = out.len();
-    match (reply.template, reply.html) {
-        (Some(template), _) => reply.write_template(out, template),
-        (None, true) => write_page(out, reply),
-        (None, false) => write_text(out, reply),
-    }
-    let body_len = out.len() - start;
-    write_head(out, reply, body_len);
-    out[start..].rotate_left(body_len);
-    if reply.head_only {
-        out.truncate(out.len() - body_len);
-    }
+    Prepared::of(reply).write(out, reply);
 }
 
 /// What a page of the administrator's may load beside what weir's own may: no scripts.
 const OF_TEMPLATES: &str = " http: https:; img-src data: http: https:; font-src data: http: https:";
 
-fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>, body_len: usize) {
+fn write_start(out: &mut Vec<u8>, reply: &Reply<'_>) {
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(reply.status));
-    out.push(b' ');
     let phrase = if reply.phrase.is_empty() { reason_phrase(reply.status) } else { reply.phrase };
-    out.extend_from_slice(phrase.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    if !reply.date.is_empty() {
-        write_line(out, &["Date: ", reply.date]);
-    }
+    write_line(out, &[" ", phrase]);
+}
+
+fn write_type(out: &mut Vec<u8>, reply: &Reply<'_>) {
     write_line(out, &["Content-Type: ", reply.content_type()]);
     if reply.kind() == Kind::Html {
         // Whatever slips into the page does nothing: it needs nothing but its style. An administrator's may have pictures.
@@ -154,22 +257,6 @@ fn write_head(out: &mut Vec<u8>, reply: &Reply<'_>, body_len: usize) {
     }
     write_line(out, &["X-Content-Type-Options: nosniff"]);
     out.extend_from_slice(b"Content-Length: ");
-    write_decimal(out, body_len as u64);
-    write_line(out, &["\r\nCache-Control: no-store"]);
-    if let Some((error, details)) = reply.proxy_status {
-        write_proxy_status(out, reply.pseudonym, error, details);
-    }
-    if let Some(seconds) = reply.retry_after {
-        out.extend_from_slice(b"Retry-After: ");
-        write_decimal(out, u64::from(seconds));
-        out.extend_from_slice(b"\r\n");
-    }
-    for (name, value) in reply.extra_fields {
-        write_line(out, &[name, ": ", value]);
-    }
-    let version = if reply.http10 { Version::Http10 } else { Version::Http11 };
-    write_persistence(out, version, reply.keep_alive);
-    out.extend_from_slice(b"\r\n");
 }
 
 fn write_line(out: &mut Vec<u8>, parts: &[&str]) {
@@ -179,8 +266,8 @@ fn write_line(out: &mut Vec<u8>, parts: &[&str]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends `Proxy-Status: weir; error=...; details="..."`. For origin responses too, should they fail half-way.
-pub fn write_proxy_status(out: &mut Vec<u8>, pseudonym: &str, error: &str, details: &str) {
+/// Appends `Proxy-Status: weir; error=...`, without the end of the line.
+fn write_error(out: &mut Vec<u8>, pseudonym: &str, error: &str) {
     out.extend_from_slice(b"Proxy-Status: ");
     if is_structured_token(pseudonym) {
         out.extend_from_slice(pseudonym.as_bytes());
@@ -189,11 +276,14 @@ pub fn write_proxy_status(out: &mut Vec<u8>, pseudonym: &str, error: &str, detai
     }
     out.extend_from_slice(b"; error=");
     out.extend_from_slice(error.as_bytes());
+}
+
+/// Appends `; details="..."`, if there are any.
+fn write_details(out: &mut Vec<u8>, details: &str) {
     if !details.is_empty() {
         out.extend_from_slice(b"; details=");
         write_structured_string(out, details);
     }
-    out.extend_from_slice(b"\r\n");
 }
 
 /// A token of structured fields (RFC 8941 section 3.3.4).
@@ -206,18 +296,23 @@ fn is_structured_token(text: &str) -> bool {
 /// A string of structured fields: printable ASCII only (RFC 8941 section 3.3.3); anything else becomes a question mark.
 fn write_structured_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    for character in text.chars() {
-        match character {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            ' '..='~' => out.push(character as u8),
-            _ => out.push(b'?'),
+    let mut rest = text;
+    loop {
+        let (plain, behind) = Kind::Json.split_plain(rest);
+        out.extend_from_slice(plain.as_bytes());
+        let mut characters = behind.chars();
+        match characters.next() {
+            None => break,
+            Some('"') => out.extend_from_slice(b"\\\""),
+            Some('\\') => out.extend_from_slice(b"\\\\"),
+            Some(_) => out.push(b'?'),
         }
+        rest = characters.as_str();
     }
     out.push(b'"');
 }
 
-fn write_text(out: &mut Vec<u8>, reply: &Reply<'_>) {
+fn write_text_sentences(out: &mut Vec<u8>, reply: &Reply<'_>) {
     let write_plain = |out: &mut Vec<u8>, text: &str| Kind::Text.write_value(out, text);
     write_plain(out, reply.pseudonym);
     out.extend_from_slice(b": ");
@@ -229,11 +324,14 @@ fn write_text(out: &mut Vec<u8>, reply: &Reply<'_>) {
             out.push(b'\n');
         }
     }
+}
+
+fn write_text_facts(out: &mut Vec<u8>, reply: &Reply<'_>) {
     let reason = Some(("Reason", reply.details())).filter(|(_, details)| !details.is_empty());
     for (heading, fact) in reason.into_iter().chain(reply.facts()) {
         out.extend_from_slice(heading.as_bytes());
         out.extend_from_slice(b": ");
-        write_plain(out, fact);
+        Kind::Text.write_value(out, fact);
         out.push(b'\n');
     }
 }
@@ -244,7 +342,7 @@ table{font-size:.9em;margin-top:2em}th{text-align:left;vertical-align:top;paddin
 footer{color:#777;font-size:.85em;margin-top:3em}\
 @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}code{background:#2a2a2a}}";
 
-fn write_page(out: &mut Vec<u8>, reply: &Reply<'_>) {
+fn write_page_sentences(out: &mut Vec<u8>, reply: &Reply<'_>) {
     out.extend_from_slice(b"<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>");
     write_status(out, reply.status);
     out.extend_from_slice(b"</title>\n<meta name=\"viewport\" content=\"width=device-width\"><style>");
@@ -259,6 +357,9 @@ fn write_page(out: &mut Vec<u8>, reply: &Reply<'_>) {
             out.extend_from_slice(b"</p>\n");
         }
     }
+}
+
+fn write_page_facts(out: &mut Vec<u8>, reply: &Reply<'_>) {
     if !reply.details().is_empty() {
         out.extend_from_slice(b"<p>Reason: <code>");
         Kind::Html.write_value(out, reply.details());
@@ -275,6 +376,9 @@ fn write_page(out: &mut Vec<u8>, reply: &Reply<'_>) {
         }
         out.extend_from_slice(b"</table>\n");
     }
+}
+
+fn write_page_footer(out: &mut Vec<u8>, reply: &Reply<'_>) {
     out.extend_from_slice(b"<footer>This page comes from the proxy ");
     Kind::Html.write_value(out, reply.pseudonym);
     out.extend_from_slice(b", not from the site.</footer></body></html>\n");
@@ -415,6 +519,30 @@ mod tests {
                 body.len()
             )
         );
+    }
+
+    #[test]
+    fn rule_39_a_prepared_answer_is_filled_in() {
+        let page = Template::parse(b"{{reason}} {{url}} {{explanation}}", Kind::Text).unwrap();
+        for (html, template) in [(false, None), (true, None), (true, Some(&page))] {
+            let about = |details, asked, keep_alive| Reply {
+                proxy_status: Some(("http_request_denied", details)),
+                rule: details,
+                asked,
+                html,
+                template,
+                keep_alive,
+                ..reply()
+            };
+            let prepared = Prepared::of(&about("", Asked::default(), true));
+            let asked = Asked { url: "http://a.example/", client: "192.0.2.1", ..Asked::default() };
+            for filled in [about("a:1", asked, false), about("b:2", Asked::default(), true)] {
+                let (mut out, mut expected) = (Vec::new(), Vec::new());
+                prepared.write(&mut out, &filled);
+                write(&mut expected, &filled);
+                assert_eq!(out.escape_ascii().to_string(), expected.escape_ascii().to_string());
+            }
+        }
     }
 
     #[test]

@@ -55,8 +55,7 @@ impl Kind {
         let full = out.len() + VALUE_BYTES_MAX - CUT.len();
         let mut rest = text;
         loop {
-            let plain = rest.bytes().position(|byte| !self.is_plain(byte)).unwrap_or(rest.len());
-            let (run, behind) = rest.split_at(plain);
+            let (run, behind) = self.split_plain(rest);
             if run.len() > full - out.len() {
                 out.extend_from_slice(&run.as_bytes()[..full - out.len()]);
                 break;
@@ -79,7 +78,18 @@ impl Kind {
         out.extend_from_slice(CUT);
     }
 
-    /// Whether a byte is a character that stands for itself, as nearly all do: they are written together.
+    /// Splits a text behind the characters at its front that stand for themselves, as nearly all do: they are written together.
+    pub(super) fn split_plain(self, text: &str) -> (&str, &str) {
+        let plain = match self {
+            Kind::Html => plain_bytes(text, |byte| Kind::Html.is_plain(byte)),
+            Kind::Text => plain_bytes(text, |byte| Kind::Text.is_plain(byte)),
+            Kind::Json => plain_bytes(text, |byte| Kind::Json.is_plain(byte)),
+        };
+        text.split_at(plain)
+    }
+
+    /// Whether a byte is a character that stands for itself.
+    #[inline]
     fn is_plain(self, byte: u8) -> bool {
         let escaped = match self {
             Kind::Html => matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
@@ -88,6 +98,15 @@ impl Kind {
         };
         matches!(byte, b' '..=b'~') && !escaped
     }
+}
+
+/// How many bytes there are before one that is not plain. Many at a time, without a branch for each.
+fn plain_bytes(text: &str, is_plain: impl Fn(u8) -> bool) -> usize {
+    let bytes = text.as_bytes();
+    let all_plain = |piece: &&[u8]| piece.iter().fold(true, |all, &byte| all & is_plain(byte));
+    let pieces = 16 * bytes.chunks_exact(16).take_while(all_plain).count();
+    let rest = &bytes[pieces..];
+    pieces + rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len())
 }
 
 fn write_html(out: &mut Vec<u8>, character: char) {

@@ -12,6 +12,7 @@
 //! - In any other file, and in an option, it is an error.
 
 use std::fmt;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -78,6 +79,17 @@ pub enum NameKind {
     ApexAndBelow,
 }
 
+impl NameKind {
+    /// What stands before the name.
+    fn prefix(self) -> &'static str {
+        match self {
+            NameKind::Exact => "",
+            NameKind::Below => "*.",
+            NameKind::ApexAndBelow => ".",
+        }
+    }
+}
+
 /// The hosts of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 // One exists at a time, on the stack of the reader: a box would cost more than the bytes it saves.
@@ -116,6 +128,18 @@ impl fmt::Display for RuleError {
 }
 
 impl Rule {
+    /// Appends what `Display` writes, a name alone without a formatter: refusals tell the rule.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match (self.ports, &self.pattern) {
+            (None, Pattern::Name(kind, name)) => {
+                out.extend_from_slice(kind.prefix().as_bytes());
+                out.extend_from_slice(name.as_bytes());
+            }
+            // Writing into a Vec cannot fail.
+            (Some(_), _) | (None, Pattern::Network(_)) => _ = write!(out, "{self}"),
+        }
+    }
+
     /// Reads one rule, without comments, hosts or Adblock forms. The error says what was expected.
     pub fn parse(text: &str) -> Result<Rule, &'static str> {
         // Most lines are a name alone, and one pass recognizes them.
@@ -195,9 +219,7 @@ impl Pattern {
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Pattern::Name(NameKind::Exact, name) => write!(f, "{name}"),
-            Pattern::Name(NameKind::Below, name) => write!(f, "*.{name}"),
-            Pattern::Name(NameKind::ApexAndBelow, name) => write!(f, ".{name}"),
+            Pattern::Name(kind, name) => write!(f, "{}{name}", kind.prefix()),
             Pattern::Network(network) if network.prefix_len() == network.max_prefix_len() => {
                 write!(f, "{}", network.addr())
             }

@@ -6,7 +6,7 @@
 use super::ending::Ending;
 use super::examine::{Answer, Decision, Examiner, Method};
 use super::log_record::{LogRecord, Verdict};
-use super::page::write_refusal;
+use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
 use super::verification::Verifications;
 use super::{Stage, Transaction};
@@ -56,6 +56,8 @@ pub(in crate::engine) struct Transactions {
     pub cache_scratch: Vec<u8>,
     /// For bytes that came behind the end of a message.
     pub excess: Vec<u8>,
+    /// What was refused lately, in words.
+    refusal_texts: RefusalTexts,
     /// Where the filters of requests and responses come from; nothing is filtered without.
     pub filter_source: Option<FilterSource>,
 }
@@ -84,6 +86,7 @@ impl Transactions {
             cache_text: Vec::new(),
             cache_scratch: Vec::new(),
             excess: Vec::new(),
+            refusal_texts: RefusalTexts::default(),
             filter_source: None,
         }
     }
@@ -142,11 +145,13 @@ impl Transactions {
     /// Forgets what is kept for reuse: it would begin with an old policy, or old settings.
     pub fn clear_spare(&mut self) {
         self.spare.clear();
+        self.refusal_texts.clear();
     }
 
     /// Gives back what is not used.
     pub fn shrink(&mut self) {
         self.spare = Vec::new();
+        self.refusal_texts.clear();
         self.slab.shrink_to_fit();
     }
 
@@ -346,9 +351,14 @@ impl Transactions {
         transaction.closes |= bound || !refusal.keeps_connection();
         self.detach(cx, services, id);
         self.decide_close(cx, id);
-        let transaction = &mut self.slab[id.index as usize];
+        let Transactions { slab, refusal_texts, .. } = self;
+        let transaction = &mut slab[id.index as usize];
         let (date, out) = cx.date_and_scratch();
-        write_refusal(transaction, date, refusal, out);
+        write_refusal(transaction, refusal_texts, date, refusal, out);
+        if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
+            // The texts would keep an old policy in memory.
+            refusal_texts.clear();
+        }
         self.reply(cx, id);
     }
 

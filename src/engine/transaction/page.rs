@@ -1,66 +1,168 @@
 //! What a client is told of a refusal: what happened and by which limit, the rule and what it says, what was asked for, and in
 //! the reason phrase who has refused a CONNECT, since many clients show nothing else of it (rules 39 and 50).
 
+use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{Kind, Text};
-use crate::engine::transaction::refusal::{Refusal, SocketError};
+use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
 use crate::http::fault::Fault;
+use crate::http::fields::write_ipv4;
 use crate::http::head::Version;
-use crate::http::reply::{Asked, Reply, reason_phrase, write};
-use crate::policy::acl;
+use crate::http::reply::{Asked, Prepared, Reply, reason_phrase};
+use crate::policy::{Policy, RuleRef, acl};
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::ops::Range;
-
-/// Room for the texts of a refusal as most are (chosen): one allocation does then.
-const TEXTS_BYTES: usize = 768;
+use std::sync::Arc;
 
 /// Longest list of ports that is told (chosen).
 const PORTS_BYTES_MAX: usize = 200;
 
+/// Prepared texts at once (chosen: a proxy has a few reasons to refuse, and there are about a hundred in all).
+const PREPARED_MAX: usize = 32;
+
+/// What refusals say, as far as it is the same for all requests that are refused for one reason: under one policy and under the
+/// settings of one moment it is put together once.
+#[derive(Default)]
+pub(in crate::engine) struct RefusalTexts {
+    under: Option<(Arc<Policy>, Arc<Settings>)>,
+    prepared: Vec<(Reason, Texts)>,
+    /// For what is filled in.
+    scratch: Vec<u8>,
+}
+
+/// What the text depends on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Reason {
+    /// Without the rule.
+    refusal: Refusal,
+    connect: bool,
+    html: bool,
+    /// The head of the answer had begun.
+    answered: bool,
+}
+
+/// The texts for one reason.
+struct Texts {
+    phrase: String,
+    explanation: String,
+    prepared: Prepared,
+}
+
+impl RefusalTexts {
+    /// Forgets everything: a policy would be kept in memory.
+    pub fn clear(&mut self) {
+        (self.under, self.prepared) = (None, Vec::new());
+    }
+
+    /// The place of the texts for a refusal. They are prepared if they are not there.
+    fn find(&mut self, transaction: &Transaction, refusal: Refusal) -> usize {
+        let (policy, settings) = (&transaction.policy, &transaction.settings);
+        let same = |(old, older): &(Arc<Policy>, Arc<Settings>)| {
+            Arc::ptr_eq(old, policy) && Arc::ptr_eq(older, settings)
+        };
+        if !self.under.as_ref().is_some_and(same) {
+            self.clear();
+            self.under = Some((Arc::clone(policy), Arc::clone(settings)));
+        }
+        let reason = Reason {
+            refusal: match refusal {
+                Refusal::Denied(acl::Refusal::Rule(_)) => {
+                    Refusal::Denied(acl::Refusal::Rule(RuleRef { source: 0, line: 0 }))
+                }
+                other => other,
+            },
+            connect: transaction.info.method == Method::Connect,
+            html: transaction.info.html,
+            answered: transaction.record.phases.ttfb_us.is_some(),
+        };
+        if let Some(place) = self.prepared.iter().position(|(known, _)| *known == reason) {
+            return place;
+        }
+        if self.prepared.len() == PREPARED_MAX {
+            self.prepared.clear();
+        }
+        self.prepared.push((reason, Texts::prepare(transaction, refusal)));
+        self.prepared.len() - 1
+    }
+}
+
+impl Texts {
+    fn prepare(transaction: &Transaction, refusal: Refusal) -> Texts {
+        let (mut phrase, mut explanation) = (String::new(), String::new());
+        // Writing into a string cannot fail.
+        let _ = write_phrase(transaction, refusal, &mut phrase);
+        let _ = write_explanation(transaction, refusal, &mut explanation);
+        let wording = refusal.wording();
+        let reply = Reply {
+            phrase: &phrase,
+            explanation: &explanation,
+            proxy_status: Some((wording.error, "")),
+            ..of_reason(transaction, &wording)
+        };
+        let prepared = Prepared::of(&reply);
+        Texts { phrase, explanation, prepared }
+    }
+}
+
+/// An answer, as far as its reason tells what it says.
+fn of_reason<'t>(transaction: &'t Transaction, wording: &Wording) -> Reply<'t> {
+    let (info, pages) = (&transaction.info, &transaction.policy.pages);
+    let challenge = &[("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
+    Reply {
+        status: wording.status,
+        advice: Some(wording.advice),
+        template: pages.find(wording.status, info.html),
+        retry_after: matches!(wording.status, 429 | 503).then_some(1),
+        extra_fields: if wording.status == 407 { challenge } else { &[] },
+        html: info.html,
+        pseudonym: pseudonym(transaction),
+        ..Reply::default()
+    }
+}
+
 /// Writes the answer that says no.
 pub(in crate::engine) fn write_refusal(
     transaction: &mut Transaction,
+    texts: &mut RefusalTexts,
     date: &str,
     refusal: Refusal,
     out: &mut Vec<u8>,
 ) {
     let wording = refusal.wording();
-    let texts = Texts::write(transaction, refusal);
+    let place = texts.find(transaction, refusal);
+    let RefusalTexts { prepared, scratch, .. } = texts;
+    let (_, Texts { phrase, explanation, prepared }) = &prepared[place];
+    let filled = Filled::write(scratch, transaction, refusal);
     transaction.record.kind = Kind::Transaction;
     transaction.record.status = wording.status;
-    transaction.record.set(Text::Reason, texts.get(&texts.reason).as_bytes());
+    transaction.record.set(Text::Reason, filled.get(&filled.reason).as_bytes());
     let hidden = is_hidden(transaction, refusal);
-    let challenge = [("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
-    let (info, record, pages) = (&transaction.info, &transaction.record, &transaction.policy.pages);
+    let (info, record) = (&transaction.info, &transaction.record);
     let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
     let reply = Reply {
-        status: wording.status,
-        phrase: texts.get(&texts.phrase),
-        proxy_status: Some((wording.error, if hidden { "" } else { texts.get(&texts.reason) })),
-        explanation: texts.get(&texts.explanation),
-        advice: Some(wording.advice),
-        rule: texts.get(&texts.rule),
+        phrase,
+        proxy_status: Some((wording.error, if hidden { "" } else { filled.get(&filled.reason) })),
+        explanation,
+        rule: filled.get(&filled.rule),
         asked: Asked {
             method: text(Text::Method),
             url: text(Text::Target),
-            host: texts.get(&texts.host),
-            client: texts.get(&texts.client),
+            host: filled.get(&filled.host),
+            client: filled.get(&filled.client),
             user: text(Text::User),
         },
-        contact: pages.contact(),
-        template: pages.find(wording.status, info.html),
-        retry_after: matches!(wording.status, 429 | 503).then_some(1),
-        extra_fields: if wording.status == 407 { &challenge } else { &[] },
-        html: info.html,
+        contact: transaction.policy.pages.contact(),
         head_only: info.method == Method::Head,
         keep_alive: !transaction.closes,
         http10: info.version == Version::Http10,
         date,
-        pseudonym: pseudonym(transaction),
+        ..of_reason(transaction, &wording)
     };
     out.clear();
-    write(out, &reply);
+    prepared.write(out, &reply);
     let media_type = reply.content_type();
     transaction.record.set_content_type(media_type.as_bytes());
 }
@@ -74,44 +176,42 @@ fn pseudonym(transaction: &Transaction) -> &str {
     transaction.settings.via.as_deref().unwrap_or("weir")
 }
 
-/// What is to be said and is not written anywhere yet.
-#[derive(Default)]
-struct Texts {
-    all: String,
+/// What is filled in and is not written anywhere yet.
+struct Filled<'s> {
+    all: &'s str,
     /// The word for the log, or the rule with its file and line.
     reason: Range<usize>,
     /// What the rule says.
     rule: Range<usize>,
-    explanation: Range<usize>,
     host: Range<usize>,
     client: Range<usize>,
-    phrase: Range<usize>,
 }
 
-impl Texts {
-    fn write(transaction: &Transaction, refusal: Refusal) -> Texts {
-        let mut all = String::with_capacity(TEXTS_BYTES);
-        let mut section = |write: &dyn Fn(&mut String) -> fmt::Result| {
-            let begin = all.len();
-            // Writing into a string cannot fail.
-            let _ = write(&mut all);
-            begin..all.len()
-        };
+impl Filled<'_> {
+    fn write<'s>(scratch: &'s mut Vec<u8>, transaction: &Transaction, refusal: Refusal) -> Filled<'s> {
+        scratch.clear();
+        refusal.write_reason(&transaction.policy, scratch);
+        let reason_end = scratch.len();
+        write_rule(transaction, refusal, scratch);
+        let rule_end = scratch.len();
         let authority = &transaction.info.authority;
-        Texts {
-            reason: section(&|out| {
-                refusal.write_reason(&transaction.policy, out);
-                Ok(())
-            }),
-            rule: section(&|out| write_rule(transaction, refusal, out)),
-            explanation: section(&|out| write_explanation(transaction, refusal, out)),
-            // Before the request was understood there is none.
-            host: section(&|out| {
-                if authority.port == 0 { Ok(()) } else { write!(out, "{}", authority.host) }
-            }),
-            client: section(&|out| write!(out, "{}", transaction.record.client.ip().to_canonical())),
-            phrase: section(&|out| write_phrase(transaction, refusal, out)),
-            all,
+        // Before the request was understood there is none.
+        if authority.port != 0 {
+            authority.host.write(scratch);
+        }
+        let host_end = scratch.len();
+        match transaction.record.client.ip().to_canonical() {
+            IpAddr::V4(address) => write_ipv4(scratch, address),
+            // Writing into a Vec cannot fail.
+            IpAddr::V6(address) => _ = write!(scratch, "{address}"),
+        }
+        Filled {
+            // Once for all: it is found to be ASCII many bytes at a time.
+            all: std::str::from_utf8(scratch).unwrap_or_default(),
+            reason: 0..reason_end,
+            rule: reason_end..rule_end,
+            host: rule_end..host_end,
+            client: host_end..scratch.len(),
         }
     }
 
@@ -120,14 +220,12 @@ impl Texts {
     }
 }
 
-fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
+fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut Vec<u8>) {
     let authority = &transaction.info.authority;
-    match refusal {
-        Refusal::Denied(acl::Refusal::Rule(rule)) if !is_hidden(transaction, refusal) => {
-            let text = transaction.policy.acl.rule_text(rule, &authority.host, authority.port);
-            text.map_or(Ok(()), |text| write!(out, "{text}"))
+    if let (Refusal::Denied(acl::Refusal::Rule(rule)), false) = (refusal, is_hidden(transaction, refusal)) {
+        if let Some(rule) = transaction.policy.acl.rule_text(rule, &authority.host, authority.port) {
+            rule.write(out);
         }
-        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::engine::transaction::log_record::Verdict;
 use crate::http::fault::Fault;
 use crate::policy::{Policy, acl};
 use crate::resolver;
-use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// What the socket said of a connection that did not come about or broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -407,12 +407,13 @@ impl Refusal {
     }
 
     /// The word for the log and for `details`: the rule with its file and line where there is one.
-    pub fn write_reason(self, policy: &Policy, out: &mut String) {
+    pub fn write_reason(self, policy: &Policy, out: &mut Vec<u8>) {
         match self {
-            Refusal::Denied(refusal) => {
-                let _ = write!(out, "{}", refusal.describe(&policy.acl));
-            }
-            other => out.push_str(other.wording().reason),
+            // As most are, and without a formatter.
+            Refusal::Denied(acl::Refusal::Rule(rule)) => policy.acl.locate(rule).write(out),
+            // Writing into a Vec cannot fail.
+            Refusal::Denied(refusal) => _ = write!(out, "{}", refusal.describe(&policy.acl)),
+            other => out.extend_from_slice(other.wording().reason.as_bytes()),
         }
     }
 }
