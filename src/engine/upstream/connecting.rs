@@ -128,9 +128,13 @@ impl Dial {
 }
 
 impl Connect {
-    pub fn new(cx: &Context, request: &Request<'_>, grant: Grant, fresh: bool) -> Connect {
+    fn new(cx: &Context, request: &Request<'_>, grant: Grant, fresh: bool, serial: u32) -> Connect {
+        let known = match request.info.authority.host {
+            Host::Address(address) => Some(address),
+            Host::Name(_) => None,
+        };
         Connect {
-            serial: 0,
+            serial,
             transaction: request.transaction,
             client: request.client,
             accountable: cx.settings.accountable(request.client_address),
@@ -141,7 +145,7 @@ impl Connect {
             repeatable: request.repeatable,
             timings: Timings::default(),
             since_us: cx.now.monotonic_us,
-            stage: Stage::Dialling(Dial::new(std::iter::empty())),
+            stage: Stage::Dialling(Dial::new(known.into_iter())),
         }
     }
 
@@ -176,12 +180,19 @@ impl Upstreams {
             && waiting().filter(|connect| connect.accountable == accountable).take(share).count() == share
     }
 
-    pub(super) fn begin_connect(&mut self, cx: &mut Context, connect: Connect) -> Found {
+    pub(super) fn begin_connect(
+        &mut self,
+        cx: &mut Context,
+        request: &Request<'_>,
+        grant: Grant,
+        fresh: bool,
+    ) -> Found {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        let id = ConnectId { index: self.connects.insert(Connect { serial, ..connect }) as u32, serial };
-        let step = match self.connects[id.index as usize].authority.host {
-            Host::Address(address) => self.dial(cx, id, Dial::new(std::iter::once(address))),
+        let connect = Connect::new(cx, request, grant, fresh, serial);
+        let id = ConnectId { index: self.connects.insert(connect) as u32, serial };
+        let step = match request.info.authority.host {
+            Host::Address(_) => self.dial_next(cx, id),
             Host::Name(_) => self.resolve(cx, id, Progress::default()),
         };
         match step {

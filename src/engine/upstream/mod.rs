@@ -113,8 +113,7 @@ impl Upstreams {
         {
             return Found::Refused(Refusal::TooManyLookUps, Timings::default());
         }
-        let connect = Connect::new(cx, request, grant, fresh);
-        self.begin_connect(cx, connect)
+        self.begin_connect(cx, request, grant, fresh)
     }
 
     /// Takes an idle connection out of the pool, for a transaction.

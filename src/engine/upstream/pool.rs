@@ -8,9 +8,10 @@ use crate::engine::keyed::Keyed;
 use crate::engine::upstream::binding::Pinned;
 use crate::http::target::Authority;
 use crate::resolver::Addresses;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use hashlink::LruCache;
 use slab::Slab;
+use std::hash::BuildHasher;
 
 /// Origins remembered as speaking HTTP/1.0 (chosen).
 const HTTP10_MAX: usize = 256;
@@ -39,6 +40,8 @@ pub(in crate::engine) struct IdleId(u32);
 #[derive(Debug)]
 pub(in crate::engine) struct Group {
     authority: Authority,
+    /// The keyed hash of the authority: neither the authority nor the time to hash it is spent twice.
+    hash: u64,
     /// Connections of any state.
     connections: u32,
     idle: List<HERE>,
@@ -122,7 +125,9 @@ impl<const LINK: usize> List<LINK> {
 #[derive(Debug)]
 pub(in crate::engine) struct Origins {
     groups: Slab<Group>,
-    index: HashMap<Authority, u32, Keyed>,
+    /// The groups by their authorities.
+    index: HashTable<GroupId>,
+    seed: Keyed,
     entries: Slab<Idle>,
     idle: List<ALL>,
     /// Connections that wait for one client, by that client: one for each at most.
@@ -138,7 +143,8 @@ impl Origins {
     pub fn new(seed: Keyed, idle_max: usize, idle_per_group_max: usize) -> Origins {
         Origins {
             groups: Slab::new(),
-            index: HashMap::with_hasher(seed),
+            index: HashTable::new(),
+            seed,
             entries: Slab::new(),
             idle: List::default(),
             pinned: HashMap::with_hasher(seed),
@@ -150,21 +156,32 @@ impl Origins {
 
     /// The group of an authority, for one more connection.
     pub fn join(&mut self, authority: &Authority) -> GroupId {
-        if let Some(&id) = self.index.get(authority) {
-            self.groups[id as usize].connections += 1;
-            return GroupId(id);
+        let hash = self.seed.hash_one(authority);
+        if let Some(id) = self.find_group(authority, hash) {
+            self.groups[id.0 as usize].connections += 1;
+            return id;
         }
         let group = Group {
             authority: *authority,
+            hash,
             connections: 1,
             idle: List::default(),
             keeps: false,
             doubted_ms: 0,
             addresses: None,
         };
-        let id = self.groups.insert(group) as u32;
-        self.index.insert(*authority, id);
-        GroupId(id)
+        let Origins { groups, index, .. } = self;
+        let id = GroupId(groups.insert(group) as u32);
+        index.insert_unique(hash, id, |id| groups[id.0 as usize].hash);
+        id
+    }
+
+    fn find_group(&self, authority: &Authority, hash: u64) -> Option<GroupId> {
+        self.index.find(hash, |id| self.groups[id.0 as usize].authority == *authority).copied()
+    }
+
+    fn group_id(&self, authority: &Authority) -> Option<GroupId> {
+        self.find_group(authority, self.seed.hash_one(authority))
     }
 
     /// One connection fewer. It must not be idle any more.
@@ -172,14 +189,16 @@ impl Origins {
         let group = &mut self.groups[id.0 as usize];
         group.connections -= 1;
         if group.connections == 0 {
-            let group = self.groups.remove(id.0 as usize);
-            self.index.remove(&group.authority);
+            if let Ok(entry) = self.index.find_entry(group.hash, |other| *other == id) {
+                entry.remove();
+            }
+            self.groups.remove(id.0 as usize);
         }
     }
 
     /// The connections to an authority, if there are any.
     pub fn group(&self, authority: &Authority) -> Option<&Group> {
-        self.index.get(authority).map(|&id| &self.groups[id as usize])
+        self.group_id(authority).map(|id| &self.groups[id.0 as usize])
     }
 
     /// The authority of a group.
@@ -195,8 +214,8 @@ impl Origins {
 
     /// Notes which addresses the name of an authority has. False if there is no connection to it.
     pub fn note_addresses(&mut self, authority: &Authority, addresses: &Addresses, until_us: u64) -> bool {
-        let Some(&id) = self.index.get(authority) else { return false };
-        self.groups[id as usize].addresses = Some((addresses.clone(), until_us));
+        let Some(id) = self.group_id(authority) else { return false };
+        self.groups[id.0 as usize].addresses = Some((addresses.clone(), until_us));
         true
     }
 
