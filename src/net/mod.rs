@@ -1,16 +1,20 @@
-//! Memory for bytes under way.
+//! Memory for bytes under way, and sets of addresses.
 //!
 //! One [`Pool`] lends all of it in blocks of 4 KB and counts them. A [`Ring`] holds the payload of one direction in
 //! one block, and in a few blocks while the direction is busy. A [`Linear`] holds a message head in one block, and
 //! may spill to the heap up to the head limit. An idle connection holds nothing. Blocks have no destructor: each
 //! owner gives its block back to the pool, and the pool's count of lent blocks proves it.
 //! A [`Mapping`] holds bytes that stay: a large piece of a stored body.
+//!
+//! [`AddressSteps`] finds the network that an address lies in.
 
+mod address_steps;
 mod linear;
 mod mapping;
 mod pool;
 mod ring;
 
+pub use address_steps::{AddressSteps, NETWORKS_MAX};
 pub use linear::Linear;
 pub use mapping::Mapping;
 pub use pool::{BLOCK_BYTES, Block, Pool, Purpose, SPACES_MAX, Space};

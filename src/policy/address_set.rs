@@ -1,24 +1,16 @@
 //! A set of address rules: for each port range, sorted disjoint spans of the address space.
 //!
-//! Networks are nested or disjoint, so one sweep turns them into a step function: sorted first addresses, each with
-//! the most specific network that covers the span from there on. A look-up is one binary search; for IPv4 an index
-//! over the upper 16 bits bounds it to a few steps. Rules with ports are in one group per distinct port range,
-//! because a configuration has only a handful of them; a look-up searches the groups whose range contains the port.
+//! Rules with ports are in one group per distinct port range, because a configuration has only a handful of them; a
+//! look-up searches the groups whose range contains the port.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::location::RuleRef;
 use super::port_set::PortRange;
-use super::rules::{Pattern, Rule, v4_bounds, v6_bounds};
-
-/// Number of spans from which on the IPv4 index is worth its 256 KB (chosen: a smaller table fits into the
-/// processor's cache).
-const INDEX_FROM: usize = 1024;
-
-/// No rule covers the span.
-const NONE: u32 = u32::MAX;
+use super::rules::{Pattern, Rule};
+use crate::net::{AddressSteps, NETWORKS_MAX};
 
 /// The result of a look-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +31,7 @@ impl AddressSetBuilder {
     /// Adds a rule. False if the set is full (4 billion rules).
     #[must_use]
     pub fn push(&mut self, network: IpNet, ports: Option<PortRange>, rule: RuleRef) -> bool {
-        if self.networks.len() >= NONE as usize {
+        if self.networks.len() >= NETWORKS_MAX {
             return false;
         }
         self.networks.push((ports, network.trunc(), rule));
@@ -110,155 +102,35 @@ impl AddressSet {
 #[derive(Debug)]
 struct Group {
     ports: Option<PortRange>,
-    v4: StepFunction<u32>,
-    /// Number of spans that begin below each value of the upper 16 bits; empty for small sets.
-    v4_index: Vec<u32>,
-    v6: StepFunction<u128>,
-    /// Rule and prefix length, by the number in the step function.
+    steps: AddressSteps,
+    /// Rule and prefix length, by the number in the steps.
     rules: Vec<(RuleRef, u8)>,
 }
 
 impl Group {
     fn new(networks: &[(Option<PortRange>, IpNet, RuleRef)]) -> Group {
-        let mut rules = Vec::with_capacity(networks.len());
-        let mut v4 = Vec::new();
-        let mut v6 = Vec::new();
-        for (number, (_, network, rule)) in (0..NONE).zip(networks) {
-            rules.push((*rule, network.prefix_len()));
-            match network {
-                IpNet::V4(network) => v4.push(span(v4_bounds(network), number)),
-                IpNet::V6(network) => v6.push(span(v6_bounds(network), number)),
-            }
+        Group {
+            ports: networks.first().and_then(|&(ports, _, _)| ports),
+            steps: AddressSteps::new(networks.iter().map(|&(_, network, _)| network)),
+            rules: networks.iter().map(|(_, network, rule)| (*rule, network.prefix_len())).collect(),
         }
-        let v4 = StepFunction::new(v4, |last| last.checked_add(1));
-        let v6 = StepFunction::new(v6, |last| last.checked_add(1));
-        let ports = networks.first().and_then(|&(ports, _, _)| ports);
-        Group { ports, v4_index: index_upper(&v4.starts), v4, v6, rules }
     }
 
     fn find(&self, address: IpAddr) -> Option<&(RuleRef, u8)> {
-        let number = match address {
-            IpAddr::V4(v4) => {
-                let bits = v4.to_bits();
-                let upper = (bits >> 16) as usize;
-                match self.v4_index.get(upper..upper + 2) {
-                    Some(&[from, to]) => self.v4.find_between(bits, from as usize, to as usize),
-                    Some(_) | None => self.v4.find_between(bits, 0, self.v4.starts.len()),
-                }
-            }
-            IpAddr::V6(v6) => self.v6.find_between(v6.to_bits(), 0, self.v6.starts.len()),
-        };
-        self.rules.get(number as usize)
+        self.rules.get(self.steps.find(address)? as usize)
     }
 
     fn rule_at(&self, place: RuleRef) -> Option<IpNet> {
         let number = self.rules.binary_search_by_key(&place, |&(rule, _)| rule).ok()?;
         let (_, prefix) = self.rules.get(number)?;
         // All spans of a network have the network's bits.
-        let v4 = || self.v4.first_address_of(number as u32).map(|bits| IpAddr::V4(Ipv4Addr::from_bits(bits)));
-        let v6 = || self.v6.first_address_of(number as u32).map(|bits| IpAddr::V6(Ipv6Addr::from_bits(bits)));
-        let within = v4().or_else(v6)?;
+        let within = self.steps.first_address_of(number as u32)?;
         Some(IpNet::new(within, *prefix).ok()?.trunc())
     }
 
     fn heap_bytes(&self) -> usize {
-        self.v4.heap_bytes()
-            + self.v6.heap_bytes()
-            + self.v4_index.capacity() * size_of::<u32>()
-            + self.rules.capacity() * size_of::<(RuleRef, u8)>()
+        self.steps.heap_bytes() + self.rules.capacity() * size_of::<(RuleRef, u8)>()
     }
-}
-
-/// The addresses of a network, on the way into a step function.
-struct Span<T> {
-    first: T,
-    last: T,
-    number: u32,
-}
-
-fn span<T>((first, last): (T, T), number: u32) -> Span<T> {
-    Span { first, last, number }
-}
-
-/// A step function over addresses: from each start to the next one rule or none.
-#[derive(Debug)]
-struct StepFunction<T> {
-    starts: Vec<T>,
-    numbers: Vec<u32>,
-}
-
-impl<T: Copy + Ord> StepFunction<T> {
-    /// `after` returns the next address, or `None` after the last.
-    fn new(mut networks: Vec<Span<T>>, after: impl Fn(T) -> Option<T>) -> StepFunction<T> {
-        // A network sorts before the networks inside it, and the first of equal ones before the others.
-        networks.sort_by(|a, b| (a.first, b.last, a.number).cmp(&(b.first, a.last, b.number)));
-        networks.dedup_by(|later, kept| (later.first, later.last) == (kept.first, kept.last));
-        let mut steps = StepFunction { starts: Vec::new(), numbers: Vec::new() };
-        let mut open: Vec<Span<T>> = Vec::new();
-        for network in networks {
-            while open.last().is_some_and(|top| top.last < network.first) {
-                steps.close_innermost(&mut open, &after);
-            }
-            steps.push(network.first, network.number);
-            open.push(network);
-        }
-        while !open.is_empty() {
-            steps.close_innermost(&mut open, &after);
-        }
-        steps.starts.shrink_to_fit();
-        steps.numbers.shrink_to_fit();
-        steps
-    }
-
-    /// The innermost network ends; the surrounding one continues at the next address.
-    fn close_innermost(&mut self, open: &mut Vec<Span<T>>, after: impl Fn(T) -> Option<T>) {
-        if let Some(next) = open.pop().and_then(|over| after(over.last)) {
-            self.push(next, open.last().map_or(NONE, |around| around.number));
-        }
-    }
-
-    fn push(&mut self, start: T, number: u32) {
-        if self.starts.last() == Some(&start) {
-            self.starts.pop();
-            self.numbers.pop();
-        }
-        if self.numbers.last() != Some(&number) {
-            self.starts.push(start);
-            self.numbers.push(number);
-        }
-    }
-
-    /// The step for this address. The starts at `from..to` are searched; those before `from` are known to be lower.
-    fn find_between(&self, address: T, from: usize, to: usize) -> u32 {
-        let within = self.starts.get(from..to).unwrap_or_default();
-        let after = from + within.partition_point(|&start| start <= address);
-        after.checked_sub(1).and_then(|at| self.numbers.get(at)).map_or(NONE, |&number| number)
-    }
-
-    /// The first address with that number.
-    fn first_address_of(&self, number: u32) -> Option<T> {
-        let at = self.numbers.iter().position(|&other| other == number)?;
-        self.starts.get(at).copied()
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.starts.capacity() * size_of::<T>() + self.numbers.capacity() * size_of::<u32>()
-    }
-}
-
-fn index_upper(starts: &[u32]) -> Vec<u32> {
-    if starts.len() < INDEX_FROM {
-        return Vec::new();
-    }
-    let mut index = Vec::with_capacity(65537);
-    let mut below = 0;
-    for upper in 0..=65536u64 {
-        while starts.get(below).is_some_and(|&start| u64::from(start) < upper << 16) {
-            below += 1;
-        }
-        index.push(below as u32);
-    }
-    index
 }
 
 #[cfg(test)]
@@ -266,6 +138,7 @@ mod tests {
     use super::*;
     use crate::policy::rules::{Pattern, Rule};
     use crate::policy::test_numbers::Numbers;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     fn set(rules: &[Rule]) -> AddressSet {
         let mut builder = AddressSetBuilder::default();
@@ -378,15 +251,5 @@ mod tests {
         // Enough for the index.
         compare(100, 3000, 0xFFFF_FFFF);
         compare(101, 3000, 0x0003_FFFF);
-    }
-
-    #[test]
-    fn the_index_is_there_from_a_thousand_stretches_on() {
-        let few: Vec<u32> = (0..INDEX_FROM as u32 - 1).collect();
-        assert!(index_upper(&few).is_empty());
-        let many: Vec<u32> = (0..INDEX_FROM as u32).map(|n| n << 20).collect();
-        let index = index_upper(&many);
-        assert_eq!((index.len(), index[0], index[1], index[16], index[17]), (65537, 0, 1, 1, 2));
-        assert_eq!(index[65536], 1024);
     }
 }

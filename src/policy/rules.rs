@@ -13,7 +13,7 @@
 
 use std::fmt;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -552,16 +552,6 @@ fn excerpt(bytes: &[u8]) -> String {
         shown.push('…');
     }
     shown
-}
-
-/// First and last address of a network, as numbers.
-pub(super) fn v4_bounds(network: &Ipv4Net) -> (u32, u32) {
-    (Ipv4Addr::to_bits(network.network()), Ipv4Addr::to_bits(network.broadcast()))
-}
-
-/// First and last address of a network, as numbers.
-pub(super) fn v6_bounds(network: &Ipv6Net) -> (u128, u128) {
-    (Ipv6Addr::to_bits(network.network()), Ipv6Addr::to_bits(network.broadcast()))
 }
 
 #[cfg(test)]
