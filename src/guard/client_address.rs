@@ -1,1 +1,387 @@
-//! Whose request it is, when trusted proxies stand before weir (guard semantics, section 2).
+//! The address that a client is known by (guard semantics, section 2).
+//!
+//! A field is never evidence by itself, because every client can send it: the peer decides. Fields of trusted peers are read
+//! in the order of the `trust` line. X-Forwarded-For and Forwarded are chains: each proxy adds the address of its own peer at
+//! the right, so the entry that counts is found from the right, and what a client has made up stands left of it. Other fields
+//! have one address.
+//!
+//! With PROXY protocol the conveyed address is the peer.
+
+use super::directives::Trust;
+use crate::http::fields::trim;
+use crate::http::head::Fields;
+use crate::net::AddressSteps;
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Longest entry that is read, in bytes (chosen): an IPv6 address with brackets and port has 47, and Forwarded has the
+/// protocol and the host beside it.
+const ENTRY_BYTES_MAX: usize = 512;
+
+/// The field of a `trust` line that names none.
+const DEFAULT_FIELD: &str = "x-forwarded-for";
+
+/// What a client is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// In canonical form.
+    pub address: IpAddr,
+    /// A peer that is not trusted has sent a field that only trusted ones may send: event `suspicious_request`.
+    pub spoofed: bool,
+}
+
+/// Whose word about the client counts.
+#[derive(Debug, Default)]
+pub struct TrustTable {
+    networks: AddressSteps,
+    /// The line of each network.
+    line_of: Vec<u16>,
+    lines: Vec<Line>,
+}
+
+#[derive(Debug)]
+struct Line {
+    depth: usize,
+    fields: Vec<Field>,
+}
+
+/// A field in which an address is looked for.
+#[derive(Debug)]
+enum Field {
+    /// Addresses with commas, the latest at the right.
+    List(Box<str>),
+    /// `for=` (RFC 7239), the latest at the right.
+    Forwarded,
+    /// One address.
+    Single(Box<str>),
+}
+
+impl Field {
+    fn new(name: &str) -> Field {
+        match name.to_ascii_lowercase().as_str() {
+            "forwarded" => Field::Forwarded,
+            name @ "x-forwarded-for" => Field::List(name.into()),
+            name => Field::Single(name.into()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Field::List(name) | Field::Single(name) => name,
+            Field::Forwarded => "forwarded",
+        }
+    }
+}
+
+impl TrustTable {
+    /// Compiles the lines of a guard file. A peer in several of their networks is trusted as the most specific one says.
+    pub fn new(trusts: &[Trust]) -> TrustTable {
+        let networks = trusts.iter().flat_map(|trust| &trust.networks).copied();
+        let numbered = trusts.iter().zip(0..);
+        let line_of = numbered.flat_map(|(trust, line)| trust.networks.iter().map(move |_| line)).collect();
+        let fields = |trust: &Trust| match trust.fields.as_slice() {
+            [] => vec![Field::new(DEFAULT_FIELD)],
+            names => names.iter().map(|name| Field::new(name)).collect(),
+        };
+        let line = |trust: &Trust| Line { depth: usize::from(trust.depth.max(1)), fields: fields(trust) };
+        TrustTable {
+            networks: AddressSteps::new(networks),
+            line_of,
+            lines: trusts.iter().map(line).collect(),
+        }
+    }
+
+    /// Whether the word of this peer counts: for PROXY headers, too.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.line(peer.to_canonical()).is_some()
+    }
+
+    fn line(&self, peer: IpAddr) -> Option<&Line> {
+        let number = self.networks.find(peer)?;
+        self.lines.get(usize::from(*self.line_of.get(number as usize)?))
+    }
+
+    /// The address of the client, from the peer and the fields of its request.
+    pub fn find(&self, peer: IpAddr, fields: Fields<'_, '_>) -> ClientAddress {
+        let peer = peer.to_canonical();
+        if self.lines.is_empty() {
+            return ClientAddress { address: peer, spoofed: false };
+        }
+        match self.line(peer) {
+            Some(line) => {
+                let found = line.fields.iter().find_map(|field| self.address_in(field, line.depth, fields));
+                ClientAddress { address: found.unwrap_or(peer), spoofed: false }
+            }
+            None => {
+                let mut known = self.lines.iter().flat_map(|line| &line.fields);
+                ClientAddress {
+                    address: peer,
+                    spoofed: known.any(|field| fields.get(field.name()).is_some()),
+                }
+            }
+        }
+    }
+
+    fn address_in(&self, field: &Field, depth: usize, fields: Fields<'_, '_>) -> Option<IpAddr> {
+        match field {
+            Field::List(name) => self.entry_that_counts(entries(fields, name).map(node), depth),
+            Field::Forwarded => {
+                self.entry_that_counts(entries(fields, field.name()).map(forwarded_for), depth)
+            }
+            Field::Single(name) => {
+                let mut found = entries(fields, name);
+                let address = node(found.next()?);
+                // Of two it is not known which one the proxy has set.
+                if found.next().is_none() { address } else { None }
+            }
+        }
+    }
+
+    /// The entry that counts: the one at `depth`, or the first from the right that is not of a trusted proxy. `None` if there
+    /// are too few, or if it is no address. What stands left of it is not read.
+    fn entry_that_counts(
+        &self,
+        mut entries: impl Iterator<Item = Option<IpAddr>>,
+        depth: usize,
+    ) -> Option<IpAddr> {
+        for _ in 1..depth {
+            let address = entries.next()??;
+            if !self.trusts(address) {
+                return Some(address);
+            }
+        }
+        entries.next()?
+    }
+}
+
+/// The entries of all lines of a field, from the right. Commas separate also within quotes: a quote that a client has left
+/// open must not swallow what a proxy has added behind it. Empty entries are none (RFC 9110 5.6.1).
+fn entries<'f>(fields: Fields<'_, 'f>, name: &str) -> impl Iterator<Item = &'f [u8]> {
+    let lines = fields.all(name).rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
+    lines.map(trim).filter(|entry| !entry.is_empty())
+}
+
+/// `v4`, `v6` or `[v6]`, each with an optional port behind a colon (of IPv6 only behind brackets), in canonical form. `None` for
+/// names, `unknown`, and addresses with a zone: they mean something on one machine only.
+fn node(entry: &[u8]) -> Option<IpAddr> {
+    if entry.len() > ENTRY_BYTES_MAX {
+        return None;
+    }
+    let text = std::str::from_utf8(entry).ok()?;
+    if let Some(inside) = text.strip_prefix('[') {
+        let (address, port) = inside.split_once(']')?;
+        let is_fine = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+        return if is_fine {
+            address.parse::<Ipv6Addr>().ok().map(|v6| IpAddr::V6(v6).to_canonical())
+        } else {
+            None
+        };
+    }
+    match text.split_once(':') {
+        Some((address, port)) if !port.contains(':') => {
+            if is_port(port) {
+                address.parse().ok().map(IpAddr::V4)
+            } else {
+                None
+            }
+        }
+        Some(_) | None => text.parse::<IpAddr>().ok().map(|address| address.to_canonical()),
+    }
+}
+
+/// A port, or a word that stands for one (RFC 7239 6.2).
+fn is_port(text: &str) -> bool {
+    let is_number = (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_number || text.len() > 1 && text.starts_with('_')
+}
+
+/// The address behind `for=` in an element of Forwarded. `None` without one, or if it occurs twice.
+fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    if element.len() > ENTRY_BYTES_MAX {
+        return None;
+    }
+    let pairs = element.split(|byte| *byte == b';').map(trim);
+    let mut values = pairs.filter_map(|pair| {
+        let (name, value) = pair.split_at_checked(4)?;
+        name.eq_ignore_ascii_case(b"for=").then_some(value)
+    });
+    let value = values.next().filter(|_| values.next().is_none())?;
+    node(value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::directives::parse;
+    use crate::http::head::{Limits, Message, RequestHead};
+
+    fn table(lines: &str) -> TrustTable {
+        TrustTable::new(&parse(lines.as_bytes()).unwrap().trust)
+    }
+
+    fn find(lines: &str, peer: &str, fields: &str) -> (String, bool) {
+        let head = format!("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
+        let mut message = Message::new();
+        let request = RequestHead::parse(head.as_bytes(), &mut message, &Limits::default()).unwrap();
+        let found = table(lines).find(peer.parse().unwrap(), request.fields);
+        (found.address.to_string(), found.spoofed)
+    }
+
+    /// Trusted lines, value of X-Forwarded-For, address.
+    #[track_caller]
+    fn expect(lines: &str, fields: &str, expected: &str) {
+        let fields: String = fields.split('|').map(|line| format!("{line}\r\n")).collect();
+        assert_eq!(find(lines, "10.0.0.1", &fields), (expected.to_owned(), false), "{lines}: {fields}");
+    }
+
+    #[test]
+    fn guard_2_only_trusted_peers_are_believed() {
+        let xff = "X-Forwarded-For: 192.0.2.1\r\n";
+        assert_eq!(find("", "203.0.113.9", xff), ("203.0.113.9".into(), false));
+        let lines = "trust 10.0.0.0/8\ntrust 2001:db8::1 fields X-Real-IP";
+        assert_eq!(find(lines, "203.0.113.9", xff), ("203.0.113.9".into(), true));
+        assert_eq!(find(lines, "203.0.113.9", "X-Real-IP: 192.0.2.1\r\n"), ("203.0.113.9".into(), true));
+        assert_eq!(find(lines, "203.0.113.9", "Forwarded: for=192.0.2.1\r\n"), ("203.0.113.9".into(), false));
+        assert_eq!(find(lines, "203.0.113.9", ""), ("203.0.113.9".into(), false));
+        assert_eq!(find(lines, "10.255.255.255", xff), ("192.0.2.1".into(), false));
+        assert_eq!(find(lines, "::ffff:10.0.0.1", xff), ("192.0.2.1".into(), false));
+        // Its own line does not name that field.
+        assert_eq!(find(lines, "2001:db8::1", xff), ("2001:db8::1".into(), false));
+        assert!(table(lines).trusts("::ffff:10.0.0.1".parse().unwrap()));
+        assert!(!table(lines).trusts("11.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn fault_13_9_no_field_is_evidence_by_itself() {
+        let fields = "CF-Ray: 1\r\nCF-Connecting-IP: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.1\r\n";
+        assert_eq!(find("trust cloudflare", "203.0.113.9", fields), ("203.0.113.9".into(), true));
+        assert_eq!(find("trust cloudflare", "104.16.0.1", fields), ("192.0.2.1".into(), false));
+        assert_eq!(find("trust cloudflare", "2606:4700::1", fields), ("192.0.2.1".into(), false));
+    }
+
+    #[test]
+    fn guard_2_the_entry_at_the_depth_counts() {
+        let one = "trust 10.0.0.0/8";
+        expect(one, "A: b", "10.0.0.1");
+        expect(one, "X-Forwarded-For: 192.0.2.1", "192.0.2.1");
+        expect(one, "X-Forwarded-For: 198.51.100.1, 192.0.2.1", "192.0.2.1");
+        expect(one, "X-Forwarded-For: 192.0.2.1, 10.0.0.2", "10.0.0.2");
+        let two = "trust 10.0.0.0/8 depth 2";
+        expect(two, "X-Forwarded-For: 192.0.2.1, 10.0.0.2", "192.0.2.1");
+        expect(two, "X-Forwarded-For: 198.51.100.1,192.0.2.1,10.0.0.2", "192.0.2.1");
+        // Fewer entries than that: the peer.
+        expect(two, "X-Forwarded-For: 10.0.0.2", "10.0.0.1");
+        // One on the right is not trusted: it is what the nearest trusted proxy has seen.
+        expect(two, "X-Forwarded-For: 192.0.2.1, 203.0.113.5", "203.0.113.5");
+        let three = "trust 10.0.0.0/8 depth 3\ntrust 2001:db8::/32";
+        expect(three, "X-Forwarded-For: 192.0.2.1, 10.0.0.3, [2001:db8::2]:443", "192.0.2.1");
+        expect(three, "X-Forwarded-For: 192.0.2.1, 203.0.113.5, 10.0.0.2", "203.0.113.5");
+        expect(three, "X-Forwarded-For: 192.0.2.1, unknown, 10.0.0.2", "10.0.0.1");
+        // The most specific line has the depth.
+        expect(
+            "trust 10.0.0.0/8 depth 2\ntrust 10.0.0.1",
+            "X-Forwarded-For: 192.0.2.1, 10.0.0.2",
+            "10.0.0.2",
+        );
+    }
+
+    #[test]
+    fn ours_2_repeated_lines_are_one_list() {
+        let two = "trust 10.0.0.0/8 depth 2";
+        expect(
+            two,
+            "X-Forwarded-For: 198.51.100.1|X-Forwarded-For: 192.0.2.1|x-forwarded-for: 10.0.0.2",
+            "192.0.2.1",
+        );
+        expect(two, "X-Forwarded-For: 192.0.2.1, 10.0.0.2|X-Forwarded-For: ", "192.0.2.1");
+        expect(two, "X-Forwarded-For: 192.0.2.1, , 10.0.0.2, ,", "192.0.2.1");
+        // Not two addresses of which one may be chosen.
+        expect("trust 10.0.0.0/8 fields X-Real-IP", "X-Real-IP: 192.0.2.1|X-Real-IP: 192.0.2.2", "10.0.0.1");
+        expect("trust 10.0.0.0/8 fields X-Real-IP", "X-Real-IP: 192.0.2.1, 192.0.2.2", "10.0.0.1");
+    }
+
+    #[test]
+    fn guard_2_every_spelling_of_an_address() {
+        let cases = [
+            ("192.0.2.1", Some("192.0.2.1")),
+            ("192.0.2.1:8080", Some("192.0.2.1")),
+            ("[2001:DB8::1]:8080", Some("2001:db8::1")),
+            ("[2001:db8::1]", Some("2001:db8::1")),
+            ("2001:db8::1", Some("2001:db8::1")),
+            ("::1", Some("::1")),
+            ("::ffff:192.0.2.1", Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1]:1", Some("192.0.2.1")),
+            ("[::ffff:192.0.2.1%eth0]", None),
+            ("fe80::1%eth0", None),
+            ("unknown", None),
+            ("_hidden", None),
+            ("a.example", None),
+            ("192.0.2.1:", None),
+            ("192.0.2.1:x", None),
+            ("192.0.2.1:123456", None),
+            ("192.0.2.01", None),
+            ("192.0.2", None),
+            ("3221225985", None),
+            ("[192.0.2.1]", None),
+            ("[2001:db8::1", None),
+            ("[2001:db8::1]8080", None),
+            ("\"192.0.2.1\"", None),
+            ("192.0.2.1 198.51.100.1", None),
+        ];
+        for (text, expected) in cases {
+            expect("trust 10.0.0.0/8", &format!("X-Forwarded-For: {text}"), expected.unwrap_or("10.0.0.1"));
+            assert_eq!(node(text.as_bytes()).map(|found| found.to_string()).as_deref(), expected, "{text}");
+        }
+        assert_eq!(node(b"\xff"), None);
+    }
+
+    #[test]
+    fn guard_2_forwarded_is_a_list_as_well() {
+        let lines = "trust 10.0.0.0/8 fields Forwarded";
+        for (value, expected) in [
+            ("for=192.0.2.1", "192.0.2.1"),
+            ("For=\"192.0.2.1:80\"; proto=http;by=203.0.113.43", "192.0.2.1"),
+            ("proto=http;for=\"[2001:db8::1]:_port\"", "2001:db8::1"),
+            ("for=198.51.100.1, for=192.0.2.1", "192.0.2.1"),
+            // Whatever quote a client leaves open.
+            ("for=\"x, for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1;for=192.0.2.2", "10.0.0.1"),
+            ("for=unknown", "10.0.0.1"),
+            ("for=_hidden", "10.0.0.1"),
+            ("for", "10.0.0.1"),
+            ("by=192.0.2.1", "10.0.0.1"),
+            ("xfor=192.0.2.1", "10.0.0.1"),
+            ("for=\"192.0.2.1", "10.0.0.1"),
+        ] {
+            expect(lines, &format!("Forwarded: {value}"), expected);
+        }
+        expect(
+            "trust 10.0.0.0/8 depth 2 fields Forwarded",
+            "Forwarded: for=192.0.2.1|Forwarded: for=10.0.0.2",
+            "192.0.2.1",
+        );
+    }
+
+    #[test]
+    fn guard_2_fields_are_tried_in_their_order() {
+        let lines = "trust 10.0.0.0/8 fields CF-Connecting-IP,True-Client-IP,X-Forwarded-For,X-Real-IP";
+        expect(
+            lines,
+            "X-Real-IP: 192.0.2.4|True-Client-IP: 192.0.2.2|CF-Connecting-IP: 192.0.2.1",
+            "192.0.2.1",
+        );
+        expect(lines, "X-Real-IP: 192.0.2.4|CF-Connecting-IP: none|True-Client-IP: 192.0.2.2", "192.0.2.2");
+        expect(lines, "X-Real-IP: 192.0.2.4|X-Forwarded-For: 192.0.2.5, 192.0.2.3", "192.0.2.3");
+        expect(lines, "X-Real-IP: 192.0.2.4|X-Forwarded-For: x", "192.0.2.4");
+        expect(lines, "X-Real-IP: x", "10.0.0.1");
+    }
+
+    #[test]
+    fn guard_2_long_fields_are_read_entry_that_counts() {
+        let many = format!("X-Forwarded-For: {}192.0.2.1, 10.0.0.2", "203.0.113.1, ".repeat(1000));
+        expect("trust 10.0.0.0/8 depth 2", &many, "192.0.2.1");
+        let long = format!("X-Forwarded-For: 192.0.2.1, {}", "x".repeat(ENTRY_BYTES_MAX + 1));
+        expect("trust 10.0.0.0/8", &long, "10.0.0.1");
+        let commas = format!("X-Forwarded-For: 192.0.2.1{}", ",".repeat(5000));
+        expect("trust 10.0.0.0/8", &commas, "192.0.2.1");
+    }
+}

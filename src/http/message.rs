@@ -354,7 +354,7 @@ impl<'s, 'b> Fields<'s, 'b> {
 
     /// The values of all field lines of that name, in any case.
     #[inline]
-    pub fn all<'n>(self, name: &'n str) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
+    pub fn all<'n>(self, name: &'n str) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
         let lines = if self.message.hints & hint(name) == 0 { &[] } else { self.lines() };
         let named = move |line: &&Line| {
             line.name.len() == name.len() && same_name(line.name.within(self.bytes), name.as_bytes())
