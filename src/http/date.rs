@@ -112,8 +112,9 @@ fn time_of_day(text: &[u8]) -> Option<i64> {
     (exact && hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// `None` for a day that the month does not have.
-fn seconds(year: i64, month: i64, day: i64, time_of_day: i64) -> Option<i64> {
+/// Seconds since 1970-01-01 of a date in the Gregorian calendar, months and days counted from 1. `None` for a day that the
+/// month does not have.
+pub fn seconds(year: i64, month: i64, day: i64, time_of_day: i64) -> Option<i64> {
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let last = match month {
         2 if leap => 29,
@@ -121,7 +122,8 @@ fn seconds(year: i64, month: i64, day: i64, time_of_day: i64) -> Option<i64> {
         4 | 6 | 9 | 11 => 30,
         _ => 31,
     };
-    (1..=last).contains(&day).then(|| days_since_1970(year, month, day) * 86_400 + time_of_day)
+    ((1..=12).contains(&month) && (1..=last).contains(&day))
+        .then(|| days_since_1970(year, month, day) * 86_400 + time_of_day)
 }
 
 /// The inverse of [`civil`], for years before 1970 too.

@@ -30,7 +30,8 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 24] = [
+pub const ALL: [(&str, Target); 26] = [
+    ("ban_file", guard::ban_file),
     ("cache_control", caching::cache_control),
     ("cache_exchange", caching::cache_exchange),
     ("cache_file", cache_file::cache_file),
@@ -44,6 +45,7 @@ pub const ALL: [(&str, Target); 24] = [
     ("guard_file", guard::guard_file),
     ("http_date_text", caching::http_date_text),
     ("log_entry", log::log_entry),
+    ("proxy_header", guard::proxy_header),
     ("range", caching::range),
     ("reply", reply::reply),
     ("request_framing", framing::request_framing),

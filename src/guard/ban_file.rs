@@ -1,1 +1,0 @@
-//! Files of bans: plain lists, and what fail2ban and CrowdSec export.

@@ -1,0 +1,120 @@
+//! The bans of a file, as they are read.
+
+use crate::guard::networks::{NetworkError, parse_network};
+use ipnet::IpNet;
+use std::fmt::Display;
+
+/// Most problems that are told of one file; the last one says so (chosen).
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Longest reason that is kept, in bytes (chosen).
+const REASON_BYTES_MAX: usize = 200;
+
+/// Most characters of a faulty text that a problem shows (chosen).
+const FOUND_CHARS_MAX: usize = 80;
+
+/// When the file is read, and when it was written.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// Milliseconds since 1970 now: what has ended is left out.
+    pub now_unix_ms: u64,
+    /// Milliseconds since 1970 when the file was changed last: CrowdSec tells how long a ban lasts from then on.
+    pub written_unix_ms: u64,
+    /// Seconds that local time is ahead of UTC: fail2ban writes local times.
+    pub utc_offset_s: i64,
+}
+
+/// A ban of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileBan {
+    /// An address is a network of one.
+    pub network: IpNet,
+    /// Milliseconds since 1970; `None`: as long as the file has it.
+    pub until_unix_ms: Option<u64>,
+    /// What the file says; may be empty.
+    pub reason: Box<str>,
+}
+
+/// A line that is no ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1; 0 where a file has no lines, or for the file as a whole.
+    pub line: u32,
+    /// What was expected, in one line of printable text.
+    pub message: String,
+}
+
+/// What a file says.
+#[derive(Debug)]
+pub struct BanList {
+    /// In the order of the file. A network may be there more than once: the longest ban holds.
+    pub bans: Vec<FileBan>,
+    /// Lines that were left out.
+    pub problems: Vec<Problem>,
+    /// Entries that mean no ban by now: ended, simulated, of another kind (captcha), or of no address (a country).
+    pub skipped: u64,
+    /// Faulty lines, told or not.
+    faults: u64,
+    bans_max: usize,
+    times: Times,
+}
+
+impl BanList {
+    pub(super) fn new(times: Times, bans_max: usize) -> BanList {
+        BanList { bans: Vec::new(), problems: Vec::new(), skipped: 0, faults: 0, bans_max, times }
+    }
+
+    pub(super) fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Adds a ban; the text is an address or a network.
+    pub(super) fn ban(&mut self, line: u32, text: &str, until_unix_ms: Option<u64>, reason: &str) {
+        let network = match parse_network(text) {
+            Ok(network) => network,
+            Err(NetworkError::HostBits(network)) => {
+                return self.problem(line, format!("expected {network} or an address alone"), text);
+            }
+            Err(NetworkError::Malformed) => {
+                return self.problem(line, "expected an address or a network", text);
+            }
+        };
+        if until_unix_ms.is_some_and(|until| until <= self.times.now_unix_ms) {
+            self.skipped += 1;
+            return;
+        }
+        if self.bans.len() >= self.bans_max {
+            return self.problem(line, format!("expected at most {} bans (bans-max)", self.bans_max), text);
+        }
+        let reason: String = reason.chars().filter(|char| !char.is_control()).collect();
+        let end = reason.char_indices().map(|(at, char)| at + char.len_utf8());
+        let end = end.take_while(|end| *end <= REASON_BYTES_MAX).last().unwrap_or(0);
+        self.bans.push(FileBan { network, until_unix_ms, reason: reason[..end].into() });
+    }
+
+    pub(super) fn problem(&mut self, line: u32, expected: impl Display, found: &str) {
+        self.faults += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            let head: String = found.chars().take(FOUND_CHARS_MAX).collect();
+            let rest = if head.len() < found.len() { "…" } else { "" };
+            let message = format!("{expected}, found \"{}{rest}\"", head.escape_debug());
+            self.problems.push(Problem { line, message });
+        }
+    }
+
+    /// Faulty lines, also those that are not among the problems.
+    pub fn faults(&self) -> u64 {
+        self.faults
+    }
+
+    /// The list, unless there is nothing in it but faults.
+    pub(super) fn finish(mut self) -> Result<BanList, Vec<Problem>> {
+        let untold = self.faults - self.problems.len() as u64;
+        if untold > 0 {
+            let message = format!("expected fewer faulty lines: {untold} more are not told");
+            self.problems.push(Problem { line: 0, message });
+        }
+        let is_list = self.faults == 0 || !self.bans.is_empty() || self.skipped > 0;
+        if is_list { Ok(self) } else { Err(self.problems) }
+    }
+}

@@ -1,0 +1,64 @@
+//! Files of bans: plain lists, and what fail2ban and CrowdSec export. The format is recognised from the content.
+//!
+//! - A plain list has addresses and networks, one or several in a line, and `#` comments.
+//! - fail2ban: `fail2ban-client get JAIL banip`, the same with `--with-time`, and `fail2ban-client banned`.
+//! - CrowdSec: `cscli decisions list -o json` and `-o raw` (CSV), and what `cscli decisions import` takes.
+//!
+//! A faulty line is told and left out, and the others are taken: a list that is shared by many must not fail as a whole. A
+//! file of which nothing is left but faults is no list of bans. A ban without an end in the file holds as long as the file
+//! has it.
+
+mod crowdsec;
+mod list;
+mod plain;
+
+pub use list::{BanList, FileBan, PROBLEMS_MAX, Problem, Times};
+
+/// Largest file (chosen): a million bans with everything that CrowdSec tells of them is larger, and comes as CSV.
+pub const FILE_BYTES_MAX: usize = 128 << 20;
+
+/// Reads a file of bans, and at most so many of them.
+pub fn parse(content: &[u8], times: Times, bans_max: usize) -> Result<BanList, Vec<Problem>> {
+    if content.len() > FILE_BYTES_MAX {
+        let message = format!("{} bytes: a file of bans has at most {FILE_BYTES_MAX}", content.len());
+        return Err(vec![Problem { line: 0, message }]);
+    }
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let mut list = BanList::new(times, bans_max);
+    match format_of(content) {
+        Format::Json => crowdsec::read_json(content, &mut list),
+        Format::Csv => crowdsec::read_csv(content, &mut list),
+        Format::Jails => plain::read_jails(content, &mut list),
+        Format::Plain => plain::read_lines(content, &mut list),
+    }
+    list.finish()
+}
+
+enum Format {
+    /// Addresses, networks, and lines of fail2ban with times.
+    Plain,
+    /// Jails of fail2ban with their addresses, as Python writes them.
+    Jails,
+    /// Of CrowdSec.
+    Json,
+    /// Of CrowdSec.
+    Csv,
+}
+
+fn format_of(content: &[u8]) -> Format {
+    let start = content.trim_ascii_start();
+    let inside = start.iter().find(|byte| !matches!(byte, b'[' | b'{') && !byte.is_ascii_whitespace());
+    match start.first() {
+        Some(b'[' | b'{') if inside == Some(&b'\'') => Format::Jails,
+        Some(b'[' | b'{') => Format::Json,
+        // What Go writes for an empty list.
+        _ if start.trim_ascii_end() == b"null" => Format::Json,
+        _ if crowdsec::is_header(start.split(|byte| *byte == b'\n').next().unwrap_or_default()) => {
+            Format::Csv
+        }
+        _ => Format::Plain,
+    }
+}
+
+#[cfg(test)]
+mod tests;
