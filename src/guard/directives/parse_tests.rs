@@ -375,3 +375,35 @@ fn every_directive_has_a_form_that_begins_with_its_name() {
         assert!(directive.form.split(' ').next() == Some(directive.name), "{}", directive.form);
     }
 }
+
+const SAMPLE: &str = include_str!("../../../config/guard.conf");
+
+#[test]
+fn the_sample_is_harmless_as_it_is() {
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|text| text.parse().unwrap());
+    assert_eq!(read(SAMPLE), Directives { exempt: loopback.to_vec(), ..Directives::default() });
+}
+
+#[test]
+fn the_sample_shows_every_directive_and_each_example_loads() {
+    let is_example =
+        |line: &&str| TABLE.iter().any(|directive| line.split(' ').next() == Some(directive.name));
+    let examples: Vec<&str> =
+        SAMPLE.lines().map(|line| line.trim_start_matches('#')).filter(is_example).collect();
+    for line in &examples {
+        assert_ne!(read(line), Directives::default(), "{line}");
+    }
+    for directive in &TABLE {
+        let name = directive.name;
+        assert!(examples.iter().any(|line| line.split(' ').next() == Some(name)), "{name} is not shown");
+        // Every option of the form, too.
+        for option in directive.form.split([' ', '|']).filter_map(|word| word.strip_prefix('[')) {
+            let option = option.trim_end_matches(']');
+            let is_word = option.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            assert!(
+                !is_word || examples.iter().any(|line| line.contains(option)),
+                "{name}: {option} is not shown"
+            );
+        }
+    }
+}
