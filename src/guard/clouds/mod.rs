@@ -1,5 +1,22 @@
-//! Networks of cloud providers.
+//! Networks of cloud providers (guard semantics, section 8).
+//!
+//! [`parse`] reads what a provider publishes into [`Ranges`]. Whole sets only: what is faulty, empty, or beyond what a provider
+//! can have is refused, and the last good set stays. [`Clouds`] has the sets of all providers, replaced as a whole; a
+//! [`Selector`] is one line of the guard file compiled against it. Fetching is for the shell: it asks [`refresh_delay_ms`] when,
+//! and [`azure_file`] where from.
 
+mod azure_page;
+mod parse;
 mod provider;
+mod ranges;
+mod schedule;
+mod selector;
+mod snapshot;
 
+pub use azure_page::{AZURE_AGE_DAYS_MAX, AzureFile, azure_file};
+pub use parse::parse;
 pub use provider::Provider;
+pub use ranges::{CloudError, FILE_BYTES_MAX, Ranges};
+pub use schedule::{REFRESH_MS, REFRESH_MS_LEAST, REFRESH_MS_MOST, refresh_delay_ms};
+pub use selector::Selector;
+pub use snapshot::{Clouds, Details};

@@ -1,6 +1,9 @@
-//! What the guard reads: its file, files of bans, and PROXY headers.
+//! What the guard reads: its file, files of bans, networks of clouds, and PROXY headers.
+
+use std::sync::Arc;
 
 use weir::guard::ban_file::{self, Times};
+use weir::guard::clouds::{Clouds, Provider, azure_file, parse as parse_ranges};
 use weir::guard::directives::{Directives, parse};
 use weir::guard::proxy_header::{self, ProxyHeader, V2_BYTES_MAX};
 
@@ -75,4 +78,29 @@ pub fn proxy_header(bytes: &[u8]) {
         }
     }
     assert!(decided || bytes.len() < V2_BYTES_MAX, "{}", shown(bytes));
+}
+
+/// Any bytes as what a cloud provider publishes: each network of a set is found again, and the page of Azure leads nowhere else.
+pub fn cloud_ranges(bytes: &[u8]) {
+    for provider in Provider::ALL {
+        match parse_ranges(provider, bytes) {
+            Ok(ranges) => {
+                assert!(!ranges.is_empty() && ranges.check_change(&ranges).is_ok(), "{}", shown(bytes));
+                let networks: Vec<_> = ranges.iter().map(|(network, _)| network).collect();
+                let clouds = Clouds::new(vec![(provider, Arc::new(ranges))]);
+                for network in networks {
+                    let found = clouds.details(network.addr()).map(|found| found.network);
+                    assert!(found.is_some_and(|found| network.contains(&found)), "{network}: {found:?}");
+                }
+            }
+            Err(error) => assert!(!error.to_string().contains(char::is_control), "{error}"),
+        }
+    }
+    if let Ok(file) = azure_file(bytes, 20_432) {
+        assert!(
+            file.url.starts_with("https://download.microsoft.com/") && file.url.ends_with(".json"),
+            "{file:?}"
+        );
+        assert!(file.url.bytes().all(|byte| byte.is_ascii_graphic()), "{file:?}");
+    }
 }

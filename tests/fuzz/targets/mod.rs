@@ -30,12 +30,13 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 26] = [
+pub const ALL: [(&str, Target); 27] = [
     ("ban_file", guard::ban_file),
     ("cache_control", caching::cache_control),
     ("cache_exchange", caching::cache_exchange),
     ("cache_file", cache_file::cache_file),
     ("chunked", chunked::chunked),
+    ("cloud_ranges", guard::cloud_ranges),
     ("command_line", configuration::command_line),
     ("configuration", configuration::configuration),
     ("dates", dates::dates),
