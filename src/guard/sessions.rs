@@ -1,1 +1,457 @@
 //! Sessions: load, save, delete, expiry (guard semantics, section 7).
+//!
+//! A session is an identifier and a mapping. What a store keeps under `sess:` and the identifier is a *payload*, `{data,
+//! expires_at}`, with the end in seconds since 1970. The functions here say what is asked of a store and what an answer means;
+//! [`Sessions`] is the store in memory, and clients of Redis and MongoDB carry the same [`SessionRequest`]s.
+//!
+//! A load never fails: whatever is wrong with a payload or with the store, the session is empty. Whatever can only be wrong is
+//! deleted: a payload that is no mapping, that has expired, or whose end is no number. A save fails if the store does. A
+//! session that is empty or has no time left is deleted. The last writer wins.
+//!
+//! Stores with an expiry of their own are told it ([`SessionRequest::Save::ttl_s`]); that an expired payload is found all the
+//! same, and deleted then, remains the rule that sessions rely on.
+
+use hashlink::LruCache;
+use serde_json::{Map, Value, json};
+use siphasher::sip::SipHasher13;
+use std::hash::BuildHasher;
+
+use super::store::StoreFailure;
+
+/// What every key of a session begins with.
+pub const KEY_PREFIX: &str = "sess:";
+
+/// The longest identifier (chosen: a UUID has 36 characters, and 96 bytes as base64 have 128).
+pub const ID_BYTES_MAX: usize = 128;
+
+/// The longest payload as JSON text (chosen: sixteen times a cookie).
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What a session holds.
+pub type Data = Map<String, Value>;
+
+/// What is asked of a store. Identifiers have been checked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionRequest {
+    /// The payload of a session.
+    Load {
+        /// Identifier.
+        id: Box<str>,
+    },
+    /// Writes a payload, whatever was there before.
+    Save {
+        /// Identifier.
+        id: Box<str>,
+        /// `{data, expires_at}`.
+        payload: Value,
+        /// For stores that expire keys themselves, in seconds, at least 1.
+        ttl_s: u64,
+    },
+    /// Removes a payload, if it is there.
+    Delete {
+        /// Identifier.
+        id: Box<str>,
+    },
+}
+
+impl SessionRequest {
+    /// Whether a failure of the store is an error of the caller, too. Loads and deletes ignore failures.
+    pub fn must_succeed(&self) -> bool {
+        match self {
+            SessionRequest::Save { .. } => true,
+            SessionRequest::Load { .. } | SessionRequest::Delete { .. } => false,
+        }
+    }
+}
+
+/// What a store answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SessionAnswer {
+    /// A payload, whatever it is.
+    Found(Value),
+    /// No payload.
+    Absent,
+    /// Saved or deleted.
+    Done,
+    /// No answer.
+    Failed(StoreFailure),
+}
+
+/// What a load came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// Empty if there is nothing.
+    pub data: Data,
+    /// The store has a live session with this identifier. Only then may the identifier be used again.
+    pub known: bool,
+    /// The payload is of no use: the caller deletes it, and ignores failures.
+    pub delete: bool,
+}
+
+/// Why a session is not saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SaveError {
+    /// The identifier has characters that no identifier of ours has, or too many. An empty one is no error: nothing is saved.
+    Id,
+    /// The payload is longer than [`PAYLOAD_BYTES_MAX`].
+    TooLong,
+}
+
+impl std::fmt::Display for SaveError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SaveError::Id => out.write_str("the session's identifier is malformed"),
+            SaveError::TooLong => write!(out, "the session has more than {PAYLOAD_BYTES_MAX} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for SaveError {}
+
+/// Whether a text may become a key: 1 to [`ID_BYTES_MAX`] letters, digits, `-` and `_` of ASCII.
+pub fn is_id(text: &str) -> bool {
+    let is_of_ids = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(is_of_ids)
+}
+
+/// The identifier of a new session: a random UUID (RFC 9562, version 4) from 128 random bits.
+pub fn new_id(random: u128) -> String {
+    let bits = random & !(0xF << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
+    let hex = format!("{bits:032x}");
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// The identifier that a session is saved under: the presented one if the store knows it, or else a new one. So a client
+/// cannot choose the identifier of a session, nor plant it with another client (fixation).
+pub fn id_to_save(presented: &str, loaded: &Loaded, random: u128) -> String {
+    if loaded.known { presented.to_owned() } else { new_id(random) }
+}
+
+/// What to ask for the session that a client presents. `None`: nothing, the session is empty.
+pub fn load(id: &str) -> Option<SessionRequest> {
+    is_id(id).then(|| SessionRequest::Load { id: id.into() })
+}
+
+/// What the answer to a load means. `now_ms` is milliseconds since 1970.
+pub fn loaded(answer: SessionAnswer, now_ms: u64) -> Loaded {
+    let payload = match answer {
+        SessionAnswer::Found(payload) => payload,
+        SessionAnswer::Absent | SessionAnswer::Done | SessionAnswer::Failed(_) => return Loaded::default(),
+    };
+    let of_no_use = Loaded { delete: true, ..Loaded::default() };
+    let Value::Object(mut payload) = payload else { return of_no_use };
+    let Some(expires_at) = payload.get("expires_at").and_then(Value::as_f64) else { return of_no_use };
+    if seconds(now_ms) > expires_at {
+        return of_no_use;
+    }
+    let data = match payload.remove("data") {
+        Some(Value::Object(data)) => data,
+        // Odd, but the next save mends it.
+        Some(_) | None => Data::new(),
+    };
+    Loaded { data, known: true, delete: false }
+}
+
+/// What to ask to save a session for so many seconds from now, in milliseconds since 1970. `None`: nothing.
+pub fn save(id: &str, data: Data, timeout_s: i64, now_ms: u64) -> Result<Option<SessionRequest>, SaveError> {
+    if id.is_empty() {
+        return Ok(None);
+    }
+    if !is_id(id) {
+        return Err(SaveError::Id);
+    }
+    let id = id.into();
+    let ttl_s = match u64::try_from(timeout_s) {
+        Ok(ttl_s) if ttl_s > 0 && !data.is_empty() => ttl_s,
+        Ok(_) | Err(_) => return Ok(Some(SessionRequest::Delete { id })),
+    };
+    let payload = json!({ "data": data, "expires_at": seconds(now_ms) + timeout_s as f64 });
+    if payload.to_string().len() > PAYLOAD_BYTES_MAX {
+        return Err(SaveError::TooLong);
+    }
+    Ok(Some(SessionRequest::Save { id, payload, ttl_s }))
+}
+
+/// The payload in the text that a store holds. What is no JSON is null, which is no mapping.
+pub fn payload(text: &[u8]) -> Value {
+    if text.len() > PAYLOAD_BYTES_MAX {
+        return Value::Null;
+    }
+    serde_json::from_slice(text).unwrap_or(Value::Null)
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1000.0
+}
+
+/// Sessions in memory: at most so many, and so many bytes of identifiers and payloads. Beyond, the least recently used ones are
+/// dropped and counted.
+#[derive(Debug)]
+pub struct Sessions {
+    texts: LruCache<Box<str>, Box<str>, Keyed>,
+    sessions_max: usize,
+    bytes: usize,
+    bytes_max: usize,
+    dropped: u64,
+}
+
+impl Sessions {
+    /// The bounds, and the key of the hash.
+    pub fn new(sessions_max: usize, bytes_max: usize, seed: [u64; 2]) -> Sessions {
+        let texts = LruCache::with_hasher(usize::MAX, Keyed(seed));
+        Sessions { texts, sessions_max, bytes: 0, bytes_max, dropped: 0 }
+    }
+
+    /// What this store answers.
+    pub fn answer(&mut self, request: &SessionRequest) -> SessionAnswer {
+        match request {
+            SessionRequest::Load { id } => match self.texts.get(id) {
+                Some(text) => SessionAnswer::Found(payload(text.as_bytes())),
+                None => SessionAnswer::Absent,
+            },
+            SessionRequest::Save { id, payload, .. } => {
+                self.remove(id);
+                let text = payload.to_string().into_boxed_str();
+                self.bytes += id.len() + text.len();
+                self.texts.insert(id.clone(), text);
+                self.bound();
+                SessionAnswer::Done
+            }
+            SessionRequest::Delete { id } => {
+                self.remove(id);
+                SessionAnswer::Done
+            }
+        }
+    }
+
+    /// Number of sessions, expired ones that were not asked for included.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of identifiers and payloads.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Sessions that were dropped because there were too many, or too many bytes.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn remove(&mut self, id: &str) {
+        if let Some(text) = self.texts.remove(id) {
+            self.bytes -= id.len() + text.len();
+        }
+    }
+
+    fn bound(&mut self) {
+        while self.len() > self.sessions_max || self.bytes > self.bytes_max {
+            let Some((id, text)) = self.texts.remove_lru() else { return };
+            self.bytes -= id.len() + text.len();
+            self.dropped += 1;
+        }
+    }
+}
+
+/// Hashes with a secret key, because clients choose the identifiers that are looked up.
+#[derive(Clone, Debug)]
+struct Keyed([u64; 2]);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0[0], self.0[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+    const ID: &str = "0b4e0e4a-6c52-4f7e-8a4c-3f1f6f1d2e3c";
+    const EIGHT_HOURS: i64 = 8 * 3600;
+
+    fn mapping(value: Value) -> Data {
+        let Value::Object(data) = value else { panic!("{value}") };
+        data
+    }
+
+    fn store() -> Sessions {
+        Sessions::new(100, 1 << 20, [1, 2])
+    }
+
+    /// As a caller does it: load, and delete what is of no use.
+    fn load_from(store: &mut Sessions, id: &str, now: u64) -> Loaded {
+        let Some(request) = load(id) else { return Loaded::default() };
+        let loaded = loaded(store.answer(&request), now);
+        if loaded.delete {
+            store.answer(&SessionRequest::Delete { id: id.into() });
+        }
+        loaded
+    }
+
+    fn save_to(store: &mut Sessions, id: &str, data: Value, timeout: i64, now: u64) {
+        if let Some(request) = save(id, mapping(data), timeout, now).unwrap() {
+            assert_eq!(store.answer(&request), SessionAnswer::Done);
+        }
+    }
+
+    #[test]
+    fn guard_7_what_a_load_comes_to() {
+        let ends = 1_700_000_000.0;
+        let (nothing, of_no_use) = (Loaded::default(), Loaded { delete: true, ..Loaded::default() });
+        let live = |data: Value| Loaded { data: mapping(data), known: true, delete: false };
+        let cases = [
+            (json!({"data": {"user": 7}, "expires_at": ends + 0.5}), live(json!({"user": 7}))),
+            // At its end it is still alive.
+            (json!({"data": {"user": 7}, "expires_at": ends}), live(json!({"user": 7}))),
+            (json!({"data": {"user": 7}, "expires_at": 1_700_000_000u64}), live(json!({"user": 7}))),
+            (json!({"data": {"user": 7}, "expires_at": ends - 0.001}), of_no_use.clone()),
+            (json!({"data": {"user": 7}, "expires_at": -1}), of_no_use.clone()),
+            (json!({"data": [1], "expires_at": ends}), live(json!({}))),
+            (json!({"data": "text", "expires_at": ends}), live(json!({}))),
+            (json!({"expires_at": ends}), live(json!({}))),
+            (json!([1, 2]), of_no_use.clone()),
+            (json!("text"), of_no_use.clone()),
+            (json!(null), of_no_use.clone()),
+            (json!({}), of_no_use.clone()),
+        ];
+        for (payload, expected) in cases {
+            assert_eq!(loaded(SessionAnswer::Found(payload.clone()), NOW), expected, "{payload}");
+        }
+        for answer in [SessionAnswer::Absent, SessionAnswer::Failed(StoreFailure::Late)] {
+            assert_eq!(loaded(answer.clone(), NOW), nothing, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn ours_7_an_end_that_is_no_number_is_corrupt() {
+        for end in [json!("2999-01-01"), json!("1e99"), json!(null), json!(true), json!([1]), json!({})] {
+            let payload = json!({"data": {"user": 7}, "expires_at": end});
+            let loaded = loaded(SessionAnswer::Found(payload), NOW);
+            assert!(loaded.delete && loaded.data.is_empty() && !loaded.known, "{end}");
+        }
+    }
+
+    #[test]
+    fn guard_7_what_a_save_does() {
+        let data = || mapping(json!({"user": 7}));
+        let delete = Ok(Some(SessionRequest::Delete { id: ID.into() }));
+        assert_eq!(save("", data(), 60, NOW), Ok(None));
+        assert_eq!(save(ID, Data::new(), 60, NOW), delete);
+        assert_eq!(save(ID, data(), 0, NOW), delete);
+        assert_eq!(save(ID, data(), i64::MIN, NOW), delete);
+        assert_eq!(save("", Data::new(), 0, NOW), Ok(None));
+        let payload = json!({"data": {"user": 7}, "expires_at": 1_700_000_060.25});
+        let saved = SessionRequest::Save { id: ID.into(), payload, ttl_s: 60 };
+        assert_eq!(save(ID, data(), 60, NOW + 250), Ok(Some(saved.clone())));
+        // Only the failure of a write is the caller's.
+        assert!(saved.must_succeed() && !load(ID).unwrap().must_succeed());
+        assert!(!SessionRequest::Delete { id: ID.into() }.must_succeed());
+        let long = mapping(json!({"text": "x".repeat(PAYLOAD_BYTES_MAX)}));
+        assert_eq!(save(ID, long, 60, NOW), Err(SaveError::TooLong));
+        assert!(save(ID, data(), i64::MAX, u64::MAX).is_ok());
+    }
+
+    #[test]
+    fn ours_7_ids_are_checked_before_they_become_keys() {
+        let longest = "a".repeat(ID_BYTES_MAX);
+        for id in [ID, "a", "A-Z_09", longest.as_str()] {
+            assert!(is_id(id) && load(id).is_some(), "{id}");
+        }
+        let longer = "a".repeat(ID_BYTES_MAX + 1);
+        for id in ["a b", "a:b", "a*", "a\r\n", "a\0", "é", "../a", "$ne", "a.b", longer.as_str()] {
+            assert!(!is_id(id) && load(id).is_none(), "{id}");
+            assert_eq!(save(id, mapping(json!({"a": 1})), 60, NOW), Err(SaveError::Id), "{id}");
+        }
+        assert!(load("").is_none());
+    }
+
+    #[test]
+    fn ours_7_an_identifier_is_never_accepted_from_the_client_as_new() {
+        let mut store = store();
+        let unknown = load_from(&mut store, ID, NOW);
+        let id = id_to_save(ID, &unknown, 42);
+        assert!(id != ID && is_id(&id));
+        save_to(&mut store, &id, json!({"user": 7}), EIGHT_HOURS, NOW);
+        let known = load_from(&mut store, &id, NOW);
+        assert_eq!((id_to_save(&id, &known, 43), known.data), (id.clone(), mapping(json!({"user": 7}))));
+        // An identifier whose session has expired is unknown again.
+        let expired = load_from(&mut store, &id, NOW + 8 * 3_600_000 + 1);
+        assert_ne!(id_to_save(&id, &expired, 44), id);
+        assert!(store.is_empty(), "deleted on the way");
+    }
+
+    #[test]
+    fn guard_7_new_identifiers_are_random_uuids() {
+        let cases = [
+            (0, "00000000-0000-4000-8000-000000000000"),
+            (u128::MAX, "ffffffff-ffff-4fff-bfff-ffffffffffff"),
+            (0x0123_4567_89ab_cdef_0123_4567_89ab_cdef, "01234567-89ab-4def-8123-456789abcdef"),
+        ];
+        for (random, expected) in cases {
+            assert_eq!(new_id(random), expected);
+            assert!(is_id(expected));
+        }
+    }
+
+    #[test]
+    fn guard_7_each_save_moves_the_end_and_the_last_writer_wins() {
+        let mut store = store();
+        save_to(&mut store, ID, json!({"a": 1}), 10, NOW);
+        save_to(&mut store, ID, json!({"b": [null, 1.5, "é"]}), 10, NOW + 9_000);
+        assert_eq!(load_from(&mut store, ID, NOW + 19_000).data, mapping(json!({"b": [null, 1.5, "é"]})));
+        assert_eq!(store.len(), 1);
+        save_to(&mut store, ID, json!({}), 10, NOW);
+        assert_eq!((store.len(), store.bytes()), (0, 0));
+        save_to(&mut store, ID, json!({"a": 1}), 10, NOW);
+        assert!(load_from(&mut store, ID, NOW + 10_001).delete);
+        assert_eq!(load_from(&mut store, ID, NOW), Loaded::default());
+    }
+
+    #[test]
+    fn ours_7_texts_that_are_no_payload_never_panic() {
+        let deep = "[".repeat(20_000);
+        let long = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX));
+        let digits = "9".repeat(5000);
+        for text in ["", "{", "nul", "\u{0}", "{\"a\":}", deep.as_str(), long.as_str()] {
+            assert_eq!(payload(text.as_bytes()), Value::Null, "{text:.20}");
+        }
+        assert_eq!(payload(b"\xff\xfe"), Value::Null);
+        payload(digits.as_bytes());
+        assert_eq!(payload(b"{\"data\":{},\"expires_at\":1e3}"), json!({"data": {}, "expires_at": 1e3}));
+    }
+
+    #[test]
+    fn ours_7_the_store_in_memory_is_bounded() {
+        let mut store = Sessions::new(3, 1 << 20, [1, 2]);
+        for id in ["a", "b", "c"] {
+            save_to(&mut store, id, json!({"n": 1}), 10, NOW);
+        }
+        assert!(load_from(&mut store, "a", NOW).known);
+        save_to(&mut store, "d", json!({"n": 1}), 10, NOW);
+        assert!(!load_from(&mut store, "b", NOW).known && load_from(&mut store, "a", NOW).known);
+        assert_eq!((store.len(), store.dropped()), (3, 1));
+        let mut store = Sessions::new(100, 1000, [1, 2]);
+        for id in 0..20 {
+            save_to(&mut store, &format!("{id}"), json!({"text": "x".repeat(200)}), 10, NOW);
+        }
+        assert!(store.bytes() <= 1000 && store.len() >= 3, "{store:?}");
+        assert_eq!(store.len() as u64 + store.dropped(), 20);
+    }
+
+    #[test]
+    fn fault_13_7_two_stores_share_nothing() {
+        let (mut one, mut other) = (store(), store());
+        save_to(&mut one, ID, json!({"a": 1}), 10, NOW);
+        assert!(load_from(&mut one, ID, NOW).known && !load_from(&mut other, ID, NOW).known);
+    }
+}
