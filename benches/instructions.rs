@@ -11,6 +11,8 @@
 
 mod drive;
 #[allow(dead_code)]
+mod guard;
+#[allow(dead_code)]
 mod head;
 #[allow(dead_code)]
 mod log;
@@ -35,6 +37,8 @@ const BATCH: usize = 1000;
 const BATCHES: usize = 50;
 
 type Operation = Box<dyn FnMut()>;
+/// Gets ready for an operation.
+type Make = Box<dyn FnOnce() -> Operation>;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
@@ -83,9 +87,9 @@ fn best(operation: &mut dyn FnMut()) -> f64 {
 }
 
 /// Names, and how to get ready for each.
-fn operations() -> Vec<(String, Box<dyn FnOnce() -> Operation>)> {
-    let mut all: Vec<(String, Box<dyn FnOnce() -> Operation>)> = Vec::new();
-    let mut add = |name: String, make: Box<dyn FnOnce() -> Operation>| all.push((name, make));
+fn operations() -> Vec<(String, Make)> {
+    let mut all: Vec<(String, Make)> = Vec::new();
+    let mut add = |name: String, make: Make| all.push((name, make));
     for (name, bytes) in head::REQUESTS {
         add(format!("head/scan {name}"), Box::new(move || scan(bytes)));
         add(format!("head/parse {name}"), Box::new(move || parse(bytes)));
@@ -112,10 +116,58 @@ fn operations() -> Vec<(String, Box<dyn FnOnce() -> Operation>)> {
         Box::new(|| judge(&rules::names_text(RULES), rules::name_hosts(RULES, 77))),
     );
     add("rules/address".into(), Box::new(|| judge(&rules::networks_text(RULES, false), addresses())));
+    for (name, make) in guarded() {
+        add(format!("guard/{name}"), make);
+    }
     for case in drive::cases() {
         add(format!("engine/{}", case.name), Box::new(move || exchange(case)));
     }
     all
+}
+
+/// What the guard does for a request, each time with the next of a thousand addresses or keys.
+fn guarded() -> Vec<(&'static str, Make)> {
+    const NOW: u64 = 1_700_000_000_000;
+    let find = |lengths: &'static [u8], salt: u64| {
+        let make = move || {
+            let (bans, addresses) = (guard::bans(RULES, lengths), guard::addresses(RULES, salt));
+            let next = move |turn: usize| {
+                black_box(bans.find(addresses[turn % guard::ASKED], NOW));
+            };
+            in_turn(next)
+        };
+        Box::new(make) as Make
+    };
+    let escalation = || {
+        let (escalations, keys) = (guard::escalations(RULES, 1), guard::keys(RULES));
+        let step = move |turn: usize| {
+            let key = keys[turn % guard::ASKED];
+            black_box(escalations.step(key, NOW + turn as u64, &guard::CONSTANTS));
+        };
+        in_turn(step)
+    };
+    let window = || {
+        let (windows, keys) = (guard::windows(RULES, 20, 20), guard::keys(RULES));
+        let hit = move |turn: usize| {
+            black_box(windows.record(keys[turn % guard::ASKED], 20, 60_000, 20 + turn as u64));
+        };
+        in_turn(hit)
+    };
+    vec![
+        ("ban found", find(&guard::LISTED, 0)),
+        ("no ban", find(&guard::LISTED, 77 << 20)),
+        ("no ban, 17 lengths", find(&guard::MERGED, 77 << 20)),
+        ("window", Box::new(window)),
+        ("escalation", Box::new(escalation)),
+    ]
+}
+
+fn in_turn(mut each: impl FnMut(usize) + 'static) -> Operation {
+    let mut turn = 0;
+    Box::new(move || {
+        turn += 1;
+        each(turn);
+    })
 }
 
 fn scan(bytes: &'static [u8]) -> Operation {
