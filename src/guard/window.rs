@@ -29,32 +29,33 @@ const TIMES_PER_KEY: usize = 64;
 /// Times that an entry has room for (chosen: as many as fit beside what a ring needs anyhow).
 const FEW: usize = 5;
 
-/// The hits of a key.
+/// The hits of a key: a ring of times, here or of its own, or two counters.
 #[derive(Debug)]
 enum Hits {
-    /// The oldest first.
-    Few { len: u8, times: [u32; FEW] },
-    /// `len` times from `first` on, around the end.
-    Ring { first: u16, len: u16, times: Box<[u32]> },
+    Few {
+        first: u8,
+        len: u8,
+        times: [u32; FEW],
+    },
+    Ring {
+        first: u16,
+        len: u16,
+        times: Box<[u32]>,
+    },
     /// Hits of the current and of the previous window; the current one began at the time of the track.
-    Counters { current: u32, previous: u32 },
+    Counters {
+        current: u32,
+        previous: u32,
+    },
 }
 
 impl Default for Hits {
     fn default() -> Hits {
-        Hits::Few { len: 0, times: [0; FEW] }
+        Hits::Few { first: 0, len: 0, times: [0; FEW] }
     }
 }
 
 impl Hits {
-    fn len(&self) -> u32 {
-        match self {
-            Hits::Few { len, .. } => u32::from(*len),
-            Hits::Ring { len, .. } => u32::from(*len),
-            Hits::Counters { .. } => 0,
-        }
-    }
-
     /// Heap memory, in times.
     fn room(&self) -> usize {
         match self {
@@ -63,71 +64,77 @@ impl Hits {
         }
     }
 
-    /// The time at a position from the oldest on.
-    fn at(&self, position: u32) -> Option<u32> {
-        if position >= self.len() {
-            return None;
-        }
+    fn ring(&self) -> Ring<'_> {
         match self {
-            Hits::Few { times, .. } => times.get(position as usize).copied(),
-            Hits::Ring { first, times, .. } => {
-                let at = usize::from(*first) + position as usize;
-                times.get(if at < times.len() { at } else { at - times.len() }).copied()
+            Hits::Few { first, len, times } => {
+                Ring { times, first: usize::from(*first), len: usize::from(*len) }
+            }
+            Hits::Ring { first, len, times } => {
+                Ring { times, first: usize::from(*first), len: usize::from(*len) }
+            }
+            Hits::Counters { .. } => Ring { times: &[], first: 0, len: 0 },
+        }
+    }
+
+    /// Writes a time at an index, as the last of `new_len` from `new_first` on.
+    fn put(&mut self, index: usize, time: u32, new_first: usize, new_len: usize) {
+        let place = match self {
+            Hits::Few { first, len, times } => {
+                (*first, *len) = (new_first as u8, new_len as u8);
+                times.get_mut(index)
+            }
+            Hits::Ring { first, len, times } => {
+                (*first, *len) = (new_first as u16, new_len as u16);
+                times.get_mut(index)
             }
             Hits::Counters { .. } => None,
+        };
+        debug_assert!(place.is_some(), "room was made before");
+        if let Some(place) = place {
+            *place = time;
         }
     }
+}
 
-    fn drop_oldest(&mut self, count: u32) {
-        match self {
-            Hits::Few { len, times } => {
-                let count = (count as usize).min(usize::from(*len));
-                times.copy_within(count.., 0);
-                *len -= count as u8;
-            }
-            Hits::Ring { first, len, times } => {
-                let count = count.min(u32::from(*len));
-                let at = usize::from(*first) + count as usize;
-                *first = (if at < times.len() { at } else { at - times.len() }) as u16;
-                *len -= count as u16;
-            }
-            Hits::Counters { .. } => {}
-        }
+/// `len` times from `first` on, the oldest first, around the end.
+#[derive(Clone, Copy)]
+struct Ring<'a> {
+    times: &'a [u32],
+    first: usize,
+    len: usize,
+}
+
+impl Ring<'_> {
+    /// Where a time is, counted from the oldest one; `position` is at most the number of places.
+    fn index(self, position: usize) -> usize {
+        let at = self.first + position;
+        if at < self.times.len() { at } else { at - self.times.len() }
     }
 
-    /// Adds the newest time; there are fewer than `limit`, which is at most [`LIMIT_EXACT_MAX`].
-    fn push(&mut self, time: u32, limit: u32) {
-        match self {
-            Hits::Few { len, times } => {
-                if let Some(place) = times.get_mut(usize::from(*len)) {
-                    *place = time;
-                    *len += 1;
-                    return;
-                }
-            }
-            Hits::Ring { first, len, times } => {
-                let at = usize::from(*first) + usize::from(*len);
-                let at = if at < times.len() { at } else { at - times.len() };
-                if let (true, Some(place)) = (usize::from(*len) < times.len(), times.get_mut(at)) {
-                    *place = time;
-                    *len += 1;
-                    return;
-                }
-            }
-            Hits::Counters { .. } => *self = Hits::default(),
-        }
-        self.grow(limit);
-        self.push(time, limit);
+    /// The time at a position, counted from the oldest one.
+    fn at(self, position: usize) -> Option<u32> {
+        if position < self.len { self.times.get(self.index(position)).copied() } else { None }
     }
 
-    /// Twice the room, but no more than the limit needs.
-    fn grow(&mut self, limit: u32) {
-        let len = self.len();
-        let room = (2 * len).clamp(len + 1, limit.max(len + 1)) as usize;
-        let mut times = Vec::with_capacity(room);
-        times.extend((0..len).filter_map(|position| self.at(position)));
-        times.resize(room, 0);
-        *self = Hits::Ring { first: 0, len: len as u16, times: times.into_boxed_slice() };
+    fn without_oldest(self, count: usize) -> Self {
+        Ring { first: self.index(count), len: self.len - count, ..self }
+    }
+
+    /// The hits that are in the window.
+    fn within(mut self, window_ms: u64, now_ms: u64) -> Self {
+        while self.at(0).is_some_and(|time| age(now_ms, time) >= window_ms) {
+            self = self.without_oldest(1);
+        }
+        self
+    }
+
+    /// Twice the places, but no more than the limit needs.
+    fn grown(self, limit: usize) -> Hits {
+        let places = (2 * self.len).clamp(self.len + 1, limit.max(self.len + 1));
+        let mut times = Vec::with_capacity(places);
+        times.extend((0..self.len).filter_map(|position| self.at(position)));
+        times.resize(places, 0);
+        Hits::Ring { first: 0, len: self.len as u16, times: times.into_boxed_slice() }
     }
 }
 
@@ -140,40 +147,53 @@ struct Track {
 }
 
 impl Track {
-    /// Hits that are in the window at this time, of those that are kept.
-    fn within(&self, window_ms: u64, now_ms: u64) -> u32 {
-        if now_ms.saturating_sub(self.at_ms) >= window_ms {
-            return 0;
-        }
-        let len = self.hits.len();
-        let is_over =
-            |position: &u32| self.hits.at(*position).is_some_and(|time| age(now_ms, time) >= window_ms);
-        len - (0..len).take_while(is_over).count() as u32
+    fn is_over(&self, window_ms: u64, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.at_ms) >= window_ms
     }
 
     fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         // Loops read their clocks on their own: a hit is never before the one that was recorded before it.
         let now_ms = now_ms.max(self.at_ms);
-        let before = self.within(window_ms, now_ms);
-        if before == 0 {
+        if self.is_over(window_ms, now_ms) || matches!(self.hits, Hits::Counters { .. }) {
             self.hits = Hits::default();
-        } else {
-            self.hits.drop_oldest(self.hits.len() - before.min(limit - 1));
         }
-        self.hits.push(now_ms as u32, limit);
         self.at_ms = now_ms;
-        let within = before < limit;
-        let left = limit.saturating_sub(before.saturating_add(1));
-        Answer::Window { within, left, retry_after_ms: self.retry_after(left, limit, window_ms, now_ms) }
+        let most = limit as usize;
+        let mut ring = self.hits.ring().within(window_ms, now_ms);
+        let before = ring.len;
+        // Room for this hit among those that decide.
+        ring = ring.without_oldest((before + 1).saturating_sub(most));
+        if ring.len == ring.times.len() {
+            self.hits = ring.grown(most);
+            ring = self.hits.ring();
+        }
+        let (index, first, len) = (ring.index(ring.len), ring.first, ring.len + 1);
+        self.hits.put(index, now_ms as u32, first, len);
+        let retry_after_ms = if len < most { 0 } else { self.until_one_leaves(most, window_ms, now_ms) };
+        Answer::Window { within: before < most, left: (most - len) as u32, retry_after_ms }
+    }
+
+    /// The answer to a hit that is not recorded.
+    fn peek(&self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
+        let now_ms = now_ms.max(self.at_ms);
+        if let Hits::Counters { .. } = self.hits {
+            let (left, retry_after_ms) = self.left_approximately(limit, window_ms, now_ms);
+            return Answer::Window { within: retry_after_ms == 0, left, retry_after_ms };
+        }
+        let most = limit as usize;
+        let len = match self.is_over(window_ms, now_ms) {
+            true => 0,
+            false => self.hits.ring().within(window_ms, now_ms).len,
+        };
+        let retry_after_ms = if len < most { 0 } else { self.until_one_leaves(most, window_ms, now_ms) };
+        Answer::Window { within: len < most, left: most.saturating_sub(len) as u32, retry_after_ms }
     }
 
     /// Until the limit-th newest hit leaves the window.
-    fn retry_after(&self, left: u32, limit: u32, window_ms: u64, now_ms: u64) -> u64 {
-        let deciding = self.hits.len().checked_sub(limit).and_then(|position| self.hits.at(position));
-        match deciding {
-            Some(time) if left == 0 => window_ms.saturating_sub(age(now_ms, time)),
-            Some(_) | None => 0,
-        }
+    fn until_one_leaves(&self, limit: usize, window_ms: u64, now_ms: u64) -> u64 {
+        let ring = self.hits.ring();
+        let deciding = ring.len.checked_sub(limit).and_then(|position| ring.at(position));
+        deciding.map_or(0, |time| window_ms.saturating_sub(age(now_ms, time)))
     }
 
     /// Both counters and the beginning of the current window, at this time.
@@ -290,14 +310,7 @@ impl Windows {
         let Some(track) = self.tracks.peek(key) else {
             return Answer::Window { within: true, left: limit, retry_after_ms: 0 };
         };
-        if matches!(track.hits, Hits::Counters { .. }) {
-            let (left, retry_after_ms) = track.left_approximately(limit, window_ms, now_ms);
-            return Answer::Window { within: retry_after_ms == 0, left, retry_after_ms };
-        }
-        let now_ms = now_ms.max(track.at_ms);
-        let left = limit.saturating_sub(track.within(window_ms, now_ms));
-        let retry_after_ms = track.retry_after(left, limit, window_ms, now_ms);
-        Answer::Window { within: left > 0, left, retry_after_ms }
+        track.peek(limit, window_ms, now_ms)
     }
 
     /// Forgets a key. False if nothing was known of it.

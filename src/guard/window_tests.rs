@@ -57,7 +57,7 @@ fn ours_5_a_key_keeps_no_more_times_than_the_limit() {
     assert_eq!(windows.peek(1, 20, MINUTE, 10_000), answer(false, 0, 9_980 + MINUTE - 10_000));
     assert_eq!(windows.record(1, 20, MINUTE, 10_000), answer(false, 0, 9_981 + MINUTE - 10_000));
     let track = windows.tracks.peek(1).unwrap();
-    assert_eq!(track.hits.len(), 20);
+    assert_eq!(track.hits.ring().len, 20);
     // The ring goes back when its window is over.
     windows.record(1, 100, MINUTE, 10_000 + MINUTE);
     assert_eq!(windows.times, 0);
