@@ -49,7 +49,7 @@ pub(in crate::engine) struct Context {
 
 /// The value of the field Date, written once a second.
 pub(in crate::engine) struct DateField {
-    text: [u8; 29],
+    text: String,
     unix_s: u64,
 }
 
@@ -58,12 +58,13 @@ impl DateField {
     pub fn refresh(&mut self, now: Now) {
         if self.unix_s != now.unix_s() {
             self.unix_s = now.unix_s();
-            self.text = http_date(self.unix_s);
+            self.text.clear();
+            self.text.extend(http_date(self.unix_s).map(char::from));
         }
     }
 
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.text).unwrap_or("")
+        &self.text
     }
 }
 
@@ -83,7 +84,7 @@ impl Context {
             discard_buffer: vec![0; BLOCK_BYTES].into_boxed_slice(),
             drain_deadline_ms: None,
             spare_records: Vec::new(),
-            date: DateField { text: [b' '; 29], unix_s: u64::MAX },
+            date: DateField { text: String::new(), unix_s: u64::MAX },
         }
     }
 

@@ -37,8 +37,8 @@ impl Class {
 }
 
 /// The class of a field. Sorted by length, so that most names are compared with nothing.
-pub(super) fn classify(name: &str) -> Class {
-    let is = |known: &str| same_name(name.as_bytes(), known.as_bytes());
+pub(super) fn classify(name: &[u8]) -> Class {
+    let is = |known: &str| same_name(name, known.as_bytes());
     match name.len() {
         2 if is("te") => Class::HopByHop,
         3 if is("via") => Class::Via,

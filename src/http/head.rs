@@ -1,9 +1,9 @@
 //! Reads heads of requests and responses, once (RFC 9112 sections 2 to 5). httparse lives only here.
 //!
 //! [`Scanner`] finds the end of a head as bytes arrive and refuses line ends that httparse would let pass; then the head is
-//! read into a [`Message`], without copying. Nearly all heads come whole, and need no scanner: what httparse has accepted is
-//! looked at once for each line, for what the scanner would have refused. When httparse says no, a second, slow look finds
-//! out which rule was broken, so that people are told more than "bad request".
+//! read into a [`Message`], without copying. Nearly all heads come whole and are written as all others are: these need neither
+//! scanner nor httparse ([`plain`]). When httparse says no, a second, slow look finds out which rule was broken, so that people are
+//! told more than "bad request".
 
 use std::mem::MaybeUninit;
 
@@ -16,6 +16,7 @@ pub use super::message::{CONNECTION_OPTIONS_MAX, Fields, Message, RequestHead, R
 
 use super::fault::Fault;
 use super::fields::{is_tchar, is_token};
+use super::h1::plain;
 use super::h1::scan::{request_version, response_version, trim_line_end};
 use super::message::Span;
 
@@ -26,6 +27,11 @@ const FIELDS_USUAL: usize = 64;
 /// Room for what httparse finds; nothing in it is initialised before it is used, so making one costs nothing.
 type Room<'b> = [MaybeUninit<Header<'b>>; FIELDS_USUAL];
 
+/// Most fields of a head.
+fn fields_max(limits: &Limits) -> usize {
+    limits.fields_max.min(FIELDS_CEILING)
+}
+
 /// Has a head read with room for as many fields as heads usually have; where it has more, once more with room for all that it
 /// may have.
 #[inline]
@@ -33,7 +39,7 @@ fn with_room<'b, T>(
     limits: &Limits,
     mut read: impl FnMut(&mut [MaybeUninit<Header<'b>>]) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let fields_max = limits.fields_max.min(FIELDS_CEILING);
+    let fields_max = fields_max(limits);
     let mut room: Room<'b> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
     match read(&mut room[..fields_max.min(FIELDS_USUAL)]) {
         Err(Error::TooManyHeaders) if fields_max > FIELDS_USUAL => {
@@ -43,13 +49,30 @@ fn with_room<'b, T>(
     }
 }
 
-/// Fewer bytes than this are read as a head without further ado; among more, the end of a head is looked for first (chosen:
-/// most heads are smaller, and reading half of a long one would be in vain).
-const READ_AT_ONCE_BYTES: usize = 2048;
+/// Longer heads are left to httparse, whose search pays in long values, and are read when their end has come (chosen: most heads
+/// are shorter, and reading half of a long one would be in vain).
+const SHORT_BYTES_MAX: usize = 2048;
 
-/// Whether a head seems to have come whole.
-fn seems_whole(bytes: &[u8]) -> bool {
-    bytes.len() < READ_AT_ONCE_BYTES || memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
+/// What is known of the length of a head before it is read.
+enum Extent {
+    /// It is short if it has come whole.
+    Short,
+    Long,
+    /// It has not come whole, or not as most do.
+    Unknown,
+}
+
+impl Extent {
+    fn of(bytes: &[u8]) -> Extent {
+        if bytes.len() <= SHORT_BYTES_MAX {
+            return Extent::Short;
+        }
+        match memchr::memmem::find(bytes, b"\r\n\r\n") {
+            Some(end) if end < SHORT_BYTES_MAX => Extent::Short,
+            Some(_) => Extent::Long,
+            None => Extent::Unknown,
+        }
+    }
 }
 
 impl Message {
@@ -62,19 +85,16 @@ impl Message {
     ) -> Result<Option<usize>, Fault> {
         self.clear();
         let begins = scanner.is_fresh() && bytes.first().is_some_and(|&byte| is_tchar(byte));
-        if begins && !limits.accept_bare_lf && seems_whole(bytes) {
-            let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-            let usual = limits.fields_max.min(FIELDS_USUAL);
-            if let Ok(Ok(head_bytes)) = self.try_request(bytes, &mut room[..usual]) {
+        if begins {
+            if let Some(head_bytes) = self.read_whole_request(bytes, limits) {
                 let fits = |method, target| method <= METHOD_BYTES_MAX && target <= limits.target_bytes_max;
                 if head_bytes <= limits.head_bytes_max
-                    && self.has_crlf(bytes)
                     && self.request_line_bytes().is_some_and(|(method, target)| fits(method, target))
                 {
                     return Ok(Some(head_bytes));
                 }
-                self.clear();
             }
+            self.clear();
         }
         scanner.scan_request(bytes, limits)
     }
@@ -88,17 +108,39 @@ impl Message {
     ) -> Result<Option<usize>, Fault> {
         self.clear();
         let begins = scanner.is_fresh() && bytes.first() == Some(&b'H');
-        if begins && !limits.accept_bare_lf && seems_whole(bytes) {
-            let mut room: Room<'_> = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-            let usual = limits.fields_max.min(FIELDS_USUAL);
-            if let Ok(Ok(head_bytes)) = self.try_response(bytes, &mut room[..usual]) {
-                if head_bytes <= limits.head_bytes_max && self.has_crlf(bytes) {
+        if begins {
+            if let Some(head_bytes) = self.read_whole_response(bytes, limits) {
+                if head_bytes <= limits.head_bytes_max {
                     return Ok(Some(head_bytes));
                 }
-                self.clear();
             }
+            self.clear();
         }
         scanner.scan_response(bytes, limits)
+    }
+
+    /// Reads a request head that has come whole, if its lines end as they should.
+    fn read_whole_request(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        match Extent::of(bytes) {
+            Extent::Short => plain::read_request(self, bytes, fields_max(limits))?.ok(),
+            Extent::Long => {
+                let read = with_room(limits, |room| self.try_request(bytes, room)).ok()?.ok()?;
+                self.has_crlf(bytes).then_some(read)
+            }
+            Extent::Unknown => None,
+        }
+    }
+
+    /// Reads a response head likewise.
+    fn read_whole_response(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        match Extent::of(bytes) {
+            Extent::Short => plain::read_response(self, bytes, fields_max(limits))?.ok(),
+            Extent::Long => {
+                let read = with_room(limits, |room| self.try_response(bytes, room)).ok()?.ok()?;
+                self.has_crlf(bytes).then_some(read)
+            }
+            Extent::Unknown => None,
+        }
     }
 
     /// Reads the head whose end [`Scanner::scan_request`] found, unless that is done; `bytes` may go on after it, and may begin
@@ -116,6 +158,11 @@ impl Message {
     }
 
     fn parse_request(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
+        if bytes.len() <= SHORT_BYTES_MAX {
+            if let Some(read) = plain::read_request(self, bytes, fields_max(limits)) {
+                return read.map(drop);
+            }
+        }
         match with_room(limits, |room| self.try_request(bytes, room)) {
             Ok(read) => read.map(drop),
             Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
@@ -139,6 +186,11 @@ impl Message {
     }
 
     fn parse_response(&mut self, bytes: &[u8], limits: &Limits) -> Result<(), Fault> {
+        if bytes.len() <= SHORT_BYTES_MAX {
+            if let Some(read) = plain::read_response(self, bytes, fields_max(limits)) {
+                return read.map(drop);
+            }
+        }
         match with_room(limits, |room| self.try_response(bytes, room)) {
             Ok(read) => read.map(drop),
             Err(Error::TooManyHeaders) => Err(Fault::TooManyFields),
@@ -235,7 +287,7 @@ impl Message {
 
     /// The fields in `rest`, the bytes that follow the first line of `bytes`.
     fn read_fields(&mut self, bytes: &[u8], rest: &[u8], limits: &Limits) -> Result<(), Fault> {
-        let mut room = vec![httparse::EMPTY_HEADER; limits.fields_max.min(FIELDS_CEILING)];
+        let mut room = vec![httparse::EMPTY_HEADER; fields_max(limits)];
         match httparse::parse_headers(rest, &mut room) {
             Ok(Status::Complete((count, fields))) => {
                 self.set_fields(bytes, bytes.len() - rest.len() + count, pairs(fields))
@@ -382,249 +434,5 @@ fn fields_fault(mut bytes: &[u8], limits: &Limits) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(text: &[u8]) -> Result<String, Fault> {
-        let mut storage = Message::new();
-        let head = RequestHead::parse(text, &mut storage, &Limits::default())?;
-        let target = String::from_utf8_lossy(head.target);
-        Ok(format!("{} {target} {:?} {}", head.method, head.version, show(head.fields)))
-    }
-
-    fn response(text: &[u8]) -> Result<String, Fault> {
-        let mut storage = Message::new();
-        let head = ResponseHead::parse(text, &mut storage, &Limits::default())?;
-        let reason = head.reason.escape_ascii();
-        Ok(format!("{:?} {} {reason} {}", head.version, head.status, show(head.fields)))
-    }
-
-    fn show(fields: Fields<'_, '_>) -> String {
-        fields.iter().map(|(name, value)| format!("[{name}={}]", value.escape_ascii())).collect()
-    }
-
-    #[test]
-    fn requests() {
-        for (text, expected) in [
-            ("GET / HTTP/1.1\r\n\r\n", "GET / Http11 "),
-            ("\r\n\r\nget /?a HTTP/1.0\r\nA:b\r\n\r\n", "get /?a Http10 [A=b]"),
-            ("GET / HTTP/1.1\r\nA: \t b c\t \r\nA:\r\nB: \r\n\r\nrest", "GET / Http11 [A=b c][A=][B=]"),
-            ("X!#$%&'*+-.^_`|~ /\"<>\\^{|} HTTP/1.1\r\n\r\n", "X!#$%&'*+-.^_`|~ /\"<>\\^{|} Http11 "),
-            // A later minor version (rule 3).
-            ("\r\nGET / HTTP/1.2\r\nA: b\r\n\r\n", "GET / Http11 [A=b]"),
-            ("POST http://a/ HTTP/1.9\r\nA: b\r\nC:  d \r\n\r\nrest", "POST http://a/ Http11 [A=b][C=d]"),
-        ] {
-            assert_eq!(request(text.as_bytes()).as_deref(), Ok(expected), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn rule_27_obs_text_passes() {
-        assert_eq!(
-            request(b"GET / HTTP/1.1\r\nA: \xFF\x80x\tx\r\n\r\n").unwrap(),
-            "GET / Http11 [A=\\xff\\x80x\\tx]"
-        );
-    }
-
-    #[test]
-    fn rule_5_any_bytes_in_targets() {
-        for (minor, version) in [(0, "Http10"), (1, "Http11"), (2, "Http11")] {
-            for target in [&b"/\xc3\xa4"[..], b"/\xff", b"http://a/\x80\x9f?\xe4"] {
-                let text = [b"GET ", target, format!(" HTTP/1.{minor}\r\nA: b\r\n\r\n").as_bytes()].concat();
-                let mut storage = Message::new();
-                let head = RequestHead::parse(&text, &mut storage, &Limits::default()).unwrap();
-                assert_eq!((head.method, head.target), ("GET", target));
-                assert_eq!((format!("{:?}", head.version).as_str(), head.fields.len()), (version, 1));
-            }
-        }
-        for (text, fault) in [
-            (&b"GET /\xff\x7f HTTP/1.1\r\n\r\n"[..], Fault::ControlCharacter),
-            (b"GET /\xff x HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            (b"GET /\xff HTTP/1.1\r\nA : b\r\n\r\n", Fault::FieldNameBlank),
-            (b"GET /\xff HTTP/1.1\r\nA: b\r\n", Fault::HeadIncomplete),
-            (b"G\xffT /\xff HTTP/1.1\r\n\r\n", Fault::Method),
-        ] {
-            assert_eq!(request(text), Err(fault));
-        }
-    }
-
-    #[test]
-    fn rules_1_to_4_and_17_requests_at_fault() {
-        for (text, fault) in [
-            ("GET / HTTP/1.1\r\nA: b\r\n", Fault::HeadIncomplete),
-            ("", Fault::HeadIncomplete),
-            ("G(T / HTTP/1.1\r\n\r\n", Fault::Method),
-            ("G\u{e9}T / HTTP/1.1\r\n\r\n", Fault::Method),
-            (" GET / HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            ("GET  / HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            ("GET /  HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            ("GET\t/ HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            ("GET / HTTP/1.1 \r\n\r\n", Fault::VersionMissing),
-            ("GET /a b HTTP/1.1\r\n\r\n", Fault::RequestLineBlank),
-            ("GET /\r\n\r\n", Fault::VersionMissing),
-            ("GET / http/1.1\r\n\r\n", Fault::VersionMalformed),
-            ("GET / HTTP/2.0\r\n\r\n", Fault::VersionUnsupported),
-            ("GET /a b HTTP/1.2\r\n\r\n", Fault::RequestLineBlank),
-            ("GET  HTTP/1.2\r\n\r\n", Fault::RequestLineBlank),
-            ("GET /\x01 HTTP/1.2\r\n\r\n", Fault::ControlCharacter),
-            ("GET / HTTP/1.2\r\nA : b\r\n\r\n", Fault::FieldNameBlank),
-            ("GET /\0 HTTP/1.1\r\n\r\n", Fault::ControlCharacter),
-            ("GET /\rx HTTP/1.1\r\n\r\n", Fault::BareCarriageReturn),
-            ("GET / HTTP/1.1\r\nA b\r\n\r\n", Fault::FieldColon),
-            ("GET / HTTP/1.1\r\nA : b\r\n\r\n", Fault::FieldNameBlank),
-            ("GET / HTTP/1.1\r\nA\t: b\r\n\r\n", Fault::FieldNameBlank),
-            ("GET / HTTP/1.1\r\n: b\r\n\r\n", Fault::FieldName),
-            ("GET / HTTP/1.1\r\nA(: b\r\n\r\n", Fault::FieldName),
-            ("GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", Fault::LineFolding),
-            ("GET / HTTP/1.1\r\n A: b\r\n\r\n", Fault::LineFolding),
-            ("GET / HTTP/1.1\r\nA: b\0\r\n\r\n", Fault::ControlCharacter),
-            ("GET / HTTP/1.1\r\nA: b\x7f\r\n\r\n", Fault::ControlCharacter),
-            ("GET / HTTP/1.1\r\nA: b\rc\r\n\r\n", Fault::BareCarriageReturn),
-            ("GET / HTTP/1.1\r\nA: b\r\r\n\r\n", Fault::BareCarriageReturn),
-        ] {
-            assert_eq!(request(text.as_bytes()), Err(fault), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn responses() {
-        for (text, expected) in [
-            (&b"HTTP/1.1 200 OK\r\nA: b\r\n\r\nrest"[..], "Http11 200 OK [A=b]"),
-            (b"HTTP/1.0 404 Not  Found \r\n\r\n", "Http10 404 Not  Found  "),
-            (b"HTTP/1.1 200\r\n\r\n", "Http11 200  "),
-            (b"HTTP/1.1 200 \r\n\r\n", "Http11 200  "),
-            (b"HTTP/1.1 999 \xE9t\xE9\r\n\r\n", "Http11 999 \\xe9t\\xe9 "),
-            (b"HTTP/1.3 200 Fine\r\nA: b\r\n\r\nrest", "Http11 200 Fine [A=b]"),
-        ] {
-            assert_eq!(response(text).as_deref(), Ok(expected));
-        }
-    }
-
-    #[test]
-    fn rule_34_responses_at_fault() {
-        for (text, fault) in [
-            ("HTTP/1.1 099 x\r\n\r\n", Fault::StatusCode),
-            ("HTTP/1.2 099 x\r\n\r\n", Fault::StatusCode),
-            ("HTTP/1.1 20 x\r\n\r\n", Fault::StatusLine),
-            ("HTTP/1.1 2000\r\n\r\n", Fault::StatusLine),
-            ("HTTP/1.2 2000\r\n\r\n", Fault::StatusLine),
-            ("HTTP/1.1  200 OK\r\n\r\n", Fault::StatusLine),
-            ("HTTP/1.1 2x0 OK\r\n\r\n", Fault::StatusLine),
-            ("HTTP/1.1 200 O\0K\r\n\r\n", Fault::ControlCharacter),
-            ("HTTP/1.1 200 O\rK\r\n\r\n", Fault::BareCarriageReturn),
-            ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", Fault::LineFolding),
-            ("HTTP/1.1 200 OK\r\nA : b\r\n\r\n", Fault::FieldNameBlank),
-            ("HTTP/1.1 200 OK\r\n: b\r\n\r\n", Fault::FieldName),
-            ("HTTP/1.1 200 OK\r\nA\r\n\r\n", Fault::FieldColon),
-        ] {
-            assert_eq!(response(text.as_bytes()), Err(fault), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn rule_13_number_of_fields() {
-        for minor in [1, 2] {
-            for (count, fits) in [(FIELDS_USUAL, true), (FIELDS_USUAL + 1, true), (200, true), (201, false)] {
-                let text = format!("GET / HTTP/1.{minor}\r\n{}\r\n", "A: b\r\n".repeat(count));
-                let expected = if fits { None } else { Some(Fault::TooManyFields) };
-                let found = request(text.as_bytes());
-                assert_eq!(found.as_ref().err(), expected.as_ref(), "1.{minor} {count}");
-                assert!(!fits || found.is_ok_and(|found| found.ends_with(&"[A=b]".repeat(count))));
-                let found =
-                    response(format!("HTTP/1.{minor} 200 OK\r\n{}\r\n", "A: b\r\n".repeat(count)).as_bytes());
-                assert_eq!(found.as_ref().err(), expected.as_ref(), "1.{minor} {count}");
-                assert!(!fits || found.is_ok_and(|found| found.ends_with(&"[A=b]".repeat(count))));
-            }
-        }
-        let limits = Limits { fields_max: usize::MAX, ..Limits::default() };
-        let text = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(FIELDS_CEILING + 1));
-        let mut storage = Message::new();
-        assert_eq!(
-            RequestHead::parse(text.as_bytes(), &mut storage, &limits).err(),
-            Some(Fault::TooManyFields)
-        );
-    }
-
-    #[test]
-    fn connection_options_are_bounded() {
-        let text = |options: usize| {
-            let list = vec!["a"; options / 2].join(",");
-            format!("GET / HTTP/1.1\r\nConnection: {list}\r\ncONNECTION: {list}\r\n\r\n")
-        };
-        assert!(request(text(CONNECTION_OPTIONS_MAX).as_bytes()).is_ok());
-        assert_eq!(request(text(CONNECTION_OPTIONS_MAX + 2).as_bytes()), Err(Fault::ConnectionOptions));
-    }
-
-    #[test]
-    fn look_ups_ignore_case_and_keep_order() {
-        let mut storage = Message::new();
-        let text = b"GET / HTTP/1.1\r\nA: 1\r\nb: 2\r\na: 3\r\n\r\n";
-        let head = RequestHead::parse(text, &mut storage, &Limits::default()).unwrap();
-        assert_eq!(head.fields.all("a").collect::<Vec<_>>(), [b"1", b"3"]);
-        assert_eq!((head.fields.get("B"), head.fields.get("c")), (Some(&b"2"[..]), None));
-        assert_eq!((head.fields.count("A"), head.fields.len(), head.fields.is_empty()), (2, 3, false));
-    }
-
-    /// Heads, each with one byte left out or changed, and cut anywhere: what is read without the scanner is what the scanner lets
-    /// pass, to the byte.
-    #[test]
-    fn whole_heads_are_read_as_scanned_ones() {
-        let small = Limits { head_bytes_max: 60, target_bytes_max: 9, fields_max: 2, ..Limits::default() };
-        let lenient = Limits { accept_bare_lf: true, ..Limits::default() };
-        let mut read = 0;
-        for head in [
-            "GET http://a/b HTTP/1.1\r\nHost: a\r\nA:b\r\nB:  \r\nC: d \t\r\n\r\nGET",
-            "GET / HTTP/1.0\r\n\r\n",
-            "\r\nGET /a HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /123456789 HTTP/1.1\r\nA: b\r\nA: b\r\nA: b\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nA: b\r\nB:\r\nC:d\r\n\r\nbody\r\n\r\n",
-            "HTTP/1.0 404\r\n\r\n",
-            "HTTP/1.1 099 x\r\n\r\n",
-        ] {
-            let changed = (0..head.len()).flat_map(|at| {
-                ["", "\n", "\r", " ", ":", "\0", "2"].map(|new| [&head[..at], new, &head[at + 1..]].concat())
-            });
-            let cut = (0..=head.len()).map(|end| head[..end].to_owned());
-            for text in changed.chain(cut) {
-                for limits in [Limits::default(), small, lenient] {
-                    let bytes = text.as_bytes();
-                    let (mut message, mut again) = (Message::new(), Message::new());
-                    let (mut one, mut other) = (Scanner::default(), Scanner::default());
-                    let found = message.receive_request(&mut one, bytes, &limits);
-                    assert_eq!(found, other.scan_request(bytes, &limits), "{text:?}");
-                    if !message.is_unread() {
-                        again.read_request(bytes, &limits).unwrap();
-                        assert_eq!(format!("{message:?}"), format!("{again:?}"), "{text:?}");
-                        read += 1;
-                    }
-                    (one, other) = (Scanner::default(), Scanner::default());
-                    let found = message.receive_response(&mut one, bytes, &limits);
-                    assert_eq!(found, other.scan_response(bytes, &limits), "{text:?}");
-                    if !message.is_unread() {
-                        again.clear();
-                        again.read_response(bytes, &limits).unwrap();
-                        assert_eq!(format!("{message:?}"), format!("{again:?}"), "{text:?}");
-                        read += 1;
-                    }
-                }
-            }
-        }
-        assert!(read > 100, "{read}");
-    }
-
-    #[test]
-    fn a_message_is_read_once_and_again_when_it_was_emptied() {
-        let (one, other) = (b"GET /a HTTP/1.1\r\nA: b\r\n\r\n", b"GET /b HTTP/1.0\r\nB: c\r\n\r\n");
-        let (limits, mut message) = (Limits::default(), Message::new());
-        assert!(message.request(one).is_none() && message.response(one).is_none());
-        message.read_request(one, &limits).unwrap();
-        let head = message.request(one).unwrap();
-        assert_eq!((head.target, head.fields.get("a")), (&b"/a"[..], Some(&b"b"[..])));
-        assert!(message.response(one).is_none());
-        message.clear();
-        assert!(message.is_unread() && message.request(one).is_none());
-        message.read_request(other, &limits).unwrap();
-        let head = message.request(other).unwrap();
-        assert_eq!((head.target, head.version, head.fields.get("a")), (&b"/b"[..], Version::Http10, None));
-    }
-}
+#[path = "head_tests.rs"]
+mod tests;

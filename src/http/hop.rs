@@ -8,7 +8,7 @@ use super::message::{Fields, Version};
 /// Whether fields of that name are about a connection or about framing, whatever Connection says: no message that is kept has
 /// them.
 pub fn is_of_connection(name: &str) -> bool {
-    match classify(name) {
+    match classify(name.as_bytes()) {
         Class::HopByHop
         | Class::ContentLength
         | Class::TransferEncoding
@@ -31,7 +31,7 @@ pub fn is_of_connection(name: &str) -> bool {
 /// Whether a field of a received response belongs to the message and not to the connection it came over: neither
 /// hop-by-hop, nor framing, nor named by Connection.
 pub fn is_end_to_end(fields: Fields<'_, '_>, name: &str) -> bool {
-    match classify(name) {
+    match classify(name.as_bytes()) {
         Class::HopByHop
         | Class::ContentLength
         | Class::TransferEncoding

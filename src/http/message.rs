@@ -165,11 +165,53 @@ pub struct Message {
     proxy_connection: Options,
 }
 
+/// The fields of a head, while they are noted.
+pub(super) struct FieldsBegun<'s> {
+    message: &'s mut Message,
+    classes: u32,
+    hints: u64,
+    /// How many options Connection names at most.
+    options: usize,
+}
+
+impl FieldsBegun<'_> {
+    /// One more.
+    #[inline]
+    pub(super) fn add(&mut self, bytes: &[u8], name: Span, value: Span) {
+        let text = name.within(bytes);
+        let class = classify(text);
+        self.classes |= class.bit();
+        self.hints |= hint(text);
+        self.message.lines.push(Line { name, value, class });
+        if matches!(class, Class::Connection | Class::ProxyConnection) {
+            self.add_options(value.within(bytes), class);
+        }
+    }
+
+    // Apart: many heads have none, and the loop over the fields has few registers left.
+    #[inline(never)]
+    fn add_options(&mut self, value: &[u8], class: Class) {
+        if class == Class::Connection {
+            self.options += self.message.connection.add(value);
+        } else {
+            self.message.proxy_connection.add(value);
+        }
+    }
+
+    /// There are no more: the head ends at `head_bytes`. Bounds what Connection may name.
+    #[inline]
+    pub(super) fn end(self, head_bytes: usize) -> Result<(), Fault> {
+        let FieldsBegun { message, classes, hints, options } = self;
+        (message.head_bytes, message.classes, message.hints) = (head_bytes as u32, classes, hints);
+        if options > CONNECTION_OPTIONS_MAX { Err(Fault::ConnectionOptions) } else { Ok(()) }
+    }
+}
+
 /// One bit of 64 for a name in any case: where it is not set, no field has that name. For a name that is known when weir is
 /// built it is a constant.
 #[inline]
-fn hint(name: &str) -> u64 {
-    let first = name.as_bytes().first().map_or(0, |first| usize::from(first | 0x20));
+fn hint(name: &[u8]) -> u64 {
+    let first = name.first().map_or(0, |first| usize::from(first | 0x20));
     1 << ((8 * name.len() + first) % 64)
 }
 
@@ -219,52 +261,34 @@ impl Message {
         self.start = Start::Response { version, status, reason };
     }
 
+    /// Has the fields of a head noted, one after the other.
+    #[inline]
+    pub(super) fn begin_fields(&mut self) -> FieldsBegun<'_> {
+        self.lines.clear();
+        (self.connection, self.proxy_connection) = (Options::default(), Options::default());
+        FieldsBegun { message: self, classes: 0, hints: 0, options: 0 }
+    }
+
     /// Notes the fields of the head that ends at `head_bytes`, each name and value a part of `bytes`, and bounds what Connection
     /// may name.
-    #[inline]
     pub(super) fn set_fields<'b>(
         &mut self,
         bytes: &'b [u8],
         head_bytes: usize,
-        fields: impl ExactSizeIterator<Item = (&'b str, &'b [u8])>,
+        fields: impl Iterator<Item = (&'b str, &'b [u8])>,
     ) -> Result<(), Fault> {
-        let (mut classes, mut hints) = (0, 0);
-        self.lines.clear();
-        self.lines.extend(fields.map(|(name, value)| {
-            let class = classify(name);
-            classes |= class.bit();
-            hints |= hint(name);
-            Line { name: Span::of(name.as_bytes(), bytes), value: Span::of(value, bytes), class }
-        }));
-        (self.head_bytes, self.classes, self.hints) = (head_bytes as u32, classes, hints);
-        self.set_options(bytes)
+        let mut lines = self.begin_fields();
+        for (name, value) in fields {
+            lines.add(bytes, Span::of(name.as_bytes(), bytes), Span::of(value, bytes));
+        }
+        lines.end(head_bytes)
     }
 
     /// Whether each line of the head ends in CRLF, and not in LF alone: two bytes tell before each name, and four at the end.
-    #[inline]
     pub(super) fn has_crlf(&self, bytes: &[u8]) -> bool {
         let before = |line: &Line| bytes.get((line.name.start as usize).wrapping_sub(2));
         self.lines.iter().all(|line| before(line) == Some(&b'\r'))
             && bytes.get(..self.head_bytes as usize).is_some_and(|head| head.ends_with(b"\r\n\r\n"))
-    }
-
-    /// Notes what Connection and Proxy-Connection name.
-    #[inline]
-    fn set_options(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        (self.connection, self.proxy_connection) = (Options::default(), Options::default());
-        if self.classes & (Class::Connection.bit() | Class::ProxyConnection.bit()) == 0 {
-            return Ok(());
-        }
-        let mut count = 0;
-        for line in &self.lines {
-            let value = line.value.within(bytes);
-            if line.class == Class::Connection {
-                count += self.connection.add(value);
-            } else if line.class == Class::ProxyConnection {
-                self.proxy_connection.add(value);
-            }
-        }
-        if count > CONNECTION_OPTIONS_MAX { Err(Fault::ConnectionOptions) } else { Ok(()) }
     }
 
     /// The lengths of method and target of a request.
@@ -355,7 +379,7 @@ impl<'s, 'b> Fields<'s, 'b> {
     /// The values of all field lines of that name, in any case.
     #[inline]
     pub fn all<'n>(self, name: &'n str) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b, 'n> {
-        let lines = if self.message.hints & hint(name) == 0 { &[] } else { self.lines() };
+        let lines = if self.message.hints & hint(name.as_bytes()) == 0 { &[] } else { self.lines() };
         let named = move |line: &&Line| {
             line.name.len() == name.len() && same_name(line.name.within(self.bytes), name.as_bytes())
         };

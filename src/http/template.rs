@@ -92,21 +92,33 @@ impl Kind {
     #[inline]
     fn is_plain(self, byte: u8) -> bool {
         let escaped = match self {
-            Kind::Html => matches!(byte, b'&' | b'<' | b'>' | b'"' | b'\''),
+            Kind::Html => (byte == b'&') | (byte == b'<') | (byte == b'>') | (byte == b'"') | (byte == b'\''),
             Kind::Text => false,
-            Kind::Json => matches!(byte, b'"' | b'\\'),
+            Kind::Json => (byte == b'"') | (byte == b'\\'),
         };
-        matches!(byte, b' '..=b'~') && !escaped
+        (byte.wrapping_sub(b' ') <= b'~' - b' ') & !escaped
     }
 }
 
 /// How many bytes there are before one that is not plain. Many at a time, without a branch for each.
 fn plain_bytes(text: &str, is_plain: impl Fn(u8) -> bool) -> usize {
     let bytes = text.as_bytes();
-    let all_plain = |piece: &&[u8]| piece.iter().fold(true, |all, &byte| all & is_plain(byte));
-    let pieces = 16 * bytes.chunks_exact(16).take_while(all_plain).count();
-    let rest = &bytes[pieces..];
-    pieces + rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len())
+    let mut rest = bytes;
+    let has_others = |piece: &[u8; 16]| piece.iter().fold(false, |any, &byte| any | !is_plain(byte));
+    while let Some((piece, behind)) = rest.split_first_chunk::<16>() {
+        if has_others(piece) {
+            break;
+        }
+        rest = behind;
+    }
+    // What is left of most values is plain, and that is seen at once.
+    let mut piece = [b' '; 16];
+    piece.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+    if rest.len() < piece.len() && !has_others(&piece) {
+        return bytes.len();
+    }
+    let plain = rest.iter().position(|&byte| !is_plain(byte)).unwrap_or(rest.len());
+    bytes.len() - rest.len() + plain
 }
 
 fn write_html(out: &mut Vec<u8>, character: char) {

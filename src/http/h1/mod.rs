@@ -2,4 +2,5 @@
 
 pub mod decode;
 pub mod encode;
+pub(super) mod plain;
 pub(super) mod scan;
