@@ -15,21 +15,19 @@ pub(in crate::http) fn read_request(
     bytes: &[u8],
     fields_max: usize,
 ) -> Option<Result<usize, Fault>> {
-    let head = Head(bytes);
-    let [b' ', target @ ..] = behind_token(bytes) else { return None };
-    let behind_target = behind(target, target_stop);
-    let (version, lines) = match behind_target.split_first_chunk()? {
-        (b" HTTP/1.1\r\n", lines) => (Version::Http11, lines),
-        (b" HTTP/1.0\r\n", lines) => (Version::Http10, lines),
-        _ => return None,
-    };
-    let method = Span { start: 0, end: head.position(target) - 1 };
-    let target = head.span(target, behind_target);
-    if method.end == 0 || target.start == target.end {
+    let method_end = behind_token(bytes, 0);
+    let target_start = method_end + 1;
+    let target_end = behind(bytes, target_start, target_stop);
+    if method_end == 0 || bytes.get(method_end) != Some(&b' ') || target_start == target_end {
         return None;
     }
-    let read = head.read_fields(message, lines, fields_max)?;
-    message.set_request(method, target, version);
+    let version = match bytes.get(target_end..)?.first_chunk()? {
+        b" HTTP/1.1\r\n" => Version::Http11,
+        b" HTTP/1.0\r\n" => Version::Http10,
+        _ => return None,
+    };
+    let read = read_fields(message, bytes, target_end + 11, fields_max)?;
+    message.set_request(span(0, method_end), span(target_start, target_end), version);
     Some(read)
 }
 
@@ -39,128 +37,108 @@ pub(in crate::http) fn read_response(
     bytes: &[u8],
     fields_max: usize,
 ) -> Option<Result<usize, Fault>> {
-    let head = Head(bytes);
-    let (version, rest) = match bytes.split_first_chunk()? {
-        (b"HTTP/1.1 ", rest) => (Version::Http11, rest),
-        (b"HTTP/1.0 ", rest) => (Version::Http10, rest),
+    let version = match bytes.first_chunk()? {
+        b"HTTP/1.1 " => Version::Http11,
+        b"HTTP/1.0 " => Version::Http10,
         _ => return None,
     };
-    let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', phrase @ ..] = rest else {
+    // Behind the digits there is a phrase, or nothing.
+    let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9', b' ' | b'\r'] = *bytes.get(9..13)?
+    else {
         return None;
     };
     let status =
         [hundreds, tens, ones].into_iter().fold(0, |status, digit| 10 * status + u16::from(digit - b'0'));
-    let phrase = match phrase {
-        [b' ', phrase @ ..] => phrase,
-        _ => phrase,
-    };
-    let line_end = behind_value(phrase);
-    let [b'\r', b'\n', lines @ ..] = line_end else { return None };
-    // Without a blank there must be no phrase.
-    let reason = head.span(phrase, line_end);
-    if reason.start < 13 && reason.start != reason.end {
+    let line_end = behind_value(bytes, 12);
+    if !is_line_end(bytes, line_end) {
         return None;
     }
-    let read = head.read_fields(message, lines, fields_max)?;
-    message.set_response(version, status, reason);
+    let read = read_fields(message, bytes, line_end + 2, fields_max)?;
+    message.set_response(version, status, span(line_end.min(13), line_end));
     Some(read)
 }
 
-/// All bytes; what is still to be read is what they end with.
-#[derive(Clone, Copy)]
-struct Head<'b>(&'b [u8]);
-
-impl Head<'_> {
-    #[inline]
-    fn position(self, rest: &[u8]) -> u32 {
-        (self.0.len() - rest.len()) as u32
-    }
-
-    /// From where `from` begins to where `rest` does.
-    #[inline]
-    fn span(self, from: &[u8], rest: &[u8]) -> Span {
-        Span { start: self.position(from), end: self.position(rest) }
-    }
-
-    /// Reads the lines behind the first one, up to the empty one.
-    #[inline]
-    fn read_fields(
-        self,
-        message: &mut Message,
-        lines: &[u8],
-        fields_max: usize,
-    ) -> Option<Result<usize, Fault>> {
-        let (mut rest, mut count) = (lines, 0);
-        let mut fields = message.begin_fields();
-        loop {
-            if let [b'\r', b'\n', behind @ ..] = rest {
-                let head_bytes = self.position(behind) as usize;
-                return Some(fields.end(head_bytes).map(|()| head_bytes));
-            }
-            let colon = behind_token(rest);
-            let [b':', value @ ..] = colon else { return None };
-            let name = self.span(rest, colon);
-            if name.start == name.end || count == fields_max {
-                return None;
-            }
-            let mut value = value;
-            while let [b' ' | b'\t', behind @ ..] = value {
-                value = behind;
-            }
-            let line_end = behind_value(value);
-            let [b'\r', b'\n', next @ ..] = line_end else { return None };
-            let mut value = self.span(value, line_end);
-            while value.end > value.start && matches!(self.0.get(value.end as usize - 1), Some(b' ' | b'\t'))
-            {
-                value.end -= 1;
-            }
-            fields.add(self.0, name, value);
-            (rest, count) = (next, count + 1);
+/// Reads the lines from `start` on, up to the empty one.
+#[inline]
+fn read_fields(
+    message: &mut Message,
+    bytes: &[u8],
+    start: usize,
+    fields_max: usize,
+) -> Option<Result<usize, Fault>> {
+    let (mut at, mut count) = (start, 0);
+    let mut fields = message.begin_fields();
+    while !is_line_end(bytes, at) {
+        let name_end = behind_token(bytes, at);
+        if name_end == at || bytes.get(name_end) != Some(&b':') || count == fields_max {
+            return None;
         }
-    }
-}
-
-/// What is behind the bytes that may stand in a value.
-#[inline]
-fn behind_value(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    loop {
-        rest = behind(rest, value_stop);
-        let [b'\t', more @ ..] = rest else { return rest };
-        rest = more;
-    }
-}
-
-/// What is behind a token.
-#[inline]
-fn behind_token(bytes: &[u8]) -> &[u8] {
-    let mut rest = behind(bytes, name_stop);
-    while let [byte, more @ ..] = rest {
-        if !is_tchar(*byte) {
-            break;
+        let mut value_start = name_end + 1;
+        while is_blank(bytes, value_start) {
+            value_start += 1;
         }
-        rest = more;
+        let line_end = behind_value(bytes, value_start);
+        if !is_line_end(bytes, line_end) {
+            return None;
+        }
+        let mut value_end = line_end;
+        while value_end > value_start && is_blank(bytes, value_end - 1) {
+            value_end -= 1;
+        }
+        fields.add(bytes, span(at, name_end), span(value_start, value_end));
+        (at, count) = (line_end + 2, count + 1);
     }
-    rest
+    Some(fields.end(at + 2).map(|()| at + 2))
 }
 
-/// What is left from the first byte on at which `stop` has the upper bit set.
+fn span(start: usize, end: usize) -> Span {
+    Span { start: start as u32, end: end as u32 }
+}
+
 #[inline]
-fn behind(bytes: &[u8], stop: impl Fn(u64) -> u64) -> &[u8] {
-    let mut rest = bytes;
-    while let Some((eight, more)) = rest.split_first_chunk() {
-        let stops = stop(u64::from_le_bytes(*eight)) & UPPER;
+fn is_line_end(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at..at + 2) == Some(b"\r\n")
+}
+
+#[inline]
+fn is_blank(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at), Some(b' ' | b'\t'))
+}
+
+/// The first position from `at` on that is behind what may stand in a value.
+#[inline]
+fn behind_value(bytes: &[u8], at: usize) -> usize {
+    let mut at = behind(bytes, at, value_stop);
+    while bytes.get(at) == Some(&b'\t') {
+        at = behind(bytes, at + 1, value_stop);
+    }
+    at
+}
+
+/// The first position from `at` on that is behind a token.
+#[inline]
+fn behind_token(bytes: &[u8], at: usize) -> usize {
+    let mut at = behind(bytes, at, name_stop);
+    while bytes.get(at).is_some_and(|&byte| is_tchar(byte)) {
+        at += 1;
+    }
+    at
+}
+
+/// The first position from `at` on at which `stop` has the upper bit set.
+#[inline]
+fn behind(bytes: &[u8], mut at: usize, stop: impl Fn(u64) -> u64) -> usize {
+    while let Some(Ok(eight)) = bytes.get(at..at + 8).map(TryInto::try_into) {
+        let stops = stop(u64::from_le_bytes(eight)) & UPPER;
         if stops != 0 {
-            return &rest[first_set(stops)..];
+            return at + first_set(stops);
         }
-        rest = more;
+        at += 8;
     }
     // The zeros behind the end stop it.
     let mut eight = [0; 8];
-    for (place, byte) in eight.iter_mut().zip(rest) {
-        *place = *byte;
-    }
-    &rest[first_set(stop(u64::from_le_bytes(eight))).min(rest.len())..]
+    eight.iter_mut().zip(bytes.iter().skip(at)).for_each(|(place, byte)| *place = *byte);
+    at + first_set(stop(u64::from_le_bytes(eight)))
 }
 
 /// The number of the first byte whose upper bit is set; 8 if none is.
