@@ -3,6 +3,7 @@
 use super::Action;
 use super::connections::{Connections, PeerId};
 use super::effect::Effect;
+use super::metrics::status_class;
 use super::settings::Settings;
 use super::timer::Deadlines;
 use super::transaction::log_record::{LogRecord, Verdict};
@@ -155,8 +156,9 @@ impl Context {
             Verdict::Malformed => self.metrics.malformed += 1,
             Verdict::Failed => self.metrics.failed += 1,
         }
-        self.metrics.statuses[usize::from(record.status / 100).min(9)] += 1;
+        self.metrics.statuses[status_class(record.status)] += 1;
         self.metrics.count_cache(&record);
+        self.metrics.count_times(&record);
         self.actions.push_back(Action::Log(record));
     }
 

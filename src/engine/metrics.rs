@@ -1,9 +1,9 @@
 //! Which counters a refusal, a fault and the record of a finished transaction belong to.
 
-use crate::engine::transaction::log_record::{CacheUse, LogRecord};
+use crate::engine::transaction::log_record::{CacheUse, Kind, LogRecord};
 use crate::engine::transaction::refusal::Refusal;
 use crate::http::fault::Fault;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, STATUS_CLASSES};
 
 impl Metrics {
     /// Counts what the cache has done for a request, at its end: what began as a miss may have become something else.
@@ -19,6 +19,28 @@ impl Metrics {
         };
         *requests += 1;
         *bytes += record.sent_bytes;
+    }
+
+    /// Counts how long a transaction or tunnel took, and its parts.
+    pub(in crate::engine) fn count_times(&mut self, record: &LogRecord) {
+        let histograms = &mut self.histograms;
+        match record.kind {
+            Kind::Transaction => {
+                histograms.request_duration[status_class(record.status)].observe(record.duration_us)
+            }
+            Kind::Tunnel => histograms.tunnel_duration.observe(record.duration_us),
+            Kind::TunnelStart => return,
+        }
+        if let Some(ttfb_us) = record.phases.ttfb_us {
+            histograms.time_to_first_byte[cache_label(record.cache)].observe(ttfb_us);
+        }
+        if let Some(connect_us) = record.phases.connect_us {
+            histograms.connect.observe(connect_us);
+        }
+        // 0 says that the answer was known: most are, and would hide the others.
+        if let Some(dns_us) = record.phases.dns_us.filter(|&waited_us| waited_us > 0) {
+            histograms.dns.observe(dns_us);
+        }
     }
 
     /// Counts the limit that a message has exceeded, if that is what is wrong with it.
@@ -78,9 +100,72 @@ impl Metrics {
     }
 }
 
+/// The index of a status in what is counted by its class ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)).
+pub(in crate::engine) fn status_class(status: u16) -> usize {
+    usize::from(status / 100).min(STATUS_CLASSES.len() - 1)
+}
+
+/// The index in what is counted by use of the cache ([`CACHE_USES`](crate::metrics::CACHE_USES)).
+fn cache_label(cache: CacheUse) -> usize {
+    match cache {
+        CacheUse::None => 0,
+        CacheUse::Hit => 1,
+        CacheUse::Miss => 2,
+        CacheUse::Stale => 3,
+        CacheUse::Revalidated => 4,
+        CacheUse::Collapsed => 5,
+        CacheUse::Bypass => 6,
+        CacheUse::Refresh => 7,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::transaction::log_record::Phases;
+    use crate::metrics::{CACHE_USES, Histogram};
+    use std::net::SocketAddr;
+
+    #[test]
+    fn labels_are_the_words_of_the_log() {
+        let uses = [
+            CacheUse::Hit,
+            CacheUse::Miss,
+            CacheUse::Stale,
+            CacheUse::Revalidated,
+            CacheUse::Collapsed,
+            CacheUse::Bypass,
+            CacheUse::Refresh,
+        ];
+        assert_eq!(uses.map(|cache| CACHE_USES[cache_label(cache)]), uses.map(CacheUse::word));
+        assert_eq!(CACHE_USES[cache_label(CacheUse::None)], "none");
+        assert_eq!([0, 100, 204, 599, 65535].map(status_class), [0, 1, 2, 5, 9]);
+    }
+
+    #[test]
+    fn a_time_is_counted_once_if_there_was_one() {
+        let record = |kind, dns_us, connect_us, ttfb_us| {
+            let mut record = LogRecord::new(SocketAddr::from(([192, 0, 2, 1], 1)));
+            (record.kind, record.status, record.duration_us) = (kind, 200, 5_000);
+            (record.cache, record.phases) = (CacheUse::Miss, Phases { dns_us, connect_us, ttfb_us });
+            record
+        };
+        // Requests, tunnels, first bytes, connections, look-ups.
+        for (record, expected) in [
+            (record(Kind::Transaction, Some(7), Some(8), Some(9)), [1, 0, 1, 1, 1]),
+            (record(Kind::Transaction, Some(0), None, None), [1, 0, 0, 0, 0]),
+            (record(Kind::Tunnel, None, Some(0), Some(0)), [0, 1, 1, 1, 0]),
+            (record(Kind::TunnelStart, Some(7), Some(8), Some(9)), [0; 5]),
+        ] {
+            let mut metrics = Metrics::default();
+            metrics.count_times(&record);
+            let families = metrics.histograms.families();
+            let counts = families.map(|family| family.3.iter().map(Histogram::count).sum::<u64>());
+            assert_eq!(counts, expected, "{:?}", record.kind);
+            assert!(counts[2] == 0 || metrics.histograms.time_to_first_byte[2].count() == 1);
+            assert!(counts[0] == 0 || metrics.histograms.request_duration[2].sum_us() == 5_000);
+        }
+    }
 
     #[test]
     fn bounds_are_counted_where_they_are_met() {

@@ -3,13 +3,19 @@
 //! A table (`tables.rs`) has a row for each number: help text, name, kind and unit. The row makes a plain `u64` field,
 //! which its owner counts in, and a [`Descriptor`]. A [`Snapshot`] puts the numbers of all loops, of the process and of the
 //! cache side by side. Whatever shows metrics is a view of a snapshot and takes names, help and units from the descriptors:
-//! the statistics line is one view ([`Snapshot::line`]), a text for a monitoring system would be another.
+//! the statistics line is one view ([`Snapshot::line`]), the text for monitoring systems another ([`Snapshot::exposition`]).
+//! Times are counted in histograms ([`Histograms`]), which the line leaves out.
 //!
-//! The core counts and knows nothing of views. Labels are bounded: the class of a status, and the index of a loop.
+//! The core counts and knows nothing of views. Labels are bounded: the class of a status, what the cache did, and the index
+//! of a loop.
 
+mod exposition;
+mod histogram;
 mod snapshot;
 mod tables;
 
+pub use exposition::Form;
+pub use histogram::{BOUNDS_US, CACHE_USES, Histogram, Histograms};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, Snapshot, WORKERS};
 pub use tables::{CacheNumbers, Metrics, ProcessNumbers, STATUS_CLASSES};
 
@@ -33,6 +39,8 @@ pub enum Kind {
     Counter,
     /// It says what is now.
     Gauge,
+    /// Many times, by how long they were.
+    Histogram,
 }
 
 /// What a number counts: the base units of OpenMetrics 1.0, section 4.4.4.

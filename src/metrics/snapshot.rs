@@ -8,8 +8,8 @@ use std::fmt::{Display, Write as _};
 /// cache has not done.
 const LEFT_OUT_AT_ZERO: [&str; 3] = ["timeouts_", "limit_", "cache_"];
 
-/// Classes of statuses that the line leaves out when they are zero, from this index on: responses never have them.
-const STATUS_CLASSES_SHOWN: usize = 6;
+/// Classes of statuses that views leave out when they are zero, from this index on: responses never have them.
+pub(super) const STATUS_CLASSES_SHOWN: usize = 6;
 
 /// Numbers that the line shows for each loop as well, when there are several.
 const BALANCE: [&str; 3] = ["clients", "accepted", "requests"];
@@ -124,6 +124,7 @@ fn put_ratio(line: &mut String, descriptor: &Descriptor, value: f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::histogram::Histograms;
     use super::*;
     use std::collections::BTreeSet;
 
@@ -133,7 +134,12 @@ mod tests {
 
     /// Everything that a view may show.
     fn descriptors() -> Vec<&'static Descriptor> {
-        let tables = [Metrics::DESCRIPTORS, ProcessNumbers::DESCRIPTORS, CacheNumbers::DESCRIPTORS];
+        let tables = [
+            Metrics::DESCRIPTORS,
+            ProcessNumbers::DESCRIPTORS,
+            CacheNumbers::DESCRIPTORS,
+            Histograms::DESCRIPTORS,
+        ];
         let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];
         tables.into_iter().flatten().chain(others).collect()
     }

@@ -1,5 +1,6 @@
 //! The tables: one row for each number.
 
+use super::histogram::Histograms;
 use super::{Descriptor, Kind, Unit};
 
 /// The labels of [`Metrics::statuses`].
@@ -7,17 +8,21 @@ pub const STATUS_CLASSES: [&str; 10] =
     ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7xx", "8xx", "9xx"];
 
 /// One row: help text, name, kind and unit, in the order in which they are shown. `with` adds an array,
-/// whose numbers differ by a label.
+/// whose numbers differ by a label, and what adds up by itself.
 macro_rules! table {
     (
         $(#[$what:meta])* $table:ident { $($(#[doc = $help:literal])+ $name:ident: $kind:ident($unit:ident),)+ }
-        $(with { $(#[$meaning:meta])* $array:ident: $type:ty })?
+        $(with {
+            $(#[$meaning:meta])* $array:ident: $type:ty,
+            $(#[$nested_meaning:meta])* $nested:ident: $nested_type:ty,
+        })?
     ) => {
         $(#[$what])*
         #[derive(Clone, Debug, Default)]
         pub struct $table {
             $($(#[doc = $help])+ pub $name: u64,)+
-            $($(#[$meaning])* pub $array: $type,)?
+            $($(#[$meaning])* pub $array: $type,
+            $(#[$nested_meaning])* pub $nested: $nested_type,)?
         }
 
         impl $table {
@@ -37,7 +42,8 @@ macro_rules! table {
             /// Adds the numbers of another one; peaks add up too, as an upper bound.
             pub fn add(&mut self, other: &$table) {
                 $(self.$name += other.$name;)+
-                $(self.$array.iter_mut().zip(other.$array).for_each(|(mine, theirs)| *mine += theirs);)?
+                $(self.$array.iter_mut().zip(other.$array).for_each(|(mine, theirs)| *mine += theirs);
+                self.$nested.add(&other.$nested);)?
             }
         }
     };
@@ -225,7 +231,9 @@ table! {
         cache_flights: Gauge(Count),
     } with {
         /// Responses sent, by class of status ([`STATUS_CLASSES`]); index 0 counts transactions that ended without one.
-        statuses: [u64; 10]
+        statuses: [u64; 10],
+        /// How long things took.
+        histograms: Histograms,
     }
 }
 

@@ -1,0 +1,289 @@
+//! The text for monitoring systems: OpenMetrics 1.0, or the older text format of Prometheus, which has neither units nor an
+//! end.
+
+use super::histogram::{Family, Histogram};
+use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
+use super::tables::STATUS_CLASSES;
+use super::{Descriptor, Kind, Unit};
+use std::fmt::{Display, Write as _};
+
+/// Before every name.
+const PREFIX: &str = "weir_";
+
+/// The two forms of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// OpenMetrics 1.0.
+    #[default]
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4.
+    Classic,
+}
+
+impl Form {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Form::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Form::Classic => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+
+    /// The form that the values of a field Accept ask for: the classic one only if it is named and OpenMetrics is not.
+    pub fn wanted(accept: &str) -> Form {
+        let mut plain = false;
+        for range in accept.split(',') {
+            let (media_type, parameters) = range.split_once(';').unwrap_or((range, ""));
+            let refused = parameters.split(';').any(|parameter| {
+                let weight = parameter.trim().strip_prefix("q=");
+                weight.is_some_and(|weight| weight.parse() == Ok(0.0))
+            });
+            match media_type.trim().to_ascii_lowercase().as_str() {
+                "application/openmetrics-text" if !refused => return Form::OpenMetrics,
+                "text/plain" if !refused => plain = true,
+                _ => {}
+            }
+        }
+        if plain { Form::Classic } else { Form::OpenMetrics }
+    }
+}
+
+/// The name in the text, without the end that a kind adds: a unit comes last (OpenMetrics 1.0, section 4.4.4).
+fn family_name(descriptor: &Descriptor) -> String {
+    let (short, unit) = match descriptor.unit {
+        Unit::Count => ("", ""),
+        Unit::Bytes => ("bytes", "_bytes"),
+        Unit::Seconds => ("s", "_seconds"),
+        Unit::Ratio => ("ratio", "_ratio"),
+    };
+    let words: Vec<&str> = descriptor.name.split('_').filter(|word| *word != short).collect();
+    format!("{PREFIX}{}{unit}", words.join("_"))
+}
+
+struct Text {
+    out: String,
+    form: Form,
+}
+
+impl Text {
+    /// What a family is. Returns the name of its samples.
+    fn describe(&mut self, descriptor: &Descriptor) -> String {
+        let family = family_name(descriptor);
+        let (kind, end) = match descriptor.kind {
+            Kind::Counter => ("counter", "_total"),
+            Kind::Gauge => ("gauge", ""),
+            Kind::Histogram => ("histogram", ""),
+        };
+        let unit = match descriptor.unit {
+            Unit::Count => "",
+            Unit::Bytes => "bytes",
+            Unit::Seconds => "seconds",
+            Unit::Ratio => "ratio",
+        };
+        let sample = format!("{family}{end}");
+        let (described, unit) = match self.form {
+            Form::OpenMetrics => (&family, unit),
+            // The name of a family is that of its samples, and there are no units.
+            Form::Classic => (&sample, ""),
+        };
+        let _ = writeln!(self.out, "# HELP {described} {}", descriptor.help);
+        let _ = writeln!(self.out, "# TYPE {described} {kind}");
+        if !unit.is_empty() {
+            let _ = writeln!(self.out, "# UNIT {described} {unit}");
+        }
+        sample
+    }
+
+    /// A family of one number.
+    fn put(&mut self, descriptor: &Descriptor, value: impl Display) {
+        let name = self.describe(descriptor);
+        let _ = writeln!(self.out, "{name} {value}");
+    }
+
+    fn put_statuses(&mut self, statuses: &[u64]) {
+        let name = self.describe(&STATUS);
+        for (class, (label, value)) in STATUS_CLASSES.iter().zip(statuses).enumerate() {
+            if class < STATUS_CLASSES_SHOWN || *value > 0 {
+                let _ = writeln!(self.out, "{name}{{status=\"{label}\"}} {value}");
+            }
+        }
+    }
+
+    fn put_family(&mut self, (descriptor, label, values, histograms): Family, shown: usize) {
+        let name = self.describe(descriptor);
+        for (at, (value, histogram)) in values.iter().zip(histograms).enumerate() {
+            if at < shown || histogram.count() > 0 {
+                let own = if label.is_empty() { String::new() } else { format!("{label}=\"{value}\"") };
+                self.put_histogram(&name, &own, histogram);
+            }
+        }
+    }
+
+    fn put_histogram(&mut self, name: &str, label: &str, histogram: &Histogram) {
+        let comma = if label.is_empty() { "" } else { "," };
+        for (bound_us, count) in histogram.buckets() {
+            // Always with a point, as OpenMetrics 1.0 wants it (section 4.4.5).
+            let bound = bound_us.map_or("+Inf".to_owned(), |bound_us| format!("{:?}", seconds(bound_us)));
+            let _ = writeln!(self.out, "{name}_bucket{{{label}{comma}le=\"{bound}\"}} {count}");
+        }
+        let labels = if label.is_empty() { String::new() } else { format!("{{{label}}}") };
+        let _ = writeln!(self.out, "{name}_sum{labels} {}", seconds(histogram.sum_us()));
+        let _ = writeln!(self.out, "{name}_count{labels} {}", histogram.count());
+    }
+
+    fn put_build(&mut self, version: &str) {
+        let (described, kind) = match self.form {
+            Form::OpenMetrics => ("build", "info"),
+            Form::Classic => ("build_info", "gauge"),
+        };
+        let _ = writeln!(self.out, "# HELP {PREFIX}{described} The running program.");
+        let _ = writeln!(self.out, "# TYPE {PREFIX}{described} {kind}");
+        let _ = writeln!(self.out, "{PREFIX}build_info{{version=\"{version}\"}} 1");
+    }
+}
+
+fn seconds(time_us: u64) -> f64 {
+    time_us as f64 / 1e6
+}
+
+impl Snapshot {
+    /// All numbers, those of the loops added up. The version is that of the program.
+    pub fn exposition(&self, form: Form, version: &str) -> String {
+        let mut text = Text { out: String::new(), form };
+        text.put_build(version);
+        text.put(&WORKERS, self.loops.len());
+        let sum = self.sum();
+        sum.numbers().for_each(|(descriptor, value)| text.put(descriptor, value));
+        text.put_statuses(&sum.statuses);
+        text.put(&BLOCKED_RATIO, sum.blocked_ratio());
+        self.process.numbers().for_each(|(descriptor, value)| text.put(descriptor, value));
+        if let Some(cache) = &self.cache {
+            cache.numbers().for_each(|(descriptor, value)| text.put(descriptor, value));
+            let ratios = CACHE_HIT_RATIOS.iter().zip(sum.cache_hit_ratios());
+            ratios.for_each(|(descriptor, value)| text.put(descriptor, value));
+        }
+        for family in sum.histograms.families() {
+            // What is shown though nothing was counted: a series that begins late has no rate at first.
+            let shown = match family.1 {
+                "status" => STATUS_CLASSES_SHOWN,
+                "cache" if self.cache.is_none() => 1,
+                _ => usize::MAX,
+            };
+            text.put_family(family, shown);
+        }
+        if form == Form::OpenMetrics {
+            text.out.push_str("# EOF\n");
+        }
+        text.out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{CacheNumbers, Histograms, Metrics, ProcessNumbers};
+    use std::collections::BTreeSet;
+
+    fn snapshot() -> Snapshot {
+        let mut one =
+            Metrics { requests: 2, client_bytes_in: 7, blocked: 1, allowed: 3, ..Metrics::default() };
+        one.statuses[2] = 4;
+        one.histograms.request_duration[2].observe(700);
+        one.histograms.dns.observe(2_000_000);
+        Snapshot { loops: vec![one.clone(), one], ..Snapshot::default() }
+    }
+
+    #[test]
+    fn names_and_units_are_those_of_openmetrics() {
+        let tables = [
+            Metrics::DESCRIPTORS,
+            ProcessNumbers::DESCRIPTORS,
+            CacheNumbers::DESCRIPTORS,
+            Histograms::DESCRIPTORS,
+            &[STATUS, WORKERS, BLOCKED_RATIO],
+            &CACHE_HIT_RATIOS,
+        ];
+        let mut names = BTreeSet::new();
+        for descriptor in tables.into_iter().flatten() {
+            let family = family_name(descriptor);
+            let ends: &[&str] = match descriptor.kind {
+                Kind::Counter => &["_total"],
+                Kind::Gauge => &[""],
+                Kind::Histogram => &["_bucket", "_sum", "_count"],
+            };
+            for end in ends {
+                assert!(names.insert(format!("{family}{end}")), "{family}{end} twice");
+            }
+            assert!(names.insert(format!("{family} ")), "{family} twice");
+            // OpenMetrics 1.0, section 4.4.5: ends of names that kinds add.
+            for end in ["_total", "_created", "_bucket", "_count", "_sum", "_info", "_gcount", "_gsum"] {
+                assert!(!family.ends_with(end), "{family}");
+            }
+        }
+        for (name, unit, family) in [
+            ("client_bytes_in", Unit::Bytes, "weir_client_in_bytes"),
+            ("cache_bytes", Unit::Bytes, "weir_cache_bytes"),
+            ("cache_evicted_age_s", Unit::Seconds, "weir_cache_evicted_age_seconds"),
+            ("blocked_ratio", Unit::Ratio, "weir_blocked_ratio"),
+            ("requests", Unit::Count, "weir_requests"),
+        ] {
+            assert_eq!(family_name(&Descriptor { name, help: "", kind: Kind::Gauge, unit }), family);
+        }
+    }
+
+    #[test]
+    fn all_loops_are_one_sum() {
+        let text = snapshot().exposition(Form::OpenMetrics, "1.2.3");
+        for part in [
+            "# TYPE weir_build info\nweir_build_info{version=\"1.2.3\"} 1\n",
+            "weir_workers 2\n",
+            "# TYPE weir_requests counter\nweir_requests_total 4\n",
+            "# TYPE weir_client_in_bytes counter\n# UNIT weir_client_in_bytes bytes\nweir_client_in_bytes_total 14\n",
+            "weir_status_total{status=\"2xx\"} 8\n",
+            "weir_blocked_ratio 0.25\n",
+            "weir_request_duration_seconds_bucket{status=\"2xx\",le=\"0.0005\"} 0\n",
+            "weir_request_duration_seconds_bucket{status=\"2xx\",le=\"0.001\"} 2\n",
+            "weir_request_duration_seconds_bucket{status=\"2xx\",le=\"+Inf\"} 2\n",
+            "weir_request_duration_seconds_sum{status=\"2xx\"} 0.0014\n",
+            "weir_request_duration_seconds_count{status=\"2xx\"} 2\n",
+            "weir_dns_seconds_bucket{le=\"1.0\"} 0\nweir_dns_seconds_bucket{le=\"2.5\"} 2\n",
+            "weir_dns_seconds_sum 4\nweir_dns_seconds_count 2\n",
+        ] {
+            assert!(text.contains(part), "{part}\nin\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1);
+        for absent in ["weir_cache_entries", "status=\"9xx\"", "cache=\"hit\""] {
+            assert!(!text.contains(absent), "{absent}\nin\n{text}");
+        }
+        let cached = Snapshot { cache: Some(CacheNumbers::default()), ..snapshot() };
+        let text = cached.exposition(Form::OpenMetrics, "1.2.3");
+        assert!(text.contains("weir_cache_entries 0\n") && text.contains("cache=\"hit\""), "{text}");
+    }
+
+    #[test]
+    fn the_classic_text_has_neither_units_nor_an_end() {
+        let text = snapshot().exposition(Form::Classic, "1");
+        assert!(text.contains("# TYPE weir_requests_total counter\nweir_requests_total 4\n"), "{text}");
+        assert!(text.contains("# TYPE weir_build_info gauge\n"), "{text}");
+        assert!(!text.contains("# UNIT") && !text.contains("# EOF"), "{text}");
+    }
+
+    #[test]
+    fn accept_decides_the_form() {
+        for (accept, form) in [
+            ("", Form::OpenMetrics),
+            ("*/*", Form::OpenMetrics),
+            ("text/plain", Form::Classic),
+            ("Text/Plain;version=0.0.4", Form::Classic),
+            ("text/plain;q=0, */*", Form::OpenMetrics),
+            ("application/openmetrics-text;q=0.0,text/plain", Form::Classic),
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+                Form::OpenMetrics,
+            ),
+            ("text/plain, application/openmetrics-text", Form::OpenMetrics),
+        ] {
+            assert_eq!(Form::wanted(accept), form, "{accept}");
+        }
+    }
+}
