@@ -128,6 +128,24 @@ fn two_proxies_share_nothing_and_leave_nothing() {
     assert!(log.lines().count() == 2 && log.contains("127.0.0.2"), "{log}");
 }
 
+/// A loop that does not turn shows, and so does one that turns again; it is asked once, however often it is looked.
+#[test]
+fn a_loop_that_stands_still_is_seen() {
+    let _alone = alone();
+    let mut proxy = built(configuration());
+    for _ in 0..3 {
+        let health = proxy.control().health(Duration::from_millis(1));
+        assert!(!health.alive && !health.ready);
+    }
+    let control = proxy.control().clone();
+    let look = std::thread::spawn(move || control.health(Duration::from_secs(10)));
+    while !look.is_finished() {
+        proxy.poll(Some(Duration::from_millis(1))).expect("a turn");
+    }
+    let health = look.join().expect("a look");
+    assert!(health.alive && health.ready);
+}
+
 /// The host waits: with poll(2) for the proxy's descriptor and something of its own, and never longer than the proxy wants.
 #[test]
 fn a_host_waits_by_itself() {

@@ -141,6 +141,20 @@ pub static TABLE: &[Spec] = &[
         "write a line of statistics this often, if a number has changed; 0: never",
         |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
     ),
+    Spec::value(
+        General,
+        "metrics",
+        "ADDR:PORT",
+        "",
+        "serve the numbers as OpenMetrics text here: /metrics, /healthz, /readyz",
+        |s, v| {
+            let mut addresses = Vec::new();
+            let problems = many(&mut addresses, v, values::socket_address);
+            s.metrics = addresses.pop();
+            problems
+        },
+    )
+    .restart(),
     Spec::flag(General, "check", "report all errors, and exit", ASKED)
         .common()
         .scope(Scope::CommandLine),

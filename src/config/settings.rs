@@ -80,6 +80,8 @@ pub struct Settings {
     pub user: Option<Located<String>>,
     /// The file for the process id.
     pub pid_file: Option<Located<PathBuf>>,
+    /// Where monitoring systems are served.
+    pub metrics: Option<Located<SocketAddr>>,
     /// Restrict the process to the paths and system calls that it needs.
     pub sandbox: bool,
     /// How often `-v` was given.

@@ -276,6 +276,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("user", "a:b:c"),
         ("pid-file", ""),
         ("sandbox", "2"),
+        ("metrics", "9100"),
         ("verbose", "lots"),
         ("quiet", "maybe"),
         ("blocklist", ""),

@@ -178,6 +178,25 @@ kill -USR1 opens access.log again by its name, for programs that rename it.
         others: &["stats-every", "verbose", "quiet"],
     },
     Topic {
+        name: "metrics",
+        title: "numbers for a monitoring system",
+        text: "
+  weir --metrics 127.0.0.1:9100
+  curl http://127.0.0.1:9100/metrics
+
+  /metrics    everything that the line of statistics has, and histograms of
+              times, as OpenMetrics text; in Prometheus' older form for a client
+              that accepts text/plain only. Numbers of all loops are added up.
+  /healthz    200 while the loops turn, else 503
+  /readyz     200 while weir takes connections; 503 until it listens, and while
+              it finishes what is under way at a stop
+
+It answers whoever can reach the address, without a password.
+",
+        section: None,
+        others: &["metrics", "stats-every"],
+    },
+    Topic {
         name: "timeouts",
         title: "how long weir waits, and for what",
         text: "\

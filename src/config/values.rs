@@ -204,6 +204,11 @@ pub fn dns_server(text: &str) -> Result<SocketAddr, Expected> {
         .ok_or_else(|| "a server's address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:5353".into())
 }
 
+/// An address with a port, to listen on: `127.0.0.1:9100`, `[::1]:9100`; port 0 for any free one.
+pub fn socket_address(text: &str) -> Result<SocketAddr, Expected> {
+    text.parse().map_err(|_| "an address with a port, such as 127.0.0.1:9100 or [::1]:9100".into())
+}
+
 /// A list of ports: `any`, `N`, `N-M`, and these with `!` for exclusion, separated by commas.
 ///
 /// Only the form is checked here; the text stays, and the policy compiles it.

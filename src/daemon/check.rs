@@ -93,6 +93,14 @@ fn judge_addresses(settings: &Settings, problems: &mut Problems) {
         };
         problems.add(origin, format!("cannot listen on {address}: {error}; {expected}"));
     }
+    let Some(Located { value: address, origin }) = &settings.metrics else { return };
+    match try_bind(*address) {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => {
+            let message = format!("metrics: cannot listen on {address}: {error}");
+            problems.add(origin.clone(), message);
+        }
+        Ok(()) | Err(_) => {}
+    }
 }
 
 /// What is written to.

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod commands;
 mod manager;
+mod monitoring;
 mod pid_file;
 mod reload;
 mod report;
@@ -12,6 +13,7 @@ pub use reload::Launch;
 
 use log::{info, warn};
 use manager::Manager;
+use monitoring::Monitoring;
 use pid_file::PidFile;
 use report::{fail, os_error, read_file, said};
 use rights::Kept;
@@ -57,6 +59,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let loops = embed::loops(&settings);
     rights::raise_descriptors(&settings, loops);
     let listeners = listen(&settings, loops)?;
+    let monitoring = Monitoring::listen(&settings)?;
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
     // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
@@ -66,6 +69,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
+    let monitored = monitoring.serve().map_err(os_error)?;
     // Files are read with the rights that are left: what a reload would fail at fails now.
     let proxy = Proxy::builder()
         .configuration(Configuration::loaded(settings, read_file))
@@ -77,6 +81,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .build()
         .map_err(not_built)?;
     let control = proxy.control().clone();
+    monitored.begin(&control);
     let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
     for address in control.addresses() {
         eprintln!("weir: listening on {address}");

@@ -21,6 +21,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// Puts a proxy together; [`Proxy::builder`] makes one.
@@ -150,6 +151,8 @@ impl Builder {
             store,
             logs,
             present: Mutex::new(Present { settings, policy }),
+            ending: AtomicBool::new(false),
+            asked: Mutex::new(None),
         });
         let follower = self.follows_addresses.then(|| Follower::start(control.clone())).transpose()?;
         Ok(Proxy::new(event_loop, workers, control, persister, follower))

@@ -11,11 +11,12 @@ use crate::config::{Origin, Problems, Settings};
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
-use crate::shell::{Remote, Round, Scoreboard, WorkerMessage};
+use crate::shell::{Health, Remote, Round, Scoreboard, WorkerMessage};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +34,10 @@ pub(super) struct Shared {
     /// There is somewhere to write the access log.
     pub logs: bool,
     pub present: Mutex<Present>,
+    /// It drains, or was told to stop.
+    pub ending: AtomicBool,
+    /// The loops were asked for a sign of life, and have not all given it yet.
+    pub asked: Mutex<Option<Receiver<()>>>,
 }
 
 /// What the loops go by, or will as soon as they turn.
@@ -125,11 +130,13 @@ impl Control {
 
     /// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends.
     pub fn drain(&self) {
+        self.0.ending.store(true, Ordering::Relaxed);
         self.0.send(&WorkerMessage::Drain);
     }
 
     /// Ends at once: what is under way is cut.
     pub fn stop(&self) {
+        self.0.ending.store(true, Ordering::Relaxed);
         self.0.send(&WorkerMessage::Quit);
     }
 
@@ -156,6 +163,30 @@ impl Control {
         let (sender, receiver) = channel();
         self.0.send(&WorkerMessage::Settled(sender));
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// How it is with the proxy, for monitoring systems: numbers of this moment, unless a loop has not turned for so long.
+    #[doc(hidden)]
+    pub fn health(&self, within: Duration) -> Health {
+        let alive = self.all_turn(within);
+        Health { snapshot: self.snapshot(), alive, ready: alive && !self.0.ending.load(Ordering::Relaxed) }
+    }
+
+    /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not
+    /// grow with the number of those who want to know.
+    fn all_turn(&self, within: Duration) -> bool {
+        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = asked.get_or_insert_with(|| {
+            let (sender, receiver) = channel();
+            self.0.send(&WorkerMessage::Report(None));
+            self.0.send(&WorkerMessage::Settled(sender));
+            receiver
+        });
+        let all = answers.recv_timeout(within) == Err(RecvTimeoutError::Disconnected);
+        if all {
+            *asked = None;
+        }
+        all
     }
 
     /// How many rules and users there are.

@@ -30,7 +30,7 @@ pub use proxy::{Proxy, Status};
 
 // For the daemon, which opens them before it gives up the rights to do so.
 #[doc(hidden)]
-pub use crate::shell::{CacheFile, parent, try_bind};
+pub use crate::shell::{CacheFile, Health, MetricsListener, parent, try_bind};
 #[doc(hidden)]
 pub use configuration::{addresses_to_bind, compile_policy, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]

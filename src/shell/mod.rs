@@ -10,6 +10,7 @@ mod cache_file;
 mod listener;
 mod memory;
 mod message;
+mod metrics_listener;
 #[cfg(target_os = "linux")]
 mod page_pipes;
 mod processors;
@@ -19,11 +20,13 @@ mod scoreboard;
 mod socket;
 mod splice;
 mod verifier;
+mod visits;
 mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
+pub use metrics_listener::{Health, MetricsListener};
 pub use scoreboard::{Round, Scoreboard};
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use workers::{Failure, Worker, Workers};
