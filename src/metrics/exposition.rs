@@ -2,8 +2,8 @@
 //! end.
 
 use super::histogram::{Family, Histogram};
+use super::labels::STATUS_CLASSES;
 use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
-use super::tables::STATUS_CLASSES;
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 

@@ -1,6 +1,6 @@
 //! Histograms of times. All have the same buckets, so that one look-up serves each of them.
 
-use super::tables::STATUS_CLASSES;
+use super::labels::{CACHE_USES, STATUS_CLASSES};
 use super::{Descriptor, Kind, Unit};
 
 /// The upper bounds of the buckets, inclusive, in microseconds (chosen: in steps of 2 or 2.5 from what a hit of the cache
@@ -23,10 +23,6 @@ pub const BOUNDS_US: [u64; 16] = [
     60_000_000,
     600_000_000,
 ];
-
-/// What the cache did for a request: the labels of [`Histograms::time_to_first_byte`], with the words of the access log.
-pub const CACHE_USES: [&str; 8] =
-    ["none", "hit", "miss", "stale", "revalidated", "collapsed", "bypass", "refresh"];
 
 /// How many times fell into each bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

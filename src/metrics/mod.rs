@@ -11,13 +11,15 @@
 
 mod exposition;
 mod histogram;
+mod labels;
 mod snapshot;
 mod tables;
 
 pub use exposition::Form;
-pub use histogram::{BOUNDS_US, CACHE_USES, Histogram, Histograms};
+pub use histogram::{BOUNDS_US, Histogram, Histograms};
+pub use labels::{CACHE_USES, STATUS_CLASSES};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, Snapshot, WORKERS};
-pub use tables::{CacheNumbers, Metrics, ProcessNumbers, STATUS_CLASSES};
+pub use tables::{CacheNumbers, Metrics, ProcessNumbers};
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

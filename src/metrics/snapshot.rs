@@ -1,6 +1,7 @@
 //! The numbers of one moment, and the line that shows them.
 
-use super::tables::{CacheNumbers, Metrics, ProcessNumbers, STATUS_CLASSES};
+use super::labels::STATUS_CLASSES;
+use super::tables::{CacheNumbers, Metrics, ProcessNumbers};
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 

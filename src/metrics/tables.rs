@@ -3,10 +3,6 @@
 use super::histogram::Histograms;
 use super::{Descriptor, Kind, Unit};
 
-/// The labels of [`Metrics::statuses`].
-pub const STATUS_CLASSES: [&str; 10] =
-    ["none", "1xx", "2xx", "3xx", "4xx", "5xx", "6xx", "7xx", "8xx", "9xx"];
-
 /// One row: help text, name, kind and unit, in the order in which they are shown. `with` adds an array,
 /// whose numbers differ by a label, and what adds up by itself.
 macro_rules! table {
