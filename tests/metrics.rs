@@ -160,7 +160,7 @@ fn everything_that_is_counted_is_served() {
             ("weir_time_to_first_byte_seconds_count{cache=\"hit\"}", 3.0),
             ("weir_time_to_first_byte_seconds_count{cache=\"miss\"}", 1.0),
             ("weir_tunnel_duration_seconds_count", 0.0),
-            ("weir_workers", workers.parse().expect("a number")),
+            ("weir_workers", workers.parse::<f64>().expect("a number")),
         ] {
             assert_eq!(families.get(name), value, "{name} with {workers} loops");
         }
@@ -352,7 +352,7 @@ fn it_is_bound_before_rights_are_given_up() {
     for workers in ["1", "2"] {
         let listen = format!("127.0.0.1:{port}");
         let weir = Weir::start(&["--metrics", &listen, "--user", &user, "--workers", workers]);
-        assert_eq!(metrics(address(&weir)).get("weir_workers"), workers.parse().expect("a number"));
+        assert_eq!(metrics(address(&weir)).get("weir_workers"), workers.parse::<f64>().expect("a number"));
     }
 }
 
