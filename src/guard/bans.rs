@@ -268,7 +268,7 @@ impl Bans {
                 0
             }
             StoreNews::AllBans(bans) => self.replace(BanOrigin::Store, bans.iter().cloned(), now_unix_ms),
-            StoreNews::Reached | StoreNews::Lost(_) => 0,
+            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => 0,
         }
     }
 

@@ -123,6 +123,8 @@ pub enum StoreNews {
     AllBans(Vec<(IpNet, Option<u64>, Box<str>)>),
     /// The store answers (again).
     Reached,
+    /// The store had forgotten a script and was sent it again (section 5, `rate_limit_script_reloaded`).
+    ScriptReloaded,
     /// The store does not answer, with the error's text without secrets.
     Lost(Box<str>),
 }

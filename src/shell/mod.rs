@@ -19,6 +19,7 @@ mod reserved;
 mod scoreboard;
 mod socket;
 mod splice;
+pub mod stores;
 mod verifier;
 mod visits;
 mod workers;

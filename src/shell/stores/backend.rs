@@ -1,0 +1,80 @@
+//! The thread of a store: takes what has queued up and hands it to the client proper in batches.
+
+use super::desk::{Desk, Question};
+use crate::guard::store::{StoreFailure, StoreOrder};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// Questions of one pipeline (chosen: 50 kB of commands, which fit into the buffers of a socket).
+const BATCH_MAX: usize = 256;
+
+/// Orders that are carried out between two batches of questions (chosen).
+const ORDERS_AT_ONCE: usize = 64;
+
+/// Orders that could not be carried out are tried again after so long (chosen).
+const ORDERS_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// A client without work looks after its connections so often (guard semantics, section 3: health check after 30).
+const IDLE_AFTER: Duration = Duration::from_secs(30);
+
+/// What stands in the queue of a thread.
+pub(super) enum Work {
+    Ask(Question),
+    /// The desk has orders.
+    Order,
+}
+
+impl Work {
+    /// Answers a question without the store.
+    pub fn fail(self, desk: &Desk, failure: StoreFailure) {
+        match self {
+            Work::Ask(question) => desk.answer(&question, Err(failure)),
+            Work::Order => {}
+        }
+    }
+}
+
+/// A client of one kind of store.
+pub(super) trait Backend {
+    /// Answers all questions.
+    fn ask(&mut self, questions: &[Question]);
+    /// Whether all these orders are carried out, or never can be.
+    fn carry_out(&mut self, orders: &[StoreOrder]) -> bool;
+    /// There was nothing to do for a while, or for the first time.
+    fn look_after_connections(&mut self);
+}
+
+/// Works until the client is gone.
+pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc<Desk>, deadline: Duration) {
+    backend.look_after_connections();
+    let mut orders_again_at = Instant::now();
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while !desk.is_stopping() {
+        let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
+        match queue.recv_timeout(patience) {
+            Ok(first) => {
+                let works = std::iter::once(first).chain(queue.try_iter()).take(BATCH_MAX);
+                batch.extend(works.filter_map(|work| match work {
+                    Work::Ask(question) => Some(question),
+                    Work::Order => None,
+                }));
+            }
+            Err(RecvTimeoutError::Timeout) if desk.has_orders() => {}
+            Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        desk.answer_expired(&mut batch, deadline);
+        if !batch.is_empty() {
+            backend.ask(&batch);
+            batch.clear();
+        }
+        if desk.has_orders() && Instant::now() >= orders_again_at {
+            let orders = desk.take_orders(ORDERS_AT_ONCE);
+            if !backend.carry_out(&orders) {
+                desk.return_orders(orders);
+                orders_again_at = Instant::now() + ORDERS_AGAIN_AFTER;
+            }
+        }
+    }
+}

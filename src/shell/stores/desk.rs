@@ -1,0 +1,188 @@
+//! What a client of a store and its threads share: the orders that wait, where answers and news go, and what is counted.
+
+use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Orders that wait for a store which is away; the oldest are dropped beyond (chosen: minutes of bans).
+const ORDERS_MAX: usize = 10_000;
+
+/// All answers to what one request has asked, in the order of its checks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreReply {
+    /// The job of the engine that has asked.
+    pub job: u64,
+    /// One for each check; or none at all.
+    pub answers: Result<Vec<Answer>, StoreFailure>,
+}
+
+/// What one request asks.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub loop_index: usize,
+    pub job: u64,
+    pub checks: Vec<Check>,
+    pub asked_at: Instant,
+}
+
+/// What happened to a client of a store, since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    /// Questions that a full queue has turned away.
+    pub queue_full: u64,
+    /// Questions that were too old to be sent.
+    pub expired: u64,
+    /// Orders that were dropped because too many waited, or because the store has refused them.
+    pub orders_dropped: u64,
+    /// Bans of the store beyond `bans_max`.
+    pub bans_dropped: u64,
+    /// Connections that were made.
+    pub connections: u64,
+}
+
+/// The same, while it is counted.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    pub queue_full: AtomicU64,
+    pub expired: AtomicU64,
+    pub orders_dropped: AtomicU64,
+    pub bans_dropped: AtomicU64,
+    pub connections: AtomicU64,
+}
+
+/// Counts one more.
+pub(super) fn count(counter: &AtomicU64, more: usize) {
+    counter.fetch_add(more as u64, Ordering::Relaxed);
+}
+
+pub(super) struct Desk {
+    stopping: AtomicBool,
+    orders: Mutex<VecDeque<StoreOrder>>,
+    deliver: Box<dyn Fn(usize, StoreReply) + Send + Sync>,
+    news: Box<dyn Fn(StoreNews) + Send + Sync>,
+    pub counting: Counting,
+}
+
+impl Desk {
+    pub fn new(
+        deliver: impl Fn(usize, StoreReply) + Send + Sync + 'static,
+        news: impl Fn(StoreNews) + Send + Sync + 'static,
+    ) -> Desk {
+        Desk {
+            stopping: AtomicBool::new(false),
+            orders: Mutex::default(),
+            deliver: Box::new(deliver),
+            news: Box::new(news),
+            counting: Counting::default(),
+        }
+    }
+
+    /// Whether the client is gone, so that the threads end.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn answer(&self, question: &Question, answers: Result<Vec<Answer>, StoreFailure>) {
+        (self.deliver)(question.loop_index, StoreReply { job: question.job, answers });
+    }
+
+    pub fn tell(&self, news: StoreNews) {
+        (self.news)(news);
+    }
+
+    /// Takes those out of the batch that have waited for too long, and answers them.
+    pub fn answer_expired(&self, batch: &mut Vec<Question>, deadline: Duration) {
+        let now = Instant::now();
+        batch.retain(|question| {
+            let in_time = now.duration_since(question.asked_at) < deadline;
+            if !in_time {
+                count(&self.counting.expired, 1);
+                self.answer(question, Err(StoreFailure::Late));
+            }
+            in_time
+        });
+    }
+
+    pub fn add_order(&self, order: StoreOrder) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        if orders.len() >= ORDERS_MAX {
+            orders.pop_front();
+            count(&self.counting.orders_dropped, 1);
+        }
+        orders.push_back(order);
+    }
+
+    /// The next orders, oldest first.
+    pub fn take_orders(&self, most: usize) -> Vec<StoreOrder> {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = most.min(orders.len());
+        orders.drain(..most).collect()
+    }
+
+    /// What could not be carried out waits for the next time, in its old place.
+    pub fn return_orders(&self, back: Vec<StoreOrder>) {
+        let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+        back.into_iter().rev().for_each(|order| orders.push_front(order));
+        let beyond = orders.len().saturating_sub(ORDERS_MAX);
+        orders.drain(..beyond);
+        count(&self.counting.orders_dropped, beyond);
+    }
+
+    pub fn has_orders(&self) -> bool {
+        !self.orders.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    pub fn counters(&self) -> StoreCounters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        StoreCounters {
+            queue_full: read(&self.counting.queue_full),
+            expired: read(&self.counting.expired),
+            orders_dropped: read(&self.counting.orders_dropped),
+            bans_dropped: read(&self.counting.bans_dropped),
+            connections: read(&self.counting.connections),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn orders_are_bounded_and_keep_their_order() {
+        let desk = Desk::new(|_, _| {}, |_| {});
+        for number in 0..ORDERS_MAX + 2 {
+            desk.add_order(StoreOrder::Forget(number.to_string().into()));
+        }
+        assert_eq!(desk.counters().orders_dropped, 2);
+        let taken = desk.take_orders(3);
+        assert_eq!(taken[0], StoreOrder::Forget("2".into()));
+        desk.add_order(StoreOrder::Forget("late".into()));
+        desk.return_orders(taken);
+        // The bound holds when they come back, too: the oldest, 2, is gone.
+        assert_eq!(desk.take_orders(2)[0], StoreOrder::Forget("3".into()));
+        assert_eq!(desk.take_orders(usize::MAX).len(), ORDERS_MAX - 2);
+        assert!(!desk.has_orders());
+    }
+
+    #[test]
+    fn questions_beyond_the_deadline_are_answered_and_not_sent() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let teller = told.clone();
+        let desk = Desk::new(move |_, reply| teller.lock().expect("a lock").push(reply), |_| {});
+        let now = Instant::now();
+        let question = |job, asked_at| Question { loop_index: 0, job, checks: Vec::new(), asked_at };
+        let mut batch = vec![question(1, now - Duration::from_secs(60)), question(2, now)];
+        desk.answer_expired(&mut batch, Duration::from_secs(30));
+        assert_eq!(batch.iter().map(|question| question.job).collect::<Vec<_>>(), [2]);
+        assert_eq!(*told.lock().expect("a lock"), [StoreReply { job: 1, answers: Err(StoreFailure::Late) }]);
+        assert_eq!(desk.counters().expired, 1);
+    }
+}

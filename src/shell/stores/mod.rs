@@ -1,0 +1,95 @@
+//! Clients of stores that several processes share. Each has threads of its own: no loop waits for a store. A question or an
+//! order goes into a bounded queue; the thread takes everything that has queued up, sends it as one pipeline, and hands the
+//! answers back: many requests share one round trip.
+
+mod backend;
+mod desk;
+#[cfg(feature = "redis")]
+mod redis;
+mod settings;
+
+pub use desk::{StoreCounters, StoreReply};
+pub use settings::StoreSettings;
+
+use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
+use backend::Work;
+use desk::{Desk, Question, count};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Instant;
+
+/// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
+const QUEUE_MAX: usize = 4096;
+
+/// Asks a shared store, from any thread; clones share everything. The threads end soon after the last clone is dropped.
+#[derive(Clone)]
+pub struct StoreClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    queue: SyncSender<Work>,
+    desk: Arc<Desk>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.desk.stop();
+    }
+}
+
+impl StoreClient {
+    /// Starts the threads, which connect on their own time and go on trying: `news` tells of that. `deliver` is told the loop
+    /// and its answer, exactly once for each question; both are called on threads of the store and must not wait. A URL that
+    /// cannot be understood, or that needs a feature which is not compiled in, is an error.
+    pub fn start(
+        settings: StoreSettings,
+        deliver: impl Fn(usize, StoreReply) + Send + Sync + 'static,
+        news: impl Fn(StoreNews) + Send + Sync + 'static,
+    ) -> io::Result<StoreClient> {
+        let desk = Arc::new(Desk::new(deliver, news));
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        start_threads(settings, &desk, receiver).inspect_err(|_| desk.stop())?;
+        Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk }) })
+    }
+
+    /// Asks. The answer comes through `deliver`; at once, if too many questions wait.
+    pub fn ask(&self, loop_index: usize, job: u64, checks: Vec<Check>) {
+        let question = Question { loop_index, job, checks, asked_at: Instant::now() };
+        let Shared { queue, desk } = &*self.shared;
+        match queue.try_send(Work::Ask(question)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(work)) => {
+                count(&desk.counting.queue_full, 1);
+                work.fail(desk, StoreFailure::Late);
+            }
+            Err(TrySendError::Disconnected(work)) => work.fail(desk, StoreFailure::Unreachable),
+        }
+    }
+
+    /// Orders. An order that the store does not get now waits until it does; too many drop the oldest.
+    pub fn order(&self, order: StoreOrder) {
+        self.shared.desk.add_order(order);
+        // A full queue keeps the thread awake, and it looks at orders every time.
+        let _ = self.shared.queue.try_send(Work::Order);
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> StoreCounters {
+        self.shared.desk.counters()
+    }
+}
+
+fn start_threads(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+    let scheme = settings.url.split("://").next().unwrap_or_default();
+    match scheme {
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "valkey" | "valkeys" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
+        | "rediss-sentinel" => redis::start(settings, desk, queue),
+        other => {
+            let text = format!("no store is known, or compiled in, for URLs that begin with {other}://");
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+        }
+    }
+}

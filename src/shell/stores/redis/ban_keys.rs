@@ -1,0 +1,290 @@
+//! How bans stand in Redis (guard semantics, section 3), and what processes tell each other of them.
+//!
+//! `PREFIX banned_ips:ADDRESS` and `PREFIX banned_networks:NETWORK` hold the end of the ban, in seconds since 1970 as decimal
+//! text, and expire then: the reference library reads and writes the same. It knows no bans for ever; such a ban ends with the
+//! year 9999, which is the last time that its language can show, and its key does not expire. The library knows no reasons
+//! either: a reason is a key of its own, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life.
+//!
+//! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, or `NODE unban NETWORK`.
+
+use super::command::Command;
+use crate::guard::store::StoreOrder;
+use ipnet::IpNet;
+use std::net::IpAddr;
+
+/// The end of a ban for ever, in seconds: the last second of the year 9999.
+const FOR_EVER: u64 = 253_402_300_799;
+
+/// Longest reason that is kept and told (chosen).
+const REASON_BYTES_MAX: usize = 256;
+
+/// Names of keys and of the channel, and of this process.
+#[derive(Clone)]
+pub struct BanKeys {
+    prefix: Box<str>,
+    node: Box<str>,
+}
+
+/// What a message of the channel says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// Which process.
+    pub node: &'a str,
+    pub network: IpNet,
+    pub deed: Deed<'a>,
+}
+
+/// What a process has done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Deed<'a> {
+    Banned { until_unix_ms: Option<u64>, reason: &'a str },
+    Unbanned,
+}
+
+impl BanKeys {
+    pub fn new(prefix: &str, node: String) -> BanKeys {
+        BanKeys { prefix: prefix.into(), node: node.into() }
+    }
+
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    pub fn channel(&self) -> String {
+        format!("{}bans", self.prefix)
+    }
+
+    /// What SCAN looks for. The prefix is the operator's, who may put anything into it.
+    pub fn pattern(&self) -> String {
+        let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
+        let each = |c: char| if special(c) { format!("\\{c}") } else { c.to_string() };
+        format!("{}banned_*", self.prefix.chars().map(each).collect::<String>())
+    }
+
+    pub fn key(&self, network: IpNet) -> String {
+        if is_address(network) {
+            format!("{}banned_ips:{}", self.prefix, network.addr())
+        } else {
+            format!("{}banned_networks:{network}", self.prefix)
+        }
+    }
+
+    pub fn reason_key(&self, network: IpNet) -> String {
+        if is_address(network) {
+            format!("{}ban_reasons:{}", self.prefix, network.addr())
+        } else {
+            format!("{}ban_reasons:{network}", self.prefix)
+        }
+    }
+
+    /// The network that a key bans, in whatever spelling it stands there: IPv6 in brackets, long or in capitals, IPv4 mapped
+    /// into IPv6, host bits behind a prefix.
+    pub fn network(&self, key: &str) -> Option<IpNet> {
+        let (kind, text) = key.strip_prefix(&*self.prefix)?.split_once(':')?;
+        let text = text.trim();
+        let network = match kind {
+            "banned_ips" => {
+                let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+                IpNet::from(bare.parse::<IpAddr>().ok()?.to_canonical())
+            }
+            "banned_networks" => {
+                text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?
+            }
+            _ => return None,
+        };
+        Some(network.trunc())
+    }
+
+    /// The commands that carry an order out.
+    pub fn writes(&self, order: &StoreOrder, prefix: &str, now_ms: u64) -> Vec<Command> {
+        match order {
+            StoreOrder::Ban { network, until_unix_ms, reason } => {
+                let life_ms = until_unix_ms.map(|until| until.saturating_sub(now_ms));
+                if life_ms == Some(0) {
+                    return Vec::new();
+                }
+                let set = |key: String, value: String| {
+                    let command = Command::new("SET").key(key).arg(value);
+                    life_ms.map_or(command.clone(), |life| command.arg("EX").arg(life.div_ceil(1000)))
+                };
+                vec![
+                    set(self.key(*network), end_text(*until_unix_ms)),
+                    set(self.reason_key(*network), short(reason).to_owned()),
+                ]
+            }
+            StoreOrder::Unban(network) => {
+                [self.key(*network), self.reason_key(*network)].map(|key| Command::new("DEL").key(key)).into()
+            }
+            StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
+        }
+    }
+
+    /// The message to all processes, if the order concerns them.
+    pub fn message(&self, order: &StoreOrder) -> Option<Command> {
+        let node = &self.node;
+        let text = match order {
+            StoreOrder::Ban { network, until_unix_ms, reason } => {
+                let until = until_unix_ms.map_or("-".to_owned(), |until| until.to_string());
+                format!("{node} ban {network} {until} {}", short(reason))
+            }
+            StoreOrder::Unban(network) => format!("{node} unban {network}"),
+            StoreOrder::Forget(_) => return None,
+        };
+        Some(Command::new("PUBLISH").arg(self.channel()).arg(text))
+    }
+}
+
+impl Message<'_> {
+    /// Understands a message; anything else on the channel is none.
+    pub fn parse(text: &str) -> Option<Message<'_>> {
+        let mut words = text.splitn(5, ' ');
+        let (node, verb) = (words.next()?, words.next()?);
+        let network = words.next()?.parse::<IpNet>().ok()?.trunc();
+        let deed = match verb {
+            "ban" => {
+                let until_unix_ms = match words.next()? {
+                    "-" => None,
+                    number => Some(number.parse().ok()?),
+                };
+                Deed::Banned { until_unix_ms, reason: short(words.next().unwrap_or_default()) }
+            }
+            "unban" => Deed::Unbanned,
+            _ => return None,
+        };
+        Some(Message { node, network, deed })
+    }
+}
+
+fn is_address(network: IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
+}
+
+/// At most [`REASON_BYTES_MAX`] bytes of a reason.
+pub fn short(reason: &str) -> &str {
+    let mut end = reason.len().min(REASON_BYTES_MAX);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    &reason[..end]
+}
+
+/// The end of a ban as it is written.
+pub fn end_text(until_unix_ms: Option<u64>) -> String {
+    match until_unix_ms {
+        Some(until) => format!("{}.{:03}", until / 1000, until % 1000),
+        None => FOR_EVER.to_string(),
+    }
+}
+
+/// The end of a ban as it is read, in milliseconds; `Some(None)` is for ever. The reference library writes as many digits as
+/// its language shows.
+pub fn end_of(text: &str) -> Option<Option<u64>> {
+    let seconds: f64 = text.trim().parse().ok()?;
+    if seconds >= FOR_EVER as f64 {
+        return Some(None);
+    }
+    // Negative and NaN become 0: such a ban is over.
+    Some(Some((seconds * 1000.0).round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> BanKeys {
+        BanKeys::new("guard_core:", "n1".to_owned())
+    }
+
+    #[test]
+    fn guard_3_bans_stand_where_the_reference_library_looks() {
+        let net = |text: &str| text.parse::<IpNet>().expect("a network");
+        for (network, key) in [
+            ("192.0.2.1/32", "guard_core:banned_ips:192.0.2.1"),
+            ("2001:db8::1/128", "guard_core:banned_ips:2001:db8::1"),
+            ("192.0.2.0/24", "guard_core:banned_networks:192.0.2.0/24"),
+            ("2001:db8::/32", "guard_core:banned_networks:2001:db8::/32"),
+        ] {
+            assert_eq!(keys().key(net(network)), key);
+            assert_eq!(keys().network(key), Some(net(network)));
+        }
+        assert_eq!(keys().pattern(), "guard_core:banned_*");
+        assert_eq!(BanKeys::new("a*b:", String::new()).pattern(), "a\\*b:banned_*");
+    }
+
+    #[test]
+    fn guard_4_old_spellings_are_read() {
+        for (key, network) in [
+            ("guard_core:banned_ips:[2001:DB8:0::1]", Some("2001:db8::1/128")),
+            ("guard_core:banned_ips:::ffff:192.0.2.1", Some("192.0.2.1/32")),
+            ("guard_core:banned_networks:192.0.2.77/24", Some("192.0.2.0/24")),
+            ("guard_core:banned_networks:192.0.2.77", Some("192.0.2.77/32")),
+            ("guard_core:banned_ips:unknown", None),
+            ("guard_core:banned_ipsX:192.0.2.1", None),
+            ("other:banned_ips:192.0.2.1", None),
+            ("", None),
+        ] {
+            assert_eq!(keys().network(key), network.map(|text| text.parse().expect("a network")), "{key}");
+        }
+    }
+
+    #[test]
+    fn guard_3_ends_are_seconds_as_decimal_text() {
+        assert_eq!(end_text(Some(1_764_421_349_120)), "1764421349.120");
+        for (text, end) in [
+            ("1764421349.120", Some(Some(1_764_421_349_120))),
+            ("1764421349", Some(Some(1_764_421_349_000))),
+            ("1764421349.1234567", Some(Some(1_764_421_349_123))),
+            ("-5", Some(Some(0))),
+            ("nan", Some(Some(0))),
+            ("253402300799", Some(None)),
+            ("inf", Some(None)),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(end_of(text), end, "{text}");
+        }
+        assert_eq!(end_of(&end_text(None)), Some(None));
+    }
+
+    #[test]
+    fn messages_say_what_orders_do() {
+        let network: IpNet = "192.0.2.0/24".parse().expect("a network");
+        let ban =
+            |until_unix_ms, reason: &str| StoreOrder::Ban { network, until_unix_ms, reason: reason.into() };
+        for (order, text) in [
+            (ban(Some(5), "abuse report"), "n1 ban 192.0.2.0/24 5 abuse report"),
+            (ban(None, ""), "n1 ban 192.0.2.0/24 - "),
+            (StoreOrder::Unban(network), "n1 unban 192.0.2.0/24"),
+        ] {
+            let expected = Command::new("PUBLISH").arg("guard_core:bans").arg(text);
+            assert_eq!(keys().message(&order), Some(expected));
+            let message = Message::parse(text).expect("a message");
+            assert_eq!((message.node, message.network), ("n1", network));
+            let deed = match order {
+                StoreOrder::Ban { until_unix_ms, ref reason, .. } => Deed::Banned { until_unix_ms, reason },
+                StoreOrder::Unban(_) | StoreOrder::Forget(_) => Deed::Unbanned,
+            };
+            assert_eq!(message.deed, deed);
+        }
+        assert_eq!(keys().message(&StoreOrder::Forget("k".into())), None);
+        for text in [
+            "",
+            "n",
+            "n ban",
+            "n ban x 5 r",
+            "n ban 192.0.2.0/24",
+            "n ban 192.0.2.0/24 x r",
+            "n praise 192.0.2.0/24",
+        ] {
+            assert_eq!(Message::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn long_reasons_are_cut_between_characters() {
+        assert_eq!(short("short"), "short");
+        let long = "ä".repeat(200);
+        assert_eq!(short(&long).len(), 256);
+        assert_eq!(short(&format!("x{long}")).len(), 255);
+    }
+}

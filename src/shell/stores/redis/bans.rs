@@ -1,0 +1,310 @@
+//! The thread that keeps bans in step (guard semantics, section 4, Ours).
+//!
+//! It subscribes to the channel first and loads all bans then, so that nothing falls between: a ban that is made while the
+//! others load comes as a message behind them. Both go through this one thread, in this order. It loads again every 30
+//! seconds, because messages can be lost.
+//!
+//! What this process has banned itself comes back over the channel. Such messages are not told, but remembered: when a ban of
+//! this process is missing from a later load, another process has ended it while the channel was broken, and that is told; or,
+//! if the server is another one than before, it has lost the ban in a restart or failover, and gets it again.
+
+use super::address::Target;
+use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
+use super::command::Command;
+use super::server::Timeouts;
+use super::servers::Servers;
+use crate::guard::store::{StoreFailure, StoreNews, StoreOrder};
+use crate::shell::stores::desk::{Desk, count};
+use crate::shell::stores::settings::StoreSettings;
+use ipnet::IpNet;
+use redis::{Connection, FromRedisValue, Value};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The thread looks up so often, to see whether the client is gone or bans are due (chosen).
+const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
+
+/// Keys that a server is asked to look at in one step (chosen: some milliseconds at most).
+const SCAN_COUNT: usize = 1000;
+
+/// Bans of this process that are remembered; the others are only not brought back (chosen).
+const OWN_MAX: usize = 100_000;
+
+/// Milliseconds since 1970.
+pub fn now_unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Keeps bans in step until the client is gone.
+pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) {
+    let timeouts = Timeouts {
+        reply: settings.read_timeout,
+        connect: settings.connect_timeout,
+        give_up: settings.read_timeout,
+    };
+    let servers = Servers::new(target, timeouts, false);
+    let mut follower =
+        Follower { servers, keys, settings, desk, own: HashMap::new(), run_ids: None, is_lost: None };
+    while !desk.is_stopping() {
+        follower.follow();
+        let again_at = Instant::now() + LOOK_UP_EVERY;
+        while !desk.is_stopping() && Instant::now() < again_at {
+            thread::sleep(LOOK_UP_EVERY / 4);
+        }
+    }
+}
+
+struct Follower<'a> {
+    servers: Servers,
+    keys: BanKeys,
+    settings: StoreSettings,
+    desk: &'a Desk,
+    /// Bans of this process that the store has.
+    own: HashMap<IpNet, (Option<u64>, Box<str>)>,
+    /// Which servers the bans came from the last time.
+    run_ids: Option<Vec<String>>,
+    /// What was told last; at first, nothing.
+    is_lost: Option<bool>,
+}
+
+type Bans = HashMap<IpNet, (Option<u64>, Box<str>)>;
+
+impl Follower<'_> {
+    /// Subscribes, loads, and listens until the connection breaks.
+    fn follow(&mut self) {
+        let Some(mut connection) = self.subscription() else { return self.tell_lost() };
+        let mut channel = connection.as_pubsub();
+        if channel.subscribe(self.keys.channel()).is_err()
+            || channel.set_read_timeout(Some(LOOK_UP_EVERY)).is_err()
+        {
+            return self.tell_lost();
+        }
+        let mut load_at = Instant::now();
+        while !self.desk.is_stopping() {
+            if Instant::now() >= load_at {
+                if self.load().is_err() {
+                    break;
+                }
+                load_at = Instant::now() + self.settings.resync_every;
+                if self.is_lost != Some(false) {
+                    self.is_lost = Some(false);
+                    self.desk.tell(StoreNews::Reached);
+                }
+            }
+            match channel.get_message() {
+                Ok(message) => {
+                    if let Some(message) =
+                        Message::parse(&String::from_utf8_lossy(message.get_payload_bytes()))
+                    {
+                        self.hear(&message);
+                    }
+                }
+                Err(error) if error.is_timeout() => {}
+                Err(_) => break,
+            }
+        }
+        if !self.desk.is_stopping() {
+            self.tell_lost();
+        }
+    }
+
+    fn subscription(&mut self) -> Option<Connection> {
+        self.servers.look_after_connections();
+        count(&self.desk.counting.connections, self.servers.take_noticed().connections);
+        let connected = (0..self.servers.count()).filter_map(|index| self.servers.server(index));
+        let connection = connected
+            .filter(|server| server.is_connected())
+            .find_map(|server| server.separate_connection().ok());
+        count(&self.desk.counting.connections, usize::from(connection.is_some()));
+        connection
+    }
+
+    fn tell_lost(&mut self) {
+        if self.is_lost != Some(true) {
+            self.is_lost = Some(true);
+            self.desk.tell(StoreNews::Lost(self.servers.last_error().into()));
+        }
+    }
+
+    fn hear(&mut self, message: &Message<'_>) {
+        let is_own = message.node == self.keys.node();
+        let network = message.network;
+        let news = match message.deed {
+            Deed::Banned { until_unix_ms, reason } if is_own => {
+                if self.own.len() < OWN_MAX {
+                    self.own.insert(network, (until_unix_ms, reason.into()));
+                }
+                return;
+            }
+            Deed::Banned { until_unix_ms, reason } => {
+                StoreNews::Banned { network, until_unix_ms, reason: reason.into() }
+            }
+            Deed::Unbanned => {
+                self.own.remove(&network);
+                if is_own {
+                    return;
+                }
+                StoreNews::Unbanned(network)
+            }
+        };
+        self.desk.tell(news);
+    }
+
+    /// Loads all bans and tells them; brings back what a server has lost of this process's.
+    fn load(&mut self) -> Result<(), ()> {
+        let run_ids = self.run_ids()?;
+        let bans = self.scan()?;
+        let is_other_server = self.run_ids.as_ref().is_some_and(|before| *before != run_ids);
+        self.run_ids = Some(run_ids);
+        let now = now_unix_ms();
+        self.own.retain(|_, (until, _)| until.is_none_or(|until| until > now));
+        let missing: Vec<IpNet> =
+            self.own.keys().filter(|network| !bans.contains_key(*network)).copied().collect();
+        let mut all: Vec<_> =
+            bans.into_iter().map(|(network, (until, reason))| (network, until, reason)).collect();
+        let mut ended = Vec::new();
+        for network in missing {
+            let Some((until_unix_ms, reason)) = self.own.remove(&network) else { continue };
+            if is_other_server {
+                // It holds. The message of the order brings it back to the memory of this thread as well.
+                all.push((network, until_unix_ms, reason.clone()));
+                self.desk.add_order(StoreOrder::Ban { network, until_unix_ms, reason });
+            } else {
+                ended.push(network);
+            }
+        }
+        self.desk.tell(StoreNews::AllBans(all));
+        ended.into_iter().for_each(|network| self.desk.tell(StoreNews::Unbanned(network)));
+        Ok(())
+    }
+
+    /// Names that servers give themselves anew at every start.
+    fn run_ids(&mut self) -> Result<Vec<String>, ()> {
+        let mut all = Vec::new();
+        for index in 0..self.servers.count() {
+            let replies = self.on_server(index, &[Command::new("INFO").arg("server")])?;
+            let text = replies.into_iter().next().and_then(|reply| String::from_redis_value(reply).ok());
+            let id =
+                text.as_deref().and_then(|text| text.lines().find_map(|line| line.strip_prefix("run_id:")));
+            all.extend(id.map(str::to_owned));
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    fn scan(&mut self) -> Result<Bans, ()> {
+        let mut bans = Bans::new();
+        let mut dropped = 0;
+        for index in 0..self.servers.count() {
+            let mut cursor = "0".to_owned();
+            loop {
+                let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(self.keys.pattern());
+                let replies = self.on_server(index, &[scan.arg("COUNT").arg(SCAN_COUNT)])?;
+                let reply = replies.into_iter().next().ok_or(())?;
+                let (next, found): (String, Vec<String>) =
+                    FromRedisValue::from_redis_value(reply).map_err(|_| ())?;
+                dropped += self.read(found, &mut bans)?;
+                cursor = next;
+                if cursor == "0" || self.desk.is_stopping() {
+                    break;
+                }
+            }
+        }
+        count(&self.desk.counting.bans_dropped, dropped);
+        Ok(bans)
+    }
+
+    /// Reads the bans that stand under these keys of one server. Says how many are too many.
+    fn read(&mut self, found: Vec<String>, bans: &mut Bans) -> Result<usize, ()> {
+        let named: Vec<(String, IpNet)> = found
+            .into_iter()
+            .filter_map(|key| self.keys.network(&key).map(|network| (key, network)))
+            .collect();
+        if named.is_empty() {
+            return Ok(0);
+        }
+        let ends = named.iter().map(|(key, _)| Command::new("GET").key(key.clone()));
+        let reasons =
+            named.iter().map(|(_, network)| Command::new("GET").key(self.keys.reason_key(*network)));
+        // In a cluster the reasons may be elsewhere.
+        let commands: Vec<Command> = ends.chain(reasons).collect();
+        let end = Instant::now() + self.settings.read_timeout;
+        let mut outcomes = self.servers.exchange(&commands, end);
+        // A value of another type is no ban. One that could not be had may be one.
+        if outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late)))
+        {
+            return Err(());
+        }
+        let reasons = outcomes.split_off(named.len());
+        let (now, mut dropped) = (now_unix_ms(), 0);
+        let mut renamed = Vec::new();
+        for (((key, network), end), reason) in named.into_iter().zip(outcomes).zip(reasons) {
+            let end = end.ok().and_then(text_of).and_then(|text| end_of(&text));
+            let Some(until) = end else { continue };
+            let reason = reason.ok().and_then(text_of).unwrap_or_default();
+            if until.is_some_and(|until| until <= now) {
+                continue;
+            }
+            if key != self.keys.key(network) {
+                renamed.push((key, network, until));
+            }
+            let is_full = bans.len() >= self.settings.bans_max;
+            match bans.entry(network) {
+                Entry::Vacant(_) if is_full => dropped += 1,
+                Entry::Vacant(entry) => {
+                    entry.insert((until, reason.into()));
+                }
+                // Two spellings of one network: the longer remaining life holds.
+                Entry::Occupied(mut entry) => {
+                    let (known, _) = entry.get();
+                    if until.is_none() || known.is_some_and(|known| until.is_some_and(|until| until > known))
+                    {
+                        entry.get_mut().0 = until;
+                    }
+                }
+            }
+        }
+        self.rename(&renamed);
+        Ok(dropped)
+    }
+
+    /// Puts bans under the key that all processes look for; otherwise an unban would not find them. The longer life holds.
+    fn rename(&mut self, renamed: &[(String, IpNet, Option<u64>)]) {
+        let end = Instant::now() + self.settings.read_timeout;
+        for (old, network, until) in renamed {
+            let key = self.keys.key(*network);
+            let known = self.servers.exchange(&[Command::new("GET").key(key.clone())], end).pop();
+            let known = known.and_then(Result::ok).and_then(text_of).and_then(|text| end_of(&text));
+            let is_longer = match (known, until) {
+                (None, _) | (Some(Some(_)), None) => true,
+                (Some(Some(known)), Some(until)) => *until > known,
+                (Some(None), _) => false,
+            };
+            let mut commands = Vec::new();
+            if is_longer {
+                let set = Command::new("SET").key(key).arg(end_text(*until));
+                let life = until.map(|until| until.saturating_sub(now_unix_ms()).div_ceil(1000).max(1));
+                commands.push(life.map_or(set.clone(), |life| set.arg("EX").arg(life)));
+            }
+            commands.push(Command::new("DEL").key(old.clone()));
+            self.servers.exchange(&commands, end);
+        }
+    }
+
+    fn on_server(&mut self, index: usize, commands: &[Command]) -> Result<Vec<Value>, ()> {
+        let end = Instant::now() + self.settings.read_timeout;
+        self.servers.on_server(index, commands, end)
+    }
+}
+
+fn text_of(reply: Value) -> Option<String> {
+    match reply {
+        Value::BulkString(bytes) => String::from_utf8(bytes).ok(),
+        _ => None,
+    }
+}

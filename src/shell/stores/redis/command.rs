@@ -1,0 +1,176 @@
+//! Commands of Redis, and the slot of a cluster that their key falls into.
+
+/// Records a hit in a sliding window.
+const WINDOW: &str = include_str!("window.lua");
+/// A step of a fixed window with escalation.
+const ESCALATION: &str = include_str!("escalation.lua");
+
+/// Slots of a cluster (Redis cluster specification).
+pub const SLOTS: u16 = 16384;
+
+/// Scripts of the server, by the hash that the server knows them by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Script {
+    Window,
+    Escalation,
+}
+
+/// The hashes of the scripts, computed once.
+#[derive(Debug)]
+pub struct Hashes {
+    window: Box<str>,
+    escalation: Box<str>,
+}
+
+impl Hashes {
+    pub fn new() -> Hashes {
+        let hash = |text| redis::Script::new(text).get_hash().into();
+        Hashes { window: hash(WINDOW), escalation: hash(ESCALATION) }
+    }
+
+    fn of(&self, script: Script) -> &str {
+        match script {
+            Script::Window => &self.window,
+            Script::Escalation => &self.escalation,
+        }
+    }
+}
+
+impl Script {
+    fn text(self) -> &'static str {
+        match self {
+            Script::Window => WINDOW,
+            Script::Escalation => ESCALATION,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    Plain(&'static str),
+    Script(Script),
+}
+
+/// A command: its name, its key if it has one, arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    name: Name,
+    key: Option<String>,
+    arguments: Vec<String>,
+}
+
+impl Command {
+    pub fn new(name: &'static str) -> Command {
+        Command { name: Name::Plain(name), key: None, arguments: Vec::new() }
+    }
+
+    pub fn script(script: Script) -> Command {
+        Command { name: Name::Script(script), key: None, arguments: Vec::new() }
+    }
+
+    /// Makes a server keep all scripts.
+    pub fn load_scripts() -> [Command; 2] {
+        [WINDOW, ESCALATION].map(|text| Command::new("SCRIPT").arg("LOAD").arg(text))
+    }
+
+    /// The one key, which decides the server in a cluster.
+    pub fn key(mut self, key: String) -> Command {
+        self.key = Some(key);
+        self
+    }
+
+    pub fn arg(mut self, argument: impl ToString) -> Command {
+        self.arguments.push(argument.to_string());
+        self
+    }
+
+    /// The slot, for a command that has a key.
+    pub fn slot(&self) -> Option<u16> {
+        self.key.as_ref().map(|key| slot(key.as_bytes()))
+    }
+
+    /// Writes the command down (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
+    pub fn write(&self, hashes: &Hashes, whole: bool, out: &mut Vec<u8>) {
+        let key = usize::from(self.key.is_some());
+        let words = match self.name {
+            Name::Plain(_) => 1 + key,
+            Name::Script(_) => 3 + key,
+        };
+        out.extend_from_slice(format!("*{}\r\n", words + self.arguments.len()).as_bytes());
+        match self.name {
+            Name::Plain(name) => write_word(name, out),
+            Name::Script(script) => {
+                write_word(if whole { "EVAL" } else { "EVALSHA" }, out);
+                write_word(if whole { script.text() } else { hashes.of(script) }, out);
+                write_word(&key.to_string(), out);
+            }
+        }
+        self.key.iter().chain(&self.arguments).for_each(|word| write_word(word, out));
+    }
+}
+
+fn write_word(word: &str, out: &mut Vec<u8>) {
+    out.push(b'$');
+    out.extend_from_slice(word.len().to_string().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The slot of a key: of what stands in its first braces, if there is something in them.
+fn slot(key: &[u8]) -> u16 {
+    let open = key.iter().position(|byte| *byte == b'{');
+    let tag = open.and_then(|open| {
+        let rest = &key[open + 1..];
+        rest.iter().position(|byte| *byte == b'}').filter(|close| *close > 0).map(|close| &rest[..close])
+    });
+    crc16(tag.unwrap_or(key)) % SLOTS
+}
+
+/// CRC-16/XMODEM (Redis cluster specification, appendix A).
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As CLUSTER KEYSLOT says.
+    #[test]
+    fn slots_are_those_of_the_specification() {
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        for (key, expected) in [
+            ("", 0),
+            ("foo", 12182),
+            ("{foo}bar", 12182),
+            ("a{foo}{bar}", 12182),
+            ("somekey", 11058),
+            ("foo{}{bar}", 8363),
+        ] {
+            assert_eq!(slot(key.as_bytes()), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn commands_are_written_as_arrays_of_words() {
+        let hashes = Hashes::new();
+        let mut out = Vec::new();
+        Command::new("SET").key("k".to_owned()).arg("ä").arg("EX").arg(60).write(&hashes, false, &mut out);
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "*5\r\n$3\r\nSET\r\n$1\r\nk\r\n$2\r\nä\r\n$2\r\nEX\r\n$2\r\n60\r\n"
+        );
+        let command = Command::script(Script::Window).key("k".to_owned()).arg(1);
+        for (whole, begin) in [(false, "*5\r\n$7\r\nEVALSHA\r\n$40\r\n"), (true, "*5\r\n$4\r\nEVAL\r\n$")] {
+            out.clear();
+            command.write(&hashes, whole, &mut out);
+            let text = String::from_utf8_lossy(&out);
+            assert!(text.starts_with(begin) && text.ends_with("$1\r\n1\r\n$1\r\nk\r\n$1\r\n1\r\n"), "{text}");
+        }
+    }
+}

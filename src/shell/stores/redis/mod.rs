@@ -1,0 +1,208 @@
+//! The store in Redis or Valkey (guard semantics, sections 3 to 7): one server, a cluster, or a master that sentinels know.
+
+mod address;
+mod ban_keys;
+mod bans;
+mod command;
+mod server;
+mod servers;
+
+use super::backend::{Backend, Work, run};
+use super::desk::{Desk, Question, count};
+use super::settings::StoreSettings;
+use crate::guard::escalation::PERMANENT_AFTER_MAX;
+use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
+use address::Target;
+use ban_keys::BanKeys;
+use command::{Command, Script};
+use redis::{FromRedisValue, Value};
+use server::Timeouts;
+use servers::{Outcome, Servers};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Starts the thread that asks and orders, and the one that hears of bans.
+pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+    // Another part of the process may have chosen one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let target = Target::parse(&settings)?;
+    let mut node = [0; 8];
+    getrandom::fill(&mut node).map_err(io::Error::other)?;
+    let keys = BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)));
+    let (for_bans, desk) = (Target::parse(&settings)?, desk.clone());
+    let (bans_desk, bans_keys, bans_settings) = (desk.clone(), keys.clone(), settings.clone());
+    thread::Builder::new().name("weir-bans".to_owned()).spawn(move || {
+        bans::run(for_bans, bans_settings, bans_keys, &bans_desk);
+    })?;
+    thread::Builder::new().name("weir-store".to_owned()).spawn(move || {
+        let timeouts = Timeouts {
+            reply: settings.deadline,
+            connect: settings.connect_timeout,
+            give_up: settings.read_timeout,
+        };
+        let servers = Servers::new(target, timeouts, true);
+        let mut client = RedisBackend {
+            servers,
+            prefix: settings.prefix,
+            keys,
+            hits: 0,
+            desk: desk.clone(),
+            deadline: settings.deadline,
+        };
+        run(&mut client, &queue, &desk, settings.deadline);
+    })?;
+    Ok(())
+}
+
+struct RedisBackend {
+    servers: Servers,
+    prefix: Box<str>,
+    keys: BanKeys,
+    /// Hits that were recorded: with the node's name, what tells two hits at the same time apart.
+    hits: u64,
+    desk: Arc<Desk>,
+    deadline: Duration,
+}
+
+impl RedisBackend {
+    fn command(&mut self, check: &Check) -> Command {
+        match check {
+            Check::Window { key, limit, window_ms } => {
+                self.hits += 1;
+                let hit = format!("{}:{}", self.keys.node(), self.hits);
+                let command = Command::script(Script::Window).key(format!("{}{key}", self.prefix));
+                command.arg(limit).arg(window_ms).arg(hit)
+            }
+            Check::Escalation { key, constants } => {
+                let command = Command::script(Script::Escalation).key(format!("{}{key}", self.prefix));
+                let command = command.arg(constants.requests_max).arg(constants.window_ms);
+                let command = command.arg(constants.block_after).arg(constants.block_ms);
+                let permanent_after =
+                    constants.permanent_after.map_or(0, |after| after.clamp(1, PERMANENT_AFTER_MAX));
+                command.arg(permanent_after).arg(constants.permanent_window_ms)
+            }
+        }
+    }
+
+    /// Sends commands, and tells of what happened on the way.
+    fn exchange(&mut self, commands: &[Command]) -> Vec<Outcome> {
+        let outcomes = self.servers.exchange(commands, Instant::now() + self.deadline);
+        self.tell_noticed();
+        outcomes
+    }
+
+    fn tell_noticed(&mut self) {
+        let noticed = self.servers.take_noticed();
+        count(&self.desk.counting.connections, noticed.connections);
+        if noticed.script_reloaded {
+            self.desk.tell(StoreNews::ScriptReloaded);
+        }
+    }
+}
+
+impl Backend for RedisBackend {
+    fn ask(&mut self, questions: &[Question]) {
+        let checks = questions.iter().flat_map(|question| &question.checks);
+        let commands: Vec<Command> = checks.map(|check| self.command(check)).collect();
+        let mut outcomes = self.exchange(&commands).into_iter();
+        for question in questions {
+            // All outcomes of the question are taken, also when the first is a failure.
+            let own: Vec<Outcome> = outcomes.by_ref().take(question.checks.len()).collect();
+            let answers = question.checks.iter().zip(own).map(|(check, outcome)| answer(check, outcome?));
+            self.desk.answer(question, answers.collect());
+        }
+    }
+
+    fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
+        let now_ms = bans::now_unix_ms();
+        let writes: Vec<Command> =
+            orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
+        // A process that hears of a ban, and then loads all bans, must find it: so the message goes last.
+        let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
+        for commands in [writes, messages] {
+            let outcomes = self.exchange(&commands);
+            let refused = outcomes.iter().filter(|outcome| **outcome == Err(StoreFailure::Refused)).count();
+            if refused > 0 {
+                count(&self.desk.counting.orders_dropped, refused);
+                log::error!("the store has refused {refused} orders: {}", self.servers.last_error());
+            }
+            if outcomes
+                .iter()
+                .any(|outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late)))
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn look_after_connections(&mut self) {
+        self.servers.look_after_connections();
+        self.tell_noticed();
+    }
+}
+
+/// What a script has answered; anything else is no answer.
+fn answer(check: &Check, reply: Value) -> Result<Answer, StoreFailure> {
+    // The crate wraps negative numbers around when it is asked for unsigned ones.
+    let numbers = Vec::<i64>::from_redis_value(reply).map_err(|_| StoreFailure::Refused)?;
+    let numbers: Result<Vec<u64>, _> = numbers.into_iter().map(u64::try_from).collect();
+    let numbers = numbers.map_err(|_| StoreFailure::Refused)?;
+    match (check, &numbers[..]) {
+        (Check::Window { .. }, &[within @ (0 | 1), left, retry_after_ms]) => {
+            let left = u32::try_from(left).map_err(|_| StoreFailure::Refused)?;
+            Ok(Answer::Window { within: within == 1, left, retry_after_ms })
+        }
+        (Check::Escalation { .. }, &[verdict @ 0..=3, retry_after_ms]) => {
+            Ok(Answer::Escalation(match verdict {
+                0 => EscalationVerdict::Pass,
+                1 => EscalationVerdict::Over { retry_after_ms },
+                2 => EscalationVerdict::Blocked { retry_after_ms },
+                _ => EscalationVerdict::Permanent,
+            }))
+        }
+        (Check::Window { .. } | Check::Escalation { .. }, _) => Err(StoreFailure::Refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::store::EscalationConstants;
+
+    /// A store may be anything that listens on its port.
+    #[test]
+    fn what_is_no_answer_is_a_refusal() {
+        let window = Check::Window { key: "k".into(), limit: 1, window_ms: 1 };
+        let constants = EscalationConstants {
+            requests_max: 1,
+            window_ms: 1,
+            block_after: 1,
+            block_ms: 1,
+            permanent_after: None,
+            permanent_window_ms: 1,
+        };
+        let escalation = Check::Escalation { key: "k".into(), constants };
+        let numbers =
+            |numbers: &[i64]| Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect());
+        let good = Answer::Window { within: true, left: 2, retry_after_ms: 3 };
+        assert_eq!(answer(&window, numbers(&[1, 2, 3])), Ok(good));
+        let good = Answer::Escalation(EscalationVerdict::Over { retry_after_ms: 7 });
+        assert_eq!(answer(&escalation, numbers(&[1, 7])), Ok(good));
+        let wrong = [
+            Value::Nil,
+            Value::Okay,
+            numbers(&[]),
+            numbers(&[9, -1]),
+            numbers(&[1, -2, 3]),
+            numbers(&[1, 2, -3]),
+        ];
+        for reply in wrong {
+            assert_eq!(answer(&window, reply.clone()), Err(StoreFailure::Refused), "{reply:?}");
+            assert_eq!(answer(&escalation, reply.clone()), Err(StoreFailure::Refused), "{reply:?}");
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! One server: its connection, and the replies that it owes.
+//!
+//! A pipeline is written whole, then its replies are read until a deadline. A server that has not answered everything by then
+//! owes the rest: its connection stays, the replies are thrown away when they come, and nothing else is sent before. So a
+//! short pause of the server costs its questions and no reconnection. A server that owes for longer than the read time-out is
+//! given up.
+
+use super::address::moved_to;
+use super::command::{Command, Hashes};
+use redis::{Client, Connection, ConnectionInfo, RedisError, RedisResult, Value};
+use std::time::{Duration, Instant};
+
+/// A server that could not be reached is tried again after so long, then after twice as long, and so on (chosen).
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// But at least so often (chosen: a little more often than the guard's breaker asks).
+const RETRY_LAST: Duration = Duration::from_millis(800);
+
+/// A command without effect.
+const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For one reply.
+    pub reply: Duration,
+    pub connect: Duration,
+    /// Until a connection without replies is given up.
+    pub give_up: Duration,
+}
+
+/// Why a server has not answered a command.
+#[derive(Debug)]
+pub enum Silence {
+    /// There is no connection, or it broke.
+    Gone(String),
+    /// The connection had been good and was closed before the first reply: the server has restarted meanwhile.
+    Stale,
+    /// There is a connection, and the replies did not come in time.
+    Late,
+}
+
+/// One server.
+pub struct Server {
+    info: ConnectionInfo,
+    timeouts: Timeouts,
+    connection: Option<Connection>,
+    /// Whether a reply was waited for in vain, since when, and how many are still to come.
+    is_behind: bool,
+    behind_since: Instant,
+    owed: usize,
+    retry_at: Option<Instant>,
+    retry_after: Duration,
+    connect_error: String,
+}
+
+impl Server {
+    pub fn new(info: ConnectionInfo, timeouts: Timeouts) -> Server {
+        Server {
+            info,
+            timeouts,
+            connection: None,
+            is_behind: false,
+            behind_since: Instant::now(),
+            owed: 0,
+            retry_at: None,
+            retry_after: RETRY_FIRST,
+            connect_error: String::new(),
+        }
+    }
+
+    /// The like of this server, at another address.
+    pub fn elsewhere(&self, host: &str, port: u16) -> Server {
+        Server::new(moved_to(&self.info, host, port), self.timeouts)
+    }
+
+    /// `HOST:PORT`.
+    pub fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+
+    /// The host alone.
+    pub fn host(&self) -> String {
+        let address = self.address();
+        address.rsplit_once(':').map_or(address.clone(), |(host, _)| host.to_owned())
+    }
+
+    /// Whether commands can be sent without connecting first.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    /// Whether the server has been waited for in vain and has not caught up.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Connects, unless that has failed a moment ago. Says whether a connection was made.
+    pub fn connect(&mut self) -> Result<bool, String> {
+        if self.connection.is_some() {
+            return Ok(false);
+        }
+        if self.retry_at.is_some_and(|at| Instant::now() < at) {
+            return Err(self.connect_error.clone());
+        }
+        match open(&self.info, self.timeouts) {
+            Ok(connection) => {
+                (self.connection, self.is_behind) = (Some(connection), false);
+                (self.retry_at, self.retry_after) = (None, RETRY_FIRST);
+                Ok(true)
+            }
+            Err(error) => {
+                self.retry_at = Some(Instant::now() + self.retry_after);
+                self.retry_after = (self.retry_after * 2).min(RETRY_LAST);
+                self.connect_error = error.to_string();
+                Err(self.connect_error.clone())
+            }
+        }
+    }
+
+    /// A connection of its own, for a subscription.
+    pub fn separate_connection(&self) -> RedisResult<Connection> {
+        open(&self.info, self.timeouts)
+    }
+
+    /// Gives the connection up.
+    pub fn disconnect(&mut self) {
+        (self.connection, self.is_behind, self.owed) = (None, false, 0);
+    }
+
+    /// Writes commands, after what the server owes has come.
+    pub fn send<'a>(
+        &mut self,
+        commands: impl Iterator<Item = (&'a Command, bool)>,
+        hashes: &Hashes,
+        end: Instant,
+    ) -> Result<(), Silence> {
+        self.catch_up(end)?;
+        let mut bytes = Vec::new();
+        for (command, whole) in commands {
+            command.write(hashes, whole, &mut bytes);
+        }
+        let Some(connection) = &mut self.connection else {
+            return Err(Silence::Gone("no connection".to_owned()));
+        };
+        match connection.send_packed_command(&bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if error.is_connection_dropped() => {
+                self.disconnect();
+                Err(Silence::Stale)
+            }
+            Err(error) => Err(self.lose(&error)),
+        }
+    }
+
+    /// Reads the replies to `count` commands, and stops at the first that does not come until `end`.
+    pub fn receive(&mut self, count: usize, end: Instant) -> (Vec<Value>, Result<(), Silence>) {
+        let mut replies = Vec::with_capacity(count);
+        while replies.len() < count {
+            let reply = match &mut self.connection {
+                Some(connection) => connection.recv_response(),
+                None => return (replies, Err(Silence::Gone("no connection".to_owned()))),
+            };
+            match reply {
+                Ok(reply) => replies.push(reply),
+                Err(error) if error.is_timeout() => {
+                    self.fall_behind(count - replies.len() - 1);
+                    return (replies, Err(Silence::Late));
+                }
+                Err(error) if replies.is_empty() && error.is_connection_dropped() => {
+                    self.disconnect();
+                    return (replies, Err(Silence::Stale));
+                }
+                Err(error) => {
+                    let silence = self.lose(&error);
+                    return (replies, Err(silence));
+                }
+            }
+            if replies.len() < count && Instant::now() >= end {
+                self.fall_behind(count - replies.len());
+                return (replies, Err(Silence::Late));
+            }
+        }
+        (replies, Ok(()))
+    }
+
+    /// The replies that are still to come, when one was waited for in vain.
+    fn fall_behind(&mut self, owed: usize) {
+        (self.is_behind, self.owed, self.behind_since) = (true, owed, Instant::now());
+        self.keep_one_owed();
+    }
+
+    /// The crate itself skips a reply that was waited for in vain, and does not say when it has come. So there is always one
+    /// more to wait for.
+    fn keep_one_owed(&mut self) {
+        let Some(connection) = self.connection.as_mut().filter(|_| self.owed == 0) else { return };
+        match connection.send_packed_command(PING) {
+            Ok(()) => self.owed = 1,
+            Err(_) => self.disconnect(),
+        }
+    }
+
+    fn catch_up(&mut self, end: Instant) -> Result<(), Silence> {
+        while self.is_behind {
+            let Some(connection) = &mut self.connection else { break };
+            match connection.recv_response() {
+                Ok(_) => self.owed -= 1,
+                Err(error) if error.is_timeout() => {
+                    self.owed -= 1;
+                    self.keep_one_owed();
+                    if self.behind_since.elapsed() >= self.timeouts.give_up {
+                        self.disconnect();
+                    }
+                    return Err(Silence::Late);
+                }
+                Err(error) => return Err(self.lose(&error)),
+            }
+            self.is_behind = self.owed > 0;
+            if self.is_behind && Instant::now() >= end {
+                return Err(Silence::Late);
+            }
+        }
+        Ok(())
+    }
+
+    fn lose(&mut self, error: &RedisError) -> Silence {
+        self.disconnect();
+        if error.is_timeout() { Silence::Late } else { Silence::Gone(error.to_string()) }
+    }
+}
+
+/// Connects, and sees whether the server answers: a server that is stopped is still connected to by its kernel.
+fn open(info: &ConnectionInfo, timeouts: Timeouts) -> RedisResult<Connection> {
+    let tcp = info.tcp_settings().clone().set_nodelay(true);
+    let redis = info.redis_settings().clone().set_skip_set_lib_name();
+    let info = info.clone().set_tcp_settings(tcp).set_redis_settings(redis);
+    let mut connection = Client::open(info)?.get_connection_with_timeout(timeouts.connect)?;
+    connection.set_read_timeout(Some(timeouts.connect))?;
+    connection.set_write_timeout(Some(timeouts.reply))?;
+    redis::cmd("PING").exec(&mut connection)?;
+    connection.set_read_timeout(Some(timeouts.reply))?;
+    Ok(connection)
+}

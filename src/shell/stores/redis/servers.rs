@@ -1,0 +1,517 @@
+//! All servers that a URL leads to, as one: which of them has a key, and one pipeline to each for many commands.
+//!
+//! The crate's own clients of clusters and sentinels are not used: they have no deadline for a pipeline as a whole (a server
+//! that is stopped costs a time-out for every command), and a failing server fails the commands to all others.
+
+use super::address::Target;
+use super::command::{Command, Hashes, SLOTS};
+use super::server::{Server, Silence, Timeouts};
+use crate::guard::store::StoreFailure;
+use redis::{FromRedisValue, ServerError, ServerErrorKind, Value};
+use std::time::{Duration, Instant};
+
+/// Servers of a cluster; a thousand is what its specification recommends at most.
+const SERVERS_MAX: usize = 1024;
+
+/// The servers are not asked more often where everything is (chosen).
+const FIND_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What became of one command: the server's reply, which is no error, or why there is none.
+pub type Outcome = Result<Value, StoreFailure>;
+
+/// What the servers were found to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// Connections that were made.
+    pub connections: usize,
+    /// A server did not know a script that it had been sent, and was sent it again.
+    pub script_reloaded: bool,
+}
+
+pub struct Servers {
+    target: Target,
+    timeouts: Timeouts,
+    hashes: Hashes,
+    /// Whether scripts are sent to every server that is connected to.
+    with_scripts: bool,
+    servers: Vec<Server>,
+    /// In a cluster: which of the servers has a slot.
+    slots: Option<Vec<u16>>,
+    /// Where everything is has to be found out, or found out anew.
+    is_outdated: bool,
+    find_at: Instant,
+    noticed: Noticed,
+    last_error: Option<String>,
+}
+
+/// What stands in the way of one command.
+enum Hindrance {
+    /// The server does not know the script: again, with its text.
+    NoScript,
+    /// The key is at that server.
+    Moved(String, u16),
+    /// The key is on its way to that server.
+    Asked(String, u16),
+    /// The server is no master any more, or its connection was stale: again.
+    Again,
+    /// For good.
+    Failed(StoreFailure),
+}
+
+/// One command of an exchange.
+struct Pending {
+    index: usize,
+    whole: bool,
+    asking: bool,
+    server: Option<usize>,
+}
+
+impl Servers {
+    /// Nothing is connected yet.
+    pub fn new(target: Target, timeouts: Timeouts, with_scripts: bool) -> Servers {
+        let (servers, is_outdated) = match &target {
+            Target::Single(info) => (vec![Server::new(info.clone(), timeouts)], false),
+            Target::Cluster(_) | Target::Sentinel { .. } => (Vec::new(), true),
+        };
+        Servers {
+            target,
+            timeouts,
+            hashes: Hashes::new(),
+            with_scripts,
+            servers,
+            slots: None,
+            is_outdated,
+            find_at: Instant::now(),
+            noticed: Noticed::default(),
+            last_error: None,
+        }
+    }
+
+    /// What was noticed since this was last asked.
+    pub fn take_noticed(&mut self) -> Noticed {
+        std::mem::take(&mut self.noticed)
+    }
+
+    /// Text of the last error, without secrets.
+    pub fn last_error(&self) -> &str {
+        self.last_error.as_deref().unwrap_or("no reply")
+    }
+
+    /// Masters that are known now.
+    pub fn count(&self) -> usize {
+        self.servers.len()
+    }
+
+    /// One of them.
+    pub fn server(&self, index: usize) -> Option<&Server> {
+        self.servers.get(index)
+    }
+
+    /// Finds and connects what is not connected, and sees whether what is connected answers.
+    pub fn look_after_connections(&mut self) {
+        self.find();
+        let end = Instant::now() + self.timeouts.reply;
+        for index in 0..self.servers.len() {
+            // Twice: a connection that was closed meanwhile is found out by using it.
+            let alive = (0..2).any(|_| self.on_server(index, &[Command::new("PING")], end).is_ok());
+            self.is_outdated |= !alive && !matches!(self.target, Target::Single(_));
+        }
+    }
+
+    /// Sends commands to one server and waits for all replies, of which none may be an error.
+    pub fn on_server(&mut self, index: usize, commands: &[Command], end: Instant) -> Result<Vec<Value>, ()> {
+        let (connected, hashes) = (self.connect(index), &self.hashes);
+        let server = self.servers.get_mut(index).filter(|_| connected).ok_or(())?;
+        let sent = server.send(commands.iter().map(|command| (command, false)), hashes, end);
+        let (replies, end) = match sent {
+            Ok(()) => server.receive(commands.len(), end),
+            Err(silence) => (Vec::new(), Err(silence)),
+        };
+        if let Err(silence) = end {
+            self.note(silence);
+            return Err(());
+        }
+        match replies
+            .iter()
+            .find_map(|reply| if let Value::ServerError(error) = reply { Some(error) } else { None })
+        {
+            Some(error) => {
+                self.last_error = Some(error.to_string());
+                Err(())
+            }
+            None => Ok(replies),
+        }
+    }
+
+    /// Sends all commands, each to the server that has its key, and waits for the replies until `end`. A command whose key has
+    /// moved, or whose script is not known, is sent once more.
+    pub fn exchange(&mut self, commands: &[Command], end: Instant) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = commands.iter().map(|_| Err(StoreFailure::Unreachable)).collect();
+        self.find();
+        let pending = (0..commands.len()).map(|index| {
+            let server = self.server_of(&commands[index]);
+            Pending { index, whole: false, asking: false, server }
+        });
+        let pending = pending.collect();
+        let hindered = self.round(commands, pending, &mut outcomes, end);
+        if hindered.is_empty() {
+            return outcomes;
+        }
+        let again = self.redirect(commands, hindered, &mut outcomes);
+        for (index, hindrance) in self.round(commands, again, &mut outcomes, end) {
+            outcomes[index] = Err(match hindrance {
+                Hindrance::Failed(failure) => failure,
+                Hindrance::NoScript | Hindrance::Moved(..) | Hindrance::Asked(..) => StoreFailure::Refused,
+                Hindrance::Again => StoreFailure::Unreachable,
+            });
+        }
+        outcomes
+    }
+
+    /// Sends each command once. What got a reply stands in `outcomes`; what did not is returned.
+    fn round(
+        &mut self,
+        commands: &[Command],
+        pending: Vec<Pending>,
+        outcomes: &mut [Outcome],
+        end: Instant,
+    ) -> Vec<(usize, Hindrance)> {
+        let mut hindered = Vec::new();
+        let mut of_servers: Vec<Vec<Pending>> = self.servers.iter().map(|_| Vec::new()).collect();
+        for one in pending {
+            match one.server.and_then(|server| of_servers.get_mut(server)) {
+                Some(of_server) => of_server.push(one),
+                None => hindered.push((one.index, Hindrance::Failed(StoreFailure::Unreachable))),
+            }
+        }
+        // A server that is behind may use up the time, so the others come first.
+        let mut order: Vec<usize> =
+            (0..of_servers.len()).filter(|index| !of_servers[*index].is_empty()).collect();
+        order.sort_by_key(|index| self.servers[*index].is_behind());
+        let mut sent = Vec::new();
+        for index in order {
+            let pending = std::mem::take(&mut of_servers[index]);
+            match self.send(index, commands, &pending, end) {
+                Ok(()) => sent.push((index, pending)),
+                Err(silence) => {
+                    let hindrance = || self.hindrance_of(&silence);
+                    hindered.extend(pending.iter().map(|one| (one.index, hindrance())));
+                    self.note(silence);
+                }
+            }
+        }
+        for (index, pending) in sent {
+            self.receive(index, &pending, outcomes, &mut hindered, end);
+        }
+        hindered
+    }
+
+    fn send(
+        &mut self,
+        index: usize,
+        commands: &[Command],
+        pending: &[Pending],
+        end: Instant,
+    ) -> Result<(), Silence> {
+        if !self.connect(index) {
+            return Err(Silence::Gone(self.last_error().to_owned()));
+        }
+        let asking = Command::new("ASKING");
+        let words = pending.iter().flat_map(|one| {
+            let before = one.asking.then_some((&asking, false));
+            before.into_iter().chain([(&commands[one.index], one.whole)])
+        });
+        self.servers[index].send(words, &self.hashes, end)
+    }
+
+    fn receive(
+        &mut self,
+        index: usize,
+        pending: &[Pending],
+        outcomes: &mut [Outcome],
+        hindered: &mut Vec<(usize, Hindrance)>,
+        end: Instant,
+    ) {
+        let count = pending.iter().map(|one| 1 + usize::from(one.asking)).sum();
+        let (replies, ended) = self.servers[index].receive(count, end);
+        let mut replies = replies.into_iter();
+        let silence = ended.err();
+        for one in pending {
+            if one.asking {
+                replies.next();
+            }
+            match replies.next() {
+                Some(Value::ServerError(error)) => hindered.push((one.index, self.hindrance(&error))),
+                Some(reply) => outcomes[one.index] = Ok(reply),
+                None => {
+                    let hindrance = silence.as_ref().map(|silence| self.hindrance_of(silence));
+                    hindered.push((one.index, hindrance.unwrap_or(Hindrance::Failed(StoreFailure::Refused))));
+                }
+            }
+        }
+        silence.into_iter().for_each(|silence| self.note(silence));
+    }
+
+    fn hindrance_of(&self, silence: &Silence) -> Hindrance {
+        match silence {
+            // With another server the key may have a new master by now.
+            Silence::Stale => Hindrance::Again,
+            Silence::Gone(_) => match self.target {
+                Target::Single(_) => Hindrance::Failed(StoreFailure::Unreachable),
+                Target::Cluster(_) | Target::Sentinel { .. } => Hindrance::Again,
+            },
+            Silence::Late => Hindrance::Failed(StoreFailure::Late),
+        }
+    }
+
+    fn hindrance(&mut self, error: &ServerError) -> Hindrance {
+        let place = || {
+            let (host, port) = error.details()?.split(' ').nth(1)?.rsplit_once(':')?;
+            Some((host.to_owned(), port.parse().ok()?))
+        };
+        let hindrance = match (error.kind(), place()) {
+            (Some(ServerErrorKind::NoScript), _) => Hindrance::NoScript,
+            (Some(ServerErrorKind::Moved), Some((host, port))) => Hindrance::Moved(host, port),
+            (Some(ServerErrorKind::Ask), Some((host, port))) => Hindrance::Asked(host, port),
+            (Some(ServerErrorKind::ReadOnly), _) => Hindrance::Again,
+            (
+                Some(
+                    ServerErrorKind::BusyLoading | ServerErrorKind::ClusterDown | ServerErrorKind::MasterDown,
+                ),
+                _,
+            ) => Hindrance::Failed(StoreFailure::Unreachable),
+            (_, _) => Hindrance::Failed(StoreFailure::Refused),
+        };
+        self.is_outdated |= matches!(hindrance, Hindrance::Moved(..) | Hindrance::Again);
+        self.is_outdated |= error.kind() == Some(ServerErrorKind::ClusterDown);
+        if matches!(hindrance, Hindrance::Failed(_)) {
+            self.last_error = Some(error.to_string());
+        }
+        hindrance
+    }
+
+    /// Where the commands go that were hindered and may be sent again.
+    fn redirect(
+        &mut self,
+        commands: &[Command],
+        hindered: Vec<(usize, Hindrance)>,
+        outcomes: &mut [Outcome],
+    ) -> Vec<Pending> {
+        self.find();
+        let mut again = Vec::new();
+        for (index, hindrance) in hindered {
+            let mut one =
+                Pending { index, whole: false, asking: false, server: self.server_of(&commands[index]) };
+            match hindrance {
+                Hindrance::NoScript => {
+                    self.noticed.script_reloaded = true;
+                    one.whole = true;
+                }
+                Hindrance::Moved(host, port) => one.server = self.server_at(&host, port),
+                Hindrance::Asked(host, port) => {
+                    one.server = self.server_at(&host, port);
+                    one.asking = true;
+                }
+                Hindrance::Again => {}
+                Hindrance::Failed(failure) => {
+                    outcomes[index] = Err(failure);
+                    continue;
+                }
+            }
+            again.push(one);
+        }
+        again
+    }
+
+    /// The server that has the key of a command; any, if it has none.
+    fn server_of(&self, command: &Command) -> Option<usize> {
+        match (&self.slots, command.slot()) {
+            (Some(slots), Some(slot)) => slots.get(usize::from(slot)).map(|server| usize::from(*server)),
+            (Some(_), None) => self.servers.iter().position(|server| server.is_connected()).or(Some(0)),
+            (None, _) => Some(0),
+        }
+    }
+
+    /// The server at an address, which may have become known only now.
+    fn server_at(&mut self, host: &str, port: u16) -> Option<usize> {
+        let address = format!("{host}:{port}");
+        self.place_of(&address).or_else(|| {
+            let new =
+                self.servers.first().filter(|_| self.servers.len() < SERVERS_MAX)?.elsewhere(host, port);
+            self.servers.push(new);
+            Some(self.servers.len() - 1)
+        })
+    }
+
+    fn place_of(&self, address: &str) -> Option<usize> {
+        self.servers.iter().position(|server| server.address() == address)
+    }
+
+    fn connect(&mut self, index: usize) -> bool {
+        let Some(server) = self.servers.get_mut(index) else { return false };
+        let scripts = self.with_scripts.then_some((&self.hashes, self.timeouts.connect));
+        match prepare(server, scripts) {
+            Ok(new) => {
+                self.noticed.connections += usize::from(new);
+                true
+            }
+            Err(error) => {
+                self.last_error = Some(error);
+                self.is_outdated |= !matches!(self.target, Target::Single(_));
+                false
+            }
+        }
+    }
+
+    fn note(&mut self, silence: Silence) {
+        match silence {
+            Silence::Gone(text) => {
+                self.last_error = Some(text);
+                self.is_outdated |= !matches!(self.target, Target::Single(_));
+            }
+            Silence::Stale => self.is_outdated |= !matches!(self.target, Target::Single(_)),
+            Silence::Late => self.last_error = Some("no reply in time".to_owned()),
+        }
+    }
+
+    /// Finds out which servers there are and what they have, if that is not known or known to be wrong.
+    fn find(&mut self) {
+        if !self.is_outdated || Instant::now() < self.find_at {
+            return;
+        }
+        let found = match &self.target {
+            Target::Single(_) => true,
+            Target::Cluster(seeds) => {
+                let seeds = seeds.iter().map(|info| Server::new(info.clone(), self.timeouts)).collect();
+                self.find_cluster(seeds)
+            }
+            Target::Sentinel { sentinels, name, template } => {
+                let sentinels =
+                    sentinels.iter().map(|info| Server::new(info.clone(), self.timeouts)).collect();
+                let (name, template) = (name.clone(), Server::new(template.clone(), self.timeouts));
+                self.find_master(sentinels, &name, &template)
+            }
+        };
+        self.is_outdated = !found;
+        self.find_at = Instant::now() + FIND_AGAIN_AFTER;
+    }
+
+    /// Asks a server of the cluster which slots are where: one that is known, or one of those that were configured.
+    fn find_cluster(&mut self, seeds: Vec<Server>) -> bool {
+        let mut known = std::mem::take(&mut self.servers);
+        known.sort_by_key(|server| !server.is_connected());
+        let mut all: Vec<Server> = known.into_iter().chain(seeds).collect();
+        let ask = Command::new("CLUSTER").arg("SLOTS");
+        let answer = all.iter_mut().find_map(|server| {
+            let reply = self.ask_one(server, &ask, self.with_scripts)?;
+            let origin = server.host();
+            slots_of(&reply, &origin)
+        });
+        let model = all.first().map(|server| server.elsewhere("", 0));
+        let (Some(ranges), Some(model)) = (answer, model) else {
+            all.truncate(SERVERS_MAX);
+            self.servers = all;
+            return false;
+        };
+        let mut slots = vec![u16::MAX; usize::from(SLOTS)];
+        for (first, last, host, port) in ranges {
+            let address = format!("{host}:{port}");
+            if self.place_of(&address).is_none() && self.servers.len() < SERVERS_MAX {
+                let known = all.iter().position(|server| server.address() == address);
+                self.servers.push(match known {
+                    Some(known) => all.swap_remove(known),
+                    None => model.elsewhere(&host, port),
+                });
+            }
+            let index =
+                self.place_of(&address).and_then(|index| u16::try_from(index).ok()).unwrap_or(u16::MAX);
+            slots.iter_mut().take(last + 1).skip(first).for_each(|slot| *slot = index);
+        }
+        self.slots = Some(slots);
+        true
+    }
+
+    /// Asks the sentinels which server is the master, and the server whether it is.
+    fn find_master(&mut self, sentinels: Vec<Server>, name: &str, template: &Server) -> bool {
+        let ask = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(name);
+        for mut sentinel in sentinels {
+            let Some(reply) = self.ask_one(&mut sentinel, &ask, false) else { continue };
+            let Ok((host, port)) = <(String, u16)>::from_redis_value(reply) else {
+                self.last_error = Some(format!("the sentinel knows no master {name}"));
+                continue;
+            };
+            if self.servers.first().is_none_or(|server| server.address() != format!("{host}:{port}")) {
+                self.servers = vec![template.elsewhere(&host, port)];
+            }
+            let Some(mut master) = self.servers.pop() else { continue };
+            let role = self.ask_one(&mut master, &Command::new("ROLE"), self.with_scripts);
+            self.servers.push(master);
+            // Sentinels that have just started a failover name the old master, which may know already that it is none.
+            if role.is_some_and(|role| first_word(&role).is_some_and(|word| word == b"master")) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// One reply of one server, if it is none of errors.
+    fn ask_one(&mut self, server: &mut Server, command: &Command, with_scripts: bool) -> Option<Value> {
+        let scripts = with_scripts.then_some((&self.hashes, self.timeouts.connect));
+        match prepare(server, scripts) {
+            Ok(new) => self.noticed.connections += usize::from(new),
+            Err(error) => {
+                self.last_error = Some(error);
+                return None;
+            }
+        }
+        let end = Instant::now() + self.timeouts.connect;
+        let sent = server.send(std::iter::once((command, false)), &self.hashes, end);
+        let (replies, ended) = match sent {
+            Ok(()) => server.receive(1, end),
+            Err(silence) => (Vec::new(), Err(silence)),
+        };
+        ended.err().into_iter().for_each(|silence| self.note(silence));
+        replies.into_iter().next().filter(|reply| !matches!(reply, Value::ServerError(_)))
+    }
+}
+
+/// Connects a server, and gives it the scripts. Says whether the connection is new.
+fn prepare(server: &mut Server, scripts: Option<(&Hashes, Duration)>) -> Result<bool, String> {
+    let is_new = server.connect()?;
+    if let Some((hashes, patience)) = scripts.filter(|_| is_new) {
+        let (commands, end) = (Command::load_scripts(), Instant::now() + patience);
+        // What goes wrong here shows again with the first question.
+        if server.send(commands.iter().map(|command| (command, false)), hashes, end).is_ok() {
+            let _ = server.receive(commands.len(), end);
+        }
+    }
+    Ok(is_new)
+}
+
+fn first_word(reply: &Value) -> Option<&[u8]> {
+    let Value::Array(items) = reply else { return None };
+    match items.first() {
+        Some(Value::BulkString(word)) => Some(word),
+        Some(_) | None => None,
+    }
+}
+
+/// First slot, last slot, host and port of each range in the reply to CLUSTER SLOTS. A host that is not named is the one that
+/// has answered. Nothing is believed of a reply that is not understood.
+fn slots_of(reply: &Value, origin: &str) -> Option<Vec<(usize, usize, String, u16)>> {
+    let Value::Array(ranges) = reply else { return None };
+    let range = |range: &Value| {
+        let Value::Array(parts) = range else { return None };
+        let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &parts[..] else { return None };
+        let [host, Value::Int(port), ..] = &master[..] else { return None };
+        let host = match host {
+            Value::BulkString(host) if !host.is_empty() => String::from_utf8(host.clone()).ok()?,
+            Value::BulkString(_) | Value::Nil => origin.to_owned(),
+            _ => return None,
+        };
+        let slot = |slot: &i64| usize::try_from(*slot).ok().filter(|slot| *slot < usize::from(SLOTS));
+        Some((slot(first)?, slot(last)?, host, u16::try_from(*port).ok()?))
+    };
+    let ranges: Option<Vec<_>> = ranges.iter().map(range).collect();
+    ranges.filter(|ranges| !ranges.is_empty())
+}

@@ -1,0 +1,157 @@
+//! Bans that several processes share.
+
+use crate::common::eventually;
+use crate::node::{Node, patient};
+use crate::redis_server::RedisServer;
+use ipnet::IpNet;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use weir::guard::store::{StoreNews, StoreOrder};
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a network")
+}
+
+fn in_an_hour_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    (now + Duration::from_secs(3600)).as_millis() as u64
+}
+
+fn ban(network: &str, until_unix_ms: Option<u64>, reason: &str) -> StoreOrder {
+    StoreOrder::Ban { network: net(network), until_unix_ms, reason: reason.into() }
+}
+
+/// Loads so often that a test need not wait, or so seldom that messages alone must do.
+fn loading_every(url: &str, every: Duration) -> Node {
+    let mut settings = patient(url);
+    settings.resync_every = every;
+    Node::reaching(settings)
+}
+
+const SELDOM: Duration = Duration::from_secs(3600);
+const OFTEN: Duration = Duration::from_millis(100);
+
+#[test]
+fn ours_4_a_ban_is_heard_by_all_other_processes_and_so_is_its_end() {
+    let Some(server) = RedisServer::start() else { return };
+    heard_by_others(&server.url());
+}
+
+pub fn heard_by_others(url: &str) {
+    let (one, other) = (loading_every(url, SELDOM), loading_every(url, SELDOM));
+    let until = in_an_hour_ms();
+    for (network, until_unix_ms) in [("192.0.2.1/32", Some(until)), ("2001:db8::/32", None)] {
+        one.client.order(ban(network, until_unix_ms, "abuse report"));
+        let told = StoreNews::Banned { network: net(network), until_unix_ms, reason: "abuse report".into() };
+        other.news_until(|news| *news == told);
+    }
+    // Fault 13.2: the ban ends everywhere.
+    other.client.order(StoreOrder::Unban(net("192.0.2.1/32")));
+    one.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32")));
+    // Neither has heard of what it did itself.
+    for node in [&one, &other] {
+        assert!(
+            !node.news().iter().any(|news| matches!(news, StoreNews::Banned { .. } | StoreNews::Unbanned(_)))
+        );
+    }
+}
+
+#[test]
+fn fault_13_1_bans_of_networks_are_loaded_by_processes_that_start_later() {
+    let Some(server) = RedisServer::start() else { return };
+    let one = Node::reaching(patient(&server.url()));
+    let until = in_an_hour_ms();
+    one.client.order(ban("192.0.2.0/24", Some(until), "a network"));
+    one.client.order(ban("2001:db8::1/128", None, ""));
+    eventually("both are written", || (server.query::<u32>(&["DBSIZE"]) == 4).then_some(()));
+    let other = Node::start(patient(&server.url()));
+    let news = other.news_until(|news| *news == StoreNews::Reached);
+    let Some(StoreNews::AllBans(all)) = news.first() else { panic!("{news:?}") };
+    let mut all = all.clone();
+    all.sort();
+    assert_eq!(
+        all,
+        [(net("192.0.2.0/24"), Some(until), "a network".into()), (net("2001:db8::1/128"), None, "".into())]
+    );
+}
+
+#[test]
+fn guard_3_keys_are_as_the_reference_library_writes_and_reads_them() {
+    let Some(server) = RedisServer::start() else { return };
+    let until = in_an_hour_ms();
+    let seconds = until / 1000;
+    // As it writes them: seconds with the digits of its language, and the duration as expiry.
+    for key in ["banned_ips:192.0.2.1", "banned_networks:198.51.100.0/24", "banned_ips:[2001:DB8::1]"] {
+        server.query::<()>(&["SET", &format!("guard_core:{key}"), &format!("{seconds}.25"), "EX", "3600"]);
+    }
+    server.query::<()>(&["SET", "guard_core:banned_ips:192.0.2.9", "1.5"]);
+    server.query::<()>(&["SET", "guard_core:banned_ips:192.0.2.10", "no time"]);
+    server.query::<()>(&["LPUSH", "guard_core:banned_ips:192.0.2.11", "no text"]);
+    let node = Node::start(patient(&server.url()));
+    let news = node.news_until(|news| *news == StoreNews::Reached);
+    let Some(StoreNews::AllBans(all)) = news.first() else { panic!("{news:?}") };
+    let mut all: Vec<_> = all.iter().map(|(network, until, _)| (*network, *until)).collect();
+    all.sort();
+    let expected = ["192.0.2.1/32", "198.51.100.0/24", "2001:db8::1/128"];
+    assert_eq!(all, expected.map(|network| (net(network), Some(seconds * 1000 + 250))));
+    // The old spelling was renamed, so that an unban finds it.
+    assert!(!server.query::<bool>(&["EXISTS", "guard_core:banned_ips:[2001:DB8::1]"]));
+    assert!(server.query::<u64>(&["TTL", "guard_core:banned_ips:2001:db8::1"]) > 3000);
+    // As it reads them: a number of seconds, and an expiry.
+    node.client.order(ban("203.0.113.9/32", Some(until), "r"));
+    node.client.order(ban("203.0.113.0/24", None, "r"));
+    let text = eventually("the bans are written", || {
+        server
+            .query::<bool>(&["EXISTS", "guard_core:banned_networks:203.0.113.0/24"])
+            .then(|| server.query::<String>(&["GET", "guard_core:banned_ips:203.0.113.9"]))
+    });
+    assert_eq!(text, format!("{}.{:03}", until / 1000, until % 1000));
+    let life: u64 = server.query(&["TTL", "guard_core:banned_ips:203.0.113.9"]);
+    assert!((3000..=3600).contains(&life), "{life}");
+    assert_eq!(server.query::<String>(&["GET", "guard_core:banned_networks:203.0.113.0/24"]), "253402300799");
+    assert_eq!(server.query::<i64>(&["TTL", "guard_core:banned_networks:203.0.113.0/24"]), -1);
+}
+
+#[test]
+fn ours_4_bans_are_loaded_again_and_again() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = loading_every(&server.url(), OFTEN);
+    let end = (in_an_hour_ms() / 1000).to_string();
+    // Without a message, as the reference library does it.
+    server.query::<()>(&["SET", "guard_core:banned_ips:192.0.2.1", &end]);
+    node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
+    server.query::<()>(&["DEL", "guard_core:banned_ips:192.0.2.1"]);
+    node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.is_empty()));
+}
+
+#[test]
+fn an_own_ban_that_another_process_has_ended_unheard_is_told_with_the_next_load() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = loading_every(&server.url(), OFTEN);
+    node.client.order(ban("192.0.2.1/32", None, "r"));
+    node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
+    server.query::<()>(&["DEL", "guard_core:banned_ips:192.0.2.1"]);
+    node.news_until(|news| *news == StoreNews::Unbanned(net("192.0.2.1/32")));
+}
+
+#[test]
+fn a_server_that_has_lost_its_memory_gets_the_bans_back() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let node = loading_every(&server.url(), OFTEN);
+    node.client.order(ban("192.0.2.1/32", None, "r"));
+    node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 1));
+    server.kill();
+    node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    // An order that finds no server waits for one.
+    node.client.order(ban("192.0.2.0/24", None, "r"));
+    server.restart();
+    let news = node.news_until(|news| matches!(news, StoreNews::AllBans(all) if all.len() == 2));
+    let is_end = |news: &StoreNews| match news {
+        StoreNews::Unbanned(_) => true,
+        StoreNews::AllBans(all) => all.is_empty(),
+        _ => false,
+    };
+    assert!(!news.iter().any(is_end), "the ban holds all the time: {news:?}");
+    eventually("the ban is written again", || {
+        server.query::<bool>(&["EXISTS", "guard_core:banned_ips:192.0.2.1"]).then_some(())
+    });
+}

@@ -1,0 +1,120 @@
+//! Limits that several processes share.
+
+use crate::node::{Node, is_within, patient, window};
+use crate::redis_server::RedisServer;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use weir::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreNews};
+
+const HOUR_MS: u64 = 3_600_000;
+
+#[test]
+fn ours_5_exactly_the_limit_passes_over_two_processes_and_64_threads() {
+    let Some(server) = RedisServer::start() else { return };
+    exactly_the_limit(&[Node::start(patient(&server.url())), Node::start(patient(&server.url()))]);
+    let key = "guard_core:rate_limit:rate:192.0.2.1";
+    assert_eq!(server.query::<u32>(&["ZCARD", key]), 301, "no more is kept than decides");
+    let life: u64 = server.query(&["PTTL", key]);
+    assert!(life > HOUR_MS && life <= 2 * HOUR_MS, "{life}");
+}
+
+/// 64 threads with 16 hits each, of which 300 pass.
+pub fn exactly_the_limit(nodes: &[Node]) {
+    let (within, jobs) = (AtomicU32::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for number in 0..64 {
+            let (node, within, jobs) = (&nodes[number % nodes.len()], &within, &jobs);
+            scope.spawn(move || {
+                for _ in 0..16 {
+                    let job = jobs.fetch_add(1, Ordering::Relaxed);
+                    let answers = node.ask(job, vec![window("rate_limit:rate:192.0.2.1", 300, HOUR_MS)]);
+                    assert!(answers.is_ok(), "{answers:?}");
+                    within.fetch_add(u32::from(is_within(&answers)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(within.load(Ordering::Relaxed), 300);
+}
+
+#[test]
+fn guard_5_a_window_says_what_is_left_and_when_the_next_hit_passes() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::start(patient(&server.url()));
+    let mut jobs = 1..;
+    for (within, left, waits) in [(true, 1, false), (true, 0, true), (false, 0, true), (false, 0, true)] {
+        let Answer::Window { within: is, left: rest, retry_after_ms } =
+            node.answered(&mut jobs, &window("w", 2, HOUR_MS))
+        else {
+            panic!("an answer to another check");
+        };
+        assert_eq!((is, rest), (within, left));
+        assert_eq!(retry_after_ms > HOUR_MS / 2, waits, "{retry_after_ms}");
+        assert!(retry_after_ms <= HOUR_MS);
+    }
+}
+
+#[test]
+fn all_checks_of_a_request_are_answered_together_and_in_order() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::start(patient(&server.url()));
+    let constants = EscalationConstants {
+        requests_max: 1,
+        window_ms: HOUR_MS,
+        block_after: 2,
+        block_ms: 2 * HOUR_MS,
+        permanent_after: Some(9),
+        permanent_window_ms: HOUR_MS,
+    };
+    let checks = || {
+        vec![
+            window("a", 1, HOUR_MS),
+            Check::Escalation { key: "e".into(), constants },
+            window("b", 0, HOUR_MS),
+        ]
+    };
+    let first = node.ask(1, checks()).expect("answers");
+    assert!(
+        matches!(
+            first[..],
+            [
+                Answer::Window { within: true, left: 0, .. },
+                Answer::Escalation(EscalationVerdict::Pass),
+                Answer::Window { within: false, left: 0, retry_after_ms: HOUR_MS },
+            ]
+        ),
+        "{first:?}"
+    );
+    let second = node.ask(2, checks()).expect("answers");
+    assert!(matches!(second[1], Answer::Escalation(EscalationVerdict::Over { retry_after_ms: 1..=HOUR_MS })));
+    let third = node.ask(3, checks()).expect("answers");
+    assert!(matches!(
+        third[1],
+        Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms: 3_600_001..=7_200_000 })
+    ));
+    // What is forgotten begins anew.
+    node.client.order(weir::guard::store::StoreOrder::Forget("e".into()));
+    crate::common::eventually("the key is gone", || {
+        (!server.query::<bool>(&["EXISTS", "guard_core:e"])).then_some(())
+    });
+    assert_eq!(node.ask(4, checks()).expect("answers")[1], Answer::Escalation(EscalationVerdict::Pass));
+    assert_eq!(node.ask(5, Vec::new()), Ok(Vec::new()));
+}
+
+#[test]
+fn guard_5_scripts_that_the_server_forgets_are_sent_again_once() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::reaching(patient(&server.url()));
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 9, HOUR_MS));
+    assert!(!node.news().contains(&StoreNews::ScriptReloaded), "the scripts are loaded at the start");
+    server.query::<()>(&["SCRIPT", "FLUSH"]);
+    let answers = node.ask(1000, vec![window("w", 9, HOUR_MS), window("w", 9, HOUR_MS)]);
+    assert!(
+        matches!(answers.as_deref(), Ok([Answer::Window { left: 7, .. }, Answer::Window { left: 6, .. }])),
+        "{answers:?}"
+    );
+    node.news_until(|news| *news == StoreNews::ScriptReloaded);
+    node.answered(&mut jobs, &window("w", 9, HOUR_MS));
+    assert!(!node.news().contains(&StoreNews::ScriptReloaded));
+}

@@ -1,0 +1,112 @@
+//! A process that uses a store: a client, and what it has been told.
+
+use crate::common::{DEADLINE, eventually};
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+use weir::guard::store::{Answer, Check, StoreFailure, StoreNews};
+use weir::shell::stores::{StoreClient, StoreReply, StoreSettings};
+
+/// What came for the jobs.
+type Replies = Arc<(Mutex<HashMap<u64, StoreReply>>, Condvar)>;
+
+pub struct Node {
+    pub client: StoreClient,
+    replies: Replies,
+    news: Mutex<Receiver<StoreNews>>,
+}
+
+/// Settings for tests on a busy machine: a deadline that only what never answers reaches.
+pub fn patient(url: &str) -> StoreSettings {
+    let mut settings = StoreSettings::new(url);
+    settings.deadline = DEADLINE / 2;
+    settings.read_timeout = DEADLINE / 2;
+    settings.connect_timeout = DEADLINE / 2;
+    settings
+}
+
+impl Node {
+    /// Starts a client, and waits until it reaches its store.
+    #[track_caller]
+    pub fn reaching(settings: StoreSettings) -> Node {
+        let node = Node::start(settings);
+        node.news_until(|news| *news == StoreNews::Reached);
+        node
+    }
+
+    #[track_caller]
+    pub fn start(settings: StoreSettings) -> Node {
+        let (replies, (sender, news)) = (Replies::default(), channel());
+        let filed = replies.clone();
+        let deliver = move |loop_index: usize, reply: StoreReply| {
+            assert_eq!(loop_index as u64, reply.job % 7, "the loop that has asked is told");
+            let doubled = filed.0.lock().expect("a lock").insert(reply.job, reply);
+            assert_eq!(doubled, None, "a job is answered once");
+            filed.1.notify_all();
+        };
+        let client = StoreClient::start(settings, deliver, move |news| {
+            let _ = sender.send(news);
+        });
+        Node { client: client.expect("a client"), replies, news: Mutex::new(news) }
+    }
+
+    /// Asks, and waits for the answer.
+    #[track_caller]
+    pub fn ask(&self, job: u64, checks: Vec<Check>) -> Result<Vec<Answer>, StoreFailure> {
+        self.client.ask((job % 7) as usize, job, checks);
+        self.reply(job)
+    }
+
+    #[track_caller]
+    pub fn reply(&self, job: u64) -> Result<Vec<Answer>, StoreFailure> {
+        let (replies, came) = &*self.replies;
+        let waiting = replies.lock().expect("a lock");
+        let (mut replies, time) = came
+            .wait_timeout_while(waiting, DEADLINE, |replies| !replies.contains_key(&job))
+            .expect("a lock");
+        assert!(!time.timed_out(), "no answer to job {job}");
+        replies.remove(&job).expect("a reply").answers
+    }
+
+    /// All news up to the one that is waited for.
+    #[track_caller]
+    pub fn news_until(&self, mut is_it: impl FnMut(&StoreNews) -> bool) -> Vec<StoreNews> {
+        let receiver = self.news.lock().expect("a lock");
+        let mut all = Vec::new();
+        loop {
+            match receiver.recv_timeout(DEADLINE) {
+                Ok(news) => all.push(news),
+                Err(_) => panic!("not among the news: {all:?}"),
+            }
+            if is_it(all.last().expect("news")) {
+                return all;
+            }
+        }
+    }
+
+    /// News that are there now.
+    pub fn news(&self) -> Vec<StoreNews> {
+        self.news.lock().expect("a lock").try_iter().collect()
+    }
+
+    /// Asks until the store answers.
+    #[track_caller]
+    pub fn answered(&self, jobs: &mut std::ops::RangeFrom<u64>, check: &Check) -> Answer {
+        eventually("the store answers", || {
+            let answers = self.ask(jobs.next().expect("a number"), vec![check.clone()]);
+            answers.ok().and_then(|answers| answers.first().copied()).or_else(|| {
+                std::thread::sleep(Duration::from_millis(20));
+                None
+            })
+        })
+    }
+}
+
+pub fn window(key: &str, limit: u32, window_ms: u64) -> Check {
+    Check::Window { key: key.into(), limit, window_ms }
+}
+
+pub fn is_within(answers: &Result<Vec<Answer>, StoreFailure>) -> bool {
+    matches!(answers.as_deref(), Ok([Answer::Window { within: true, .. }]))
+}

@@ -1,0 +1,134 @@
+//! A store that is away, stands still, and comes back.
+
+use crate::common::eventually;
+use crate::node::{Node, patient, window};
+use crate::redis_server::RedisServer;
+use rustix::process::Signal;
+use std::time::Duration;
+use weir::guard::store::{StoreFailure, StoreNews, StoreOrder};
+use weir::shell::stores::{StoreClient, StoreSettings};
+
+const HOUR_MS: u64 = 3_600_000;
+
+#[test]
+fn a_killed_server_is_unreachable_and_is_found_again() {
+    let Some(mut server) = RedisServer::start() else { return };
+    let node = Node::reaching(patient(&server.url()));
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    server.kill();
+    let job = jobs.next().expect("a number");
+    assert_eq!(node.ask(job, vec![window("w", 1, HOUR_MS)]), Err(StoreFailure::Unreachable));
+    node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    server.restart();
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    node.news_until(|news| *news == StoreNews::Reached);
+}
+
+#[test]
+fn a_server_that_stands_still_costs_its_questions_and_no_connection() {
+    let Some(server) = RedisServer::start() else { return };
+    let mut settings = patient(&server.url());
+    settings.deadline = Duration::from_millis(50);
+    let node = Node::reaching(settings);
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    let before = node.client.counters().connections;
+    server.signal(Signal::STOP);
+    let frozen: Vec<u64> = jobs.by_ref().take(300).collect();
+    for job in &frozen {
+        node.client.ask((job % 7) as usize, *job, vec![window("frozen", 1, HOUR_MS)]);
+    }
+    for job in &frozen {
+        assert_eq!(node.reply(*job), Err(StoreFailure::Late));
+    }
+    server.signal(Signal::CONT);
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    assert_eq!(node.client.counters().connections, before);
+    // Questions whose deadline was over were not sent: one pipeline at most was on its way.
+    assert!(node.client.counters().expired >= 44, "{:?}", node.client.counters());
+}
+
+#[test]
+fn a_server_that_stands_still_for_long_is_given_up() {
+    let Some(server) = RedisServer::start() else { return };
+    let mut settings = StoreSettings::new(&server.url());
+    settings.read_timeout = Duration::from_millis(200);
+    settings.connect_timeout = Duration::from_millis(200);
+    let node = Node::reaching(settings);
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    server.signal(Signal::STOP);
+    eventually("the connection is given up", || {
+        let job = jobs.next().expect("a number");
+        (node.ask(job, vec![window("w", 1, HOUR_MS)]) == Err(StoreFailure::Unreachable)).then_some(())
+    });
+    server.signal(Signal::CONT);
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+}
+
+#[test]
+fn a_store_that_was_never_there_is_found_later() {
+    let Some(mut server) = RedisServer::start() else { return };
+    server.kill();
+    let node = Node::start(patient(&server.url()));
+    node.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    assert_eq!(node.ask(1, vec![window("w", 1, HOUR_MS)]), Err(StoreFailure::Unreachable));
+    node.client.order(StoreOrder::Unban("192.0.2.1/32".parse().expect("a network")));
+    server.restart();
+    node.news_until(|news| *news == StoreNews::Reached);
+    node.answered(&mut (2..), &window("w", 1, HOUR_MS));
+}
+
+#[test]
+fn a_queue_that_is_full_answers_at_once() {
+    // Something that accepts and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("redis://{}", listener.local_addr().expect("an address"));
+    let node = Node::start(patient(&url));
+    let jobs: Vec<u64> = (0..6000).collect();
+    for job in &jobs {
+        node.client.ask((job % 7) as usize, *job, vec![window("w", 1, HOUR_MS)]);
+    }
+    assert!(node.client.counters().queue_full >= 1900, "{:?}", node.client.counters());
+    assert_eq!(node.reply(5999), Err(StoreFailure::Late));
+}
+
+#[test]
+fn the_threads_end_with_the_last_client() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::reaching(patient(&server.url()));
+    node.answered(&mut (1..), &window("w", 1, HOUR_MS));
+    let another = node.client.clone();
+    drop(node);
+    let clients = || server.query::<String>(&["CLIENT", "LIST"]).lines().count();
+    assert_eq!(
+        clients(),
+        4,
+        "one for questions, one for the channel, one to load bans, and the one that asks here"
+    );
+    drop(another);
+    eventually("only the question here is connected", || (clients() == 1).then_some(()));
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_an_error_without_its_password() {
+    for url in ["", "http://h", "redis-ring://h", "redis-sentinel://u:secret@h"] {
+        let error = StoreClient::start(StoreSettings::new(url), |_, _| {}, |_| {})
+            .err()
+            .expect("an error")
+            .to_string();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_password_comes_from_the_settings() {
+    let Some(server) = RedisServer::start_with(&["--requirepass", "from-a-file"]) else { return };
+    let mut settings = patient(&server.url());
+    let stranger = Node::start(settings.clone());
+    let lost = stranger.news_until(|news| matches!(news, StoreNews::Lost(_)));
+    assert!(format!("{lost:?}").contains("NOAUTH"), "{lost:?}");
+    settings.password = Some("from-a-file".into());
+    Node::reaching(settings).answered(&mut (1..), &window("w", 1, HOUR_MS));
+}

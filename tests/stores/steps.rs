@@ -1,0 +1,92 @@
+//! The scripts, step by step with a time of their own, against the reference models.
+
+#[path = "../guard/model.rs"]
+mod model;
+
+use crate::redis_server::RedisServer;
+use model::{Constants, Document, Hits, REFERENCE, Steps, Verdict, update};
+
+const WINDOW: &str = include_str!("../../src/shell/stores/redis/window.lua");
+
+const ESCALATION: &str = include_str!("../../src/shell/stores/redis/escalation.lua");
+
+/// Where the times of the tests begin, in milliseconds.
+const BEGIN: i64 = 1_764_421_349_123;
+
+#[test]
+fn guard_5_the_script_of_windows_agrees_with_the_model_step_by_step() {
+    let Some(server) = RedisServer::start() else { return };
+    let (mut connection, script) = (server.connection(), redis::Script::new(WINDOW));
+    for seed in 1..40 {
+        let (limit, window) = (seed as usize % 7, 1 + (seed as i64 * 37) % 500);
+        let (mut hits, mut now) = ([Hits::default(), Hits::default()], BEGIN);
+        for (step, (key, gap)) in Steps::new(seed, 2, &[window as u64]).take(150).enumerate() {
+            now += gap as i64;
+            let expected = hits[key as usize].record(limit, window, now);
+            let mut call = script.key(format!("w{seed}:{key}"));
+            call.arg(limit).arg(window).arg(format!("n:{step}")).arg(now * 1000);
+            let found: (bool, usize, i64) = call.invoke(&mut connection).expect("an answer");
+            assert_eq!(found, expected, "seed {seed}, step {step}, limit {limit}, window {window} ms");
+        }
+        assert!(server.query::<usize>(&["ZCARD", &format!("w{seed}:0")]) <= limit + 1);
+    }
+}
+
+/// Times in the store have microseconds, and waits are rounded up.
+#[test]
+fn ours_5_hits_at_one_time_do_not_collapse_and_microseconds_count() {
+    let Some(server) = RedisServer::start() else { return };
+    let (mut connection, script) = (server.connection(), redis::Script::new(WINDOW));
+    let now = BEGIN * 1000 + 457;
+    let steps = [(0, (1, 1, 0)), (0, (1, 0, 10)), (1, (0, 0, 10)), (2, (0, 0, 10)), (9_000, (0, 0, 2))];
+    let leaving = [(19_000, (1, 1, 0)), (28_999, (1, 0, 1)), (39_001, (1, 1, 0))];
+    for (number, (after, expected)) in steps.into_iter().chain(leaving).enumerate() {
+        let mut call = script.key("w");
+        call.arg(2).arg(10).arg(number).arg(now + after);
+        let found: (u32, u32, u32) = call.invoke(&mut connection).expect("an answer");
+        assert_eq!(found, expected, "step {number}");
+    }
+}
+
+#[test]
+fn guard_6_the_script_of_escalation_agrees_with_the_model_step_by_step() {
+    let Some(server) = RedisServer::start() else { return };
+    let (mut connection, script) = (server.connection(), redis::Script::new(ESCALATION));
+    let small = Constants {
+        max_requests: 2,
+        window: 50,
+        block_after: 3,
+        block_for: 120,
+        perma_after: Some(6),
+        perma_window: 1000,
+    };
+    let never = Constants { perma_after: None, block_after: 2, ..small };
+    let at_once = Constants { max_requests: 0, block_after: 1, block_for: 0, perma_after: Some(30), ..small };
+    let mut seen = [0; 4];
+    for (number, constants) in [small, never, at_once, REFERENCE].iter().enumerate() {
+        let edges = [constants.window, constants.block_for, constants.perma_window].map(|edge| edge as u64);
+        for seed in 1..12 {
+            let (mut documents, mut now) = ([Document::default(), Document::default()], BEGIN);
+            for (step, (key, gap)) in Steps::new(seed, 2, &edges).take(300).enumerate() {
+                now += gap as i64;
+                let (document, verdict) = update(&documents[key as usize], now, constants);
+                documents[key as usize] = document;
+                let expected = match verdict {
+                    Verdict::Pass => (0, 0),
+                    Verdict::Over(wait) => (1, wait),
+                    Verdict::Blocked(wait) => (2, wait),
+                    Verdict::Permanent => (3, 0),
+                };
+                let mut call = script.key(format!("e{number}:{seed}:{key}"));
+                call.arg(constants.max_requests).arg(constants.window).arg(constants.block_after);
+                call.arg(constants.block_for)
+                    .arg(constants.perma_after.unwrap_or(0))
+                    .arg(constants.perma_window);
+                let found: (usize, i64) = call.arg(now).invoke(&mut connection).expect("an answer");
+                assert_eq!(found, expected, "constants {number}, seed {seed}, step {step}");
+                seen[found.0] += 1;
+            }
+        }
+    }
+    assert!(seen.iter().all(|times| *times > 50), "verdicts that were met: {seen:?}");
+}

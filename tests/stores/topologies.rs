@@ -1,0 +1,225 @@
+//! Clusters, sentinels and TLS.
+
+use crate::common::Scratch;
+use crate::node::{Node, patient, window};
+use crate::redis_server::{RedisServer, free_port, is_installed};
+use crate::{bans, limits};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use weir::guard::store::Answer;
+use weir::shell::stores::StoreSettings;
+
+const HOUR_MS: u64 = 3_600_000;
+
+/// Longest time that servers may take to agree on a new master.
+const FAILOVER_MAX: Duration = Duration::from_secs(60);
+
+/// Asks until `ask` has an answer.
+#[track_caller]
+fn finally<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + FAILOVER_MAX;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < end, "not within {FAILOVER_MAX:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Runs a program that has to succeed.
+#[track_caller]
+fn run(program: &str, words: &[&str]) -> String {
+    let output = Command::new(program).args(words).output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{program} {words:?}: {text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    text
+}
+
+/// Three masters, and as many replicas for each.
+fn cluster(replicas: usize) -> Option<Vec<RedisServer>> {
+    if !is_installed("redis-cli") {
+        return None;
+    }
+    let options =
+        ["--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--repl-diskless-sync-delay", "0"];
+    let servers: Vec<RedisServer> =
+        (0..3 * (1 + replicas)).map(|_| RedisServer::start_with(&options)).collect::<Option<_>>()?;
+    let addresses: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+    let mut words = vec!["--cluster", "create"];
+    words.extend(addresses.iter().map(String::as_str));
+    let replicas = replicas.to_string();
+    words.extend(["--cluster-replicas", &replicas, "--cluster-yes"]);
+    run("redis-cli", &words);
+    finally("the cluster is whole", || {
+        let whole = |server: &RedisServer| {
+            let info = server.query::<String>(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok") && info.contains("cluster_slots_ok:16384")
+        };
+        servers.iter().all(whole).then_some(())
+    });
+    Some(servers)
+}
+
+fn cluster_url(servers: &[RedisServer]) -> String {
+    let addresses: Vec<String> = servers.iter().map(|server| format!("127.0.0.1:{}", server.port)).collect();
+    format!("redis-cluster://{}", addresses.join(","))
+}
+
+#[test]
+fn ours_3_a_cluster_counts_exactly_and_keeps_bans_in_step() {
+    let Some(servers) = cluster(0) else { return };
+    // One server is enough to find the others.
+    let url = cluster_url(&servers[..1]);
+    limits::exactly_the_limit(&[Node::start(patient(&url)), Node::start(patient(&url))]);
+    bans::heard_by_others(&url);
+    // Keys are on all servers, and one request may ask for all of them.
+    let node = Node::start(patient(&url));
+    let checks: Vec<_> = (0..50).map(|number| window(&format!("w{number}"), 3, HOUR_MS)).collect();
+    let answers = node.ask(1, checks).expect("answers");
+    assert!(answers.iter().all(|answer| matches!(answer, Answer::Window { within: true, left: 2, .. })));
+    for server in &servers {
+        assert!(server.query::<u32>(&["DBSIZE"]) > 3);
+    }
+}
+
+#[test]
+fn keys_that_move_within_a_cluster_are_followed() {
+    let Some(servers) = cluster(0) else { return };
+    let node = Node::start(patient(&cluster_url(&servers)));
+    let mut jobs = 1..;
+    let left =
+        |answer| if let Answer::Window { left, .. } = answer { left } else { panic!("another answer") };
+    assert_eq!(left(node.answered(&mut jobs, &window("moving", 9, HOUR_MS))), 8);
+    let key = "guard_core:moving";
+    let from = servers.iter().position(|server| server.query::<Vec<String>>(&["KEYS", key]).len() == 1);
+    let (from, to) = (&servers[from.expect("the key")], &servers[(from.expect("the key") + 1) % 3]);
+    let slot = from.query::<u32>(&["CLUSTER", "KEYSLOT", key]).to_string();
+    let (from_id, to_id) =
+        (from.query::<String>(&["CLUSTER", "MYID"]), to.query::<String>(&["CLUSTER", "MYID"]));
+    to.query::<()>(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id]);
+    from.query::<()>(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id]);
+    from.query::<()>(&["MIGRATE", "127.0.0.1", &to.port.to_string(), key, "0", "5000"]);
+    // The old server says ASK now.
+    assert_eq!(left(node.ask(1000, vec![window("moving", 9, HOUR_MS)]).expect("an answer")[0]), 7);
+    for server in [to, from] {
+        server.query::<()>(&["CLUSTER", "SETSLOT", &slot, "NODE", &to_id]);
+    }
+    // The old server says MOVED now, the first time; then it is not asked any more.
+    for expected in [6, 5] {
+        let job = jobs.next().expect("a number");
+        assert_eq!(left(node.ask(job, vec![window("moving", 9, HOUR_MS)]).expect("an answer")[0]), expected);
+    }
+}
+
+#[test]
+fn a_cluster_that_loses_a_master_goes_on_with_its_replica() {
+    let Some(mut servers) = cluster(1) else { return };
+    let node = Node::reaching(patient(&cluster_url(&servers)));
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    let has_key = |server: &&mut RedisServer| {
+        let role = server.query::<String>(&["INFO", "replication"]);
+        role.contains("role:master") && server.query::<u32>(&["DBSIZE"]) == 1
+    };
+    let master = servers.iter_mut().find(has_key).expect("the master of the key");
+    master.kill();
+    finally("the replica answers", || {
+        node.ask(jobs.next().expect("a number"), vec![window("w", 1, HOUR_MS)]).ok()
+    });
+}
+
+/// A sentinel, killed when dropped.
+struct Sentinel(Child, Scratch);
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = &self.1;
+    }
+}
+
+#[test]
+fn ours_3_sentinels_lead_to_the_new_master() {
+    let Some(mut master) = RedisServer::start() else { return };
+    let master_port = master.port.to_string();
+    let options = ["--replicaof", &format!("127.0.0.1 {master_port}"), "--repl-diskless-sync-delay", "0"];
+    let replica = RedisServer::start_with(&options).expect("a replica");
+    let (scratch, port) = (Scratch::new(), free_port());
+    let config = scratch.file(
+        "sentinel.conf",
+        format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master_port} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 2000\n"
+        ),
+    );
+    let child = Command::new("redis-server").args([&config, "--sentinel"]).stdout(Stdio::null()).spawn();
+    let _sentinel = Sentinel(child.expect("a sentinel"), scratch);
+    finally("the replica is in step", || {
+        replica.query::<String>(&["INFO", "replication"]).contains("master_link_status:up").then_some(())
+    });
+    let mut settings = patient(&format!("redis-sentinel://127.0.0.1:{port},127.0.0.1:1/main"));
+    settings.resync_every = Duration::from_millis(200);
+    let node = Node::reaching(settings);
+    let mut jobs = 1..;
+    node.answered(&mut jobs, &window("w", 1, HOUR_MS));
+    assert_eq!(master.query::<u32>(&["DBSIZE"]), 1, "the master was asked, not the replica");
+    finally("the sentinel knows the replica", || {
+        let sentinel = redis::Client::open(format!("redis://127.0.0.1:{port}")).ok()?;
+        let mut connection = sentinel.get_connection().ok()?;
+        let info: String = redis::cmd("INFO").arg("sentinel").query(&mut connection).ok()?;
+        info.contains("slaves=1").then_some(())
+    });
+    master.kill();
+    finally("the new master answers", || {
+        node.ask(jobs.next().expect("a number"), vec![window("w", 1, HOUR_MS)]).ok()
+    });
+    assert!(replica.query::<String>(&["INFO", "replication"]).contains("role:master"));
+    bans::heard_by_others(&format!("redis-sentinel://127.0.0.1:{port}/main"));
+}
+
+/// An authority of its own, and a server's certificate for 127.0.0.1, made with `openssl`.
+fn certificates(scratch: &Scratch) {
+    let path = |name: &str| scratch.join(name);
+    let new_key =
+        ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=weir test"];
+    let words = ["req", "-x509", "-days", "2", "-keyout", &path("ca.key"), "-out", &path("ca.pem")];
+    run("openssl", &[&words[..], &new_key[..]].concat());
+    let words = ["req", "-keyout", &path("server.key"), "-out", &path("server.csr")];
+    run("openssl", &[&words[..], &new_key[..]].concat());
+    let names = scratch.file("names", "subjectAltName=IP:127.0.0.1\n");
+    let words = ["x509", "-req", "-days", "2", "-in", &path("server.csr"), "-CA", &path("ca.pem")];
+    let more =
+        ["-CAkey", &path("ca.key"), "-CAcreateserial", "-extfile", &names, "-out", &path("server.pem")];
+    run("openssl", &[&words[..], &more[..]].concat());
+}
+
+#[test]
+fn tls_holds_with_roots_of_ones_own_and_not_without() {
+    if !is_installed("openssl") {
+        return;
+    }
+    let scratch = Scratch::new();
+    certificates(&scratch);
+    let (certificate, key, roots) =
+        (scratch.join("server.pem"), scratch.join("server.key"), scratch.join("ca.pem"));
+    let options = [
+        ["--tls-port", "{port}"],
+        ["--tls-cert-file", &certificate],
+        ["--tls-key-file", &key],
+        ["--tls-ca-cert-file", &roots],
+        ["--tls-auth-clients", "no"],
+    ];
+    let Some(server) = RedisServer::start_with(&options.concat()) else { return };
+    let mut settings: StoreSettings = patient(&format!("rediss://127.0.0.1:{}", server.port));
+    let stranger = Node::start(settings.clone());
+    assert!(stranger.ask(1, vec![window("w", 1, HOUR_MS)]).is_err(), "a certificate that nobody vouches for");
+    settings.roots_pem = Some(std::fs::read(roots).expect("a file").into());
+    let (one, other) = (Node::start(settings.clone()), Node::start(settings));
+    limits::exactly_the_limit(&[one, other]);
+}
