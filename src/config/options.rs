@@ -68,7 +68,7 @@ const ASKED: Apply = |_, v| one(&mut false, v, values::flag);
 
 use crate::policy::port_set::{DEFAULT_CONNECT_PORTS, DEFAULT_PLAIN_PORTS};
 use Repeat::{List, Many};
-use Section::{Access, Cache, Explain, General, Limits, Log, Messages, Timeouts};
+use Section::{Access, Cache, Control, Explain, General, Limits, Log, Messages, Timeouts};
 
 /// All options, in the order of `--help` and `--print-config`.
 pub static TABLE: &[Spec] = &[
@@ -141,6 +141,19 @@ pub static TABLE: &[Spec] = &[
         "write a line of statistics this often, if a number has changed; 0: never",
         |s, v| one(&mut s.stats_every, v, values::duration_or_zero),
     ),
+    Spec::path(
+        General,
+        "control",
+        "PATH",
+        "listen on this Unix socket for weir ctl; for this user and root only",
+        |s, v| {
+            let mut paths = Vec::new();
+            let problems = many(&mut paths, v, values::path);
+            s.control = paths.pop();
+            problems
+        },
+    )
+    .restart(),
     Spec::value(
         General,
         "metrics",
@@ -613,6 +626,9 @@ pub static TABLE: &[Spec] = &[
         s.purge_token_file = files.pop();
         problems
     }),
+    Spec::flag(Control, "json", "print the answer as JSON", ASKED).scope(Scope::CommandLine),
+    Spec::flag(Control, "openmetrics", "print statistics as OpenMetrics text", ASKED)
+        .scope(Scope::CommandLine),
     Spec::value(Explain, "client", "ADDR", "", "judge as if this client asked", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })

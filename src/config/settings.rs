@@ -36,6 +36,13 @@ pub enum Command {
     PrintConfig,
     /// Ask the running daemon to reload its configuration, and exit with the result.
     Reload,
+    /// Have the running daemon carry out a command, and exit with its exit code.
+    Ctl {
+        /// The command and what follows it.
+        words: Vec<String>,
+        /// Answer in JSON.
+        json: bool,
+    },
     /// Print the help and exit.
     Help,
     /// Print these topics and exit; without any, the list of topics.
@@ -60,7 +67,7 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PURGE"];
 
 /// The words that may stand before or among the options.
-const COMMANDS: [&str; 3] = ["explain", "reload", "help"];
+const COMMANDS: [&str; 4] = ["explain", "reload", "ctl", "help"];
 
 /// All settings. [`Settings::load`] makes them. `Settings::default()` is blank; the documented defaults are
 /// [`Settings::built_in`].
@@ -80,6 +87,8 @@ pub struct Settings {
     pub user: Option<Located<String>>,
     /// The file for the process id.
     pub pid_file: Option<Located<PathBuf>>,
+    /// The socket for `weir ctl`.
+    pub control: Option<Located<PathBuf>>,
     /// Where monitoring systems are served.
     pub metrics: Option<Located<SocketAddr>>,
     /// Restrict the process to the paths and system calls that it needs.
@@ -362,6 +371,14 @@ impl Settings {
             }
         };
         let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
+        if first == "ctl" {
+            let form = asked(given, "openmetrics").then(|| "openmetrics".to_owned());
+            let words = rest.iter().cloned().chain(form).collect();
+            return Command::Ctl { words, json: asked(given, "json") };
+        }
+        if asked(given, "json") || asked(given, "openmetrics") {
+            wrong("--json and --openmetrics go with ctl: expected weir ctl --control PATH ...".to_owned());
+        }
         if first != "explain" {
             for unexpected in given.free.iter().skip(usize::from(first == "reload")) {
                 wrong(format!(

@@ -70,6 +70,8 @@ pub enum Section {
     Messages,
     /// The cache.
     Cache,
+    /// Commands to a running daemon; shown in their topic only.
+    Control,
     /// Shown in the usage line only.
     Explain,
 }

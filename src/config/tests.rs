@@ -248,7 +248,7 @@ fn all_problems_come_at_once() {
         "--user: \"a:b:c\": expected a user of this system such as nobody, or with a group: nobody:nogroup",
         "--check: \"maybe\": expected yes or no",
         "--head-max: \"1\": expected a size from 1K to 1M, such as 64K or 10M",
-        "command line: \"::\": expected options, or a command: explain, reload, help",
+        "command line: \"::\": expected options, or a command: explain, reload, ctl, help",
         "command line: --client goes with explain: expected weir explain --client ... METHOD URL",
         "WEIR_PROT: unknown variable: expected the name of an option (did you mean WEIR_PORT?)",
         "WEIR_PORT: \"65536\": expected a number from 0 to 65535",
@@ -276,6 +276,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("user", "a:b:c"),
         ("pid-file", ""),
         ("sandbox", "2"),
+        ("control", ""),
         ("metrics", "9100"),
         ("verbose", "lots"),
         ("quiet", "maybe"),
@@ -522,7 +523,7 @@ fn kind_27_help_fits_one_screen_names_every_option_and_explains_what_many_need()
         assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
     }
     // That of explain is in its topic.
-    for spec in TABLE.iter().filter(|spec| spec.section != Section::Explain) {
+    for spec in TABLE.iter().filter(|spec| !matches!(spec.section, Section::Control | Section::Explain)) {
         assert!(help.contains(&format!("--{}", spec.name)), "{}", spec.name);
         assert_eq!(help.contains(spec.help), spec.common, "{}", spec.name);
     }

@@ -275,6 +275,30 @@ and names them:
         others: &["pid-file"],
     },
     Topic {
+        name: "ctl",
+        title: "commands to a running weir",
+        text: "
+  weir --control /run/weir/control            listens for commands
+  weir ctl --control /run/weir/control stats  asks it
+
+  stats             the numbers; --openmetrics: as for a monitoring system
+  reload            reads configuration and files again, and tells the result
+  drain             stops, as the signal TERM does
+  ban ADDRESS|NETWORK [for DURATION] [reason TEXT]
+  unban ADDRESS|NETWORK
+  bans              all bans
+  limits ADDRESS    what is counted of a client
+  unblock ADDRESS   ends the block of a client
+
+It answers while weir is busy. The socket is for the user of weir and for root;
+the log has each change, with the number of the user who asked. Exit codes: 0
+done; 1 refused, or there is no such ban; 64 the command is wrong; 69 no weir
+listens there; 71 the system refuses; 78 the configuration to reload is wrong.
+",
+        section: Some(Section::Control),
+        others: &["control"],
+    },
+    Topic {
         name: "signals",
         title: "signals that a running weir obeys, and its exit codes",
         text: "

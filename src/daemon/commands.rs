@@ -50,6 +50,7 @@ pub fn tell_all(settings: &Settings, problems: Problems) -> u8 {
         Command::PrintConfig
         | Command::Explain { .. }
         | Command::Reload
+        | Command::Ctl { .. }
         | Command::Help
         | Command::HelpOn(_)
         | Command::Version => said(&problems),

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod commands;
+pub mod control;
 mod manager;
 mod monitoring;
 mod pid_file;
@@ -11,6 +12,7 @@ mod rights;
 
 pub use reload::Launch;
 
+use control::Waiting;
 use log::{info, warn};
 use manager::Manager;
 use monitoring::Monitoring;
@@ -25,7 +27,9 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use weir::config::{Settings, exit};
-use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, Proxy};
+use weir::embed::{
+    self, BuildError, Configuration, Control, ControlSocket, Failure, Listeners, Proxy, SocketFile,
+};
 use weir::log::diagnostics;
 use weir::log::writer::Writer;
 use weir::sandbox;
@@ -41,6 +45,10 @@ pub struct Daemon {
     writer: Writer,
     manager: Manager,
     pid_file: Option<PidFile>,
+    /// Operators who wait for what comes of a reload.
+    waiting: Waiting,
+    /// Removed at the end.
+    socket_file: Option<SocketFile>,
 }
 
 /// Ends the waiting for signals.
@@ -64,7 +72,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let manager = Manager::connect();
-    let Kept { log, cache_file, pid_file } = rights::give_up(&settings, user.as_ref())?;
+    let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;
     warn_if_unreadable(&settings);
     // From here on there are threads.
     diagnostics::begin().map_err(os_error)?;
@@ -82,13 +90,25 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .map_err(not_built)?;
     let control = proxy.control().clone();
     monitored.begin(&control);
+    let waiting = Waiting::default();
+    let socket_file = serve_control(control_socket, &control, &waiting).map_err(os_error)?;
     let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
     for address in control.addresses() {
         eprintln!("weir: listening on {address}");
     }
-    let daemon = Daemon { launch, control, thread, writer, manager, pid_file };
+    let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, socket_file };
     daemon.manager.ready(&daemon.status());
     Ok((daemon, signals))
+}
+
+fn serve_control(
+    socket: Option<ControlSocket>,
+    control: &Control,
+    waiting: &Waiting,
+) -> io::Result<Option<SocketFile>> {
+    let (control, waiting) = (control.clone(), waiting.clone());
+    let answer = move |line: &str, user| control::answer(&control, &waiting, line, user);
+    socket.map(|socket| socket.serve(answer)).transpose()
 }
 
 fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
@@ -165,6 +185,8 @@ impl Daemon {
                 }
             }
         }
+        // No command is taken any more that would not be carried out.
+        drop(self.socket_file);
         match self.thread.join() {
             Ok((mut proxy, Ok(()))) if code == exit::OK => proxy.save_cache(),
             Ok((_, Ok(()))) => {}

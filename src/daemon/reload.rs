@@ -64,6 +64,7 @@ impl Daemon {
     /// Reads everything again and goes by it, or says what is wrong and goes on as before. Those who asked learn which: from the
     /// log, the service manager, `weir reload`.
     pub(super) fn reload(&mut self) {
+        let waiting = self.waiting.take();
         self.manager.reloading();
         if let Some(file) = &mut self.pid_file {
             file.begin();
@@ -84,6 +85,9 @@ impl Daemon {
             }
         };
         self.manager.ready(&status);
+        for asker in waiting {
+            let _ = asker.send((failed, text.clone()));
+        }
         if let Some(file) = &self.pid_file {
             file.end(failed, text);
         }

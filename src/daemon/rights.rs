@@ -6,7 +6,7 @@ use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind};
 use weir::config::{Problems, Settings, exit};
-use weir::embed::{self, CacheFile};
+use weir::embed::{self, CacheFile, ControlSocket};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened};
 use weir::sandbox::{self, Enforced, Paths, User};
@@ -30,6 +30,7 @@ pub struct Kept {
     pub log: Opened,
     pub cache_file: Option<CacheFile>,
     pub pid_file: Option<PidFile>,
+    pub control_socket: Option<ControlSocket>,
 }
 
 /// Becomes the user, opens the log, the pid file and the cache's file, enters the sandbox. They are opened by the user, not by
@@ -53,12 +54,13 @@ pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     }
     let cache_file = open_cache_file(settings)?;
     let pid_file = create_pid_file(settings)?;
+    let control_socket = bind_control_socket(settings)?;
     let paths = paths(settings);
     sandbox::give_up_capabilities(&paths).map_err(os_error)?;
     if settings.sandbox {
         enter_sandbox(&paths)?;
     }
-    Ok(Kept { log, cache_file, pid_file })
+    Ok(Kept { log, cache_file, pid_file, control_socket })
 }
 
 fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
@@ -73,6 +75,17 @@ fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
         let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
         problems.add(file.origin.clone(), message);
         said(&problems)
+    })
+}
+
+fn bind_control_socket(settings: &Settings) -> Result<Option<ControlSocket>, u8> {
+    let Some(wanted) = &settings.control else { return Ok(None) };
+    ControlSocket::bind(&wanted.value).map(Some).map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::AddrInUse => exit::UNAVAILABLE,
+            _ => exit::OS_ERROR,
+        };
+        fail(&format!("control: cannot listen on {}: {error}", wanted.value.display()), code)
     })
 }
 
@@ -115,7 +128,8 @@ pub fn paths(settings: &Settings) -> Paths {
     let cache_directory = cache_file.map(|file| embed::parent(&file.value).to_owned());
     let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
     let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
-    Paths { files, appended, written }
+    let removed = settings.control.iter().map(|socket| embed::parent(&socket.value).to_owned()).collect();
+    Paths { files, appended, written, removed }
 }
 
 fn enter_sandbox(paths: &Paths) -> Result<(), u8> {

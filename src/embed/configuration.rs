@@ -19,10 +19,11 @@ use std::thread;
 const TEXT_NAME: &str = "configuration";
 
 /// Options of which the host of a proxy takes care, each with how.
-const HOSTS: [(&str, &str); 10] = [
+const HOSTS: [(&str, &str); 11] = [
     ("user", "gives up rights itself"),
     ("sandbox", "gives up rights itself"),
     ("pid-file", "has a process of its own"),
+    ("control", "has a control of its own"),
     ("metrics", "asks for the statistics itself"),
     ("log-dir", "gives a sink for the access log"),
     ("log-max-size", "gives a sink for the access log"),
@@ -39,7 +40,7 @@ const LOOK_UPS_LEAST: usize = 16;
 pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 
 /// What a proxy goes by: everything that `docs/options.md` describes, but for what concerns the process of the daemon
-/// (`user`, `sandbox`, `pid-file`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`, `config`). What is not set is
+/// (`user`, `sandbox`, `pid-file`, `control`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`, `config`). What is not set is
 /// as without options, except `workers`, which is 1.
 ///
 /// ```

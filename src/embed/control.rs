@@ -8,6 +8,7 @@ use super::{addresses, descriptors};
 use crate::cache::store::Store;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
+use crate::guard::command::{Answer, Command};
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
@@ -169,7 +170,20 @@ impl Control {
     #[doc(hidden)]
     pub fn health(&self, within: Duration) -> Health {
         let alive = self.all_turn(within);
-        Health { snapshot: self.snapshot(), alive, ready: alive && !self.0.ending.load(Ordering::Relaxed) }
+        Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
+    }
+
+    /// Whether it drains, or was told to stop.
+    #[doc(hidden)]
+    pub fn is_ending(&self) -> bool {
+        self.0.ending.load(Ordering::Relaxed)
+    }
+
+    /// Carries out what an operator asks of the guard.
+    #[doc(hidden)]
+    pub fn obey_guard_command(&self, _command: &Command) -> Answer {
+        // The guard is not evaluated yet.
+        Answer::NoGuard
     }
 
     /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not

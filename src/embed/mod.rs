@@ -17,6 +17,7 @@ mod configuration;
 mod control;
 mod descriptors;
 mod follower;
+mod json;
 mod listeners;
 mod proxy;
 
@@ -30,10 +31,18 @@ pub use proxy::{Proxy, Status};
 
 // For the daemon, which opens them before it gives up the rights to do so.
 #[doc(hidden)]
-pub use crate::shell::{CacheFile, Health, MetricsListener, parent, try_bind};
+pub use crate::guard::command as guard_command;
+#[doc(hidden)]
+pub use crate::metrics::Form;
+#[doc(hidden)]
+pub use crate::shell::{
+    CacheFile, ControlSocket, Health, MetricsListener, Reply, SocketFile, ask_daemon, parent, try_bind,
+};
 #[doc(hidden)]
 pub use configuration::{addresses_to_bind, compile_policy, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]
 pub use descriptors::needed as descriptors_needed;
+#[doc(hidden)]
+pub use json::json_text;
 #[doc(hidden)]
 pub use listeners::Listeners;

@@ -9,6 +9,7 @@ pub mod bans;
 pub mod breaker;
 pub mod client_address;
 pub mod clouds;
+pub mod command;
 pub mod directives;
 pub mod escalation;
 pub mod events;

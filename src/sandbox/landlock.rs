@@ -39,6 +39,9 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
     for directory in &places.appended {
         rules = allow(rules, directory, written | AccessFs::ReadFile)?;
     }
+    for directory in &places.removed {
+        rules = allow(rules, directory, AccessFs::RemoveFile.into())?;
+    }
     let status = rules.restrict_self().map_err(io::Error::other)?;
     Ok(status.ruleset != RulesetStatus::NotEnforced)
 }

@@ -11,4 +11,6 @@ pub struct Paths {
     pub appended: Vec<PathBuf>,
     /// The directories of the log and of the cache file, in which files are created, written, renamed and removed.
     pub written: Vec<PathBuf>,
+    /// The directory of the control socket, which is removed at the end.
+    pub removed: Vec<PathBuf>,
 }

@@ -69,6 +69,8 @@ pub struct Places {
     pub written: BTreeSet<PathBuf>,
     /// Read and written, with everything in them.
     pub appended: BTreeSet<PathBuf>,
+    /// Files and sockets are removed from these.
+    pub removed: BTreeSet<PathBuf>,
 }
 
 /// How a file is opened.
@@ -89,7 +91,8 @@ impl Places {
         let appended: BTreeSet<PathBuf> = paths.appended.iter().filter_map(directory).collect();
         let written =
             paths.written.iter().filter(|directory| !appended.contains(*directory)).cloned().collect();
-        let mut places = Places { written, appended, ..Places::default() };
+        let removed = paths.removed.iter().cloned().collect();
+        let mut places = Places { written, appended, removed, ..Places::default() };
         for file in paths.files.iter().map(PathBuf::as_path).chain(NAMES.map(Path::new)) {
             let Ok(named) = std::path::absolute(file) else { continue };
             // The named file, and the target of its links.
@@ -124,6 +127,7 @@ impl fmt::Display for Places {
             ("reads (what replaces one of these is read after a restart only) ", &self.fixed),
             ("writes files in ", &self.written),
             ("reads and writes all files in ", &self.appended),
+            ("removes files in ", &self.removed),
         ];
         let mut lines = kinds.iter().filter(|(_, paths)| !paths.is_empty());
         let mut next = lines.next();
@@ -263,13 +267,14 @@ mod tests {
             fixed: set(&[Path::new("/etc/hosts"), Path::new("/etc/resolv.conf")]),
             written: set(&[Path::new("/var/cache/weir")]),
             appended: set(&[Path::new("/var/log/weir")]),
+            removed: set(&[Path::new("/run/weir")]),
         };
         assert_eq!(
             places.to_string(),
             "reads all files in /etc/weir\nreads /dev/null\n\
              reads (what replaces one of these is read after a restart only) /etc/hosts, /etc/resolv.conf\n\
              writes files in /var/cache/weir\n\
-             reads and writes all files in /var/log/weir"
+             reads and writes all files in /var/log/weir\nremoves files in /run/weir"
         );
         assert_eq!(Places::default().to_string(), "");
     }

@@ -7,6 +7,7 @@
 
 mod accepting;
 mod cache_file;
+mod control_socket;
 mod listener;
 mod memory;
 mod message;
@@ -25,6 +26,7 @@ mod visits;
 mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
+pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
 pub use metrics_listener::{Health, MetricsListener};

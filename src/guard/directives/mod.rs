@@ -9,6 +9,7 @@ mod values;
 mod words;
 
 pub use parse::{Directive, Problem, TABLE, parse};
+pub(super) use values::{TEXT_BYTES_MAX, duration, network};
 
 use ipnet::IpNet;
 use std::path::PathBuf;

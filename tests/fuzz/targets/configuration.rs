@@ -101,7 +101,11 @@ pub fn command_line(bytes: &[u8]) {
                 }
                 // Its --user is one of the user file, which no configuration file means.
                 Command::Explain { .. } => check_policy(&settings),
-                Command::Run | Command::Reload | Command::Check | Command::PrintConfig => {
+                Command::Run
+                | Command::Reload
+                | Command::Ctl { .. }
+                | Command::Check
+                | Command::PrintConfig => {
                     check_printed(&settings);
                     check_policy(&settings);
                 }

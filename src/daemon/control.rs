@@ -1,0 +1,194 @@
+//! What operators ask of a running daemon (`weir ctl`), and the answers. Threads of the socket answer, not the loops; what is
+//! the main thread's to do, such as a reload, it is asked for by a signal, as from outside.
+
+use super::report::{fail, print};
+use log::info;
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::low_level::raise;
+use std::fmt::Write as _;
+use std::io::ErrorKind;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use weir::config::{Settings, exit};
+use weir::embed::guard_command::{Answer, Command, FORMS};
+use weir::embed::{Control, Form, Reply, ask_daemon, json_text};
+
+/// How long the loops may take to tell their numbers (chosen, as for monitoring systems).
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long a reload may take (chosen, as for `weir reload`: the largest lists take seconds).
+const RELOADED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long `weir ctl` waits (chosen: longer than the daemon does).
+const ANSWERED_WITHIN: Duration = Duration::from_secs(65);
+
+/// Clients that wait for a reload at a time (chosen: more than there are connections).
+const WAITING_MAX: usize = 16;
+
+/// Is told what comes of a reload: whether it failed, and what is said of it.
+pub type Asker = SyncSender<(bool, String)>;
+
+/// Who waits for what comes of a reload.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting(Arc<Mutex<Vec<Asker>>>);
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Vec<Asker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All who wait until now.
+    pub fn take(&self) -> Vec<Asker> {
+        std::mem::take(&mut self.lock())
+    }
+}
+
+/// Answers one line of words.
+pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -> Reply {
+    let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
+    let json = words.first() == Some(&"json");
+    words.drain(..usize::from(json));
+    let by = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
+    if let Some(command) = Command::read(&words) {
+        return match command {
+            Ok(command) => {
+                let answer = control.obey_guard_command(&command);
+                if command.changes() {
+                    info!("control: {} (by {by}): {}", words.join(" "), outcome(&answer));
+                }
+                guard_reply(answer, json)
+            }
+            Err(expected) => refusal(exit::USAGE, expected),
+        };
+    }
+    match words.as_slice() {
+        ["stats"] => stats(control, json),
+        ["stats", "openmetrics"] => {
+            let snapshot = control.health(TOLD_WITHIN).snapshot;
+            Reply::done(snapshot.exposition(Form::OpenMetrics, env!("CARGO_PKG_VERSION")))
+        }
+        ["reload"] => {
+            info!("control: reload (by {by})");
+            reload(waiting, json)
+        }
+        ["drain"] if control.is_ending() => refusal(exit::REFUSED, "weir is stopping already".to_owned()),
+        ["drain"] => {
+            info!("control: drain (by {by})");
+            let within = control.settings().drain_timeout;
+            let text = format!("finishing what is under way, for at most {within:?}");
+            match raise(SIGTERM) {
+                Ok(()) => said(text, json),
+                Err(error) => refusal(exit::OS_ERROR, error.to_string()),
+            }
+        }
+        _ => refusal(exit::USAGE, format!("expected {}", forms())),
+    }
+}
+
+fn forms() -> String {
+    format!("{FORMS}, stats [openmetrics], reload or drain")
+}
+
+fn refusal(code: u8, text: String) -> Reply {
+    Reply { code, text, ..Reply::default() }
+}
+
+/// A sentence, as it is or as JSON.
+fn said(text: String, json: bool) -> Reply {
+    match json {
+        true => Reply::done(format!("{{\"answer\":{}}}", json_text(&text))),
+        false => Reply::done(text),
+    }
+}
+
+fn stats(control: &Control, json: bool) -> Reply {
+    let line = control.health(TOLD_WITHIN).snapshot.line();
+    let pairs = line.split(' ').filter_map(|pair| pair.split_once('='));
+    if json {
+        let value = |value: &str| if value.contains(',') { format!("[{value}]") } else { value.to_owned() };
+        let members: Vec<_> =
+            pairs.map(|(name, text)| format!("{}:{}", json_text(name), value(text))).collect();
+        return Reply::done(format!("{{{}}}", members.join(",")));
+    }
+    Reply::done(pairs.fold(String::new(), |mut out, (name, value)| {
+        let _ = writeln!(out, "{name} {value}");
+        out
+    }))
+}
+
+fn reload(waiting: &Waiting, json: bool) -> Reply {
+    let (sender, outcome) = sync_channel(1);
+    {
+        let mut waiting = waiting.lock();
+        if waiting.len() >= WAITING_MAX {
+            return refusal(exit::REFUSED, "too many wait for a reload already".to_owned());
+        }
+        waiting.push(sender);
+    }
+    if let Err(error) = raise(SIGHUP) {
+        return refusal(exit::OS_ERROR, error.to_string());
+    }
+    match outcome.recv_timeout(RELOADED_WITHIN) {
+        Ok((false, text)) => said(text, json),
+        Ok((true, text)) => Reply {
+            body: said(text, json).body,
+            code: exit::CONFIGURATION,
+            text: "not reloaded: what was running stays".to_owned(),
+        },
+        Err(_) => refusal(exit::OS_ERROR, format!("no outcome within {RELOADED_WITHIN:?}")),
+    }
+}
+
+/// For the log.
+fn outcome(answer: &Answer) -> &str {
+    match answer {
+        Answer::Done(text) | Answer::NotFound(text) | Answer::Refused(text) => text,
+        Answer::Rows(_) => "told",
+        Answer::NoGuard => "no guard file is loaded",
+    }
+}
+
+fn guard_reply(answer: Answer, json: bool) -> Reply {
+    match answer {
+        Answer::Done(text) => said(text, json),
+        Answer::NotFound(text) | Answer::Refused(text) => refusal(exit::REFUSED, text),
+        Answer::NoGuard => refusal(exit::REFUSED, "no guard file is loaded (--guard FILE)".to_owned()),
+        Answer::Rows(table) => {
+            let row = |row: &Vec<String>| match json {
+                true => {
+                    let cells = table.columns.iter().zip(row);
+                    let members: Vec<_> = cells
+                        .map(|(name, text)| format!("{}:{}", json_text(name), json_text(text)))
+                        .collect();
+                    format!("{{{}}}", members.join(","))
+                }
+                false => row.join("  "),
+            };
+            let lines: Vec<String> = table.rows.iter().map(row).collect();
+            Reply::done(lines.join("\n"))
+        }
+    }
+}
+
+/// `weir ctl`: the exit code is the daemon's.
+pub fn ctl(settings: &Settings, words: &[String], json: bool) -> u8 {
+    let Some(socket) = &settings.control else {
+        return fail("ctl: expected --control PATH, the one that the running weir has", exit::USAGE);
+    };
+    let line = format!("{}{}", if json { "json " } else { "" }, words.join(" "));
+    if words.is_empty() || line.contains(|c: char| c.is_control()) {
+        return fail(&format!("ctl: expected {}", forms()), exit::USAGE);
+    }
+    let place = socket.value.display();
+    match ask_daemon(&socket.value, &line, ANSWERED_WITHIN) {
+        Ok(reply) => {
+            print(&reply.body);
+            if reply.text.is_empty() { reply.code } else { fail(&reply.text, reply.code) }
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+            fail(&format!("{place}: no weir listens there ({error})"), exit::UNAVAILABLE)
+        }
+        Err(error) => fail(&format!("{place}: {error}"), exit::OS_ERROR),
+    }
+}

@@ -1,0 +1,261 @@
+//! The socket for operators (`control`): one line of words in, an answer out, and the end.
+//!
+//! The lines of an answer begin with a blank. The last line does not: it has the exit code for `weir ctl`, and a text if there
+//! is more to say. Threads of their own answer, as for monitoring systems: see `visits`.
+
+use super::visits::{self, Timed};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a client may take for its line, and for reading the answer (chosen).
+const VISIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest line (chosen: several times the longest command).
+const LINE_BYTES_MAX: usize = 4096;
+
+/// Connections that wait to be taken (chosen).
+const BACKLOG: i32 = 16;
+
+/// The owner alone may connect, which for a socket is the right to write.
+const MODE: u32 = 0o600;
+
+/// A socket that listens for operators, and its file.
+#[derive(Debug)]
+pub struct ControlSocket {
+    socket: Socket,
+    file: SocketFile,
+}
+
+/// Device, inode and the time of the last change: the number of a removed inode is soon another file's.
+type Identity = (u64, u64, i64, i64);
+
+fn identity(metadata: &fs::Metadata) -> Identity {
+    (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+/// The file of a socket; removed when dropped, unless another one has its name by now.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: Identity,
+}
+
+/// The answer to one line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// Lines to be printed.
+    pub body: String,
+    /// The exit code.
+    pub code: u8,
+    /// What else is to be said; may be empty.
+    pub text: String,
+}
+
+impl ControlSocket {
+    /// Listens. A socket on which no process listens any more is replaced; anything else of that name stays, and is an error.
+    pub fn bind(path: &Path) -> io::Result<ControlSocket> {
+        remove_stale(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // On Linux the file takes the mode from the socket, so that there is no moment in which others may connect; elsewhere this
+        // may fail, and connections are refused until the socket listens.
+        let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(MODE as _));
+        socket.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+        socket.listen(BACKLOG)?;
+        let metadata = fs::symlink_metadata(path)?;
+        let file = SocketFile { path: std::path::absolute(path)?, identity: identity(&metadata) };
+        Ok(ControlSocket { socket, file })
+    }
+
+    /// Has threads answer until the process ends. `answer` is given the line and the number of the user who asks.
+    pub fn serve(
+        self,
+        answer: impl Fn(&str, Option<u32>) -> Reply + Send + Sync + 'static,
+    ) -> io::Result<SocketFile> {
+        visits::serve("weir-control", self.socket, move |socket| visit(socket, &answer))?;
+        Ok(self.file)
+    }
+}
+
+/// A socket on which no process listens is left over from one that was killed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no socket"));
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path);
+        if found.is_ok_and(|found| identity(&found) == self.identity) {
+            if let Err(error) = fs::remove_file(&self.path) {
+                log::warn!("{}: the socket stays: {error}", self.path.display());
+            }
+        }
+    }
+}
+
+fn visit(socket: &Socket, answer: &dyn Fn(&str, Option<u32>) -> Reply) {
+    let mut timed = Timed::new(socket, VISIT_WITHIN);
+    let Ok(line) = timed.read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n')) else { return };
+    let reply = match line.as_deref().map(line_of) {
+        Some(Some(line)) => answer(line, user_of(socket)),
+        Some(None) | None => Reply {
+            code: 64,
+            text: format!("expected one line of text of at most {LINE_BYTES_MAX} bytes"),
+            ..Reply::default()
+        },
+    };
+    // What was asked for may have taken its time.
+    let mut timed = Timed::new(socket, VISIT_WITHIN);
+    if timed.write_all(reply.written().as_bytes()).is_ok() {
+        timed.finish();
+    }
+}
+
+/// The first line, without control characters.
+fn line_of(bytes: &[u8]) -> Option<&str> {
+    let end = memchr::memchr(b'\n', bytes)?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    (!line.contains(|c: char| c.is_control())).then_some(line)
+}
+
+/// The user of the process at the other end, as the system knows it.
+#[cfg(target_os = "linux")]
+fn user_of(socket: &Socket) -> Option<u32> {
+    rustix::net::sockopt::socket_peercred(socket).ok().map(|peer| peer.uid.as_raw())
+}
+
+/// Not known on this system.
+#[cfg(not(target_os = "linux"))]
+fn user_of(_socket: &Socket) -> Option<u32> {
+    None
+}
+
+impl Reply {
+    /// Done: with these lines.
+    pub fn done(body: impl Into<String>) -> Reply {
+        Reply { body: body.into(), ..Reply::default() }
+    }
+
+    fn written(&self) -> String {
+        let mut out: String = self.body.lines().map(|line| format!(" {line}\n")).collect();
+        // One line, whatever it is made of.
+        let text = self.text.replace(['\n', '\r'], "; ");
+        out.push_str(format!("{} {text}", self.code).trim_end());
+        out.push('\n');
+        out
+    }
+
+    /// Reads an answer; `None` if it is not whole.
+    fn read(text: &str) -> Option<Reply> {
+        let mut reply = Reply::default();
+        let mut lines = text.strip_suffix('\n')?.split('\n').peekable();
+        while let Some(line) = lines.next() {
+            match (line.strip_prefix(' '), lines.peek()) {
+                (Some(line), Some(_)) => {
+                    reply.body.push_str(line);
+                    reply.body.push('\n');
+                }
+                (None, None) => {
+                    let (code, text) = line.split_once(' ').unwrap_or((line, ""));
+                    (reply.code, reply.text) = (code.parse().ok()?, text.to_owned());
+                    return Some(reply);
+                }
+                (Some(_), None) | (None, Some(_)) => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Asks a running daemon, and waits for its answer, for so long at most.
+pub fn ask(path: &Path, line: &str, within: Duration) -> io::Result<Reply> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    let socket = Socket::from(stream);
+    let mut timed = Timed::new(&socket, within);
+    let mut answer = Vec::new();
+    io::Read::read_to_end(&mut timed, &mut answer)?;
+    let reply = std::str::from_utf8(&answer).ok().and_then(Reply::read);
+    reply.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for (body, code, text, expected) in [
+            ("", 0, "", "0\n"),
+            ("a\n b\n\n", 0, "", " a\n  b\n \n0\n"),
+            ("0\n", 78, "a\nb", " 0\n78 a; b\n"),
+        ] {
+            let reply = Reply { body: body.to_owned(), code, text: text.to_owned() };
+            let written = reply.written();
+            assert_eq!(written, expected);
+            let read = Reply::read(&written).expect("a whole answer");
+            assert_eq!((read.body.as_str(), read.code, read.text), (body, code, text.replace('\n', "; ")));
+            for end in 0..written.len() {
+                assert_eq!(Reply::read(&written[..end]), None, "{:?} is not whole", &written[..end]);
+            }
+        }
+        assert_eq!(Reply::read("0\n0\n"), None);
+        assert_eq!(Reply::read("x\n"), None);
+    }
+
+    #[test]
+    fn lines_are_text() {
+        for (bytes, line) in [
+            (&b"stats\n"[..], Some("stats")),
+            (b"stats\r\nmore", Some("stats")),
+            (b"\n", Some("")),
+            (b"stats", None),
+            (b"a\tb\n", None),
+            (b"\xff\n", None),
+        ] {
+            assert_eq!(line_of(bytes), line, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("weir-control-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("socket");
+        let first = ControlSocket::bind(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(ControlSocket::bind(&path).unwrap_err().kind(), ErrorKind::AddrInUse);
+        // As if the process had been killed.
+        let ControlSocket { socket, file } = first;
+        drop(socket);
+        let second = ControlSocket::bind(&path).unwrap();
+        drop(file);
+        assert!(path.exists(), "it is another's");
+        drop(second);
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(ControlSocket::bind(&path).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let link = folder.join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert_eq!(ControlSocket::bind(&link).unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

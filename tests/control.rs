@@ -1,0 +1,145 @@
+//! `weir ctl`: what an operator asks of a running daemon, and who may ask.
+
+mod common;
+
+use common::weir::Run;
+use common::{Origin, Scratch, Weir, eventually, run};
+use rustix::process::Signal;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+
+fn ctl(socket: &str, words: &[&str]) -> Run {
+    let mut all = vec!["ctl", "--control", socket];
+    all.extend_from_slice(words);
+    run(&all)
+}
+
+fn start(scratch: &Scratch, options: &[&str]) -> (Weir, String) {
+    let socket = scratch.join("control");
+    let mut all = vec!["--control", &socket];
+    all.extend_from_slice(options);
+    (Weir::start(&all), socket)
+}
+
+#[test]
+fn statistics_are_told_in_three_forms() {
+    for workers in ["1", "2"] {
+        let scratch = Scratch::new();
+        let (weir, socket) = start(&scratch, &["--workers", workers]);
+        let origin = Origin::ok();
+        assert_eq!(weir.connect().ask(origin.get("/")).status(), 200);
+        let people = eventually("the request is counted", || {
+            let run = ctl(&socket, &["stats"]);
+            run.out.contains("\nallowed 1\n").then_some(run)
+        });
+        assert!(
+            people.code == 0 && people.out.contains("\nrequests 1\n") && people.err.is_empty(),
+            "{people:?}"
+        );
+        let json = ctl(&socket, &["stats", "--json"]);
+        let value: serde_json::Value = serde_json::from_str(&json.out).unwrap_or_else(|_| panic!("{json:?}"));
+        assert_eq!(value["requests"], 1, "{json:?}");
+        assert_eq!(value.get("requests_by_worker").is_some(), workers == "2", "{json:?}");
+        for words in [&["stats", "--openmetrics"][..], &["stats", "openmetrics"]] {
+            let text = ctl(&socket, words);
+            assert!(
+                text.out.contains("\nweir_requests_total 1\n") && text.out.ends_with("\n# EOF\n"),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_reload_answers_with_its_outcome_and_the_log_says_who_asked() {
+    let scratch = Scratch::new();
+    let list = scratch.file("block.txt", "a.test\n");
+    let (weir, socket) = start(&scratch, &["--blocklist", &list]);
+    scratch.file("block.txt", "a.test\nb.test\n");
+    let reloaded = ctl(&socket, &["reload"]);
+    assert!(reloaded.code == 0 && reloaded.out.contains("reloaded: "), "{reloaded:?}");
+    let user = rustix::process::getuid().as_raw();
+    weir.wait_for_error(|line| line.contains(&format!("control: reload (by user {user})")));
+    scratch.file("block.txt", "b@d rule\n");
+    let failed = ctl(&socket, &["reload", "--json"]);
+    assert_eq!(failed.code, 78, "{failed:?}");
+    assert!(failed.out.contains("block.txt:1") && failed.err.contains("not reloaded"), "{failed:?}");
+    let value: serde_json::Value = serde_json::from_str(&failed.out).unwrap_or_else(|_| panic!("{failed:?}"));
+    assert!(value["answer"].is_string());
+}
+
+#[test]
+fn a_drain_ends_the_daemon_and_its_socket() {
+    let scratch = Scratch::new();
+    // The sandbox is on.
+    let (mut weir, socket) = start(&scratch, &[]);
+    let mode = std::fs::metadata(&socket).expect("a socket").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let drained = ctl(&socket, &["drain"]);
+    assert!(drained.code == 0 && drained.out.contains("finishing"), "{drained:?}");
+    assert!(weir.wait_exit().success());
+    assert!(!std::path::Path::new(&socket).exists(), "{:?}", weir.error_lines());
+    let gone = ctl(&socket, &["stats"]);
+    assert_eq!(gone.code, 69, "{gone:?}");
+}
+
+#[test]
+fn a_socket_that_was_left_over_is_replaced_and_one_in_use_is_not() {
+    let scratch = Scratch::new();
+    let (mut first, socket) = start(&scratch, &[]);
+    let second = run(&["--port", "0", "--control", &socket]);
+    assert!(second.code == 69 && second.err.contains("control"), "{second:?}");
+    first.signal(Signal::KILL);
+    first.wait_exit();
+    assert!(std::path::Path::new(&socket).exists());
+    let (_weir, socket) = start(&scratch, &[]);
+    assert_eq!(ctl(&socket, &["stats"]).code, 0);
+    let file = scratch.file("precious", "text");
+    let third = run(&["--port", "0", "--control", &file]);
+    assert!(third.code != 0 && third.err.contains("no socket"), "{third:?}");
+    assert_eq!(scratch.read("precious"), "text");
+}
+
+#[test]
+fn what_is_no_command_is_refused() {
+    let scratch = Scratch::new();
+    let (weir, socket) = start(&scratch, &[]);
+    for (words, code, part) in [
+        (&["frobnicate"][..], 64, "expected ban ADDRESS"),
+        (&[], 64, "expected ban ADDRESS"),
+        (&["ban", "nowhere"], 64, "expected an address"),
+        (
+            &["ban", "203.0.113.9", "for", "1m", "reason", "abuse report"],
+            1,
+            "no guard file is loaded (--guard FILE)",
+        ),
+        (&["bans"], 1, "no guard file is loaded"),
+        (&["unban", "::1"], 1, "no guard file is loaded"),
+        (&["limits", "::1"], 1, "no guard file is loaded"),
+        (&["unblock", "::1"], 1, "no guard file is loaded"),
+    ] {
+        let run = ctl(&socket, words);
+        assert!(run.code == code && run.err.contains(part), "{words:?}: {run:?}");
+    }
+    weir.wait_for_error(|line| {
+        line.contains("control: ban 203.0.113.9 for 1m reason abuse report (by user ")
+    });
+    assert_eq!(run(&["ctl", "stats"]).code, 64);
+    assert_eq!(run(&["--json"]).code, 64);
+}
+
+/// Clients that send nothing, or too much: others are served meanwhile.
+#[test]
+fn hostile_clients_keep_no_other_one_out() {
+    let scratch = Scratch::new();
+    let (_weir, socket) = start(&scratch, &[]);
+    let silent: Vec<_> = (0..20).map(|_| UnixStream::connect(&socket).expect("a connection")).collect();
+    assert_eq!(ctl(&socket, &["stats"]).code, 0);
+    let mut long = UnixStream::connect(&socket).expect("a connection");
+    let _ = long.write_all(&[b'x'; 10_000]);
+    let mut answer = String::new();
+    let _ = long.read_to_string(&mut answer);
+    assert!(answer.starts_with("64 expected one line"), "{answer:?}");
+    drop(silent);
+}
