@@ -169,7 +169,13 @@ impl Control {
     /// How it is with the proxy, for monitoring systems: numbers of this moment, unless a loop has not turned for so long.
     #[doc(hidden)]
     pub fn health(&self, within: Duration) -> Health {
-        let alive = self.all_turn(within);
+        let alive = if self.is_ending() {
+            // A loop that has drained turns no more while another one still has something to finish.
+            self.0.send(&WorkerMessage::Report(None));
+            true
+        } else {
+            self.all_turn(within) || self.is_ending()
+        };
         Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
     }
 
