@@ -1,1 +1,355 @@
-//! What the guard tells of what it did: a bounded ring, JSON lines.
+//! What the guard tells of what it did: events with the fields of section 12, a bounded ring of them, lines of JSON.
+//!
+//! Each reader of the ring (a file, a socket, an operator) has a cursor of its own. A reader that is too slow loses the oldest
+//! events and is told how many: no reader holds the loops up.
+
+use crate::http::date::civil;
+use crate::time::Now;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Longest text of an event in bytes; the rest is cut off (chosen: a long URL).
+pub const TEXT_BYTES_MAX: usize = 2048;
+
+/// What stands for a secret.
+const REDACTED: &str = "[redacted]";
+
+/// Fields whose whole value is a secret (section 12).
+const SECRET_FIELDS: [&str; 6] =
+    ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "purge-token"];
+
+/// A name that contains one of these has a secret as its value (section 12).
+const SECRET_WORDS: [&str; 9] =
+    ["token", "password", "passwd", "secret", "api_key", "apikey", "api-key", "signature", "credential"];
+
+/// The types of events that this part of the guard has (section 12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum EventType {
+    /// An address or a network was banned.
+    IpBanned,
+    /// A ban was removed.
+    IpUnbanned,
+    /// A request of a banned client was refused.
+    IpBlocked,
+    /// A request beyond a limit.
+    RateLimited,
+    /// An address of a cloud.
+    CloudBlocked,
+    /// The shared store was reached, or left.
+    RedisConnection,
+    /// The shared store failed.
+    RedisError,
+    /// The script of the store was loaded again.
+    RateLimitScriptReloaded,
+    /// A client gave an address that no trusted proxy vouches for.
+    SuspiciousRequest,
+}
+
+impl EventType {
+    /// All types.
+    pub const ALL: [EventType; 9] = [
+        EventType::IpBanned,
+        EventType::IpUnbanned,
+        EventType::IpBlocked,
+        EventType::RateLimited,
+        EventType::CloudBlocked,
+        EventType::RedisConnection,
+        EventType::RedisError,
+        EventType::RateLimitScriptReloaded,
+        EventType::SuspiciousRequest,
+    ];
+
+    /// The words of section 12 for the type and its handler.
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            EventType::IpBanned => ("ip_banned", "ip_ban"),
+            EventType::IpUnbanned => ("ip_unbanned", "ip_ban"),
+            EventType::IpBlocked => ("ip_blocked", "middleware"),
+            EventType::RateLimited => ("rate_limited", "rate_limit"),
+            EventType::CloudBlocked => ("cloud_blocked", "cloud"),
+            EventType::RedisConnection => ("redis_connection", "redis"),
+            EventType::RedisError => ("redis_error", "redis"),
+            EventType::RateLimitScriptReloaded => ("rate_limit_script_reloaded", "rate_limit"),
+            EventType::SuspiciousRequest => ("suspicious_request", "ip_extraction"),
+        }
+    }
+}
+
+/// One event. Texts may hold secrets, and bytes of clients: [`Event::json`] removes and escapes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When it happened, microseconds since 1970 UTC.
+    pub unix_us: u64,
+    /// Its type.
+    pub kind: EventType,
+    /// The client; `None` is an event of weir's own, `system`.
+    pub client: Option<IpAddr>,
+    /// What was done: `banned`, `request_blocked`, ...
+    pub action: &'static str,
+    /// Why.
+    pub reason: String,
+    /// The method of the request, or empty.
+    pub method: String,
+    /// The target of the request, or empty.
+    pub endpoint: String,
+    /// The field User-Agent, or empty.
+    pub user_agent: String,
+    /// The directive, as the guard file has it, or empty.
+    pub rule: String,
+    /// What the type has besides.
+    pub metadata: Vec<(&'static str, String)>,
+}
+
+impl Event {
+    /// An event of this moment, without texts.
+    pub fn new(now: Now, kind: EventType, client: Option<IpAddr>, action: &'static str) -> Event {
+        let [reason, method, endpoint, user_agent, rule] = [const { String::new() }; 5];
+        let (unix_us, metadata) = (now.unix_us, Vec::new());
+        Event { unix_us, kind, client, action, reason, method, endpoint, user_agent, rule, metadata }
+    }
+
+    /// One line of JSON, without its end. Empty texts are left out.
+    pub fn json(&self) -> String {
+        let (kind, handler) = self.kind.words();
+        let client = self.client.map_or("system".to_owned(), |client| client.to_string());
+        let mut out = format!("{{\"timestamp\":\"{}\",\"event_type\":\"{kind}\"", timestamp(self.unix_us));
+        let texts = [
+            ("ip_address", client.as_str()),
+            ("action_taken", self.action),
+            ("reason", &self.reason),
+            ("method", &self.method),
+            ("endpoint", &self.endpoint),
+            ("user_agent", &self.user_agent),
+            ("rule_type", &self.rule),
+            ("handler_name", handler),
+        ];
+        for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            out.push(',');
+            put_member(&mut out, name, &redacted(text));
+        }
+        for (at, (name, text)) in self.metadata.iter().enumerate() {
+            out.push_str(if at == 0 { ",\"metadata\":{" } else { "," });
+            // The name may be that of a secret.
+            let text = if is_secret(name) { REDACTED.to_owned() } else { redacted(text) };
+            put_member(&mut out, name, &text);
+        }
+        out.push_str(if self.metadata.is_empty() { "}" } else { "}}" });
+        out
+    }
+}
+
+fn put_member(out: &mut String, name: &str, text: &str) {
+    for (text, end) in [(name, ":"), (text, "")] {
+        out.push('"');
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => out.extend(['\\', c]),
+                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => out.push(c),
+            }
+        }
+        out.push('"');
+        out.push_str(end);
+    }
+}
+
+/// `2025-11-21T23:09:01.123Z` (RFC 3339).
+fn timestamp(unix_us: u64) -> String {
+    let (unix_s, ms) = (unix_us / 1_000_000, unix_us / 1000 % 1000);
+    let (year, month, day) = civil(unix_s / 86_400);
+    let (hour, minute, second) = (unix_s / 3600 % 24, unix_s / 60 % 60, unix_s % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_FIELDS.contains(&name.as_str()) || SECRET_WORDS.iter().any(|word| name.contains(word))
+}
+
+/// A text without secrets: values of fields and parameters with a telling name, and what stands before the `@` of a URL.
+pub fn redacted(text: &str) -> String {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let text = &text[..end];
+    let mut out = String::with_capacity(text.len());
+    // All before it is in `out`.
+    let mut done = 0;
+    while let Some(at) = text[done..].find(['=', ':']).map(|at| at + done) {
+        out.push_str(&text[done..=at]);
+        done = at + 1;
+        let rest = &text[done..];
+        if let Some(authority) = rest.strip_prefix("//").filter(|_| text.as_bytes()[at] == b':') {
+            let end = authority.find(|c: char| "/?#\"' ".contains(c)).unwrap_or(authority.len());
+            if let Some(userinfo) = authority[..end].rfind('@') {
+                out.push_str("//");
+                out.push_str(REDACTED);
+                done += 2 + userinfo;
+            }
+            continue;
+        }
+        let before = text[..at].trim_end_matches(['"', '\'', ' ']);
+        let name_at = before.rfind(|c: char| !(c.is_ascii_alphanumeric() || "_-".contains(c)));
+        let name =
+            &before[name_at.map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8))..];
+        if is_secret(name) {
+            let value = rest.trim_start_matches([' ', '"', '\'']);
+            let quote = rest[..rest.len() - value.len()].chars().next_back();
+            // A quoted value ends with its quote, that of a field with its line.
+            let ends = match quote {
+                Some('"') => "\"",
+                Some('\'') => "'",
+                Some(_) | None if SECRET_FIELDS.contains(&name.to_ascii_lowercase().as_str()) => "\r\n\"",
+                Some(_) | None => "\r\n\"' &;,)}#",
+            };
+            let end = value.find(|c: char| ends.contains(c)).unwrap_or(value.len());
+            out.push_str(&rest[..rest.len() - value.len()]);
+            out.push_str(if end > 0 { REDACTED } else { "" });
+            done = text.len() - value.len() + end;
+        }
+    }
+    out.push_str(&text[done..]);
+    out
+}
+
+/// The newest events. A bounded number: older ones make room.
+#[derive(Debug)]
+pub struct Ring {
+    events: VecDeque<Arc<Event>>,
+    events_max: usize,
+    /// The number of the next event; the first is 0.
+    next: u64,
+    /// A bit for each type that is not told.
+    muted: u32,
+}
+
+impl Ring {
+    /// A ring for so many events.
+    pub fn new(events_max: usize) -> Ring {
+        Ring { events: VecDeque::new(), events_max: events_max.max(1), next: 0, muted: 0 }
+    }
+
+    /// Tells no events of these types any more, and all others.
+    pub fn set_muted(&mut self, muted: &[EventType]) {
+        self.muted = muted.iter().fold(0, |bits, kind| bits | 1 << *kind as u32);
+    }
+
+    /// Adds an event, unless its type is muted.
+    pub fn push(&mut self, event: Event) {
+        if self.muted & 1 << event.kind as u32 != 0 {
+            return;
+        }
+        if self.events.len() == self.events_max {
+            self.events.pop_front();
+        }
+        self.events.push_back(Arc::new(event));
+        self.next += 1;
+    }
+
+    /// The events from a cursor on, so many at most, and how many before them were dropped because the reader was too slow. The
+    /// cursor goes on; it begins with 0.
+    pub fn read(&self, cursor: &mut u64, at_most: usize) -> (Vec<Arc<Event>>, u64) {
+        let oldest = self.next - self.events.len() as u64;
+        let dropped = oldest.saturating_sub(*cursor);
+        let from = (*cursor).clamp(oldest, self.next);
+        let found: Vec<_> =
+            self.events.iter().skip((from - oldest) as usize).take(at_most).cloned().collect();
+        *cursor = from + found.len() as u64;
+        (found, dropped)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(reason: &str) -> Event {
+        let now = Now { monotonic_us: 0, unix_us: 1_763_766_541_123_456 };
+        let client = Some("192.0.2.1".parse().unwrap());
+        Event { reason: reason.to_owned(), ..Event::new(now, EventType::IpBanned, client, "banned") }
+    }
+
+    #[test]
+    fn guard_12_a_line_of_json() {
+        let mut told = event("a \"b\" \\ \n\u{1} é");
+        told.metadata = vec![("duration", "1m".to_owned()), ("api_key", "hidden".to_owned())];
+        let line = told.json();
+        assert!(!line.contains('\n'), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        for (name, text) in [
+            ("timestamp", "2025-11-21T23:09:01.123Z"),
+            ("event_type", "ip_banned"),
+            ("ip_address", "192.0.2.1"),
+            ("action_taken", "banned"),
+            ("reason", "a \"b\" \\ \n\u{1} é"),
+            ("handler_name", "ip_ban"),
+        ] {
+            assert_eq!(value[name], text, "{line}");
+        }
+        assert_eq!(
+            (&value["metadata"]["duration"], &value["metadata"]["api_key"]),
+            (&"1m".into(), &REDACTED.into())
+        );
+        assert!(value.get("endpoint").is_none());
+        let own = Event { client: None, ..event("") }.json();
+        assert!(own.contains("\"ip_address\":\"system\"") && !own.contains("metadata"), "{own}");
+    }
+
+    #[test]
+    fn guard_12_secrets_are_redacted_in_every_text() {
+        for (text, expected) in [
+            ("", ""),
+            ("nothing: to hide=1", "nothing: to hide=1"),
+            ("Authorization: Basic YTpi, x\nA: b", "Authorization: [redacted]\nA: b"),
+            ("cookie:a=b; c=d", "cookie:[redacted]"),
+            ("X-Api-Key: 12\r\n", "X-Api-Key: [redacted]\r\n"),
+            ("/a?token=x&b=c&PASSWORD=d#e", "/a?token=[redacted]&b=c&PASSWORD=[redacted]#e"),
+            ("/a?access_token=x;b", "/a?access_token=[redacted];b"),
+            ("/a?X-Amz-Signature=ab", "/a?X-Amz-Signature=[redacted]"),
+            (
+                "{\"client_secret\": \"a b\", \"c\": \"d\"}",
+                "{\"client_secret\": \"[redacted]\", \"c\": \"d\"}",
+            ),
+            ("redis://u:p@ss@h:1/0", "redis://[redacted]@h:1/0"),
+            ("to http://a.example/b@c", "to http://a.example/b@c"),
+            ("token=", "token="),
+            ("étoken=é", "étoken=[redacted]"),
+        ] {
+            assert_eq!(redacted(text), expected, "{text}");
+        }
+        let long = format!("{}é", "x".repeat(TEXT_BYTES_MAX - 1));
+        assert_eq!(redacted(&long).len(), TEXT_BYTES_MAX - 1);
+    }
+
+    #[test]
+    fn ours_12_the_ring_is_bounded_and_slow_readers_are_told_what_they_lost() {
+        let mut ring = Ring::new(3);
+        let mut cursor = 0;
+        let reasons = |found: &[Arc<Event>]| found.iter().map(|one| one.reason.clone()).collect::<Vec<_>>();
+        assert_eq!(ring.read(&mut cursor, 9), (vec![], 0));
+        (0..2).for_each(|number: u32| ring.push(event(&number.to_string())));
+        let (found, dropped) = ring.read(&mut cursor, 1);
+        assert_eq!((reasons(&found), dropped, cursor), (vec!["0".to_owned()], 0, 1));
+        (2..6).for_each(|number: u32| ring.push(event(&number.to_string())));
+        let (found, dropped) = ring.read(&mut cursor, 9);
+        assert_eq!((reasons(&found).join(","), dropped, cursor), ("3,4,5".to_owned(), 2, 6));
+        assert_eq!(ring.read(&mut cursor, 9), (vec![], 0));
+        // A cursor from nowhere is that of the newest.
+        assert_eq!(ring.read(&mut 99, 9), (vec![], 0));
+    }
+
+    #[test]
+    fn guard_12_types_can_be_muted() {
+        let mut ring = Ring::new(9);
+        for kind in EventType::ALL {
+            ring.set_muted(&[kind]);
+            EventType::ALL.iter().for_each(|&kind| ring.push(Event { kind, ..event("") }));
+        }
+        let (found, _) = ring.read(&mut 0, 99);
+        let last = found.last().map(|event| event.kind);
+        assert_eq!((ring.next, last), (72, Some(EventType::RateLimitScriptReloaded)));
+    }
+}
