@@ -80,7 +80,7 @@ pub fn bans(count: usize, lengths: &[u8]) -> Bans {
         let length = if address.is_ipv6() { 2 * length } else { length };
         let Ok(network) = IpNet::new(address, length) else { continue };
         let until_unix_ms = (number % 2 == 0).then_some(NOW + 1 + key(number) % 86_400_000);
-        let ban = Ban { until_unix_ms, reason: "".into(), origin: BanOrigin::BanFile };
+        let ban = Ban { until_unix_ms, reason: "".into(), origin: BanOrigin::BanFile, line: 0 };
         let _ = bans.insert(network, ban, NOW);
     }
     bans

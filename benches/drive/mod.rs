@@ -108,7 +108,7 @@ impl Shell {
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
         Shell {
             engine: Engine::new(settings, Arc::new(policy), resolver),
-            now: Now { monotonic_us: 1, unix_us: 1_800_000_000_000_000 },
+            now: Now { monotonic_us: 1, unix_us: 1_800_000_000_000_000, common_us: 1 },
             client: None,
             origin: None,
             to_origin: 0,
@@ -194,6 +194,7 @@ impl Shell {
                     Action::ShutdownWrite(_)
                     | Action::Resolver(_)
                     | Action::Verify { .. }
+                    | Action::AskStore { .. }
                     | Action::SendToLoops(_) => {}
                 }
             }

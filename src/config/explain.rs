@@ -1,5 +1,6 @@
 //! `weir explain`: the verdict on one request, by the same code that judges all requests ([`Trial`]).
 
+use super::guard::GuardFile;
 use super::settings::Settings;
 use super::trial::Trial;
 use crate::engine::transaction::log_record::{Text, Verdict};
@@ -43,6 +44,7 @@ struct Request {
 pub fn explain(
     settings: &Settings,
     policy: Policy,
+    guard: Option<GuardFile>,
     listeners: Vec<SocketAddr>,
     question: &Question<'_>,
     seed: [u64; 2],
@@ -53,8 +55,15 @@ pub fn explain(
     let (policy, credentials) = admit_user(policy, question.user, seed);
     let head = request.head(credentials.as_deref());
     let policy = Arc::new(policy);
-    let trial =
-        Trial::run(settings, Arc::clone(&policy), listeners, client, head.as_bytes(), seed, read_file);
+    let trial = Trial::run(
+        settings,
+        (Arc::clone(&policy), guard),
+        listeners,
+        client,
+        head.as_bytes(),
+        seed,
+        read_file,
+    );
     Verdicts { policy: &policy, request: &request, question, client: client.ip(), trial }.told()
 }
 

@@ -7,6 +7,7 @@ use super::settings::Settings;
 use super::spec::Apply;
 pub use super::spec::{Repeat, Scope, Section, Spec, Takes};
 use super::values;
+use std::path::PathBuf;
 
 /// The environment variable of an option.
 pub fn environment_name(name: &str) -> String {
@@ -31,6 +32,14 @@ fn one<T>(
             Err(expected) => problems.push(malformed(text, &expected)),
         }
     }
+    problems
+}
+
+/// Stores the last path, with its origin.
+fn located_path(field: &mut Option<Located<PathBuf>>, texts: &[Located<String>]) -> Vec<Problem> {
+    let mut files = Vec::new();
+    let problems = many(&mut files, texts, values::path);
+    *field = files.pop();
     problems
 }
 
@@ -114,12 +123,7 @@ pub static TABLE: &[Spec] = &[
     )
     .restart()
     .common(),
-    Spec::path(General, "pid-file", "FILE", "write the process id here, for weir reload", |s, v| {
-        let mut files = Vec::new();
-        let problems = many(&mut files, v, values::path);
-        s.pid_file = files.pop();
-        problems
-    })
+    Spec::path(General, "pid-file", "FILE", "write the process id here, for weir reload", |s, v| located_path(&mut s.pid_file, v))
     .restart(),
     Spec::flag(General, "sandbox", "allow only the paths and system calls that weir needs", |s, v| {
         one(&mut s.sandbox, v, values::flag)
@@ -217,7 +221,7 @@ pub static TABLE: &[Spec] = &[
     Spec::value(
         Access,
         "allow-client",
-        "NETWORK",
+        "NET",
         "",
         "serve only clients from this network; repeatable",
         |s, v| many(&mut s.allow_clients, v, values::network),
@@ -272,12 +276,21 @@ pub static TABLE: &[Spec] = &[
         |s, v| one(&mut s.ports, v, values::port_list),
     ),
     Spec::path(Access, "auth-file", "FILE", "ask for a user and password that are in this file", |s, v| {
-        let mut files = Vec::new();
-        let problems = many(&mut files, v, values::path);
-        s.auth_file = files.pop();
-        problems
+        located_path(&mut s.auth_file, v)
     })
     .common(),
+    Spec::path(Access, "guard", "FILE", "ban, limit and refuse clients as this file says (see config/guard.conf)", |s, v| {
+        located_path(&mut s.guard, v)
+    }),
+    Spec::path(Access, "cloud-ranges", "DIR", "find the networks of the clouds in files in this directory", |s, v| {
+        located_path(&mut s.cloud_ranges, v)
+    }),
+    Spec::flag(
+        Access,
+        "proxy-protocol",
+        "expect a PROXY header (version 1 or 2) from peers that the guard file trusts",
+        |s, v| one(&mut s.proxy_protocol, v, values::flag),
+    ),
     Spec::path(Log, "log-dir", "DIR", "write access.log here, not to standard output", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
     })
@@ -597,19 +610,9 @@ pub static TABLE: &[Spec] = &[
         "cache-rules",
         "FILE",
         "read exceptions for some hosts from this file: PATTERN off, PATTERN 10m",
-        |s, v| {
-            let mut files = Vec::new();
-            let problems = many(&mut files, v, values::path);
-            s.cache_rules = files.pop();
-            problems
-        },
+        |s, v| located_path(&mut s.cache_rules, v),
     ),
-    Spec::path(Cache, "cache-file", "FILE", "save the cache to this file at a stop, and load it at the start", |s, v| {
-        let mut files = Vec::new();
-        let problems = many(&mut files, v, values::path);
-        s.cache_file = files.pop();
-        problems
-    })
+    Spec::path(Cache, "cache-file", "FILE", "save the cache to this file at a stop, and load it at the start", |s, v| located_path(&mut s.cache_file, v))
     .restart(),
     Spec::value(
         Cache,
@@ -621,10 +624,7 @@ pub static TABLE: &[Spec] = &[
     )
     .repeat(List),
     Spec::path(Cache, "purge-token-file", "FILE", "accept PURGE only with the token in this file, in the field Purge-Token", |s, v| {
-        let mut files = Vec::new();
-        let problems = many(&mut files, v, values::path);
-        s.purge_token_file = files.pop();
-        problems
+        located_path(&mut s.purge_token_file, v)
     }),
     Spec::flag(Control, "json", "print the answer as JSON", ASKED).scope(Scope::CommandLine),
     Spec::flag(Control, "openmetrics", "print statistics as OpenMetrics text", ASKED)

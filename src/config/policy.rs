@@ -314,7 +314,7 @@ fn read_cache_rule(text: &str) -> Result<(Rule, Treatment), String> {
     Ok((rule, Treatment::AtMost(u32::try_from(most.as_secs()).unwrap_or(u32::MAX))))
 }
 
-fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {
+pub(super) fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {
     format!("cannot be read ({error}); named by {}", file.origin)
 }
 
@@ -411,6 +411,8 @@ pub fn engine_settings(
         logs_tunnel_starts: settings.log_tunnel_start,
         listeners,
         cache: store.map(|store| cache_settings(settings, store)),
+        guard: None,
+        proxy_protocol: settings.proxy_protocol,
         seed,
     }
 }

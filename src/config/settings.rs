@@ -201,6 +201,12 @@ pub struct Settings {
     pub cache_negative_ttl: Duration,
     /// Targeted fields that replace Cache-Control.
     pub cache_targeted: Vec<Located<String>>,
+    /// The guard file.
+    pub guard: Option<Located<PathBuf>>,
+    /// The directory with the networks of the clouds.
+    pub cloud_ranges: Option<Located<PathBuf>>,
+    /// Connections of trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// The file with exceptions of the cache for some hosts.
     pub cache_rules: Option<Located<PathBuf>>,
     /// The file that keeps the cache between two runs.
@@ -430,6 +436,11 @@ impl Settings {
             let message =
                 "purge-token-file without purge-from: expected both, or PURGE is taken from nowhere";
             problems.add(file.origin.clone(), message);
+        }
+        if self.proxy_protocol && self.guard.is_none() {
+            let message =
+                "proxy-protocol without guard: expected a guard file whose trust lines name the proxies";
+            problems.add(self.origin("proxy-protocol"), message);
         }
         let wanted = self.workers.count.unwrap_or(1);
         if self.workers_max() < wanted {

@@ -341,6 +341,9 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("cache-file", ""),
         ("purge-from", "localhost"),
         ("purge-token-file", ""),
+        ("guard", ""),
+        ("cloud-ranges", ""),
+        ("proxy-protocol", "2"),
     ];
     // Every option that can be set anywhere is in the table above.
     let settable: Vec<&str> =

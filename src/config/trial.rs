@@ -4,10 +4,13 @@
 //! The same code in the same order as in the proxy judges the request. The name is really looked up. Each connection
 //! that the engine asks for is recorded, and fails.
 
+use super::guard::GuardFile;
 use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::{Action, Engine, Event, PeerId, SocketError};
+use crate::guard::state::{KEYS_MAX, State};
+use crate::guard::store::StoreFailure;
 use crate::http::target::Name;
 use crate::policy::Policy;
 use crate::resolver::{self, Outcome, QueryId, Resolver, Transport};
@@ -47,7 +50,7 @@ impl Trial {
     /// Gives a request head from that client to the engine.
     pub fn run(
         settings: &Settings,
-        policy: Arc<Policy>,
+        (policy, guard): (Arc<Policy>, Option<GuardFile>),
         listeners: Vec<SocketAddr>,
         client: SocketAddr,
         head: &[u8],
@@ -60,6 +63,9 @@ impl Trial {
         let store = new_store(&settings, seed);
         let mut whole = engine_settings(&settings, listeners, seed, store);
         whole.noted = &Text::ALL;
+        // What others have counted is not known here.
+        let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
+        whole.guard = guard.map(|file| Arc::new(file.into_guard(&state)));
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();
         let client = engine.accept(now(began), client);
@@ -121,6 +127,10 @@ impl Trial {
             }
             Action::Resolver(action) => self.resolve(action),
             // The password is unknown here: a known user was let in without one.
+            // What others have counted is not asked for.
+            Action::AskStore { job, .. } => {
+                self.engine.handle_store_answer(now, job, Err(StoreFailure::Unreachable));
+            }
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(entry) => drop(self.entry.get_or_insert(entry)),
             Action::ShutdownWrite(_) | Action::Close(_) | Action::Reset(_) | Action::SendToLoops(_) => {}
@@ -173,7 +183,8 @@ impl Trial {
 
 fn now(began: Instant) -> Now {
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { monotonic_us: began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 }
+    let since_us = began.elapsed().as_micros() as u64;
+    Now { monotonic_us: since_us, unix_us: unix.as_micros() as u64, common_us: since_us }
 }
 
 fn ask_over_udp(server: SocketAddr, message: &[u8]) -> io::Result<UdpSocket> {

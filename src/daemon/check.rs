@@ -11,7 +11,7 @@ use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use weir::config::{Located, Origin, Problems, Settings, exit};
-use weir::embed::{self, CacheFile, parent, try_bind};
+use weir::embed::{self, CacheFile, Compiled, parent, try_bind};
 use weir::log::files::FILE_NAME;
 use weir::sandbox::User;
 
@@ -57,8 +57,8 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     judge_paths(settings, made, &mut found);
     problems.append(found);
     let Ok(seed) = embed::random_seed() else { return (None, problems) };
-    match embed::compile_policy(settings, &embed::addresses_to_bind(settings), seed, &read_file) {
-        Ok(policy) => {
+    match embed::compile(settings, &embed::addresses_to_bind(settings), seed, &read_file) {
+        Ok(Compiled { policy, guard: _ }) => {
             embed::warn_of_skipped(&policy);
             (Some(embed::loaded(&policy)), problems)
         }

@@ -65,12 +65,13 @@ pub fn explain(settings: &Settings) -> u8 {
         Err(error) => return os_error(error),
     };
     let listeners = embed::addresses_to_bind(settings);
-    let policy = match embed::compile_policy(settings, &listeners, seed, &read_file) {
-        Ok(policy) => policy,
+    let compiled = match embed::compile(settings, &listeners, seed, &read_file) {
+        Ok(compiled) => compiled,
         Err(problems) => return said(&problems),
     };
     let question = Question { user: user.as_deref(), client: *client, method: method.as_deref(), target };
-    let (text, allowed) = explain::explain(settings, policy, listeners, &question, seed, &read_file);
+    let (text, allowed) =
+        explain::explain(settings, compiled.policy, compiled.guard, listeners, &question, seed, &read_file);
     print(&text);
     if allowed { exit::OK } else { exit::REFUSED }
 }

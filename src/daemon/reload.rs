@@ -98,9 +98,7 @@ impl Daemon {
         if !problems.is_empty() {
             // All that is wrong is told at once.
             let seed = embed::random_seed().unwrap_or_default();
-            if let Err(others) =
-                embed::compile_policy(&found, self.control.addresses(), seed, &read_file_again)
-            {
+            if let Err(others) = embed::compile(&found, self.control.addresses(), seed, &read_file_again) {
                 problems.append(others);
             }
             return Err(problems);

@@ -122,6 +122,7 @@ pub fn paths(settings: &Settings) -> Paths {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
+    let lists = lists.chain(&settings.guard);
     let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
     let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);

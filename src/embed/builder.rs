@@ -1,25 +1,25 @@
 //! From a configuration, and what only a program can give, to a proxy.
 
 use super::configuration::{
-    Configuration, addresses_to_bind, compile_policy, engine_settings, loops, random_seed, resolver_settings,
-    warn_if_open, warn_of_skipped,
+    Compiled, Configuration, addresses_to_bind, compile, engine_settings, loops, random_seed,
+    resolver_settings, warn_if_open, warn_of_skipped,
 };
-use super::control::{Control, Present, Shared};
+use super::control::{Control, GuardParts, Present, Shared, guard_state, store_settings};
 use super::descriptors::limit_connections;
 use super::follower::Follower;
 use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
-use crate::engine::{ClientLimits, Engine};
+use crate::engine::{self, ClientLimits, Engine};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
-use crate::shell::{AccessLog, CacheFile, Persister, Worker, Workers};
+use crate::shell::{AccessLog, CacheFile, GuardLink, Persister, Worker, Workers};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -123,15 +123,21 @@ impl Builder {
             log::warn!("{warning}");
         }
         let read_file = |path: &Path| self.configuration.read(path);
-        let policy =
-            compile_policy(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+        let Compiled { policy, guard } =
+            compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
         warn_if_open(&addresses, &policy, &settings);
         warn_of_skipped(&policy);
         if let Some(closed) = unreadable_name_files(&read_file) {
             log::warn!("{closed}: its name servers or names are not known");
         }
         let policy = Arc::new(policy);
-        let workers = self.make_workers(&settings, listeners, &addresses, &policy, seed)?;
+        let guard_link = Arc::new(GuardLink::default());
+        let state = guard_state(&guard_link, guard.as_ref())?;
+        let store_settings = guard.as_ref().and_then(store_settings);
+        let guard = guard.map(|file| file.into_guard(&state));
+        let cache = policy::new_store(&settings, seed);
+        let whole = engine_settings(&settings, &addresses, seed, cache, guard);
+        let workers = self.make_workers(&settings, listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
         let logs = self.log.is_some();
@@ -140,17 +146,20 @@ impl Builder {
         let (event_loop, workers) = Workers::start(
             workers,
             &access_log,
+            Arc::clone(&guard_link),
             settings.stats_every,
             settings.workers.pinned,
             self.owns_process,
         )?;
+        guard_link.set_store(store_settings.clone(), &state)?;
         let control = Control::new(Shared {
+            guard: GuardParts { link: guard_link, state },
             remotes: workers.remotes().to_vec(),
             scoreboard: workers.scoreboard(),
             listeners: addresses,
             store,
             logs,
-            present: Mutex::new(Present { settings, policy }),
+            present: Mutex::new(Present { settings, policy, store_settings }),
             ending: AtomicBool::new(false),
             asked: Mutex::new(None),
         });
@@ -180,13 +189,11 @@ impl Builder {
         &self,
         settings: &Settings,
         listeners: Listeners,
-        addresses: &[SocketAddr],
+        whole: engine::Settings,
         policy: &Arc<Policy>,
-        seed: [u64; 2],
     ) -> io::Result<Vec<Worker>> {
         let loops = listeners.loops();
         let (resolver, hosts) = resolver_settings(settings, loops, &|path| self.configuration.read(path));
-        let whole = engine_settings(settings, addresses, seed, policy::new_store(settings, seed));
         let client_limits = Arc::new(ClientLimits::new(&whole));
         let mut workers = Vec::new();
         for (index, listeners) in listeners.into_loops().into_iter().enumerate() {

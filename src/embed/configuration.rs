@@ -2,8 +2,10 @@
 
 use super::addresses::own_addresses;
 use crate::cache::store::Store;
+use crate::config::guard::GuardFile;
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings};
+use crate::guard::rules::Guard;
 use crate::policy::Policy;
 use crate::{engine, resolver, shell};
 use std::collections::BTreeMap;
@@ -181,15 +183,33 @@ pub fn random_seed() -> io::Result<[u64; 2]> {
     Ok([draw()?, draw()?])
 }
 
-/// The policy, by the present addresses of this machine.
-pub fn compile_policy(
+/// What the files come to that the settings name.
+#[derive(Debug)]
+pub struct Compiled {
+    /// By the present addresses of this machine.
+    pub policy: Policy,
+    /// The guard file, if there is one.
+    pub guard: Option<GuardFile>,
+}
+
+/// Reads and compiles all files that the settings name, or tells everything that is wrong with them.
+pub fn compile(
     settings: &Settings,
     listeners: &[SocketAddr],
     seed: [u64; 2],
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
-) -> Result<Policy, Problems> {
+) -> Result<Compiled, Problems> {
     let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
-    policy::compile(settings, &own, seed, read_file)
+    let policy = policy::compile(settings, &own, seed, read_file);
+    let guard = GuardFile::load(settings, read_file);
+    match (policy, guard) {
+        (Ok(policy), Ok(guard)) => Ok(Compiled { policy, guard }),
+        (Err(mut problems), Err(others)) => {
+            problems.append(others);
+            Err(problems)
+        }
+        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
+    }
 }
 
 /// What one of so many loops resolves by.
@@ -210,8 +230,10 @@ pub(super) fn engine_settings(
     listeners: &[SocketAddr],
     seed: [u64; 2],
     store: Option<Arc<Store>>,
+    guard: Option<Guard>,
 ) -> engine::Settings {
     let mut whole = policy::engine_settings(settings, listeners.to_vec(), seed, store);
+    whole.guard = guard.map(Arc::new);
     whole.splices &= shell::SPLICE_AVAILABLE;
     whole
 }

@@ -1,18 +1,21 @@
 //! Telling a proxy that runs what to do next.
 
 use super::configuration::{
-    Configuration, compile_policy, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
+    Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
     warn_of_skipped,
 };
 use super::{addresses, descriptors};
 use crate::cache::store::Store;
+use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
 use crate::guard::command::{Answer, Command};
+use crate::guard::rules::Guard;
+use crate::guard::state::{KEYS_MAX, State};
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
-use crate::shell::{Health, Remote, Round, Scoreboard, WorkerMessage};
+use crate::shell::{GuardLink, Health, Remote, Round, Scoreboard, StoreSettings, WorkerMessage};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +37,7 @@ pub(super) struct Shared {
     pub store: Option<Arc<Store>>,
     /// There is somewhere to write the access log.
     pub logs: bool,
+    pub guard: GuardParts,
     pub present: Mutex<Present>,
     /// It drains, or was told to stop.
     pub ending: AtomicBool,
@@ -41,11 +45,38 @@ pub(super) struct Shared {
     pub asked: Mutex<Option<Receiver<()>>>,
 }
 
+/// What the guard has counted, and what joins it with loops and store. There whether or not a guard file is: a reload may
+/// bring one.
+#[derive(Debug)]
+pub(super) struct GuardParts {
+    pub link: Arc<GuardLink>,
+    pub state: Arc<State>,
+}
+
+/// How the store is reached that a guard file names.
+pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
+    let store = file.directives.store.as_ref()?;
+    let mut settings = StoreSettings::new(&store.url);
+    settings.password = file.store_password.clone();
+    settings.prefix = store.prefix.clone();
+    settings.deadline = Duration::from_millis(store.deadline_ms);
+    Some(settings)
+}
+
+/// Counters and bans that tell loops and store of what changes.
+pub(super) fn guard_state(link: &Arc<GuardLink>, file: Option<&GuardFile>) -> io::Result<Arc<State>> {
+    let link = Arc::clone(link);
+    let keys_max = file.and_then(|file| file.directives.keys_max).unwrap_or(KEYS_MAX);
+    Ok(Arc::new(State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)))))
+}
+
 /// What the loops go by, or will as soon as they turn.
 #[derive(Debug)]
 pub(super) struct Present {
     pub settings: Settings,
     pub policy: Arc<Policy>,
+    /// Of the store that the guard shares with other processes.
+    pub store_settings: Option<StoreSettings>,
 }
 
 /// What a reload has done.
@@ -86,7 +117,7 @@ impl Control {
         let before = self.lock().settings.clone();
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
-        let policy = compile_policy(&settings, &self.0.listeners, seed, &read_file)?;
+        let Compiled { policy, guard } = compile(&settings, &self.0.listeners, seed, &read_file)?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
         // Whoever reloads has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
@@ -103,7 +134,8 @@ impl Control {
             let (resolver, hosts) = resolver_settings(&settings, self.0.remotes.len(), &read_file);
             self.0.send(&WorkerMessage::SetResolver(resolver, hosts));
         }
-        let engine = engine_settings(&settings, &self.0.listeners, seed, self.0.store.clone());
+        let guard = self.set_guard(guard);
+        let engine = engine_settings(&settings, &self.0.listeners, seed, self.0.store.clone(), guard);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         self.lock().settings = settings;
@@ -114,6 +146,19 @@ impl Control {
             need_restart: changes.need_restart,
             resolver_kept,
         })
+    }
+
+    /// Has a guard file hold over what was counted, with its store.
+    fn set_guard(&self, file: Option<GuardFile>) -> Option<Guard> {
+        let GuardParts { link, state } = &self.0.guard;
+        let store_settings = file.as_ref().and_then(store_settings);
+        if self.lock().store_settings != store_settings {
+            if let Err(error) = link.set_store(store_settings.clone(), state) {
+                log::error!("guard: the store cannot be asked: {error}");
+            }
+            self.lock().store_settings = store_settings;
+        }
+        file.map(|file| file.into_guard(state))
     }
 
     /// Looks at the addresses of this machine, which are closed to clients like loopback, and goes by the new ones if they have

@@ -39,7 +39,7 @@ pub use crate::shell::{
     CacheFile, ControlSocket, Health, MetricsListener, Reply, SocketFile, ask_daemon, parent, try_bind,
 };
 #[doc(hidden)]
-pub use configuration::{addresses_to_bind, compile_policy, loaded, loops, random_seed, warn_of_skipped};
+pub use configuration::{Compiled, addresses_to_bind, compile, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]
 pub use descriptors::needed as descriptors_needed;
 #[doc(hidden)]

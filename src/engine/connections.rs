@@ -99,6 +99,8 @@ impl From<Address> for SocketAddr {
 /// What a connection has been used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Past {
+    /// Nothing yet, and the header is to come by which a trusted proxy says whose connection it is.
+    Announced,
     /// Nothing yet.
     New,
     /// It has carried a transaction.

@@ -20,7 +20,7 @@ use super::upstream::connecting::{ConnectId, Connected};
 use super::upstream::{Attached, Found, Request};
 use crate::net::{Linear, Purpose};
 use crate::resolver;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The machines of one loop. Each owns its state; none knows the others, but for the services that a transaction makes use of.
 pub(in crate::engine) struct Machines {
@@ -305,9 +305,12 @@ impl Machines {
 
     /// Turns a transaction into a tunnel.
     fn open_tunnel(&mut self, cx: &mut Context, id: TransactionId, upstream: PeerId) {
-        let Machines { transactions, tunnels, services, .. } = self;
-        if transactions.get_mut(id).is_none() {
-            return;
+        let Machines { downstream, transactions, tunnels, services } = self;
+        let Some(transaction) = transactions.get_mut(id) else { return };
+        let (connection, client) = (transaction.client, transaction.record.client);
+        if cx.connections.get(connection).is_some_and(|peer| peer.address.ip != client.ip()) {
+            // A trusted proxy has said whose request it is, and all of the connection is that client's from now on.
+            downstream.set_address(cx, connection, client);
         }
         let mut transaction = transactions.slab.remove(id.index as usize);
         // Nothing but the tunnel's bytes will come from the client.
@@ -366,6 +369,39 @@ impl Machines {
                 Some(Role::Upstream { .. }) => services.upstreams.close(cx, id),
                 None => {}
             }
+        }
+    }
+
+    /// Cuts what clients have under way whose address is banned now. Answers of weir's own go out: they may be what tells them.
+    pub fn cut_clients(&mut self, cx: &mut Context, is_banned: &dyn Fn(IpAddr) -> bool) {
+        let ids: Vec<PeerId> = cx.connections.iter().map(|(id, _)| id).collect();
+        for id in ids {
+            let Machines { downstream, transactions, tunnels, services } = self;
+            let Some(peer) = cx.connections.get(id) else { continue };
+            let Role::Client(client) = peer.role else { continue };
+            match client {
+                Client::Transaction(transaction) => {
+                    let banned = transactions.get_mut(transaction).is_some_and(|transaction| {
+                        transaction.stage != Stage::Replying && is_banned(transaction.record.client.ip())
+                    });
+                    if banned {
+                        cx.metrics.guard_cut += 1;
+                        let (ending, verdict) = (Ending::Abandon, Verdict::Refused);
+                        transactions.end(
+                            cx,
+                            services,
+                            End { transaction, ending, verdict, reason: "banned" },
+                        );
+                    }
+                }
+                Client::Tunnel(tunnel) if is_banned(peer.address.ip) => {
+                    cx.metrics.guard_cut += 1;
+                    tunnels.cut(cx, tunnel, "banned");
+                }
+                Client::Idle | Client::Reading(_) if is_banned(peer.address.ip) => downstream.close(cx, id),
+                Client::Idle | Client::Reading(_) | Client::Tunnel(_) | Client::Lingering { .. } => {}
+            }
+            self.carry_out_effects(cx);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::engine::transaction::log_record::{CacheUse, Kind, LogRecord};
 use crate::engine::transaction::refusal::Refusal;
+use crate::guard::verdict::Cause;
 use crate::http::fault::Fault;
 use crate::metrics::{Metrics, STATUS_CLASSES};
 
@@ -76,7 +77,14 @@ impl Metrics {
             Refusal::TooManyLookUps => self.limit_look_ups += 1,
             Refusal::TooManyVerifications => self.limit_verifications += 1,
             Refusal::TooManyGuesses => self.limit_guesses += 1,
+            Refusal::Guarded(denial) => match denial.cause {
+                Cause::Banned => self.guard_banned += 1,
+                Cause::ClientInCloud(_) | Cause::DestinationInCloud(_) => self.guard_clouds += 1,
+                Cause::Limit | Cause::Over | Cause::Blocked | Cause::Permanent => self.guard_limited += 1,
+                Cause::StoreFailed => self.guard_store_refused += 1,
+            },
             Refusal::Denied(_)
+            | Refusal::ProxyHeader
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop

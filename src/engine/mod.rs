@@ -27,6 +27,7 @@ mod keyed;
 mod metrics;
 mod seam;
 mod settings;
+mod store_job;
 mod timer;
 pub mod transaction;
 mod upstream;
@@ -41,10 +42,12 @@ pub use downstream::client_limits::ClientLimits;
 
 pub use seam::{Action, Event, Splice};
 pub use settings::{CacheSettings, Settings, Timeouts};
+pub use store_job::StoreJob;
 pub use transaction::refusal::SocketError;
 pub use transaction::verification::{Finding, JobId};
 
 use crate::cache::store::Store;
+use crate::guard::store::{Answer, StoreFailure};
 use crate::http::target::Name;
 use crate::metrics::Metrics;
 use crate::net::Space;
@@ -57,10 +60,12 @@ use cache::hit_response::Signature;
 use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
+use ipnet::IpNet;
 use keyed::Keyed;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use transaction::log_record::LogRecord;
+use transaction::store_wait::StoreWaits;
 use transaction::verification::Verifications;
 use transaction::{Services, Transactions};
 use upstream::Upstreams;
@@ -86,6 +91,7 @@ impl Engine {
                 upstreams: Upstreams::new(&settings, keyed, resolver),
                 fills: Fills::new(keyed, settings.loops),
                 verifications: Verifications::new(&settings, limits),
+                store_waits: StoreWaits::default(),
             },
         };
         Engine { machines, due: Vec::new(), cx: Context::new(settings, policy) }
@@ -143,6 +149,21 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
+    /// What a store has answered for one request, or that it does not answer.
+    pub fn handle_store_answer(&mut self, now: Now, job: StoreJob, answers: Result<&[Answer], StoreFailure>) {
+        self.cx.now = now;
+        let Machines { transactions, services, .. } = &mut self.machines;
+        transactions.handle_store_answer(&mut self.cx, services, job, answers);
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// A network was banned: what its clients have under way is cut.
+    pub fn handle_ban(&mut self, now: Now, network: IpNet) {
+        self.cx.now = now;
+        self.machines.cut_clients(&mut self.cx, &|address| network.contains(&address.to_canonical()));
+        self.machines.finish(&mut self.cx);
+    }
+
     /// Another loop, the one with that number, has got further with a request that this one waits for, or waits for one of
     /// this loop.
     pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
@@ -167,6 +188,11 @@ impl Engine {
                 machines.carry_out_effects(cx);
             }
         }
+        while let Some(job) = machines.services.store_waits.next_due(now) {
+            let Machines { transactions, services, .. } = machines;
+            transactions.handle_store_answer(cx, services, job, Err(StoreFailure::Late));
+            machines.carry_out_effects(cx);
+        }
         if cx.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
             machines.cut(cx);
         }
@@ -177,7 +203,8 @@ impl Engine {
     pub fn next_timeout_us(&self) -> Option<u64> {
         let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);
         let drain = self.cx.drain_deadline_ms.map(|ms| ms * 1000);
-        [sweep, drain, self.machines.services.upstreams.resolver.next_timeout_us()]
+        let Services { upstreams, store_waits, .. } = &self.machines.services;
+        [sweep, drain, upstreams.resolver.next_timeout_us(), store_waits.next_timeout_us()]
             .into_iter()
             .flatten()
             .min()

@@ -2,9 +2,11 @@
 
 use super::cache::coordination::Message;
 use super::connections::PeerId;
+use super::store_job::StoreJob;
 use super::transaction::log_record::LogRecord;
 use super::transaction::refusal::SocketError;
 use super::transaction::verification::JobId;
+use crate::guard::store::Check;
 use crate::policy::auth::SlowJob;
 use crate::resolver;
 use std::net::SocketAddr;
@@ -63,6 +65,13 @@ pub enum Action {
         guesses: u32,
         /// The work.
         work: SlowJob,
+    },
+    /// Ask the store that several processes share, and report with `handle_store_answer`.
+    AskStore {
+        /// To be given back with the answer.
+        job: StoreJob,
+        /// Everything that one request needs, to be asked together.
+        checks: Vec<Check>,
     },
     /// Tell the other loops.
     SendToLoops(Message),

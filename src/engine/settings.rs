@@ -3,9 +3,13 @@
 pub use crate::engine::cache::look_up::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
 use crate::engine::transaction::log_record::Text;
+use crate::guard::rules::Guard;
+use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
+use crate::time::Now;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 /// Longest body of a refused request that is read and thrown away so that the connection stays usable (chosen: a form,
 /// not a file).
@@ -127,6 +131,10 @@ pub struct Settings {
     pub listeners: Vec<SocketAddr>,
     /// The cache; `None`: there is none, and nothing is looked at for it.
     pub cache: Option<CacheSettings>,
+    /// What clients have been doing decides what they may do next; `None`: nothing is counted, and nobody is banned.
+    pub guard: Option<Arc<Guard>>,
+    /// Connections of trusted proxies begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
@@ -169,6 +177,8 @@ impl Default for Settings {
             logs_tunnel_starts: false,
             listeners: Vec::new(),
             cache: None,
+            guard: None,
+            proxy_protocol: false,
             seed: [0, 0],
         }
     }
@@ -187,6 +197,16 @@ impl Settings {
             origins_idle_per_authority_max: share(self.origins_idle_per_authority_max),
             ..self.clone()
         }
+    }
+
+    /// Whether the guard lets an address be dialled for a client.
+    pub(in crate::engine) fn admit_destination(
+        &self,
+        client: IpAddr,
+        address: IpAddr,
+        now: Now,
+    ) -> Result<(), Denial> {
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.admit_destination(client, address, now))
     }
 
     /// Whom a share is counted for: every bound on what one client may use asks this.

@@ -69,6 +69,8 @@ pub struct Ban {
     pub reason: Box<str>,
     /// Who has banned.
     pub origin: BanOrigin,
+    /// The line of the guard file that has it, or names the file that has it, or has banned by itself; 0: none.
+    pub line: u32,
 }
 
 impl Ban {
@@ -238,13 +240,13 @@ impl Bans {
     pub fn replace(
         &mut self,
         origin: BanOrigin,
-        bans: impl IntoIterator<Item = (IpNet, Option<u64>, Box<str>)>,
+        bans: impl IntoIterator<Item = (IpNet, Ban)>,
         now_unix_ms: u64,
     ) -> usize {
         self.round = self.round.wrapping_add(1);
         let mut refused = 0;
-        for (network, until_unix_ms, reason) in bans {
-            let ban = Ban { until_unix_ms, reason, origin };
+        for (network, ban) in bans {
+            debug_assert!(ban.origin == origin);
             refused += usize::from(self.insert(network, ban, now_unix_ms).is_err());
         }
         let is_old = |(at, entry): (usize, &Entry)| {
@@ -260,14 +262,19 @@ impl Bans {
         match news {
             StoreNews::Banned { network, until_unix_ms, reason } => {
                 let (until_unix_ms, reason) = (*until_unix_ms, reason.clone());
-                let ban = Ban { until_unix_ms, reason, origin: BanOrigin::Store };
+                let ban = Ban { until_unix_ms, reason, origin: BanOrigin::Store, line: 0 };
                 usize::from(self.insert(*network, ban, now_unix_ms).is_err())
             }
             StoreNews::Unbanned(network) => {
                 self.remove(*network);
                 0
             }
-            StoreNews::AllBans(bans) => self.replace(BanOrigin::Store, bans.iter().cloned(), now_unix_ms),
+            StoreNews::AllBans(bans) => {
+                let bans = bans.iter().cloned().map(|(network, until_unix_ms, reason)| {
+                    (network, Ban { until_unix_ms, reason, origin: BanOrigin::Store, line: 0 })
+                });
+                self.replace(BanOrigin::Store, bans, now_unix_ms)
+            }
             StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => 0,
         }
     }

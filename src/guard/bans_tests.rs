@@ -9,7 +9,7 @@ fn net(text: &str) -> IpNet {
 }
 
 fn ban(until_unix_ms: Option<u64>, origin: BanOrigin) -> Ban {
-    Ban { until_unix_ms, reason: "test".into(), origin }
+    Ban { until_unix_ms, reason: "test".into(), origin, line: 0 }
 }
 
 fn control(bans: &mut Bans, network: &str, until: Option<u64>) -> Result<bool, BanError> {
@@ -238,7 +238,7 @@ fn guard_4_the_newer_word_counts_within_a_layer() {
 #[test]
 fn ours_4_a_reload_replaces_what_came_from_the_files() {
     let mut bans = Bans::new(100, 1);
-    let line = |text: &str, until: Option<u64>| (net(text), until, Box::from("listed"));
+    let line = |text: &str, until: Option<u64>| (net(text), ban(until, BanOrigin::BanFile));
     let first = [line("203.0.113.1", None), line("203.0.113.2", Some(NOW + 5)), line("127.0.0.1", None)];
     assert_eq!(bans.replace(BanOrigin::BanFile, first, NOW), 1);
     bans.insert(net("203.0.113.1"), ban(Some(NOW + 9), BanOrigin::Automatic), NOW).unwrap();
@@ -363,7 +363,7 @@ fn ours_4_a_table_agrees_with_a_list() {
                 3 if step % 7 == 0 => {
                     model.0.retain(|_, ban| ban.origin != origin);
                     model.0.insert((network, layer), ban(None, origin));
-                    bans.replace(origin, [(network, None, "test".into())], now);
+                    bans.replace(origin, [(network, ban(None, origin))], now);
                 }
                 _ => {
                     let until = (below(4) > 0).then(|| now + 1 + below(200));

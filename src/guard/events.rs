@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     fn event(reason: &str) -> Event {
-        let now = Now { monotonic_us: 0, unix_us: 1_763_766_541_123_456 };
+        let now = Now { unix_us: 1_763_766_541_123_456, ..Now::default() };
         let client = Some("192.0.2.1".parse().unwrap());
         Event { reason: reason.to_owned(), ..Event::new(now, EventType::IpBanned, client, "banned") }
     }

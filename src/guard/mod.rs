@@ -18,9 +18,13 @@ pub mod networks;
 pub mod path;
 pub mod proxy_header;
 mod recent;
+pub mod rules;
 pub mod sessions;
 mod shards;
+pub mod state;
 pub mod store;
+pub mod told;
+pub mod verdict;
 pub mod window;
 
 /// What the tests of each store compare with; the tests against a running daemon have it, too.

@@ -45,6 +45,8 @@ pub struct Reply<'a> {
     pub retry_after: Option<u32>,
     /// More fields, such as Proxy-Authenticate; names and values must be valid.
     pub extra_fields: &'a [(&'a str, &'a str)],
+    /// More fields, each with its line end, that change from one answer to the next; never prepared.
+    pub changing: &'a [u8],
     /// A page for a browser rather than a text for a tool: see [`accepts_html`].
     pub html: bool,
     /// The request was HEAD: the body is described but not sent.
@@ -201,6 +203,7 @@ impl Prepared {
         out.extend_from_slice(self.part(Part::Error));
         write_details(out, reply.details());
         out.extend_from_slice(self.part(Part::Fields));
+        out.extend_from_slice(reply.changing);
         let version = if reply.http10 { Version::Http10 } else { Version::Http11 };
         write_persistence(out, version, reply.keep_alive);
         out.extend_from_slice(b"\r\n");

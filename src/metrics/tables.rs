@@ -175,6 +175,20 @@ table! {
         limit_informational: Counter(Count),
         /// Uploads and clients that were slower than `--min-rate`.
         limit_rate: Counter(Count),
+        /// Requests refused because their client is banned.
+        guard_banned: Counter(Count),
+        /// Requests refused because an address belongs to a cloud.
+        guard_clouds: Counter(Count),
+        /// Requests refused by a limit or a block of the guard file.
+        guard_limited: Counter(Count),
+        /// Requests refused because the store of the limits did not answer.
+        guard_store_refused: Counter(Count),
+        /// Requests and tunnels cut because their client was banned meanwhile.
+        guard_cut: Counter(Count),
+        /// Requests for which the store of the limits was asked.
+        guard_store_asked: Counter(Count),
+        /// Requests for which it has not answered in time.
+        guard_store_failures: Counter(Count),
         /// Connections closed because the body of a refused request was longer than `DISCARD_BYTES_MAX`, or had no length.
         limit_discard: Counter(Count),
         /// Lingering closes cut short after `LINGER_BYTES_MAX`.

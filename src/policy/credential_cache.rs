@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     fn at(monotonic_us: u64) -> Now {
-        Now { monotonic_us, unix_us: 0 }
+        Now { monotonic_us, ..Now::default() }
     }
 
     #[test]

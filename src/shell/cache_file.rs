@@ -215,7 +215,7 @@ impl Persister {
             Some(found) => {
                 let (store, stop, path) = (store.clone(), stop.clone(), file.path.clone());
                 let (sender, ended) = channel::<()>();
-                let now = Now { monotonic_us: 0, unix_us: unix_us() };
+                let now = Now { unix_us: unix_us(), ..Now::default() };
                 let body = move || {
                     let _sender = sender;
                     let loaded = read(&found, &store, now, &stop);
@@ -246,7 +246,8 @@ impl Persister {
             }
             _ => {}
         }
-        let now = Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix_us() };
+        let monotonic_us = self.began.elapsed().as_micros() as u64;
+        let now = Now { monotonic_us, unix_us: unix_us(), ..Now::default() };
         match self.file.write(&self.store, now) {
             Ok(entries) => log::info!("cache: saved {entries} entries to {path}"),
             Err(error) => log::error!("cache: cannot save to {path}: {error}"),

@@ -1,10 +1,12 @@
 //! What loops and the threads beside them tell each other: one enum, and for each loop one inbox with a waker.
 
 use super::scoreboard::Round;
-use crate::engine::{Finding, JobId, Message, Settings};
+use crate::engine::{Finding, JobId, Message, Settings, StoreJob};
+use crate::guard::store::{Answer, StoreFailure};
 use crate::log::format::Format;
 use crate::policy::Policy;
 use crate::resolver;
+use ipnet::IpNet;
 use mio::{Registry, Token, Waker};
 use std::io;
 use std::sync::Arc;
@@ -32,6 +34,10 @@ pub enum WorkerMessage {
     Quit,
     /// From the verifier: a password was right, or was not.
     Verified(JobId, bool),
+    /// From the client of the store: what it has answered for one request, or that it does not answer.
+    StoreAnswered(StoreJob, Result<Vec<Answer>, StoreFailure>),
+    /// From whoever has banned a network: its clients are to be cut.
+    Banned(IpNet),
     /// From another loop: what the verification of a password has found out.
     Finding(Finding),
     /// From the loop with that index: news of a fill that this loop waits for, or of a request that waits for a fill here.

@@ -8,6 +8,7 @@
 mod accepting;
 mod cache_file;
 mod control_socket;
+mod guard_link;
 mod listener;
 mod memory;
 mod message;
@@ -18,6 +19,7 @@ mod processors;
 mod query;
 mod reserved;
 mod scoreboard;
+mod shared;
 mod socket;
 mod splice;
 pub mod stores;
@@ -27,16 +29,18 @@ mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
 pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
+pub use guard_link::GuardLink;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
 pub use metrics_listener::{Health, MetricsListener};
 pub use scoreboard::{Round, Scoreboard};
+pub use shared::AccessLog;
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
+pub use stores::StoreSettings;
 pub use workers::{Failure, Worker, Workers};
 
 use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice};
 use crate::log::format::Format;
-use crate::log::writer::LogSender;
 use crate::resolver::{self, QueryId, Transport};
 use crate::time::Now;
 use message::Inbox;
@@ -44,6 +48,7 @@ use mio::{Events, Poll, Token};
 use query::Queries;
 use reserved::ReservedDescriptors;
 use scoreboard::Score;
+use shared::SharedParts;
 use socket::{Received, Sent, Socket};
 use splice::{Moved, Pipes};
 use std::io;
@@ -80,15 +85,6 @@ const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 4 * 3;
 const QUERIES: usize = usize::MAX / 2;
 
-/// Where log entries go, and in which form.
-#[derive(Clone, Debug)]
-pub struct AccessLog {
-    /// The writer's end.
-    pub sender: LogSender,
-    /// One of the formats.
-    pub format: Format,
-}
-
 /// One loop.
 pub struct EventLoop {
     poll: Poll,
@@ -105,8 +101,11 @@ pub struct EventLoop {
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
+    guard_link: Arc<GuardLink>,
     reserved: ReservedDescriptors,
     access_log: AccessLog,
+    /// When all loops began: of the clock that they have in common.
+    epoch: Instant,
     /// When it began, moved on by the time during which the process stood still.
     began: Instant,
     now: Now,
@@ -131,9 +130,10 @@ impl EventLoop {
         engine: Engine,
         listeners: Vec<Listener>,
         access_log: AccessLog,
-        verifier: Verifier,
+        shared: SharedParts,
         trims: bool,
     ) -> io::Result<(EventLoop, Remote)> {
+        let SharedParts { verifier, guard_link, epoch } = shared;
         let poll = Poll::new()?;
         let (remote, inbox) = message::inbox(poll.registry(), WAKER)?;
         let mut listeners = listeners;
@@ -154,8 +154,10 @@ impl EventLoop {
             others: Vec::new(),
             scoreboard: Scoreboard::new(1, None),
             verifier,
+            guard_link,
             reserved: ReservedDescriptors::default(),
             access_log,
+            epoch,
             began: Instant::now(),
             now: Now::default(),
             unheard_rounds: 0,
@@ -243,15 +245,20 @@ impl EventLoop {
     /// (SIGSTOP, a frozen machine) is left out: nobody was published to, so nobody was silent. True if there was one.
     fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let since = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        let instant = Instant::now();
+        let began = |began: Instant| instant.saturating_duration_since(began).as_micros() as u64;
+        let since = Duration::from_micros(began(self.began).saturating_sub(self.now.monotonic_us));
         // With no deadline there is nothing to postpone.
         let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
         let stood_still = lost >= STOOD_STILL_MIN;
         if stood_still {
             self.began += lost;
         }
-        self.now =
-            Now { monotonic_us: self.began.elapsed().as_micros() as u64, unix_us: unix.as_micros() as u64 };
+        self.now = Now {
+            monotonic_us: began(self.began),
+            unix_us: unix.as_micros() as u64,
+            common_us: began(self.epoch),
+        };
         stood_still
     }
 
@@ -378,6 +385,14 @@ impl EventLoop {
                     }
                 }
                 WorkerMessage::Fill(from, message) => self.engine.handle_message(self.now, from, message),
+                WorkerMessage::StoreAnswered(job, answers) => {
+                    self.engine.handle_store_answer(
+                        self.now,
+                        job,
+                        answers.as_deref().map_err(|failure| *failure),
+                    );
+                }
+                WorkerMessage::Banned(network) => self.engine.handle_ban(self.now, network),
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 // The turn ends with a look at the listeners.
@@ -577,6 +592,11 @@ impl EventLoop {
                 }
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);
+                }
+                Action::AskStore { job, checks } => {
+                    if let Err(failure) = self.guard_link.ask(self.index, job, checks) {
+                        self.engine.handle_store_answer(self.now, job, Err(failure));
+                    }
                 }
                 Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(self.index, message)),
                 Action::Log(entry) => {

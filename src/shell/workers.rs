@@ -11,14 +11,15 @@ use super::memory;
 use super::message::{Remote, WorkerMessage};
 use super::processors::{self, Processors};
 use super::scoreboard::Scoreboard;
+use super::shared::{AccessLog, SharedParts};
 use super::verifier::Verifier;
-use super::{AccessLog, EventLoop, Listener};
+use super::{EventLoop, GuardLink, Listener};
 use crate::engine::Engine;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What one loop is made of.
 pub struct Worker {
@@ -65,6 +66,7 @@ impl Workers {
     pub fn start(
         workers: Vec<Worker>,
         access_log: &AccessLog,
+        guard_link: Arc<GuardLink>,
         statistics_every: Duration,
         pinned: bool,
         owns_process: bool,
@@ -75,15 +77,16 @@ impl Workers {
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
         let scoreboard = Scoreboard::new(workers.len(), store);
-        let verifier = Verifier::new(processors);
+        let shared = SharedParts { verifier: Verifier::new(processors), guard_link, epoch: Instant::now() };
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {
             let (shell, remote) =
-                EventLoop::new(engine, listeners, access_log.clone(), verifier.clone(), owns_process)?;
+                EventLoop::new(engine, listeners, access_log.clone(), shared.clone(), owns_process)?;
             loops.push(shell);
             remotes.push(remote);
         }
+        shared.guard_link.set_remotes(&remotes);
         let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors };
         let mut loops = loops.into_iter().enumerate().map(|(index, shell)| {
             // One of them asks all when it is time.

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::engine::transaction::log_record::{LogRecord, Text};
-use weir::engine::{Action, Engine, Event, JobId, PeerId, Settings};
+use weir::engine::{Action, Engine, Event, JobId, PeerId, Settings, StoreJob};
+use weir::guard::store::Check;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::{SlowJob, Users};
@@ -33,6 +34,8 @@ pub struct Shell {
     pub resets: Vec<PeerId>,
     /// Passwords that wait to be verified, in order.
     pub jobs: VecDeque<(JobId, SlowJob)>,
+    /// What the store was asked.
+    pub asked_store: VecDeque<(StoreJob, Vec<Check>)>,
     pub log: Vec<LogRecord>,
 }
 
@@ -75,7 +78,7 @@ impl Shell {
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [3, 4]);
         Shell {
             engine: Engine::new(settings, policy(users), resolver),
-            now: Now { monotonic_us: 1_000_000, unix_us: 1_800_000_000_000_000 },
+            now: Now { monotonic_us: 1_000_000, unix_us: 1_800_000_000_000_000, common_us: 1_000_000 },
             connects: Vec::new(),
             queries: Vec::new(),
             asked: Vec::new(),
@@ -83,6 +86,7 @@ impl Shell {
             closed: Vec::new(),
             resets: Vec::new(),
             jobs: VecDeque::new(),
+            asked_store: VecDeque::new(),
             log: Vec::new(),
         }
     }
@@ -215,6 +219,7 @@ impl Shell {
                 Action::Reset(peer) => self.resets.push(peer),
                 // It is alone.
                 Action::SendToLoops(_) => {}
+                Action::AskStore { job, checks } => self.asked_store.push_back((job, checks)),
                 Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, message, .. }) => {

@@ -151,7 +151,7 @@ impl Network {
     }
 
     pub fn now(&self) -> Now {
-        Now { monotonic_us: self.now_us, unix_us: self.unix_us }
+        Now { monotonic_us: self.now_us, unix_us: self.unix_us, common_us: self.now_us }
     }
 
     pub fn trace(&self, what: impl FnOnce() -> String) {

@@ -413,6 +413,7 @@ impl Shell {
                         return Err("there is no other loop to be told anything".to_string());
                     }
                 }
+                Action::AskStore { .. } => return Err("there is no store".to_string()),
                 Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;

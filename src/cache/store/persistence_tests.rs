@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 const NOW_S: u64 = 1_795_305_600;
 
 fn at(monotonic_s: u64, unix_s: u64) -> Now {
-    Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 }
+    Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000, ..Now::default() }
 }
 
 fn store() -> Store {

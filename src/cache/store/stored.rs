@@ -302,7 +302,8 @@ mod tests {
         for (monotonic_s, unix_s, expected) in
             [(5, 1000, 1000), (15, 1010, 1010), (15, 400, 1010), (15, 9000, 9000), (4, 999, 1000)]
         {
-            let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
+            let now =
+                Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000, common_us: 0 };
             assert_eq!(stored.clock_s(now), expected);
         }
         // It came 20 seconds before the loops started.
@@ -311,7 +312,8 @@ mod tests {
         for (monotonic_s, unix_s, expected) in
             [(0, 1020, 1020), (0, 400, 1020), (15, 1035, 1035), (15, 400, 1035)]
         {
-            let now = Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000 };
+            let now =
+                Now { monotonic_us: monotonic_s * 1_000_000, unix_us: unix_s * 1_000_000, common_us: 0 };
             assert_eq!(stored.clock_s(now), expected);
         }
     }

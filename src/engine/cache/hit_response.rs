@@ -16,6 +16,7 @@ use crate::engine::effect::Effect;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{CacheUse, Text, Verdict};
+use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::http::block::{FieldBlock, FieldLines};
@@ -406,6 +407,7 @@ fn write_head(
     }
     forwarding::write_persistence(out, info.version, !transaction.closes);
     edits.write_added(out);
+    write_quota(info.quota, out);
     out.extend_from_slice(b"\r\n");
 }
 

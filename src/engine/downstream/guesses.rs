@@ -62,13 +62,13 @@ impl Guesses {
     pub fn begin(&self, now: Now, client: IpAddr, key: u128) -> Option<Guess> {
         let client = accountable(client, self.prefix6);
         let until_us = lock(&self.known).get(&(client, key)).copied();
-        if until_us.is_some_and(|until_us| now.monotonic_us < until_us) {
+        if until_us.is_some_and(|until_us| now.common_us < until_us) {
             return Some(Guess(None));
         }
         let mut all = lock(&self.whole_at_us);
-        let whole_at_us = all.get(&client).map_or(now.monotonic_us, |&at_us| at_us.max(now.monotonic_us));
+        let whole_at_us = all.get(&client).map_or(now.common_us, |&at_us| at_us.max(now.common_us));
         let after_us = whole_at_us.saturating_add(GUESS_EVERY_US);
-        if after_us - now.monotonic_us > u64::from(GUESSES_MAX) * GUESS_EVERY_US {
+        if after_us - now.common_us > u64::from(GUESSES_MAX) * GUESS_EVERY_US {
             return None;
         }
         all.insert(client, after_us);
@@ -79,7 +79,7 @@ impl Guesses {
     pub fn know(&self, now: Now, client: IpAddr, guess: Guess, key: u128) {
         self.give_back(guess);
         let client = accountable(client, self.prefix6);
-        lock(&self.known).insert((client, key), now.monotonic_us.saturating_add(KNOWN_FOR_US));
+        lock(&self.known).insert((client, key), now.common_us.saturating_add(KNOWN_FOR_US));
     }
 
     /// The credentials were right, or nobody has looked at them.
@@ -95,7 +95,7 @@ impl Guesses {
         let all = lock(&self.whole_at_us);
         clients.map(move |client| {
             let client = accountable(client, self.prefix6);
-            let left_us = all.peek(&client).map_or(0, |at_us| at_us.saturating_sub(now.monotonic_us));
+            let left_us = all.peek(&client).map_or(0, |at_us| at_us.saturating_sub(now.common_us));
             left_us.div_ceil(GUESS_EVERY_US) as u32
         })
     }
@@ -110,8 +110,8 @@ fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    fn at(monotonic_us: u64) -> Now {
-        Now { monotonic_us, unix_us: 0 }
+    fn at(common_us: u64) -> Now {
+        Now { common_us, ..Now::default() }
     }
 
     fn guesses() -> Guesses {

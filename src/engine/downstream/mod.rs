@@ -18,12 +18,13 @@ use crate::engine::effect::Effect;
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Event};
+use crate::guard::proxy_header::{self, ProxyHeader};
 use crate::http::head::{Message, Scanner};
 use crate::net::Linear;
 use client_limits::{Admission, ClientLimits};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The head of the next request, as far as it has come.
@@ -78,6 +79,7 @@ impl Downstream {
         let refusal = match admission {
             Admission::Welcome => {
                 cx.set_timer(id, cx.settings.timeouts.head_ms);
+                self.await_proxy_header(cx, id, address.ip());
                 return id;
             }
             Admission::TooMany => Refusal::TooManyConnections,
@@ -85,6 +87,16 @@ impl Downstream {
         };
         cx.send(Effect::RefuseConnection { client: id, refusal });
         id
+    }
+
+    /// A trusted proxy says first whose connection it is, where listeners take that.
+    fn await_proxy_header(&self, cx: &mut Context, id: PeerId, address: IpAddr) {
+        let settings = &cx.settings;
+        if settings.proxy_protocol && settings.guard.as_ref().is_some_and(|guard| guard.trusts(address)) {
+            if let Some(peer) = cx.connections.get_mut(id) {
+                peer.past = Past::Announced;
+            }
+        }
     }
 
     /// A client without a socket, for a request of weir's own.
@@ -165,13 +177,16 @@ impl Downstream {
 
     /// Has the next transaction begin if its head is there. False if more of the head has to come.
     pub fn advance(&mut self, cx: &mut Context, id: PeerId) -> bool {
-        let Some(Client::Reading(reading)) = cx.connections.client(id) else { return true };
-        let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading.0 as usize) else {
+        let Some(Client::Reading(reading_id)) = cx.connections.client(id) else { return true };
+        let Some(Reading { input, scanner, .. }) = self.readings.get_mut(reading_id.0 as usize) else {
             return true;
         };
         let bytes = input.bytes(&cx.pool);
         if bytes.is_empty() {
             return false;
+        }
+        if cx.connections.get(id).is_some_and(|peer| peer.past == Past::Announced) {
+            return self.take_proxy_header(cx, id, reading_id);
         }
         self.head_of = Some(id);
         let effect = match self.head.receive_request(scanner, bytes, &cx.settings.head) {
@@ -185,6 +200,45 @@ impl Downstream {
         true
     }
 
+    /// The connection is that of another client than the peer: of one that a trusted proxy has named.
+    pub fn set_address(&mut self, cx: &mut Context, id: PeerId, address: SocketAddr) -> Admission {
+        let Some(peer) = cx.connections.get_mut(id) else { return Admission::Welcome };
+        let before = std::mem::replace(&mut peer.address, address.into());
+        self.capacity_freed |= self.limits.leave(before.ip);
+        self.limits.enter(address.ip())
+    }
+
+    /// Takes the PROXY header from what has come, and goes on with what is behind it. The connection is from now on that of the
+    /// client that the header names, in every limit. False if more has to come.
+    fn take_proxy_header(&mut self, cx: &mut Context, id: PeerId, reading: ReadingId) -> bool {
+        let Some(Reading { input, .. }) = self.readings.get_mut(reading.0 as usize) else { return true };
+        let (address, length) = match proxy_header::read(input.bytes(&cx.pool)) {
+            ProxyHeader::Incomplete => return false,
+            ProxyHeader::Done { address, length } => (address, length),
+            ProxyHeader::Malformed(_) => {
+                let head_bytes = input.len();
+                cx.send(Effect::RefuseHead { client: id, head_bytes, refusal: Refusal::ProxyHeader });
+                return true;
+            }
+        };
+        input.consume(&mut cx.pool, length);
+        if let Some(peer) = cx.connections.get_mut(id) {
+            peer.past = Past::New;
+        }
+        let admission = address.map_or(Admission::Welcome, |address| self.set_address(cx, id, address));
+        let refusal = match admission {
+            Admission::Welcome => {
+                let advanced = self.advance(cx, id);
+                self.return_space(cx, id, reading);
+                return advanced;
+            }
+            Admission::TooMany => Refusal::TooManyConnections,
+            Admission::TooManyFromThere => Refusal::TooManyPerClient,
+        };
+        cx.send(Effect::RefuseConnection { client: id, refusal });
+        true
+    }
+
     /// Hands the head that was received last over in exchange for an emptied one, if it is that of this client.
     pub fn swap_head(&mut self, client: PeerId, head: &mut Message) {
         if self.head_of.take() == Some(client) {
@@ -195,7 +249,7 @@ impl Downstream {
     /// The time is over in which a head had to come, or more than silence from a client that is to close.
     pub fn handle_deadline(&mut self, cx: &mut Context, id: PeerId) {
         let Some(peer) = cx.connections.get(id) else { return };
-        let (parking, used) = (peer.parking, peer.past != Past::New);
+        let (parking, used) = (peer.parking, peer.past == Past::Used);
         let head_bytes = match cx.connections.client(id) {
             Some(Client::Reading(reading)) => self.readings[reading.0 as usize].input.len(),
             Some(Client::Idle) => 0,

@@ -16,6 +16,8 @@ use crate::engine::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
+use crate::guard::rules::{Guard, Question, StoreAccess};
+use crate::guard::verdict::Quota;
 use crate::http::fault::Fault;
 use crate::http::fields;
 use crate::http::forwarding::{self, Edits, RequestRoute};
@@ -85,16 +87,18 @@ impl Method {
 /// another request) goes on in that phase: what came before is not done twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
-    /// Whether the client may use the proxy at all (rule 46).
+    /// Whose request it is, and whether that client may use the proxy at all (rule 46).
     Client,
     /// How long the request is, and whether the connection goes on behind it.
     Framing,
-    /// What is asked for, and whether the request goes round in circles.
+    /// Whether the client is banned; what is asked for, and whether the request goes round in circles.
     Identify,
     /// Who asks. May wait for a password to be verified.
     Authenticate,
     /// Whether the rules allow it.
     Judge,
+    /// Whether the client has asked too often. May wait for the store that counts it.
+    Guard,
     /// What the cache has. May wait for another request for the same.
     Cache,
     /// The head for the origin is written.
@@ -102,7 +106,7 @@ pub(in crate::engine) enum Phase {
 }
 
 /// What a phase says.
-enum Step {
+pub(super) enum Step {
     /// The next phase.
     Continue(Phase),
     /// No other phase: respond, wait, or forward.
@@ -133,6 +137,8 @@ pub(in crate::engine) struct RequestInfo {
     pub authenticates: bool,
     /// That is so, or is so already.
     pub bound: bool,
+    /// What the client may still ask for, if it is to be told.
+    pub quota: Option<Quota>,
     /// Refusals may be HTML.
     pub html: bool,
     /// Length of the head in the client's input.
@@ -157,6 +163,7 @@ impl RequestInfo {
             upgrade: false,
             authenticates: false,
             bound: false,
+            quota: None,
             html: false,
             head_bytes,
             phase: Phase::Client,
@@ -172,7 +179,7 @@ impl RequestInfo {
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         (self.authenticates, self.bound, self.filters_response) = (false, false, false);
-        (self.head_bytes, self.phase) = (head_bytes, Phase::Client);
+        (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);
     }
 }
 
@@ -233,6 +240,8 @@ pub(in crate::engine) enum Decision {
     Hit(Hit),
     /// Ask again when the request under way for that key has an answer.
     Wait(u64),
+    /// Go on when the store has counted the request.
+    Ask(Question),
     /// Ask again when this password has been verified.
     Verify {
         key: u128,
@@ -252,6 +261,9 @@ pub(in crate::engine) struct Examiner<'a> {
     pub policy: &'a Policy,
     pub origins: &'a Origins,
     pub remembered: &'a mut CredentialCache,
+    /// What clients have been doing; nothing where that decides nothing, as for weir's own requests.
+    pub guard: Option<&'a Guard>,
+    pub store_access: StoreAccess,
     /// Where filters come from, if there are any.
     pub filters: Option<&'a FilterSource>,
     pub up: &'a mut Relay,
@@ -347,6 +359,7 @@ impl Examiner<'_> {
                 Phase::Identify => self.identify(head, target, info, record, out)?,
                 Phase::Authenticate => self.authenticate(head, record)?,
                 Phase::Judge => self.judge(head, target, info, record, out)?,
+                Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };
@@ -360,7 +373,7 @@ impl Examiner<'_> {
     /// Notes what is asked, and refuses a client that may not ask before anything that is said depends on what is asked, or as
     /// whom (rule 46).
     fn admit(
-        &self,
+        &mut self,
         head: &RequestHead<'_, '_>,
         target: &Result<Target<'_>, Fault>,
         info: &mut RequestInfo,
@@ -371,6 +384,7 @@ impl Examiner<'_> {
         info.html = reply::accepts_html(head.fields);
         self.note_head(head, record);
         self.note_target(head, target, record);
+        self.find_client(head.fields, record);
         if self.admits() { Ok(()) } else { Err(STRANGER) }
     }
 
@@ -397,6 +411,8 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
+        // Behind framing, so that the connection of a proxy with many clients goes on after the refusal of one.
+        self.admit_guarded()?;
         self.find_authority(head, target, info, record, out)?;
         if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
@@ -526,7 +542,7 @@ impl Examiner<'_> {
         if let Some(source) = self.filters {
             self.set_filters(source(head), info);
         }
-        Ok(Step::Continue(Phase::Cache))
+        Ok(Step::Continue(Phase::Guard))
     }
 
     /// Puts filters into the relays. What has no body has none to filter.

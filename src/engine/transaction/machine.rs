@@ -4,10 +4,12 @@
 //! and how it ends in `settle`.
 
 use super::ending::Ending;
+use super::examine::Phase;
 use super::examine::{Answer, Decision, Examiner, Method};
 use super::log_record::{LogRecord, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
+use super::store_wait::StoreWaits;
 use super::verification::Verifications;
 use super::{Stage, Transaction};
 use crate::engine::Event;
@@ -21,7 +23,10 @@ use crate::engine::connections::{PeerId, TransactionId};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
+use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Upstreams;
+use crate::guard::rules::StoreAccess;
+use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
 use crate::http::framing::Body;
 use crate::http::target::Authority;
 use crate::net::{Linear, Purpose};
@@ -38,6 +43,7 @@ pub(in crate::engine) struct Services {
     pub upstreams: Upstreams,
     pub fills: Fills,
     pub verifications: Verifications,
+    pub store_waits: StoreWaits,
 }
 
 /// All transactions of one loop.
@@ -159,10 +165,13 @@ impl Transactions {
     /// which it has waited.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
-        let Services { upstreams, fills, verifications } = services;
+        let Services { upstreams, fills, verifications, store_waits } = services;
         let Some(transaction) = slab.get_mut(id.index as usize) else { return };
         let transaction = &mut **transaction;
         let settings = &transaction.settings;
+        // weir's own requests are no client's.
+        let guard = settings.guard.as_deref().filter(|_| !transaction.caching.background);
+        let store_access = guard.map_or(StoreAccess::Ask, |guard| store_waits.access(guard, cx.now));
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,
@@ -182,6 +191,8 @@ impl Transactions {
             policy: &transaction.policy,
             origins: &upstreams.pool,
             remembered,
+            guard,
+            store_access,
             filters: filter_source.as_ref(),
             up: &mut transaction.up,
             down: &mut transaction.down,
@@ -210,6 +221,12 @@ impl Transactions {
             Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
             Decision::Answer(answer) => self.answer(cx, id, answer),
             Decision::Refuse(refusal) => cx.send(Effect::Refuse(id, refusal)),
+            Decision::Ask(question) => {
+                // A guard has asked, so there is one.
+                if let Some(guard) = transaction.settings.guard.clone() {
+                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
+                }
+            }
             Decision::Verify { key, guess, job } => {
                 transaction.stage = Stage::Verifying;
                 let client = transaction.record.client.ip();
@@ -234,6 +251,39 @@ impl Transactions {
         if self.pump_upload(cx, id) {
             cx.send(Effect::Connect(id));
         }
+    }
+
+    /// The store has counted a request, or has not answered: the request goes on behind the guard's phase, or is refused.
+    pub fn handle_store_answer(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        job: StoreJob,
+        answers: Result<&[StoreAnswer], StoreFailure>,
+    ) {
+        let Some(waiting) = services.store_waits.take(job) else { return };
+        match answers {
+            Ok(_) => services.store_waits.breaker.succeeded(),
+            Err(_) => {
+                cx.metrics.guard_store_failures += 1;
+                services.store_waits.breaker.failed(cx.now.monotonic_us);
+            }
+        }
+        let id = waiting.transaction;
+        let Some(transaction) =
+            self.get_mut(id).filter(|transaction| transaction.stage == Stage::Asking(job))
+        else {
+            return;
+        };
+        let client = transaction.record.client.ip();
+        let decided = waiting.guard.conclude(&waiting.question, answers, client, cx.now);
+        transaction.stage = Stage::Begun;
+        (transaction.info.phase, transaction.info.quota) = (Phase::Cache, decided.quota);
+        cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
+        cx.send(match decided.denial {
+            Some(denial) => Effect::Refuse(id, Refusal::Guarded(denial)),
+            None => Effect::Examine(id),
+        });
     }
 
     /// Waits for the leader of the collapse for that key.
@@ -479,7 +529,7 @@ impl Transactions {
     /// other, and the client connection ends with any transaction.
     pub fn note_binding_end(&mut self, id: TransactionId, authority: &Authority, rooted: bool) {
         let Some(transaction) = self.get_mut(id) else { return };
-        let waits = matches!(transaction.stage, Stage::Begun | Stage::Verifying);
+        let waits = matches!(transaction.stage, Stage::Begun | Stage::Verifying | Stage::Asking(_));
         let asked = &transaction.info.authority;
         transaction.closes = true;
         transaction.bond_lost |= waits && asked == authority && asked.is_rooted() == rooted;

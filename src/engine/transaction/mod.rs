@@ -2,13 +2,16 @@
 
 pub(in crate::engine) mod ending;
 pub(in crate::engine) mod examine;
+pub(in crate::engine) mod guarding;
 pub mod log_record;
 pub(in crate::engine) mod machine;
 pub(in crate::engine) mod page;
 pub(in crate::engine) mod purge;
+pub(in crate::engine) mod quota;
 pub(in crate::engine) mod refusal;
 pub(in crate::engine) mod response;
 pub(in crate::engine) mod settle;
+pub(in crate::engine) mod store_wait;
 pub(in crate::engine) mod timings;
 pub(in crate::engine) mod upload;
 pub(in crate::engine) mod verification;
@@ -22,6 +25,7 @@ use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::downstream::minimum_rate::RateMeter;
 use crate::engine::settings::{HEADROOM_BYTES, Settings};
+use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Attached;
 use crate::engine::upstream::binding::Bond;
 use crate::engine::upstream::connecting::ConnectId;
@@ -42,6 +46,8 @@ pub(in crate::engine) enum Stage {
     Begun,
     /// The password is being verified off the loop.
     Verifying,
+    /// The store that counts requests has been asked.
+    Asking(StoreJob),
     /// The name is being looked up, or connections to the origin are being tried.
     Connecting(ConnectId),
     /// The origin has the request, or is getting it; no final response yet.
@@ -234,6 +240,7 @@ impl Transaction {
             Stage::Relaying => self.response.is_empty() && self.down.wants_bytes(),
             Stage::Begun
             | Stage::Verifying
+            | Stage::Asking(_)
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -281,6 +288,7 @@ impl Transaction {
             Stage::Relaying => self.down.space(pool),
             Stage::Begun
             | Stage::Verifying
+            | Stage::Asking(_)
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Replying
@@ -325,9 +333,12 @@ impl Transaction {
     pub fn is_answering(&self) -> bool {
         match self.stage {
             Stage::Relaying | Stage::Replying | Stage::Serving => true,
-            Stage::Begun | Stage::Verifying | Stage::Connecting(_) | Stage::Awaiting | Stage::Waiting(_) => {
-                false
-            }
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Asking(_)
+            | Stage::Connecting(_)
+            | Stage::Awaiting
+            | Stage::Waiting(_) => false,
         }
     }
 
@@ -340,7 +351,9 @@ impl Transaction {
                 silence_ms.min(self.head_until_ms.saturating_sub(cx.now_ms()))
             }
             Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
-            Stage::Begun | Stage::Verifying | Stage::Connecting(_) | Stage::Waiting(_) => return,
+            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Connecting(_) | Stage::Waiting(_) => {
+                return;
+            }
         };
         cx.set_timer(self.client, after_ms);
     }

@@ -5,9 +5,11 @@ use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{Kind, Text};
+use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
+use crate::guard::verdict::{Cause, Denial, Quota};
 use crate::http::fault::Fault;
-use crate::http::fields::write_ipv4;
+use crate::http::fields::{write_decimal, write_ipv4};
 use crate::http::head::Version;
 use crate::http::reply::{Asked, Prepared, Reply, reason_phrase};
 use crate::policy::{Policy, RuleRef, acl};
@@ -72,6 +74,7 @@ impl RefusalTexts {
                 Refusal::Denied(acl::Refusal::Rule(_)) => {
                     Refusal::Denied(acl::Refusal::Rule(RuleRef { source: 0, line: 0 }))
                 }
+                Refusal::Guarded(denial) => Refusal::Guarded(Denial { line: 0, retry_after_s: 0, ..denial }),
                 other => other,
             },
             connect: transaction.info.method == Method::Connect,
@@ -79,6 +82,9 @@ impl RefusalTexts {
             answered: transaction.record.phases.ttfb_us.is_some(),
         };
         if let Some(place) = self.prepared.iter().position(|(known, _)| *known == reason) {
+            if names_client(refusal) {
+                self.prepared[place].1 = Texts::prepare(transaction, refusal);
+            }
             return place;
         }
         if self.prepared.len() == PREPARED_MAX {
@@ -86,6 +92,14 @@ impl RefusalTexts {
         }
         self.prepared.push((reason, Texts::prepare(transaction, refusal)));
         self.prepared.len() - 1
+    }
+}
+
+/// Whether the explanation is about the client (guard semantics, section 6), so that it is another one for each.
+fn names_client(refusal: Refusal) -> bool {
+    match refusal {
+        Refusal::Guarded(denial) => matches!(denial.cause, Cause::Over | Cause::Blocked | Cause::Permanent),
+        _ => false,
     }
 }
 
@@ -100,7 +114,7 @@ impl Texts {
             phrase: &phrase,
             explanation: &explanation,
             proxy_status: Some((wording.error, "")),
-            ..of_reason(transaction, &wording)
+            ..of_reason(transaction, refusal, &wording)
         };
         let prepared = Prepared::of(&reply);
         Texts { phrase, explanation, prepared }
@@ -108,18 +122,26 @@ impl Texts {
 }
 
 /// An answer, as far as its reason tells what it says.
-fn of_reason<'t>(transaction: &'t Transaction, wording: &Wording) -> Reply<'t> {
+fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wording) -> Reply<'t> {
     let (info, pages) = (&transaction.info, &transaction.policy.pages);
     let challenge = &[("Proxy-Authenticate", "Basic realm=\"weir\", charset=\"UTF-8\"")];
     Reply {
         status: wording.status,
         advice: Some(wording.advice),
         template: pages.find(wording.status, info.html),
-        retry_after: matches!(wording.status, 429 | 503).then_some(1),
+        retry_after: retry_after_s(refusal, wording.status),
         extra_fields: if wording.status == 407 { challenge } else { &[] },
         html: info.html,
         pseudonym: pseudonym(transaction),
         ..Reply::default()
+    }
+}
+
+/// Seconds after which another try is worth it, where they are the same for all.
+fn retry_after_s(refusal: Refusal, status: u16) -> Option<u32> {
+    match refusal {
+        Refusal::Guarded(_) => None,
+        _ => matches!(status, 429 | 503).then_some(1),
     }
 }
 
@@ -140,6 +162,7 @@ pub(in crate::engine) fn write_refusal(
     transaction.record.status = wording.status;
     transaction.record.set(Text::Reason, filled.get(&filled.reason).as_bytes());
     let hidden = is_hidden(transaction, refusal);
+    let changing = write_changing(refusal, transaction.info.quota);
     let (info, record) = (&transaction.info, &transaction.record);
     let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
     let reply = Reply {
@@ -155,11 +178,12 @@ pub(in crate::engine) fn write_refusal(
             user: text(Text::User),
         },
         contact: transaction.policy.pages.contact(),
+        changing: &changing,
         head_only: info.method == Method::Head,
         keep_alive: !transaction.closes,
         http10: info.version == Version::Http10,
         date,
-        ..of_reason(transaction, &wording)
+        ..of_reason(transaction, refusal, &wording)
     };
     out.clear();
     prepared.write(out, &reply);
@@ -167,9 +191,21 @@ pub(in crate::engine) fn write_refusal(
     transaction.record.set_content_type(media_type.as_bytes());
 }
 
+/// The fields that tell a client when it may ask again, and what for.
+fn write_changing(refusal: Refusal, quota: Option<Quota>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Refusal::Guarded(Denial { retry_after_s: seconds @ 1.., .. }) = refusal {
+        out.extend_from_slice(b"Retry-After: ");
+        write_decimal(&mut out, u64::from(seconds));
+        out.extend_from_slice(b"\r\n");
+    }
+    write_quota(quota, &mut out);
+    out
+}
+
 /// Whether the client is not to know which rule it was.
 fn is_hidden(transaction: &Transaction, refusal: Refusal) -> bool {
-    transaction.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_))
+    transaction.policy.quiet_refusals && matches!(refusal, Refusal::Denied(_) | Refusal::Guarded(_))
 }
 
 fn pseudonym(transaction: &Transaction) -> &str {
@@ -234,7 +270,9 @@ fn write_rule(transaction: &Transaction, refusal: Refusal, out: &mut Vec<u8>) {
 fn write_phrase(transaction: &Transaction, refusal: Refusal, out: &mut String) -> fmt::Result {
     let name = pseudonym(transaction);
     match (transaction.info.method, refusal) {
-        (Method::Connect, Refusal::Denied(_)) => write!(out, "Blocked by {name}"),
+        (Method::Connect, Refusal::Denied(_) | Refusal::Guarded(Denial { cause: Cause::Banned, .. })) => {
+            write!(out, "Blocked by {name}")
+        }
         // Of a connection that is refused nothing is known, so that it may be for a tunnel.
         (Method::Connect, _) | (_, Refusal::TooManyConnections | Refusal::TooManyPerClient) => {
             let wording = refusal.wording();
@@ -276,12 +314,14 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
             write!(out, " The limit is {} (--max-per-client).", settings.clients_per_address_max)
         }
         Refusal::NoMemory => out.write_str(" --buffers sets how many there are."),
+        Refusal::Guarded(denial) => write_client(transaction, denial.cause, out),
         Refusal::Denied(_)
         | Refusal::CredentialsMissing
         | Refusal::CredentialsWrong
         | Refusal::Loop
         | Refusal::AskedForProxy
         | Refusal::OriginForm
+        | Refusal::ProxyHeader
         | Refusal::LengthRequired
         | Refusal::Filtered(_)
         | Refusal::OnlyIfCached
@@ -303,6 +343,20 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         | Refusal::OriginIncomplete
         | Refusal::UpgradeUnasked
         | Refusal::TooManyInformational => Ok(()),
+    }
+}
+
+/// Of a fixed window with escalation the client whose it is (guard semantics, section 6).
+fn write_client(transaction: &Transaction, cause: Cause, out: &mut String) -> fmt::Result {
+    let client = transaction.record.client.ip().to_canonical();
+    match cause {
+        Cause::Over | Cause::Permanent => write!(out, " {client}."),
+        Cause::Blocked => write!(out, " {client}. Temporarily blocked."),
+        Cause::Banned
+        | Cause::ClientInCloud(_)
+        | Cause::DestinationInCloud(_)
+        | Cause::Limit
+        | Cause::StoreFailed => Ok(()),
     }
 }
 

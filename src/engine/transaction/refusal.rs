@@ -1,6 +1,7 @@
 //! Why a transaction gets an answer from weir instead of from an origin, and what that answer says.
 
 use crate::engine::transaction::log_record::Verdict;
+use crate::guard::verdict::{Cause, Denial};
 use crate::http::fault::Fault;
 use crate::policy::{Policy, acl};
 use crate::resolver;
@@ -29,6 +30,10 @@ pub(in crate::engine) enum Refusal {
     // The client.
     Fault(Fault),
     Denied(acl::Refusal),
+    /// By the guard: a ban, a limit, a cloud.
+    Guarded(Denial),
+    /// What a trusted proxy has sent is no PROXY header.
+    ProxyHeader,
     CredentialsMissing,
     CredentialsWrong,
     Loop,
@@ -105,8 +110,10 @@ impl Refusal {
             | Refusal::HeadTimeout
             | Refusal::BodyTimeout
             | Refusal::TooSlow
+            | Refusal::ProxyHeader
             | Refusal::LengthRequired => Verdict::Malformed,
             Refusal::Denied(_)
+            | Refusal::Guarded(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -144,8 +151,10 @@ impl Refusal {
             | Refusal::TooManyConnections
             | Refusal::TooManyPerClient
             | Refusal::NoMemory
+            | Refusal::ProxyHeader
             | Refusal::Filtered(_) => false,
             Refusal::Denied(_)
+            | Refusal::Guarded(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -179,6 +188,8 @@ impl Refusal {
             | Refusal::OriginTimeout => true,
             Refusal::Fault(_)
             | Refusal::Denied(_)
+            | Refusal::Guarded(_)
+            | Refusal::ProxyHeader
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -215,6 +226,14 @@ impl Refusal {
                 fault.advice(),
             ),
             Refusal::Denied(refusal) => denied(refusal),
+            Refusal::Guarded(denial) => guarded(denial.cause),
+            Refusal::ProxyHeader => wording(
+                400,
+                "http_request_error",
+                "proxy_header",
+                "The connection of a trusted proxy begins with no valid PROXY protocol header.",
+                "Have the proxy send it (HAProxy: send-proxy), or start this one without --proxy-protocol.",
+            ),
             Refusal::CredentialsMissing => wording(
                 407,
                 "http_request_denied",
@@ -413,6 +432,9 @@ impl Refusal {
             Refusal::Denied(acl::Refusal::Rule(rule)) => policy.acl.locate(rule).write(out),
             // Writing into a Vec cannot fail.
             Refusal::Denied(refusal) => _ = write!(out, "{}", refusal.describe(&policy.acl)),
+            Refusal::Guarded(denial) if denial.line > 0 => {
+                _ = write!(out, "{}:guard:{}", denial.cause.word(), denial.line);
+            }
             other => out.extend_from_slice(other.wording().reason.as_bytes()),
         }
     }
@@ -446,6 +468,37 @@ fn denied(refusal: acl::Refusal) -> Wording {
         | acl::Refusal::Port { .. } => ASK_ADMIN,
     };
     wording(403, error, "denied", explanation, advice)
+}
+
+/// The default texts are those of the reference systems (guard semantics, sections 1 and 6).
+fn guarded(cause: Cause) -> Wording {
+    const WAIT: &str = "Wait for the time in Retry-After before you ask again.";
+    let (status, error, explanation, advice) = match cause {
+        Cause::Banned => (403, "http_request_denied", "IP address banned.", ASK_ADMIN),
+        Cause::ClientInCloud(_) => (
+            403,
+            "http_request_denied",
+            "Cloud provider IP not allowed.",
+            "Come from a network that is no cloud's.",
+        ),
+        Cause::DestinationInCloud(_) => (
+            403,
+            "destination_ip_prohibited",
+            "The destination's address belongs to a cloud that this proxy does not connect to.",
+            ASK_ADMIN,
+        ),
+        Cause::Limit => (429, "http_request_denied", "Too many requests.", WAIT),
+        Cause::Over => (429, "http_request_denied", "Rate limit exceeded for IP", WAIT),
+        Cause::Blocked => (429, "http_request_denied", "Too many requests from", WAIT),
+        Cause::Permanent => (403, "http_request_denied", "Access permanently blocked for IP", ASK_ADMIN),
+        Cause::StoreFailed => (
+            503,
+            "proxy_internal_error",
+            "Security check failed: the store of the limits does not answer.",
+            TRY_LATER,
+        ),
+    };
+    wording(status, error, cause.word(), explanation, advice)
 }
 
 fn dns(failure: resolver::Failure) -> Wording {

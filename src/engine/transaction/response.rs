@@ -13,6 +13,7 @@ use crate::engine::settings::INFORMATIONAL_MAX;
 use crate::engine::transaction::ending::Ending;
 use crate::engine::transaction::examine::Phase;
 use crate::engine::transaction::log_record::Text;
+use crate::engine::transaction::quota::WithQuota;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
 use crate::engine::upstream::binding::Bond;
@@ -158,6 +159,7 @@ impl Transactions {
             }
             Stage::Begun
             | Stage::Verifying
+            | Stage::Asking(_)
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -305,6 +307,7 @@ impl Transactions {
             Stage::Relaying => self.end_download(cx, services, id, refusal == Refusal::OriginClosed),
             Stage::Begun
             | Stage::Verifying
+            | Stage::Asking(_)
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -447,7 +450,7 @@ impl Transaction {
             upgrade: switching || head.status == 426,
             via: self.settings.via.as_deref(),
             date: Some(date.as_str()),
-            edits: &edits,
+            edits: &WithQuota { edits: &edits, quota: info.quota.filter(|_| !interim) },
         };
         if body == Body::Chunked {
             self.down.withheld.set(head.fields, edits.removed());

@@ -150,6 +150,8 @@ impl Transactions {
                 }
                 return;
             }
+            // The store's own deadline is shorter, and goes by another clock.
+            Stage::Asking(_) => return,
             Stage::Begun | Stage::Verifying => {
                 cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
@@ -176,6 +178,7 @@ impl Transactions {
             Stage::Waiting(hash) => services.fills.collapses.leave(hash, id),
             Stage::Begun
             | Stage::Verifying
+            | Stage::Asking(_)
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying

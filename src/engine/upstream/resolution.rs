@@ -16,6 +16,7 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A look-up that a connect waits for.
@@ -171,6 +172,7 @@ impl Upstreams {
         self.note_addresses(cx, id, addresses, walk);
         let Some(connect) = id.get(&self.connects) else { return Step::Wait };
         let (authority, grant, policy) = (connect.authority, connect.grant, Arc::clone(&connect.policy));
+        let client = connect.accountable;
         let (mut fresh, repeatable) = (connect.fresh, connect.repeatable);
         let transaction = connect.transaction;
         let need = Need { authority: &authority, grant: &grant, policy: &policy };
@@ -178,18 +180,21 @@ impl Upstreams {
             return Step::Done(self.engage(cx, connection, transaction));
         }
         let mut refusal = None;
-        let approved = addresses.as_slice().iter().copied().filter(|address| {
-            match policy.acl.judge_address(&grant, *address, authority.port) {
-                Ok(()) => true,
-                Err(denied) => {
-                    refusal.get_or_insert(denied);
-                    false
-                }
+        let (settings, now) = (Arc::clone(&cx.settings), cx.now);
+        let judge = |address: IpAddr| {
+            policy.acl.judge_address(&grant, address, authority.port).map_err(Refusal::Denied)?;
+            settings.admit_destination(client, address, now).map_err(Refusal::Guarded)
+        };
+        let approved = addresses.as_slice().iter().copied().filter(|address| match judge(*address) {
+            Ok(()) => true,
+            Err(denied) => {
+                refusal.get_or_insert(denied);
+                false
             }
         });
         let dial = Dial::new(approved);
         match refusal {
-            Some(refusal) if dial.is_empty() => Step::Failed(Refusal::Denied(refusal)),
+            Some(refusal) if dial.is_empty() => Step::Failed(refusal),
             Some(_) | None => self.dial(cx, id, dial),
         }
     }

@@ -114,7 +114,7 @@ impl Network {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic_us: self.now_us, unix_us: 0 }
+        Now { monotonic_us: self.now_us, ..Now::default() }
     }
 
     fn look_up(&mut self, text: &str) -> LookUp {

@@ -15,7 +15,7 @@ const RESYNC_EVERY: Duration = Duration::from_secs(30);
 const BANS_MAX: usize = 1_000_000;
 
 /// Where a shared store is, and how long it is waited for.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct StoreSettings {
     /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`, `mongodb://`, and so on; see `docs/stores.md`.
     pub url: Box<str>,

@@ -7,7 +7,7 @@ use weir::time::Now;
 
 use super::pieces::shown;
 
-const NOW: Now = Now { monotonic_us: 3_000_000, unix_us: 1_795_305_600_000_000 };
+const NOW: Now = Now { monotonic_us: 3_000_000, unix_us: 1_795_305_600_000_000, common_us: 3_000_000 };
 
 const HEADER_BYTES: usize = 32;
 const RECORD_BYTES: usize = 72;

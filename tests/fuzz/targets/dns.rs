@@ -57,7 +57,7 @@ impl World {
     }
 
     fn now(&self) -> Now {
-        Now { monotonic_us: self.now_us, unix_us: 0 }
+        Now { monotonic_us: self.now_us, ..Now::default() }
     }
 
     fn look_up(&mut self, which: u8) {

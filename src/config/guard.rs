@@ -1,0 +1,216 @@
+//! Reads the guard file, and the files that it names.
+
+use super::problem::{Located, Origin, Problems};
+use super::settings::Settings;
+use crate::guard::ban_file::{self, FileBan, Times};
+use crate::guard::bans::{Ban, BanOrigin};
+use crate::guard::clouds::{Clouds, Provider};
+use crate::guard::directives::{self, Directives};
+use crate::guard::rules::Guard;
+use crate::guard::state::{BANS_MAX, State};
+use ipnet::IpNet;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// Everything that a guard file says, with the files that it names.
+pub struct GuardFile {
+    /// Its lines.
+    pub directives: Directives,
+    /// Bans of the guard file, and of the files that it names.
+    pub bans: Vec<(IpNet, Ban)>,
+    /// The networks of the clouds that are known.
+    pub clouds: Clouds,
+    /// The password of the store, from a file of its own.
+    pub store_password: Option<Box<str>>,
+}
+
+impl GuardFile {
+    /// Reads it all; `None` without a guard file. `read_file` reads one file.
+    pub fn load(
+        settings: &Settings,
+        read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    ) -> Result<Option<GuardFile>, Problems> {
+        let mut problems = Problems::new();
+        let clouds = load_clouds(settings, read_file, &mut problems);
+        let Some(file) = &settings.guard else {
+            return if problems.is_empty() { Ok(None) } else { Err(problems) };
+        };
+        let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
+        let bans = load_bans(&file.value, &directives, read_file, &mut problems);
+        let store_password = load_password(&file.value, &directives, read_file, &mut problems);
+        match problems.is_empty() {
+            true => Ok(Some(GuardFile { directives, bans, clouds, store_password })),
+            false => Err(problems),
+        }
+    }
+
+    /// Has it hold over what was counted so far.
+    pub fn into_guard(self, state: &Arc<State>) -> Guard {
+        state.set(&self.directives, self.bans, unix_ms());
+        Guard::new(&self.directives, Arc::clone(state), &self.clouds)
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    since.as_millis() as u64
+}
+
+/// When a file was changed last; now, if that is not known, as of a file in memory.
+fn written_unix_ms(file: &Path, now_ms: u64) -> u64 {
+    let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
+    let since = changed.and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
+    since.map_or(now_ms, |since| since.as_millis() as u64)
+}
+
+fn load_directives(
+    file: &Located<PathBuf>,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Directives> {
+    let text = match read_file(&file.value) {
+        Ok(text) => text,
+        Err(error) => {
+            problems.add_file(file.value.clone(), super::policy::unreadable(file, &error));
+            return None;
+        }
+    };
+    directives::parse(&text)
+        .map_err(|wrong| {
+            for problem in wrong {
+                problems.add(at(&file.value, problem.line), problem.message);
+            }
+        })
+        .ok()
+}
+
+fn at(path: &Path, line: u32) -> Origin {
+    Origin::File { path: path.into(), line }
+}
+
+/// The bans of the guard file and of the files that it names, which are relative to it.
+fn load_bans(
+    path: &Path,
+    directives: &Directives,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Vec<(IpNet, Ban)> {
+    let now_ms = unix_ms();
+    let mut bans = Vec::new();
+    for line in &directives.bans {
+        let until_unix_ms = line.duration_ms.map(|duration| now_ms.saturating_add(duration));
+        let (origin, reason) = (BanOrigin::GuardFile, line.reason.clone());
+        bans.push((line.network, Ban { until_unix_ms, reason, origin, line: line.place.line }));
+    }
+    let directory = path.parent().unwrap_or(Path::new(""));
+    for named in &directives.ban_files {
+        let file = directory.join(&named.path);
+        let line = named.place.line;
+        let text = match read_file(&file) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("{}: cannot be read: {error}; expected a file of bans", file.display());
+                problems.add(at(path, line), message);
+                continue;
+            }
+        };
+        let times =
+            Times { now_unix_ms: now_ms, written_unix_ms: written_unix_ms(&file, now_ms), utc_offset_s: 0 };
+        match ban_file::parse(&text, times, directives.bans_max.unwrap_or(BANS_MAX)) {
+            Ok(read) => {
+                for problem in read.problems {
+                    log::warn!("{}:{}: {}", file.display(), problem.line, problem.message);
+                }
+                bans.extend(read.bans.into_iter().map(|ban| {
+                    let FileBan { network, until_unix_ms, reason } = ban;
+                    (network, Ban { until_unix_ms, reason, origin: BanOrigin::BanFile, line })
+                }));
+            }
+            Err(wrong) => {
+                for problem in wrong {
+                    problems.add(at(&file, problem.line), problem.message);
+                }
+            }
+        }
+    }
+    bans
+}
+
+/// The password of the store: the first line of its file, which is named relative to the guard file.
+fn load_password(
+    path: &Path,
+    directives: &Directives,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Box<str>> {
+    let store = directives.store.as_ref()?;
+    let file = path.parent().unwrap_or(Path::new("")).join(store.password_file.as_ref()?);
+    let line = store.place.line;
+    match read_file(&file) {
+        Ok(text) => match String::from_utf8(text).ok().and_then(|text| text.lines().next().map(Box::from)) {
+            Some(password) => Some(password),
+            None => {
+                problems.add(at(path, line), format!("{}: expected a line with a password", file.display()));
+                None
+            }
+        },
+        Err(error) => {
+            let message =
+                format!("{}: cannot be read: {error}; expected the store's password", file.display());
+            problems.add(at(path, line), message);
+            None
+        }
+    }
+}
+
+/// The networks of the clouds, from the files in `--cloud-ranges`.
+fn load_clouds(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Clouds {
+    let mut sets = Vec::new();
+    let Some(directory) = &settings.cloud_ranges else { return Clouds::default() };
+    let names = match std::fs::read_dir(&directory.value) {
+        Ok(entries) => {
+            let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
+            let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+            names.sort();
+            names
+        }
+        Err(error) => {
+            let message = format!(
+                "{}: cannot be read: {error}; expected a directory with the files of the clouds",
+                directory.value.display()
+            );
+            problems.add(directory.origin.clone(), message);
+            return Clouds::default();
+        }
+    };
+    for name in names {
+        let Some(provider) = Provider::of_file_name(&name) else { continue };
+        let path = directory.value.join(&name);
+        let loaded = read_file(&path).map_err(|error| error.to_string());
+        let ranges = loaded
+            .and_then(|text| crate::guard::clouds::parse(provider, &text).map_err(|error| error.to_string()));
+        match ranges {
+            Ok(ranges) => sets.push((provider, Arc::new(ranges))),
+            Err(error) => problems.add_file(path, error),
+        }
+    }
+    // The names of one provider are tried in their order, and the last one counts, such as that of the latest date.
+    sets.reverse();
+    sets.sort_by_key(|(provider, _)| *provider);
+    sets.dedup_by_key(|(provider, _)| *provider);
+    Clouds::new(sets)
+}
+
+/// Without the password.
+impl fmt::Debug for GuardFile {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("GuardFile").field("bans", &self.bans.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! What the guard has to say of a request: whose it is, whether that client may ask, whether it has asked too often.
+
+use super::examine::{Decision, Examiner, Phase, RequestInfo, Step};
+use super::log_record::{LogRecord, Text};
+use super::refusal::Refusal;
+use crate::guard::rules::{Counted, Subject};
+use crate::http::head::RequestHead;
+use crate::http::message::Fields;
+use crate::http::target::{Host, Target};
+use std::net::SocketAddr;
+
+impl Examiner<'_> {
+    /// Finds whose request it is, if a trusted proxy has sent it.
+    pub(super) fn find_client(&mut self, fields: Fields<'_, '_>, record: &mut LogRecord) {
+        let Some(guard) = self.guard else { return };
+        let client = guard.client(self.client, fields, self.now);
+        if client != self.client {
+            // Its port is not known.
+            (self.client, record.client) = (client, SocketAddr::new(client, 0));
+        }
+    }
+
+    /// Whether the client is banned, or comes from a cloud that is refused.
+    pub(super) fn admit_guarded(&self) -> Result<(), Refusal> {
+        let Some(guard) = self.guard else { return Ok(()) };
+        guard.admit(self.client, self.now).map_err(Refusal::Guarded)
+    }
+
+    /// Whether the client has asked too often.
+    pub(super) fn count(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        record: &LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let next = Step::Continue(Phase::Cache);
+        let Some(guard) = self.guard else { return Ok(next) };
+        if let Host::Address(address) = info.authority.host {
+            guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;
+        }
+        let subject = Subject {
+            client: self.client,
+            user: record.text(Text::User),
+            host: &info.authority.host,
+            path: match target {
+                Target::Absolute { path, .. } | Target::Origin { path } => Some(*path),
+                Target::Authority(_) | Target::Asterisk => None,
+            },
+            method: head.method,
+        };
+        let counted = guard.count(&subject, self.now, self.store_access, out);
+        out.clear();
+        match counted {
+            Counted::Ask(question) => Ok(Step::Decide(Decision::Ask(question))),
+            Counted::Decided(decided) => {
+                info.quota = decided.quota;
+                decided.denial.map_or(Ok(next), |denial| Err(Refusal::Guarded(denial)))
+            }
+        }
+    }
+}

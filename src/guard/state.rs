@@ -1,0 +1,225 @@
+//! What was counted and banned: bounded, one for all loops of a proxy, kept across reloads.
+
+use super::bans::{Ban, BanError, BanOrigin, Bans};
+use super::directives::{BanAfter, Directives};
+use super::escalation::SharedEscalations;
+use super::store::{StoreNews, StoreOrder};
+use super::told::{Happened, Told};
+use super::window::SharedWindows;
+use crate::time::Now;
+use ipnet::IpNet;
+use siphasher::sip::SipHasher13;
+use std::fmt;
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Keys that are counted at most, without `guard-keys` (chosen: some ten megabytes).
+pub const KEYS_MAX: usize = 100_000;
+
+/// Bans at most, without `bans-max` (chosen: what the large public lists have).
+pub const BANS_MAX: usize = 1_000_000;
+
+/// What others are told of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Clients of this network are to be cut.
+    Banned(IpNet),
+    /// The store is to be told.
+    Order(StoreOrder),
+}
+
+/// Called with every change, from whichever thread has made it; must not wait.
+pub type Sink = Box<dyn Fn(Change) + Send + Sync>;
+
+/// All counters and bans of a proxy.
+pub struct State {
+    seed: [u64; 2],
+    bans: RwLock<Bans>,
+    /// How many there are: mostly none, and then nothing is locked.
+    bans_len: AtomicUsize,
+    /// Sliding windows, those of `ban-after` included.
+    pub windows: SharedWindows,
+    /// Fixed windows with escalation.
+    pub escalations: SharedEscalations,
+    sink: Sink,
+}
+
+impl State {
+    /// Nothing is counted, and no client is banned. The seed must be random: strangers choose what is hashed. `keys_max` counters
+    /// of each kind at most.
+    pub fn new(seed: [u64; 2], keys_max: usize, sink: Sink) -> State {
+        State {
+            seed,
+            bans: RwLock::new(Bans::new(BANS_MAX, seed[0])),
+            bans_len: AtomicUsize::new(0),
+            windows: SharedWindows::new(keys_max),
+            escalations: SharedEscalations::new(keys_max),
+            sink,
+        }
+    }
+
+    /// Goes by the bound of the bans, the bans and the trusted proxies of a guard file from now on. What was counted stays, and so do bans that
+    /// come from elsewhere.
+    pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
+        let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
+        let trusted: Vec<IpNet> = trusted.collect();
+        let mut table = self.write_bans();
+        table.set_bans_max(directives.bans_max.unwrap_or(BANS_MAX));
+        table.set_trusted(&trusted);
+        let (lines, files): (Vec<_>, Vec<_>) =
+            bans.into_iter().partition(|(_, ban)| ban.origin == BanOrigin::GuardFile);
+        table.replace(BanOrigin::GuardFile, lines, now_unix_ms);
+        table.replace(BanOrigin::BanFile, files, now_unix_ms);
+        self.note_bans(&table);
+    }
+
+    /// The ban of a client: the line of the guard file that has it, 0 if another source has.
+    pub fn banned(&self, client: IpAddr, now: Now) -> Option<u32> {
+        if self.bans_len.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let table = self.read_bans();
+        table.find(client, now.unix_ms()).map(|(_, ban)| ban.line)
+    }
+
+    /// Bans a network, here and in the store, and cuts its clients.
+    pub fn ban(&self, network: IpNet, ban: Ban, now: Now) -> Result<(), BanError> {
+        let (until_unix_ms, reason) = (ban.until_unix_ms, ban.reason.clone());
+        {
+            let mut table = self.write_bans();
+            table.insert(network, ban, now.unix_ms())?;
+            self.note_bans(&table);
+        }
+        let told = Told {
+            client: network,
+            reason: &reason,
+            until_unix_ms,
+            ..Told::of(Happened::Banned, network.addr())
+        };
+        self.tell(now, told);
+        (self.sink)(Change::Banned(network));
+        (self.sink)(Change::Order(StoreOrder::Ban { network, until_unix_ms, reason }));
+        Ok(())
+    }
+
+    /// Ends a ban, here and in the store. False if there was none.
+    pub fn unban(&self, network: IpNet, now: Now) -> bool {
+        let removed = {
+            let mut table = self.write_bans();
+            let removed = table.remove(network);
+            self.note_bans(&table);
+            removed
+        };
+        if removed {
+            let told = Told { client: network, ..Told::of(Happened::Unbanned, network.addr()) };
+            self.tell(now, told);
+            (self.sink)(Change::Order(StoreOrder::Unban(network)));
+        }
+        removed
+    }
+
+    /// Bans what has exceeded a limit too often.
+    pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, now: Now) {
+        let until_unix_ms = rule.duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
+        let (reason, origin) = ("threshold_exceeded".into(), BanOrigin::Automatic);
+        let ban = Ban { until_unix_ms, reason, origin, line: rule.place.line };
+        // What cannot be banned, such as loopback, goes on to be limited.
+        let _ = self.ban(network, ban, now);
+    }
+
+    /// What the store tells of its own accord: clients that are banned elsewhere are cut here.
+    pub fn learn(&self, news: &StoreNews, now_unix_ms: u64) {
+        match news {
+            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => {}
+            StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
+                let mut table = self.write_bans();
+                let banned = new_networks(news, &table);
+                table.hear(news, now_unix_ms);
+                self.note_bans(&table);
+                drop(table);
+                banned.into_iter().for_each(|network| (self.sink)(Change::Banned(network)));
+            }
+        }
+    }
+
+    fn note_bans(&self, table: &Bans) {
+        self.bans_len.store(table.len(), Ordering::Relaxed);
+    }
+
+    /// Reads the bans.
+    pub fn read_bans(&self) -> RwLockReadGuard<'_, Bans> {
+        self.bans.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_bans(&self) -> RwLockWriteGuard<'_, Bans> {
+        self.bans.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was done.
+    pub fn tell(&self, _now: Now, told: Told<'_>) {
+        let _ = told;
+    }
+
+    /// The key of a counter: its identity, and what `write` adds of a request.
+    pub fn key(&self, identity: u64, write: impl FnOnce(&mut KeyHasher)) -> u64 {
+        let mut hasher = KeyHasher(SipHasher13::new_with_keys(self.seed[0], self.seed[1]));
+        hasher.0.write_u64(identity);
+        write(&mut hasher);
+        hasher.0.finish()
+    }
+}
+
+/// Networks that the news bans and that were not banned before.
+fn new_networks(news: &StoreNews, table: &Bans) -> Vec<IpNet> {
+    let known: Vec<IpNet> = match news {
+        StoreNews::AllBans(_) => table.iter().map(|(network, _)| network).collect(),
+        StoreNews::Banned { .. }
+        | StoreNews::Unbanned(_)
+        | StoreNews::Reached
+        | StoreNews::ScriptReloaded
+        | StoreNews::Lost(_) => Vec::new(),
+    };
+    let known: std::collections::HashSet<IpNet> = known.into_iter().collect();
+    match news {
+        StoreNews::Banned { network, .. } => vec![*network],
+        StoreNews::AllBans(all) => {
+            all.iter().map(|(network, ..)| *network).filter(|network| !known.contains(network)).collect()
+        }
+        StoreNews::Unbanned(_) | StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => {
+            Vec::new()
+        }
+    }
+}
+
+/// Hashes what a counter is kept for.
+pub struct KeyHasher(SipHasher13);
+
+impl KeyHasher {
+    /// A text, of which another cannot be the beginning.
+    pub fn write(&mut self, text: &[u8]) {
+        self.0.write_u32(text.len() as u32);
+        self.0.write(text);
+    }
+
+    /// An address.
+    pub fn write_address(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(v4) => self.0.write_u32(v4.to_bits()),
+            IpAddr::V6(v6) => self.0.write_u128(v6.to_bits()),
+        }
+    }
+
+    /// A network.
+    pub fn write_network(&mut self, network: IpNet) {
+        self.0.write_u8(network.prefix_len());
+        self.write_address(network.addr());
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("State").field("bans", &self.bans_len).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,107 @@
+//! What joins the guard's state, the loops and the client of the shared store.
+//!
+//! The state tells of every change through a sink, from whichever thread has made it: a ban is for all loops, whose clients
+//! it cuts, and an order is for the store. Loops ask the store through here as well, because a reload may put another store
+//! in its place.
+
+use super::message::{Remote, WorkerMessage};
+use super::stores::{StoreClient, StoreReply, StoreSettings};
+use crate::engine::StoreJob;
+use crate::guard::state::{Change, State};
+use crate::guard::store::{Check, StoreFailure, StoreNews};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
+
+/// Shared by the state's sink, the loops and whoever reloads.
+#[derive(Default)]
+pub struct GuardLink {
+    remotes: RwLock<Vec<Remote>>,
+    store: RwLock<Option<StoreClient>>,
+}
+
+impl GuardLink {
+    /// Tells loops, and the store if there is one.
+    pub fn tell(&self, change: Change) {
+        match change {
+            Change::Banned(network) => {
+                for remote in self.read_remotes().iter() {
+                    remote.send(WorkerMessage::Banned(network));
+                }
+            }
+            Change::Order(order) => {
+                if let Some(store) = self.read_store().as_ref() {
+                    store.order(order);
+                }
+            }
+        }
+    }
+
+    /// From now on these loops are told.
+    pub fn set_remotes(&self, remotes: &[Remote]) {
+        *self.remotes.write().unwrap_or_else(PoisonError::into_inner) = remotes.to_vec();
+    }
+
+    /// From now on that store is asked, or none.
+    pub fn set_store(
+        self: &Arc<Self>,
+        settings: Option<StoreSettings>,
+        state: &Arc<State>,
+    ) -> io::Result<()> {
+        // The old one ends before the new one begins: two would answer each other's news.
+        *self.write_store() = None;
+        let Some(settings) = settings else { return Ok(()) };
+        let (link, state) = (Arc::downgrade(self), Arc::clone(state));
+        let deliver = move |index: usize, reply: StoreReply| {
+            let Some(link) = link.upgrade() else { return };
+            if let Some(remote) = link.read_remotes().get(index) {
+                remote.send(WorkerMessage::StoreAnswered(StoreJob::from_bits(reply.job), reply.answers));
+            }
+        };
+        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news))?;
+        *self.write_store() = Some(client);
+        Ok(())
+    }
+
+    /// Asks the store for one request of a loop. Fails if there is none to be asked.
+    pub fn ask(&self, index: usize, job: StoreJob, checks: Vec<Check>) -> Result<(), StoreFailure> {
+        match self.read_store().as_ref() {
+            Some(store) => {
+                store.ask(index, job.to_bits(), checks);
+                Ok(())
+            }
+            None => Err(StoreFailure::Unreachable),
+        }
+    }
+
+    fn read_remotes(&self) -> RwLockReadGuard<'_, Vec<Remote>> {
+        self.remotes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_store(&self) -> RwLockReadGuard<'_, Option<StoreClient>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_store(&self) -> RwLockWriteGuard<'_, Option<StoreClient>> {
+        self.store.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Passes on what the store tells of its own accord.
+fn learn(state: &State, news: StoreNews) {
+    match &news {
+        StoreNews::Reached => log::info!("guard: the store answers"),
+        StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
+        StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
+        StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {}
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    state.learn(&news, since.as_millis() as u64);
+}
+
+impl fmt::Debug for GuardLink {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("GuardLink").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! Sliding windows, escalation, bans: what the daemon answers, and what its log says.
+
+use super::{Guarded, ask};
+use crate::common::{Origin, Raw, Scratch, Weir};
+
+/// Seconds in Retry-After; the field must be there.
+#[track_caller]
+fn retry_after(head: &str) -> u64 {
+    let line = head.lines().find_map(|line| line.strip_prefix("Retry-After: "));
+    line.and_then(|value| value.trim().parse().ok()).unwrap_or_else(|| panic!("no Retry-After in {head}"))
+}
+
+#[test]
+fn guard_5_requests_beyond_a_limit_are_429_with_a_true_retry_after() {
+    let guarded = Guarded::start("limit 3/10m per client");
+    for _ in 0..3 {
+        assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    }
+    let (status, head) = guarded.get("192.0.2.1", "/");
+    assert_eq!(status, 429, "{head}");
+    assert!((590..=600).contains(&retry_after(&head)), "{head}");
+    assert_eq!(guarded.get("192.0.2.2", "/").0, 200, "another client has a window of its own");
+    let line = guarded.weir.wait_for_log(|line| line.contains(" 429 "));
+    assert!(line.contains("rate_limit:guard:2") && line.contains("192.0.2.1"), "{line}");
+}
+
+#[test]
+fn guard_5_limits_are_kept_for_hosts_paths_and_methods() {
+    let guarded = Guarded::start("limit 1/10m per client path /api/ methods POST,PUT");
+    for (method, path, status) in [
+        ("GET", "/api/x", 200),
+        ("GET", "/api/x", 200),
+        ("POST", "/other", 200),
+        ("POST", "/other", 200),
+        ("POST", "/api/x", 200),
+        ("PUT", "/%61pi/y", 429),
+        ("POST", "/x/../api/z?q", 429),
+        ("DELETE", "/api/x", 200),
+    ] {
+        assert_eq!(guarded.ask("192.0.2.1", method, path, "").0, status, "{method} {path}");
+    }
+}
+
+#[test]
+fn guard_5_ipv6_clients_are_counted_by_their_network() {
+    let guarded = Guarded::start("limit 2/10m per client");
+    assert_eq!(guarded.get("2001:db8::1", "/").0, 200);
+    assert_eq!(guarded.get("2001:db8::2", "/").0, 200);
+    assert_eq!(guarded.get("2001:db8::3", "/").0, 429, "one household");
+    assert_eq!(guarded.get("2001:db8:0:1::1", "/").0, 200, "its neighbour");
+}
+
+#[test]
+fn guard_6_a_fixed_window_escalates() {
+    let guarded = Guarded::start("escalate 3/10m block 15m after 3 forever after 10 in 24h");
+    let answers: Vec<(u16, String)> = (0..7).map(|_| guarded.get("192.0.2.9", "/")).collect();
+    let statuses: Vec<u16> = answers.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429, 429, 429, 429]);
+    // The third violation is answered as blocked at once.
+    assert!((598..=600).contains(&retry_after(&answers[4].1)), "{}", answers[4].1);
+    assert!((899..=900).contains(&retry_after(&answers[5].1)), "{}", answers[5].1);
+    let line = guarded.weir.wait_for_log(|line| line.contains("blocked:guard:2"));
+    assert!(line.contains("192.0.2.9"), "{line}");
+}
+
+#[test]
+fn guard_4_bans_of_the_file_are_403_and_named() {
+    let guarded = Guarded::start("ban 203.0.113.0/24 for 7d reason \"abuse report\"\nban 2001:db8:bad::/48");
+    for client in ["203.0.113.9", "203.0.113.255", "2001:db8:bad::1", "::ffff:203.0.113.1"] {
+        let (status, head) = guarded.get(client, "/");
+        assert_eq!(status, 403, "{client}: {head}");
+    }
+    assert_eq!(guarded.get("203.0.114.1", "/").0, 200);
+    guarded.weir.wait_for_log(|line| line.contains("banned:guard:2"));
+    guarded.weir.wait_for_log(|line| line.contains("banned:guard:3"));
+}
+
+#[test]
+fn a_ban_follows_violations() {
+    let guarded = Guarded::start("limit 1/10m per client\nban-after limit 3 in 10m for 1h");
+    let statuses: Vec<u16> = (0..6).map(|_| guarded.get("192.0.2.7", "/").0).collect();
+    assert_eq!(statuses, [200, 429, 429, 429, 403, 403]);
+    assert_eq!(guarded.get("192.0.2.8", "/").0, 200);
+}
+
+#[test]
+fn exempt_clients_are_not_limited_but_banned_ones_stay_banned() {
+    let guarded =
+        Guarded::start("exempt 192.0.2.0/24\nlimit 1/10m per client\nban 192.0.2.66 reason \"known\"");
+    for _ in 0..3 {
+        assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    }
+    assert_eq!(guarded.get("192.0.2.66", "/").0, 403);
+}
+
+#[test]
+fn what_observes_refuses_nothing() {
+    for lines in ["limit 1/10m per client observe", "passive\nlimit 1/10m per client\nban 192.0.2.1"] {
+        let guarded = Guarded::start(lines);
+        for _ in 0..3 {
+            assert_eq!(guarded.get("192.0.2.1", "/").0, 200, "{lines}");
+        }
+    }
+}
+
+#[test]
+fn rate_limit_fields_tell_what_is_left() {
+    let guarded = Guarded::start("rate-limit-fields\nlimit 3/10m per client");
+    for (left, status) in [(2, 200), (1, 200), (0, 200), (0, 429)] {
+        let (answered, head) = guarded.get("192.0.2.1", "/");
+        assert_eq!(answered, status);
+        assert!(head.contains("RateLimit-Policy: \"default\";q=3;w=600\r\n"), "{head}");
+        assert!(head.contains(&format!("RateLimit: \"default\";r={left};t=")), "{head}");
+    }
+}
+
+#[test]
+fn a_reload_keeps_what_was_counted() {
+    let scratch = Scratch::new();
+    let file = scratch.file("guard.conf", "trust 127.0.0.0/8\nlimit 2/10m per client\n");
+    let weir = Weir::start(&["--guard", &file]);
+    let origin = Origin::ok();
+    let get = |client: &str| ask(&mut weir.connect(), &origin, client, "GET", "/", "").0;
+    assert_eq!((get("192.0.2.1"), get("192.0.2.1")), (200, 200));
+    // The order of the lines is another one, and a ban is new.
+    scratch.file("guard.conf", "ban 192.0.2.2\nlimit 2/10m per client\ntrust 127.0.0.0/8\n");
+    weir.signal(rustix::process::Signal::HUP);
+    weir.wait_for_error(|line| line.contains("reloaded"));
+    assert_eq!((get("192.0.2.1"), get("192.0.2.2"), get("192.0.2.3")), (429, 403, 200));
+    // What is wrong is told with its line, all of it, and changes nothing.
+    scratch.file("guard.conf", "limit many/10m per client\nbann 192.0.2.3\n");
+    weir.signal(rustix::process::Signal::HUP);
+    weir.wait_for_error(|line| line.contains("guard.conf:1"));
+    weir.wait_for_error(|line| line.contains("guard.conf:2"));
+    assert_eq!((get("192.0.2.1"), get("192.0.2.2")), (429, 403));
+}
+
+#[test]
+fn all_loops_count_together() {
+    let guarded = Guarded::with_options("limit 40/10m per client", &["--workers", "3"]);
+    let passed: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| (0..10).filter(|_| guarded.get("192.0.2.1", "/").0 == 200).count()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
+    });
+    assert_eq!(passed, 40);
+}
+
+#[test]
+fn a_kept_connection_is_judged_request_by_request() {
+    let guarded = Guarded::start("limit 1/10m per client");
+    let mut raw: Raw = guarded.weir.connect();
+    for (client, status) in [("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200), ("192.0.2.1", 429)] {
+        assert_eq!(ask(&mut raw, &guarded.origin, client, "GET", "/", "").0, status);
+    }
+}
