@@ -1,9 +1,7 @@
 //! Limits that several processes share.
 
-use crate::node::{Node, is_within, patient, window};
+use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::RedisServer;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::thread;
 use weir::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreNews};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -16,25 +14,6 @@ fn ours_5_exactly_the_limit_passes_over_two_processes_and_64_threads() {
     assert_eq!(server.query::<u32>(&["ZCARD", key]), 301, "no more is kept than decides");
     let life: u64 = server.query(&["PTTL", key]);
     assert!(life > HOUR_MS && life <= 2 * HOUR_MS, "{life}");
-}
-
-/// 64 threads with 16 hits each, of which 300 pass.
-pub fn exactly_the_limit(nodes: &[Node]) {
-    let (within, jobs) = (AtomicU32::new(0), AtomicU64::new(0));
-    thread::scope(|scope| {
-        for number in 0..64 {
-            let (node, within, jobs) = (&nodes[number % nodes.len()], &within, &jobs);
-            scope.spawn(move || {
-                for _ in 0..16 {
-                    let job = jobs.fetch_add(1, Ordering::Relaxed);
-                    let answers = node.ask(job, vec![window("rate_limit:rate:192.0.2.1", 300, HOUR_MS)]);
-                    assert!(answers.is_ok(), "{answers:?}");
-                    within.fetch_add(u32::from(is_within(&answers)), Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    assert_eq!(within.load(Ordering::Relaxed), 300);
 }
 
 #[test]

@@ -2,9 +2,11 @@
 
 use crate::common::{DEADLINE, eventually};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
+use weir::guard::sessions::{self, Loaded, SessionAnswer, SessionRequest};
 use weir::guard::store::{Answer, Check, StoreFailure, StoreNews};
 use weir::shell::stores::{StoreClient, StoreReply, StoreSettings};
 
@@ -109,4 +111,75 @@ pub fn window(key: &str, limit: u32, window_ms: u64) -> Check {
 
 pub fn is_within(answers: &Result<Vec<Answer>, StoreFailure>) -> bool {
     matches!(answers.as_deref(), Ok([Answer::Window { within: true, .. }]))
+}
+
+/// 64 threads with 16 hits each, of which 300 pass.
+pub fn exactly_the_limit(nodes: &[Node]) {
+    let (within, jobs) = (AtomicU32::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for number in 0..64 {
+            let (node, within, jobs) = (&nodes[number % nodes.len()], &within, &jobs);
+            scope.spawn(move || {
+                for _ in 0..16 {
+                    let job = jobs.fetch_add(1, Ordering::Relaxed);
+                    let answers = node.ask(job, vec![window("rate_limit:rate:192.0.2.1", 300, 3_600_000)]);
+                    assert!(answers.is_ok(), "{answers:?}");
+                    within.fetch_add(u32::from(is_within(&answers)), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(within.load(Ordering::Relaxed), 300);
+}
+
+/// Asks for a session, and waits.
+#[track_caller]
+fn ask_session(node: &Node, request: SessionRequest) -> SessionAnswer {
+    let (sender, receiver) = channel();
+    node.client.session(request, move |answer| {
+        let _ = sender.send(answer);
+    });
+    receiver.recv_timeout(DEADLINE).expect("an answer")
+}
+
+/// Section 7 against a store: `write` puts a text of JSON in the place of a session's payload.
+#[track_caller]
+pub fn sessions_keep_the_contract(node: &Node, write: impl Fn(&str, &str)) {
+    let now_ms = 1_764_421_349_500;
+    let id = sessions::new_id(0x1234_5678_9abc_def0_1234_5678_9abc_def0);
+    let load = || sessions::loaded(ask_session(node, sessions::load(&id).expect("a request")), now_ms);
+    let save = |data: serde_json::Value, timeout_s| {
+        let data = data.as_object().expect("a mapping").clone();
+        let request =
+            sessions::save(&id, data, timeout_s, now_ms).expect("it may be saved").expect("a request");
+        assert_eq!(ask_session(node, request), SessionAnswer::Done);
+    };
+    assert_eq!(load(), Loaded::default());
+    let data = serde_json::json!({ "user": "näme", "count": 3, "deep": { "list": [1.5, null, true] } });
+    save(data.clone(), 60);
+    assert_eq!(
+        load(),
+        Loaded { data: data.as_object().expect("a mapping").clone(), known: true, delete: false }
+    );
+    // The last writer wins, and what is empty or has no time left is deleted.
+    save(serde_json::json!({ "other": 1 }), 60);
+    assert_eq!(load().data.len(), 1);
+    save(serde_json::json!({}), 60);
+    assert_eq!(load(), Loaded::default());
+    save(data, 60);
+    let delete = SessionRequest::Delete { id: id.as_str().into() };
+    assert_eq!(ask_session(node, delete), SessionAnswer::Done);
+    assert_eq!(load(), Loaded::default());
+    let of_no_use = Loaded { delete: true, ..Loaded::default() };
+    for (payload, expected) in [
+        ("[1]", of_no_use.clone()),
+        ("\"text\"", of_no_use.clone()),
+        ("{\"data\": {\"a\": 1}}", of_no_use.clone()),
+        ("{\"data\": {\"a\": 1}, \"expires_at\": \"soon\"}", of_no_use.clone()),
+        ("{\"data\": {\"a\": 1}, \"expires_at\": 1764421349.25}", of_no_use),
+        ("{\"data\": 5, \"expires_at\": 1764421350.25}", Loaded { known: true, ..Loaded::default() }),
+    ] {
+        write(&format!("sess:{id}"), payload);
+        assert_eq!(load(), expected, "{payload}");
+    }
 }

@@ -1,10 +1,11 @@
 //! A store that is away, stands still, and comes back.
 
 use crate::common::eventually;
-use crate::node::{Node, patient, window};
+use crate::node::{Node, patient, sessions_keep_the_contract, window};
 use crate::redis_server::RedisServer;
 use rustix::process::Signal;
 use std::time::Duration;
+use weir::guard::sessions::SessionRequest;
 use weir::guard::store::{StoreFailure, StoreNews, StoreOrder};
 use weir::shell::stores::{StoreClient, StoreSettings};
 
@@ -131,4 +132,20 @@ fn a_password_comes_from_the_settings() {
     assert!(format!("{lost:?}").contains("NOAUTH"), "{lost:?}");
     settings.password = Some("from-a-file".into());
     Node::reaching(settings).answered(&mut (1..), &window("w", 1, HOUR_MS));
+}
+
+#[test]
+fn guard_7_sessions_keep_their_contract_in_redis() {
+    let Some(server) = RedisServer::start() else { return };
+    let node = Node::reaching(patient(&server.url()));
+    sessions_keep_the_contract(&node, |key, payload| {
+        server.query::<()>(&["SET", &format!("guard_core:{key}"), payload]);
+    });
+    // The server drops them itself as well.
+    let request = SessionRequest::Save { id: "s".into(), payload: serde_json::json!({}), ttl_s: 60 };
+    node.client.session(request, |_| {});
+    let life = eventually("the session is there", || {
+        Some(server.query::<i64>(&["TTL", "guard_core:sess:s"])).filter(|life| *life > 0)
+    });
+    assert!(life <= 60, "{life}");
 }

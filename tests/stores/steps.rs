@@ -1,10 +1,7 @@
 //! The scripts, step by step with a time of their own, against the reference models.
 
-#[path = "../guard/model.rs"]
-mod model;
-
+use crate::model::{Constants, Document, Hits, REFERENCE, Steps, Verdict, update};
 use crate::redis_server::RedisServer;
-use model::{Constants, Document, Hits, REFERENCE, Steps, Verdict, update};
 
 const WINDOW: &str = include_str!("../../src/shell/stores/redis/window.lua");
 

@@ -1,9 +1,9 @@
 //! Clusters, sentinels and TLS.
 
+use crate::bans;
 use crate::common::Scratch;
-use crate::node::{Node, patient, window};
+use crate::node::{Node, exactly_the_limit, patient, window};
 use crate::redis_server::{RedisServer, free_port, is_installed};
-use crate::{bans, limits};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use weir::guard::store::Answer;
@@ -75,7 +75,7 @@ fn ours_3_a_cluster_counts_exactly_and_keeps_bans_in_step() {
     let Some(servers) = cluster(0) else { return };
     // One server is enough to find the others.
     let url = cluster_url(&servers[..1]);
-    limits::exactly_the_limit(&[Node::start(patient(&url)), Node::start(patient(&url))]);
+    exactly_the_limit(&[Node::start(patient(&url)), Node::start(patient(&url))]);
     bans::heard_by_others(&url);
     // Keys are on all servers, and one request may ask for all of them.
     let node = Node::start(patient(&url));
@@ -221,5 +221,5 @@ fn tls_holds_with_roots_of_ones_own_and_not_without() {
     assert!(stranger.ask(1, vec![window("w", 1, HOUR_MS)]).is_err(), "a certificate that nobody vouches for");
     settings.roots_pem = Some(std::fs::read(roots).expect("a file").into());
     let (one, other) = (Node::start(settings.clone()), Node::start(settings));
-    limits::exactly_the_limit(&[one, other]);
+    exactly_the_limit(&[one, other]);
 }

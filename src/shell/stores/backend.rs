@@ -1,6 +1,7 @@
 //! The thread of a store: takes what has queued up and hands it to the client proper in batches.
 
 use super::desk::{Desk, Question};
+use crate::guard::sessions::{SessionAnswer, SessionRequest};
 use crate::guard::store::{StoreFailure, StoreOrder};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -18,9 +19,17 @@ const ORDERS_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A client without work looks after its connections so often (guard semantics, section 3: health check after 30).
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 
+/// What is asked for a session, and who is told.
+pub(super) struct SessionQuestion {
+    pub request: SessionRequest,
+    pub asked_at: Instant,
+    pub done: Box<dyn FnOnce(SessionAnswer) + Send>,
+}
+
 /// What stands in the queue of a thread.
 pub(super) enum Work {
     Ask(Question),
+    Session(SessionQuestion),
     /// The desk has orders.
     Order,
 }
@@ -30,6 +39,7 @@ impl Work {
     pub fn fail(self, desk: &Desk, failure: StoreFailure) {
         match self {
             Work::Ask(question) => desk.answer(&question, Err(failure)),
+            Work::Session(question) => (question.done)(SessionAnswer::Failed(failure)),
             Work::Order => {}
         }
     }
@@ -39,6 +49,8 @@ impl Work {
 pub(super) trait Backend {
     /// Answers all questions.
     fn ask(&mut self, questions: &[Question]);
+    /// Answers all requests, in their order.
+    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer>;
     /// Whether all these orders are carried out, or never can be.
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool;
     /// There was nothing to do for a while, or for the first time.
@@ -50,25 +62,29 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
     backend.look_after_connections();
     let mut orders_again_at = Instant::now();
     let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut sessions = Vec::new();
     while !desk.is_stopping() {
         let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
         match queue.recv_timeout(patience) {
             Ok(first) => {
-                let works = std::iter::once(first).chain(queue.try_iter()).take(BATCH_MAX);
-                batch.extend(works.filter_map(|work| match work {
-                    Work::Ask(question) => Some(question),
-                    Work::Order => None,
-                }));
+                for work in std::iter::once(first).chain(queue.try_iter()).take(BATCH_MAX) {
+                    match work {
+                        Work::Ask(question) => batch.push(question),
+                        Work::Session(question) => sessions.push(question),
+                        Work::Order => {}
+                    }
+                }
             }
             Err(RecvTimeoutError::Timeout) if desk.has_orders() => {}
             Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
-            Err(RecvTimeoutError::Disconnected) => return,
+            Err(RecvTimeoutError::Disconnected) => break,
         }
         desk.answer_expired(&mut batch, deadline);
         if !batch.is_empty() {
             backend.ask(&batch);
             batch.clear();
         }
+        serve(backend, std::mem::take(&mut sessions), deadline);
         if desk.has_orders() && Instant::now() >= orders_again_at {
             let orders = desk.take_orders(ORDERS_AT_ONCE);
             if !backend.carry_out(&orders) {
@@ -76,5 +92,22 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
                 orders_again_at = Instant::now() + ORDERS_AGAIN_AFTER;
             }
         }
+    }
+    // Everything that was asked is answered, also at the end.
+    queue.try_iter().for_each(|work| work.fail(desk, StoreFailure::Unreachable));
+}
+
+fn serve(backend: &mut impl Backend, questions: Vec<SessionQuestion>, deadline: Duration) {
+    let now = Instant::now();
+    let in_time = |question: &SessionQuestion| now.duration_since(question.asked_at) < deadline;
+    let (sent, late): (Vec<_>, Vec<_>) = questions.into_iter().partition(in_time);
+    late.into_iter().for_each(|question| (question.done)(SessionAnswer::Failed(StoreFailure::Late)));
+    if sent.is_empty() {
+        return;
+    }
+    let (requests, tellers): (Vec<_>, Vec<_>) =
+        sent.into_iter().map(|question| (question.request, question.done)).unzip();
+    for (answer, done) in backend.answer_sessions(&requests).into_iter().zip(tellers) {
+        done(answer);
     }
 }

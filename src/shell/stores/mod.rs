@@ -4,6 +4,8 @@
 
 mod backend;
 mod desk;
+#[cfg(feature = "mongodb")]
+pub mod mongodb;
 #[cfg(feature = "redis")]
 mod redis;
 mod settings;
@@ -11,8 +13,9 @@ mod settings;
 pub use desk::{StoreCounters, StoreReply};
 pub use settings::StoreSettings;
 
+use crate::guard::sessions::{SessionAnswer, SessionRequest};
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
-use backend::Work;
+use backend::{SessionQuestion, Work};
 use desk::{Desk, Question, count};
 use std::io;
 use std::sync::Arc;
@@ -56,16 +59,16 @@ impl StoreClient {
 
     /// Asks. The answer comes through `deliver`; at once, if too many questions wait.
     pub fn ask(&self, loop_index: usize, job: u64, checks: Vec<Check>) {
-        let question = Question { loop_index, job, checks, asked_at: Instant::now() };
-        let Shared { queue, desk } = &*self.shared;
-        match queue.try_send(Work::Ask(question)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(work)) => {
-                count(&desk.counting.queue_full, 1);
-                work.fail(desk, StoreFailure::Late);
-            }
-            Err(TrySendError::Disconnected(work)) => work.fail(desk, StoreFailure::Unreachable),
-        }
+        self.enqueue(Work::Ask(Question { loop_index, job, checks, asked_at: Instant::now() }));
+    }
+
+    /// Asks for a session, and says what came of it on a thread of the store; at once, if too many questions wait.
+    pub fn session(&self, request: SessionRequest, done: impl FnOnce(SessionAnswer) + Send + 'static) {
+        self.enqueue(Work::Session(SessionQuestion {
+            request,
+            asked_at: Instant::now(),
+            done: Box::new(done),
+        }));
     }
 
     /// Orders. An order that the store does not get now waits until it does; too many drop the oldest.
@@ -73,6 +76,18 @@ impl StoreClient {
         self.shared.desk.add_order(order);
         // A full queue keeps the thread awake, and it looks at orders every time.
         let _ = self.shared.queue.try_send(Work::Order);
+    }
+
+    fn enqueue(&self, work: Work) {
+        let Shared { queue, desk } = &*self.shared;
+        match queue.try_send(work) {
+            Ok(()) => {}
+            Err(TrySendError::Full(work)) => {
+                count(&desk.counting.queue_full, 1);
+                work.fail(desk, StoreFailure::Late);
+            }
+            Err(TrySendError::Disconnected(work)) => work.fail(desk, StoreFailure::Unreachable),
+        }
     }
 
     /// What happened so far.
@@ -87,6 +102,8 @@ fn start_threads(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work
         #[cfg(feature = "redis")]
         "redis" | "rediss" | "valkey" | "valkeys" | "redis-cluster" | "rediss-cluster" | "redis-sentinel"
         | "rediss-sentinel" => redis::start(settings, desk, queue),
+        #[cfg(feature = "mongodb")]
+        "mongodb" | "mongodb+srv" => mongodb::start(settings, desk, queue),
         other => {
             let text = format!("no store is known, or compiled in, for URLs that begin with {other}://");
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))

@@ -11,6 +11,7 @@ use super::backend::{Backend, Work, run};
 use super::desk::{Desk, Question, count};
 use super::settings::StoreSettings;
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
+use crate::guard::sessions::{self, SessionAnswer, SessionRequest};
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
 use address::Target;
 use ban_keys::BanKeys;
@@ -116,6 +117,20 @@ impl Backend for RedisBackend {
         }
     }
 
+    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer> {
+        let key = |id: &str| format!("{}{}{id}", self.prefix, sessions::KEY_PREFIX);
+        let command = |request: &SessionRequest| match request {
+            SessionRequest::Load { id } => Command::new("GET").key(key(id)),
+            SessionRequest::Save { id, payload, ttl_s } => {
+                Command::new("SET").key(key(id)).arg(payload).arg("EX").arg(ttl_s)
+            }
+            SessionRequest::Delete { id } => Command::new("DEL").key(key(id)),
+        };
+        let commands: Vec<Command> = requests.iter().map(command).collect();
+        let outcomes = self.exchange(&commands);
+        requests.iter().zip(outcomes).map(|(request, outcome)| session_answer(request, outcome)).collect()
+    }
+
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
         let now_ms = bans::now_unix_ms();
         let writes: Vec<Command> =
@@ -142,6 +157,18 @@ impl Backend for RedisBackend {
     fn look_after_connections(&mut self) {
         self.servers.look_after_connections();
         self.tell_noticed();
+    }
+}
+
+fn session_answer(request: &SessionRequest, outcome: Outcome) -> SessionAnswer {
+    match (request, outcome) {
+        (SessionRequest::Load { .. }, Ok(Value::BulkString(text))) => {
+            SessionAnswer::Found(sessions::payload(&text))
+        }
+        (SessionRequest::Load { .. }, Ok(Value::Nil)) => SessionAnswer::Absent,
+        (SessionRequest::Load { .. }, Ok(_)) => SessionAnswer::Failed(StoreFailure::Refused),
+        (SessionRequest::Save { .. } | SessionRequest::Delete { .. }, Ok(_)) => SessionAnswer::Done,
+        (_, Err(failure)) => SessionAnswer::Failed(failure),
     }
 }
 

@@ -1,0 +1,297 @@
+//! The store in MongoDB (guard semantics, sections 5 to 7): one `findAndModify` for each check, through the official driver.
+//!
+//! Times are this process's: section 6 has it so, and the clocks of machines that share a store have to agree within what a
+//! window may be off. Bans are not shared through MongoDB: it has no channel that every deployment offers, and the reference
+//! system has no bans.
+
+mod address;
+pub mod pipeline;
+
+use super::backend::{Backend, Work, run};
+use super::desk::{Desk, Question};
+use super::settings::StoreSettings;
+use crate::guard::sessions::{self, SessionAnswer, SessionRequest};
+use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use address::{Places, wrong};
+use futures_util::future::join_all;
+use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{ClientOptions, IndexOptions, ReturnDocument};
+use mongodb::{Client, Collection, Database, IndexModel};
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::runtime::{Builder, Runtime};
+
+/// Connections, and so updates that are under way at once (chosen).
+const CONNECTIONS_MAX: u32 = 32;
+
+/// Starts the thread that asks, and the driver's own.
+pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
+    // Another part of the process may have chosen one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (url, places) = Places::split_off(&settings.url)?;
+    // The driver's timers and monitors go on while the thread waits for questions.
+    let runtime =
+        Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb").enable_all().build()?;
+    let client = runtime.block_on(connect(&url, &settings))?;
+    let database = client.database(&places.database);
+    let mut backend = MongoBackend {
+        runtime,
+        database: database.clone(),
+        escalations: database.collection(&places.escalations),
+        windows: database.collection(&places.windows),
+        sessions: database.collection(&places.sessions),
+        deadline: settings.deadline,
+        is_indexed: false,
+        is_lost: None,
+        desk: desk.clone(),
+    };
+    let desk = desk.clone();
+    thread::Builder::new().name("weir-store".to_owned()).spawn(move || {
+        run(&mut backend, &queue, &desk, settings.deadline);
+        // A server that does not answer must not hold the thread.
+        backend.runtime.shutdown_background();
+    })?;
+    Ok(())
+}
+
+/// Nothing is sent yet.
+async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
+    // The driver's own errors may show the URL, and so a password.
+    let mut options =
+        ClientOptions::parse(url).await.map_err(|_| wrong("no such URL is known to MongoDB"))?;
+    options.app_name = Some("weir".to_owned());
+    options.connect_timeout = Some(settings.connect_timeout);
+    // Before the deadline: a server that is not found is told from one that is slow.
+    options.server_selection_timeout = Some(settings.deadline * 3 / 4);
+    options.max_pool_size = Some(CONNECTIONS_MAX);
+    if let Some(password) = &settings.password {
+        options.credential.get_or_insert_default().password = Some(password.to_string());
+    }
+    Client::with_options(options).map_err(|error| wrong(&error.to_string()))
+}
+
+struct MongoBackend {
+    runtime: Runtime,
+    database: Database,
+    escalations: Collection<Document>,
+    windows: Collection<Document>,
+    sessions: Collection<Document>,
+    deadline: Duration,
+    is_indexed: bool,
+    /// What was told last; at first, nothing.
+    is_lost: Option<bool>,
+    desk: Arc<Desk>,
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl MongoBackend {
+    async fn check(&self, check: &Check) -> Result<Answer, StoreFailure> {
+        let now_ms = now_ms();
+        match check {
+            Check::Window { key, limit, window_ms } => {
+                let stages = pipeline::window(*limit, *window_ms, now_ms);
+                let document = self.update(&self.windows, key, stages).await?;
+                pipeline::window_answer(&document, *limit, *window_ms, now_ms)
+            }
+            Check::Escalation { key, constants } => {
+                let id = pipeline::escalation_id(key);
+                let stages = pipeline::escalation(id, constants, now_ms);
+                let document = self.update(&self.escalations, id, stages).await?;
+                pipeline::escalation_answer(&document, constants, now_ms)
+            }
+        }
+    }
+
+    async fn update(
+        &self,
+        collection: &Collection<Document>,
+        id: &str,
+        stages: Vec<Document>,
+    ) -> Result<Document, StoreFailure> {
+        let update = || {
+            let action = collection.find_one_and_update(doc! { "_id": id }, stages.clone());
+            self.in_time(action.upsert(true).return_document(ReturnDocument::After).into_future())
+        };
+        let found = match update().await {
+            // Two processes have made the document at once: now it is there.
+            Err(Trouble::Exists) => update().await,
+            other => other,
+        };
+        found.map_err(Trouble::failure)?.ok_or(StoreFailure::Refused)
+    }
+
+    async fn in_time<T>(&self, action: impl Future<Output = Result<T, Error>>) -> Result<T, Trouble> {
+        match tokio::time::timeout(self.deadline, action).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(Trouble::of(&error)),
+            Err(_) => Err(Trouble::Failed(StoreFailure::Late)),
+        }
+    }
+
+    /// One document, in one batch: the driver's own `find` insists on a cursor, which is never used here.
+    async fn find(
+        &self,
+        collection: &Collection<Document>,
+        filter: Document,
+    ) -> Result<Option<Document>, StoreFailure> {
+        let find = doc! { "find": collection.name(), "filter": filter, "limit": 1, "singleBatch": true };
+        let mut reply =
+            self.in_time(self.database.run_command(find).into_future()).await.map_err(Trouble::failure)?;
+        let batch = reply.get_document_mut("cursor").and_then(|cursor| cursor.get_array_mut("firstBatch"));
+        match batch.map_err(|_| StoreFailure::Refused)?.pop() {
+            Some(Bson::Document(document)) => Ok(Some(document)),
+            Some(_) => Err(StoreFailure::Refused),
+            None => Ok(None),
+        }
+    }
+
+    async fn session(&self, request: &SessionRequest) -> SessionAnswer {
+        let (sessions, by_id) =
+            (&self.sessions, |id: &str| doc! { "_id": format!("{}{id}", sessions::KEY_PREFIX) });
+        let done = match request {
+            SessionRequest::Load { id } => {
+                return match self.find(sessions, by_id(id)).await {
+                    Ok(None) => SessionAnswer::Absent,
+                    Ok(Some(mut document)) => {
+                        let value = document.remove("value").unwrap_or(Bson::Null);
+                        SessionAnswer::Found(deserialize_from_bson(value).unwrap_or_default())
+                    }
+                    Err(failure) => SessionAnswer::Failed(failure),
+                };
+            }
+            SessionRequest::Save { id, payload, ttl_s } => {
+                let Ok(value) = serialize_to_bson(payload) else {
+                    return SessionAnswer::Failed(StoreFailure::Refused);
+                };
+                let life_ms = i64::try_from(ttl_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+                let expire_at = DateTime::from_millis(now_ms().saturating_add(life_ms));
+                let update = doc! { "$set": { "value": value, "expire_at": expire_at } };
+                let action = sessions.update_one(by_id(id), update).upsert(true);
+                self.in_time(action.into_future()).await.map(drop)
+            }
+            SessionRequest::Delete { id } => {
+                self.in_time(sessions.delete_one(by_id(id)).into_future()).await.map(drop)
+            }
+        };
+        done.map_or_else(|trouble| SessionAnswer::Failed(trouble.failure()), |()| SessionAnswer::Done)
+    }
+
+    /// Whether the store has answered, for the news.
+    fn note(&mut self, failures: impl Iterator<Item = Option<StoreFailure>>) {
+        let mut lost = None;
+        for failure in failures {
+            match failure {
+                Some(StoreFailure::Unreachable) => lost = Some(true),
+                Some(StoreFailure::Late | StoreFailure::Refused) => {}
+                None => lost = Some(false),
+            }
+        }
+        let Some(is_lost) = lost.filter(|lost| self.is_lost != Some(*lost)) else { return };
+        self.is_lost = Some(is_lost);
+        self.desk.tell(if is_lost {
+            StoreNews::Lost("no server was found".into())
+        } else {
+            StoreNews::Reached
+        });
+    }
+
+    /// Makes the server drop what has expired. What has expired is not believed in any case.
+    async fn index(&self) -> bool {
+        let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
+        let index = IndexModel::builder().keys(doc! { "expire_at": 1 }).options(options).build();
+        for collection in [&self.windows, &self.sessions] {
+            if self.in_time(collection.create_index(index.clone()).into_future()).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+impl Backend for MongoBackend {
+    fn ask(&mut self, questions: &[Question]) {
+        let checks = questions.iter().flat_map(|question| &question.checks);
+        let outcomes = self.runtime.block_on(join_all(checks.map(|check| self.check(check))));
+        self.note(outcomes.iter().map(|outcome| outcome.err()));
+        let mut outcomes = outcomes.into_iter();
+        for question in questions {
+            let own: Vec<_> = outcomes.by_ref().take(question.checks.len()).collect();
+            self.desk.answer(question, own.into_iter().collect());
+        }
+    }
+
+    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer> {
+        // In their order: a load behind a save finds what was saved.
+        let answers: Vec<_> =
+            requests.iter().map(|request| self.runtime.block_on(self.session(request))).collect();
+        self.note(answers.iter().map(|answer| match answer {
+            SessionAnswer::Failed(failure) => Some(*failure),
+            SessionAnswer::Found(_) | SessionAnswer::Absent | SessionAnswer::Done => None,
+        }));
+        answers
+    }
+
+    fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
+        for order in orders {
+            let StoreOrder::Forget(key) = order else { continue };
+            let delete = async {
+                let id = pipeline::escalation_id(key);
+                self.in_time(self.escalations.delete_one(doc! { "_id": id }).into_future()).await?;
+                self.in_time(self.windows.delete_one(doc! { "_id": &**key }).into_future()).await
+            };
+            match self.runtime.block_on(delete).map_err(Trouble::failure) {
+                Ok(_) | Err(StoreFailure::Refused) => {}
+                Err(StoreFailure::Unreachable | StoreFailure::Late) => return false,
+            }
+        }
+        true
+    }
+
+    fn look_after_connections(&mut self) {
+        let ping = self.database.run_command(doc! { "ping": 1 });
+        let failure = self.runtime.block_on(self.in_time(ping.into_future())).err().map(Trouble::failure);
+        self.note(std::iter::once(failure));
+        if failure.is_none() && !self.is_indexed {
+            self.is_indexed = self.runtime.block_on(self.index());
+        }
+    }
+}
+
+/// Why an action has failed.
+enum Trouble {
+    /// A document with this name is there already.
+    Exists,
+    Failed(StoreFailure),
+}
+
+/// Of the server: another writer was first.
+const DUPLICATE_KEY: i32 = 11000;
+
+impl Trouble {
+    fn of(error: &Error) -> Trouble {
+        match &*error.kind {
+            ErrorKind::Command(error) if error.code == DUPLICATE_KEY => Trouble::Exists,
+            ErrorKind::Io(_)
+            | ErrorKind::ServerSelection { .. }
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. } => Trouble::Failed(StoreFailure::Unreachable),
+            _ => Trouble::Failed(StoreFailure::Refused),
+        }
+    }
+
+    fn failure(self) -> StoreFailure {
+        match self {
+            Trouble::Exists => StoreFailure::Refused,
+            Trouble::Failed(failure) => failure,
+        }
+    }
+}
