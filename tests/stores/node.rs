@@ -1,5 +1,7 @@
 //! A process that uses a store: a client, and what it has been told.
 
+#![cfg_attr(not(feature = "redis"), allow(dead_code, reason = "the tests of Redis use the most of it"))]
+
 use crate::common::{DEADLINE, eventually};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};

@@ -2,6 +2,15 @@
 //! order goes into a bounded queue; the thread takes everything that has queued up, sends it as one pipeline, and hands the
 //! answers back: many requests share one round trip.
 
+#![cfg_attr(
+    not(any(feature = "redis", feature = "mongodb")),
+    allow(
+        dead_code,
+        unused_variables,
+        reason = "without a kind of store every URL is an error, and the rest is at rest"
+    )
+)]
+
 mod backend;
 mod desk;
 #[cfg(feature = "mongodb")]
