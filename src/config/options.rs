@@ -627,6 +627,7 @@ pub static TABLE: &[Spec] = &[
         located_path(&mut s.purge_token_file, v)
     }),
     Spec::flag(Control, "json", "print the answer as JSON", ASKED).scope(Scope::CommandLine),
+    Spec::flag(Control, "follow", "go on with events as they come", ASKED).scope(Scope::CommandLine),
     Spec::flag(Control, "openmetrics", "print statistics as OpenMetrics text", ASKED)
         .scope(Scope::CommandLine),
     Spec::value(Explain, "client", "ADDR", "", "judge as if this client asked", |s, v| {

@@ -379,11 +379,15 @@ impl Settings {
         let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
         if first == "ctl" {
             let form = asked(given, "openmetrics").then(|| "openmetrics".to_owned());
-            let words = rest.iter().cloned().chain(form).collect();
+            let follow = asked(given, "follow").then(|| "follow".to_owned());
+            let words = rest.iter().cloned().chain(form).chain(follow).collect();
             return Command::Ctl { words, json: asked(given, "json") };
         }
-        if asked(given, "json") || asked(given, "openmetrics") {
-            wrong("--json and --openmetrics go with ctl: expected weir ctl --control PATH ...".to_owned());
+        if ["json", "openmetrics", "follow"].into_iter().any(|flag| asked(given, flag)) {
+            wrong(
+                "--json, --openmetrics and --follow go with ctl: expected weir ctl --control PATH ..."
+                    .to_owned(),
+            );
         }
         if first != "explain" {
             for unexpected in given.free.iter().skip(usize::from(first == "reload")) {

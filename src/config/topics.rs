@@ -289,6 +289,7 @@ and names them:
   bans              all bans
   limits ADDRESS    what is counted of a client
   unblock ADDRESS   ends the block of a client
+  events            what the guard did lately; --follow: goes on as it does more
 
 It answers while weir is busy. The socket is for the user of weir and for root;
 the log has each change, with the number of the user who asked. Exit codes: 0

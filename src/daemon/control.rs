@@ -7,6 +7,7 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::low_level::raise;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,6 +23,12 @@ const RELOADED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long `weir ctl` waits (chosen: longer than the daemon does).
 const ANSWERED_WITHIN: Duration = Duration::from_secs(65);
+
+/// Events in one answer (chosen: as many as are kept).
+const EVENTS_MAX: usize = 4096;
+
+/// How often `events follow` asks for more (chosen).
+const FOLLOWED_EVERY: Duration = Duration::from_millis(300);
 
 /// Clients that wait for a reload at a time (chosen: more than there are connections).
 const WAITING_MAX: usize = 16;
@@ -68,6 +75,11 @@ pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32
             let snapshot = control.health(TOLD_WITHIN).snapshot;
             Reply::done(snapshot.exposition(Form::OpenMetrics, env!("CARGO_PKG_VERSION")))
         }
+        ["events"] => events(control, 0, json),
+        ["events", "since", from] => match from.parse() {
+            Ok(from) => events(control, from, json),
+            Err(_) => refusal(exit::USAGE, format!("{from:?}: expected the number of an event")),
+        },
         ["reload"] => {
             info!("control: reload (by {by})");
             reload(waiting, json)
@@ -87,11 +99,22 @@ pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32
 }
 
 fn forms() -> String {
-    format!("{FORMS}, stats [openmetrics], reload or drain")
+    format!("{FORMS}, events [follow], stats [openmetrics], reload or drain")
 }
 
 fn refusal(code: u8, text: String) -> Reply {
     Reply { code, text, ..Reply::default() }
+}
+
+/// Events from a number on. The text of the answer is the number of the next one.
+fn events(control: &Control, from: u64, json: bool) -> Reply {
+    let mut cursor = from;
+    let (mut lines, lost) = control.guard_events(&mut cursor, EVENTS_MAX, json);
+    if lost > 0 && from > 0 {
+        let told = format!("{lost} events were lost: they came faster than they were read");
+        lines.insert(0, if json { format!("{{\"lost\":{lost}}}") } else { told });
+    }
+    Reply { body: lines.join("\n"), code: 0, text: cursor.to_string() }
 }
 
 /// A sentence, as it is or as JSON.
@@ -155,6 +178,7 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
         Answer::NotFound(text) | Answer::Refused(text) => refusal(exit::REFUSED, text),
         Answer::NoGuard => refusal(exit::REFUSED, "no guard file is loaded (--guard FILE)".to_owned()),
         Answer::Rows(table) => {
+            let ends = if json { ("[", ",\n", "]") } else { ("", "\n", "") };
             let row = |row: &Vec<String>| match json {
                 true => {
                     let cells = table.columns.iter().zip(row);
@@ -166,7 +190,7 @@ fn guard_reply(answer: Answer, json: bool) -> Reply {
                 false => row.join("  "),
             };
             let lines: Vec<String> = table.rows.iter().map(row).collect();
-            Reply::done(lines.join("\n"))
+            Reply::done(format!("{}{}{}", ends.0, lines.join(ends.1), ends.2))
         }
     }
 }
@@ -180,15 +204,48 @@ pub fn ctl(settings: &Settings, words: &[String], json: bool) -> u8 {
     if words.is_empty() || line.contains(|c: char| c.is_control()) {
         return fail(&format!("ctl: expected {}", forms()), exit::USAGE);
     }
-    let place = socket.value.display();
+    if let ["events", follow @ ..] = words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        if follow.is_empty() || *follow == ["follow"] {
+            return tell_events(&socket.value, json, !follow.is_empty());
+        }
+    }
     match ask_daemon(&socket.value, &line, ANSWERED_WITHIN) {
         Ok(reply) => {
             print(&reply.body);
             if reply.text.is_empty() { reply.code } else { fail(&reply.text, reply.code) }
         }
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+        Err(error) => not_asked(&socket.value, &error),
+    }
+}
+
+/// Prints the events that there are, and goes on with those that come, if they are to be followed: until the daemon ends.
+fn tell_events(socket: &Path, json: bool, follow: bool) -> u8 {
+    let mut from = 0;
+    loop {
+        let line = format!("{}events since {from}", if json { "json " } else { "" });
+        let reply = match ask_daemon(socket, &line, ANSWERED_WITHIN) {
+            Ok(reply) => reply,
+            Err(error) => return not_asked(socket, &error),
+        };
+        let Some(next) = reply.text.parse().ok().filter(|_| reply.code == 0) else {
+            return fail(&reply.text, reply.code);
+        };
+        from = next;
+        let code = print(&reply.body);
+        if !follow || code != exit::OK {
+            return code;
+        }
+        std::thread::sleep(FOLLOWED_EVERY);
+    }
+}
+
+/// Why a daemon has not answered.
+fn not_asked(socket: &Path, error: &std::io::Error) -> u8 {
+    let place = socket.display();
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             fail(&format!("{place}: no weir listens there ({error})"), exit::UNAVAILABLE)
         }
-        Err(error) => fail(&format!("{place}: {error}"), exit::OS_ERROR),
+        _ => fail(&format!("{place}: {error}"), exit::OS_ERROR),
     }
 }

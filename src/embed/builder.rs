@@ -134,9 +134,9 @@ impl Builder {
         let guard_link = Arc::new(GuardLink::default());
         let state = guard_state(&guard_link, guard.as_ref())?;
         let store_settings = guard.as_ref().and_then(store_settings);
-        let guard = guard.map(|file| file.into_guard(&state));
+        let guard = guard.map(|file| Arc::new(file.into_guard(&state)));
         let cache = policy::new_store(&settings, seed);
-        let whole = engine_settings(&settings, &addresses, seed, cache, guard);
+        let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone());
         let workers = self.make_workers(&settings, listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
@@ -151,6 +151,7 @@ impl Builder {
             settings.workers.pinned,
             self.owns_process,
         )?;
+        workers.scoreboard().show_guard(&state);
         guard_link.set_store(store_settings.clone(), &state)?;
         let control = Control::new(Shared {
             guard: GuardParts { link: guard_link, state },
@@ -159,7 +160,7 @@ impl Builder {
             listeners: addresses,
             store,
             logs,
-            present: Mutex::new(Present { settings, policy, store_settings }),
+            present: Mutex::new(Present { settings, policy, store_settings, guard }),
             ending: AtomicBool::new(false),
             asked: Mutex::new(None),
         });

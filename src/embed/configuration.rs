@@ -230,10 +230,10 @@ pub(super) fn engine_settings(
     listeners: &[SocketAddr],
     seed: [u64; 2],
     store: Option<Arc<Store>>,
-    guard: Option<Guard>,
+    guard: Option<Arc<Guard>>,
 ) -> engine::Settings {
     let mut whole = policy::engine_settings(settings, listeners.to_vec(), seed, store);
-    whole.guard = guard.map(Arc::new);
+    whole.guard = guard;
     whole.splices &= shell::SPLICE_AVAILABLE;
     whole
 }

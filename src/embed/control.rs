@@ -9,13 +9,13 @@ use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
-use crate::guard::command::{Answer, Command};
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
 use crate::shell::{GuardLink, Health, Remote, Round, Scoreboard, StoreSettings, WorkerMessage};
+use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -77,6 +77,7 @@ pub(super) struct Present {
     pub policy: Arc<Policy>,
     /// Of the store that the guard shares with other processes.
     pub store_settings: Option<StoreSettings>,
+    pub guard: Option<Arc<Guard>>,
 }
 
 /// What a reload has done.
@@ -149,7 +150,7 @@ impl Control {
     }
 
     /// Has a guard file hold over what was counted, with its store.
-    fn set_guard(&self, file: Option<GuardFile>) -> Option<Guard> {
+    fn set_guard(&self, file: Option<GuardFile>) -> Option<Arc<Guard>> {
         let GuardParts { link, state } = &self.0.guard;
         let store_settings = file.as_ref().and_then(store_settings);
         if self.lock().store_settings != store_settings {
@@ -158,7 +159,9 @@ impl Control {
             }
             self.lock().store_settings = store_settings;
         }
-        file.map(|file| file.into_guard(state))
+        let guard = file.map(|file| Arc::new(file.into_guard(state)));
+        self.lock().guard = guard.clone();
+        guard
     }
 
     /// Looks at the addresses of this machine, which are closed to clients like loopback, and goes by the new ones if they have
@@ -230,11 +233,21 @@ impl Control {
         self.0.ending.load(Ordering::Relaxed)
     }
 
-    /// Carries out what an operator asks of the guard.
+    /// The guard that holds, if there is a guard file.
+    pub(super) fn guard(&self) -> Option<Arc<Guard>> {
+        self.lock().guard.clone()
+    }
+
+    /// The time on the clock of all loops.
+    pub(super) fn guard_now(&self) -> Now {
+        self.0.guard.link.now()
+    }
+
+    /// Events of the guard from a cursor on, a line for each, and how many were lost before them.
     #[doc(hidden)]
-    pub fn obey_guard_command(&self, _command: &Command) -> Answer {
-        // The guard is not evaluated yet.
-        Answer::NoGuard
+    pub fn guard_events(&self, cursor: &mut u64, at_most: usize, json: bool) -> (Vec<String>, u64) {
+        let (events, lost) = self.0.guard.state.read_events(cursor, at_most);
+        (events.iter().map(|event| if json { event.json() } else { event.line() }).collect(), lost)
     }
 
     /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not

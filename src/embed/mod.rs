@@ -17,6 +17,7 @@ mod configuration;
 mod control;
 mod descriptors;
 mod follower;
+mod guard_commands;
 mod json;
 mod listeners;
 mod proxy;

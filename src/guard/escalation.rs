@@ -54,7 +54,7 @@ impl EscalationState {
     }
 
     /// What the state says of the last request.
-    fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
+    pub fn verdict(&self, now_ms: u64, constants: &EscalationConstants) -> EscalationVerdict {
         if self.is_permanent() {
             EscalationVerdict::Permanent
         } else if let Some(until) = self.blocked_until(now_ms) {

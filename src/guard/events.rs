@@ -61,6 +61,11 @@ impl EventType {
         EventType::SuspiciousRequest,
     ];
 
+    /// The type of that name.
+    pub fn of_name(name: &str) -> Option<EventType> {
+        EventType::ALL.into_iter().find(|kind| kind.words().0 == name)
+    }
+
     /// The words of section 12 for the type and its handler.
     pub fn words(self) -> (&'static str, &'static str) {
         match self {
@@ -108,6 +113,23 @@ impl Event {
         let [reason, method, endpoint, user_agent, rule] = [const { String::new() }; 5];
         let (unix_us, metadata) = (now.unix_us, Vec::new());
         Event { unix_us, kind, client, action, reason, method, endpoint, user_agent, rule, metadata }
+    }
+
+    /// One line for people, without its end: time, type, client, what was done, why, and what else there is.
+    pub fn line(&self) -> String {
+        let (kind, _) = self.kind.words();
+        let client = self.client.map_or("system".to_owned(), |client| client.to_string());
+        let mut out = format!("{} {kind} {client} {}", timestamp(self.unix_us), self.action);
+        let texts = [&self.reason, &self.rule, &self.method, &self.endpoint];
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            out.push(' ');
+            out.extend(redacted(text).chars().map(|c| if c.is_control() { '?' } else { c }));
+        }
+        for (name, text) in &self.metadata {
+            let text = if is_secret(name) { REDACTED.to_owned() } else { redacted(text) };
+            out.push_str(&format!(" {name}={}", text.escape_debug()));
+        }
+        out
     }
 
     /// One line of JSON, without its end. Empty texts are left out.

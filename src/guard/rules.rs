@@ -12,7 +12,7 @@ use super::directives::{
 };
 use super::path;
 use super::state::State;
-use super::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreFailure};
+use super::store::{Answer, Check, EscalationConstants, EscalationVerdict, StoreFailure, StoreOrder};
 use super::told::{Happened, Told};
 use super::verdict::{Cause, Denial, Quota};
 use crate::http::message::Fields;
@@ -85,6 +85,27 @@ struct Counter {
 enum Kind {
     Window { limit: u32, window_ms: u64, approximate: bool },
     Escalation(EscalationConstants),
+}
+
+impl Kind {
+    /// Requests, and the window in milliseconds.
+    fn limit(self) -> (u32, u64) {
+        match self {
+            Kind::Window { limit, window_ms, .. } => (limit, window_ms),
+            Kind::Escalation(constants) => (constants.requests_max, constants.window_ms),
+        }
+    }
+}
+
+/// What a counter says of a client.
+#[derive(Clone, Debug)]
+pub struct CounterRow {
+    /// The line in the guard file.
+    pub line: u32,
+    /// The directive.
+    pub text: Box<str>,
+    /// As if a request came now, which is not counted.
+    pub answer: Answer,
 }
 
 /// How the store is asked.
@@ -190,7 +211,7 @@ impl Guard {
     pub fn admit(&self, client: IpAddr, now: Now) -> Result<(), Denial> {
         if let Some(line) = self.state.banned(client, now) {
             let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
-            self.refuse(Happened::Blocked, client, denial, now, false)?;
+            self.refuse(Happened::Blocked, client, denial, now, (false, None))?;
         }
         if self.clients.is_empty() || self.is_exempt(client) {
             return Ok(());
@@ -217,7 +238,7 @@ impl Guard {
         for rule in rules {
             if let Some((provider, _)) = rule.selector.denies(address) {
                 let denial = Denial { cause: cause(provider), line: rule.line, retry_after_s: 0 };
-                self.refuse(Happened::CloudBlocked, client, denial, now, rule.observe)?;
+                self.refuse(Happened::CloudBlocked, client, denial, now, (rule.observe, None))?;
             }
         }
         Ok(())
@@ -230,11 +251,11 @@ impl Guard {
         client: IpAddr,
         denial: Denial,
         now: Now,
-        observe: bool,
+        (observe, limit): (bool, Option<(u32, u64)>),
     ) -> Result<(), Denial> {
         let logged_only = self.passive || observe;
         let told = Told::of(happened, client);
-        self.state.tell(now, Told { denial: Some(denial), logged_only, ..told });
+        self.state.tell(now, Told { denial: Some(denial), logged_only, limit, ..told });
         if logged_only { Ok(()) } else { Err(denial) }
     }
 
@@ -372,13 +393,48 @@ impl Guard {
         };
         let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
         let denial = Denial { cause, line: counter.line, retry_after_s };
-        if self.refuse(Happened::RateLimited, client, denial, now, counter.observe).is_err() {
+        let limit = counter.kind.limit();
+        if self.refuse(Happened::RateLimited, client, denial, now, (counter.observe, Some(limit))).is_err() {
             tally.denial.get_or_insert(denial);
         }
         // A client that is blocked has done what it is blocked for already.
         if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
             self.violate(Violation::Limit, client, counter.per, now);
         }
+    }
+
+    /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
+    pub fn counters_of(&self, client: IpAddr, now: Now) -> Vec<CounterRow> {
+        let host = Host::Address(client);
+        let rows = self.counters.iter().filter(|counter| counter.per.is_client()).map(|counter| {
+            let key = counter.key(&self.state, &of_client(client, &host), None);
+            let answer = match counter.kind {
+                Kind::Window { limit, window_ms, .. } => {
+                    self.state.windows.peek(key, limit, window_ms, now.common_ms())
+                }
+                Kind::Escalation(constants) => {
+                    let state = self.state.escalations.state(key).unwrap_or_default();
+                    Answer::Escalation(state.verdict(now.unix_ms(), &constants))
+                }
+            };
+            CounterRow { line: counter.line, text: counter.text.clone(), answer }
+        });
+        rows.collect()
+    }
+
+    /// Forgets what is counted of a client by these counters, blocks for ever included, here and in the store. False if nothing
+    /// was counted.
+    pub fn forget(&self, client: IpAddr) -> bool {
+        let (mut any, host) = (false, Host::Address(client));
+        for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
+            let key = counter.key(&self.state, &of_client(client, &host), None);
+            any |= match counter.kind {
+                Kind::Window { .. } => self.state.windows.forget(key),
+                Kind::Escalation(_) => self.state.escalations.lift(key),
+            };
+            self.state.order(StoreOrder::Forget(counter.store_key(&of_client(client, &host), None)));
+        }
+        any
     }
 
     /// Counts a violation towards bans.
@@ -402,6 +458,11 @@ impl Guard {
             }
         }
     }
+}
+
+/// A request of which nothing matters but the client.
+fn of_client<'a>(client: IpAddr, host: &'a Host) -> Subject<'a> {
+    Subject { client, user: b"", host, path: None, method: "" }
 }
 
 /// Whole seconds, rounded up.

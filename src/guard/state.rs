@@ -3,6 +3,7 @@
 use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
+use super::events::{Event, EventType, Ring};
 use super::store::{StoreNews, StoreOrder};
 use super::told::{Happened, Told};
 use super::window::SharedWindows;
@@ -13,13 +14,16 @@ use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Keys that are counted at most, without `guard-keys` (chosen: some ten megabytes).
 pub const KEYS_MAX: usize = 100_000;
 
 /// Bans at most, without `bans-max` (chosen: what the large public lists have).
 pub const BANS_MAX: usize = 1_000_000;
+
+/// Events that are kept for readers (chosen: some megabytes at most, and what a minute of trouble brings).
+pub const EVENTS_MAX: usize = 4096;
 
 /// What others are told of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct State {
     pub windows: SharedWindows,
     /// Fixed windows with escalation.
     pub escalations: SharedEscalations,
+    events: Mutex<Ring>,
     sink: Sink,
 }
 
@@ -56,6 +61,7 @@ impl State {
             bans_len: AtomicUsize::new(0),
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
+            events: Mutex::new(Ring::new(EVENTS_MAX)),
             sink,
         }
     }
@@ -65,6 +71,9 @@ impl State {
     pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
         let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
         let trusted: Vec<IpNet> = trusted.collect();
+        let muted = directives.events.iter().flat_map(|events| &events.muted);
+        let muted: Vec<EventType> = muted.filter_map(|name| EventType::of_name(name)).collect();
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).set_muted(&muted);
         let mut table = self.write_bans();
         table.set_bans_max(directives.bans_max.unwrap_or(BANS_MAX));
         table.set_trusted(&trusted);
@@ -120,6 +129,11 @@ impl State {
         removed
     }
 
+    /// Tells the store.
+    pub fn order(&self, order: StoreOrder) {
+        (self.sink)(Change::Order(order));
+    }
+
     /// Bans what has exceeded a limit too often.
     pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, now: Now) {
         let until_unix_ms = rule.duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
@@ -130,13 +144,23 @@ impl State {
     }
 
     /// What the store tells of its own accord: clients that are banned elsewhere are cut here.
-    pub fn learn(&self, news: &StoreNews, now_unix_ms: u64) {
+    pub fn learn(&self, news: &StoreNews, now: Now) {
         match news {
-            StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => {}
+            StoreNews::Reached => {
+                self.push(Event::new(now, EventType::RedisConnection, None, "connection_established"));
+            }
+            StoreNews::ScriptReloaded => {
+                self.push(Event::new(now, EventType::RateLimitScriptReloaded, None, "script_reloaded"));
+            }
+            StoreNews::Lost(error) => {
+                let mut event = Event::new(now, EventType::RedisError, None, "connection_failed");
+                event.reason = error.to_string();
+                self.push(event);
+            }
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
                 let mut table = self.write_bans();
                 let banned = new_networks(news, &table);
-                table.hear(news, now_unix_ms);
+                table.hear(news, now.unix_ms());
                 self.note_bans(&table);
                 drop(table);
                 banned.into_iter().for_each(|network| (self.sink)(Change::Banned(network)));
@@ -158,8 +182,17 @@ impl State {
     }
 
     /// Notes what was done.
-    pub fn tell(&self, _now: Now, told: Told<'_>) {
-        let _ = told;
+    pub fn tell(&self, now: Now, told: Told<'_>) {
+        self.push(told.event(now));
+    }
+
+    fn push(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    /// Events from a cursor on, and how many a slow reader has lost; see [`Ring::read`].
+    pub fn read_events(&self, cursor: &mut u64, at_most: usize) -> (Vec<Arc<Event>>, u64) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).read(cursor, at_most)
     }
 
     /// The key of a counter: its identity, and what `write` adds of a request.

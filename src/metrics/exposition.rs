@@ -162,6 +162,8 @@ impl Snapshot {
             let ratios = CACHE_HIT_RATIOS.iter().zip(sum.cache_hit_ratios());
             ratios.for_each(|(descriptor, value)| text.put(descriptor, value));
         }
+        let guard = self.guard.iter().flat_map(|guard| guard.numbers());
+        guard.for_each(|(descriptor, value)| text.put(descriptor, value));
         for family in sum.histograms.families() {
             // What is shown though nothing was counted: a series that begins late has no rate at first.
             let shown = match family.1 {

@@ -19,7 +19,7 @@ pub use exposition::Form;
 pub use histogram::{BOUNDS_US, Histogram, Histograms};
 pub use labels::{CACHE_USES, STATUS_CLASSES};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, Snapshot, WORKERS};
-pub use tables::{CacheNumbers, Metrics, ProcessNumbers};
+pub use tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers};
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The numbers of one moment, and the line that shows them.
 
 use super::labels::STATUS_CLASSES;
-use super::tables::{CacheNumbers, Metrics, ProcessNumbers};
+use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers};
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub process: ProcessNumbers,
     /// What the store of the cache has counted, if there is one.
     pub cache: Option<CacheNumbers>,
+    /// What the guard holds, if it holds or has held anything.
+    pub guard: Option<GuardNumbers>,
 }
 
 impl Metrics {
@@ -89,7 +91,9 @@ impl Snapshot {
             }
         }
         put_ratio(&mut line, &BLOCKED_RATIO, sum.blocked_ratio());
-        for (descriptor, value) in self.process.numbers().chain(self.cache.iter().flat_map(|c| c.numbers())) {
+        let held = |(_, value): &(&Descriptor, u64)| *value > 0;
+        let guard = self.guard.iter().flat_map(|guard| guard.numbers()).filter(held);
+        for (descriptor, value) in self.of_process().chain(guard) {
             put(&mut line, descriptor.name, value);
         }
         if self.cache.is_some() {
@@ -100,6 +104,12 @@ impl Snapshot {
             self.put_balance(&mut line);
         }
         line
+    }
+
+    /// The numbers of the process and of the cache's store.
+    fn of_process(&self) -> impl Iterator<Item = (&'static Descriptor, u64)> {
+        let cache = self.cache.iter().flat_map(|cache| cache.numbers());
+        self.process.numbers().chain(cache)
     }
 
     /// How the work is spread over the loops.

@@ -258,6 +258,26 @@ table! {
 }
 
 table! {
+    /// What the guard holds, and what has left it.
+    GuardNumbers {
+        /// Bans now, expired ones that are still there included.
+        guard_bans: Gauge(Count),
+        /// Bans dropped before their end, or refused, because there were too many.
+        guard_bans_dropped: Counter(Count),
+        /// Keys whose requests are counted in sliding windows now.
+        guard_windows: Gauge(Count),
+        /// Keys that such a window has forgotten because there were too many.
+        guard_windows_dropped: Counter(Count),
+        /// Keys whose requests are counted in fixed windows with escalation now.
+        guard_escalations: Gauge(Count),
+        /// Keys that such a window has forgotten because there were too many, blocks for ever included.
+        guard_escalations_dropped: Counter(Count),
+        /// Keys that are blocked for ever now.
+        guard_permanent: Gauge(Count),
+    }
+}
+
+table! {
     /// What the store of the cache holds, and what has left it.
     CacheNumbers {
         /// Entries stored now.

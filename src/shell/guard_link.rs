@@ -9,19 +9,36 @@ use super::stores::{StoreClient, StoreReply, StoreSettings};
 use crate::engine::StoreJob;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
+use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// Shared by the state's sink, the loops and whoever reloads.
-#[derive(Default)]
 pub struct GuardLink {
+    /// When the clock began that all loops have in common.
+    epoch: Instant,
     remotes: RwLock<Vec<Remote>>,
     store: RwLock<Option<StoreClient>>,
 }
 
 impl GuardLink {
+    /// Without loops and without a store. The common clock begins.
+    pub fn new() -> GuardLink {
+        GuardLink { epoch: Instant::now(), remotes: RwLock::default(), store: RwLock::default() }
+    }
+
+    /// When the clock began that all loops have in common.
+    pub fn epoch(&self) -> Instant {
+        self.epoch
+    }
+
+    /// The time for threads beside the loops, which have no clock of their own.
+    pub fn now(&self) -> Now {
+        now(self.epoch)
+    }
+
     /// Tells loops, and the store if there is one.
     pub fn tell(&self, change: Change) {
         match change {
@@ -52,14 +69,14 @@ impl GuardLink {
         // The old one ends before the new one begins: two would answer each other's news.
         *self.write_store() = None;
         let Some(settings) = settings else { return Ok(()) };
-        let (link, state) = (Arc::downgrade(self), Arc::clone(state));
+        let (link, state, epoch) = (Arc::downgrade(self), Arc::clone(state), self.epoch);
         let deliver = move |index: usize, reply: StoreReply| {
             let Some(link) = link.upgrade() else { return };
             if let Some(remote) = link.read_remotes().get(index) {
                 remote.send(WorkerMessage::StoreAnswered(StoreJob::from_bits(reply.job), reply.answers));
             }
         };
-        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news))?;
+        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, now(epoch)))?;
         *self.write_store() = Some(client);
         Ok(())
     }
@@ -89,19 +106,30 @@ impl GuardLink {
 }
 
 /// Passes on what the store tells of its own accord.
-fn learn(state: &State, news: StoreNews) {
+fn learn(state: &State, news: StoreNews, now: Now) {
     match &news {
         StoreNews::Reached => log::info!("guard: the store answers"),
         StoreNews::ScriptReloaded => log::info!("guard: the store was sent a script that it had forgotten"),
         StoreNews::Lost(error) => log::warn!("guard: the store does not answer: {error}"),
         StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {}
     }
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    state.learn(&news, since.as_millis() as u64);
+    state.learn(&news, now);
+}
+
+impl Default for GuardLink {
+    fn default() -> GuardLink {
+        GuardLink::new()
+    }
 }
 
 impl fmt::Debug for GuardLink {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("GuardLink").finish_non_exhaustive()
     }
+}
+
+fn now(epoch: Instant) -> Now {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let common_us = epoch.elapsed().as_micros() as u64;
+    Now { monotonic_us: common_us, unix_us: unix.as_micros() as u64, common_us }
 }

@@ -5,8 +5,9 @@
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
 use crate::cache::store::{Statistics, Store};
-use crate::metrics::{CacheNumbers, Metrics, ProcessNumbers, Snapshot};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use crate::guard::state::State;
+use crate::metrics::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, Snapshot};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What one loop has to report.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ pub struct Score {
 pub struct Scoreboard {
     scores: Mutex<Vec<Score>>,
     store: Option<Arc<Store>>,
+    /// What the guard has counted, once it is known.
+    guard: OnceLock<Arc<State>>,
     /// The line that was written last.
     said: Mutex<Option<String>>,
 }
@@ -42,6 +45,7 @@ impl Scoreboard {
         Arc::new(Scoreboard {
             scores: Mutex::new(vec![Score::default(); loops]),
             store,
+            guard: OnceLock::new(),
             said: Mutex::default(),
         })
     }
@@ -56,7 +60,13 @@ impl Scoreboard {
     /// The numbers as the loops have put them here last.
     pub fn snapshot(&self) -> Snapshot {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        snapshot(&self.scores(), stored.as_ref())
+        let guard = self.guard.get().map(|state| guard_numbers(state));
+        Snapshot { guard, ..snapshot(&self.scores(), stored.as_ref()) }
+    }
+
+    /// Shows what the guard has counted as well.
+    pub fn show_guard(&self, state: &Arc<State>) {
+        let _ = self.guard.set(Arc::clone(state));
     }
 
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
@@ -93,6 +103,20 @@ impl Drop for Round {
     }
 }
 
+/// What the guard holds.
+fn guard_numbers(state: &State) -> GuardNumbers {
+    let (bans, windows, escalations) = (state.read_bans(), &state.windows, &state.escalations);
+    GuardNumbers {
+        guard_bans: bans.len() as u64,
+        guard_bans_dropped: bans.dropped(),
+        guard_windows: windows.len(),
+        guard_windows_dropped: windows.dropped(),
+        guard_escalations: escalations.len(),
+        guard_escalations_dropped: escalations.dropped() + escalations.permanent_dropped(),
+        guard_permanent: escalations.permanent_len(),
+    }
+}
+
 /// The numbers of all loops, of the process, and of the store that the loops have in common.
 fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
     Snapshot {
@@ -113,6 +137,7 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
             cache_variants_evicted: stored.variants_evicted,
             cache_parts_dropped: stored.parts_dropped,
         }),
+        guard: None,
     }
 }
 

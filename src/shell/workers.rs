@@ -19,7 +19,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What one loop is made of.
 pub struct Worker {
@@ -77,7 +77,8 @@ impl Workers {
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
         let scoreboard = Scoreboard::new(workers.len(), store);
-        let shared = SharedParts { verifier: Verifier::new(processors), guard_link, epoch: Instant::now() };
+        let epoch = guard_link.epoch();
+        let shared = SharedParts { verifier: Verifier::new(processors), guard_link, epoch };
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {

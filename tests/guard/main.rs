@@ -4,6 +4,7 @@
 mod common;
 
 mod addresses;
+mod control;
 mod limits;
 #[cfg(feature = "redis")]
 #[path = "../stores/redis_server.rs"]

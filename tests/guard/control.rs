@@ -1,0 +1,104 @@
+//! `weir ctl` and the guard: bans by hand, limits, events.
+
+use super::Guarded;
+use crate::common::{Run, Scratch, Weir, run};
+
+struct Controlled {
+    guarded: Guarded,
+    socket: String,
+    _scratch: Scratch,
+}
+
+impl Controlled {
+    fn start(lines: &str) -> Controlled {
+        let scratch = Scratch::new();
+        let socket = scratch.join("control");
+        let guarded = Guarded::with_options(lines, &["--control", &socket]);
+        Controlled { guarded, socket, _scratch: scratch }
+    }
+
+    fn ctl(&self, words: &[&str]) -> Run {
+        let mut all = vec!["ctl", "--control", &self.socket];
+        all.extend_from_slice(words);
+        run(&all)
+    }
+}
+
+#[test]
+fn bans_by_hand_hold_at_once_and_end_at_once() {
+    let on = Controlled::start("");
+    assert_eq!(on.guarded.get("203.0.113.9", "/").0, 200);
+    let done = on.ctl(&["ban", "203.0.113.9", "for", "1m", "reason", "abuse", "report"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert_eq!(on.guarded.get("203.0.113.9", "/").0, 403);
+    let told = on.ctl(&["bans"]);
+    assert!(told.out.contains("203.0.113.9") && told.out.contains("abuse report"), "{told:?}");
+    let told = on.ctl(&["--json", "bans"]);
+    assert!(told.out.starts_with('[') && told.out.contains("\"network\":\"203.0.113.9\""), "{told:?}");
+    on.guarded
+        .weir
+        .wait_for_error(|line| line.contains("control: ban 203.0.113.9") && line.contains("user "));
+    assert_eq!(on.ctl(&["unban", "203.0.113.9"]).code, 0);
+    assert_eq!(on.guarded.get("203.0.113.9", "/").0, 200);
+    assert_eq!(on.ctl(&["unban", "203.0.113.9"]).code, 1);
+    assert_eq!(on.ctl(&["--json", "bans"]).out.trim(), "[]");
+    for refused in ["127.0.0.1", "::1", "0.0.0.0/0"] {
+        let answer = on.ctl(&["ban", refused]);
+        assert_eq!(answer.code, 1, "{refused}: {answer:?}");
+    }
+    assert_eq!(on.ctl(&["ban", "203.0.113.9", "for", "never"]).code, 64);
+}
+
+#[test]
+fn a_ban_cuts_what_is_under_way() {
+    let on = Controlled::start("");
+    let mut raw = on.guarded.weir.connect();
+    let host = on.guarded.origin.address();
+    raw.send(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"));
+    let head = raw.read_head();
+    assert_eq!(head.status(), 200);
+    assert_eq!(on.ctl(&["ban", "203.0.113.0/24"]).code, 0);
+    raw.expect_closed();
+    on.guarded.weir.wait_for_log(|line| line.contains("203.0.113.7") && line.contains("banned"));
+}
+
+#[test]
+fn limits_are_told_and_blocks_are_lifted() {
+    let on = Controlled::start(
+        "limit 100/10m per client\nescalate 2/10m block 15m after 2 forever after 3 in 24h",
+    );
+    let statuses: Vec<u16> = (0..5).map(|_| on.guarded.get("192.0.2.1", "/").0).collect();
+    assert_eq!(statuses, [200, 200, 429, 429, 429]);
+    let told = on.ctl(&["limits", "192.0.2.1"]);
+    assert!(told.out.contains("guard:2  open  95"), "{told:?}");
+    assert!(told.out.contains("guard:3  blocked"), "{told:?}");
+    assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
+    assert_eq!(on.guarded.get("192.0.2.1", "/").0, 200);
+    assert_eq!(on.ctl(&["unblock", "192.0.2.2"]).code, 1);
+}
+
+#[test]
+fn guard_12_events_tell_what_was_done() {
+    let on = Controlled::start("limit 1/10m per client\nban-after limit 2 in 10m for 1h");
+    let statuses: Vec<u16> = (0..4).map(|_| on.guarded.get("192.0.2.1", "/").0).collect();
+    assert_eq!(statuses, [200, 429, 429, 403]);
+    let told = on.ctl(&["--json", "events"]).out;
+    let kinds = ["rate_limited", "ip_banned", "ip_blocked"];
+    for kind in kinds {
+        assert!(told.contains(&format!("\"event_type\":\"{kind}\"")), "{told}");
+    }
+    // Fault 6 of section 13: the limit that was exceeded, and not another one.
+    assert!(told.contains("\"rate_limit\":\"1\",\"window\":\"600\""), "{told}");
+    let told = on.ctl(&["events"]).out;
+    assert_eq!(told.lines().count(), 4, "{told}");
+}
+
+#[test]
+fn without_a_guard_file_commands_say_so() {
+    let scratch = Scratch::new();
+    let socket = scratch.join("control");
+    let _weir = Weir::start(&["--control", &socket]);
+    let answer = run(&["ctl", "--control", &socket, "ban", "203.0.113.9"]);
+    assert_eq!(answer.code, 1, "{answer:?}");
+    assert!(answer.err.contains("--guard"), "{answer:?}");
+}
