@@ -4,6 +4,7 @@ use super::guard::GuardFile;
 use super::settings::Settings;
 use super::trial::Trial;
 use crate::engine::transaction::log_record::{Text, Verdict};
+use crate::guard::rules;
 use crate::http::target::{Authority, Host, Target};
 use crate::policy::Policy;
 use crate::policy::acl::{Judgement, Subject};
@@ -174,9 +175,32 @@ impl Verdicts<'_> {
         } else {
             let by = authority.and_then(|authority| self.allowing_rule(&authority));
             let why = by.map_or("no rule forbids it".to_owned(), |rule| format!("by {rule}"));
-            (format!("allowed: {asked}\n  {why}\n"), true)
+            (format!("allowed: {asked}\n  {why}\n{}", self.counters()), true)
         };
         (text + &addresses, allowed)
+    }
+
+    /// The limits that count the request, of which only the running weir knows how much is left.
+    fn counters(&self) -> String {
+        let (Some(guard), Some(authority)) = (&self.trial.guard, self.request.authority()) else {
+            return String::new();
+        };
+        let path = match Target::parse(&self.request.method, self.request.target.as_bytes(), false) {
+            Ok(Target::Absolute { path, .. } | Target::Origin { path }) => Some(path),
+            Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => None,
+        };
+        let subject = rules::Subject {
+            client: self.client,
+            user: self.question.user.unwrap_or_default().as_bytes(),
+            host: &authority.host,
+            path,
+            method: &self.request.method,
+        };
+        let covering = guard.covering(&subject, &mut Vec::new());
+        covering.iter().fold(String::new(), |mut text, (line, directive)| {
+            let _ = writeln!(text, "  counted by guard:{line}: {directive}");
+            text
+        })
     }
 
     /// The lines for a request for which no address was dialled.

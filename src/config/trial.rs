@@ -9,6 +9,7 @@ use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::{Action, Engine, Event, PeerId, SocketError};
+use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
 use crate::http::target::Name;
@@ -44,6 +45,8 @@ pub struct Trial {
     pub dialled: Vec<IpAddr>,
     /// The log record.
     pub entry: Option<Box<LogRecord>>,
+    /// What has counted the request.
+    pub guard: Option<Arc<Guard>>,
 }
 
 impl Trial {
@@ -65,12 +68,13 @@ impl Trial {
         whole.noted = &Text::ALL;
         // What others have counted is not known here.
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
-        whole.guard = guard.map(|file| Arc::new(file.into_guard(&state)));
+        let guard = guard.map(|file| Arc::new(file.into_guard(&state)));
+        whole.guard = guard.clone();
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();
         let client = engine.accept(now(began), client);
         let mut trial =
-            Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None };
+            Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None, guard };
         trial.perform_actions();
         trial.ask(head);
         while trial.entry.is_none() && trial.began.elapsed() < TRIAL_WITHIN {

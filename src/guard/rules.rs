@@ -403,6 +403,16 @@ impl Guard {
         }
     }
 
+    /// The counters that a request is recorded with: line and directive of each; none for exempt clients.
+    pub fn covering<'g>(&'g self, subject: &Subject<'_>, scratch: &mut Vec<u8>) -> Vec<(u32, &'g str)> {
+        if self.is_exempt(subject.client) {
+            return Vec::new();
+        }
+        let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
+        let covering = self.counters.iter().filter(|counter| counter.scope.covers(subject, path));
+        covering.map(|counter| (counter.line, &*counter.text)).collect()
+    }
+
     /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
     pub fn counters_of(&self, client: IpAddr, now: Now) -> Vec<CounterRow> {
         let host = Host::Address(client);

@@ -1,7 +1,7 @@
 //! Sliding windows, escalation, bans: what the daemon answers, and what its log says.
 
 use super::{Guarded, ask};
-use crate::common::{Origin, Raw, Scratch, Weir};
+use crate::common::{Origin, Raw, Scratch, Weir, run};
 
 /// Seconds in Retry-After; the field must be there.
 #[track_caller]
@@ -154,4 +154,25 @@ fn a_kept_connection_is_judged_request_by_request() {
     for (client, status) in [("192.0.2.1", 200), ("192.0.2.1", 429), ("192.0.2.2", 200), ("192.0.2.1", 429)] {
         assert_eq!(ask(&mut raw, &guarded.origin, client, "GET", "/", "").0, status);
     }
+}
+
+#[test]
+fn explain_says_which_directive_decides() {
+    let scratch = Scratch::new();
+    let lines = "limit 600/1m per client\nban 203.0.113.0/24 for 7d\nlimit 20/10s per client+host path /api/ methods POST,PUT\n";
+    let file = scratch.file("guard.conf", lines);
+    let explain = |client: &str, words: &[&str]| {
+        let mut all = vec!["--guard", &file, "--allow", "127.0.0.0/8", "--client", client, "explain"];
+        all.extend_from_slice(words);
+        run(&all)
+    };
+    let refused = explain("203.0.113.4", &["http://127.0.0.1/"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.out.contains("banned:guard:2"), "{refused:?}");
+    let allowed = explain("192.0.2.4", &["POST", "http://127.0.0.1/api/x"]);
+    assert_eq!(allowed.code, 0, "{allowed:?}");
+    assert!(allowed.out.contains("counted by guard:1: limit 600/1m per client\n"), "{allowed:?}");
+    assert!(allowed.out.contains("counted by guard:3: limit 20/10s per client+host"), "{allowed:?}");
+    let allowed = explain("192.0.2.4", &["http://127.0.0.1/api/x"]);
+    assert!(!allowed.out.contains("guard:3"), "{allowed:?}");
 }
