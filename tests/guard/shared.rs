@@ -61,7 +61,14 @@ fn a_ban_of_one_daemon_stops_the_client_in_the_other() {
     assert_eq!([fleet.get(0, "192.0.2.1"), fleet.get(0, "192.0.2.1")], [200, 429]);
     assert_eq!(fleet.get(0, "192.0.2.1"), 429);
     assert_eq!(fleet.get(0, "192.0.2.1"), 403);
-    eventually("the other daemon knows of the ban", || (fleet.get(1, "192.0.2.1") == 403).then_some(()));
+    // A request that is under way when the ban arrives is cut.
+    let asked = |client: &str| {
+        let mut raw = fleet.weirs[1].connect();
+        let (url, host) = (fleet.origin.url("/"), fleet.origin.address());
+        raw.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: {client}\r\n\r\n"));
+        raw.try_read_response("GET").map_or(0, |response| response.status())
+    };
+    eventually("the other daemon knows of the ban", || (asked("192.0.2.1") == 403).then_some(()));
     assert_eq!(fleet.get(1, "192.0.2.2"), 200);
     // As the reference library writes it.
     let until: String = fleet.redis.query(&["GET", "guard_core:banned_ips:192.0.2.1"]);
