@@ -209,6 +209,11 @@ impl Settings {
         self.guard.as_ref().map_or(Ok(()), |guard| guard.admit_destination(client, address, now))
     }
 
+    /// Whether the guard lets an address that was dialled before be used again.
+    pub(in crate::engine) fn allows_reuse(&self, address: IpAddr) -> bool {
+        self.guard.as_ref().is_none_or(|guard| guard.allows_reuse(address))
+    }
+
     /// Whom a share is counted for: every bound on what one client may use asks this.
     pub(in crate::engine) fn accountable(&self, address: IpAddr) -> IpAddr {
         accountable(address, self.client_prefix6)

@@ -227,6 +227,13 @@ impl Guard {
         self.judge_clouds(&self.destinations, client, address, Cause::DestinationInCloud, now)
     }
 
+    /// Whether an address that was dialled before may be used again. Nothing is told of the answer: an address that is denied
+    /// is judged once more when it is dialled.
+    pub fn allows_reuse(&self, address: IpAddr) -> bool {
+        let denies = |rule: &CloudDenial| !rule.observe && rule.selector.denies(address).is_some();
+        self.passive || !self.destinations.iter().any(denies)
+    }
+
     fn judge_clouds(
         &self,
         rules: &[CloudDenial],

@@ -4,6 +4,7 @@
 mod common;
 
 mod addresses;
+mod clouds;
 mod control;
 mod limits;
 #[cfg(feature = "redis")]

@@ -21,6 +21,7 @@ use crate::engine::cache::selecting::AsForwarded;
 use crate::engine::transaction::examine::{Decision, Method, RequestInfo};
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::refusal::Refusal;
+use crate::guard::rules::Guard;
 use crate::http::block::FieldLines;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::framing::Body;
@@ -206,6 +207,7 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     /// Room for what the request has in the fields of Vary.
     pub scratch: &'a mut Vec<u8>,
     pub policy: &'a Policy,
+    pub guard: Option<&'a Guard>,
     /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
     pub forwarded: ForwardedPolicy,
     pub resolver: &'a Resolver,
@@ -336,7 +338,7 @@ impl CacheLookUp<'_> {
         })
     }
 
-    /// Whether the policy lets this client connect to where the response came from.
+    /// Whether policy and guard let this client connect to where the response came from.
     fn may_have(&self, info: &RequestInfo, stored: &Stored) -> bool {
         let (acl, port) = (&self.policy.acl, info.authority.port);
         let name = match &info.authority.host {
@@ -346,6 +348,7 @@ impl CacheLookUp<'_> {
             Host::Name(name) => Some(name),
         };
         info.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
+            && self.guard.is_none_or(|guard| guard.allows_reuse(stored.address))
             && name.is_none_or(|name| self.may_mean(name, port))
     }
 

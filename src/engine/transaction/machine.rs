@@ -180,6 +180,7 @@ impl Transactions {
             key: cache_text,
             scratch: cache_scratch,
             policy: &transaction.policy,
+            guard,
             forwarded: settings.forwarded,
             resolver: &upstreams.resolver,
             now: cx.now,

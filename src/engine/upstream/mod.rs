@@ -133,9 +133,10 @@ impl Upstreams {
         };
         let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
             let Address { ip, port } = peer.address;
-            request.policy.acl.judge_address(&grant, ip, port)
+            request.policy.acl.judge_address(&grant, ip, port).is_ok()
+                && cx.settings.admit_destination(request.client_address, ip, cx.now).is_ok()
         });
-        if judged.is_some_and(|judged| judged.is_ok()) {
+        if judged == Some(true) {
             let attached = Attached { connection: origin, opened_ms, reused: true, bond };
             return Found::Connection(attached, Timings::default());
         }

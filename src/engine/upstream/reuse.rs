@@ -110,7 +110,7 @@ impl Upstreams {
         None
     }
 
-    /// An idle connection to the authority, at an address that the policy allows for this very request and that the name has
+    /// An idle connection to the authority, at an address that policy and guard allow for this very request and that the name has
     /// now: as was `told`, or as is known still. None if that is not known.
     fn find_idle(&self, cx: &Context, need: &Need<'_>, told: Option<&Addresses>) -> Option<PeerId> {
         let group = self.pool.group(need.authority)?;
@@ -126,6 +126,7 @@ impl Upstreams {
             cx.settings.lifetime_left_ms(idle.opened_ms, cx.now_ms()) > 0
                 && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
                 && need.policy.acl.judge_address(need.grant, ip, port).is_ok()
+                && cx.settings.allows_reuse(ip)
         };
         self.pool.idle_in(group).find(may_be_used).map(|idle| idle.peer)
     }
