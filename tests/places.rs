@@ -138,3 +138,58 @@ fn kind_20_places_are_told_with_the_settings() {
     let said = run(&[&options[..], &["--sandbox=no"]].concat());
     assert!(!said.out.contains("# sandbox: "), "{}", said.out);
 }
+
+/// What the guard file names in other directories, and the networks of the clouds: files that are replaced are read again, and so
+/// are new files of clouds, with the rights that are left. A neighbour of the directories that are open stays closed.
+#[test]
+fn guard_8_what_the_guard_file_names_is_read_again() {
+    let user = format!("{NOBODY}:{NOBODY}");
+    let whose: &[&[&str]] = if is_root() { &[&["--user", &user], &[]] } else { &[&[]] };
+    for own in whose {
+        let shared = Shared::new("guard");
+        for directory in ["conf", "lists", "secrets", "clouds", "other"] {
+            std::fs::create_dir(shared.path(directory)).expect("a directory");
+        }
+        let network = |network: &str| {
+            let row = format!(r#"{{"ipv4Prefix":"{network}","scope":"x"}}"#);
+            format!(r#"{{"prefixes":[{row}]}}"#)
+        };
+        let replace = |name: &str, text: &str| {
+            let new = shared.file(&format!("{name}.new"), text, 0o644);
+            std::fs::rename(new, shared.path(name)).expect("renaming");
+        };
+        let lines = "trust 127.0.0.0/8\nban-file ../lists/bans\ncloud deny client gcp,vultr\n\
+                     store redis://127.0.0.1:1 password-file ../secrets/redis\n";
+        let guard = shared.file("conf/guard.conf", lines, 0o644);
+        replace("lists/bans", "192.0.2.1\n");
+        replace("secrets/redis", "first\n");
+        replace("clouds/gcp.json", &network("198.51.100.0/25"));
+        let clouds = shared.path("clouds");
+        let weir =
+            Weir::start(&[&["--guard", &guard, "--cloud-ranges", &clouds, "--sandbox"], *own].concat());
+        let origin = Origin::ok();
+        let statuses = || {
+            ["192.0.2.1", "192.0.2.2", "198.51.100.1", "198.51.100.129", "203.0.113.1"].map(|client| {
+                let host = origin.address();
+                let field = format!("X-Forwarded-For: {client}");
+                let request = format!("GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n{field}\r\n\r\n");
+                weir.connect().ask(request).status()
+            })
+        };
+        assert_eq!(statuses(), [403, 200, 403, 200, 200], "{own:?}");
+        replace("lists/bans", "192.0.2.2\n");
+        replace("secrets/redis", "second\n");
+        replace("clouds/gcp.json", &network("198.51.100.128/25"));
+        replace("clouds/vultr.json", r#"{"subnets":[{"ip_prefix":"203.0.113.0/24","region":"x"}]}"#);
+        reload_says(&weir, &[" reloaded: "]);
+        assert_eq!(statuses(), [200, 403, 200, 403, 403], "{own:?}");
+        if lacks(&weir, "Landlock") {
+            return;
+        }
+        shared.file("other/bans", "192.0.2.3\n", 0o644);
+        std::fs::remove_file(shared.path("lists/bans")).expect("removing");
+        symlink(shared.path("other/bans"), shared.path("lists/bans")).expect("a link");
+        reload_says(&weir, &["lists/bans", "Permission denied"]);
+        assert_eq!(statuses(), [200, 403, 200, 403, 403], "{own:?}");
+    }
+}

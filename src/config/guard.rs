@@ -174,13 +174,8 @@ fn load_clouds(
 ) -> Clouds {
     let mut sets = Vec::new();
     let Some(directory) = &settings.cloud_ranges else { return Clouds::default() };
-    let names = match std::fs::read_dir(&directory.value) {
-        Ok(entries) => {
-            let names = entries.filter_map(Result::ok).map(|entry| entry.file_name());
-            let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
-            names.sort();
-            names
-        }
+    let files = match cloud_files(&directory.value) {
+        Ok(files) => files,
         Err(error) => {
             let message = format!(
                 "{}: cannot be read: {error}; expected a directory with the files of the clouds",
@@ -190,9 +185,7 @@ fn load_clouds(
             return Clouds::default();
         }
     };
-    for name in names {
-        let Some(provider) = Provider::of_file_name(&name) else { continue };
-        let path = directory.value.join(&name);
+    for (provider, path) in files {
         let loaded = read_file(&path).map_err(|error| error.to_string());
         let ranges = loaded
             .and_then(|text| crate::guard::clouds::parse(provider, &text).map_err(|error| error.to_string()));
@@ -206,6 +199,30 @@ fn load_clouds(
     sets.sort_by_key(|(provider, _)| *provider);
     sets.dedup_by_key(|(provider, _)| *provider);
     Clouds::new(sets)
+}
+
+/// The files of the clouds in a directory, in the order of their names.
+fn cloud_files(directory: &Path) -> io::Result<Vec<(Provider, PathBuf)>> {
+    let names = std::fs::read_dir(directory)?.filter_map(Result::ok).map(|entry| entry.file_name());
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
+    names.sort();
+    let provider = |name: &String| Provider::of_file_name(name);
+    Ok(names.iter().filter_map(|name| Some((provider(name)?, directory.join(name)))).collect())
+}
+
+/// The files that are read with the guard file: those of bans and the store's password, which it names, and those of the
+/// clouds that there are. None of a guard file that cannot be read, or is faulty.
+pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Vec<PathBuf> {
+    let Some(file) = &settings.guard else { return Vec::new() };
+    let read = read_file(&file.value).ok().and_then(|text| directives::parse(&text).ok());
+    let directory = file.value.parent().unwrap_or(Path::new(""));
+    let named = read.iter().flat_map(|read| {
+        let password = read.store.iter().filter_map(|store| store.password_file.as_ref());
+        let bans = read.ban_files.iter().map(|named| &named.path);
+        bans.chain(password).map(|path| directory.join(path))
+    });
+    let clouds = settings.cloud_ranges.iter().filter_map(|directory| cloud_files(&directory.value).ok());
+    named.chain(clouds.flatten().map(|(_, path)| path)).collect()
 }
 
 /// Without the password.

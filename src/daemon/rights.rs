@@ -1,11 +1,12 @@
 //! The rights of the process: what is opened while there are rights, and what is given up before the daemon serves.
 
-use super::report::{fail, os_error, said};
+use super::report::{fail, os_error, read_file, said};
 use log::{info, warn};
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind};
-use weir::config::{Problems, Settings, exit};
+use std::path::Path;
+use weir::config::{Problems, Settings, exit, guard};
 use weir::embed::{self, CacheFile, ControlSocket};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened};
@@ -124,13 +125,23 @@ pub fn paths(settings: &Settings) -> Paths {
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
     let lists = lists.chain(&settings.guard);
     let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
-    let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages).collect();
+    let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages);
+    let files = files.chain(guard::files_named(settings, &read_lasting_file)).collect();
+    let listed = settings.cloud_ranges.iter().map(|directory| directory.value.clone()).collect();
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| embed::parent(&file.value).to_owned());
     let written = settings.log_dir.iter().cloned().chain(cache_directory).collect();
     let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
     let removed = settings.control.iter().map(|socket| embed::parent(&socket.value).to_owned()).collect();
-    Paths { files, appended, written, removed }
+    Paths { files, listed, appended, written, removed }
+}
+
+/// What comes through a pipe is read once, by what compiles it.
+fn read_lasting_file(path: &Path) -> io::Result<Vec<u8>> {
+    match std::fs::metadata(path)?.is_file() {
+        true => read_file(path),
+        false => Err(ErrorKind::NotSeekable.into()),
+    }
 }
 
 fn enter_sandbox(paths: &Paths) -> Result<(), u8> {

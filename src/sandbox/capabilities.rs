@@ -55,7 +55,8 @@ fn needed(paths: &Paths) -> io::Result<Vec<(CapabilitySet, KeptCapability)>> {
     thread::scope(|scope| {
         let look = || {
             give_up_all()?;
-            let unread = closed(&paths.files, Access::READ_OK);
+            let unlisted = closed(&paths.listed, Access::READ_OK | Access::EXEC_OK);
+            let unread = [closed(&paths.files, Access::READ_OK), unlisted].concat();
             let directories = closed(&paths.written, Access::WRITE_OK | Access::EXEC_OK);
             let unwritten = [directories, closed(&paths.appended, Access::WRITE_OK)].concat();
             let kept = |capability, name, paths| (capability, KeptCapability { name, paths });

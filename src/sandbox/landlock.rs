@@ -32,6 +32,9 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
     for place in places.directories.iter().chain(&places.files) {
         rules = allow(rules, place, AccessFs::ReadFile.into())?;
     }
+    for directory in &places.listed {
+        rules = allow(rules, directory, AccessFs::ReadFile | AccessFs::ReadDir)?;
+    }
     let written = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::MakeReg | AccessFs::RemoveFile;
     for directory in &places.written {
         rules = allow(rules, directory, written)?;

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub struct Paths {
     /// Files that are read again.
     pub files: Vec<PathBuf>,
+    /// Directories that are listed, and whose files are read again, new ones included.
+    pub listed: Vec<PathBuf>,
     /// Log files that are opened again for appending, after their last bytes are read.
     pub appended: Vec<PathBuf>,
     /// The directories of the log and of the cache file, in which files are created, written, renamed and removed.

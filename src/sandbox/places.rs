@@ -65,6 +65,8 @@ pub struct Places {
     pub files: BTreeSet<PathBuf>,
     /// Those of them that may be replaced.
     pub fixed: BTreeSet<PathBuf>,
+    /// Listed and read, with everything in them.
+    pub listed: BTreeSet<PathBuf>,
     /// Written, with everything in them.
     pub written: BTreeSet<PathBuf>,
     /// Read and written, with everything in them.
@@ -92,7 +94,8 @@ impl Places {
         let written =
             paths.written.iter().filter(|directory| !appended.contains(*directory)).cloned().collect();
         let removed = paths.removed.iter().cloned().collect();
-        let mut places = Places { written, appended, removed, ..Places::default() };
+        let listed = paths.listed.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+        let mut places = Places { listed, written, appended, removed, ..Places::default() };
         for file in paths.files.iter().map(PathBuf::as_path).chain(NAMES.map(Path::new)) {
             let Ok(named) = std::path::absolute(file) else { continue };
             // The named file, and the target of its links.
@@ -109,8 +112,10 @@ impl Places {
             }
         }
         places.directories.extend(NAME_SERVERS.iter().map(PathBuf::from).filter(|path| path.exists()));
-        let Places { directories, files, fixed, .. } = &mut places;
-        let is_in_one = |file: &PathBuf| file.ancestors().any(|above| directories.contains(above));
+        let Places { directories, listed, files, fixed, .. } = &mut places;
+        directories.retain(|directory| !listed.contains(directory));
+        let is_open = |above: &Path| directories.contains(above) || listed.contains(above);
+        let is_in_one = |file: &PathBuf| file.ancestors().any(is_open);
         files.retain(|file| !is_in_one(file));
         fixed.retain(|file| !is_in_one(file));
         places
@@ -125,6 +130,7 @@ impl fmt::Display for Places {
             ("reads all files in ", &self.directories),
             ("reads ", &lasting),
             ("reads (what replaces one of these is read after a restart only) ", &self.fixed),
+            ("lists and reads all files in ", &self.listed),
             ("writes files in ", &self.written),
             ("reads and writes all files in ", &self.appended),
             ("removes files in ", &self.removed),
@@ -265,6 +271,7 @@ mod tests {
             directories: set(&[Path::new("/etc/weir")]),
             files: set(&[Path::new("/dev/null"), Path::new("/etc/hosts"), Path::new("/etc/resolv.conf")]),
             fixed: set(&[Path::new("/etc/hosts"), Path::new("/etc/resolv.conf")]),
+            listed: set(&[Path::new("/etc/weir/clouds")]),
             written: set(&[Path::new("/var/cache/weir")]),
             appended: set(&[Path::new("/var/log/weir")]),
             removed: set(&[Path::new("/run/weir")]),
@@ -273,7 +280,7 @@ mod tests {
             places.to_string(),
             "reads all files in /etc/weir\nreads /dev/null\n\
              reads (what replaces one of these is read after a restart only) /etc/hosts, /etc/resolv.conf\n\
-             writes files in /var/cache/weir\n\
+             lists and reads all files in /etc/weir/clouds\nwrites files in /var/cache/weir\n\
              reads and writes all files in /var/log/weir\nremoves files in /run/weir"
         );
         assert_eq!(Places::default().to_string(), "");

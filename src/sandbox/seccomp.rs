@@ -69,6 +69,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fsync,
     libc::SYS_ftruncate,
     libc::SYS_getcwd,
+    libc::SYS_getdents64,
     libc::SYS_mkdirat,
     libc::SYS_newfstatat,
     libc::SYS_openat,
