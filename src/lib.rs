@@ -22,8 +22,8 @@
 //! # The house
 //!
 //! ```text
-//! main, daemon -> embed -> shell -> engine -> { policy, cache, resolver, metrics } -> http -> net
-//!                          config, log                                     time, nearest: for all
+//! main, daemon -> embed -> shell -> engine -> { policy, guard, cache, resolver, metrics } -> http -> net
+//!                          config, log                                            time, nearest: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
@@ -32,6 +32,7 @@
 //! - `net`: the pool that lends 4 KB blocks; rings and linear buffers over them
 //! - `http`: the HTTP/1.1 grammar, and what a proxy rewrites
 //! - `policy`: access rules, users, header edits
+//! - `guard`: what clients have been doing decides what they may do next
 //! - `cache`: RFC 9111, and the store
 //! - `resolver`: DNS without a system call
 //! - [`metrics`]: descriptors of counters and gauges, and their values at one moment
@@ -46,7 +47,8 @@
 //!
 //! The loop accepts a connection and tells the engine, which gives it a slot and no memory. When bytes arrive, the pool
 //! lends a block; the scanner finds the end of the head with a saved cursor, and the head is parsed once. Everything
-//! ambiguous is refused. The policy judges user, name and port. An idle origin connection is reused, or the resolver
+//! ambiguous is refused. The policy judges user, name and port, the guard
+//! counts the request. An idle origin connection is reused, or the resolver
 //! answers, the policy judges every address, and only allowed ones are dialled. A new head is written; the client's bytes
 //! are never forwarded as they are. Two relays carry the bodies, each at its own pace. When both are done, the transaction
 //! is settled: one log record, the origin connection back to the pool, the blocks back, the client idle or closing.

@@ -91,6 +91,37 @@ rule.
         others: &[],
     },
     Topic {
+        name: "guard",
+        title: "limits, bans, clouds, and whose request it is",
+        text: "
+  weir --guard guard.conf --check    reports all errors of the file
+  weir explain URL --guard guard.conf --client 192.0.2.1
+
+One directive per line; config/guard.conf shows each, docs/guard.md explains it:
+
+  trust 10.0.0.0/8                   proxies whose X-Forwarded-For counts
+  exempt 192.0.2.0/24                never limited; bans still hold
+  limit 600/1m per client            429 beyond; per user, host, path, method
+  escalate 50/1m block 15m after 3   blocks who goes on
+  ban 203.0.113.0/24 for 7d          403
+  ban-file bans.txt                  plain, or of fail2ban or CrowdSec
+  ban-after limit 20 in 10m for 1h   bans who goes over limits too often
+  cloud deny client aws,gcp          with --cloud-ranges DIR
+  store redis://127.0.0.1:6379       counts for several machines together
+  events FILE                        tells what was done, as JSON
+  guard-keys 100000                  counted keys at most; needs a restart
+  bans-max 1000000                   bans at most
+  rate-limit-fields                  tells clients what is left
+  passive                            refuses nothing; or observe in one line
+
+A refusal names its line, as in rate_limit:guard:4, in the log and to the
+client. HUP reads the file again, and what was counted stays. `weir ctl` bans,
+ends bans and shows limits and events (weir help ctl).
+",
+        section: None,
+        others: &["guard", "cloud-ranges", "proxy-protocol", "control"],
+    },
+    Topic {
         name: "users",
         title: "names and passwords that clients must give",
         text: "\
