@@ -23,6 +23,8 @@ pub struct GuardFile {
     pub bans: Vec<(IpNet, Ban)>,
     /// The networks of the clouds that are known.
     pub clouds: Clouds,
+    /// The guard file itself.
+    pub path: PathBuf,
     /// The password of the store, from a file of its own.
     pub store_password: Option<Box<str>>,
 }
@@ -42,9 +44,18 @@ impl GuardFile {
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         match problems.is_empty() {
-            true => Ok(Some(GuardFile { directives, bans, clouds, store_password })),
+            true => {
+                let path = file.value.clone();
+                Ok(Some(GuardFile { directives, bans, clouds, path, store_password }))
+            }
             false => Err(problems),
         }
+    }
+
+    /// Where events go: a path, and whether it is that of a socket.
+    pub fn events(&self) -> Option<(PathBuf, bool)> {
+        let events = self.directives.events.as_ref()?;
+        Some((self.path.parent().unwrap_or(Path::new("")).join(&events.path), events.socket))
     }
 
     /// Has it hold over what was counted so far.

@@ -23,6 +23,7 @@ use rustix::fs::{Access, access};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind};
+use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -72,6 +73,9 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let manager = Manager::connect();
+    // The sandbox lets no Unix socket be opened.
+    let event_socket = settings.guard.as_ref().and_then(|_| UnixDatagram::unbound().ok());
+    event_socket.iter().for_each(|socket| drop(socket.set_nonblocking(true)));
     let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;
     warn_if_unreadable(&settings);
     // From here on there are threads.
@@ -84,6 +88,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .listeners(listeners)
         .log_sender(writer.sender())
         .cache_file(cache_file)
+        .event_socket(event_socket)
         .follow_addresses()
         .owns_process()
         .build()
@@ -195,6 +200,7 @@ impl Daemon {
             }
             Ok((_, Err(Failure::Died))) | Err(_) => code = fail("the loop has died", exit::OS_ERROR),
         }
+        self.control.end_events();
         if !self.writer.close() {
             warn!("the access log's output is stuck: some lines are lost");
         }

@@ -9,6 +9,7 @@ use super::descriptors::limit_connections;
 use super::follower::Follower;
 use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
+use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
 use crate::engine::{self, ClientLimits, Engine};
@@ -20,6 +21,7 @@ use crate::shell::{AccessLog, CacheFile, GuardLink, Persister, Worker, Workers};
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -34,6 +36,7 @@ pub struct Builder {
     cache_file: Option<CacheFile>,
     owns_process: bool,
     follows_addresses: bool,
+    event_socket: Option<UnixDatagram>,
 }
 
 /// Why there is no proxy.
@@ -102,6 +105,13 @@ impl Builder {
         self
     }
 
+    /// A socket to send events of the guard with.
+    #[doc(hidden)]
+    pub fn event_socket(mut self, socket: Option<UnixDatagram>) -> Builder {
+        self.event_socket = socket;
+        self
+    }
+
     /// The cache's file, which is open.
     #[doc(hidden)]
     pub fn cache_file(mut self, file: Option<CacheFile>) -> Builder {
@@ -134,6 +144,7 @@ impl Builder {
         let guard_link = Arc::new(GuardLink::default());
         let state = guard_state(&guard_link, guard.as_ref())?;
         let store_settings = guard.as_ref().and_then(store_settings);
+        let events = guard.as_ref().and_then(GuardFile::events);
         let guard = guard.map(|file| Arc::new(file.into_guard(&state)));
         let cache = policy::new_store(&settings, seed);
         let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone());
@@ -152,9 +163,16 @@ impl Builder {
             self.owns_process,
         )?;
         workers.scoreboard().show_guard(&state);
+        let guard_parts = GuardParts {
+            link: Arc::clone(&guard_link),
+            state: Arc::clone(&state),
+            event_socket: self.event_socket.take().map(Arc::new),
+            events: Mutex::default(),
+        };
+        guard_parts.set_events(events)?;
         guard_link.set_store(store_settings.clone(), &state)?;
         let control = Control::new(Shared {
-            guard: GuardParts { link: guard_link, state },
+            guard: guard_parts,
             remotes: workers.remotes().to_vec(),
             scoreboard: workers.scoreboard(),
             listeners: addresses,

@@ -14,11 +14,15 @@ use crate::guard::state::{KEYS_MAX, State};
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
-use crate::shell::{GuardLink, Health, Remote, Round, Scoreboard, StoreSettings, WorkerMessage};
+use crate::shell::{
+    EventSink, EventTarget, GuardLink, Health, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
+};
 use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,6 +55,38 @@ pub(super) struct Shared {
 pub(super) struct GuardParts {
     pub link: Arc<GuardLink>,
     pub state: Arc<State>,
+    /// To send events with.
+    pub event_socket: Option<Arc<UnixDatagram>>,
+    pub events: Mutex<Events>,
+}
+
+/// Where events go, and the thread that brings them there.
+#[derive(Debug, Default)]
+pub(super) struct Events {
+    target: Option<(PathBuf, bool)>,
+    _sink: Option<EventSink>,
+}
+
+impl GuardParts {
+    /// Has events go to that file, or socket, from now on.
+    pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.target == target {
+            return Ok(());
+        }
+        // The old one ends first, with all that it has.
+        *events = Events::default();
+        let Some((path, is_socket)) = target.clone() else { return Ok(()) };
+        let to = match (is_socket, &self.event_socket) {
+            (false, _) => EventTarget::File(path),
+            (true, Some(socket)) => EventTarget::Socket(path, Arc::clone(socket)),
+            (true, None) => {
+                return Err(io::Error::other("expected a guard file with that line at the start"));
+            }
+        };
+        *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
+        Ok(())
+    }
 }
 
 /// How the store is reached that a guard file names.
@@ -151,8 +187,11 @@ impl Control {
 
     /// Has a guard file hold over what was counted, with its store.
     fn set_guard(&self, file: Option<GuardFile>) -> Option<Arc<Guard>> {
-        let GuardParts { link, state } = &self.0.guard;
+        let GuardParts { link, state, .. } = &self.0.guard;
         let store_settings = file.as_ref().and_then(store_settings);
+        if let Err(error) = self.0.guard.set_events(file.as_ref().and_then(GuardFile::events)) {
+            log::error!("guard: events cannot be written: {error}");
+        }
         if self.lock().store_settings != store_settings {
             if let Err(error) = link.set_store(store_settings.clone(), state) {
                 log::error!("guard: the store cannot be asked: {error}");
@@ -231,6 +270,12 @@ impl Control {
     #[doc(hidden)]
     pub fn is_ending(&self) -> bool {
         self.0.ending.load(Ordering::Relaxed)
+    }
+
+    /// Writes the events that are still to be written, and no more.
+    #[doc(hidden)]
+    pub fn end_events(&self) {
+        drop(self.0.guard.set_events(None));
     }
 
     /// The guard that holds, if there is a guard file.

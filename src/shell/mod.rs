@@ -8,6 +8,7 @@
 mod accepting;
 mod cache_file;
 mod control_socket;
+mod event_sink;
 mod guard_link;
 mod listener;
 mod memory;
@@ -29,6 +30,7 @@ mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
 pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
+pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};

@@ -102,3 +102,32 @@ fn without_a_guard_file_commands_say_so() {
     assert_eq!(answer.code, 1, "{answer:?}");
     assert!(answer.err.contains("--guard"), "{answer:?}");
 }
+
+#[test]
+fn ours_12_events_go_to_a_file_and_to_a_socket() {
+    let scratch = Scratch::new();
+    let origin = crate::common::Origin::ok();
+    let receiver = std::os::unix::net::UnixDatagram::bind(scratch.join("receiver")).expect("a socket");
+    receiver.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("a time-out");
+    let file = scratch.file("guard.conf", "trust 127.0.0.0/8\nban 203.0.113.0/24\nevents events.json\n");
+    let weir = Weir::start(&["--guard", &file]);
+    let ask = |client: &str| super::ask(&mut weir.connect(), &origin, client, "GET", "/", "").0;
+    assert_eq!(ask("203.0.113.1"), 403);
+    let line = crate::common::eventually("the event is in the file", || {
+        scratch.read("events.json").lines().next().map(str::to_owned)
+    });
+    assert!(line.contains("\"event_type\":\"ip_blocked\"") && line.contains("203.0.113.1"), "{line}");
+    scratch
+        .file("guard.conf", "trust 127.0.0.0/8\nban 203.0.113.0/24\nevents unix:receiver mute ip_banned\n");
+    weir.signal(rustix::process::Signal::HUP);
+    weir.wait_for_error(|line| line.contains("reloaded"));
+    assert_eq!(ask("203.0.113.2"), 403);
+    // The new reader begins with what the ring has.
+    let mut received = String::new();
+    while !received.contains("203.0.113.2") {
+        let mut block = [0; 4096];
+        let length = receiver.recv(&mut block).expect("an event");
+        received = String::from_utf8_lossy(&block[..length]).into_owned();
+    }
+    assert!(received.starts_with('{') && received.ends_with('}'), "{received}");
+}
