@@ -236,6 +236,17 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
     named.chain(clouds.flatten().map(|(_, path)| path)).collect()
 }
 
+/// The directory of the file that events go to, if the guard file names one.
+pub fn events_directory(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Option<PathBuf> {
+    let file = &settings.guard.as_ref()?.value;
+    let events = directives::parse(&read_file(file).ok()?).ok()?.events.filter(|events| !events.socket)?;
+    let path = file.parent().unwrap_or(Path::new("")).join(&events.path);
+    path.parent().map(Path::to_owned)
+}
+
 /// Without the password.
 impl fmt::Debug for GuardFile {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

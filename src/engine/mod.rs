@@ -60,7 +60,6 @@ use cache::hit_response::Signature;
 use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
-use ipnet::IpNet;
 use keyed::Keyed;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -157,10 +156,11 @@ impl Engine {
         self.machines.finish(&mut self.cx);
     }
 
-    /// A network was banned: what its clients have under way is cut.
-    pub fn handle_ban(&mut self, now: Now, network: IpNet) {
+    /// There are more bans: what clients have under way that are banned now is cut.
+    pub fn handle_bans(&mut self, now: Now) {
         self.cx.now = now;
-        self.machines.cut_clients(&mut self.cx, &|address| network.contains(&address.to_canonical()));
+        let Some(guard) = self.cx.settings.guard.clone() else { return };
+        self.machines.cut_clients(&mut self.cx, &|address| guard.is_banned(address, now));
         self.machines.finish(&mut self.cx);
     }
 

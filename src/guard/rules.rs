@@ -5,6 +5,7 @@
 //! in a cloud. [`Guard::count`] records the request with every limit that is about it, all of them, and says whether it
 //! passes; with a store it says so when [`Guard::conclude`] has the store's answers.
 
+use super::breaker::Breaker;
 use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::{Clouds, Provider, Selector};
 use super::directives::{
@@ -143,15 +144,6 @@ struct CloudDenial {
     selector: Selector,
 }
 
-/// How the store can be had at this moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreAccess {
-    /// It may be asked.
-    Ask,
-    /// It has failed lately, and is not asked.
-    Down,
-}
-
 impl Guard {
     /// Compiles a guard file over what was counted. `clouds` are the networks that are known at present.
     pub fn new(directives: &Directives, state: Arc<State>, clouds: &Clouds) -> Guard {
@@ -205,6 +197,11 @@ impl Guard {
             self.state.tell(now, Told::of(Happened::Spoofed, peer));
         }
         address
+    }
+
+    /// Whether a client is banned, and bans hold.
+    pub fn is_banned(&self, client: IpAddr, now: Now) -> bool {
+        !self.passive && self.state.banned(client, now).is_some()
     }
 
     /// Whether a client may ask for anything.
@@ -270,44 +267,40 @@ impl Guard {
         self.exempt.find(client).is_some()
     }
 
-    /// Records a request with every counter that is about it.
+    /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
+    /// for a request that needs it: it lets one through now and then to see whether the store is back.
     pub fn count(
         &self,
         subject: &Subject<'_>,
         now: Now,
-        store: StoreAccess,
+        breaker: &mut Breaker,
         scratch: &mut Vec<u8>,
     ) -> Counted {
+        let mut decided = Decided::default();
         if self.counters.is_empty() || self.is_exempt(subject.client) {
-            return Counted::Decided(Decided::default());
+            return Counted::Decided(decided);
         }
         let path = subject.path.filter(|_| self.uses_path);
         let path = path.map(|path| path::comparison_form(path, scratch).bytes);
-        let matching =
-            self.counters.iter().enumerate().filter(|(_, counter)| counter.scope.covers(subject, path));
-        if let (Some(_), StoreAccess::Ask) = (self.store, store) {
-            let mut question = Question { checks: Vec::new(), own: Vec::new() };
-            for (place, counter) in matching {
-                let answer = self.record(counter, subject, path, now);
+        let (mut asks, mut question) = (None, Question { checks: Vec::new(), own: Vec::new() });
+        for (place, counter) in self.counters.iter().enumerate() {
+            if !counter.scope.covers(subject, path) {
+                continue;
+            }
+            let answer = self.record(counter, subject, path, now);
+            let may_ask = || self.store.is_some() && breaker.may_ask(now.monotonic_us);
+            if *asks.get_or_insert_with(may_ask) {
                 question.own.push((place, answer));
                 question.checks.push(counter.check(subject, path));
+            } else {
+                self.add(&mut decided, counter, answer, subject.client, now);
             }
-            return match question.checks.is_empty() {
-                true => Counted::Decided(Decided::default()),
-                false => Counted::Ask(question),
-            };
         }
-        let mut tally = Decided::default();
-        let mut any = false;
-        for (_, counter) in matching {
-            any = true;
-            let answer = self.record(counter, subject, path, now);
-            self.add(&mut tally, counter, answer, subject.client, now);
+        match (asks, self.store) {
+            (Some(true), _) => Counted::Ask(question),
+            (Some(false), Some(rules)) => Counted::Decided(self.without_store(rules, decided)),
+            (Some(false), None) | (None, _) => Counted::Decided(self.end(decided)),
         }
-        Counted::Decided(match self.store {
-            Some(rules) if any => self.without_store(rules, tally),
-            Some(_) | None => self.end(tally),
-        })
     }
 
     /// What the store's answers mean, or that there are none.

@@ -28,8 +28,8 @@ pub const EVENTS_MAX: usize = 4096;
 /// What others are told of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Clients of this network are to be cut.
-    Banned(IpNet),
+    /// There are more bans: clients that are banned now are to be cut.
+    Bans,
     /// The store is to be told.
     Order(StoreOrder),
 }
@@ -108,7 +108,7 @@ impl State {
             ..Told::of(Happened::Banned, network.addr())
         };
         self.tell(now, told);
-        (self.sink)(Change::Banned(network));
+        (self.sink)(Change::Bans);
         (self.sink)(Change::Order(StoreOrder::Ban { network, until_unix_ms, reason }));
         Ok(())
     }
@@ -159,11 +159,10 @@ impl State {
             }
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
                 let mut table = self.write_bans();
-                let banned = new_networks(news, &table);
                 table.hear(news, now.unix_ms());
                 self.note_bans(&table);
                 drop(table);
-                banned.into_iter().for_each(|network| (self.sink)(Change::Banned(network)));
+                (self.sink)(Change::Bans);
             }
         }
     }
@@ -201,28 +200,6 @@ impl State {
         hasher.0.write_u64(identity);
         write(&mut hasher);
         hasher.0.finish()
-    }
-}
-
-/// Networks that the news bans and that were not banned before.
-fn new_networks(news: &StoreNews, table: &Bans) -> Vec<IpNet> {
-    let known: Vec<IpNet> = match news {
-        StoreNews::AllBans(_) => table.iter().map(|(network, _)| network).collect(),
-        StoreNews::Banned { .. }
-        | StoreNews::Unbanned(_)
-        | StoreNews::Reached
-        | StoreNews::ScriptReloaded
-        | StoreNews::Lost(_) => Vec::new(),
-    };
-    let known: std::collections::HashSet<IpNet> = known.into_iter().collect();
-    match news {
-        StoreNews::Banned { network, .. } => vec![*network],
-        StoreNews::AllBans(all) => {
-            all.iter().map(|(network, ..)| *network).filter(|network| !known.contains(network)).collect()
-        }
-        StoreNews::Unbanned(_) | StoreNews::Reached | StoreNews::ScriptReloaded | StoreNews::Lost(_) => {
-            Vec::new()
-        }
     }
 }
 

@@ -42,9 +42,9 @@ impl GuardLink {
     /// Tells loops, and the store if there is one.
     pub fn tell(&self, change: Change) {
         match change {
-            Change::Banned(network) => {
+            Change::Bans => {
                 for remote in self.read_remotes().iter() {
-                    remote.send(WorkerMessage::Banned(network));
+                    remote.send(WorkerMessage::Bans);
                 }
             }
             Change::Order(order) => {

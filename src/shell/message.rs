@@ -6,7 +6,6 @@ use crate::guard::store::{Answer, StoreFailure};
 use crate::log::format::Format;
 use crate::policy::Policy;
 use crate::resolver;
-use ipnet::IpNet;
 use mio::{Registry, Token, Waker};
 use std::io;
 use std::sync::Arc;
@@ -36,8 +35,8 @@ pub enum WorkerMessage {
     Verified(JobId, bool),
     /// From the client of the store: what it has answered for one request, or that it does not answer.
     StoreAnswered(StoreJob, Result<Vec<Answer>, StoreFailure>),
-    /// From whoever has banned a network: its clients are to be cut.
-    Banned(IpNet),
+    /// From the guard: there are more bans, and clients that are banned now are to be cut.
+    Bans,
     /// From another loop: what the verification of a password has found out.
     Finding(Finding),
     /// From the loop with that index: news of a fill that this loop waits for, or of a request that waits for a fill here.

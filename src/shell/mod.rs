@@ -6,6 +6,7 @@
 //! one side of an exchange hands over to the other without a system call between them.
 
 mod accepting;
+mod asking;
 mod cache_file;
 mod control_socket;
 mod event_sink;
@@ -43,7 +44,7 @@ pub use workers::{Failure, Worker, Workers};
 
 use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice};
 use crate::log::format::Format;
-use crate::resolver::{self, QueryId, Transport};
+use crate::resolver;
 use crate::time::Now;
 use message::Inbox;
 use mio::{Events, Poll, Token};
@@ -369,7 +370,7 @@ impl EventLoop {
 
     /// Carries out what other threads have asked for. True to stop at once.
     fn obey(&mut self) -> bool {
-        let mut quit = false;
+        let (mut quit, mut bans) = (false, false);
         while let Some(message) = self.inbox.next() {
             match message {
                 WorkerMessage::SetPolicy(policy) => self.engine.set_policy(policy),
@@ -394,7 +395,7 @@ impl EventLoop {
                         answers.as_deref().map_err(|failure| *failure),
                     );
                 }
-                WorkerMessage::Banned(network) => self.engine.handle_ban(self.now, network),
+                WorkerMessage::Bans => bans = true,
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
                 // The turn ends with a look at the listeners.
@@ -405,6 +406,11 @@ impl EventLoop {
                 }
                 WorkerMessage::Quit => quit = true,
             }
+            self.act();
+        }
+        // Once for however many there are.
+        if bans {
+            self.engine.handle_bans(self.now);
             self.act();
         }
         quit
@@ -646,43 +652,12 @@ impl EventLoop {
         self.install(peer, socket).map_err(SocketError::from)
     }
 
-    /// Sends a DNS query.
-    fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
-        let EventLoop { poll, queries, reserved, pipes, .. } = self;
-        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
-        let mut sent = begin();
-        if sent.as_ref().is_err_and(listener::is_shortage) {
-            self.shortages += 1;
-            if pipes.shed() || reserved.give_up() {
-                sent = begin();
-            }
-        }
-        if let Err(error) = sent {
-            log::debug!("cannot ask {server}: {error}");
-            self.engine.handle_query_failure(self.now, query);
-        }
-    }
-
     fn take_socket(&mut self, id: PeerId) -> Option<Socket> {
         let mut socket = self.sockets.get_mut(id.index())?.take()?;
         if let Some(pipe) = socket.give_up_pipe(true) {
             self.pipes.put(pipe);
         }
         Some(socket)
-    }
-
-    /// Something arrived for a DNS query.
-    fn serve_query(&mut self, index: usize) {
-        while let Some((query, reply)) = self.queries.receive(index) {
-            match reply {
-                Ok(message) => self.engine.handle_reply(self.now, query, &message),
-                Err(error) => {
-                    log::debug!("a name server failed: {error}");
-                    self.engine.handle_query_failure(self.now, query);
-                }
-            }
-            self.act();
-        }
     }
 }
 

@@ -16,7 +16,8 @@ use crate::engine::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
-use crate::guard::rules::{Guard, Question, StoreAccess};
+use crate::guard::breaker::Breaker;
+use crate::guard::rules::{Guard, Question};
 use crate::guard::verdict::Quota;
 use crate::http::fault::Fault;
 use crate::http::fields;
@@ -263,7 +264,8 @@ pub(in crate::engine) struct Examiner<'a> {
     pub remembered: &'a mut CredentialCache,
     /// What clients have been doing; nothing where that decides nothing, as for weir's own requests.
     pub guard: Option<&'a Guard>,
-    pub store_access: StoreAccess,
+    /// Whether the store may be asked.
+    pub breaker: &'a mut Breaker,
     /// Where filters come from, if there are any.
     pub filters: Option<&'a FilterSource>,
     pub up: &'a mut Relay,

@@ -28,7 +28,7 @@ impl Examiner<'_> {
 
     /// Whether the client has asked too often.
     pub(super) fn count(
-        &self,
+        &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
@@ -50,7 +50,7 @@ impl Examiner<'_> {
             },
             method: head.method,
         };
-        let counted = guard.count(&subject, self.now, self.store_access, out);
+        let counted = guard.count(&subject, self.now, self.breaker, out);
         out.clear();
         match counted {
             Counted::Ask(question) => Ok(Step::Decide(Decision::Ask(question))),

@@ -25,7 +25,6 @@ use crate::engine::effect::Effect;
 use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
 use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Upstreams;
-use crate::guard::rules::StoreAccess;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
 use crate::http::framing::Body;
 use crate::http::target::Authority;
@@ -171,7 +170,6 @@ impl Transactions {
         let settings = &transaction.settings;
         // weir's own requests are no client's.
         let guard = settings.guard.as_deref().filter(|_| !transaction.caching.background);
-        let store_access = guard.map_or(StoreAccess::Ask, |guard| store_waits.access(guard, cx.now));
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,
@@ -193,7 +191,7 @@ impl Transactions {
             origins: &upstreams.pool,
             remembered,
             guard,
-            store_access,
+            breaker: &mut store_waits.breaker,
             filters: filter_source.as_ref(),
             up: &mut transaction.up,
             down: &mut transaction.down,

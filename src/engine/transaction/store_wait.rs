@@ -8,7 +8,7 @@ use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::store_job::StoreJob;
 use crate::guard::breaker::Breaker;
-use crate::guard::rules::{Guard, Question, StoreAccess};
+use crate::guard::rules::{Guard, Question};
 use crate::time::Now;
 use slab::Slab;
 use std::collections::VecDeque;
@@ -35,14 +35,6 @@ pub(in crate::engine) struct StoreWaits {
 }
 
 impl StoreWaits {
-    /// Whether the store may be asked for the next request.
-    pub fn access(&mut self, guard: &Guard, now: Now) -> StoreAccess {
-        match guard.store().is_some() && !self.breaker.may_ask(now.monotonic_us) {
-            true => StoreAccess::Down,
-            false => StoreAccess::Ask,
-        }
-    }
-
     /// Has a request wait.
     pub fn begin(
         &mut self,

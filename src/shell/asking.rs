@@ -1,0 +1,38 @@
+//! DNS queries of a loop: sent, and their replies handed to the engine.
+
+use super::{EventLoop, QUERIES, listener};
+use crate::resolver::{QueryId, Transport};
+use std::net::SocketAddr;
+
+impl EventLoop {
+    /// Sends a DNS query.
+    pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
+        let EventLoop { poll, queries, reserved, pipes, .. } = self;
+        let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
+        let mut sent = begin();
+        if sent.as_ref().is_err_and(listener::is_shortage) {
+            self.shortages += 1;
+            if pipes.shed() || reserved.give_up() {
+                sent = begin();
+            }
+        }
+        if let Err(error) = sent {
+            log::debug!("cannot ask {server}: {error}");
+            self.engine.handle_query_failure(self.now, query);
+        }
+    }
+
+    /// Something arrived for a DNS query.
+    pub(super) fn serve_query(&mut self, index: usize) {
+        while let Some((query, reply)) = self.queries.receive(index) {
+            match reply {
+                Ok(message) => self.engine.handle_reply(self.now, query, &message),
+                Err(error) => {
+                    log::debug!("a name server failed: {error}");
+                    self.engine.handle_query_failure(self.now, query);
+                }
+            }
+            self.act();
+        }
+    }
+}
