@@ -242,9 +242,13 @@ impl Verdicts<'_> {
         let Some(Outcome::Addresses(addresses)) = self.trial.known_addresses(name, authority.port) else {
             return text;
         };
+        let guard = self.trial.guard.as_ref();
         for address in addresses.as_slice() {
             if let Err(refusal) = self.policy.acl.judge_address(&grant, *address, authority.port) {
                 let _ = writeln!(text, "  {address}: refused by {}", refusal.describe(&self.policy.acl));
+            } else if let Some(denial) = guard.and_then(|guard| guard.destination_denial(*address)) {
+                let _ =
+                    writeln!(text, "  {address}: refused by {}:guard:{}", denial.cause.word(), denial.line);
             }
         }
         text

@@ -211,7 +211,7 @@ impl Settings {
 
     /// Whether the guard lets an address that was dialled before be used again.
     pub(in crate::engine) fn allows_reuse(&self, address: IpAddr) -> bool {
-        self.guard.as_ref().is_none_or(|guard| guard.allows_reuse(address))
+        self.guard.as_ref().is_none_or(|guard| guard.destination_denial(address).is_none())
     }
 
     /// Whom a share is counted for: every bound on what one client may use asks this.

@@ -224,11 +224,11 @@ impl Guard {
         self.judge_clouds(&self.destinations, client, address, Cause::DestinationInCloud, now)
     }
 
-    /// Whether an address that was dialled before may be used again. Nothing is told of the answer: an address that is denied
-    /// is judged once more when it is dialled.
-    pub fn allows_reuse(&self, address: IpAddr) -> bool {
-        let denies = |rule: &CloudDenial| !rule.observe && rule.selector.denies(address).is_some();
-        self.passive || !self.destinations.iter().any(denies)
+    /// What would refuse an address as a destination: for one that was dialled before, and may be used again. Nothing is told of
+    /// the answer, because an address that is not used again is judged once more when it is dialled.
+    pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
+        let mut refusing = self.destinations.iter().filter(|rule| !rule.observe && !self.passive);
+        refusing.find_map(|rule| rule.denial(address, Cause::DestinationInCloud))
     }
 
     fn judge_clouds(
@@ -240,8 +240,7 @@ impl Guard {
         now: Now,
     ) -> Result<(), Denial> {
         for rule in rules {
-            if let Some((provider, _)) = rule.selector.denies(address) {
-                let denial = Denial { cause: cause(provider), line: rule.line, retry_after_s: 0 };
+            if let Some(denial) = rule.denial(address, cause) {
                 self.refuse(Happened::CloudBlocked, client, denial, now, (rule.observe, None))?;
             }
         }
@@ -602,6 +601,11 @@ fn write_client(out: &mut String, network: ipnet::IpNet) -> std::fmt::Result {
 impl CloudDenial {
     fn of(rule: &CloudRule, clouds: &Clouds) -> CloudDenial {
         CloudDenial { line: rule.place.line, observe: rule.observe, selector: Selector::new(rule, clouds) }
+    }
+
+    fn denial(&self, address: IpAddr, cause: fn(Provider) -> Cause) -> Option<Denial> {
+        let (provider, _) = self.selector.denies(address)?;
+        Some(Denial { cause: cause(provider), line: self.line, retry_after_s: 0 })
     }
 }
 

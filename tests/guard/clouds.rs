@@ -222,6 +222,29 @@ fn guard_8_explain_says_which_line_decides() {
         let said = run(&[&options[..], &[&format!("http://{host}/")]].concat());
         assert!(said.code == code && said.out.contains(expected), "{client} {host}: {}", said.said());
     }
+    // Of a name each address has its reason.
+    let dns = FakeDns::start(&[
+        ("cloud.test", Answer::short(3600, &["192.0.2.1"])),
+        ("both.test", Answer::short(3600, &["192.0.2.1", "203.0.113.1"])),
+    ]);
+    let dns = dns.address();
+    for (host, code, expected) in [
+        (
+            "cloud.test",
+            1,
+            &["by cloud_destination:guard:2\n", "  192.0.2.1: refused by cloud_destination:guard:2\n"],
+        ),
+        (
+            "both.test",
+            0,
+            &["  203.0.113.1: would be dialled\n", "  192.0.2.1: refused by cloud_destination:guard:2\n"],
+        ),
+    ] {
+        let options = ["--guard", &file, "--cloud-ranges", &directory, "--dns", &dns, "explain"];
+        let said = run(&[&options[..], &[&format!("http://{host}/")]].concat());
+        assert_eq!(said.code, code, "{host}: {}", said.said());
+        assert!(expected.iter().all(|line| said.out.contains(line)), "{host}: {}", said.out);
+    }
 }
 
 /// An idle connection to an address that is denied by now carries no request, whether or not the request could be repeated.

@@ -348,7 +348,7 @@ impl CacheLookUp<'_> {
             Host::Name(name) => Some(name),
         };
         info.grant.is_some_and(|grant| acl.judge_address(&grant, stored.address, port).is_ok())
-            && self.guard.is_none_or(|guard| guard.allows_reuse(stored.address))
+            && self.guard.is_none_or(|guard| guard.destination_denial(stored.address).is_none())
             && name.is_none_or(|name| self.may_mean(name, port))
     }
 
