@@ -279,7 +279,7 @@ pub static TABLE: &[Spec] = &[
         located_path(&mut s.auth_file, v)
     })
     .common(),
-    Spec::path(Access, "guard", "FILE", "ban, limit and refuse clients as this file says (see config/guard.conf)", |s, v| {
+    Spec::path(Access, "guard", "FILE", "ban, limit and refuse clients as this file says (weir help guard)", |s, v| {
         located_path(&mut s.guard, v)
     }),
     Spec::path(Access, "cloud-ranges", "DIR", "find the networks of the clouds in files in this directory", |s, v| {

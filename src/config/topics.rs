@@ -108,7 +108,7 @@ One directive per line; config/guard.conf shows each, docs/guard.md explains it:
   ban-after limit 20 in 10m for 1h   bans who goes over limits too often
   cloud deny client aws,gcp          with --cloud-ranges DIR
   store redis://127.0.0.1:6379       counts for several machines together
-  events FILE                        tells what was done, as JSON
+  events FILE mute rate_limited      types that `weir ctl events` leaves out
   guard-keys 100000                  counted keys at most; needs a restart
   bans-max 1000000                   bans at most
   rate-limit-fields                  tells clients what is left
