@@ -41,6 +41,7 @@ impl GuardFile {
             return if problems.is_empty() { Ok(None) } else { Err(problems) };
         };
         let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
+        warn_of_unknown_clouds(&file.value, &directives, &clouds);
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         match problems.is_empty() {
@@ -210,6 +211,20 @@ fn load_clouds(
     sets.sort_by_key(|(provider, _)| *provider);
     sets.dedup_by_key(|(provider, _)| *provider);
     Clouds::new(sets)
+}
+
+/// A line about a provider whose networks are not known denies nothing (section 8), which shows nowhere else.
+fn warn_of_unknown_clouds(path: &Path, directives: &Directives, clouds: &Clouds) {
+    for rule in &directives.clouds {
+        for (provider, _) in rule.providers.iter().filter(|(provider, _)| clouds.ranges(*provider).is_none())
+        {
+            log::warn!(
+                "{}: nothing of {} is denied, because its networks are not known: expected its file in --cloud-ranges",
+                at(path, rule.place.line),
+                provider.name(),
+            );
+        }
+    }
 }
 
 /// The files of the clouds in a directory, in the order of their names.

@@ -180,6 +180,24 @@ fn guard_8_a_reload_reads_the_files_again() {
 }
 
 #[test]
+fn guard_8_providers_without_networks_are_told() {
+    let scene =
+        Scene::start("cloud deny client aws\ncloud deny destination gcp,vultr", &[("gcp.json", GCP)], &[]);
+    let told = |said: &[String], line: u32, provider: &str| {
+        let parts = [format!("guard.conf:{line}: "), format!("nothing of {provider} is denied")];
+        said.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
+    };
+    let said = scene.weir.error_lines();
+    let counts = [(2, "aws"), (3, "gcp"), (3, "vultr")].map(|(line, provider)| told(&said, line, provider));
+    assert_eq!(counts, [1, 0, 1], "{said:#?}");
+    scene.clouds.file("aws.json", sample());
+    scene.reload(" reloaded: ");
+    let said = scene.weir.error_lines();
+    let counts = [(2, "aws"), (3, "gcp"), (3, "vultr")].map(|(line, provider)| told(&said, line, provider));
+    assert_eq!(counts, [1, 0, 2], "{said:#?}");
+}
+
+#[test]
 fn guard_8_a_faulty_file_is_an_error_of_the_configuration() {
     let (clouds, guard) = (Scratch::new(), Scratch::new());
     let file = guard.file("guard.conf", "cloud deny client aws\n");
