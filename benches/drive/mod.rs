@@ -9,6 +9,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{Action, CacheSettings, Engine, Event, PeerId, Settings};
+use weir::guard;
+use weir::guard::bans::{Ban, BanOrigin};
+use weir::guard::clouds::{self, Clouds, Provider};
+use weir::guard::rules::Guard;
+use weir::guard::state::{KEYS_MAX, State};
 use weir::log::format::Format;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
@@ -90,6 +95,22 @@ impl Shell {
         Shell { to_origin: 0, to_client: 0, entries: 0, ..shell }
     }
 
+    /// One with a guard file: clients behind a trusted proxy, bans, one limit, and a cloud.
+    pub fn guarded() -> Shell {
+        let directives = guard::directives::parse(GUARD_FILE.as_bytes()).expect("a valid guard file");
+        let ranges = clouds::parse(Provider::Aws, CLOUD).expect("ranges");
+        let clouds = Clouds::new(vec![(Provider::Aws, Arc::new(ranges))]);
+        let state = Arc::new(State::new([1, 2], KEYS_MAX, Box::new(|_| ())));
+        let bans = directives.bans.iter().map(|line| {
+            let (reason, origin) = (line.reason.clone(), BanOrigin::GuardFile);
+            (line.network, Ban { until_unix_ms: None, reason, origin, line: line.place.line })
+        });
+        state.set(&directives, bans.collect(), 0);
+        let guard = Guard::new(&directives, state, &clouds);
+        let settings = Settings { guard: Some(Arc::new(guard)), ..Settings::default() };
+        Shell::with(settings, Edits::default(), None)
+    }
+
     fn with(settings: Settings, edits: Edits, users: Option<Users>) -> Shell {
         let mut builder = AclBuilder::new(1);
         builder.add_list(ListKind::Block, "blocklist", b"ads.example\n*.tracker.example\n198.51.100.0/24\n");
@@ -121,6 +142,7 @@ impl Shell {
     pub fn run(&mut self, steps: &[Step]) {
         self.now.monotonic_us += RUN_US;
         self.now.unix_us += RUN_US;
+        self.now.common_us += RUN_US;
         if self.engine.next_timeout_us().is_some_and(|due| due <= self.now.monotonic_us) {
             self.engine.handle_timeout(self.now);
             self.drain();
@@ -283,6 +305,13 @@ fn users() -> Option<Users> {
     Some(Users::parse(b"alice:secret\n", 7).expect("users"))
 }
 
+/// The guard of the cases that have one. The limit is never reached.
+const GUARD_FILE: &str = "trust 127.0.0.0/8\nban 203.0.113.0/24\nban 198.51.100.7\n\
+                          limit 200/100ms per client\ncloud deny client aws\n";
+
+/// Networks of a cloud.
+const CLOUD: &[u8] = include_bytes!("../../tests/guard/clouds/aws-ip-ranges.json");
+
 /// All of them.
 pub fn cases() -> Vec<Case> {
     use Step::{Client, ClientEnds, Origin, OriginEnds};
@@ -306,6 +335,27 @@ pub fn cases() -> Vec<Case> {
     let mut cases = vec![
         case("get 1k", 200, 0, vec![get(), Origin(sized(1024))]),
         case("get 64k", 200, 0, vec![get(), Origin(sized(65_536))]),
+        Case {
+            shell: Shell::guarded(),
+            ..case(
+                "get 1k guarded",
+                200,
+                0,
+                vec![
+                    Client(request("GET", "192.0.2.1", "X-Forwarded-For: 192.0.2.77\r\n", b"")),
+                    Origin(sized(1024)),
+                ],
+            )
+        },
+        case(
+            "get 1k forwarded",
+            200,
+            0,
+            vec![
+                Client(request("GET", "192.0.2.1", "X-Forwarded-For: 192.0.2.77\r\n", b"")),
+                Origin(sized(1024)),
+            ],
+        ),
         case(
             "head",
             200,
