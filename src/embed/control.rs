@@ -198,6 +198,12 @@ impl Control {
             }
             self.lock().store_settings = store_settings;
         }
+        if let Some(file) = &file {
+            let keys_max = file.directives.keys_max.unwrap_or(KEYS_MAX);
+            if keys_max != state.keys_max() {
+                log::warn!("guard-keys needs a restart: {} hold until then", state.keys_max());
+            }
+        }
         let guard = file.map(|file| Arc::new(file.into_guard(state)));
         self.lock().guard = guard.clone();
         guard

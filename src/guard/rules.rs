@@ -450,7 +450,9 @@ impl Guard {
     fn violate(&self, violation: Violation, client: IpAddr, per: Per, now: Now) {
         for rule in self.ban_after.iter().filter(|rule| rule.violation == violation) {
             let network = per.network(client);
-            let key = self.state.key(hash_text(&rule.place.text), |hasher| hasher.write_network(network));
+            let key = self.state.key(hash_text(&rule.place.text), |hasher| {
+                hasher.write_prefix(network.addr(), [per.prefix4, per.prefix6]);
+            });
             // The last of so many violations is the first that exceeds one less.
             let answer = match rule.count.checked_sub(1) {
                 Some(0) | None => Answer::Window { within: false, left: 0, retry_after_ms: 0 },
@@ -523,7 +525,7 @@ impl Counter {
         let per = self.per;
         state.key(self.identity, |hasher| {
             if per.client {
-                hasher.write_network(per.network(subject.client));
+                hasher.write_prefix(subject.client.to_canonical(), [per.prefix4, per.prefix6]);
             }
             if per.user {
                 hasher.write(subject.user);
@@ -640,19 +642,45 @@ impl Scope {
     }
 }
 
-/// Whether a pattern of a guard file means a host: a name, a name with all below it (`.example.com` or `*.example.com`), or
-/// an address.
+/// Whether a pattern of a guard file means a host: a name, a name with all below it (`.example.com`), only what is below it
+/// (`*.example.com`), or an address.
 fn covers_host(pattern: &str, host: &Host) -> bool {
     match host {
         Host::Address(address) => pattern.parse() == Ok(*address),
         Host::Name(name) => {
             let name = name.as_str();
-            match pattern.trim_start_matches('*').strip_prefix('.') {
-                Some(domain) => {
-                    name == domain || name.strip_suffix(domain).is_some_and(|before| before.ends_with('.'))
-                }
-                None => name == pattern,
+            let is_below =
+                |domain| name.strip_suffix(domain).is_some_and(|before: &str| before.ends_with('.'));
+            match (pattern.strip_prefix("*."), pattern.strip_prefix('.')) {
+                (Some(domain), _) => is_below(domain),
+                (None, Some(domain)) => name == domain || is_below(domain),
+                (None, None) => name == pattern,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_mean_hosts() {
+        for (pattern, host, means) in [
+            ("a.test", "a.test", true),
+            ("a.test", "b.a.test", false),
+            (".a.test", "a.test", true),
+            (".a.test", "b.a.test", true),
+            (".a.test", "ba.test", false),
+            ("*.a.test", "a.test", false),
+            ("*.a.test", "c.b.a.test", true),
+            ("*.a.test", "ba.test", false),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.10", false),
+            ("2001:db8::1", "[2001:db8::1]", true),
+        ] {
+            let host = Host::parse(host.as_bytes()).unwrap();
+            assert_eq!(covers_host(pattern, &host), means, "{pattern} {host}");
         }
     }
 }

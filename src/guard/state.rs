@@ -4,6 +4,7 @@ use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
+use super::keyed::Keys;
 use super::store::{StoreNews, StoreOrder};
 use super::told::{Happened, Told};
 use super::window::SharedWindows;
@@ -40,6 +41,8 @@ pub type Sink = Box<dyn Fn(Change) + Send + Sync>;
 /// All counters and bans of a proxy.
 pub struct State {
     seed: [u64; 2],
+    keys_max: usize,
+    keys: Keys,
     bans: RwLock<Bans>,
     /// How many there are: mostly none, and then nothing is locked.
     bans_len: AtomicUsize,
@@ -57,6 +60,8 @@ impl State {
     pub fn new(seed: [u64; 2], keys_max: usize, sink: Sink) -> State {
         State {
             seed,
+            keys_max,
+            keys: Keys::new(seed[1]),
             bans: RwLock::new(Bans::new(BANS_MAX, seed[0])),
             bans_len: AtomicUsize::new(0),
             windows: SharedWindows::new(keys_max),
@@ -64,6 +69,11 @@ impl State {
             events: Mutex::new(Ring::new(EVENTS_MAX)),
             sink,
         }
+    }
+
+    /// Counters of each kind at most.
+    pub fn keys_max(&self) -> usize {
+        self.keys_max
     }
 
     /// Goes by the bound of the bans, the bans and the trusted proxies of a guard file from now on. What was counted stays, and so do bans that
@@ -196,35 +206,45 @@ impl State {
 
     /// The key of a counter: its identity, and what `write` adds of a request.
     pub fn key(&self, identity: u64, write: impl FnOnce(&mut KeyHasher)) -> u64 {
-        let mut hasher = KeyHasher(SipHasher13::new_with_keys(self.seed[0], self.seed[1]));
-        hasher.0.write_u64(identity);
+        let mut hasher =
+            KeyHasher { keys: self.keys, seed: self.seed, hash: self.keys.hash(u128::from(identity), 0) };
         write(&mut hasher);
-        hasher.0.finish()
+        hasher.keys.hash(0, hasher.hash)
     }
 }
 
-/// Hashes what a counter is kept for.
-pub struct KeyHasher(SipHasher13);
+/// Hashes what a counter is kept for. Addresses are a few words; texts may be long, and are hashed as such.
+pub struct KeyHasher {
+    keys: Keys,
+    seed: [u64; 2],
+    hash: u64,
+}
 
 impl KeyHasher {
     /// A text, of which another cannot be the beginning.
     pub fn write(&mut self, text: &[u8]) {
-        self.0.write_u32(text.len() as u32);
-        self.0.write(text);
+        let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
+        hasher.write(text);
+        self.hash = self.keys.hash(u128::from(hasher.finish()), self.hash);
     }
 
     /// An address.
     pub fn write_address(&mut self, address: IpAddr) {
-        match address {
-            IpAddr::V4(v4) => self.0.write_u32(v4.to_bits()),
-            IpAddr::V6(v6) => self.0.write_u128(v6.to_bits()),
-        }
+        let bits = match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        self.hash = self.keys.hash(bits, self.hash);
     }
 
-    /// A network.
-    pub fn write_network(&mut self, network: IpNet) {
-        self.0.write_u8(network.prefix_len());
-        self.write_address(network.addr());
+    /// An address without its bits behind the prefix of that length, of its own family.
+    pub fn write_prefix(&mut self, address: IpAddr, [prefix4, prefix6]: [u8; 2]) {
+        let (bits, prefix) = match address {
+            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96 + prefix4.min(32)),
+            IpAddr::V6(v6) => (v6.to_bits(), prefix6.min(128)),
+        };
+        let others = u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+        self.hash = self.keys.hash(bits & !others, self.hash ^ u64::from(prefix));
     }
 }
 

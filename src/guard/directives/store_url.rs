@@ -17,12 +17,15 @@ enum Form {
     Named,
 }
 
-const SCHEMES: [(&str, Form); 6] = [
+const SCHEMES: [(&str, Form); 9] = [
     ("redis", Form::Single),
     ("rediss", Form::Single),
     ("redis-cluster", Form::Several),
     ("rediss-cluster", Form::Several),
     ("redis-sentinel", Form::Named),
+    ("rediss-sentinel", Form::Named),
+    ("valkey", Form::Single),
+    ("valkeys", Form::Single),
     ("mongodb", Form::Several),
 ];
 
