@@ -84,6 +84,8 @@ fn start(per_second: u64, long: bool) -> Soak {
     let head_timeout = traffic::HEAD_TIMEOUT.as_secs().to_string();
     options.extend(["--connect-ports", "any", "--ports", "any", "--stats-every", "0"]);
     options.extend(["--head-timeout", &head_timeout]);
+    // What any system lets a process have.
+    options.extend(["--max-connections", "2000"]);
     options.extend(["--idle-origin-timeout", "4", "--log-keep", "1000"]);
     options.extend(["--cache", "--cache-size", "4M", "--purge-from", "127.0.0.1"]);
     options.extend(["--log-max-size", if long { "4M" } else { "256K" }]);
