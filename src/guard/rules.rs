@@ -313,7 +313,7 @@ impl Guard {
         let counters = question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, own)));
         let mut tally = Decided::default();
         match answers {
-            Ok(answers) if answers.len() == question.own.len() => {
+            Ok(answers) if self.are_answers(question, answers) => {
                 for ((counter, _), answer) in counters.zip(answers) {
                     self.add(&mut tally, counter, *answer, client, now);
                 }
@@ -330,6 +330,15 @@ impl Guard {
                 }
             }
         }
+    }
+
+    /// Whether these are answers to what was asked.
+    fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
+        let is_answer = |(place, answer): (&(usize, Answer), &Answer)| {
+            let escalates = matches!(answer, Answer::Escalation(_));
+            self.counters.get(place.0).is_some_and(|counter| counter.escalates() == escalates)
+        };
+        question.own.len() == answers.len() && question.own.iter().zip(answers).all(is_answer)
     }
 
     /// What is done when the store does not answer.

@@ -25,6 +25,8 @@ pub enum Task {
     Reply(u64),
     /// A password was verified, by the number of the job.
     Verified(u64),
+    /// The store has something to say to a question, by its number.
+    Answered(u64),
     /// An event that concerns the whole world, by its number.
     GlobalEvent(usize),
 }
@@ -189,6 +191,7 @@ impl Network {
             | Task::Arrive(_)
             | Task::Reply(_)
             | Task::Verified(_)
+            | Task::Answered(_)
             | Task::GlobalEvent(_) => {}
         }
         Some(task)

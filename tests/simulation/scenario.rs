@@ -8,6 +8,10 @@ use weir::cache::rfc::freshness::Freshness;
 use weir::cache::store::memory_budget::Charge;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{CacheSettings, Settings, Timeouts};
+use weir::guard::clouds::Clouds;
+use weir::guard::directives::parse;
+use weir::guard::rules::Guard;
+use weir::guard::state::State;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::Users;
@@ -206,7 +210,27 @@ impl Scenario {
             scenario.add_cache(dice);
         }
         scenario.add_global_events(dice);
+        scenario.add_guard();
         scenario
+    }
+
+    /// In every fourth world requests are counted by a store. No limit is reached, whatever the store does: a request must go on
+    /// behind the guard as if it had not been counted.
+    fn add_guard(&mut self) {
+        // Without a throw of the dice, so that all else is as it would be.
+        let chance = self.clients as usize + self.turn_bytes / 4096 + self.hosts.len();
+        if chance % 4 > 0 {
+            return;
+        }
+        let policy = if chance % 8 == 0 { "local" } else { "open" };
+        let text = format!(
+            "limit 60000/1s per client+host\nlimit 1000000/1h per host\n\
+             store redis://192.0.2.1:6379 deadline 50ms on-failure {policy}\n"
+        );
+        let directives = parse(text.as_bytes()).expect("a guard file");
+        let state = Arc::new(State::new([5, 6], 1000, Box::new(|_| ())));
+        let guard = Guard::new(&directives, state, &Clouds::default());
+        self.settings.guard = Some(Arc::new(guard));
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {

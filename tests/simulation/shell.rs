@@ -8,11 +8,16 @@ use super::socket::Socket;
 use super::world::Surroundings;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use weir::engine::StoreJob;
 use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, PeerId, SocketError, Splice};
+use weir::guard::store::{Answer, Check, EscalationVerdict, StoreFailure};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
 use weir::time::Now;
+
+/// What a store says of one request.
+type Answered = Result<Vec<Answer>, StoreFailure>;
 
 pub struct Shell {
     /// Which one it is.
@@ -36,6 +41,8 @@ pub struct Shell {
     pub(super) queries: HashSet<QueryId>,
     pub replies: HashMap<u64, (QueryId, Option<Vec<u8>>)>,
     pub jobs: HashMap<u64, (JobId, bool)>,
+    /// What the store will say.
+    answers: HashMap<u64, (StoreJob, Answered)>,
     pub(super) numbers: u64,
     pub(super) users: Users,
     pub(super) exhausted: bool,
@@ -61,6 +68,7 @@ impl Shell {
             queries: HashSet::new(),
             replies: HashMap::new(),
             jobs: HashMap::new(),
+            answers: HashMap::new(),
             // No two shells give out the same one.
             numbers: (number as u64) << 32,
             users: super::scenario::users(),
@@ -413,7 +421,7 @@ impl Shell {
                         return Err("there is no other loop to be told anything".to_string());
                     }
                 }
-                Action::AskStore { .. } => return Err("there is no store".to_string()),
+                Action::AskStore { job, checks } => self.ask_store(around, job, &checks)?,
                 Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;
@@ -514,6 +522,40 @@ impl Shell {
     pub fn verified(&mut self, around: &mut Surroundings, number: u64) -> Checked<()> {
         let Some((job, right)) = self.jobs.remove(&number) else { return Ok(()) };
         self.engine.handle_verified(around.net.now(), job, right);
+        self.steps += 1;
+        self.act(around)
+    }
+
+    /// The store of this world is honest, late, silent, gone, or it lies. It may say something twice.
+    fn ask_store(&mut self, around: &mut Surroundings, job: StoreJob, checks: &[Check]) -> Checked<()> {
+        if around.book.scenario.settings.guard.is_none() || checks.is_empty() {
+            return Err("the store is asked for nothing".to_string());
+        }
+        let within = Answer::Window { within: true, left: 7, retry_after_ms: 0 };
+        let wrong = Answer::Escalation(EscalationVerdict::Permanent);
+        let dice = &mut around.net.dice;
+        let (answer, after_us) = match dice.below(20) {
+            0..=10 => (Ok(vec![within; checks.len()]), dice.pick(&[1, 1_000, 20_000, 49_000])),
+            11 | 12 => (Ok(vec![within; checks.len()]), dice.pick(&[51_000, 300_000, 5_000_000])),
+            13 | 14 => return Ok(()),
+            15 | 16 => (Err(StoreFailure::Unreachable), 1),
+            17 => (Ok(vec![within; checks.len() + 1]), 500),
+            18 => (Ok(Vec::new()), 500),
+            _ => (Ok(vec![wrong; checks.len()]), 500),
+        };
+        for _ in 0..dice.pick(&[1, 1, 1, 2]) {
+            self.numbers += 1;
+            self.answers.insert(self.numbers, (job, answer.clone()));
+            around.net.info(after_us, Task::Answered(self.numbers));
+        }
+        Ok(())
+    }
+
+    /// What the store says arrives.
+    pub fn answered(&mut self, around: &mut Surroundings, number: u64) -> Checked<()> {
+        let Some((job, answer)) = self.answers.remove(&number) else { return Ok(()) };
+        let answer = answer.as_deref().map_err(|failure| *failure);
+        self.engine.handle_store_answer(around.net.now(), job, answer);
         self.steps += 1;
         self.act(around)
     }

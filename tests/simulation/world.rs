@@ -307,6 +307,7 @@ impl World {
             }
             Task::Reply(number) => self.shells[(number >> 32) as usize].reply(&mut self.around, number),
             Task::Verified(number) => self.shells[(number >> 32) as usize].verified(&mut self.around, number),
+            Task::Answered(number) => self.shells[(number >> 32) as usize].answered(&mut self.around, number),
             Task::GlobalEvent(number) => {
                 let (_, event) = self.around.book.scenario.global_events[number];
                 self.apply_global_event(event)
