@@ -204,10 +204,14 @@ impl Engine {
         let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);
         let drain = self.cx.drain_deadline_ms.map(|ms| ms * 1000);
         let Services { upstreams, store_waits, .. } = &self.machines.services;
-        [sweep, drain, upstreams.resolver.next_timeout_us(), store_waits.next_timeout_us()]
-            .into_iter()
-            .flatten()
-            .min()
+        // One by one: an array of them costs a loop with every turn.
+        let sooner = |one: Option<u64>, other: Option<u64>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (Some(due), None) | (None, Some(due)) => Some(due),
+            (None, None) => None,
+        };
+        let of_store = sooner(upstreams.resolver.next_timeout_us(), store_waits.next_timeout_us());
+        sooner(sooner(sweep, drain), of_store)
     }
 
     // What the shell is to do, and with which connection it goes on.

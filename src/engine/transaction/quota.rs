@@ -30,8 +30,10 @@ impl Edits for WithQuota<'_> {
 }
 
 /// Appends what the client may still ask for.
+#[inline]
 pub(in crate::engine) fn write_quota(quota: Option<Quota>, out: &mut Vec<u8>) {
-    for (name, value) in quota.iter().flat_map(Quota::fields) {
+    let Some(quota) = quota else { return };
+    for (name, value) in quota.fields() {
         forwarding::write_field(out, name, value.as_bytes());
     }
 }

@@ -439,6 +439,7 @@ impl Transaction {
             return Ok(Head::Interim);
         }
         let edits = policy.edits.for_host(Direction::Response, &info.authority.host);
+        let with_quota = WithQuota { edits: &edits, quota: info.quota.filter(|_| !interim) };
         let route = ResponseRoute {
             body: match body {
                 // A length would be that of the content that filters have not replaced.
@@ -450,7 +451,7 @@ impl Transaction {
             upgrade: switching || head.status == 426,
             via: self.settings.via.as_deref(),
             date: Some(date.as_str()),
-            edits: &WithQuota { edits: &edits, quota: info.quota.filter(|_| !interim) },
+            edits: if with_quota.quota.is_some() { &with_quota } else { &edits },
         };
         if body == Body::Chunked {
             self.down.withheld.set(head.fields, edits.removed());
