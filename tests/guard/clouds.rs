@@ -187,6 +187,9 @@ fn guard_8_providers_without_networks_are_told() {
         let parts = [format!("guard.conf:{line}: "), format!("nothing of {provider} is denied")];
         said.iter().filter(|line| parts.iter().all(|part| line.contains(part))).count()
     };
+    // It is said by a thread of its own, perhaps behind the line that weir listens.
+    scene.weir.wait_for_error(|line| line.contains("nothing of aws is denied"));
+    scene.weir.wait_for_error(|line| line.contains("nothing of vultr is denied"));
     let said = scene.weir.error_lines();
     let counts = [(2, "aws"), (3, "gcp"), (3, "vultr")].map(|(line, provider)| told(&said, line, provider));
     assert_eq!(counts, [1, 0, 1], "{said:#?}");
