@@ -302,7 +302,7 @@ impl Guard {
         }
     }
 
-    /// What the store's answers mean, or that there are none.
+    /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.
     pub fn conclude(
         &self,
         question: &Question,
@@ -313,14 +313,13 @@ impl Guard {
         let counters = question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, own)));
         let mut tally = Decided::default();
         match answers {
-            Ok(answers) if self.are_answers(question, answers) => {
+            Ok(answers) => {
                 for ((counter, _), answer) in counters.zip(answers) {
                     self.add(&mut tally, counter, *answer, client, now);
                 }
                 self.end(tally)
             }
-            // An answer that is none.
-            Ok(_) | Err(_) => {
+            Err(_) => {
                 for (counter, own) in counters {
                     self.add(&mut tally, counter, *own, client, now);
                 }
@@ -332,8 +331,8 @@ impl Guard {
         }
     }
 
-    /// Whether these are answers to what was asked.
-    fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
+    /// Whether these are answers to what was asked: so many, and each of its kind.
+    pub fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
         let is_answer = |(place, answer): (&(usize, Answer), &Answer)| {
             let escalates = matches!(answer, Answer::Escalation(_));
             self.counters.get(place.0).is_some_and(|counter| counter.escalates() == escalates)

@@ -261,6 +261,13 @@ impl Transactions {
         answers: Result<&[StoreAnswer], StoreFailure>,
     ) {
         let Some(waiting) = services.store_waits.take(job) else { return };
+        // A store that answers something else than was asked has not answered.
+        let answers = match answers {
+            Ok(answers) if !waiting.guard.are_answers(&waiting.question, answers) => {
+                Err(StoreFailure::Refused)
+            }
+            other => other,
+        };
         match answers {
             Ok(_) => services.store_waits.breaker.succeeded(),
             Err(_) => {
