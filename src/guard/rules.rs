@@ -128,7 +128,8 @@ pub struct Guard {
     counters: Vec<Counter>,
     /// A counter asks for a path in its comparable form.
     uses_path: bool,
-    ban_after: Vec<BanAfter>,
+    /// Each with its identity, as that of a counter.
+    ban_after: Vec<(u64, BanAfter)>,
     clients: Vec<CloudDenial>,
     destinations: Vec<CloudDenial>,
     store: Option<StoreRules>,
@@ -162,7 +163,11 @@ impl Guard {
             exempt: AddressSteps::new(directives.exempt.iter().copied()),
             uses_path: counters.iter().any(|counter| counter.scope.path.is_some() || counter.per.path),
             counters,
-            ban_after: directives.ban_after.clone(),
+            ban_after: directives
+                .ban_after
+                .iter()
+                .map(|rule| (hash_text(&rule.place.text), rule.clone()))
+                .collect(),
             clients: side(CloudSide::Client),
             destinations: side(CloudSide::Destination),
             store: directives.store.as_ref().map(|store| StoreRules {
@@ -456,9 +461,9 @@ impl Guard {
 
     /// Counts a violation towards bans.
     fn violate(&self, violation: Violation, client: IpAddr, per: Per, now: Now) {
-        for rule in self.ban_after.iter().filter(|rule| rule.violation == violation) {
+        for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
             let network = per.network(client);
-            let key = self.state.key(hash_text(&rule.place.text), |hasher| {
+            let key = self.state.key(*identity, |hasher| {
                 hasher.write_prefix(network.addr(), [per.prefix4, per.prefix6]);
             });
             // The last of so many violations is the first that exceeds one less.

@@ -26,6 +26,9 @@ pub const BANS_MAX: usize = 1_000_000;
 /// Events that are kept for readers (chosen: some megabytes at most, and what a minute of trouble brings).
 pub const EVENTS_MAX: usize = 4096;
 
+/// Bans that have ended and are taken out with each change (chosen: several times what a change can add).
+const EXPIRED_AT_ONCE: usize = 64;
+
 /// What others are told of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -76,8 +79,8 @@ impl State {
         self.keys_max
     }
 
-    /// Goes by the bound of the bans, the bans and the trusted proxies of a guard file from now on. What was counted stays, and so do bans that
-    /// come from elsewhere.
+    /// Goes by the bound of the bans, the bans and the trusted proxies of a guard file from now on. What was counted stays, and
+    /// so do bans that come from elsewhere.
     pub fn set(&self, directives: &Directives, bans: Vec<(IpNet, Ban)>, now_unix_ms: u64) {
         let trusted = directives.trust.iter().flat_map(|trust| trust.networks.iter().copied());
         let trusted: Vec<IpNet> = trusted.collect();
@@ -91,7 +94,7 @@ impl State {
             bans.into_iter().partition(|(_, ban)| ban.origin == BanOrigin::GuardFile);
         table.replace(BanOrigin::GuardFile, lines, now_unix_ms);
         table.replace(BanOrigin::BanFile, files, now_unix_ms);
-        self.note_bans(&table);
+        self.note_bans(&mut table, now_unix_ms);
     }
 
     /// The ban of a client: the line of the guard file that has it, 0 if another source has.
@@ -109,7 +112,7 @@ impl State {
         {
             let mut table = self.write_bans();
             table.insert(network, ban, now.unix_ms())?;
-            self.note_bans(&table);
+            self.note_bans(&mut table, now.unix_ms());
         }
         let told = Told {
             client: network,
@@ -128,7 +131,7 @@ impl State {
         let removed = {
             let mut table = self.write_bans();
             let removed = table.remove(network);
-            self.note_bans(&table);
+            self.note_bans(&mut table, now.unix_ms());
             removed
         };
         if removed {
@@ -170,14 +173,16 @@ impl State {
             StoreNews::Banned { .. } | StoreNews::Unbanned(_) | StoreNews::AllBans(_) => {
                 let mut table = self.write_bans();
                 table.hear(news, now.unix_ms());
-                self.note_bans(&table);
+                self.note_bans(&mut table, now.unix_ms());
                 drop(table);
                 (self.sink)(Change::Bans);
             }
         }
     }
 
-    fn note_bans(&self, table: &Bans) {
+    /// Takes some bans out that have ended, so that they leave as fast as others come, and notes how many there are.
+    fn note_bans(&self, table: &mut Bans, now_unix_ms: u64) {
+        table.expire(now_unix_ms, EXPIRED_AT_ONCE);
         self.bans_len.store(table.len(), Ordering::Relaxed);
     }
 
@@ -251,5 +256,32 @@ impl KeyHasher {
 impl fmt::Debug for State {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("State").field("bans", &self.bans_len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ours_4_bans_that_have_ended_leave_when_others_come() {
+        let state = State::new([1, 2], 16, Box::new(|_| ()));
+        let at = |unix_s: u64| Now { unix_us: unix_s * 1_000_000, ..Now::default() };
+        let ban = |until_s: u64| Ban {
+            until_unix_ms: Some(until_s * 1000),
+            reason: "test".into(),
+            origin: BanOrigin::Control,
+            line: 0,
+        };
+        for host in 1..=40u8 {
+            state.ban(IpAddr::from([203, 0, 113, host]).into(), ban(200), at(100)).unwrap();
+        }
+        assert_eq!(state.read_bans().len(), 40);
+        state.ban(IpAddr::from([203, 0, 113, 77]).into(), ban(400), at(300)).unwrap();
+        assert_eq!(state.read_bans().len(), 1);
+        assert_eq!(state.banned(IpAddr::from([203, 0, 113, 77]), at(300)), Some(0));
+        assert_eq!(state.banned(IpAddr::from([203, 0, 113, 1]), at(300)), None);
+        assert!(state.unban(IpAddr::from([203, 0, 113, 77]).into(), at(301)));
+        assert!(state.read_bans().is_empty());
     }
 }
