@@ -1,0 +1,73 @@
+//! `cloud deny`: clients and destinations in a cloud.
+
+use super::consequences::Consequences;
+use crate::guard::clouds::{Clouds, Provider, Selector};
+use crate::guard::directives::{CloudRule, CloudSide};
+use crate::guard::told::Happened;
+use crate::guard::verdict::{Cause, Denial};
+use crate::time::Now;
+use std::net::IpAddr;
+
+/// What is refused because it lies in a cloud: the lines of one side.
+#[derive(Debug)]
+pub(super) struct CloudDenials {
+    lines: Vec<CloudDenial>,
+    cause: fn(Provider) -> Cause,
+}
+
+/// `cloud deny`, compiled.
+#[derive(Debug)]
+struct CloudDenial {
+    line: u32,
+    observe: bool,
+    selector: Selector,
+}
+
+impl CloudDenials {
+    /// The lines of a side over the networks that are known at present.
+    pub(super) fn new(rules: &[CloudRule], side: CloudSide, clouds: &Clouds) -> CloudDenials {
+        let lines = rules.iter().filter(|rule| rule.side == side);
+        let lines = lines.map(|rule| CloudDenial::of(rule, clouds)).collect();
+        let cause = match side {
+            CloudSide::Client => Cause::ClientInCloud,
+            CloudSide::Destination => Cause::DestinationInCloud,
+        };
+        CloudDenials { lines, cause }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Refuses an address that a client has, or asks for.
+    pub(super) fn judge(
+        &self,
+        client: IpAddr,
+        address: IpAddr,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Result<(), Denial> {
+        for rule in &self.lines {
+            if let Some(denial) = rule.denial(address, self.cause) {
+                consequences.refuse(Happened::CloudBlocked, client, denial, now, (rule.observe, None))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What would refuse an address; nothing is told of it.
+    pub(super) fn denial(&self, address: IpAddr) -> Option<Denial> {
+        self.lines.iter().filter(|rule| !rule.observe).find_map(|rule| rule.denial(address, self.cause))
+    }
+}
+
+impl CloudDenial {
+    fn of(rule: &CloudRule, clouds: &Clouds) -> CloudDenial {
+        CloudDenial { line: rule.place.line, observe: rule.observe, selector: Selector::new(rule, clouds) }
+    }
+
+    fn denial(&self, address: IpAddr, cause: fn(Provider) -> Cause) -> Option<Denial> {
+        let (provider, _) = self.selector.denies(address)?;
+        Some(Denial { cause: cause(provider), line: self.line, retry_after_s: 0 })
+    }
+}

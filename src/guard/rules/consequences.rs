@@ -1,0 +1,67 @@
+//! What follows from a judgement: a refusal, an event, a ban after too many of them.
+
+use super::identity::hash_text;
+use crate::guard::directives::{BanAfter, Per, Violation};
+use crate::guard::state::State;
+use crate::guard::store::Answer;
+use crate::guard::told::{Happened, Told};
+use crate::guard::verdict::Denial;
+use crate::time::Now;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What all parts of a guard file have in common: whether anything is refused, and where it is noted.
+#[derive(Debug)]
+pub(super) struct Consequences {
+    pub(super) state: Arc<State>,
+    /// Nothing is refused, no client is banned.
+    pub(super) passive: bool,
+    /// Each with its identity, as that of a counter.
+    ban_after: Vec<(u64, BanAfter)>,
+}
+
+impl Consequences {
+    pub(super) fn new(state: Arc<State>, passive: bool, ban_after: &[BanAfter]) -> Consequences {
+        let ban_after = ban_after.iter().map(|rule| (hash_text(&rule.place.text), rule.clone())).collect();
+        Consequences { state, passive, ban_after }
+    }
+
+    /// Refuses, unless nothing is to be refused; either way it is told.
+    pub(super) fn refuse(
+        &self,
+        happened: Happened,
+        client: IpAddr,
+        denial: Denial,
+        now: Now,
+        (observe, limit): (bool, Option<(u32, u64)>),
+    ) -> Result<(), Denial> {
+        let logged_only = self.passive || observe;
+        let told = Told::of(happened, client);
+        self.state.tell(now, Told { denial: Some(denial), logged_only, limit, ..told });
+        if logged_only { Ok(()) } else { Err(denial) }
+    }
+
+    /// Counts a violation towards bans.
+    pub(super) fn violate(&self, violation: Violation, client: IpAddr, per: Per, now: Now) {
+        for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
+            let network = per.network(client);
+            let key = self.state.key(*identity, |hasher| {
+                hasher.write_prefix(network.addr(), [per.prefix4, per.prefix6]);
+            });
+            // The last of so many violations is the first that exceeds one less.
+            let answer = match rule.count.checked_sub(1) {
+                Some(0) | None => Answer::Window { within: false, left: 0, retry_after_ms: 0 },
+                Some(limit) => self.state.windows.record(key, limit, rule.window_ms, now.common_ms()),
+            };
+            if matches!(answer, Answer::Window { within: false, .. }) {
+                if self.passive || rule.observe {
+                    let told = Told::of(Happened::Banned, client);
+                    self.state.tell(now, Told { logged_only: true, ..told });
+                } else {
+                    self.state.ban_automatically(network, rule, now);
+                    self.state.windows.forget(key);
+                }
+            }
+        }
+    }
+}

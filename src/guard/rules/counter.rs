@@ -1,0 +1,187 @@
+//! One limit or escalation: what it is kept for, and under which keys.
+
+use super::identity::hash_text;
+use super::subject::Subject;
+use crate::guard::directives::{Directives, Escalate, Limit, Per, Scope};
+use crate::guard::state::State;
+use crate::guard::store::{Answer, Check, EscalationConstants};
+use crate::http::target::Host;
+use crate::time::Now;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// A limit, or a fixed window with escalation.
+#[derive(Debug)]
+pub(super) struct Counter {
+    pub(super) line: u32,
+    /// Equal for equal directives of all machines and of all reloads.
+    identity: u64,
+    pub(super) kind: Kind,
+    pub(super) per: Per,
+    pub(super) scope: Scope,
+    pub(super) observe: bool,
+    /// The counter is kept for the client alone and counts all requests: its key in a store is the client's address.
+    plain: bool,
+    pub(super) text: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Window { limit: u32, window_ms: u64, approximate: bool },
+    Escalation(EscalationConstants),
+}
+
+impl Kind {
+    /// Requests, and the window in milliseconds.
+    pub(super) fn limit(self) -> (u32, u64) {
+        match self {
+            Kind::Window { limit, window_ms, .. } => (limit, window_ms),
+            Kind::Escalation(constants) => (constants.requests_max, constants.window_ms),
+        }
+    }
+}
+
+/// Of the limits, and of the escalations, the first that counts all requests of a client has the client's address as its key in
+/// a store, as the reference library writes it. Others have their text in the key.
+fn mark_plain(counters: &mut [Counter]) {
+    for escalates in [false, true] {
+        let mut kind = counters.iter_mut().filter(|counter| counter.escalates() == escalates);
+        if let Some(first) = kind.find(|counter| counter.per.is_client() && counter.scope == Scope::default())
+        {
+            first.plain = true;
+        }
+    }
+}
+
+impl Counter {
+    /// The counters of a guard file, in its order.
+    pub(super) fn all(directives: &Directives) -> Vec<Counter> {
+        let limits = directives.limits.iter().map(Counter::of_limit);
+        let escalations = directives.escalations.iter().map(Counter::of_escalation);
+        let mut counters: Vec<Counter> = limits.chain(escalations).collect();
+        counters.sort_by_key(|counter| counter.line);
+        mark_plain(&mut counters);
+        counters
+    }
+
+    fn of_limit(limit: &Limit) -> Counter {
+        let Limit { place, limit, window_ms, per, scope, approximate, observe } = limit;
+        let kind = Kind::Window { limit: *limit, window_ms: *window_ms, approximate: *approximate };
+        Counter::new((place.line, &place.text), kind, *per, scope, *observe)
+    }
+
+    fn of_escalation(escalate: &Escalate) -> Counter {
+        let Escalate { place, constants, per, scope, observe } = escalate;
+        Counter::new((place.line, &place.text), Kind::Escalation(*constants), *per, scope, *observe)
+    }
+
+    fn new((line, text): (u32, &str), kind: Kind, per: Per, scope: &Scope, observe: bool) -> Counter {
+        let identity = hash_text(text);
+        Counter { line, identity, kind, per, scope: scope.clone(), observe, plain: false, text: text.into() }
+    }
+
+    pub(super) fn escalates(&self) -> bool {
+        matches!(self.kind, Kind::Escalation(_))
+    }
+
+    /// The key of this process's own counter.
+    pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
+        let per = self.per;
+        state.key(self.identity, |hasher| {
+            if per.client {
+                hasher.write_prefix(subject.client.to_canonical(), [per.prefix4, per.prefix6]);
+            }
+            if per.user {
+                hasher.write(subject.user);
+            }
+            if per.host {
+                match subject.host {
+                    Host::Name(name) => hasher.write(name.as_str().as_bytes()),
+                    Host::Address(address) => hasher.write_address(*address),
+                }
+            }
+            if per.path {
+                hasher.write(path.unwrap_or_default());
+            }
+            if per.method {
+                hasher.write(subject.method.as_bytes());
+            }
+        })
+    }
+
+    /// This process's own answer, which is kept up to date whether or not a store answers, too.
+    pub(super) fn record(
+        &self,
+        state: &State,
+        subject: &Subject<'_>,
+        path: Option<&[u8]>,
+        now: Now,
+    ) -> Answer {
+        let key = self.key(state, subject, path);
+        match self.kind {
+            Kind::Window { limit, window_ms, approximate: false } => {
+                state.windows.record(key, limit, window_ms, now.common_ms())
+            }
+            Kind::Window { limit, window_ms, approximate: true } => {
+                state.windows.record_approximate(key, limit, window_ms, now.common_ms())
+            }
+            Kind::Escalation(constants) => {
+                Answer::Escalation(state.escalations.step(key, now.unix_ms(), &constants))
+            }
+        }
+    }
+
+    /// The same question for a store.
+    pub(super) fn check(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Check {
+        let key = self.store_key(subject, path);
+        match self.kind {
+            Kind::Window { limit, window_ms, .. } => Check::Window { key, limit, window_ms },
+            Kind::Escalation(constants) => Check::Escalation { key, constants },
+        }
+    }
+
+    /// `rate_limit:rate:ADDRESS`, with `:HASH` for what else the counter is kept for and counts (guard semantics, section 3).
+    pub(super) fn store_key(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Box<str> {
+        let mut key = String::from(if self.escalates() { "escalation:" } else { "rate_limit:rate:" });
+        if self.per.client {
+            // Writing into a string cannot fail.
+            let _ = write_client(&mut key, self.per.network(subject.client));
+        } else {
+            key.push('-');
+        }
+        if self.plain {
+            return key.into();
+        }
+        let mut rest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            rest.update((part.len() as u64).to_le_bytes());
+            rest.update(part);
+        };
+        add(self.text.as_bytes());
+        if self.per.user {
+            add(subject.user);
+        }
+        if self.per.host {
+            add(subject.host.to_string().as_bytes());
+        }
+        if self.per.path {
+            add(path.unwrap_or_default());
+        }
+        if self.per.method {
+            add(subject.method.as_bytes());
+        }
+        key.push(':');
+        for byte in rest.finalize() {
+            let _ = write!(key, "{byte:02x}");
+        }
+        key.into()
+    }
+}
+
+/// A network of one address as the address.
+fn write_client(out: &mut String, network: ipnet::IpNet) -> std::fmt::Result {
+    match network.prefix_len() == network.max_prefix_len() {
+        true => write!(out, "{}", network.addr()),
+        false => write!(out, "{network}"),
+    }
+}

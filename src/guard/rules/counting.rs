@@ -1,0 +1,284 @@
+//! Requests are recorded with the limits that are about them, and what these say together.
+
+use super::consequences::Consequences;
+use super::counter::{Counter, Kind};
+use super::subject::Subject;
+use crate::guard::breaker::Breaker;
+use crate::guard::directives::{Directives, OnFailure, Violation};
+use crate::guard::path;
+use crate::guard::state::State;
+use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
+use crate::guard::told::Happened;
+use crate::guard::verdict::{Cause, Denial, Quota};
+use crate::http::target::Host;
+use crate::time::Now;
+use std::net::IpAddr;
+
+/// What counting a request has come to.
+#[derive(Debug)]
+pub enum Counted {
+    /// It is known whether the request goes on.
+    Decided(Decided),
+    /// The store is to be asked.
+    Ask(Question),
+}
+
+/// Whether a request goes on, and what its client is told of what is left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Why the request does not go on.
+    pub denial: Option<Denial>,
+    /// The tightest limit, if clients are told.
+    pub quota: Option<Quota>,
+}
+
+/// What a store is asked for one request, and what this process would say.
+#[derive(Debug)]
+pub struct Question {
+    /// For the store.
+    pub checks: Vec<Check>,
+    /// For each of these: the place of its counter in the guard, and this process's own answer.
+    own: Vec<(usize, Answer)>,
+}
+
+/// What a counter says of a client.
+#[derive(Clone, Debug)]
+pub struct CounterRow {
+    /// The line in the guard file.
+    pub line: u32,
+    /// The directive.
+    pub text: Box<str>,
+    /// As if a request came now, which is not counted.
+    pub answer: Answer,
+}
+
+/// How the store is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreRules {
+    /// How long a request waits for an answer, in microseconds.
+    pub deadline_us: u64,
+    /// What happens then.
+    pub on_failure: OnFailure,
+    pub(super) line: u32,
+}
+
+/// All counters of a guard file, and how the store is asked about them.
+#[derive(Debug)]
+pub(super) struct Counting {
+    counters: Vec<Counter>,
+    /// A counter asks for a path in its comparable form.
+    uses_path: bool,
+    store: Option<StoreRules>,
+    quotas: bool,
+}
+
+impl Counting {
+    pub(super) fn new(directives: &Directives) -> Counting {
+        let counters = Counter::all(directives);
+        Counting {
+            uses_path: counters.iter().any(|counter| counter.scope.path.is_some() || counter.per.path),
+            counters,
+            store: directives.store.as_ref().map(|store| StoreRules {
+                deadline_us: store.deadline_ms * 1000,
+                on_failure: store.on_failure,
+                line: store.place.line,
+            }),
+            quotas: directives.rate_limit_fields,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.counters.is_empty()
+    }
+
+    pub(super) fn store(&self) -> Option<StoreRules> {
+        self.store
+    }
+
+    /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
+    /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    pub(super) fn count(
+        &self,
+        subject: &Subject<'_>,
+        consequences: &Consequences,
+        now: Now,
+        breaker: &mut Breaker,
+        scratch: &mut Vec<u8>,
+    ) -> Counted {
+        let mut decided = Decided::default();
+        let path = subject.path.filter(|_| self.uses_path);
+        let path = path.map(|path| path::comparison_form(path, scratch).bytes);
+        let (mut asks, mut question) = (None, Question { checks: Vec::new(), own: Vec::new() });
+        for (place, counter) in self.counters.iter().enumerate() {
+            if !counter.scope.covers(subject, path) {
+                continue;
+            }
+            let answer = counter.record(&consequences.state, subject, path, now);
+            let may_ask = || self.store.is_some() && breaker.may_ask(now.monotonic_us);
+            if *asks.get_or_insert_with(may_ask) {
+                question.own.push((place, answer));
+                question.checks.push(counter.check(subject, path));
+            } else {
+                Counting::add(&mut decided, counter, answer, subject.client, consequences, now);
+            }
+        }
+        match (asks, self.store) {
+            (Some(true), _) => Counted::Ask(question),
+            (Some(false), Some(rules)) => Counted::Decided(self.without_store(rules, decided, consequences)),
+            (Some(false), None) | (None, _) => Counted::Decided(self.end(decided)),
+        }
+    }
+
+    /// What the store's answers mean, of which `are_answers` was asked, or that there are none.
+    pub(super) fn conclude(
+        &self,
+        question: &Question,
+        answers: Result<&[Answer], StoreFailure>,
+        client: IpAddr,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Decided {
+        let counters = question.own.iter().filter_map(|(place, own)| Some((self.counters.get(*place)?, own)));
+        let mut tally = Decided::default();
+        match answers {
+            Ok(answers) => {
+                for ((counter, _), answer) in counters.zip(answers) {
+                    Counting::add(&mut tally, counter, *answer, client, consequences, now);
+                }
+                self.end(tally)
+            }
+            Err(_) => {
+                for (counter, own) in counters {
+                    Counting::add(&mut tally, counter, *own, client, consequences, now);
+                }
+                match self.store {
+                    Some(rules) => self.without_store(rules, tally, consequences),
+                    None => self.end(tally),
+                }
+            }
+        }
+    }
+
+    /// Whether these are answers to what was asked: so many, and each of its kind.
+    pub(super) fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
+        let is_answer = |(place, answer): (&(usize, Answer), &Answer)| {
+            let escalates = matches!(answer, Answer::Escalation(_));
+            self.counters.get(place.0).is_some_and(|counter| counter.escalates() == escalates)
+        };
+        question.own.len() == answers.len() && question.own.iter().zip(answers).all(is_answer)
+    }
+
+    /// What is done when the store does not answer.
+    fn without_store(&self, rules: StoreRules, tally: Decided, consequences: &Consequences) -> Decided {
+        match rules.on_failure {
+            OnFailure::Local => self.end(tally),
+            OnFailure::Open => Decided::default(),
+            OnFailure::Closed if consequences.passive => Decided::default(),
+            OnFailure::Closed => {
+                let denial = Denial { cause: Cause::StoreFailed, line: rules.line, retry_after_s: 1 };
+                Decided { denial: Some(denial), quota: None }
+            }
+        }
+    }
+
+    fn end(&self, tally: Decided) -> Decided {
+        Decided { quota: tally.quota.filter(|_| self.quotas), ..tally }
+    }
+
+    /// Adds what a counter has said: the first that refuses decides, and the tightest quota is told.
+    fn add(
+        tally: &mut Decided,
+        counter: &Counter,
+        answer: Answer,
+        client: IpAddr,
+        consequences: &Consequences,
+        now: Now,
+    ) {
+        let (cause, retry_after_ms) = match (answer, counter.kind) {
+            (Answer::Window { within, left, retry_after_ms }, Kind::Window { limit, window_ms, .. }) => {
+                let quota =
+                    Quota { limit, window_s: seconds(window_ms), left, reset_s: seconds(retry_after_ms) };
+                if tally.quota.is_none_or(|other| quota.left < other.left) {
+                    tally.quota = Some(quota);
+                }
+                if within {
+                    return;
+                }
+                (Cause::Limit, retry_after_ms)
+            }
+            (Answer::Escalation(EscalationVerdict::Pass), _) => return,
+            (Answer::Escalation(EscalationVerdict::Over { retry_after_ms }), _) => {
+                (Cause::Over, retry_after_ms)
+            }
+            (Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms }), _) => {
+                (Cause::Blocked, retry_after_ms)
+            }
+            (Answer::Escalation(EscalationVerdict::Permanent), _) => (Cause::Permanent, 0),
+            // The store has answered another question than was asked: it says nothing of this one.
+            (Answer::Window { .. }, Kind::Escalation(_)) => return,
+        };
+        let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
+        let denial = Denial { cause, line: counter.line, retry_after_s };
+        let limit = counter.kind.limit();
+        if consequences
+            .refuse(Happened::RateLimited, client, denial, now, (counter.observe, Some(limit)))
+            .is_err()
+        {
+            tally.denial.get_or_insert(denial);
+        }
+        // A client that is blocked has done what it is blocked for already.
+        if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
+            consequences.violate(Violation::Limit, client, counter.per, now);
+        }
+    }
+
+    /// The counters that a request is recorded with: line and directive of each.
+    pub(super) fn covering<'g>(
+        &'g self,
+        subject: &Subject<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Vec<(u32, &'g str)> {
+        let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
+        let covering = self.counters.iter().filter(|counter| counter.scope.covers(subject, path));
+        covering.map(|counter| (counter.line, &*counter.text)).collect()
+    }
+
+    /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
+    pub(super) fn counters_of(&self, client: IpAddr, state: &State, now: Now) -> Vec<CounterRow> {
+        let host = Host::Address(client);
+        let rows = self.counters.iter().filter(|counter| counter.per.is_client()).map(|counter| {
+            let key = counter.key(state, &Subject::of_client(client, &host), None);
+            let answer = match counter.kind {
+                Kind::Window { limit, window_ms, .. } => {
+                    state.windows.peek(key, limit, window_ms, now.common_ms())
+                }
+                Kind::Escalation(constants) => {
+                    let state = state.escalations.state(key).unwrap_or_default();
+                    Answer::Escalation(state.verdict(now.unix_ms(), &constants))
+                }
+            };
+            CounterRow { line: counter.line, text: counter.text.clone(), answer }
+        });
+        rows.collect()
+    }
+
+    /// Forgets what is counted of a client by these counters, blocks for ever included, here and in the store. False if nothing
+    /// was counted.
+    pub(super) fn forget(&self, client: IpAddr, state: &State) -> bool {
+        let (mut any, host) = (false, Host::Address(client));
+        for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
+            let key = counter.key(state, &Subject::of_client(client, &host), None);
+            any |= match counter.kind {
+                Kind::Window { .. } => state.windows.forget(key),
+                Kind::Escalation(_) => state.escalations.lift(key),
+            };
+            state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
+        }
+        any
+    }
+}
+
+/// Whole seconds, rounded up.
+fn seconds(ms: u64) -> u32 {
+    u32::try_from(ms.div_ceil(1000)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,168 @@
+//! A guard file, compiled: which requests are counted for what, and what follows.
+//!
+//! One [`Guard`] is immutable and holds for whatever began with it; a reload makes another one over the same [`State`]. A
+//! request meets it three times. [`Guard::client`] says whose request it is. [`Guard::admit`] refuses banned clients and those
+//! in a cloud. [`Guard::count`] records the request with every limit that is about it, all of them, and says whether it
+//! passes; with a store it says so when [`Guard::conclude`] has the store's answers.
+
+mod clouds;
+mod consequences;
+mod counter;
+mod counting;
+mod identity;
+mod scope;
+mod subject;
+
+pub use counting::{Counted, CounterRow, Decided, Question, StoreRules};
+pub use subject::Subject;
+
+use super::breaker::Breaker;
+use super::client_address::{ClientAddress, TrustTable};
+use super::clouds::Clouds;
+use super::directives::{CloudSide, Directives};
+use super::state::State;
+use super::store::{Answer, StoreFailure};
+use super::told::{Happened, Told};
+use super::verdict::{Cause, Denial};
+use crate::http::message::Fields;
+use crate::net::AddressSteps;
+use crate::time::Now;
+use clouds::CloudDenials;
+use consequences::Consequences;
+use counting::Counting;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// A guard file over what was counted.
+#[derive(Debug)]
+pub struct Guard {
+    consequences: Consequences,
+    trust: TrustTable,
+    exempt: AddressSteps,
+    counting: Counting,
+    clients: CloudDenials,
+    destinations: CloudDenials,
+}
+
+impl Guard {
+    /// Compiles a guard file over what was counted. `clouds` are the networks that are known at present.
+    pub fn new(directives: &Directives, state: Arc<State>, clouds: &Clouds) -> Guard {
+        Guard {
+            consequences: Consequences::new(state, directives.passive, &directives.ban_after),
+            trust: TrustTable::new(&directives.trust),
+            exempt: AddressSteps::new(directives.exempt.iter().copied()),
+            counting: Counting::new(directives),
+            clients: CloudDenials::new(&directives.clouds, CloudSide::Client, clouds),
+            destinations: CloudDenials::new(&directives.clouds, CloudSide::Destination, clouds),
+        }
+    }
+
+    /// What is counted, over all guard files that have held.
+    pub fn state(&self) -> &Arc<State> {
+        &self.consequences.state
+    }
+
+    /// How the store is asked, if there is one.
+    pub fn store(&self) -> Option<StoreRules> {
+        self.counting.store()
+    }
+
+    /// Whether a peer is a proxy whose word about its clients counts.
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        self.trust.trusts(peer)
+    }
+
+    /// Whose request it is that has come from a peer with these fields.
+    pub fn client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> IpAddr {
+        let ClientAddress { address, spoofed } = self.trust.find(peer, fields);
+        if spoofed {
+            self.consequences.state.tell(now, Told::of(Happened::Spoofed, peer));
+        }
+        address
+    }
+
+    /// Whether a client is banned, and bans hold.
+    pub fn is_banned(&self, client: IpAddr, now: Now) -> bool {
+        !self.consequences.passive && self.consequences.state.banned(client, now).is_some()
+    }
+
+    /// Whether a client may ask for anything.
+    pub fn admit(&self, client: IpAddr, now: Now) -> Result<(), Denial> {
+        if let Some(line) = self.consequences.state.banned(client, now) {
+            let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
+            self.consequences.refuse(Happened::Blocked, client, denial, now, (false, None))?;
+        }
+        if self.clients.is_empty() || self.is_exempt(client) {
+            return Ok(());
+        }
+        self.clients.judge(client, client, &self.consequences, now)
+    }
+
+    /// Whether an address may be dialled for a client.
+    pub fn admit_destination(&self, client: IpAddr, address: IpAddr, now: Now) -> Result<(), Denial> {
+        if self.destinations.is_empty() {
+            return Ok(());
+        }
+        self.destinations.judge(client, address, &self.consequences, now)
+    }
+
+    /// What would refuse an address as a destination: for one that was dialled before, and may be used again. Nothing is told of
+    /// the answer, because an address that is not used again is judged once more when it is dialled.
+    pub fn destination_denial(&self, address: IpAddr) -> Option<Denial> {
+        if self.consequences.passive { None } else { self.destinations.denial(address) }
+    }
+
+    fn is_exempt(&self, client: IpAddr) -> bool {
+        self.exempt.find(client).is_some()
+    }
+
+    /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
+    /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    pub fn count(
+        &self,
+        subject: &Subject<'_>,
+        now: Now,
+        breaker: &mut Breaker,
+        scratch: &mut Vec<u8>,
+    ) -> Counted {
+        if self.counting.is_empty() || self.is_exempt(subject.client) {
+            return Counted::Decided(Decided::default());
+        }
+        self.counting.count(subject, &self.consequences, now, breaker, scratch)
+    }
+
+    /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.
+    pub fn conclude(
+        &self,
+        question: &Question,
+        answers: Result<&[Answer], StoreFailure>,
+        client: IpAddr,
+        now: Now,
+    ) -> Decided {
+        self.counting.conclude(question, answers, client, &self.consequences, now)
+    }
+
+    /// Whether these are answers to what was asked: so many, and each of its kind.
+    pub fn are_answers(&self, question: &Question, answers: &[Answer]) -> bool {
+        self.counting.are_answers(question, answers)
+    }
+
+    /// The counters that a request is recorded with: line and directive of each; none for exempt clients.
+    pub fn covering<'g>(&'g self, subject: &Subject<'_>, scratch: &mut Vec<u8>) -> Vec<(u32, &'g str)> {
+        if self.is_exempt(subject.client) {
+            return Vec::new();
+        }
+        self.counting.covering(subject, scratch)
+    }
+
+    /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
+    pub fn counters_of(&self, client: IpAddr, now: Now) -> Vec<CounterRow> {
+        self.counting.counters_of(client, self.state(), now)
+    }
+
+    /// Forgets what is counted of a client by these counters, blocks for ever included, here and in the store. False if nothing
+    /// was counted.
+    pub fn forget(&self, client: IpAddr) -> bool {
+        self.counting.forget(client, self.state())
+    }
+}
