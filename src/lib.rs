@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! main, daemon -> embed -> shell -> engine -> { policy, guard, cache, resolver, metrics } -> http -> net
-//!                          config, log                                            time, nearest: for all
+//!                          config, log                                            time, nearest, words: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
@@ -84,6 +84,7 @@ pub mod sandbox;
 pub mod shell;
 #[doc(hidden)]
 pub mod time;
+pub(crate) mod words;
 
 pub use embed::{
     BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems, Proxy,

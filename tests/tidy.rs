@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import. Imports point to the right only: `main, daemon, ffi -> embed -> shell -> engine ->
-/// { policy, guard, cache, resolver, store, metrics } -> http -> net`; `time` and `nearest` are for all. Siblings in braces meet in `engine`.
+/// { policy, guard, cache, resolver, store, metrics } -> http -> net`; `time`, `nearest` and `words` are for all. Siblings in braces meet in `engine`.
 /// `config` and `log` belong to the shell. `main` and `daemon` are a program that runs a `Proxy`; `sandbox` is theirs.
-const IMPORTS: [(&str, &str); 18] = [
+const IMPORTS: [(&str, &str); 19] = [
     ("time", ""),
     ("nearest", ""),
+    ("words", "nearest"),
     ("sandbox", ""),
     ("net", "time"),
     ("http", "time net"),
     ("policy", "time http net"),
-    ("guard", "time nearest http net"),
+    ("guard", "time nearest words http net"),
     ("cache", "time http net"),
     ("resolver", "time http net"),
     ("store", "time http net"),
@@ -29,8 +30,10 @@ const IMPORTS: [(&str, &str); 18] = [
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 11] =
-    ["time", "nearest", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics", "engine"];
+const CORE: [&str; 12] = [
+    "time", "nearest", "words", "net", "http", "policy", "guard", "cache", "resolver", "store", "metrics",
+    "engine",
+];
 
 /// Names that the core must not use.
 const FORBIDDEN: [&str; 26] = [

@@ -15,7 +15,6 @@ pub mod escalation;
 pub mod events;
 mod keyed;
 pub mod networks;
-pub mod path;
 pub mod proxy_header;
 mod recent;
 pub mod rules;
@@ -26,6 +25,8 @@ pub mod store;
 pub mod told;
 pub mod verdict;
 pub mod window;
+
+pub use crate::http::path;
 
 /// What the tests of each store compare with; the tests against a running daemon have it, too.
 #[cfg(test)]

@@ -19,6 +19,7 @@ mod hop;
 mod host;
 mod host_field;
 pub mod message;
+pub mod path;
 pub mod repair;
 pub mod reply;
 mod request_filter;

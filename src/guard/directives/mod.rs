@@ -6,11 +6,11 @@ mod draft;
 mod parse;
 mod store_url;
 mod values;
-mod words;
 
 pub use parse::{Directive, Problem, TABLE, parse};
 pub(super) use values::{TEXT_BYTES_MAX, duration, network};
 
+use crate::words;
 use ipnet::IpNet;
 use std::path::PathBuf;
 

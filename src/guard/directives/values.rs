@@ -8,21 +8,12 @@ use crate::guard::path::comparison_form;
 use crate::http::fields::is_token;
 use crate::http::target::{Host, Name};
 use crate::nearest::nearest;
+pub(in crate::guard) use crate::words::{duration, duration_text, number, word_text};
 use ipnet::IpNet;
-
-/// Longest time (chosen): ten years, far from the overflow of a deadline; a ban may be for ever.
-pub const DURATION_MS_MAX: u64 = 10 * 365 * DAY_MS;
 
 /// Longest text of a reason or a prefix, in bytes (chosen).
 pub const TEXT_BYTES_MAX: usize = 200;
 
-const DAY_MS: u64 = 24 * 3_600_000;
-
-/// Units of time, the longest first.
-const UNITS: [(&str, u64); 6] =
-    [("w", 7 * DAY_MS), ("d", DAY_MS), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
-const EXPECTED_DURATION: &str = "a time with its unit (ms, s, m, h, d, w), such as 10s, 15m or 7d";
 const EXPECTED_NETWORK: &str = "an address or a network such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/32";
 const EXPECTED_PATH: &str = "the beginning of a path such as /api/, without a query";
 const EXPECTED_HOST: &str =
@@ -30,42 +21,12 @@ const EXPECTED_HOST: &str =
 const EXPECTED_PER: &str = "client, user, host, path or method, or several as in client+host; client/56 counts IPv6 clients by 56 \
      bits, client/24,56 IPv4 clients by 24 as well";
 
-/// A whole number of milliseconds, more than 0.
-pub fn duration(text: &str) -> Result<u64, String> {
-    let found = |expected: &str| format!("expected {expected}, found {}", shown(text));
-    let unit_at = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(unit_at);
-    let unit_ms = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, ms)| *ms);
-    let (Some(unit_ms), false) = (unit_ms, digits.is_empty()) else { return Err(found(EXPECTED_DURATION)) };
-    // Digits that do not fit are too many, as is a product that does not.
-    match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms)) {
-        Some(0) => Err(found("a time longer than 0")),
-        Some(ms) if ms <= DURATION_MS_MAX => Ok(ms),
-        Some(_) | None => Err(found("a time of at most 3650d")),
-    }
-}
-
-/// A time in the longest unit that tells it in whole numbers.
-pub fn duration_text(ms: u64) -> String {
-    let unit = UNITS.iter().find(|(_, unit_ms)| ms % unit_ms == 0);
-    unit.map_or_else(|| format!("{ms}ms"), |(name, unit_ms)| format!("{}{name}", ms / unit_ms))
-}
-
 /// A time, or `ever` or `forever`: `None`.
 pub fn duration_or_ever(words: &mut Words) -> Result<Option<u64>, String> {
     match words.value("a time such as 7d, or ever")?.as_str() {
         "ever" | "forever" => Ok(None),
         text => duration(text).map(Some).map_err(|message| format!("{message} (or ever)")),
     }
-}
-
-/// A decimal number, digits only, in a range.
-pub fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
-    let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let value = if is_decimal { text.parse().ok() } else { None };
-    value
-        .filter(|value| (least..=most).contains(value))
-        .ok_or_else(|| format!("expected a number from {least} to {most}, found {}", shown(text)))
 }
 
 /// `N/DURATION`.
@@ -242,15 +203,5 @@ pub fn text(words: &mut Words, expected: &str) -> Result<Box<str>, String> {
     match text.len() {
         1..=TEXT_BYTES_MAX => Ok(text.into()),
         _ => Err(format!("expected {expected}, of 1 to {TEXT_BYTES_MAX} bytes, found {}", shown(&text))),
-    }
-}
-
-/// A word as the file must have it: in quotes if it would be read as something else.
-pub fn word_text(text: &str) -> String {
-    let is_plain = !text.is_empty() && !text.starts_with(['"', '#']) && !text.contains([' ', '\t']);
-    if is_plain {
-        text.to_owned()
-    } else {
-        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
     }
 }

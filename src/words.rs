@@ -1,4 +1,4 @@
-//! A line of the guard file as words.
+//! A line of a file of directives as words, and the values that all such files have.
 //!
 //! Words stand between blanks. `"quoted text"` is one word, with `\"` and `\\` for those two, and is never a word of the
 //! language. `#` at the beginning of a word starts a comment; inside a word it is part of the word.
@@ -8,22 +8,32 @@ use crate::nearest::nearest;
 /// Most characters of a faulty word that a message shows (chosen).
 const FOUND_CHARS_MAX: usize = 80;
 
+/// Longest time (chosen): ten years, far from the overflow of a deadline; a ban may be for ever.
+const DURATION_MS_MAX: u64 = 10 * 365 * DAY_MS;
+
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Units of time, the longest first.
+const UNITS: [(&str, u64); 6] =
+    [("w", 7 * DAY_MS), ("d", DAY_MS), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+const EXPECTED_DURATION: &str = "a time with its unit (ms, s, m, h, d, w), such as 10s, 15m or 7d";
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(crate) struct Word {
     pub text: String,
     pub quoted: bool,
 }
 
 /// The words of a line, from the first that was not read yet.
 #[derive(Clone, Debug)]
-pub(super) struct Words {
+pub(crate) struct Words {
     words: Vec<Word>,
     at: usize,
 }
 
 /// An option of a directive: its name, and what reads the words behind it.
-pub(super) type Optional<T> = (&'static str, fn(&mut T, &mut Words) -> Result<(), String>);
+pub(crate) type Optional<T> = (&'static str, fn(&mut T, &mut Words) -> Result<(), String>);
 
 impl Words {
     /// The words of a line, which has no line end any more.
@@ -123,7 +133,7 @@ impl Words {
 }
 
 /// A text as a message shows it: in quotes, not too long, and without what may be the password of a URL.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let secret = text.find("://").map(|at| at + 3).zip(text.rfind('@')).filter(|(from, to)| from < to);
     let text = secret.map_or(text.to_owned(), |(from, to)| format!("{}***{}", &text[..from], &text[to..]));
     let head: String = text.chars().take(FOUND_CHARS_MAX).collect();
@@ -151,6 +161,46 @@ fn quoted(inside: &str) -> Result<(Word, &str), String> {
         return Err(format!("{} right behind the closing quote: expected a blank", shown(behind)));
     }
     Ok((Word { text, quoted: true }, behind))
+}
+
+/// A whole number of milliseconds, more than 0.
+pub(crate) fn duration(text: &str) -> Result<u64, String> {
+    let found = |expected: &str| format!("expected {expected}, found {}", shown(text));
+    let unit_at = text.find(|char: char| !char.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(unit_at);
+    let unit_ms = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, ms)| *ms);
+    let (Some(unit_ms), false) = (unit_ms, digits.is_empty()) else { return Err(found(EXPECTED_DURATION)) };
+    // Digits that do not fit are too many, as is a product that does not.
+    match digits.parse::<u64>().ok().and_then(|count| count.checked_mul(unit_ms)) {
+        Some(0) => Err(found("a time longer than 0")),
+        Some(ms) if ms <= DURATION_MS_MAX => Ok(ms),
+        Some(_) | None => Err(found("a time of at most 3650d")),
+    }
+}
+
+/// A time in the longest unit that tells it in whole numbers.
+pub(crate) fn duration_text(ms: u64) -> String {
+    let unit = UNITS.iter().find(|(_, unit_ms)| ms % unit_ms == 0);
+    unit.map_or_else(|| format!("{ms}ms"), |(name, unit_ms)| format!("{}{name}", ms / unit_ms))
+}
+
+/// A decimal number, digits only, in a range.
+pub(crate) fn number(text: &str, least: u64, most: u64) -> Result<u64, String> {
+    let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let value = if is_decimal { text.parse().ok() } else { None };
+    value
+        .filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| format!("expected a number from {least} to {most}, found {}", shown(text)))
+}
+
+/// A word as the file must have it: in quotes if it would be read as something else.
+pub(crate) fn word_text(text: &str) -> String {
+    let is_plain = !text.is_empty() && !text.starts_with(['"', '#']) && !text.contains([' ', '\t']);
+    if is_plain {
+        text.to_owned()
+    } else {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    }
 }
 
 #[cfg(test)]
