@@ -22,7 +22,7 @@
 //! # The house
 //!
 //! ```text
-//! main, daemon -> embed -> shell -> engine -> { policy, guard, cache, resolver, metrics } -> http -> net
+//! main, daemon -> embed -> shell -> engine -> { policy, guard, gateway, cache, resolver, metrics } -> http -> net
 //!                          config, log                                            time, nearest, words: for all
 //! ```
 //!
