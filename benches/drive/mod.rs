@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
-use weir::engine::{Action, CacheSettings, Engine, Event, PeerId, Settings};
+use weir::engine::{Action, CacheSettings, Engine, Event, ListenerId, PeerId, Settings};
 use weir::guard;
 use weir::guard::bans::{Ban, BanOrigin};
 use weir::guard::clouds::{self, Clouds, Provider};
@@ -166,7 +166,8 @@ impl Shell {
     /// The client, or a new one if it is gone.
     fn client(&mut self) -> PeerId {
         let address = SocketAddr::from(([127, 0, 0, 1], 4711));
-        let client = self.client.unwrap_or_else(|| self.engine.accept(self.now, address));
+        let client =
+            self.client.unwrap_or_else(|| self.engine.accept(self.now, ListenerId::default(), address));
         self.client = Some(client);
         client
     }

@@ -369,10 +369,15 @@ fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettin
     }
 }
 
+/// The settings of a listener.
+fn listener(settings: &Settings, address: SocketAddr) -> engine::Listener {
+    engine::Listener { address, proxy_protocol: settings.proxy_protocol }
+}
+
 /// The engine's settings, with the store of all loops.
 pub fn engine_settings(
     settings: &Settings,
-    listeners: Vec<SocketAddr>,
+    listeners: &[SocketAddr],
     seed: [u64; 2],
     store: Option<Arc<Store>>,
 ) -> engine::Settings {
@@ -409,10 +414,9 @@ pub fn engine_settings(
         origin_form: !settings.no_origin_form,
         noted: settings.log_format.texts(),
         logs_tunnel_starts: settings.log_tunnel_start,
-        listeners,
+        listeners: listeners.iter().map(|address| listener(settings, *address)).collect(),
         cache: store.map(|store| cache_settings(settings, store)),
         guard: None,
-        proxy_protocol: settings.proxy_protocol,
         seed,
     }
 }

@@ -8,7 +8,7 @@ use super::guard::GuardFile;
 use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
-use crate::engine::{Action, Engine, Event, PeerId, SocketError};
+use crate::engine::{Action, Engine, Event, ListenerId, PeerId, SocketError};
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
@@ -64,7 +64,7 @@ impl Trial {
         (settings.cache_size_bytes, settings.cache_max_object_bytes) = (CACHE_BYTES, 0);
         let (dns, hosts) = resolver_settings(&settings, read_file);
         let store = new_store(&settings, seed);
-        let mut whole = engine_settings(&settings, listeners, seed, store);
+        let mut whole = engine_settings(&settings, &listeners, seed, store);
         whole.noted = &Text::ALL;
         // What others have counted is not known here.
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
@@ -72,7 +72,7 @@ impl Trial {
         whole.guard = guard.clone();
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();
-        let client = engine.accept(now(began), client);
+        let client = engine.accept(now(began), ListenerId::default(), client);
         let mut trial =
             Trial { engine, began, client, queries: HashMap::new(), dialled: Vec::new(), entry: None, guard };
         trial.perform_actions();

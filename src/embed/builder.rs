@@ -12,7 +12,7 @@ use super::proxy::Proxy;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
-use crate::engine::{self, ClientLimits, Engine};
+use crate::engine::{self, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::policy::Policy;
@@ -129,6 +129,11 @@ impl Builder {
         let seed = random_seed()?;
         let listeners = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
+        if addresses.len() > LISTENERS_MAX {
+            let mut problems = Problems::new();
+            problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
+            return Err(BuildError::Configuration(problems));
+        }
         if let Some(warning) = limit_connections(&mut settings, loops) {
             log::warn!("{warning}");
         }

@@ -232,7 +232,7 @@ pub(super) fn engine_settings(
     store: Option<Arc<Store>>,
     guard: Option<Arc<Guard>>,
 ) -> engine::Settings {
-    let mut whole = policy::engine_settings(settings, listeners.to_vec(), seed, store);
+    let mut whole = policy::engine_settings(settings, listeners, seed, store);
     whole.guard = guard;
     whole.splices &= shell::SPLICE_AVAILABLE;
     whole

@@ -4,6 +4,7 @@
 //! that carries it: the dispatcher routes events by that. The machines set the roles of the connections that they own.
 
 use super::cache::fill::FillId;
+use super::listener::ListenerId;
 use super::upstream::connecting::ConnectId;
 use super::upstream::pool::{GroupId, IdleId};
 use crate::net::{Pool, Purpose};
@@ -67,6 +68,8 @@ pub(in crate::engine) struct Peer {
     queued: bool,
     pub parking: Parking,
     pub past: Past,
+    /// Where a client has connected; of no meaning for an upstream connection.
+    pub listener: ListenerId,
     /// That of its place in the table.
     generation: u8,
     pub role: Role,
@@ -81,18 +84,25 @@ const _: () = assert!(size_of::<Peer>() <= 40);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Address {
     pub ip: IpAddr,
-    pub port: u16,
+    /// As bytes, so that it needs no place of its own in memory.
+    port: [u8; 2],
+}
+
+impl Address {
+    pub fn port(self) -> u16 {
+        u16::from_ne_bytes(self.port)
+    }
 }
 
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
-        Address { ip: address.ip(), port: address.port() }
+        Address { ip: address.ip(), port: address.port().to_ne_bytes() }
     }
 }
 
 impl From<Address> for SocketAddr {
-    fn from(Address { ip, port }: Address) -> SocketAddr {
-        SocketAddr::new(ip, port)
+    fn from(address: Address) -> SocketAddr {
+        SocketAddr::new(address.ip, address.port())
     }
 }
 
@@ -144,7 +154,15 @@ impl Parked {
 impl Peer {
     pub fn new(address: SocketAddr, role: Role) -> Peer {
         let address = address.into();
-        Peer { address, queued: false, parking: Parking::No, past: Past::New, generation: 0, role }
+        Peer {
+            address,
+            queued: false,
+            parking: Parking::No,
+            past: Past::New,
+            listener: ListenerId::default(),
+            generation: 0,
+            role,
+        }
     }
 }
 

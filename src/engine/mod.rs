@@ -24,6 +24,7 @@ mod dispatch;
 mod downstream;
 mod effect;
 mod keyed;
+mod listener;
 mod metrics;
 mod seam;
 mod settings;
@@ -39,6 +40,7 @@ pub use body::relay::SPLICE_BYTES_MAX;
 pub use cache::coordination::Message;
 pub use connections::PeerId;
 pub use downstream::client_limits::ClientLimits;
+pub use listener::{LISTENERS_MAX, Listener, ListenerId};
 
 pub use seam::{Action, Event, Splice};
 pub use settings::{CacheSettings, Settings, Timeouts};
@@ -106,9 +108,9 @@ impl Engine {
     // Events.
 
     /// A client has connected. Beyond the limits it is told so and closed.
-    pub fn accept(&mut self, now: Now, address: SocketAddr) -> PeerId {
+    pub fn accept(&mut self, now: Now, listener: ListenerId, address: SocketAddr) -> PeerId {
         self.cx.now = now;
-        let id = self.machines.downstream.accept(&mut self.cx, address);
+        let id = self.machines.downstream.accept(&mut self.cx, listener, address);
         self.machines.finish(&mut self.cx);
         id
     }
@@ -496,7 +498,7 @@ mod tests {
 
     /// What a new client is answered.
     fn ask(engine: &mut Engine, request: &str) -> String {
-        let client = engine.accept(Now::default(), ([127, 0, 0, 1], 4711).into());
+        let client = engine.accept(Now::default(), ListenerId::default(), ([127, 0, 0, 1], 4711).into());
         let count = engine.space(client).unwrap().fill(request.as_bytes());
         engine.handle(Now::default(), client, Event::Received(count));
         let answer = engine.to_send(client).concat();
@@ -533,7 +535,7 @@ mod tests {
     fn nobody_is_woken_in_its_own_turn() {
         for says_so in [true, false] {
             let mut engine = engine(false);
-            let client = engine.accept(Now::default(), ([127, 0, 0, 1], 4711).into());
+            let client = engine.accept(Now::default(), ListenerId::default(), ([127, 0, 0, 1], 4711).into());
             while engine.next_runnable().is_some() {}
             if says_so {
                 engine.begin_turn(client);

@@ -2,13 +2,14 @@
 
 pub use crate::engine::cache::look_up::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
+use crate::engine::listener::{Listener, ListenerId};
 use crate::engine::transaction::log_record::Text;
 use crate::guard::rules::Guard;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
 use crate::time::Now;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Longest body of a refused request that is read and thrown away so that the connection stays usable (chosen: a form,
@@ -127,19 +128,22 @@ pub struct Settings {
     pub noted: &'static [Text],
     /// Whether a tunnel leaves an entry when it is set up, beside that of its end.
     pub logs_tunnel_starts: bool,
-    /// Where weir listens: requests to these are meant for weir itself.
-    pub listeners: Vec<SocketAddr>,
+    /// Where clients connect. Without any (in tests) all listeners are as one with the defaults.
+    pub listeners: Vec<Listener>,
     /// The cache; `None`: there is none, and nothing is looked at for it.
     pub cache: Option<CacheSettings>,
     /// What clients have been doing decides what they may do next; `None`: nothing is counted, and nobody is banned.
     pub guard: Option<Arc<Guard>>,
-    /// Connections of trusted proxies begin with a PROXY protocol header.
-    pub proxy_protocol: bool,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
 
 impl Settings {
+    /// The settings of a listener.
+    pub(in crate::engine) fn listener(&self, id: ListenerId) -> Option<&Listener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
     /// For how long a connection that was opened then may still be used again, in milliseconds; 0: no more.
     pub(in crate::engine) fn lifetime_left_ms(&self, opened_ms: u64, now_ms: u64) -> u64 {
         match self.origin_lifetime_ms {
@@ -178,7 +182,6 @@ impl Default for Settings {
             listeners: Vec::new(),
             cache: None,
             guard: None,
-            proxy_protocol: false,
             seed: [0, 0],
         }
     }

@@ -3,7 +3,7 @@
 use super::EventLoop;
 use super::message::WorkerMessage;
 use super::socket::Socket;
-use crate::engine::{Event, SocketError};
+use crate::engine::{Event, ListenerId, SocketError};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -37,7 +37,7 @@ impl EventLoop {
                     break;
                 }
                 match self.listeners[index].accept() {
-                    Ok(Some((stream, address))) => self.take_client(stream, address),
+                    Ok(Some((stream, address))) => self.take_client(ListenerId(index as u8), stream, address),
                     Ok(None) => break,
                     Err(error) => {
                         self.pause(&error);
@@ -63,8 +63,8 @@ impl EventLoop {
         self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
-    fn take_client(&mut self, stream: mio::net::TcpStream, address: SocketAddr) {
-        let id = self.engine.accept(self.now, address);
+    fn take_client(&mut self, listener: ListenerId, stream: mio::net::TcpStream, address: SocketAddr) {
+        let id = self.engine.accept(self.now, listener, address);
         let socket = Socket::accepted(stream);
         if let Err(error) = self.install(id, socket) {
             log::warn!("cannot watch a new connection: {error}");

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::engine::transaction::log_record::{LogRecord, Text};
-use weir::engine::{Action, Engine, Event, JobId, PeerId, Settings, StoreJob};
+use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, Settings, StoreJob};
 use weir::guard::store::Check;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
@@ -97,7 +97,7 @@ impl Shell {
     }
 
     pub fn client_from(&mut self, address: &str) -> PeerId {
-        let id = self.engine.accept(self.now, address.parse().expect("an address"));
+        let id = self.engine.accept(self.now, ListenerId::default(), address.parse().expect("an address"));
         self.act();
         id
     }

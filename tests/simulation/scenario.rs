@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir::cache::rfc::freshness::Freshness;
 use weir::cache::store::memory_budget::Charge;
 use weir::cache::store::{Limits, Store};
-use weir::engine::{CacheSettings, Settings, Timeouts};
+use weir::engine::{CacheSettings, Listener, Settings, Timeouts};
 use weir::guard::clouds::Clouds;
 use weir::guard::directives::parse;
 use weir::guard::rules::Guard;
@@ -331,7 +331,7 @@ fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
         clients_max: clients as usize + 10,
         origins_idle_max: dice.pick(&[0, 1, 10, 512]),
         origins_idle_per_authority_max: dice.pick(&[1, 2, 32]),
-        listeners: vec![SocketAddr::from(([192, 0, 2, 250], 3128))],
+        listeners: vec![Listener { address: ([192, 0, 2, 250], 3128).into(), proxy_protocol: false }],
         timeouts: Timeouts {
             exchange_ms: 60_000,
             head_ms: 30_000,

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use weir::engine::StoreJob;
 use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
-use weir::engine::{Action, Engine, Event, JobId, PeerId, SocketError, Splice};
+use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, SocketError, Splice};
 use weir::guard::store::{Answer, Check, EscalationVerdict, StoreFailure};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
@@ -157,7 +157,7 @@ impl Shell {
     fn accept(&mut self, around: &mut Surroundings) -> Checked<()> {
         while !self.backlog.is_empty() && self.engine.may_accept() && !self.exhausted {
             let (link, address) = self.backlog.remove(0);
-            let id = self.engine.accept(around.net.now(), address);
+            let id = self.engine.accept(around.net.now(), ListenerId::default(), address);
             self.steps += 1;
             self.install(around, id, link, false)?;
             self.engine.wake(id);

@@ -15,6 +15,7 @@ pub(in crate::engine) mod unread;
 use crate::engine::connections::{Client, Parking, Past, Peer, PeerId, ReadingId, Role};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::listener::ListenerId;
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::{Action, Event};
@@ -24,7 +25,7 @@ use crate::net::Linear;
 use client_limits::{Admission, ClientLimits};
 use slab::Slab;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// The head of the next request, as far as it has come.
@@ -70,8 +71,10 @@ impl Downstream {
     }
 
     /// A client has connected. Beyond the limits the client is told so.
-    pub fn accept(&mut self, cx: &mut Context, address: SocketAddr) -> PeerId {
-        let id = cx.connections.insert(Peer::new(address, Role::Client(Client::Idle)));
+    pub fn accept(&mut self, cx: &mut Context, listener: ListenerId, address: SocketAddr) -> PeerId {
+        let mut client = Peer::new(address, Role::Client(Client::Idle));
+        client.listener = listener;
+        let id = cx.connections.insert(client);
         self.clients += 1;
         cx.metrics.accepted += 1;
         let admission = self.limits.enter(address.ip());
@@ -79,7 +82,7 @@ impl Downstream {
         let refusal = match admission {
             Admission::Welcome => {
                 cx.set_timer(id, cx.settings.timeouts.head_ms);
-                self.await_proxy_header(cx, id, address.ip());
+                self.await_proxy_header(cx, id);
                 return id;
             }
             Admission::TooMany => Refusal::TooManyConnections,
@@ -89,13 +92,13 @@ impl Downstream {
         id
     }
 
-    /// A trusted proxy says first whose connection it is, where listeners take that.
-    fn await_proxy_header(&self, cx: &mut Context, id: PeerId, address: IpAddr) {
-        let settings = &cx.settings;
-        if settings.proxy_protocol && settings.guard.as_ref().is_some_and(|guard| guard.trusts(address)) {
-            if let Some(peer) = cx.connections.get_mut(id) {
-                peer.past = Past::Announced;
-            }
+    /// A trusted proxy says first whose connection it is, where the listener takes that.
+    fn await_proxy_header(&self, cx: &mut Context, id: PeerId) {
+        let Some(peer) = cx.connections.get_mut(id) else { return };
+        let takes = cx.settings.listener(peer.listener).is_some_and(|listener| listener.proxy_protocol);
+        let guard = cx.settings.guard.as_ref().filter(|_| takes);
+        if guard.is_some_and(|guard| guard.trusts(peer.address.ip)) {
+            peer.past = Past::Announced;
         }
     }
 

@@ -461,10 +461,11 @@ impl Examiner<'_> {
 
     fn is_own(&self, authority: &Authority) -> bool {
         self.settings.listeners.iter().any(|listener| {
-            listener.port() == authority.port
+            let own = listener.address;
+            own.port() == authority.port
                 && match &authority.host {
                     Host::Address(address) => {
-                        *address == listener.ip() || (listener.ip().is_unspecified() && address.is_loopback())
+                        *address == own.ip() || (own.ip().is_unspecified() && address.is_loopback())
                     }
                     Host::Name(name) => name.as_str() == "localhost",
                 }

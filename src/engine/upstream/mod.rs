@@ -15,7 +15,7 @@ pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
 
 use crate::engine::Action;
-use crate::engine::connections::{Address, PeerId, TransactionId, UpstreamState};
+use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::keyed::Keyed;
@@ -132,7 +132,7 @@ impl Upstreams {
             return Found::BindingRefused;
         };
         let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
-            let Address { ip, port } = peer.address;
+            let (ip, port) = (peer.address.ip, peer.address.port());
             request.policy.acl.judge_address(&grant, ip, port).is_ok()
                 && cx.settings.admit_destination(request.client_address, ip, cx.now).is_ok()
         });

@@ -14,7 +14,7 @@
 
 use super::Upstreams;
 use super::pool::{GroupId, Idle};
-use crate::engine::connections::{Address, PeerId, UpstreamState};
+use crate::engine::connections::{PeerId, UpstreamState};
 use crate::engine::context::Context;
 use crate::http::target::{Authority, Host, Name};
 use crate::policy::Policy;
@@ -122,7 +122,7 @@ impl Upstreams {
         };
         let may_be_used = |idle: &&Idle| {
             let Some(peer) = cx.connections.get(idle.peer) else { return false };
-            let Address { ip, port } = peer.address;
+            let (ip, port) = (peer.address.ip, peer.address.port());
             cx.settings.lifetime_left_ms(idle.opened_ms, cx.now_ms()) > 0
                 && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
                 && need.policy.acl.judge_address(need.grant, ip, port).is_ok()
