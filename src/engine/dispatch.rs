@@ -17,6 +17,7 @@ use super::transaction::refusal::Refusal;
 use super::transaction::verification::Finding;
 use super::transaction::{Begun, Services, Stage, Transactions};
 use super::upstream::connecting::{ConnectId, Connected};
+use super::upstream::route::Hop;
 use super::upstream::{Attached, Found, Request};
 use crate::net::{Linear, Purpose};
 use crate::resolver;
@@ -201,11 +202,15 @@ impl Machines {
             Effect::Linger(client) => downstream.linger(cx, client),
             Effect::CloseClient(client) => downstream.close(cx, client),
             Effect::ResetClient(client) => downstream.reset(cx, client),
-            Effect::BindingEnded { client, authority, rooted } => match cx.connections.client(client) {
-                Some(Client::Idle | Client::Reading(_)) => downstream.close(cx, client),
-                Some(Client::Transaction(id)) => transactions.note_binding_end(id, &authority, rooted),
-                Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
-            },
+            Effect::BindingEnded { client, authority, configured, rooted } => {
+                match cx.connections.client(client) {
+                    Some(Client::Idle | Client::Reading(_)) => downstream.close(cx, client),
+                    Some(Client::Transaction(id)) => {
+                        transactions.note_binding_end(id, Hop { authority: &authority, configured }, rooted)
+                    }
+                    Some(Client::Tunnel(_) | Client::Lingering { .. }) | None => {}
+                }
+            }
             Effect::IdleUpstream { connection, opened_ms } => {
                 services.upstreams.set_idle(cx, connection, opened_ms);
             }

@@ -68,6 +68,8 @@ pub(in crate::engine) enum Effect {
     BindingEnded {
         client: PeerId,
         authority: Box<Authority>,
+        /// The configuration names it.
+        configured: bool,
         rooted: bool,
     },
 

@@ -16,6 +16,7 @@ use crate::engine::settings::Settings;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
+use crate::engine::upstream::route::{Hop, Route};
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::guard::verdict::Quota;
@@ -121,6 +122,8 @@ pub(in crate::engine) struct RequestInfo {
     pub version: Version,
     /// Whom to ask; of no meaning before the head was understood.
     pub authority: Authority,
+    /// Where it goes.
+    pub route: Route,
     /// What the policy allowed.
     pub grant: Option<Grant>,
     pub body: Body,
@@ -155,6 +158,7 @@ impl RequestInfo {
             method: Method::Other,
             version: Version::Http11,
             authority: Authority { host: Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), port: 0 },
+            route: Route::Direct,
             grant: None,
             body: Body::None,
             body_out: Body::None,
@@ -171,12 +175,18 @@ impl RequestInfo {
         }
     }
 
+    /// The next hop.
+    pub fn next_hop(&self) -> Hop<'_> {
+        self.route.next_hop(&self.authority)
+    }
+
     /// The same in place: most of a info is room for a name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
         // No more than the host's kind is written, and not the room for a name.
         self.authority.port = 0;
         self.authority.host = Host::Address(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.route = Route::Direct;
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         (self.authenticates, self.bound, self.filters_response) = (false, false, false);
@@ -580,7 +590,7 @@ impl Examiner<'_> {
             return decision.map(Step::Decide);
         }
         info.authenticates = session_auth::authenticates_connection(head.fields);
-        let pinned = self.bond_lost || self.origins.is_pinned(self.peer, &info.authority);
+        let pinned = self.bond_lost || self.origins.is_pinned(self.peer, info.next_hop());
         info.bound = info.authenticates || pinned;
         let decision = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path));
         Ok(decision.map_or(Step::Continue(Phase::Route), Step::Decide))
@@ -607,7 +617,7 @@ impl Examiner<'_> {
             return Ok(self.answer(head, info, out));
         }
         let now_ms = self.now.monotonic_ms();
-        if info.body_out == Body::Chunked && self.origins.speaks_http10(now_ms, &info.authority) {
+        if info.body_out == Body::Chunked && self.origins.speaks_http10(now_ms, info.next_hop().authority) {
             return Err(Refusal::LengthRequired);
         }
         let host_edits = self.policy.edits.for_host(Direction::Request, &info.authority.host);
@@ -657,36 +667,7 @@ impl Examiner<'_> {
         }
     }
 
-    fn is_noted(&self, text: Text) -> bool {
+    pub(super) fn is_noted(&self, text: Text) -> bool {
         self.settings.noted.contains(&text)
-    }
-
-    fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
-        record.set(Text::Method, head.method.as_bytes());
-        record.minor_version = match head.version {
-            Version::Http10 => 0,
-            Version::Http11 => 1,
-        };
-        for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
-            if self.is_noted(text) {
-                record.set(text, head.fields.get(name).unwrap_or_default());
-            }
-        }
-    }
-
-    /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
-    fn note_target(
-        &self,
-        head: &RequestHead<'_, '_>,
-        target: &Result<Target<'_>, Fault>,
-        record: &mut LogRecord,
-    ) {
-        match target {
-            Err(Fault::Userinfo) => record.set(Text::Target, b"(userinfo withheld)"),
-            Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
-                record.set(Text::Target, b"(malformed, withheld)");
-            }
-            Ok(_) | Err(_) => record.set_target(b"", head.target),
-        }
     }
 }

@@ -25,9 +25,9 @@ use crate::engine::effect::Effect;
 use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
 use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Upstreams;
+use crate::engine::upstream::route::Hop;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
 use crate::http::framing::Body;
-use crate::http::target::Authority;
 use crate::net::{Linear, Purpose};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -533,11 +533,11 @@ impl Transactions {
 
     /// The upstream connection that was bound to the client has ended. A transaction that waits to be sent over it finds no
     /// other, and the client connection ends with any transaction.
-    pub fn note_binding_end(&mut self, id: TransactionId, authority: &Authority, rooted: bool) {
+    pub fn note_binding_end(&mut self, id: TransactionId, hop: Hop<'_>, rooted: bool) {
         let Some(transaction) = self.get_mut(id) else { return };
         let waits = matches!(transaction.stage, Stage::Begun | Stage::Verifying | Stage::Asking(_));
-        let asked = &transaction.info.authority;
+        let asked = transaction.info.next_hop();
         transaction.closes = true;
-        transaction.bond_lost |= waits && asked == authority && asked.is_rooted() == rooted;
+        transaction.bond_lost |= waits && asked == hop && asked.authority.is_rooted() == rooted;
     }
 }

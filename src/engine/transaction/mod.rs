@@ -5,6 +5,7 @@ pub(in crate::engine) mod examine;
 pub(in crate::engine) mod guarding;
 pub mod log_record;
 pub(in crate::engine) mod machine;
+pub(in crate::engine) mod noting;
 pub(in crate::engine) mod page;
 pub(in crate::engine) mod purge;
 pub(in crate::engine) mod quota;

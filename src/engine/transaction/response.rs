@@ -199,7 +199,7 @@ impl Transactions {
                 Err(refusal) => return cx.send(Effect::Refuse(id, refusal)),
                 Ok(Head::Switching) => return transaction.switch(cx, id, head_bytes),
                 Ok(Head::Final { body, http10 }) => {
-                    services.upstreams.note_version(cx, &transaction.info.authority, http10);
+                    services.upstreams.note_version(cx, transaction.info.next_hop().authority, http10);
                     match storing {
                         Some(storing) => self.begin_storing(cx, services, id, head_bytes, storing, body),
                         None => self.begin_relaying(cx, services, id, head_bytes, body),

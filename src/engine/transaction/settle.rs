@@ -75,7 +75,7 @@ impl Transactions {
         match origin {
             Some(origin) if !binds && reusable => upstreams.set_idle(cx, origin, opened_ms),
             Some(origin) if binds && !transaction.closes => {
-                let rooted = transaction.info.authority.is_rooted();
+                let rooted = transaction.info.next_hop().authority.is_rooted();
                 upstreams.pin(cx, client, rooted, (origin, bond, opened_ms));
             }
             Some(origin) => upstreams.close(cx, origin),

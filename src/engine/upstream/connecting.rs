@@ -7,6 +7,7 @@
 //! `Done` until the transaction is told. Its one timer is that of the client connection, which has nothing else to wait for.
 
 use super::resolution::{Progress, Resolving};
+use super::route::Hop;
 use super::{Attached, Bond, Found, Request, Upstreams};
 use crate::engine::connections::{Peer, PeerId, Role, TransactionId, UpstreamState};
 use crate::engine::context::Context;
@@ -58,6 +59,8 @@ pub(in crate::engine) struct Connect {
     /// What look-ups are counted by: the client's address, or its network.
     pub accountable: IpAddr,
     pub authority: Authority,
+    /// The configuration names the authority: nothing is judged.
+    pub configured: bool,
     pub grant: Grant,
     pub policy: Arc<Policy>,
     /// No connection of the pool will do.
@@ -129,7 +132,8 @@ impl Dial {
 
 impl Connect {
     fn new(cx: &Context, request: &Request<'_>, grant: Grant, fresh: bool, serial: u32) -> Connect {
-        let known = match request.info.authority.host {
+        let Hop { authority, configured } = request.info.next_hop();
+        let known = match authority.host {
             Host::Address(address) => Some(address),
             Host::Name(_) => None,
         };
@@ -138,7 +142,8 @@ impl Connect {
             transaction: request.transaction,
             client: request.client,
             accountable: cx.settings.accountable(request.client_address),
-            authority: request.info.authority,
+            authority: *authority,
+            configured,
             grant,
             policy: Arc::clone(request.policy),
             fresh,
@@ -147,6 +152,10 @@ impl Connect {
             since_us: cx.now.monotonic_us,
             stage: Stage::Dialling(Dial::new(known.into_iter())),
         }
+    }
+
+    pub fn hop(&self) -> Hop<'_> {
+        Hop { authority: &self.authority, configured: self.configured }
     }
 
     /// Notes how long the stage took that is over, however it ended.
@@ -191,7 +200,7 @@ impl Upstreams {
         let serial = self.next_serial;
         let connect = Connect::new(cx, request, grant, fresh, serial);
         let id = ConnectId { index: self.connects.insert(connect) as u32, serial };
-        let step = match request.info.authority.host {
+        let step = match request.info.next_hop().authority.host {
             Host::Address(_) => self.dial_next(cx, id),
             Host::Name(_) => self.resolve(cx, id, Progress::default()),
         };
@@ -254,7 +263,7 @@ impl Upstreams {
         if let (Some(place), true) = (free, dial.next < dial.len) {
             let address = SocketAddr::new(dial.addresses[dial.next], connect.authority.port);
             dial.next += 1;
-            let group = pool.join(&connect.authority);
+            let group = pool.join(Hop { authority: &connect.authority, configured: connect.configured });
             let state = UpstreamState::Connecting(id);
             let attempt = cx.connections.insert(Peer::new(address, Role::Upstream { group, state }));
             *place = Some(attempt);

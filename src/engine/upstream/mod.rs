@@ -13,6 +13,7 @@ pub(in crate::engine) mod connecting;
 pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
+pub(in crate::engine) mod route;
 
 use crate::engine::Action;
 use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
@@ -28,6 +29,7 @@ use crate::resolver::{LookUpId, Resolver};
 use binding::{Bond, Pinned};
 use connecting::{Connect, ConnectId, Timings};
 use pool::Origins;
+use route::Hop;
 use slab::Slab;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -93,8 +95,8 @@ impl Upstreams {
 
     /// Finds a connection for a transaction that was granted one.
     pub fn find(&mut self, cx: &mut Context, request: &Request<'_>) -> Found {
-        let authority = &request.info.authority;
-        if request.info.method != Method::Connect && self.pool.is_pinned(request.client, authority) {
+        let hop = request.info.next_hop();
+        if request.info.method != Method::Connect && self.pool.is_pinned(request.client, hop) {
             return self.take_pinned(cx, request);
         }
         if request.binding_lost {
@@ -105,11 +107,12 @@ impl Upstreams {
             return Found::Refused(Refusal::OriginClosed, Timings::default());
         };
         let mut fresh = request.fresh;
-        let need = reuse::Need { authority, grant: &grant, policy: request.policy };
+        let need = reuse::Need { hop, grant: &grant, policy: request.policy };
         if let Some(connection) = self.take_idle(cx, &need, &mut fresh, request.repeatable, None) {
             return Found::Connection(self.engage(cx, connection, request.transaction), Timings::default());
         }
-        if matches!(authority.host, Host::Name(_)) && self.has_exhausted_look_ups(cx, request.client_address)
+        if matches!(hop.authority.host, Host::Name(_))
+            && self.has_exhausted_look_ups(cx, request.client_address)
         {
             return Found::Refused(Refusal::TooManyLookUps, Timings::default());
         }
@@ -133,8 +136,9 @@ impl Upstreams {
         };
         let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
-            request.policy.acl.judge_address(&grant, ip, port).is_ok()
-                && cx.settings.admit_destination(request.client_address, ip, cx.now).is_ok()
+            request.info.next_hop().configured
+                || (request.policy.acl.judge_address(&grant, ip, port).is_ok()
+                    && cx.settings.admit_destination(request.client_address, ip, cx.now).is_ok())
         });
         if judged == Some(true) {
             let attached = Attached { connection: origin, opened_ms, reused: true, bond };
@@ -170,8 +174,9 @@ impl Upstreams {
             UpstreamState::Idle(idle) => self.pool.set_busy(idle),
             UpstreamState::Pinned(client) => {
                 if let Some(pinned) = self.pool.unpin(client) {
-                    let authority = Box::new(*self.pool.authority(group));
-                    cx.send(Effect::BindingEnded { client, authority, rooted: pinned.rooted });
+                    let Hop { authority, configured } = self.pool.hop(group);
+                    let authority = Box::new(*authority);
+                    cx.send(Effect::BindingEnded { client, authority, configured, rooted: pinned.rooted });
                 }
             }
             UpstreamState::Connecting(_)

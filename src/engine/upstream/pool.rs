@@ -1,11 +1,12 @@
 //! Connections to origins: who may be reused for what.
 //!
-//! Connections are grouped by the authority they were opened for. A group lives as long as it has a connection. Idle ones
+//! Connections are grouped by the next hop that they were opened for. A group lives as long as it has a connection. Idle ones
 //! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
 
 use crate::engine::connections::PeerId;
 use crate::engine::keyed::Keyed;
 use crate::engine::upstream::binding::Pinned;
+use crate::engine::upstream::route::Hop;
 use crate::http::target::Authority;
 use crate::resolver::Addresses;
 use hashbrown::{HashMap, HashTable};
@@ -36,11 +37,13 @@ pub(in crate::engine) struct GroupId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct IdleId(u32);
 
-/// The connections to one authority.
+/// The connections to one next hop.
 #[derive(Debug)]
 pub(in crate::engine) struct Group {
     authority: Authority,
-    /// The keyed hash of the authority: neither the authority nor the time to hash it is spent twice.
+    /// The configuration names it.
+    configured: bool,
+    /// The keyed hash of the next hop: neither the hop nor the time to hash it is spent twice.
     hash: u64,
     /// Connections of any state.
     connections: u32,
@@ -54,6 +57,10 @@ pub(in crate::engine) struct Group {
 }
 
 impl Group {
+    fn hop(&self) -> Hop<'_> {
+        Hop { authority: &self.authority, configured: self.configured }
+    }
+
     /// A connection has waited since then and is not closed yet.
     fn note_wait(&mut self, since_ms: u64, now_ms: u64) {
         self.keeps |= since_ms >= self.doubted_ms && now_ms - since_ms >= KEEPS_MS;
@@ -125,7 +132,7 @@ impl<const LINK: usize> List<LINK> {
 #[derive(Debug)]
 pub(in crate::engine) struct Origins {
     groups: Slab<Group>,
-    /// The groups by their authorities.
+    /// The groups by their next hops.
     index: HashTable<GroupId>,
     seed: Keyed,
     entries: Slab<Idle>,
@@ -154,15 +161,16 @@ impl Origins {
         }
     }
 
-    /// The group of an authority, for one more connection.
-    pub fn join(&mut self, authority: &Authority) -> GroupId {
-        let hash = self.seed.hash_one(authority);
-        if let Some(id) = self.find_group(authority, hash) {
+    /// The group of a next hop, for one more connection.
+    pub fn join(&mut self, hop: Hop<'_>) -> GroupId {
+        let hash = self.seed.hash_one(hop);
+        if let Some(id) = self.find_group(hop, hash) {
             self.groups[id.0 as usize].connections += 1;
             return id;
         }
         let group = Group {
-            authority: *authority,
+            authority: *hop.authority,
+            configured: hop.configured,
             hash,
             connections: 1,
             idle: List::default(),
@@ -176,12 +184,12 @@ impl Origins {
         id
     }
 
-    fn find_group(&self, authority: &Authority, hash: u64) -> Option<GroupId> {
-        self.index.find(hash, |id| self.groups[id.0 as usize].authority == *authority).copied()
+    fn find_group(&self, hop: Hop<'_>, hash: u64) -> Option<GroupId> {
+        self.index.find(hash, |id| self.groups[id.0 as usize].hop() == hop).copied()
     }
 
-    fn group_id(&self, authority: &Authority) -> Option<GroupId> {
-        self.find_group(authority, self.seed.hash_one(authority))
+    fn group_id(&self, hop: Hop<'_>) -> Option<GroupId> {
+        self.find_group(hop, self.seed.hash_one(hop))
     }
 
     /// One connection fewer. It must not be idle any more.
@@ -196,14 +204,14 @@ impl Origins {
         }
     }
 
-    /// The connections to an authority, if there are any.
-    pub fn group(&self, authority: &Authority) -> Option<&Group> {
-        self.group_id(authority).map(|id| &self.groups[id.0 as usize])
+    /// The connections to a next hop, if there are any.
+    pub fn group(&self, hop: Hop<'_>) -> Option<&Group> {
+        self.group_id(hop).map(|id| &self.groups[id.0 as usize])
     }
 
-    /// The authority of a group.
-    pub fn authority(&self, id: GroupId) -> &Authority {
-        &self.groups[id.0 as usize].authority
+    /// Where the connections of a group lead.
+    pub fn hop(&self, id: GroupId) -> Hop<'_> {
+        self.groups[id.0 as usize].hop()
     }
 
     /// The idle ones of a group, most recently used first.
@@ -212,9 +220,9 @@ impl Origins {
         std::iter::successors(group.idle.youngest.map(record), move |idle| idle.links[HERE].older.map(record))
     }
 
-    /// Notes which addresses the name of an authority has. False if there is no connection to it.
-    pub fn note_addresses(&mut self, authority: &Authority, addresses: &Addresses, until_us: u64) -> bool {
-        let Some(id) = self.group_id(authority) else { return false };
+    /// Notes which addresses the name of a next hop has. False if there is no connection to it.
+    pub fn note_addresses(&mut self, hop: Hop<'_>, addresses: &Addresses, until_us: u64) -> bool {
+        let Some(id) = self.group_id(hop) else { return false };
         self.groups[id.0 as usize].addresses = Some((addresses.clone(), until_us));
         true
     }
@@ -319,12 +327,10 @@ impl Origins {
         if self.pinned.is_empty() { None } else { self.pinned.remove(&client) }
     }
 
-    /// Whether a connection to that authority waits for the client.
-    pub fn is_pinned(&self, client: PeerId, authority: &Authority) -> bool {
-        let leads = |pinned: &Pinned| {
-            let its = &self.groups[pinned.group.0 as usize].authority;
-            its == authority && pinned.rooted == authority.is_rooted()
-        };
+    /// Whether a connection to that next hop waits for the client.
+    pub fn is_pinned(&self, client: PeerId, hop: Hop<'_>) -> bool {
+        let leads =
+            |pinned: &Pinned| self.hop(pinned.group) == hop && pinned.rooted == hop.authority.is_rooted();
         !self.pinned.is_empty() && self.pinned.get(&client).is_some_and(leads)
     }
 
@@ -367,12 +373,16 @@ mod tests {
         Authority { host: Host::Name(Name::parse(name.as_bytes()).unwrap()), port: 80 }
     }
 
+    fn direct(authority: &Authority) -> Hop<'_> {
+        Hop { authority, configured: false }
+    }
+
     fn peer(index: usize) -> PeerId {
         PeerId::from_token(index)
     }
 
     fn idle_for<'a>(origins: &'a Origins, authority: &Authority) -> impl Iterator<Item = PeerId> + use<'a> {
-        let group = origins.group(authority);
+        let group = origins.group(direct(authority));
         group.into_iter().flat_map(|group| origins.idle_in(group)).map(|idle| idle.peer)
     }
 
@@ -380,9 +390,9 @@ mod tests {
     fn reuses_the_youngest_and_sheds_the_oldest() {
         let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
         let (a, b) = (authority("a.example"), authority("b.example"));
-        let group = origins.join(&a);
+        let group = origins.join(direct(&a));
         for _ in 0..3 {
-            assert_eq!(origins.join(&a), group);
+            assert_eq!(origins.join(direct(&a)), group);
         }
         let first = origins.set_idle(group, peer(1), 0, 0);
         let second = origins.set_idle(group, peer(2), 0, 0);
@@ -392,8 +402,8 @@ mod tests {
         origins.set_busy(first);
         assert_eq!(origins.excess(group), None);
         assert!(idle_for(&origins, &a).eq([peer(3), peer(2)]));
-        let other = origins.join(&b);
-        origins.join(&b);
+        let other = origins.join(direct(&b));
+        origins.join(direct(&b));
         origins.set_idle(other, peer(4), 0, 0);
         assert_eq!(origins.excess(other), None);
         origins.set_idle(other, peer(5), 0, 0);
@@ -410,7 +420,7 @@ mod tests {
         let authority = authority("a.example");
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
-            let group = origins.join(&authority);
+            let group = origins.join(direct(&authority));
             let ids = [7, 8, 9].map(|index| origins.set_idle(group, peer(index), 0, 0));
             let mut left = vec![9, 8, 7];
             for index in order {
@@ -430,7 +440,7 @@ mod tests {
     fn forgets_a_group_with_its_last_connection() {
         let mut origins = Origins::new(Keyed::new([1, 2]), 3, 2);
         let a = authority("a.example");
-        let group = origins.join(&a);
+        let group = origins.join(direct(&a));
         origins.set_http10(7, &a, true);
         origins.leave(group);
         assert!(origins.groups.is_empty() && origins.index.is_empty());
@@ -451,5 +461,18 @@ mod tests {
         assert!(origins.speaks_http10(109_999, &a) && !origins.speaks_http10(110_000, &a));
         origins.set_http10(109_000, &a, false);
         assert!(!origins.speaks_http10(109_001, &a));
+    }
+
+    #[test]
+    fn a_connection_that_was_judged_is_none_for_a_configured_hop() {
+        let mut origins = Origins::new(Keyed::new([1, 2]), 9, 9);
+        let authority = authority("a.example");
+        let configured = Hop { configured: true, ..direct(&authority) };
+        let group = origins.join(direct(&authority));
+        origins.set_idle(group, peer(1), 0, 0);
+        assert!(origins.group(configured).is_none());
+        assert_ne!(origins.join(configured), group);
+        assert_eq!(origins.group(configured).map(|group| origins.idle_in(group).count()), Some(0));
+        assert_eq!(idle_for(&origins, &authority).count(), 1);
     }
 }

@@ -11,6 +11,7 @@
 use super::Upstreams;
 use super::connecting::{Connect, ConnectId, Dial, Stage, Step};
 use super::reuse::Need;
+use super::route::Hop;
 use crate::engine::context::Context;
 use crate::engine::transaction::refusal::Refusal;
 use crate::http::target::{Host, Name};
@@ -49,7 +50,7 @@ impl Connect {
     /// What the rules say of a candidate; `None` if it is the name in the request, which was judged with that. An allow rule
     /// for the name in the request is one for what it means; a block holds for both.
     fn judge_candidate(&self, candidate: &Candidate) -> Result<Option<Grant>, acl::Refusal> {
-        if candidate.as_is {
+        if candidate.as_is || self.configured {
             return Ok(None);
         }
         let listed = self.grant.by.is_some();
@@ -62,6 +63,9 @@ impl Connect {
 
     /// Whether a rule blocks one of the names that CNAMEs led to.
     fn judge_aliases(&self, aliases: &[Name]) -> Result<(), acl::Refusal> {
+        if self.configured {
+            return Ok(());
+        }
         aliases.iter().try_for_each(|alias| match self.policy.acl.judge_name(alias, self.authority.port) {
             Err(refusal @ acl::Refusal::Rule(_)) => Err(refusal),
             Ok(_) | Err(_) => Ok(()),
@@ -71,7 +75,8 @@ impl Connect {
     /// Why the connect fails when no candidate has addresses.
     fn refusal(&self, failure: Failure, refused: Option<acl::Refusal>) -> Refusal {
         // With an allowlist, a name that is not on it and leads nowhere is not on it.
-        let denied = refused.or(self.grant.undecided.then_some(acl::Refusal::NotOnAllowlist));
+        let undecided = self.grant.undecided && !self.configured;
+        let denied = refused.or(undecided.then_some(acl::Refusal::NotOnAllowlist));
         denied.map_or(Refusal::Dns(failure), Refusal::Denied)
     }
 }
@@ -171,17 +176,22 @@ impl Upstreams {
     ) -> Step {
         self.note_addresses(cx, id, addresses, walk);
         let Some(connect) = id.get(&self.connects) else { return Step::Wait };
-        let (authority, grant, policy) = (connect.authority, connect.grant, Arc::clone(&connect.policy));
+        let (authority, configured) = (connect.authority, connect.configured);
+        let (grant, policy) = (connect.grant, Arc::clone(&connect.policy));
         let client = connect.accountable;
         let (mut fresh, repeatable) = (connect.fresh, connect.repeatable);
         let transaction = connect.transaction;
-        let need = Need { authority: &authority, grant: &grant, policy: &policy };
+        let hop = Hop { authority: &authority, configured };
+        let need = Need { hop, grant: &grant, policy: &policy };
         if let Some(connection) = self.take_idle(cx, &need, &mut fresh, repeatable, Some(addresses)) {
             return Step::Done(self.engage(cx, connection, transaction));
         }
         let mut refusal = None;
         let (settings, now) = (Arc::clone(&cx.settings), cx.now);
         let judge = |address: IpAddr| {
+            if configured {
+                return Ok(());
+            }
             policy.acl.judge_address(&grant, address, authority.port).map_err(Refusal::Denied)?;
             settings.admit_destination(client, address, now).map_err(Refusal::Guarded)
         };
@@ -206,14 +216,14 @@ impl Upstreams {
         let Host::Name(name) = &connect.authority.host else { return };
         // What was judged on the way by other rules than those of now is for this request only.
         let outdated = !Arc::ptr_eq(&connect.policy, &cx.policy);
-        if outdated || self.pool.group(&connect.authority).is_none() || self.may_mean_another(name) {
+        if outdated || self.pool.group(connect.hop()).is_none() || self.may_mean_another(name) {
             return;
         }
         let until_us = self.addresses_hold_until_us(connect, name, walk);
         // What holds for this request only may be a part of the answer: the other family's is still to come.
         if until_us > cx.now.monotonic_us {
-            let authority = connect.authority;
-            self.set_addresses(cx, &authority, addresses, until_us);
+            let (authority, configured) = (connect.authority, connect.configured);
+            self.set_addresses(cx, Hop { authority: &authority, configured }, addresses, until_us);
         }
     }
 

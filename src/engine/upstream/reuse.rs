@@ -16,14 +16,15 @@ use super::Upstreams;
 use super::pool::{GroupId, Idle};
 use crate::engine::connections::{PeerId, UpstreamState};
 use crate::engine::context::Context;
-use crate::http::target::{Authority, Host, Name};
+use crate::engine::upstream::route::Hop;
+use crate::http::target::{Host, Name};
 use crate::policy::Policy;
 use crate::policy::acl::Grant;
 use crate::resolver::Addresses;
 
 /// What an idle connection has to be good for.
 pub(in crate::engine) struct Need<'a> {
-    pub authority: &'a Authority,
+    pub hop: Hop<'a>,
     pub grant: &'a Grant,
     pub policy: &'a Policy,
 }
@@ -113,8 +114,8 @@ impl Upstreams {
     /// An idle connection to the authority, at an address that policy and guard allow for this very request and that the name has
     /// now: as was `told`, or as is known still. None if that is not known.
     fn find_idle(&self, cx: &Context, need: &Need<'_>, told: Option<&Addresses>) -> Option<PeerId> {
-        let group = self.pool.group(need.authority)?;
-        let addresses = match (&need.authority.host, told) {
+        let group = self.pool.group(need.hop)?;
+        let addresses = match (&need.hop.authority.host, told) {
             (Host::Address(_), _) => None,
             (Host::Name(_), Some(addresses)) => Some(addresses),
             (Host::Name(name), None) if self.may_mean_another(name) => return None,
@@ -125,8 +126,9 @@ impl Upstreams {
             let (ip, port) = (peer.address.ip, peer.address.port());
             cx.settings.lifetime_left_ms(idle.opened_ms, cx.now_ms()) > 0
                 && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
-                && need.policy.acl.judge_address(need.grant, ip, port).is_ok()
-                && cx.settings.allows_reuse(ip)
+                && (need.hop.configured
+                    || (need.policy.acl.judge_address(need.grant, ip, port).is_ok()
+                        && cx.settings.allows_reuse(ip)))
         };
         self.pool.idle_in(group).find(may_be_used).map(|idle| idle.peer)
     }
@@ -137,22 +139,22 @@ impl Upstreams {
         name.is_rooted() && self.resolver.has_search_list()
     }
 
-    /// Notes the addresses that the name of an authority has, and closes the idle connections to others.
+    /// Notes the addresses that the name of a next hop has, and closes the idle connections to others.
     pub(super) fn set_addresses(
         &mut self,
         cx: &mut Context,
-        authority: &Authority,
+        hop: Hop<'_>,
         addresses: &Addresses,
         until_us: u64,
     ) {
-        if !self.pool.note_addresses(authority, addresses, until_us) {
+        if !self.pool.note_addresses(hop, addresses, until_us) {
             return;
         }
         let has_moved = |idle: &&Idle| {
             let address = cx.connections.get(idle.peer).map(|peer| peer.address.ip);
             address.is_none_or(|ip| !addresses.as_slice().contains(&ip))
         };
-        let group = self.pool.group(authority);
+        let group = self.pool.group(hop);
         let idle = group.into_iter().flat_map(|group| self.pool.idle_in(group));
         let moved: Vec<PeerId> = idle.filter(has_moved).map(|idle| idle.peer).collect();
         cx.metrics.origins_moved += moved.len() as u64;

@@ -1,0 +1,38 @@
+//! What the log record is told of a request head.
+
+use super::examine::Examiner;
+use super::log_record::{LogRecord, Text};
+use crate::http::fault::Fault;
+use crate::http::head::{RequestHead, Version};
+use crate::http::target::Target;
+
+impl Examiner<'_> {
+    pub(super) fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
+        record.set(Text::Method, head.method.as_bytes());
+        record.minor_version = match head.version {
+            Version::Http10 => 0,
+            Version::Http11 => 1,
+        };
+        for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
+            if self.is_noted(text) {
+                record.set(text, head.fields.get(name).unwrap_or_default());
+            }
+        }
+    }
+
+    /// Notes the target for the log. One that may hold a password is noted without its authority (rule 7).
+    pub(super) fn note_target(
+        &self,
+        head: &RequestHead<'_, '_>,
+        target: &Result<Target<'_>, Fault>,
+        record: &mut LogRecord,
+    ) {
+        match target {
+            Err(Fault::Userinfo) => record.set(Text::Target, b"(userinfo withheld)"),
+            Err(_) if head.target.contains(&b'@') || head.target.windows(3).any(|three| three == b"%40") => {
+                record.set(Text::Target, b"(malformed, withheld)");
+            }
+            Ok(_) | Err(_) => record.set_target(b"", head.target),
+        }
+    }
+}

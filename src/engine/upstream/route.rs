@@ -1,0 +1,36 @@
+//! Where a request goes.
+
+use crate::http::target::Authority;
+
+/// Where a request goes: what it asks for does not say that everywhere.
+// Most of a route is room for a name; it lies in its transaction and is written there only where it is not direct.
+#[allow(clippy::large_enum_variant)]
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Route {
+    /// To the authority that it asks for, at an address that the rules allow.
+    Direct,
+    /// To a server that the configuration names: its address is not judged.
+    // The gateway, which is built on this, is what names servers.
+    #[allow(dead_code)]
+    Configured(Authority),
+}
+
+impl Route {
+    /// The next hop of a request for `asked`.
+    pub fn next_hop<'a>(&'a self, asked: &'a Authority) -> Hop<'a> {
+        match self {
+            Route::Direct => Hop { authority: asked, configured: false },
+            Route::Configured(authority) => Hop { authority, configured: true },
+        }
+    }
+}
+
+/// The next server on the way of a request. Connections to it are used again for requests with the same next hop: one that was
+/// judged is no connection for a request that need not be, and the other way round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::engine) struct Hop<'a> {
+    /// Who is dialled.
+    pub authority: &'a Authority,
+    /// The configuration names it: neither name nor address is judged.
+    pub configured: bool,
+}
