@@ -42,6 +42,9 @@ impl GuardFile {
         };
         let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
         warn_of_unknown_clouds(&file.value, &directives, &clouds);
+        for warning in &directives.warnings {
+            log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
+        }
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         match problems.is_empty() {
