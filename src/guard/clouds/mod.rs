@@ -16,7 +16,7 @@ mod snapshot;
 pub use azure_page::{AZURE_AGE_DAYS_MAX, AzureFile, azure_file};
 pub use parse::parse;
 pub use provider::Provider;
-pub use ranges::{CloudError, FILE_BYTES_MAX, Ranges};
+pub use ranges::{CHANGE_MAX, CloudError, FILE_BYTES_MAX, Ranges};
 pub use schedule::{REFRESH_MS, REFRESH_MS_LEAST, REFRESH_MS_MOST, refresh_delay_ms};
 pub use selector::Selector;
 pub use snapshot::{Clouds, Details};

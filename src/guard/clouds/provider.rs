@@ -69,6 +69,13 @@ impl Provider {
         }
     }
 
+    /// The name of the file in a directory of ranges that keeps what was fetched last. It is none of the names by which an
+    /// operator's files are known, so that neither takes the place of the other.
+    pub fn fetched_file_name(self) -> String {
+        let (_, ending) = self.published();
+        format!("fetched-{}.{ending}", self.name())
+    }
+
     /// Whose file in a directory of ranges this is: named as the provider names it, or after the provider, as in `aws.json` and
     /// `aws-ip-ranges.json`. Of several files of one provider the last name in the order of bytes is the newest: the names of
     /// Azure have a date.
@@ -126,5 +133,8 @@ mod tests {
             assert_eq!(Provider::ALL.iter().filter(same).count(), 1);
         }
         assert_eq!(Provider::of_name("oracle"), None);
+        for provider in Provider::ALL {
+            assert_eq!(Provider::of_file_name(&provider.fetched_file_name()), None);
+        }
     }
 }

@@ -15,8 +15,8 @@ const PREFIX4_LEAST: u8 = 8;
 const PREFIX6_LEAST: u8 = 16;
 
 /// A set that has more than so many times the networks or the IPv4 addresses of the last one, or fewer than that part of them, is
-/// refused (chosen): no provider changes as much at once.
-const CHANGE_MAX: u64 = 2;
+/// refused, unless `cloud change-max` says otherwise (chosen): no provider changes as much at once.
+pub const CHANGE_MAX: u64 = 2;
 
 /// Why a file is no set of networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub enum CloudError {
         before: u64,
         /// In this one.
         now: u64,
+        /// So many times as many, or as few, there may be.
+        change_max: u64,
     },
 }
 
@@ -55,10 +57,11 @@ impl fmt::Display for CloudError {
                     "{network}: expected prefixes of at least {PREFIX4_LEAST} bits (IPv4) or {PREFIX6_LEAST} (IPv6)"
                 )
             }
-            CloudError::Changed { what, before, now } => {
+            CloudError::Changed { what, before, now, change_max } => {
                 write!(
                     f,
-                    "{now} {what}, {before} before: expected at most {CHANGE_MAX} times as many, or as few"
+                    "{now} {what}, {before} before: expected at most {change_max} times as many, or as few \
+                     (cloud change-max)"
                 )
             }
         }
@@ -129,18 +132,18 @@ impl Ranges {
         }
     }
 
-    /// Whether this set may follow the last good one of its provider.
-    pub fn check_change(&self, last: &Ranges) -> Result<(), CloudError> {
+    /// Whether this set may follow the last good one of its provider: it is at most so many times as large, or as small.
+    pub fn check_change(&self, last: &Ranges, change_max: u64) -> Result<(), CloudError> {
         let counts = [
             ("networks", last.len() as u64, self.len() as u64),
             ("IPv4 addresses", last.v4_addresses(), self.v4_addresses()),
         ];
         let is_fine = |before: u64, now: u64| {
-            now <= before.saturating_mul(CHANGE_MAX) && before <= now.saturating_mul(CHANGE_MAX)
+            now <= before.saturating_mul(change_max) && before <= now.saturating_mul(change_max)
         };
         // A set that had none of a kind before may begin with any number.
         match counts.into_iter().find(|(_, before, now)| *before > 0 && !is_fine(*before, *now)) {
-            Some((what, before, now)) => Err(CloudError::Changed { what, before, now }),
+            Some((what, before, now)) => Err(CloudError::Changed { what, before, now, change_max }),
             None => Ok(()),
         }
     }

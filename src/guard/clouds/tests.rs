@@ -1,5 +1,5 @@
 use super::*;
-use crate::guard::clouds::{CloudError, Ranges, parse};
+use crate::guard::clouds::{CHANGE_MAX, CloudError, Ranges, parse};
 use crate::guard::directives;
 use std::sync::Arc;
 
@@ -155,18 +155,19 @@ fn ours_8_a_set_that_changes_beyond_reason_is_refused() {
     };
     let last = lines(100);
     for (count, is_fine) in [(100, true), (200, true), (50, true), (201, false), (49, false)] {
-        assert_eq!(lines(count).check_change(&last).is_ok(), is_fine, "{count}");
+        assert_eq!(lines(count).check_change(&last, CHANGE_MAX).is_ok(), is_fine, "{count}");
     }
-    let error = CloudError::Changed { what: "networks", before: 100, now: 201 };
-    assert_eq!(lines(201).check_change(&last), Err(error));
+    let error = CloudError::Changed { what: "networks", before: 100, now: 201, change_max: 2 };
+    assert_eq!(lines(201).check_change(&last, CHANGE_MAX), Err(error));
+    assert!(lines(201).check_change(&last, 3).is_ok() && lines(99).check_change(&last, 1).is_err());
     // As many networks, and far more addresses; what is covered twice counts once.
     let wide = set(&format!("8.0.0.0/8,US,,,\n{}", "8.1.0.0/16,US,,,\n".repeat(99)));
     assert_eq!(
-        wide.check_change(&last),
-        Err(CloudError::Changed { what: "IPv4 addresses", before: 25_600, now: 1 << 24 })
+        wide.check_change(&last, CHANGE_MAX),
+        Err(CloudError::Changed { what: "IPv4 addresses", before: 25_600, now: 1 << 24, change_max: 2 })
     );
     let six = set("2001:db8:1::/48,DE,,,\n");
-    assert!(set("2001:db8:1::/48,DE,,,\n5.0.0.0/16,DE,,,\n").check_change(&six).is_ok());
+    assert!(set("2001:db8:1::/48,DE,,,\n5.0.0.0/16,DE,,,\n").check_change(&six, CHANGE_MAX).is_ok());
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! The language of the guard file: one directive on each line.
 
+mod cloud_fetch;
 mod cloudflare;
 mod counting;
 mod draft;
-mod headers;
 mod parse;
 mod store_url;
 mod values;
 
-pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
-pub use parse::{Directive, TABLE, parse};
+pub use cloud_fetch::CloudFetch;
+pub use parse::{Directive, Problem, TABLE, parse};
 pub(super) use values::{TEXT_BYTES_MAX, duration, network};
 
 use crate::words;
@@ -35,6 +35,8 @@ pub struct Directives {
     pub ban_after: Vec<BanAfter>,
     /// What is refused because it lies in a cloud.
     pub clouds: Vec<CloudRule>,
+    /// How the networks of the clouds are fetched.
+    pub cloud_fetch: CloudFetch,
     /// The store that several processes share; memory without.
     pub store: Option<StoreLine>,
     /// Where events go, beside the ring.
@@ -47,10 +49,6 @@ pub struct Directives {
     pub rate_limit_fields: bool,
     /// Nothing is refused and nobody is banned; everything is evaluated, counted and logged.
     pub passive: bool,
-    /// What the answers of a gateway carry besides.
-    pub headers: HeaderLines,
-    /// What is told of the file, which holds all the same.
-    pub warnings: Vec<Problem>,
 }
 
 impl Directives {
@@ -64,18 +62,8 @@ impl Directives {
             self.ban_after.iter().map(|line| &line.place).chain(self.clouds.iter().map(|line| &line.place));
         let single =
             self.store.iter().map(|line| &line.place).chain(self.events.iter().map(|line| &line.place));
-        let trust = self.trust.iter().map(|line| &line.place);
-        trust.chain(counters).chain(bans).chain(rules).chain(single).chain(self.headers.places())
+        self.trust.iter().map(|line| &line.place).chain(counters).chain(bans).chain(rules).chain(single)
     }
-}
-
-/// A line that cannot be applied, or is doubtful.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Counted from 1; 0 for the file as a whole.
-    pub line: u32,
-    /// What was expected, in one line of printable text.
-    pub message: String,
 }
 
 /// Where a directive stands.

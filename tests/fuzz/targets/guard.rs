@@ -85,7 +85,7 @@ pub fn cloud_ranges(bytes: &[u8]) {
     for provider in Provider::ALL {
         match parse_ranges(provider, bytes) {
             Ok(ranges) => {
-                assert!(!ranges.is_empty() && ranges.check_change(&ranges).is_ok(), "{}", shown(bytes));
+                assert!(!ranges.is_empty() && ranges.check_change(&ranges, 1).is_ok(), "{}", shown(bytes));
                 let networks: Vec<_> = ranges.iter().map(|(network, _)| network).collect();
                 let clouds = Clouds::new(vec![(provider, Arc::new(ranges))]);
                 for network in networks {
