@@ -4,8 +4,8 @@ use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use crate::guard::ban_file::{self, FileBan, Times};
 use crate::guard::bans::{Ban, BanOrigin};
-use crate::guard::clouds::{Clouds, Provider};
-use crate::guard::directives::{self, Directives};
+use crate::guard::clouds::{self, Clouds, Provider, Ranges};
+use crate::guard::directives::{self, CloudFetch, Directives};
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
 use ipnet::IpNet;
@@ -15,18 +15,36 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// What a file with certificates has.
+const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// Everything that a guard file says, with the files that it names.
 pub struct GuardFile {
     /// Its lines.
     pub directives: Directives,
     /// Bans of the guard file, and of the files that it names.
     pub bans: Vec<(IpNet, Ban)>,
-    /// The networks of the clouds that are known.
-    pub clouds: Clouds,
+    /// The networks of the clouds that files have, one set for a provider.
+    pub cloud_sets: Vec<CloudSet>,
     /// The guard file itself.
     pub path: PathBuf,
     /// The password of the store, from a file of its own.
     pub store_password: Option<Box<str>>,
+    /// Certificates in PEM for `cloud roots`.
+    pub cloud_roots: Option<Box<[u8]>>,
+}
+
+/// The networks of a provider, as a file has them.
+#[derive(Clone, Debug)]
+pub struct CloudSet {
+    /// Whose they are.
+    pub provider: Provider,
+    /// The networks.
+    pub ranges: Arc<Ranges>,
+    /// When the file was changed last, in milliseconds since 1970.
+    pub written_unix_ms: u64,
+    /// The file.
+    pub path: PathBuf,
 }
 
 impl GuardFile {
@@ -36,21 +54,19 @@ impl GuardFile {
         read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Option<GuardFile>, Problems> {
         let mut problems = Problems::new();
-        let clouds = load_clouds(settings, read_file, &mut problems);
+        let cloud_sets = load_clouds(settings, read_file, &mut problems);
         let Some(file) = &settings.guard else {
             return if problems.is_empty() { Ok(None) } else { Err(problems) };
         };
         let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
-        warn_of_unknown_clouds(&file.value, &directives, &clouds);
-        for warning in &directives.warnings {
-            log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
-        }
+        warn_of_unknown_clouds(&file.value, &directives, &cloud_sets);
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
+        let cloud_roots = load_roots(&file.value, &directives, read_file, &mut problems);
         match problems.is_empty() {
             true => {
                 let path = file.value.clone();
-                Ok(Some(GuardFile { directives, bans, clouds, path, store_password }))
+                Ok(Some(GuardFile { directives, bans, cloud_sets, path, store_password, cloud_roots }))
             }
             false => Err(problems),
         }
@@ -62,10 +78,56 @@ impl GuardFile {
         Some((self.path.parent().unwrap_or(Path::new("")).join(&events.path), events.socket))
     }
 
-    /// Has it hold over what was counted so far.
-    pub fn into_guard(self, state: &Arc<State>) -> Guard {
+    /// How networks of clouds are fetched, if any are, and of which providers.
+    pub fn cloud_fetch(&self) -> Option<(&CloudFetch, Vec<Provider>)> {
+        let named = self.directives.clouds.iter().flat_map(|rule| rule.providers.iter());
+        let mut providers: Vec<Provider> = named.map(|(provider, _)| *provider).collect();
+        providers.sort();
+        providers.dedup();
+        fetches(&self.directives).then_some((&self.directives.cloud_fetch, providers))
+    }
+
+    /// The networks of the clouds that files have.
+    pub fn clouds(&self) -> Clouds {
+        Clouds::new(self.cloud_sets.iter().map(|set| (set.provider, Arc::clone(&set.ranges))).collect())
+    }
+
+    /// Has it hold over what was counted so far, with the networks of the clouds that are known.
+    pub fn into_guard(self, state: &Arc<State>, clouds: &Clouds) -> Guard {
         state.set(&self.directives, self.bans, unix_ms());
-        Guard::new(&self.directives, Arc::clone(state), &self.clouds)
+        Guard::new(&self.directives, Arc::clone(state), clouds)
+    }
+}
+
+/// Whether networks of clouds are fetched.
+fn fetches(directives: &Directives) -> bool {
+    let wanted = directives.cloud_fetch.refresh_ms.is_some() && !directives.clouds.is_empty();
+    if wanted && !cfg!(feature = "cloud") && directives.cloud_fetch != CloudFetch::default() {
+        log::warn!(
+            "guard: networks of clouds are not fetched: this weir was built without the feature cloud"
+        );
+    }
+    wanted && cfg!(feature = "cloud")
+}
+
+/// A line about a provider whose networks are not known denies nothing (section 8), which shows nowhere else. Those that are
+/// fetched are told of by what fetches them.
+fn warn_of_unknown_clouds(path: &Path, directives: &Directives, sets: &[CloudSet]) {
+    if fetches(directives) {
+        return;
+    }
+    if !cfg!(feature = "cloud") && directives.cloud_fetch != CloudFetch::default() {
+        log::warn!("{}: nothing is fetched: this weir was built without the feature cloud", path.display());
+    }
+    for rule in &directives.clouds {
+        let is_unknown = |provider: Provider| sets.iter().all(|set| set.provider != provider);
+        for (provider, _) in rule.providers.iter().filter(|(provider, _)| is_unknown(*provider)) {
+            log::warn!(
+                "{}: nothing of {} is denied, because its networks are not known: expected its file in --cloud-ranges",
+                at(path, rule.place.line),
+                provider.name(),
+            );
+        }
     }
 }
 
@@ -181,14 +243,34 @@ fn load_password(
     }
 }
 
-/// The networks of the clouds, from the files in `--cloud-ranges`.
+/// The certificates of `cloud roots`.
+fn load_roots(
+    path: &Path,
+    directives: &Directives,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Box<[u8]>> {
+    let file = path.parent().unwrap_or(Path::new("")).join(directives.cloud_fetch.roots.as_ref()?);
+    match read_file(&file) {
+        Ok(text) if text.windows(PEM.len()).any(|window| window == PEM) => Some(text.into()),
+        Ok(_) => {
+            problems.add_file(file, "expected certificates in PEM".to_owned());
+            None
+        }
+        Err(error) => {
+            problems.add_file(file, format!("cannot be read: {error}; expected certificates in PEM"));
+            None
+        }
+    }
+}
+
+/// Of each provider the networks in the files of `--cloud-ranges`.
 fn load_clouds(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     problems: &mut Problems,
-) -> Clouds {
-    let mut sets = Vec::new();
-    let Some(directory) = &settings.cloud_ranges else { return Clouds::default() };
+) -> Vec<CloudSet> {
+    let Some(directory) = &settings.cloud_ranges else { return Vec::new() };
     let files = match cloud_files(&directory.value) {
         Ok(files) => files,
         Err(error) => {
@@ -197,50 +279,60 @@ fn load_clouds(
                 directory.value.display()
             );
             problems.add(directory.origin.clone(), message);
-            return Clouds::default();
+            return Vec::new();
         }
     };
-    for (provider, path) in files {
+    let mut sets: Vec<CloudSet> = Vec::new();
+    for CloudFile { provider, path, fetched } in files {
         let loaded = read_file(&path).map_err(|error| error.to_string());
-        let ranges = loaded
-            .and_then(|text| crate::guard::clouds::parse(provider, &text).map_err(|error| error.to_string()));
+        let ranges =
+            loaded.and_then(|text| clouds::parse(provider, &text).map_err(|error| error.to_string()));
         match ranges {
-            Ok(ranges) => sets.push((provider, Arc::new(ranges))),
+            Ok(ranges) => {
+                let written_unix_ms = written_unix_ms(&path, unix_ms());
+                let set = CloudSet { provider, ranges: Arc::new(ranges), written_unix_ms, path };
+                match sets.iter_mut().find(|other| other.provider == provider) {
+                    // What an operator has put there since then is newer than what was fetched.
+                    Some(other) if fetched && other.written_unix_ms > written_unix_ms => {}
+                    // The names of one provider are tried in their order, and the last one counts, such as that of the latest
+                    // date.
+                    Some(other) => *other = set,
+                    None => sets.push(set),
+                }
+            }
+            // weir's own file: it is fetched again.
+            Err(error) if fetched => log::warn!("{}: is passed by: {error}", path.display()),
             Err(error) => problems.add_file(path, error),
         }
     }
-    // The names of one provider are tried in their order, and the last one counts, such as that of the latest date.
-    sets.reverse();
-    sets.sort_by_key(|(provider, _)| *provider);
-    sets.dedup_by_key(|(provider, _)| *provider);
-    Clouds::new(sets)
+    sets.sort_by_key(|set| set.provider);
+    sets
 }
 
-/// A line about a provider whose networks are not known denies nothing (section 8), which shows nowhere else.
-fn warn_of_unknown_clouds(path: &Path, directives: &Directives, clouds: &Clouds) {
-    for rule in &directives.clouds {
-        for (provider, _) in rule.providers.iter().filter(|(provider, _)| clouds.ranges(*provider).is_none())
-        {
-            log::warn!(
-                "{}: nothing of {} is denied, because its networks are not known: expected its file in --cloud-ranges",
-                at(path, rule.place.line),
-                provider.name(),
-            );
-        }
-    }
+/// A file with the networks of a provider.
+struct CloudFile {
+    provider: Provider,
+    path: PathBuf,
+    /// weir has written it.
+    fetched: bool,
 }
 
-/// The files of the clouds in a directory, in the order of their names.
-fn cloud_files(directory: &Path) -> io::Result<Vec<(Provider, PathBuf)>> {
+/// The files of the clouds in a directory, in the order of their names; those that weir has written come last.
+fn cloud_files(directory: &Path) -> io::Result<Vec<CloudFile>> {
     let names = std::fs::read_dir(directory)?.filter_map(Result::ok).map(|entry| entry.file_name());
     let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
     names.sort();
-    let provider = |name: &String| Provider::of_file_name(name);
-    Ok(names.iter().filter_map(|name| Some((provider(name)?, directory.join(name)))).collect())
+    let file = |provider, name: &str, fetched| CloudFile { provider, path: directory.join(name), fetched };
+    let given = names.iter().filter_map(|name| Some(file(Provider::of_file_name(name)?, name, false)));
+    let fetched = Provider::ALL.into_iter().filter_map(|provider| {
+        let name = provider.fetched_file_name();
+        names.contains(&name).then(|| file(provider, &name, true))
+    });
+    Ok(given.chain(fetched).collect())
 }
 
-/// The files that are read with the guard file: those of bans and the store's password, which it names, and those of the
-/// clouds that there are. None of a guard file that cannot be read, or is faulty.
+/// The files that are read with the guard file: those of bans, the store's password and certificates, which it names, and those
+/// of the clouds that there are. None of a guard file that cannot be read, or is faulty.
 pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Vec<PathBuf> {
     let Some(file) = &settings.guard else { return Vec::new() };
     let read = read_file(&file.value).ok().and_then(|text| directives::parse(&text).ok());
@@ -248,10 +340,20 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
     let named = read.iter().flat_map(|read| {
         let password = read.store.iter().filter_map(|store| store.password_file.as_ref());
         let bans = read.ban_files.iter().map(|named| &named.path);
-        bans.chain(password).map(|path| directory.join(path))
+        bans.chain(password).chain(&read.cloud_fetch.roots).map(|path| directory.join(path))
     });
     let clouds = settings.cloud_ranges.iter().filter_map(|directory| cloud_files(&directory.value).ok());
-    named.chain(clouds.flatten().map(|(_, path)| path)).collect()
+    named.chain(clouds.flatten().map(|file| file.path)).collect()
+}
+
+/// The directory in which what is fetched of the clouds is kept, if anything is fetched.
+pub fn fetched_directory(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Option<PathBuf> {
+    let directives = directives::parse(&read_file(&settings.guard.as_ref()?.value).ok()?).ok()?;
+    let directory = settings.cloud_ranges.as_ref()?;
+    fetches(&directives).then(|| directory.value.clone())
 }
 
 /// The directory of the file that events go to, if the guard file names one.

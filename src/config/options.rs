@@ -282,7 +282,7 @@ pub static TABLE: &[Spec] = &[
     Spec::path(Access, "guard", "FILE", "ban, limit and refuse clients as this file says (weir help guard)", |s, v| {
         located_path(&mut s.guard, v)
     }),
-    Spec::path(Access, "cloud-ranges", "DIR", "find the networks of the clouds in files in this directory", |s, v| {
+    Spec::path(Access, "cloud-ranges", "DIR", "keep the networks of the clouds in files in this directory", |s, v| {
         located_path(&mut s.cloud_ranges, v)
     }),
     Spec::flag(

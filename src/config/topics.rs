@@ -106,7 +106,8 @@ One directive per line; config/guard.conf shows each, docs/guard.md explains it:
   ban 203.0.113.0/24 for 7d          403
   ban-file bans.txt                  plain, or of fail2ban or CrowdSec
   ban-after limit 20 in 10m for 1h   bans who goes over limits too often
-  cloud deny client aws,gcp          with --cloud-ranges DIR
+  cloud deny client aws,gcp          fetched, and kept in --cloud-ranges DIR
+  cloud refresh off                  files of that directory only
   store redis://127.0.0.1:6379       counts for several machines together
   events FILE mute rate_limited      types that `weir ctl events` leaves out
   guard-keys 100000                  counted keys at most; needs a restart

@@ -68,7 +68,10 @@ impl Trial {
         whole.noted = &Text::ALL;
         // What others have counted is not known here.
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
-        let guard = guard.map(|file| Arc::new(file.into_guard(&state)));
+        let guard = guard.map(|file| {
+            let clouds = file.clouds();
+            Arc::new(file.into_guard(&state, &clouds))
+        });
         whole.guard = guard.clone();
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();

@@ -131,7 +131,9 @@ pub fn paths(settings: &Settings) -> Paths {
     let cache_file = settings.cache_file.as_ref().filter(|_| settings.cache);
     let cache_directory = cache_file.map(|file| embed::parent(&file.value).to_owned());
     let events = guard::events_directory(settings, &read_lasting_file);
-    let written = settings.log_dir.iter().cloned().chain(cache_directory).chain(events).collect();
+    let fetched = guard::fetched_directory(settings, &read_lasting_file);
+    let written =
+        settings.log_dir.iter().cloned().chain(cache_directory).chain(events).chain(fetched).collect();
     let appended = settings.log_dir.iter().map(|directory| directory.join(FILE_NAME)).collect();
     let removed = settings.control.iter().map(|socket| embed::parent(&socket.value).to_owned()).collect();
     Paths { files, listed, appended, written, removed }

@@ -1,5 +1,6 @@
 //! From a configuration, and what only a program can give, to a proxy.
 
+use super::clouds::CloudParts;
 use super::configuration::{
     Compiled, Configuration, addresses_to_bind, compile, engine_settings, loops, random_seed,
     resolver_settings, warn_if_open, warn_of_skipped,
@@ -17,7 +18,7 @@ use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
-use crate::shell::{AccessLog, CacheFile, GuardLink, Persister, Worker, Workers};
+use crate::shell::{AccessLog, CacheFile, GuardLink, GuardSources, Persister, Worker, Workers};
 use std::fmt;
 use std::io;
 use std::net::TcpListener;
@@ -150,7 +151,12 @@ impl Builder {
         let state = guard_state(&guard_link, guard.as_ref())?;
         let store_settings = guard.as_ref().and_then(store_settings);
         let events = guard.as_ref().and_then(GuardFile::events);
-        let guard = guard.map(|file| Arc::new(file.into_guard(&state)));
+        let clouds = CloudParts::default();
+        clouds.set_files(guard.as_ref());
+        #[cfg(feature = "cloud")]
+        let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
+        let directives = guard.as_ref().map(|file| Arc::new(file.directives.clone()));
+        let guard = guard.map(|file| Arc::new(file.into_guard(&state, &clouds.known.clouds())));
         let cache = policy::new_store(&settings, seed);
         let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone());
         let workers = self.make_workers(&settings, listeners, whole, &policy)?;
@@ -167,12 +173,17 @@ impl Builder {
             settings.workers.pinned,
             self.owns_process,
         )?;
-        workers.scoreboard().show_guard(&state);
+        workers.scoreboard().show_guard(GuardSources {
+            state: Arc::clone(&state),
+            store: Arc::clone(guard_link.store()),
+            clouds: Arc::clone(&clouds.known),
+        });
         let guard_parts = GuardParts {
             link: Arc::clone(&guard_link),
             state: Arc::clone(&state),
             event_socket: self.event_socket.take().map(Arc::new),
             events: Mutex::default(),
+            clouds,
         };
         guard_parts.set_events(events)?;
         guard_link.set_store(store_settings.clone(), &state)?;
@@ -183,10 +194,12 @@ impl Builder {
             listeners: addresses,
             store,
             logs,
-            present: Mutex::new(Present { settings, policy, store_settings, guard }),
+            present: Mutex::new(Present { settings, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),
             asked: Mutex::new(None),
         });
+        #[cfg(feature = "cloud")]
+        control.fetch_clouds(sources);
         let follower = self.follows_addresses.then(|| Follower::start(control.clone())).transpose()?;
         Ok(Proxy::new(event_loop, workers, control, persister, follower))
     }

@@ -1,5 +1,6 @@
 //! Telling a proxy that runs what to do next.
 
+use super::clouds::CloudParts;
 use super::configuration::{
     Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
     warn_of_skipped,
@@ -9,6 +10,7 @@ use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
+use crate::guard::directives::Directives;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::log::format::Format;
@@ -58,6 +60,7 @@ pub(super) struct GuardParts {
     /// To send events with.
     pub event_socket: Option<Arc<UnixDatagram>>,
     pub events: Mutex<Events>,
+    pub clouds: CloudParts,
 }
 
 /// Where events go, and the thread that brings them there.
@@ -114,6 +117,8 @@ pub(super) struct Present {
     /// Of the store that the guard shares with other processes.
     pub store_settings: Option<StoreSettings>,
     pub guard: Option<Arc<Guard>>,
+    /// What the guard was compiled from.
+    pub directives: Option<Arc<Directives>>,
 }
 
 /// What a reload has done.
@@ -155,6 +160,8 @@ impl Control {
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard } = compile(&settings, &self.0.listeners, seed, &read_file)?;
+        let changing = self.0.guard.clouds.change();
+        self.0.guard.clouds.check_files(guard.as_ref())?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
         // Whoever reloads has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
@@ -171,11 +178,16 @@ impl Control {
             let (resolver, hosts) = resolver_settings(&settings, self.0.remotes.len(), &read_file);
             self.0.send(&WorkerMessage::SetResolver(resolver, hosts));
         }
+        #[cfg(feature = "cloud")]
+        let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
         let guard = self.set_guard(guard);
         let engine = engine_settings(&settings, &self.0.listeners, seed, self.0.store.clone(), guard);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         self.lock().settings = settings;
+        drop(changing);
+        #[cfg(feature = "cloud")]
+        self.fetch_clouds(sources);
         Ok(Reloaded {
             rules,
             users,
@@ -204,8 +216,12 @@ impl Control {
                 log::warn!("guard-keys needs a restart: {} hold until then", state.keys_max());
             }
         }
-        let guard = file.map(|file| Arc::new(file.into_guard(state)));
-        self.lock().guard = guard.clone();
+        let clouds = &self.0.guard.clouds;
+        clouds.set_files(file.as_ref());
+        let directives = file.as_ref().map(|file| Arc::new(file.directives.clone()));
+        let guard = file.map(|file| Arc::new(file.into_guard(state, &clouds.known.clouds())));
+        let mut present = self.lock();
+        (present.guard, present.directives) = (guard.clone(), directives);
         guard
     }
 
@@ -331,12 +347,22 @@ impl Control {
 
     /// No code that holds the lock can leave what it guards half changed.
     fn lock(&self) -> MutexGuard<'_, Present> {
-        self.0.present.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
+    }
+
+    #[cfg(feature = "cloud")]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 }
 
 impl Shared {
-    fn send(&self, message: &WorkerMessage) {
+    /// What the loops go by.
+    pub fn lock(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn send(&self, message: &WorkerMessage) {
         self.remotes.iter().for_each(|remote| remote.send(message.clone()));
     }
 

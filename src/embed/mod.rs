@@ -13,6 +13,9 @@
 
 mod addresses;
 mod builder;
+#[cfg(feature = "cloud")]
+mod cloud_fetching;
+mod clouds;
 mod configuration;
 mod control;
 mod descriptors;

@@ -158,12 +158,12 @@ mod tests {
             (record.cache, record.phases) = (CacheUse::Miss, Phases { dns_us, connect_us, ttfb_us });
             record
         };
-        // Requests, tunnels, first bytes, connections, look-ups.
+        // Requests, tunnels, first bytes, connections, look-ups; waits for a store are not of a record.
         for (record, expected) in [
-            (record(Kind::Transaction, Some(7), Some(8), Some(9)), [1, 0, 1, 1, 1]),
-            (record(Kind::Transaction, Some(0), None, None), [1, 0, 0, 0, 0]),
-            (record(Kind::Tunnel, None, Some(0), Some(0)), [0, 1, 1, 1, 0]),
-            (record(Kind::TunnelStart, Some(7), Some(8), Some(9)), [0; 5]),
+            (record(Kind::Transaction, Some(7), Some(8), Some(9)), [1, 0, 1, 1, 1, 0]),
+            (record(Kind::Transaction, Some(0), None, None), [1, 0, 0, 0, 0, 0]),
+            (record(Kind::Tunnel, None, Some(0), Some(0)), [0, 1, 1, 1, 0, 0]),
+            (record(Kind::TunnelStart, Some(7), Some(8), Some(9)), [0; 6]),
         ] {
             let mut metrics = Metrics::default();
             metrics.count_times(&record);

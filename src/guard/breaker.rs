@@ -77,6 +77,11 @@ impl Breaker {
         self.state
     }
 
+    /// Whether only probes ask.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, BreakerState::Open { .. })
+    }
+
     /// How often it has opened.
     pub fn opened(&self) -> u64 {
         self.opened

@@ -14,7 +14,7 @@ use siphasher::sip::SipHasher13;
 use std::fmt;
 use std::hash::Hasher;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Keys that are counted at most, without `guard-keys` (chosen: some ten megabytes).
@@ -54,6 +54,7 @@ pub struct State {
     /// Fixed windows with escalation.
     pub escalations: SharedEscalations,
     events: Mutex<Ring>,
+    events_lost: AtomicU64,
     sink: Sink,
 }
 
@@ -70,6 +71,7 @@ impl State {
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
+            events_lost: AtomicU64::new(0),
             sink,
         }
     }
@@ -207,6 +209,21 @@ impl State {
     /// Events from a cursor on, and how many a slow reader has lost; see [`Ring::read`].
     pub fn read_events(&self, cursor: &mut u64, at_most: usize) -> (Vec<Arc<Event>>, u64) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).read(cursor, at_most)
+    }
+
+    /// Events that were told so far.
+    pub fn events_told(&self) -> u64 {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).told()
+    }
+
+    /// Counts events that were dropped before they were written where the guard file wants them.
+    pub fn count_events_lost(&self, lost: u64) {
+        self.events_lost.fetch_add(lost, Ordering::Relaxed);
+    }
+
+    /// How many those were so far.
+    pub fn events_lost(&self) -> u64 {
+        self.events_lost.load(Ordering::Relaxed)
     }
 
     /// The key of a counter: its identity, and what `write` adds of a request.

@@ -1,6 +1,7 @@
 //! The text for monitoring systems: OpenMetrics 1.0, or the older text format of Prometheus, which has neither units nor an
 //! end.
 
+use super::clouds::{CLOUDS, CloudNumbers};
 use super::histogram::{Family, Histogram};
 use super::labels::STATUS_CLASSES;
 use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
@@ -109,6 +110,17 @@ impl Text {
         }
     }
 
+    fn put_clouds(&mut self, clouds: &[CloudNumbers]) {
+        for (place, descriptor) in CLOUDS.iter().enumerate().filter(|_| !clouds.is_empty()) {
+            let name = self.describe(descriptor);
+            for cloud in clouds {
+                if let Some(value) = cloud.numbers()[place] {
+                    let _ = writeln!(self.out, "{name}{{provider=\"{}\"}} {value}", cloud.provider);
+                }
+            }
+        }
+    }
+
     fn put_family(&mut self, (descriptor, label, values, histograms): Family, shown: usize) {
         let name = self.describe(descriptor);
         for (at, (value, histogram)) in values.iter().zip(histograms).enumerate() {
@@ -162,8 +174,8 @@ impl Snapshot {
             let ratios = CACHE_HIT_RATIOS.iter().zip(sum.cache_hit_ratios());
             ratios.for_each(|(descriptor, value)| text.put(descriptor, value));
         }
-        let guard = self.guard.iter().flat_map(|guard| guard.numbers());
-        guard.for_each(|(descriptor, value)| text.put(descriptor, value));
+        self.of_guard().for_each(|(descriptor, value)| text.put(descriptor, value));
+        text.put_clouds(&self.clouds);
         for family in sum.histograms.families() {
             // What is shown though nothing was counted: a series that begins late has no rate at first.
             let shown = match family.1 {
@@ -183,7 +195,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CacheNumbers, Histograms, Metrics, ProcessNumbers};
+    use crate::metrics::{CacheNumbers, GuardNumbers, Histograms, Metrics, ProcessNumbers, StoreNumbers};
     use std::collections::BTreeSet;
 
     fn snapshot() -> Snapshot {
@@ -201,6 +213,9 @@ mod tests {
             Metrics::DESCRIPTORS,
             ProcessNumbers::DESCRIPTORS,
             CacheNumbers::DESCRIPTORS,
+            GuardNumbers::DESCRIPTORS,
+            StoreNumbers::DESCRIPTORS,
+            &CLOUDS,
             Histograms::DESCRIPTORS,
             &[STATUS, WORKERS, BLOCKED_RATIO],
             &CACHE_HIT_RATIOS,

@@ -79,6 +79,8 @@ pub struct Histograms {
     pub connect: Histogram,
     /// Look-ups that were waited for.
     pub dns: Histogram,
+    /// Requests that waited for the guard's shared store.
+    pub guard_store: Histogram,
 }
 
 /// Histograms of one kind: what they are, and the label in which they differ with its values.
@@ -100,6 +102,10 @@ const CONNECT: Descriptor = time(
 );
 const DNS: Descriptor =
     time("dns_s", "For looking up a name. Names whose addresses were known already are not counted.");
+const GUARD_STORE: Descriptor = time(
+    "guard_store_s",
+    "From when a request has asked the guard's shared store to its answer, or to the deadline.",
+);
 
 const fn time(name: &'static str, help: &'static str) -> Descriptor {
     Descriptor { name, help, kind: Kind::Histogram, unit: Unit::Seconds }
@@ -108,10 +114,10 @@ const fn time(name: &'static str, help: &'static str) -> Descriptor {
 impl Histograms {
     /// What the histograms are.
     pub const DESCRIPTORS: &'static [Descriptor] =
-        &[REQUEST_DURATION, TUNNEL_DURATION, TIME_TO_FIRST_BYTE, CONNECT, DNS];
+        &[REQUEST_DURATION, TUNNEL_DURATION, TIME_TO_FIRST_BYTE, CONNECT, DNS, GUARD_STORE];
 
     /// All of them. Those without a label are alone.
-    pub fn families(&self) -> [Family<'_>; 5] {
+    pub fn families(&self) -> [Family<'_>; 6] {
         use std::slice::from_ref;
         [
             (&REQUEST_DURATION, "status", &STATUS_CLASSES, &self.request_duration),
@@ -119,12 +125,14 @@ impl Histograms {
             (&TIME_TO_FIRST_BYTE, "cache", &CACHE_USES, &self.time_to_first_byte),
             (&CONNECT, "", &[""], from_ref(&self.connect)),
             (&DNS, "", &[""], from_ref(&self.dns)),
+            (&GUARD_STORE, "", &[""], from_ref(&self.guard_store)),
         ]
     }
 
     /// Adds those of another loop.
     pub(super) fn add(&mut self, other: &Histograms) {
-        let Histograms { request_duration, tunnel_duration, time_to_first_byte, connect, dns } = self;
+        let Histograms { request_duration, tunnel_duration, time_to_first_byte, connect, dns, guard_store } =
+            self;
         request_duration.iter_mut().zip(&other.request_duration).for_each(|(mine, theirs)| mine.add(theirs));
         time_to_first_byte
             .iter_mut()
@@ -133,6 +141,7 @@ impl Histograms {
         tunnel_duration.add(&other.tunnel_duration);
         connect.add(&other.connect);
         dns.add(&other.dns);
+        guard_store.add(&other.guard_store);
     }
 }
 
@@ -170,6 +179,7 @@ mod tests {
         one.tunnel_duration.observe(4);
         one.connect.observe(5);
         one.dns.observe(u64::MAX);
+        one.guard_store.observe(6);
         let mut both = one.clone();
         both.add(&one);
         for (mine, twice) in one.families().iter().zip(both.families()) {

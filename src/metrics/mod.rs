@@ -6,20 +6,22 @@
 //! the statistics line is one view ([`Snapshot::line`]), the text for monitoring systems another ([`Snapshot::exposition`]).
 //! Times are counted in histograms ([`Histograms`]), which the line leaves out.
 //!
-//! The core counts and knows nothing of views. Labels are bounded: the class of a status, what the cache did, and the index
-//! of a loop.
+//! The core counts and knows nothing of views. Labels are bounded: the class of a status, what the cache did, the name of
+//! a cloud provider, and the index of a loop.
 
+mod clouds;
 mod exposition;
 mod histogram;
 mod labels;
 mod snapshot;
 mod tables;
 
+pub use clouds::{CLOUDS, CloudNumbers};
 pub use exposition::Form;
 pub use histogram::{BOUNDS_US, Histogram, Histograms};
 pub use labels::{CACHE_USES, STATUS_CLASSES};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, Snapshot, WORKERS};
-pub use tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers};
+pub use tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers};
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The numbers of one moment, and the line that shows them.
 
+use super::clouds::{CLOUDS, CloudNumbers};
 use super::labels::STATUS_CLASSES;
-use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers};
+use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers};
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 
@@ -50,6 +51,10 @@ pub struct Snapshot {
     pub cache: Option<CacheNumbers>,
     /// What the guard holds, if it holds or has held anything.
     pub guard: Option<GuardNumbers>,
+    /// What the client of the guard's shared store has done, if there is or was one.
+    pub store: Option<StoreNumbers>,
+    /// What is known of cloud providers.
+    pub clouds: Vec<CloudNumbers>,
 }
 
 impl Metrics {
@@ -92,9 +97,15 @@ impl Snapshot {
         }
         put_ratio(&mut line, &BLOCKED_RATIO, sum.blocked_ratio());
         let held = |(_, value): &(&Descriptor, u64)| *value > 0;
-        let guard = self.guard.iter().flat_map(|guard| guard.numbers()).filter(held);
-        for (descriptor, value) in self.of_process().chain(guard) {
+        for (descriptor, value) in self.of_process().chain(self.of_guard().filter(held)) {
             put(&mut line, descriptor.name, value);
+        }
+        for cloud in &self.clouds {
+            for (descriptor, value) in CLOUDS.iter().zip(cloud.numbers()) {
+                if let Some(value) = value {
+                    put(&mut line, format_args!("{}_{}", descriptor.name, cloud.provider), value);
+                }
+            }
         }
         if self.cache.is_some() {
             let ratios = CACHE_HIT_RATIOS.iter().zip(sum.cache_hit_ratios());
@@ -110,6 +121,12 @@ impl Snapshot {
     fn of_process(&self) -> impl Iterator<Item = (&'static Descriptor, u64)> {
         let cache = self.cache.iter().flat_map(|cache| cache.numbers());
         self.process.numbers().chain(cache)
+    }
+
+    /// The numbers of the guard and of its store.
+    pub(super) fn of_guard(&self) -> impl Iterator<Item = (&'static Descriptor, u64)> {
+        let store = self.store.iter().flat_map(|store| store.numbers());
+        self.guard.iter().flat_map(|guard| guard.numbers()).chain(store)
     }
 
     /// How the work is spread over the loops.
@@ -149,6 +166,9 @@ mod tests {
             Metrics::DESCRIPTORS,
             ProcessNumbers::DESCRIPTORS,
             CacheNumbers::DESCRIPTORS,
+            GuardNumbers::DESCRIPTORS,
+            StoreNumbers::DESCRIPTORS,
+            CLOUDS.as_slice(),
             Histograms::DESCRIPTORS,
         ];
         let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];
@@ -202,6 +222,36 @@ mod tests {
         let metrics = Metrics { timeouts_head: 1, limit_fields: 2, ..Metrics::default() };
         let line = snapshot(metrics).line();
         assert!(line.contains(" timeouts_head=1 limit_fields=2 dns_look_ups=0 "), "{line}");
+    }
+
+    #[test]
+    fn the_guard_and_its_store_are_told_once_they_have_done_something() {
+        let cloud = CloudNumbers { provider: "aws", networks: 9, failures: 2, ..CloudNumbers::default() };
+        let told = Snapshot {
+            guard: Some(GuardNumbers { guard_events_lost: 3, ..GuardNumbers::default() }),
+            store: Some(StoreNumbers { guard_store_late: 4, ..StoreNumbers::default() }),
+            clouds: vec![cloud.clone(), CloudNumbers { provider: "gcp", age_s: Some(7), ..cloud }],
+            ..snapshot(Metrics { guard_breaker_opened: 5, ..Metrics::default() })
+        };
+        let line = told.line();
+        for part in [
+            " guard_breaker_opened=5 ",
+            " guard_events_lost=3 guard_store_late=4 guard_cloud_networks_aws=9 guard_cloud_refreshes_aws=0 \
+             guard_cloud_failures_aws=2 guard_cloud_networks_gcp=9 guard_cloud_age_s_gcp=7 ",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains("guard_bans") && !line.contains("guard_cloud_age_s_aws"), "{line}");
+        let text = told.exposition(crate::metrics::Form::OpenMetrics, "1");
+        for part in [
+            "weir_guard_store_late_total 4\n",
+            "weir_guard_store_connections_total 0\n",
+            "weir_guard_cloud_networks{provider=\"aws\"} 9\nweir_guard_cloud_networks{provider=\"gcp\"} 9\n",
+            "# UNIT weir_guard_cloud_age_seconds seconds\nweir_guard_cloud_age_seconds{provider=\"gcp\"} 7\n",
+            "weir_guard_cloud_failures_total{provider=\"aws\"} 2\n",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

@@ -189,6 +189,10 @@ table! {
         guard_store_asked: Counter(Count),
         /// Requests for which it has not answered in time.
         guard_store_failures: Counter(Count),
+        /// Loops that ask the store once a second only, because it has failed.
+        guard_breaker_open: Gauge(Count),
+        /// Times that a loop has begun to do so.
+        guard_breaker_opened: Counter(Count),
         /// Connections closed because the body of a refused request was longer than `DISCARD_BYTES_MAX`, or had no length.
         limit_discard: Counter(Count),
         /// Lingering closes cut short after `LINGER_BYTES_MAX`.
@@ -274,6 +278,36 @@ table! {
         guard_escalations_dropped: Counter(Count),
         /// Keys that are blocked for ever now.
         guard_permanent: Gauge(Count),
+        /// Events that were told, without those of types that are muted.
+        guard_events: Counter(Count),
+        /// Events that were dropped before they were written to the file or socket of events.
+        guard_events_lost: Counter(Count),
+    }
+}
+
+table! {
+    /// What the client of the guard's shared store has done. A request may ask for several counters, all in one question.
+    StoreNumbers {
+        /// Questions that were handed to the client of the store: one for each request that asks.
+        guard_store_questions: Counter(Count),
+        /// Questions that the store has answered, also too late.
+        guard_store_answers: Counter(Count),
+        /// Questions that the store has answered with an error, or with something that is no answer.
+        guard_store_refused_questions: Counter(Count),
+        /// Questions without an answer in time.
+        guard_store_late: Counter(Count),
+        /// Questions for which there was no connection, or it broke.
+        guard_store_unreachable: Counter(Count),
+        /// Questions that were turned away because too many waited; they count as late, too.
+        guard_store_queue_full: Counter(Count),
+        /// Questions that were too old to be sent; they count as late, too.
+        guard_store_expired: Counter(Count),
+        /// Orders, such as bans, that were dropped because too many waited, or because the store has refused them.
+        guard_store_orders_dropped: Counter(Count),
+        /// Bans of the store that were left out because there are too many.
+        guard_store_bans_dropped: Counter(Count),
+        /// Connections to the store that were made.
+        guard_store_connections: Counter(Count),
     }
 }
 

@@ -33,6 +33,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getsockopt,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
+    libc::SYS_sendmmsg, // by the C library, which asks for both families of a name at once
     libc::SYS_sendmsg,
     libc::SYS_sendto,
     libc::SYS_setsockopt,

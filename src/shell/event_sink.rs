@@ -84,9 +84,9 @@ impl Reader {
         loop {
             let mut cursor = self.cursor;
             let (events, lost) = self.state.read_events(&mut cursor, BATCH_MAX);
-            let lost = (lost > 0).then(|| format!("{{\"event_type\":\"events_lost\",\"count\":{lost}}}"));
+            let told = (lost > 0).then(|| format!("{{\"event_type\":\"events_lost\",\"count\":{lost}}}"));
             let lines: Vec<String> =
-                lost.into_iter().chain(events.iter().map(|event| event.json())).collect();
+                told.into_iter().chain(events.iter().map(|event| event.json())).collect();
             if lines.is_empty() {
                 return;
             }
@@ -97,6 +97,7 @@ impl Reader {
                 }
                 return;
             }
+            self.state.count_events_lost(lost);
             self.cursor = cursor;
         }
     }

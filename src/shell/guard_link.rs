@@ -5,14 +5,14 @@
 //! in its place.
 
 use super::message::{Remote, WorkerMessage};
-use super::stores::{StoreClient, StoreReply, StoreSettings};
+use super::stores::{StoreClient, StoreReply, StoreSettings, StoreSlot};
 use crate::engine::StoreJob;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
 use crate::time::Now;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Instant, SystemTime};
 
 /// Shared by the state's sink, the loops and whoever reloads.
@@ -20,13 +20,13 @@ pub struct GuardLink {
     /// When the clock began that all loops have in common.
     epoch: Instant,
     remotes: RwLock<Vec<Remote>>,
-    store: RwLock<Option<StoreClient>>,
+    store: Arc<StoreSlot>,
 }
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
     pub fn new() -> GuardLink {
-        GuardLink { epoch: Instant::now(), remotes: RwLock::default(), store: RwLock::default() }
+        GuardLink { epoch: Instant::now(), remotes: RwLock::default(), store: Arc::default() }
     }
 
     /// When the clock began that all loops have in common.
@@ -48,7 +48,7 @@ impl GuardLink {
                 }
             }
             Change::Order(order) => {
-                if let Some(store) = self.read_store().as_ref() {
+                if let Some(store) = self.store.read().as_ref() {
                     store.order(order);
                 }
             }
@@ -67,7 +67,7 @@ impl GuardLink {
         state: &Arc<State>,
     ) -> io::Result<()> {
         // The old one ends before the new one begins: two would answer each other's news.
-        *self.write_store() = None;
+        self.store.replace(None);
         let Some(settings) = settings else { return Ok(()) };
         let (link, state, epoch) = (Arc::downgrade(self), Arc::clone(state), self.epoch);
         let deliver = move |index: usize, reply: StoreReply| {
@@ -77,13 +77,13 @@ impl GuardLink {
             }
         };
         let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, now(epoch)))?;
-        *self.write_store() = Some(client);
+        self.store.replace(Some(client));
         Ok(())
     }
 
     /// Asks the store for one request of a loop. Fails if there is none to be asked.
     pub fn ask(&self, index: usize, job: StoreJob, checks: Vec<Check>) -> Result<(), StoreFailure> {
-        match self.read_store().as_ref() {
+        match self.store.read().as_ref() {
             Some(store) => {
                 store.ask(index, job.to_bits(), checks);
                 Ok(())
@@ -92,16 +92,13 @@ impl GuardLink {
         }
     }
 
+    /// Where the client of the store is.
+    pub fn store(&self) -> &Arc<StoreSlot> {
+        &self.store
+    }
+
     fn read_remotes(&self) -> RwLockReadGuard<'_, Vec<Remote>> {
         self.remotes.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read_store(&self) -> RwLockReadGuard<'_, Option<StoreClient>> {
-        self.store.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write_store(&self) -> RwLockWriteGuard<'_, Option<StoreClient>> {
-        self.store.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

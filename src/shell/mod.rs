@@ -8,6 +8,7 @@
 mod accepting;
 mod asking;
 mod cache_file;
+mod clouds;
 mod control_socket;
 mod event_sink;
 mod guard_link;
@@ -30,13 +31,16 @@ mod visits;
 mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
+pub use clouds::KnownClouds;
+#[cfg(feature = "cloud")]
+pub use clouds::{CloudRefresher, CloudSources};
 pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
 pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
 pub use metrics_listener::{Health, MetricsListener};
-pub use scoreboard::{Round, Scoreboard};
+pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
 pub use stores::StoreSettings;

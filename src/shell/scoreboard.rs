@@ -4,10 +4,13 @@
 //! the board when it gets to it, and the last one to let go of the round writes the line. So nobody waits for anybody, and
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
+use super::clouds::KnownClouds;
+use super::stores::{StoreCounters, StoreSlot};
 use crate::cache::store::{Statistics, Store};
 use crate::guard::state::State;
-use crate::metrics::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, Snapshot};
+use crate::metrics::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, Snapshot, StoreNumbers};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 /// What one loop has to report.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +29,20 @@ pub struct Scoreboard {
     scores: Mutex<Vec<Score>>,
     store: Option<Arc<Store>>,
     /// What the guard has counted, once it is known.
-    guard: OnceLock<Arc<State>>,
+    guard: OnceLock<GuardSources>,
     /// The line that was written last.
     said: Mutex<Option<String>>,
+}
+
+/// Where the numbers of the guard are.
+#[derive(Debug)]
+pub struct GuardSources {
+    /// What is counted and banned.
+    pub state: Arc<State>,
+    /// Where the client of the store is.
+    pub store: Arc<StoreSlot>,
+    /// The networks of the clouds.
+    pub clouds: Arc<KnownClouds>,
 }
 
 /// One line that is under way; written when dropped.
@@ -60,13 +74,19 @@ impl Scoreboard {
     /// The numbers as the loops have put them here last.
     pub fn snapshot(&self) -> Snapshot {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        let guard = self.guard.get().map(|state| guard_numbers(state));
-        Snapshot { guard, ..snapshot(&self.scores(), stored.as_ref()) }
+        let of_loops = snapshot(&self.scores(), stored.as_ref());
+        let Some(GuardSources { state, store, clouds }) = self.guard.get() else { return of_loops };
+        Snapshot {
+            guard: Some(guard_numbers(state)),
+            store: store.counters().map(store_numbers),
+            clouds: clouds.numbers(unix_ms()),
+            ..of_loops
+        }
     }
 
     /// Shows what the guard has counted as well.
-    pub fn show_guard(&self, state: &Arc<State>) {
-        let _ = self.guard.set(Arc::clone(state));
+    pub fn show_guard(&self, sources: GuardSources) {
+        let _ = self.guard.set(sources);
     }
 
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
@@ -114,6 +134,28 @@ fn guard_numbers(state: &State) -> GuardNumbers {
         guard_escalations: escalations.len(),
         guard_escalations_dropped: escalations.dropped() + escalations.permanent_dropped(),
         guard_permanent: escalations.permanent_len(),
+        guard_events: state.events_told(),
+        guard_events_lost: state.events_lost(),
+    }
+}
+
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}
+
+fn store_numbers(counters: StoreCounters) -> StoreNumbers {
+    StoreNumbers {
+        guard_store_questions: counters.questions,
+        guard_store_answers: counters.answers,
+        guard_store_refused_questions: counters.refused,
+        guard_store_late: counters.late,
+        guard_store_unreachable: counters.unreachable,
+        guard_store_queue_full: counters.queue_full,
+        guard_store_expired: counters.expired,
+        guard_store_orders_dropped: counters.orders_dropped,
+        guard_store_bans_dropped: counters.bans_dropped,
+        guard_store_connections: counters.connections,
     }
 }
 
@@ -138,6 +180,8 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
             cache_parts_dropped: stored.parts_dropped,
         }),
         guard: None,
+        store: None,
+        clouds: Vec::new(),
     }
 }
 

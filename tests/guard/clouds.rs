@@ -45,7 +45,7 @@ impl Scene {
         for (name, text) in files {
             clouds.file(name, text);
         }
-        let file = guard.file("guard.conf", format!("trust 127.0.0.0/8\n{lines}\n"));
+        let file = guard.file("guard.conf", format!("trust 127.0.0.0/8\n{lines}\ncloud refresh off\n"));
         let directory = clouds.path().display().to_string();
         let weir = Weir::start(&[&["--guard", &file, "--cloud-ranges", &directory], options].concat());
         Scene { weir, origin: Origin::ok(), clouds, guard }
@@ -162,7 +162,9 @@ fn guard_8_a_reload_reads_the_files_again() {
     let scene = Scene::start("cloud deny client aws,gcp", &[("aws.json", &sample())], &[]);
     let statuses = || ["192.0.2.1", "198.51.100.1", "203.0.113.1"].map(|client| scene.status(client));
     assert_eq!(statuses(), [403, 200, 200]);
-    scene.clouds.file("aws.json", aws(&[("198.51.100.0/24", "eu-west-1")]));
+    scene
+        .clouds
+        .file("aws.json", aws(&[("198.51.100.0/25", "eu-west-1"), ("2001:db8:a000::/36", "eu-west-1")]));
     scene.clouds.file("gcp-cloud.json", GCP);
     scene.reload(" reloaded: ");
     assert_eq!(statuses(), [200, 403, 403]);
@@ -174,7 +176,7 @@ fn guard_8_a_reload_reads_the_files_again() {
     }
     std::fs::remove_file(scene.clouds.join("gcp-cloud.json")).expect("removing");
     scene.clouds.file("aws.json", sample());
-    scene.guard.file("guard.conf", "trust 127.0.0.0/8\ncloud deny client aws,gcp\nban 192.0.2.200\n");
+    scene.guard.file("guard.conf", "trust 127.0.0.0/8\ncloud deny client aws,gcp\nban 192.0.2.200\ncloud refresh off\ncloud change-max 9\n");
     scene.reload(" reloaded: ");
     assert_eq!(statuses(), [403, 200, 200]);
 }
@@ -287,7 +289,9 @@ fn guard_8_idle_connections_to_denied_addresses_are_not_used() {
     assert_eq!(scene.get_at(&mut client, "cloud.test"), 403);
     assert_eq!((scene.origin.heads().len(), scene.origin.connections()), (2, 1));
     // What only is observed stays in use.
-    scene.guard.file("guard.conf", "trust 127.0.0.0/8\ncloud deny destination aws observe\n");
+    scene
+        .guard
+        .file("guard.conf", "trust 127.0.0.0/8\ncloud deny destination aws observe\ncloud refresh off\n");
     scene.reload(" reloaded: ");
     assert_eq!(scene.get_at(&mut client, "cloud.test"), 200);
     assert_eq!(scene.origin.connections(), 1);

@@ -6,6 +6,8 @@ mod common;
 mod addresses;
 mod clouds;
 mod control;
+#[cfg(feature = "cloud")]
+mod fetching;
 mod limits;
 #[cfg(feature = "redis")]
 #[path = "../stores/redis_server.rs"]

@@ -268,13 +268,17 @@ impl Transactions {
             }
             other => other,
         };
+        let breaker = &mut services.store_waits.breaker;
         match answers {
-            Ok(_) => services.store_waits.breaker.succeeded(),
+            Ok(_) => breaker.succeeded(),
             Err(_) => {
                 cx.metrics.guard_store_failures += 1;
-                services.store_waits.breaker.failed(cx.now.monotonic_us);
+                breaker.failed(cx.now.monotonic_us);
             }
         }
+        cx.metrics.guard_breaker_open = u64::from(breaker.is_open());
+        cx.metrics.guard_breaker_opened = breaker.opened();
+        cx.metrics.histograms.guard_store.observe(cx.now.monotonic_us.saturating_sub(waiting.asked_us));
         let id = waiting.transaction;
         let Some(transaction) =
             self.get_mut(id).filter(|transaction| transaction.stage == Stage::Asking(job))

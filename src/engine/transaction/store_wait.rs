@@ -22,6 +22,8 @@ pub(in crate::engine) struct Waiting {
     pub question: Question,
     /// The guard that has asked.
     pub guard: Arc<Guard>,
+    /// When it has, in microseconds since the loop started.
+    pub asked_us: u64,
 }
 
 /// The requests of one loop that wait.
@@ -48,7 +50,7 @@ impl StoreWaits {
         let job = StoreJob::new(self.serial, place.key());
         let deadline_us = guard.store().map_or(0, |store| store.deadline_us);
         let checks = std::mem::take(&mut question.checks);
-        place.insert(Waiting { job, transaction, question, guard });
+        place.insert(Waiting { job, transaction, question, guard, asked_us: cx.now.monotonic_us });
         self.due.push_back((cx.now.monotonic_us + deadline_us, job));
         cx.metrics.guard_store_asked += 1;
         cx.actions.push_back(Action::AskStore { job, checks });

@@ -30,6 +30,16 @@ pub(super) struct Question {
 /// What happened to a client of a store, since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreCounters {
+    /// Questions that were asked.
+    pub questions: u64,
+    /// Questions that the store has answered.
+    pub answers: u64,
+    /// Questions that it has answered with an error, or with something that is no answer.
+    pub refused: u64,
+    /// Questions without an answer in time.
+    pub late: u64,
+    /// Questions for which there was no connection, or it broke.
+    pub unreachable: u64,
     /// Questions that a full queue has turned away.
     pub queue_full: u64,
     /// Questions that were too old to be sent.
@@ -42,9 +52,42 @@ pub struct StoreCounters {
     pub connections: u64,
 }
 
+impl StoreCounters {
+    /// Adds those of another client.
+    pub fn add(&mut self, other: &StoreCounters) {
+        let StoreCounters {
+            questions,
+            answers,
+            refused,
+            late,
+            unreachable,
+            queue_full,
+            expired,
+            orders_dropped,
+            bans_dropped,
+            connections,
+        } = self;
+        *questions += other.questions;
+        *answers += other.answers;
+        *refused += other.refused;
+        *late += other.late;
+        *unreachable += other.unreachable;
+        *queue_full += other.queue_full;
+        *expired += other.expired;
+        *orders_dropped += other.orders_dropped;
+        *bans_dropped += other.bans_dropped;
+        *connections += other.connections;
+    }
+}
+
 /// The same, while it is counted.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
+    pub questions: AtomicU64,
+    pub answers: AtomicU64,
+    pub refused: AtomicU64,
+    pub late: AtomicU64,
+    pub unreachable: AtomicU64,
     pub queue_full: AtomicU64,
     pub expired: AtomicU64,
     pub orders_dropped: AtomicU64,
@@ -89,6 +132,13 @@ impl Desk {
     }
 
     pub fn answer(&self, question: &Question, answers: Result<Vec<Answer>, StoreFailure>) {
+        let counter = match &answers {
+            Ok(_) => &self.counting.answers,
+            Err(StoreFailure::Refused) => &self.counting.refused,
+            Err(StoreFailure::Late) => &self.counting.late,
+            Err(StoreFailure::Unreachable) => &self.counting.unreachable,
+        };
+        count(counter, 1);
         (self.deliver)(question.loop_index, StoreReply { job: question.job, answers });
     }
 
@@ -141,6 +191,11 @@ impl Desk {
     pub fn counters(&self) -> StoreCounters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StoreCounters {
+            questions: read(&self.counting.questions),
+            answers: read(&self.counting.answers),
+            refused: read(&self.counting.refused),
+            late: read(&self.counting.late),
+            unreachable: read(&self.counting.unreachable),
             queue_full: read(&self.counting.queue_full),
             expired: read(&self.counting.expired),
             orders_dropped: read(&self.counting.orders_dropped),
@@ -183,6 +238,7 @@ mod tests {
         desk.answer_expired(&mut batch, Duration::from_secs(30));
         assert_eq!(batch.iter().map(|question| question.job).collect::<Vec<_>>(), [2]);
         assert_eq!(*told.lock().expect("a lock"), [StoreReply { job: 1, answers: Err(StoreFailure::Late) }]);
-        assert_eq!(desk.counters().expired, 1);
+        let counted = desk.counters();
+        assert_eq!((counted.expired, counted.late, counted.answers), (1, 1, 0));
     }
 }

@@ -18,9 +18,11 @@ pub mod mongodb;
 #[cfg(feature = "redis")]
 mod redis;
 mod settings;
+mod slot;
 
 pub use desk::{StoreCounters, StoreReply};
 pub use settings::StoreSettings;
+pub use slot::StoreSlot;
 
 use crate::guard::sessions::{SessionAnswer, SessionRequest};
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
@@ -68,6 +70,7 @@ impl StoreClient {
 
     /// Asks. The answer comes through `deliver`; at once, if too many questions wait.
     pub fn ask(&self, loop_index: usize, job: u64, checks: Vec<Check>) {
+        count(&self.shared.desk.counting.questions, 1);
         self.enqueue(Work::Ask(Question { loop_index, job, checks, asked_at: Instant::now() }));
     }
 

@@ -1,0 +1,58 @@
+//! Fetched networks of clouds take the place of older ones: all loops get another guard as a whole, and nothing that is counted
+//! changes.
+
+use super::configuration::{engine_settings, random_seed};
+use super::control::{Control, Present, Shared};
+use crate::guard::clouds::{CloudError, Provider, Ranges};
+use crate::guard::rules::Guard;
+use crate::shell::{CloudRefresher, CloudSources, WorkerMessage};
+use std::sync::{Arc, PoisonError};
+
+impl Control {
+    /// Has these networks fetched from now on. The thread begins with the first of them.
+    pub(super) fn fetch_clouds(&self, sources: CloudSources) {
+        let parts = &self.shared().guard.clouds;
+        let mut refresher = parts.refresher.lock().unwrap_or_else(PoisonError::into_inner);
+        if refresher.is_none() && sources != CloudSources::default() {
+            // The thread must not keep alive what ends it.
+            let shared = Arc::downgrade(self.shared());
+            let adopt = move |provider, ranges: &Arc<Ranges>, unix_ms| match shared.upgrade() {
+                Some(shared) => adopt(&shared, provider, ranges, unix_ms),
+                None => Ok(()),
+            };
+            match CloudRefresher::start(Arc::clone(&parts.known), Box::new(adopt)) {
+                Ok(started) => *refresher = Some(started),
+                Err(error) => log::error!("guard: networks of clouds cannot be fetched: {error}"),
+            }
+        }
+        if let Some(refresher) = refresher.as_ref() {
+            refresher.set(sources);
+        }
+    }
+}
+
+/// Has all loops go by a set that was fetched.
+fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64) -> Result<(), CloudError> {
+    let parts = &shared.guard;
+    let _changing = parts.clouds.change();
+    let mut present = shared.lock();
+    let Some(directives) = present.directives.clone() else { return Ok(()) };
+    let change_max = directives.cloud_fetch.change_max;
+    if !parts.clouds.known.adopt(provider, ranges, unix_ms, change_max)? {
+        return Ok(());
+    }
+    let guard = Guard::new(&directives, Arc::clone(&parts.state), &parts.clouds.known.clouds());
+    present.guard = Some(Arc::new(guard));
+    swap_guard(shared, &present);
+    Ok(())
+}
+
+/// Tells all loops of the present guard. Everything else stays as it is.
+fn swap_guard(shared: &Shared, present: &Present) {
+    let Present { settings, guard, .. } = present;
+    // Running loops keep their seeds.
+    let seed = random_seed().unwrap_or_default();
+    let engine = engine_settings(settings, &shared.listeners, seed, shared.store.clone(), guard.clone());
+    let (format, every) = (settings.log_format, settings.stats_every);
+    shared.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
+}

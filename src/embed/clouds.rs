@@ -1,0 +1,61 @@
+//! The networks of the clouds: from files at the start and at a reload, and from what is fetched meanwhile.
+
+use crate::config::Problems;
+#[cfg(feature = "cloud")]
+use crate::config::Settings;
+use crate::config::guard::GuardFile;
+use crate::shell::KnownClouds;
+#[cfg(feature = "cloud")]
+use crate::shell::{CloudRefresher, CloudSources};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The networks that are known, and the thread that fetches them.
+#[derive(Debug, Default)]
+pub(super) struct CloudParts {
+    pub known: Arc<KnownClouds>,
+    /// Held while the guard of all loops changes: a reload and a set that was fetched must not undo each other.
+    changing: Mutex<()>,
+    #[cfg(feature = "cloud")]
+    pub refresher: Mutex<Option<CloudRefresher>>,
+}
+
+impl CloudParts {
+    /// To be held while the guard changes.
+    pub fn change(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the files of clouds may take the place of what is known.
+    pub fn check_files(&self, file: Option<&GuardFile>) -> Result<(), Problems> {
+        let Some(file) = file else { return Ok(()) };
+        let change_max = file.directives.cloud_fetch.change_max;
+        self.known.check_files(&file.cloud_sets, change_max).map_err(|wrong| {
+            let mut problems = Problems::new();
+            for (path, error) in wrong {
+                problems.add_file(path, error.to_string());
+            }
+            problems
+        })
+    }
+
+    /// Goes by the files of clouds, and by what was fetched since they were written.
+    pub fn set_files(&self, file: Option<&GuardFile>) {
+        let fetched = file.and_then(GuardFile::cloud_fetch).map(|(_, providers)| providers);
+        let sets = file.map(|file| file.cloud_sets.as_slice()).unwrap_or_default();
+        self.known.set_files(sets, &fetched.unwrap_or_default());
+    }
+}
+
+/// What of a guard file is to be fetched.
+#[cfg(feature = "cloud")]
+pub(super) fn cloud_sources(file: Option<&GuardFile>, settings: &Settings) -> CloudSources {
+    let Some((file, (fetch, providers))) = file.and_then(|file| Some((file, file.cloud_fetch()?))) else {
+        return CloudSources::default();
+    };
+    CloudSources {
+        urls: providers.into_iter().map(|provider| (provider, fetch.url(provider).into())).collect(),
+        interval_ms: fetch.refresh_ms.unwrap_or_default(),
+        roots_pem: file.cloud_roots.clone(),
+        directory: settings.cloud_ranges.as_ref().map(|directory| directory.value.clone()),
+    }
+}

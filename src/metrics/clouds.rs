@@ -1,0 +1,53 @@
+//! What is known of each cloud provider. There are as many as the guard knows, and each is a label.
+
+use super::{Descriptor, Kind, Unit};
+
+/// The networks of one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloudNumbers {
+    /// Its name, which is the label.
+    pub provider: &'static str,
+    /// Networks that are known.
+    pub networks: u64,
+    /// How long ago they were right, in seconds; `None` if none are known.
+    pub age_s: Option<u64>,
+    /// Times that they were fetched, or found unchanged.
+    pub refreshes: u64,
+    /// Times that they could not be fetched, or were refused.
+    pub failures: u64,
+}
+
+/// The names of the numbers of a provider, in the order of [`CloudNumbers::numbers`].
+pub const CLOUDS: [Descriptor; 4] = [
+    Descriptor {
+        name: "guard_cloud_networks",
+        help: "Networks that are known of a cloud provider.",
+        kind: Kind::Gauge,
+        unit: Unit::Count,
+    },
+    Descriptor {
+        name: "guard_cloud_age_s",
+        help: "How long ago the networks of a cloud provider were fetched, found unchanged, or written to their file.",
+        kind: Kind::Gauge,
+        unit: Unit::Seconds,
+    },
+    Descriptor {
+        name: "guard_cloud_refreshes",
+        help: "Times that the networks of a cloud provider were fetched or found unchanged.",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+    },
+    Descriptor {
+        name: "guard_cloud_failures",
+        help: "Times that the networks of a cloud provider could not be fetched, or were refused.",
+        kind: Kind::Counter,
+        unit: Unit::Count,
+    },
+];
+
+impl CloudNumbers {
+    /// Each number; `None` where there is none.
+    pub fn numbers(&self) -> [Option<u64>; CLOUDS.len()] {
+        [Some(self.networks), self.age_s, Some(self.refreshes), Some(self.failures)]
+    }
+}
