@@ -86,6 +86,8 @@ pub mod shell;
 pub mod time;
 pub(crate) mod words;
 
+pub use engine::callback;
+
 pub use embed::{
     BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems, Proxy,
     Reloaded, Status,

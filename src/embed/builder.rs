@@ -13,6 +13,9 @@ use super::proxy::Proxy;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
+use crate::engine::callback::{
+    Callbacks, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling,
+};
 use crate::engine::{self, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
@@ -21,8 +24,9 @@ use crate::resolver::Resolver;
 use crate::shell::{AccessLog, CacheFile, GuardLink, GuardSources, Persister, Worker, Workers};
 use std::fmt;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -38,6 +42,8 @@ pub struct Builder {
     owns_process: bool,
     follows_addresses: bool,
     event_socket: Option<UnixDatagram>,
+    callbacks: Callbacks,
+    seed: Option<[u64; 2]>,
 }
 
 /// Why there is no proxy.
@@ -76,6 +82,53 @@ impl Builder {
     /// them, each with its newline. It is called on the thread of the loop, so it must not wait. Without it there is no log.
     pub fn access_log(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Builder {
         self.log_sender(LogSender::to_sink(Arc::new(sink)))
+    }
+
+    /// Asks this for each client connection, by the client's address, whether the connection is served. With several workers it is
+    /// called on all their threads; it must not wait. A callback that panics has refused.
+    pub fn on_connection(
+        mut self,
+        callback: impl Fn(SocketAddr) -> ConnectionVerdict + Send + Sync + 'static,
+    ) -> Builder {
+        self.callbacks.connection =
+            Some(Arc::new(move |client| guarded(ConnectionVerdict::Refuse, || callback(client))));
+        self
+    }
+
+    /// Asks this what becomes of each request that rules, users and guard allow. With several workers it is called on all their
+    /// threads; it must not wait. A callback that panics has refused the request with 500.
+    ///
+    /// ```
+    /// use weir::callback::{RequestVerdict, Ruling};
+    /// let builder = weir::Proxy::builder().on_request(|request| match request.host {
+    ///     "ads.example" => RequestVerdict::Refuse { status: 403, reason: "ads".to_owned() }.into(),
+    ///     _ => Ruling::from(RequestVerdict::Allow).with_note(request.user),
+    /// });
+    /// ```
+    pub fn on_request(
+        mut self,
+        callback: impl Fn(&RequestView<'_>) -> Ruling + Send + Sync + 'static,
+    ) -> Builder {
+        self.callbacks.request = Some(Arc::new(move |request| {
+            let refused = RequestVerdict::Refuse { status: 500, reason: "callback_panicked".to_owned() };
+            guarded(refused.into(), || callback(request))
+        }));
+        self
+    }
+
+    /// Asks this where a name leads, before the hosts file and the name servers. It is called for each request that needs a
+    /// connection to a name, on the threads of all workers; it must not wait. A callback that panics leaves it to the
+    /// proxy's own resolver.
+    pub fn on_name(mut self, callback: impl Fn(&str) -> NameVerdict + Send + Sync + 'static) -> Builder {
+        self.callbacks.name = Some(Arc::new(move |name| guarded(NameVerdict::Ask, || callback(name))));
+        self
+    }
+
+    /// Takes these numbers in place of random ones, so that a test can have the same order of everything that is hashed or drawn
+    /// again. Strangers who know the numbers can fill hash tables with collisions and forge answers of name servers: not for use.
+    pub fn seed(mut self, seed: [u64; 2]) -> Builder {
+        self.seed = Some(seed);
+        self
     }
 
     /// Follows the addresses of this machine with a thread that looks every two seconds. Without it, what they were at the start
@@ -127,7 +180,7 @@ impl Builder {
         if self.log.is_none() {
             settings.log_format = Format::None;
         }
-        let seed = random_seed()?;
+        let seed = self.draw(0)?;
         let listeners = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
         if addresses.len() > LISTENERS_MAX {
@@ -235,11 +288,17 @@ impl Builder {
         let mut workers = Vec::new();
         for (index, listeners) in listeners.into_loops().into_iter().enumerate() {
             // Each draws its own query ids.
-            let resolver = Resolver::new(resolver.clone(), hosts.clone(), random_seed()?);
-            let engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
+            let resolver = Resolver::new(resolver.clone(), hosts.clone(), self.draw(index as u64 + 1)?);
+            let mut engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
+            engine.set_callbacks(self.callbacks.clone());
             workers.push(Worker { engine: engine.with_client_limits(client_limits.clone()), listeners });
         }
         Ok(workers)
+    }
+
+    /// The numbers of that place: random ones, unless a seed was given.
+    fn draw(&self, place: u64) -> io::Result<[u64; 2]> {
+        self.seed.map_or_else(random_seed, |[first, second]| Ok([first.wrapping_add(place), second]))
     }
 
     fn start_persister(
@@ -255,6 +314,12 @@ impl Builder {
         };
         file.zip(store.cloned()).map(|(file, store)| Persister::start(file, store)).transpose()
     }
+}
+
+/// What a callback says, or `instead` if it panics: a panic must not leave the loop in the middle of an event. The callback is
+/// called again next time; what it has left half changed is the program's own.
+fn guarded<T>(instead: T, callback: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(callback)).unwrap_or(instead)
 }
 
 impl From<io::Error> for BuildError {

@@ -1,6 +1,7 @@
 //! What every machine is lent with an event: the time, the leaves, and the ways to the shell and to the other machines.
 
 use super::Action;
+use super::callback::Callbacks;
 use super::connections::{Connections, PeerId};
 use super::effect::Effect;
 use super::metrics::status_class;
@@ -28,6 +29,8 @@ pub(in crate::engine) struct Context {
     pub now: Now,
     pub settings: Arc<Settings>,
     pub policy: Arc<Policy>,
+    /// What the program around the proxy decides.
+    pub callbacks: Callbacks,
     pub pool: Pool,
     pub timers: Deadlines,
     pub metrics: Metrics,
@@ -76,6 +79,7 @@ impl Context {
             pool: Pool::new(settings.blocks_max),
             settings: Arc::new(settings),
             policy,
+            callbacks: Callbacks::default(),
             timers: Deadlines::default(),
             metrics: Metrics::default(),
             connections: Connections::default(),

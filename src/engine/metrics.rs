@@ -84,6 +84,7 @@ impl Metrics {
                 Cause::StoreFailed => self.guard_store_refused += 1,
             },
             Refusal::Denied(_)
+            | Refusal::Callback(_)
             | Refusal::ProxyHeader
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong

@@ -18,6 +18,7 @@
 mod body;
 mod bytes;
 mod cache;
+pub mod callback;
 mod connections;
 mod context;
 mod dispatch;
@@ -59,6 +60,7 @@ use crate::time::Now;
 use body::tunnel::Tunnels;
 use cache::Fills;
 use cache::hit_response::Signature;
+use callback::Callbacks;
 use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
@@ -374,6 +376,11 @@ impl Engine {
     #[doc(hidden)]
     pub fn set_filters(&mut self, source: FilterSource) {
         self.machines.transactions.filter_source = Some(source);
+    }
+
+    /// Has the program around the proxy decide from now on.
+    pub fn set_callbacks(&mut self, callbacks: Callbacks) {
+        self.cx.callbacks = callbacks;
     }
 
     /// Judges requests by another policy from now on. Transactions under way keep the one they began with.

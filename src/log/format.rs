@@ -17,7 +17,7 @@
 //!
 //! TIME is the beginning of the request, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid
 //! does. `cache` is the result of the cache (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a
-//! colon, the reason. `received` and `sent` are bytes from and to the client; `reused` names the connections that had been
+//! colon, the reason. Behind it `note=` is what a callback has said, if one has. `received` and `sent` are bytes from and to the client; `reused` names the connections that had been
 //! used before. [`Phases`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place for them.
 
 use std::io::Write;
@@ -59,7 +59,7 @@ impl Format {
     /// The texts of a record that this format prints.
     pub fn texts(self) -> &'static [Text] {
         match self {
-            Format::Weir => &[Text::User, Text::Method, Text::Target, Text::Reason],
+            Format::Weir => &[Text::User, Text::Method, Text::Target, Text::Reason, Text::Note],
             Format::Combined => &[Text::User, Text::Method, Text::Target, Text::Agent, Text::Referrer],
             Format::Squid => &[Text::User, Text::Method, Text::Target, Text::ContentType],
             Format::Json => &Text::ALL,
@@ -131,6 +131,10 @@ fn write_weir(out: &mut Vec<u8>, entry: &LogRecord) {
     if !entry.cache_reason.is_empty() {
         out.push(b':');
         out.extend_from_slice(entry.cache_reason.as_bytes());
+    }
+    if !entry.text(Text::Note).is_empty() {
+        out.extend_from_slice(b" note=");
+        write_word(out, entry.text(Text::Note));
     }
 }
 
@@ -324,6 +328,9 @@ fn write_json(out: &mut Vec<u8>, entry: &LogRecord) {
     write_json_text(out, b"referrer", entry.text(Text::Referrer));
     write_json_text(out, b"agent", entry.text(Text::Agent));
     write_json_text(out, b"content_type", entry.text(Text::ContentType));
+    if !entry.text(Text::Note).is_empty() {
+        write_json_text(out, b"note", entry.text(Text::Note));
+    }
     out.push(b'}');
 }
 

@@ -12,6 +12,7 @@ pub(in crate::engine) mod guesses;
 pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
 
+use crate::engine::callback::ConnectionVerdict;
 use crate::engine::connections::{Client, Parking, Past, Peer, PeerId, ReadingId, Role};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -83,6 +84,9 @@ impl Downstream {
             Admission::Welcome => {
                 cx.set_timer(id, cx.settings.timeouts.head_ms);
                 self.await_proxy_header(cx, id);
+                if !self.may_connect(cx, id, address) {
+                    cx.send(Effect::RefuseConnection { client: id, refusal: Refusal::Callback(403) });
+                }
                 return id;
             }
             Admission::TooMany => Refusal::TooManyConnections,
@@ -90,6 +94,13 @@ impl Downstream {
         };
         cx.send(Effect::RefuseConnection { client: id, refusal });
         id
+    }
+
+    /// Whether the program around the proxy allows a connection whose client is known.
+    fn may_connect(&self, cx: &Context, id: PeerId, address: SocketAddr) -> bool {
+        let Some(callback) = cx.callbacks.connection.as_deref() else { return true };
+        let announced = cx.connections.get(id).is_some_and(|peer| peer.past == Past::Announced);
+        announced || callback(address) == ConnectionVerdict::Allow
     }
 
     /// A trusted proxy says first whose connection it is, where the listener takes that.
@@ -229,7 +240,11 @@ impl Downstream {
             peer.past = Past::New;
         }
         let admission = address.map_or(Admission::Welcome, |address| self.set_address(cx, id, address));
+        let address = cx.connections.get(id).map(|peer| SocketAddr::from(peer.address));
         let refusal = match admission {
+            Admission::Welcome if address.is_some_and(|address| !self.may_connect(cx, id, address)) => {
+                Refusal::Callback(403)
+            }
             Admission::Welcome => {
                 let advanced = self.advance(cx, id);
                 self.return_space(cx, id, reading);

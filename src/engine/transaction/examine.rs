@@ -9,10 +9,12 @@ use crate::cache::store::stored::Stored;
 use crate::engine::body::filter::{FilterLists, FilterSource, Filters};
 use crate::engine::body::relay::Relay;
 use crate::engine::cache::look_up::{CacheLookUp, Hit};
+use crate::engine::callback::RequestCallback;
 use crate::engine::connections::PeerId;
 use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::downstream::unread::note_request_line;
 use crate::engine::settings::Settings;
+use crate::engine::transaction::answer::Answer;
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
@@ -21,7 +23,6 @@ use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::guard::verdict::Quota;
 use crate::http::fault::Fault;
-use crate::http::fields;
 use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{Message, RequestHead, Version};
@@ -101,6 +102,8 @@ pub(in crate::engine) enum Phase {
     Judge,
     /// Whether the client has asked too often. May wait for the store that counts it.
     Guard,
+    /// What the program around the proxy makes of it.
+    Callback,
     /// What the cache has. May wait for another request for the same.
     Cache,
     /// The head for the origin is written.
@@ -194,52 +197,6 @@ impl RequestInfo {
     }
 }
 
-/// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8).
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum Answer {
-    Options,
-    Trace,
-    /// So many stored responses were forgotten.
-    Purged,
-}
-
-impl Answer {
-    /// Its media type; empty if it has no content.
-    pub fn content_type(self) -> &'static [u8] {
-        match self {
-            Answer::Trace => b"message/http",
-            Answer::Purged => b"text/plain",
-            Answer::Options => b"",
-        }
-    }
-
-    /// Writes head and content.
-    pub fn write(
-        self,
-        out: &mut Vec<u8>,
-        content: &[u8],
-        date: &str,
-        (version, keep_alive): (Version, bool),
-    ) {
-        let fields: &[u8] = match self {
-            Answer::Trace => b"Content-Type: message/http\r\n",
-            Answer::Purged => b"Content-Type: text/plain\r\nCache-Control: no-store\r\n",
-            Answer::Options => b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n",
-        };
-        out.clear();
-        out.extend_from_slice(b"HTTP/1.1 200 OK\r\nDate: ");
-        out.extend_from_slice(date.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(fields);
-        out.extend_from_slice(b"Content-Length: ");
-        fields::write_decimal(out, content.len() as u64);
-        out.extend_from_slice(b"\r\n");
-        forwarding::write_persistence(out, version, keep_alive);
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(content);
-    }
-}
-
 /// What is to be done.
 pub(in crate::engine) enum Decision {
     /// Find an origin; the head for it is written (nothing, for CONNECT).
@@ -274,6 +231,10 @@ pub(in crate::engine) struct Examiner<'a> {
     pub remembered: &'a mut CredentialCache,
     /// What clients have been doing; nothing where that decides nothing, as for weir's own requests.
     pub guard: Option<&'a Guard>,
+    /// The program around the proxy, if it is to be asked.
+    pub callback: Option<&'a RequestCallback>,
+    /// A request of weir's own.
+    pub is_refresh: bool,
     /// Whether the store may be asked.
     pub breaker: &'a mut Breaker,
     /// Where filters come from, if there are any.
@@ -372,6 +333,7 @@ impl Examiner<'_> {
                 Phase::Authenticate => self.authenticate(head, record)?,
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
+                Phase::Callback => self.ask_callback(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };

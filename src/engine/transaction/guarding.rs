@@ -1,6 +1,6 @@
 //! What the guard has to say of a request: whose it is, whether that client may ask, whether it has asked too often.
 
-use super::examine::{Decision, Examiner, Phase, RequestInfo, Step};
+use super::examine::{Decision, Examiner, RequestInfo, Step};
 use super::log_record::{LogRecord, Text};
 use super::refusal::Refusal;
 use crate::guard::rules::{Counted, Subject};
@@ -35,7 +35,7 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = Step::Continue(Phase::Cache);
+        let next = self.behind_guard();
         let Some(guard) = self.guard else { return Ok(next) };
         if let Host::Address(address) = info.authority.host {
             guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;

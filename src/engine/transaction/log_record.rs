@@ -164,11 +164,13 @@ pub enum Text {
     Referrer,
     /// The media type of the response, without its parameters.
     ContentType,
+    /// What a callback has said of it.
+    Note,
 }
 
 impl Text {
     /// All of them, in their order.
-    pub const ALL: [Text; 7] = [
+    pub const ALL: [Text; 8] = [
         Text::User,
         Text::Method,
         Text::Target,
@@ -176,6 +178,7 @@ impl Text {
         Text::Agent,
         Text::Referrer,
         Text::ContentType,
+        Text::Note,
     ];
 }
 

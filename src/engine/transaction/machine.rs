@@ -3,9 +3,10 @@
 //! How a transaction sends and receives is in `upload` and `response`, what the cache does for it in the engine's folder `cache`,
 //! and how it ends in `settle`.
 
+use super::answer::Answer;
 use super::ending::Ending;
 use super::examine::Phase;
-use super::examine::{Answer, Decision, Examiner, Method};
+use super::examine::{Decision, Examiner, Method};
 use super::log_record::{LogRecord, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
@@ -168,8 +169,9 @@ impl Transactions {
         let Some(transaction) = slab.get_mut(id.index as usize) else { return };
         let transaction = &mut **transaction;
         let settings = &transaction.settings;
+        let is_refresh = transaction.caching.background;
         // weir's own requests are no client's.
-        let guard = settings.guard.as_deref().filter(|_| !transaction.caching.background);
+        let guard = settings.guard.as_deref().filter(|_| !is_refresh);
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,
@@ -192,6 +194,8 @@ impl Transactions {
             remembered,
             guard,
             breaker: &mut store_waits.breaker,
+            callback: cx.callbacks.request.as_deref(),
+            is_refresh,
             filters: filter_source.as_ref(),
             up: &mut transaction.up,
             down: &mut transaction.down,
@@ -288,7 +292,8 @@ impl Transactions {
         let client = transaction.record.client.ip();
         let decided = waiting.guard.conclude(&waiting.question, answers, client, cx.now);
         transaction.stage = Stage::Begun;
-        (transaction.info.phase, transaction.info.quota) = (Phase::Cache, decided.quota);
+        let next = if cx.callbacks.request.is_some() { Phase::Callback } else { Phase::Cache };
+        (transaction.info.phase, transaction.info.quota) = (next, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(match decided.denial {
             Some(denial) => Effect::Refuse(id, Refusal::Guarded(denial)),
@@ -368,12 +373,15 @@ impl Transactions {
     fn answer(&mut self, cx: &mut Context, id: TransactionId, answer: Answer) {
         self.decide_close(cx, id);
         let transaction = &mut self.slab[id.index as usize];
-        transaction.record.status = 200;
-        transaction.record.set_content_type(answer.content_type());
+        transaction.record.status = answer.status();
+        if !answer.content_type().is_empty() {
+            transaction.record.set_content_type(answer.content_type());
+        }
         let content = std::mem::take(&mut cx.scratch);
-        let persistence = (transaction.info.version, !transaction.closes);
+        let info = &transaction.info;
+        let form = (info.version, !transaction.closes, info.method == Method::Head);
         let (date, out) = cx.date_and_scratch();
-        answer.write(out, &content, date, persistence);
+        answer.write(out, &content, date, form);
         self.reply(cx, id);
     }
 

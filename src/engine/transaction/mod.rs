@@ -1,5 +1,7 @@
 //! One request and its response: begun, refused, settled.
 
+pub(in crate::engine) mod answer;
+pub(in crate::engine) mod calling;
 pub(in crate::engine) mod ending;
 pub(in crate::engine) mod examine;
 pub(in crate::engine) mod guarding;

@@ -226,7 +226,12 @@ struct Filled<'s> {
 impl Filled<'_> {
     fn write<'s>(scratch: &'s mut Vec<u8>, transaction: &Transaction, refusal: Refusal) -> Filled<'s> {
         scratch.clear();
-        refusal.write_reason(&transaction.policy, scratch);
+        // That of a callback is noted already.
+        let told = transaction.record.text(Text::Reason);
+        match refusal {
+            Refusal::Callback(_) if !told.is_empty() => scratch.extend_from_slice(told),
+            _ => refusal.write_reason(&transaction.policy, scratch),
+        }
         let reason_end = scratch.len();
         write_rule(transaction, refusal, scratch);
         let rule_end = scratch.len();
@@ -316,6 +321,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         Refusal::NoMemory => out.write_str(" --buffers sets how many there are."),
         Refusal::Guarded(denial) => write_client(transaction, denial.cause, out),
         Refusal::Denied(_)
+        | Refusal::Callback(_)
         | Refusal::CredentialsMissing
         | Refusal::CredentialsWrong
         | Refusal::Loop

@@ -6,7 +6,8 @@
 //! programs that purge have no reason to send any of these. Where that is not enough, a token has to come along.
 
 use crate::cache::rfc::key::{self, Scheme, Uri};
-use crate::engine::transaction::examine::{Answer, Decision, Examiner, RequestInfo};
+use crate::engine::transaction::answer::Answer;
+use crate::engine::transaction::examine::{Decision, Examiner, RequestInfo};
 use crate::engine::transaction::refusal::Refusal;
 use crate::http::fields;
 use crate::http::head::{Fields, RequestHead};

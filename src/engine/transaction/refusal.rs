@@ -32,6 +32,8 @@ pub(in crate::engine) enum Refusal {
     Denied(acl::Refusal),
     /// By the guard: a ban, a limit, a cloud.
     Guarded(Denial),
+    /// By a callback, with that status.
+    Callback(u16),
     /// What a trusted proxy has sent is no PROXY header.
     ProxyHeader,
     CredentialsMissing,
@@ -114,6 +116,7 @@ impl Refusal {
             | Refusal::LengthRequired => Verdict::Malformed,
             Refusal::Denied(_)
             | Refusal::Guarded(_)
+            | Refusal::Callback(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -155,6 +158,7 @@ impl Refusal {
             | Refusal::Filtered(_) => false,
             Refusal::Denied(_)
             | Refusal::Guarded(_)
+            | Refusal::Callback(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -189,6 +193,7 @@ impl Refusal {
             Refusal::Fault(_)
             | Refusal::Denied(_)
             | Refusal::Guarded(_)
+            | Refusal::Callback(_)
             | Refusal::ProxyHeader
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
@@ -227,6 +232,13 @@ impl Refusal {
             ),
             Refusal::Denied(refusal) => denied(refusal),
             Refusal::Guarded(denial) => guarded(denial.cause),
+            Refusal::Callback(status) => wording(
+                status,
+                "http_request_denied",
+                "callback",
+                "The program that this proxy is a part of has refused the request.",
+                ASK_ADMIN,
+            ),
             Refusal::ProxyHeader => wording(
                 400,
                 "http_request_error",

@@ -12,6 +12,7 @@ use super::Upstreams;
 use super::connecting::{Connect, ConnectId, Dial, Stage, Step};
 use super::reuse::Need;
 use super::route::Hop;
+use crate::engine::callback::{NameCallback, NameVerdict};
 use crate::engine::context::Context;
 use crate::engine::transaction::refusal::Refusal;
 use crate::http::target::{Host, Name};
@@ -37,6 +38,20 @@ pub(in crate::engine) struct Progress {
     refused: Option<acl::Refusal>,
     /// What the rules say of the present one, if it is another name than that in the request.
     grant: Option<Grant>,
+}
+
+/// Where the program around the proxy has a name lead; `None` if the resolver is to say.
+fn ask(callback: &NameCallback, name: &Name) -> Option<LookUp> {
+    match callback(name.as_str()) {
+        NameVerdict::Addresses(addresses) if addresses.is_empty() => {
+            Some(LookUp::Ready(Outcome::Failed(Failure::NoAddress)))
+        }
+        NameVerdict::Addresses(addresses) => {
+            Some(LookUp::Ready(Outcome::Addresses(Addresses::new(addresses))))
+        }
+        NameVerdict::NotFound => Some(LookUp::Ready(Outcome::Failed(Failure::NotFound))),
+        NameVerdict::Ask => None,
+    }
 }
 
 /// What a candidate has come to.
@@ -102,7 +117,9 @@ impl Upstreams {
                     continue;
                 }
             };
-            let outcome = match resolver.look_up(cx.now, &candidate.name) {
+            let told = cx.callbacks.name.as_deref().and_then(|callback| ask(callback, &candidate.name));
+            let found = told.unwrap_or_else(|| resolver.look_up(cx.now, &candidate.name));
+            let outcome = match found {
                 LookUp::Ready(outcome) => {
                     connect.timings.dns_us.get_or_insert(0);
                     outcome

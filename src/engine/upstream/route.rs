@@ -9,6 +9,8 @@ use crate::http::target::Authority;
 pub(in crate::engine) enum Route {
     /// To the authority that it asks for, at an address that the rules allow.
     Direct,
+    /// To another authority in its place: a callback has said so. The rules judge its address.
+    Chosen(Authority),
     /// To a server that the configuration names: its address is not judged.
     // The gateway, which is built on this, is what names servers.
     #[allow(dead_code)]
@@ -20,6 +22,7 @@ impl Route {
     pub fn next_hop<'a>(&'a self, asked: &'a Authority) -> Hop<'a> {
         match self {
             Route::Direct => Hop { authority: asked, configured: false },
+            Route::Chosen(authority) => Hop { authority, configured: false },
             Route::Configured(authority) => Hop { authority, configured: true },
         }
     }

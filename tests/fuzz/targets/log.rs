@@ -8,7 +8,7 @@ use weir::log::format::{Format, write_entry};
 use super::json;
 use super::pieces::shown;
 
-const TEXTS: [Text; 7] = Text::ALL;
+const TEXTS: [Text; 8] = Text::ALL;
 
 /// Takes bytes from the front of the input; zeros when it is at its end.
 struct Input<'a>(&'a [u8]);
@@ -125,13 +125,17 @@ fn expect(entry: &LogRecord, which: Text, field: &str) {
 
 fn weir(entry: &LogRecord, line: &str) {
     let words: Vec<&str> = line.split(' ').collect();
-    assert_eq!(words.len(), 18, "{line}");
+    let noted = !entry.text(Text::Note).is_empty();
+    assert_eq!(words.len(), 18 + usize::from(noted), "{line}");
     let value =
         |at: usize, key: &str| words[at].strip_prefix(key).unwrap_or_else(|| panic!("{key} in {line}"));
     expect(entry, Text::Method, words[4]);
     expect(entry, Text::Target, words[5]);
     expect(entry, Text::User, value(7, "user="));
     expect(entry, Text::Reason, value(16, "reason="));
+    if noted {
+        expect(entry, Text::Note, value(18, "note="));
+    }
     assert_eq!(value(8, "received=").parse(), Ok(entry.client_bytes));
     assert_eq!(value(9, "sent=").parse(), Ok(entry.sent_bytes));
     assert_eq!(value(10, "ms="), milliseconds(entry.duration_us));
@@ -199,7 +203,8 @@ fn json(entry: &LogRecord, line: &str) {
     let count = names.len();
     names.sort_unstable();
     names.dedup();
-    assert!(names.len() == count && count == 24, "{line}");
+    let noted = !entry.text(Text::Note).is_empty();
+    assert!(names.len() == count && count == 24 + usize::from(noted), "{line}");
     let member = |name: &str| &members.iter().find(|(known, _)| known == name).expect("a member").1;
     assert_eq!(*member("received"), json::Value::Number(entry.client_bytes));
     assert_eq!(*member("duration_us"), json::Value::Number(entry.duration_us));
@@ -208,8 +213,8 @@ fn json(entry: &LogRecord, line: &str) {
         let expected = phase.map_or(json::Value::Null, json::Value::Thousandths);
         assert_eq!(*member(name), expected, "{line}");
     }
-    let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type"];
-    for (which, key) in TEXTS.into_iter().zip(keys) {
+    let keys = ["user", "method", "target", "reason", "agent", "referrer", "content_type", "note"];
+    for (which, key) in TEXTS.into_iter().zip(keys).filter(|(which, _)| noted || *which != Text::Note) {
         let bytes = entry.text(which);
         let text: String = bytes
             .utf8_chunks()

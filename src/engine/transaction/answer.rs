@@ -1,0 +1,78 @@
+//! Answers that need no origin and are no refusals.
+
+use crate::http::fields;
+use crate::http::forwarding;
+use crate::http::head::Version;
+use crate::http::reply;
+
+/// Answers that weir gives in place of an origin (RFC 9110 sections 9.3.7 and 9.3.8), or a callback.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Answer {
+    Options,
+    Trace,
+    /// So many stored responses were forgotten.
+    Purged,
+    /// That of a callback. So many bytes of what was written are field lines.
+    Callback {
+        status: u16,
+        fields_bytes: usize,
+    },
+}
+
+impl Answer {
+    pub fn status(self) -> u16 {
+        match self {
+            Answer::Options | Answer::Trace | Answer::Purged => 200,
+            Answer::Callback { status, .. } => status,
+        }
+    }
+
+    /// Its media type; empty if it has no content, or one whose type is noted already.
+    pub fn content_type(self) -> &'static [u8] {
+        match self {
+            Answer::Trace => b"message/http",
+            Answer::Purged => b"text/plain",
+            Answer::Options | Answer::Callback { .. } => b"",
+        }
+    }
+
+    /// Writes head and content.
+    pub fn write(
+        self,
+        out: &mut Vec<u8>,
+        written: &[u8],
+        date: &str,
+        (version, keep_alive, head_only): (Version, bool, bool),
+    ) {
+        let (fields, content): (&[u8], &[u8]) = match self {
+            Answer::Trace => (b"Content-Type: message/http\r\n", written),
+            Answer::Purged => (b"Content-Type: text/plain\r\nCache-Control: no-store\r\n", written),
+            Answer::Options => {
+                (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", written)
+            }
+            Answer::Callback { fields_bytes, .. } => written.split_at(fields_bytes),
+        };
+        let status = self.status();
+        out.clear();
+        out.extend_from_slice(b"HTTP/1.1 ");
+        fields::write_decimal(out, u64::from(status));
+        out.push(b' ');
+        out.extend_from_slice(reply::reason_phrase(status).as_bytes());
+        out.extend_from_slice(b"\r\nDate: ");
+        out.extend_from_slice(date.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(fields);
+        // These have no content (RFC 9110 sections 15.3.5 and 15.4.5).
+        let has_content = !matches!(status, 204 | 304);
+        if has_content {
+            out.extend_from_slice(b"Content-Length: ");
+            fields::write_decimal(out, content.len() as u64);
+            out.extend_from_slice(b"\r\n");
+        }
+        forwarding::write_persistence(out, version, keep_alive);
+        out.extend_from_slice(b"\r\n");
+        if has_content && !head_only {
+            out.extend_from_slice(content);
+        }
+    }
+}

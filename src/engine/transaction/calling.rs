@@ -1,0 +1,136 @@
+//! The phase in which the program around the proxy is asked about a request.
+
+use super::answer::Answer;
+use super::examine::{Decision, Examiner, Method, Phase, RequestInfo, Step};
+use super::log_record::{LogRecord, Text};
+use super::refusal::Refusal;
+use crate::engine::callback::{self, ANSWER_BYTES_MAX, RequestVerdict, RequestView, TEXT_BYTES_MAX};
+use crate::engine::upstream::route::Route;
+use crate::http::fields::{is_token, is_value_byte};
+use crate::http::head::RequestHead;
+use crate::http::target::{Authority, Host, Target};
+
+/// Fields that say where a message ends or what becomes of its connection (RFC 9110 section 7.6.1, RFC 9112 sections 6 and 9),
+/// and Date: the proxy writes them, or they have no place in an answer of its own.
+const RESERVED_FIELDS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The word for an answer that cannot be given.
+const WRONG_ANSWER: &[u8] = b"callback_answer";
+
+impl Examiner<'_> {
+    /// The phase behind the guard: that of the callback, if there is one.
+    #[inline]
+    pub(super) fn behind_guard(&self) -> Step {
+        Step::Continue(if self.callback.is_some() { Phase::Callback } else { Phase::Cache })
+    }
+
+    /// What the program around the proxy makes of a request that rules and guard allow.
+    pub(super) fn ask_callback(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &mut RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let next = Step::Continue(Phase::Cache);
+        let Some(callback) = self.callback else { return Ok(next) };
+        out.clear();
+        info.authority.host.write(out);
+        let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
+        let ruling = callback(&RequestView {
+            client: self.client,
+            user: text(Text::User),
+            method: head.method,
+            host: std::str::from_utf8(out).unwrap_or_default(),
+            port: info.authority.port,
+            path: match target {
+                Target::Absolute { path, .. } | Target::Origin { path } => path,
+                Target::Authority(_) | Target::Asterisk => b"",
+            },
+            target: text(Text::Target),
+            is_refresh: self.is_refresh,
+            fields: head.fields,
+        });
+        out.clear();
+        if self.is_noted(Text::Note) {
+            record.set(Text::Note, cut(&ruling.note).as_bytes());
+        }
+        match ruling.verdict {
+            RequestVerdict::Allow => Ok(next),
+            RequestVerdict::Refuse { status, reason } => {
+                record.set(Text::Reason, cut(&reason).as_bytes());
+                Err(Refusal::Callback(if matches!(status, 400..=599) { status } else { 403 }))
+            }
+            RequestVerdict::Dial(address) => {
+                let grant = info.grant.as_ref();
+                let judged =
+                    grant.map(|grant| self.policy.acl.judge_address(grant, address.ip(), address.port()));
+                if let Some(Err(refusal)) = judged {
+                    return Err(Refusal::Denied(refusal));
+                }
+                if let Some(guard) = self.guard {
+                    let admitted = guard.admit_destination(self.client, address.ip(), self.now);
+                    admitted.map_err(Refusal::Guarded)?;
+                }
+                let host = Host::Address(address.ip().to_canonical());
+                info.route = Route::Chosen(Authority { host, port: address.port() });
+                Ok(next)
+            }
+            RequestVerdict::Answer(answer) => {
+                let tunnel = info.method == Method::Connect && answer.status < 300;
+                let fields_bytes = write_answer(&answer, out).filter(|_| !tunnel && !self.is_refresh);
+                let Some(fields_bytes) = fields_bytes else {
+                    record.set(Text::Reason, WRONG_ANSWER);
+                    return Err(Refusal::Callback(500));
+                };
+                let of_type = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-type");
+                if let Some((_, media_type)) = answer.fields.iter().find(of_type) {
+                    record.set_content_type(media_type.as_bytes());
+                }
+                Ok(Step::Decide(Decision::Answer(Answer::Callback { status: answer.status, fields_bytes })))
+            }
+        }
+    }
+}
+
+/// Writes field lines and content of an answer, and returns the length of the lines. None if the answer breaks a rule or a bound.
+fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Option<usize> {
+    if !matches!(answer.status, 200..=599) {
+        return None;
+    }
+    for (name, value) in &answer.fields {
+        let reserved = RESERVED_FIELDS.iter().any(|field| field.eq_ignore_ascii_case(name));
+        if reserved || !is_token(name.as_bytes()) || !value.bytes().all(is_value_byte) {
+            return None;
+        }
+        for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    let fields_bytes = out.len();
+    if fields_bytes.saturating_add(answer.body.len()) > ANSWER_BYTES_MAX {
+        return None;
+    }
+    out.extend_from_slice(&answer.body);
+    Some(fields_bytes)
+}
+
+/// The beginning of a text that is too long.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
