@@ -33,6 +33,7 @@
 //! - `http`: the HTTP/1.1 grammar, and what a proxy rewrites
 //! - `policy`: access rules, users, header edits
 //! - `guard`: what clients have been doing decides what they may do next
+//! - `gateway`: which upstream a request goes to that was sent to weir itself
 //! - `cache`: RFC 9111, and the store
 //! - `resolver`: DNS without a system call
 //! - [`metrics`]: descriptors of counters and gauges, and their values at one moment
@@ -64,6 +65,8 @@ pub mod config;
 pub mod embed;
 #[doc(hidden)]
 pub mod engine;
+#[doc(hidden)]
+pub mod gateway;
 #[doc(hidden)]
 pub mod guard;
 #[doc(hidden)]

@@ -47,7 +47,7 @@ pub fn comparison_form<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> ComparedP
 }
 
 /// Whether the comparison form of the path is the path.
-fn is_plain(path: &[u8]) -> bool {
+pub fn is_plain(path: &[u8]) -> bool {
     let mut before = 0;
     let is_fine = |&byte: &u8| match std::mem::replace(&mut before, byte) {
         b'/' => !matches!(byte, b'%' | b'\\' | b'/' | b'.'),
@@ -56,19 +56,20 @@ fn is_plain(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && path.iter().all(is_fine)
 }
 
-fn first_escape(bytes: &[u8]) -> Option<usize> {
+/// Where the first escape stands.
+pub fn first_escape(bytes: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'%', bytes).find(|&at| escape_at(bytes, at).is_some())
 }
 
 /// The byte that an escape at this place stands for. A percent sign without two hexadecimal digits stands for itself.
-fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
+pub fn escape_at(bytes: &[u8], at: usize) -> Option<u8> {
     let &[b'%', high, low] = bytes.get(at..at + 3)? else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16);
     Some((digit(high)? << 4 | digit(low)?) as u8)
 }
 
 /// Decodes every escape once, in place. False if there was none.
-fn decode(bytes: &mut Vec<u8>) -> bool {
+pub fn decode(bytes: &mut Vec<u8>) -> bool {
     let Some(first) = first_escape(bytes) else { return false };
     let (mut from, mut to) = (first, first);
     while from < bytes.len() {

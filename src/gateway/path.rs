@@ -1,0 +1,209 @@
+//! What the path of a request means, for the choice of its route.
+//!
+//! weir passes the bytes of a path on as they came, and an upstream reads them in its own way: many decode escapes once, some
+//! twice, some take a backslash for a slash, some (Tomcat) `..;` for `..`. If weir chose a route by one reading and the upstream
+//! went by another, a request could get past the route that it was judged by: `/api/%2e%2e/admin`. So there are two readings,
+//! both of the path decoded as often as it can be: by its *letters*, where `..` is a segment like any other, and *resolved*. A
+//! path that leads to different routes by the two, or to a place above the prefix of its route, is refused, as are the bytes
+//! that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs.
+//!
+//! Several slashes in a row are one, as for the guard (`http::path`). Letters keep their case.
+
+use crate::http::path::{ROUNDS_MAX, decode, escape_at, first_escape, is_plain};
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// It holds an encoded NUL.
+    Nul,
+    /// It holds an encoded CR or LF.
+    LineBreak,
+    /// It is encoded more than [`ROUNDS_MAX`] times, holds UTF-8 that is longer than it need be, or spells what a route strips
+    /// in another way than with simple escapes: readers disagree about such paths.
+    Encoding,
+    /// Its dot segments lead above the prefix of its route, or to another route.
+    Climbs,
+}
+
+impl PathFault {
+    /// The name of the rule, for logs.
+    pub fn rule(self) -> &'static str {
+        match self {
+            PathFault::Nul => "path_nul",
+            PathFault::LineBreak => "path_line_break",
+            PathFault::Encoding => "path_encoding",
+            PathFault::Climbs => "path_climbs",
+        }
+    }
+}
+
+/// The two readings of a path: each begins with a slash, and has neither empty segments nor `.`. Whether there is a slash at the
+/// end says nothing: routes end between segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readings<'a> {
+    /// `..` is a segment.
+    pub letters: &'a [u8],
+    /// Without `..`; the same as the letters where these have none.
+    pub resolved: &'a [u8],
+}
+
+impl Readings<'_> {
+    /// Whether the path, inside of that many bytes of its letters, leads above them on its way.
+    pub fn climbs_above(&self, prefix_bytes: usize) -> bool {
+        if self.letters.len() == self.resolved.len() {
+            return false;
+        }
+        let mut depth = 0_usize;
+        let below = self.letters.get(prefix_bytes..).unwrap_or_default();
+        for segment in below.split(|&byte| byte == b'/').filter(|segment| !segment.is_empty()) {
+            match (segment, depth) {
+                (b"..", 0) => return true,
+                (b"..", _) => depth -= 1,
+                (_, _) => depth += 1,
+            }
+        }
+        false
+    }
+}
+
+/// Path and query of a target, taken apart at the question mark, which stays with the query.
+pub fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
+    target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()))
+}
+
+/// Reads a path without its query. An empty one is `/`. A path that has no escapes, dot segments and the like is not copied.
+pub fn read<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<Readings<'a>, PathFault> {
+    if path.is_empty() {
+        return Ok(Readings { letters: b"/", resolved: b"/" });
+    }
+    if is_plain(path) {
+        return Ok(Readings { letters: path, resolved: path });
+    }
+    buffer.clear();
+    buffer.extend_from_slice(path);
+    decode_all(buffer)?;
+    let decoded = buffer.len();
+    let has_parents = write_letters(buffer, decoded);
+    let letters = buffer.len();
+    if has_parents {
+        write_resolved(buffer, decoded, letters)?;
+    }
+    let letters = decoded..letters;
+    let resolved = if has_parents { letters.end..buffer.len() } else { letters.clone() };
+    Ok(Readings { letters: &buffer[letters], resolved: &buffer[resolved] })
+}
+
+/// Decodes until nothing changes.
+fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
+    for _ in 0..ROUNDS_MAX {
+        if !decode(buffer) {
+            return Ok(());
+        }
+        if memchr::memchr(0, buffer).is_some() {
+            return Err(PathFault::Nul);
+        }
+        if memchr::memchr2(b'\r', b'\n', buffer).is_some() {
+            return Err(PathFault::LineBreak);
+        }
+        // Two bytes for ASCII, or three for what two can say (RFC 3629 section 3).
+        if buffer.windows(2).any(|two| matches!(two, [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F])) {
+            return Err(PathFault::Encoding);
+        }
+    }
+    if first_escape(buffer).is_some() { Err(PathFault::Encoding) } else { Ok(()) }
+}
+
+/// Appends the letters of what stands in the buffer up to there. Whether there are segments `..`.
+fn write_letters(buffer: &mut Vec<u8>, decoded: usize) -> bool {
+    let (mut at, mut has_parents) = (0, false);
+    while at < decoded {
+        let len = memchr::memchr2(b'/', b'\\', &buffer[at..decoded]).unwrap_or(decoded - at);
+        let segment = at..at + len;
+        at = segment.end + 1;
+        match dots(&buffer[segment.clone()]) {
+            Dots::None if segment.is_empty() => {}
+            Dots::None => {
+                buffer.push(b'/');
+                buffer.extend_from_within(segment);
+            }
+            Dots::Here => {}
+            Dots::Parent => {
+                buffer.extend_from_slice(b"/..");
+                has_parents = true;
+            }
+        }
+    }
+    if buffer.len() == decoded {
+        buffer.push(b'/');
+    }
+    has_parents
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dots {
+    None,
+    Here,
+    Parent,
+}
+
+/// What a segment says, whatever parameters it has: Tomcat takes them off before it resolves.
+fn dots(segment: &[u8]) -> Dots {
+    match segment {
+        b"." | [b'.', b';', ..] => Dots::Here,
+        b".." | [b'.', b'.', b';', ..] => Dots::Parent,
+        _ => Dots::None,
+    }
+}
+
+/// Appends what the letters resolve to.
+fn write_resolved(buffer: &mut Vec<u8>, letters: usize, end: usize) -> Result<(), PathFault> {
+    let mut at = letters;
+    while at < end {
+        // At a slash: the segment behind it ends at the next one.
+        let next = memchr::memchr(b'/', &buffer[at + 1..end]).map_or(end, |len| at + 1 + len);
+        match &buffer[at + 1..next] {
+            b".." => {
+                let above = memchr::memrchr(b'/', &buffer[end..]).ok_or(PathFault::Climbs)?;
+                buffer.truncate(end + above);
+            }
+            _ => buffer.extend_from_within(at..next),
+        }
+        at = next;
+    }
+    if buffer.len() == end {
+        buffer.push(b'/');
+    }
+    Ok(())
+}
+
+/// Where the path goes on behind a prefix that it has by its letters; the prefix has no slash at its end. `None` if it spells
+/// the prefix otherwise than with the same letters, simple escapes and more slashes.
+pub fn behind_prefix(path: &[u8], prefix: &[u8]) -> Option<usize> {
+    if path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')) {
+        return Some(past_slashes(path, prefix.len()));
+    }
+    let mut at = 0;
+    for &wanted in prefix {
+        match path.get(at..) {
+            Some([b'/', ..]) if wanted == b'/' => at = past_slashes(path, at) + 1,
+            Some([byte, ..]) if *byte == wanted && wanted != b'/' => at += 1,
+            Some([b'%', ..]) if wanted != b'/' && escape_at(path, at) == Some(wanted) => {
+                at += 3;
+            }
+            Some(_) | None => return None,
+        }
+    }
+    matches!(path.get(at), None | Some(b'/')).then(|| past_slashes(path, at))
+}
+
+/// The last of the slashes that begin there: what is left of a path does not begin with two.
+fn past_slashes(path: &[u8], mut at: usize) -> usize {
+    while path.get(at..at + 2) == Some(b"//") {
+        at += 1;
+    }
+    at
+}
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;
