@@ -60,6 +60,9 @@ impl GuardFile {
         };
         let Some(directives) = load_directives(file, read_file, &mut problems) else { return Err(problems) };
         warn_of_unknown_clouds(&file.value, &directives, &cloud_sets);
+        for warning in &directives.warnings {
+            log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
+        }
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let cloud_roots = load_roots(&file.value, &directives, read_file, &mut problems);

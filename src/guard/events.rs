@@ -45,11 +45,15 @@ pub enum EventType {
     RateLimitScriptReloaded,
     /// A client gave an address that no trusted proxy vouches for.
     SuspiciousRequest,
+    /// A browser has reported a violation of a content security policy.
+    CspViolation,
+    /// A behaviour rule.
+    BehavioralViolation,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [EventType; 9] = [
+    pub const ALL: [EventType; 11] = [
         EventType::IpBanned,
         EventType::IpUnbanned,
         EventType::IpBlocked,
@@ -59,6 +63,8 @@ impl EventType {
         EventType::RedisError,
         EventType::RateLimitScriptReloaded,
         EventType::SuspiciousRequest,
+        EventType::CspViolation,
+        EventType::BehavioralViolation,
     ];
 
     /// The type of that name.
@@ -78,6 +84,8 @@ impl EventType {
             EventType::RedisError => ("redis_error", "redis"),
             EventType::RateLimitScriptReloaded => ("rate_limit_script_reloaded", "rate_limit"),
             EventType::SuspiciousRequest => ("suspicious_request", "ip_extraction"),
+            EventType::CspViolation => ("csp_violation", "security_headers"),
+            EventType::BehavioralViolation => ("behavioral_violation", "behavior"),
         }
     }
 }
@@ -377,6 +385,8 @@ mod tests {
         }
         let (found, _) = ring.read(&mut 0, 99);
         let last = found.last().map(|event| event.kind);
-        assert_eq!((ring.next, last), (72, Some(EventType::RateLimitScriptReloaded)));
+        let [.., before_last, _] = EventType::ALL;
+        let told = EventType::ALL.len() * (EventType::ALL.len() - 1);
+        assert_eq!((ring.next, last), (told as u64, Some(before_last)));
     }
 }

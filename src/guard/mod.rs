@@ -13,6 +13,7 @@ pub mod command;
 pub mod directives;
 pub mod escalation;
 pub mod events;
+pub mod headers;
 mod keyed;
 pub mod networks;
 pub mod proxy_header;

@@ -1,6 +1,6 @@
 //! What was read of a guard file so far.
 
-use super::{Directives, Place};
+use super::{Directives, Place, Problem};
 use crate::guard::networks::network_text;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -21,6 +21,12 @@ pub(super) struct Draft {
 impl Draft {
     pub fn place(&self, text: String) -> Place {
         Place { line: self.line, text: text.into() }
+    }
+
+    /// Notes what is told and holds all the same.
+    pub fn warn(&mut self, message: String) {
+        let line = self.line;
+        self.directives.warnings.push(Problem { line, message });
     }
 
     /// Notes what must be there once; the message is about the line that has it already.

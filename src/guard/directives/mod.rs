@@ -4,12 +4,14 @@ mod cloud_fetch;
 mod cloudflare;
 mod counting;
 mod draft;
+mod headers;
 mod parse;
 mod store_url;
 mod values;
 
 pub use cloud_fetch::CloudFetch;
-pub use parse::{Directive, Problem, TABLE, parse};
+pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
+pub use parse::{Directive, TABLE, parse};
 pub(super) use values::{TEXT_BYTES_MAX, duration, network};
 
 use crate::words;
@@ -49,6 +51,10 @@ pub struct Directives {
     pub rate_limit_fields: bool,
     /// Nothing is refused and nobody is banned; everything is evaluated, counted and logged.
     pub passive: bool,
+    /// What the answers of a gateway carry besides.
+    pub headers: HeaderLines,
+    /// What is told of the file, which holds all the same.
+    pub warnings: Vec<Problem>,
 }
 
 impl Directives {
@@ -62,8 +68,18 @@ impl Directives {
             self.ban_after.iter().map(|line| &line.place).chain(self.clouds.iter().map(|line| &line.place));
         let single =
             self.store.iter().map(|line| &line.place).chain(self.events.iter().map(|line| &line.place));
-        self.trust.iter().map(|line| &line.place).chain(counters).chain(bans).chain(rules).chain(single)
+        let trust = self.trust.iter().map(|line| &line.place);
+        trust.chain(counters).chain(bans).chain(rules).chain(single).chain(self.headers.places())
     }
+}
+
+/// A line that cannot be applied, or is doubtful.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// What was expected, in one line of printable text.
+    pub message: String,
 }
 
 /// Where a directive stands.

@@ -6,6 +6,7 @@
 use super::cloud_fetch::cloud_fetch;
 use super::counting::{ban_after, escalate, limit};
 use super::draft::Draft;
+use super::headers::{cors, csp, csp_report, header, headers, hsts};
 use super::store_url::{check_url, without_secret};
 use super::values::{
     duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
@@ -13,8 +14,8 @@ use super::values::{
 };
 use super::words::{Optional, Words, shown};
 use super::{
-    BanFile, BanLine, CloudRule, CloudSide, Directives, EventsLine, OnFailure, Place, StoreLine, Trust,
-    cloudflare,
+    BanFile, BanLine, CloudRule, CloudSide, Directives, EventsLine, OnFailure, Place, Problem, StoreLine,
+    Trust, cloudflare,
 };
 use crate::guard::networks::network_text;
 use crate::http::fields::is_token;
@@ -70,15 +71,6 @@ const EVENT_TYPES: [&str; 20] = [
     "suspicious_request",
 ];
 
-/// A line that cannot be applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Counted from 1; 0 for the file as a whole.
-    pub line: u32,
-    /// What was expected, in one line of printable text.
-    pub message: String,
-}
-
 /// One kind of directive.
 pub struct Directive {
     /// Its first word.
@@ -89,7 +81,7 @@ pub struct Directive {
 }
 
 /// All directives.
-pub const TABLE: [Directive; 14] = [
+pub const TABLE: &[Directive] = &[
     Directive {
         name: "trust",
         form: "trust NETWORK,...|cloudflare [depth N] [fields NAME,...]",
@@ -131,6 +123,25 @@ pub const TABLE: [Directive; 14] = [
     Directive { name: "events", form: "events PATH|unix:PATH [mute TYPE,...]", read: events },
     Directive { name: "rate-limit-fields", form: "rate-limit-fields", read: rate_limit_fields },
     Directive { name: "passive", form: "passive", read: passive },
+    Directive { name: "headers", form: "headers on|own|off", read: headers },
+    Directive {
+        name: "header",
+        form: "header NAME VALUE [overwrite|if-absent], or header off NAME",
+        read: header,
+    },
+    Directive { name: "csp", form: "csp DIRECTIVE [SOURCE ...][; DIRECTIVE ...]|overwrite", read: csp },
+    Directive {
+        name: "hsts",
+        form: "hsts max-age=N [include-subdomains] [preload], or hsts off",
+        read: hsts,
+    },
+    Directive {
+        name: "cors",
+        form: "cors origins ORIGIN,...|* [methods NAME,...|*] [headers NAME,...|*] [expose NAME,...] [credentials] \
+               [max-age DURATION] [overwrite]",
+        read: cors,
+    },
+    Directive { name: "csp-report", form: "csp-report PATH", read: csp_report },
 ];
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.

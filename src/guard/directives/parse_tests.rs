@@ -371,7 +371,7 @@ fn guard_12_a_password_is_in_no_message_and_no_text() {
 
 #[test]
 fn every_directive_has_a_form_that_begins_with_its_name() {
-    for directive in &TABLE {
+    for directive in TABLE {
         assert!(directive.form.split(' ').next() == Some(directive.name), "{}", directive.form);
     }
 }
@@ -393,7 +393,7 @@ fn the_sample_shows_every_directive_and_each_example_loads() {
     for line in &examples {
         assert_ne!(read(line), Directives::default(), "{line}");
     }
-    for directive in &TABLE {
+    for directive in TABLE {
         let name = directive.name;
         assert!(examples.iter().any(|line| line.split(' ').next() == Some(name)), "{name} is not shown");
         // Every option of the form, too.

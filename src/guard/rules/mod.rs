@@ -20,6 +20,7 @@ use super::breaker::Breaker;
 use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
 use super::directives::{CloudSide, Directives};
+use super::headers::SecurityHeaders;
 use super::state::State;
 use super::store::{Answer, StoreFailure};
 use super::told::{Happened, Told};
@@ -42,6 +43,7 @@ pub struct Guard {
     counting: Counting,
     clients: CloudDenials,
     destinations: CloudDenials,
+    headers: SecurityHeaders,
 }
 
 impl Guard {
@@ -54,6 +56,7 @@ impl Guard {
             counting: Counting::new(directives),
             clients: CloudDenials::new(&directives.clouds, CloudSide::Client, clouds),
             destinations: CloudDenials::new(&directives.clouds, CloudSide::Destination, clouds),
+            headers: SecurityHeaders::new(&directives.headers),
         }
     }
 
@@ -65,6 +68,11 @@ impl Guard {
     /// How the store is asked, if there is one.
     pub fn store(&self) -> Option<StoreRules> {
         self.counting.store()
+    }
+
+    /// What the answers of a gateway carry besides.
+    pub fn headers(&self) -> &SecurityHeaders {
+        &self.headers
     }
 
     /// Whether a peer is a proxy whose word about its clients counts.
