@@ -371,7 +371,7 @@ fn cache_settings(settings: &Settings, store: Arc<Store>) -> engine::CacheSettin
 
 /// The settings of a listener.
 fn listener(settings: &Settings, address: SocketAddr) -> engine::Listener {
-    engine::Listener { address, proxy_protocol: settings.proxy_protocol }
+    engine::Listener { address, proxy_protocol: settings.proxy_protocol, gateway: false }
 }
 
 /// The engine's settings, with the store of all loops.
@@ -417,6 +417,7 @@ pub fn engine_settings(
         listeners: listeners.iter().map(|address| listener(settings, *address)).collect(),
         cache: store.map(|store| cache_settings(settings, store)),
         guard: None,
+        gateway: None,
         seed,
     }
 }

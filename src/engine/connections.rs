@@ -53,7 +53,7 @@ pub(in crate::engine) struct TransactionId {
 }
 
 /// Index of a tunnel in its slab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) struct TunnelId(pub u32);
 
 /// Index of a request head that is being read.

@@ -338,13 +338,13 @@ impl Machines {
     /// Fetches anew what was served stale.
     fn refresh(&mut self, cx: &mut Context, refresh: Refresh) {
         let Machines { downstream, transactions, services, .. } = self;
-        let Refresh { address, head, stored } = refresh;
+        let Refresh { address, listener, head, stored } = refresh;
         let mut input = Linear::default();
         let may = downstream.background < REFRESHES_MAX && services.fills.may_refresh(cx, &stored);
         if !may || !input.append(&mut cx.pool, Purpose::Head, &head) {
             return;
         }
-        let client = downstream.begin_background(cx, address);
+        let client = downstream.begin_background(cx, listener, address);
         cx.metrics.cache_refreshes += 1;
         let head_bytes = head.len();
         let began_us = cx.now.monotonic_us;

@@ -16,4 +16,6 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Connections of trusted proxies begin with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Requests are for the gateway's routes, and for no forward proxy.
+    pub gateway: bool,
 }

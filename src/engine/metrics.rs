@@ -2,6 +2,7 @@
 
 use crate::engine::transaction::log_record::{CacheUse, Kind, LogRecord};
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::upstream::routing::Unrouted;
 use crate::guard::verdict::Cause;
 use crate::http::fault::Fault;
 use crate::metrics::{Metrics, STATUS_CLASSES};
@@ -83,6 +84,8 @@ impl Metrics {
                 Cause::Limit | Cause::Over | Cause::Blocked | Cause::Permanent => self.guard_limited += 1,
                 Cause::StoreFailed => self.guard_store_refused += 1,
             },
+            Refusal::Unrouted(Unrouted::NoUpstream { .. }) => self.gateway_no_upstream += 1,
+            Refusal::Unrouted(_) => self.gateway_unrouted += 1,
             Refusal::Denied(_)
             | Refusal::Callback(_)
             | Refusal::ProxyHeader

@@ -4,6 +4,7 @@ pub use crate::engine::cache::look_up::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
 use crate::engine::listener::{Listener, ListenerId};
 use crate::engine::transaction::log_record::Text;
+use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
@@ -134,6 +135,8 @@ pub struct Settings {
     pub cache: Option<CacheSettings>,
     /// What clients have been doing decides what they may do next; `None`: nothing is counted, and nobody is banned.
     pub guard: Option<Arc<Guard>>,
+    /// Where requests go that come to listeners of the gateway; `None`: there are no such listeners.
+    pub gateway: Option<Arc<Gateway>>,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
@@ -182,6 +185,7 @@ impl Default for Settings {
             listeners: Vec::new(),
             cache: None,
             guard: None,
+            gateway: None,
             seed: [0, 0],
         }
     }

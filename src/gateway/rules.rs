@@ -220,6 +220,11 @@ impl GatewayRoute {
         self.members.choose(client, tried, now_ms)
     }
 
+    /// How many upstreams it has.
+    pub fn upstreams(&self) -> usize {
+        self.members.iter().count()
+    }
+
     /// In how many seconds there may be an upstream again, when there is none.
     pub fn retry_after_s(&self) -> u64 {
         self.check.as_ref().map_or(RETRY_AFTER_S, |check| check.every_ms.div_ceil(1000))

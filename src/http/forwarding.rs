@@ -61,6 +61,8 @@ pub struct RequestRoute<'a> {
     pub max_forwards: Option<u64>,
     /// The pseudonym to add to Via.
     pub via: Option<&'a str>,
+    /// The host that was asked for, where weir stands before the server: Forwarded tells it, and the scheme.
+    pub asked: Option<&'a Authority>,
     /// Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
     /// Who asked, for the above.
@@ -279,9 +281,15 @@ fn write_forwarded(out: &mut Vec<u8>, fields: Fields<'_, '_>, route: &RequestRou
     if !route.edits.removes("Forwarded") {
         begin_list(out, fields, "Forwarded", keep);
         let _ = match client {
-            IpAddr::V4(address) => write!(out, "for={address}\r\n"),
-            IpAddr::V6(address) => write!(out, "for=\"[{address}]\"\r\n"),
+            IpAddr::V4(address) => write!(out, "for={address}"),
+            IpAddr::V6(address) => write!(out, "for=\"[{address}]\""),
         };
+        if let Some(asked) = route.asked {
+            out.extend_from_slice(b";host=\"");
+            asked.write(out, Some(80));
+            out.extend_from_slice(b"\";proto=http");
+        }
+        out.extend_from_slice(b"\r\n");
     }
     if !route.edits.removes("X-Forwarded-For") {
         begin_list(out, fields, "X-Forwarded-For", keep);
@@ -346,6 +354,7 @@ mod tests {
             upgrade: false,
             max_forwards: None,
             via: None,
+            asked: None,
             forwarded: ForwardedPolicy::Off,
             client: IpAddr::from([192, 0, 2, 1]),
             edits: &(),

@@ -92,6 +92,7 @@ fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
         upgrade: false,
         max_forwards: None,
         via: Some("weir"),
+        asked: None,
         forwarded: ForwardedPolicy::Append,
         client: IpAddr::from([192, 0, 2, 1]),
         edits: &(),

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 
 /// Numbers of which the line leaves out those that are zero: time-outs and limits that were never reached, and what a
 /// cache has not done.
-const LEFT_OUT_AT_ZERO: [&str; 4] = ["timeouts_", "limit_", "cache_", "guard_"];
+const LEFT_OUT_AT_ZERO: [&str; 5] = ["timeouts_", "limit_", "cache_", "guard_", "gateway_"];
 
 /// Classes of statuses that views leave out when they are zero, from this index on: responses never have them.
 pub(super) const STATUS_CLASSES_SHOWN: usize = 6;

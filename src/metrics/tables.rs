@@ -193,6 +193,12 @@ table! {
         guard_breaker_open: Gauge(Count),
         /// Times that a loop has begun to do so.
         guard_breaker_opened: Counter(Count),
+        /// Requests to the gateway for which it has no route, or whose path is refused.
+        gateway_unrouted: Counter(Count),
+        /// Requests to the gateway while no upstream of their route could be used.
+        gateway_no_upstream: Counter(Count),
+        /// Requests that another upstream got because the first had failed.
+        gateway_retries: Counter(Count),
         /// Connections closed because the body of a refused request was longer than `DISCARD_BYTES_MAX`, or had no length.
         limit_discard: Counter(Count),
         /// Lingering closes cut short after `LINGER_BYTES_MAX`.

@@ -331,7 +331,11 @@ fn settings(dice: &mut Dice, clients: u32, strict: bool) -> Settings {
         clients_max: clients as usize + 10,
         origins_idle_max: dice.pick(&[0, 1, 10, 512]),
         origins_idle_per_authority_max: dice.pick(&[1, 2, 32]),
-        listeners: vec![Listener { address: ([192, 0, 2, 250], 3128).into(), proxy_protocol: false }],
+        listeners: vec![Listener {
+            address: ([192, 0, 2, 250], 3128).into(),
+            proxy_protocol: false,
+            gateway: false,
+        }],
         timeouts: Timeouts {
             exchange_ms: 60_000,
             head_ms: 30_000,

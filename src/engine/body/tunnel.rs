@@ -12,9 +12,12 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::log_record::{Kind, Note, Text};
+use crate::engine::upstream::routing::Routing;
 use crate::engine::{Action, Event};
+use crate::gateway::balance::Lease;
 use crate::net::{Pool, Purpose, Space};
 use slab::Slab;
+use std::collections::BTreeMap;
 
 /// One tunnel.
 #[derive(Debug)]
@@ -54,6 +57,8 @@ pub(in crate::engine) struct Tunnels {
     pub slab: Slab<Tunnel>,
     /// What the tunnels have under way.
     pub relays: Relays,
+    /// Of tunnels to upstreams of the gateway: they are requests under way to these.
+    leases: BTreeMap<TunnelId, Lease>,
 }
 
 impl Tunnels {
@@ -77,6 +82,9 @@ impl Tunnels {
             began_us: transaction.began_us,
         };
         let id = TunnelId(self.slab.insert(tunnel) as u32);
+        if let Some(lease) = transaction.routing.take().and_then(Routing::take_lease) {
+            self.leases.insert(id, lease);
+        }
         cx.connections.set_client(client, Client::Tunnel(id));
         cx.connections.set_upstream(origin, UpstreamState::Tunnel(id));
         cx.metrics.tunnels_opened += 1;
@@ -87,7 +95,7 @@ impl Tunnels {
     }
 
     pub fn handle_client(&mut self, cx: &mut Context, id: TunnelId, event: Event) {
-        let Tunnels { slab, relays } = self;
+        let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let origin = tunnel.origin;
         match event {
@@ -120,7 +128,7 @@ impl Tunnels {
     }
 
     pub fn handle_upstream(&mut self, cx: &mut Context, id: TunnelId, event: Event) {
-        let Tunnels { slab, relays } = self;
+        let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let client = tunnel.client;
         match event {
@@ -144,7 +152,7 @@ impl Tunnels {
 
     /// Passes the end of a direction on, once everything before it was sent.
     fn pass_end(&mut self, cx: &mut Context, id: TunnelId) {
-        let Tunnels { slab, relays } = self;
+        let Tunnels { slab, relays, .. } = self;
         let Some(tunnel) = slab.get_mut(id.0 as usize) else { return };
         let (client, origin) = (tunnel.client, tunnel.origin);
         cx.set_timer(client, cx.settings.timeouts.tunnel_ms);
@@ -174,6 +182,7 @@ impl Tunnels {
 
     fn end(&mut self, cx: &mut Context, id: TunnelId, reason: Option<&'static str>, ends: Ends) {
         let Some(mut tunnel) = self.slab.try_remove(id.0 as usize) else { return };
+        self.leases.remove(&id);
         let duration = cx.now.monotonic_us.saturating_sub(tunnel.began_us);
         let Some(client) = cx.connections.address(tunnel.client) else { return };
         let mut record = cx.take_record(client);

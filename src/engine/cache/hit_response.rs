@@ -119,7 +119,9 @@ impl Transactions {
         if hit.refresh && fills.may_refresh(cx, &hit.stored) {
             let head = transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes].to_vec();
             let stored = Arc::clone(&hit.stored);
-            cx.send(Effect::Refresh(Box::new(Refresh { address: transaction.record.client, head, stored })));
+            let listener = cx.connections.get(client).map(|peer| peer.listener).unwrap_or_default();
+            let address = transaction.record.client;
+            cx.send(Effect::Refresh(Box::new(Refresh { address, listener, head, stored })));
         }
         if let (Some(fill), Some(_)) = (hit.fill, content.span) {
             reader.place = fills.join(fill, id, client).unwrap_or_default();

@@ -5,6 +5,7 @@
 //! entry, too.
 
 use crate::cache::store::stored::Stored;
+use crate::engine::listener::ListenerId;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ pub const REFRESHES_MAX: usize = 64;
 pub(in crate::engine) struct Refresh {
     /// The client that brought it about.
     pub address: SocketAddr,
+    /// Where that one has connected.
+    pub listener: ListenerId,
     pub head: Vec<u8>,
     pub stored: Arc<Stored>,
 }

@@ -114,10 +114,15 @@ impl Downstream {
     }
 
     /// A client without a socket, for a request of weir's own.
-    pub fn begin_background(&mut self, cx: &mut Context, address: SocketAddr) -> PeerId {
+    pub fn begin_background(
+        &mut self,
+        cx: &mut Context,
+        listener: ListenerId,
+        address: SocketAddr,
+    ) -> PeerId {
         self.background += 1;
         let mut client = Peer::new(address, Role::Client(Client::Idle));
-        client.past = Past::Background;
+        (client.past, client.listener) = (Past::Background, listener);
         cx.connections.insert(client)
     }
 

@@ -3,9 +3,6 @@
 //! Everything that can be decided from the head, the settings and the policy is decided here, without touching a
 //! connection. The head that goes to the origin is written in the same pass.
 
-use crate::cache::rfc::range;
-use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
-use crate::cache::store::stored::Stored;
 use crate::engine::body::filter::{FilterLists, FilterSource, Filters};
 use crate::engine::body::relay::Relay;
 use crate::engine::cache::look_up::{CacheLookUp, Hit};
@@ -15,10 +12,14 @@ use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::downstream::unread::note_request_line;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
+use crate::engine::transaction::edits::{GatewayEdits, OwnConditions};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::upstream::pool::Origins;
 use crate::engine::upstream::route::{Hop, Route};
+use crate::engine::upstream::routing::Routing;
+use crate::gateway::directives::HostField;
+use crate::gateway::rules::Gateway;
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::guard::verdict::Quota;
@@ -35,7 +36,7 @@ use crate::policy::acl::{self, Grant, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
 use crate::policy::credential_cache::CredentialCache;
 use crate::policy::credentials::credentials;
-use crate::policy::edit::{Direction, HostEdits};
+use crate::policy::edit::Direction;
 use crate::time::Now;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -245,47 +246,13 @@ pub(in crate::engine) struct Examiner<'a> {
     pub now: Now,
     pub client: IpAddr,
     pub peer: PeerId,
+    /// The address that its connection comes from, which may be that of a proxy.
+    pub peer_address: Option<IpAddr>,
+    /// The gateway, if the request has come to a listener of that.
+    pub gateway: Option<&'a Gateway>,
+    pub routing: &'a mut Option<Routing>,
     /// Its own connection has ended meanwhile.
     pub bond_lost: bool,
-}
-
-/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
-/// range are the cache's own (rules 31 and 35). A part is validated with the client's range: if it is another one by now that
-/// is what the client gets of it (RFC 9110 section 13.2.2: If-None-Match comes first).
-#[derive(Debug)]
-struct OwnConditions<'a> {
-    edits: HostEdits<'a>,
-    stored: &'a Stored,
-    missing: Option<range::Part>,
-}
-
-impl Edits for OwnConditions<'_> {
-    fn removes_nothing(&self) -> bool {
-        false
-    }
-
-    fn removes(&self, name: &str) -> bool {
-        let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
-        let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
-        let kept = validates_part && is_one_of(&["range", "if-range"]);
-        self.edits.removes(name) || (is_one_of(&CONDITIONAL_FIELDS) && !kept)
-    }
-
-    fn write_added(&self, out: &mut Vec<u8>) {
-        self.edits.write_added(out);
-        let validators = Validators::read(self.stored.block());
-        let Some(missing) = self.missing else {
-            for (name, value) in validators.conditions() {
-                forwarding::write_field(out, name, value);
-            }
-            return;
-        };
-        range::write_range(out, missing);
-        // If it is another one by now, all of it.
-        if let Some(tag) = validators.etag {
-            forwarding::write_field(out, "If-Range", tag);
-        }
-    }
 }
 
 impl Examiner<'_> {
@@ -378,7 +345,7 @@ impl Examiner<'_> {
 
     /// Finds out what the request is for, and whether it has come through weir before.
     fn identify(
-        &self,
+        &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
@@ -388,6 +355,9 @@ impl Examiner<'_> {
         // Behind framing, so that the connection of a proxy with many clients goes on after the refusal of one.
         self.admit_guarded()?;
         self.find_authority(head, target, info, record, out)?;
+        if let Some(gateway) = self.gateway {
+            self.find_route(gateway, target, &info.authority, out)?;
+        }
         if let (Some(pseudonym), true) = (&self.settings.via, info.method != Method::Connect) {
             if forwarding::is_loop(head.fields, pseudonym) {
                 return Err(Refusal::Loop);
@@ -417,16 +387,14 @@ impl Examiner<'_> {
             }
             Target::Origin { path } => {
                 let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
-                if !self.settings.origin_form {
+                if !self.settings.origin_form && self.gateway.is_none() {
                     return Err(Refusal::OriginForm);
                 }
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
-                out.extend_from_slice(b"http://");
-                authority.write(out, Some(80));
-                record.set_target(out, path);
-                out.clear();
+                self.note_url(&authority, path, record, out);
                 info.authority = authority;
-                if self.is_own(&authority) { Err(Refusal::AskedForProxy) } else { Ok(()) }
+                let is_own = self.gateway.is_none() && self.is_own(&authority);
+                if is_own { Err(Refusal::AskedForProxy) } else { Ok(()) }
             }
         }
     }
@@ -447,7 +415,10 @@ impl Examiner<'_> {
     /// Who asks; waits if a password has to be verified.
     fn authenticate(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) -> Result<Step, Refusal> {
         let next = Step::Continue(Phase::Judge);
-        let Some(users) = &self.policy.users else { return Ok(next) };
+        // Users are those of the forward proxy.
+        let Some(users) = self.policy.users.as_ref().filter(|_| self.gateway.is_none()) else {
+            return Ok(next);
+        };
         // Two sets of credentials are none: nobody knows which of them another reader would take.
         let field = "proxy-authorization";
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
@@ -504,9 +475,13 @@ impl Examiner<'_> {
             port: authority.port,
             connect: info.method == Method::Connect,
         };
-        let grant = match self.policy.acl.judge(&subject) {
-            Judgement::Granted(grant) => grant,
-            Judgement::Refused(refusal) => return Err(Refusal::Denied(refusal)),
+        let judged = match self.policy.acl.judge(&subject) {
+            Judgement::Granted(grant) => Ok(grant),
+            Judgement::Refused(refusal) => Err(refusal),
+        };
+        let grant = match self.gateway {
+            Some(_) => self.judge_routed(judged)?,
+            None => judged.map_err(Refusal::Denied)?,
         };
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {
@@ -563,7 +538,7 @@ impl Examiner<'_> {
         &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
-        info: &RequestInfo,
+        info: &mut RequestInfo,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let (Target::Absolute { path, .. } | Target::Origin { path }) = target else {
@@ -578,6 +553,7 @@ impl Examiner<'_> {
         if max_forwards == Some(0) {
             return Ok(self.answer(head, info, out));
         }
+        self.choose_upstream(info)?;
         let now_ms = self.now.monotonic_ms();
         if info.body_out == Body::Chunked && self.origins.speaks_http10(now_ms, info.next_hop().authority) {
             return Err(Refusal::LengthRequired);
@@ -586,22 +562,41 @@ impl Examiner<'_> {
         let caching = self.cache.as_ref().map(|cache| &*cache.caching);
         let stale = caching.and_then(|caching| caching.to_validate().map(|stored| (stored, None)));
         let part = || caching?.to_complete().map(|(stored, missing)| (stored, Some(missing)));
-        let own;
-        let edits: &dyn Edits = match stale.or_else(part) {
-            Some((stored, missing)) => {
-                own = OwnConditions { edits: host_edits, stored, missing };
-                &own
+        let (gateway_edits, own);
+        let routed = self.routed();
+        let edits: &dyn Edits = match routed {
+            Some((gateway, ..)) => {
+                gateway_edits = GatewayEdits {
+                    edits: &host_edits,
+                    asked: &info.authority,
+                    allows_underscores: gateway.allows_underscores,
+                    told: self.told_by_peer(head),
+                };
+                &gateway_edits
             }
             None => &host_edits,
         };
+        let edits: &dyn Edits = match stale.or_else(part) {
+            Some((stored, missing)) => {
+                own = OwnConditions { edits, stored, missing };
+                &own
+            }
+            None => edits,
+        };
+        let rewrites_host = routed.is_some_and(|(_, route, _)| route.host_field == HostField::Rewrite);
+        let authority = if rewrites_host { info.next_hop().authority } else { &info.authority };
         let route = RequestRoute {
-            authority: info.authority,
-            path,
+            authority: *authority,
+            path: routed.map_or(*path, |(.., routing)| path.get(routing.path_at..).unwrap_or_default()),
+            asked: routed.map(|_| &info.authority),
             body: info.body_out,
             upgrade: info.upgrade,
             max_forwards: max_forwards.map(|hops| hops - 1),
             via: self.settings.via.as_deref(),
-            forwarded: self.settings.forwarded,
+            forwarded: match routed {
+                Some(_) => self.forwarded_by_gateway(),
+                None => self.settings.forwarded,
+            },
             client: self.client,
             edits,
         };

@@ -37,7 +37,7 @@ impl Examiner<'_> {
     ) -> Result<Step, Refusal> {
         let next = self.behind_guard();
         let Some(guard) = self.guard else { return Ok(next) };
-        if let Host::Address(address) = info.authority.host {
+        if let (Host::Address(address), None) = (info.authority.host, self.gateway) {
             guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;
         }
         let subject = Subject {

@@ -133,7 +133,7 @@ impl Transactions {
         let record = std::mem::replace(&mut transaction.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         transaction.caching.reset();
-        transaction.reader = None;
+        (transaction.reader, transaction.routing) = (None, None);
         transaction.up.set_filters(None);
         transaction.down.set_filters(None);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
@@ -172,6 +172,10 @@ impl Transactions {
         let is_refresh = transaction.caching.background;
         // weir's own requests are no client's.
         let guard = settings.guard.as_deref().filter(|_| !is_refresh);
+        let peer = cx.connections.get(transaction.client);
+        let listener = peer.and_then(|peer| settings.listener(peer.listener));
+        let gateway =
+            settings.gateway.as_deref().filter(|_| listener.is_some_and(|listener| listener.gateway));
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,
@@ -203,6 +207,9 @@ impl Transactions {
             now: cx.now,
             client: transaction.record.client.ip(),
             peer: transaction.client,
+            peer_address: peer.map(|peer| peer.address.ip),
+            gateway,
+            routing: &mut transaction.routing,
             bond_lost: transaction.bond_lost,
         };
         let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
@@ -396,6 +403,9 @@ impl Transactions {
             && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
             && !under_way;
         let sent = transaction.was_sent();
+        if self.fail_over(cx, services, id, refusal) {
+            return;
+        }
         cx.metrics.count_refusal(refusal);
         if stale && self.serve_stale(cx, services, id, None) {
             return;

@@ -2,6 +2,7 @@
 
 pub(in crate::engine) mod answer;
 pub(in crate::engine) mod calling;
+pub(in crate::engine) mod edits;
 pub(in crate::engine) mod ending;
 pub(in crate::engine) mod examine;
 pub(in crate::engine) mod guarding;
@@ -13,6 +14,7 @@ pub(in crate::engine) mod purge;
 pub(in crate::engine) mod quota;
 pub(in crate::engine) mod refusal;
 pub(in crate::engine) mod response;
+mod routing;
 pub(in crate::engine) mod settle;
 pub(in crate::engine) mod store_wait;
 pub(in crate::engine) mod timings;
@@ -32,6 +34,7 @@ use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Attached;
 use crate::engine::upstream::binding::Bond;
 use crate::engine::upstream::connecting::ConnectId;
+use crate::engine::upstream::routing::Routing;
 use crate::http::head::{Message, Scanner};
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
@@ -124,6 +127,8 @@ pub(in crate::engine) struct Transaction {
     pub retried: bool,
     /// Interim responses relayed.
     pub informational: u8,
+    /// Its way through the gateway, if it is for that.
+    pub routing: Option<Routing>,
     /// What the cache has to do with it.
     pub caching: Caching,
     /// The body that is served from the cache.
@@ -169,6 +174,7 @@ impl Transaction {
             looks_first: false,
             retried: false,
             informational: 0,
+            routing: None,
             caching: Caching::default(),
             reader: None,
         }
@@ -209,6 +215,7 @@ impl Transaction {
             looks_first,
             retried,
             informational,
+            routing,
             caching,
             reader,
         } = self;
@@ -226,7 +233,7 @@ impl Transaction {
         (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
         (*keeps_body, *looks_first) = (false, false);
         caching.reset();
-        *reader = None;
+        (*routing, *reader) = (None, None);
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
@@ -373,7 +380,8 @@ impl Transaction {
         let Attached { connection, opened_ms, reused, bond } = attached;
         cx.metrics.origins_reused += u64::from(reused);
         let repeatable = self.can_be_repeated();
-        self.keeps_body = reused && repeatable && !self.up.is_received();
+        let may_go_again = reused || self.has_more_upstreams();
+        self.keeps_body = may_go_again && repeatable && !self.up.is_received();
         self.looks_first = reused && !repeatable;
         (self.bond, self.opened_ms) = (bond, opened_ms);
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));

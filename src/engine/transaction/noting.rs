@@ -4,7 +4,7 @@ use super::examine::Examiner;
 use super::log_record::{LogRecord, Text};
 use crate::http::fault::Fault;
 use crate::http::head::{RequestHead, Version};
-use crate::http::target::Target;
+use crate::http::target::{Authority, Target};
 
 impl Examiner<'_> {
     pub(super) fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
@@ -34,5 +34,19 @@ impl Examiner<'_> {
             }
             Ok(_) | Err(_) => record.set_target(b"", head.target),
         }
+    }
+
+    /// Notes the URL that a target in origin-form means.
+    pub(super) fn note_url(
+        &self,
+        authority: &Authority,
+        path: &[u8],
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(b"http://");
+        authority.write(out, Some(80));
+        record.set_target(out, path);
+        out.clear();
     }
 }

@@ -7,6 +7,7 @@ use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{Kind, Text};
 use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
+use crate::engine::upstream::routing::Unrouted;
 use crate::guard::verdict::{Cause, Denial, Quota};
 use crate::http::fault::Fault;
 use crate::http::fields::{write_decimal, write_ipv4};
@@ -141,6 +142,7 @@ fn of_reason<'t>(transaction: &'t Transaction, refusal: Refusal, wording: &Wordi
 fn retry_after_s(refusal: Refusal, status: u16) -> Option<u32> {
     match refusal {
         Refusal::Guarded(_) => None,
+        Refusal::Unrouted(Unrouted::NoUpstream { retry_after_s }) => Some(retry_after_s.into()),
         _ => matches!(status, 429 | 503).then_some(1),
     }
 }
@@ -328,6 +330,7 @@ fn write_limit(transaction: &Transaction, refusal: Refusal, out: &mut String) ->
         | Refusal::AskedForProxy
         | Refusal::OriginForm
         | Refusal::ProxyHeader
+        | Refusal::Unrouted(_)
         | Refusal::LengthRequired
         | Refusal::Filtered(_)
         | Refusal::OnlyIfCached

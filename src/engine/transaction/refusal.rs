@@ -1,6 +1,7 @@
 //! Why a transaction gets an answer from weir instead of from an origin, and what that answer says.
 
 use crate::engine::transaction::log_record::Verdict;
+use crate::engine::upstream::routing::Unrouted;
 use crate::guard::verdict::{Cause, Denial};
 use crate::http::fault::Fault;
 use crate::policy::{Policy, acl};
@@ -59,6 +60,8 @@ pub(in crate::engine) enum Refusal {
     PurgeByBrowser,
     /// PURGE without the token, or with another one.
     PurgeTokenMissing,
+    /// The gateway has no upstream for it.
+    Unrouted(Unrouted),
     // Limits.
     TooManyConnections,
     TooManyPerClient,
@@ -113,6 +116,7 @@ impl Refusal {
             | Refusal::BodyTimeout
             | Refusal::TooSlow
             | Refusal::ProxyHeader
+            | Refusal::Unrouted(Unrouted::Host | Unrouted::Path | Unrouted::Faulty(_) | Unrouted::Connect)
             | Refusal::LengthRequired => Verdict::Malformed,
             Refusal::Denied(_)
             | Refusal::Guarded(_)
@@ -138,6 +142,7 @@ impl Refusal {
             | Refusal::OriginIncomplete
             | Refusal::OriginTimeout
             | Refusal::UpgradeUnasked
+            | Refusal::Unrouted(Unrouted::NoUpstream { .. })
             | Refusal::TooManyInformational => Verdict::Failed,
         }
     }
@@ -159,6 +164,7 @@ impl Refusal {
             Refusal::Denied(_)
             | Refusal::Guarded(_)
             | Refusal::Callback(_)
+            | Refusal::Unrouted(_)
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
             | Refusal::Loop
@@ -189,11 +195,13 @@ impl Refusal {
             | Refusal::Connect(_)
             | Refusal::OriginClosed
             | Refusal::OriginIncomplete
+            | Refusal::Unrouted(Unrouted::NoUpstream { .. })
             | Refusal::OriginTimeout => true,
             Refusal::Fault(_)
             | Refusal::Denied(_)
             | Refusal::Guarded(_)
             | Refusal::Callback(_)
+            | Refusal::Unrouted(Unrouted::Host | Unrouted::Path | Unrouted::Faulty(_) | Unrouted::Connect)
             | Refusal::ProxyHeader
             | Refusal::CredentialsMissing
             | Refusal::CredentialsWrong
@@ -239,6 +247,7 @@ impl Refusal {
                 "The program that this proxy is a part of has refused the request.",
                 ASK_ADMIN,
             ),
+            Refusal::Unrouted(why) => unrouted(why),
             Refusal::ProxyHeader => wording(
                 400,
                 "http_request_error",
@@ -511,6 +520,42 @@ fn guarded(cause: Cause) -> Wording {
         ),
     };
     wording(status, error, cause.word(), explanation, advice)
+}
+
+fn unrouted(why: Unrouted) -> Wording {
+    let (status, error, explanation, advice) = match why {
+        Unrouted::Host => (
+            421,
+            "destination_not_found",
+            "No route of this gateway is for the host that the request names.",
+            "Check the address; whoever runs this gateway can add the host to its file.",
+        ),
+        Unrouted::Path => (
+            404,
+            "destination_not_found",
+            "No route of this gateway is for this path.",
+            "Check the address; whoever runs this gateway can add the path to its file.",
+        ),
+        Unrouted::Faulty(_) => (
+            400,
+            "http_request_error",
+            "The path of the request is one that servers read in different ways.",
+            "Send the path without encoded control characters, and without segments that lead above where they began.",
+        ),
+        Unrouted::Connect => (
+            405,
+            "http_request_error",
+            "This address is a gateway to web servers: it opens no tunnels.",
+            "Send the request to the server itself, without a proxy.",
+        ),
+        Unrouted::NoUpstream { .. } => (
+            503,
+            "destination_unavailable",
+            "None of the servers for this address can be used at present.",
+            "Wait for the time in Retry-After before you ask again.",
+        ),
+    };
+    wording(status, error, why.word(), explanation, advice)
 }
 
 fn dns(failure: resolver::Failure) -> Wording {

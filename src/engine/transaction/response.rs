@@ -11,7 +11,6 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::settings::INFORMATIONAL_MAX;
 use crate::engine::transaction::ending::Ending;
-use crate::engine::transaction::examine::Phase;
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::quota::WithQuota;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
@@ -199,6 +198,7 @@ impl Transactions {
                 Err(refusal) => return cx.send(Effect::Refuse(id, refusal)),
                 Ok(Head::Switching) => return transaction.switch(cx, id, head_bytes),
                 Ok(Head::Final { body, http10 }) => {
+                    transaction.note_upstream_status(cx);
                     services.upstreams.note_version(cx, transaction.info.next_hop().authority, http10);
                     match storing {
                         Some(storing) => self.begin_storing(cx, services, id, head_bytes, storing, body),
@@ -343,8 +343,7 @@ impl Transactions {
             return false;
         }
         let untouched = transaction.up.sent == 0;
-        let harmless = transaction.info.method.is_idempotent() && transaction.has_body_in_hand();
-        if !untouched && !harmless {
+        if !untouched && !transaction.may_be_sent_again() {
             return false;
         }
         transaction.retried = true;
@@ -356,14 +355,7 @@ impl Transactions {
         if untouched {
             cx.send(Effect::Connect(id));
         } else {
-            let transaction = &mut self.slab[id.index as usize];
-            transaction.up.rewind(&mut cx.pool);
-            (transaction.up.sent, transaction.up.received) = (0, 0);
-            transaction.up_rate.forget();
-            // What has come of the body is still there.
-            transaction.consumed = transaction.info.head_bytes;
-            // What is stored may be another answer by now, and the head has to be written again.
-            transaction.info.phase = Phase::Cache;
+            self.slab[id.index as usize].take_back(cx);
             cx.send(Effect::Examine(id));
         }
         true

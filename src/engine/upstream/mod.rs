@@ -14,6 +14,7 @@ pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
 pub(in crate::engine) mod reuse;
 pub(in crate::engine) mod route;
+pub(in crate::engine) mod routing;
 
 use crate::engine::Action;
 use crate::engine::connections::{PeerId, TransactionId, UpstreamState};

@@ -12,8 +12,6 @@ pub(in crate::engine) enum Route {
     /// To another authority in its place: a callback has said so. The rules judge its address.
     Chosen(Authority),
     /// To a server that the configuration names: its address is not judged.
-    // The gateway, which is built on this, is what names servers.
-    #[allow(dead_code)]
     Configured(Authority),
 }
 

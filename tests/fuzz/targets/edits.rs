@@ -59,6 +59,7 @@ fn request(edits: &Edits, host: Host) {
     let mut storage = Message::new();
     let head = RequestHead::parse(REQUEST, &mut storage, &Limits::default()).expect("a head");
     let route = RequestRoute {
+        asked: None,
         authority: Authority { host, port: 80 },
         path: b"/",
         body: Body::Length(3),

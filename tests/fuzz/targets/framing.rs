@@ -223,6 +223,7 @@ fn read_request(bytes: &[u8], _: usize) -> Result<(Vec<u8>, Body), &'static str>
         return Err("a tunnel, or for the proxy itself");
     };
     let route = RequestRoute {
+        asked: None,
         authority,
         path,
         body,

@@ -227,6 +227,7 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
         [ForwardedPolicy::Off, ForwardedPolicy::Append, ForwardedPolicy::Replace, ForwardedPolicy::Remove];
     let upgrade = upgrade_requested(head.version, head.fields);
     let route = RequestRoute {
+        asked: None,
         authority,
         path,
         body,

@@ -1,0 +1,88 @@
+//! What a request is given on its way beside what configuration says: by the cache, and by the gateway.
+
+use crate::cache::rfc::range;
+use crate::cache::rfc::validation::{CONDITIONAL_FIELDS, Validators};
+use crate::cache::store::stored::Stored;
+use crate::http::forwarding::{self, Edits};
+use crate::http::target::Authority;
+
+/// What changes in a request that validates a stored response, or asks for what is missing of it: its conditions and its
+/// range are the cache's own (rules 31 and 35). A part is validated with the client's range: if it is another one by now that
+/// is what the client gets of it (RFC 9110 section 13.2.2: If-None-Match comes first).
+#[derive(Debug)]
+pub(super) struct OwnConditions<'a> {
+    pub edits: &'a dyn Edits,
+    pub stored: &'a Stored,
+    pub missing: Option<range::Part>,
+}
+
+impl Edits for OwnConditions<'_> {
+    fn removes_nothing(&self) -> bool {
+        false
+    }
+
+    fn removes(&self, name: &str) -> bool {
+        let is_one_of = |fields: &[&str]| fields.iter().any(|field| field.eq_ignore_ascii_case(name));
+        let validates_part = self.missing.is_none() && self.stored.fragment().is_some();
+        let kept = validates_part && is_one_of(&["range", "if-range"]);
+        self.edits.removes(name) || (is_one_of(&CONDITIONAL_FIELDS) && !kept)
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        self.edits.write_added(out);
+        let validators = Validators::read(self.stored.block());
+        let Some(missing) = self.missing else {
+            for (name, value) in validators.conditions() {
+                forwarding::write_field(out, name, value);
+            }
+            return;
+        };
+        range::write_range(out, missing);
+        // If it is another one by now, all of it.
+        if let Some(tag) = validators.etag {
+            forwarding::write_field(out, "If-Range", tag);
+        }
+    }
+}
+
+/// What a gateway changes in the fields of a request, beside what configuration says: the client's word about itself is not
+/// passed on, and neither are fields that CGI and WSGI would take for others.
+#[derive(Debug)]
+pub(super) struct GatewayEdits<'a> {
+    pub edits: &'a dyn Edits,
+    /// The host that was asked for.
+    pub asked: &'a Authority,
+    pub allows_underscores: bool,
+    /// What the peer says of scheme and host: that of a trusted proxy is passed on where it is given.
+    pub told: [bool; 2],
+}
+
+pub(super) const PROTO: &str = "X-Forwarded-Proto";
+pub(super) const HOST: &str = "X-Forwarded-Host";
+
+impl Edits for GatewayEdits<'_> {
+    fn removes_nothing(&self) -> bool {
+        false
+    }
+
+    fn removes(&self, name: &str) -> bool {
+        let [proto_told, host_told] = self.told;
+        (!proto_told && name.eq_ignore_ascii_case(PROTO))
+            || (!host_told && name.eq_ignore_ascii_case(HOST))
+            || (!self.allows_underscores && name.contains('_'))
+            || self.edits.removes(name)
+    }
+
+    fn write_added(&self, out: &mut Vec<u8>) {
+        let [proto_told, host_told] = self.told;
+        if !proto_told && !self.edits.removes(PROTO) {
+            forwarding::write_field(out, PROTO, b"http");
+        }
+        if !host_told && !self.edits.removes(HOST) {
+            out.extend_from_slice(b"X-Forwarded-Host: ");
+            self.asked.write(out, Some(80));
+            out.extend_from_slice(b"\r\n");
+        }
+        self.edits.write_added(out);
+    }
+}
