@@ -105,6 +105,7 @@ fn holds_whatever_happens() {
         "hardly any loop read what another one received: {tally:?}"
     );
     assert!(runs < 50 || tally.bound > runs, "hardly any connection was one client's alone: {tally:?}");
+    assert!(runs < 50 || tally.failed_over > 0, "no upstream failed in place of another: {tally:?}");
     let filtered = tally.filtered_up.min(tally.filtered_down);
     assert!(
         runs < 50 || (filtered * 2 > runs && tally.filters_refused * 20 > runs),

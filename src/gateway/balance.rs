@@ -130,9 +130,19 @@ impl Members {
                 .find_map(|backup| self.choose_usable(client, &self.usable(*backup, tried, now_ms)))
                 .or_else(|| self.least_bad(tried, now_ms))?,
         };
+        Some(self.lease(index))
+    }
+
+    /// The one at that address, whatever is known of it.
+    pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
+        let index = self.members.iter().position(|member| member.upstream.authority == *authority)?;
+        Some(self.lease(index))
+    }
+
+    fn lease(&self, index: usize) -> Chosen {
         let upstream = Arc::clone(&self.members[index].upstream);
         upstream.begin();
-        Some(Chosen { index, lease: Lease { upstream, passive: self.passive } })
+        Chosen { index, lease: Lease { upstream, passive: self.passive } }
     }
 
     fn usable(&self, backup: bool, tried: Set, now_ms: u64) -> Usable {

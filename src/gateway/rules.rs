@@ -220,6 +220,11 @@ impl GatewayRoute {
         self.members.choose(client, tried, now_ms)
     }
 
+    /// The upstream at that address, whatever is known of it: a client has a connection to it that no other will do for.
+    pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
+        self.members.choose_bound(authority)
+    }
+
     /// How many upstreams it has.
     pub fn upstreams(&self) -> usize {
         self.members.iter().count()

@@ -87,6 +87,8 @@ pub struct Tally {
     pub given: u64,
     /// Requests over connections that are one client's alone.
     pub bound: u64,
+    /// Requests that another upstream of the gateway got.
+    pub failed_over: u64,
     /// Requests that changed a page, and were answered.
     pub changes: u64,
     /// The cache results in the engine's log records.
@@ -130,6 +132,7 @@ impl Tally {
         self.paged += other.paged;
         self.given += other.given;
         self.bound += other.bound;
+        self.failed_over += other.failed_over;
         self.changes += other.changes;
         self.hits += other.hits;
         self.stale += other.stale;
@@ -246,7 +249,8 @@ impl Book {
             }
             let rules = self.scenario.rules(*policy);
             let blocked = rules.blocks && self.is_blocked(record);
-            let denied = blocked || (rules.authenticates && !record.ask.login.is_right());
+            let asks_user = rules.authenticates && !self.scenario.is_gateway();
+            let denied = blocked || (asks_user && !record.ask.login.is_right());
             verdicts = (verdicts.0 || denied, verdicts.1 || !denied);
         }
         verdicts
@@ -295,6 +299,7 @@ impl Book {
             (!answer.is_clean() && !shared && record.ask.kind != Kind::Connect, "the answer"),
             (filters::aborts(&record.plan.request), "a filter of the request"),
             (filters::aborts(&record.plan.response), "a filter of the response"),
+            (record.ask.kind == Kind::Connect && self.scenario.is_gateway(), "no tunnel through a gateway"),
             (host.http10 && self.upload_framing(record) == Framing::Chunked, "chunks for HTTP/1.0"),
             // The rest of such an upload meets a connection that has ended.
             (!shared && answer.early.is_some() && !answer.keeps(), "an early end"),
@@ -311,6 +316,7 @@ impl Book {
         let malformed = matches!(ask.kind, Kind::Malformed | Kind::MalformedBody);
         let may = match status {
             200 => matches!(ask.kind, Kind::Own | Kind::Purge),
+            405 => ask.kind == Kind::Connect && self.scenario.is_gateway(),
             407 => denied,
             403 if filters::aborts(&record.plan.request) => true,
             403 => denied || naming == Naming::Lying || (naming == Naming::Mixed && !self.scenario.strict),

@@ -150,6 +150,15 @@ impl Shell {
             return Err(format!("{} sockets of queries are left open", self.queries.len()));
         }
         around.book.tally.steps += self.steps;
+        around.book.tally.failed_over += metrics.gateway_retries;
+        let scenario = &around.book.scenario;
+        // Other loops may not be through yet.
+        let gateway = scenario.settings.gateway.as_ref().filter(|_| scenario.loops == 1);
+        let left: u32 =
+            gateway.map_or(0, |gateway| gateway.statuses(0).map(|status| status.numbers.in_flight).sum());
+        if left > 0 {
+            return Err(format!("{left} requests to upstreams have no end"));
+        }
         Ok(())
     }
 }

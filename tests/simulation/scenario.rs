@@ -8,6 +8,7 @@ use weir::cache::rfc::freshness::Freshness;
 use weir::cache::store::memory_budget::Charge;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{CacheSettings, Listener, Settings, Timeouts};
+use weir::gateway::rules::Gateway;
 use weir::guard::clouds::Clouds;
 use weir::guard::directives::parse;
 use weir::guard::rules::Guard;
@@ -211,6 +212,7 @@ impl Scenario {
         }
         scenario.add_global_events(dice);
         scenario.add_guard();
+        scenario.add_gateway();
         scenario
     }
 
@@ -231,6 +233,29 @@ impl Scenario {
         let state = Arc::new(State::new([5, 6], 1000, Box::new(|_| ())));
         let guard = Guard::new(&directives, state, &Clouds::default());
         self.settings.guard = Some(Arc::new(guard));
+    }
+
+    /// In every fifth world weir is a gateway: each host has a route, to its addresses.
+    fn add_gateway(&mut self) {
+        // Without a throw of the dice, so that all else is as it would be.
+        if (self.clients as usize + self.window + self.hosts.len()) % 5 > 0 {
+            return;
+        }
+        let route = |host: &Host| {
+            let upstreams: Vec<String> =
+                host.addresses.iter().map(|(address, _)| SocketAddr::new(*address, 80).to_string()).collect();
+            let balance = ["round-robin", "least", "hash-client"][upstreams.len() % 3];
+            format!("{}/ -> {} {balance} retries 10 slow-start off\n", host.authority, upstreams.join(" "))
+        };
+        let text: String = self.hosts.iter().map(route).collect();
+        let directives = weir::gateway::directives::parse(text.as_bytes()).expect("a gateway file");
+        self.settings.gateway = Some(Arc::new(Gateway::new(&directives, None)));
+        self.settings.listeners[0].gateway = true;
+    }
+
+    /// Requests go to configured servers: there are no tunnels, and no users.
+    pub fn is_gateway(&self) -> bool {
+        self.settings.gateway.is_some()
     }
 
     fn add_cache(&mut self, dice: &mut Dice) {

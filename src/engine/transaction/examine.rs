@@ -527,7 +527,12 @@ impl Examiner<'_> {
             return decision.map(Step::Decide);
         }
         info.authenticates = session_auth::authenticates_connection(head.fields);
-        let pinned = self.bond_lost || self.origins.is_pinned(self.peer, info.next_hop());
+        // Which upstream of a route it will be is not known yet: it is that one (`choose_upstream`).
+        let pinned = self.bond_lost
+            || match self.gateway {
+                Some(_) => self.origins.pinned_hop(self.peer).is_some(),
+                None => self.origins.is_pinned(self.peer, info.next_hop()),
+            };
         info.bound = info.authenticates || pinned;
         let decision = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path));
         Ok(decision.map_or(Step::Continue(Phase::Route), Step::Decide))

@@ -85,7 +85,10 @@ impl<'a> Examiner<'a> {
             return Ok(());
         }
         let Some(route) = gateway.route(routing.route) else { return Ok(()) };
-        let Some(chosen) = route.choose(self.client, routing.tried, self.now.common_ms()) else {
+        let bound = self.origins.pinned_hop(self.peer).filter(|hop| hop.configured);
+        let bound = bound.and_then(|hop| route.choose_bound(hop.authority));
+        let chosen = bound.or_else(|| route.choose(self.client, routing.tried, self.now.common_ms()));
+        let Some(chosen) = chosen else {
             let retry_after_s = route.retry_after_s().min(u16::MAX.into()) as u16;
             return Err(Refusal::Unrouted(Unrouted::NoUpstream { retry_after_s }));
         };
@@ -157,12 +160,15 @@ impl Transactions {
         transaction.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         transaction.info.route = Route::Configured(next);
-        if untouched && transaction.rewrite_host(cx) {
-            cx.send(Effect::Connect(id));
-        } else {
-            transaction.take_back(cx);
-            cx.send(Effect::Examine(id));
-        }
+        let effect = match untouched {
+            true if transaction.rewrite_host(cx) => Effect::Connect(id),
+            true => Effect::Refuse(id, Refusal::NoMemory),
+            false => {
+                transaction.take_back(cx);
+                Effect::Examine(id)
+            }
+        };
+        cx.send(effect);
         true
     }
 }

@@ -334,6 +334,11 @@ impl Origins {
         !self.pinned.is_empty() && self.pinned.get(&client).is_some_and(leads)
     }
 
+    /// Where the connection leads that waits for the client.
+    pub fn pinned_hop(&self, client: PeerId) -> Option<Hop<'_>> {
+        if self.pinned.is_empty() { None } else { Some(self.hop(self.pinned.get(&client)?.group)) }
+    }
+
     /// Connections that wait for one client.
     pub fn pinned_count(&self) -> usize {
         self.pinned.len()
