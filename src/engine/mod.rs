@@ -69,6 +69,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use transaction::log_record::LogRecord;
 use transaction::store_wait::StoreWaits;
+use transaction::throttle_wait::ThrottleWaits;
 use transaction::verification::Verifications;
 use transaction::{Services, Transactions};
 use upstream::Upstreams;
@@ -95,6 +96,7 @@ impl Engine {
                 fills: Fills::new(keyed, settings.loops),
                 verifications: Verifications::new(&settings, limits),
                 store_waits: StoreWaits::default(),
+                throttle_waits: ThrottleWaits::default(),
             },
         };
         Engine { machines, due: Vec::new(), cx: Context::new(settings, policy) }
@@ -197,6 +199,9 @@ impl Engine {
             transactions.handle_store_answer(cx, services, job, Err(StoreFailure::Late));
             machines.carry_out_effects(cx);
         }
+        while machines.transactions.resume_throttled(cx, &mut machines.services) {
+            machines.carry_out_effects(cx);
+        }
         if cx.drain_deadline_ms.is_some_and(|deadline| deadline <= now.monotonic_ms()) {
             machines.cut(cx);
         }
@@ -207,7 +212,7 @@ impl Engine {
     pub fn next_timeout_us(&self) -> Option<u64> {
         let sweep = self.cx.timers.next_ms().map(|ms| ms * 1000);
         let drain = self.cx.drain_deadline_ms.map(|ms| ms * 1000);
-        let Services { upstreams, store_waits, .. } = &self.machines.services;
+        let Services { upstreams, store_waits, throttle_waits, .. } = &self.machines.services;
         // One by one: an array of them costs a loop with every turn.
         let sooner = |one: Option<u64>, other: Option<u64>| match (one, other) {
             (Some(one), Some(other)) => Some(one.min(other)),
@@ -215,7 +220,7 @@ impl Engine {
             (None, None) => None,
         };
         let of_store = sooner(upstreams.resolver.next_timeout_us(), store_waits.next_timeout_us());
-        sooner(sooner(sweep, drain), of_store)
+        sooner(sooner(sweep, drain), sooner(of_store, throttle_waits.next_timeout_us()))
     }
 
     // What the shell is to do, and with which connection it goes on.

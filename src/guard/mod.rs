@@ -6,6 +6,7 @@
 
 pub mod ban_file;
 pub mod bans;
+pub mod behaviour;
 pub mod breaker;
 pub mod client_address;
 pub mod clouds;

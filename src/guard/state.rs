@@ -1,13 +1,14 @@
 //! What was counted and banned: bounded, one for all loops of a proxy, kept across reloads.
 
 use super::bans::{Ban, BanError, BanOrigin, Bans};
+use super::behaviour::throttles::Throttles;
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
 use super::keyed::Keys;
-use super::store::{StoreNews, StoreOrder};
+use super::store::{Answer, StoreNews, StoreOrder};
 use super::told::{Happened, Told};
-use super::window::SharedWindows;
+use super::window::{SharedWindows, WINDOW_MS_MAX};
 use crate::time::Now;
 use ipnet::IpNet;
 use siphasher::sip::SipHasher13;
@@ -26,6 +27,9 @@ pub const BANS_MAX: usize = 1_000_000;
 /// Events that are kept for readers (chosen: some megabytes at most, and what a minute of trouble brings).
 pub const EVENTS_MAX: usize = 4096;
 
+/// The identity of the counter of suspicions, which is no line's (chosen).
+const SUSPICION: u64 = 0x7375_7370_6963_696F;
+
 /// Bans that have ended and are taken out with each change (chosen: several times what a change can add).
 const EXPIRED_AT_ONCE: usize = 64;
 
@@ -36,6 +40,8 @@ pub enum Change {
     Bans,
     /// The store is to be told.
     Order(StoreOrder),
+    /// Whoever reads the log is to be told at once.
+    Alert(String),
 }
 
 /// Called with every change, from whichever thread has made it; must not wait.
@@ -53,6 +59,8 @@ pub struct State {
     pub windows: SharedWindows,
     /// Fixed windows with escalation.
     pub escalations: SharedEscalations,
+    /// Clients that are let through at a pace.
+    pub throttles: Throttles,
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
@@ -70,6 +78,7 @@ impl State {
             bans_len: AtomicUsize::new(0),
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
+            throttles: Throttles::new(keys_max),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
             events_lost: AtomicU64::new(0),
             sink,
@@ -202,7 +211,29 @@ impl State {
         self.push(told.event(now));
     }
 
-    fn push(&self, event: Event) {
+    /// Has a line in the log.
+    pub fn alert(&self, line: String) {
+        (self.sink)(Change::Alert(line));
+    }
+
+    /// Notes that something suspicious was found in a request of a client.
+    pub fn note_suspicion(&self, client: IpNet, now: Now) {
+        let key = self.suspicion_key(client);
+        self.windows.record(key, 1, WINDOW_MS_MAX, now.common_ms());
+    }
+
+    /// Whether something suspicious was found in the requests of a client.
+    pub fn is_suspicious(&self, client: IpNet, now: Now) -> bool {
+        let answer = self.windows.peek(self.suspicion_key(client), 1, WINDOW_MS_MAX, now.common_ms());
+        matches!(answer, Answer::Window { within: false, .. })
+    }
+
+    fn suspicion_key(&self, client: IpNet) -> u64 {
+        self.key(SUSPICION, |hasher| hasher.write_address(client.addr()))
+    }
+
+    /// Adds an event.
+    pub fn push(&self, event: Event) {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 

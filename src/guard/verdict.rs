@@ -19,6 +19,8 @@ pub enum Cause {
     Blocked,
     /// Blocked for ever after many.
     Permanent,
+    /// Too many requests of the client wait already, because a behaviour rule lets them through at a pace.
+    Throttled,
     /// The store has not answered, and the guard file wants requests refused then.
     StoreFailed,
 }
@@ -45,6 +47,7 @@ impl Cause {
             Cause::Over => "rate_limit_window",
             Cause::Blocked => "blocked",
             Cause::Permanent => "blocked_forever",
+            Cause::Throttled => "throttled",
             Cause::StoreFailed => "guard_store",
         }
     }

@@ -47,6 +47,7 @@ impl GuardLink {
                     remote.send(WorkerMessage::Bans);
                 }
             }
+            Change::Alert(line) => log::error!("{line}"),
             Change::Order(order) => {
                 if let Some(store) = self.store.read().as_ref() {
                     store.order(order);

@@ -4,6 +4,7 @@
 mod common;
 
 mod addresses;
+mod behaviour;
 mod clouds;
 mod control;
 #[cfg(feature = "cloud")]

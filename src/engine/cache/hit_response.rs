@@ -93,6 +93,9 @@ impl Transactions {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         transaction.record.status = content.status;
+        if let Some(watch) = &mut transaction.watch {
+            watch.begin(content.status, cx.now);
+        }
         if transaction.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
             transaction.record.set_content_type(media_type);

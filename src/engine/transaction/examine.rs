@@ -20,6 +20,7 @@ use crate::engine::upstream::route::{Hop, Route};
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
 use crate::gateway::rules::Gateway;
+use crate::guard::behaviour::Watch;
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::guard::verdict::Quota;
@@ -103,6 +104,8 @@ pub(in crate::engine) enum Phase {
     Judge,
     /// Whether the client has asked too often. May wait for the store that counts it.
     Guard,
+    /// What the client has been doing. May wait, because its requests go at a pace.
+    Behaviour,
     /// What the program around the proxy makes of it.
     Callback,
     /// What the cache has. May wait for another request for the same.
@@ -211,6 +214,8 @@ pub(in crate::engine) enum Decision {
     Wait(u64),
     /// Go on when the store has counted the request.
     Ask(Question),
+    /// Go on after so many microseconds.
+    Delay(u64),
     /// Ask again when this password has been verified.
     Verify {
         key: u128,
@@ -253,6 +258,8 @@ pub(in crate::engine) struct Examiner<'a> {
     pub routing: &'a mut Option<Routing>,
     /// Its own connection has ended meanwhile.
     pub bond_lost: bool,
+    /// What is to be watched of the response.
+    pub watch: &'a mut Option<Box<Watch>>,
 }
 
 impl Examiner<'_> {
@@ -301,6 +308,7 @@ impl Examiner<'_> {
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Callback => self.ask_callback(head, target, info, record, out)?,
+                Phase::Behaviour => self.behave(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };

@@ -1,6 +1,6 @@
 //! What the guard has to say of a request: whose it is, whether that client may ask, whether it has asked too often.
 
-use super::examine::{Decision, Examiner, RequestInfo, Step};
+use super::examine::{Decision, Examiner, Phase, RequestInfo, Step};
 use super::log_record::{LogRecord, Text};
 use super::refusal::Refusal;
 use crate::guard::rules::{Counted, Subject};
@@ -35,21 +35,12 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = self.behind_guard();
-        let Some(guard) = self.guard else { return Ok(next) };
+        let next = Step::Continue(Phase::Behaviour);
+        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         if let (Host::Address(address), None) = (info.authority.host, self.gateway) {
             guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;
         }
-        let subject = Subject {
-            client: self.client,
-            user: record.text(Text::User),
-            host: &info.authority.host,
-            path: match target {
-                Target::Absolute { path, .. } | Target::Origin { path } => Some(*path),
-                Target::Authority(_) | Target::Asterisk => None,
-            },
-            method: head.method,
-        };
+        let subject = self.subject(head, target, info, record);
         let counted = guard.count(&subject, self.now, self.breaker, out);
         out.clear();
         match counted {
@@ -59,5 +50,46 @@ impl Examiner<'_> {
                 decided.denial.map_or(Ok(next), |denial| Err(Refusal::Guarded(denial)))
             }
         }
+    }
+
+    fn subject<'a>(
+        &self,
+        head: &RequestHead<'_, 'a>,
+        target: &Target<'a>,
+        info: &'a RequestInfo,
+        record: &'a LogRecord,
+    ) -> Subject<'a> {
+        Subject {
+            client: self.client,
+            user: record.text(Text::User),
+            host: &info.authority.host,
+            path: match target {
+                Target::Absolute { path, .. } | Target::Origin { path } => Some(*path),
+                Target::Authority(_) | Target::Asterisk => None,
+            },
+            method: head.method,
+        }
+    }
+
+    /// What the behaviour rules say of the request, and what they want to see of its response.
+    pub(super) fn behave(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
+        let met = guard.meet(&self.subject(head, target, info, record), self.now, out);
+        out.clear();
+        *self.watch = met.watch;
+        if let Some(denial) = met.denial {
+            return Err(Refusal::Guarded(denial));
+        }
+        Ok(match met.wait_us {
+            0 => self.behind_guard(),
+            wait_us => Step::Decide(Decision::Delay(wait_us)),
+        })
     }
 }

@@ -11,6 +11,7 @@ use super::log_record::{LogRecord, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
 use super::store_wait::StoreWaits;
+use super::throttle_wait::ThrottleWaits;
 use super::verification::Verifications;
 use super::{Stage, Transaction};
 use crate::engine::Event;
@@ -44,6 +45,7 @@ pub(in crate::engine) struct Services {
     pub fills: Fills,
     pub verifications: Verifications,
     pub store_waits: StoreWaits,
+    pub throttle_waits: ThrottleWaits,
 }
 
 /// All transactions of one loop.
@@ -133,7 +135,7 @@ impl Transactions {
         let record = std::mem::replace(&mut transaction.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         transaction.caching.reset();
-        (transaction.reader, transaction.routing) = (None, None);
+        (transaction.reader, transaction.routing, transaction.watch) = (None, None, None);
         transaction.up.set_filters(None);
         transaction.down.set_filters(None);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
@@ -165,7 +167,7 @@ impl Transactions {
     /// which it has waited.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
         let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
-        let Services { upstreams, fills, verifications, store_waits } = services;
+        let Services { upstreams, fills, verifications, store_waits, throttle_waits } = services;
         let Some(transaction) = slab.get_mut(id.index as usize) else { return };
         let transaction = &mut **transaction;
         let settings = &transaction.settings;
@@ -211,6 +213,7 @@ impl Transactions {
             gateway,
             routing: &mut transaction.routing,
             bond_lost: transaction.bond_lost,
+            watch: &mut transaction.watch,
         };
         let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
         let Transaction { info, record, request_head, .. } = transaction;
@@ -236,6 +239,10 @@ impl Transactions {
                 if let Some(guard) = transaction.settings.guard.clone() {
                     transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
                 }
+            }
+            Decision::Delay(wait_us) => {
+                transaction.stage = Stage::Throttled;
+                throttle_waits.begin(cx, id, wait_us);
             }
             Decision::Verify { key, guess, job } => {
                 transaction.stage = Stage::Verifying;
@@ -299,13 +306,25 @@ impl Transactions {
         let client = transaction.record.client.ip();
         let decided = waiting.guard.conclude(&waiting.question, answers, client, cx.now);
         transaction.stage = Stage::Begun;
-        let next = if cx.callbacks.request.is_some() { Phase::Callback } else { Phase::Cache };
-        (transaction.info.phase, transaction.info.quota) = (next, decided.quota);
+        (transaction.info.phase, transaction.info.quota) = (Phase::Behaviour, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(match decided.denial {
             Some(denial) => Effect::Refuse(id, Refusal::Guarded(denial)),
             None => Effect::Examine(id),
         });
+    }
+
+    /// The next request that goes at a pace goes on, if it is its time. False if there is none.
+    pub fn resume_throttled(&mut self, cx: &mut Context, services: &mut Services) -> bool {
+        let Some(id) = services.throttle_waits.next_due(cx.now) else { return false };
+        let Some(transaction) = self.get_mut(id).filter(|waiting| waiting.stage == Stage::Throttled) else {
+            return true;
+        };
+        let next = if cx.callbacks.request.is_some() { Phase::Callback } else { Phase::Cache };
+        (transaction.stage, transaction.info.phase) = (Stage::Begun, next);
+        cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
+        cx.send(Effect::Examine(id));
+        true
     }
 
     /// Waits for the leader of the collapse for that key.
@@ -557,7 +576,10 @@ impl Transactions {
     /// other, and the client connection ends with any transaction.
     pub fn note_binding_end(&mut self, id: TransactionId, hop: Hop<'_>, rooted: bool) {
         let Some(transaction) = self.get_mut(id) else { return };
-        let waits = matches!(transaction.stage, Stage::Begun | Stage::Verifying | Stage::Asking(_));
+        let waits = matches!(
+            transaction.stage,
+            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled
+        );
         let asked = transaction.info.next_hop();
         transaction.closes = true;
         transaction.bond_lost |= waits && asked == hop && asked.authority.is_rooted() == rooted;

@@ -17,6 +17,7 @@ pub(in crate::engine) mod response;
 mod routing;
 pub(in crate::engine) mod settle;
 pub(in crate::engine) mod store_wait;
+pub(in crate::engine) mod throttle_wait;
 pub(in crate::engine) mod timings;
 pub(in crate::engine) mod upload;
 pub(in crate::engine) mod verification;
@@ -35,6 +36,7 @@ use crate::engine::upstream::Attached;
 use crate::engine::upstream::binding::Bond;
 use crate::engine::upstream::connecting::ConnectId;
 use crate::engine::upstream::routing::Routing;
+use crate::guard::behaviour::Watch;
 use crate::http::head::{Message, Scanner};
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
@@ -54,6 +56,8 @@ pub(in crate::engine) enum Stage {
     Verifying,
     /// The store that counts requests has been asked.
     Asking(StoreJob),
+    /// Its client has broken a behaviour rule, and its requests go at a pace.
+    Throttled,
     /// The name is being looked up, or connections to the origin are being tried.
     Connecting(ConnectId),
     /// The origin has the request, or is getting it; no final response yet.
@@ -133,6 +137,8 @@ pub(in crate::engine) struct Transaction {
     pub caching: Caching,
     /// The body that is served from the cache.
     pub reader: Option<CacheReader>,
+    /// What behaviour rules watch of the response.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Transaction {
@@ -177,6 +183,7 @@ impl Transaction {
             routing: None,
             caching: Caching::default(),
             reader: None,
+            watch: None,
         }
     }
 
@@ -218,6 +225,7 @@ impl Transaction {
             routing,
             caching,
             reader,
+            watch,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
@@ -233,7 +241,7 @@ impl Transaction {
         (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
         (*keeps_body, *looks_first) = (false, false);
         caching.reset();
-        (*routing, *reader) = (None, None);
+        (*routing, *reader, *watch) = (None, None, None);
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
@@ -251,6 +259,7 @@ impl Transaction {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -299,6 +308,7 @@ impl Transaction {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Replying
@@ -346,6 +356,7 @@ impl Transaction {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Waiting(_) => false,
@@ -361,7 +372,12 @@ impl Transaction {
                 silence_ms.min(self.head_until_ms.saturating_sub(cx.now_ms()))
             }
             Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
-            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Connecting(_) | Stage::Waiting(_) => {
+            Stage::Begun
+            | Stage::Verifying
+            | Stage::Asking(_)
+            | Stage::Throttled
+            | Stage::Connecting(_)
+            | Stage::Waiting(_) => {
                 return;
             }
         };

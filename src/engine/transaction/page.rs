@@ -365,6 +365,7 @@ fn write_client(transaction: &Transaction, cause: Cause, out: &mut String) -> fm
         | Cause::ClientInCloud(_)
         | Cause::DestinationInCloud(_)
         | Cause::Limit
+        | Cause::Throttled
         | Cause::StoreFailed => Ok(()),
     }
 }

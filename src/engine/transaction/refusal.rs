@@ -509,6 +509,7 @@ fn guarded(cause: Cause) -> Wording {
             ASK_ADMIN,
         ),
         Cause::Limit => (429, "http_request_denied", "Too many requests.", WAIT),
+        Cause::Throttled => (429, "http_request_denied", "Too many requests are waiting.", WAIT),
         Cause::Over => (429, "http_request_denied", "Rate limit exceeded for IP", WAIT),
         Cause::Blocked => (429, "http_request_denied", "Too many requests from", WAIT),
         Cause::Permanent => (403, "http_request_denied", "Access permanently blocked for IP", ASK_ADMIN),

@@ -159,6 +159,7 @@ impl Transactions {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -308,6 +309,7 @@ impl Transactions {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -396,7 +398,7 @@ impl Transaction {
         head_bytes: usize,
         storing: Option<&Stored>,
     ) -> Result<Head, Refusal> {
-        let (draining, now_ms) = (cx.is_draining(), cx.now_ms());
+        let (draining, now, now_ms) = (cx.is_draining(), cx.now, cx.now_ms());
         cx.date.refresh(cx.now);
         let Context { pool, scratch, date, settings, .. } = cx;
         scratch.clear();
@@ -456,6 +458,9 @@ impl Transaction {
             let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
             write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
             self.record.status = head.status;
+            if let Some(watch) = &mut self.watch {
+                watch.begin(head.status, now);
+            }
             if self.settings.noted.contains(&Text::ContentType) {
                 self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }

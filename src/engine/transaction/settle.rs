@@ -150,8 +150,8 @@ impl Transactions {
                 }
                 return;
             }
-            // The store's own deadline is shorter, and goes by another clock.
-            Stage::Asking(_) => return,
+            // The store's own deadline is shorter, and goes by another clock, as does the pace of a client.
+            Stage::Asking(_) | Stage::Throttled => return,
             Stage::Begun | Stage::Verifying => {
                 cx.metrics.timeouts_verification += 1;
                 Refusal::TooManyVerifications
@@ -179,6 +179,7 @@ impl Transactions {
             Stage::Begun
             | Stage::Verifying
             | Stage::Asking(_)
+            | Stage::Throttled
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying

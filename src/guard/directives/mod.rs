@@ -1,5 +1,6 @@
 //! The language of the guard file: one directive on each line.
 
+mod behaviour;
 mod cloud_fetch;
 mod cloudflare;
 mod counting;
@@ -9,10 +10,11 @@ mod parse;
 mod store_url;
 mod values;
 
+pub use behaviour::{BehaviourAction, BehaviourKind, BehaviourLine};
 pub use cloud_fetch::CloudFetch;
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
 pub use parse::{Directive, TABLE, parse};
-pub(super) use values::{TEXT_BYTES_MAX, duration, network};
+pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network};
 
 use crate::words;
 use ipnet::IpNet;
@@ -53,6 +55,8 @@ pub struct Directives {
     pub passive: bool,
     /// What the answers of a gateway carry besides.
     pub headers: HeaderLines,
+    /// What clients may do over many requests.
+    pub behaviour: Vec<BehaviourLine>,
     /// What is told of the file, which holds all the same.
     pub warnings: Vec<Problem>,
 }
@@ -68,8 +72,15 @@ impl Directives {
             self.ban_after.iter().map(|line| &line.place).chain(self.clouds.iter().map(|line| &line.place));
         let single =
             self.store.iter().map(|line| &line.place).chain(self.events.iter().map(|line| &line.place));
+        let behaviour = self.behaviour.iter().map(|line| &line.place);
         let trust = self.trust.iter().map(|line| &line.place);
-        trust.chain(counters).chain(bans).chain(rules).chain(single).chain(self.headers.places())
+        trust
+            .chain(counters)
+            .chain(bans)
+            .chain(rules)
+            .chain(single)
+            .chain(self.headers.places())
+            .chain(behaviour)
     }
 }
 

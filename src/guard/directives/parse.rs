@@ -3,6 +3,7 @@
 //! [`TABLE`] has every directive. What a directive reads is kept with its canonical text ([`Place`]), and lines that repeat
 //! or contradict an earlier one are errors that name it: of two limits that count the same, one would never decide.
 
+use super::behaviour::behaviour;
 use super::cloud_fetch::cloud_fetch;
 use super::counting::{ban_after, escalate, limit};
 use super::draft::Draft;
@@ -142,6 +143,13 @@ pub const TABLE: &[Directive] = &[
         read: cors,
     },
     Directive { name: "csp-report", form: "csp-report PATH", read: csp_report },
+    Directive {
+        name: "behaviour",
+        form: "behaviour usage N|frequency N/DURATION|return PATTERN N [in DURATION] [path PREFIX] [host PATTERN] \
+               [methods NAME,...] [together] [action log|alert|ban|throttle] [for DURATION] [rate N/DURATION] \
+               [correlate] [observe]",
+        read: behaviour,
+    },
 ];
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.

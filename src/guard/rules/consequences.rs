@@ -43,6 +43,9 @@ impl Consequences {
 
     /// Counts a violation towards bans.
     pub(super) fn violate(&self, violation: Violation, client: IpAddr, per: Per, now: Now) {
+        if violation == Violation::Detect {
+            self.state.note_suspicion(per.network(client), now);
+        }
         for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
             let network = per.network(client);
             let key = self.state.key(*identity, |hasher| {

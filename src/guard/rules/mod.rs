@@ -16,6 +16,7 @@ mod subject;
 pub use counting::{Counted, CounterRow, Decided, Question, StoreRules};
 pub use subject::Subject;
 
+use super::behaviour::{Asked, Behaviour, Met};
 use super::breaker::Breaker;
 use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
@@ -26,11 +27,13 @@ use super::store::{Answer, StoreFailure};
 use super::told::{Happened, Told};
 use super::verdict::{Cause, Denial};
 use crate::http::message::Fields;
+use crate::http::path;
 use crate::net::AddressSteps;
 use crate::time::Now;
 use clouds::CloudDenials;
 use consequences::Consequences;
 use counting::Counting;
+use identity::hash_text;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -44,12 +47,15 @@ pub struct Guard {
     clients: CloudDenials,
     destinations: CloudDenials,
     headers: SecurityHeaders,
+    behaviour: Arc<Behaviour>,
 }
 
 impl Guard {
     /// Compiles a guard file over what was counted. `clouds` are the networks that are known at present.
     pub fn new(directives: &Directives, state: Arc<State>, clouds: &Clouds) -> Guard {
+        let behaviour = Arc::new(Behaviour::new(directives, Arc::clone(&state), hash_text));
         Guard {
+            behaviour,
             consequences: Consequences::new(state, directives.passive, &directives.ban_after),
             trust: TrustTable::new(&directives.trust),
             exempt: AddressSteps::new(directives.exempt.iter().copied()),
@@ -137,6 +143,16 @@ impl Guard {
             return Counted::Decided(Decided::default());
         }
         self.counting.count(subject, &self.consequences, now, breaker, scratch)
+    }
+
+    /// Takes a request through the behaviour rules. It has passed everything else that may refuse it.
+    pub fn meet(&self, subject: &Subject<'_>, now: Now, scratch: &mut Vec<u8>) -> Met {
+        if self.behaviour.is_empty() || self.is_exempt(subject.client) {
+            return Met::default();
+        }
+        let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
+        let asked = Asked { client: subject.client, method: subject.method, path };
+        self.behaviour.request(&asked, |scope| scope.covers(subject, path), now)
     }
 
     /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.

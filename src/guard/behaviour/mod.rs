@@ -1,0 +1,354 @@
+//! What clients do over many requests, and what servers answer them (guard semantics, section 10).
+//!
+//! A rule counts events of one client on one endpoint in a sliding window: requests (`usage`, `frequency`), or responses that a
+//! pattern matches (`return`). Every event is recorded, and each one beyond the threshold fires. The endpoint is what the line
+//! covers if it has a path or says `together`, and otherwise method and path of the request.
+//!
+//! A request meets the rules before it is forwarded ([`Behaviour::request`]): those that have been broken already may make it
+//! wait, it is counted, and what is to be watched of its response is noted in a [`Watch`]. That is told the status, and the
+//! beginning of the body as it goes by.
+
+pub mod automaton;
+pub mod pattern;
+pub mod throttles;
+
+use super::bans::{Ban, BanOrigin};
+use super::directives::{BehaviourAction, BehaviourKind, BehaviourLine, Directives, PER_CLIENT, Scope};
+use super::events::{Event, EventType};
+use super::state::State;
+use super::store::Answer;
+use super::verdict::{Cause, Denial};
+use crate::time::Now;
+use automaton::Progress;
+use pattern::{BODY_BYTES_MAX, Pattern};
+use std::net::IpAddr;
+use std::sync::Arc;
+use throttles::Pace;
+
+/// The reason of a ban (guard semantics, section 10).
+const REASON: &str = "behavioral_violation";
+
+/// All rules of a guard file.
+#[derive(Debug)]
+pub struct Behaviour {
+    rules: Vec<Rule>,
+    passive: bool,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    line: u32,
+    /// Equal for equal lines after every reload.
+    identity: u64,
+    counts: Counts,
+    threshold: u32,
+    window_ms: u64,
+    scope: Scope,
+    together: bool,
+    action: BehaviourAction,
+    correlate: bool,
+    observe: bool,
+}
+
+#[derive(Debug)]
+enum Counts {
+    Usage,
+    Frequency,
+    Returns(Pattern),
+}
+
+/// A request, as far as the rules go by it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Whose it is.
+    pub client: IpAddr,
+    /// Its method.
+    pub method: &'a str,
+    /// Its path in the form in which paths are compared; `None` for CONNECT.
+    pub path: Option<&'a [u8]>,
+}
+
+/// What the rules say of a request.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// It waits for so many microseconds.
+    pub wait_us: u64,
+    /// It is refused: its client is banned from now on, or has too many requests that wait.
+    pub denial: Option<Denial>,
+    /// What is watched of its response.
+    pub watch: Option<Box<Watch>>,
+}
+
+/// What is watched of one response.
+#[derive(Debug)]
+pub struct Watch {
+    behaviour: Arc<Behaviour>,
+    client: IpAddr,
+    /// `METHOD:path`, for events.
+    endpoint: Box<str>,
+    /// Rules by their place, with the key of their counter.
+    watched: Vec<(u8, u64)>,
+    /// How far the patterns are that look at the body.
+    bodies: Vec<(u8, u64, Looked)>,
+    /// The beginning of a document for patterns of JSON.
+    document: Vec<u8>,
+    /// Bytes of the body that went by.
+    seen: usize,
+}
+
+#[derive(Debug)]
+enum Looked {
+    Bytes(Progress),
+    /// The document is kept.
+    Document,
+}
+
+impl Behaviour {
+    /// The rules that hold.
+    pub fn new(directives: &Directives, state: Arc<State>, hash: fn(&str) -> u64) -> Behaviour {
+        let rules = directives.behaviour.iter().filter_map(|line| Rule::of(line, hash)).collect();
+        Behaviour { rules, passive: directives.passive, state }
+    }
+
+    /// Whether nothing is counted.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// Records a request that is about to be forwarded. `covers` says whether a scope is about it.
+    pub fn request(self: &Arc<Self>, asked: &Asked<'_>, covers: impl Fn(&Scope) -> bool, now: Now) -> Met {
+        let (mut met, mut watched) = (Met::default(), Vec::new());
+        let endpoint = endpoint(asked);
+        for (place, rule) in self.rules.iter().enumerate().filter(|(_, rule)| covers(&rule.scope)) {
+            let key = rule.key(&self.state, asked, &endpoint);
+            if let BehaviourAction::Throttle { requests, per_ms, .. } = rule.action {
+                match self.state.throttles.take(key, interval_us(requests, per_ms), now.common_us) {
+                    Pace::Free => {}
+                    Pace::Wait(wait_us) => met.wait_us = met.wait_us.max(wait_us),
+                    Pace::TooLong(wait_us) => {
+                        let retry_after_s = u32::try_from(wait_us.div_ceil(1_000_000)).unwrap_or(u32::MAX);
+                        met.denial = Some(Denial { cause: Cause::Throttled, line: rule.line, retry_after_s });
+                    }
+                }
+            }
+            match rule.counts {
+                Counts::Usage | Counts::Frequency => {
+                    if self.count(rule, key, (asked.client, &endpoint), now) {
+                        met.denial = Some(Denial { cause: Cause::Banned, line: rule.line, retry_after_s: 0 });
+                    }
+                }
+                Counts::Returns(_) => watched.push((place as u8, key)),
+            }
+        }
+        if !watched.is_empty() {
+            met.watch = Some(Box::new(Watch {
+                behaviour: Arc::clone(self),
+                client: asked.client,
+                endpoint: endpoint.into(),
+                watched,
+                bodies: Vec::new(),
+                document: Vec::new(),
+                seen: 0,
+            }));
+        }
+        met
+    }
+
+    /// Records one event. True if it has banned the client.
+    fn count(&self, rule: &Rule, key: u64, (client, endpoint): (IpAddr, &str), now: Now) -> bool {
+        let suspicious = rule.correlate && self.state.is_suspicious(PER_CLIENT.network(client), now);
+        let threshold = if suspicious { (rule.threshold / 2).max(1) } else { rule.threshold };
+        let answer = self.state.windows.record(key, threshold, rule.window_ms, now.common_ms());
+        match answer {
+            Answer::Window { within: false, .. } => self.fire(rule, key, threshold, (client, endpoint), now),
+            Answer::Window { within: true, .. } | Answer::Escalation(_) => false,
+        }
+    }
+
+    fn fire(
+        &self,
+        rule: &Rule,
+        key: u64,
+        threshold: u32,
+        (client, endpoint): (IpAddr, &str),
+        now: Now,
+    ) -> bool {
+        let logged_only = self.passive || rule.observe;
+        let action = match rule.action {
+            _ if logged_only => "logged_only",
+            BehaviourAction::Log => "log",
+            BehaviourAction::Alert => "alert",
+            BehaviourAction::Ban { .. } => "ban",
+            BehaviourAction::Throttle { .. } => "throttle",
+        };
+        let mut event = Event::new(now, EventType::BehavioralViolation, Some(client), action);
+        event.reason = REASON.into();
+        event.rule = format!("guard:{}", rule.line);
+        event.metadata = vec![
+            ("endpoint", endpoint.to_owned()),
+            ("rule_type", rule.counts.name().to_owned()),
+            ("threshold", threshold.to_string()),
+            ("window", rule.window_ms.div_ceil(1000).to_string()),
+        ];
+        if let (BehaviourAction::Throttle { requests, per_ms, .. }, false) = (rule.action, logged_only) {
+            let delay_ms = interval_us(requests, per_ms).div_ceil(1000);
+            event.metadata.push(("delay_ms", delay_ms.to_string()));
+        }
+        self.state.push(event);
+        if logged_only {
+            return false;
+        }
+        match rule.action {
+            BehaviourAction::Log => false,
+            BehaviourAction::Alert => {
+                self.state
+                    .alert(format!("guard:{}: {client} on {endpoint}: more than {threshold}", rule.line));
+                false
+            }
+            BehaviourAction::Ban { duration_ms } => {
+                let until_unix_ms = duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
+                let (reason, origin) = (REASON.into(), BanOrigin::Automatic);
+                let ban = Ban { until_unix_ms, reason, origin, line: rule.line };
+                // What cannot be banned, such as loopback, goes on.
+                self.state.ban(PER_CLIENT.network(client), ban, now).is_ok()
+            }
+            BehaviourAction::Throttle { requests, per_ms, duration_ms } => {
+                let interval_us = interval_us(requests, per_ms);
+                self.state.throttles.begin(key, interval_us, duration_ms.saturating_mul(1000), now.common_us);
+                false
+            }
+        }
+    }
+}
+
+/// What stands for the endpoint in counters and events.
+fn endpoint(asked: &Asked<'_>) -> String {
+    let path = asked.path.map(String::from_utf8_lossy).unwrap_or_default();
+    format!("{}:{path}", asked.method)
+}
+
+/// The time between two requests, in microseconds.
+fn interval_us(requests: u32, per_ms: u64) -> u64 {
+    per_ms.saturating_mul(1000) / u64::from(requests.max(1))
+}
+
+impl Counts {
+    fn name(&self) -> &'static str {
+        match self {
+            Counts::Usage => "usage",
+            Counts::Frequency => "frequency",
+            Counts::Returns(_) => "return_pattern",
+        }
+    }
+}
+
+impl Rule {
+    /// `None` for a pattern that cannot be compiled, which the reader of the file has refused.
+    fn of(line: &BehaviourLine, hash: fn(&str) -> u64) -> Option<Rule> {
+        let counts = match &line.kind {
+            BehaviourKind::Usage => Counts::Usage,
+            BehaviourKind::Frequency => Counts::Frequency,
+            BehaviourKind::Return(pattern) => Counts::Returns(Pattern::parse(pattern).ok()?),
+        };
+        Some(Rule {
+            line: line.place.line,
+            identity: hash(&line.place.text),
+            counts,
+            threshold: line.threshold,
+            window_ms: line.window_ms,
+            scope: line.scope.clone(),
+            together: line.together,
+            action: line.action,
+            correlate: line.correlate,
+            observe: line.observe,
+        })
+    }
+
+    fn key(&self, state: &State, asked: &Asked<'_>, endpoint: &str) -> u64 {
+        let network = PER_CLIENT.network(asked.client);
+        state.key(self.identity, |hasher| {
+            hasher.write_address(network.addr());
+            if !self.together {
+                hasher.write(endpoint.as_bytes());
+            }
+        })
+    }
+}
+
+impl Watch {
+    /// A response begins: counts it for its status, and says whether the body is to be watched.
+    pub fn begin(&mut self, status: u16, now: Now) -> bool {
+        let behaviour = Arc::clone(&self.behaviour);
+        for &(place, key) in &self.watched {
+            let Some(rule) = behaviour.rules.get(usize::from(place)) else { continue };
+            match &rule.counts {
+                Counts::Returns(Pattern::Status(own)) if *own == status => {
+                    behaviour.count(rule, key, (self.client, &self.endpoint), now);
+                }
+                Counts::Returns(Pattern::Json(_)) => self.bodies.push((place, key, Looked::Document)),
+                Counts::Returns(Pattern::Bytes(automaton)) => {
+                    self.bodies.push((place, key, Looked::Bytes(automaton.start())));
+                }
+                Counts::Returns(Pattern::Status(_)) | Counts::Usage | Counts::Frequency => {}
+            }
+        }
+        self.watched.clear();
+        !self.bodies.is_empty()
+    }
+
+    /// Bytes of the body, decoded, go by.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[..bytes.len().min(BODY_BYTES_MAX - self.seen)];
+        self.seen += bytes.len();
+        let behaviour = &self.behaviour;
+        let mut keeps = false;
+        for (place, _, looked) in &mut self.bodies {
+            match looked {
+                Looked::Bytes(progress) => {
+                    let pattern = behaviour.rules.get(usize::from(*place)).map(|rule| &rule.counts);
+                    if let Some(Counts::Returns(Pattern::Bytes(automaton))) = pattern {
+                        *progress = automaton.feed(*progress, bytes);
+                    }
+                }
+                Looked::Document => keeps = true,
+            }
+        }
+        if keeps {
+            self.document.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether more of the body is of interest.
+    pub fn wants_more(&self) -> bool {
+        !self.bodies.is_empty() && self.seen < BODY_BYTES_MAX
+    }
+
+    /// The body has ended, or what is looked at of it; `whole` if that is all of it. Counts it.
+    pub fn end(&mut self, whole: bool, now: Now) {
+        let behaviour = Arc::clone(&self.behaviour);
+        let bodies = std::mem::take(&mut self.bodies);
+        // An empty body matches nothing (guard semantics, section 10).
+        for (place, key, looked) in bodies.into_iter().filter(|_| self.seen > 0) {
+            let Some(rule) = behaviour.rules.get(usize::from(place)) else { continue };
+            let matches = match (&rule.counts, looked) {
+                (Counts::Returns(Pattern::Bytes(automaton)), Looked::Bytes(progress)) => match whole {
+                    true => automaton.end(progress),
+                    false => matches!(progress, Progress::Matched),
+                },
+                // Of a document that was cut nothing is known.
+                (Counts::Returns(Pattern::Json(pattern)), Looked::Document) => {
+                    whole && pattern.matches(&self.document)
+                }
+                _ => false,
+            };
+            if matches {
+                behaviour.count(rule, key, (self.client, &self.endpoint), now);
+            }
+        }
+        self.document = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Behaviour rules: what the daemon does about clients that do too much of something.
+
+use super::Guarded;
+use crate::common::Origin;
+use std::time::{Duration, Instant};
+
+#[test]
+fn guard_10_usage_bans() {
+    let guarded = Guarded::start("behaviour usage 2 in 10m path /api/ action ban for 1h");
+    for path in ["/api/a", "/api/b"] {
+        assert_eq!(guarded.get("192.0.2.1", path).0, 200);
+    }
+    assert_eq!(guarded.get("192.0.2.1", "/api/c").0, 403);
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 403, "the ban is of the client");
+    assert_eq!(guarded.get("192.0.2.2", "/api/a").0, 200);
+    guarded.weir.wait_for_log(|line| line.contains("banned:guard:2") && line.contains("192.0.2.1"));
+}
+
+#[test]
+fn guard_10_statuses_of_responses_are_counted() {
+    let mut guarded = Guarded::start("behaviour return status:404 2 in 10m together action ban");
+    guarded.origin = Origin::answering("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+    let statuses: Vec<u16> = (0..4).map(|count| guarded.get("192.0.2.1", &format!("/{count}")).0).collect();
+    assert_eq!(statuses, [404, 404, 404, 403]);
+    assert_eq!(guarded.get("192.0.2.2", "/").0, 404);
+}
+
+#[test]
+fn guard_10_passive_rules_ban_nobody() {
+    let guarded = Guarded::start("passive\nbehaviour usage 1 in 10m action ban");
+    for _ in 0..4 {
+        assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    }
+}
+
+#[test]
+fn ours_10_a_throttled_client_waits_and_others_do_not() {
+    let guarded = Guarded::start("behaviour usage 1 in 10m action throttle rate 1/400ms");
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    let began = Instant::now();
+    for _ in 0..3 {
+        assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+    }
+    // What matters is that they waited at all: the clock only tells that it was not less.
+    assert!(began.elapsed() >= Duration::from_millis(900), "{:?}", began.elapsed());
+    guarded.weir.wait_for_log(|line| line.contains(" 200 ") && line.contains("192.0.2.1"));
+    assert_eq!(guarded.get("192.0.2.2", "/").0, 200);
+    // A client that goes away while it waits leaves nothing behind.
+    let mut raw = guarded.weir.connect();
+    let (url, host) = (guarded.origin.url("/"), guarded.origin.address());
+    raw.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"));
+    drop(raw);
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
+}
