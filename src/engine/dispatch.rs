@@ -352,7 +352,7 @@ impl Machines {
         let id = transactions.begin(cx, begun);
         cx.connections.set_client(client, Client::Transaction(id));
         if let Some(transaction) = transactions.get_mut(id) {
-            (transaction.caching.used, transaction.caching.background) = (true, true);
+            transaction.caching.begin_background();
             transaction.record.cache = CacheUse::Refresh;
         }
         transactions.examine(cx, services, id);

@@ -10,9 +10,9 @@ use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::decision::{Completed, Confirmed, Fate, ResponseDecision, Verdict};
 use crate::engine::cache::fill::{Beginning, Giver};
 use crate::engine::cache::hit_response::After;
-use crate::engine::cache::look_up::Part;
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::selecting::AsForwarded;
+use crate::engine::cache::state::{CacheState, Part};
 use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -145,7 +145,7 @@ impl Transactions {
             come: transaction.response.len() - head_bytes,
         };
         judge.caching.bound |= session_auth::offers_connection(response.fields);
-        Some(match judge.caching.part {
+        Some(match judge.caching.part() {
             Part::None => Verdict::Pass,
             Part::Invalidate if transaction.up.is_complete() => judge.invalidate(true),
             Part::Invalidate => judge.invalidate(false),
@@ -172,7 +172,7 @@ impl Transactions {
         else {
             return;
         };
-        let Some(old) = transaction.caching.stale.take() else { return };
+        let Some(old) = transaction.caching.take_known() else { return };
         let background = transaction.caching.background;
         let stored = Arc::new(confirmed.stored);
         match confirmed.fate {
@@ -204,7 +204,7 @@ impl Transactions {
         let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let (Some((beside, missing)), Some(epoch), Some(head)) = (
             transaction.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
-            transaction.caching.epoch,
+            transaction.caching.epoch(),
             transaction.response_head.response(bytes),
         ) else {
             return;
@@ -238,10 +238,7 @@ impl Transactions {
     /// The 304 was about something else than what is stored, or other bytes came than were missing.
     fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
-        let caching = &mut transaction.caching;
-        if let (Some(cache), Some(outdated)) =
-            (&cx.settings.cache, caching.stale.take().or(caching.beside.take()))
-        {
+        if let (Some(cache), Some(outdated)) = (&cx.settings.cache, transaction.caching.take_known()) {
             cache.store.remove(&outdated);
         }
     }
@@ -270,9 +267,9 @@ impl Transactions {
     ) {
         let (outcome, is_part) = (outcome(&pending, cx.now), pending.fragment().is_some());
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
-        let Some(epoch) = transaction.caching.epoch else { return };
+        let Some(epoch) = transaction.caching.epoch() else { return };
         let background = transaction.caching.background;
-        transaction.caching.stale = None;
+        transaction.caching.take_known();
         if !background && !transaction.down.head.append(&mut cx.pool, Purpose::Reply, &cx.scratch) {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
@@ -300,7 +297,7 @@ impl Transactions {
         transaction.stage = Stage::Serving;
         let mut reader = CacheReader::streaming(fill, length, chunked);
         reader.place = fills.join(fill, id, client).unwrap_or_default();
-        transaction.reader = Some(reader);
+        transaction.caching.state = CacheState::Reading(reader);
         self.forget_request(cx, id);
         self.slab[id.index as usize].restart_timeout(cx);
         cx.wake(client);

@@ -10,7 +10,7 @@
 use crate::engine::cache::Fills;
 use crate::engine::cache::coordination::{FillEvent, release_lock, send_to_loops};
 use crate::engine::cache::fill::FillId;
-use crate::engine::cache::look_up::Caching;
+use crate::engine::cache::state::Caching;
 use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -254,10 +254,9 @@ impl Fills {
         caching: &mut Caching,
         outcome: CollapseOutcome,
     ) {
-        let leads = caching.leads.take();
         release_lock(cx, caching, outcome);
-        if let Some(hash) = leads {
-            let waiters = self.collapses.give_up(hash, leader);
+        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            let waiters = self.collapses.give_up(lead.hash, leader);
             release_waiters(cx, waiters, outcome, 1);
         }
     }
@@ -279,8 +278,8 @@ impl Fills {
         fill: FillId,
         outcome: CollapseOutcome,
     ) {
-        if let Some(hash) = caching.leads.take() {
-            let waiters = self.collapses.turn_into_fill(hash, leader, fill);
+        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            let waiters = self.collapses.turn_into_fill(lead.hash, leader, fill);
             release_waiters(cx, waiters, outcome, 1);
         }
     }

@@ -9,8 +9,8 @@ use crate::cache::fill::streaming_body::Portion;
 use crate::engine::Action;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::fill::FillId;
-use crate::engine::cache::look_up::Caching;
 use crate::engine::cache::publisher::{End, Publication};
+use crate::engine::cache::state::Caching;
 use crate::engine::cache::window::Span;
 use crate::engine::cache::{Fills, collapse::release_waiters};
 use crate::engine::context::Context;
@@ -62,7 +62,7 @@ fn release(cx: &mut Context, hash: u64, event: FillEvent) {
 
 /// Gives the lock of a transaction back.
 pub(in crate::engine) fn release_lock(cx: &mut Context, caching: &mut Caching, outcome: CollapseOutcome) {
-    if let Some(hash) = caching.lock.take() {
+    if let Some(hash) = caching.take_lock() {
         release(cx, hash, FillEvent::Over(outcome));
     }
 }
@@ -105,7 +105,7 @@ impl Fills {
         to: FillId,
         outcome: CollapseOutcome,
     ) {
-        let Some(hash) = caching.lock.take() else { return };
+        let Some(hash) = caching.take_lock() else { return };
         let Some(fill) = to.get_mut(&mut self.slab) else {
             return release(cx, hash, FillEvent::Over(CollapseOutcome::LookAgain));
         };

@@ -10,8 +10,9 @@ use crate::cache::rfc::storable::{self, NotStored, Storable, Storing};
 use crate::cache::rfc::validation::{self, CONDITIONAL_FIELDS, HeadVerdict, Validators};
 use crate::cache::rfc::{invalidation, vary};
 use crate::cache::store::stored::{Head, Stored};
-use crate::engine::cache::look_up::{CacheSettings, Caching};
+use crate::engine::cache::look_up::CacheSettings;
 use crate::engine::cache::selecting::AsForwarded;
+use crate::engine::cache::state::{CacheState, Caching};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::forwarding;
 use crate::http::framing::{Body as Framing, response_body};
@@ -115,7 +116,7 @@ impl ResponseDecision<'_> {
         }
         self.scratch.clear();
         key::write_key(self.scratch, &self.uri);
-        self.caching.epoch = Some(store.epoch(store.hash(self.scratch)));
+        self.caching.state = CacheState::Invalidating(Some(store.epoch(store.hash(self.scratch))));
         self.store(true)
     }
 
@@ -130,8 +131,7 @@ impl ResponseDecision<'_> {
             return Verdict::Pass;
         }
         let (store, fields) = (Arc::clone(&self.cache.store), self.response.fields);
-        let known = self.caching.stale.as_ref().or(self.caching.beside.as_ref());
-        let Some(stored) = known.cloned() else { return Verdict::Pass };
+        let Some(stored) = self.caching.known().cloned() else { return Verdict::Pass };
         match validation::compare_head_response(stored.block(), stored.length(), self.response.status, fields)
         {
             HeadVerdict::Nothing => {}
@@ -150,7 +150,7 @@ impl ResponseDecision<'_> {
 
     /// What a 304 makes of the stored response (rule 32).
     pub fn confirm(&mut self) -> Verdict {
-        let Some(stored) = self.caching.stale.clone() else { return Verdict::Pass };
+        let Some(stored) = self.caching.to_validate().cloned() else { return Verdict::Pass };
         if !validation::confirms(stored.block(), self.response.fields) {
             return Verdict::Unconfirmed;
         }
@@ -232,10 +232,11 @@ impl ResponseDecision<'_> {
     /// Stores it, or serves what is stored in its place (rule 25).
     pub fn store(&mut self, own_uri: bool) -> Verdict {
         let response = self.response;
-        let stale = self.caching.stale.clone();
-        if stale.is_some() && self.caching.if_error && freshness::is_error(response.status) {
+        let stale = self.caching.stale();
+        if stale.is_some_and(|stale| stale.if_error) && freshness::is_error(response.status) {
             return Verdict::ServeStale(response.status);
         }
+        let stale = stale.map(|stale| Arc::clone(&stale.stored));
         // What nobody asked for is not what it seems, and a whole one is not given up for a part.
         let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
         if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
@@ -334,7 +335,7 @@ impl ResponseDecision<'_> {
 
     /// The stored part that a response with this place belongs to.
     fn beside(&self, part: Option<Fragment<'_>>) -> Option<Arc<Stored>> {
-        let (beside, part) = (self.caching.beside.as_ref()?, part?);
+        let (beside, part) = (self.caching.beside()?, part?);
         let same = beside.length() == part.length
             && Some(beside.address) == self.address
             && range::may_combine(beside.block(), self.response.fields);

@@ -7,9 +7,10 @@ use crate::cache::rfc::validation::{self, Answer};
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::fill::{Fill, FillId, FillReader};
-use crate::engine::cache::look_up::{Caching, Hit, select};
+use crate::engine::cache::look_up::{Hit, select};
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::refresh::Refresh;
+use crate::engine::cache::state::{CacheState, Caching};
 use crate::engine::connections::{TransactionId, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -129,7 +130,7 @@ impl Transactions {
         if let (Some(fill), Some(_)) = (hit.fill, content.span) {
             reader.place = fills.join(fill, id, client).unwrap_or_default();
         }
-        transaction.reader = Some(reader);
+        transaction.caching.state = CacheState::Reading(reader);
         self.forget_request(cx, id);
         self.slab[id.index as usize].restart_timeout(cx);
         cx.wake(client);
@@ -145,10 +146,11 @@ impl Transactions {
         forward_status: Option<u16>,
     ) -> bool {
         let Some(transaction) = self.get_mut(id) else { return false };
-        if transaction.caching.background {
+        let caching = &mut transaction.caching;
+        if caching.background || caching.stale().is_none() {
             return false;
         }
-        let Some(stored) = transaction.caching.stale.take() else { return false };
+        let Some(stored) = caching.take_known() else { return false };
         self.conclude_collapse(cx, services, id, CollapseOutcome::NotShareable);
         self.detach(cx, services, id);
         let how = After { log: CacheUse::Stale, forward: None, forward_status, fill: None };
@@ -171,7 +173,7 @@ impl Transactions {
         let Some(head) = transaction.request_head.request(bytes) else { return false };
         let (answer, selection) = select(&head, &stored, now_s);
         let age_s = stored.terms.age_s(now_s);
-        let forward = how.forward.or(transaction.caching.forward).or(Some(Forward::Stale));
+        let forward = how.forward.or(transaction.caching.forward()).or(Some(Forward::Stale));
         let hit = Hit {
             extra,
             fill: how.fill,
@@ -203,7 +205,7 @@ impl Transactions {
         let head = count.min(transaction.down.head.len());
         transaction.down.handle_sent(&mut cx.pool, head);
         transaction.down.sent += (count - head) as u64;
-        let reader = transaction.reader.as_mut();
+        let reader = transaction.caching.reader_mut();
         let left = reader.and_then(|reader| reader.handle_sent(&fills.slab, count - head));
         if let Some((fill, place)) = left {
             fills.leave(cx, fill, place, id);
@@ -213,7 +215,7 @@ impl Transactions {
             self.abandon_client(cx, id, "min_rate");
             return;
         }
-        if let Some(reader) = &transaction.reader {
+        if let Some(reader) = transaction.caching.reader() {
             if let Some((fill, place)) = reader.fill() {
                 fills.note_place(cx, fill, place, reader.position());
             }
@@ -226,7 +228,7 @@ impl Transactions {
         let Some((readers, body, trailers)) = services.fills.take_completed(fill) else { return };
         for (_, FillReader { transaction: id, .. }) in readers {
             let Some(transaction) = self.get_mut(id) else { continue };
-            if let Some(reader) = &mut transaction.reader {
+            if let Some(reader) = transaction.caching.reader_mut() {
                 reader.complete(&body, &trailers);
             }
             cx.wake(transaction.client);
@@ -243,7 +245,7 @@ impl Transactions {
         let reader = id.get(&fills.slab).filter(|fill| fill.can_be_handed_over());
         let Some(reader) = reader.and_then(Fill::lone_reader) else { return };
         let Some(transaction) = self.get_mut(reader) else { return };
-        let drained = transaction.reader.as_ref().is_some_and(|reader| reader.is_drained(&fills.slab));
+        let drained = transaction.caching.reader().is_some_and(|reader| reader.is_drained(&fills.slab));
         if transaction.stage != Stage::Serving || !drained {
             return;
         }
@@ -251,7 +253,7 @@ impl Transactions {
         let (hash, lock, origin) = (fill.pending.hash(), fill.lock, fill.origin);
         transaction.opened_ms = fill.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(reader)) =
-            (fill.into_rest(), transaction.reader.take())
+            (fill.into_rest(), transaction.caching.hand_over())
         {
             transaction.down.resume(rest, reader.into_frame());
             transaction.down.withheld = withheld;
@@ -287,14 +289,24 @@ impl Transaction {
         if self.settings.cache.is_none() || self.caching.background {
             return;
         }
-        self.record.forward = self.caching.forward;
-        self.record.cache = match self.caching.forward {
-            None => CacheUse::None,
-            Some(Forward::Bypass | Forward::Method) => {
-                self.record.cache_reason = self.caching.passed;
+        self.record.forward = self.caching.forward();
+        let passed = match self.caching.state {
+            CacheState::Bypassing(reason) => Some(reason),
+            CacheState::Invalidating(_) => Some("method"),
+            CacheState::Unused
+            | CacheState::LookingUp
+            | CacheState::Asking(_)
+            | CacheState::Waiting { .. }
+            | CacheState::Reading(_)
+            | CacheState::HandedOver => None,
+        };
+        self.record.cache = match (self.record.forward, passed) {
+            (_, Some(reason)) => {
+                self.record.cache_reason = reason;
                 CacheUse::Bypass
             }
-            Some(_) => CacheUse::Miss,
+            (Some(_), None) => CacheUse::Miss,
+            (None, None) => CacheUse::None,
         };
     }
 }
@@ -308,7 +320,7 @@ pub(in crate::engine) fn write_forwarded_status(
     head: &mut Vec<u8>,
 ) {
     let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
-    let Some(forward) = caching.forward.filter(|_| shown) else { return };
+    let Some(forward) = caching.forward().filter(|_| shown) else { return };
     let status = CacheStatus {
         forward: Some(forward),
         forward_status: None,
@@ -395,7 +407,7 @@ fn write_head(
             forward: hit.forward,
             forward_status: hit.forward_status,
             stored: false,
-            collapsed: transaction.caching.collapsed,
+            collapsed: transaction.caching.has_waited() || hit.log == CacheUse::Collapsed,
             ttl_s: Some(hit.ttl_s),
             detail: None,
         };

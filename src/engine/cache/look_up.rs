@@ -5,19 +5,19 @@
 
 use crate::cache::fill::fill_locks::LockResult;
 use crate::cache::rfc::control::RequestDirectives;
-use crate::cache::rfc::freshness::{self, Freshness, Terms, Use};
+use crate::cache::rfc::freshness::{self, Freshness, Use};
 use crate::cache::rfc::key::{self, Scheme, Uri};
 use crate::cache::rfc::range::{self, Part as Bytes, Selection};
 use crate::cache::rfc::status::Forward;
-use crate::cache::rfc::storable::NotStored;
 use crate::cache::rfc::validation::{self, Answer, Validators};
 use crate::cache::rfc::{invalidation, language, vary};
 use crate::cache::store::stored::Stored;
-use crate::cache::store::{Epoch, Found, Store};
+use crate::cache::store::{Found, Store};
 use crate::engine::cache::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use crate::engine::cache::coordination::WAITS_MAX;
 use crate::engine::cache::fill::{Fill, FillId};
 use crate::engine::cache::selecting::AsForwarded;
+use crate::engine::cache::state::{CacheState, Caching, Inquiry, Known, Lead, Part, Question, Stale};
 use crate::engine::transaction::examine::{Decision, Method, RequestInfo};
 use crate::engine::transaction::log_record::CacheUse;
 use crate::engine::transaction::refusal::Refusal;
@@ -63,120 +63,6 @@ impl CacheSettings {
     }
 }
 
-/// What the cache has to do with a transaction.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::engine) enum Part {
-    /// Nothing: there is no cache, or it passes the request by.
-    #[default]
-    None,
-    /// The response may be stored.
-    Store,
-    /// The cache asks whether what it has is still good.
-    Validate,
-    /// The cache asks for what is missing of a stored part.
-    Complete,
-    /// The response says something about what is stored, but is not stored itself: HEAD.
-    Head,
-    /// The response may make stored ones worthless.
-    Invalidate,
-}
-
-/// The cache's side of one transaction.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Caching {
-    /// The cache was asked: something of this may be set.
-    pub used: bool,
-    pub part: Part,
-    /// Why it goes to the origin, for Cache-Status.
-    pub forward: Option<Forward>,
-    /// What is stored, and cannot be used as it is.
-    pub stale: Option<Arc<Stored>>,
-    /// What is stored is a part: what comes may be put to it.
-    pub beside: Option<Arc<Stored>>,
-    /// The bytes that the origin is asked for, to be put to that part.
-    pub missing: Option<Bytes>,
-    /// Use it if the origin answers with an error.
-    pub if_error: bool,
-    /// Use it if the origin cannot be reached.
-    pub if_unreachable: bool,
-    /// The invalidations before the origin was asked.
-    pub epoch: Option<Epoch>,
-    /// The hash of the key for which others wait.
-    pub leads: Option<u64>,
-    /// The hash of the key for which others are to wait from now on.
-    pub takes_lead: Option<u64>,
-    /// The hash of the key that it has claimed before the other loops.
-    pub lock: Option<u64>,
-    /// How often it has waited for another request in vain.
-    pub waits: u8,
-    /// It waited for another one, in vain: it asks by itself.
-    pub alone: bool,
-    /// It has waited for another one.
-    pub collapsed: bool,
-    /// Its wait is over: it is examined again as soon as the event under way has been dealt with.
-    pub concluded: bool,
-    /// What the one that it waited for ended with.
-    pub refused: Option<Refusal>,
-    /// Without conditions: the last answer was about something else.
-    pub unconditional: bool,
-    /// weir's own request, to refresh what was served stale.
-    pub background: bool,
-    /// It goes over a connection that is one client's alone, or whose origin offers that: nothing of it is for others.
-    pub bound: bool,
-    /// Seconds for which a rule lets its response be fresh at most.
-    pub lifetime_max_s: Option<u32>,
-    /// Why the request passes the cache by, for the log.
-    pub passed: &'static str,
-    /// Why the response was not stored.
-    pub not_stored: Option<NotStored>,
-    /// When the request went to the origin, seconds since 1970.
-    pub requested_s: u64,
-}
-
-impl Caching {
-    /// What a stored response says, as far as the rules of its host let it.
-    pub fn terms(&self, stored: &Stored) -> Terms {
-        let lifetime_s = stored.terms.lifetime_s.min(self.lifetime_max_s.unwrap_or(u32::MAX));
-        Terms { lifetime_s, ..stored.terms }
-    }
-
-    /// What the origin is asked about.
-    pub fn to_validate(&self) -> Option<&Arc<Stored>> {
-        self.stale.as_ref().filter(|_| self.part == Part::Validate)
-    }
-
-    /// What the origin is asked to complete, and which bytes of it are missing.
-    pub fn to_complete(&self) -> Option<(&Arc<Stored>, Bytes)> {
-        self.beside.as_ref().zip(self.missing).filter(|_| self.part == Part::Complete)
-    }
-
-    /// As of a transaction that has not begun.
-    pub fn reset(&mut self) {
-        if self.used {
-            *self = Caching::default();
-        }
-    }
-
-    /// Before the request is looked at, for the first time or once more.
-    fn begin(&mut self) {
-        if !std::mem::replace(&mut self.used, true) {
-            return;
-        }
-        let keep = Caching {
-            used: true,
-            alone: self.alone,
-            lock: self.lock,
-            waits: self.waits,
-            collapsed: self.collapsed,
-            unconditional: self.unconditional,
-            background: self.background,
-            leads: self.leads,
-            ..Caching::default()
-        };
-        *self = keep;
-    }
-}
-
 /// An answer out of memory.
 pub(in crate::engine) struct Hit {
     pub stored: Arc<Stored>,
@@ -194,6 +80,13 @@ pub(in crate::engine) struct Hit {
     /// For Cache-Status, where the origin was asked before.
     pub forward: Option<Forward>,
     pub forward_status: Option<u16>,
+}
+
+/// What a stored response is to a request.
+enum Judged {
+    Hit(Hit),
+    /// It is not the answer: why the origin is asked, and what it is good for.
+    Useless(Forward, Known),
 }
 
 /// What a request finds in the cache.
@@ -222,16 +115,13 @@ impl CacheLookUp<'_> {
         info: &RequestInfo,
         path: &[u8],
     ) -> Option<Decision> {
-        self.caching.begin();
-        self.caching.bound = info.bound;
         match info.method {
-            Method::Get | Method::Head => {}
+            Method::Get | Method::Head => self.caching.begin(info.bound),
             Method::Connect => return None,
             Method::Options | Method::Trace | Method::OtherIdempotent | Method::Other => {
                 if !invalidation::is_safe(head.method) {
-                    self.caching.part = Part::Invalidate;
-                    self.caching.forward = Some(Forward::Method);
-                    self.caching.passed = "method";
+                    self.caching.begin(info.bound);
+                    self.caching.state = CacheState::Invalidating(None);
                 }
                 return None;
             }
@@ -244,14 +134,13 @@ impl CacheLookUp<'_> {
             || info.filters_response
             || validation::is_for_origin(head.fields)
         {
-            self.caching.forward = Some(Forward::Bypass);
-            self.caching.passed = match info.body {
+            self.caching.state = CacheState::Bypassing(match info.body {
                 Body::None if info.upgrade => "upgrade",
                 Body::None if info.bound => "connection-auth",
                 Body::None if info.filters_response => "filter",
                 Body::None => "condition",
                 Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
-            };
+            });
             // Nothing that is stored is for who has authenticated the connection.
             let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
             return refused.then_some(Decision::Refuse(Refusal::OnlyIfCached));
@@ -260,8 +149,7 @@ impl CacheLookUp<'_> {
             None => {}
             Some(Treatment::AtMost(most_s)) => self.caching.lifetime_max_s = Some(most_s),
             Some(Treatment::Off) => {
-                self.caching.forward = Some(Forward::Bypass);
-                self.caching.passed = "rule";
+                self.caching.state = CacheState::Bypassing("rule");
                 return None;
             }
         }
@@ -270,12 +158,11 @@ impl CacheLookUp<'_> {
         key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &info.authority, path });
         let hash = self.settings.store.hash(self.key);
         let found = self.find(hash, head, info, &asked);
-        let hit = match found {
-            // It was asked for by somebody else, and waited for: what sets cookies is not shared in that way.
-            Found::Entry(stored) if self.caching.collapsed && stored.set_cookie => {
-                self.caching.forward = Some(Forward::Miss);
-                self.caching.alone = true;
-                None
+        let judged = match found {
+            // Another client has asked for it, and this one has waited: what sets cookies is not shared in that way.
+            Found::Entry(stored) if self.caching.has_waited() && stored.set_cookie => {
+                self.caching.ask_alone();
+                Judged::Useless(Forward::Miss, Known::Nothing)
             }
             Found::Entry(stored) if self.may_have(info, &stored) => match stored.fragment() {
                 None => self.judge(stored, head, &asked),
@@ -283,35 +170,39 @@ impl CacheLookUp<'_> {
             },
             // Its address is judged again when it is dialled.
             Found::Entry(_) => {
-                self.caching.forward = Some(Forward::Bypass);
-                self.caching.passed = "address";
-                self.caching.part = Part::None;
+                self.caching.state = CacheState::Bypassing("address");
                 return None;
             }
-            Found::NoVariant => {
-                self.caching.forward = Some(Forward::VaryMiss);
-                None
-            }
-            Found::Nothing => {
-                self.caching.forward = Some(Forward::UriMiss);
-                None
-            }
+            Found::NoVariant => Judged::Useless(Forward::VaryMiss, Known::Nothing),
+            Found::Nothing => Judged::Useless(Forward::UriMiss, Known::Nothing),
         };
-        if let Some(hit) = hit {
-            return Some(Decision::Hit(hit));
-        }
+        let (forward, known) = match judged {
+            Judged::Hit(hit) => return Some(Decision::Hit(hit)),
+            Judged::Useless(forward, known) => (forward, known),
+        };
         // What is invalidated from now on was before the origin is asked, or after.
-        self.caching.epoch = Some(self.settings.store.epoch(hash));
+        let epoch = self.settings.store.epoch(hash);
         if asked.only_if_cached && !self.caching.background {
             return Some(Decision::Refuse(Refusal::OnlyIfCached));
         }
-        self.caching.part = match (info.method, self.has_conditions()) {
-            (Method::Head, _) => Part::Head,
-            (_, true) => Part::Validate,
-            (_, false) if self.caching.missing.is_some() => Part::Complete,
-            (_, false) => Part::Store,
-        };
+        let question = self.question(known, head, &asked);
+        self.caching.state = CacheState::Asking(Inquiry { question, forward, epoch });
         self.collapse(hash, head, info, &asked)
+    }
+
+    /// What the origin is asked, if that is what is stored.
+    fn question(&self, known: Known, head: &RequestHead<'_, '_>, asked: &RequestDirectives) -> Question {
+        if head.method == "HEAD" {
+            return Question::Head(known);
+        }
+        match known {
+            Known::Stale(stale) if self.can_validate(&stale.stored) => Question::Validation(stale),
+            Known::Beside(beside) => match self.missing(&beside, head, asked) {
+                Some(missing) => Question::Missing { beside, missing },
+                None => Question::Response(Known::Beside(beside)),
+            },
+            Known::Nothing | Known::Stale(_) => Question::Response(known),
+        }
     }
 
     fn find(
@@ -366,35 +257,46 @@ impl CacheLookUp<'_> {
     }
 
     /// Whether what is stored can be validated. Of parts only a strong tag tells that their bytes are the same.
-    fn has_conditions(&self) -> bool {
-        let stale = self.caching.stale.as_ref();
-        !self.caching.unconditional
-            && stale.is_some_and(|stored| {
-                let validators = Validators::read(stored.block());
-                match stored.fragment() {
-                    None => !validators.is_empty(),
-                    Some(_) => validators.strong_etag().is_some(),
-                }
-            })
+    fn can_validate(&self, stored: &Stored) -> bool {
+        let has_validators = || {
+            let validators = Validators::read(stored.block());
+            match stored.fragment() {
+                None => !validators.is_empty(),
+                Some(_) => validators.strong_etag().is_some(),
+            }
+        };
+        !self.caching.unconditional && has_validators()
     }
 
-    /// Whether stored parts are the answer: they are to a Range that lies within one of them (RFC 9111 section 3.3). If not, it
-    /// is noted what has to be asked for so that they become one.
+    /// Whether stored parts are the answer: they are to a Range that lies within one of them (RFC 9111 section 3.3).
     fn judge_part(
-        &mut self,
+        &self,
         stored: Arc<Stored>,
         head: &RequestHead<'_, '_>,
         asked: &RequestDirectives,
-    ) -> Option<Hit> {
-        self.caching.forward = Some(Forward::Partial);
-        self.caching.beside = Some(Arc::clone(&stored));
+    ) -> Judged {
+        match self.wanted_part(&stored, head) {
+            Some(wanted) if stored.contains(wanted) => self.judge(stored, head, asked),
+            Some(_) | None => Judged::Useless(Forward::Partial, Known::Beside(stored)),
+        }
+    }
+
+    /// The bytes of a representation that a request wants, of which there are parts.
+    fn wanted_part(&self, stored: &Stored, head: &RequestHead<'_, '_>) -> Option<Bytes> {
         if head.method != "GET" || self.caching.unconditional {
             return None;
         }
-        let wanted = range::wanted(head.fields, stored.block(), stored.length())?;
-        if stored.contains(wanted) {
-            return self.judge(stored, head, asked);
-        }
+        range::wanted(head.fields, stored.block(), stored.length())
+    }
+
+    /// The bytes that have to be asked for so that a stored part becomes the answer.
+    fn missing(
+        &self,
+        stored: &Stored,
+        head: &RequestHead<'_, '_>,
+        asked: &RequestDirectives,
+    ) -> Option<Bytes> {
+        let wanted = self.wanted_part(stored, head)?;
         // Not for what answers a condition of the client, may be for one user only, or is read by nobody.
         let own = ["if-none-match", "if-modified-since", "authorization"];
         let own =
@@ -402,19 +304,12 @@ impl CacheLookUp<'_> {
         // Stale or not: that the missing bytes come under its tag tells that it is still good. That takes a strong one (RFC 9111
         // section 3.4): without, the client's own question goes to the origin. So it does where there is no room for both.
         let room = self.settings.store.may_admit();
-        if !own && room && Validators::read(stored.block()).strong_etag().is_some() {
-            self.caching.missing = stored.missing(wanted);
-        }
-        None
+        let certain = !own && room && Validators::read(stored.block()).strong_etag().is_some();
+        if certain { stored.missing(wanted) } else { None }
     }
 
-    /// Whether a stored response is the answer; if not, what it is good for is noted.
-    fn judge(
-        &mut self,
-        stored: Arc<Stored>,
-        head: &RequestHead<'_, '_>,
-        asked: &RequestDirectives,
-    ) -> Option<Hit> {
+    /// Whether a stored response is the answer, or what else it is good for.
+    fn judge(&self, stored: Arc<Stored>, head: &RequestHead<'_, '_>, asked: &RequestDirectives) -> Judged {
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let (refresh, log) = match decision.usage {
@@ -426,12 +321,11 @@ impl CacheLookUp<'_> {
         };
         if let Some(log) = log {
             let (age_s, ttl_s) = (decision.age_s, decision.ttl_s);
-            return Some(self.hit(stored, head, Times { age_s, ttl_s, now_s }, refresh, log));
+            return Judged::Hit(self.hit(stored, head, Times { age_s, ttl_s, now_s }, refresh, log));
         }
-        self.caching.forward = Some(if decision.ttl_s > 0 { Forward::Request } else { Forward::Stale });
-        (self.caching.if_error, self.caching.if_unreachable) = (decision.if_error, decision.if_unreachable);
-        self.caching.stale = Some(stored);
-        None
+        let forward = if decision.ttl_s > 0 { Forward::Request } else { Forward::Stale };
+        let freshness::Decision { if_error, if_unreachable, .. } = decision;
+        Judged::Useless(forward, Known::Stale(Stale { stored, if_error, if_unreachable }))
     }
 
     fn hit(
@@ -444,7 +338,7 @@ impl CacheLookUp<'_> {
     ) -> Hit {
         let (answer, selection) = select(head, &stored, times.now_s);
         // It waited, and then the answer was complete at once.
-        let collapsed = self.caching.collapsed && log == CacheUse::Hit;
+        let collapsed = self.caching.has_waited() && log == CacheUse::Hit;
         let log = if collapsed { CacheUse::Collapsed } else { log };
         Hit {
             stored,
@@ -470,9 +364,8 @@ impl CacheLookUp<'_> {
         asked: &RequestDirectives,
     ) -> Option<Decision> {
         let single = info.method != Method::Get
-            || self.caching.alone
             || self.caching.waits >= COLLAPSES_MAX
-            || self.caching.leads.is_some()
+            || self.caching.lead.is_some_and(|lead| lead.begun)
             || asked.no_store
             // A refresh is one for all, whoever brought it about.
             || (head.fields.contains("range") && !self.caching.background);
@@ -483,26 +376,19 @@ impl CacheLookUp<'_> {
             InProgress::Nothing => {
                 // What answers a condition of the client, or goes to one user, is nothing for others to wait for.
                 let own = head.fields.contains("authorization")
-                    || (self.caching.part == Part::Store
+                    || (self.caching.part() == Part::Store
                         && (head.fields.contains("if-none-match")
                             || head.fields.contains("if-modified-since")));
                 if own {
                     return None;
                 }
-                if self.collapses.shared && self.caching.waits < WAITS_MAX {
-                    match self.settings.store.fill_locks().lock(hash) {
-                        LockResult::Acquired => {
-                            self.caching.lock = Some(hash);
-                            if let Some(hit) = self.find_fresh(hash, head, info, asked) {
-                                return Some(Decision::Hit(hit));
-                            }
-                        }
-                        LockResult::HeldElsewhere if self.caching.background => return None,
-                        LockResult::HeldElsewhere => return Some(Decision::Wait(hash)),
-                    }
+                let locked = self.collapses.shared && self.caching.waits < WAITS_MAX;
+                if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldElsewhere {
+                    return (!self.caching.background).then_some(Decision::Wait(hash));
                 }
-                self.caching.takes_lead = Some(hash);
-                None
+                self.caching.lead = Some(Lead { hash, locked, begun: false });
+                let hit = if locked { self.find_fresh(hash, head, info, asked) } else { None };
+                hit.map(Decision::Hit)
             }
             InProgress::Asking if head.fields.contains("authorization") => None,
             InProgress::Asking => Some(Decision::Wait(hash)),
@@ -524,11 +410,11 @@ impl CacheLookUp<'_> {
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
         let own = self.caching.background || self.caching.unconditional;
         // A part is not the answer to this request, as it was not before; and who has waited shares no cookies.
-        let odd = stored.fragment().is_some() || (self.caching.collapsed && stored.set_cookie);
+        let odd = stored.fragment().is_some() || (self.caching.has_waited() && stored.set_cookie);
         if own || odd || decision.usage != Use::Fresh || !self.may_have(info, &stored) {
             return None;
         }
-        (self.caching.part, self.caching.forward, self.caching.stale) = (Part::None, None, None);
+        self.caching.state = CacheState::LookingUp;
         let times = Times { age_s: decision.age_s, ttl_s: decision.ttl_s, now_s };
         Some(self.hit(stored, head, times, false, CacheUse::Hit))
     }
@@ -549,7 +435,7 @@ impl CacheLookUp<'_> {
         let shareable = selected
             && fill.is_joinable()
             && !stored.set_cookie
-            && Some(fill.epoch) == self.caching.epoch
+            && Some(fill.epoch) == self.caching.epoch()
             && self.may_have(info, &stored);
         let now_s = stored.clock_s(self.now);
         let decision = freshness::decide(&self.caching.terms(&stored), asked, now_s);
@@ -560,8 +446,7 @@ impl CacheLookUp<'_> {
         let mut hit = self.hit(stored, head, times, false, CacheUse::Collapsed);
         hit.selection = Selection::Whole;
         hit.fill = Some(id);
-        hit.forward = self.caching.forward;
-        self.caching.collapsed = true;
+        hit.forward = self.caching.forward();
         Some(hit)
     }
 }

@@ -11,6 +11,7 @@ pub(in crate::engine) mod publisher;
 pub(in crate::engine) mod reader;
 pub(in crate::engine) mod refresh;
 pub(in crate::engine) mod selecting;
+pub(in crate::engine) mod state;
 pub(in crate::engine) mod subscriber;
 pub(in crate::engine) mod window;
 

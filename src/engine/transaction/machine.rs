@@ -135,7 +135,7 @@ impl Transactions {
         let record = std::mem::replace(&mut transaction.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         transaction.caching.reset();
-        (transaction.reader, transaction.routing, transaction.watch) = (None, None, None);
+        (transaction.routing, transaction.watch) = (None, None);
         transaction.up.set_filters(None);
         transaction.down.set_filters(None);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
@@ -220,9 +220,9 @@ impl Transactions {
         let decision = examiner.examine((bytes, request_head), info, record, &mut cx.scratch);
         match decision {
             Decision::Forward => {
-                if let Some(hash) = transaction.caching.takes_lead.take() {
-                    fills.collapses.lead(hash, cache_text, id);
-                    transaction.caching.leads = Some(hash);
+                if let Some(lead) = transaction.caching.lead.as_mut().filter(|lead| !lead.begun) {
+                    fills.collapses.lead(lead.hash, cache_text, id);
+                    lead.begun = true;
                 }
                 transaction.note_forwarding();
                 self.forward(cx, id);
@@ -330,7 +330,7 @@ impl Transactions {
     /// Waits for the leader of the collapse for that key.
     fn wait_for_leader(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, hash: u64) {
         let transaction = &mut self.slab[id.index as usize];
-        transaction.caching.collapsed = true;
+        transaction.caching.begin_waiting();
         transaction.stage = Stage::Waiting(hash);
         transaction.record.verdict = Verdict::Allowed;
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms.min(COLLAPSE_WAIT_MS));
@@ -343,13 +343,7 @@ impl Transactions {
         let Conclusion { waiters, outcome, counts } = conclusion;
         for waiter in waiters {
             let Some(transaction) = self.get_mut(waiter) else { continue };
-            let caching = &mut transaction.caching;
-            match outcome {
-                CollapseOutcome::LookAgain => caching.waits = caching.waits.saturating_add(counts),
-                CollapseOutcome::NotShareable => caching.alone = true,
-                CollapseOutcome::Refused(refusal) => caching.refused = Some(refusal),
-            }
-            caching.concluded = true;
+            transaction.caching.end_waiting(outcome, counts);
             self.concluded.push_back(waiter);
         }
     }
@@ -362,12 +356,13 @@ impl Transactions {
             return true;
         }
         transaction.stage = Stage::Begun;
-        transaction.caching.concluded = false;
         // What is left of the time to wait is not that of what comes next: a look-up, a password.
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
-        match transaction.caching.refused.take() {
-            Some(refusal) => cx.send(Effect::Refuse(waiter, refusal)),
-            None => self.examine(cx, services, waiter),
+        match transaction.caching.outcome() {
+            Some(CollapseOutcome::Refused(refusal)) => cx.send(Effect::Refuse(waiter, refusal)),
+            Some(CollapseOutcome::LookAgain | CollapseOutcome::NotShareable) | None => {
+                self.examine(cx, services, waiter);
+            }
         }
         true
     }
@@ -416,11 +411,12 @@ impl Transactions {
     pub fn refuse(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId, refusal: Refusal) {
         let Some(transaction) = self.get_mut(id) else { return };
         let under_way = transaction.is_answering();
-        let caching = &transaction.caching;
-        let stale = caching.stale.is_some()
-            && refusal.verdict() == Verdict::Failed
-            && (caching.if_error || (caching.if_unreachable && refusal.is_disconnection()))
-            && !under_way;
+        let may_be_stale = refusal.verdict() == Verdict::Failed && !under_way;
+        let stale = may_be_stale
+            && transaction
+                .caching
+                .stale()
+                .is_some_and(|stale| stale.if_error || (stale.if_unreachable && refusal.is_disconnection()));
         let sent = transaction.was_sent();
         if self.fail_over(cx, services, id, refusal) {
             return;
@@ -543,7 +539,7 @@ impl Transactions {
             Event::Sent(count) => {
                 let transaction = &mut self.slab[id.index as usize];
                 transaction.restart_timeout(cx);
-                if transaction.reader.is_some() {
+                if transaction.caching.reader().is_some() {
                     self.handle_served(cx, services, id, count);
                     return;
                 }

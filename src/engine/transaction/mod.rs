@@ -25,8 +25,7 @@ pub(in crate::engine) mod verification;
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::Relay;
 use crate::engine::cache::fill::Fill;
-use crate::engine::cache::look_up::Caching;
-use crate::engine::cache::reader::CacheReader;
+use crate::engine::cache::state::Caching;
 use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::downstream::minimum_rate::RateMeter;
@@ -135,8 +134,6 @@ pub(in crate::engine) struct Transaction {
     pub routing: Option<Routing>,
     /// What the cache has to do with it.
     pub caching: Caching,
-    /// The body that is served from the cache.
-    pub reader: Option<CacheReader>,
     /// What behaviour rules watch of the response.
     pub watch: Option<Box<Watch>>,
 }
@@ -182,7 +179,6 @@ impl Transaction {
             informational: 0,
             routing: None,
             caching: Caching::default(),
-            reader: None,
             watch: None,
         }
     }
@@ -224,7 +220,6 @@ impl Transaction {
             informational,
             routing,
             caching,
-            reader,
             watch,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
@@ -241,7 +236,7 @@ impl Transaction {
         (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
         (*keeps_body, *looks_first) = (false, false);
         caching.reset();
-        (*routing, *reader, *watch) = (None, None, None);
+        (*routing, *watch) = (None, None);
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
@@ -278,12 +273,12 @@ impl Transaction {
 
     /// Whether there is anything to send to the client.
     pub fn wants_send(&self, fills: &Slab<Fill>) -> bool {
-        self.down.wants_send() || self.reader.as_ref().is_some_and(|reader| reader.wants_send(fills))
+        self.down.wants_send() || self.caching.reader().is_some_and(|reader| reader.wants_send(fills))
     }
 
     /// What to send to the client next.
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fills: &'s Slab<Fill>) -> Outgoing<'s> {
-        match &mut self.reader {
+        match self.caching.reader_mut() {
             Some(reader) => reader.outgoing(&self.down, pool, fills),
             None => self.down.outgoing(pool),
         }
@@ -293,7 +288,7 @@ impl Transaction {
     pub fn is_answered(&self, fills: &Slab<Fill>) -> bool {
         self.down.is_complete()
             && self.response.is_empty()
-            && self.reader.as_ref().is_none_or(|reader| reader.is_done(fills))
+            && self.caching.reader().is_none_or(|reader| reader.is_done(fills))
     }
 
     pub fn download_space<'p>(

@@ -5,7 +5,7 @@ use crate::engine::Event;
 use crate::engine::body::relay::BodyFault;
 use crate::engine::cache::actions::ResponseAction;
 use crate::engine::cache::hit_response::write_forwarded_status;
-use crate::engine::cache::look_up::Part;
+use crate::engine::cache::state::Part;
 use crate::engine::connections::{PeerId, TransactionId};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -181,7 +181,7 @@ impl Transactions {
                 Ok(None) => return,
                 Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
             };
-            let action = match transaction.caching.part {
+            let action = match transaction.caching.part() {
                 Part::None => ResponseAction::Pass,
                 Part::Store | Part::Validate | Part::Complete | Part::Head | Part::Invalidate => {
                     self.decide_on_final(cx, services, id, head_bytes)

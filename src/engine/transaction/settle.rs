@@ -6,6 +6,7 @@ use super::log_record::{Text, Verdict};
 use super::refusal::Refusal;
 use super::{Services, Stage, Transaction, Transactions};
 use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::cache::reader::CacheReader;
 use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
@@ -20,7 +21,7 @@ impl Transactions {
             return;
         };
         let served_short = transaction.stage == Stage::Serving
-            && transaction.reader.as_ref().is_some_and(|reader| reader.is_cut_short(fills))
+            && transaction.caching.reader().is_some_and(|reader| reader.is_cut_short(fills))
             && transaction.down.head.is_empty();
         let truncated = transaction.down.is_truncated() && !transaction.down.wants_send();
         if let (true, Some(reason)) = (truncated, transaction.down.filter_fault()) {
@@ -161,7 +162,7 @@ impl Transactions {
             }
             Stage::Awaiting => Refusal::BodyTimeout,
             // Those that began to wait together are due together, and the first has let all of them go.
-            Stage::Waiting(_) if transaction.caching.concluded => return,
+            Stage::Waiting(_) if transaction.caching.outcome().is_some() => return,
             Stage::Waiting(hash) => return self.overtake(cx, services, hash),
         };
         cx.send(Effect::Refuse(id, refusal));
@@ -195,7 +196,7 @@ impl Transactions {
 impl Transaction {
     /// The transaction reads a fill no more.
     fn leave_fill(&self, cx: &mut Context, services: &mut Services, id: TransactionId) {
-        if let Some((fill, place)) = self.reader.as_ref().and_then(|reader| reader.fill()) {
+        if let Some((fill, place)) = self.caching.reader().and_then(CacheReader::fill) {
             services.fills.leave(cx, fill, place, id);
         }
     }
