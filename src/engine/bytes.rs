@@ -2,9 +2,10 @@
 
 use super::Splice;
 use super::body::outgoing::{Outgoing, SLICES_MAX};
-use super::connections::{Client, Parked, PeerId, Role, TransactionId, UpstreamState};
+use super::connections::{Client, Parked, Role, UpstreamState};
 use super::context::Context;
 use super::dispatch::Machines;
+use crate::engine::ids::{PeerId, TransactionId};
 use crate::net::{BLOCK_BYTES, Purpose, Space};
 
 impl Machines {

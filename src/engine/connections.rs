@@ -3,62 +3,13 @@
 //! A connection is a client connection or an upstream connection. Its role says where it stands and names the part of a machine
 //! that carries it: the dispatcher routes events by that. The machines set the roles of the connections that they own.
 
-use super::cache::fill::FillId;
 use super::listener::ListenerId;
-use super::upstream::connecting::ConnectId;
-use super::upstream::pool::{GroupId, IdleId};
+use crate::engine::ids::{ConnectId, FillId, GroupId, IdleId};
+use crate::engine::ids::{PeerId, ReadingId, TransactionId, TunnelId};
 use crate::net::{Pool, Purpose};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-
-/// A connection: its index in the table in the lower 24 bits, and the generation of that place in the upper 8. An id of a connection
-/// that is gone is no id of the one that has its place now: 256 others would have to come and go before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(u32);
-
-const INDEX_BITS: u32 = 24;
-
-impl PeerId {
-    fn new(index: usize, generation: u8) -> PeerId {
-        debug_assert!(index >> INDEX_BITS == 0, "the limit on clients is far below");
-        PeerId(u32::from(generation) << INDEX_BITS | index as u32)
-    }
-
-    /// The index in the table: small, and used again when the connection is gone.
-    pub fn index(self) -> usize {
-        (self.0 & ((1 << INDEX_BITS) - 1)) as usize
-    }
-
-    /// The token under which the shell knows the socket.
-    pub fn token(self) -> usize {
-        self.0 as usize
-    }
-
-    /// From the token of a socket.
-    pub fn from_token(token: usize) -> PeerId {
-        PeerId(token as u32)
-    }
-
-    fn generation(self) -> u8 {
-        (self.0 >> INDEX_BITS) as u8
-    }
-}
-
-/// Index of a transaction in its slab, with the serial number that tells it from earlier ones at the same index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct TransactionId {
-    pub index: u32,
-    pub serial: u32,
-}
-
-/// Index of a tunnel in its slab.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) struct TunnelId(pub u32);
-
-/// Index of a request head that is being read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct ReadingId(pub u32);
 
 /// One entry of the table.
 #[derive(Debug)]

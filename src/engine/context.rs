@@ -1,13 +1,15 @@
 //! What every machine is lent with an event: the time, the leaves, and the ways to the shell and to the other machines.
 
 use super::Action;
+use super::cache::message::{FillEvent, Message};
 use super::callback::Callbacks;
-use super::connections::{Connections, PeerId};
+use super::connections::Connections;
 use super::effect::Effect;
 use super::metrics::status_class;
 use super::settings::Settings;
 use super::timer::Deadlines;
 use super::transaction::log_record::{LogRecord, Verdict};
+use crate::engine::ids::PeerId;
 use crate::http::date::http_date;
 use crate::metrics::Metrics;
 use crate::net::{BLOCK_BYTES, Pool};
@@ -115,6 +117,11 @@ impl Context {
     /// Has the dispatcher call another machine when this one has returned.
     pub fn send(&mut self, effect: Effect) {
         self.effects.push_back(effect);
+    }
+
+    /// Tells the other loops something of a key.
+    pub fn send_to_loops(&mut self, hash: u64, event: FillEvent) {
+        self.actions.push_back(Action::SendToLoops(Message { hash, event }));
     }
 
     /// Has the dispatcher call another machine before all others that it is to call.

@@ -1,12 +1,10 @@
 //! What one machine asks of another: the dispatcher carries it out when the machine has returned.
 
 use super::cache::collapse::Conclusion;
-use super::cache::fill::FillId;
 use super::cache::refresh::Refresh;
-use super::connections::{PeerId, TransactionId};
-use super::transaction::ending::End;
+use super::transaction::log_record::Verdict;
 use super::transaction::refusal::Refusal;
-use super::upstream::connecting::ConnectId;
+use crate::engine::ids::{ConnectId, FillId, PeerId, TransactionId};
 use crate::http::target::Authority;
 use crate::net::Linear;
 
@@ -89,3 +87,34 @@ pub(in crate::engine) enum Effect {
 }
 
 const _: () = assert!(size_of::<Effect>() <= 48);
+
+/// What becomes of the client connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) enum Ending {
+    /// The transaction ends where it stands: a client that waits for more must notice (rule 23). The close lingers, because the
+    /// client may still be sending: a reset would take the answers before this one with it (RFC 9112 section 9.6).
+    Abort,
+    /// The client is gone, or has to go at once.
+    Abandon,
+}
+
+/// The order to end a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct End {
+    pub transaction: TransactionId,
+    pub ending: Ending,
+    pub verdict: Verdict,
+    /// The word for the log.
+    pub reason: &'static str,
+}
+
+impl Ending {
+    /// Ends a transaction as failed.
+    pub fn of(self, transaction: TransactionId, reason: &'static str) -> End {
+        End { transaction, ending: self, verdict: Verdict::Failed, reason }
+    }
+
+    pub fn with_verdict(self, transaction: TransactionId, verdict: Verdict, reason: &'static str) -> Effect {
+        Effect::End(End { transaction, ending: self, verdict, reason })
+    }
+}

@@ -1,11 +1,9 @@
 //! What crosses between engine and shell, but for bytes.
 
-use super::cache::coordination::Message;
-use super::connections::PeerId;
-use super::store_job::StoreJob;
+use super::cache::message::Message;
 use super::transaction::log_record::LogRecord;
 use super::transaction::refusal::SocketError;
-use super::transaction::verification::JobId;
+use crate::engine::ids::{JobId, PeerId, StoreJob};
 use crate::guard::store::Check;
 use crate::policy::auth::SlowJob;
 use crate::resolver;

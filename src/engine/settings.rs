@@ -1,6 +1,6 @@
 //! What the engine is told at start. Plain values; `config` makes them from options and files.
 
-pub use crate::engine::cache::look_up::CacheSettings;
+pub use crate::engine::cache::settings::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
 use crate::engine::listener::{Listener, ListenerId};
 use crate::engine::transaction::log_record::Text;

@@ -1,6 +1,6 @@
 //! One deadline per peer in a dense array: activity writes a number, a sweep finds what is due.
 
-use super::connections::PeerId;
+use crate::engine::ids::PeerId;
 
 /// Resolution of deadlines, and the shortest time between two sweeps, in milliseconds (chosen: short beside every
 /// configurable time-out; a sweep of 100,000 peers measures 25 to 47 us).

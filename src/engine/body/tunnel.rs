@@ -7,9 +7,10 @@
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::tunnel_half::{Relays, TunnelHalf};
-use crate::engine::connections::{Client, PeerId, TunnelId, UpstreamState};
+use crate::engine::connections::{Client, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::{PeerId, TunnelId};
 use crate::engine::transaction::Transaction;
 use crate::engine::transaction::log_record::{Kind, Note, Text};
 use crate::engine::upstream::routing::Routing;

@@ -7,13 +7,7 @@
 //! Collapses belong to one loop. Where there are several, who leads one fill_locks the key first, in a table that they share; if
 //! it is claimed already, the collapse is led elsewhere (see [`crate::engine::cache::coordination`]).
 
-use crate::engine::cache::Fills;
-use crate::engine::cache::coordination::{FillEvent, release_lock, send_to_loops};
-use crate::engine::cache::fill::FillId;
-use crate::engine::cache::state::Caching;
-use crate::engine::connections::TransactionId;
-use crate::engine::context::Context;
-use crate::engine::effect::Effect;
+use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::keyed::Keyed;
 use crate::engine::transaction::refusal::Refusal;
 use hashbrown::HashMap;
@@ -224,18 +218,6 @@ pub(in crate::engine) enum CollapseOutcome {
     Refused(Refusal),
 }
 
-/// Has the dispatcher tell transactions that have waited for a leader what has come of that. The wait counts as so many.
-pub(super) fn release_waiters(
-    cx: &mut Context,
-    waiters: Vec<TransactionId>,
-    outcome: CollapseOutcome,
-    counts: u8,
-) {
-    if !waiters.is_empty() {
-        cx.send(Effect::Concluded(Box::new(Conclusion { waiters, outcome, counts })));
-    }
-}
-
 /// The end of a wait.
 #[derive(Debug)]
 pub(in crate::engine) struct Conclusion {
@@ -243,44 +225,4 @@ pub(in crate::engine) struct Conclusion {
     pub outcome: CollapseOutcome,
     /// For how many waits it counts.
     pub counts: u8,
-}
-
-impl Fills {
-    /// A transaction leads no more: lets those go that have waited for it.
-    pub fn conclude(
-        &mut self,
-        cx: &mut Context,
-        leader: TransactionId,
-        caching: &mut Caching,
-        outcome: CollapseOutcome,
-    ) {
-        release_lock(cx, caching, outcome);
-        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
-            let waiters = self.collapses.give_up(lead.hash, leader);
-            release_waiters(cx, waiters, outcome, 1);
-        }
-    }
-
-    /// A transaction waits for the leader of that key.
-    pub fn wait_for_leader(&mut self, cx: &mut Context, hash: u64, key: &[u8], waiter: TransactionId) {
-        // Where the leader is in another loop, that loop is told when the first begins to wait.
-        if self.collapses.wait(hash, key, waiter) {
-            send_to_loops(cx, hash, FillEvent::Wanted);
-        }
-    }
-
-    /// The response of a leader has become a fill: lets those go that have waited for it.
-    pub fn conclude_by_fill(
-        &mut self,
-        cx: &mut Context,
-        leader: TransactionId,
-        caching: &mut Caching,
-        fill: FillId,
-        outcome: CollapseOutcome,
-    ) {
-        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
-            let waiters = self.collapses.turn_into_fill(lead.hash, leader, fill);
-            release_waiters(cx, waiters, outcome, 1);
-        }
-    }
 }

@@ -5,58 +5,23 @@
 //! beginning and to who comes later. What is not, each loop asks for by itself, and its own requests share that. Before
 //! there is a head all wait alike, as all would wait for the origin.
 
-use crate::cache::fill::streaming_body::Portion;
-use crate::engine::Action;
-use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fill::FillId;
-use crate::engine::cache::publisher::{End, Publication};
+use crate::engine::cache::Fills;
+use crate::engine::cache::collapse::{CollapseOutcome, Conclusion};
+use crate::engine::cache::message::{FillEvent, Message};
 use crate::engine::cache::state::Caching;
-use crate::engine::cache::window::Span;
-use crate::engine::cache::{Fills, collapse::release_waiters};
 use crate::engine::context::Context;
-use std::sync::{Arc, Weak};
+use crate::engine::effect::Effect;
+use crate::engine::ids::{FillId, TransactionId};
 
 /// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
 /// variants somebody always asks for another one).
 pub(in crate::engine) const WAITS_MAX: u8 = 2;
 
-/// What loops tell each other about a key that one of them asks for.
-#[derive(Clone, Debug)]
-pub struct Message {
-    hash: u64,
-    event: FillEvent,
-}
-
-#[derive(Clone, Debug)]
-pub(in crate::engine) enum FillEvent {
-    /// What comes, or the rest of it, is not to be stored: each loop is to ask by itself.
-    Alone,
-    /// It is over.
-    Over(CollapseOutcome),
-    /// There is a head, this has come of the body, and the rest will be told.
-    Begins(Arc<Publication>, Arc<Portion>),
-    /// This comes next, and whether all of it is kept.
-    Continues(Weak<Publication>, Arc<Portion>, bool),
-    /// There will be no more.
-    Ends(Weak<Publication>, End),
-    /// Somebody has begun to wait: if it is coming already, that is to be told.
-    Wanted,
-    /// Readers in the loop that says so are so far; none if nobody there listens.
-    Read(Weak<Publication>, Option<Span>),
-    /// Readers that are not so far hold others up.
-    Behind(Weak<Publication>, u64),
-}
-
-/// Tells the other loops something of a key.
-pub(super) fn send_to_loops(cx: &mut Context, hash: u64, event: FillEvent) {
-    cx.actions.push_back(Action::SendToLoops(Message { hash, event }));
-}
-
 /// Gives the lock of a key back. Loops that wait for it are told.
 fn release(cx: &mut Context, hash: u64, event: FillEvent) {
     let awaited = cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
     if awaited {
-        send_to_loops(cx, hash, event);
+        cx.send_to_loops(hash, event);
     }
 }
 
@@ -64,6 +29,18 @@ fn release(cx: &mut Context, hash: u64, event: FillEvent) {
 pub(in crate::engine) fn release_lock(cx: &mut Context, caching: &mut Caching, outcome: CollapseOutcome) {
     if let Some(hash) = caching.take_lock() {
         release(cx, hash, FillEvent::Over(outcome));
+    }
+}
+
+/// Has the dispatcher tell transactions that have waited for a leader what has come of that. The wait counts as so many.
+pub(super) fn release_waiters(
+    cx: &mut Context,
+    waiters: Vec<TransactionId>,
+    outcome: CollapseOutcome,
+    counts: u8,
+) {
+    if !waiters.is_empty() {
+        cx.send(Effect::Concluded(Box::new(Conclusion { waiters, outcome, counts })));
     }
 }
 
@@ -120,7 +97,7 @@ impl Fills {
         fill.lock = Some(hash);
         if cache.store.fill_locks().is_awaited(hash) {
             if let Some(event) = fill.publish_from_start() {
-                send_to_loops(cx, hash, event);
+                cx.send_to_loops(hash, event);
             }
         }
     }

@@ -6,20 +6,23 @@ use crate::cache::rfc::storable::NotStored;
 use crate::cache::rfc::validation::{self, Answer};
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::fill::{Fill, FillId, FillReader};
+use crate::engine::cache::fill::{Fill, FillReader};
 use crate::engine::cache::look_up::{Hit, select};
 use crate::engine::cache::reader::CacheReader;
 use crate::engine::cache::refresh::Refresh;
+use crate::engine::cache::signature::{Signature, cache_name};
 use crate::engine::cache::state::{CacheState, Caching};
-use crate::engine::connections::{TransactionId, UpstreamState};
+use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::settings::Settings;
-use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{CacheUse, Text, Verdict};
+use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
+use crate::engine::transaction::request::Method;
+use crate::engine::transaction::{Stage, Transaction};
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};
@@ -38,40 +41,6 @@ struct Content {
     span: Option<(u64, u64)>,
     /// How its length is announced.
     framing: Body,
-}
-
-/// What weir says of itself in every head out of the cache: Via and the name in Cache-Status, as far as they are shown. One
-/// for each version that the origin may have spoken.
-#[derive(Debug)]
-pub(in crate::engine) struct Signature {
-    http10: Vec<u8>,
-    http11: Vec<u8>,
-    /// The last line is a Cache-Status that goes on.
-    status: bool,
-}
-
-impl Signature {
-    pub fn new(settings: &Settings) -> Signature {
-        let status = settings.cache.as_ref().is_some_and(|cache| cache.status);
-        let lines = |version: Version| {
-            let mut out = Vec::new();
-            if let Some(via) = &settings.via {
-                out = [b"Via: ", version.digits().as_bytes(), b" ", via.as_bytes(), b"\r\n"].concat();
-            }
-            if status {
-                status::write_name(&mut out, cache_name(settings));
-            }
-            out
-        };
-        Signature { http10: lines(Version::Http10), http11: lines(Version::Http11), status }
-    }
-
-    fn lines(&self, version: Version) -> &[u8] {
-        match version {
-            Version::Http10 => &self.http10,
-            Version::Http11 => &self.http11,
-        }
-    }
 }
 
 impl Transactions {
@@ -332,10 +301,6 @@ pub(in crate::engine) fn write_forwarded_status(
     head.truncate(head.len().saturating_sub(2));
     status::write_cache_status(head, cache_name(settings), &status);
     head.extend_from_slice(b"\r\n");
-}
-
-fn cache_name(settings: &Settings) -> &str {
-    settings.via.as_deref().unwrap_or("weir")
 }
 
 /// What goes out, by what was asked for.

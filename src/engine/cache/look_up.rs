@@ -5,22 +5,23 @@
 
 use crate::cache::fill::fill_locks::LockResult;
 use crate::cache::rfc::control::RequestDirectives;
-use crate::cache::rfc::freshness::{self, Freshness, Use};
+use crate::cache::rfc::freshness::{self, Use};
 use crate::cache::rfc::key::{self, Scheme, Uri};
 use crate::cache::rfc::range::{self, Part as Bytes, Selection};
 use crate::cache::rfc::status::Forward;
 use crate::cache::rfc::validation::{self, Answer, Validators};
 use crate::cache::rfc::{invalidation, language, vary};
+use crate::cache::store::Found;
 use crate::cache::store::stored::Stored;
-use crate::cache::store::{Found, Store};
 use crate::engine::cache::collapse::{COLLAPSES_MAX, Collapses, InProgress};
 use crate::engine::cache::coordination::WAITS_MAX;
-use crate::engine::cache::fill::{Fill, FillId};
+use crate::engine::cache::fill::Fill;
 use crate::engine::cache::selecting::AsForwarded;
+use crate::engine::cache::settings::CacheSettings;
 use crate::engine::cache::state::{CacheState, Caching, Inquiry, Known, Lead, Part, Question, Stale};
-use crate::engine::transaction::examine::{Decision, Method, RequestInfo};
+use crate::engine::ids::FillId;
 use crate::engine::transaction::log_record::CacheUse;
-use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::request::{Method, RequestInfo};
 use crate::guard::rules::Guard;
 use crate::http::block::FieldLines;
 use crate::http::forwarding::ForwardedPolicy;
@@ -34,34 +35,6 @@ use crate::resolver::{Resolver, Walk};
 use crate::time::Now;
 use slab::Slab;
 use std::sync::Arc;
-
-/// What the engine is told about caching.
-#[derive(Clone, Debug)]
-pub struct CacheSettings {
-    /// The store of all loops.
-    pub store: Arc<Store>,
-    /// What is guessed and what is not.
-    pub freshness: Freshness,
-    /// Names of fields that count in place of Cache-Control, the most important first.
-    pub targeted: Vec<String>,
-    /// Say in Cache-Status what the cache did.
-    pub status: bool,
-    /// From where PURGE is taken.
-    pub purge_from: Vec<ipnet::IpNet>,
-}
-
-impl CacheSettings {
-    /// The defaults over a store.
-    pub fn new(store: Arc<Store>) -> CacheSettings {
-        CacheSettings {
-            store,
-            freshness: Freshness::default(),
-            targeted: Vec::new(),
-            status: true,
-            purge_from: Vec::new(),
-        }
-    }
-}
 
 /// An answer out of memory.
 pub(in crate::engine) struct Hit {
@@ -80,6 +53,15 @@ pub(in crate::engine) struct Hit {
     /// For Cache-Status, where the origin was asked before.
     pub forward: Option<Forward>,
     pub forward_status: Option<u16>,
+}
+
+/// What the cache says to a request that does not go to the origin.
+pub(in crate::engine) enum CacheAnswer {
+    Hit(Hit),
+    /// Another request for the key with this hash is under way.
+    Wait(u64),
+    /// The request is for what is stored only, and nothing of that will do.
+    Refuse,
 }
 
 /// What a stored response is to a request.
@@ -114,7 +96,7 @@ impl CacheLookUp<'_> {
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
         path: &[u8],
-    ) -> Option<Decision> {
+    ) -> Option<CacheAnswer> {
         match info.method {
             Method::Get | Method::Head => self.caching.begin(info.bound),
             Method::Connect => return None,
@@ -143,7 +125,7 @@ impl CacheLookUp<'_> {
             });
             // Nothing that is stored is for who has authenticated the connection.
             let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
-            return refused.then_some(Decision::Refuse(Refusal::OnlyIfCached));
+            return refused.then_some(CacheAnswer::Refuse);
         }
         match self.policy.cache_rules.find(&info.authority.host, info.authority.port) {
             None => {}
@@ -177,13 +159,13 @@ impl CacheLookUp<'_> {
             Found::Nothing => Judged::Useless(Forward::UriMiss, Known::Nothing),
         };
         let (forward, known) = match judged {
-            Judged::Hit(hit) => return Some(Decision::Hit(hit)),
+            Judged::Hit(hit) => return Some(CacheAnswer::Hit(hit)),
             Judged::Useless(forward, known) => (forward, known),
         };
         // What is invalidated from now on was before the origin is asked, or after.
         let epoch = self.settings.store.epoch(hash);
         if asked.only_if_cached && !self.caching.background {
-            return Some(Decision::Refuse(Refusal::OnlyIfCached));
+            return Some(CacheAnswer::Refuse);
         }
         let question = self.question(known, head, &asked);
         self.caching.state = CacheState::Asking(Inquiry { question, forward, epoch });
@@ -362,7 +344,7 @@ impl CacheLookUp<'_> {
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
         asked: &RequestDirectives,
-    ) -> Option<Decision> {
+    ) -> Option<CacheAnswer> {
         let single = info.method != Method::Get
             || self.caching.waits >= COLLAPSES_MAX
             || self.caching.lead.is_some_and(|lead| lead.begun)
@@ -384,16 +366,16 @@ impl CacheLookUp<'_> {
                 }
                 let locked = self.collapses.shared && self.caching.waits < WAITS_MAX;
                 if locked && self.settings.store.fill_locks().lock(hash) == LockResult::HeldElsewhere {
-                    return (!self.caching.background).then_some(Decision::Wait(hash));
+                    return (!self.caching.background).then_some(CacheAnswer::Wait(hash));
                 }
                 self.caching.lead = Some(Lead { hash, locked, begun: false });
                 let hit = if locked { self.find_fresh(hash, head, info, asked) } else { None };
-                hit.map(Decision::Hit)
+                hit.map(CacheAnswer::Hit)
             }
             InProgress::Asking if head.fields.contains("authorization") => None,
-            InProgress::Asking => Some(Decision::Wait(hash)),
+            InProgress::Asking => Some(CacheAnswer::Wait(hash)),
             InProgress::Crowded => None,
-            InProgress::Filling(fill) => self.join(fill, head, info, asked).map(Decision::Hit),
+            InProgress::Filling(fill) => self.join(fill, head, info, asked).map(CacheAnswer::Hit),
         }
     }
 

@@ -9,77 +9,13 @@
 //! of this loop.
 
 use crate::cache::body::{Body, Cursor};
-use crate::cache::store::Epoch;
-use crate::cache::store::stored::Stored;
 use crate::engine::cache::Fills;
-use crate::engine::cache::coordination::FillEvent;
-use crate::engine::cache::coordination::send_to_loops;
-use crate::engine::cache::fill::{Fill, FillId};
-use crate::engine::cache::window::{Span, WINDOW_BYTES_MAX};
+use crate::engine::cache::fill::Fill;
+use crate::engine::cache::message::FillEvent;
+use crate::engine::cache::publication::{Coordination, End, Publication, Published, Span};
 use crate::engine::context::Context;
+use crate::engine::ids::FillId;
 use std::sync::{Arc, Weak};
-
-/// What is told of a response before its body. Whoever listens holds on to it.
-#[derive(Debug)]
-pub struct Publication {
-    /// Where it comes to.
-    fill: FillId,
-    pub(in crate::engine) pending: Arc<Stored>,
-    /// The stored part that it completes.
-    pub(in crate::engine) beside: Option<Arc<Stored>>,
-    /// Bytes of the body, if that is known.
-    pub(in crate::engine) length: Option<u64>,
-    pub(in crate::engine) epoch: Epoch,
-}
-
-/// How a body ends that was told of.
-#[derive(Clone, Debug)]
-pub(in crate::engine) enum End {
-    /// All of it is here, with its trailers.
-    Whole(Arc<Body>, Arc<[u8]>),
-    /// All of it was told; these are its trailers.
-    Published(Arc<[u8]>),
-    /// The rest will never come.
-    Broken,
-}
-
-/// What other loops know of a fill.
-#[derive(Debug)]
-pub(in crate::engine) struct Published {
-    publication: Arc<Publication>,
-    /// The place behind what they know.
-    cursor: Cursor,
-    bytes: u64,
-    /// They know that it is not to be stored.
-    known_unstored: bool,
-    /// Where the readers are of those who hear of it, by the number of the loop.
-    subscribers: Vec<(usize, Span)>,
-}
-
-impl Published {
-    fn readers(&self) -> Option<Span> {
-        self.subscribers.iter().map(|(_, span)| *span).reduce(Span::with)
-    }
-
-    /// Whether all that they may know is told until their slowest readers have taken more, if the body is not kept.
-    fn has_to_wait(&self) -> bool {
-        self.readers().is_some_and(|readers| readers.slowest + WINDOW_BYTES_MAX as u64 <= self.bytes)
-    }
-}
-
-/// What other loops have to do with a fill.
-#[derive(Debug)]
-pub(in crate::engine) enum Coordination {
-    Nothing,
-    /// They are told of it.
-    Published(Published),
-    /// One of them tells of it.
-    Subscribed {
-        publication: Arc<Publication>,
-        /// What that one knows of the readers here.
-        known: Span,
-    },
-}
 
 impl Fill {
     /// Other loops will be told of it.
@@ -181,7 +117,7 @@ impl Fills {
     pub(super) fn publish_progress(&mut self, cx: &mut Context, id: FillId) {
         while let Some(fill) = id.get_mut(&mut self.slab) {
             let Some(event) = fill.publish_progress() else { return };
-            send_to_loops(cx, fill.pending.hash(), event);
+            cx.send_to_loops(fill.pending.hash(), event);
         }
     }
 
@@ -192,7 +128,7 @@ impl Fills {
         self.publish_progress(cx, id);
         let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.is_kept()) else { return };
         if let Some(event) = fill.publish_from_start() {
-            send_to_loops(cx, hash, event);
+            cx.send_to_loops(hash, event);
         }
     }
 

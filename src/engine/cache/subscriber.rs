@@ -8,14 +8,13 @@ use crate::cache::body::SEGMENT_BYTES;
 use crate::cache::fill::streaming_body::{Portion, StreamingBody};
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::CollapseOutcome;
-use crate::engine::cache::collapse::release_waiters;
-use crate::engine::cache::coordination::FillEvent;
-use crate::engine::cache::coordination::send_to_loops;
-use crate::engine::cache::fill::{Fill, FillId};
-use crate::engine::cache::publisher::{Coordination, End, Publication};
-use crate::engine::cache::window::Span;
+use crate::engine::cache::coordination::release_waiters;
+use crate::engine::cache::fill::Fill;
+use crate::engine::cache::message::FillEvent;
+use crate::engine::cache::publication::{Coordination, End, Publication, Span};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::FillId;
 use std::sync::{Arc, Weak};
 
 impl Fill {
@@ -83,7 +82,7 @@ impl Fills {
         };
         let Some(waiters) = self.collapses.subscribe(hash, publication.pending.key(), id) else { return };
         let readers = Span { slowest: 0, fastest: 0 };
-        send_to_loops(cx, hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
+        cx.send_to_loops(hash, FillEvent::Read(Arc::downgrade(&publication), Some(readers)));
         let stream = StreamingBody::replica(reserve);
         let mut fill = Fill::subscribed(serial, cx.now_ms(), publication, stream);
         let follows = fill.stream.append_portion(portion);

@@ -13,9 +13,10 @@ pub(in crate::engine) mod minimum_rate;
 pub(in crate::engine) mod unread;
 
 use crate::engine::callback::ConnectionVerdict;
-use crate::engine::connections::{Client, Parking, Past, Peer, PeerId, ReadingId, Role};
+use crate::engine::connections::{Client, Parking, Past, Peer, Role};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::{PeerId, ReadingId};
 use crate::engine::listener::ListenerId;
 use crate::engine::settings::{LINGER_BYTES_MAX, LINGER_MS};
 use crate::engine::transaction::refusal::Refusal;

@@ -3,8 +3,8 @@
 //! The log and the page of the refusal name what was asked for as far as it is plain. A line that may be something else is not
 //! repeated: what another protocol sends as a password must not get into a log.
 
-use crate::engine::transaction::examine::{Method, RequestInfo};
 use crate::engine::transaction::log_record::{LogRecord, Text};
+use crate::engine::transaction::request::{Method, RequestInfo};
 use crate::http::fields::is_token;
 use crate::http::target::Target;
 

@@ -1,9 +1,10 @@
 //! The phase in which the program around the proxy is asked about a request.
 
 use super::answer::Answer;
-use super::examine::{Decision, Examiner, Method, Phase, RequestInfo, Step};
+use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
 use super::refusal::Refusal;
+use super::request::{Method, Phase, RequestInfo};
 use crate::engine::callback::{self, ANSWER_BYTES_MAX, RequestVerdict, RequestView, TEXT_BYTES_MAX};
 use crate::engine::upstream::route::Route;
 use crate::http::fields::{is_token, is_value_byte};

@@ -1,8 +1,9 @@
 //! What the guard has to say of a request: whose it is, whether that client may ask, whether it has asked too often.
 
-use super::examine::{Decision, Examiner, Phase, RequestInfo, Step};
+use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
 use super::refusal::Refusal;
+use super::request::{Phase, RequestInfo};
 use crate::guard::rules::{Counted, Subject};
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;

@@ -4,12 +4,12 @@
 //! and how it ends in `settle`.
 
 use super::answer::Answer;
-use super::ending::Ending;
-use super::examine::Phase;
-use super::examine::{Decision, Examiner, Method};
+use super::examine::{Decision, Examiner};
 use super::log_record::{LogRecord, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
+use super::request::Method;
+use super::request::Phase;
 use super::store_wait::StoreWaits;
 use super::throttle_wait::ThrottleWaits;
 use super::verification::Verifications;
@@ -19,13 +19,12 @@ use crate::engine::body::filter::FilterSource;
 use crate::engine::cache::Fills;
 use crate::engine::cache::collapse::{COLLAPSE_WAIT_MS, CollapseOutcome, Conclusion};
 use crate::engine::cache::coordination::release_lock;
-use crate::engine::cache::hit_response::Signature;
 use crate::engine::cache::look_up::CacheLookUp;
-use crate::engine::connections::{PeerId, TransactionId};
+use crate::engine::cache::signature::Signature;
 use crate::engine::context::Context;
-use crate::engine::effect::Effect;
+use crate::engine::effect::{Effect, Ending};
+use crate::engine::ids::{PeerId, StoreJob, TransactionId};
 use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
-use crate::engine::store_job::StoreJob;
 use crate::engine::upstream::Upstreams;
 use crate::engine::upstream::route::Hop;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};

@@ -3,10 +3,10 @@
 
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
-use crate::engine::transaction::examine::Method;
 use crate::engine::transaction::log_record::{Kind, Text};
 use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
+use crate::engine::transaction::request::Method;
 use crate::engine::upstream::routing::Unrouted;
 use crate::guard::verdict::{Cause, Denial, Quota};
 use crate::http::fault::Fault;

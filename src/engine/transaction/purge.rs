@@ -7,8 +7,9 @@
 
 use crate::cache::rfc::key::{self, Scheme, Uri};
 use crate::engine::transaction::answer::Answer;
-use crate::engine::transaction::examine::{Decision, Examiner, RequestInfo};
+use crate::engine::transaction::examine::{Decision, Examiner};
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::request::RequestInfo;
 use crate::http::fields;
 use crate::http::head::{Fields, RequestHead};
 use crate::policy::cache_rules::PURGE_TOKEN_FIELD;

@@ -10,14 +10,16 @@
 //! A request goes to another upstream while nothing of it was sent, or if sending it twice means the same (RFC 9110 section
 //! 9.2.2) and all of its body is still there; so often as its route says.
 
+use super::Transaction;
 use super::edits::{HOST, PROTO};
-use super::examine::{Examiner, Phase, RequestInfo};
+use super::examine::Examiner;
+use super::machine::{Services, Transactions};
 use super::refusal::Refusal;
-use super::{Services, Transaction, Transactions};
-use crate::engine::connections::TransactionId;
+use super::request::{Phase, RequestInfo};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
-use crate::engine::upstream::binding::Bond;
+use crate::engine::ids::TransactionId;
+use crate::engine::upstream::bond::Bond;
 use crate::engine::upstream::route::Route;
 use crate::engine::upstream::routing::{Routing, Unrouted};
 use crate::gateway::directives::HostField;

@@ -1,15 +1,15 @@
 //! How a transaction ends: settled when both directions are done, aborted when one cannot go on, abandoned with its client, or
 //! out of time.
 
-use super::ending::{End, Ending};
 use super::log_record::{Text, Verdict};
+use super::machine::{Services, Transactions};
 use super::refusal::Refusal;
-use super::{Services, Stage, Transaction, Transactions};
+use super::{Stage, Transaction};
 use crate::engine::cache::collapse::CollapseOutcome;
 use crate::engine::cache::reader::CacheReader;
-use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
-use crate::engine::effect::Effect;
+use crate::engine::effect::{Effect, End, Ending};
+use crate::engine::ids::TransactionId;
 use crate::http::framing::Body;
 
 impl Transactions {

@@ -4,9 +4,8 @@
 //! failed several times is not asked (see [`Breaker`]), so that an outage costs a few requests their deadline, and not all.
 
 use crate::engine::Action;
-use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
-use crate::engine::store_job::StoreJob;
+use crate::engine::ids::{StoreJob, TransactionId};
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::time::Now;

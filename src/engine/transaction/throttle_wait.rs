@@ -4,8 +4,8 @@
 //! holds its connection and the block of its head. It is counted nowhere again afterwards. A client that goes away in the
 //! meantime leaves its entry behind, which means nothing by then: the bound of a delay is that of an entry's life, too.
 
-use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
+use crate::engine::ids::TransactionId;
 use crate::time::Now;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -1,7 +1,7 @@
 //! How long a transaction takes, phase by phase: it waits for a look-up, for a connection, and for the answer, one after the other.
 
 use crate::engine::transaction::Transaction;
-use crate::engine::upstream::connecting::Timings;
+use crate::engine::upstream::connect::Timings;
 use crate::time::Now;
 
 impl Transaction {

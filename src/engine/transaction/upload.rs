@@ -2,11 +2,12 @@
 
 use crate::engine::body::filter::FilterFault;
 use crate::engine::body::relay::BodyFault;
-use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::TransactionId;
+use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::refusal::Refusal;
-use crate::engine::transaction::{Services, Stage, Transaction, Transactions};
+use crate::engine::transaction::{Stage, Transaction};
 use crate::http::framing::Body;
 use crate::net::{BLOCK_BYTES, Pool, Purpose, Space};
 

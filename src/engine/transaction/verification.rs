@@ -5,11 +5,11 @@
 //! most makes room. So a flood of wrong passwords waits for everybody else, and not the other way round.
 
 use crate::engine::Action;
-use crate::engine::connections::TransactionId;
 use crate::engine::context::Context;
 use crate::engine::downstream::client_limits::ClientLimits;
 use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::effect::Effect;
+use crate::engine::ids::{JobId, TransactionId};
 use crate::engine::settings::Settings;
 use crate::engine::transaction::refusal::Refusal;
 use crate::policy::auth::SlowJob;
@@ -29,10 +29,6 @@ const PER_ADDRESS_LEAST: usize = 4;
 
 /// Given to the shell at once (chosen: it works on one, the next is at hand).
 const RUNNING_MAX: usize = 2;
-
-/// Names a verification to the shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JobId(u64);
 
 #[derive(Debug)]
 struct Verification {

@@ -6,177 +6,21 @@
 //! A [`Connect`] is `Resolving` until a look-up has ended, `Dialling` until a connection stands or all attempts have failed, and
 //! `Done` until the transaction is told. Its one timer is that of the client connection, which has nothing else to wait for.
 
-use super::resolution::{Progress, Resolving};
+use super::Upstreams;
+use super::bond::Bond;
+use super::connect::{Attached, Connect, Dial, Found, Progress, Request, Stage, Step, Timings};
 use super::route::Hop;
-use super::{Attached, Bond, Found, Request, Upstreams};
-use crate::engine::connections::{Peer, PeerId, Role, TransactionId, UpstreamState};
+use crate::engine::connections::{Peer, Role, UpstreamState};
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
-use crate::engine::settings::{
-    ADDRESSES_MAX, ATTEMPT_DELAY_MS, ATTEMPTS_MAX, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE,
-};
+use crate::engine::ids::{ConnectId, PeerId, TransactionId};
+use crate::engine::settings::{ATTEMPT_DELAY_MS, LOOK_UPS_CROWDED, LOOK_UPS_LEAST, LOOK_UPS_SHARE};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::{Action, Event};
-use crate::http::target::{Authority, Host};
-use crate::policy::Policy;
+use crate::http::target::Host;
 use crate::policy::acl::Grant;
 use crate::resolver::Failure;
-use slab::Slab;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
-/// Index of a connect in its slab, with the serial number that tells it from earlier ones at the same index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct ConnectId {
-    index: u32,
-    serial: u32,
-}
-
-impl ConnectId {
-    pub fn get(self, connects: &Slab<Connect>) -> Option<&Connect> {
-        connects.get(self.index as usize).filter(|connect| connect.serial == self.serial)
-    }
-
-    pub fn get_mut(self, connects: &mut Slab<Connect>) -> Option<&mut Connect> {
-        connects.get_mut(self.index as usize).filter(|connect| connect.serial == self.serial)
-    }
-}
-
-/// How long look-ups and handshakes took, in microseconds, and the address that was tried last. For the log.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct Timings {
-    pub dns_us: Option<u64>,
-    pub connect_us: Option<u64>,
-    pub address: Option<SocketAddr>,
-}
-
-/// A connection that is being made for one transaction.
-#[derive(Debug)]
-pub(in crate::engine) struct Connect {
-    pub serial: u32,
-    pub transaction: TransactionId,
-    pub client: PeerId,
-    /// What look-ups are counted by: the client's address, or its network.
-    pub accountable: IpAddr,
-    pub authority: Authority,
-    /// The configuration names the authority: nothing is judged.
-    pub configured: bool,
-    pub grant: Grant,
-    pub policy: Arc<Policy>,
-    /// No connection of the pool will do.
-    pub fresh: bool,
-    /// The request can be sent once more should its connection turn out to be dead.
-    pub repeatable: bool,
-    pub timings: Timings,
-    /// When the stage began, in microseconds since the loop started.
-    pub since_us: u64,
-    pub stage: Stage,
-}
-
-/// How far a connect has come.
-// Connects lie in a slab: a box would be an allocation for every request that dials.
-#[allow(clippy::large_enum_variant)]
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) enum Stage {
-    Resolving(Resolving),
-    Dialling(Dial),
-    /// The transaction is about to be told.
-    Done(Result<Attached, Refusal>),
-}
-
-/// The attempts to reach one origin.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Dial {
-    /// Approved addresses only.
-    addresses: [IpAddr; ADDRESSES_MAX],
-    len: usize,
-    /// The next one to try.
-    next: usize,
-    attempts: [Option<PeerId>; ATTEMPTS_MAX],
-    last_error: SocketError,
-}
-
-impl Dial {
-    pub fn new(approved: impl Iterator<Item = IpAddr>) -> Dial {
-        let mut dial = Dial {
-            addresses: [IpAddr::V4(Ipv4Addr::UNSPECIFIED); ADDRESSES_MAX],
-            len: 0,
-            next: 0,
-            attempts: [None; ATTEMPTS_MAX],
-            last_error: SocketError::Other,
-        };
-        for (place, address) in dial.addresses.iter_mut().zip(approved) {
-            *place = address;
-            dial.len += 1;
-        }
-        dial
-    }
-
-    /// Whether there is no address to try.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    fn attempts(&self) -> impl Iterator<Item = PeerId> + use<> {
-        self.attempts.into_iter().flatten()
-    }
-
-    fn forget(&mut self, attempt: PeerId) {
-        for place in &mut self.attempts {
-            if *place == Some(attempt) {
-                *place = None;
-            }
-        }
-    }
-}
-
-impl Connect {
-    fn new(cx: &Context, request: &Request<'_>, grant: Grant, fresh: bool, serial: u32) -> Connect {
-        let Hop { authority, configured } = request.info.next_hop();
-        let known = match authority.host {
-            Host::Address(address) => Some(address),
-            Host::Name(_) => None,
-        };
-        Connect {
-            serial,
-            transaction: request.transaction,
-            client: request.client,
-            accountable: cx.settings.accountable(request.client_address),
-            authority: *authority,
-            configured,
-            grant,
-            policy: Arc::clone(request.policy),
-            fresh,
-            repeatable: request.repeatable,
-            timings: Timings::default(),
-            since_us: cx.now.monotonic_us,
-            stage: Stage::Dialling(Dial::new(known.into_iter())),
-        }
-    }
-
-    pub fn hop(&self) -> Hop<'_> {
-        Hop { authority: &self.authority, configured: self.configured }
-    }
-
-    /// Notes how long the stage took that is over, however it ended.
-    pub fn end_stage(&mut self, cx: &Context) {
-        let taken_us = match self.stage {
-            Stage::Resolving(_) => &mut self.timings.dns_us,
-            Stage::Dialling(_) => &mut self.timings.connect_us,
-            Stage::Done(_) => return,
-        };
-        let passed_us = cx.now.monotonic_us.saturating_sub(self.since_us);
-        *taken_us = Some(taken_us.unwrap_or(0).saturating_add(passed_us));
-    }
-}
-
-/// What a step of a connect has come to.
-pub(in crate::engine) enum Step {
-    /// An event will come.
-    Wait,
-    Done(Attached),
-    Failed(Refusal),
-}
+use std::net::{IpAddr, SocketAddr};
 
 impl Upstreams {
     /// Whether the client has as many look-ups in flight as one may when there are many.

@@ -3,12 +3,14 @@
 //! # Theory of operation
 //!
 //! A transaction asks for a connection ([`Upstreams::find`]). It gets one at once: the connection that is bound to its client
-//! (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`](connecting::Connect) begins, which resolves the
+//! (`binding`), or an idle one of the pool (`reuse`). Otherwise a [`Connect`] begins, which resolves the
 //! name (`resolution`), judges each address, and dials them one after the other (`connecting`); how that ended comes to the
 //! transaction as an effect. A connection that has carried a response goes back to the pool, is bound to its client, or is
 //! closed.
 
 pub(in crate::engine) mod binding;
+pub(in crate::engine) mod bond;
+pub(in crate::engine) mod connect;
 pub(in crate::engine) mod connecting;
 pub(in crate::engine) mod pool;
 pub(in crate::engine) mod resolution;
@@ -17,24 +19,23 @@ pub(in crate::engine) mod route;
 pub(in crate::engine) mod routing;
 
 use crate::engine::Action;
-use crate::engine::connections::{PeerId, TransactionId, UpstreamState};
+use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
 use crate::engine::effect::Effect;
+use crate::engine::ids::{ConnectId, PeerId, TransactionId};
 use crate::engine::keyed::Keyed;
 use crate::engine::settings::Settings;
-use crate::engine::transaction::examine::{Method, RequestInfo};
 use crate::engine::transaction::refusal::Refusal;
+use crate::engine::transaction::request::Method;
 use crate::http::target::{Authority, Host};
-use crate::policy::Policy;
 use crate::resolver::{LookUpId, Resolver};
-use binding::{Bond, Pinned};
-use connecting::{Connect, ConnectId, Timings};
+use bond::{Bond, Pinned};
+pub(in crate::engine) use connect::{Attached, Found, Request};
+use connect::{Connect, Need, Timings};
 use pool::Origins;
 use route::Hop;
 use slab::Slab;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::sync::Arc;
 
 /// All upstream connections of one loop, and the resolver that finds addresses for them.
 pub(in crate::engine) struct Upstreams {
@@ -44,43 +45,6 @@ pub(in crate::engine) struct Upstreams {
     /// Connects that wait for a look-up.
     look_ups: BTreeMap<LookUpId, Vec<ConnectId>>,
     next_serial: u32,
-}
-
-/// What a transaction wants a connection for.
-pub(in crate::engine) struct Request<'a> {
-    pub transaction: TransactionId,
-    pub client: PeerId,
-    pub client_address: IpAddr,
-    pub info: &'a RequestInfo,
-    /// The policy that the transaction began with.
-    pub policy: &'a Arc<Policy>,
-    /// No connection of the pool will do.
-    pub fresh: bool,
-    /// The request can be sent once more should its connection turn out to be dead.
-    pub repeatable: bool,
-    /// The connection that was bound to the client has ended: no other may answer.
-    pub binding_lost: bool,
-}
-
-/// A connection that can carry a transaction.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Attached {
-    pub connection: PeerId,
-    /// When the connection was opened, in milliseconds since the loop started.
-    pub opened_ms: u64,
-    pub reused: bool,
-    /// Whose the connection is.
-    pub bond: Bond,
-}
-
-/// What comes of a request for a connection.
-pub(in crate::engine) enum Found {
-    Connection(Attached, Timings),
-    /// An effect will tell.
-    Pending(ConnectId),
-    Refused(Refusal, Timings),
-    /// The rules do not allow the connection that is bound to the client any more. It is closed.
-    BindingRefused,
 }
 
 impl Upstreams {
@@ -108,7 +72,7 @@ impl Upstreams {
             return Found::Refused(Refusal::OriginClosed, Timings::default());
         };
         let mut fresh = request.fresh;
-        let need = reuse::Need { hop, grant: &grant, policy: request.policy };
+        let need = Need { hop, grant: &grant, policy: request.policy };
         if let Some(connection) = self.take_idle(cx, &need, &mut fresh, request.repeatable, None) {
             return Found::Connection(self.engage(cx, connection, request.transaction), Timings::default());
         }

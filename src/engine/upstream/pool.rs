@@ -3,9 +3,9 @@
 //! Connections are grouped by the next hop that they were opened for. A group lives as long as it has a connection. Idle ones
 //! are reused most recently used first: the younger ones are the likelier to be alive, and the older ones can expire.
 
-use crate::engine::connections::PeerId;
+use crate::engine::ids::{GroupId, IdleId, PeerId};
 use crate::engine::keyed::Keyed;
-use crate::engine::upstream::binding::Pinned;
+use crate::engine::upstream::bond::Pinned;
 use crate::engine::upstream::route::Hop;
 use crate::http::target::Authority;
 use crate::resolver::Addresses;
@@ -28,14 +28,6 @@ pub const KEEPS_MS: u64 = 2_000;
 /// Then one that was used so recently is not about to be closed, in milliseconds (chosen: a quarter of that leaves a second
 /// and a half for the way to the origin and back).
 pub const RECENT_MS: u64 = 500;
-
-/// A group's index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct GroupId(u32);
-
-/// An idle connection's place in the lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct IdleId(u32);
 
 /// The connections to one next hop.
 #[derive(Debug)]

@@ -9,36 +9,17 @@
 //! the names that CNAMEs lead to on the way.
 
 use super::Upstreams;
-use super::connecting::{Connect, ConnectId, Dial, Stage, Step};
-use super::reuse::Need;
+use super::connect::{Connect, Dial, Need, Progress, Resolving, Stage, Step};
 use super::route::Hop;
 use crate::engine::callback::{NameCallback, NameVerdict};
 use crate::engine::context::Context;
+use crate::engine::ids::ConnectId;
 use crate::engine::transaction::refusal::Refusal;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
 use std::net::IpAddr;
 use std::sync::Arc;
-
-/// A look-up that a connect waits for.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::engine) struct Resolving {
-    pub look_up: LookUpId,
-    progress: Progress,
-}
-
-/// How far a connect has come with the candidates of its name.
-#[derive(Clone, Copy, Debug, Default)]
-pub(in crate::engine) struct Progress {
-    walk: Walk,
-    /// What the last candidate came to.
-    failure: Option<Failure>,
-    /// Why one was passed over.
-    refused: Option<acl::Refusal>,
-    /// What the rules say of the present one, if it is another name than that in the request.
-    grant: Option<Grant>,
-}
 
 /// Where the program around the proxy has a name lead; `None` if the resolver is to say.
 fn ask(callback: &NameCallback, name: &Name) -> Option<LookUp> {

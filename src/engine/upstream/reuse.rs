@@ -13,21 +13,14 @@
 //! What was passed by is closed where another one is left, as Squid does: a client that only posts would fill the pool.
 
 use super::Upstreams;
-use super::pool::{GroupId, Idle};
-use crate::engine::connections::{PeerId, UpstreamState};
+use super::connect::Need;
+use super::pool::Idle;
+use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
+use crate::engine::ids::{GroupId, PeerId};
 use crate::engine::upstream::route::Hop;
 use crate::http::target::{Host, Name};
-use crate::policy::Policy;
-use crate::policy::acl::Grant;
 use crate::resolver::Addresses;
-
-/// What an idle connection has to be good for.
-pub(in crate::engine) struct Need<'a> {
-    pub hop: Hop<'a>,
-    pub grant: &'a Grant,
-    pub policy: &'a Policy,
-}
 
 impl Upstreams {
     /// Makes a connection available to other transactions, unless it is too old.

@@ -1,0 +1,305 @@
+//! The machine of all fills of one loop: begins them, receives what comes, tells the readers, stores what is complete.
+
+use crate::cache::body::{Body as Whole, Cursor};
+use crate::cache::fill::streaming_body::StreamingBody;
+use crate::cache::rfc::range::{Fragment, Part};
+use crate::cache::store::stored::Head;
+use crate::engine::Event;
+use crate::engine::body::intake::Intake;
+use crate::engine::cache::Fills;
+use crate::engine::cache::fill::{Beginning, Fill, FillReader, Giver};
+use crate::engine::cache::hold::Hold;
+use crate::engine::cache::publication::Coordination;
+use crate::engine::connections::UpstreamState;
+use crate::engine::context::Context;
+use crate::engine::effect::{Effect, Ending};
+use crate::engine::ids::{FillId, PeerId, TransactionId};
+use crate::http::framing::Body;
+use crate::http::h1::decode::Decoder;
+use slab::Slab;
+use std::sync::Arc;
+
+impl Fills {
+    /// Takes the upstream connection of a transaction whose response is to be stored, and what has come of the body.
+    pub fn begin_fill(&mut self, cx: &mut Context, giver: Giver<'_>, beginning: Beginning) -> FillId {
+        let serial = self.next_serial();
+        let Giver { origin, withheld, reusable, opened_ms, response, head_bytes } = giver;
+        let length = match beginning.body {
+            Body::None => Some(0),
+            Body::Length(length) => Some(length),
+            Body::Chunked | Body::UntilClose => None,
+        };
+        let mut fill = Fill {
+            serial,
+            origin: Some(origin),
+            pending: beginning.pending,
+            stream: beginning.stream,
+            whole: None,
+            intake: Some(Intake::new(beginning.body, Decoder::of_response)),
+            trailers: Vec::new(),
+            withheld,
+            length,
+            epoch: beginning.epoch,
+            readers: Slab::new(),
+            hold: Hold::new(cx.now_ms()),
+            waits: false,
+            reusable,
+            opened_ms,
+            storable: true,
+            unread: beginning.unread,
+            keeps_part: beginning.keeps_part,
+            beside: beginning.beside,
+            lock: None,
+            coordination: Coordination::Nothing,
+        };
+        // What came with the head.
+        let rest = &response.bytes(&cx.pool)[head_bytes..];
+        let taken = fill.take(rest);
+        fill.reusable &= taken == rest.len();
+        response.release(&mut cx.pool);
+        let id = FillId { index: self.slab.insert(fill) as u32, serial };
+        cx.connections.set_upstream(origin, UpstreamState::Filling(id));
+        cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+        cx.wake(origin);
+        id
+    }
+
+    /// Something happened on the upstream connection of a fill.
+    pub fn handle_upstream(&mut self, cx: &mut Context, id: FillId, event: Event) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        match event {
+            Event::Received(count) => {
+                // Never more than the space that was lent for it.
+                let count = count.min(fill.stream.space().len());
+                fill.admit(count);
+                // A reader that holds the fill up is not forgiven for that.
+                if let Some(origin) = fill.origin.filter(|_| !fill.hold.is_on()) {
+                    cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+                }
+            }
+            Event::EndOfStream => {
+                fill.reusable = false;
+                if let Some(intake) = &mut fill.intake {
+                    intake.handle_end();
+                }
+            }
+            Event::Failed(_) | Event::SendFailed(_) => {
+                fill.reusable = false;
+                if !fill.has_ended() {
+                    fill.truncate();
+                }
+            }
+            Event::Connected | Event::Sent(_) | Event::Spliced(_) => return,
+        }
+        self.advance_fill(cx, id);
+    }
+
+    /// The origin of a fill has been silent for too long, or some of the readers.
+    pub fn handle_deadline(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get(&self.slab) else { return };
+        if fill.hold.is_on() {
+            self.cut_slowest(cx, id);
+            return;
+        }
+        // Readers have deadlines of their own.
+        if let Some(origin) = fill.origin.filter(|_| fill.waits) {
+            cx.set_timer(origin, cx.settings.timeouts.exchange_ms);
+            return;
+        }
+        cx.metrics.timeouts_response += 1;
+        self.fail_fill(cx, id);
+    }
+
+    /// Ends a fill: its readers get what there is, and no proper end.
+    pub fn fail_fill(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        if !fill.has_ended() {
+            fill.truncate();
+        }
+        fill.reusable = false;
+        self.advance_fill(cx, id);
+    }
+
+    /// Does what follows from what has come: tells the readers, keeps the bounds, stores what is complete.
+    pub fn advance_fill(&mut self, cx: &mut Context, id: FillId) {
+        self.judge_storable(cx, id);
+        self.publish_progress(cx, id);
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        let ends = fill.has_ended() || fill.has_failed();
+        if ends {
+            if let Some(connection) = fill.origin.take() {
+                let reusable = fill.reusable && !cx.is_draining();
+                let idle = Effect::IdleUpstream { connection, opened_ms: fill.opened_ms };
+                cx.send(if reusable { idle } else { Effect::CloseUpstream(connection) });
+            }
+            self.collapses.end_fill(fill.pending.hash(), id);
+        }
+        let Some(fill) = id.get(&self.slab) else { return };
+        if fill.has_ended() && fill.storable {
+            self.store_filled(cx, id);
+            return;
+        }
+        fill.readers.iter().for_each(|(_, reader)| cx.connections.wake(reader.client));
+        let is_read = !fill.readers.is_empty();
+        self.keep_window(cx, id);
+        if ends {
+            self.settle_readers(cx, id);
+        } else if !is_read {
+            self.drop_unread(cx, id);
+        }
+    }
+
+    /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
+    fn judge_storable(&mut self, cx: &mut Context, id: FillId) {
+        let Some(cache) = &cx.settings.cache else { return };
+        let store = &cache.store;
+        let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.storable) else { return };
+        let too_large = !fill.is_subscribed() && fill.stream.len() > store.limits().object_max;
+        let no_room = !too_large && !fill.provide(store, cx.now);
+        if fill.has_failed() || too_large || no_room {
+            fill.storable = false;
+            cx.metrics.cache_too_large += u64::from(too_large);
+            if no_room {
+                store.count_refused();
+            }
+            self.release_lock_unless_kept(cx, id);
+        }
+    }
+
+    /// Readers that have nothing left to send must learn of the end now: no event of theirs will come.
+    fn settle_readers(&mut self, cx: &mut Context, id: FillId) {
+        if let Some(fill) = id.get(&self.slab) {
+            fill.readers.iter().for_each(|(_, reader)| cx.send(Effect::Settle(reader.transaction)));
+        }
+        self.drop_unread(cx, id);
+    }
+
+    /// The whole body is here: it becomes an entry, and its readers go on reading there.
+    fn store_filled(&mut self, cx: &mut Context, id: FillId) {
+        let Some(cache) = &cx.settings.cache else { return };
+        let store = Arc::clone(&cache.store);
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        let stream = std::mem::replace(&mut fill.stream, StreamingBody::new(store.memory(), None));
+        let Some(body) = stream.finish() else {
+            fill.truncate();
+            return self.advance_fill(cx, id);
+        };
+        let (body, head) = (Arc::new(body), fill.pending.head());
+        // A part that is not as long as its place tells is none.
+        let fits = head.fragment.is_none_or(|fragment| fragment.part.len == body.len());
+        let fragment = head.fragment.and_then(|fragment| Fragment::partial(fragment.part, fragment.length));
+        let stored = fits.then_some(Head { fragment, ..head });
+        let now_us = cx.now.monotonic_us;
+        let stored = stored.and_then(|head| store.insert(now_us, fill.epoch, &head, Arc::clone(&body)));
+        cx.metrics.cache_stored += u64::from(stored.is_some());
+        let (lock, hash) = (fill.lock.take(), fill.pending.hash());
+        let trailers = std::mem::take(&mut fill.trailers);
+        if let Some(event) = fill.publish_whole(&body, &trailers) {
+            cx.send_to_loops(hash, event);
+        }
+        self.release_filled(cx, lock);
+        self.complete_fill(cx, id, body, trailers);
+    }
+
+    /// The readers of a fill go on in the complete body.
+    pub fn complete_fill(&mut self, cx: &mut Context, id: FillId, body: Arc<Whole>, trailers: Vec<u8>) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        (fill.whole, fill.trailers) = (Some(body), trailers);
+        self.collapses.end_fill(fill.pending.hash(), id);
+        // Before anything else that could take the fill for one that has ended without more to read.
+        cx.send_first(Effect::FillCompleted(id));
+    }
+
+    /// The readers of a fill that is complete, what they go on with, and the trailers.
+    pub fn take_completed(&mut self, id: FillId) -> Option<(Slab<FillReader>, Arc<Whole>, Vec<u8>)> {
+        let body = id.get_mut(&mut self.slab)?.whole.take()?;
+        let fill = self.slab.remove(id.index as usize);
+        Some((fill.readers, body, fill.trailers))
+    }
+
+    /// Makes a transaction a reader. Returns its place among the readers.
+    pub fn join(&mut self, id: FillId, transaction: TransactionId, client: PeerId) -> Option<usize> {
+        let fill = id.get_mut(&mut self.slab)?;
+        let reader = FillReader { transaction, client, payload: 0, cursor: Cursor::default() };
+        Some(fill.readers.insert(reader))
+    }
+
+    /// A transaction does not read the fill any more. Others may have waited for it.
+    pub fn leave(&mut self, cx: &mut Context, id: FillId, place: usize, transaction: TransactionId) {
+        if let Some(fill) = id.get_mut(&mut self.slab) {
+            let is_there = fill.readers.get(place).is_some_and(|reader| reader.transaction == transaction);
+            if is_there {
+                fill.readers.remove(place);
+            }
+        }
+        self.drop_unread(cx, id);
+        self.keep_window(cx, id);
+    }
+
+    /// Forgets a fill that has no readers and that is not worth finishing.
+    pub fn drop_unread(&mut self, cx: &mut Context, id: FillId) {
+        let Some(fill) = id.get(&self.slab) else { return };
+        let over = fill.has_ended() || fill.has_failed();
+        if !fill.readers.is_empty() || fill.has_subscribers() || (!over && fill.goes_on_unread()) {
+            return;
+        }
+        let mut fill = self.slab.remove(id.index as usize);
+        let hash = fill.pending.hash();
+        if let Some(event) = fill.unsubscribe() {
+            cx.send_to_loops(hash, event);
+        }
+        self.collapses.end_fill(hash, id);
+        self.release_filled(cx, fill.lock);
+        if let Some(origin) = fill.origin {
+            cx.send(Effect::CloseUpstream(origin));
+        }
+        if !fill.has_ended() {
+            keep_part(cx, fill);
+        }
+    }
+
+    /// Ends all fills: weir stops now.
+    pub fn cut(&mut self, cx: &mut Context) {
+        let ids: Vec<FillId> = self
+            .slab
+            .iter()
+            .map(|(index, fill)| FillId { index: index as u32, serial: fill.serial })
+            .collect();
+        ids.into_iter().for_each(|id| self.fail_fill(cx, id));
+    }
+
+    /// Aborts the readers of a fill that have not read as far.
+    pub fn cut_before(&mut self, cx: &mut Context, id: FillId, end: u64) {
+        let Some(fill) = id.get_mut(&mut self.slab) else { return };
+        fill.readers.retain(|_, reader| {
+            let stays = reader.payload >= end;
+            if !stays {
+                cx.metrics.cache_readers_cut += 1;
+                cx.send(Effect::End(Ending::Abort.of(reader.transaction, "cache_window_max")));
+            }
+            stays
+        });
+        self.keep_window(cx, id);
+    }
+}
+
+/// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
+fn keep_part(cx: &mut Context, fill: Fill) {
+    let Some(cache) = &cx.settings.cache else { return };
+    let (store, head) = (&cache.store, fill.pending.head());
+    let (start, length) = match (head.fragment, fill.length) {
+        (Some(fragment), _) => (fragment.part.start, fragment.length),
+        (None, Some(length)) => (0, length),
+        (None, None) => return,
+    };
+    let got = fill.stream.len();
+    let fits = fill.length.is_some_and(|announced| got < announced) && got <= store.limits().object_max;
+    if !(fill.keeps_part && head.status == 200 && fits && got > 0) {
+        return;
+    }
+    let fragment = Fragment::partial(Part { start, len: got }, length);
+    let Some(body) = fill.stream.finish() else { return };
+    let head = Head { fragment, ..head };
+    let stored = store.insert(fill.pending.received_us, fill.epoch, &head, Arc::new(body));
+    cx.metrics.cache_stored += u64::from(stored.is_some());
+}

@@ -1,0 +1,91 @@
+//! How long readers of a body may hold up others that read it, too.
+
+/// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
+/// fill takes (chosen: who has merely not been looked at yet is behind for microseconds).
+const HOLD_MS_MAX: u64 = 1000;
+
+/// And for so long at a time, whatever others have done before (chosen: longer than anybody waits for a turn).
+const HOLD_MS_MIN: u64 = 50;
+
+/// What is not counted of each time (chosen: with several loops their turns come to that).
+const HOLD_MS_FREE: u64 = 5;
+
+/// For how long readers of a body have held others up.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Hold {
+    began_ms: u64,
+    /// Since when some do, if they do.
+    since_ms: Option<u64>,
+    /// For how long they did before.
+    held_ms: u64,
+}
+
+impl Hold {
+    /// Nobody does, of a body that began to come then.
+    pub fn new(began_ms: u64) -> Hold {
+        Hold { began_ms, ..Hold::default() }
+    }
+
+    /// Whether somebody does.
+    pub fn is_on(&self) -> bool {
+        self.since_ms.is_some()
+    }
+
+    /// Somebody does from now on. Returns for how long that may be.
+    pub fn begin(&mut self, now_ms: u64) -> u64 {
+        self.since_ms = Some(now_ms);
+        let patience_ms = HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8;
+        patience_ms.saturating_sub(self.held_ms).max(HOLD_MS_MIN)
+    }
+
+    /// Nobody does any more.
+    pub fn end(&mut self, now_ms: u64) {
+        self.held_ms += self.lasted_ms(now_ms);
+    }
+
+    fn lasted_ms(&mut self, now_ms: u64) -> u64 {
+        self.since_ms.take().map_or(0, |since_ms| now_ms.saturating_sub(since_ms + HOLD_MS_FREE))
+    }
+
+    /// Those who did are cut. For half of the time that they took others need not pay: who pauses for a moment is not cut for
+    /// what one did who never read, and many of those together cannot hold up the rest for more than twice as long.
+    pub fn cut(&mut self, now_ms: u64) {
+        self.held_ms += self.lasted_ms(now_ms) / 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_48_who_holds_others_up_is_cut_and_the_next_one_does_not_pay_for_all_of_that() {
+        let mut hold = Hold::new(10_000);
+        // A moment now and then, as if nothing were.
+        for now_ms in (10_000..11_000).step_by(100) {
+            assert!(!hold.is_on());
+            assert!(hold.begin(now_ms) >= HOLD_MS_MAX, "{now_ms}");
+            hold.end(now_ms + 4);
+        }
+        let mut now_ms = 11_000;
+        let first = hold.begin(now_ms);
+        assert!((1_120..1_130).contains(&first), "{first}");
+        now_ms += first;
+        hold.cut(now_ms);
+        let second = hold.begin(now_ms);
+        assert!(hold.is_on() && second > first / 2 && second < first, "{second}");
+        // Any number of those who never read: twice as long in all, and a moment for each.
+        let (mut sum, mut least) = (first, second);
+        for _ in 0..10 {
+            now_ms += least;
+            sum += least;
+            hold.cut(now_ms);
+            least = hold.begin(now_ms);
+        }
+        let bound = 2 * (HOLD_MS_MAX + (now_ms - 10_000) / 8) + 10 * (HOLD_MS_MIN + HOLD_MS_FREE);
+        assert!(sum < bound && (HOLD_MS_MIN..500).contains(&least), "{sum} of {bound}, {least}");
+        // Much later there is patience again.
+        hold.end(now_ms);
+        assert!(hold.begin(now_ms + 60_000) > 5_000);
+    }
+}

@@ -1,0 +1,49 @@
+//! What a transaction does for those that wait for it: it leads their collapse until its response head has come, or it ends.
+
+use crate::engine::cache::Fills;
+use crate::engine::cache::collapse::CollapseOutcome;
+use crate::engine::cache::coordination::{release_lock, release_waiters};
+use crate::engine::cache::message::FillEvent;
+use crate::engine::cache::state::Caching;
+use crate::engine::context::Context;
+use crate::engine::ids::{FillId, TransactionId};
+
+impl Fills {
+    /// A transaction leads no more: lets those go that have waited for it.
+    pub fn conclude(
+        &mut self,
+        cx: &mut Context,
+        leader: TransactionId,
+        caching: &mut Caching,
+        outcome: CollapseOutcome,
+    ) {
+        release_lock(cx, caching, outcome);
+        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            let waiters = self.collapses.give_up(lead.hash, leader);
+            release_waiters(cx, waiters, outcome, 1);
+        }
+    }
+
+    /// A transaction waits for the leader of that key.
+    pub fn wait_for_leader(&mut self, cx: &mut Context, hash: u64, key: &[u8], waiter: TransactionId) {
+        // Where the leader is in another loop, that loop is told when the first begins to wait.
+        if self.collapses.wait(hash, key, waiter) {
+            cx.send_to_loops(hash, FillEvent::Wanted);
+        }
+    }
+
+    /// The response of a leader has become a fill: lets those go that have waited for it.
+    pub fn conclude_by_fill(
+        &mut self,
+        cx: &mut Context,
+        leader: TransactionId,
+        caching: &mut Caching,
+        fill: FillId,
+        outcome: CollapseOutcome,
+    ) {
+        if let Some(lead) = caching.lead.take().filter(|lead| lead.begun) {
+            let waiters = self.collapses.turn_into_fill(lead.hash, leader, fill);
+            release_waiters(cx, waiters, outcome, 1);
+        }
+    }
+}
