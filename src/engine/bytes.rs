@@ -207,7 +207,7 @@ impl Machines {
         match cx.connections.upstream(id) {
             Some((_, UpstreamState::Busy(id))) => {
                 let transaction = &self.transactions.slab[id.index as usize];
-                transaction.looks_first && transaction.up.sent == 0
+                transaction.repeat.looks_first && transaction.up.sent == 0
             }
             Some(_) | None => false,
         }

@@ -263,7 +263,7 @@ impl Machines {
             policy: &transaction.policy,
             fresh: transaction.needs_fresh(),
             repeatable: transaction.can_be_repeated(),
-            binding_lost: transaction.bond_lost,
+            binding_lost: transaction.carrier.bond_lost,
         };
         match services.upstreams.find(cx, &request) {
             Found::Connection(attached, timings) => {
@@ -276,7 +276,7 @@ impl Machines {
                 transactions.refuse(cx, services, id, refusal);
             }
             Found::BindingRefused => {
-                (transaction.closes, transaction.bond_lost) = (true, true);
+                (transaction.closes, transaction.carrier.bond_lost) = (true, true);
                 transactions.refuse(cx, services, id, Refusal::OriginClosed);
             }
         }

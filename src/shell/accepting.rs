@@ -2,32 +2,25 @@
 
 use super::EventLoop;
 use super::message::WorkerMessage;
+use super::shortage::PAUSE;
 use super::socket::Socket;
 use crate::engine::{Event, ListenerId, SocketError};
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Connections taken from one listener between two looks at the system (chosen).
 const ACCEPTS_MAX: usize = 64;
 
-/// How long accepting pauses when descriptors or memory are short (chosen).
-const PAUSE: Duration = Duration::from_millis(100);
-
-/// A lasting shortage is told this often (chosen).
-const WARN_EVERY: Duration = Duration::from_secs(10);
-
 impl EventLoop {
     /// Takes new connections while the engine has room for them.
     pub(super) fn accept(&mut self) {
-        if self.paused_until_us.is_some_and(|until| self.now.monotonic_us < until) {
+        if self.shortage.is_paused(self.now) {
             return;
         }
-        self.paused_until_us = None;
         if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {
             return;
         }
-        if let Err(error) = self.reserved.fill() {
+        if let Err(error) = self.shortage.reserved.fill() {
             self.pause(&error);
             return;
         }
@@ -51,16 +44,15 @@ impl EventLoop {
     /// Descriptors or memory are short: idle origin connections go, and accepting waits. The listener stays ready, and
     /// nobody spins.
     fn pause(&mut self, error: &io::Error) {
-        self.shortages += 1;
-        if self.now.monotonic_us >= self.quiet_until_us {
-            self.quiet_until_us = self.now.monotonic_us + WARN_EVERY.as_micros() as u64;
+        self.shortage.count += 1;
+        if self.shortage.may_warn(self.now) {
             log::warn!("cannot take connections ({error}): trying again every {} ms", PAUSE.as_millis());
         }
         self.pipes.shed();
         self.engine.shed_idle_origins();
         self.act();
         self.ask_others_to_shed();
-        self.paused_until_us = Some(self.now.monotonic_us + PAUSE.as_micros() as u64);
+        self.shortage.pause(self.now);
     }
 
     fn take_client(&mut self, listener: ListenerId, stream: mio::net::TcpStream, address: SocketAddr) {
@@ -76,8 +68,7 @@ impl EventLoop {
 
     /// Idle origin connections of other loops hold descriptors, too.
     pub(super) fn ask_others_to_shed(&mut self) {
-        if self.now.monotonic_us >= self.asked_until_us {
-            self.asked_until_us = self.now.monotonic_us + PAUSE.as_micros() as u64;
+        if self.shortage.may_ask(self.now) {
             self.tell_others(&WorkerMessage::ShedIdleOrigins);
         }
     }

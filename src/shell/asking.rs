@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 impl EventLoop {
     /// Sends a DNS query.
     pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
-        let EventLoop { poll, queries, reserved, pipes, .. } = self;
+        let EventLoop { poll, queries, shortage, pipes, .. } = self;
         let mut begin = || queries.begin(poll.registry(), QUERIES, query, server, transport, message);
         let mut sent = begin();
         if sent.as_ref().is_err_and(listener::is_shortage) {
-            self.shortages += 1;
-            if pipes.shed() || reserved.give_up() {
+            shortage.count += 1;
+            if pipes.shed() || shortage.reserved.give_up() {
                 sent = begin();
             }
         }

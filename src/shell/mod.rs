@@ -23,6 +23,7 @@ mod query;
 mod reserved;
 mod scoreboard;
 mod shared;
+mod shortage;
 mod socket;
 mod splice;
 pub mod stores;
@@ -53,9 +54,9 @@ use crate::time::Now;
 use message::Inbox;
 use mio::{Events, Poll, Token};
 use query::Queries;
-use reserved::ReservedDescriptors;
 use scoreboard::Score;
 use shared::SharedParts;
+use shortage::Shortage;
 use socket::{Received, Sent, Socket};
 use splice::{Moved, Pipes};
 use std::io;
@@ -109,7 +110,7 @@ pub struct EventLoop {
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
     guard_link: Arc<GuardLink>,
-    reserved: ReservedDescriptors,
+    shortage: Shortage,
     access_log: AccessLog,
     /// When all loops began: of the clock that they have in common.
     epoch: Instant,
@@ -118,15 +119,10 @@ pub struct EventLoop {
     now: Now,
     /// Rounds since those who have spoken were all heard.
     unheard_rounds: u32,
-    paused_until_us: Option<u64>,
-    quiet_until_us: u64,
     statistics_every: Duration,
     statistics_due_us: u64,
     /// While there is memory that may become needless.
     shrink_due_us: Option<u64>,
-    shortages: u64,
-    /// Until then the other loops are not asked again to help out.
-    asked_until_us: u64,
     /// The allocator may be told to give memory back.
     trims: bool,
 }
@@ -162,19 +158,15 @@ impl EventLoop {
             scoreboard: Scoreboard::new(1, None),
             verifier,
             guard_link,
-            reserved: ReservedDescriptors::default(),
+            shortage: Shortage::default(),
             access_log,
             epoch,
             began: Instant::now(),
             now: Now::default(),
             unheard_rounds: 0,
-            paused_until_us: None,
-            quiet_until_us: 0,
             statistics_every: Duration::ZERO,
             statistics_due_us: 0,
             shrink_due_us: None,
-            shortages: 0,
-            asked_until_us: 0,
             trims,
         };
         shell.refresh_time(None);
@@ -277,12 +269,14 @@ impl EventLoop {
 
     /// After how long, as it was when the last turn began.
     fn timeout(&self) -> Option<Duration> {
-        let waiting = self.paused_until_us.is_none() && self.listeners.iter().any(|listener| listener.ready);
+        let waiting =
+            self.shortage.paused_until_us.is_none() && self.listeners.iter().any(|listener| listener.ready);
         if self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
-        let due = [self.engine.next_timeout_us(), self.paused_until_us, self.shrink_due_us, statistics];
+        let due =
+            [self.engine.next_timeout_us(), self.shortage.paused_until_us, self.shrink_due_us, statistics];
         let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
@@ -353,7 +347,7 @@ impl EventLoop {
     fn report(&self) {
         let score = Score {
             metrics: self.engine.metrics(),
-            shortages: self.shortages,
+            shortages: self.shortage.count,
             lines_lost: self.access_log.sender.dropped_lines(),
         };
         self.scoreboard.put(self.index, score);
@@ -628,7 +622,7 @@ impl EventLoop {
     fn connect(&mut self, peer: PeerId, address: SocketAddr) {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
-            self.shortages += 1;
+            self.shortage.count += 1;
             if self.pipes.shed() {
                 connected = self.open(peer, address);
             }
@@ -639,7 +633,7 @@ impl EventLoop {
                 self.engine.defer(Action::Connect { peer, address });
                 return;
             }
-            if self.reserved.give_up() {
+            if self.shortage.reserved.give_up() {
                 connected = self.open(peer, address);
             }
             if connected == Err(SocketError::Exhausted) {

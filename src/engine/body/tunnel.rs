@@ -80,7 +80,7 @@ impl Tunnels {
             up: TunnelHalf::new(&mut self.relays, Purpose::Upload, &mut transaction.up),
             down: TunnelHalf::new(&mut self.relays, Purpose::Download, &mut transaction.down),
             note: transaction.record.note(transaction.settings.noted, &mut cx.scratch),
-            began_us: transaction.began_us,
+            began_us: transaction.since.began_us,
         };
         let id = TunnelId(self.slab.insert(tunnel) as u32);
         if let Some(lease) = transaction.routing.take().and_then(Routing::take_lease) {

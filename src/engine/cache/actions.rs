@@ -54,7 +54,7 @@ impl Transactions {
         let transaction = &mut **transaction;
         let bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let background = transaction.caching.background;
-        match transaction.response_head.read_response(bytes, &transaction.settings.head) {
+        match transaction.incoming.message.read_response(bytes, &transaction.settings.head) {
             Ok(head) if head.status < 200 => return ResponseAction::Pass,
             // It comes once more, repaired.
             Err(fault) if is_repairable(fault) => return ResponseAction::Pass,
@@ -117,7 +117,7 @@ impl Transactions {
         let asked_bytes = &input[..transaction.info.head_bytes.min(input.len())];
         let response_bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
         let asked = transaction.request_head.request(asked_bytes)?;
-        let response = transaction.response_head.response(response_bytes)?;
+        let response = transaction.incoming.message.response(response_bytes)?;
         let path = match Target::parse(asked.method, asked.target, settings.head.strict_targets) {
             Ok(Target::Absolute { path, .. } | Target::Origin { path }) => path,
             Ok(Target::Authority(_) | Target::Asterisk) | Err(_) => return None,
@@ -205,11 +205,11 @@ impl Transactions {
         let (Some((beside, missing)), Some(epoch), Some(head)) = (
             transaction.caching.to_complete().map(|(stored, missing)| (Arc::clone(stored), missing)),
             transaction.caching.epoch(),
-            transaction.response_head.response(bytes),
+            transaction.incoming.message.response(bytes),
         ) else {
             return;
         };
-        transaction.origin_reusable = forwarding::origin_keeps_alive(head.version, head.fields);
+        transaction.carrier.reusable = forwarding::origin_keeps_alive(head.version, head.fields);
         let outcome = outcome(&pending, cx.now);
         let beginning = Beginning {
             pending: Arc::clone(&pending),
@@ -249,7 +249,7 @@ impl Transactions {
         transaction.caching.unconditional = true;
         transaction.up.release(&mut cx.pool);
         transaction.up.sent = 0;
-        transaction.scanner = Default::default();
+        transaction.incoming.scanner = Default::default();
         transaction.info.phase = Phase::Cache;
         self.detach(cx, services, id);
         cx.send(Effect::Examine(id));
@@ -311,8 +311,8 @@ impl Transaction {
         Some(Giver {
             origin: self.origin.take()?,
             withheld: std::mem::take(&mut self.down.withheld),
-            reusable: self.origin_reusable,
-            opened_ms: self.opened_ms,
+            reusable: self.carrier.reusable,
+            opened_ms: self.carrier.opened_ms,
             response: &mut self.response,
             head_bytes,
         })
@@ -323,11 +323,11 @@ impl Transaction {
         let bytes = self.response.bytes(&cx.pool);
         let clean = bytes.len() == head_bytes && self.up.is_complete() && !cx.is_draining();
         let reusable = clean
-            && (self.response_head.response(&bytes[..head_bytes]))
+            && (self.incoming.message.response(&bytes[..head_bytes]))
                 .is_some_and(|head| forwarding::origin_keeps_alive(head.version, head.fields));
         self.response.release(&mut cx.pool);
         match self.origin.take() {
-            Some(origin) if reusable => upstreams.set_idle(cx, origin, self.opened_ms),
+            Some(origin) if reusable => upstreams.set_idle(cx, origin, self.carrier.opened_ms),
             Some(origin) => upstreams.close(cx, origin),
             None => {}
         }

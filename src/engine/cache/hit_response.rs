@@ -220,14 +220,14 @@ impl Transactions {
         }
         let fill = fills.slab.remove(id.index as usize);
         let (hash, lock, origin) = (fill.pending.hash(), fill.lock, fill.origin);
-        transaction.opened_ms = fill.opened_ms;
+        transaction.carrier.opened_ms = fill.opened_ms;
         if let (Some((rest, withheld, reusable)), Some(reader)) =
             (fill.into_rest(), transaction.caching.hand_over())
         {
             transaction.down.resume(rest, reader.into_frame());
             transaction.down.withheld = withheld;
             transaction.origin = origin;
-            transaction.origin_reusable = reusable;
+            transaction.carrier.reusable = reusable;
             transaction.stage = Stage::Relaying;
         }
         if let Some(origin) = origin {

@@ -115,7 +115,7 @@ impl Transactions {
         transaction.begin(serial, begun.client, begun.head_bytes, cx.now);
         transaction.record.reset(begun.address);
         transaction.record.client_reused = begun.reused;
-        (transaction.input, transaction.began_us) = (begun.input, begun.began_us);
+        (transaction.input, transaction.since.began_us) = (begun.input, begun.began_us);
         cx.metrics.requests += 1;
         cx.set_timer(begun.client, cx.settings.timeouts.exchange_ms);
         TransactionId { index: self.slab.insert(transaction) as u32, serial }
@@ -211,7 +211,7 @@ impl Transactions {
             peer_address: peer.map(|peer| peer.address.ip),
             gateway,
             routing: &mut transaction.routing,
-            bond_lost: transaction.bond_lost,
+            bond_lost: transaction.carrier.bond_lost,
             watch: &mut transaction.watch,
         };
         let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
@@ -439,7 +439,7 @@ impl Transactions {
             return;
         }
         let bound = transaction.origin.is_some()
-            && transaction.bond.after(transaction.info.authenticates, false).binds();
+            && transaction.carrier.bond.after(transaction.info.authenticates, false).binds();
         transaction.closes |= bound || !refusal.keeps_connection();
         self.detach(cx, services, id);
         self.decide_close(cx, id);
@@ -577,6 +577,6 @@ impl Transactions {
         );
         let asked = transaction.info.next_hop();
         transaction.closes = true;
-        transaction.bond_lost |= waits && asked == hop && asked.authority.is_rooted() == rooted;
+        transaction.carrier.bond_lost |= waits && asked == hop && asked.authority.is_rooted() == rooted;
     }
 }

@@ -9,6 +9,7 @@ pub mod log_record;
 pub(in crate::engine) mod machine;
 pub(in crate::engine) mod noting;
 pub(in crate::engine) mod page;
+pub(in crate::engine) mod parts;
 pub(in crate::engine) mod purge;
 pub(in crate::engine) mod quota;
 pub(in crate::engine) mod refusal;
@@ -28,18 +29,17 @@ use crate::engine::cache::fill::Fill;
 use crate::engine::cache::state::Caching;
 use crate::engine::connections::UpstreamState;
 use crate::engine::context::Context;
-use crate::engine::downstream::minimum_rate::RateMeter;
 use crate::engine::ids::{ConnectId, PeerId, StoreJob, TransactionId};
 use crate::engine::settings::{HEADROOM_BYTES, Settings};
 use crate::engine::upstream::Attached;
-use crate::engine::upstream::bond::Bond;
 use crate::engine::upstream::routing::Routing;
 use crate::guard::behaviour::Watch;
-use crate::http::head::{Message, Scanner};
+use crate::http::head::Message;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
 use log_record::LogRecord;
+use parts::{Carrier, Incoming, Rates, Repeat, Since};
 use request::{Method, RequestInfo};
 use slab::Slab;
 use std::sync::Arc;
@@ -85,10 +85,7 @@ pub(in crate::engine) struct Transaction {
     pub up: Relay,
     /// From origin to client.
     pub down: Relay,
-    /// How fast the client sends its body.
-    pub up_rate: RateMeter,
-    /// How fast the client reads, while bytes wait for it.
-    pub down_rate: RateMeter,
+    pub rates: Rates,
     /// What the client has sent and is not yet part of a body: the head, and what came with it.
     pub input: Linear,
     /// Bytes at the front of that which are done with, or kept for a retry only: the head, and what has gone up of the
@@ -96,38 +93,20 @@ pub(in crate::engine) struct Transaction {
     pub consumed: usize,
     /// What the origin has sent and is not yet part of a body.
     pub response: Linear,
-    pub scanner: Scanner,
+    /// The heads of responses that come.
+    pub incoming: Incoming,
     /// The head at the front of `input`, once it has been read.
     pub request_head: Message,
-    /// The head at the front of `response`, once it has been read.
-    pub response_head: Message,
-    /// By when the response head that has begun must be whole, in milliseconds since the loop started.
-    pub head_until_ms: u64,
     pub record: Box<LogRecord>,
-    pub began_us: u64,
-    /// When that began which it waits for: a look-up, a connection, or an answer.
-    pub phase_us: u64,
+    pub since: Since,
     /// The client connection ends with this transaction.
     pub closes: bool,
     /// The client takes the close for the end of the response, so that a truncation must be a reset.
     pub ends_at_close: bool,
-    /// The origin connection can carry another transaction after this one.
-    pub origin_reusable: bool,
-    /// Whose the origin connection is.
-    pub bond: Bond,
-    /// The connection that waited for its client has ended before it was sent over that. The client takes it for authenticated:
-    /// no other connection may answer it, and no memory.
-    pub bond_lost: bool,
-    /// When it was opened, in milliseconds since the loop started.
-    pub opened_ms: u64,
-    /// Until there is an answer the request's body is kept behind its head: it may have to be sent again.
-    pub keeps_body: bool,
-    /// It cannot be sent again, and the connection is not fresh.
-    pub looks_first: bool,
-    /// It was sent twice already.
-    pub retried: bool,
-    /// Interim responses relayed.
-    pub informational: u8,
+    /// What is known of the origin connection.
+    pub carrier: Carrier,
+    /// Whether the request can be sent once more.
+    pub repeat: Repeat,
     /// Its way through the gateway, if it is for that.
     pub routing: Option<Routing>,
     /// What the cache has to do with it.
@@ -153,29 +132,19 @@ impl Transaction {
             settings,
             up: Relay::new(Purpose::Upload),
             down: Relay::new(Purpose::Download),
-            up_rate: RateMeter::default(),
-            down_rate: RateMeter::default(),
             input: Linear::default(),
             consumed: 0,
             response: Linear::default(),
-            scanner: Scanner::default(),
             request_head: Message::new(),
-            response_head: Message::new(),
-            head_until_ms: 0,
             record,
-            began_us: 0,
-            phase_us: 0,
             closes: false,
             ends_at_close: false,
-            origin_reusable: false,
-            bond: Bond::None,
-            bond_lost: false,
-            opened_ms: 0,
-            keeps_body: false,
-            looks_first: false,
-            retried: false,
-            informational: 0,
             routing: None,
+            since: Since::default(),
+            rates: Rates::default(),
+            incoming: Incoming::new(),
+            carrier: Carrier::default(),
+            repeat: Repeat::default(),
             caching: Caching::default(),
             watch: None,
         }
@@ -194,45 +163,32 @@ impl Transaction {
             settings: _,
             up,
             down,
-            up_rate,
-            down_rate,
             input,
             consumed,
             response,
-            scanner,
             request_head,
-            response_head,
-            head_until_ms,
             record: _,
-            began_us,
-            phase_us,
             closes,
             ends_at_close,
-            origin_reusable,
-            bond,
-            bond_lost,
-            opened_ms,
-            keeps_body,
-            looks_first,
-            retried,
-            informational,
             routing,
+            since,
+            rates,
+            incoming,
+            carrier,
+            repeat,
             caching,
             watch,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
         info.reset(head_bytes);
-        (*up_rate, *down_rate) = (RateMeter::default(), RateMeter::default());
+        (*rates, *carrier, *repeat) = (Rates::default(), Carrier::default(), Repeat::default());
         request_head.clear();
-        response_head.clear();
+        incoming.clear();
         up.reset(Purpose::Upload);
         down.reset(Purpose::Download);
-        (*consumed, *scanner, *head_until_ms) = (head_bytes, Scanner::default(), 0);
-        (*began_us, *phase_us) = (now.monotonic_us, now.monotonic_us);
-        (*closes, *ends_at_close, *origin_reusable, *retried) = (false, false, false, false);
-        (*bond, *bond_lost, *opened_ms, *informational) = (Bond::None, false, 0, 0);
-        (*keeps_body, *looks_first) = (false, false);
+        *since = Since { began_us: now.monotonic_us, phase_us: now.monotonic_us };
+        (*consumed, *closes, *ends_at_close) = (head_bytes, false, false);
         caching.reset();
         (*routing, *watch) = (None, None);
     }
@@ -263,10 +219,10 @@ impl Transaction {
     /// Whether the client has read too little of what waits for it.
     pub fn is_read_too_slowly(&mut self, fills: &Slab<Fill>, now: Now) -> bool {
         if !self.wants_send(fills) {
-            self.down_rate.forget();
+            self.rates.down.forget();
             return false;
         }
-        self.down_rate.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
+        self.rates.down.is_below(self.settings.rate(), now.monotonic_ms(), self.down.sent)
     }
 
     /// Whether there is anything to send to the client.
@@ -331,7 +287,7 @@ impl Transaction {
 
     /// Whether an origin may have seen any of the request.
     fn was_sent(&self) -> bool {
-        self.origin.is_some() || self.retried || self.caching.unconditional
+        self.origin.is_some() || self.repeat.done || self.caching.unconditional
     }
 
     /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
@@ -362,7 +318,7 @@ impl Transaction {
         let silence_ms = cx.settings.timeouts.exchange_ms;
         let after_ms = match self.stage {
             Stage::Awaiting if !self.response.is_empty() => {
-                silence_ms.min(self.head_until_ms.saturating_sub(cx.now_ms()))
+                silence_ms.min(self.incoming.until_ms.saturating_sub(cx.now_ms()))
             }
             Stage::Awaiting | Stage::Relaying | Stage::Replying | Stage::Serving => silence_ms,
             Stage::Begun
@@ -381,7 +337,7 @@ impl Transaction {
     /// authenticated and must be one on which nothing was said yet.
     pub fn needs_fresh(&self) -> bool {
         let info = &self.info;
-        info.method == Method::Connect || info.upgrade || info.authenticates || self.retried
+        info.method == Method::Connect || info.upgrade || info.authenticates || self.repeat.done
     }
 
     /// Takes the connection that was found; the request can be sent.
@@ -390,14 +346,14 @@ impl Transaction {
         cx.metrics.origins_reused += u64::from(reused);
         let repeatable = self.can_be_repeated();
         let may_go_again = reused || self.has_more_upstreams();
-        self.keeps_body = may_go_again && repeatable && !self.up.is_received();
-        self.looks_first = reused && !repeatable;
-        (self.bond, self.opened_ms) = (bond, opened_ms);
+        self.repeat.keeps_body = may_go_again && repeatable && !self.up.is_received();
+        self.repeat.looks_first = reused && !repeatable;
+        (self.carrier.bond, self.carrier.opened_ms) = (bond, opened_ms);
         cx.connections.set_upstream(connection, UpstreamState::Busy(id));
         self.record.upstream = cx.connections.address(connection);
         self.record.origin_reused = reused;
         self.origin = Some(connection);
-        (self.stage, self.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);
+        (self.stage, self.since.phase_us) = (Stage::Awaiting, cx.now.monotonic_us);
         self.record.phases.ttfb_us = None;
         self.caching.requested_s = cx.now.unix_s();
         cx.timers.clear(connection);

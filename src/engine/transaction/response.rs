@@ -56,7 +56,7 @@ impl Ends {
         aged: impl Fn() -> bool,
     ) -> Ends {
         let info = &transaction.info;
-        let bond = transaction.bond.after(info.authenticates, offers);
+        let bond = transaction.carrier.bond.after(info.authenticates, offers);
         let at_close = transaction.client_body(body) == Body::UntilClose;
         let received = transaction.up.is_received();
         // An origin that closes will not read the rest of the request, so the client's next one cannot be found.
@@ -90,7 +90,7 @@ impl Transactions {
                 transaction.up.handle_sent(&mut cx.pool, count);
                 if transaction.up.wants_bytes() {
                     // If not before, it was the origin that was waited for.
-                    transaction.up_rate.go_on(cx.now_ms());
+                    transaction.rates.up.go_on(cx.now_ms());
                 }
                 let client = transaction.client;
                 if self.pump_upload(cx, id) {
@@ -137,19 +137,19 @@ impl Transactions {
             Stage::Awaiting => {
                 if transaction.response.is_empty() {
                     transaction.note_first_byte(cx.now);
-                    transaction.head_until_ms = cx.now_ms() + cx.settings.timeouts.head_ms;
+                    transaction.incoming.until_ms = cx.now_ms() + cx.settings.timeouts.head_ms;
                 }
                 transaction.response.commit(count);
                 self.advance_response(cx, services, id);
             }
             Stage::Relaying if transaction.down.is_received() => {
-                transaction.origin_reusable = false;
+                transaction.carrier.reusable = false;
                 self.try_settle(cx, services, id);
             }
             Stage::Relaying => {
                 excess.clear();
                 let received = transaction.down.handle_received(&mut cx.pool, count, excess);
-                transaction.origin_reusable &= excess.is_empty();
+                transaction.carrier.reusable &= excess.is_empty();
                 if let Err(fault) = received {
                     transaction.fail_download(cx, fault);
                 }
@@ -174,13 +174,14 @@ impl Transactions {
             if !matches!(transaction.stage, Stage::Awaiting) {
                 return;
             }
-            let Transaction { scanner, response, response_head, settings, .. } = &mut **transaction;
+            let Transaction { incoming, response, settings, .. } = &mut **transaction;
             let bytes = response.bytes(&cx.pool);
-            let head_bytes = match response_head.receive_response(scanner, bytes, &settings.head) {
-                Ok(Some(head_bytes)) => head_bytes,
-                Ok(None) => return,
-                Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
-            };
+            let head_bytes =
+                match incoming.message.receive_response(&mut incoming.scanner, bytes, &settings.head) {
+                    Ok(Some(head_bytes)) => head_bytes,
+                    Ok(None) => return,
+                    Err(fault) => return cx.send(Effect::Refuse(id, Refusal::OriginFault(fault))),
+                };
             let action = match transaction.caching.part() {
                 Part::None => ResponseAction::Pass,
                 Part::Store | Part::Validate | Part::Complete | Part::Head | Part::Invalidate => {
@@ -209,7 +210,7 @@ impl Transactions {
                 }
                 Ok(Head::Interim) => {
                     transaction.response.consume(&mut cx.pool, head_bytes);
-                    transaction.scanner = Scanner::default();
+                    transaction.incoming.scanner = Scanner::default();
                     // Not that of the final response, unless that has begun behind it.
                     match transaction.response.is_empty() {
                         true => transaction.record.phases.ttfb_us = None,
@@ -245,7 +246,7 @@ impl Transactions {
         let adopted = down.adopt(pool, response, head_bytes, front, excess);
         let client = transaction.client;
         match adopted {
-            Ok(true) => transaction.origin_reusable &= excess.is_empty(),
+            Ok(true) => transaction.carrier.reusable &= excess.is_empty(),
             Ok(false) => transaction.response.consume(pool, head_bytes),
             Err(fault) => {
                 transaction.fail_download(cx, fault);
@@ -268,7 +269,7 @@ impl Transactions {
         }
         while !transaction.response.is_empty() {
             if transaction.down.is_received() {
-                transaction.origin_reusable = false;
+                transaction.carrier.reusable = false;
                 transaction.response.release(&mut cx.pool);
                 break;
             }
@@ -296,7 +297,7 @@ impl Transactions {
         refusal: Refusal,
     ) {
         let Some(transaction) = self.get_mut(id) else { return };
-        transaction.origin_reusable = false;
+        transaction.carrier.reusable = false;
         match transaction.stage {
             Stage::Awaiting => {
                 if !transaction.response.is_empty() {
@@ -339,18 +340,18 @@ impl Transactions {
     /// (RFC 9110 section 9.2.2). Never if the connection was authenticated: another one is not (rule 44).
     fn retry(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> bool {
         let Some(transaction) = self.get_mut(id) else { return false };
-        let only_here = transaction.bond == Bond::Authenticated;
-        let first = transaction.record.origin_reused && !transaction.retried;
-        if !first || transaction.informational > 0 || only_here {
+        let only_here = transaction.carrier.bond == Bond::Authenticated;
+        let first = transaction.record.origin_reused && !transaction.repeat.done;
+        if !first || transaction.incoming.informational > 0 || only_here {
             return false;
         }
         let untouched = transaction.up.sent == 0;
         if !untouched && !transaction.may_be_sent_again() {
             return false;
         }
-        transaction.retried = true;
-        transaction.bond = Bond::None;
-        transaction.scanner = Scanner::default();
+        transaction.repeat.done = true;
+        transaction.carrier.bond = Bond::None;
+        transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         cx.metrics.retries += 1;
         self.detach(cx, services, id);
@@ -371,7 +372,7 @@ impl Transaction {
             BodyFault::Framing(fault) => cx.metrics.count_fault(fault),
             BodyFault::Filter(_) => {}
         }
-        self.origin_reusable = false;
+        self.carrier.reusable = false;
         self.down.truncate();
     }
 
@@ -386,7 +387,7 @@ impl Transaction {
 
     /// Puts right what can be in a response head that could not be read; false if that was nothing.
     fn repair(&mut self, cx: &mut Context, head_bytes: usize) -> bool {
-        self.scanner = Scanner::default();
+        self.incoming.scanner = Scanner::default();
         repair_response(&mut self.response.bytes_mut(&mut cx.pool)[..head_bytes])
     }
 
@@ -403,8 +404,8 @@ impl Transaction {
         let Context { pool, scratch, date, settings, .. } = cx;
         scratch.clear();
         let bytes = &self.response.bytes(pool)[..head_bytes];
-        self.response_head.read_response(bytes, &self.settings.head).map_err(Refusal::OriginFault)?;
-        let head = self.response_head.response(bytes).ok_or(Refusal::OriginFault(Fault::HeadMalformed))?;
+        self.incoming.message.read_response(bytes, &self.settings.head).map_err(Refusal::OriginFault)?;
+        let head = self.incoming.message.response(bytes).ok_or(Refusal::OriginFault(Fault::HeadMalformed))?;
         let (info, policy) = (&self.info, &self.policy);
         let interim = head.status < 200;
         let switching = head.status == 101;
@@ -417,15 +418,15 @@ impl Transaction {
         let offers = session_auth::offers_connection(head.fields);
         if !interim {
             let keeps = forwarding::origin_keeps_alive(head.version, head.fields) && body != Body::UntilClose;
-            let aged = || settings.lifetime_left_ms(self.opened_ms, now_ms) == 0;
+            let aged = || settings.lifetime_left_ms(self.carrier.opened_ms, now_ms) == 0;
             let ends = Ends::of(self, body, (keeps, offers), aged);
-            self.bond = ends.bond;
+            self.carrier.bond = ends.bond;
             self.ends_at_close = ends.at_close;
-            self.origin_reusable = ends.origin_reusable;
+            self.carrier.reusable = ends.origin_reusable;
             self.closes |= draining || ends.closes;
         } else {
-            self.informational += 1;
-            if self.informational > INFORMATIONAL_MAX {
+            self.incoming.informational += 1;
+            if self.incoming.informational > INFORMATIONAL_MAX {
                 return Err(Refusal::TooManyInformational);
             }
         }

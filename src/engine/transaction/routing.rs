@@ -158,8 +158,8 @@ impl Transactions {
         cx.metrics.gateway_retries += 1;
         self.detach(cx, services, id);
         let Some(transaction) = self.get_mut(id) else { return false };
-        transaction.bond = Bond::None;
-        transaction.scanner = Scanner::default();
+        transaction.carrier.bond = Bond::None;
+        transaction.incoming.scanner = Scanner::default();
         transaction.record.origin_reused = false;
         transaction.info.route = Route::Configured(next);
         let effect = match untouched {
@@ -196,8 +196,10 @@ impl Transaction {
     /// Notes that the upstream has failed, and chooses another one if that is allowed.
     fn next_upstream(&mut self, cx: &mut Context, failed: Failed, may: bool) -> Option<Authority> {
         let now_ms = cx.now.common_ms();
-        let may =
-            may && failed != Failed::Timeout && self.informational == 0 && self.bond != Bond::Authenticated;
+        let may = may
+            && failed != Failed::Timeout
+            && self.incoming.informational == 0
+            && self.carrier.bond != Bond::Authenticated;
         let may = may && self.has_more_upstreams();
         let gateway = self.settings.gateway.as_ref()?;
         let routing = self.routing.as_mut()?;
@@ -249,7 +251,7 @@ impl Transaction {
     pub(super) fn take_back(&mut self, cx: &mut Context) {
         self.up.rewind(&mut cx.pool);
         (self.up.sent, self.up.received) = (0, 0);
-        self.up_rate.forget();
+        self.rates.up.forget();
         // What has come of the body is still there.
         self.consumed = self.info.head_bytes;
         // What is stored may be another answer by now, and the head has to be written again.

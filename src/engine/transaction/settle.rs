@@ -3,6 +3,7 @@
 
 use super::log_record::{Text, Verdict};
 use super::machine::{Services, Transactions};
+use super::parts::Carrier;
 use super::refusal::Refusal;
 use super::{Stage, Transaction};
 use crate::engine::cache::collapse::CollapseOutcome;
@@ -37,7 +38,7 @@ impl Transactions {
         }
         if !transaction.up.is_complete() {
             // A complete answer to an incomplete request: the origin may go on reading as long as it stays.
-            let goes_on = transaction.origin.is_some() && transaction.origin_reusable;
+            let goes_on = transaction.origin.is_some() && transaction.carrier.reusable;
             if goes_on || (transaction.stage == Stage::Replying && !transaction.closes) {
                 return;
             }
@@ -66,10 +67,11 @@ impl Transactions {
         transaction.up.release(&mut cx.pool);
         transaction.down.release(&mut cx.pool);
         transaction.response.release(&mut cx.pool);
-        let Transaction { client, origin, opened_ms, bond, .. } = *transaction;
+        let Transaction { client, origin, carrier, .. } = *transaction;
+        let Carrier { opened_ms, bond, .. } = carrier;
         let binds = bond.binds();
         let aged = cx.settings.lifetime_left_ms(opened_ms, cx.now_ms()) == 0;
-        let reusable = transaction.origin_reusable && !cx.is_draining() && !(binds && aged);
+        let reusable = transaction.carrier.reusable && !cx.is_draining() && !(binds && aged);
         // What is bound ends with its client, and the client with it.
         transaction.closes |= binds && !(reusable && origin.is_some());
         let upstreams = &mut services.upstreams;

@@ -20,20 +20,20 @@ impl Transaction {
 
     /// Notes that the first byte of a response head is there.
     pub fn note_first_byte(&mut self, now: Now) {
-        self.record.phases.ttfb_us = Some(now.monotonic_us.saturating_sub(self.phase_us));
+        self.record.phases.ttfb_us = Some(now.monotonic_us.saturating_sub(self.since.phase_us));
     }
 
     /// Notes that an answer begins that no origin gives.
     pub fn note_answer_from_cache(&mut self, now: Now) {
         let phases = &mut self.record.phases;
         let before_us = phases.dns_us.unwrap_or(0).saturating_add(phases.connect_us.unwrap_or(0));
-        let after_us = now.monotonic_us.saturating_sub(self.began_us);
+        let after_us = now.monotonic_us.saturating_sub(self.since.began_us);
         phases.ttfb_us.get_or_insert(after_us.saturating_sub(before_us));
     }
 
     /// What the log says of a transaction that is over.
     pub fn note_end(&mut self, now: Now) {
-        let duration = now.monotonic_us.saturating_sub(self.began_us);
+        let duration = now.monotonic_us.saturating_sub(self.since.began_us);
         self.record.duration_us = duration;
         self.record.started_unix_us = now.unix_us.saturating_sub(duration);
         // The request of a refresh is that of another transaction, whose entry has these bytes.

@@ -35,7 +35,7 @@ impl Transaction {
 
     /// Whether what comes of the request's body is kept behind its head.
     pub fn keeps_body(&self) -> bool {
-        self.keeps_body && matches!(self.stage, Stage::Awaiting)
+        self.repeat.keeps_body && matches!(self.stage, Stage::Awaiting)
     }
 
     /// Where to read the request's body into.
@@ -45,7 +45,7 @@ impl Transaction {
         }
         let space = self.up.space(pool);
         if space.is_none() {
-            self.up_rate.forget();
+            self.rates.up.forget();
         }
         space
     }
@@ -141,19 +141,19 @@ impl BodyFault {
 impl Transaction {
     /// Whether too little has come of the request's body, although the client was waited for.
     pub(super) fn is_uploading_slowly(&mut self, cx: &Context) -> bool {
-        !self.up.is_received() && self.up_rate.is_below(self.settings.rate(), cx.now_ms(), self.up.received)
+        !self.up.is_received() && self.rates.up.is_below(self.settings.rate(), cx.now_ms(), self.up.received)
     }
 
     /// Stops the client's clock while there is no room for more.
     pub(super) fn hold_rate(&mut self, cx: &Context) {
         if !self.up.wants_bytes() {
-            self.up_rate.hold(cx.now_ms());
+            self.rates.up.hold(cx.now_ms());
         }
     }
 
     /// The request goes no further: the origin has stopped reading.
     pub(super) fn abandon_upload(&mut self, cx: &mut Context) {
-        self.origin_reusable = false;
+        self.carrier.reusable = false;
         if !self.up.is_complete() {
             self.closes |= !self.up.is_received();
             self.up.abandon(&mut cx.pool);
