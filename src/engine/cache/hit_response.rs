@@ -259,17 +259,7 @@ impl Transaction {
             return;
         }
         self.record.forward = self.caching.forward();
-        let passed = match self.caching.state {
-            CacheState::Bypassing(reason) => Some(reason),
-            CacheState::Invalidating(_) => Some("method"),
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
-            | CacheState::Reading(_)
-            | CacheState::HandedOver => None,
-        };
-        self.record.cache = match (self.record.forward, passed) {
+        self.record.cache = match (self.record.forward, self.caching.passed()) {
             (_, Some(reason)) => {
                 self.record.cache_reason = reason;
                 CacheUse::Bypass

@@ -145,16 +145,9 @@ impl Caching {
     /// As of a transaction that has not begun.
     #[inline]
     pub fn reset(&mut self) {
-        match self.state {
-            // Nothing else has been set then.
-            CacheState::Unused => {}
-            CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Invalidating(_)
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
-            | CacheState::Reading(_)
-            | CacheState::HandedOver => *self = Caching::default(),
+        // Nothing else has been set before the state is another one.
+        if !matches!(self.state, CacheState::Unused) {
+            *self = Caching::default();
         }
     }
 
@@ -197,16 +190,7 @@ impl Caching {
 
     /// What the request that it has waited for has brought, if that has come to an end.
     pub fn outcome(&self) -> Option<CollapseOutcome> {
-        match self.state {
-            CacheState::Waiting { outcome, .. } => outcome,
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Invalidating(_)
-            | CacheState::Asking(_)
-            | CacheState::Reading(_)
-            | CacheState::HandedOver => None,
-        }
+        if let CacheState::Waiting { outcome, .. } = self.state { outcome } else { None }
     }
 
     /// The request waits for no other one any more.
@@ -238,34 +222,10 @@ impl Caching {
         }
     }
 
-    /// Why the request goes to the origin although there is a cache, for Cache-Status.
-    pub fn forward(&self) -> Option<Forward> {
+    /// What the origin is asked, or would be if the request did not wait for another one.
+    fn inquiry(&self) -> Option<&Inquiry> {
         match &self.state {
-            CacheState::Bypassing(_) => Some(Forward::Bypass),
-            CacheState::Invalidating(_) => Some(Forward::Method),
-            CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(inquiry.forward),
-            CacheState::Unused | CacheState::LookingUp | CacheState::Reading(_) | CacheState::HandedOver => {
-                None
-            }
-        }
-    }
-
-    /// The invalidations before the origin was asked for a response that may be stored.
-    pub fn epoch(&self) -> Option<Epoch> {
-        match &self.state {
-            CacheState::Invalidating(epoch) => *epoch,
-            CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(inquiry.epoch),
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Reading(_)
-            | CacheState::HandedOver => None,
-        }
-    }
-
-    fn question(&self) -> Option<&Question> {
-        match &self.state {
-            CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(&inquiry.question),
+            CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(inquiry),
             CacheState::Unused
             | CacheState::LookingUp
             | CacheState::Bypassing(_)
@@ -273,6 +233,38 @@ impl Caching {
             | CacheState::Reading(_)
             | CacheState::HandedOver => None,
         }
+    }
+
+    fn question(&self) -> Option<&Question> {
+        self.inquiry().map(|inquiry| &inquiry.question)
+    }
+
+    /// Why the cache passes the request by, for the log.
+    pub fn passed(&self) -> Option<&'static str> {
+        match self.state {
+            CacheState::Bypassing(reason) => Some(reason),
+            CacheState::Invalidating(_) => Some("method"),
+            CacheState::Unused
+            | CacheState::LookingUp
+            | CacheState::Asking(_)
+            | CacheState::Waiting { .. }
+            | CacheState::Reading(_)
+            | CacheState::HandedOver => None,
+        }
+    }
+
+    /// Why the request goes to the origin although there is a cache, for Cache-Status.
+    pub fn forward(&self) -> Option<Forward> {
+        let inquired = self.inquiry().map(|inquiry| inquiry.forward);
+        let method = matches!(self.state, CacheState::Invalidating(_));
+        let passed = self.passed().map(|_| if method { Forward::Method } else { Forward::Bypass });
+        passed.or(inquired)
+    }
+
+    /// The invalidations before the origin was asked for a response that may be stored.
+    pub fn epoch(&self) -> Option<Epoch> {
+        let own = if let CacheState::Invalidating(epoch) = self.state { epoch } else { None };
+        own.or(self.inquiry().map(|inquiry| inquiry.epoch))
     }
 
     /// What is stored, and must not be used without asking.
@@ -335,43 +327,17 @@ impl Caching {
     /// What the transaction reads.
     #[inline]
     pub fn reader(&self) -> Option<&CacheReader> {
-        match &self.state {
-            CacheState::Reading(reader) => Some(reader),
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Invalidating(_)
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
-            | CacheState::HandedOver => None,
-        }
+        if let CacheState::Reading(reader) = &self.state { Some(reader) } else { None }
     }
 
     #[inline]
     pub fn reader_mut(&mut self) -> Option<&mut CacheReader> {
-        match &mut self.state {
-            CacheState::Reading(reader) => Some(reader),
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Invalidating(_)
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
-            | CacheState::HandedOver => None,
-        }
+        if let CacheState::Reading(reader) = &mut self.state { Some(reader) } else { None }
     }
 
     /// Takes the reader of a transaction that goes on without the cache.
     pub fn hand_over(&mut self) -> Option<CacheReader> {
-        match std::mem::replace(&mut self.state, CacheState::HandedOver) {
-            CacheState::Reading(reader) => Some(reader),
-            CacheState::Unused
-            | CacheState::LookingUp
-            | CacheState::Bypassing(_)
-            | CacheState::Invalidating(_)
-            | CacheState::Asking(_)
-            | CacheState::Waiting { .. }
-            | CacheState::HandedOver => None,
-        }
+        let state = std::mem::replace(&mut self.state, CacheState::HandedOver);
+        if let CacheState::Reading(reader) = state { Some(reader) } else { None }
     }
 }
