@@ -49,9 +49,9 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum InProgress {
     Nothing,
-    /// Somebody has asked; there is room for one more to wait.
+    /// A request is under way; there is room for one more to wait.
     Asking,
-    /// Somebody has asked, and as many wait as may.
+    /// A request is under way, and as many wait as may.
     Crowded,
     /// It is coming.
     Filling(FillId),
@@ -114,12 +114,12 @@ impl Collapses {
         self.by_hash.get(&hash).and_then(Collapse::leader)
     }
 
-    /// Whether somebody waits for what another loop asks for.
+    /// Whether a transaction waits for what another loop asks for.
     pub fn is_elsewhere(&self, hash: u64, key: &[u8]) -> bool {
         self.by_hash.get(&hash).is_some_and(|collapse| collapse.is_elsewhere() && *collapse.key == *key)
     }
 
-    /// What another loop asks for comes from there as this fill. Returns those who waited for it; none if nobody waits, or
+    /// What another loop asks for comes from there as this fill. Returns those that waited for it; none if no transaction waits, or
     /// for another key.
     pub fn subscribe(&mut self, hash: u64, key: &[u8], fill: FillId) -> Option<Vec<TransactionId>> {
         if !self.is_elsewhere(hash, key) {

@@ -14,7 +14,7 @@ use crate::engine::effect::Effect;
 use crate::engine::ids::{FillId, TransactionId};
 
 /// How often a request waits for other loops (chosen: once more, if the first has brought nothing; of a page with many
-/// variants somebody always asks for another one).
+/// variants another one is always being asked for).
 pub(in crate::engine) const WAITS_MAX: u8 = 2;
 
 /// Gives the lock of a key back. Loops that wait for it are told.

@@ -237,7 +237,7 @@ impl ResponseDecision<'_> {
             return Verdict::ServeStale(response.status);
         }
         let stale = stale.map(|stale| Arc::clone(&stale.stored));
-        // What nobody asked for is not what it seems, and a whole one is not given up for a part.
+        // A part that was not asked for is not what it seems, and a whole one is not given up for a part.
         let whole = stale.as_ref().is_some_and(|stored| stored.fragment().is_none());
         if response.status == 206 && (whole || !self.asked.fields.contains("range")) {
             self.caching.not_stored = Some(NotStored::Part);

@@ -28,7 +28,7 @@ use std::sync::Arc;
 /// Readers of one fill (chosen: more than wait for anything but an attack; the next ones fill by themselves).
 pub const READERS_MAX: usize = 4096;
 
-/// With no more than this to come, a fill goes on although nobody reads (chosen, as others do).
+/// With no more than this to come, a fill goes on without readers (chosen, as others do).
 const UNREAD_BYTES_MAX: u64 = 64 * 1024;
 
 impl FillId {
@@ -113,7 +113,7 @@ impl Fill {
         self.is_receiving() && self.stream.can_receive()
     }
 
-    /// Whether nobody but one reader needs it, and nothing but itself.
+    /// Whether one reader at most needs it, and no stored part is completed by it.
     pub fn is_lone(&self) -> bool {
         self.readers.len() <= 1 && !self.has_subscribers() && self.beside.is_none()
     }
@@ -146,7 +146,7 @@ impl Fill {
         Some((rest, self.withheld, self.reusable))
     }
 
-    /// Whether it is worth finishing although nobody reads.
+    /// Whether it is worth finishing without readers.
     pub(super) fn goes_on_unread(&self) -> bool {
         let left = self.intake.as_ref().and_then(Intake::left);
         let nearly = left.is_some_and(|left| left <= UNREAD_BYTES_MAX || left <= self.stream.len() / 3);

@@ -296,12 +296,12 @@ pub(in crate::engine) fn write_forwarded_status(
 /// What goes out, by what was asked for.
 fn content(transaction: &Transaction, hit: &Hit, length: Option<u64>) -> Content {
     let stored = &hit.stored;
-    let nobody = transaction.info.method == Method::Head;
+    let bodiless_method = transaction.info.method == Method::Head;
     match (hit.answer, hit.selection) {
         (Answer::NotModified, _) => Content { status: 304, span: None, framing: Body::None },
         (Answer::Whole, Selection::Part(part)) => Content {
             status: 206,
-            span: (!nobody).then_some((part.start, part.len)),
+            span: (!bodiless_method).then_some((part.start, part.len)),
             framing: Body::Length(part.len),
         },
         (Answer::Whole, Selection::Unsatisfiable) => {
@@ -316,7 +316,7 @@ fn content(transaction: &Transaction, hit: &Hit, length: Option<u64>) -> Content
                 (None, Version::Http11) => Body::Chunked,
                 (None, Version::Http10) => Body::UntilClose,
             };
-            let span = (!nobody && !bodiless).then_some((0, length.unwrap_or(u64::MAX)));
+            let span = (!bodiless_method && !bodiless).then_some((0, length.unwrap_or(u64::MAX)));
             Content { status: stored.status, span, framing }
         }
     }

@@ -1,10 +1,14 @@
 //! How long readers of a body may hold up others that read it, too.
+//!
+//! The sum counts, not the single pause. Of 100 MB that come in one second, one reader that takes 200 ms for each window would make
+//! 81 s for the others if each pause by itself had a second, and 100 readers that never read 101 s; with the sum it is 2.2 s and
+//! 8.3 s (calculated). Pauses of 50 ms and less are always allowed.
 
 /// Readers that are a window behind may hold up the others for so long in all, and for an eighth of the time that the
 /// fill takes (chosen: who has merely not been looked at yet is behind for microseconds).
 const HOLD_MS_MAX: u64 = 1000;
 
-/// And for so long at a time, whatever others have done before (chosen: longer than anybody waits for a turn).
+/// And for so long at a time, whatever others have done before (chosen: longer than a connection waits for a turn).
 const HOLD_MS_MIN: u64 = 50;
 
 /// What is not counted of each time (chosen: with several loops their turns come to that).
@@ -21,24 +25,24 @@ pub(in crate::engine) struct Hold {
 }
 
 impl Hold {
-    /// Nobody does, of a body that began to come then.
+    /// No reader does, of a body that began to come then.
     pub fn new(began_ms: u64) -> Hold {
         Hold { began_ms, ..Hold::default() }
     }
 
-    /// Whether somebody does.
+    /// Whether a reader holds others up.
     pub fn is_on(&self) -> bool {
         self.since_ms.is_some()
     }
 
-    /// Somebody does from now on. Returns for how long that may be.
+    /// A reader does from now on. Returns for how long that may be.
     pub fn begin(&mut self, now_ms: u64) -> u64 {
         self.since_ms = Some(now_ms);
         let patience_ms = HOLD_MS_MAX + now_ms.saturating_sub(self.began_ms) / 8;
         patience_ms.saturating_sub(self.held_ms).max(HOLD_MS_MIN)
     }
 
-    /// Nobody does any more.
+    /// No reader does any more.
     pub fn end(&mut self, now_ms: u64) {
         self.held_ms += self.lasted_ms(now_ms);
     }
@@ -47,8 +51,8 @@ impl Hold {
         self.since_ms.take().map_or(0, |since_ms| now_ms.saturating_sub(since_ms + HOLD_MS_FREE))
     }
 
-    /// Those who did are cut. For half of the time that they took others need not pay: who pauses for a moment is not cut for
-    /// what one did who never read, and many of those together cannot hold up the rest for more than twice as long.
+    /// The readers that did are cut. Half of the time that they took is not counted: a reader that pauses for a moment is not cut
+    /// for one that never read, and many of those together cannot hold up the rest for more than twice as long.
     pub fn cut(&mut self, now_ms: u64) {
         self.held_ms += self.lasted_ms(now_ms) / 2;
     }

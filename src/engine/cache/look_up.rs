@@ -279,7 +279,7 @@ impl CacheLookUp<'_> {
         asked: &RequestDirectives,
     ) -> Option<Bytes> {
         let wanted = self.wanted_part(stored, head)?;
-        // Not for what answers a condition of the client, may be for one user only, or is read by nobody.
+        // Not for what answers a condition of the client, may be for one user only, or has no reader.
         let own = ["if-none-match", "if-modified-since", "authorization"];
         let own =
             asked.no_store || self.caching.background || own.iter().any(|name| head.fields.contains(name));
@@ -349,7 +349,7 @@ impl CacheLookUp<'_> {
             || self.caching.waits >= COLLAPSES_MAX
             || self.caching.lead.is_some_and(|lead| lead.begun)
             || asked.no_store
-            // A refresh is one for all, whoever brought it about.
+            // A refresh is one for all clients.
             || (head.fields.contains("range") && !self.caching.background);
         if single {
             return None;

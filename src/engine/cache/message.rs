@@ -24,9 +24,9 @@ pub(in crate::engine) enum FillEvent {
     Continues(Weak<Publication>, Arc<Portion>, bool),
     /// There will be no more.
     Ends(Weak<Publication>, End),
-    /// Somebody has begun to wait: if it is coming already, that is to be told.
+    /// A transaction of another loop has begun to wait: if the response is coming already, that is to be told.
     Wanted,
-    /// Readers in the loop that says so are so far; none if nobody there listens.
+    /// The readers in the loop that sends this are so far; none if that loop has unsubscribed.
     Read(Weak<Publication>, Option<Span>),
     /// Readers that are not so far hold others up.
     Behind(Weak<Publication>, u64),

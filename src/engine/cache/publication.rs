@@ -33,7 +33,7 @@ impl Span {
     }
 }
 
-/// What is told of a response before its body. Whoever listens holds on to it.
+/// What is told of a response before its body. A loop that subscribes holds on to it.
 #[derive(Debug)]
 pub struct Publication {
     /// Where it comes to.

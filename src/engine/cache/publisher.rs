@@ -1,6 +1,6 @@
 //! A response that comes to one loop, for all that wait for it in others (rule 48): the side that receives it.
 //!
-//! The loop that receives it tells the others what has come, and each of them that has somebody who waits makes a fill of
+//! The loop that receives it tells the others what has come, and each of them that has waiting transactions makes a fill of
 //! that (see [`crate::engine::cache::subscriber`]): it streams to its own clients at their own speeds. What they get are the same pages; only
 //! what has come of the segment at the end is copied. A complete body is handed over as it is.
 //!

@@ -295,7 +295,7 @@ impl CacheReader {
         self.payload += payload;
         self.left = self.left.map(|left| left.saturating_sub(payload));
         self.cursor = match &self.source {
-            // Nobody asks any more.
+            // The place is not asked for any more.
             Source::Stored(_) if self.left == Some(0) => self.cursor,
             Source::Stored(body) => body.advance(self.cursor, payload),
             Source::Streaming(fill) => match fill.get(fills) {

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Refreshes under way at once in one loop (chosen: each holds an origin connection; what is not refreshed now is when
-/// somebody next asks for it).
+/// it is next asked for).
 pub const REFRESHES_MAX: usize = 64;
 
 /// The order to fetch anew what a transaction is being served, with the request that it made.

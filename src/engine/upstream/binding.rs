@@ -8,7 +8,7 @@
 //! waits for the next request that the same client connection makes of the same authority. A client has one pinned connection
 //! at most; what it asks of other authorities goes the usual way meanwhile. Both end together: with the client goes what
 //! is pinned for it, and when the origin ends a bound connection the client is closed, at once or behind the answer that it
-//! is getting. It would take its connection for authenticated otherwise, and its next request would be somebody else's.
+//! is getting. It would take its connection for authenticated otherwise, and its next request would be another user's.
 //!
 //! Nothing of what is asked over a bound connection has to do with the cache (see [`crate::engine::cache::look_up`]).
 

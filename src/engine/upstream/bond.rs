@@ -5,7 +5,7 @@ use crate::engine::ids::{GroupId, PeerId};
 /// Whose an origin connection is, by what was said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Bond {
-    /// Anybody's.
+    /// No client's: any transaction may use it.
     None,
     /// Its origin has offered to authenticate it, and the client may take that up.
     Offered,

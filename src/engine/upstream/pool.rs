@@ -234,7 +234,7 @@ impl Origins {
         self.pinned.get(&client).map_or(0, |pinned| pinned.opened_ms)
     }
 
-    /// Makes a connection idle. Then somebody else may have to go: [`Origins::excess`].
+    /// Makes a connection idle. Then another one may have to go: [`Origins::excess`].
     pub fn set_idle(&mut self, group: GroupId, peer: PeerId, opened_ms: u64, now_ms: u64) -> IdleId {
         let record = Idle { peer, opened_ms, since_ms: now_ms, group, links: [Link::default(); 2] };
         let id = IdleId(self.entries.insert(record) as u32);
@@ -315,7 +315,7 @@ impl Origins {
 
     /// It does not wait for the client any more.
     pub fn unpin(&mut self, client: PeerId) -> Option<Pinned> {
-        // Mostly there are none, and nobody need be looked for.
+        // Mostly there are none, and nothing need be looked for.
         if self.pinned.is_empty() { None } else { self.pinned.remove(&client) }
     }
 

@@ -5,7 +5,7 @@
 //! them is used. So there is one look-up for each lifetime of an answer, however many the requests, and none is
 //! answered by a host that the name has left.
 //!
-//! An idle connection may be dead, and nobody here can know: the FIN of its origin is on its way, or was lost. A request that
+//! An idle connection may be dead, and nothing here can tell: the FIN of its origin is on its way, or was lost. A request that
 //! can be sent twice finds that out at no cost. One that cannot be (a POST; an upload that is too long to be kept) would fail, so
 //! it has a fresh connection. All origins close what is idle for too long, and that is when it happens. So there is one
 //! exception: where an origin has been seen to keep a connection for two seconds, one that was used within the last half second
