@@ -108,22 +108,9 @@ impl CacheLookUp<'_> {
                 return None;
             }
         }
-        // A body is part of the question, and no part of the key; nor is who has authenticated the connection, nor what filters
-        // make of the response.
-        if info.body != Body::None
-            || info.upgrade
-            || info.bound
-            || info.filters_response
-            || validation::is_for_origin(head.fields)
-        {
-            self.caching.state = CacheState::Bypassing(match info.body {
-                Body::None if info.upgrade => "upgrade",
-                Body::None if info.bound => "connection-auth",
-                Body::None if info.filters_response => "filter",
-                Body::None => "condition",
-                Body::Length(_) | Body::Chunked | Body::UntilClose => "request-body",
-            });
-            // Nothing that is stored is for who has authenticated the connection.
+        if let Some(reason) = passed_by(head, info) {
+            self.caching.state = CacheState::Bypassing(reason);
+            // Nothing that is stored is for a client that has authenticated the connection.
             let refused = info.bound && RequestDirectives::read(head.fields).only_if_cached;
             return refused.then_some(CacheAnswer::Refuse);
         }
@@ -430,6 +417,18 @@ impl CacheLookUp<'_> {
         hit.fill = Some(id);
         hit.forward = self.caching.forward();
         Some(hit)
+    }
+}
+
+/// Why the cache passes a request by, if it does, whatever is stored. A body is part of the question, and no part of the key; nor
+/// is who has authenticated the connection, nor what filters make of the response.
+fn passed_by(head: &RequestHead<'_, '_>, info: &RequestInfo) -> Option<&'static str> {
+    match info.body {
+        Body::Length(_) | Body::Chunked | Body::UntilClose => Some("request-body"),
+        Body::None if info.upgrade => Some("upgrade"),
+        Body::None if info.bound => Some("connection-auth"),
+        Body::None if info.filters_response => Some("filter"),
+        Body::None => validation::is_for_origin(head.fields).then_some("condition"),
     }
 }
 
