@@ -65,6 +65,9 @@ pub mod config;
 pub mod embed;
 #[doc(hidden)]
 pub mod engine;
+#[cfg(feature = "capi")]
+#[doc(hidden)]
+pub mod ffi;
 #[doc(hidden)]
 pub mod gateway;
 #[doc(hidden)]
@@ -92,6 +95,6 @@ pub(crate) mod words;
 pub use engine::callback;
 
 pub use embed::{
-    BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems, Proxy,
-    Reloaded, Status,
+    BanError, BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems,
+    Proxy, Reloaded, Status,
 };

@@ -10,6 +10,7 @@ use crate::guard::store::{self, EscalationVerdict};
 use crate::http::date::http_date;
 use crate::time::Now;
 use ipnet::IpNet;
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -19,7 +20,73 @@ const LISTED_MAX: usize = 100_000;
 /// The reason of a ban for which none is given (guard semantics, section 4).
 const REASON: &str = "banned by an operator";
 
+/// Why there is no ban, or none that could be ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BanError {
+    /// The configuration has no guard file.
+    NoGuard,
+    /// That is no address or network, or the reason is too long: what was expected.
+    Malformed(String),
+    /// The guard does not ban that, or has as many bans as it may: a sentence.
+    Refused(String),
+}
+
+impl fmt::Display for BanError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BanError::NoGuard => out.write_str("there is no guard file"),
+            BanError::Malformed(why) | BanError::Refused(why) => out.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for BanError {}
+
 impl Control {
+    /// Bans an address, or a network such as `192.0.2.0/24`, for that long, in whole seconds; `None` is for ever. Holds at once; what banned clients
+    /// have under way is cut. The configuration needs a guard file (`guard`), be it an empty one. An empty `reason` is
+    /// `banned by an operator`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::time::Duration;
+    /// let configuration = weir::Configuration::new()
+    ///     .text("host 127.0.0.1\nport 0\nguard guard.conf\n")
+    ///     .file("guard.conf", "");
+    /// let proxy = weir::Proxy::builder().configuration(configuration).build()?;
+    /// proxy.control().ban("192.0.2.0/24", Some(Duration::from_secs(3600)), "scanned")?;
+    /// assert!(proxy.control().unban("192.0.2.0/24")?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ban(&self, network: &str, lasts: Option<Duration>, reason: &str) -> Result<(), BanError> {
+        let seconds = |lasts: Duration| format!("{}s", lasts.as_secs() + u64::from(lasts.subsec_nanos() > 0));
+        let lasts = lasts.map_or("ever".to_owned(), seconds);
+        let mut words = vec!["ban", network, "for", &lasts];
+        if !reason.is_empty() {
+            words.extend(["reason", reason]);
+        }
+        self.obey_words(&words).map(|_| ())
+    }
+
+    /// Ends the ban of an address or network, written as it was banned. False if there was none.
+    pub fn unban(&self, network: &str) -> Result<bool, BanError> {
+        self.obey_words(&["unban", network])
+    }
+
+    /// Carries out a command that changes something. False if there is nothing of the kind.
+    fn obey_words(&self, words: &[&str]) -> Result<bool, BanError> {
+        let unknown = || Err("expected ban or unban".to_owned());
+        let command = Command::read(words).unwrap_or_else(unknown).map_err(BanError::Malformed)?;
+        match self.obey_guard_command(&command) {
+            Answer::NoGuard => Err(BanError::NoGuard),
+            Answer::NotFound(_) => Ok(false),
+            Answer::Refused(why) => Err(BanError::Refused(why)),
+            Answer::Done(_) | Answer::Rows(_) => Ok(true),
+        }
+    }
+
     /// Carries out what an operator asks of the guard.
     #[doc(hidden)]
     pub fn obey_guard_command(&self, command: &Command) -> Answer {

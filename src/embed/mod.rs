@@ -30,6 +30,7 @@ pub use crate::shell::Failure;
 pub use builder::{BuildError, Builder};
 pub use configuration::Configuration;
 pub use control::{Control, Reloaded};
+pub use guard_commands::BanError;
 pub use listeners::ListenError;
 pub use proxy::{Proxy, Status};
 

@@ -102,6 +102,12 @@ impl Proxy {
         self.control.snapshot()
     }
 
+    /// Ends at once: cuts what is under way, closes everything that the proxy has opened, and waits for its threads. A drop does
+    /// the same.
+    pub fn close(self) {
+        drop(self);
+    }
+
     /// Writes what is stored to `cache-file`, if there is one: for when the proxy has ended after a drain.
     pub fn save_cache(&mut self) {
         if let Some(persister) = self.persister.take() {

@@ -1,0 +1,399 @@
+//! What the program decides, in callbacks with its own data.
+
+use super::border::{border, bytes, text, weir_status, weir_text};
+use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
+use crate::embed::Builder;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::mem::size_of;
+use std::net::{IpAddr, SocketAddr};
+
+/// What the program adds to a configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version may
+/// have more members behind these, and takes what an older header does not know for zero.
+///
+/// All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same time. They
+/// must return soon, must not throw, and may call the functions about what they are given, and weir_drain(), weir_stop(),
+/// weir_ban() and weir_unban(), but no others for this proxy.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct weir_options {
+    /// sizeof(weir_options).
+    pub size: usize,
+    /// Given to every callback.
+    pub user_data: *mut c_void,
+    /// Called once for each client connection: 0 refuses it, any other number allows it.
+    pub on_connection:
+        Option<unsafe extern "C" fn(user_data: *mut c_void, address: *const c_char, port: u16) -> c_int>,
+    /// Called once for each request that rules, users and guard allow. A ruling that is not touched allows it. Both hold until it
+    /// returns.
+    pub on_request: Option<
+        unsafe extern "C" fn(user_data: *mut c_void, request: *const weir_request, ruling: *mut weir_ruling),
+    >,
+    /// Called before a name is looked up: returns WEIR_NAME_ASK, or WEIR_NAME_FOUND with the addresses added, or
+    /// WEIR_NAME_NOT_FOUND.
+    pub on_name: Option<
+        unsafe extern "C" fn(
+            user_data: *mut c_void,
+            name: *const c_char,
+            addresses: *mut weir_addresses,
+        ) -> c_int,
+    >,
+    /// Called with lines of the access log, each with its newline and not terminated, once for each turn that has some. Without it
+    /// there is no access log.
+    pub on_log: Option<unsafe extern "C" fn(user_data: *mut c_void, lines: *const c_char, length: usize)>,
+    /// Sockets that listen already, in place of `host` and `port`. The proxy takes them over, and closes them when it is freed;
+    /// if weir_new() fails, too, but for a wrong `size`. Only with one worker.
+    pub listeners: *const c_int,
+    /// How many.
+    pub listeners_count: usize,
+}
+
+/// on_name: the proxy's own resolver is to say.
+pub const WEIR_NAME_ASK: c_int = 0;
+/// on_name: the name has the addresses that were added, if any.
+pub const WEIR_NAME_FOUND: c_int = 1;
+/// on_name: the name does not exist.
+pub const WEIR_NAME_NOT_FOUND: c_int = 2;
+
+/// A request, as on_request sees it.
+#[derive(Debug)]
+pub struct weir_request {
+    view: *const RequestView<'static>,
+    client: String,
+}
+
+/// What on_request decides: the last of refuse, answer and dial holds.
+#[derive(Debug)]
+pub struct weir_ruling(Ruling);
+
+/// What on_name has found.
+#[derive(Debug)]
+pub struct weir_addresses(Vec<IpAddr>);
+
+/// The program's own pointer.
+#[derive(Clone, Copy)]
+struct UserData(*mut c_void);
+
+// SAFETY: this side never looks at what it points to; the header says on which threads the callbacks are called.
+unsafe impl Send for UserData {}
+// SAFETY: as above.
+unsafe impl Sync for UserData {}
+
+impl UserData {
+    /// By a method: a closure that named the field would take the pointer alone with it.
+    fn get(self) -> *mut c_void {
+        self.0
+    }
+}
+
+impl weir_options {
+    /// As much of the options as the program's header knows; zero is what it does not.
+    ///
+    /// # Safety
+    ///
+    /// `options` is null or points to as many bytes as its first member says.
+    pub(super) unsafe fn read(options: *const weir_options) -> Result<weir_options, weir_status> {
+        let mut known = weir_options {
+            size: size_of::<weir_options>(),
+            user_data: std::ptr::null_mut(),
+            on_connection: None,
+            on_request: None,
+            on_name: None,
+            on_log: None,
+            listeners: std::ptr::null(),
+            listeners_count: 0,
+        };
+        if options.is_null() {
+            return Ok(known);
+        }
+        // SAFETY: `size` is its first member.
+        let size = unsafe { options.cast::<usize>().read() };
+        if size < size_of::<usize>() || size > size_of::<weir_options>() {
+            return Err(weir_status::WEIR_ERROR_ARGUMENT);
+        }
+        // SAFETY: so many bytes are there on both sides, and zero is a value of every member.
+        unsafe {
+            std::ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut known).cast::<u8>(), size);
+        }
+        Ok(known)
+    }
+
+    /// Has a proxy call back.
+    pub(super) fn apply(&self, mut builder: Builder) -> Builder {
+        let user_data = UserData(self.user_data);
+        // SAFETY (of all calls below): the program has promised a function of that type that may be called with its data,
+        // and what it is given holds until it returns.
+        if let Some(on_log) = self.on_log {
+            builder = builder.access_log(move |lines| unsafe {
+                on_log(user_data.get(), lines.as_ptr().cast(), lines.len());
+            });
+        }
+        if let Some(on_connection) = self.on_connection {
+            builder = builder.on_connection(move |client| {
+                let address = CString::new(client.ip().to_string()).unwrap_or_default();
+                match unsafe { on_connection(user_data.get(), address.as_ptr(), client.port()) } {
+                    0 => ConnectionVerdict::Refuse,
+                    _ => ConnectionVerdict::Allow,
+                }
+            });
+        }
+        if let Some(on_request) = self.on_request {
+            builder = builder.on_request(move |view| {
+                let client = view.client.to_string();
+                let request = weir_request { view: std::ptr::from_ref(view).cast(), client };
+                let mut ruling = weir_ruling(RequestVerdict::Allow.into());
+                unsafe { on_request(user_data.get(), &raw const request, &raw mut ruling) };
+                ruling.0
+            });
+        }
+        if let Some(on_name) = self.on_name {
+            builder = builder.on_name(move |name| {
+                let name = CString::new(name).unwrap_or_default();
+                let mut addresses = weir_addresses(Vec::new());
+                match unsafe { on_name(user_data.get(), name.as_ptr(), &raw mut addresses) } {
+                    WEIR_NAME_FOUND => NameVerdict::Addresses(addresses.0),
+                    WEIR_NAME_NOT_FOUND => NameVerdict::NotFound,
+                    _ => NameVerdict::Ask,
+                }
+            });
+        }
+        builder
+    }
+}
+
+/// What a getter says of a request; nothing of a null one.
+///
+/// # Safety
+///
+/// `request` is null or what a callback was given, which has not returned.
+unsafe fn view(
+    request: *const weir_request,
+) -> Option<(&'static RequestView<'static>, &'static weir_request)> {
+    // SAFETY: both hold until the callback returns; no getter keeps them.
+    unsafe {
+        let request = request.as_ref()?;
+        Some((request.view.as_ref()?, request))
+    }
+}
+
+/// The address of the client: the peer, or whom a trusted proxy has named.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_client(request: *const weir_request) -> weir_text {
+    // SAFETY: as the caller has promised; so below.
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(_, request)| request.client.as_bytes()))
+}
+
+/// The authenticated user; empty if users are not asked for.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_user(request: *const weir_request) -> weir_text {
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.user.as_bytes()))
+}
+
+/// The method; CONNECT asks for a tunnel.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_method(request: *const weir_request) -> weir_text {
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.method.as_bytes()))
+}
+
+/// The host that is asked for: a name in lower case, or an address (IPv6 in brackets).
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_host(request: *const weir_request) -> weir_text {
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.host.as_bytes()))
+}
+
+/// The port that is asked for.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_port(request: *const weir_request) -> u16 {
+    unsafe { view(request) }.map_or(0, |(view, _)| view.port)
+}
+
+/// Path and query as they were sent; empty for CONNECT.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_path(request: *const weir_request) -> weir_text {
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.path))
+}
+
+/// The target as the log has it: a URI without user name and password, or host:port for CONNECT.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_target(request: *const weir_request) -> weir_text {
+    weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.target.as_bytes()))
+}
+
+/// Whether it is the proxy's own request, which renews a stored response: an answer refuses it.
+///
+/// # Safety
+///
+/// `request` is what on_request was given.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_is_refresh(request: *const weir_request) -> bool {
+    unsafe { view(request) }.is_some_and(|(view, _)| view.is_refresh)
+}
+
+/// The value of a field, its name in any case: the first one if there are several. False if there is none.
+///
+/// # Safety
+///
+/// `request` is what on_request was given; `name` is terminated; `value` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_request_field(
+    request: *const weir_request,
+    name: *const c_char,
+    value: *mut weir_text,
+) -> bool {
+    // SAFETY: as the caller has promised.
+    let found = unsafe { (view(request), text(name), value.as_mut()) };
+    let (Some((view, _)), Ok(name), Some(value)) = found else { return false };
+    let field = view.field(name);
+    *value = weir_text::of(field.unwrap_or_default());
+    field.is_some()
+}
+
+/// Refuses the request with the page that other refusals have. `status` is 400 to 599 (403 stands in for any other number); `reason` is
+/// for the log and the page: a few words, cut at 256 bytes.
+///
+/// # Safety
+///
+/// `ruling` is what on_request was given; `reason` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ruling_refuse(
+    ruling: *mut weir_ruling,
+    status: u16,
+    reason: *const c_char,
+) -> weir_status {
+    // SAFETY: as the caller has promised; so below.
+    border(|| {
+        let reason = unsafe { text(reason) }?.to_owned();
+        rule(unsafe { ruling.as_mut() }, RequestVerdict::Refuse { status, reason })
+    })
+}
+
+/// Answers in place of an origin: `status` is 200 to 599 (for CONNECT 300 to 599). Fields and body have 64 KB at most. The body is
+/// copied.
+///
+/// # Safety
+///
+/// `ruling` is what on_request was given; `body` has `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ruling_answer(
+    ruling: *mut weir_ruling,
+    status: u16,
+    body: *const c_void,
+    length: usize,
+) -> weir_status {
+    border(|| {
+        let body = unsafe { bytes(body, length) }?.to_vec();
+        rule(unsafe { ruling.as_mut() }, RequestVerdict::Answer(Answer { status, fields: Vec::new(), body }))
+    })
+}
+
+/// Adds a field to the answer that weir_ruling_answer() has given. Content-Length, Date and Connection are the proxy's own: with
+/// these the request is refused.
+///
+/// # Safety
+///
+/// `ruling` is what on_request was given; `name` and `value` are terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ruling_answer_field(
+    ruling: *mut weir_ruling,
+    name: *const c_char,
+    value: *const c_char,
+) -> weir_status {
+    border(|| {
+        let (name, value) = unsafe { (text(name)?, text(value)?) };
+        match unsafe { ruling.as_mut() } {
+            Some(weir_ruling(Ruling { verdict: RequestVerdict::Answer(answer), .. })) => {
+                answer.fields.push((name.to_owned(), value.to_owned()));
+                Ok(weir_status::WEIR_OK)
+            }
+            Some(_) | None => Err(weir_status::WEIR_ERROR_ARGUMENT),
+        }
+    })
+}
+
+/// Makes the connection to this address in place of the one that the request names. The rules judge the address: the
+/// configuration has to allow one that is closed to clients otherwise.
+///
+/// # Safety
+///
+/// `ruling` is what on_request was given; `address` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ruling_dial(
+    ruling: *mut weir_ruling,
+    address: *const c_char,
+    port: u16,
+) -> weir_status {
+    border(|| {
+        let address = parse_address(unsafe { text(address) }?)?;
+        rule(unsafe { ruling.as_mut() }, RequestVerdict::Dial(SocketAddr::new(address, port)))
+    })
+}
+
+/// Sets the note of the request in the access log, whatever the verdict: cut at 256 bytes.
+///
+/// # Safety
+///
+/// `ruling` is what on_request was given; `note` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ruling_note(ruling: *mut weir_ruling, note: *const c_char) -> weir_status {
+    border(|| {
+        let note = unsafe { text(note) }?.to_owned();
+        let weir_ruling(ruling) = unsafe { ruling.as_mut() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        ruling.note = note;
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Adds an address of the name, IPv4 or IPv6 in text.
+///
+/// # Safety
+///
+/// `addresses` is what on_name was given; `address` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_addresses_add(
+    addresses: *mut weir_addresses,
+    address: *const c_char,
+) -> weir_status {
+    border(|| {
+        let address = parse_address(unsafe { text(address) }?)?;
+        let weir_addresses(all) = unsafe { addresses.as_mut() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        all.push(address);
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+fn rule(ruling: Option<&mut weir_ruling>, verdict: RequestVerdict) -> Result<weir_status, weir_status> {
+    let weir_ruling(ruling) = ruling.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+    ruling.verdict = verdict;
+    Ok(weir_status::WEIR_OK)
+}
+
+fn parse_address(address: &str) -> Result<IpAddr, weir_status> {
+    address.parse().map_err(|_| weir_status::WEIR_ERROR_ARGUMENT)
+}

@@ -1,0 +1,364 @@
+//! The proxy itself.
+
+use super::border::{border, border_or, text, weir_status, write_text};
+use super::callbacks::weir_options;
+use super::configuration::weir_config;
+use crate::embed::{BanError, BuildError, Control, Proxy, Status};
+use crate::metrics::Form;
+use std::cell::UnsafeCell;
+use std::ffi::{c_char, c_int};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_reload(), weir_fd() and weir_address() may be called from any
+/// thread, until weir_free() is called; all others by one thread at a time.
+#[derive(Debug)]
+pub struct weir_proxy {
+    control: Control,
+    fd: RawFd,
+    proxy: UnsafeCell<Proxy>,
+    /// The proxy is being polled or looked at.
+    busy: AtomicBool,
+    /// A panic was caught inside: nothing but the end is left.
+    broken: AtomicBool,
+}
+
+/// Gives the proxy back, however its use ends.
+struct Turn<'a>(&'a weir_proxy);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.store(true, Ordering::Relaxed);
+        }
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+impl weir_proxy {
+    /// Uses the proxy alone.
+    fn alone<T>(&self, body: impl FnOnce(&mut Proxy) -> T) -> Result<T, weir_status> {
+        if self.busy.swap(true, Ordering::Acquire) {
+            return Err(weir_status::WEIR_ERROR_BUSY);
+        }
+        let turn = Turn(self);
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(weir_status::WEIR_ERROR_PANIC);
+        }
+        // SAFETY: `busy` was not set, and is set until `turn` is dropped: no other reference is there.
+        let done = body(unsafe { &mut *self.proxy.get() });
+        drop(turn);
+        Ok(done)
+    }
+}
+
+/// A proxy of the program's, if the pointer is not null.
+///
+/// # Safety
+///
+/// `proxy` is null or comes from weir_new() and was not freed.
+unsafe fn given<'a>(proxy: *const weir_proxy) -> Result<&'a weir_proxy, weir_status> {
+    // SAFETY: as the caller has promised. No `&mut` to all of it is ever made.
+    unsafe { proxy.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)
+}
+
+/// Makes a proxy: reads and compiles all files, listens, and starts what threads the configuration asks for (none by default).
+/// Connections wait until it is polled. `options` may be null. With success `*proxy` is to be freed with weir_free(). With an error it
+/// is null, and `error` has what is wrong, cut to `error_size` bytes with the terminating zero; `error` may be null.
+///
+/// # Safety
+///
+/// `config` comes from weir_config_new(); `options` is null or as its `size` says; `proxy` may be written; `error` is null or has
+/// `error_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_new(
+    config: *const weir_config,
+    options: *const weir_options,
+    proxy: *mut *mut weir_proxy,
+    error: *mut c_char,
+    error_size: usize,
+) -> weir_status {
+    border(|| {
+        if proxy.is_null() {
+            return Err(weir_status::WEIR_ERROR_ARGUMENT);
+        }
+        // SAFETY: as the caller has promised; so below.
+        unsafe { proxy.write(std::ptr::null_mut()) };
+        let options = unsafe { weir_options::read(options) }?;
+        let listeners = unsafe { take_listeners(&options) }?;
+        let weir_config(configuration) =
+            unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        let builder = options.apply(Proxy::builder().configuration(configuration.clone()));
+        let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
+        let built = builder.build().map_err(|found| {
+            unsafe { write_text(&found.to_string(), error, error_size) };
+            match found {
+                BuildError::Configuration(_) => weir_status::WEIR_ERROR_CONFIGURATION,
+                BuildError::Listen(_) => weir_status::WEIR_ERROR_LISTEN,
+                BuildError::System(_) => weir_status::WEIR_ERROR_SYSTEM,
+            }
+        })?;
+        let made = Box::new(weir_proxy {
+            control: built.control().clone(),
+            fd: built.as_raw_fd(),
+            proxy: UnsafeCell::new(built),
+            busy: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+        });
+        unsafe { proxy.write(Box::into_raw(made)) };
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Takes the sockets over.
+///
+/// # Safety
+///
+/// The options have as many descriptors as they say, and nothing else closes them.
+unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, weir_status> {
+    if options.listeners.is_null() && options.listeners_count > 0 {
+        return Err(weir_status::WEIR_ERROR_ARGUMENT);
+    }
+    let taken = (0..options.listeners_count).map(|index| {
+        // SAFETY: as the caller has promised.
+        match unsafe { options.listeners.add(index).read() } {
+            descriptor @ 0.. => Ok(unsafe { TcpListener::from_raw_fd(descriptor) }),
+            _ => Err(weir_status::WEIR_ERROR_ARGUMENT),
+        }
+    });
+    taken.collect()
+}
+
+/// Closes everything that the proxy has opened, cuts what is under way and frees the proxy; null is nothing. With several workers
+/// it waits for their threads. WEIR_ERROR_BUSY, and nothing happens, from a callback.
+///
+/// # Safety
+///
+/// `proxy` is null or comes from weir_new() and was not freed; no other thread uses it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
+    border(|| {
+        // SAFETY: as the caller has promised.
+        let Ok(given) = (unsafe { given(proxy) }) else { return Ok(weir_status::WEIR_OK) };
+        if given.busy.swap(true, Ordering::Acquire) {
+            return Err(weir_status::WEIR_ERROR_BUSY);
+        }
+        // SAFETY: it came from `Box::into_raw`, and nothing uses it.
+        drop(unsafe { Box::from_raw(proxy) });
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Runs one turn of the loop: waits until there is something to do, but not longer than `timeout_ms` (0: not at all; below 0: for as
+/// long as that takes), and does a bounded part of it. WEIR_OK while the proxy goes on, WEIR_ENDED when it has ended. With several
+/// workers the turn that ends waits for the others.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_poll(proxy: *mut weir_proxy, timeout_ms: c_int) -> weir_status {
+    border(|| {
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        // SAFETY: as the caller has promised; so below.
+        match unsafe { given(proxy) }?.alone(|proxy| proxy.poll(timeout))? {
+            Ok(Status::Running) => Ok(weir_status::WEIR_OK),
+            Ok(Status::Ended) => Ok(weir_status::WEIR_ENDED),
+            Err(_) => Err(weir_status::WEIR_ERROR_FAILED),
+        }
+    })
+}
+
+/// A descriptor for poll(2), epoll(7) and the like: readable when weir_poll() is to be called. Wait for that, and do nothing else
+/// with it. It stays the same for as long as the proxy is there. -1 of a null pointer.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_fd(proxy: *const weir_proxy) -> c_int {
+    border_or(-1, || unsafe { given(proxy) }.map_or(-1, |given| given.fd))
+}
+
+/// After how many milliseconds weir_poll() is to be called though the descriptor has not become readable: rounded up, 0 for at
+/// once, -1 for never: as the time-out of epoll_wait(2). Ask before every wait.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_next_timeout_ms(proxy: *const weir_proxy) -> c_int {
+    border_or(-1, || {
+        let next = unsafe { given(proxy) }.and_then(|given| given.alone(|proxy| proxy.next_timeout()));
+        let next = next.ok().flatten();
+        next.map_or(-1, |next| c_int::try_from(next.as_micros().div_ceil(1000)).unwrap_or(c_int::MAX))
+    })
+}
+
+/// Goes by another configuration, all of it, or fails with everything that is wrong in `error` (as weir_new() does) and changes
+/// nothing. Takes as long as it takes to compile all files, and does not wait for the loop: what is new holds from its next
+/// turn.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(), `config` from weir_config_new(); `error` is null or has `error_size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_reload(
+    proxy: *const weir_proxy,
+    config: *const weir_config,
+    error: *mut c_char,
+    error_size: usize,
+) -> weir_status {
+    border(|| {
+        let control = &unsafe { given(proxy) }?.control;
+        let weir_config(configuration) =
+            unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        match control.reload(configuration) {
+            Ok(_) => Ok(weir_status::WEIR_OK),
+            Err(problems) => {
+                unsafe { write_text(&problems.to_string(), error, error_size) };
+                Err(weir_status::WEIR_ERROR_CONFIGURATION)
+            }
+        }
+    })
+}
+
+/// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends. Poll until WEIR_ENDED.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_drain(proxy: *const weir_proxy) -> weir_status {
+    border(|| {
+        unsafe { given(proxy) }?.control.drain();
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Ends with the next turn: what is under way is cut. Poll once more for WEIR_ENDED, or free the proxy.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new().
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stop(proxy: *const weir_proxy) -> weir_status {
+    border(|| {
+        unsafe { given(proxy) }?.control.stop();
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null. Connections
+/// under way of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if there are as many bans as may
+/// be.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); the texts are terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_ban(
+    proxy: *const weir_proxy,
+    network: *const c_char,
+    seconds: u64,
+    reason: *const c_char,
+) -> weir_status {
+    border(|| {
+        let (given, network) = unsafe { (given(proxy)?, text(network)?) };
+        let reason = if reason.is_null() { "" } else { unsafe { text(reason) }? };
+        let lasts = (seconds > 0).then(|| Duration::from_secs(seconds));
+        let banned = given.control.ban(network, lasts, reason);
+        banned.map(|()| weir_status::WEIR_OK).map_err(|error| of_ban(&error))
+    })
+}
+
+/// Ends the ban of an address or network, written as it was banned. WEIR_ERROR_NOT_FOUND if there is none.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); `network` is terminated.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_unban(proxy: *const weir_proxy, network: *const c_char) -> weir_status {
+    border(|| {
+        let (given, network) = unsafe { (given(proxy)?, text(network)?) };
+        match given.control.unban(network) {
+            Ok(true) => Ok(weir_status::WEIR_OK),
+            Ok(false) => Err(weir_status::WEIR_ERROR_NOT_FOUND),
+            Err(error) => Err(of_ban(&error)),
+        }
+    })
+}
+
+fn of_ban(error: &BanError) -> weir_status {
+    match error {
+        BanError::NoGuard => weir_status::WEIR_ERROR_NOT_FOUND,
+        BanError::Malformed(_) => weir_status::WEIR_ERROR_ARGUMENT,
+        BanError::Refused(_) => weir_status::WEIR_ERROR_REFUSED,
+    }
+}
+
+/// Where the proxy listens: writes the address with that index as text ("127.0.0.1:3128") as snprintf(3) does, and returns
+/// its length; 0 if there is no such index. With port 0 this tells the port that the system has chosen.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); `buffer` is null or has `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_address(
+    proxy: *const weir_proxy,
+    index: usize,
+    buffer: *mut c_char,
+    size: usize,
+) -> usize {
+    border_or(0, || {
+        let given = unsafe { given(proxy) }.ok();
+        let address = given.and_then(|given| given.control.addresses().get(index));
+        address.map_or(0, |address| unsafe { write_text(&address.to_string(), buffer, size) })
+    })
+}
+
+/// One number of the statistics, by the name that it has in the statistics line (docs/running.md), such as "requests" or
+/// "clients"; of all loops together. WEIR_ERROR_NOT_FOUND if there is none of that name.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); `name` is terminated; `value` may be written.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stats(
+    proxy: *const weir_proxy,
+    name: *const c_char,
+    value: *mut u64,
+) -> weir_status {
+    border(|| {
+        let (given, name) = unsafe { (given(proxy)?, text(name)?) };
+        let value = unsafe { value.as_mut() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
+        let snapshot = given.alone(|proxy| proxy.statistics())?;
+        let sum = snapshot.sum();
+        let mut numbers = sum.numbers().chain(snapshot.process.numbers());
+        let found = numbers.find(|(descriptor, _)| descriptor.name == name);
+        (_, *value) = found.ok_or(weir_status::WEIR_ERROR_NOT_FOUND)?;
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// All numbers in the text format of Prometheus: written as snprintf(3) does, and the length of all of it is returned; 0 from a
+/// callback.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); `buffer` is null or has `size` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_stats_text(
+    proxy: *const weir_proxy,
+    buffer: *mut c_char,
+    size: usize,
+) -> usize {
+    border_or(0, || {
+        let snapshot = unsafe { given(proxy) }.and_then(|given| given.alone(|proxy| proxy.statistics()));
+        let Ok(snapshot) = snapshot else { return 0 };
+        let exposition = snapshot.exposition(Form::Classic, env!("CARGO_PKG_VERSION"));
+        unsafe { write_text(&exposition, buffer, size) }
+    })
+}
