@@ -138,7 +138,7 @@ macro_rules! replayed {
 }
 
 replayed! {
-    ban_file cache_control cache_exchange cache_file chunked cloud_ranges command_line configuration dates dns edits field_lists guard_file
+    ban_file body_parts cache_control cache_exchange cache_file chunked cloud_ranges command_line configuration dates dns edits field_lists guard_file
     http_date_text log_entry proxy_header range reply request_framing request_head request_stream response_head response_stream rule_file system_files
     target user_file
 }

@@ -15,6 +15,7 @@ pub mod directives;
 pub mod escalation;
 pub mod events;
 pub mod headers;
+pub mod inspection;
 mod keyed;
 pub mod networks;
 pub mod proxy_header;

@@ -5,6 +5,7 @@
 //! panic: it compares the code with a [`reference`] that reads in one go, slowly and simply, or with itself and the
 //! bytes in other pieces.
 
+pub mod bodies;
 pub mod cache_file;
 pub mod caching;
 pub mod chunked;
@@ -30,8 +31,9 @@ pub mod users;
 pub type Target = fn(&[u8]);
 
 /// All of them by name: that of the corpus folder, and of the libFuzzer program.
-pub const ALL: [(&str, Target); 27] = [
+pub const ALL: [(&str, Target); 28] = [
     ("ban_file", guard::ban_file),
+    ("body_parts", bodies::body_parts),
     ("cache_control", caching::cache_control),
     ("cache_exchange", caching::cache_exchange),
     ("cache_file", cache_file::cache_file),

@@ -1,0 +1,25 @@
+//! Bodies, taken apart as they stream: what detection looks at (section 11).
+//!
+//! ```text
+//! pieces of payload -> Walker -> Part (name, value, header of a part, text), whole or in overlapping windows -> detector
+//! ```
+//!
+//! What a walker shows depends on the bytes and not on where pieces end. A value is shown when it has ended, or when it fills a
+//! window. No walker fails: what cannot be read as what it should be is text.
+
+mod form;
+mod json;
+mod media;
+mod multipart;
+mod part;
+mod runs;
+mod walker;
+mod window;
+
+pub use json::is_operator;
+pub use part::{FIELD_BYTES_MAX, Part, PartKind, Sink};
+pub use walker::Walker;
+pub use window::{OVERLAP_BYTES, WINDOW_BYTES};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! multipart/form-data (RFC 7578): header lines of the parts, names, file names, payload.
+//!
+//! Everything between the delimiters is looked at, whatever another reader takes for headers or payload: what stands before the
+//! first delimiter and behind the last one is text.
+
+use super::json::Json;
+use super::media::{Content, content_of};
+use super::part::{Name, Part, PartKind, Sink};
+use super::runs::Runs;
+use super::window::Window;
+use memchr::memchr;
+
+/// Walks the parts.
+#[derive(Debug)]
+pub(super) struct Multipart {
+    /// Two hyphens and the boundary.
+    delimiter: Box<[u8]>,
+    place: Place,
+    /// Since the beginning of the line so many bytes of the delimiter came; `None` in the middle of a line.
+    matched: Option<usize>,
+    /// The line or the text under way.
+    window: Window,
+    runs: Runs,
+    json: Box<Json>,
+    /// Of the part under way.
+    content: Content,
+    name: Name,
+    /// Of the header line before this one.
+    header: Name,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Before the first delimiter, or behind the last.
+    Outside,
+    /// In the line of a delimiter.
+    Delimiter,
+    Headers,
+    Payload,
+}
+
+impl Multipart {
+    pub fn new(boundary: &[u8]) -> Multipart {
+        Multipart {
+            delimiter: [b"--", boundary].concat().into(),
+            place: Place::Outside,
+            matched: Some(0),
+            window: Window::default(),
+            runs: Runs::default(),
+            json: Box::default(),
+            content: Content::Text,
+            name: Name::default(),
+            header: Name::default(),
+        }
+    }
+
+    pub fn push(&mut self, piece: &[u8], out: &mut Sink<'_>) {
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let taken = match self.place {
+                Place::Outside | Place::Payload => self.content(rest, out),
+                Place::Delimiter | Place::Headers => self.line(rest, out),
+            };
+            rest = &rest[taken..];
+        }
+    }
+
+    /// Payload, or what is outside of the parts; returns how much of it was taken.
+    fn content(&mut self, rest: &[u8], out: &mut Sink<'_>) -> usize {
+        let Some(matched) = self.matched else {
+            let line = memchr(b'\n', rest);
+            let len = line.map_or(rest.len(), |at| at + 1);
+            self.matched = line.map(|_| 0);
+            self.payload(&rest[..len], out);
+            return len;
+        };
+        let expected = &self.delimiter[matched..];
+        let same = expected.iter().zip(rest).take_while(|(expected, byte)| expected == byte).count();
+        if same == expected.len() {
+            self.end_content(out);
+            (self.place, self.matched) = (Place::Delimiter, None);
+        } else if same == rest.len() {
+            self.matched = Some(matched + same);
+        } else {
+            // No delimiter: what was taken for its beginning is payload.
+            self.matched = None;
+            let delimiter = std::mem::take(&mut self.delimiter);
+            self.payload(&delimiter[..matched + same], out);
+            self.delimiter = delimiter;
+        }
+        same
+    }
+
+    fn payload(&mut self, bytes: &[u8], out: &mut Sink<'_>) {
+        let Multipart { place, window, runs, json, content, name, .. } = self;
+        let field = name.as_bytes();
+        match (*place, *content) {
+            (Place::Payload, Content::Binary) => runs.push(bytes, field, out),
+            (Place::Payload, Content::Json) => json.push(bytes, out),
+            (Place::Payload, Content::Text | Content::Form) => {
+                window.push(bytes, &mut |bytes| out(Part { kind: PartKind::Value, field, bytes }));
+            }
+            (Place::Outside | Place::Delimiter | Place::Headers, _) => {
+                window.push(bytes, &mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+            }
+        }
+    }
+
+    /// The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
+    fn end_content(&mut self, out: &mut Sink<'_>) {
+        let Multipart { place, window, runs, json, name, .. } = self;
+        let field = name.as_bytes();
+        let kind = if *place == Place::Payload { PartKind::Value } else { PartKind::Text };
+        window.trim_line_end();
+        window.end(&mut |bytes| out(Part { kind, field, bytes }));
+        runs.end(field, out);
+        json.end(out);
+        self.name.clear();
+        self.header.clear();
+        self.content = Content::Text;
+    }
+
+    /// Header lines, and what stands behind a delimiter in its line; returns how much was taken.
+    fn line(&mut self, rest: &[u8], out: &mut Sink<'_>) -> usize {
+        let line = memchr(b'\n', rest);
+        let len = line.map_or(rest.len(), |at| at + 1);
+        let Multipart { window, header, .. } = self;
+        let field = header.as_bytes();
+        window.push(&rest[..len], &mut |bytes| out(Part { kind: PartKind::Header, field, bytes }));
+        if line.is_some() {
+            self.end_line(out);
+        }
+        len
+    }
+
+    fn end_line(&mut self, out: &mut Sink<'_>) {
+        self.window.trim_line_end();
+        let line = self.window.bytes();
+        let is_blank = line.iter().all(|byte| matches!(byte, b' ' | b'\t'));
+        match self.place {
+            Place::Delimiter => {
+                if is_blank {
+                    self.window.clear();
+                }
+                self.end_delimiter(out);
+            }
+            Place::Headers if line.is_empty() => {
+                self.window.clear();
+                (self.place, self.matched) = (Place::Payload, Some(0));
+            }
+            Place::Headers if line.starts_with(&self.delimiter) => {
+                // A part without the empty line, and so without payload.
+                let behind = line[self.delimiter.len()..].to_vec();
+                self.window.clear();
+                self.end_content(out);
+                self.place = Place::Delimiter;
+                self.window.push(&behind, &mut |_| {});
+                self.end_delimiter(out);
+            }
+            Place::Headers => self.header_line(out),
+            Place::Outside | Place::Payload => {}
+        }
+    }
+
+    /// What stands behind a delimiter is in the window.
+    fn end_delimiter(&mut self, out: &mut Sink<'_>) {
+        let is_last = self.window.bytes() == b"--";
+        if is_last {
+            self.window.clear();
+        }
+        (self.place, self.matched) = if is_last { (Place::Outside, Some(0)) } else { (Place::Headers, None) };
+        self.show_line(out);
+    }
+
+    fn show_line(&mut self, out: &mut Sink<'_>) {
+        self.window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+    }
+
+    /// A header line is in the window.
+    fn header_line(&mut self, out: &mut Sink<'_>) {
+        let Multipart { window, header, name, content, .. } = self;
+        let mut value_at = 0;
+        if !window.is_cut() {
+            let line = window.bytes();
+            let colon = memchr(b':', line).filter(|_| !matches!(line.first(), Some(b' ' | b'\t')));
+            if let Some(colon) = colon {
+                header.set(line[..colon].trim_ascii());
+                value_at = colon + 1;
+            }
+            let value = line[value_at..].trim_ascii();
+            if header.as_bytes().eq_ignore_ascii_case(b"content-disposition") {
+                for_each_parameter(value, |key, given| {
+                    if key.eq_ignore_ascii_case(b"name") {
+                        name.set(given);
+                        out(Part { kind: PartKind::Name, field: given, bytes: given });
+                    } else if key.eq_ignore_ascii_case(b"filename") || key.eq_ignore_ascii_case(b"filename*")
+                    {
+                        out(Part { kind: PartKind::FileName, field: name.as_bytes(), bytes: given });
+                    }
+                });
+            }
+            if header.as_bytes().eq_ignore_ascii_case(b"content-type") {
+                *content = content_of(value);
+            }
+        }
+        let field = header.as_bytes();
+        window.end(&mut |bytes| {
+            let bytes = bytes[value_at..].trim_ascii();
+            out(Part { kind: PartKind::Header, field, bytes });
+        });
+    }
+
+    pub fn end(&mut self, out: &mut Sink<'_>) {
+        if let (Some(matched @ 1..), Place::Outside | Place::Payload) = (self.matched, self.place) {
+            let delimiter = std::mem::take(&mut self.delimiter);
+            self.payload(&delimiter[..matched], out);
+            self.delimiter = delimiter;
+        }
+        if matches!(self.place, Place::Delimiter | Place::Headers) && self.window.is_pending() {
+            self.end_line(out);
+        }
+        self.end_content(out);
+    }
+
+    pub fn is_pending(&self) -> bool {
+        self.window.is_pending() || self.runs.is_pending() || self.json.is_pending()
+    }
+}
+
+/// The parameters of a header value, unquoted (RFC 9110 section 5.6.6). What is quoted may hold semicolons.
+fn for_each_parameter(value: &[u8], mut take: impl FnMut(&[u8], &[u8])) {
+    let mut rest = value;
+    while !rest.is_empty() {
+        rest = rest.trim_ascii_start();
+        let name_end = rest.iter().position(|byte| matches!(byte, b';' | b'=')).unwrap_or(rest.len());
+        let (key, behind) = rest.split_at(name_end);
+        rest = behind;
+        if let Some(given) = behind.strip_prefix(b"=") {
+            let given = given.trim_ascii_start();
+            if let Some(quoted) = given.strip_prefix(b"\"") {
+                let (text, behind) = unquoted(quoted);
+                take(key.trim_ascii_end(), &text);
+                rest = behind;
+            } else {
+                let len = memchr(b';', given).unwrap_or(given.len());
+                take(key.trim_ascii_end(), given[..len].trim_ascii_end());
+                rest = &given[len..];
+            }
+        }
+        rest = memchr(b';', rest).map_or(&[], |at| &rest[at + 1..]);
+    }
+}
+
+/// The text of a quoted string, and what is behind it. A backslash before anything but a quote or another backslash stays:
+/// browsers send Windows paths so.
+fn unquoted(quoted: &[u8]) -> (Vec<u8>, &[u8]) {
+    let (mut text, mut at) = (Vec::new(), 0);
+    while let Some(&byte) = quoted.get(at) {
+        at += 1;
+        match (byte, quoted.get(at)) {
+            (b'"', _) => break,
+            (b'\\', Some(&next @ (b'"' | b'\\'))) => {
+                text.push(next);
+                at += 1;
+            }
+            _ => text.push(byte),
+        }
+    }
+    (text, &quoted[at..])
+}

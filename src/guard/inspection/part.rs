@@ -1,0 +1,63 @@
+//! What walkers give away: a name, a value, a stretch of text.
+
+/// Longest name of a field that is told with a value, in bytes; the rest is cut off (chosen: what a rule or a log line names).
+pub const FIELD_BYTES_MAX: usize = 128;
+
+/// What a part of a body is to the application that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// The name of a form's field, or the key of a JSON member.
+    Name,
+    /// The value of a field, a JSON string, the payload of a part.
+    Value,
+    /// The value of a header line of a part of multipart/form-data; the field is the name of the header.
+    Header,
+    /// A file name that the client gives.
+    FileName,
+    /// What has no structure, or none that could be read: a window of a text.
+    Text,
+    /// A JSON key that is an operator of MongoDB: a hit by itself (section 11).
+    Operator,
+}
+
+/// One piece of a body, to be looked at. A value that is longer than a window comes in several parts, which overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// What it is.
+    pub kind: PartKind,
+    /// The name of the field to which it belongs, at most [`FIELD_BYTES_MAX`] bytes; empty if there is none.
+    pub field: &'a [u8],
+    /// The bytes, as the application has them: unescaped once.
+    pub bytes: &'a [u8],
+}
+
+/// Takes the parts of a body, in order.
+pub type Sink<'s> = dyn FnMut(Part<'_>) + 's;
+
+/// The name of a field, cut off.
+#[derive(Clone, Debug)]
+pub(super) struct Name {
+    bytes: [u8; FIELD_BYTES_MAX],
+    len: usize,
+}
+
+impl Default for Name {
+    fn default() -> Name {
+        Name { bytes: [0; FIELD_BYTES_MAX], len: 0 }
+    }
+}
+
+impl Name {
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    pub fn set(&mut self, name: &[u8]) {
+        self.len = name.len().min(FIELD_BYTES_MAX);
+        self.bytes[..self.len].copy_from_slice(&name[..self.len]);
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}

@@ -1,0 +1,112 @@
+//! The walker of a body, by its media type.
+
+use super::form::Form;
+use super::json::Json;
+use super::media::{Content, boundary_of, content_of};
+use super::multipart::Multipart;
+use super::part::{Part, PartKind, Sink};
+use super::runs::Runs;
+use super::window::Window;
+
+/// Takes a body apart as it comes: names, values, texts. Its memory is bounded by some windows.
+#[derive(Debug)]
+pub struct Walker {
+    body: Body,
+    /// For JSON in a value.
+    inner: Json,
+}
+
+#[derive(Debug)]
+enum Body {
+    Form(Box<Form>),
+    Json(Box<Json>),
+    Multipart(Box<Multipart>),
+    Binary(Runs),
+    /// A text of which nothing has come but blanks: JSON if it begins so.
+    Unknown,
+    Text(Window),
+}
+
+impl Walker {
+    /// The walker of a content with these fields Content-Type. Of several types none can be relied on.
+    pub fn new<'a>(media_types: impl IntoIterator<Item = &'a [u8]>) -> Walker {
+        let mut media_types = media_types.into_iter();
+        let media_type = media_types.next().unwrap_or_default();
+        let media_type = if media_types.all(|other| other == media_type) { media_type } else { b"" };
+        let body = match (boundary_of(media_type), content_of(media_type)) {
+            (Some(boundary), _) => Body::Multipart(Box::new(Multipart::new(&boundary))),
+            (None, Content::Form) => Body::Form(Box::default()),
+            (None, Content::Json) => Body::Json(Box::default()),
+            (None, Content::Binary) => Body::Binary(Runs::default()),
+            (None, Content::Text) => Body::Unknown,
+        };
+        Walker { body, inner: Json::default() }
+    }
+
+    /// More of the body.
+    pub fn push(&mut self, mut piece: &[u8], out: &mut Sink<'_>) {
+        let Walker { body, inner } = self;
+        if let Body::Unknown = body {
+            piece = piece.trim_ascii_start();
+            let Some(first) = piece.first() else { return };
+            *body = match first {
+                b'{' | b'[' => Body::Json(Box::default()),
+                _ => Body::Text(Window::default()),
+            };
+        }
+        let out = &mut |part: Part<'_>| show(part, inner, out);
+        match body {
+            Body::Form(form) => form.push(piece, out),
+            Body::Json(json) => json.push(piece, out),
+            Body::Multipart(multipart) => multipart.push(piece, out),
+            Body::Binary(runs) => runs.push(piece, b"", out),
+            Body::Text(window) => {
+                window.push(piece, &mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+            }
+            Body::Unknown => {}
+        }
+    }
+
+    /// The body has ended.
+    pub fn end(&mut self, out: &mut Sink<'_>) {
+        let Walker { body, inner } = self;
+        let out = &mut |part: Part<'_>| show(part, inner, out);
+        match body {
+            Body::Form(form) => form.end(out),
+            Body::Json(json) => json.end(out),
+            Body::Multipart(multipart) => multipart.end(out),
+            Body::Binary(runs) => runs.end(b"", out),
+            Body::Text(window) => {
+                window.end(&mut |bytes| out(Part { kind: PartKind::Text, field: b"", bytes }));
+            }
+            Body::Unknown => {}
+        }
+    }
+
+    /// Whether something came that was not shown: it is shown with what comes next.
+    pub fn is_pending(&self) -> bool {
+        match &self.body {
+            Body::Form(form) => form.is_pending(),
+            Body::Json(json) => json.is_pending(),
+            Body::Multipart(multipart) => multipart.is_pending(),
+            Body::Binary(runs) => runs.is_pending(),
+            Body::Text(window) => window.is_pending(),
+            Body::Unknown => false,
+        }
+    }
+}
+
+/// Shows a part, and what it holds if that is JSON. Of JSON in a value, values are not looked into again.
+fn show(part: Part<'_>, inner: &mut Json, out: &mut Sink<'_>) {
+    out(part);
+    let holds_json = match part.kind {
+        PartKind::Name | PartKind::Value => {
+            matches!(part.bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+        }
+        PartKind::Header | PartKind::FileName | PartKind::Text | PartKind::Operator => false,
+    };
+    if holds_json {
+        inner.push(part.bytes, out);
+        inner.end(out);
+    }
+}
