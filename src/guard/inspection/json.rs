@@ -90,7 +90,7 @@ enum State {
     String,
     /// Behind a backslash.
     Escape,
-    /// So many digits of `\uXXXX`, and their value.
+    /// So many digits of `\uNNNN`, and their value.
     Unicode(u8, u16),
     Number,
     /// A word under way: which, and how much of it.

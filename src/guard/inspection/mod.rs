@@ -7,6 +7,8 @@
 //! What a walker shows depends on the bytes and not on where pieces end. A value is shown when it has ended, or when it fills a
 //! window. No walker fails: what cannot be read as what it should be is text.
 
+#[cfg(feature = "detection")]
+pub mod coding;
 mod form;
 mod json;
 mod media;

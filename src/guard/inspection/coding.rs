@@ -1,0 +1,244 @@
+//! Content codings: gzip, deflate and br, decoded as they stream and within bounds.
+//!
+//! The decoder gives what it has as soon as it has it, in stretches, and stops where the taker says so: a small body that stands
+//! for a huge one costs no more than what is looked at.
+
+use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
+use flate2::{Decompress, FlushDecompress, Status};
+use std::fmt;
+use std::ops::ControlFlow;
+
+/// Decoded bytes that are given at once (chosen: a block).
+const STRETCH_BYTES: usize = 4096;
+
+/// So many times its size a content may become (chosen: logs and tables of numbers stay below 50, and deflate ends at 1032) ...
+pub const RATIO_MAX: u64 = 200;
+
+/// ... when it has become longer than this (chosen: what may be a form of blanks is no bomb).
+const RATIO_FREE_BYTES: u64 = 64 * 1024;
+
+/// Bits of the window of gzip, as zlib counts them; 16 more ask for a gzip header.
+const WINDOW_BITS: u8 = 15;
+
+/// How a content is coded (RFC 9110 section 8.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coding {
+    /// Not at all.
+    Identity,
+    /// gzip, or x-gzip.
+    Gzip,
+    /// deflate: with the header of zlib, or, as some senders understand it, without.
+    Deflate,
+    /// br (RFC 7932).
+    Brotli,
+    /// Another one, or several.
+    Unknown,
+}
+
+impl Coding {
+    /// What the lines of Content-Encoding say.
+    pub fn of<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Coding {
+        let mut coding = Coding::Identity;
+        for name in lines.into_iter().flat_map(|line| line.split(|byte| *byte == b',')) {
+            let this = match name.trim_ascii().to_ascii_lowercase().as_slice() {
+                b"" | b"identity" => continue,
+                b"gzip" | b"x-gzip" => Coding::Gzip,
+                b"deflate" => Coding::Deflate,
+                b"br" => Coding::Brotli,
+                _ => Coding::Unknown,
+            };
+            coding = if coding == Coding::Identity { this } else { Coding::Unknown };
+        }
+        coding
+    }
+}
+
+/// Why a content cannot be decoded any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeFault {
+    /// It is not what its coding says, or something stands behind its end.
+    Broken,
+    /// It becomes more than [`RATIO_MAX`] times as long.
+    Bomb,
+}
+
+/// Decodes a content.
+pub struct Decoder {
+    codec: Codec,
+    coded: u64,
+    decoded: u64,
+}
+
+type Brotli = BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>;
+
+enum Codec {
+    /// At the beginning of a member, or in it.
+    Gzip {
+        inflate: Decompress,
+        begun: bool,
+    },
+    Deflate(Decompress),
+    /// The first byte says whether there is a header of zlib, with the second.
+    DeflateHeader(Option<u8>),
+    Brotli(Box<Brotli>),
+    /// The content has ended.
+    Ended,
+}
+
+impl fmt::Debug for Decoder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Decoder").field("coded", &self.coded).field("decoded", &self.decoded).finish()
+    }
+}
+
+/// Takes decoded bytes, and says whether it wants more.
+pub type Take<'t> = dyn FnMut(&[u8]) -> ControlFlow<()> + 't;
+
+impl Decoder {
+    /// `None` for a content that is not coded, or in a way that is not known.
+    pub fn new(coding: Coding) -> Option<Decoder> {
+        let codec = match coding {
+            Coding::Identity | Coding::Unknown => return None,
+            Coding::Gzip => Codec::Gzip { inflate: Decompress::new_gzip(WINDOW_BITS), begun: false },
+            Coding::Deflate => Codec::DeflateHeader(None),
+            Coding::Brotli => {
+                let [one, two, three] = [(); 3].map(|()| StandardAlloc::default());
+                // Without the windows of up to a gigabyte that are no part of the standard.
+                Codec::Brotli(Box::new(BrotliState::new_strict(one, two, three)))
+            }
+        };
+        Some(Decoder { codec, coded: 0, decoded: 0 })
+    }
+
+    /// More of the coded content. If the taker wants no more, what is left of the piece is not decoded.
+    pub fn push(&mut self, piece: &[u8], take: &mut Take<'_>) -> Result<(), DecodeFault> {
+        let mut rest = piece;
+        loop {
+            let consumed = match &mut self.codec {
+                Codec::DeflateHeader(first) => {
+                    let Some(&byte) = rest.first() else { return Ok(()) };
+                    let Some(first) = *first else {
+                        self.codec = Codec::DeflateHeader(Some(byte));
+                        (rest, self.coded) = (&rest[1..], self.coded + 1);
+                        continue;
+                    };
+                    self.begin_deflate(first, byte, take)?;
+                    0
+                }
+                Codec::Ended if rest.is_empty() => return Ok(()),
+                Codec::Ended => return Err(DecodeFault::Broken),
+                Codec::Gzip { .. } | Codec::Deflate(_) | Codec::Brotli(_) => {
+                    let (consumed, produced, flow) = self.step(rest, take)?;
+                    let idle = consumed == 0 && produced == 0;
+                    if flow.is_break() || idle && rest.is_empty() {
+                        return Ok(());
+                    }
+                    if idle {
+                        return Err(DecodeFault::Broken);
+                    }
+                    consumed
+                }
+            };
+            rest = &rest[consumed..];
+        }
+    }
+
+    /// Whether the content has come to its proper end.
+    pub fn is_complete(&self) -> bool {
+        match &self.codec {
+            // Another member may follow, or not.
+            Codec::Gzip { begun, .. } => !begun && self.coded > 0,
+            Codec::Ended => true,
+            Codec::Deflate(_) | Codec::DeflateHeader(_) | Codec::Brotli(_) => false,
+        }
+    }
+
+    /// The header of zlib is a multiple of 31, and names method 8 (RFC 1950 section 2.2).
+    fn begin_deflate(&mut self, first: u8, second: u8, take: &mut Take<'_>) -> Result<(), DecodeFault> {
+        let is_zlib = first & 15 == 8 && u16::from_be_bytes([first, second]) % 31 == 0;
+        self.codec = Codec::Deflate(Decompress::new(is_zlib));
+        self.coded -= 1;
+        // One byte gives nothing yet that the taker could refuse.
+        self.step(&[first], take).map(|_| ())
+    }
+
+    /// Decodes what fits into a stretch; returns how much was consumed and produced, and whether more is wanted.
+    fn step(
+        &mut self,
+        rest: &[u8],
+        take: &mut Take<'_>,
+    ) -> Result<(usize, usize, ControlFlow<()>), DecodeFault> {
+        let mut stretch = [0; STRETCH_BYTES];
+        let (consumed, produced) = match &mut self.codec {
+            Codec::Gzip { inflate, begun } => {
+                let (consumed, produced, ended) = run_inflate(inflate, rest, &mut stretch)?;
+                *begun = !ended && (*begun || consumed > 0);
+                if ended {
+                    *inflate = Decompress::new_gzip(WINDOW_BITS);
+                }
+                (consumed, produced)
+            }
+            Codec::Deflate(inflate) => {
+                let (consumed, produced, ended) = run_inflate(inflate, rest, &mut stretch)?;
+                if ended {
+                    self.codec = Codec::Ended;
+                }
+                (consumed, produced)
+            }
+            Codec::Brotli(state) => {
+                let (consumed, produced, ended) = run_brotli(state, rest, &mut stretch)?;
+                if ended {
+                    self.codec = Codec::Ended;
+                }
+                (consumed, produced)
+            }
+            Codec::DeflateHeader(_) | Codec::Ended => (0, 0),
+        };
+        self.coded += consumed as u64;
+        self.decoded += produced as u64;
+        if self.decoded > RATIO_FREE_BYTES && self.decoded / RATIO_MAX > self.coded {
+            return Err(DecodeFault::Bomb);
+        }
+        let flow = if produced > 0 { take(&stretch[..produced]) } else { ControlFlow::Continue(()) };
+        Ok((consumed, produced, flow))
+    }
+}
+
+/// Bytes consumed, bytes produced, whether the stream has ended.
+type Ran = Result<(usize, usize, bool), DecodeFault>;
+
+fn run_inflate(inflate: &mut Decompress, input: &[u8], output: &mut [u8]) -> Ran {
+    let (before_in, before_out) = (inflate.total_in(), inflate.total_out());
+    let status = inflate.decompress(input, output, FlushDecompress::None);
+    let consumed = (inflate.total_in() - before_in) as usize;
+    let produced = (inflate.total_out() - before_out) as usize;
+    match status {
+        Ok(Status::StreamEnd) => Ok((consumed, produced, true)),
+        Ok(Status::Ok | Status::BufError) => Ok((consumed, produced, false)),
+        Err(_) => Err(DecodeFault::Broken),
+    }
+}
+
+fn run_brotli(state: &mut Brotli, input: &[u8], output: &mut [u8]) -> Ran {
+    let (mut left_in, mut consumed) = (input.len(), 0);
+    let (mut left_out, mut produced, mut total) = (output.len(), 0, 0);
+    let result = BrotliDecompressStream(
+        &mut left_in,
+        &mut consumed,
+        input,
+        &mut left_out,
+        &mut produced,
+        output,
+        &mut total,
+        state,
+    );
+    match result {
+        BrotliResult::ResultSuccess => Ok((consumed, produced, true)),
+        BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => Ok((consumed, produced, false)),
+        BrotliResult::ResultFailure => Err(DecodeFault::Broken),
+    }
+}
+
+#[cfg(test)]
+#[path = "coding_tests.rs"]
+mod tests;
