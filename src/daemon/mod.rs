@@ -13,6 +13,7 @@ mod rights;
 pub use reload::Launch;
 
 use control::Waiting;
+use listenfd::ListenFd;
 use log::{info, warn};
 use manager::Manager;
 use monitoring::Monitoring;
@@ -23,6 +24,7 @@ use rustix::fs::{Access, access};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::{self, ErrorKind};
+use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -117,13 +119,34 @@ fn serve_control(
 }
 
 fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
-    Listeners::bind(&embed::addresses_to_bind(settings), loops).map_err(|refused| {
+    let mut inherited = inherited_sockets();
+    let listeners = Listeners::bind(&embed::addresses_to_bind(settings), loops, &mut inherited);
+    for left in inherited.iter().filter_map(|socket| socket.local_addr().ok()) {
+        warn!(
+            "LISTEN_FDS: the socket at {left} is closed, because no option names that address: see --host and --port"
+        );
+    }
+    listeners.map_err(|refused| {
         let code = match refused.error.kind() {
             ErrorKind::AddrInUse | ErrorKind::AddrNotAvailable => exit::UNAVAILABLE,
             _ => exit::OS_ERROR,
         };
         fail(&refused.to_string(), code)
     })
+}
+
+/// Sockets that listen already, which a service manager has opened (sd_listen_fds(3)).
+fn inherited_sockets() -> Vec<TcpListener> {
+    let mut given = ListenFd::from_env();
+    let count = given.len();
+    let take = |index| match given.take_tcp_listener(index) {
+        Ok(socket) => socket,
+        Err(error) => {
+            warn!("LISTEN_FDS: socket {index} does not listen for TCP, and is closed: {error}");
+            None
+        }
+    };
+    (0..count).filter_map(take).collect()
 }
 
 fn not_built(error: BuildError) -> u8 {

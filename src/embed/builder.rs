@@ -263,7 +263,8 @@ impl Builder {
         }
         let loops = loops(settings);
         if self.sockets.is_empty() {
-            return Listeners::bind(&addresses_to_bind(settings), loops).map_err(BuildError::Listen);
+            return Listeners::bind(&addresses_to_bind(settings), loops, &mut Vec::new())
+                .map_err(BuildError::Listen);
         }
         if loops > 1 {
             let mut problems = Problems::new();

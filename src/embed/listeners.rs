@@ -21,12 +21,21 @@ pub struct ListenError {
 }
 
 impl Listeners {
-    /// Listens on these addresses, for so many loops.
-    pub fn bind(addresses: &[SocketAddr], loops: usize) -> Result<Listeners, ListenError> {
+    /// Listens on these addresses, for so many loops: with a socket out of `inherited` that listens there already, which is
+    /// taken out of that, or else with one of its own.
+    pub fn bind(
+        addresses: &[SocketAddr],
+        loops: usize,
+        inherited: &mut Vec<TcpListener>,
+    ) -> Result<Listeners, ListenError> {
         let mut by_loop: Vec<Vec<Listener>> = (0..loops).map(|_| Vec::new()).collect();
         for &address in addresses {
-            let listeners =
-                shell::bind_for(loops, address).map_err(|error| ListenError { address, error })?;
+            let listens_there = |socket: &TcpListener| socket.local_addr().is_ok_and(|own| own == address);
+            let listeners = match inherited.iter().position(listens_there) {
+                Some(at) => share(&inherited.swap_remove(at), loops),
+                None => shell::bind_for(loops, address),
+            };
+            let listeners = listeners.map_err(|error| ListenError { address, error })?;
             by_loop.iter_mut().zip(listeners).for_each(|(of_loop, one)| of_loop.push(one));
         }
         Ok(Listeners { by_loop })
@@ -52,6 +61,11 @@ impl Listeners {
     pub(super) fn into_loops(self) -> Vec<Vec<Listener>> {
         self.by_loop
     }
+}
+
+/// One socket for so many loops: whichever is awake first takes a connection.
+fn share(socket: &TcpListener, loops: usize) -> io::Result<Vec<Listener>> {
+    (0..loops).map(|_| Listener::ready_made(socket.try_clone()?)).collect()
 }
 
 impl fmt::Display for ListenError {

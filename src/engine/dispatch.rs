@@ -10,6 +10,7 @@ use super::context::Context;
 use super::downstream::unread::note_request_line;
 use super::downstream::{Downstream, Reading};
 use super::effect::{Effect, End, Ending};
+use super::settings::DRAIN_UNUSED_MS;
 use super::transaction::Stage;
 use super::transaction::examine::STRANGER;
 use super::transaction::log_record::{CacheUse, Kind, Verdict};
@@ -371,9 +372,11 @@ impl Machines {
         let idle: Vec<PeerId> = all.map(|(id, _)| id).collect();
         for id in idle {
             // One may have gone with another.
-            match cx.connections.get(id).map(|peer| peer.role) {
-                Some(Role::Client(_)) => downstream.close(cx, id),
-                Some(Role::Upstream { .. }) => services.upstreams.close(cx, id),
+            match cx.connections.get(id).map(|peer| (peer.role, peer.past)) {
+                // Its first request is on its way.
+                Some((Role::Client(_), Past::New | Past::Announced)) => cx.set_timer(id, DRAIN_UNUSED_MS),
+                Some((Role::Client(_), Past::Used | Past::Background)) => downstream.close(cx, id),
+                Some((Role::Upstream { .. }, _)) => services.upstreams.close(cx, id),
                 None => {}
             }
         }
