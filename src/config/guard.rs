@@ -5,6 +5,7 @@ use super::settings::Settings;
 use crate::guard::ban_file::{self, FileBan, Times};
 use crate::guard::bans::{Ban, BanOrigin};
 use crate::guard::clouds::{self, Clouds, Provider, Ranges};
+use crate::guard::csrf::{KEY_BYTES_MIN, Key};
 use crate::guard::directives::{self, CloudFetch, Directives};
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
@@ -30,6 +31,8 @@ pub struct GuardFile {
     pub path: PathBuf,
     /// The password of the store, from a file of its own.
     pub store_password: Option<Box<str>>,
+    /// What signs tokens against forged requests, from a file of its own.
+    pub csrf_key: Option<Key>,
     /// Certificates in PEM for `cloud roots`.
     pub cloud_roots: Option<Box<[u8]>>,
 }
@@ -65,11 +68,20 @@ impl GuardFile {
         }
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
+        let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
         let cloud_roots = load_roots(&file.value, &directives, read_file, &mut problems);
         match problems.is_empty() {
             true => {
                 let path = file.value.clone();
-                Ok(Some(GuardFile { directives, bans, cloud_sets, path, store_password, cloud_roots }))
+                Ok(Some(GuardFile {
+                    directives,
+                    bans,
+                    cloud_sets,
+                    path,
+                    store_password,
+                    csrf_key,
+                    cloud_roots,
+                }))
             }
             false => Err(problems),
         }
@@ -98,7 +110,8 @@ impl GuardFile {
     /// Has it hold over what was counted so far, with the networks of the clouds that are known.
     pub fn into_guard(self, state: &Arc<State>, clouds: &Clouds) -> Guard {
         state.set(&self.directives, self.bans, unix_ms());
-        Guard::new(&self.directives, Arc::clone(state), clouds)
+        let key = self.csrf_key.or_else(|| state.csrf_key(random_key));
+        Guard::new(&self.directives, Arc::clone(state), clouds).with_key(key)
     }
 }
 
@@ -217,6 +230,38 @@ fn load_bans(
         }
     }
     bans
+}
+
+/// What signs tokens: the bytes of its file, without line ends behind them.
+fn load_csrf_key(
+    path: &Path,
+    directives: &Directives,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    problems: &mut Problems,
+) -> Option<Key> {
+    let (place, named) = directives.csrf.key_file.as_ref()?;
+    let file = path.parent().unwrap_or(Path::new("")).join(named);
+    let message = match read_file(&file) {
+        Ok(bytes) => match Key::new(bytes.trim_ascii_end()) {
+            Some(key) => return Some(key),
+            None => format!("{}: expected a key of at least {KEY_BYTES_MIN} bytes", file.display()),
+        },
+        Err(error) => format!("{}: cannot be read: {error}; expected a key", file.display()),
+    };
+    problems.add(at(path, place.line), message);
+    None
+}
+
+/// A key that nobody knows; none where the system has no random numbers, and then nothing would be protected.
+fn random_key() -> Option<Key> {
+    let mut bytes = [0; KEY_BYTES_MIN];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Key::new(&bytes),
+        Err(error) => {
+            log::error!("no random numbers: {error}");
+            None
+        }
+    }
 }
 
 /// The password of the store: the first line of its file, which is named relative to the guard file.
@@ -343,7 +388,8 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
     let named = read.iter().flat_map(|read| {
         let password = read.store.iter().filter_map(|store| store.password_file.as_ref());
         let bans = read.ban_files.iter().map(|named| &named.path);
-        bans.chain(password).chain(&read.cloud_fetch.roots).map(|path| directory.join(path))
+        let key = read.csrf.key_file.iter().map(|(_, path)| path);
+        bans.chain(password).chain(key).chain(&read.cloud_fetch.roots).map(|path| directory.join(path))
     });
     let clouds = settings.cloud_ranges.iter().filter_map(|directory| cloud_files(&directory.value).ok());
     named.chain(clouds.flatten().map(|file| file.path)).collect()

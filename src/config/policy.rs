@@ -418,6 +418,7 @@ pub fn engine_settings(
         cache: store.map(|store| cache_settings(settings, store)),
         guard: None,
         gateway: None,
+        headers: Arc::default(),
         seed,
     }
 }

@@ -119,7 +119,8 @@ impl Machines {
                 Client::Idle | Client::Reading(_) | Client::Lingering { .. } => return None,
                 Client::Transaction(id) => {
                     let transaction = transaction(id);
-                    if !transaction.wants_upload() || transaction.keeps_body() {
+                    if !transaction.wants_upload() || transaction.keeps_body() || transaction.is_collecting()
+                    {
                         return None;
                     }
                     (transaction.origin?, transaction.up.splice_allowed()?)

@@ -79,6 +79,7 @@ impl Metrics {
             Refusal::TooManyVerifications => self.limit_verifications += 1,
             Refusal::TooManyGuesses => self.limit_guesses += 1,
             Refusal::Guarded(denial) => match denial.cause {
+                Cause::Forged => self.guard_forged += 1,
                 Cause::Throttled => self.guard_limited += 1,
                 Cause::Banned => self.guard_banned += 1,
                 Cause::ClientInCloud(_) | Cause::DestinationInCloud(_) => self.guard_clouds += 1,

@@ -5,6 +5,7 @@ use crate::engine::downstream::minimum_rate::Rate;
 use crate::engine::listener::{Listener, ListenerId};
 use crate::engine::transaction::log_record::Text;
 use crate::gateway::rules::Gateway;
+use crate::guard::headers::SecurityHeaders;
 use crate::guard::rules::Guard;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
@@ -141,6 +142,8 @@ pub struct Settings {
     pub guard: Option<Arc<Guard>>,
     /// Where requests go that come to listeners of the gateway; `None`: there are no such listeners.
     pub gateway: Option<Arc<Gateway>>,
+    /// What the answers of the gateway carry besides, where no guard file says so.
+    pub headers: Arc<SecurityHeaders>,
     /// Key of every hash table that strangers can fill.
     pub seed: [u64; 2],
 }
@@ -149,6 +152,11 @@ impl Settings {
     /// The settings of a listener.
     pub(in crate::engine) fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))
+    }
+
+    /// What the answers of the gateway carry besides.
+    pub(in crate::engine) fn security_headers(&self) -> &SecurityHeaders {
+        self.guard.as_ref().map_or(&self.headers, |guard| guard.headers())
     }
 
     /// For how long a connection that was opened then may still be used again, in milliseconds; 0: no more.
@@ -190,6 +198,7 @@ impl Default for Settings {
             cache: None,
             guard: None,
             gateway: None,
+            headers: Arc::default(),
             seed: [0, 0],
         }
     }

@@ -49,11 +49,13 @@ pub enum EventType {
     CspViolation,
     /// A behaviour rule.
     BehavioralViolation,
+    /// A request without the token that its path needs.
+    DecoratorViolation,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [EventType; 11] = [
+    pub const ALL: [EventType; 12] = [
         EventType::IpBanned,
         EventType::IpUnbanned,
         EventType::IpBlocked,
@@ -65,6 +67,7 @@ impl EventType {
         EventType::SuspiciousRequest,
         EventType::CspViolation,
         EventType::BehavioralViolation,
+        EventType::DecoratorViolation,
     ];
 
     /// The type of that name.
@@ -85,6 +88,7 @@ impl EventType {
             EventType::RateLimitScriptReloaded => ("rate_limit_script_reloaded", "rate_limit"),
             EventType::SuspiciousRequest => ("suspicious_request", "ip_extraction"),
             EventType::CspViolation => ("csp_violation", "security_headers"),
+            EventType::DecoratorViolation => ("decorator_violation", "middleware"),
             EventType::BehavioralViolation => ("behavioral_violation", "behavior"),
         }
     }

@@ -11,6 +11,7 @@ pub mod breaker;
 pub mod client_address;
 pub mod clouds;
 pub mod command;
+pub mod csrf;
 pub mod directives;
 pub mod escalation;
 pub mod events;

@@ -21,6 +21,9 @@ use super::store::StoreFailure;
 /// What every key of a session begins with.
 pub const KEY_PREFIX: &str = "sess:";
 
+/// The cookie that names a session (guard semantics, section 7).
+pub const COOKIE: &str = "session_id";
+
 /// The longest identifier (chosen: a UUID has 36 characters, and 96 bytes as base64 have 128).
 pub const ID_BYTES_MAX: usize = 128;
 
@@ -119,6 +122,14 @@ pub fn new_id(random: u128) -> String {
     let bits = random & !(0xF << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62;
     let hex = format!("{bits:032x}");
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+}
+
+/// The line Set-Cookie of a session: no script reads it, and no other site has it sent with a form. `secure` where the client
+/// speaks TLS.
+pub fn write_cookie(out: &mut Vec<u8>, id: &str, secure: bool) {
+    let secure = if secure { "; Secure" } else { "" };
+    let line = format!("Set-Cookie: {COOKIE}={id}; Path=/; SameSite=Lax; HttpOnly{secure}\r\n");
+    out.extend_from_slice(line.as_bytes());
 }
 
 /// The identifier that a session is saved under: the presented one if the store knows it, or else a new one. So a client

@@ -2,6 +2,7 @@
 
 use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::behaviour::throttles::Throttles;
+use super::csrf::Key;
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
@@ -61,6 +62,10 @@ pub struct State {
     pub escalations: SharedEscalations,
     /// Clients that are let through at a pace.
     pub throttles: Throttles,
+    /// What signs tokens, where no file has a key.
+    csrf_key: Mutex<Option<Key>>,
+    /// Tokens that were given out.
+    tokens: AtomicU64,
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
@@ -79,6 +84,8 @@ impl State {
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
             throttles: Throttles::new(keys_max),
+            csrf_key: Mutex::new(None),
+            tokens: AtomicU64::new(0),
             events: Mutex::new(Ring::new(EVENTS_MAX)),
             events_lost: AtomicU64::new(0),
             sink,
@@ -209,6 +216,21 @@ impl State {
     /// Notes what was done.
     pub fn tell(&self, now: Now, told: Told<'_>) {
         self.push(told.event(now));
+    }
+
+    /// What signs tokens from now on: a key of random bytes, the same over reloads.
+    pub fn csrf_key(&self, random: impl FnOnce() -> Option<Key>) -> Option<Key> {
+        let mut key = self.csrf_key.lock().unwrap_or_else(PoisonError::into_inner);
+        if key.is_none() {
+            *key = random();
+        }
+        key.clone()
+    }
+
+    /// A value that no other token of this process has, nor one of another run.
+    pub fn unique(&self, now: Now) -> u128 {
+        let number = self.tokens.fetch_add(1, Ordering::Relaxed);
+        u128::from(now.unix_us) << 64 | u128::from(number)
     }
 
     /// Has a line in the log.

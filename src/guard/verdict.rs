@@ -21,6 +21,8 @@ pub enum Cause {
     Permanent,
     /// Too many requests of the client wait already, because a behaviour rule lets them through at a pace.
     Throttled,
+    /// A page of another site may have had the browser send it.
+    Forged,
     /// The store has not answered, and the guard file wants requests refused then.
     StoreFailed,
 }
@@ -48,6 +50,7 @@ impl Cause {
             Cause::Blocked => "blocked",
             Cause::Permanent => "blocked_forever",
             Cause::Throttled => "throttled",
+            Cause::Forged => "csrf",
             Cause::StoreFailed => "guard_store",
         }
     }

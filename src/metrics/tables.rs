@@ -199,6 +199,8 @@ table! {
         gateway_no_upstream: Counter(Count),
         /// Requests that another upstream got because the first had failed.
         gateway_retries: Counter(Count),
+        /// Requests refused because a page of another site may have had them sent.
+        guard_forged: Counter(Count),
         /// Requests that waited because their client goes at a pace.
         guard_throttled: Counter(Count),
         /// Connections closed because the body of a refused request was longer than `DISCARD_BYTES_MAX`, or had no length.

@@ -17,12 +17,13 @@ use crate::engine::context::Context;
 use crate::engine::effect::Effect;
 use crate::engine::ids::{FillId, TransactionId};
 use crate::engine::settings::Settings;
+use crate::engine::transaction::dressing::write_quota;
 use crate::engine::transaction::log_record::{CacheUse, Text, Verdict};
 use crate::engine::transaction::machine::{Services, Transactions};
-use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::Method;
 use crate::engine::transaction::{Stage, Transaction};
+use crate::guard::headers::Author;
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::fields::write_decimal;
 use crate::http::forwarding::{self, Edits as _};
@@ -63,7 +64,7 @@ impl Transactions {
             return cx.send(Effect::Refuse(id, Refusal::NoMemory));
         }
         transaction.record.status = content.status;
-        if let Some(watch) = &mut transaction.watch {
+        if let Some(watch) = &mut transaction.guarded.watch {
             watch.begin(content.status, cx.now);
         }
         if transaction.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
@@ -380,7 +381,19 @@ fn write_head(
     forwarding::write_persistence(out, info.version, !transaction.closes);
     edits.write_added(out);
     write_quota(info.quota, out);
+    dress(out, begin, transaction);
     out.extend_from_slice(b"\r\n");
+}
+
+/// Writes what the answers of a gateway carry besides, behind the fields from `begin` on.
+fn dress(out: &mut Vec<u8>, begin: usize, transaction: &Transaction) {
+    let fields = FieldBlock::new(&out[begin..]).lines();
+    let Some(additions) = transaction.additions(Author::Server, fields) else { return };
+    if !additions.removes_nothing() {
+        remove_fields(out, begin, |name| additions.removes(name));
+    }
+    additions.write_added(out);
+    out.extend_from_slice(transaction.cookie());
 }
 
 /// Writes the line and the fields of an answer with another status than that of what is stored. Returns the length of the

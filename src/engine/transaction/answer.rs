@@ -1,7 +1,11 @@
 //! Answers that need no origin and are no refusals.
 
+use crate::engine::settings::Settings;
+use crate::engine::transaction::dressing::Dressing;
+use crate::guard::headers::Author;
+use crate::http::block::{FieldBlock, FieldLines as _};
 use crate::http::fields;
-use crate::http::forwarding;
+use crate::http::forwarding::{self, Edits as _};
 use crate::http::head::Version;
 use crate::http::reply;
 
@@ -17,13 +21,18 @@ pub(in crate::engine) enum Answer {
         status: u16,
         fields_bytes: usize,
     },
+    /// That of the guard, in the same form.
+    Guard {
+        status: u16,
+        fields_bytes: usize,
+    },
 }
 
 impl Answer {
     pub fn status(self) -> u16 {
         match self {
             Answer::Options | Answer::Trace | Answer::Purged => 200,
-            Answer::Callback { status, .. } => status,
+            Answer::Callback { status, .. } | Answer::Guard { status, .. } => status,
         }
     }
 
@@ -32,6 +41,7 @@ impl Answer {
         match self {
             Answer::Trace => b"message/http",
             Answer::Purged => b"text/plain",
+            Answer::Guard { .. } => b"text/plain; charset=utf-8",
             Answer::Options | Answer::Callback { .. } => b"",
         }
     }
@@ -43,6 +53,7 @@ impl Answer {
         written: &[u8],
         date: &str,
         (version, keep_alive, head_only): (Version, bool, bool),
+        dressing: Option<(&Dressing, &Settings)>,
     ) {
         let (fields, content): (&[u8], &[u8]) = match self {
             Answer::Trace => (b"Content-Type: message/http\r\n", written),
@@ -50,7 +61,9 @@ impl Answer {
             Answer::Options => {
                 (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", written)
             }
-            Answer::Callback { fields_bytes, .. } => written.split_at(fields_bytes),
+            Answer::Callback { fields_bytes, .. } | Answer::Guard { fields_bytes, .. } => {
+                written.split_at(fields_bytes)
+            }
         };
         let status = self.status();
         out.clear();
@@ -62,6 +75,15 @@ impl Answer {
         out.extend_from_slice(date.as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(fields);
+        // The guard's own answers have said what other origins may do.
+        let is_complete = matches!(self, Answer::Guard { .. });
+        if let Some((dressing, settings)) = dressing {
+            let has = FieldBlock::new(fields).lines();
+            let additions = dressing.additions(settings, Author::Own, has);
+            let additions = if is_complete { additions.without_cors() } else { additions };
+            additions.write_added(out);
+            out.extend_from_slice(dressing.cookie());
+        }
         // These have no content (RFC 9110 sections 15.3.5 and 15.4.5).
         let has_content = !matches!(status, 204 | 304);
         if has_content {

@@ -12,6 +12,7 @@ use crate::engine::downstream::unread::note_request_line;
 use crate::engine::ids::PeerId;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
+use crate::engine::transaction::dressing::Dressing;
 use crate::engine::transaction::edits::{GatewayEdits, OwnConditions};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
@@ -61,6 +62,8 @@ pub(in crate::engine) enum Decision {
     Wait(u64),
     /// Go on when the store has counted the request.
     Ask(Question),
+    /// Ask again when more of the body has come.
+    Collect,
     /// Go on after so many microseconds.
     Delay(u64),
     /// Ask again when this password has been verified.
@@ -107,6 +110,10 @@ pub(in crate::engine) struct Examiner<'a> {
     pub bond_lost: bool,
     /// What is to be watched of the response.
     pub watch: &'a mut Option<Box<Watch>>,
+    /// What the answer carries besides.
+    pub dressing: &'a mut Option<Dressing>,
+    /// What has come behind the head: of its body, and perhaps more.
+    pub behind: &'a [u8],
 }
 
 impl Examiner<'_> {
@@ -155,6 +162,7 @@ impl Examiner<'_> {
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Callback => self.ask_callback(head, target, info, record, out)?,
+                Phase::Protect => self.protect(head, target, info, record, out)?,
                 Phase::Behaviour => self.behave(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
@@ -181,6 +189,7 @@ impl Examiner<'_> {
         self.note_head(head, record);
         self.note_target(head, target, record);
         self.find_client(head.fields, record);
+        self.dress(head.fields);
         if self.admits() { Ok(()) } else { Err(STRANGER) }
     }
 

@@ -36,7 +36,7 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = Step::Continue(Phase::Behaviour);
+        let next = Step::Continue(Phase::Protect);
         let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         if let (Host::Address(address), None) = (info.authority.host, self.gateway) {
             guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;
@@ -53,7 +53,7 @@ impl Examiner<'_> {
         }
     }
 
-    fn subject<'a>(
+    pub(super) fn subject<'a>(
         &self,
         head: &RequestHead<'_, 'a>,
         target: &Target<'a>,

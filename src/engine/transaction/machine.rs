@@ -4,6 +4,7 @@
 //! and how it ends in `settle`.
 
 use super::answer::Answer;
+use super::dressing::{Dressing, GuardedAnswer};
 use super::examine::{Decision, Examiner};
 use super::log_record::{LogRecord, Verdict};
 use super::page::{RefusalTexts, write_refusal};
@@ -134,7 +135,7 @@ impl Transactions {
         let record = std::mem::replace(&mut transaction.record, blank);
         // What waits to be used again holds nothing of the cache's: its bytes could not be evicted.
         transaction.caching.reset();
-        (transaction.routing, transaction.watch) = (None, None);
+        (transaction.routing, transaction.guarded) = (None, GuardedAnswer::default());
         transaction.up.set_filters(None);
         transaction.down.set_filters(None);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
@@ -212,9 +213,12 @@ impl Transactions {
             gateway,
             routing: &mut transaction.routing,
             bond_lost: transaction.carrier.bond_lost,
-            watch: &mut transaction.watch,
+            watch: &mut transaction.guarded.watch,
+            dressing: &mut transaction.guarded.dressing,
+            behind: &[],
         };
-        let bytes = &transaction.input.bytes(&cx.pool)[..transaction.info.head_bytes];
+        let (bytes, behind) = transaction.input.bytes(&cx.pool).split_at(transaction.info.head_bytes);
+        examiner.behind = behind;
         let Transaction { info, record, request_head, .. } = transaction;
         let decision = examiner.examine((bytes, request_head), info, record, &mut cx.scratch);
         match decision {
@@ -237,6 +241,11 @@ impl Transactions {
                 // A guard has asked, so there is one.
                 if let Some(guard) = transaction.settings.guard.clone() {
                     transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
+                }
+            }
+            Decision::Collect => {
+                if !transaction.collect(cx) {
+                    cx.send(Effect::Refuse(id, Refusal::NoMemory));
                 }
             }
             Decision::Delay(wait_us) => {
@@ -305,7 +314,7 @@ impl Transactions {
         let client = transaction.record.client.ip();
         let decided = waiting.guard.conclude(&waiting.question, answers, client, cx.now);
         transaction.stage = Stage::Begun;
-        (transaction.info.phase, transaction.info.quota) = (Phase::Behaviour, decided.quota);
+        (transaction.info.phase, transaction.info.quota) = (Phase::Protect, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(match decided.denial {
             Some(denial) => Effect::Refuse(id, Refusal::Guarded(denial)),
@@ -401,7 +410,9 @@ impl Transactions {
         let info = &transaction.info;
         let form = (info.version, !transaction.closes, info.method == Method::Head);
         let (date, out) = cx.date_and_scratch();
-        answer.write(out, &content, date, form);
+        let dressing =
+            transaction.guarded.dressing.as_ref().map(|dressing| (dressing, &*transaction.settings));
+        answer.write(out, &content, date, form, dressing);
         self.reply(cx, id);
     }
 
@@ -445,6 +456,13 @@ impl Transactions {
         self.decide_close(cx, id);
         let Transactions { slab, refusal_texts, .. } = self;
         let transaction = &mut slab[id.index as usize];
+        let listener = cx.connections.get(transaction.client).map(|peer| peer.listener);
+        let listener = listener.and_then(|listener| transaction.settings.listener(listener));
+        let is_for_gateway = listener.is_some_and(|listener| listener.gateway);
+        // Also for what is no request at all.
+        if transaction.guarded.dressing.is_none() && is_for_gateway {
+            transaction.guarded.dressing = Some(Dressing::default());
+        }
         let (date, out) = cx.date_and_scratch();
         write_refusal(transaction, refusal_texts, date, refusal, out);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {
@@ -573,7 +591,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id) else { return };
         let waits = matches!(
             transaction.stage,
-            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled
+            Stage::Begun | Stage::Verifying | Stage::Asking(_) | Stage::Throttled | Stage::Collecting
         );
         let asked = transaction.info.next_hop();
         transaction.closes = true;

@@ -2,6 +2,8 @@
 
 pub(in crate::engine) mod answer;
 pub(in crate::engine) mod calling;
+pub(in crate::engine) mod collecting;
+pub(in crate::engine) mod dressing;
 pub(in crate::engine) mod edits;
 pub(in crate::engine) mod examine;
 pub(in crate::engine) mod guarding;
@@ -10,8 +12,8 @@ pub(in crate::engine) mod machine;
 pub(in crate::engine) mod noting;
 pub(in crate::engine) mod page;
 pub(in crate::engine) mod parts;
+mod protecting;
 pub(in crate::engine) mod purge;
-pub(in crate::engine) mod quota;
 pub(in crate::engine) mod refusal;
 pub(in crate::engine) mod request;
 pub(in crate::engine) mod response;
@@ -33,11 +35,12 @@ use crate::engine::ids::{ConnectId, PeerId, StoreJob, TransactionId};
 use crate::engine::settings::{HEADROOM_BYTES, Settings};
 use crate::engine::upstream::Attached;
 use crate::engine::upstream::routing::Routing;
-use crate::guard::behaviour::Watch;
+use crate::guard::headers::{Additions, Author};
 use crate::http::head::Message;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
+use dressing::{Dressing, GuardedAnswer};
 use log_record::LogRecord;
 use parts::{Carrier, Incoming, Rates, Repeat, Since};
 use request::{Method, RequestInfo};
@@ -53,6 +56,8 @@ pub(in crate::engine) enum Stage {
     Verifying,
     /// The store that counts requests has been asked.
     Asking(StoreJob),
+    /// More of the body is awaited, because it is looked at before anything becomes of the request.
+    Collecting,
     /// Its client has broken a behaviour rule, and its requests go at a pace.
     Throttled,
     /// The name is being looked up, or connections to the origin are being tried.
@@ -111,8 +116,8 @@ pub(in crate::engine) struct Transaction {
     pub routing: Option<Routing>,
     /// What the cache has to do with it.
     pub caching: Caching,
-    /// What behaviour rules watch of the response.
-    pub watch: Option<Box<Watch>>,
+    /// What the guard has to do with the answer.
+    pub guarded: GuardedAnswer,
 }
 
 impl Transaction {
@@ -146,7 +151,7 @@ impl Transaction {
             carrier: Carrier::default(),
             repeat: Repeat::default(),
             caching: Caching::default(),
-            watch: None,
+            guarded: GuardedAnswer::default(),
         }
     }
 
@@ -177,7 +182,7 @@ impl Transaction {
             carrier,
             repeat,
             caching,
-            watch,
+            guarded,
         } = self;
         debug_assert!(input.is_empty() && response.is_empty() && !up.wants_send() && !down.wants_send());
         (*own_serial, *own_client, *origin, *stage) = (serial, client, None, Stage::Begun);
@@ -190,12 +195,27 @@ impl Transaction {
         *since = Since { began_us: now.monotonic_us, phase_us: now.monotonic_us };
         (*consumed, *closes, *ends_at_close) = (head_bytes, false, false);
         caching.reset();
-        (*routing, *watch) = (None, None);
+        (*routing, *guarded) = (None, GuardedAnswer::default());
+    }
+
+    /// What an answer with these fields gets besides; nothing where no gateway was asked.
+    pub fn additions<'a, 'n>(
+        &'a self,
+        author: Author,
+        fields: impl Iterator<Item = (&'n str, &'n [u8])>,
+    ) -> Option<Additions<'a>> {
+        Some(self.guarded.dressing.as_ref()?.additions(&self.settings, author, fields))
+    }
+
+    /// The line Set-Cookie of weir's own.
+    pub fn cookie(&self) -> &[u8] {
+        self.guarded.dressing.as_ref().map_or(b"", Dressing::cookie)
     }
 
     /// Whether there is room for more of the request's body; what was received with the head goes first.
     pub fn wants_upload(&self) -> bool {
-        self.up.wants_bytes() && self.input.len() <= self.consumed
+        matches!(self.stage, Stage::Collecting)
+            || (self.up.wants_bytes() && self.input.len() <= self.consumed)
     }
 
     /// Whether there is room for more of the response. Interim responses that the client does not read stop the origin.
@@ -209,6 +229,7 @@ impl Transaction {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -258,6 +279,7 @@ impl Transaction {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Replying
@@ -306,6 +328,7 @@ impl Transaction {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Awaiting
             | Stage::Waiting(_) => false,
@@ -325,6 +348,7 @@ impl Transaction {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Waiting(_) => {
                 return;

@@ -3,14 +3,16 @@
 
 use crate::engine::settings::Settings;
 use crate::engine::transaction::Transaction;
+use crate::engine::transaction::dressing::write_quota;
 use crate::engine::transaction::log_record::{Kind, Text};
-use crate::engine::transaction::quota::write_quota;
 use crate::engine::transaction::refusal::{Refusal, SocketError, Wording};
 use crate::engine::transaction::request::Method;
 use crate::engine::upstream::routing::Unrouted;
-use crate::guard::verdict::{Cause, Denial, Quota};
+use crate::guard::headers::Author;
+use crate::guard::verdict::{Cause, Denial};
 use crate::http::fault::Fault;
 use crate::http::fields::{write_decimal, write_ipv4};
+use crate::http::forwarding::Edits as _;
 use crate::http::head::Version;
 use crate::http::reply::{Asked, Prepared, Reply, reason_phrase};
 use crate::policy::{Policy, RuleRef, acl};
@@ -164,7 +166,7 @@ pub(in crate::engine) fn write_refusal(
     transaction.record.status = wording.status;
     transaction.record.set(Text::Reason, filled.get(&filled.reason).as_bytes());
     let hidden = is_hidden(transaction, refusal);
-    let changing = write_changing(refusal, transaction.info.quota);
+    let changing = write_changing(transaction, refusal);
     let (info, record) = (&transaction.info, &transaction.record);
     let text = |which: Text| std::str::from_utf8(record.text(which)).unwrap_or_default();
     let reply = Reply {
@@ -194,14 +196,20 @@ pub(in crate::engine) fn write_refusal(
 }
 
 /// The fields that tell a client when it may ask again, and what for.
-fn write_changing(refusal: Refusal, quota: Option<Quota>) -> Vec<u8> {
+fn write_changing(transaction: &Transaction, refusal: Refusal) -> Vec<u8> {
     let mut out = Vec::new();
     if let Refusal::Guarded(Denial { retry_after_s: seconds @ 1.., .. }) = refusal {
         out.extend_from_slice(b"Retry-After: ");
         write_decimal(&mut out, u64::from(seconds));
         out.extend_from_slice(b"\r\n");
     }
-    write_quota(quota, &mut out);
+    write_quota(transaction.info.quota, &mut out);
+    // What every page of weir's own has already, and what a page in HTML has.
+    let own = [("X-Content-Type-Options", &b""[..]), ("Content-Security-Policy", b"")];
+    let has = own.into_iter().take(1 + usize::from(transaction.info.html));
+    if let Some(additions) = transaction.additions(Author::Own, has) {
+        additions.write_added(&mut out);
+    }
     out
 }
 
@@ -366,6 +374,7 @@ fn write_client(transaction: &Transaction, cause: Cause, out: &mut String) -> fm
         | Cause::DestinationInCloud(_)
         | Cause::Limit
         | Cause::Throttled
+        | Cause::Forged
         | Cause::StoreFailed => Ok(()),
     }
 }

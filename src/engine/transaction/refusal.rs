@@ -509,6 +509,12 @@ fn guarded(cause: Cause) -> Wording {
             ASK_ADMIN,
         ),
         Cause::Limit => (429, "http_request_denied", "Too many requests.", WAIT),
+        Cause::Forged => (
+            403,
+            "http_request_denied",
+            "The request does not show that it comes from a page of this site.",
+            "Load the page again, and send the form from there. Cookies have to be allowed.",
+        ),
         Cause::Throttled => (429, "http_request_denied", "Too many requests are waiting.", WAIT),
         Cause::Over => (429, "http_request_denied", "Rate limit exceeded for IP", WAIT),
         Cause::Blocked => (429, "http_request_denied", "Too many requests from", WAIT),

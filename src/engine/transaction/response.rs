@@ -10,14 +10,15 @@ use crate::engine::context::Context;
 use crate::engine::effect::{Effect, Ending};
 use crate::engine::ids::{PeerId, TransactionId};
 use crate::engine::settings::INFORMATIONAL_MAX;
+use crate::engine::transaction::dressing::{Dressing, ResponseEdits};
 use crate::engine::transaction::log_record::Text;
 use crate::engine::transaction::machine::{Services, Transactions};
-use crate::engine::transaction::quota::WithQuota;
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::transaction::{Stage, Transaction};
 use crate::engine::upstream::bond::Bond;
+use crate::guard::headers::Author;
 use crate::http::fault::Fault;
-use crate::http::forwarding::{self, ResponseRoute};
+use crate::http::forwarding::{self, Edits as _, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{Scanner, Version};
 use crate::http::repair::{is_repairable, repair_response};
@@ -160,6 +161,7 @@ impl Transactions {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -311,6 +313,7 @@ impl Transactions {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Connecting(_)
             | Stage::Replying
             | Stage::Waiting(_)
@@ -434,7 +437,18 @@ impl Transaction {
             return Ok(Head::Interim);
         }
         let edits = policy.edits.for_host(Direction::Response, &info.authority.host);
-        let with_quota = WithQuota { edits: &edits, quota: info.quota.filter(|_| !interim) };
+        let dressing = self.guarded.dressing.as_ref().filter(|_| !interim);
+        let additions = dressing.map(|dressing| {
+            let received = head.fields.iter().filter(|(name, _)| !edits.removes(name));
+            let added = edits.added().map(|(name, value)| (name, value.as_bytes()));
+            dressing.additions(&self.settings, Author::Server, received.chain(added))
+        });
+        let own = ResponseEdits {
+            edits: &edits,
+            quota: info.quota.filter(|_| !interim),
+            additions,
+            cookie: dressing.map_or(b"", Dressing::cookie),
+        };
         let route = ResponseRoute {
             body: match body {
                 // A length would be that of the content that filters have not replaced.
@@ -446,7 +460,7 @@ impl Transaction {
             upgrade: switching || head.status == 426,
             via: self.settings.via.as_deref(),
             date: Some(date.as_str()),
-            edits: if with_quota.quota.is_some() { &with_quota } else { &edits },
+            edits: if own.is_empty() { &edits } else { &own },
         };
         if body == Body::Chunked {
             self.down.withheld.set(head.fields, edits.removed());
@@ -459,7 +473,7 @@ impl Transaction {
             let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
             write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
             self.record.status = head.status;
-            if let Some(watch) = &mut self.watch {
+            if let Some(watch) = &mut self.guarded.watch {
                 watch.begin(head.status, now);
             }
             if self.settings.noted.contains(&Text::ContentType) {

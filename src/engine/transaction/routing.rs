@@ -118,7 +118,7 @@ impl<'a> Examiner<'a> {
         [PROTO, HOST].map(|name| trusted && head.fields.get(name).is_some())
     }
 
-    fn is_peer_trusted(&self) -> bool {
+    pub(super) fn is_peer_trusted(&self) -> bool {
         self.guard.is_some_and(|guard| self.peer_address.is_some_and(|peer: IpAddr| guard.trusts(peer)))
     }
 }

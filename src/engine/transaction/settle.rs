@@ -162,7 +162,7 @@ impl Transactions {
             Stage::Awaiting if transaction.up.is_received() || transaction.up.wants_send() => {
                 Refusal::OriginTimeout
             }
-            Stage::Awaiting => Refusal::BodyTimeout,
+            Stage::Awaiting | Stage::Collecting => Refusal::BodyTimeout,
             // Those that began to wait together are due together, and the first has let all of them go.
             Stage::Waiting(_) if transaction.caching.outcome().is_some() => return,
             Stage::Waiting(hash) => return self.overtake(cx, services, hash),
@@ -183,6 +183,7 @@ impl Transactions {
             | Stage::Verifying
             | Stage::Asking(_)
             | Stage::Throttled
+            | Stage::Collecting
             | Stage::Awaiting
             | Stage::Relaying
             | Stage::Replying

@@ -43,6 +43,9 @@ impl Transaction {
         if self.keeps_body() {
             return self.input.space(pool, Purpose::Head, BLOCK_BYTES).map(Space::one);
         }
+        if matches!(self.stage, Stage::Collecting) {
+            return self.collecting_space(pool);
+        }
         let space = self.up.space(pool);
         if space.is_none() {
             self.rates.up.forget();
@@ -84,6 +87,10 @@ impl Transactions {
     ) {
         let Transactions { slab, excess, .. } = self;
         let transaction = &mut slab[id.index as usize];
+        if matches!(transaction.stage, Stage::Collecting) {
+            transaction.input.commit(count);
+            return cx.send(Effect::Examine(id));
+        }
         transaction.restart_timeout(cx);
         excess.clear();
         // All that it gave has gone on: it is the client that is waited for.

@@ -4,6 +4,7 @@ mod behaviour;
 mod cloud_fetch;
 mod cloudflare;
 mod counting;
+mod csrf;
 mod draft;
 mod headers;
 mod parse;
@@ -12,6 +13,7 @@ mod values;
 
 pub use behaviour::{BehaviourAction, BehaviourKind, BehaviourLine};
 pub use cloud_fetch::CloudFetch;
+pub use csrf::{CsrfLine, CsrfLines};
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
 pub use parse::{Directive, TABLE, parse};
 pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network};
@@ -57,6 +59,8 @@ pub struct Directives {
     pub headers: HeaderLines,
     /// What clients may do over many requests.
     pub behaviour: Vec<BehaviourLine>,
+    /// Which requests need a token against forged ones.
+    pub csrf: CsrfLines,
     /// What is told of the file, which holds all the same.
     pub warnings: Vec<Problem>,
 }
@@ -81,6 +85,7 @@ impl Directives {
             .chain(single)
             .chain(self.headers.places())
             .chain(behaviour)
+            .chain(self.csrf.protected.iter().map(|line| &line.place))
     }
 }
 

@@ -6,6 +6,7 @@
 use super::behaviour::behaviour;
 use super::cloud_fetch::cloud_fetch;
 use super::counting::{ban_after, escalate, limit};
+use super::csrf::csrf;
 use super::draft::Draft;
 use super::headers::{cors, csp, csp_report, header, headers, hsts};
 use super::store_url::{check_url, without_secret};
@@ -143,6 +144,11 @@ pub const TABLE: &[Directive] = &[
         read: cors,
     },
     Directive { name: "csp-report", form: "csp-report PATH", read: csp_report },
+    Directive {
+        name: "csrf",
+        form: "csrf protect path PREFIX [host PATTERN] [session-cookie NAME] [observe], or csrf key-file PATH",
+        read: csrf,
+    },
     Directive {
         name: "behaviour",
         form: "behaviour usage N|frequency N/DURATION|return PATTERN N [in DURATION] [path PREFIX] [host PATTERN] \

@@ -154,6 +154,13 @@ impl SecurityHeaders {
     }
 }
 
+/// What holds without a line about it.
+impl Default for SecurityHeaders {
+    fn default() -> SecurityHeaders {
+        SecurityHeaders::new(&HeaderLines::default())
+    }
+}
+
 /// What one answer gets in addition.
 #[derive(Clone, Copy, Debug)]
 pub struct Additions<'a> {
@@ -168,6 +175,11 @@ pub struct Additions<'a> {
 }
 
 impl Additions<'_> {
+    /// For an answer that is about what other origins may do.
+    pub fn without_cors(self) -> Self {
+        Additions { cors: None, ..self }
+    }
+
     fn written(&self) -> impl Iterator<Item = &Field> {
         let is_written = |(at, _): &(usize, &Field)| self.missing & 1 << at != 0;
         self.headers.fields.iter().take(FIELDS_MAX).enumerate().filter(is_written).map(|(_, field)| field)

@@ -20,8 +20,11 @@ use super::behaviour::{Asked, Behaviour, Met};
 use super::breaker::Breaker;
 use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
-use super::directives::{CloudSide, Directives};
+use super::csrf::{Forged, Key};
+use super::directives::{CloudSide, CsrfLine, Directives};
+use super::events::{Event, EventType};
 use super::headers::SecurityHeaders;
+use super::headers::report::Report;
 use super::state::State;
 use super::store::{Answer, StoreFailure};
 use super::told::{Happened, Told};
@@ -48,6 +51,9 @@ pub struct Guard {
     destinations: CloudDenials,
     headers: SecurityHeaders,
     behaviour: Arc<Behaviour>,
+    protected: Vec<CsrfLine>,
+    /// What signs tokens; nothing is protected without.
+    key: Option<Key>,
 }
 
 impl Guard {
@@ -56,6 +62,8 @@ impl Guard {
         let behaviour = Arc::new(Behaviour::new(directives, Arc::clone(&state), hash_text));
         Guard {
             behaviour,
+            protected: directives.csrf.protected.clone(),
+            key: None,
             consequences: Consequences::new(state, directives.passive, &directives.ban_after),
             trust: TrustTable::new(&directives.trust),
             exempt: AddressSteps::new(directives.exempt.iter().copied()),
@@ -64,6 +72,42 @@ impl Guard {
             destinations: CloudDenials::new(&directives.clouds, CloudSide::Destination, clouds),
             headers: SecurityHeaders::new(&directives.headers),
         }
+    }
+
+    /// Has tokens signed with a key.
+    pub fn with_key(self, key: Option<Key>) -> Guard {
+        Guard { key, ..self }
+    }
+
+    /// The line that has a request show where it comes from, and what signs the tokens.
+    pub fn protecting(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Option<(&CsrfLine, &Key)> {
+        let line = self.protected.iter().find(|line| line.scope.covers(subject, path))?;
+        Some((line, self.key.as_ref()?))
+    }
+
+    /// Refuses a request that may be forged, unless nothing is to be refused.
+    pub fn refuse_forged(
+        &self,
+        line: &CsrfLine,
+        forged: Forged,
+        subject: &Subject<'_>,
+        now: Now,
+    ) -> Result<(), Denial> {
+        let logged_only = self.consequences.passive || line.observe;
+        let action = if logged_only { "logged_only" } else { "request_blocked" };
+        let mut event = Event::new(now, EventType::DecoratorViolation, Some(subject.client), action);
+        event.reason = format!("csrf:{}", forged.word());
+        event.rule = format!("guard:{}", line.place.line);
+        subject.method.clone_into(&mut event.method);
+        event.endpoint = subject.path.map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+        self.state().push(event);
+        let denial = Denial { cause: Cause::Forged, line: line.place.line, retry_after_s: 0 };
+        if logged_only { Ok(()) } else { Err(denial) }
+    }
+
+    /// Notes what a browser has reported.
+    pub fn note_reports(&self, reports: Vec<Report>, client: IpAddr, now: Now) {
+        reports.into_iter().for_each(|report| self.state().push(report.event(client, now)));
     }
 
     /// What is counted, over all guard files that have held.

@@ -1,0 +1,117 @@
+//! Requests whose body is looked at before anything becomes of them: forms with a token, and reports that weir takes itself.
+//!
+//! The body is left where it came, behind the head, and nothing of it is taken out: a request that goes on is forwarded as if
+//! all had come at once. There is a bound for what is collected, and a deadline for all of it.
+
+use super::{Stage, Transaction};
+use crate::engine::context::Context;
+use crate::http::fault::Fault;
+use crate::http::framing::Body;
+use crate::http::h1::decode::Decoder;
+use crate::net::{Pool, Purpose, Space};
+use std::borrow::Cow;
+
+/// Longest body that is collected (guard semantics, section 9, for reports; chosen for forms).
+pub(super) const COLLECTED_BYTES_MAX: usize = 64 * 1024;
+
+/// Room for the coding of chunks beside that (chosen: a line for each 256 bytes).
+const CODING_BYTES_MAX: usize = 4 * 1024;
+
+/// How far a body has come.
+#[derive(Debug)]
+pub(super) enum Collected<'a> {
+    /// All of it.
+    Whole(Cow<'a, [u8]>),
+    /// More is to come.
+    Part,
+    /// It is longer than what is collected.
+    TooLong,
+}
+
+/// How far a body has come of which these bytes are there.
+pub(super) fn collected(body: Body, raw: &[u8]) -> Result<Collected<'_>, Fault> {
+    match body {
+        Body::None => Ok(Collected::Whole(Cow::Borrowed(b""))),
+        Body::Length(length) if length > COLLECTED_BYTES_MAX as u64 => Ok(Collected::TooLong),
+        Body::Length(length) => {
+            let whole = raw.get(..length as usize);
+            Ok(whole.map_or(Collected::Part, |whole| Collected::Whole(Cow::Borrowed(whole))))
+        }
+        Body::Chunked => {
+            let mut bytes = raw[..raw.len().min(COLLECTED_BYTES_MAX + CODING_BYTES_MAX)].to_vec();
+            let decoded = Decoder::new().decode(&mut bytes)?;
+            if decoded.finished && decoded.payload <= COLLECTED_BYTES_MAX {
+                bytes.truncate(decoded.payload);
+                return Ok(Collected::Whole(Cow::Owned(bytes)));
+            }
+            let is_full = decoded.finished || raw.len() >= COLLECTED_BYTES_MAX + CODING_BYTES_MAX;
+            Ok(if is_full { Collected::TooLong } else { Collected::Part })
+        }
+        // No request ends with its connection.
+        Body::UntilClose => Ok(Collected::TooLong),
+    }
+}
+
+impl Transaction {
+    /// Waits for more of the body. A client that waits for a 100 before it sends the body gets one.
+    pub(super) fn collect(&mut self, cx: &mut Context) -> bool {
+        if self.stage != Stage::Collecting {
+            cx.set_timer(self.client, cx.settings.timeouts.exchange_ms);
+        }
+        self.stage = Stage::Collecting;
+        let expects = std::mem::replace(&mut self.info.expects_continue, false);
+        let sent =
+            !expects || self.down.head.append(&mut cx.pool, Purpose::Reply, b"HTTP/1.1 100 Continue\r\n\r\n");
+        cx.wake(self.client);
+        sent
+    }
+
+    /// Whether more of the body is awaited before anything becomes of the request.
+    pub fn is_collecting(&self) -> bool {
+        matches!(self.stage, Stage::Collecting)
+    }
+
+    /// Where to read more of the body into.
+    pub(super) fn collecting_space<'p>(&'p mut self, pool: &'p mut Pool) -> Option<Space<'p>> {
+        let bytes_max = self.info.head_bytes + COLLECTED_BYTES_MAX + CODING_BYTES_MAX + 1;
+        self.input.space(pool, Purpose::Head, bytes_max).map(Space::one)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_whole_part_or_too_long() {
+        let whole = |body, raw: &[u8]| match collected(body, raw) {
+            Ok(Collected::Whole(bytes)) => Some(Some(bytes.into_owned())),
+            Ok(Collected::Part) => Some(None),
+            Ok(Collected::TooLong) | Err(_) => None,
+        };
+        let long = COLLECTED_BYTES_MAX as u64;
+        for (body, raw, expected) in [
+            (Body::None, &b"GET"[..], Some(Some(&b""[..]))),
+            (Body::Length(3), b"ab", Some(None)),
+            (Body::Length(3), b"abc", Some(Some(b"abc"))),
+            (Body::Length(3), b"abcGET", Some(Some(b"abc"))),
+            (Body::Length(long), b"", Some(None)),
+            (Body::Length(long + 1), b"", None),
+            (Body::Chunked, b"", Some(None)),
+            (Body::Chunked, b"2\r\nab\r\n1\r", Some(None)),
+            (Body::Chunked, b"2\r\nab\r\n1\r\nc\r\n0\r\n\r\nGET", Some(Some(b"abc"))),
+            (Body::Chunked, b"x\r\n", None),
+        ] {
+            assert_eq!(whole(body, raw), expected.map(|bytes| bytes.map(<[u8]>::to_vec)), "{body:?} {raw:?}");
+        }
+        let chunks = |bytes: usize| [format!("{bytes:x}\r\n").into_bytes(), vec![b'x'; bytes]].concat();
+        let end = b"\r\n0\r\n\r\n".to_vec();
+        let most = [chunks(COLLECTED_BYTES_MAX), end.clone()].concat();
+        assert_eq!(
+            whole(Body::Chunked, &most).map(|bytes| bytes.map(|bytes| bytes.len())),
+            Some(Some(COLLECTED_BYTES_MAX))
+        );
+        assert!(whole(Body::Chunked, &[chunks(COLLECTED_BYTES_MAX + 1), end].concat()).is_none());
+        assert!(whole(Body::Chunked, &chunks(2 * COLLECTED_BYTES_MAX)).is_none());
+    }
+}

@@ -1,0 +1,174 @@
+//! What the guard answers itself where a gateway was asked, and requests that may be forged (guard semantics, sections 7 and 9).
+
+use super::answer::Answer;
+use super::collecting::{Collected, collected};
+use super::dressing::Dressing;
+use super::edits::{HOST, PROTO};
+use super::examine::{Decision, Examiner, Step};
+use super::log_record::LogRecord;
+use super::refusal::Refusal;
+use super::request::{Phase, RequestInfo};
+use crate::guard::csrf::{self, Forged, Key};
+use crate::guard::headers::report;
+use crate::guard::rules::Guard;
+use crate::http::fields::trim;
+use crate::http::head::RequestHead;
+use crate::http::message::Fields;
+use crate::http::path::comparison_form;
+use crate::http::target::Target;
+
+impl Examiner<'_> {
+    /// Notes what the answer depends on. For a forward proxy there is nothing to note: its answers are other servers'.
+    pub(super) fn dress(&mut self, fields: Fields<'_, '_>) {
+        if self.gateway.is_none() {
+            return;
+        }
+        let secure = self.is_secure(fields);
+        let circumstances = self.settings.security_headers().circumstances(secure, fields);
+        *self.dressing = Some(Dressing { circumstances, cookie: None });
+    }
+
+    /// Whether the client speaks TLS, to a trusted proxy before weir.
+    pub(super) fn is_secure(&self, fields: Fields<'_, '_>) -> bool {
+        let said = fields.get(PROTO).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+        said && self.is_peer_trusted()
+    }
+
+    /// The answer to a preflight, where the guard file has rules for other origins: an OPTIONS request with Origin and
+    /// Access-Control-Request-Method (Fetch standard).
+    pub(super) fn answer_preflight(&self, head: &RequestHead<'_, '_>, out: &mut Vec<u8>) -> Option<Step> {
+        let dressing = self.dressing.as_ref()?;
+        let cors = self.settings.security_headers().cors()?;
+        let method = head.fields.get("access-control-request-method").filter(|_| head.method == "OPTIONS")?;
+        head.fields.get("origin")?;
+        let headers: Vec<&[u8]> = head.fields.all("access-control-request-headers").collect();
+        let preflight = cors.preflight(dressing.circumstances.admitted, method, &headers);
+        out.clear();
+        out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+        out.extend_from_slice(&preflight.fields);
+        let fields_bytes = out.len();
+        out.extend_from_slice(preflight.body.as_bytes());
+        Some(Step::Decide(Decision::Answer(Answer::Guard { status: preflight.status, fields_bytes })))
+    }
+
+    /// Preflights, reports of browsers, and tokens. May wait for the body.
+    pub(super) fn protect(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let next = Step::Continue(Phase::Behaviour);
+        let (Some(guard), Some(_)) = (self.guard, self.gateway) else { return Ok(next) };
+        if let Some(answer) = self.answer_preflight(head, out) {
+            return Ok(answer);
+        }
+        let subject = self.subject(head, target, info, record);
+        let path = subject.path.map(|path| comparison_form(path, out).bytes);
+        if path.is_some_and(|path| guard.headers().takes_reports_at(path)) {
+            return self.take_report(guard, head, info, out);
+        }
+        let protecting = guard.protecting(&subject, path);
+        out.clear();
+        let Some((line, key)) = protecting else { return Ok(next) };
+        let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
+        let session = cookie(&line.session_cookie).unwrap_or_default();
+        if !csrf::is_safe(head.method) {
+            let judged = match self.is_forged(key, session, head, info, out)? {
+                Some(judged) => judged,
+                None => return Ok(Step::Decide(Decision::Collect)),
+            };
+            if let Err(forged) = judged {
+                guard.refuse_forged(line, forged, &subject, self.now).map_err(Refusal::Guarded)?;
+            }
+        }
+        // The page that this answer is finds a token for its next request.
+        if !cookie(csrf::COOKIE).is_some_and(|token| key.is_token(session, token)) {
+            let token = key.token(session, guard.state().unique(self.now));
+            if let Some(dressing) = self.dressing {
+                let mut line = Vec::new();
+                csrf::write_cookie(&mut line, &token, dressing.circumstances.secure);
+                dressing.cookie = Some(line.into());
+            }
+        }
+        Ok(next)
+    }
+
+    /// Whether an unsafe request shows that it comes from a page of this site. `None`: more of the body has to come.
+    fn is_forged(
+        &self,
+        key: &Key,
+        session: &[u8],
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Result<(), Forged>>, Refusal> {
+        let secure = self.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
+        out.clear();
+        out.extend_from_slice(if secure { b"https://" } else { b"http://" });
+        match head.fields.get(HOST).filter(|_| self.is_peer_trusted()) {
+            Some(host) => out.extend_from_slice(host),
+            None => info.authority.write(out, Some(if secure { 443 } else { 80 })),
+        }
+        let own = String::from_utf8_lossy(out).into_owned();
+        out.clear();
+        let fields = head.fields;
+        if let Err(forged) = csrf::judge_origin(&own, fields.get("origin"), fields.get("referer")) {
+            return Ok(Some(Err(forged)));
+        }
+        let cookie = csrf::cookie(fields.all("cookie"), csrf::COOKIE);
+        if let Some(again) = fields.get(csrf::FIELD) {
+            return Ok(Some(key.judge(session, cookie, Some(again))));
+        }
+        let media_type = fields.get("content-type").unwrap_or_default();
+        let media_type = trim(media_type.split(|byte| *byte == b';').next().unwrap_or_default());
+        if !media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            return Ok(Some(Err(Forged::Missing)));
+        }
+        match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+            Collected::Part => Ok(None),
+            Collected::TooLong => Ok(Some(Err(Forged::Missing))),
+            Collected::Whole(form) => {
+                Ok(Some(key.judge(session, cookie, csrf::form_field(&form, csrf::FORM_FIELD))))
+            }
+        }
+    }
+
+    /// What a browser reports.
+    fn take_report(
+        &self,
+        guard: &Guard,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        out.clear();
+        let (status, text) = match head.method {
+            "POST" => match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+                Collected::Part => return Ok(Step::Decide(Decision::Collect)),
+                Collected::TooLong => (report::Invalid::TooLong.status(), "The report is too long.\n"),
+                Collected::Whole(body) => {
+                    match report::read(head.fields.get("content-type").unwrap_or_default(), &body) {
+                        Ok(reports) => {
+                            guard.note_reports(reports, self.client, self.now);
+                            (204, "")
+                        }
+                        Err(invalid) => (invalid.status(), "Not a report.\n"),
+                    }
+                }
+            },
+            _ => {
+                out.extend_from_slice(b"Allow: POST\r\n");
+                (405, "Reports are sent with POST.\n")
+            }
+        };
+        if !text.is_empty() {
+            out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\n");
+        }
+        let fields_bytes = out.len();
+        out.extend_from_slice(text.as_bytes());
+        Ok(Step::Decide(Decision::Answer(Answer::Guard { status, fields_bytes })))
+    }
+}

@@ -1,0 +1,294 @@
+//! Tokens against forged requests (guard semantics, section 7): a page of another site can have a browser send a request with
+//! the user's cookies, but can read none of them.
+//!
+//! A token is a value of its own with a signature of the key's (HMAC-SHA256, RFC 2104). The signature covers the session as well, so
+//! that a token of one session is worth nothing in another: a site that can plant cookies (a sibling domain) cannot plant its own
+//! token. The token lies in a cookie that pages can read, and comes again in a field or in a form: the *signed double submit*.
+//! A page that keeps a session may keep a token in it instead ([`judge_kept`]).
+//!
+//! Origin and Referer are looked at first: browsers send them with every unsafe request, and no page can forge them.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// The cookie that has the token.
+pub const COOKIE: &str = "csrf_token";
+
+/// The field of a request that has it again.
+pub const FIELD: &str = "X-CSRF-Token";
+
+/// The field of a form that has it again.
+pub const FORM_FIELD: &str = "csrf_token";
+
+/// Bytes of the value that tells tokens apart (chosen: 128 bits). It need not be secret: the signature is.
+const UNIQUE_BYTES: usize = 16;
+
+/// Bytes of the signature (SHA-256).
+const SIGNATURE_BYTES: usize = 32;
+
+/// Characters of a token: both parts as base64.
+pub const TOKEN_BYTES: usize = (UNIQUE_BYTES + SIGNATURE_BYTES) / 3 * 4;
+
+/// The shortest key in bytes (chosen, as RFC 2104 section 3 advises: no shorter than the hash).
+pub const KEY_BYTES_MIN: usize = 32;
+
+/// What signs tokens.
+#[derive(Clone)]
+pub struct Key(Hmac<Sha256>);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Key(..)")
+    }
+}
+
+/// Why a request is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forged {
+    /// It comes from a page of another origin.
+    Origin,
+    /// It has no token, or has it once only.
+    Missing,
+    /// The token is not one of this session, or the two are not the same.
+    Wrong,
+}
+
+impl Forged {
+    /// The word for log and events.
+    pub fn word(self) -> &'static str {
+        match self {
+            Forged::Origin => "origin",
+            Forged::Missing => "token_missing",
+            Forged::Wrong => "token_wrong",
+        }
+    }
+}
+
+impl Key {
+    /// A key of these bytes; `None` if they are fewer than [`KEY_BYTES_MIN`].
+    pub fn new(bytes: &[u8]) -> Option<Key> {
+        if bytes.len() < KEY_BYTES_MIN {
+            return None;
+        }
+        Hmac::new_from_slice(bytes).ok().map(Key)
+    }
+
+    /// The token of a session, from a value that no other token has. The session is empty where there is none.
+    pub fn token(&self, session: &[u8], unique: u128) -> String {
+        let unique = unique.to_be_bytes();
+        let signature = self.signed(session, &unique).finalize().into_bytes();
+        URL_SAFE_NO_PAD.encode([&unique[..], &signature[..]].concat())
+    }
+
+    fn signed(&self, session: &[u8], unique: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        // With its length: another session cannot be the beginning of this one.
+        mac.update(&(session.len() as u64).to_be_bytes());
+        mac.update(session);
+        mac.update(unique);
+        mac
+    }
+
+    /// Whether a token is one of this session's. Takes the same time whatever is wrong with the signature.
+    pub fn is_token(&self, session: &[u8], token: &[u8]) -> bool {
+        if token.len() != TOKEN_BYTES {
+            return false;
+        }
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(token) else { return false };
+        let Some((unique, signature)) = bytes.split_at_checked(UNIQUE_BYTES) else { return false };
+        self.signed(session, unique).verify_slice(signature).is_ok()
+    }
+
+    /// Judges the token of the cookie and the one that came again.
+    pub fn judge(&self, session: &[u8], cookie: Option<&[u8]>, again: Option<&[u8]>) -> Result<(), Forged> {
+        let (Some(cookie), Some(again)) = (cookie, again) else { return Err(Forged::Missing) };
+        let same = bool::from(cookie.ct_eq(again));
+        if same && self.is_token(session, cookie) { Ok(()) } else { Err(Forged::Wrong) }
+    }
+}
+
+/// Judges a token that a session keeps itself, without a cookie of its own.
+pub fn judge_kept(kept: &[u8], again: Option<&[u8]>) -> Result<(), Forged> {
+    let Some(again) = again else { return Err(Forged::Missing) };
+    if !kept.is_empty() && bool::from(kept.ct_eq(again)) { Ok(()) } else { Err(Forged::Wrong) }
+}
+
+/// Judges where an unsafe request comes from. `own` is the origin that the browser asked, `scheme://host[:port]`. Without Origin and
+/// without Referer nothing is known, and the token decides.
+pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) -> Result<(), Forged> {
+    let is_own = match (origin, referer) {
+        // `null` is what a page in a sandbox has, and is nobody's own.
+        (Some(origin), _) => origin.eq_ignore_ascii_case(own.as_bytes()),
+        (None, Some(referer)) => {
+            let rest = referer.get(own.len()..);
+            let same =
+                referer.get(..own.len()).is_some_and(|start| start.eq_ignore_ascii_case(own.as_bytes()));
+            same && matches!(rest.and_then(<[u8]>::first), None | Some(b'/' | b'?' | b'#'))
+        }
+        (None, None) => true,
+    };
+    if is_own { Ok(()) } else { Err(Forged::Origin) }
+}
+
+/// The value of a cookie, in the values of the fields Cookie. `None` if there is none of the name, or more than one: nobody
+/// knows which of them a server would take.
+pub fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    let pairs = fields.flat_map(|value| value.split(|byte| *byte == b';'));
+    let mut found = pairs.filter_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        let (own, value) = (pair[..at].trim_ascii(), &pair[at + 1..]);
+        (own == name.as_bytes()).then_some(value.trim_ascii())
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// The value of a field of a form (`application/x-www-form-urlencoded`); as [`cookie`], `None` if there are several. Tokens have no
+/// characters that are escaped, so that an escaped one is none.
+pub fn form_field<'a>(form: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut found = form.split(|byte| *byte == b'&').filter_map(|pair| {
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        (&pair[..at] == name.as_bytes()).then_some(&pair[at + 1..])
+    });
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether a method may change nothing (RFC 9110 section 9.2.1), so that it needs no token.
+pub fn is_safe(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE")
+}
+
+/// The field Set-Cookie for a token. Pages read the token, so the cookie is not HttpOnly.
+pub fn write_cookie(out: &mut Vec<u8>, token: &str, secure: bool) {
+    let secure = if secure { "; Secure" } else { "" };
+    let line = format!("Set-Cookie: {COOKIE}={token}; Path=/; SameSite=Strict{secure}\r\n");
+    out.extend_from_slice(line.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key() -> Key {
+        Key::new(&[7; 32]).unwrap()
+    }
+
+    #[test]
+    fn ours_7_a_token_is_of_its_key_and_session() {
+        let token = key().token(b"s", 1);
+        assert_eq!(token.len(), TOKEN_BYTES);
+        assert!(key().is_token(b"s", token.as_bytes()));
+        assert_ne!(key().token(b"s", 2), token);
+        let mut flipped = token.clone().into_bytes();
+        flipped[40] ^= 1;
+        for (session, token) in [
+            (&b""[..], token.as_bytes()),
+            (b"t", token.as_bytes()),
+            (b"s", &token.as_bytes()[1..]),
+            (b"s", &flipped),
+            (b"s", b""),
+            (b"s", &[b'='; TOKEN_BYTES]),
+            (b"s", &[0xFF; TOKEN_BYTES]),
+        ] {
+            assert!(!key().is_token(session, token), "{}", String::from_utf8_lossy(token));
+        }
+        assert!(!Key::new(&[8; 32]).unwrap().is_token(b"s", token.as_bytes()));
+        assert!(Key::new(&[7; 31]).is_none());
+        assert_eq!(format!("{:?}", key()), "Key(..)");
+    }
+
+    /// RFC 4231, test case 2 shows that the signature is HMAC-SHA256; here with what is signed spelled out.
+    #[test]
+    fn ours_7_the_signature_is_hmac_sha256() {
+        let token = URL_SAFE_NO_PAD.decode(key().token(b"ab", 5)).unwrap();
+        let (inner, outer) = ([7 ^ 0x36u8; 32], [7 ^ 0x5Cu8; 32]);
+        let (inner_rest, outer_rest) = ([0x36u8; 32], [0x5Cu8; 32]);
+        use sha2::Digest as _;
+        let signed = [&2u64.to_be_bytes()[..], b"ab", &5u128.to_be_bytes()].concat();
+        let first = Sha256::digest([&inner[..], &inner_rest, &signed].concat());
+        let second = Sha256::digest([&outer[..], &outer_rest, &first].concat());
+        assert_eq!(&token[UNIQUE_BYTES..], &second[..]);
+    }
+
+    #[test]
+    fn ours_7_both_halves_of_a_double_submit_are_needed() {
+        let (token, other) = (key().token(b"s", 1), key().token(b"s", 2));
+        let (token, other) = (token.as_bytes(), other.as_bytes());
+        for (session, cookie, again, expected) in [
+            (&b"s"[..], Some(token), Some(token), Ok(())),
+            (b"s", Some(token), None, Err(Forged::Missing)),
+            (b"s", None, Some(token), Err(Forged::Missing)),
+            (b"s", None, None, Err(Forged::Missing)),
+            (b"s", Some(token), Some(other), Err(Forged::Wrong)),
+            (b"t", Some(token), Some(token), Err(Forged::Wrong)),
+            (b"s", Some(b"x"), Some(b"x"), Err(Forged::Wrong)),
+            (b"s", Some(b""), Some(b""), Err(Forged::Wrong)),
+        ] {
+            assert_eq!(key().judge(session, cookie, again), expected);
+        }
+        assert_eq!(judge_kept(b"x", Some(b"x")), Ok(()));
+        assert_eq!(judge_kept(b"x", Some(b"y")), Err(Forged::Wrong));
+        assert_eq!(judge_kept(b"", Some(b"")), Err(Forged::Wrong));
+        assert_eq!(judge_kept(b"x", None), Err(Forged::Missing));
+    }
+
+    #[test]
+    fn ours_7_where_a_request_comes_from() {
+        let own = "https://app.example";
+        for (origin, referer, expected) in [
+            ("https://app.example", "", Ok(())),
+            ("HTTPS://app.EXAMPLE", "", Ok(())),
+            ("https://app.example", "https://evil.test/", Ok(())),
+            ("http://app.example", "", Err(Forged::Origin)),
+            ("https://app.example:8443", "", Err(Forged::Origin)),
+            ("https://app.example.evil.test", "", Err(Forged::Origin)),
+            ("null", "https://app.example/", Err(Forged::Origin)),
+            ("", "https://app.example/forms/", Ok(())),
+            ("", "https://app.example", Ok(())),
+            ("", "https://app.example.evil.test/", Err(Forged::Origin)),
+            ("", "https://app.example@evil.test/", Err(Forged::Origin)),
+            ("", "https://app", Err(Forged::Origin)),
+            ("", "", Ok(())),
+        ] {
+            let given = |text: &'static str| Some(text.as_bytes()).filter(|text| !text.is_empty());
+            assert_eq!(judge_origin(own, given(origin), given(referer)), expected, "{origin} {referer}");
+        }
+    }
+
+    #[test]
+    fn ours_7_cookies_and_forms() {
+        for (fields, value) in [
+            (&["a=1; csrf_token=x"][..], Some("x")),
+            (&["csrf_token=x;b=2"], Some("x")),
+            (&["a=1", "csrf_token = x "], Some("x")),
+            (&["csrf_token=x; csrf_token=y"], None),
+            (&["csrf_token=x", "csrf_token=x"], None),
+            (&["xcsrf_token=x; csrf_token"], None),
+            (&["CSRF_TOKEN=x"], None),
+            (&[], None),
+        ] {
+            let found = cookie(fields.iter().map(|field| field.as_bytes()), COOKIE);
+            assert_eq!(found, value.map(str::as_bytes), "{fields:?}");
+        }
+        for (form, value) in [
+            ("a=1&csrf_token=x&b", Some("x")),
+            ("csrf_token=x", Some("x")),
+            ("csrf_token=", Some("")),
+            ("csrf_token=x&csrf_token=y", None),
+            ("csrf%5Ftoken=x", None),
+            ("", None),
+        ] {
+            assert_eq!(form_field(form.as_bytes(), FORM_FIELD), value.map(str::as_bytes), "{form}");
+        }
+        for (method, safe) in
+            [("GET", true), ("HEAD", true), ("POST", false), ("get", false), ("PURGE", false)]
+        {
+            assert_eq!(is_safe(method), safe, "{method}");
+        }
+        let mut out = Vec::new();
+        write_cookie(&mut out, "x", true);
+        assert_eq!(out, b"Set-Cookie: csrf_token=x; Path=/; SameSite=Strict; Secure\r\n");
+    }
+}
