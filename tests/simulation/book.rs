@@ -3,12 +3,13 @@
 use super::client::address;
 use super::dice::Dice;
 use super::filters::{self, Filtered, Filtering, Plan};
+use super::guarding::{Guarding, Reached};
 use super::http::{Framing, Head};
 use super::messages::{Answer, Ask, Ending, Key, Kind};
 use super::pages::Sayings;
 use super::scenario::{BLOCKED, Naming, Scenario};
 use super::tunnel;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
@@ -102,6 +103,8 @@ pub struct Tally {
     pub filtered_up: u64,
     pub filtered_down: u64,
     pub filters_refused: u64,
+    /// What the guard has come to.
+    pub guard: BTreeMap<Reached, u64>,
 }
 
 impl Tally {
@@ -143,6 +146,9 @@ impl Tally {
         self.filtered_up += other.filtered_up;
         self.filtered_down += other.filtered_down;
         self.filters_refused += other.filters_refused;
+        for (reached, count) in &other.guard {
+            *self.guard.entry(*reached).or_default() += count;
+        }
     }
 }
 
@@ -165,6 +171,7 @@ pub struct Book {
     /// Bodies behind their filters, as they were needed: of a request, or of the response on an origin connection.
     pub filtered: HashMap<(Key, Option<u32>), Rc<Filtered>>,
     pub filtering: Filtering,
+    pub guarding: Guarding,
     pub tally: Tally,
 }
 
@@ -174,7 +181,9 @@ pub type Checked<T> = Result<T, String>;
 impl Book {
     pub fn new(scenario: Scenario) -> Book {
         let first = scenario.first_policy;
+        let guarding = Guarding::new(scenario.guard.clone(), scenario.loops);
         Book {
+            guarding,
             scenario,
             records: HashMap::new(),
             policies: vec![(0, first)],
@@ -207,6 +216,7 @@ impl Book {
     pub fn add(&mut self, dice: &mut Dice, ask: Ask, client_behaves: bool) {
         let answers = [Answer::new(dice, &self.scenario, &ask), Answer::new(dice, &self.scenario, &ask)];
         let key = ask.key;
+        self.guarding.add(&ask, &self.scenario.hosts[ask.host].authority);
         let plan = match self.scenario.filters {
             true => self.filtering.plan(dice, &ask),
             false => Plan::default(),
@@ -286,6 +296,7 @@ impl Book {
             (!record.client_behaves, "the client"),
             (!host.steady, "the host"),
             (denied, "the policy"),
+            (self.guarding.may_refuse(record.ask.key), "the guard"),
             (self.may_be_bound(record.ask.key), "a connection of its own"),
             (record.raced, "a race"),
             (self.held_up.contains(&address(record.ask.key.client)), "it held others up"),
@@ -336,6 +347,19 @@ impl Book {
             let excuse = self.failure_reason(record);
             Err(format!("{key}: weir's own {status} (excuse {excuse:?}) for {ask:?}: {head:?}"))
         }
+    }
+
+    /// The guard has refused it, as the head says: may it do that?
+    pub fn check_guarded(&mut self, key: Key, status: u16, head: &Head, now_us: u64) -> Checked<()> {
+        let word = guard_word(head).unwrap_or_default();
+        let record = self.record(key);
+        let allowed = self.judged(record).1 || word == "banned";
+        if !allowed || matches!(record.ask.kind, Kind::Malformed) {
+            return Err(format!("{key}: counted in spite of the policy: {head:?}"));
+        }
+        let retry_after_s = head.get("retry-after").and_then(|seconds| seconds.parse().ok());
+        let word = word.to_string();
+        self.guarding.check_refused(key, status, &word, retry_after_s, now_us)
     }
 
     /// An interim answer.
@@ -497,7 +521,7 @@ impl Book {
     }
 
     /// An origin sees the head of a request.
-    pub fn check_asked(&mut self, key: Key, may_repeat: bool) -> Checked<usize> {
+    pub fn check_asked(&mut self, key: Key, may_repeat: bool, now_us: u64) -> Checked<usize> {
         let Some(record) = self.records.get(&key) else {
             return Err(format!("{key}: an origin was asked for what nobody asked"));
         };
@@ -509,6 +533,8 @@ impl Book {
             return Err(format!("{key}: an origin was asked: {:?}", record.ask));
         }
         let attempt = record.seen as usize;
+        self.guarding.check_passed(key, now_us)?;
+        let record = self.record(key);
         // Once more without conditions, and to renew what was served stale.
         let safe = record.ask.kind == Kind::Shared && matches!(record.ask.method, "GET" | "HEAD");
         if safe && attempt < ASKED_MAX {
@@ -523,6 +549,14 @@ impl Book {
         self.record_mut(key).seen += 1;
         Ok(attempt)
     }
+}
+
+/// Why the guard has refused, if it has.
+pub fn guard_word(head: &Head) -> Option<&str> {
+    let words = ["banned", "rate_limit", "rate_limit_window", "blocked", "blocked_forever", "guard_store"];
+    let detail = head.get("proxy-status")?.split("details=").nth(1)?.trim_matches('"');
+    let detail = detail.split(':').next()?;
+    words.into_iter().find(|word| *word == detail)
 }
 
 /// Whose answer it is, and from which origin connection.

@@ -1,12 +1,12 @@
 //! A client: asks, one after the other or several at once, reads what comes, and holds it against the book.
 
-use super::book::{Book, Checked};
+use super::book::{Book, Checked, guard_word};
 use super::dice::{Dice, content};
 use super::filters;
 use super::http::{Framing, Head, Item, Reader};
 use super::identity::Session;
 use super::messages::{Ask, Key, Kind, Login};
-use super::network::{LinkId, Network};
+use super::network::{LinkId, Network, Task};
 use super::sharing::Share;
 use super::tunnel::{TunnelEnd, maybe_bulk, waits_for_end};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -170,6 +170,11 @@ impl Client {
         clean && complete && !self.told_to_go
     }
 
+    /// Whether its tunnel goes on.
+    pub fn has_open_tunnel(&self) -> bool {
+        self.tunnel_open && !self.done
+    }
+
     /// Its tunnel, if it has one.
     pub fn tunnel_key(&self) -> Option<Key> {
         self.tunnel.as_ref().and_then(|_| self.asks.get(self.asking).copied())
@@ -288,10 +293,10 @@ impl Client {
                 return;
             }
             let key = self.asks[self.asking];
-            let record = book.record_mut(key);
-            let paged = record.ask.kind == Kind::Shared;
             if self.sent_of_ask == 0 {
-                record.began_us = Some(net.now_us);
+                book.record_mut(key).began_us = Some(net.now_us);
+                book.guarding.begin(key, net.now_us);
+                let paged = book.record(key).ask.kind == Kind::Shared;
                 book.tally.asked += 1;
                 book.tally.paged += u64::from(paged);
             }
@@ -422,7 +427,7 @@ impl Client {
         let switches =
             (kind == Kind::Connect && status == 200 && own) || (kind == Kind::Upgrade && status == 101);
         if switches {
-            return self.open_tunnel(book, key);
+            return self.open_tunnel(net, book, key);
         }
         let closes = head.lists("connection", "close");
         let mut share = None;
@@ -441,6 +446,10 @@ impl Client {
                 book.check_close_shared(key)?;
             }
             (framing, None)
+        } else if own && guard_word(head).is_some() {
+            book.check_guarded(key, status, head, net.now_us)?;
+            let bodiless = book.record(key).ask.method == "HEAD";
+            (if bodiless { Framing::None } else { head.framing()?.unwrap_or(Framing::None) }, None)
         } else if own {
             book.check_own(key, status, head)?;
             book.tally.filters_refused +=
@@ -471,9 +480,15 @@ impl Client {
         Ok(())
     }
 
-    fn open_tunnel(&mut self, book: &mut Book, key: Key) -> Checked<()> {
+    fn open_tunnel(&mut self, net: &mut Network, book: &mut Book, key: Key) -> Checked<()> {
+        book.guarding.check_passed(key, net.now_us)?;
         if !book.is_allowed(key) {
             return Err(self.blame("a tunnel in spite of the policy"));
+        }
+        // A ban cuts tunnels, which are seldom open when one comes by itself.
+        if book.scenario.guard.as_ref().is_some_and(|plan| plan.bans) && net.dice.percent(30) {
+            let after_us = net.dice.pick(&[1, 100, 3_000]);
+            net.info(after_us, Task::Ban(self.number));
         }
         self.tunnel_open = true;
         book.tally.tunnels += 1;

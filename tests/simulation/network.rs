@@ -27,6 +27,10 @@ pub enum Task {
     Verified(u64),
     /// The store has something to say to a question, by its number.
     Answered(u64),
+    /// An operator bans the client of that number.
+    Ban(u32),
+    /// A loop hears that there are more bans.
+    Bans(usize),
     /// An event that concerns the whole world, by its number.
     GlobalEvent(usize),
 }
@@ -192,6 +196,8 @@ impl Network {
             | Task::Reply(_)
             | Task::Verified(_)
             | Task::Answered(_)
+            | Task::Ban(_)
+            | Task::Bans(_)
             | Task::GlobalEvent(_) => {}
         }
         Some(task)

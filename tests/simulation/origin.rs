@@ -200,7 +200,7 @@ impl OriginEnd {
         }
         let key =
             head.get("x-exchange").and_then(Key::parse).ok_or_else(|| self.blame("nobody's request"))?;
-        let attempt = book.check_asked(key, true)?;
+        let attempt = book.check_asked(key, true, net.now_us)?;
         self.check_head(book, key, head)?;
         let authenticates = book.scenario.hosts[book.record(key).ask.host].authenticates;
         self.identity.take_request(&mut net.dice, authenticates, key, head)?;

@@ -1,6 +1,7 @@
 //! The parameters of one seed: numbers of peers, sizes, faults, hosts.
 
 use super::dice::Dice;
+use super::guarding::Plan;
 use super::pages::Page;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,10 +10,6 @@ use weir::cache::store::memory_budget::Charge;
 use weir::cache::store::{Limits, Store};
 use weir::engine::{CacheSettings, Listener, Settings, Timeouts};
 use weir::gateway::rules::Gateway;
-use weir::guard::clouds::Clouds;
-use weir::guard::directives::parse;
-use weir::guard::rules::Guard;
-use weir::guard::state::State;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
 use weir::policy::auth::Users;
@@ -86,6 +83,8 @@ pub enum GlobalEvent {
     ShedIdle,
     /// Everything that is stored is to be forgotten.
     PurgeAll,
+    /// An operator bans the clients of that number's address, for so many microseconds.
+    Ban(u32, u64),
 }
 
 /// The state of the cache.
@@ -139,6 +138,7 @@ pub struct Scenario {
     pub heuristic_max_s: u64,
     /// Bodies go through filters.
     pub filters: bool,
+    pub guard: Option<Plan>,
 }
 
 /// The name that blocking policies block.
@@ -206,6 +206,7 @@ impl Scenario {
             pages_percent: dice.pick(&[50, 90, 100]),
             heuristic_max_s: dice.pick(&[2, 10]),
             filters: dice.percent(60) && clients <= 80,
+            guard: None,
         };
         if dice.percent(65) {
             scenario.add_cache(dice);
@@ -216,23 +217,24 @@ impl Scenario {
         scenario
     }
 
-    /// In every fourth world requests are counted by a store. No limit is reached, whatever the store does: a request must go on
-    /// behind the guard as if it had not been counted.
+    /// In some worlds requests are counted, and clients banned.
     fn add_guard(&mut self) {
-        // Without a throw of the dice, so that all else is as it would be.
-        let chance = self.clients as usize + self.turn_bytes / 4096 + self.hosts.len();
-        if chance % 4 > 0 {
-            return;
+        // By dice of its own, so that all else is as it would be.
+        let mut dice = Dice::new(self.settings.seed[0] ^ u64::from(self.clients));
+        let span_us = self.arrivals_us + 1_000_000;
+        self.guard = Plan::draw(&mut dice, self.clients > 100, span_us);
+        let Some(plan) = &self.guard else { return };
+        self.settings.guard = Some(Arc::clone(&plan.guard));
+        if plan.bans {
+            // A ban ends by the clock on the wall.
+            self.global_events.retain(|(_, event)| !matches!(event, GlobalEvent::SetClock(_)));
+            for _ in 0..dice.between(1, 3 + u64::from(self.clients) / 8) {
+                let at_us = dice.between(0, span_us);
+                let client = dice.below(self.clients as usize) as u32;
+                let lasts_us = dice.pick(&[20_000, 300_000, 5_000_000]);
+                self.global_events.push((at_us, GlobalEvent::Ban(client, lasts_us)));
+            }
         }
-        let policy = if chance % 8 == 0 { "local" } else { "open" };
-        let text = format!(
-            "limit 60000/1s per client+host\nlimit 1000000/1h per host\n\
-             store redis://192.0.2.1:6379 deadline 50ms on-failure {policy}\n"
-        );
-        let directives = parse(text.as_bytes()).expect("a guard file");
-        let state = Arc::new(State::new([5, 6], 1000, Box::new(|_| ())));
-        let guard = Guard::new(&directives, state, &Clouds::default());
-        self.settings.guard = Some(Arc::new(guard));
     }
 
     /// In every fifth world weir is a gateway: each host has a route, to its addresses.

@@ -59,6 +59,7 @@ impl Book {
         };
         self.check_cookies(key, head).map_err(wrong)?;
         self.note_change(key, number, now_us);
+        self.guarding.check_passed(key, now_us)?;
         let tally = &mut self.tally;
         tally.shared += u64::from(shared);
         tally.parts += u64::from(shared && status == 206);

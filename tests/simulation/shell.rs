@@ -2,6 +2,7 @@
 //! seam checked on the way.
 
 use super::book::Checked;
+use super::guarding::Answered;
 use super::network::{LinkId, Peer, Readiness, Task};
 use super::scenario::{GlobalEvent, other_resolver_settings};
 use super::socket::Socket;
@@ -11,13 +12,9 @@ use std::sync::Arc;
 use weir::engine::StoreJob;
 use weir::engine::transaction::log_record::{Kind, LogRecord, Phases, Text};
 use weir::engine::{Action, Engine, Event, JobId, ListenerId, PeerId, SocketError, Splice};
-use weir::guard::store::{Answer, Check, EscalationVerdict, StoreFailure};
 use weir::policy::auth::Users;
 use weir::resolver::{self, Hosts, QueryId};
 use weir::time::Now;
-
-/// What a store says of one request.
-type Answered = Result<Vec<Answer>, StoreFailure>;
 
 pub struct Shell {
     /// Which one it is.
@@ -42,7 +39,8 @@ pub struct Shell {
     pub replies: HashMap<u64, (QueryId, Option<Vec<u8>>)>,
     pub jobs: HashMap<u64, (JobId, bool)>,
     /// What the store will say.
-    answers: HashMap<u64, (StoreJob, Answered)>,
+    /// And whether it is an answer.
+    answers: HashMap<u64, (StoreJob, Answered, bool)>,
     pub(super) numbers: u64,
     pub(super) users: Users,
     pub(super) exhausted: bool,
@@ -192,6 +190,7 @@ impl Shell {
     fn tick(&mut self, around: &mut Surroundings) -> Checked<()> {
         let now = around.net.now();
         if self.engine.next_timeout_us().is_some_and(|due| due <= now.monotonic_us) {
+            around.book.guarding.tick(self.number, now.monotonic_us);
             self.engine.handle_timeout(now);
             self.steps += 1;
             self.act(around)?;
@@ -421,7 +420,17 @@ impl Shell {
                         return Err("there is no other loop to be told anything".to_string());
                     }
                 }
-                Action::AskStore { job, checks } => self.ask_store(around, job, &checks)?,
+                Action::AskStore { job, checks } => {
+                    let (guarding, net) = (&mut around.book.guarding, &mut around.net);
+                    let now_us = net.now_us;
+                    for (after_us, answer, is_one) in
+                        guarding.ask(&mut net.dice, self.number, job, &checks, now_us)?
+                    {
+                        self.numbers += 1;
+                        self.answers.insert(self.numbers, (job, answer, is_one));
+                        net.info(after_us, Task::Answered(self.numbers));
+                    }
+                }
                 Action::Verify { job, work, .. } => {
                     let name = work.user().map(|user| self.users.name(user).to_string());
                     self.numbers += 1;
@@ -526,38 +535,36 @@ impl Shell {
         self.act(around)
     }
 
-    /// The store of this world is honest, late, silent, gone, or it lies. It may say something twice.
-    fn ask_store(&mut self, around: &mut Surroundings, job: StoreJob, checks: &[Check]) -> Checked<()> {
-        if around.book.scenario.settings.guard.is_none() || checks.is_empty() {
-            return Err("the store is asked for nothing".to_string());
-        }
-        let within = Answer::Window { within: true, left: 7, retry_after_ms: 0 };
-        let wrong = Answer::Escalation(EscalationVerdict::Permanent);
-        let dice = &mut around.net.dice;
-        let (answer, after_us) = match dice.below(20) {
-            0..=10 => (Ok(vec![within; checks.len()]), dice.pick(&[1, 1_000, 20_000, 49_000])),
-            11 | 12 => (Ok(vec![within; checks.len()]), dice.pick(&[51_000, 300_000, 5_000_000])),
-            13 | 14 => return Ok(()),
-            15 | 16 => (Err(StoreFailure::Unreachable), 1),
-            17 => (Ok(vec![within; checks.len() + 1]), 500),
-            18 => (Ok(Vec::new()), 500),
-            _ => (Ok(vec![wrong; checks.len()]), 500),
-        };
-        for _ in 0..dice.pick(&[1, 1, 1, 2]) {
-            self.numbers += 1;
-            self.answers.insert(self.numbers, (job, answer.clone()));
-            around.net.info(after_us, Task::Answered(self.numbers));
-        }
-        Ok(())
-    }
-
     /// What the store says arrives.
     pub fn answered(&mut self, around: &mut Surroundings, number: u64) -> Checked<()> {
-        let Some((job, answer)) = self.answers.remove(&number) else { return Ok(()) };
+        let Some((job, answer, is_one)) = self.answers.remove(&number) else { return Ok(()) };
+        around.book.guarding.hear(self.number, job, is_one, around.net.now_us);
         let answer = answer.as_deref().map_err(|failure| *failure);
         self.engine.handle_store_answer(around.net.now(), job, answer);
         self.steps += 1;
         self.act(around)
+    }
+
+    /// There are more bans: what banned clients have under way is cut.
+    pub fn hear_of_bans(&mut self, around: &mut Surroundings) -> Checked<()> {
+        let now_us = around.net.now_us;
+        let open_tunnels = |shell: &Shell, around: &Surroundings| {
+            let links = shell.sockets.iter().flatten().map(|socket| socket.link);
+            let banned = |link: &LinkId| {
+                let client = around.tunnel_of(*link);
+                client.is_some_and(|ip| around.book.guarding.is_banned(ip, now_us))
+            };
+            links.filter(banned).count() as u64
+        };
+        let (tunnels, before) = (open_tunnels(self, around), self.engine.metrics().guard_cut);
+        self.engine.handle_bans(around.net.now());
+        self.steps += 1;
+        self.act(around)?;
+        if open_tunnels(self, around) > 0 {
+            return Err("a tunnel goes on in spite of a ban".to_string());
+        }
+        around.book.guarding.note_cut(tunnels, self.engine.metrics().guard_cut - before);
+        Ok(())
     }
 
     /// Applies an event that concerns all peers.
@@ -584,7 +591,10 @@ impl Shell {
             }
             GlobalEvent::Exhaustion(exhausted) => return self.set_exhausted(around, exhausted),
             GlobalEvent::ShedIdle => drop(self.engine.shed_idle_origins()),
-            GlobalEvent::Jump(_) | GlobalEvent::SetClock(_) | GlobalEvent::PurgeAll => {}
+            GlobalEvent::Jump(_)
+            | GlobalEvent::SetClock(_)
+            | GlobalEvent::PurgeAll
+            | GlobalEvent::Ban(..) => {}
         }
         self.act(around)
     }

@@ -8,9 +8,12 @@ use super::origin::OriginEnd;
 use super::scenario::{Dialling, GlobalEvent, Scenario};
 use super::shell::Shell;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::engine::{ClientLimits, Engine, Message, SocketError};
+use weir::guard::bans::{Ban, BanOrigin};
+use weir::guard::state::Change;
 use weir::resolver::{Hosts, Resolver};
 
 /// Steps and rounds after which a run should have ended (measured: the longest take a tenth of that).
@@ -117,6 +120,36 @@ impl Surroundings {
                 !self.clients[number as usize].is_at_boundary(&self.book, read)
             }
             Peer::Origin(_) => false,
+        }
+    }
+
+    /// What the guard has told since: loops hear of it a little later.
+    fn hear_changes(&mut self) {
+        for change in self.book.guarding.changes() {
+            match change {
+                Change::Bans => {
+                    for number in 0..self.post.len() {
+                        let after_us = self.net.dice.pick(&[1, 100, 3_000]);
+                        self.net.info(after_us, Task::Bans(number));
+                    }
+                }
+                Change::Order(order) => {
+                    self.net.trace(|| format!("{order:?}"));
+                    self.book.guarding.order(order, self.net.now());
+                }
+                Change::Alert(_) => {}
+            }
+        }
+    }
+
+    /// The client at the far end, if its tunnel goes on.
+    pub fn tunnel_of(&self, link: LinkId) -> Option<IpAddr> {
+        match self.net.links[link].peer {
+            Peer::Client(number) => {
+                let open = self.clients[number as usize].has_open_tunnel();
+                open.then(|| client::address(number).ip())
+            }
+            Peer::Origin(_) => None,
         }
     }
 
@@ -241,6 +274,7 @@ impl World {
             while let Some(task) = self.around.net.next_task() {
                 self.shells.iter_mut().for_each(Shell::expect_progress);
                 self.perform(task)?;
+                self.around.hear_changes();
                 if self.around.net.dice.percent(40) {
                     break;
                 }
@@ -257,6 +291,7 @@ impl World {
                     if with_work.len() > 1 { self.around.net.dice.pick(&with_work) } else { with_work[0] };
                 let shell = &mut self.shells[number];
                 shell.round(&mut self.around)?;
+                self.around.hear_changes();
                 if late && !shell.engine.is_empty() {
                     return Err("draining has no end".to_string());
                 }
@@ -308,6 +343,8 @@ impl World {
             Task::Reply(number) => self.shells[(number >> 32) as usize].reply(&mut self.around, number),
             Task::Verified(number) => self.shells[(number >> 32) as usize].verified(&mut self.around, number),
             Task::Answered(number) => self.shells[(number >> 32) as usize].answered(&mut self.around, number),
+            Task::Ban(number) => self.apply_global_event(GlobalEvent::Ban(number, 300_000)),
+            Task::Bans(number) => self.shells[number].hear_of_bans(&mut self.around),
             Task::GlobalEvent(number) => {
                 let (_, event) = self.around.book.scenario.global_events[number];
                 self.apply_global_event(event)
@@ -335,7 +372,10 @@ impl World {
         net.trace(|| format!("{event:?}"));
         let now = net.now();
         match event {
-            GlobalEvent::Jump(us) => net.advance_to(net.now_us + us),
+            GlobalEvent::Jump(us) => {
+                book.guarding.jump(net.now_us);
+                net.advance_to(net.now_us + us);
+            }
             GlobalEvent::SetClock(seconds) => {
                 if seconds < 0 {
                     book.sayings.set_back_us.push(net.now_us);
@@ -352,6 +392,15 @@ impl World {
                 if let Some(cache) = &book.scenario.cache {
                     cache.store.purge(|_| true);
                     book.note_purge_of_all(net.now_us);
+                }
+            }
+            GlobalEvent::Ban(number, lasts_us) => {
+                if let Some(plan) = &book.scenario.guard {
+                    let until_unix_ms = Some((now.unix_us + lasts_us) / 1000);
+                    let (reason, origin) = ("abuse".into(), BanOrigin::Control);
+                    let ban = Ban { until_unix_ms, reason, origin, line: 0 };
+                    // One that has ended already is refused.
+                    let _ = plan.guard.state().ban(client::address(number).ip().into(), ban, now);
                 }
             }
             GlobalEvent::SetResolver | GlobalEvent::Exhaustion(_) | GlobalEvent::ShedIdle => {}
@@ -384,6 +433,7 @@ impl World {
         }
         drop(self.around.post);
         self.around.book.check_store_end()?;
+        self.around.book.tally.guard = std::mem::take(&mut self.around.book.guarding.reached);
         Ok(self.around.book.tally)
     }
 }
