@@ -2,7 +2,7 @@
 //!
 //! One hash table, keyed by prefix length and network bits, and for each family the lengths that are in use, the longest
 //! first: a look-up asks the table once for each length, whatever the number of bans. An address is a network of one.
-//! IPv4-mapped addresses and networks are IPv4.
+//! IPv4-mapped addresses and networks are IPv4, of which most are found to be in none by one bit.
 //!
 //! A network has at most one ban in each [`Layer`]: that of the guard file, that of the ban files, and that of what happens at
 //! run time (control, automatic, store). So a reload replaces what the files said, and leaves the others alone; of several bans
@@ -16,7 +16,9 @@ use hashbrown::HashTable;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use slab::Slab;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
+use super::ipv4_parts::Ipv4Parts;
 use super::keyed::Keys;
 use super::networks::canonical;
 use super::store::StoreNews;
@@ -122,6 +124,7 @@ pub struct Bans {
     keys: Keys,
     table: HashTable<u32>,
     entries: Slab<Entry>,
+    parts_v4: Arc<Ipv4Parts>,
     lengths_v4: Lengths,
     lengths_v6: Lengths,
     /// When, and which entry: the soonest first.
@@ -139,6 +142,7 @@ impl Bans {
             keys: Keys::new(seed),
             table: HashTable::new(),
             entries: Slab::new(),
+            parts_v4: Arc::new(Ipv4Parts::new()),
             lengths_v4: Lengths::default(),
             lengths_v6: Lengths::default(),
             heap: Vec::new(),
@@ -147,6 +151,11 @@ impl Bans {
             round: 0,
             dropped: 0,
         }
+    }
+
+    /// Which parts of IPv4 may have bans: for look-ups without the table.
+    pub(super) fn parts_v4(&self) -> Arc<Ipv4Parts> {
+        Arc::clone(&self.parts_v4)
     }
 
     /// Another bound, at least one: after a reload. Beyond a smaller one the soonest to expire are dropped and counted, and
@@ -174,10 +183,8 @@ impl Bans {
     /// The ban of an address: of the longest prefix, and for one network of the ban that lasts the longest. Bans that have
     /// expired are not found.
     pub fn find(&self, address: IpAddr, now_unix_ms: u64) -> Option<(IpNet, &Ban)> {
-        if self.table.is_empty() {
-            return None;
-        }
         match address.to_canonical() {
+            IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()) => None,
             IpAddr::V4(v4) => {
                 let bits = v4.to_bits();
                 self.lengths_v4.in_use.iter().find_map(|&length| {
@@ -186,7 +193,7 @@ impl Bans {
                         matches!(network, IpNet::V4(network)
                             if network.prefix_len() == length && network.addr().to_bits() == bits)
                     };
-                    self.probe(self.hash_v4(bits, length), is_it, now_unix_ms)
+                    self.probe(hash_v4(self.keys, bits, length), is_it, now_unix_ms)
                 })
             }
             IpAddr::V6(v6) => {
@@ -197,7 +204,7 @@ impl Bans {
                         matches!(network, IpNet::V6(network)
                             if network.prefix_len() == length && network.addr().to_bits() == bits)
                     };
-                    self.probe(self.hash_v6(bits, length), is_it, now_unix_ms)
+                    self.probe(hash_v6(self.keys, bits, length), is_it, now_unix_ms)
                 })
             }
         }
@@ -322,6 +329,7 @@ impl Bans {
         self.table.allocation_size()
             + self.entries.capacity() * size_of::<Option<Entry>>()
             + self.heap.capacity() * size_of::<(u64, u32)>()
+            + self.parts_v4.heap_bytes()
             + self.entries.iter().map(|(_, entry)| entry.ban.reason.len()).sum::<usize>()
     }
 
@@ -362,6 +370,9 @@ impl Bans {
         let rehash = |&other: &u32| entries.get(other as usize).map_or(0, |e| hash_network(keys, &e.network));
         self.table.insert_unique(hash, at, rehash);
         self.lengths(&network).add(network.prefix_len());
+        if let IpNet::V4(v4) = network {
+            self.parts_v4.add(v4);
+        }
         if let Some(until) = until {
             self.heap.push((until, at));
             self.place(self.heap.len() - 1);
@@ -375,6 +386,9 @@ impl Bans {
             found.remove();
         }
         self.lengths(&entry.network).remove(entry.network.prefix_len());
+        if self.table.is_empty() {
+            self.parts_v4.clear();
+        }
         if entry.place != NOWHERE {
             let place = entry.place as usize;
             self.heap.swap_remove(place);
@@ -405,14 +419,6 @@ impl Bans {
 
     fn hash(&self, network: &IpNet) -> u64 {
         hash_network(self.keys, network)
-    }
-
-    fn hash_v4(&self, bits: u32, length: u8) -> u64 {
-        self.keys.hash(u128::from(bits), u64::from(length))
-    }
-
-    fn hash_v6(&self, bits: u128, length: u8) -> u64 {
-        self.keys.hash(bits, 64 + u64::from(length))
     }
 
     // The heap: an entry at `place` is due no earlier than the one at `(place - 1) / 2`, and knows its place.
@@ -528,9 +534,19 @@ fn overlap(one: &IpNet, other: &IpNet) -> bool {
 
 fn hash_network(keys: Keys, network: &IpNet) -> u64 {
     match network {
-        IpNet::V4(v4) => keys.hash(u128::from(v4.addr().to_bits()), u64::from(v4.prefix_len())),
-        IpNet::V6(v6) => keys.hash(v6.addr().to_bits(), 64 + u64::from(v6.prefix_len())),
+        IpNet::V4(v4) => hash_v4(keys, v4.addr().to_bits(), v4.prefix_len()),
+        IpNet::V6(v6) => hash_v6(keys, v6.addr().to_bits(), v6.prefix_len()),
     }
+}
+
+#[inline]
+fn hash_v4(keys: Keys, bits: u32, length: u8) -> u64 {
+    keys.hash_word(u64::from(bits) | u64::from(length) << 32, 0)
+}
+
+#[inline]
+fn hash_v6(keys: Keys, bits: u128, length: u8) -> u64 {
+    keys.hash(bits, 64 + u64::from(length))
 }
 
 fn until(ban: &Ban) -> u64 {

@@ -11,14 +11,11 @@ use super::directives::Trust;
 use crate::http::fields::trim;
 use crate::http::head::Fields;
 use crate::net::AddressSteps;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Longest entry that is read, in bytes (chosen): an IPv6 address with brackets and port has 47, and Forwarded has the
 /// protocol and the host beside it.
 const ENTRY_BYTES_MAX: usize = 512;
-
-/// The field of a `trust` line that names none.
-const DEFAULT_FIELD: &str = "x-forwarded-for";
 
 /// What a client is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +38,20 @@ pub struct TrustTable {
 #[derive(Debug)]
 struct Line {
     depth: usize,
+    /// X-Forwarded-For where the line names none.
     fields: Vec<Field>,
+    /// Its proxies add the address that counts at the end of X-Forwarded-For.
+    is_usual: bool,
 }
 
 /// A field in which an address is looked for.
 #[derive(Debug)]
 enum Field {
     /// Addresses with commas, the latest at the right.
-    List(Box<str>),
+    XForwardedFor,
     /// `for=` (RFC 7239), the latest at the right.
     Forwarded,
-    /// One address.
+    /// One address, in the field of this name.
     Single(Box<str>),
 }
 
@@ -59,15 +59,16 @@ impl Field {
     fn new(name: &str) -> Field {
         match name.to_ascii_lowercase().as_str() {
             "forwarded" => Field::Forwarded,
-            name @ "x-forwarded-for" => Field::List(name.into()),
+            "x-forwarded-for" => Field::XForwardedFor,
             name => Field::Single(name.into()),
         }
     }
 
-    fn name(&self) -> &str {
+    fn is_in(&self, fields: Fields<'_, '_>) -> bool {
         match self {
-            Field::List(name) | Field::Single(name) => name,
-            Field::Forwarded => "forwarded",
+            Field::XForwardedFor => fields.x_forwarded_for().next().is_some(),
+            Field::Forwarded => fields.forwarded().next().is_some(),
+            Field::Single(name) => fields.get(name).is_some(),
         }
     }
 }
@@ -79,10 +80,14 @@ impl TrustTable {
         let numbered = trusts.iter().zip(0..);
         let line_of = numbered.flat_map(|(trust, line)| trust.networks.iter().map(move |_| line)).collect();
         let fields = |trust: &Trust| match trust.fields.as_slice() {
-            [] => vec![Field::new(DEFAULT_FIELD)],
+            [] => vec![Field::XForwardedFor],
             names => names.iter().map(|name| Field::new(name)).collect(),
         };
-        let line = |trust: &Trust| Line { depth: usize::from(trust.depth.max(1)), fields: fields(trust) };
+        let line = |trust: &Trust| {
+            let (depth, fields) = (usize::from(trust.depth.max(1)), fields(trust));
+            let is_usual = depth == 1 && matches!(fields[..], [Field::XForwardedFor, ..]);
+            Line { depth, fields, is_usual }
+        };
         TrustTable {
             networks: AddressSteps::new(networks),
             line_of,
@@ -95,17 +100,28 @@ impl TrustTable {
         self.line(peer.to_canonical()).is_some()
     }
 
+    #[inline]
     fn line(&self, peer: IpAddr) -> Option<&Line> {
         let number = self.networks.find(peer)?;
         self.lines.get(usize::from(*self.line_of.get(number as usize)?))
     }
 
+    /// The address of the client where nearly all are: alone, or the last of a list in X-Forwarded-For, of a trusted peer of
+    /// IPv4. `None` says nothing of the client.
+    #[inline]
+    pub fn find_usual(&self, peer: IpAddr, fields: Fields<'_, '_>) -> Option<IpAddr> {
+        match peer {
+            IpAddr::V4(v4) => {
+                self.line(IpAddr::V4(v4)).filter(|line| line.is_usual)?;
+                fields.x_forwarded_for().next_back().and_then(last_ipv4).map(IpAddr::V4)
+            }
+            IpAddr::V6(_) => None,
+        }
+    }
+
     /// The address of the client, from the peer and the fields of its request.
     pub fn find(&self, peer: IpAddr, fields: Fields<'_, '_>) -> ClientAddress {
         let peer = peer.to_canonical();
-        if self.lines.is_empty() {
-            return ClientAddress { address: peer, spoofed: false };
-        }
         match self.line(peer) {
             Some(line) => {
                 let found = line.fields.iter().find_map(|field| self.address_in(field, line.depth, fields));
@@ -113,22 +129,21 @@ impl TrustTable {
             }
             None => {
                 let mut known = self.lines.iter().flat_map(|line| &line.fields);
-                ClientAddress {
-                    address: peer,
-                    spoofed: known.any(|field| fields.get(field.name()).is_some()),
-                }
+                ClientAddress { address: peer, spoofed: known.any(|field| field.is_in(fields)) }
             }
         }
     }
 
     fn address_in(&self, field: &Field, depth: usize, fields: Fields<'_, '_>) -> Option<IpAddr> {
         match field {
-            Field::List(name) => self.entry_that_counts(entries(fields, name).map(node), depth),
+            Field::XForwardedFor => {
+                self.entry_that_counts(Entries::of(fields.x_forwarded_for()).map(node), depth)
+            }
             Field::Forwarded => {
-                self.entry_that_counts(entries(fields, field.name()).map(forwarded_for), depth)
+                self.entry_that_counts(Entries::of(fields.forwarded()).map(forwarded_for), depth)
             }
             Field::Single(name) => {
-                let mut found = entries(fields, name);
+                let mut found = Entries::of(fields.all(name));
                 let address = node(found.next()?);
                 // Of two it is not known which one the proxy has set.
                 if found.next().is_none() { address } else { None }
@@ -155,9 +170,37 @@ impl TrustTable {
 
 /// The entries of all lines of a field, from the right. Commas separate also within quotes: a quote that a client has left
 /// open must not swallow what a proxy has added behind it. Empty entries are none (RFC 9110 5.6.1).
-fn entries<'f>(fields: Fields<'_, 'f>, name: &str) -> impl Iterator<Item = &'f [u8]> {
-    let lines = fields.all(name).rev().flat_map(|line| line.rsplit(|byte| *byte == b','));
-    lines.map(trim).filter(|entry| !entry.is_empty())
+struct Entries<'f, L> {
+    lines: L,
+    /// What is left of the line that is being read.
+    rest: Option<&'f [u8]>,
+}
+
+impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Entries<'f, L> {
+    fn of(lines: L) -> Entries<'f, L> {
+        Entries { lines, rest: None }
+    }
+}
+
+impl<'f, L: DoubleEndedIterator<Item = &'f [u8]>> Iterator for Entries<'f, L> {
+    type Item = &'f [u8];
+
+    fn next(&mut self) -> Option<&'f [u8]> {
+        loop {
+            let rest = self.rest.take().or_else(|| self.lines.next_back())?;
+            let entry = match memchr::memrchr(b',', rest) {
+                Some(comma) => {
+                    self.rest = rest.get(..comma);
+                    rest.get(comma + 1..).unwrap_or_default()
+                }
+                None => rest,
+            };
+            let entry = trim(entry);
+            if !entry.is_empty() {
+                return Some(entry);
+            }
+        }
+    }
 }
 
 /// `v4`, `v6` or `[v6]`, each with an optional port behind a colon (of IPv6 only behind brackets), in canonical form. `None` for
@@ -185,6 +228,39 @@ fn node(entry: &[u8]) -> Option<IpAddr> {
             }
         }
         Some(_) | None => text.parse::<IpAddr>().ok().map(|address| address.to_canonical()),
+    }
+}
+
+/// The last entry of a list, if it is an address in dotted decimal without a port: what nearly all entries are is read in one
+/// pass over its bytes.
+#[inline]
+fn last_ipv4(list: &[u8]) -> Option<Ipv4Addr> {
+    let (mut before, mut bits) = (list, 0);
+    for shift in [0, 8, 16, 24] {
+        let (number, rest) = last_octet(before)?;
+        bits |= number << shift;
+        before = if shift < 24 { rest.strip_suffix(b".")? } else { rest };
+    }
+    before = before.trim_ascii_end();
+    let is_whole = before.is_empty() || before.ends_with(b",");
+    if is_whole { Some(Ipv4Addr::from_bits(bits)) } else { None }
+}
+
+/// One to three digits at the end: 0 to 255, without leading zeros.
+#[inline]
+fn last_octet(text: &[u8]) -> Option<(u32, &[u8])> {
+    let digit = |byte: u8| u32::from(byte.wrapping_sub(b'0'));
+    let (&ones, rest) = text.split_last().filter(|(ones, _)| digit(**ones) <= 9)?;
+    let Some((&tens, before_tens)) = rest.split_last().filter(|(tens, _)| digit(**tens) <= 9) else {
+        return Some((digit(ones), rest));
+    };
+    let number = 10 * digit(tens) + digit(ones);
+    match before_tens.split_last().filter(|(hundreds, _)| digit(**hundreds) <= 9) {
+        Some((&hundreds @ b'1'..=b'2', before)) if number + 100 * digit(hundreds) <= 255 => {
+            Some((number + 100 * digit(hundreds), before))
+        }
+        None if tens > b'0' => Some((number, before_tens)),
+        Some(_) | None => None,
     }
 }
 
@@ -222,7 +298,11 @@ mod tests {
         let head = format!("GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n{fields}\r\n");
         let mut message = Message::new();
         let request = RequestHead::parse(head.as_bytes(), &mut message, &Limits::default()).unwrap();
-        let found = table(lines).find(peer.parse().unwrap(), request.fields);
+        let (table, peer) = (table(lines), peer.parse().unwrap());
+        let found = table.find(peer, request.fields);
+        if let Some(usual) = table.find_usual(peer, request.fields) {
+            assert_eq!(found, ClientAddress { address: usual, spoofed: false }, "{lines}: {fields}");
+        }
         (found.address.to_string(), found.spoofed)
     }
 
@@ -319,6 +399,16 @@ mod tests {
             ("192.0.2.1:x", None),
             ("192.0.2.1:123456", None),
             ("192.0.2.01", None),
+            ("192.0.2.00", None),
+            ("192.0.2.256", None),
+            ("2561.0.2.1", None),
+            ("192.0.2.", None),
+            ("192.0.2.1.", None),
+            (".192.0.2.1", None),
+            ("192..2.1", None),
+            ("192.0.2.1.1", None),
+            ("0.0.0.0", Some("0.0.0.0")),
+            ("255.255.255.255", Some("255.255.255.255")),
             ("192.0.2", None),
             ("3221225985", None),
             ("[192.0.2.1]", None),
@@ -332,6 +422,33 @@ mod tests {
             assert_eq!(node(text.as_bytes()).map(|found| found.to_string()).as_deref(), expected, "{text}");
         }
         assert_eq!(node(b"\xff"), None);
+    }
+
+    #[test]
+    fn the_last_ipv4_address_of_a_list_is_what_the_library_takes_for_one() {
+        let mut texts: Vec<String> = vec!["".into(), "0".into(), "1.2.3.4".into(), "10.20.30.40".into()];
+        // Every single change of some of them, by each byte that could matter.
+        for (text, at, byte) in ["1.2.3.4", "250.0.10.255", "199.99.100.249"]
+            .into_iter()
+            .flat_map(|text| (0..=text.len()).map(move |at| (text, at)))
+            .flat_map(|(text, at)| "0123456789./:;x-".chars().map(move |byte| (text, at, byte)))
+        {
+            texts.push(format!("{}{byte}{}", &text[..at], &text[at..]));
+            texts.extend((at < text.len()).then(|| format!("{}{byte}{}", &text[..at], &text[at + 1..])));
+            texts.extend((at < text.len()).then(|| format!("{}{}", &text[..at], &text[at + 1..])));
+        }
+        for text in texts {
+            let expected: Option<Ipv4Addr> = text.parse().ok();
+            for before in ["", ",", "a,", "a, ", "192.0.2.1,\t ", " "] {
+                let list = format!("{before}{text}");
+                assert_eq!(last_ipv4(list.as_bytes()), expected, "{list}");
+            }
+            for before in ["a", "a ", "1.", "a;"] {
+                let list = format!("{before}{text}");
+                let is_other = list.parse::<Ipv4Addr>().is_err();
+                assert!(!is_other || last_ipv4(list.as_bytes()).is_none(), "{list}");
+            }
+        }
     }
 
     #[test]

@@ -22,7 +22,14 @@ impl Keys {
         Keys { start: word(1), word: word(2) | 1, finish: word(3) | 1 }
     }
 
+    /// The hash of one word and of another number beside it.
+    #[inline]
+    pub(super) fn hash_word(self, word: u64, beside: u64) -> u64 {
+        fold(fold(self.start ^ word, self.word) ^ self.start ^ beside, self.finish)
+    }
+
     /// The hash of bits and of a small number beside them.
+    #[inline]
     pub(super) fn hash(self, bits: u128, beside: u64) -> u64 {
         let low = fold(self.start ^ bits as u64, self.word);
         let high = fold(low ^ (bits >> 64) as u64, self.word);
@@ -30,6 +37,7 @@ impl Keys {
     }
 }
 
+#[inline]
 fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     (product as u64) ^ ((product >> 64) as u64)

@@ -17,6 +17,7 @@ pub mod escalation;
 pub mod events;
 pub mod headers;
 pub mod inspection;
+mod ipv4_parts;
 mod keyed;
 pub mod networks;
 pub mod proxy_header;

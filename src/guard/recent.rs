@@ -61,32 +61,33 @@ impl<V: Default> Recent<V> {
 
     /// The value of a key, which becomes the most recent one; a new key has the default. And what was evicted for it: the
     /// value of the key that was not used for the longest time.
+    #[inline(always)]
     pub(super) fn touch_or_add(&mut self, key: u64) -> (&mut V, Option<V>) {
-        let mut evicted = None;
-        let at = match self.position(key) {
+        let (at, evicted) = match self.position(key) {
             Some(at) => {
                 if at != self.newest {
                     self.unlink(at);
                     self.link(at);
                 }
-                at
+                (at, None)
             }
-            None => {
-                if self.len() >= self.keys_max {
-                    evicted = self.oldest().and_then(|oldest| self.remove(oldest));
-                }
-                self.add(key)
-            }
+            None => self.add(key),
         };
         (&mut self.entries[at as usize].value, evicted)
     }
 
-    fn add(&mut self, key: u64) -> u32 {
+    // Apart: mostly the key is there.
+    #[inline(never)]
+    fn add(&mut self, key: u64) -> (u32, Option<V>) {
+        let mut evicted = None;
+        if self.len() >= self.keys_max {
+            evicted = self.oldest().and_then(|oldest| self.remove(oldest));
+        }
         let at = self.place(Entry { key, newer: NONE, older: NONE, value: V::default() });
         let entries = &self.entries;
         self.table.insert_unique(key, at, |&other| entries[other as usize].key);
         self.link(at);
-        at
+        (at, evicted)
     }
 
     /// Takes a key away.
@@ -111,6 +112,7 @@ impl<V: Default> Recent<V> {
         self.table.iter().map(|&at| &self.entries[at as usize].value)
     }
 
+    #[inline]
     fn position(&self, key: u64) -> Option<u32> {
         self.table.find(key, |&at| self.entries[at as usize].key == key).copied()
     }

@@ -6,6 +6,7 @@ use super::csrf::Key;
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
+use super::ipv4_parts::Ipv4Parts;
 use super::keyed::Keys;
 use super::store::{Answer, StoreNews, StoreOrder};
 use super::told::{Happened, Told};
@@ -54,6 +55,7 @@ pub struct State {
     keys_max: usize,
     keys: Keys,
     bans: RwLock<Bans>,
+    parts_v4: Arc<Ipv4Parts>,
     /// How many there are: mostly none, and then nothing is locked.
     bans_len: AtomicUsize,
     /// Sliding windows, those of `ban-after` included.
@@ -75,11 +77,13 @@ impl State {
     /// Nothing is counted, and no client is banned. The seed must be random: strangers choose what is hashed. `keys_max` counters
     /// of each kind at most.
     pub fn new(seed: [u64; 2], keys_max: usize, sink: Sink) -> State {
+        let bans = Bans::new(BANS_MAX, seed[0]);
         State {
             seed,
+            parts_v4: bans.parts_v4(),
             keys_max,
             keys: Keys::new(seed[1]),
-            bans: RwLock::new(Bans::new(BANS_MAX, seed[0])),
+            bans: RwLock::new(bans),
             bans_len: AtomicUsize::new(0),
             windows: SharedWindows::new(keys_max),
             escalations: SharedEscalations::new(keys_max),
@@ -116,7 +120,17 @@ impl State {
     }
 
     /// The ban of a client: the line of the guard file that has it, 0 if another source has.
+    #[inline]
     pub fn banned(&self, client: IpAddr, now: Now) -> Option<u32> {
+        match client {
+            // Without the lock, which all loops would take for each request.
+            IpAddr::V4(v4) if !self.parts_v4.may_hold(v4.to_bits()) => None,
+            client => self.search_bans(client, now),
+        }
+    }
+
+    #[inline(never)]
+    fn search_bans(&self, client: IpAddr, now: Now) -> Option<u32> {
         if self.bans_len.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -280,22 +294,23 @@ impl State {
     }
 
     /// The key of a counter: its identity, and what `write` adds of a request.
-    pub fn key(&self, identity: u64, write: impl FnOnce(&mut KeyHasher)) -> u64 {
-        let mut hasher =
-            KeyHasher { keys: self.keys, seed: self.seed, hash: self.keys.hash(u128::from(identity), 0) };
+    #[inline]
+    pub fn key(&self, identity: u64, write: impl FnOnce(&mut KeyHasher<'_>)) -> u64 {
+        // Every part that is written is hashed with what was there before: the last one needs no other hash behind it.
+        let mut hasher = KeyHasher { keys: &self.keys, seed: &self.seed, hash: identity };
         write(&mut hasher);
-        hasher.keys.hash(0, hasher.hash)
+        hasher.hash
     }
 }
 
 /// Hashes what a counter is kept for. Addresses are a few words; texts may be long, and are hashed as such.
-pub struct KeyHasher {
-    keys: Keys,
-    seed: [u64; 2],
+pub struct KeyHasher<'a> {
+    keys: &'a Keys,
+    seed: &'a [u64; 2],
     hash: u64,
 }
 
-impl KeyHasher {
+impl KeyHasher<'_> {
     /// A text, of which another cannot be the beginning.
     pub fn write(&mut self, text: &[u8]) {
         let mut hasher = SipHasher13::new_with_keys(self.seed[0], self.seed[1]);
@@ -313,13 +328,21 @@ impl KeyHasher {
     }
 
     /// An address without its bits behind the prefix of that length, of its own family.
+    #[inline]
     pub fn write_prefix(&mut self, address: IpAddr, [prefix4, prefix6]: [u8; 2]) {
-        let (bits, prefix) = match address {
-            IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96 + prefix4.min(32)),
-            IpAddr::V6(v6) => (v6.to_bits(), prefix6.min(128)),
-        };
-        let others = u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
-        self.hash = self.keys.hash(bits & !others, self.hash ^ u64::from(prefix));
+        match address {
+            IpAddr::V4(v4) => {
+                let prefix = prefix4.min(32);
+                let others = u32::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+                let word = u64::from(v4.to_bits() & !others) | u64::from(prefix) << 32;
+                self.hash = self.keys.hash_word(word, self.hash);
+            }
+            IpAddr::V6(v6) => {
+                let prefix = prefix6.min(128);
+                let others = u128::MAX.checked_shr(u32::from(prefix)).unwrap_or(0);
+                self.hash = self.keys.hash(v6.to_bits() & !others, self.hash ^ u64::from(prefix));
+            }
+        }
     }
 }
 

@@ -64,6 +64,7 @@ impl Hits {
         }
     }
 
+    #[inline]
     fn ring(&self) -> Ring<'_> {
         match self {
             Hits::Few { first, len, times } => {
@@ -76,23 +77,27 @@ impl Hits {
         }
     }
 
-    /// Writes a time at an index, as the last of `new_len` from `new_first` on.
-    fn put(&mut self, index: usize, time: u32, new_first: usize, new_len: usize) {
-        let place = match self {
-            Hits::Few { first, len, times } => {
-                (*first, *len) = (new_first as u8, new_len as u8);
-                times.get_mut(index)
+    /// Writes a time behind the `len` times from `first` on, for which there is room. Returns the oldest time.
+    #[inline]
+    fn push(&mut self, time: u32, first: usize, len: usize) -> u32 {
+        let times: &mut [u32] = match self {
+            Hits::Few { first: old_first, len: old_len, times } => {
+                (*old_first, *old_len) = (first as u8, len as u8 + 1);
+                times
             }
-            Hits::Ring { first, len, times } => {
-                (*first, *len) = (new_first as u16, new_len as u16);
-                times.get_mut(index)
+            Hits::Ring { first: old_first, len: old_len, times } => {
+                (*old_first, *old_len) = (first as u16, len as u16 + 1);
+                times
             }
-            Hits::Counters { .. } => None,
+            Hits::Counters { .. } => &mut [],
         };
-        debug_assert!(place.is_some(), "room was made before");
-        if let Some(place) = place {
+        let at = first + len;
+        let at = if at < times.len() { at } else { at - times.len() };
+        debug_assert!(at < times.len(), "room was made before");
+        if let Some(place) = times.get_mut(at) {
             *place = time;
         }
+        times.get(first).copied().unwrap_or(time)
     }
 }
 
@@ -116,14 +121,21 @@ impl Ring<'_> {
         if position < self.len { self.times.get(self.index(position)).copied() } else { None }
     }
 
-    fn without_oldest(self, count: usize) -> Self {
-        Ring { first: self.index(count), len: self.len - count, ..self }
+    #[inline]
+    fn without_oldest(self) -> Self {
+        Ring { first: self.index(1), len: self.len - 1, ..self }
+    }
+
+    #[inline]
+    fn oldest(self) -> Option<u32> {
+        if self.len > 0 { self.times.get(self.first).copied() } else { None }
     }
 
     /// The hits that are in the window.
+    #[inline]
     fn within(mut self, window_ms: u64, now_ms: u64) -> Self {
-        while self.at(0).is_some_and(|time| age(now_ms, time) >= window_ms) {
-            self = self.without_oldest(1);
+        while self.oldest().is_some_and(|time| age(now_ms, time) >= window_ms) {
+            self = self.without_oldest();
         }
         self
     }
@@ -151,6 +163,7 @@ impl Track {
         now_ms.saturating_sub(self.at_ms) >= window_ms
     }
 
+    #[inline(always)]
     fn record(&mut self, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         // Loops read their clocks on their own: a hit is never before the one that was recorded before it.
         let now_ms = now_ms.max(self.at_ms);
@@ -161,16 +174,19 @@ impl Track {
         let most = limit as usize;
         let mut ring = self.hits.ring().within(window_ms, now_ms);
         let before = ring.len;
-        // Room for this hit among those that decide.
-        ring = ring.without_oldest((before + 1).saturating_sub(most));
+        // Room for this hit among those that decide: more than one goes only after the limit was lowered.
+        while ring.len >= most {
+            ring = ring.without_oldest();
+        }
         if ring.len == ring.times.len() {
             self.hits = ring.grown(most);
             ring = self.hits.ring();
         }
-        let (index, first, len) = (ring.index(ring.len), ring.first, ring.len + 1);
-        self.hits.put(index, now_ms as u32, first, len);
-        let retry_after_ms = if len < most { 0 } else { self.until_one_leaves(most, window_ms, now_ms) };
-        Answer::Window { within: before < most, left: (most - len) as u32, retry_after_ms }
+        let (first, len) = (ring.first, ring.len);
+        let oldest = self.hits.push(now_ms as u32, first, len);
+        let left = most - len - 1;
+        let retry_after_ms = if left > 0 { 0 } else { window_ms.saturating_sub(age(now_ms, oldest)) };
+        Answer::Window { within: before < most, left: left as u32, retry_after_ms }
     }
 
     /// The answer to a hit that is not recorded.
@@ -271,6 +287,7 @@ impl Windows {
 
     /// Records a hit, and says whether it is within the limit. `key` is a keyed hash of everything that tells keys apart;
     /// `now_ms` is of any clock that does not go back. Nothing passes a limit of 0.
+    #[inline(always)]
     pub fn record(&mut self, key: u64, limit: u32, window_ms: u64, now_ms: u64) -> Answer {
         if limit > LIMIT_EXACT_MAX {
             return self.record_approximate(key, limit, window_ms, now_ms);
@@ -341,6 +358,7 @@ impl Windows {
     }
 
     /// The track of a key; a new one may cost the least recently used key.
+    #[inline(always)]
     fn track<'a>(
         tracks: &'a mut Recent<Track>,
         times: &mut usize,

@@ -388,10 +388,22 @@ impl<'s, 'b> Fields<'s, 'b> {
 
     /// The values of all field lines of that class.
     #[inline]
-    pub(super) fn all_of(self, class: Class) -> impl Iterator<Item = &'b [u8]> + use<'s, 'b> {
+    pub(super) fn all_of(self, class: Class) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b> {
         let lines = if self.has(class) { self.lines() } else { &[] };
         let of_class = move |line: &&Line| line.class == class;
         lines.iter().filter(of_class).map(move |line| line.value.within(self.bytes))
+    }
+
+    /// The values of all field lines of X-Forwarded-For.
+    #[inline]
+    pub fn x_forwarded_for(self) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b> {
+        self.all_of(Class::XForwardedFor)
+    }
+
+    /// The values of all field lines of Forwarded (RFC 7239).
+    #[inline]
+    pub fn forwarded(self) -> impl DoubleEndedIterator<Item = &'b [u8]> + use<'s, 'b> {
+        self.all_of(Class::Forwarded)
     }
 
     /// The first value of that name.

@@ -55,19 +55,24 @@ impl AddressSteps {
 
     /// The number of the most specific network that covers the address, and of the first of equal ones. The address is
     /// canonical: one that is IPv4-mapped lies in networks of IPv6 only.
+    #[inline]
     pub fn find(&self, address: IpAddr) -> Option<u32> {
         let number = match address {
-            IpAddr::V4(v4) => {
-                let bits = v4.to_bits();
-                let upper = (bits >> 16) as usize;
-                match self.v4_index.get(upper..upper + 2) {
-                    Some(&[from, to]) => self.v4.find_between(bits, from as usize, to as usize),
-                    Some(_) | None => self.v4.find_between(bits, 0, self.v4.starts.len()),
-                }
-            }
+            // Many sets have no networks of one family, or none at all.
+            IpAddr::V4(_) if self.v4.starts.is_empty() => return None,
+            IpAddr::V6(_) if self.v6.starts.is_empty() => return None,
+            IpAddr::V4(v4) => self.find_v4(v4.to_bits()),
             IpAddr::V6(v6) => self.v6.find_between(v6.to_bits(), 0, self.v6.starts.len()),
         };
         (number != NONE).then_some(number)
+    }
+
+    fn find_v4(&self, bits: u32) -> u32 {
+        let upper = (bits >> 16) as usize;
+        match self.v4_index.get(upper..upper + 2) {
+            Some(&[from, to]) => self.v4.find_between(bits, from as usize, to as usize),
+            Some(_) | None => self.v4.find_between(bits, 0, self.v4.starts.len()),
+        }
     }
 
     /// The first address for which [`AddressSteps::find`] gives this number.
@@ -139,6 +144,7 @@ impl<T: Copy + Ord> StepFunction<T> {
     }
 
     /// The step for this address. The starts at `from..to` are searched; those before `from` are known to be lower.
+    #[inline]
     fn find_between(&self, address: T, from: usize, to: usize) -> u32 {
         let within = self.starts.get(from..to).unwrap_or_default();
         let after = from + within.partition_point(|&start| start <= address);

@@ -14,8 +14,7 @@ impl Examiner<'_> {
     /// Finds whose request it is, if a trusted proxy has sent it.
     pub(super) fn find_client(&mut self, fields: Fields<'_, '_>, record: &mut LogRecord) {
         let Some(guard) = self.guard else { return };
-        let client = guard.client(self.client, fields, self.now);
-        if client != self.client {
+        if let Some(client) = guard.client(self.client, fields, self.now) {
             // Its port is not known.
             (self.client, record.client) = (client, SocketAddr::new(client, 0));
         }

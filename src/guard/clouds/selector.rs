@@ -67,6 +67,11 @@ impl Selector {
         })
     }
 
+    /// The networks in which addresses may be denied.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.denied.networks.iter().chain(&self.unknown.networks).map(|(_, network)| *network)
+    }
+
     /// Number of networks.
     pub fn len(&self) -> usize {
         self.denied.networks.len() + self.unknown.networks.len() + self.excepted.networks.len()

@@ -3,15 +3,19 @@
 use super::consequences::Consequences;
 use crate::guard::clouds::{Clouds, Provider, Selector};
 use crate::guard::directives::{CloudRule, CloudSide};
+use crate::guard::ipv4_parts::Ipv4Parts;
 use crate::guard::told::Happened;
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// What is refused because it lies in a cloud: the lines of one side.
 #[derive(Debug)]
 pub(super) struct CloudDenials {
     lines: Vec<CloudDenial>,
+    /// Which parts of IPv4 may be denied by any of them.
+    parts_v4: Ipv4Parts,
     cause: fn(Provider) -> Cause,
 }
 
@@ -27,12 +31,18 @@ impl CloudDenials {
     /// The lines of a side over the networks that are known at present.
     pub(super) fn new(rules: &[CloudRule], side: CloudSide, clouds: &Clouds) -> CloudDenials {
         let lines = rules.iter().filter(|rule| rule.side == side);
-        let lines = lines.map(|rule| CloudDenial::of(rule, clouds)).collect();
+        let lines: Vec<CloudDenial> = lines.map(|rule| CloudDenial::of(rule, clouds)).collect();
+        let parts_v4 = Ipv4Parts::new();
+        for network in lines.iter().flat_map(|line| line.selector.networks()) {
+            if let IpNet::V4(v4) = network {
+                parts_v4.add(v4);
+            }
+        }
         let cause = match side {
             CloudSide::Client => Cause::ClientInCloud,
             CloudSide::Destination => Cause::DestinationInCloud,
         };
-        CloudDenials { lines, cause }
+        CloudDenials { lines, parts_v4, cause }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -40,7 +50,24 @@ impl CloudDenials {
     }
 
     /// Refuses an address that a client has, or asks for.
+    #[inline]
     pub(super) fn judge(
+        &self,
+        client: IpAddr,
+        address: IpAddr,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Result<(), Denial> {
+        if let IpAddr::V4(v4) = address {
+            if !self.parts_v4.may_hold(v4.to_bits()) {
+                return Ok(());
+            }
+        }
+        self.judge_lines(client, address, consequences, now)
+    }
+
+    #[inline(never)]
+    fn judge_lines(
         &self,
         client: IpAddr,
         address: IpAddr,

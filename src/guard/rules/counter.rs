@@ -20,7 +20,9 @@ pub(super) struct Counter {
     pub(super) per: Per,
     pub(super) scope: Scope,
     pub(super) observe: bool,
-    /// The counter is kept for the client alone and counts all requests: its key in a store is the client's address.
+    /// The counter is kept for the client alone and counts all requests.
+    is_simple: bool,
+    /// The first of those: its key in a store is the client's address.
     plain: bool,
     pub(super) text: Box<str>,
 }
@@ -46,8 +48,7 @@ impl Kind {
 fn mark_plain(counters: &mut [Counter]) {
     for escalates in [false, true] {
         let mut kind = counters.iter_mut().filter(|counter| counter.escalates() == escalates);
-        if let Some(first) = kind.find(|counter| counter.per.is_client() && counter.scope == Scope::default())
-        {
+        if let Some(first) = kind.find(|counter| counter.is_simple) {
             first.plain = true;
         }
     }
@@ -77,7 +78,23 @@ impl Counter {
 
     fn new((line, text): (u32, &str), kind: Kind, per: Per, scope: &Scope, observe: bool) -> Counter {
         let identity = hash_text(text);
-        Counter { line, identity, kind, per, scope: scope.clone(), observe, plain: false, text: text.into() }
+        Counter {
+            line,
+            identity,
+            kind,
+            per,
+            scope: scope.clone(),
+            observe,
+            is_simple: per.is_client() && *scope == Scope::default(),
+            plain: false,
+            text: text.into(),
+        }
+    }
+
+    /// Whether a request is counted.
+    #[inline]
+    pub(super) fn covers(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> bool {
+        self.is_simple || self.scope.covers(subject, path)
     }
 
     pub(super) fn escalates(&self) -> bool {
@@ -85,11 +102,23 @@ impl Counter {
     }
 
     /// The key of this process's own counter.
+    #[inline]
     pub(super) fn key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
+        let Per { prefix4, prefix6, .. } = self.per;
+        if self.is_simple {
+            return state
+                .key(self.identity, |hasher| hasher.write_prefix(subject.client, [prefix4, prefix6]));
+        }
+        self.long_key(state, subject, path)
+    }
+
+    // Apart: most counters are kept for clients alone.
+    #[inline(never)]
+    fn long_key(&self, state: &State, subject: &Subject<'_>, path: Option<&[u8]>) -> u64 {
         let per = self.per;
         state.key(self.identity, |hasher| {
             if per.client {
-                hasher.write_prefix(subject.client.to_canonical(), [per.prefix4, per.prefix6]);
+                hasher.write_prefix(subject.client, [per.prefix4, per.prefix6]);
             }
             if per.user {
                 hasher.write(subject.user);
@@ -110,6 +139,7 @@ impl Counter {
     }
 
     /// This process's own answer, which is kept up to date whether or not a store answers, too.
+    #[inline(never)]
     pub(super) fn record(
         &self,
         state: &State,
@@ -125,13 +155,12 @@ impl Counter {
             Kind::Window { limit, window_ms, approximate: true } => {
                 state.windows.record_approximate(key, limit, window_ms, now.common_ms())
             }
-            Kind::Escalation(constants) => {
-                Answer::Escalation(state.escalations.step(key, now.unix_ms(), &constants))
-            }
+            Kind::Escalation(constants) => escalate(state, key, now, &constants),
         }
     }
 
     /// The same question for a store.
+    #[inline(never)]
     pub(super) fn check(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Check {
         let key = self.store_key(subject, path);
         match self.kind {
@@ -176,6 +205,12 @@ impl Counter {
         }
         key.into()
     }
+}
+
+// Apart, so that windows do not pay for it.
+#[inline(never)]
+fn escalate(state: &State, key: u64, now: Now, constants: &EscalationConstants) -> Answer {
+    Answer::Escalation(state.escalations.step(key, now.unix_ms(), constants))
 }
 
 /// A network of one address as the address.

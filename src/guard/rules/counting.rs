@@ -105,28 +105,54 @@ impl Counting {
         breaker: &mut Breaker,
         scratch: &mut Vec<u8>,
     ) -> Counted {
-        let mut decided = Decided::default();
         let path = subject.path.filter(|_| self.uses_path);
         let path = path.map(|path| path::comparison_form(path, scratch).bytes);
-        let (mut asks, mut question) = (None, Question { checks: Vec::new(), own: Vec::new() });
-        for (place, counter) in self.counters.iter().enumerate() {
-            if !counter.scope.covers(subject, path) {
-                continue;
-            }
+        let Some(rules) = self.store else {
+            return Counted::Decided(self.record(subject, path, consequences, now));
+        };
+        // The breaker is asked only for a request that is counted: it may give the probe of this second away.
+        if !self.counters.iter().any(|counter| counter.covers(subject, path)) {
+            return Counted::Decided(Decided::default());
+        }
+        if breaker.may_ask(now.monotonic_us) {
+            return Counted::Ask(self.question(subject, path, consequences, now));
+        }
+        let tally = self.record(subject, path, consequences, now);
+        Counted::Decided(self.without_store(rules, tally, consequences))
+    }
+
+    /// What this process says by itself.
+    fn record(
+        &self,
+        subject: &Subject<'_>,
+        path: Option<&[u8]>,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Decided {
+        let mut tally = Decided::default();
+        for counter in self.counters.iter().filter(|counter| counter.covers(subject, path)) {
             let answer = counter.record(&consequences.state, subject, path, now);
-            let may_ask = || self.store.is_some() && breaker.may_ask(now.monotonic_us);
-            if *asks.get_or_insert_with(may_ask) {
-                question.own.push((place, answer));
-                question.checks.push(counter.check(subject, path));
-            } else {
-                Counting::add(&mut decided, counter, answer, subject.client, consequences, now);
-            }
+            self.add(&mut tally, counter, answer, subject.client, consequences, now);
         }
-        match (asks, self.store) {
-            (Some(true), _) => Counted::Ask(question),
-            (Some(false), Some(rules)) => Counted::Decided(self.without_store(rules, decided, consequences)),
-            (Some(false), None) | (None, _) => Counted::Decided(self.end(decided)),
+        tally
+    }
+
+    /// What the store is asked, and what this process would say, which is kept up to date in parallel.
+    #[inline(never)]
+    fn question(
+        &self,
+        subject: &Subject<'_>,
+        path: Option<&[u8]>,
+        consequences: &Consequences,
+        now: Now,
+    ) -> Question {
+        let (mut checks, mut own) = (Vec::new(), Vec::new());
+        let counters = self.counters.iter().enumerate();
+        for (place, counter) in counters.filter(|(_, counter)| counter.covers(subject, path)) {
+            own.push((place, counter.record(&consequences.state, subject, path, now)));
+            checks.push(counter.check(subject, path));
         }
+        Question { checks, own }
     }
 
     /// What the store's answers mean, of which `are_answers` was asked, or that there are none.
@@ -143,17 +169,17 @@ impl Counting {
         match answers {
             Ok(answers) => {
                 for ((counter, _), answer) in counters.zip(answers) {
-                    Counting::add(&mut tally, counter, *answer, client, consequences, now);
+                    self.add(&mut tally, counter, *answer, client, consequences, now);
                 }
-                self.end(tally)
+                tally
             }
             Err(_) => {
                 for (counter, own) in counters {
-                    Counting::add(&mut tally, counter, *own, client, consequences, now);
+                    self.add(&mut tally, counter, *own, client, consequences, now);
                 }
                 match self.store {
                     Some(rules) => self.without_store(rules, tally, consequences),
-                    None => self.end(tally),
+                    None => tally,
                 }
             }
         }
@@ -171,7 +197,7 @@ impl Counting {
     /// What is done when the store does not answer.
     fn without_store(&self, rules: StoreRules, tally: Decided, consequences: &Consequences) -> Decided {
         match rules.on_failure {
-            OnFailure::Local => self.end(tally),
+            OnFailure::Local => tally,
             OnFailure::Open => Decided::default(),
             OnFailure::Closed if consequences.passive => Decided::default(),
             OnFailure::Closed => {
@@ -181,12 +207,10 @@ impl Counting {
         }
     }
 
-    fn end(&self, tally: Decided) -> Decided {
-        Decided { quota: tally.quota.filter(|_| self.quotas), ..tally }
-    }
-
     /// Adds what a counter has said: the first that refuses decides, and the tightest quota is told.
+    #[inline]
     fn add(
+        &self,
         tally: &mut Decided,
         counter: &Counter,
         answer: Answer,
@@ -194,41 +218,14 @@ impl Counting {
         consequences: &Consequences,
         now: Now,
     ) {
-        let (cause, retry_after_ms) = match (answer, counter.kind) {
-            (Answer::Window { within, left, retry_after_ms }, Kind::Window { limit, window_ms, .. }) => {
-                let quota =
-                    Quota { limit, window_s: seconds(window_ms), left, reset_s: seconds(retry_after_ms) };
-                if tally.quota.is_none_or(|other| quota.left < other.left) {
-                    tally.quota = Some(quota);
-                }
-                if within {
-                    return;
-                }
-                (Cause::Limit, retry_after_ms)
-            }
-            (Answer::Escalation(EscalationVerdict::Pass), _) => return,
-            (Answer::Escalation(EscalationVerdict::Over { retry_after_ms }), _) => {
-                (Cause::Over, retry_after_ms)
-            }
-            (Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms }), _) => {
-                (Cause::Blocked, retry_after_ms)
-            }
-            (Answer::Escalation(EscalationVerdict::Permanent), _) => (Cause::Permanent, 0),
-            // The store has answered another question than was asked: it says nothing of this one.
-            (Answer::Window { .. }, Kind::Escalation(_)) => return,
-        };
-        let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
-        let denial = Denial { cause, line: counter.line, retry_after_s };
-        let limit = counter.kind.limit();
-        if consequences
-            .refuse(Happened::RateLimited, client, denial, now, (counter.observe, Some(limit)))
-            .is_err()
-        {
-            tally.denial.get_or_insert(denial);
+        if self.quotas {
+            add_quota(tally, counter, answer);
         }
-        // A client that is blocked has done what it is blocked for already.
-        if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
-            consequences.violate(Violation::Limit, client, counter.per, now);
+        if !matches!(
+            answer,
+            Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass)
+        ) {
+            add_denial(tally, counter, answer, client, consequences, now);
         }
     }
 
@@ -239,7 +236,7 @@ impl Counting {
         scratch: &mut Vec<u8>,
     ) -> Vec<(u32, &'g str)> {
         let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
-        let covering = self.counters.iter().filter(|counter| counter.scope.covers(subject, path));
+        let covering = self.counters.iter().filter(|counter| counter.covers(subject, path));
         covering.map(|counter| (counter.line, &*counter.text)).collect()
     }
 
@@ -275,6 +272,53 @@ impl Counting {
             state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
         }
         any
+    }
+}
+
+fn add_quota(tally: &mut Decided, counter: &Counter, answer: Answer) {
+    let (Answer::Window { left, retry_after_ms, .. }, Kind::Window { limit, window_ms, .. }) =
+        (answer, counter.kind)
+    else {
+        return;
+    };
+    if tally.quota.is_none_or(|other| left < other.left) {
+        let (window_s, reset_s) = (seconds(window_ms), seconds(retry_after_ms));
+        tally.quota = Some(Quota { limit, window_s, left, reset_s });
+    }
+}
+
+#[inline(never)]
+fn add_denial(
+    tally: &mut Decided,
+    counter: &Counter,
+    answer: Answer,
+    client: IpAddr,
+    consequences: &Consequences,
+    now: Now,
+) {
+    let (cause, retry_after_ms) = match (answer, counter.kind) {
+        (Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass), _) => return,
+        (Answer::Window { retry_after_ms, .. }, Kind::Window { .. }) => (Cause::Limit, retry_after_ms),
+        (Answer::Escalation(EscalationVerdict::Over { retry_after_ms }), _) => (Cause::Over, retry_after_ms),
+        (Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms }), _) => {
+            (Cause::Blocked, retry_after_ms)
+        }
+        (Answer::Escalation(EscalationVerdict::Permanent), _) => (Cause::Permanent, 0),
+        // The store has answered another question than was asked: it says nothing of this one.
+        (Answer::Window { .. }, Kind::Escalation(_)) => return,
+    };
+    let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
+    let denial = Denial { cause, line: counter.line, retry_after_s };
+    let limit = counter.kind.limit();
+    if consequences
+        .refuse(Happened::RateLimited, client, denial, now, (counter.observe, Some(limit)))
+        .is_err()
+    {
+        tally.denial.get_or_insert(denial);
+    }
+    // A client that is blocked has done what it is blocked for already.
+    if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
+        consequences.violate(Violation::Limit, client, counter.per, now);
     }
 }
 

@@ -130,13 +130,19 @@ impl Guard {
         self.trust.trusts(peer)
     }
 
-    /// Whose request it is that has come from a peer with these fields.
-    pub fn client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> IpAddr {
+    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own.
+    #[inline]
+    pub fn client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> Option<IpAddr> {
+        self.trust.find_usual(peer, fields).or_else(|| self.find_client(peer, fields, now))
+    }
+
+    #[inline(never)]
+    fn find_client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> Option<IpAddr> {
         let ClientAddress { address, spoofed } = self.trust.find(peer, fields);
         if spoofed {
             self.consequences.state.tell(now, Told::of(Happened::Spoofed, peer));
         }
-        address
+        (address != peer).then_some(address)
     }
 
     /// Whether a client is banned, and bans hold.
@@ -145,6 +151,7 @@ impl Guard {
     }
 
     /// Whether a client may ask for anything.
+    #[inline]
     pub fn admit(&self, client: IpAddr, now: Now) -> Result<(), Denial> {
         if let Some(line) = self.consequences.state.banned(client, now) {
             let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
@@ -170,12 +177,14 @@ impl Guard {
         if self.consequences.passive { None } else { self.destinations.denial(address) }
     }
 
+    #[inline]
     fn is_exempt(&self, client: IpAddr) -> bool {
         self.exempt.find(client).is_some()
     }
 
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    #[inline]
     pub fn count(
         &self,
         subject: &Subject<'_>,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 /// What is known of a request when it is counted.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// Whose it is.
+    /// Whose it is, in canonical form.
     pub client: IpAddr,
     /// The authenticated user; empty without.
     pub user: &'a [u8],
@@ -21,6 +21,6 @@ pub struct Subject<'a> {
 impl<'a> Subject<'a> {
     /// A request of which nothing matters but the client.
     pub(super) fn of_client(client: IpAddr, host: &'a Host) -> Subject<'a> {
-        Subject { client, user: b"", host, path: None, method: "" }
+        Subject { client: client.to_canonical(), user: b"", host, path: None, method: "" }
     }
 }
