@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod explain;
 pub mod file;
 pub mod foreign;
+pub mod gateway;
 pub mod guard;
 pub mod help;
 pub mod options;

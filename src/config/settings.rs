@@ -203,6 +203,8 @@ pub struct Settings {
     pub cache_targeted: Vec<Located<String>>,
     /// The guard file.
     pub guard: Option<Located<PathBuf>>,
+    /// The gateway file.
+    pub gateway: Option<Located<PathBuf>>,
     /// The directory with the networks of the clouds.
     pub cloud_ranges: Option<Located<PathBuf>>,
     /// Connections of trusted proxies begin with a PROXY protocol header.

@@ -342,6 +342,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("purge-from", "localhost"),
         ("purge-token-file", ""),
         ("guard", ""),
+        ("gateway", ""),
         ("cloud-ranges", ""),
         ("proxy-protocol", "2"),
     ];

@@ -123,6 +123,39 @@ ends bans and shows limits and events (weir help ctl).
         others: &["guard", "cloud-ranges", "proxy-protocol", "control"],
     },
     Topic {
+        name: "gateway",
+        title: "weir before servers of your own",
+        text: "
+  weir --gateway gateway.conf --check    reports all errors of the file
+
+One route per line; config/gateway.conf shows all, docs/gateway.md explains it:
+
+  app.example/api/ -> 10.0.0.1:9000 10.0.0.2:9000 weight 2 10.0.0.9:9000 backup
+  *:8080/ -> backend.internal:8080   any host, with this port
+
+Options behind the upstreams:
+
+  round-robin, least, hash-client    how requests are shared out
+  health GET /healthz every 5s       checks; timeout 2s, rise 1, fall 2, and
+                                     status 200-399 behind it
+  host keep|rewrite                  the Host of the client, or of the upstream
+  strip /api                         taken off the path
+  down-after 3 in 10s for 10s        failures that mark an upstream down; never
+  fail-on connect,reset,timeout,503  which failures count
+  retries 1                          further upstreams that are tried
+  slow-start 10s                     for one that has come back; off
+
+  listen 127.0.0.1:8080              the gateway's own listeners; without such a
+                                     line all listeners are the gateway's
+  underscores allow                  pass fields with one in their name
+
+A host without a route is answered 421, a path without one 404, and a path that
+means two things 400. `weir ctl` shows, drains and enables upstreams.
+",
+        section: None,
+        others: &["gateway", "control"],
+    },
+    Topic {
         name: "users",
         title: "names and passwords that clients must give",
         text: "\
@@ -322,6 +355,8 @@ and names them:
   limits ADDRESS    what is counted of a client
   unblock ADDRESS   ends the block of a client
   events            what the guard did lately; --follow: goes on as it does more
+  upstreams         how it is with each upstream of the gateway
+  drain-upstream HOST:PORT, enable-upstream HOST:PORT
 
 It answers while weir is busy. The socket is for the user of weir and for root;
 the log has each change, with the number of the user who asked. Exit codes: 0

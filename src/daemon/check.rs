@@ -57,8 +57,9 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     judge_paths(settings, made, &mut found);
     problems.append(found);
     let Ok(seed) = embed::random_seed() else { return (None, problems) };
-    match embed::compile(settings, &embed::addresses_to_bind(settings), seed, &read_file) {
-        Ok(Compiled { policy, guard: _ }) => {
+    let listeners = embed::addresses_to_bind(settings, &read_file);
+    match embed::compile(settings, &listeners, seed, &read_file) {
+        Ok(Compiled { policy, guard: _, gateway: _ }) => {
             embed::warn_of_skipped(&policy);
             (Some(embed::loaded(&policy)), problems)
         }
@@ -82,7 +83,7 @@ fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
 
 /// Addresses that are not this machine's, and ports that are for root.
 fn judge_addresses(settings: &Settings, problems: &mut Problems) {
-    for (host, address) in settings.hosts.iter().zip(embed::addresses_to_bind(settings)) {
+    for (host, address) in settings.hosts.iter().zip(embed::addresses_to_bind(settings, &read_file)) {
         let Err(error) = try_bind(address) else { continue };
         let (origin, expected) = match error.kind() {
             ErrorKind::AddrInUse => continue,

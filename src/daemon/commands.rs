@@ -64,7 +64,7 @@ pub fn explain(settings: &Settings) -> u8 {
         Ok(seed) => seed,
         Err(error) => return os_error(error),
     };
-    let listeners = embed::addresses_to_bind(settings);
+    let listeners = embed::addresses_to_bind(settings, &read_file);
     let compiled = match embed::compile(settings, &listeners, seed, &read_file) {
         Ok(compiled) => compiled,
         Err(problems) => return said(&problems),

@@ -12,6 +12,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use weir::config::{Settings, exit};
+use weir::embed::gateway_command;
 use weir::embed::guard_command::{Answer, Command, FORMS};
 use weir::embed::{Control, Form, Reply, ask_daemon, json_text};
 
@@ -69,6 +70,18 @@ pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32
             Err(expected) => refusal(exit::USAGE, expected),
         };
     }
+    if let Some(command) = gateway_command::Command::read(&words) {
+        return match command {
+            Ok(command) => {
+                let answer = control.obey_gateway_command(&command);
+                if command.changes() {
+                    info!("control: {} (by {by}): {}", words.join(" "), outcome(&answer));
+                }
+                guard_reply(answer, json)
+            }
+            Err(expected) => refusal(exit::USAGE, expected),
+        };
+    }
     match words.as_slice() {
         ["stats"] => stats(control, json),
         ["stats", "openmetrics"] => {
@@ -99,7 +112,8 @@ pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32
 }
 
 fn forms() -> String {
-    format!("{FORMS}, events [follow], stats [openmetrics], reload or drain")
+    let gateway = gateway_command::FORMS;
+    format!("{FORMS}, {gateway}, events [follow], stats [openmetrics], reload or drain")
 }
 
 fn refusal(code: u8, text: String) -> Reply {

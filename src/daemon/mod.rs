@@ -120,7 +120,8 @@ fn serve_control(
 
 fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
     let mut inherited = inherited_sockets();
-    let listeners = Listeners::bind(&embed::addresses_to_bind(settings), loops, &mut inherited);
+    let addresses = embed::addresses_to_bind(settings, &read_file);
+    let listeners = Listeners::bind(&addresses, loops, &mut inherited);
     for left in inherited.iter().filter_map(|socket| socket.local_addr().ok()) {
         warn!(
             "LISTEN_FDS: the socket at {left} is closed, because no option names that address: see --host and --port"

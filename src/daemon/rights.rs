@@ -123,7 +123,7 @@ pub fn paths(settings: &Settings) -> Paths {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
         lists.chain(&settings.auth_file).chain(&settings.cache_rules).chain(&settings.purge_token_file);
-    let lists = lists.chain(&settings.guard);
+    let lists = lists.chain(&settings.guard).chain(&settings.gateway);
     let pages = settings.error_pages.iter().map(|page| page.value.path.clone());
     let files = lists.map(|file| file.value.clone()).chain(settings.config.clone()).chain(pages);
     let files = files.chain(guard::files_named(settings, &read_lasting_file)).collect();

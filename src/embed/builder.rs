@@ -8,6 +8,7 @@ use super::configuration::{
 use super::control::{Control, GuardParts, Present, Shared, guard_state, store_settings};
 use super::descriptors::limit_connections;
 use super::follower::Follower;
+use super::gateway_part::GatewayPart;
 use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
 use crate::config::guard::GuardFile;
@@ -192,9 +193,10 @@ impl Builder {
             log::warn!("{warning}");
         }
         let read_file = |path: &Path| self.configuration.read(path);
-        let Compiled { policy, guard } =
+        let Compiled { policy, guard, gateway: routes } =
             compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
-        warn_if_open(&addresses, &policy, &settings);
+        let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, settings.hosts.len());
+        warn_if_open(gateway_part.forward(&addresses), &policy, &settings);
         warn_of_skipped(&policy);
         if let Some(closed) = unreadable_name_files(&read_file) {
             log::warn!("{closed}: its name servers or names are not known");
@@ -211,7 +213,9 @@ impl Builder {
         let directives = guard.as_ref().map(|file| Arc::new(file.directives.clone()));
         let guard = guard.map(|file| Arc::new(file.into_guard(&state, &clouds.known.clouds())));
         let cache = policy::new_store(&settings, seed);
-        let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone());
+        gateway_part.set(routes.as_ref(), &guard_link)?;
+        let of_gateway = (gateway_part.get(), &*gateway_part.listeners);
+        let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone(), of_gateway);
         let workers = self.make_workers(&settings, listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
@@ -231,6 +235,7 @@ impl Builder {
             store: Arc::clone(guard_link.store()),
             clouds: Arc::clone(&clouds.known),
         });
+        workers.scoreboard().show_gateway(gateway_part.get(), guard_link.epoch());
         let guard_parts = GuardParts {
             link: Arc::clone(&guard_link),
             state: Arc::clone(&state),
@@ -242,6 +247,7 @@ impl Builder {
         guard_link.set_store(store_settings.clone(), &state)?;
         let control = Control::new(Shared {
             guard: guard_parts,
+            gateway: gateway_part,
             remotes: workers.remotes().to_vec(),
             scoreboard: workers.scoreboard(),
             listeners: addresses,
@@ -263,8 +269,8 @@ impl Builder {
         }
         let loops = loops(settings);
         if self.sockets.is_empty() {
-            return Listeners::bind(&addresses_to_bind(settings), loops, &mut Vec::new())
-                .map_err(BuildError::Listen);
+            let addresses = addresses_to_bind(settings, &|path| self.configuration.read(path));
+            return Listeners::bind(&addresses, loops, &mut Vec::new()).map_err(BuildError::Listen);
         }
         if loops > 1 {
             let mut problems = Problems::new();

@@ -52,7 +52,9 @@ fn swap_guard(shared: &Shared, present: &Present) {
     let Present { settings, guard, .. } = present;
     // Running loops keep their seeds.
     let seed = random_seed().unwrap_or_default();
-    let engine = engine_settings(settings, &shared.listeners, seed, shared.store.clone(), guard.clone());
+    let of_gateway = (shared.gateway.get(), &*shared.gateway.listeners);
+    let store = shared.store.clone();
+    let engine = engine_settings(settings, &shared.listeners, seed, store, guard.clone(), of_gateway);
     let (format, every) = (settings.log_format, settings.stats_every);
     shared.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
 }

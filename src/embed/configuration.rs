@@ -2,9 +2,12 @@
 
 use super::addresses::own_addresses;
 use crate::cache::store::Store;
+use crate::config::gateway;
 use crate::config::guard::GuardFile;
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings};
+use crate::gateway::directives::Directives;
+use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
 use crate::policy::Policy;
 use crate::{engine, resolver, shell};
@@ -167,9 +170,13 @@ impl fmt::Debug for Configuration {
     }
 }
 
-/// Where a proxy is to listen.
-pub fn addresses_to_bind(settings: &Settings) -> Vec<SocketAddr> {
-    settings.hosts.iter().map(|host| SocketAddr::new(host.value, settings.port)).collect()
+/// Where a proxy is to listen: at the addresses of its options, and then at those of the gateway's own listeners.
+pub fn addresses_to_bind(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Vec<SocketAddr> {
+    let of_options = settings.hosts.iter().map(|host| SocketAddr::new(host.value, settings.port));
+    of_options.chain(gateway::listen_addresses(settings, read_file)).collect()
 }
 
 /// How many loops there are to be.
@@ -190,6 +197,8 @@ pub struct Compiled {
     pub policy: Policy,
     /// The guard file, if there is one.
     pub guard: Option<GuardFile>,
+    /// The gateway file, if there is one.
+    pub gateway: Option<Directives>,
 }
 
 /// Reads and compiles all files that the settings name, or tells everything that is wrong with them.
@@ -202,13 +211,15 @@ pub fn compile(
     let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
     let policy = policy::compile(settings, &own, seed, read_file);
     let guard = GuardFile::load(settings, read_file);
-    match (policy, guard) {
-        (Ok(policy), Ok(guard)) => Ok(Compiled { policy, guard }),
-        (Err(mut problems), Err(others)) => {
-            problems.append(others);
+    let gateway = gateway::load(settings, read_file);
+    match (policy, guard, gateway) {
+        (Ok(policy), Ok(guard), Ok(gateway)) => Ok(Compiled { policy, guard, gateway }),
+        (policy, guard, gateway) => {
+            let mut problems = Problems::new();
+            let wrong = [policy.err(), guard.err(), gateway.err()];
+            wrong.into_iter().flatten().for_each(|others| problems.append(others));
             Err(problems)
         }
-        (Err(problems), Ok(_)) | (Ok(_), Err(problems)) => Err(problems),
     }
 }
 
@@ -231,16 +242,24 @@ pub(super) fn engine_settings(
     seed: [u64; 2],
     store: Option<Arc<Store>>,
     guard: Option<Arc<Guard>>,
+    (gateway, of_gateway): (Option<Arc<Gateway>>, &[bool]),
 ) -> engine::Settings {
     let mut whole = policy::engine_settings(settings, listeners, seed, store);
-    whole.guard = guard;
+    (whole.guard, whole.gateway) = (guard, gateway);
+    for (listener, is_gateway) in whole.listeners.iter_mut().zip(of_gateway) {
+        listener.gateway = *is_gateway;
+    }
     whole.splices &= shell::SPLICE_AVAILABLE;
     whole
 }
 
 /// Warns if a policy lets anybody use a proxy that others can reach: that is seldom meant.
-pub(super) fn warn_if_open(listeners: &[SocketAddr], policy: &Policy, settings: &Settings) {
-    let reachable = listeners.iter().find(|listener| !listener.ip().is_loopback());
+pub(super) fn warn_if_open<'a>(
+    mut listeners: impl Iterator<Item = &'a SocketAddr>,
+    policy: &Policy,
+    settings: &Settings,
+) {
+    let reachable = listeners.find(|listener| !listener.ip().is_loopback());
     if let (Some(address), None, true) = (reachable, &policy.users, settings.allow_clients.is_empty()) {
         log::warn!("{address} serves anybody who can reach it: see --auth-file and --allow-client");
     }

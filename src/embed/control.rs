@@ -5,11 +5,14 @@ use super::configuration::{
     Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
     warn_of_skipped,
 };
+use super::gateway_part::GatewayPart;
 use super::{addresses, descriptors};
 use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
+use crate::gateway::directives as gateway;
+use crate::gateway::rules::Gateway;
 use crate::guard::directives::Directives;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
@@ -44,6 +47,7 @@ pub(super) struct Shared {
     /// There is somewhere to write the access log.
     pub logs: bool,
     pub guard: GuardParts,
+    pub gateway: GatewayPart,
     pub present: Mutex<Present>,
     /// It drains, or was told to stop.
     pub ending: AtomicBool,
@@ -159,7 +163,7 @@ impl Control {
         let before = self.lock().settings.clone();
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
-        let Compiled { policy, guard } = compile(&settings, &self.0.listeners, seed, &read_file)?;
+        let Compiled { policy, guard, gateway } = compile(&settings, &self.0.listeners, seed, &read_file)?;
         let changing = self.0.guard.clouds.change();
         self.0.guard.clouds.check_files(guard.as_ref())?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
@@ -169,7 +173,7 @@ impl Control {
         }
         warn_of_skipped(&policy);
         // A file that was emptied has neither users nor clients.
-        warn_if_open(&self.0.listeners, &policy, &settings);
+        warn_if_open(self.0.gateway.forward(&self.0.listeners), &policy, &settings);
         let [rules, users] = loaded(&policy);
         self.0.set_policy(&mut self.lock(), policy);
         let resolver_kept = unreadable_name_files(&read_file);
@@ -181,7 +185,10 @@ impl Control {
         #[cfg(feature = "cloud")]
         let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
         let guard = self.set_guard(guard);
-        let engine = engine_settings(&settings, &self.0.listeners, seed, self.0.store.clone(), guard);
+        let gateway = self.set_gateway(gateway.as_ref());
+        let of_gateway = (gateway, &*self.0.gateway.listeners);
+        let store = self.0.store.clone();
+        let engine = engine_settings(&settings, &self.0.listeners, seed, store, guard, of_gateway);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
         self.lock().settings = settings;
@@ -223,6 +230,16 @@ impl Control {
         let mut present = self.lock();
         (present.guard, present.directives) = (guard.clone(), directives);
         guard
+    }
+
+    /// Has a gateway file hold over what is known of upstreams.
+    fn set_gateway(&self, routes: Option<&gateway::Directives>) -> Option<Arc<Gateway>> {
+        let Shared { gateway, guard, scoreboard, .. } = &*self.0;
+        if let Err(error) = gateway.set(routes, &guard.link) {
+            log::error!("gateway: upstreams cannot be checked: {error}");
+        }
+        scoreboard.show_gateway(gateway.get(), guard.link.epoch());
+        gateway.get()
     }
 
     /// Looks at the addresses of this machine, which are closed to clients like loopback, and goes by the new ones if they have
@@ -298,6 +315,11 @@ impl Control {
     #[doc(hidden)]
     pub fn end_events(&self) {
         drop(self.0.guard.set_events(None));
+    }
+
+    /// The gateway that holds, if there is a gateway file.
+    pub(super) fn gateway(&self) -> Option<Arc<Gateway>> {
+        self.0.gateway.get()
     }
 
     /// The guard that holds, if there is a guard file.

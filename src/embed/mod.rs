@@ -20,6 +20,8 @@ mod configuration;
 mod control;
 mod descriptors;
 mod follower;
+mod gateway_commands;
+mod gateway_part;
 mod guard_commands;
 mod json;
 mod listeners;
@@ -35,6 +37,8 @@ pub use listeners::ListenError;
 pub use proxy::{Proxy, Status};
 
 // For the daemon, which opens them before it gives up the rights to do so.
+#[doc(hidden)]
+pub use crate::gateway::command as gateway_command;
 #[doc(hidden)]
 pub use crate::guard::command as guard_command;
 #[doc(hidden)]

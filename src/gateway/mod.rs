@@ -6,6 +6,7 @@
 //! loops; what is known of upstreams is shared by the gateways before and after a reload.
 
 pub mod balance;
+pub mod command;
 pub mod directives;
 pub mod path;
 pub mod rules;

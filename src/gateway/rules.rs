@@ -3,7 +3,7 @@
 use super::balance::{Chosen, Member, Members, Set};
 use super::directives::{Check, Directives, HostField, RouteLine};
 use super::path::{PathFault, behind_prefix, read, split_query};
-use super::table::Table;
+use super::table::{HostMatch, Table};
 use super::upstream::{Change, Numbers, Standing, Upstream};
 use crate::http::target::Authority;
 use std::net::IpAddr;
@@ -34,6 +34,8 @@ pub struct GatewayRoute {
     pub retries: u8,
     strip: Box<[u8]>,
     check: Option<Check>,
+    /// What checks say as Host; nothing: the upstream's.
+    check_host: Option<Box<Authority>>,
     members: Members,
 }
 
@@ -158,7 +160,7 @@ impl Gateway {
             route.members.iter().map(move |member| Checked {
                 upstream: Arc::clone(&member.upstream),
                 check: check.clone(),
-                host: member.upstream.authority,
+                host: route.check_host.as_deref().copied().unwrap_or(member.upstream.authority),
                 route: route.name.clone(),
             })
         });
@@ -211,6 +213,10 @@ impl GatewayRoute {
             retries: line.retries,
             strip: line.strip.clone(),
             check: line.check.clone(),
+            check_host: match (&line.host, line.host_field) {
+                (HostMatch::Exact(host), HostField::Keep) => Some(host.clone()),
+                (HostMatch::Exact(_) | HostMatch::AnyWithPort(_) | HostMatch::Any, _) => None,
+            },
             members: Members::new(members.collect(), line.balance, line.slow_start_ms, line.passive),
         }
     }

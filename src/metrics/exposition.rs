@@ -5,7 +5,8 @@ use super::clouds::{CLOUDS, CloudNumbers};
 use super::histogram::{Family, Histogram};
 use super::labels::STATUS_CLASSES;
 use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
-use super::{Descriptor, Kind, Unit};
+use super::tables::UpstreamNumbers;
+use super::{Descriptor, Kind, Labelled, Unit};
 use std::fmt::{Display, Write as _};
 
 /// Before every name.
@@ -176,6 +177,7 @@ impl Snapshot {
         }
         self.of_guard().for_each(|(descriptor, value)| text.put(descriptor, value));
         text.put_clouds(&self.clouds);
+        self.put_upstreams(&mut text);
         for family in sum.histograms.families() {
             // What is shown though nothing was counted: a series that begins late has no rate at first.
             let shown = match family.1 {
@@ -190,6 +192,28 @@ impl Snapshot {
         }
         text.out
     }
+}
+
+impl Snapshot {
+    /// A family has the numbers of all upstreams.
+    fn put_upstreams(&self, text: &mut Text) {
+        for (at, descriptor) in
+            UpstreamNumbers::DESCRIPTORS.iter().enumerate().filter(|_| !self.upstreams.is_empty())
+        {
+            let name = text.describe(descriptor);
+            for Labelled { labels, numbers } in &self.upstreams {
+                let Some((_, value)) = numbers.numbers().nth(at) else { continue };
+                let labels: Vec<String> =
+                    labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
+                let _ = writeln!(text.out, "{name}{{{}}} {value}", labels.join(","));
+            }
+        }
+    }
+}
+
+/// A value of a label (OpenMetrics 1.0, section 4.4.2).
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -216,6 +240,7 @@ mod tests {
             GuardNumbers::DESCRIPTORS,
             StoreNumbers::DESCRIPTORS,
             &CLOUDS,
+            UpstreamNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
             &[STATUS, WORKERS, BLOCKED_RATIO],
             &CACHE_HIT_RATIOS,
@@ -275,6 +300,18 @@ mod tests {
         let cached = Snapshot { cache: Some(CacheNumbers::default()), ..snapshot() };
         let text = cached.exposition(Form::OpenMetrics, "1.2.3");
         assert!(text.contains("weir_cache_entries 0\n") && text.contains("cache=\"hit\""), "{text}");
+    }
+
+    #[test]
+    fn each_upstream_has_its_labels() {
+        let numbers = UpstreamNumbers { upstream_up: 1, upstream_requests: 7, ..UpstreamNumbers::default() };
+        let labels = vec![("route", "*/a\"b".to_owned()), ("upstream", "127.0.0.1:9000".to_owned())];
+        let upstreams = vec![Labelled { labels, numbers }, Labelled::default()];
+        let text = Snapshot { upstreams, ..snapshot() }.exposition(Form::OpenMetrics, "1");
+        let part = "# TYPE weir_upstream_requests counter\n\
+                    weir_upstream_requests_total{route=\"*/a\\\"b\",upstream=\"127.0.0.1:9000\"} 7\n";
+        assert!(text.contains(part), "{text}");
+        assert!(!snapshot().exposition(Form::OpenMetrics, "1").contains("weir_upstream_"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::clouds::{CLOUDS, CloudNumbers};
 use super::labels::STATUS_CLASSES;
-use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers};
+use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers};
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 
@@ -55,6 +55,17 @@ pub struct Snapshot {
     pub store: Option<StoreNumbers>,
     /// What is known of cloud providers.
     pub clouds: Vec<CloudNumbers>,
+    /// How it is with each upstream of the gateway. The line leaves it out.
+    pub upstreams: Vec<Labelled<UpstreamNumbers>>,
+}
+
+/// Numbers of one of several of a kind.
+#[derive(Clone, Debug, Default)]
+pub struct Labelled<T> {
+    /// Names and values of the labels that tell it from the others.
+    pub labels: Vec<(&'static str, String)>,
+    /// Its numbers.
+    pub numbers: T,
 }
 
 impl Metrics {
@@ -169,6 +180,7 @@ mod tests {
             GuardNumbers::DESCRIPTORS,
             StoreNumbers::DESCRIPTORS,
             CLOUDS.as_slice(),
+            UpstreamNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
         ];
         let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];

@@ -322,6 +322,24 @@ table! {
 }
 
 table! {
+    /// How it is with one upstream of the gateway.
+    UpstreamNumbers {
+        /// Whether the upstream gets requests: 1 or 0.
+        upstream_up: Gauge(Count),
+        /// Requests under way to the upstream now.
+        upstream_in_flight: Gauge(Count),
+        /// Requests sent to the upstream.
+        upstream_requests: Counter(Count),
+        /// Of those, the ones that failed at the upstream.
+        upstream_failures: Counter(Count),
+        /// Health checks of the upstream that failed.
+        upstream_checks_failed: Counter(Count),
+        /// Times that requests or checks have marked the upstream down.
+        upstream_marked_down: Counter(Count),
+    }
+}
+
+table! {
     /// What the store of the cache holds, and what has left it.
     CacheNumbers {
         /// Entries stored now.

@@ -7,10 +7,13 @@
 use super::clouds::KnownClouds;
 use super::stores::{StoreCounters, StoreSlot};
 use crate::cache::store::{Statistics, Store};
+use crate::gateway::rules::{Gateway, Status};
 use crate::guard::state::State;
-use crate::metrics::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, Snapshot, StoreNumbers};
+use crate::metrics::{
+    CacheNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers, UpstreamNumbers,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 /// What one loop has to report.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +33,8 @@ pub struct Scoreboard {
     store: Option<Arc<Store>>,
     /// What the guard has counted, once it is known.
     guard: OnceLock<GuardSources>,
+    /// The gateway, if there is one, and when the clock of its times began.
+    gateway: Mutex<Option<(Arc<Gateway>, Instant)>>,
     /// The line that was written last.
     said: Mutex<Option<String>>,
 }
@@ -60,6 +65,7 @@ impl Scoreboard {
             scores: Mutex::new(vec![Score::default(); loops]),
             store,
             guard: OnceLock::new(),
+            gateway: Mutex::default(),
             said: Mutex::default(),
         })
     }
@@ -74,7 +80,11 @@ impl Scoreboard {
     /// The numbers as the loops have put them here last.
     pub fn snapshot(&self) -> Snapshot {
         let stored = self.store.as_ref().map(|store| store.statistics());
-        let of_loops = snapshot(&self.scores(), stored.as_ref());
+        let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let upstreams =
+            gateway.map(|(gateway, epoch)| upstreams(&gateway, epoch.elapsed().as_millis() as u64));
+        let upstreams = upstreams.unwrap_or_default();
+        let of_loops = Snapshot { upstreams, ..snapshot(&self.scores(), stored.as_ref()) };
         let Some(GuardSources { state, store, clouds }) = self.guard.get() else { return of_loops };
         Snapshot {
             guard: Some(guard_numbers(state)),
@@ -87,6 +97,12 @@ impl Scoreboard {
     /// Shows what the guard has counted as well.
     pub fn show_guard(&self, sources: GuardSources) {
         let _ = self.guard.set(sources);
+    }
+
+    /// Shows how it is with the upstreams of this gateway from now on, whose clock began then.
+    pub fn show_gateway(&self, gateway: Option<Arc<Gateway>>, epoch: Instant) {
+        let shown = gateway.map(|gateway| (gateway, epoch));
+        *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
     /// Writes the line, unless nobody asked for it and it is the same as the last one.
@@ -159,6 +175,25 @@ fn store_numbers(counters: StoreCounters) -> StoreNumbers {
     }
 }
 
+/// How it is with each upstream.
+fn upstreams(gateway: &Gateway, now_ms: u64) -> Vec<Labelled<UpstreamNumbers>> {
+    let row = |status: Status<'_>| {
+        let numbers = status.numbers;
+        Labelled {
+            labels: vec![("route", status.route.to_owned()), ("upstream", status.authority.to_string())],
+            numbers: UpstreamNumbers {
+                upstream_up: status.standing.is_up().into(),
+                upstream_in_flight: numbers.in_flight.into(),
+                upstream_requests: numbers.requests,
+                upstream_failures: numbers.failures,
+                upstream_checks_failed: numbers.checks_failed,
+                upstream_marked_down: numbers.marked_down,
+            },
+        }
+    };
+    gateway.statuses(now_ms).map(row).collect()
+}
+
 /// The numbers of all loops, of the process, and of the store that the loops have in common.
 fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
     Snapshot {
@@ -182,6 +217,7 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
         guard: None,
         store: None,
         clouds: Vec::new(),
+        upstreams: Vec::new(),
     }
 }
 

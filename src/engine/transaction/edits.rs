@@ -53,8 +53,22 @@ pub(super) struct GatewayEdits<'a> {
     /// The host that was asked for.
     pub asked: &'a Authority,
     pub allows_underscores: bool,
+    /// The peer is a proxy that the guard file trusts: what it says of client and path is passed on.
+    pub is_trusted: bool,
     /// What the peer says of scheme and host: that of a trusted proxy is passed on where it is given.
     pub told: [bool; 2],
+}
+
+/// Fields other than those that weir writes by which proxies speak of a client, or of the path that it asked for: some servers
+/// take the path of the last two for that of the request.
+const OF_PROXIES: [&str; 4] = ["x-real-ip", "x-original-url", "x-original-uri", "x-rewrite-url"];
+
+/// What the names of such fields begin with.
+const FORWARDED: &str = "x-forwarded-";
+
+fn is_of_proxies(name: &str) -> bool {
+    let begins = name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED));
+    begins || OF_PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 pub(super) const PROTO: &str = "X-Forwarded-Proto";
@@ -66,9 +80,7 @@ impl Edits for GatewayEdits<'_> {
     }
 
     fn removes(&self, name: &str) -> bool {
-        let [proto_told, host_told] = self.told;
-        (!proto_told && name.eq_ignore_ascii_case(PROTO))
-            || (!host_told && name.eq_ignore_ascii_case(HOST))
+        (!self.is_trusted && is_of_proxies(name))
             || (!self.allows_underscores && name.contains('_'))
             || self.edits.removes(name)
     }

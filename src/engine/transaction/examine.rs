@@ -444,6 +444,7 @@ impl Examiner<'_> {
                     edits: &host_edits,
                     asked: &info.authority,
                     allows_underscores: gateway.allows_underscores,
+                    is_trusted: self.is_peer_trusted(),
                     told: self.told_by_peer(head),
                 };
                 &gateway_edits
@@ -471,7 +472,8 @@ impl Examiner<'_> {
                 Some(_) => self.forwarded_by_gateway(),
                 None => self.settings.forwarded,
             },
-            client: self.client,
+            // The client is what a trusted proxy says, and is in the list already.
+            client: self.peer_address.filter(|_| routed.is_some()).unwrap_or(self.client),
             edits,
         };
         if info.body == Body::Chunked {

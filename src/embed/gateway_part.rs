@@ -1,0 +1,69 @@
+//! The gateway of a proxy: which listeners are there for it, and the thread that checks its upstreams.
+
+use crate::gateway::directives::Directives;
+use crate::gateway::rules::Gateway;
+use crate::shell::{GuardLink, HealthChecks};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The gateway of a proxy. What listeners are there for is settled at the start; the routes change with a reload.
+#[derive(Debug, Default)]
+pub(super) struct GatewayPart {
+    /// Which of the proxy's listeners are the gateway's.
+    pub listeners: Vec<bool>,
+    /// Where the gateway file has said that they are.
+    listen: Vec<SocketAddr>,
+    gateway: Mutex<Option<Arc<Gateway>>>,
+    checks: Mutex<Option<HealthChecks>>,
+}
+
+impl GatewayPart {
+    /// Of a proxy whose first listeners, so many, are at the addresses of its options, and the others at those that the gateway
+    /// file names.
+    pub fn new(directives: Option<&Directives>, addresses: &[SocketAddr], of_options: usize) -> GatewayPart {
+        let is_gateway = |(index, address): (usize, &SocketAddr)| {
+            directives.is_some_and(|directives| {
+                let own = &directives.listen;
+                own.is_empty() || index >= of_options || own.contains(address)
+            })
+        };
+        let listeners = addresses.iter().enumerate().map(is_gateway).collect();
+        let listen = directives.map(|directives| directives.listen.clone()).unwrap_or_default();
+        GatewayPart { listeners, listen, ..GatewayPart::default() }
+    }
+
+    /// Has a gateway file hold from now on. What is known of upstreams stays.
+    pub fn set(&self, directives: Option<&Directives>, link: &Arc<GuardLink>) -> io::Result<()> {
+        if directives.is_some_and(|directives| directives.listen != self.listen) {
+            log::warn!("gateway: other lines with listen need a restart");
+        }
+        let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
+        let after = directives.map(|directives| Arc::new(Gateway::new(directives, gateway.as_deref())));
+        gateway.clone_from(&after);
+        drop(gateway);
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        if checks.is_none() && after.as_ref().is_some_and(|after| !after.checked().is_empty()) {
+            let link = Arc::clone(link);
+            *checks = Some(HealthChecks::start(move || link.now().common_ms())?);
+        }
+        if let Some(checks) = &*checks {
+            checks.set(after.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Those of the addresses that are of the forward proxy.
+    pub fn forward<'a>(&'a self, addresses: &'a [SocketAddr]) -> impl Iterator<Item = &'a SocketAddr> {
+        addresses
+            .iter()
+            .zip(&self.listeners)
+            .filter(|(_, is_gateway)| !**is_gateway)
+            .map(|(address, _)| address)
+    }
+
+    /// The gateway that holds.
+    pub fn get(&self) -> Option<Arc<Gateway>> {
+        self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
