@@ -210,8 +210,11 @@ fn load_bans(
                 continue;
             }
         };
-        let times =
-            Times { now_unix_ms: now_ms, written_unix_ms: written_unix_ms(&file, now_ms), utc_offset_s: 0 };
+        let times = Times {
+            now_unix_ms: now_ms,
+            written_unix_ms: written_unix_ms(&file, now_ms),
+            utc_offset_s: named.utc_offset_s,
+        };
         match ban_file::parse(&text, times, directives.bans_max.unwrap_or(BANS_MAX)) {
             Ok(read) => {
                 for problem in read.problems {

@@ -16,7 +16,7 @@ pub use cloud_fetch::CloudFetch;
 pub use csrf::{CsrfLine, CsrfLines};
 pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_value};
 pub use parse::{Directive, TABLE, parse};
-pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network};
+pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
 
 use crate::words;
 use ipnet::IpNet;
@@ -197,13 +197,15 @@ pub struct BanLine {
     pub reason: Box<str>,
 }
 
-/// `ban-file PATH`.
+/// `ban-file PATH [timezone +HH:MM]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BanFile {
     /// Where it stands.
     pub place: Place,
     /// As it is written; relative to the guard file.
     pub path: PathBuf,
+    /// Seconds that local times of the file are ahead of UTC.
+    pub utc_offset_s: i64,
 }
 
 /// What is counted towards a ban.

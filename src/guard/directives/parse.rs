@@ -12,7 +12,7 @@ use super::headers::{cors, csp, csp_report, header, headers, hsts};
 use super::store_url::{check_url, without_secret};
 use super::values::{
     duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
-    sorted_once, text, word_text,
+    sorted_once, text, utc_offset, utc_offset_text, word_text,
 };
 use super::words::{Optional, Words, shown};
 use super::{
@@ -103,7 +103,7 @@ pub const TABLE: &[Directive] = &[
         read: escalate,
     },
     Directive { name: "ban", form: "ban NETWORK [for DURATION|ever] [reason TEXT]", read: ban },
-    Directive { name: "ban-file", form: "ban-file PATH", read: ban_file },
+    Directive { name: "ban-file", form: "ban-file PATH [timezone +HH:MM]", read: ban_file },
     Directive {
         name: "ban-after",
         form: "ban-after limit|detect N in DURATION for DURATION|ever [observe]",
@@ -314,11 +314,22 @@ fn path(words: &mut Words) -> Result<String, String> {
 
 fn ban_file(draft: &mut Draft, words: &mut Words) -> Result<(), String> {
     let path = path(words)?;
-    words.end()?;
+    let mut file = BanFile { place: Place::default(), path: path.clone().into(), utc_offset_s: 0 };
+    words.options(
+        &mut file,
+        &[("timezone", |file, words| {
+            file.utc_offset_s = utc_offset(&words.value("a time zone such as +02:00")?)?;
+            Ok(())
+        })],
+    )?;
     let text = format!("ban-file {}", word_text(&path));
     draft.once(text.clone(), |line| format!("the same file again: expected once, and line {line} has it"))?;
-    let place = draft.place(text);
-    draft.directives.ban_files.push(BanFile { place, path: path.into() });
+    let zone = match file.utc_offset_s {
+        0 => String::new(),
+        offset => format!(" timezone {}", utc_offset_text(offset)),
+    };
+    file.place = draft.place(text + &zone);
+    draft.directives.ban_files.push(file);
     Ok(())
 }
 

@@ -250,7 +250,7 @@ fn faulty_lines_say_what_was_expected() {
         ("exempt", "found the end of the line"),
         ("ban-file", "expected a path"),
         ("ban-file \"\"", "expected a path"),
-        ("ban-file a b", "expected the end of the line, found \"b\""),
+        ("ban-file a b", "expected timezone, found \"b\""),
         ("ban-after rate 5 in 1m for 1h", "expected limit or detect, found \"rate\""),
         ("ban-after limit 5 for 1h", "expected in, as in: ban-after limit 20 in 10m for 1h, found \"for\""),
         ("cloud allow client aws", "expected deny, as in"),
@@ -373,6 +373,30 @@ fn guard_12_a_password_is_in_no_message_and_no_text() {
 fn every_directive_has_a_form_that_begins_with_its_name() {
     for directive in TABLE {
         assert!(directive.form.split(' ').next() == Some(directive.name), "{}", directive.form);
+    }
+}
+
+#[test]
+fn a_ban_file_may_have_local_times() {
+    let offset = |line: &str| {
+        parse(line.as_bytes())
+            .map(|read| (read.ban_files[0].utc_offset_s, read.ban_files[0].place.text.to_string()))
+    };
+    for (zone, offset_s) in
+        [("+00:00", 0), ("+02:00", 7200), ("-03:30", -12_600), ("+14:00", 50_400), ("-12:00", -43_200)]
+    {
+        let told =
+            if offset_s == 0 { "ban-file a".to_owned() } else { format!("ban-file a timezone {zone}") };
+        assert_eq!(offset(&format!("ban-file a timezone {zone}")), Ok((offset_s, told)));
+    }
+    for zone in
+        ["", "02:00", "+2:00", "+02:60", "+14:01", "-12:30", "+15:00", "+02", "UTC", "é02:00", "+02:00:00"]
+    {
+        let problems = offset(&format!("ban-file a timezone {zone}")).expect_err(zone);
+        assert!(
+            problems[0].message.contains("expected a time zone") || zone.is_empty(),
+            "{zone}: {problems:?}"
+        );
     }
 }
 

@@ -29,6 +29,30 @@ pub fn duration_or_ever(words: &mut Words) -> Result<Option<u64>, String> {
     }
 }
 
+/// `+HH:MM` or `-HH:MM`, in seconds.
+pub fn utc_offset(text: &str) -> Result<i64, String> {
+    let wrong =
+        || format!("expected a time zone from -12:00 to +14:00, such as +02:00, found {}", shown(text));
+    let (hours, minutes) = text.get(1..).and_then(|rest| rest.split_once(':')).ok_or_else(wrong)?;
+    let part = |part: &str, most| if part.len() == 2 { number(part, 0, most) } else { Err(wrong()) };
+    let (hours, minutes) = (part(hours, 14).map_err(|_| wrong())?, part(minutes, 59).map_err(|_| wrong())?);
+    let offset_s = (hours * 3600 + minutes * 60) as i64;
+    let offset_s = match text.as_bytes()[0] {
+        b'+' => offset_s,
+        b'-' => -offset_s,
+        _ => return Err(wrong()),
+    };
+    // The time zones that there are.
+    if (-12 * 3600..=14 * 3600).contains(&offset_s) { Ok(offset_s) } else { Err(wrong()) }
+}
+
+/// What [`utc_offset`] reads.
+pub fn utc_offset_text(offset_s: i64) -> String {
+    let sign = if offset_s < 0 { '-' } else { '+' };
+    let minutes = offset_s.unsigned_abs() / 60;
+    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+}
+
 /// `N/DURATION`.
 pub fn rate(words: &mut Words, requests_max: u64) -> Result<(u32, u64), String> {
     let expected = "a number of requests and a time, such as 600/1m";
