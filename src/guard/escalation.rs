@@ -14,6 +14,8 @@
 use super::recent::Recent;
 use super::shards::Shards;
 use super::store::{EscalationConstants, EscalationVerdict};
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// The most violations that `permanent_after` can ask for (chosen: 8 KB for one key). More are taken as so many.
 pub const PERMANENT_AFTER_MAX: u32 = 1000;
@@ -40,6 +42,19 @@ pub struct Offences {
     pub permanent_at_ms: Option<u64>,
     /// When the newest violations were, the oldest first: at most `permanent_after`.
     pub events_ms: Vec<u64>,
+    /// Whose key it is, where that cannot be told from the client alone.
+    pub owner: Option<Box<Owner>>,
+}
+
+/// Whose key it is, and what for: a key itself is a hash, and tells neither.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The identity of the counter.
+    pub identity: u64,
+    /// What is counted as one client.
+    pub client: IpNet,
+    /// User, host, path and method, as far as the counter is kept for them.
+    pub of: Box<str>,
 }
 
 impl EscalationState {
@@ -158,6 +173,25 @@ impl Escalations {
         self.permanent.peek(key).or_else(|| self.states.peek(key))
     }
 
+    /// Notes whose key it is that has violated its limit, unless that is noted already.
+    pub fn note_owner(&mut self, key: u64, owner: impl FnOnce() -> Owner) {
+        let state = self.permanent.peek_mut(key).or_else(|| self.states.peek_mut(key));
+        if let Some(offences) = state.and_then(|state| state.offences.as_mut()) {
+            offences.owner.get_or_insert_with(|| Box::new(owner()));
+        }
+    }
+
+    /// The keys that are noted for a client, at most so many.
+    pub fn owned(&self, client: IpAddr, at_most: usize) -> Vec<(u64, EscalationState)> {
+        let all = self.permanent.iter().chain(self.states.iter());
+        let is_owner = |state: &EscalationState| {
+            let owner = state.offences.as_ref().and_then(|offences| offences.owner.as_ref());
+            owner.is_some_and(|owner| owner.client.contains(&client))
+        };
+        let own = all.filter(|(_, state)| is_owner(state)).take(at_most);
+        own.map(|(key, state)| (key, state.clone())).collect()
+    }
+
     /// Forgets everything about a key, a block for ever included. False if nothing was known.
     pub fn lift(&mut self, key: u64) -> bool {
         self.permanent.remove(key).or_else(|| self.states.remove(key)).is_some()
@@ -192,7 +226,9 @@ impl Escalations {
     pub fn heap_bytes(&self) -> usize {
         let offences = |state: &EscalationState| {
             let events = state.offences.as_ref().map(|offences| offences.events_ms.capacity());
-            events.map_or(0, |events| size_of::<Offences>() + events * size_of::<u64>())
+            let owner = state.offences.as_ref().and_then(|offences| offences.owner.as_ref());
+            let owner = owner.map_or(0, |owner| size_of::<Owner>() + owner.of.len());
+            owner + events.map_or(0, |events| size_of::<Offences>() + events * size_of::<u64>())
         };
         let of = |table: &Recent<EscalationState>| {
             table.heap_bytes() + table.values().map(offences).sum::<usize>()
@@ -222,6 +258,18 @@ impl SharedEscalations {
     /// What is known of a key, without counting a request.
     pub fn state(&self, key: u64) -> Option<EscalationState> {
         self.shards.of(key).state(key).cloned()
+    }
+
+    /// As [`Escalations::note_owner`].
+    pub fn note_owner(&self, key: u64, owner: impl FnOnce() -> Owner) {
+        self.shards.of(key).note_owner(key, owner);
+    }
+
+    /// As [`Escalations::owned`]; looks at all keys, part by part.
+    pub fn owned(&self, client: IpAddr, at_most: usize) -> Vec<(u64, EscalationState)> {
+        let mut own = Vec::new();
+        self.shards.each(|part| own.extend(part.owned(client, at_most - own.len())));
+        own
     }
 
     /// As [`Escalations::lift`].

@@ -327,3 +327,31 @@ fn fault_13_7_two_stores_share_nothing() {
     assert_eq!(one.step(7, NOW, &constants), over(MINUTE));
     assert_eq!(other.step(7, NOW, &constants), EscalationVerdict::Pass);
 }
+
+#[test]
+fn keys_are_found_by_the_client_that_has_violated_them() {
+    let constants = EscalationConstants { permanent_after: Some(3), ..REFERENCE };
+    let shared = SharedEscalations::new(1000);
+    let owner =
+        |client: &str, of: &str| Owner { identity: 1, client: client.parse().unwrap(), of: of.into() };
+    for (key, client, requests) in [
+        (1 << 40, "192.0.2.1/32", 60),
+        (2 << 40, "192.0.2.0/24", 51),
+        (3 << 40, "198.51.100.1/32", 51),
+        (4 << 40, "192.0.2.1/32", 1),
+    ] {
+        for _ in 0..requests {
+            shared.step(key, 1000, &constants);
+        }
+        shared.note_owner(key, || owner(client, "a"));
+        shared.note_owner(key, || owner("10.0.0.0/8", "the first counts"));
+    }
+    let client = "192.0.2.1".parse().unwrap();
+    let mut found: Vec<u64> = shared.owned(client, 10).iter().map(|(key, _)| key >> 40).collect();
+    found.sort_unstable();
+    // The fourth has violated nothing.
+    assert_eq!(found, [1, 2]);
+    assert_eq!(shared.owned(client, 1).len(), 1);
+    assert!(shared.state(1 << 40).unwrap().is_permanent(), "and those that are blocked for ever are found");
+    assert!(shared.lift(1 << 40) && shared.owned(client, 10).len() == 1);
+}

@@ -76,6 +76,12 @@ impl<V: Default> Recent<V> {
         (&mut self.entries[at as usize].value, evicted)
     }
 
+    /// The same, to be changed.
+    pub(super) fn peek_mut(&mut self, key: u64) -> Option<&mut V> {
+        let at = self.position(key)?;
+        Some(&mut self.entries[at as usize].value)
+    }
+
     // Apart: mostly the key is there.
     #[inline(never)]
     fn add(&mut self, key: u64) -> (u32, Option<V>) {
@@ -110,6 +116,11 @@ impl<V: Default> Recent<V> {
     /// All values, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.table.iter().map(|&at| &self.entries[at as usize].value)
+    }
+
+    /// All keys with their values, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+        self.table.iter().map(|&at| &self.entries[at as usize]).map(|entry| (entry.key, &entry.value))
     }
 
     #[inline]

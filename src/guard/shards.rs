@@ -26,6 +26,11 @@ impl<T> Shards<T> {
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// All parts, one after the other.
+    pub(super) fn each(&self, mut with: impl FnMut(&mut T)) {
+        self.parts.iter().for_each(|part| with(&mut part.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
     /// A sum over all parts.
     pub(super) fn sum(&self, of: impl Fn(&T) -> u64) -> u64 {
         let part = |part: &Mutex<T>| of(&part.lock().unwrap_or_else(PoisonError::into_inner));

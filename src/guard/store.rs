@@ -103,6 +103,8 @@ pub enum StoreOrder {
     Unban(IpNet),
     /// Forgets what a fixed window with escalation has counted under this key.
     Forget(Box<str>),
+    /// Forgets what such windows have counted under all keys that begin with this one, and have a hash behind a colon.
+    ForgetAll(Box<str>),
 }
 
 /// What the store tells of its own accord.

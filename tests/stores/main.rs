@@ -12,6 +12,8 @@ mod common;
 #[cfg(feature = "redis")]
 mod bans;
 #[cfg(feature = "redis")]
+mod cluster;
+#[cfg(feature = "redis")]
 mod limits;
 #[cfg(any(feature = "redis", feature = "mongodb"))]
 #[path = "../guard/model.rs"]

@@ -190,6 +190,41 @@ fn guard_6_fifty_pass_two_are_over_and_the_third_violation_blocks_in_mongodb() {
     assert_eq!(ask(54), Answer::Escalation(EscalationVerdict::Pass));
 }
 
+/// What is counted of a client for each path, say, has a hash behind the address.
+#[test]
+fn ours_6_all_keys_of_a_client_are_forgotten_and_no_others_in_mongodb() {
+    let Some(mongo) = Mongo::start() else { return };
+    let mongo = mongo.emptied("sweep");
+    let node = Node::reaching(mongo.settings("sweep"));
+    let hash = |digit: &str| digit.repeat(64);
+    let keys = [
+        format!("escalation:192.0.2.1:{}", hash("a")),
+        format!("escalation:192.0.2.1:{}", hash("b")),
+        format!("escalation:192.0.2.10:{}", hash("a")),
+        "escalation:192.0.2.1".to_owned(),
+        format!("escalation:192x0.2.1:{}", hash("a")),
+    ];
+    let constants = EscalationConstants { requests_max: 1, block_after: 1, ..DEFAULTS };
+    let ask = |job: usize, key: &str| {
+        let check = Check::Escalation { key: key.into(), constants };
+        node.ask(job as u64, vec![check]).expect("an answer")[0]
+    };
+    for (number, key) in keys.iter().enumerate() {
+        ask(2 * number, key);
+        assert_ne!(ask(2 * number + 1, key), Answer::Escalation(EscalationVerdict::Pass), "{key}");
+    }
+    node.client.order(StoreOrder::ForgetAll("escalation:192.0.2.1".into()));
+    let left = || {
+        let count = async { mongo.collection("sweep_e").await.count_documents(doc! {}).await };
+        runtime().block_on(count).expect("a number")
+    };
+    eventually("two of five are gone", || (left() == 3).then_some(()));
+    for (number, key) in keys.iter().enumerate() {
+        let passes = ask(100 + number, key) == Answer::Escalation(EscalationVerdict::Pass);
+        assert_eq!(passes, number < 2, "{key}");
+    }
+}
+
 async fn step(collection: &Collection<Document>, id: &str, stages: Vec<Document>) -> Document {
     let action = collection.find_one_and_update(doc! { "_id": id }, stages).upsert(true);
     action.return_document(ReturnDocument::After).await.expect("an answer").expect("a document")

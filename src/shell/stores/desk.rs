@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Orders that wait for a store which is away; the oldest are dropped beyond (chosen: minutes of bans).
 const ORDERS_MAX: usize = 10_000;
 
+/// Beginnings of keys that wait to be looked for (chosen: each looks at all keys of the store).
+const SWEEPS_MAX: usize = 100;
+
 /// All answers to what one request has asked, in the order of its checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreReply {
@@ -103,6 +106,8 @@ pub(super) fn count(counter: &AtomicU64, more: usize) {
 pub(super) struct Desk {
     stopping: AtomicBool,
     orders: Mutex<VecDeque<StoreOrder>>,
+    /// Beginnings of keys that are to be forgotten.
+    sweeps: Mutex<VecDeque<Box<str>>>,
     deliver: Box<dyn Fn(usize, StoreReply) + Send + Sync>,
     news: Box<dyn Fn(StoreNews) + Send + Sync>,
     pub counting: Counting,
@@ -116,6 +121,7 @@ impl Desk {
         Desk {
             stopping: AtomicBool::new(false),
             orders: Mutex::default(),
+            sweeps: Mutex::default(),
             deliver: Box::new(deliver),
             news: Box::new(news),
             counting: Counting::default(),
@@ -166,6 +172,29 @@ impl Desk {
             count(&self.counting.orders_dropped, 1);
         }
         orders.push_back(order);
+    }
+
+    /// Has all keys forgotten that begin so. One is there once, so that an order which is carried out again costs nothing.
+    pub fn add_sweep(&self, key: Box<str>) {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        if sweeps.contains(&key) {
+            return;
+        }
+        if sweeps.len() >= SWEEPS_MAX {
+            count(&self.counting.orders_dropped, 1);
+            return;
+        }
+        sweeps.push_back(key);
+    }
+
+    /// The beginning of keys that is to be looked for next. It stays until that is done.
+    pub fn next_sweep(&self) -> Option<Box<str>> {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+    }
+
+    /// The next one was looked for.
+    pub fn end_sweep(&self) {
+        self.sweeps.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     }
 
     /// The next orders, oldest first.
@@ -225,6 +254,21 @@ mod tests {
         assert_eq!(desk.take_orders(2)[0], StoreOrder::Forget("3".into()));
         assert_eq!(desk.take_orders(usize::MAX).len(), ORDERS_MAX - 2);
         assert!(!desk.has_orders());
+    }
+
+    #[test]
+    fn beginnings_of_keys_wait_once_and_are_bounded() {
+        let desk = Desk::new(|_, _| {}, |_| {});
+        for number in (0..SWEEPS_MAX).chain([0, SWEEPS_MAX]) {
+            desk.add_sweep(number.to_string().into());
+        }
+        assert_eq!(desk.counters().orders_dropped, 1);
+        for number in 0..SWEEPS_MAX {
+            assert_eq!(desk.next_sweep(), Some(number.to_string().into()));
+            assert_eq!(desk.next_sweep(), Some(number.to_string().into()), "it stays until it is done");
+            desk.end_sweep();
+        }
+        assert_eq!(desk.next_sweep(), None);
     }
 
     #[test]

@@ -242,14 +242,24 @@ impl Backend for MongoBackend {
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
         for order in orders {
-            let StoreOrder::Forget(key) = order else { continue };
             let delete = async {
-                let id = pipeline::escalation_id(key);
-                self.in_time(self.escalations.delete_one(doc! { "_id": id }).into_future()).await?;
-                self.in_time(self.windows.delete_one(doc! { "_id": &**key }).into_future()).await
+                match order {
+                    StoreOrder::Forget(key) => {
+                        let id = pipeline::escalation_id(key);
+                        self.in_time(self.escalations.delete_one(doc! { "_id": id }).into_future()).await?;
+                        self.in_time(self.windows.delete_one(doc! { "_id": &**key }).into_future()).await?;
+                    }
+                    StoreOrder::ForgetAll(key) => {
+                        let found = pipeline::hashed_ids(key);
+                        self.in_time(self.escalations.delete_many(found).into_future()).await?;
+                    }
+                    // Bans are not shared through MongoDB.
+                    StoreOrder::Ban { .. } | StoreOrder::Unban(_) => {}
+                }
+                Ok(())
             };
             match self.runtime.block_on(delete).map_err(Trouble::failure) {
-                Ok(_) | Err(StoreFailure::Refused) => {}
+                Ok(()) | Err(StoreFailure::Refused) => {}
                 Err(StoreFailure::Unreachable | StoreFailure::Late) => return false,
             }
         }

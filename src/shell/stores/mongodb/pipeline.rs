@@ -25,6 +25,12 @@ pub fn escalation_id(key: &str) -> &str {
     key.strip_prefix(NAMESPACE).unwrap_or(key)
 }
 
+/// The documents for all keys of the guard that begin so, and have a hash behind that.
+pub fn hashed_ids(key: &str) -> Document {
+    let id = escalation_id(key).replace('.', "\\.");
+    doc! { "_id": { "$regex": format!("^{id}:[0-9a-f]{{{HASH_DIGITS}}}$") } }
+}
+
 /// One step of a fixed window with escalation: the stages of section 6, in their order.
 pub fn escalation(id: &str, constants: &EscalationConstants, now_ms: i64) -> Vec<Document> {
     let is_hash = |text: &str| text.len() == HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -18,6 +18,9 @@ const FOR_EVER: u64 = 253_402_300_799;
 /// Longest reason that is kept and told (chosen).
 const REASON_BYTES_MAX: usize = 256;
 
+/// SHA-256 in hexadecimal digits.
+const HASH_CHARS: usize = 64;
+
 /// Names of keys and of the channel, and of this process.
 #[derive(Clone)]
 pub struct BanKeys {
@@ -54,11 +57,22 @@ impl BanKeys {
         format!("{}bans", self.prefix)
     }
 
-    /// What SCAN looks for. The prefix is the operator's, who may put anything into it.
+    /// What SCAN looks for to find all bans.
     pub fn pattern(&self) -> String {
+        format!("{}banned_*", self.literal_prefix())
+    }
+
+    /// What SCAN looks for to find the keys of `ForgetAll`. Addresses of IPv6 have colons themselves, so the length of what
+    /// follows tells that it is a hash.
+    pub fn hashed_pattern(&self, key: &str) -> String {
+        format!("{}{key}:{}", self.literal_prefix(), "?".repeat(HASH_CHARS))
+    }
+
+    /// The prefix is the operator's, who may put anything into it.
+    fn literal_prefix(&self) -> String {
         let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
         let each = |c: char| if special(c) { format!("\\{c}") } else { c.to_string() };
-        format!("{}banned_*", self.prefix.chars().map(each).collect::<String>())
+        self.prefix.chars().map(each).collect()
     }
 
     pub fn key(&self, network: IpNet) -> String {
@@ -116,6 +130,8 @@ impl BanKeys {
                 [self.key(*network), self.reason_key(*network)].map(|key| Command::new("DEL").key(key)).into()
             }
             StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
+            // The thread of the bans looks for them.
+            StoreOrder::ForgetAll(_) => Vec::new(),
         }
     }
 
@@ -128,7 +144,7 @@ impl BanKeys {
                 format!("{node} ban {network} {until} {}", short(reason))
             }
             StoreOrder::Unban(network) => format!("{node} unban {network}"),
-            StoreOrder::Forget(_) => return None,
+            StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => return None,
         };
         Some(Command::new("PUBLISH").arg(self.channel()).arg(text))
     }
@@ -262,7 +278,7 @@ mod tests {
             assert_eq!((message.node, message.network), ("n1", network));
             let deed = match order {
                 StoreOrder::Ban { until_unix_ms, ref reason, .. } => Deed::Banned { until_unix_ms, reason },
-                StoreOrder::Unban(_) | StoreOrder::Forget(_) => Deed::Unbanned,
+                StoreOrder::Unban(_) | StoreOrder::Forget(_) | StoreOrder::ForgetAll(_) => Deed::Unbanned,
             };
             assert_eq!(message.deed, deed);
         }

@@ -94,6 +94,12 @@ impl Follower<'_> {
                     self.desk.tell(StoreNews::Reached);
                 }
             }
+            if let Some(key) = self.desk.next_sweep() {
+                if self.forget_all(&key).is_err() {
+                    break;
+                }
+                self.desk.end_sweep();
+            }
             match channel.get_message() {
                 Ok(message) => {
                     if let Some(message) =
@@ -198,23 +204,48 @@ impl Follower<'_> {
     fn scan(&mut self) -> Result<Bans, ()> {
         let mut bans = Bans::new();
         let mut dropped = 0;
+        let pattern = self.keys.pattern();
         for index in 0..self.servers.count() {
-            let mut cursor = "0".to_owned();
-            loop {
-                let scan = Command::new("SCAN").arg(&cursor).arg("MATCH").arg(self.keys.pattern());
-                let replies = self.on_server(index, &[scan.arg("COUNT").arg(SCAN_COUNT)])?;
-                let reply = replies.into_iter().next().ok_or(())?;
-                let (next, found): (String, Vec<String>) =
-                    FromRedisValue::from_redis_value(reply).map_err(|_| ())?;
+            let mut cursor = Some("0".to_owned());
+            while let Some(from) = cursor.filter(|_| !self.desk.is_stopping()) {
+                let (next, found) = self.scan_on(index, &from, &pattern)?;
                 dropped += self.read(found, &mut bans)?;
                 cursor = next;
-                if cursor == "0" || self.desk.is_stopping() {
-                    break;
-                }
             }
         }
         count(&self.desk.counting.bans_dropped, dropped);
         Ok(bans)
+    }
+
+    /// Keys of one server that match, from a cursor on; and the next cursor, if there are more.
+    fn scan_on(
+        &mut self,
+        index: usize,
+        cursor: &str,
+        pattern: &str,
+    ) -> Result<(Option<String>, Vec<String>), ()> {
+        let scan = Command::new("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_COUNT);
+        let reply = self.on_server(index, &[scan])?.into_iter().next().ok_or(())?;
+        let (next, found): (String, Vec<String>) = FromRedisValue::from_redis_value(reply).map_err(|_| ())?;
+        Ok(((next != "0").then_some(next), found))
+    }
+
+    /// Forgets all keys that begin so, and have a hash behind that.
+    fn forget_all(&mut self, key: &str) -> Result<(), ()> {
+        let pattern = self.keys.hashed_pattern(key);
+        for index in 0..self.servers.count() {
+            let mut cursor = Some("0".to_owned());
+            while let Some(from) = cursor.filter(|_| !self.desk.is_stopping()) {
+                let (next, found) = self.scan_on(index, &from, &pattern)?;
+                let deletes: Vec<Command> =
+                    found.iter().map(|key| Command::new("DEL").key(key.clone())).collect();
+                if !deletes.is_empty() {
+                    self.on_server(index, &deletes)?;
+                }
+                cursor = next;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the bans that stand under these keys of one server. Says how many are too many.

@@ -133,6 +133,11 @@ impl Backend for RedisBackend {
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
         let now_ms = bans::now_unix_ms();
+        for order in orders {
+            if let StoreOrder::ForgetAll(key) = order {
+                self.desk.add_sweep(key.clone());
+            }
+        }
         let writes: Vec<Command> =
             orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
         // A process that hears of a ban, and then loads all bans, must find it: so the message goes last.
