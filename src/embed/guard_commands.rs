@@ -101,6 +101,10 @@ impl Control {
             Command::Bans => Answer::Rows(bans(state, now)),
             Command::Limits(client) => Answer::Rows(limits(&guard, *client, now)),
             Command::Unblock(client) => match guard.forget(*client) {
+                // What the store has is not known here.
+                false if guard.store().is_some() => Answer::Done(format!(
+                    "nothing is counted of {client} here; the store forgets what it has"
+                )),
                 true => Answer::Done(format!("what was counted of {client} is forgotten")),
                 false => Answer::NotFound(format!("nothing is counted of {client}")),
             },
@@ -145,31 +149,34 @@ fn bans(state: &State, now: Now) -> Rows {
     Rows { columns: &["network", "until", "by", "reason"], rows: all.into_iter().map(row).collect() }
 }
 
-/// What each limit says of a client; where a store is shared, what this process has counted.
+/// What each limit says of a client; where a store is shared, what this process has counted. A counter that is kept for more than
+/// the client has keys that are not known by name: it is told as such.
 fn limits(guard: &Guard, client: IpAddr, now: Now) -> Rows {
     let banned = guard.state().banned(client, now).map(|line| {
         let rule = if line > 0 { format!("guard:{line}") } else { "ban".to_owned() };
-        vec![rule, "banned".to_owned(), String::new(), String::new()]
+        vec![rule, "banned".to_owned(), String::new(), String::new(), String::new()]
     });
     let row = |counter: CounterRow| {
         let (state, left, retry_after_ms) = match counter.answer {
-            store::Answer::Window { within, left, retry_after_ms } => {
+            None => ("not listed", None, 0),
+            Some(store::Answer::Window { within, left, retry_after_ms }) => {
                 (if within { "open" } else { "limited" }, Some(left), retry_after_ms)
             }
-            store::Answer::Escalation(EscalationVerdict::Pass) => ("open", None, 0),
-            store::Answer::Escalation(EscalationVerdict::Over { retry_after_ms }) => {
+            Some(store::Answer::Escalation(EscalationVerdict::Pass)) => ("open", None, 0),
+            Some(store::Answer::Escalation(EscalationVerdict::Over { retry_after_ms })) => {
                 ("limited", None, retry_after_ms)
             }
-            store::Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms }) => {
+            Some(store::Answer::Escalation(EscalationVerdict::Blocked { retry_after_ms })) => {
                 ("blocked", None, retry_after_ms)
             }
-            store::Answer::Escalation(EscalationVerdict::Permanent) => ("blocked for ever", None, 0),
+            Some(store::Answer::Escalation(EscalationVerdict::Permanent)) => ("blocked for ever", None, 0),
         };
         let left = left.map_or(String::new(), |left| left.to_string());
         let again =
             if retry_after_ms > 0 { retry_after_ms.div_ceil(1000).to_string() } else { String::new() };
-        vec![format!("guard:{}", counter.line), state.to_owned(), left, again]
+        let rule = format!("guard:{}", counter.line);
+        vec![rule, state.to_owned(), left, again, counter.of.to_string()]
     };
     let rows = banned.into_iter().chain(guard.counters_of(client, now).into_iter().map(row));
-    Rows { columns: &["rule", "state", "left", "retry_after_s"], rows: rows.collect() }
+    Rows { columns: &["rule", "state", "left", "retry_after_s", "of"], rows: rows.collect() }
 }

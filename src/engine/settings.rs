@@ -7,6 +7,7 @@ use crate::engine::transaction::log_record::Text;
 use crate::gateway::rules::Gateway;
 use crate::guard::headers::SecurityHeaders;
 use crate::guard::rules::Guard;
+use crate::guard::told::Asker;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
@@ -220,13 +221,13 @@ impl Settings {
     }
 
     /// Whether the guard lets an address be dialled for a client.
-    pub(in crate::engine) fn admit_destination(
+    pub(in crate::engine) fn admit_destination<'a>(
         &self,
-        client: IpAddr,
         address: IpAddr,
+        asked: impl Fn() -> Asker<'a>,
         now: Now,
     ) -> Result<(), Denial> {
-        self.guard.as_ref().map_or(Ok(()), |guard| guard.admit_destination(client, address, now))
+        self.guard.as_ref().map_or(Ok(()), |guard| guard.admit_destination(address, asked, now))
     }
 
     /// Whether the guard lets an address that was dialled before be used again.

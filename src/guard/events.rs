@@ -113,6 +113,8 @@ pub struct Event {
     pub endpoint: String,
     /// The field User-Agent, or empty.
     pub user_agent: String,
+    /// From when the request was there to the decision, in microseconds, if there was a request.
+    pub response_time_us: Option<u64>,
     /// The directive, as the guard file has it, or empty.
     pub rule: String,
     /// What the type has besides.
@@ -124,7 +126,20 @@ impl Event {
     pub fn new(now: Now, kind: EventType, client: Option<IpAddr>, action: &'static str) -> Event {
         let [reason, method, endpoint, user_agent, rule] = [const { String::new() }; 5];
         let (unix_us, metadata) = (now.unix_us, Vec::new());
-        Event { unix_us, kind, client, action, reason, method, endpoint, user_agent, rule, metadata }
+        let response_time_us = None;
+        Event {
+            unix_us,
+            kind,
+            client,
+            action,
+            reason,
+            method,
+            endpoint,
+            user_agent,
+            response_time_us,
+            rule,
+            metadata,
+        }
     }
 
     /// One line for people, without its end: time, type, client, what was done, why, and what else there is.
@@ -149,20 +164,25 @@ impl Event {
         let (kind, handler) = self.kind.words();
         let client = self.client.map_or("system".to_owned(), |client| client.to_string());
         let mut out = format!("{{\"timestamp\":\"{}\",\"event_type\":\"{kind}\"", timestamp(self.unix_us));
-        let texts = [
-            ("ip_address", client.as_str()),
+        let texts: [(&str, &str); 6] = [
+            ("ip_address", &client),
             ("action_taken", self.action),
             ("reason", &self.reason),
             ("method", &self.method),
             ("endpoint", &self.endpoint),
             ("user_agent", &self.user_agent),
-            ("rule_type", &self.rule),
-            ("handler_name", handler),
         ];
-        for (name, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
-            out.push(',');
-            put_member(&mut out, name, &redacted(text));
+        let put_texts = |out: &mut String, texts: &[(&str, &str)]| {
+            for (name, text) in texts.iter().filter(|(_, text)| !text.is_empty()) {
+                out.push(',');
+                put_member(out, name, &redacted(text));
+            }
+        };
+        put_texts(&mut out, &texts);
+        if let Some(time_us) = self.response_time_us {
+            out.push_str(&format!(",\"response_time\":{}", time_us as f64 / 1e6));
         }
+        put_texts(&mut out, &[("rule_type", &self.rule), ("handler_name", handler)]);
         for (at, (name, text)) in self.metadata.iter().enumerate() {
             out.push_str(if at == 0 { ",\"metadata\":{" } else { "," });
             // The name may be that of a secret.

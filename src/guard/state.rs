@@ -9,7 +9,7 @@ use super::events::{Event, EventType, Ring};
 use super::ipv4_parts::Ipv4Parts;
 use super::keyed::Keys;
 use super::store::{Answer, StoreNews, StoreOrder};
-use super::told::{Happened, Told};
+use super::told::{Asker, Happened, Told};
 use super::window::{SharedWindows, WINDOW_MS_MAX};
 use crate::time::Now;
 use ipnet::IpNet;
@@ -140,6 +140,11 @@ impl State {
 
     /// Bans a network, here and in the store, and cuts its clients.
     pub fn ban(&self, network: IpNet, ban: Ban, now: Now) -> Result<(), BanError> {
+        self.ban_for(network, ban, None, now)
+    }
+
+    /// The same for what a request has done.
+    fn ban_for(&self, network: IpNet, ban: Ban, asked: Option<&Asker<'_>>, now: Now) -> Result<(), BanError> {
         let (until_unix_ms, reason) = (ban.until_unix_ms, ban.reason.clone());
         {
             let mut table = self.write_bans();
@@ -150,6 +155,7 @@ impl State {
             client: network,
             reason: &reason,
             until_unix_ms,
+            asked,
             ..Told::of(Happened::Banned, network.addr())
         };
         self.tell(now, told);
@@ -179,13 +185,13 @@ impl State {
         (self.sink)(Change::Order(order));
     }
 
-    /// Bans what has exceeded a limit too often.
-    pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, now: Now) {
+    /// Bans what has exceeded a limit too often, by this request at last.
+    pub fn ban_automatically(&self, network: IpNet, rule: &BanAfter, asked: &Asker<'_>, now: Now) {
         let until_unix_ms = rule.duration_ms.map(|duration| now.unix_ms().saturating_add(duration));
         let (reason, origin) = ("threshold_exceeded".into(), BanOrigin::Automatic);
         let ban = Ban { until_unix_ms, reason, origin, line: rule.place.line };
         // What cannot be banned, such as loopback, goes on to be limited.
-        let _ = self.ban(network, ban, now);
+        let _ = self.ban_for(network, ban, Some(asked), now);
     }
 
     /// What the store tells of its own accord: clients that are banned elsewhere are cut here.

@@ -1,7 +1,8 @@
 //! What the guard has to tell of one decision, before it is made an event.
 
-use super::events::{Event, EventType};
+use super::events::{Event, EventType, TEXT_BYTES_MAX};
 use super::verdict::{Cause, Denial};
+use crate::http::target::Authority;
 use crate::time::Now;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -23,6 +24,30 @@ pub enum Happened {
     Spoofed,
 }
 
+/// Whose doing something was, and the request by which it was done, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// Who has asked.
+    pub client: IpAddr,
+    /// The method; empty if it is not at hand.
+    pub method: &'a [u8],
+    /// The target: an absolute URI without userinfo, or `host:port` for CONNECT; empty if it is not at hand.
+    pub target: &'a [u8],
+    /// What is told where the target is not at hand.
+    pub authority: Option<&'a Authority>,
+    /// The field User-Agent; empty without.
+    pub user_agent: &'a [u8],
+    /// From when the request was there to now, in microseconds; `None` if that is not at hand.
+    pub taken_us: Option<u64>,
+}
+
+impl Asker<'_> {
+    /// A client of whose request nothing is known.
+    pub fn by(client: IpAddr) -> Asker<'static> {
+        Asker { client, method: b"", target: b"", authority: None, user_agent: b"", taken_us: None }
+    }
+}
+
 /// One decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
@@ -38,13 +63,17 @@ pub struct Told<'a> {
     pub until_unix_ms: Option<u64>,
     /// The limit that was exceeded: requests, and the window in milliseconds.
     pub limit: Option<(u32, u64)>,
+    /// The network of a cloud for which an address is refused.
+    pub network: Option<IpNet>,
     /// Nothing was done: the directive observes, or the guard is passive.
     pub logged_only: bool,
+    /// The request, if there was one.
+    pub asked: Option<&'a Asker<'a>>,
 }
 
-impl Told<'_> {
+impl<'a> Told<'a> {
     /// Something about a client.
-    pub fn of(happened: Happened, client: IpAddr) -> Told<'static> {
+    pub fn of(happened: Happened, client: IpAddr) -> Told<'a> {
         let client = client.to_canonical().into();
         Told {
             happened,
@@ -53,8 +82,15 @@ impl Told<'_> {
             reason: "",
             until_unix_ms: None,
             limit: None,
+            network: None,
             logged_only: false,
+            asked: None,
         }
+    }
+
+    /// Something that a request has done.
+    pub fn by(happened: Happened, asked: &'a Asker<'a>) -> Told<'a> {
+        Told { asked: Some(asked), ..Told::of(happened, asked.client) }
     }
 
     /// The event, with the words of section 12.
@@ -70,6 +106,9 @@ impl Told<'_> {
         let action = if self.logged_only { "logged_only" } else { action };
         let mut event = Event::new(now, kind, Some(self.client.addr()), action);
         self.reason.clone_into(&mut event.reason);
+        if let Some(asked) = self.asked {
+            event.note(asked);
+        }
         if let Some(denial) = self.denial {
             denial.cause.word().clone_into(&mut event.reason);
             if denial.line > 0 {
@@ -79,8 +118,9 @@ impl Told<'_> {
                 event.metadata.push(("cloud_provider", provider.name().to_owned()));
             }
         }
-        if self.client.prefix_len() < self.client.max_prefix_len() {
-            event.metadata.push(("network", self.client.to_string()));
+        let banned = Some(self.client).filter(|client| client.prefix_len() < client.max_prefix_len());
+        if let Some(network) = self.network.or(banned) {
+            event.metadata.push(("network", network.to_string()));
         }
         if let (Happened::Banned, Some(until)) = (self.happened, self.until_unix_ms) {
             let duration_s = until.saturating_sub(now.unix_ms()).div_ceil(1000);
@@ -91,5 +131,49 @@ impl Told<'_> {
             event.metadata.push(("window", window_ms.div_ceil(1000).to_string()));
         }
         event
+    }
+}
+
+impl Event {
+    /// Notes the request.
+    fn note(&mut self, asked: &Asker<'_>) {
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]).into_owned();
+        (self.method, self.user_agent) = (text(asked.method), text(asked.user_agent));
+        self.endpoint = match (asked.target, asked.authority) {
+            ([], Some(authority)) => authority.to_string(),
+            (target, _) => text(target),
+        };
+        self.response_time_us = asked.taken_us;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guard_12_an_event_has_the_request_and_no_secrets() {
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let asked = Asker {
+            method: b"GET",
+            target: b"http://a.test/x?token=s3cret&b=1",
+            user_agent: b"curl/8 password=s3cret",
+            taken_us: Some(250_500),
+            ..Asker::by(client)
+        };
+        let now = Now { unix_us: 1_250_500, ..Now::default() };
+        let event = Told::by(Happened::Blocked, &asked).event(now);
+        assert_eq!(
+            event.json(),
+            "{\"timestamp\":\"1970-01-01T00:00:01.250Z\",\"event_type\":\"ip_blocked\",\"ip_address\":\"192.0.2.1\",\
+             \"action_taken\":\"request_blocked\",\"method\":\"GET\",\
+             \"endpoint\":\"http://a.test/x?token=[redacted]&b=1\",\"user_agent\":\"curl/8 password=[redacted]\",\
+             \"response_time\":0.2505,\"handler_name\":\"middleware\"}"
+        );
+        assert!(!event.line().contains("s3cret"), "{}", event.line());
+        let long = vec![b'x'; 2 * TEXT_BYTES_MAX];
+        let event = Told::by(Happened::Blocked, &Asker { target: &long, ..Asker::by(client) }).event(now);
+        assert_eq!((event.endpoint.len(), event.response_time_us), (TEXT_BYTES_MAX, None));
     }
 }

@@ -131,3 +131,54 @@ fn ours_12_events_go_to_a_file_and_to_a_socket() {
     }
     assert!(received.starts_with('{') && received.ends_with('}'), "{received}");
 }
+
+#[test]
+fn what_is_counted_for_more_than_the_client_is_lifted_and_told_as_far_as_it_is_known() {
+    let on = Controlled::start(
+        "limit 50/10m per client+host\nescalate 1/10m block 15m after 1 per client+path\nlimit 99/1h per client",
+    );
+    let paths = ["/a?x=1", "/b"];
+    for path in paths {
+        assert_eq!([(); 3].map(|()| on.guarded.get("192.0.2.1", path).0), [200, 429, 429]);
+    }
+    assert_eq!(on.guarded.get("192.0.2.1", "/c").0, 200);
+    assert_eq!([(); 2].map(|()| on.guarded.get("192.0.2.2", "/a").0), [200, 429]);
+    let told = on.ctl(&["limits", "192.0.2.1"]).out;
+    let rows: Vec<String> =
+        told.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(rows.contains(&"guard:2 not listed client+host".to_owned()), "{rows:?}");
+    assert!(rows.contains(&"guard:3 not listed client+path".to_owned()), "{rows:?}");
+    assert!(rows.contains(&"guard:4 open 92".to_owned()), "{rows:?}");
+    for path in ["/a", "/b"] {
+        let blocked =
+            |row: &String| row.starts_with("guard:3 blocked 8") || row.starts_with("guard:3 blocked 9");
+        assert!(
+            rows.iter().any(|row| blocked(row) && row.ends_with(&format!(" {path}"))),
+            "{path}: {rows:?}"
+        );
+    }
+    assert_eq!(rows.len(), 5, "what has violated nothing is not known by name: {rows:?}");
+    let told = on.ctl(&["--json", "limits", "192.0.2.1"]).out;
+    assert!(told.contains("\"state\":\"not listed\"") && told.contains("\"of\":\"/a\""), "{told}");
+    assert_eq!(on.ctl(&["unblock", "192.0.2.1"]).code, 0);
+    assert_eq!(paths.map(|path| on.guarded.get("192.0.2.1", path).0), [200, 200]);
+    assert_eq!(on.guarded.get("192.0.2.2", "/a").0, 429, "another client's stay");
+}
+
+#[test]
+fn guard_12_events_have_the_request_without_its_secrets() {
+    let on = Controlled::start("limit 1/10m per client\nban 203.0.113.9\nban-after limit 1 in 1m for 1m");
+    let fields = "User-Agent: test/1\r\nAuthorization: Basic c2VjcmV0\r\n";
+    let ask = |client: &str| on.guarded.ask(client, "GET", "/p?token=s3cret&b=1", fields).0;
+    assert_eq!([ask("203.0.113.9"), ask("192.0.2.1"), ask("192.0.2.1")], [403, 200, 429]);
+    let told = on.ctl(&["--json", "events"]).out;
+    let endpoint = on.guarded.origin.url("/p?token=[redacted]&b=1");
+    for kind in ["ip_blocked", "rate_limited", "ip_banned"] {
+        let line = told.lines().find(|line| line.contains(&format!("\"event_type\":\"{kind}\"")));
+        let line = line.unwrap_or_else(|| panic!("no {kind} in {told}"));
+        for part in ["\"method\":\"GET\"", "\"user_agent\":\"test/1\"", "\"response_time\":", &endpoint] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+    assert!(!told.contains("s3cret") && !told.contains("c2VjcmV0"), "{told}");
+}

@@ -6,6 +6,9 @@ mod common;
 mod addresses;
 mod behaviour;
 mod clouds;
+#[cfg(feature = "redis")]
+#[path = "../stores/cluster.rs"]
+mod cluster;
 mod control;
 #[cfg(feature = "cloud")]
 mod fetching;

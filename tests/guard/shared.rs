@@ -2,35 +2,79 @@
 
 use super::ask;
 use super::redis_server::RedisServer;
-use crate::common::{Origin, Scratch, Weir, eventually};
+use crate::cluster::{cluster, cluster_url};
+use crate::common::{Origin, Run, Scratch, Weir, eventually, run};
 use rustix::process::Signal;
 
 /// Daemons with the same guard file, and the store that they share.
 struct Fleet {
     redis: RedisServer,
+    daemons: Daemons,
+}
+
+impl std::ops::Deref for Fleet {
+    type Target = Daemons;
+
+    fn deref(&self) -> &Daemons {
+        &self.daemons
+    }
+}
+
+/// Two daemons with the same guard file.
+struct Daemons {
     weirs: Vec<Weir>,
     origin: Origin,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Fleet {
     /// `None` without a Redis server, which is a failure in continuous integration.
     fn start(lines: &str, more: &str) -> Option<Fleet> {
         let redis = RedisServer::start()?;
+        let daemons = Daemons::start(&redis.url(), lines, more);
+        Some(Fleet { redis, daemons })
+    }
+}
+
+impl Daemons {
+    /// Waits until both reach the store of that URL.
+    fn start(url: &str, lines: &str, more: &str) -> Daemons {
         let scratch = Scratch::new();
-        let url = redis.url();
         let file = scratch.file("guard.conf", format!("trust 127.0.0.0/8\nstore {url} {more}\n{lines}\n"));
-        let start = |loops: &str| Weir::start(&["--guard", &file, "--workers", loops]);
+        let start = |loops: &str| {
+            let control = scratch.join(loops);
+            Weir::start(&["--guard", &file, "--workers", loops, "--control", &control])
+        };
         let weirs = vec![start("1"), start("2")];
         for weir in &weirs {
             weir.wait_for_error(|line| line.contains("the store answers"));
         }
-        Some(Fleet { redis, weirs, origin: Origin::ok(), _scratch: scratch })
+        Daemons { weirs, origin: Origin::ok(), scratch }
+    }
+
+    /// Has one of them obey.
+    fn ctl(&self, weir: usize, words: &[&str]) -> Run {
+        let control = self.scratch.join(&(weir + 1).to_string());
+        run(&[&["ctl", "--control", &control], words].concat())
     }
 
     #[track_caller]
     fn get(&self, weir: usize, client: &str) -> u16 {
-        ask(&mut self.weirs[weir].connect(), &self.origin, client, "GET", "/", "").0
+        self.get_path(weir, client, "/")
+    }
+
+    #[track_caller]
+    fn get_path(&self, weir: usize, client: &str, path: &str) -> u16 {
+        ask(&mut self.weirs[weir].connect(), &self.origin, client, "GET", path, "").0
+    }
+
+    /// How many of 192 requests pass that 64 clients make at once.
+    fn passed(&self, client: &str) -> usize {
+        std::thread::scope(|scope| {
+            let asks = |number: usize| (0..3).filter(|_| self.get(number % 2, client) == 200).count();
+            let threads: Vec<_> = (0..64).map(|number| scope.spawn(move || asks(number))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
+        })
     }
 }
 
@@ -39,16 +83,7 @@ fn ours_3_exactly_n_of_n_pass_over_two_daemons() {
     let Some(fleet) = Fleet::start("limit 50/10m per client", "on-failure closed deadline 5s") else {
         return;
     };
-    let passed: usize = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..64)
-            .map(|number| {
-                let fleet = &fleet;
-                scope.spawn(move || (0..3).filter(|_| fleet.get(number % 2, "192.0.2.1") == 200).count())
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().expect("a client")).sum()
-    });
-    assert_eq!(passed, 50);
+    assert_eq!(fleet.passed("192.0.2.1"), 50);
     assert_eq!(fleet.redis.query::<u64>(&["EXISTS", "guard_core:rate_limit:rate:192.0.2.1"]), 1);
 }
 
@@ -108,4 +143,75 @@ fn ours_3_without_the_store_the_policy_holds() {
                 .then_some(())
         });
     }
+}
+
+/// Keys are on three servers: limits and bans are as exact and as quick as on one.
+#[test]
+fn ours_3_exactly_n_of_n_pass_and_bans_cross_over_a_cluster() {
+    let Some(servers) = cluster(0) else { return };
+    let lines = "limit 50/10m per client\nescalate 1/10m block 15m after 1 per client+path path /b";
+    let fleet = Daemons::start(&cluster_url(&servers[..1]), lines, "on-failure closed deadline 5s");
+    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+        assert_eq!(fleet.passed(client), 50, "{client}");
+    }
+    let keys: Vec<u64> = servers.iter().map(|server| server.query::<u64>(&["DBSIZE"])).collect();
+    assert!(keys.iter().sum::<u64>() >= 3, "{keys:?}");
+    assert_eq!(fleet.get(1, "192.0.2.9"), 200);
+    assert_eq!(fleet.ctl(0, &["ban", "192.0.2.9", "for", "1h"]).code, 0);
+    eventually("the ban has crossed", || (fleet.get(1, "192.0.2.9") == 403).then_some(()));
+    assert_eq!(fleet.ctl(1, &["unban", "192.0.2.9"]).code, 0);
+    eventually("so has its end", || (fleet.get(0, "192.0.2.9") == 200).then_some(()));
+    // What was counted for more than the client lies on any of the servers, and is forgotten on all.
+    let paths: Vec<String> = (0..9).map(|number| format!("/b{number}")).collect();
+    for path in &paths {
+        let statuses = [0, 1, 0].map(|weir| fleet.get_path(weir, "192.0.2.7", path));
+        assert_eq!(statuses, [200, 429, 429]);
+        assert_eq!(fleet.get_path(0, "192.0.2.77", path), 200);
+    }
+    assert_eq!(fleet.ctl(1, &["unblock", "192.0.2.7"]).code, 0);
+    let counted = || {
+        let pattern = "guard_core:escalation:192.0.2.7:*";
+        let on = |server: &RedisServer| server.query::<Vec<String>>(&["KEYS", pattern]).len();
+        servers.iter().map(on).sum::<usize>()
+    };
+    eventually("all keys of the client are gone", || (counted() == 0).then_some(()));
+    assert_eq!(paths.iter().filter(|path| fleet.get_path(0, "192.0.2.7", path) == 200).count(), 9);
+    // Those of others are not.
+    assert_eq!(fleet.get_path(1, "192.0.2.77", &paths[0]), 429);
+}
+
+#[test]
+fn ours_12_metrics_tell_what_the_store_has_done() {
+    let Some(mut fleet) = Fleet::start("limit 50/10m per client", "deadline 5s") else { return };
+    let number = |fleet: &Fleet, name: &str| {
+        let told = fleet.ctl(0, &["stats"]).out;
+        let mut pairs = told.lines().filter_map(|line| line.split_once(' '));
+        pairs
+            .find(|(found, _)| *found == name)
+            .map_or(0, |(_, number)| number.parse::<u64>().expect("a number"))
+    };
+    (0..3).for_each(|_| assert_eq!(fleet.get(0, "192.0.2.1"), 200));
+    let names = ["guard_store_questions", "guard_store_answers", "guard_store_late", "guard_breaker_open"];
+    assert_eq!(names.map(|name| number(&fleet, name)), [3, 3, 0, 0]);
+    assert!(number(&fleet, "guard_store_connections") > 0);
+    let text = fleet.ctl(0, &["stats", "--openmetrics"]).out;
+    for line in [
+        "weir_guard_store_seconds_count 3\n",
+        "weir_guard_store_questions_total 3\n",
+        "weir_guard_breaker_open 0\n",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    fleet.redis.kill();
+    eventually("the breaker opens", || {
+        fleet.get(0, "192.0.2.1");
+        (number(&fleet, "guard_breaker_open") == 1).then_some(())
+    });
+    assert!(number(&fleet, "guard_store_unreachable") >= 3);
+    fleet.redis.restart();
+    eventually("the breaker closes", || {
+        fleet.get(0, "192.0.2.1");
+        (number(&fleet, "guard_breaker_open") == 0).then_some(())
+    });
+    assert_eq!(number(&fleet, "guard_breaker_opened"), 1);
 }

@@ -19,6 +19,7 @@ use weir::guard::directives::{OnFailure, parse};
 use weir::guard::rules::{Counted, Guard, Subject};
 use weir::guard::state::{Change, State};
 use weir::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
+use weir::guard::told::Asker;
 use weir::http::target::Host;
 use weir::time::Now;
 
@@ -172,7 +173,8 @@ impl Plan {
             path: (!matches!(ask.kind, Kind::Connect | Kind::Own)).then_some(path.as_bytes()),
             method: ask.method,
         };
-        match twin.count(&subject, Now::default(), &mut Breaker::default(), &mut Vec::new()) {
+        let asked = || Asker::by(subject.client);
+        match twin.count(&subject, asked, Now::default(), &mut Breaker::default(), &mut Vec::new()) {
             Counted::Ask(question) => question.checks.first().map(|check| key_of(check).into()),
             Counted::Decided(_) => None,
         }

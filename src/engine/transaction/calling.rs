@@ -81,7 +81,8 @@ impl Examiner<'_> {
                     return Err(Refusal::Denied(refusal));
                 }
                 if let Some(guard) = self.guard {
-                    let admitted = guard.admit_destination(self.client, address.ip(), self.now);
+                    let admitted =
+                        guard.admit_destination(address.ip(), || self.asked(head, record), self.now);
                     admitted.map_err(Refusal::Guarded)?;
                 }
                 let host = Host::Address(address.ip().to_canonical());

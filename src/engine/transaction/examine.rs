@@ -99,6 +99,8 @@ pub(in crate::engine) struct Examiner<'a> {
     pub down: &'a mut Relay,
     pub guesses: &'a Guesses,
     pub now: Now,
+    /// When the transaction began, in microseconds since the loop started.
+    pub began_us: u64,
     pub client: IpAddr,
     pub peer: PeerId,
     /// The address that its connection comes from, which may be that of a proxy.
@@ -188,7 +190,7 @@ impl Examiner<'_> {
         info.html = reply::accepts_html(head.fields);
         self.note_head(head, record);
         self.note_target(head, target, record);
-        self.find_client(head.fields, record);
+        self.find_client(head, record);
         self.dress(head.fields);
         if self.admits() { Ok(()) } else { Err(STRANGER) }
     }
@@ -217,7 +219,7 @@ impl Examiner<'_> {
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         // Behind framing, so that the connection of a proxy with many clients goes on after the refusal of one.
-        self.admit_guarded()?;
+        self.admit_guarded(head, record)?;
         self.find_authority(head, target, info, record, out)?;
         if let Some(gateway) = self.gateway {
             self.find_route(gateway, target, &info.authority, out)?;

@@ -2,28 +2,39 @@
 
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
+use super::noting::AGENT_FIELD;
 use super::refusal::Refusal;
 use super::request::{Phase, RequestInfo};
 use crate::guard::rules::{Counted, Subject};
+use crate::guard::told::Asker;
 use crate::http::head::RequestHead;
-use crate::http::message::Fields;
 use crate::http::target::{Host, Target};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 impl Examiner<'_> {
     /// Finds whose request it is, if a trusted proxy has sent it.
-    pub(super) fn find_client(&mut self, fields: Fields<'_, '_>, record: &mut LogRecord) {
+    pub(super) fn find_client(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
         let Some(guard) = self.guard else { return };
-        if let Some(client) = guard.client(self.client, fields, self.now) {
+        let found = guard.client(self.client, head.fields, || self.asked(head, record), self.now);
+        if let Some(client) = found {
             // Its port is not known.
             (self.client, record.client) = (client, SocketAddr::new(client, 0));
         }
     }
 
     /// Whether the client is banned, or comes from a cloud that is refused.
-    pub(super) fn admit_guarded(&self) -> Result<(), Refusal> {
+    pub(super) fn admit_guarded(
+        &self,
+        head: &RequestHead<'_, '_>,
+        record: &LogRecord,
+    ) -> Result<(), Refusal> {
         let Some(guard) = self.guard else { return Ok(()) };
-        guard.admit(self.client, self.now).map_err(Refusal::Guarded)
+        guard.admit(self.client, || self.asked(head, record), self.now).map_err(Refusal::Guarded)
+    }
+
+    /// The request, for what is told of it.
+    pub(super) fn asked<'r>(&self, head: &RequestHead<'_, 'r>, record: &'r LogRecord) -> Asker<'r> {
+        asked(self.client, self.now.monotonic_us.saturating_sub(self.began_us), head, record)
     }
 
     /// Whether the client has asked too often.
@@ -32,19 +43,26 @@ impl Examiner<'_> {
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
         info: &mut RequestInfo,
-        record: &LogRecord,
+        record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let next = Step::Continue(Phase::Protect);
         let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
+        let (client, taken_us) = (self.client, self.now.monotonic_us.saturating_sub(self.began_us));
+        let by_now = &*record;
+        let asked = || asked(client, taken_us, head, by_now);
         if let (Host::Address(address), None) = (info.authority.host, self.gateway) {
-            guard.admit_destination(self.client, address, self.now).map_err(Refusal::Guarded)?;
+            guard.admit_destination(address, asked, self.now).map_err(Refusal::Guarded)?;
         }
-        let subject = self.subject(head, target, info, record);
-        let counted = guard.count(&subject, self.now, self.breaker, out);
+        let subject = self.subject(head, target, info, by_now);
+        let counted = guard.count(&subject, asked, self.now, self.breaker, out);
         out.clear();
         match counted {
-            Counted::Ask(question) => Ok(Step::Decide(Decision::Ask(question))),
+            Counted::Ask(question) => {
+                // The head is not at hand when the answer comes.
+                record.set(Text::Agent, head.fields.get(AGENT_FIELD).unwrap_or_default());
+                Ok(Step::Decide(Decision::Ask(question)))
+            }
             Counted::Decided(decided) => {
                 info.quota = decided.quota;
                 decided.denial.map_or(Ok(next), |denial| Err(Refusal::Guarded(denial)))
@@ -92,4 +110,10 @@ impl Examiner<'_> {
             wait_us => Step::Decide(Decision::Delay(wait_us)),
         })
     }
+}
+
+/// The log need not want the field User-Agent.
+fn asked<'r>(client: IpAddr, taken_us: u64, head: &RequestHead<'_, 'r>, record: &'r LogRecord) -> Asker<'r> {
+    let user_agent = head.fields.get(AGENT_FIELD).unwrap_or_default();
+    Asker { client, user_agent, taken_us: Some(taken_us), ..record.asked() }
 }

@@ -1,6 +1,7 @@
 //! What one transaction or tunnel leaves behind: the entry that the access log writes.
 
 pub use crate::cache::rfc::status::Forward;
+use crate::guard::told::Asker;
 use crate::http::target::write_encoded;
 use std::net::SocketAddr;
 
@@ -183,6 +184,18 @@ impl Text {
 }
 
 impl LogRecord {
+    /// The request, for what is told of it.
+    pub(in crate::engine) fn asked(&self) -> Asker<'_> {
+        Asker {
+            client: self.client.ip(),
+            method: self.text(Text::Method),
+            target: self.text(Text::Target),
+            authority: None,
+            user_agent: self.text(Text::Agent),
+            taken_us: None,
+        }
+    }
+
     /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
     /// the usual limit, is cut.
     pub(in crate::engine) fn note(&self, noted: &[Text], scratch: &mut Vec<u8>) -> Note {

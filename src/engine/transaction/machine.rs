@@ -29,6 +29,7 @@ use crate::engine::settings::{DISCARD_BYTES_MAX, Settings};
 use crate::engine::upstream::Upstreams;
 use crate::engine::upstream::route::Hop;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
+use crate::guard::told::Asker;
 use crate::http::framing::Body;
 use crate::net::{Linear, Purpose};
 use slab::Slab;
@@ -207,6 +208,7 @@ impl Transactions {
             down: &mut transaction.down,
             guesses: &limits.guesses,
             now: cx.now,
+            began_us: transaction.since.began_us,
             client: transaction.record.client.ip(),
             peer: transaction.client,
             peer_address: peer.map(|peer| peer.address.ip),
@@ -311,8 +313,9 @@ impl Transactions {
         else {
             return;
         };
-        let client = transaction.record.client.ip();
-        let decided = waiting.guard.conclude(&waiting.question, answers, client, cx.now);
+        let taken_us = Some(cx.now.monotonic_us.saturating_sub(transaction.since.began_us));
+        let asked = || Asker { taken_us, ..transaction.record.asked() };
+        let decided = waiting.guard.conclude(&waiting.question, answers, asked, cx.now);
         transaction.stage = Stage::Begun;
         (transaction.info.phase, transaction.info.quota) = (Phase::Protect, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);

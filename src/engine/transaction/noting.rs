@@ -6,6 +6,9 @@ use crate::http::fault::Fault;
 use crate::http::head::{RequestHead, Version};
 use crate::http::target::{Authority, Target};
 
+/// RFC 9110 section 10.1.5.
+pub(super) const AGENT_FIELD: &str = "user-agent";
+
 impl Examiner<'_> {
     pub(super) fn note_head(&self, head: &RequestHead<'_, '_>, record: &mut LogRecord) {
         record.set(Text::Method, head.method.as_bytes());
@@ -13,7 +16,7 @@ impl Examiner<'_> {
             Version::Http10 => 0,
             Version::Http11 => 1,
         };
-        for (text, name) in [(Text::Agent, "user-agent"), (Text::Referrer, "referer")] {
+        for (text, name) in [(Text::Agent, AGENT_FIELD), (Text::Referrer, "referer")] {
             if self.is_noted(text) {
                 record.set(text, head.fields.get(name).unwrap_or_default());
             }

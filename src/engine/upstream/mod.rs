@@ -27,6 +27,7 @@ use crate::engine::keyed::Keyed;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::Method;
+use crate::guard::told::Asker;
 use crate::http::target::{Authority, Host};
 use crate::resolver::{LookUpId, Resolver};
 use bond::{Bond, Pinned};
@@ -101,9 +102,11 @@ impl Upstreams {
         };
         let judged = cx.connections.get(origin).zip(request.info.grant).map(|(peer, grant)| {
             let (ip, port) = (peer.address.ip, peer.address.port());
+            let asked =
+                || Asker { authority: Some(&request.info.authority), ..Asker::by(request.client_address) };
             request.info.next_hop().configured
                 || (request.policy.acl.judge_address(&grant, ip, port).is_ok()
-                    && cx.settings.admit_destination(request.client_address, ip, cx.now).is_ok())
+                    && cx.settings.admit_destination(ip, asked, cx.now).is_ok())
         });
         if judged == Some(true) {
             let attached = Attached { connection: origin, opened_ms, reused: true, bond };

@@ -15,6 +15,7 @@ use crate::engine::callback::{NameCallback, NameVerdict};
 use crate::engine::context::Context;
 use crate::engine::ids::ConnectId;
 use crate::engine::transaction::refusal::Refusal;
+use crate::guard::told::Asker;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
 use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
@@ -186,12 +187,13 @@ impl Upstreams {
         }
         let mut refusal = None;
         let (settings, now) = (Arc::clone(&cx.settings), cx.now);
+        let asked = || Asker { authority: Some(&authority), ..Asker::by(client) };
         let judge = |address: IpAddr| {
             if configured {
                 return Ok(());
             }
             policy.acl.judge_address(&grant, address, authority.port).map_err(Refusal::Denied)?;
-            settings.admit_destination(client, address, now).map_err(Refusal::Guarded)
+            settings.admit_destination(address, asked, now).map_err(Refusal::Guarded)
         };
         let approved = addresses.as_slice().iter().copied().filter(|address| match judge(*address) {
             Ok(()) => true,

@@ -4,7 +4,7 @@ use super::consequences::Consequences;
 use crate::guard::clouds::{Clouds, Provider, Selector};
 use crate::guard::directives::{CloudRule, CloudSide};
 use crate::guard::ipv4_parts::Ipv4Parts;
-use crate::guard::told::Happened;
+use crate::guard::told::{Asker, Happened, Told};
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
 use ipnet::IpNet;
@@ -51,10 +51,10 @@ impl CloudDenials {
 
     /// Refuses an address that a client has, or asks for.
     #[inline]
-    pub(super) fn judge(
+    pub(super) fn judge<'a>(
         &self,
-        client: IpAddr,
         address: IpAddr,
+        asked: impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) -> Result<(), Denial> {
@@ -63,20 +63,22 @@ impl CloudDenials {
                 return Ok(());
             }
         }
-        self.judge_lines(client, address, consequences, now)
+        self.judge_lines(address, asked, consequences, now)
     }
 
     #[inline(never)]
-    fn judge_lines(
+    fn judge_lines<'a>(
         &self,
-        client: IpAddr,
         address: IpAddr,
+        asked: impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) -> Result<(), Denial> {
         for rule in &self.lines {
-            if let Some(denial) = rule.denial(address, self.cause) {
-                consequences.refuse(Happened::CloudBlocked, client, denial, now, (rule.observe, None))?;
+            if let Some((denial, network)) = rule.denial(address, self.cause) {
+                let asked = asked();
+                let told = Told { network: Some(network), ..Told::by(Happened::CloudBlocked, &asked) };
+                consequences.refuse(told, denial, rule.observe, now)?;
             }
         }
         Ok(())
@@ -84,7 +86,11 @@ impl CloudDenials {
 
     /// What would refuse an address; nothing is told of it.
     pub(super) fn denial(&self, address: IpAddr) -> Option<Denial> {
-        self.lines.iter().filter(|rule| !rule.observe).find_map(|rule| rule.denial(address, self.cause))
+        self.lines
+            .iter()
+            .filter(|rule| !rule.observe)
+            .find_map(|rule| rule.denial(address, self.cause))
+            .map(|(denial, _)| denial)
     }
 }
 
@@ -93,8 +99,9 @@ impl CloudDenial {
         CloudDenial { line: rule.place.line, observe: rule.observe, selector: Selector::new(rule, clouds) }
     }
 
-    fn denial(&self, address: IpAddr, cause: fn(Provider) -> Cause) -> Option<Denial> {
-        let (provider, _) = self.selector.denies(address)?;
-        Some(Denial { cause: cause(provider), line: self.line, retry_after_s: 0 })
+    /// With the network that the address lies in.
+    fn denial(&self, address: IpAddr, cause: fn(Provider) -> Cause) -> Option<(Denial, IpNet)> {
+        let (provider, network) = self.selector.denies(address)?;
+        Some((Denial { cause: cause(provider), line: self.line, retry_after_s: 0 }, network))
     }
 }

@@ -4,10 +4,9 @@ use super::identity::hash_text;
 use crate::guard::directives::{BanAfter, Per, Violation};
 use crate::guard::state::State;
 use crate::guard::store::Answer;
-use crate::guard::told::{Happened, Told};
+use crate::guard::told::{Asker, Happened, Told};
 use crate::guard::verdict::Denial;
 use crate::time::Now;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What all parts of a guard file have in common: whether anything is refused, and where it is noted.
@@ -29,25 +28,23 @@ impl Consequences {
     /// Refuses, unless nothing is to be refused; either way it is told.
     pub(super) fn refuse(
         &self,
-        happened: Happened,
-        client: IpAddr,
+        told: Told<'_>,
         denial: Denial,
+        observe: bool,
         now: Now,
-        (observe, limit): (bool, Option<(u32, u64)>),
     ) -> Result<(), Denial> {
         let logged_only = self.passive || observe;
-        let told = Told::of(happened, client);
-        self.state.tell(now, Told { denial: Some(denial), logged_only, limit, ..told });
+        self.state.tell(now, Told { denial: Some(denial), logged_only, ..told });
         if logged_only { Ok(()) } else { Err(denial) }
     }
 
     /// Counts a violation towards bans.
-    pub(super) fn violate(&self, violation: Violation, client: IpAddr, per: Per, now: Now) {
+    pub(super) fn violate(&self, violation: Violation, asked: &Asker<'_>, per: Per, now: Now) {
         if violation == Violation::Detect {
-            self.state.note_suspicion(per.network(client), now);
+            self.state.note_suspicion(per.network(asked.client), now);
         }
         for (identity, rule) in self.ban_after.iter().filter(|(_, rule)| rule.violation == violation) {
-            let network = per.network(client);
+            let network = per.network(asked.client);
             let key = self.state.key(*identity, |hasher| {
                 hasher.write_prefix(network.addr(), [per.prefix4, per.prefix6]);
             });
@@ -58,10 +55,10 @@ impl Consequences {
             };
             if matches!(answer, Answer::Window { within: false, .. }) {
                 if self.passive || rule.observe {
-                    let told = Told::of(Happened::Banned, client);
+                    let told = Told::by(Happened::Banned, asked);
                     self.state.tell(now, Told { logged_only: true, ..told });
                 } else {
-                    self.state.ban_automatically(network, rule, now);
+                    self.state.ban_automatically(network, rule, asked, now);
                     self.state.windows.forget(key);
                 }
             }

@@ -3,19 +3,24 @@
 use super::identity::hash_text;
 use super::subject::Subject;
 use crate::guard::directives::{Directives, Escalate, Limit, Per, Scope};
+use crate::guard::escalation::Owner;
 use crate::guard::state::State;
-use crate::guard::store::{Answer, Check, EscalationConstants};
+use crate::guard::store::{Answer, Check, EscalationConstants, EscalationVerdict};
 use crate::http::target::Host;
 use crate::time::Now;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::net::IpAddr;
+
+/// Longest user and path that are noted with a key that has violated its limit, in bytes (chosen: what a line shows).
+const OF_BYTES_MAX: usize = 100;
 
 /// A limit, or a fixed window with escalation.
 #[derive(Debug)]
 pub(super) struct Counter {
     pub(super) line: u32,
     /// Equal for equal directives of all machines and of all reloads.
-    identity: u64,
+    pub(super) identity: u64,
     pub(super) kind: Kind,
     pub(super) per: Per,
     pub(super) scope: Scope,
@@ -155,8 +160,42 @@ impl Counter {
             Kind::Window { limit, window_ms, approximate: true } => {
                 state.windows.record_approximate(key, limit, window_ms, now.common_ms())
             }
-            Kind::Escalation(constants) => escalate(state, key, now, &constants),
+            Kind::Escalation(constants) => {
+                let answer = escalate(state, key, now, &constants);
+                if self.notes_owners() && answer != Answer::Escalation(EscalationVerdict::Pass) {
+                    state.escalations.note_owner(key, || self.owner(subject, path));
+                }
+                answer
+            }
         }
+    }
+
+    /// Whether it is an escalation for clients and something else: the key of a client alone is found without a note.
+    pub(super) fn notes_owners(&self) -> bool {
+        self.escalates() && self.per.client && !self.per.is_client()
+    }
+
+    /// Whose key it is, and what for.
+    fn owner(&self, subject: &Subject<'_>, path: Option<&[u8]>) -> Owner {
+        let Per { client: _, prefix4: _, prefix6: _, user, host, path: by_path, method } = self.per;
+        let text =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(OF_BYTES_MAX)]).into_owned();
+        let parts = [
+            user.then(|| text(subject.user)),
+            method.then(|| subject.method.to_owned()),
+            host.then(|| subject.host.to_string()),
+            by_path.then(|| text(path.unwrap_or_default())),
+        ];
+        let of = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        Owner { identity: self.identity, client: self.per.network(subject.client), of: of.into() }
+    }
+
+    /// What the keys of a client begin with in a store.
+    pub(super) fn store_keys_of(&self, client: IpAddr) -> Box<str> {
+        let mut key = String::from("escalation:");
+        // Writing into a string cannot fail.
+        let _ = write_client(&mut key, self.per.network(client));
+        key.into()
     }
 
     /// The same question for a store.

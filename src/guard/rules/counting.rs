@@ -4,15 +4,18 @@ use super::consequences::Consequences;
 use super::counter::{Counter, Kind};
 use super::subject::Subject;
 use crate::guard::breaker::Breaker;
-use crate::guard::directives::{Directives, OnFailure, Violation};
+use crate::guard::directives::{Directives, OnFailure, Violation, per_text};
 use crate::guard::path;
 use crate::guard::state::State;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreOrder};
-use crate::guard::told::Happened;
+use crate::guard::told::{Asker, Happened, Told};
 use crate::guard::verdict::{Cause, Denial, Quota};
 use crate::http::target::Host;
 use crate::time::Now;
 use std::net::IpAddr;
+
+/// Keys of a client that are found at once (chosen: what a terminal shows).
+const OWNED_MAX: usize = 1000;
 
 /// What counting a request has come to.
 #[derive(Debug)]
@@ -48,8 +51,11 @@ pub struct CounterRow {
     pub line: u32,
     /// The directive.
     pub text: Box<str>,
-    /// As if a request came now, which is not counted.
-    pub answer: Answer,
+    /// Host, path and whatever else the counter is kept for beside the client; empty if it is kept for nothing else.
+    pub of: Box<str>,
+    /// As if a request came now, which is not counted. `None` for all keys that the counter may have for the client, of which only
+    /// those with violations of an escalation are known by name.
+    pub answer: Option<Answer>,
 }
 
 /// How the store is asked.
@@ -97,9 +103,10 @@ impl Counting {
 
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
-    pub(super) fn count(
+    pub(super) fn count<'a>(
         &self,
         subject: &Subject<'_>,
+        asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
         breaker: &mut Breaker,
@@ -108,7 +115,7 @@ impl Counting {
         let path = subject.path.filter(|_| self.uses_path);
         let path = path.map(|path| path::comparison_form(path, scratch).bytes);
         let Some(rules) = self.store else {
-            return Counted::Decided(self.record(subject, path, consequences, now));
+            return Counted::Decided(self.record(subject, path, asked, consequences, now));
         };
         // The breaker is asked only for a request that is counted: it may give the probe of this second away.
         if !self.counters.iter().any(|counter| counter.covers(subject, path)) {
@@ -117,22 +124,23 @@ impl Counting {
         if breaker.may_ask(now.monotonic_us) {
             return Counted::Ask(self.question(subject, path, consequences, now));
         }
-        let tally = self.record(subject, path, consequences, now);
+        let tally = self.record(subject, path, asked, consequences, now);
         Counted::Decided(self.without_store(rules, tally, consequences))
     }
 
     /// What this process says by itself.
-    fn record(
+    fn record<'a>(
         &self,
         subject: &Subject<'_>,
         path: Option<&[u8]>,
+        asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
         let mut tally = Decided::default();
         for counter in self.counters.iter().filter(|counter| counter.covers(subject, path)) {
             let answer = counter.record(&consequences.state, subject, path, now);
-            self.add(&mut tally, counter, answer, subject.client, consequences, now);
+            self.add(&mut tally, counter, answer, asked, consequences, now);
         }
         tally
     }
@@ -156,11 +164,11 @@ impl Counting {
     }
 
     /// What the store's answers mean, of which `are_answers` was asked, or that there are none.
-    pub(super) fn conclude(
+    pub(super) fn conclude<'a>(
         &self,
         question: &Question,
         answers: Result<&[Answer], StoreFailure>,
-        client: IpAddr,
+        asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) -> Decided {
@@ -169,13 +177,13 @@ impl Counting {
         match answers {
             Ok(answers) => {
                 for ((counter, _), answer) in counters.zip(answers) {
-                    self.add(&mut tally, counter, *answer, client, consequences, now);
+                    self.add(&mut tally, counter, *answer, asked, consequences, now);
                 }
                 tally
             }
             Err(_) => {
                 for (counter, own) in counters {
-                    self.add(&mut tally, counter, *own, client, consequences, now);
+                    self.add(&mut tally, counter, *own, asked, consequences, now);
                 }
                 match self.store {
                     Some(rules) => self.without_store(rules, tally, consequences),
@@ -209,12 +217,12 @@ impl Counting {
 
     /// Adds what a counter has said: the first that refuses decides, and the tightest quota is told.
     #[inline]
-    fn add(
+    fn add<'a>(
         &self,
         tally: &mut Decided,
         counter: &Counter,
         answer: Answer,
-        client: IpAddr,
+        asked: &impl Fn() -> Asker<'a>,
         consequences: &Consequences,
         now: Now,
     ) {
@@ -225,7 +233,7 @@ impl Counting {
             answer,
             Answer::Window { within: true, .. } | Answer::Escalation(EscalationVerdict::Pass)
         ) {
-            add_denial(tally, counter, answer, client, consequences, now);
+            add_denial(tally, counter, answer, &asked(), consequences, now);
         }
     }
 
@@ -240,27 +248,50 @@ impl Counting {
         covering.map(|counter| (counter.line, &*counter.text)).collect()
     }
 
-    /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
+    /// What is counted of a client, over all its requests: a row for each counter that is kept for clients and nothing else. For
+    /// each that is kept for more there is a row without an answer, behind one for each of the client's keys that have violated an
+    /// escalation in this process.
     pub(super) fn counters_of(&self, client: IpAddr, state: &State, now: Now) -> Vec<CounterRow> {
         let host = Host::Address(client);
-        let rows = self.counters.iter().filter(|counter| counter.per.is_client()).map(|counter| {
-            let key = counter.key(state, &Subject::of_client(client, &host), None);
-            let answer = match counter.kind {
-                Kind::Window { limit, window_ms, .. } => {
-                    state.windows.peek(key, limit, window_ms, now.common_ms())
-                }
-                Kind::Escalation(constants) => {
-                    let state = state.escalations.state(key).unwrap_or_default();
-                    Answer::Escalation(state.verdict(now.unix_ms(), &constants))
-                }
+        let owned = match self.counters.iter().any(Counter::notes_owners) {
+            true => state.escalations.owned(client, OWNED_MAX),
+            false => Vec::new(),
+        };
+        let mut rows = Vec::new();
+        for counter in &self.counters {
+            let mut add = |of: &str, answer| {
+                let (line, text) = (counter.line, counter.text.clone());
+                rows.push(CounterRow { line, text, of: of.into(), answer });
             };
-            CounterRow { line: counter.line, text: counter.text.clone(), answer }
-        });
-        rows.collect()
+            if counter.per.is_client() {
+                let key = counter.key(state, &Subject::of_client(client, &host), None);
+                let answer = match counter.kind {
+                    Kind::Window { limit, window_ms, .. } => {
+                        state.windows.peek(key, limit, window_ms, now.common_ms())
+                    }
+                    Kind::Escalation(constants) => {
+                        let state = state.escalations.state(key).unwrap_or_default();
+                        Answer::Escalation(state.verdict(now.unix_ms(), &constants))
+                    }
+                };
+                add("", Some(answer));
+                continue;
+            }
+            if let Kind::Escalation(constants) = counter.kind {
+                for (_, state) in &owned {
+                    let owner = state.offences.as_ref().and_then(|offences| offences.owner.as_ref());
+                    if let Some(owner) = owner.filter(|owner| owner.identity == counter.identity) {
+                        add(&owner.of, Some(Answer::Escalation(state.verdict(now.unix_ms(), &constants))));
+                    }
+                }
+            }
+            add(&per_text(counter.per), None);
+        }
+        rows
     }
 
-    /// Forgets what is counted of a client by these counters, blocks for ever included, here and in the store. False if nothing
-    /// was counted.
+    /// Forgets what is counted of a client by the counters that are kept for it and nothing else, and by all escalations that are
+    /// kept for it: blocks for ever included, here and in the store. False if nothing was counted.
     pub(super) fn forget(&self, client: IpAddr, state: &State) -> bool {
         let (mut any, host) = (false, Host::Address(client));
         for counter in self.counters.iter().filter(|counter| counter.per.is_client()) {
@@ -271,6 +302,18 @@ impl Counting {
             };
             state.order(StoreOrder::Forget(counter.store_key(&Subject::of_client(client, &host), None)));
         }
+        // Those of guard files that do not hold any more, too.
+        loop {
+            let owned = state.escalations.owned(client, OWNED_MAX);
+            owned.iter().for_each(|(key, _)| any |= state.escalations.lift(*key));
+            if owned.len() < OWNED_MAX {
+                break;
+            }
+        }
+        let mut keys: Vec<_> = self.counters.iter().filter(|counter| counter.notes_owners()).collect();
+        keys.dedup_by_key(|counter| counter.store_keys_of(client));
+        keys.into_iter()
+            .for_each(|counter| state.order(StoreOrder::ForgetAll(counter.store_keys_of(client))));
         any
     }
 }
@@ -292,7 +335,7 @@ fn add_denial(
     tally: &mut Decided,
     counter: &Counter,
     answer: Answer,
-    client: IpAddr,
+    asked: &Asker<'_>,
     consequences: &Consequences,
     now: Now,
 ) {
@@ -309,16 +352,13 @@ fn add_denial(
     };
     let retry_after_s = if cause == Cause::Permanent { 0 } else { seconds(retry_after_ms).max(1) };
     let denial = Denial { cause, line: counter.line, retry_after_s };
-    let limit = counter.kind.limit();
-    if consequences
-        .refuse(Happened::RateLimited, client, denial, now, (counter.observe, Some(limit)))
-        .is_err()
-    {
+    let told = Told { limit: Some(counter.kind.limit()), ..Told::by(Happened::RateLimited, asked) };
+    if consequences.refuse(told, denial, counter.observe, now).is_err() {
         tally.denial.get_or_insert(denial);
     }
     // A client that is blocked has done what it is blocked for already.
     if !counter.observe && matches!(cause, Cause::Limit | Cause::Over) {
-        consequences.violate(Violation::Limit, client, counter.per, now);
+        consequences.violate(Violation::Limit, asked, counter.per, now);
     }
 }
 

@@ -27,7 +27,7 @@ use super::headers::SecurityHeaders;
 use super::headers::report::Report;
 use super::state::State;
 use super::store::{Answer, StoreFailure};
-use super::told::{Happened, Told};
+use super::told::{Asker, Happened, Told};
 use super::verdict::{Cause, Denial};
 use crate::http::message::Fields;
 use crate::http::path;
@@ -130,17 +130,30 @@ impl Guard {
         self.trust.trusts(peer)
     }
 
-    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own.
+    /// Whose request it is that has come from a peer with these fields, in canonical form; `None`: the peer's own. Here and below,
+    /// `asked` is what is told of the request, and is called only if something is.
     #[inline]
-    pub fn client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> Option<IpAddr> {
-        self.trust.find_usual(peer, fields).or_else(|| self.find_client(peer, fields, now))
+    pub fn client<'a>(
+        &self,
+        peer: IpAddr,
+        fields: Fields<'_, '_>,
+        asked: impl Fn() -> Asker<'a>,
+        now: Now,
+    ) -> Option<IpAddr> {
+        self.trust.find_usual(peer, fields).or_else(|| self.find_client(peer, fields, asked, now))
     }
 
     #[inline(never)]
-    fn find_client(&self, peer: IpAddr, fields: Fields<'_, '_>, now: Now) -> Option<IpAddr> {
+    fn find_client<'a>(
+        &self,
+        peer: IpAddr,
+        fields: Fields<'_, '_>,
+        asked: impl Fn() -> Asker<'a>,
+        now: Now,
+    ) -> Option<IpAddr> {
         let ClientAddress { address, spoofed } = self.trust.find(peer, fields);
         if spoofed {
-            self.consequences.state.tell(now, Told::of(Happened::Spoofed, peer));
+            self.consequences.state.tell(now, Told::by(Happened::Spoofed, &asked()));
         }
         (address != peer).then_some(address)
     }
@@ -152,23 +165,28 @@ impl Guard {
 
     /// Whether a client may ask for anything.
     #[inline]
-    pub fn admit(&self, client: IpAddr, now: Now) -> Result<(), Denial> {
+    pub fn admit<'a>(&self, client: IpAddr, asked: impl Fn() -> Asker<'a>, now: Now) -> Result<(), Denial> {
         if let Some(line) = self.consequences.state.banned(client, now) {
             let denial = Denial { cause: Cause::Banned, line, retry_after_s: 0 };
-            self.consequences.refuse(Happened::Blocked, client, denial, now, (false, None))?;
+            self.consequences.refuse(Told::by(Happened::Blocked, &asked()), denial, false, now)?;
         }
         if self.clients.is_empty() || self.is_exempt(client) {
             return Ok(());
         }
-        self.clients.judge(client, client, &self.consequences, now)
+        self.clients.judge(client, asked, &self.consequences, now)
     }
 
     /// Whether an address may be dialled for a client.
-    pub fn admit_destination(&self, client: IpAddr, address: IpAddr, now: Now) -> Result<(), Denial> {
+    pub fn admit_destination<'a>(
+        &self,
+        address: IpAddr,
+        asked: impl Fn() -> Asker<'a>,
+        now: Now,
+    ) -> Result<(), Denial> {
         if self.destinations.is_empty() {
             return Ok(());
         }
-        self.destinations.judge(client, address, &self.consequences, now)
+        self.destinations.judge(address, asked, &self.consequences, now)
     }
 
     /// What would refuse an address as a destination: for one that was dialled before, and may be used again. Nothing is told of
@@ -185,9 +203,10 @@ impl Guard {
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
     #[inline]
-    pub fn count(
+    pub fn count<'a>(
         &self,
         subject: &Subject<'_>,
+        asked: impl Fn() -> Asker<'a>,
         now: Now,
         breaker: &mut Breaker,
         scratch: &mut Vec<u8>,
@@ -195,7 +214,7 @@ impl Guard {
         if self.counting.is_empty() || self.is_exempt(subject.client) {
             return Counted::Decided(Decided::default());
         }
-        self.counting.count(subject, &self.consequences, now, breaker, scratch)
+        self.counting.count(subject, &asked, &self.consequences, now, breaker, scratch)
     }
 
     /// Takes a request through the behaviour rules. It has passed everything else that may refuse it.
@@ -209,14 +228,14 @@ impl Guard {
     }
 
     /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.
-    pub fn conclude(
+    pub fn conclude<'a>(
         &self,
         question: &Question,
         answers: Result<&[Answer], StoreFailure>,
-        client: IpAddr,
+        asked: impl Fn() -> Asker<'a>,
         now: Now,
     ) -> Decided {
-        self.counting.conclude(question, answers, client, &self.consequences, now)
+        self.counting.conclude(question, answers, &asked, &self.consequences, now)
     }
 
     /// Whether these are answers to what was asked: so many, and each of its kind.
@@ -232,13 +251,12 @@ impl Guard {
         self.counting.covering(subject, scratch)
     }
 
-    /// What is counted of a client, over all its requests: for each counter that is kept for clients and nothing else.
+    /// What is counted of a client, over all its requests.
     pub fn counters_of(&self, client: IpAddr, now: Now) -> Vec<CounterRow> {
         self.counting.counters_of(client, self.state(), now)
     }
 
-    /// Forgets what is counted of a client by these counters, blocks for ever included, here and in the store. False if nothing
-    /// was counted.
+    /// Forgets what is counted of a client, blocks for ever included, here and in the store. False if nothing was counted here.
     pub fn forget(&self, client: IpAddr) -> bool {
         self.counting.forget(client, self.state())
     }
