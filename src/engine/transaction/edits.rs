@@ -67,6 +67,10 @@ const OF_PROXIES: [&str; 4] = ["x-real-ip", "x-original-url", "x-original-uri", 
 const FORWARDED: &str = "x-forwarded-";
 
 fn is_of_proxies(name: &str) -> bool {
+    // What becomes of X-Forwarded-For itself is not an edit (`ForwardedPolicy`).
+    if name.eq_ignore_ascii_case("X-Forwarded-For") {
+        return false;
+    }
     let begins = name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED));
     begins || OF_PROXIES.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
@@ -96,5 +100,40 @@ impl Edits for GatewayEdits<'_> {
             out.extend_from_slice(b"\r\n");
         }
         self.edits.write_added(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gateway_14_what_strangers_say_of_a_client_is_not_passed_on() {
+        let asked = Authority::parse(b"app.example", Some(80)).unwrap();
+        let stranger = GatewayEdits {
+            edits: &(),
+            asked: &asked,
+            allows_underscores: false,
+            is_trusted: false,
+            told: [false; 2],
+        };
+        for name in ["X-Forwarded-Proto", "x-forwarded-host", "X-Forwarded-Port", "X-Real-IP", "X_Y"] {
+            assert!(stranger.removes(name), "{name}");
+        }
+        // weir writes this one itself, in place of what came.
+        for name in ["X-Forwarded-For", "Forwarded", "Cookie", "X-Forward"] {
+            assert!(!stranger.removes(name), "{name}");
+        }
+        let mut added = Vec::new();
+        stranger.write_added(&mut added);
+        assert_eq!(added, b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: app.example\r\n");
+        let trusted =
+            GatewayEdits { is_trusted: true, allows_underscores: true, told: [true; 2], ..stranger };
+        for name in ["X-Forwarded-Proto", "X-Real-IP", "X_Y"] {
+            assert!(!trusted.removes(name), "{name}");
+        }
+        added.clear();
+        trusted.write_added(&mut added);
+        assert!(added.is_empty());
     }
 }
