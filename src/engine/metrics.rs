@@ -81,7 +81,8 @@ impl Metrics {
             Refusal::Guarded(denial) => match denial.cause {
                 Cause::Forged => self.guard_forged += 1,
                 Cause::Throttled => self.guard_limited += 1,
-                Cause::Banned => self.guard_banned += 1,
+                Cause::Suspicious => self.guard_suspicious += 1,
+                Cause::Banned | Cause::BannedNow => self.guard_banned += 1,
                 Cause::ClientInCloud(_) | Cause::DestinationInCloud(_) => self.guard_clouds += 1,
                 Cause::Limit | Cause::Over | Cause::Blocked | Cause::Permanent => self.guard_limited += 1,
                 Cause::StoreFailed => self.guard_store_refused += 1,

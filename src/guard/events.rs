@@ -51,11 +51,13 @@ pub enum EventType {
     BehavioralViolation,
     /// A request without the token that its path needs.
     DecoratorViolation,
+    /// An attack was found in a request.
+    PatternDetected,
 }
 
 impl EventType {
     /// All types.
-    pub const ALL: [EventType; 12] = [
+    pub const ALL: [EventType; 13] = [
         EventType::IpBanned,
         EventType::IpUnbanned,
         EventType::IpBlocked,
@@ -68,6 +70,7 @@ impl EventType {
         EventType::CspViolation,
         EventType::BehavioralViolation,
         EventType::DecoratorViolation,
+        EventType::PatternDetected,
     ];
 
     /// The type of that name.
@@ -89,6 +92,7 @@ impl EventType {
             EventType::SuspiciousRequest => ("suspicious_request", "ip_extraction"),
             EventType::CspViolation => ("csp_violation", "security_headers"),
             EventType::DecoratorViolation => ("decorator_violation", "middleware"),
+            EventType::PatternDetected => ("pattern_detected", "sus_patterns"),
             EventType::BehavioralViolation => ("behavioral_violation", "behavior"),
         }
     }

@@ -12,6 +12,7 @@ pub mod client_address;
 pub mod clouds;
 pub mod command;
 pub mod csrf;
+pub mod detection;
 pub mod directives;
 pub mod escalation;
 pub mod events;

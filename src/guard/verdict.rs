@@ -23,6 +23,10 @@ pub enum Cause {
     Throttled,
     /// A page of another site may have had the browser send it.
     Forged,
+    /// An attack was found in the request.
+    Suspicious,
+    /// So was one in enough earlier requests: the client is banned from now on.
+    BannedNow,
     /// The store has not answered, and the guard file wants requests refused then.
     StoreFailed,
 }
@@ -51,6 +55,8 @@ impl Cause {
             Cause::Permanent => "blocked_forever",
             Cause::Throttled => "throttled",
             Cause::Forged => "csrf",
+            Cause::Suspicious => "suspicious",
+            Cause::BannedNow => "banned_now",
             Cause::StoreFailed => "guard_store",
         }
     }

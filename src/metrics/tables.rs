@@ -177,6 +177,8 @@ table! {
         limit_rate: Counter(Count),
         /// Requests refused because their client is banned.
         guard_banned: Counter(Count),
+        /// Requests refused because an attack was found in them.
+        guard_suspicious: Counter(Count),
         /// Requests refused because an address belongs to a cloud.
         guard_clouds: Counter(Count),
         /// Requests refused by a limit or a block of the guard file.

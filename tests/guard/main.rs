@@ -10,6 +10,8 @@ mod clouds;
 #[path = "../stores/cluster.rs"]
 mod cluster;
 mod control;
+#[cfg(feature = "detection")]
+mod detection;
 #[cfg(feature = "cloud")]
 mod fetching;
 mod limits;

@@ -164,6 +164,7 @@ impl Examiner<'_> {
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Callback => self.ask_callback(head, target, info, record, out)?,
+                Phase::Inspect => self.inspect(head, target, info, record)?,
                 Phase::Protect => self.protect(head, target, info, record, out)?,
                 Phase::Behaviour => self.behave(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,

@@ -46,7 +46,7 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = Step::Continue(Phase::Protect);
+        let next = Step::Continue(Phase::Inspect);
         let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         let (client, taken_us) = (self.client, self.now.monotonic_us.saturating_sub(self.began_us));
         let by_now = &*record;
@@ -87,6 +87,22 @@ impl Examiner<'_> {
             },
             method: head.method,
         }
+    }
+
+    /// Whether there is an attack in the head.
+    pub(super) fn inspect(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+        record: &LogRecord,
+    ) -> Result<Step, Refusal> {
+        #[cfg(feature = "detection")]
+        if let Some(guard) = self.guard {
+            let subject = self.subject(head, target, info, record);
+            guard.inspect_head(&subject, head.fields, self.now).map_err(Refusal::Guarded)?;
+        }
+        Ok(Step::Continue(Phase::Protect))
     }
 
     /// What the behaviour rules say of the request, and what they want to see of its response.

@@ -317,7 +317,7 @@ impl Transactions {
         let asked = || Asker { taken_us, ..transaction.record.asked() };
         let decided = waiting.guard.conclude(&waiting.question, answers, asked, cx.now);
         transaction.stage = Stage::Begun;
-        (transaction.info.phase, transaction.info.quota) = (Phase::Protect, decided.quota);
+        (transaction.info.phase, transaction.info.quota) = (Phase::Inspect, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(match decided.denial {
             Some(denial) => Effect::Refuse(id, Refusal::Guarded(denial)),

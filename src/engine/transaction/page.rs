@@ -375,6 +375,8 @@ fn write_client(transaction: &Transaction, cause: Cause, out: &mut String) -> fm
         | Cause::Limit
         | Cause::Throttled
         | Cause::Forged
+        | Cause::Suspicious
+        | Cause::BannedNow
         | Cause::StoreFailed => Ok(()),
     }
 }

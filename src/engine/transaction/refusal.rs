@@ -496,6 +496,8 @@ fn guarded(cause: Cause) -> Wording {
     const WAIT: &str = "Wait for the time in Retry-After before you ask again.";
     let (status, error, explanation, advice) = match cause {
         Cause::Banned => (403, "http_request_denied", "IP address banned.", ASK_ADMIN),
+        Cause::Suspicious => (400, "http_request_error", "Suspicious activity detected.", ASK_ADMIN),
+        Cause::BannedNow => (403, "http_request_denied", "IP has been banned.", ASK_ADMIN),
         Cause::ClientInCloud(_) => (
             403,
             "http_request_denied",

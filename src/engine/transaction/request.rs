@@ -71,6 +71,8 @@ pub(in crate::engine) enum Phase {
     Judge,
     /// Whether the client has asked too often. May wait for the store that counts it.
     Guard,
+    /// Whether there is an attack in the head.
+    Inspect,
     /// What the guard answers itself where a gateway was asked, and whether the request may be forged. May wait for the body.
     Protect,
     /// What the client has been doing. May wait, because its requests go at a pace.

@@ -5,6 +5,7 @@ mod cloud_fetch;
 mod cloudflare;
 mod counting;
 mod csrf;
+mod detect;
 mod draft;
 mod headers;
 mod parse;
@@ -18,6 +19,7 @@ pub use headers::{CorsLine, HeaderLine, HeaderLines, HeadersOf, HstsLine, field_
 pub use parse::{Directive, TABLE, parse};
 pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text};
 
+use crate::guard::detection::DetectRules;
 use crate::words;
 use ipnet::IpNet;
 use std::path::PathBuf;
@@ -61,6 +63,8 @@ pub struct Directives {
     pub behaviour: Vec<BehaviourLine>,
     /// Which requests need a token against forged ones.
     pub csrf: CsrfLines,
+    /// What is looked for in requests.
+    pub detect: DetectRules,
     /// What is told of the file, which holds all the same.
     pub warnings: Vec<Problem>,
 }

@@ -7,6 +7,7 @@ use super::behaviour::behaviour;
 use super::cloud_fetch::cloud_fetch;
 use super::counting::{ban_after, escalate, limit};
 use super::csrf::csrf;
+use super::detect::{detect, exclude};
 use super::draft::Draft;
 use super::headers::{cors, csp, csp_report, header, headers, hsts};
 use super::store_url::{check_url, without_secret};
@@ -156,6 +157,13 @@ pub const TABLE: &[Directive] = &[
                [correlate] [observe]",
         read: behaviour,
     },
+    Directive {
+        name: "detect",
+        form: "detect block|observe; detect off CATEGORY,... [path PREFIX]; detect allow CATEGORY,... [path PREFIX] \
+               [param NAME]; detect exhausted block|pass; detect pattern NAME REGEX",
+        read: detect,
+    },
+    Directive { name: "exclude", form: "exclude PATH,...|none", read: exclude },
 ];
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.

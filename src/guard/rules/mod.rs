@@ -9,6 +9,8 @@ mod clouds;
 mod consequences;
 mod counter;
 mod counting;
+#[cfg(feature = "detection")]
+mod detecting;
 mod identity;
 mod scope;
 mod subject;
@@ -21,6 +23,8 @@ use super::breaker::Breaker;
 use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
 use super::csrf::{Forged, Key};
+#[cfg(feature = "detection")]
+use super::detection::{Detector, Findings};
 use super::directives::{CloudSide, CsrfLine, Directives};
 use super::events::{Event, EventType};
 use super::headers::SecurityHeaders;
@@ -54,6 +58,8 @@ pub struct Guard {
     protected: Vec<CsrfLine>,
     /// What signs tokens; nothing is protected without.
     key: Option<Key>,
+    #[cfg(feature = "detection")]
+    detector: Option<Detector>,
 }
 
 impl Guard {
@@ -64,6 +70,8 @@ impl Guard {
             behaviour,
             protected: directives.csrf.protected.clone(),
             key: None,
+            #[cfg(feature = "detection")]
+            detector: detecting::compiled(&directives.detect),
             consequences: Consequences::new(state, directives.passive, &directives.ban_after),
             trust: TrustTable::new(&directives.trust),
             exempt: AddressSteps::new(directives.exempt.iter().copied()),
@@ -225,6 +233,42 @@ impl Guard {
         let path = subject.path.map(|path| path::comparison_form(path, scratch).bytes);
         let asked = Asked { client: subject.client, method: subject.method, path };
         self.behaviour.request(&asked, |scope| scope.covers(subject, path), now)
+    }
+
+    /// What looks for attacks in requests, if the guard file has it.
+    #[cfg(feature = "detection")]
+    pub fn detector(&self) -> Option<&Detector> {
+        self.detector.as_ref()
+    }
+
+    /// What follows from what was found in a request.
+    #[cfg(feature = "detection")]
+    pub fn conclude_findings(
+        &self,
+        findings: &Findings,
+        subject: &Subject<'_>,
+        now: Now,
+    ) -> Result<(), Denial> {
+        let Some(detector) = &self.detector else { return Ok(()) };
+        detecting::conclude(detector, (findings, subject), &self.consequences, now)
+    }
+
+    /// Looks for attacks in the head of a request: the target and the fields.
+    #[cfg(feature = "detection")]
+    pub fn inspect_head(
+        &self,
+        subject: &Subject<'_>,
+        fields: Fields<'_, '_>,
+        now: Now,
+    ) -> Result<(), Denial> {
+        let Some(detector) = &self.detector else { return Ok(()) };
+        let findings = detector.with_scratch(|scratch| {
+            let mut findings = detector.begin(subject.path, scratch)?;
+            let fields = fields.iter().map(|(name, value)| (name.as_bytes(), value));
+            detector.scan_request(subject.path, fields, scratch, &mut findings);
+            Some(findings)
+        });
+        findings.map_or(Ok(()), |findings| self.conclude_findings(&findings, subject, now))
     }
 
     /// What the store's answers mean, of which [`Guard::are_answers`] was asked, or that there are none.

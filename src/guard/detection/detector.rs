@@ -1,0 +1,216 @@
+//! Looks for attacks in values.
+
+use super::automata::{Automata, Caches};
+use super::category::{Categories, Category, Context};
+use super::findings::{Finding, Findings, Verdict, field_text, preview};
+use super::json::leaves;
+use super::rules::{DetectRules, Mode};
+use super::signatures::TABLES;
+use super::views::Views;
+use crate::guard::path::comparison_form;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many bytes before a chunk of a stream are to be looked at once more with it, so that what lies across the edge is found
+/// (chosen: longer than any attack of the labelled sets).
+pub const OVERLAP_BYTES: usize = 512;
+
+/// How deep JSON inside of values is walked (guard semantics, section 11).
+const JSON_DEPTH_MAX: usize = 32;
+
+/// What is looked for, compiled. Immutable, and one for all loops.
+#[derive(Debug)]
+pub struct Detector {
+    rules: DetectRules,
+    automata: Arc<Automata>,
+    /// What loops have given back.
+    spare: Mutex<Vec<Scratch>>,
+}
+
+/// Most buffers that are kept for the next request (chosen): a loop needs one at a time.
+const SPARE_MAX: usize = 16;
+
+/// Buffers and states of automata, kept by a loop from request to request.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    views: Views,
+    caches: Caches,
+    /// To which detector the states belong.
+    owner: Option<Arc<Automata>>,
+    path: Vec<u8>,
+}
+
+impl Detector {
+    /// Compiles what a guard file says. The error is about a pattern of the file; [`check_pattern`](super::check_pattern) finds it
+    /// before.
+    pub fn new(rules: &DetectRules) -> Result<Detector, String> {
+        let automata = Arc::new(Automata::new(&TABLES, &rules.patterns)?);
+        Ok(Detector { rules: rules.clone(), automata, spare: Mutex::default() })
+    }
+
+    /// What the guard file says.
+    pub fn rules(&self) -> &DetectRules {
+        &self.rules
+    }
+
+    /// Lends buffers, and keeps them for the next request.
+    pub fn with_scratch<T>(&self, work: impl FnOnce(&mut Scratch) -> T) -> T {
+        let kept = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut scratch = kept.unwrap_or_default();
+        let done = work(&mut scratch);
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE_MAX {
+            spare.push(scratch);
+        }
+        done
+    }
+
+    /// Begins a request for a path (with or without its query), as it was sent. `None` if nothing is looked for there.
+    pub fn begin(&self, path: Option<&[u8]>, scratch: &mut Scratch) -> Option<Findings> {
+        if self.rules.mode == Mode::Off {
+            return None;
+        }
+        let form = path.map(|path| comparison_form(path, &mut scratch.path));
+        // What still has escapes may be another path to the server: no exception is made for it.
+        let path = form.filter(|form| !form.is_escaped).map(|form| form.bytes);
+        if path.is_some_and(|path| self.rules.excludes(path)) {
+            return None;
+        }
+        let covers = |prefix: &Option<Box<str>>| {
+            prefix.as_ref().is_none_or(|prefix| path.is_some_and(|path| path.starts_with(prefix.as_bytes())))
+        };
+        let off = self.rules.off.iter().filter(|line| covers(&line.path));
+        let categories = off.fold(Categories::ALL, |on, line| on.without(line.categories));
+        let allow = self.rules.allow.iter().enumerate().filter(|(_, line)| covers(&line.path));
+        Some(Findings::new(categories, allow.map(|(place, _)| place).collect()))
+    }
+
+    /// Whether a request is to be refused for what was found.
+    pub fn refuses(&self, verdict: Verdict) -> bool {
+        let is_wrong = match verdict {
+            Verdict::Clean => false,
+            Verdict::Threat(_) => true,
+            Verdict::Exhausted => self.rules.exhausted_blocks,
+        };
+        is_wrong && self.rules.mode == Mode::Block
+    }
+
+    /// Looks at one value and its name. Both may be encoded in any way that a request can have; JSON in the value is walked.
+    /// What is beyond the budget of the request is not looked at, and [`Findings::verdict`] says so.
+    ///
+    /// Of a stream, give chunk by chunk, each with the last [`OVERLAP_BYTES`] of what was before it.
+    pub fn scan(
+        &self,
+        context: Context,
+        name: &[u8],
+        value: &[u8],
+        scratch: &mut Scratch,
+        findings: &mut Findings,
+    ) {
+        let on = self.categories_for(name, findings);
+        let name_bytes = findings.spend(context, name.len());
+        let value_bytes = findings.spend(context, value.len());
+        let value = &value[..value_bytes];
+        if context != Context::Header {
+            self.scan_text(context, name, &name[..name_bytes], on, scratch, findings);
+        }
+        match leaves(value, JSON_DEPTH_MAX) {
+            Some(texts) => {
+                for text in &texts {
+                    self.scan_text(context, name, text, on, scratch, findings);
+                }
+                // A key below a key is the same as a path of both.
+                if texts.windows(2).any(|pair| pair[0] == b"constructor" && pair[1] == b"prototype") {
+                    self.scan_text(context, name, b"constructor.prototype", on, scratch, findings);
+                }
+            }
+            None => self.scan_text(context, name, value, on, scratch, findings),
+        }
+    }
+
+    /// What is looked for in a field.
+    fn categories_for(&self, name: &[u8], findings: &Findings) -> Categories {
+        let lines = findings.allowed.iter().filter_map(|place| self.rules.allow.get(*place));
+        let lines = lines.filter(|line| {
+            line.param.as_ref().is_none_or(|param| name.eq_ignore_ascii_case(param.as_bytes()))
+        });
+        lines.fold(findings.categories, |on, line| on.without(Categories::of(line.category)))
+    }
+
+    fn scan_text(
+        &self,
+        context: Context,
+        name: &[u8],
+        text: &[u8],
+        on: Categories,
+        scratch: &mut Scratch,
+        findings: &mut Findings,
+    ) {
+        if text.is_empty() {
+            return;
+        }
+        scratch.belong_to(&self.automata);
+        let Scratch { views, caches, owner: _, path: _ } = scratch;
+        views.fill(text, matches!(context, Context::Query | Context::Body));
+        if views.is_exhausted {
+            findings.exhaust();
+        }
+        let on = on.without(skipped(context, name));
+        let mut found: Vec<(usize, Finding)> = Vec::new();
+        for (view, bytes) in views.distinct() {
+            let counts_as = views.stands_for(view);
+            self.automata.scan(bytes, (context.bit(), counts_as), caches, |place, signature, range| {
+                let is_known = found.iter().any(|(known, _)| *known == place);
+                if is_known || !on.contains(signature.category) {
+                    return;
+                }
+                let finding = Finding {
+                    category: signature.category,
+                    pattern: signature.name.clone(),
+                    view,
+                    score: signature.score,
+                    context,
+                    field: field_text(name),
+                    preview: preview(bytes, range.start, range.end),
+                };
+                found.push((place, finding));
+            });
+        }
+        if !found.is_empty() {
+            findings.add_value(found.into_iter().map(|(_, finding)| finding).collect());
+        }
+    }
+}
+
+impl Scratch {
+    /// States of automata are of use to the automata that made them only.
+    fn belong_to(&mut self, automata: &Arc<Automata>) {
+        if self.owner.as_ref().is_none_or(|owner| !Arc::ptr_eq(owner, automata)) {
+            self.caches = Caches::default();
+            self.owner = Some(Arc::clone(automata));
+        }
+    }
+}
+
+/// Fields whose values are addresses by their nature: what looks like a forgery of one is none there.
+const ADDRESS_FIELDS: [&[u8]; 11] = [
+    b"host",
+    b"origin",
+    b"referer",
+    b"forwarded",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-server",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"via",
+    b"x-original-host",
+];
+
+fn skipped(context: Context, name: &[u8]) -> Categories {
+    let is_address = ADDRESS_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
+    if context == Context::Header && is_address {
+        Categories::of(Category::Ssrf)
+    } else {
+        Categories::default()
+    }
+}

@@ -1,0 +1,174 @@
+//! What was found in one request, and how much of the request was looked at.
+
+use super::category::{Categories, Category, Context};
+use crate::guard::events::redacted;
+
+/// The sum of scores at which a value is a threat, in hundredths (guard semantics, section 11).
+pub const THREAT_SCORE: u16 = 100;
+
+/// Most bytes of names and values of a head that are looked at (guard semantics, section 11).
+pub const HEAD_BYTES_MAX: usize = 65_536;
+
+/// Most bytes of a body that are looked at (guard semantics, section 11).
+pub const BODY_BYTES_MAX: usize = 262_144;
+
+/// Most findings that are kept of one request (chosen): the first says enough for a refusal, the others help who reads them.
+pub const FINDINGS_MAX: usize = 32;
+
+/// Longest preview of what was found, in characters (guard semantics, section 12).
+const PREVIEW_CHARS_MAX: usize = 100;
+
+/// Longest name of a field in a finding, in characters (chosen).
+const FIELD_CHARS_MAX: usize = 64;
+
+/// In which form of a value something was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    /// As it was sent.
+    Raw,
+    /// Decoded, with its blanks.
+    Decoded,
+    /// Decoded, without comments, blanks collapsed.
+    Processed,
+    /// Decoded, without the quotes and escapes that a shell takes away.
+    Unquoted,
+}
+
+impl View {
+    /// The word for the command line and for events.
+    pub fn name(self) -> &'static str {
+        match self {
+            View::Raw => "raw",
+            View::Decoded => "decoded",
+            View::Processed => "processed",
+            View::Unquoted => "unquoted",
+        }
+    }
+}
+
+/// One pattern in one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The kind of attack.
+    pub category: Category,
+    /// The name of the pattern.
+    pub pattern: Box<str>,
+    /// In which form of the value.
+    pub view: View,
+    /// What the pattern is worth, in hundredths.
+    pub score: u16,
+    /// Where the value stands.
+    pub context: Context,
+    /// The name of the field; empty for the path and for a text without fields.
+    pub field: Box<str>,
+    /// What was found, with a little around it, without secrets.
+    pub preview: Box<str>,
+}
+
+/// What is to be said of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing was found.
+    Clean,
+    /// An attack of this kind, the first that was found.
+    Threat(Category),
+    /// More than is looked at, or more layers of encoding than are taken off.
+    Exhausted,
+}
+
+/// What was found in one request so far. [`Detector::begin`](super::Detector::begin) makes one.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    found: Vec<Finding>,
+    threat: Option<Category>,
+    exhausted: bool,
+    head_bytes_left: usize,
+    body_bytes_left: usize,
+    /// What is looked for on this path.
+    pub(super) categories: Categories,
+    /// The lines with `allow` that are about this path, by their places.
+    pub(super) allowed: Vec<usize>,
+}
+
+impl Findings {
+    pub(super) fn new(categories: Categories, allowed: Vec<usize>) -> Findings {
+        Findings {
+            found: Vec::new(),
+            threat: None,
+            exhausted: false,
+            head_bytes_left: HEAD_BYTES_MAX,
+            body_bytes_left: BODY_BYTES_MAX,
+            categories,
+            allowed,
+        }
+    }
+
+    /// What is to be said of the request so far. A threat goes before exhaustion.
+    pub fn verdict(&self) -> Verdict {
+        match self.threat {
+            Some(category) => Verdict::Threat(category),
+            None if self.exhausted => Verdict::Exhausted,
+            None => Verdict::Clean,
+        }
+    }
+
+    /// What was found, in the order in which it was found.
+    pub fn found(&self) -> &[Finding] {
+        &self.found
+    }
+
+    /// Notes that a part of the request could not be looked at: more bytes, more layers or more depth than a bound allows.
+    pub fn exhaust(&mut self) {
+        self.exhausted = true;
+    }
+
+    /// Takes bytes from the budget. Returns how many of them are still to be looked at; fewer are an exhaustion.
+    pub(super) fn spend(&mut self, context: Context, bytes: usize) -> usize {
+        let left = match context {
+            Context::Query | Context::Path | Context::Header => &mut self.head_bytes_left,
+            Context::Body => &mut self.body_bytes_left,
+        };
+        let granted = bytes.min(*left);
+        *left -= granted;
+        if granted < bytes {
+            self.exhaust();
+        }
+        granted
+    }
+
+    /// Adds what one value has come to: a threat if the scores together reach [`THREAT_SCORE`].
+    pub(super) fn add_value(&mut self, found: Vec<Finding>) {
+        let sum = found.iter().map(|finding| finding.score).fold(0, u16::saturating_add);
+        if sum >= THREAT_SCORE && self.threat.is_none() {
+            let strongest = found.iter().rev().max_by_key(|finding| finding.score);
+            self.threat = strongest.map(|finding| finding.category);
+        }
+        let room = FINDINGS_MAX.saturating_sub(self.found.len());
+        self.found.extend(found.into_iter().take(room));
+    }
+}
+
+/// A bounded text of what is around a match.
+pub(super) fn preview(haystack: &[u8], start: usize, end: usize) -> Box<str> {
+    // What stands before the match says whether it is the value of a secret.
+    let from = start.saturating_sub(PREVIEW_CHARS_MAX / 4);
+    let text =
+        String::from_utf8_lossy(&haystack[from..end.min(haystack.len()).min(from + 4 * PREVIEW_CHARS_MAX)])
+            .into_owned();
+    let text = redacted(&text);
+    text.chars()
+        .take(PREVIEW_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .into()
+}
+
+/// The name of a field, bounded and printable.
+pub(super) fn field_text(name: &[u8]) -> Box<str> {
+    let text = String::from_utf8_lossy(&name[..name.len().min(4 * FIELD_CHARS_MAX)]).into_owned();
+    text.chars()
+        .take(FIELD_CHARS_MAX)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .into()
+}

@@ -1,0 +1,37 @@
+//! Attacks in what a request says: guard semantics, section 11.
+//!
+//! A value (a parameter, a field, a leaf of JSON, the path) is looked at in several [`View`]s: as it was sent, decoded, decoded
+//! without comments and spare blanks, and as a shell would read it. One pass of an automaton over each view finds the literals
+//! that patterns need; only the patterns whose literal is there are tried, each in time linear in the bytes, and where a
+//! pattern alone is too eager, code confirms the match. Everything is bounded, and a bound that is reached is a verdict.
+
+#[cfg(feature = "detection")]
+mod automata;
+mod category;
+#[cfg(feature = "detection")]
+mod confirm;
+#[cfg(feature = "detection")]
+mod detector;
+#[cfg(feature = "detection")]
+mod findings;
+#[cfg(feature = "detection")]
+mod json;
+#[cfg(feature = "detection")]
+mod request;
+mod rules;
+#[cfg(feature = "detection")]
+mod signatures;
+#[cfg(feature = "detection")]
+mod views;
+
+#[cfg(feature = "detection")]
+pub use automata::check_pattern;
+pub use category::{Categories, Category, Context};
+#[cfg(feature = "detection")]
+pub use detector::{Detector, OVERLAP_BYTES, Scratch};
+#[cfg(feature = "detection")]
+pub use findings::{BODY_BYTES_MAX, Finding, Findings, HEAD_BYTES_MAX, THREAT_SCORE, Verdict, View};
+pub use rules::{AllowLine, CustomPattern, DetectRules, EXCLUDED, Mode, OffLine};
+
+#[cfg(all(test, feature = "detection"))]
+mod tests;

@@ -1,0 +1,76 @@
+//! The head of a request, taken apart into values.
+
+use super::category::Context;
+use super::detector::{Detector, Scratch};
+use super::findings::Findings;
+
+/// Fields that are written anew, or say nothing but how the connection is used.
+const SKIPPED_FIELDS: [&[u8]; 6] = [
+    b"connection",
+    b"content-length",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"transfer-encoding",
+];
+
+impl Detector {
+    /// Looks at the head of a request: names and values of the query, the path, fields and cookies, in this order, until something
+    /// is found. `target` is path and query as they were sent; `None` for CONNECT.
+    pub fn scan_request<'a>(
+        &self,
+        target: Option<&[u8]>,
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        scratch: &mut Scratch,
+        findings: &mut Findings,
+    ) {
+        let target = target.unwrap_or_default();
+        let (path, query) = match memchr::memchr(b'?', target) {
+            Some(at) => (&target[..at], &target[at + 1..]),
+            None => (target, &[][..]),
+        };
+        self.scan_query(query, scratch, findings);
+        self.scan(Context::Path, b"", path, scratch, findings);
+        // A segment may be what a server takes for a parameter: what begins it counts as the beginning of a value.
+        for segment in path.split(|byte| *byte == b'/').filter(|segment| !is_plain(segment)) {
+            self.scan(Context::Path, b"", segment, scratch, findings);
+        }
+        for (name, value) in fields {
+            if SKIPPED_FIELDS.iter().any(|skipped| name.eq_ignore_ascii_case(skipped)) {
+                continue;
+            }
+            match name.eq_ignore_ascii_case(b"cookie") {
+                true => self.scan_cookies(value, scratch, findings),
+                false => self.scan(Context::Header, name, value, scratch, findings),
+            }
+        }
+    }
+
+    /// Each name and value of a query, repeated names, too.
+    fn scan_query(&self, query: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
+        for pair in query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = split_pair(pair);
+            self.scan(Context::Query, name, value, scratch, findings);
+        }
+    }
+
+    fn scan_cookies(&self, value: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
+        for pair in value.split(|byte| *byte == b';') {
+            let (name, value) = split_pair(pair.trim_ascii());
+            self.scan(Context::Header, name, value, scratch, findings);
+        }
+    }
+}
+
+/// Whether a segment of a path is a name as most are.
+fn is_plain(segment: &[u8]) -> bool {
+    segment.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// A name and a value; what has no `=` is a value without a name.
+fn split_pair(pair: &[u8]) -> (&[u8], &[u8]) {
+    match memchr::memchr(b'=', pair) {
+        Some(at) => (&pair[..at], &pair[at + 1..]),
+        None => (b"", pair),
+    }
+}

@@ -1,0 +1,80 @@
+//! What a signature is.
+
+use crate::guard::detection::category::{Category, Context};
+use crate::guard::detection::confirm::Confirm;
+use crate::guard::detection::findings::{THREAT_SCORE, View};
+use crate::guard::detection::views::bit;
+
+/// Every context.
+pub(in crate::guard::detection) const ANY_CONTEXT: u8 =
+    Context::Query.bit() | Context::Path.bit() | Context::Header.bit() | Context::Body.bit();
+
+/// Every context but the path.
+pub(super) const NOT_PATH: u8 = ANY_CONTEXT & !Context::Path.bit();
+
+/// A set of contexts.
+pub(super) const fn in_contexts(contexts: &[Context]) -> u8 {
+    let (mut set, mut at) = (0, 0);
+    while at < contexts.len() {
+        set |= contexts[at].bit();
+        at += 1;
+    }
+    set
+}
+
+/// Every view but the unquoted one, which is for shells.
+pub(in crate::guard::detection) const ANY_VIEW: u8 =
+    bit(View::Raw) | bit(View::Decoded) | bit(View::Processed);
+
+/// One signature.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::guard::detection) struct Signature {
+    pub(in crate::guard::detection) name: &'static str,
+    pub(in crate::guard::detection) category: Category,
+    /// One of these literals is in every match; none: the pattern is tried on everything.
+    pub(in crate::guard::detection) literals: &'static [&'static str],
+    pub(in crate::guard::detection) pattern: &'static str,
+    pub(in crate::guard::detection) score: u16,
+    pub(in crate::guard::detection) contexts: u8,
+    pub(in crate::guard::detection) views: u8,
+    pub(in crate::guard::detection) confirm: Option<Confirm>,
+}
+
+impl Signature {
+    /// A signature that makes a value a threat, wherever it stands: decoded or processed.
+    pub(super) const fn new(
+        category: Category,
+        name: &'static str,
+        literals: &'static [&'static str],
+        pattern: &'static str,
+    ) -> Signature {
+        let views = bit(View::Decoded) | bit(View::Processed);
+        let (score, contexts, confirm) = (THREAT_SCORE, ANY_CONTEXT, None);
+        Signature { name, category, literals, pattern, score, contexts, views, confirm }
+    }
+
+    /// Worth less than a threat.
+    pub(super) const fn worth(self, score: u16) -> Signature {
+        Signature { score, ..self }
+    }
+
+    /// Only there.
+    pub(super) const fn only_in(self, contexts: u8) -> Signature {
+        Signature { contexts, ..self }
+    }
+
+    /// In the raw view as well, which decoding would destroy.
+    pub(super) const fn and_raw(self) -> Signature {
+        Signature { views: self.views | bit(View::Raw), ..self }
+    }
+
+    /// As a shell reads it, as well.
+    pub(super) const fn and_unquoted(self) -> Signature {
+        Signature { views: self.views | bit(View::Unquoted), ..self }
+    }
+
+    /// If this agrees.
+    pub(super) const fn confirmed(self, confirm: Confirm) -> Signature {
+        Signature { confirm: Some(confirm), ..self }
+    }
+}

@@ -1,0 +1,201 @@
+//! The forms of one value in which signatures look for attacks.
+
+mod base64_runs;
+mod escapes;
+mod normal;
+mod reduced;
+
+use super::findings::View;
+
+/// How often a value is decoded (guard semantics, section 11). What still changes then is an exhaustion.
+pub(super) const ROUNDS_MAX: usize = 16;
+
+/// All views of one value, in lower case. The buffers are kept from value to value.
+#[derive(Debug, Default)]
+pub(super) struct Views {
+    raw: Vec<u8>,
+    decoded: Vec<u8>,
+    processed: Vec<u8>,
+    unquoted: Vec<u8>,
+    spare: Vec<u8>,
+    /// What differs from the view before it, and has to be looked at by itself.
+    differs: [bool; 3],
+    /// Encodings were left after [`ROUNDS_MAX`] rounds.
+    pub(super) is_exhausted: bool,
+}
+
+impl Views {
+    /// Computes the views of a value. A plus sign is a blank in the processed view where `plus_is_blank`.
+    pub(super) fn fill(&mut self, value: &[u8], plus_is_blank: bool) {
+        self.is_exhausted = false;
+        lower(value, &mut self.raw);
+        let is_decoded = may_be_encoded(value) && self.decode(value);
+        self.differs[0] = is_decoded;
+        let decoded = if is_decoded { &self.decoded } else { &self.raw };
+        self.differs[1] = reduced::processed(decoded, plus_is_blank, &mut self.processed);
+        self.differs[2] = reduced::unquoted(decoded, &mut self.unquoted);
+    }
+
+    /// Decodes until nothing changes. False if nothing has.
+    fn decode(&mut self, value: &[u8]) -> bool {
+        let Views { decoded, spare, is_exhausted, .. } = self;
+        decoded.clear();
+        decoded.extend_from_slice(value);
+        let mut any = false;
+        for round in 0..=ROUNDS_MAX {
+            let mut changed = false;
+            for step in [normal::normalize, escapes::decode, base64_runs::decode] {
+                if step(decoded, spare) {
+                    std::mem::swap(decoded, spare);
+                    changed = true;
+                }
+            }
+            any |= changed;
+            if !changed {
+                break;
+            }
+            *is_exhausted = round == ROUNDS_MAX;
+        }
+        decoded.make_ascii_lowercase();
+        any
+    }
+
+    /// The views that have to be looked at: each that is not the same as one before it.
+    pub(super) fn distinct(&self) -> impl Iterator<Item = (View, &[u8])> {
+        let decoded = if self.differs[0] { &self.decoded } else { &self.raw };
+        let all = [
+            (View::Raw, &self.raw, true),
+            (View::Decoded, decoded, self.differs[0]),
+            (View::Processed, &self.processed, self.differs[1]),
+            (View::Unquoted, &self.unquoted, self.differs[2]),
+        ];
+        all.into_iter().filter(|(_, _, differs)| *differs).map(|(view, bytes, _)| (view, bytes.as_slice()))
+    }
+
+    /// The views as which a view also counts, because they are the same: bits of [`bit`].
+    pub(super) fn stands_for(&self, view: View) -> u8 {
+        let same = |other: View, is_same: bool| if is_same { bit(other) } else { 0 };
+        let [decoded, processed, unquoted] = self.differs.map(|differs| !differs);
+        let behind = same(View::Processed, processed) | same(View::Unquoted, unquoted);
+        bit(view)
+            | match view {
+                View::Raw => same(View::Decoded, decoded) | if decoded { behind } else { 0 },
+                View::Decoded => behind,
+                View::Processed | View::Unquoted => 0,
+            }
+    }
+}
+
+/// A view as a bit of a set.
+pub(super) const fn bit(view: View) -> u8 {
+    1 << view as u8
+}
+
+fn lower(value: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(value);
+    out.make_ascii_lowercase();
+}
+
+/// Whether anything in a value asks for decoding.
+fn may_be_encoded(value: &[u8]) -> bool {
+    let mut run = 0;
+    for byte in value {
+        match byte {
+            b'%' | b'&' | b'\\' | 0x80.. => return true,
+            b if base64_runs::is_of_alphabet(*b) => {
+                run += 1;
+                if run >= base64_runs::RUN_MIN {
+                    return true;
+                }
+            }
+            _ => run = 0,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(value: &str, plus: bool, wanted: View) -> String {
+        let mut views = Views::default();
+        views.fill(value.as_bytes(), plus);
+        let found = views.distinct().find(|(view, _)| *view == wanted).map(|(_, bytes)| bytes.to_vec());
+        let found = found.unwrap_or_else(|| {
+            let (_, bytes) =
+                views.distinct().find(|(view, _)| views.stands_for(*view) & bit(wanted) != 0).unwrap();
+            bytes.to_vec()
+        });
+        String::from_utf8_lossy(&found).into_owned()
+    }
+
+    #[test]
+    fn guard_11_decoding_goes_on_until_nothing_changes() {
+        for (value, expected) in [
+            ("plain", "plain"),
+            ("%27", "'"),
+            ("%2527", "'"),
+            ("%252527", "'"),
+            ("%%32%37", "'"),
+            ("%u0027%u003C", "'<"),
+            ("\\x27\\u0027\\u{27}", "'''"),
+            ("\\047", "'"),
+            ("&#39;&#x27;&#0000039;&lt;&LT;&colon;", "'''<<:"),
+            ("&#39", "'"),
+            ("%c0%af%c0%ae%c1%9c", "/.\\"),
+            ("%e0%80%af", "/"),
+            ("＜ｓｃｒｉｐｔ＞", "<script>"),
+            ("a\u{200b}b\u{feff}", "ab"),
+            ("\u{2215}\u{2216}", "/\\"),
+            ("x=PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==", "x=<script>alert(1)</script>"),
+            ("PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg", "<script>alert(1)</script>"),
+            ("application/json;charset", "application/json;charset"),
+            ("c:\\windows\\system32", "c:\\windows\\system32"),
+            ("100% of it", "100% of it"),
+        ] {
+            assert_eq!(view(value, false, View::Decoded), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn guard_11_comments_and_spare_blanks_are_taken_out() {
+        for (value, plus, expected) in [
+            ("union/**/select", false, "union select"),
+            ("union/*x*/select", false, "union select"),
+            ("/*!50000union*/ select", false, " union select"),
+            ("union--x\nselect", false, "union select"),
+            ("union%23x%0Aselect", false, "union select"),
+            ("a \t\n b", false, "a b"),
+            ("a+b", true, "a b"),
+            ("a+b", false, "a+b"),
+            ("a%00b", false, "ab"),
+            ("*/*;q=0.8", false, "*/*;q=0.8"),
+        ] {
+            assert_eq!(view(value, plus, View::Processed), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn guard_11_a_shell_takes_quotes_away() {
+        for (value, expected) in [
+            (";c'a't /e\\tc/pass\"\"wd", ";cat /etc/passwd"),
+            (";cat${IFS}/etc/passwd", ";cat /etc/passwd"),
+            (";cat$IFS$9/etc", ";cat /etc"),
+            (";w$@hoami", ";whoami"),
+            (";{cat,/etc/passwd}", ";cat /etc/passwd"),
+        ] {
+            assert_eq!(view(value, false, View::Unquoted), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn ours_11_too_many_layers_are_an_exhaustion() {
+        let mut views = Views::default();
+        views.fill(format!("%{}27", "25".repeat(15)).as_bytes(), false);
+        assert!(!views.is_exhausted);
+        views.fill(format!("%{}27", "25".repeat(40)).as_bytes(), false);
+        assert!(views.is_exhausted);
+    }
+}

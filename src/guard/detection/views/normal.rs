@@ -1,0 +1,104 @@
+//! Characters that look like others, or are others to the server behind: NFKC, look-alikes, overlong UTF-8.
+
+use unicode_normalization::UnicodeNormalization as _;
+
+/// Look-alikes that NFKC keeps apart, and blanks of no width (`None`).
+const ALIKE: [(char, Option<char>); 38] = [
+    ('\u{2215}', Some('/')),
+    ('\u{2044}', Some('/')),
+    ('\u{29f8}', Some('/')),
+    ('\u{2571}', Some('/')),
+    ('\u{2216}', Some('\\')),
+    ('\u{29f5}', Some('\\')),
+    ('\u{29f9}', Some('\\')),
+    ('\u{2572}', Some('\\')),
+    ('\u{2039}', Some('<')),
+    ('\u{2329}', Some('<')),
+    ('\u{3008}', Some('<')),
+    ('\u{02c2}', Some('<')),
+    ('\u{276e}', Some('<')),
+    ('\u{27e8}', Some('<')),
+    ('\u{203a}', Some('>')),
+    ('\u{232a}', Some('>')),
+    ('\u{3009}', Some('>')),
+    ('\u{02c3}', Some('>')),
+    ('\u{276f}', Some('>')),
+    ('\u{27e9}', Some('>')),
+    ('\u{01c0}', Some('|')),
+    ('\u{2223}', Some('|')),
+    ('\u{2758}', Some('|')),
+    ('\u{204f}', Some(';')),
+    ('\u{02bc}', Some('\'')),
+    ('\u{02b9}', Some('\'')),
+    ('\u{3002}', Some('.')),
+    ('\u{2028}', Some('\n')),
+    ('\u{2029}', Some('\n')),
+    ('\u{0085}', Some('\n')),
+    ('\u{200b}', None),
+    ('\u{200c}', None),
+    ('\u{200d}', None),
+    ('\u{200e}', None),
+    ('\u{200f}', None),
+    ('\u{2060}', None),
+    ('\u{feff}', None),
+    ('\u{00ad}', None),
+];
+
+/// Writes the normal form to `out`, if there is anything to change. What is not UTF-8 stays, but for overlong forms.
+pub(super) fn normalize(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if text.is_ascii() {
+        return false;
+    }
+    out.clear();
+    let mut rest = text;
+    for chunk in text.utf8_chunks() {
+        let valid = chunk.valid();
+        if valid.is_ascii() {
+            out.extend_from_slice(valid.as_bytes());
+        } else {
+            for c in valid.nfkc() {
+                put(c, out);
+            }
+        }
+        rest = &rest[valid.len().min(rest.len())..];
+        let invalid = chunk.invalid();
+        if let [first, ..] = invalid {
+            match *first {
+                // A blank of Latin-1.
+                0xa0 => out.push(b' '),
+                _ => out.extend_from_slice(invalid),
+            }
+        }
+        rest = &rest[invalid.len().min(rest.len())..];
+    }
+    debug_assert!(rest.is_empty());
+    shorten(out);
+    out != text
+}
+
+fn put(c: char, out: &mut Vec<u8>) {
+    let c = match ALIKE.iter().find(|(from, _)| *from == c) {
+        Some((_, Some(to))) => *to,
+        Some((_, None)) => return,
+        None => c,
+    };
+    out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+}
+
+/// Replaces overlong UTF-8 by the ASCII character that it hides. Decoders that accept such forms also take any byte behind
+/// `c0` and `c1` for its rest.
+fn shorten(text: &mut Vec<u8>) {
+    let (mut from, mut to) = (0, 0);
+    while from < text.len() {
+        let (byte, len) = match text[from..] {
+            [lead @ (0xc0 | 0xc1), next, ..] => ((lead & 1) << 6 | next & 0x3f, 2),
+            [0xe0, 0x80 | 0x81, _, ..] => ((text[from + 1] & 1) << 6 | text[from + 2] & 0x3f, 3),
+            [0xf0, 0x80, 0x80 | 0x81, _, ..] => ((text[from + 2] & 1) << 6 | text[from + 3] & 0x3f, 4),
+            [byte, ..] => (byte, 1),
+            [] => break,
+        };
+        text[to] = byte;
+        (from, to) = (from + len, to + 1);
+    }
+    text.truncate(to);
+}

@@ -1,0 +1,98 @@
+//! Views with less in them: without comments and spare blanks, and without what a shell takes away.
+
+/// Writes the text without comments, control characters and spare blanks to `out`. False if nothing has changed.
+pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> bool {
+    out.clear();
+    let mut at = 0;
+    // Where no further comment can end, or line: each end is looked for once in the whole text.
+    let (mut no_end, mut no_line) = (false, false);
+    while at < text.len() {
+        let rest = &text[at..];
+        let line_comment = match rest {
+            [b'#', ..] => 1,
+            [b'-', b'-', ..] => 2,
+            _ => 0,
+        };
+        if rest.starts_with(b"/*") && !no_end {
+            match memchr::memmem::find(&rest[2..], b"*/") {
+                Some(len) => {
+                    push_blank(out);
+                    if rest.get(2) == Some(&b'!') {
+                        let inside = &rest[3..2 + len];
+                        let version = inside.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                        out.extend_from_slice(&inside[version.min(inside.len())..]);
+                        push_blank(out);
+                    }
+                    at += len + 4;
+                    continue;
+                }
+                None => no_end = true,
+            }
+        }
+        if line_comment > 0 && !no_line {
+            match memchr::memchr(b'\n', rest) {
+                Some(len) => {
+                    push_blank(out);
+                    at += len + 1;
+                    continue;
+                }
+                None => no_line = true,
+            }
+        }
+        match rest[0] {
+            b'\t' | b'\n' | b'\r' | 0x0b | 0x0c | b' ' => push_blank(out),
+            b'+' if plus_is_blank => push_blank(out),
+            0..0x20 | 0x7f => {}
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    out != text
+}
+
+fn push_blank(out: &mut Vec<u8>) {
+    if out.last() != Some(&b' ') {
+        out.push(b' ');
+    }
+}
+
+/// Writes the text as a shell reads it to `out`: without quotes and escapes, with blanks for `${IFS}` and the commas in
+/// braces. False if nothing has changed, or no shell would run any of it.
+pub(super) fn unquoted(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let is_quoting = |byte: &u8| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$' | b'{');
+    let is_separating = |byte: &u8| matches!(byte, b';' | b'|' | b'&' | b'`' | b'\n' | b'(');
+    if !text.iter().any(is_quoting) || !text.iter().any(is_separating) {
+        return false;
+    }
+    out.clear();
+    let (mut at, mut in_braces) = (0, false);
+    while at < text.len() {
+        let rest = &text[at..];
+        let blank = [&b"${ifs}"[..], b"$ifs$9", b"$ifs", b"${ifs%??}"]
+            .into_iter()
+            .find(|name| rest.starts_with(name));
+        if let Some(name) = blank {
+            out.push(b' ');
+            at += name.len();
+            continue;
+        }
+        let (skipped, byte) = match rest {
+            [b'$', b'@' | b'*' | b'0'..=b'9', ..] => (2, None),
+            [b'\'' | b'"' | b'\\' | b'^', ..] => (1, None),
+            [b'{', b'a'..=b'z', ..] if !in_braces => {
+                in_braces = true;
+                (1, None)
+            }
+            [b'}', ..] if in_braces => {
+                in_braces = false;
+                (1, None)
+            }
+            [b',', ..] if in_braces => (1, Some(b' ')),
+            [byte, ..] => (1, Some(*byte)),
+            [] => break,
+        };
+        out.extend(byte);
+        at += skipped;
+    }
+    out != text
+}

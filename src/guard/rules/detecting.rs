@@ -1,0 +1,86 @@
+//! Attacks that were found in a request: what is told of them, and what follows.
+
+use super::consequences::Consequences;
+use super::subject::Subject;
+use crate::guard::detection::{DetectRules, Detector, Findings, Mode, Verdict};
+use crate::guard::directives::{PER_CLIENT, Violation};
+use crate::guard::events::{Event, EventType};
+use crate::guard::verdict::{Cause, Denial};
+use crate::time::Now;
+use std::net::IpAddr;
+
+/// Most patterns that an event names (chosen): the others are of the same request.
+const TOLD_MAX: usize = 8;
+
+/// What a guard file says of detection, compiled; nothing if it looks for nothing.
+pub(super) fn compiled(rules: &DetectRules) -> Option<Detector> {
+    // The patterns of the file have been compiled when the file was read.
+    if rules.mode == Mode::Off { None } else { Detector::new(rules).ok() }
+}
+
+/// What follows from what was found in a request: an event, a violation that counts towards a ban, a refusal.
+pub(super) fn conclude(
+    detector: &Detector,
+    (findings, subject): (&Findings, &Subject<'_>),
+    consequences: &Consequences,
+    now: Now,
+) -> Result<(), Denial> {
+    let verdict = findings.verdict();
+    if verdict == Verdict::Clean || verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
+        return Ok(());
+    }
+    let refuses = detector.refuses(verdict) && !consequences.passive;
+    let client = subject.client;
+    consequences.state.push(event(findings, subject, refuses, now));
+    let line = detector.rules().line;
+    consequences.violate(Violation::Detect, client, PER_CLIENT, now);
+    if !refuses {
+        return Ok(());
+    }
+    // The violation may have been the last that is let pass.
+    let cause = match is_banned(client, consequences, now) {
+        true => Cause::BannedNow,
+        false => Cause::Suspicious,
+    };
+    Err(Denial { cause, line, retry_after_s: 0 })
+}
+
+fn is_banned(client: IpAddr, consequences: &Consequences, now: Now) -> bool {
+    consequences.state.banned(client, now).is_some()
+}
+
+/// The event `pattern_detected` (guard semantics, section 12).
+fn event(findings: &Findings, subject: &Subject<'_>, refuses: bool, now: Now) -> Event {
+    let action = if refuses { "request_blocked" } else { "logged_only" };
+    let mut event = Event::new(now, EventType::PatternDetected, Some(subject.client), action);
+    subject.method.clone_into(&mut event.method);
+    event.endpoint = String::from_utf8_lossy(subject.path.unwrap_or_default()).into_owned();
+    event.reason = match findings.verdict() {
+        Verdict::Threat(category) => format!("suspicious request: {}", category.name()),
+        Verdict::Exhausted => "more to look at than the bounds allow".to_owned(),
+        Verdict::Clean => String::new(),
+    };
+    if let Some(first) = findings.found().first() {
+        event.rule = first.pattern.to_string();
+        event.metadata.push(("pattern", first.pattern.to_string()));
+        event.metadata.push(("category", first.category.name().to_owned()));
+        let context = match first.field.is_empty() {
+            true => first.context.name().to_owned(),
+            false => format!("{}:{}", first.context.name(), first.field),
+        };
+        event.metadata.push(("context", context));
+        event.metadata.push(("view", first.view.name().to_owned()));
+        event.metadata.push(("content_preview", first.preview.to_string()));
+    }
+    let told = || findings.found().iter().take(TOLD_MAX);
+    let score = told().map(|finding| finding.score).fold(0, u16::saturating_add).min(100);
+    event.metadata.push(("threat_score", format!("{}.{:02}", score / 100, score % 100)));
+    let threats: Vec<&str> = told().map(|finding| &*finding.pattern).collect();
+    event.metadata.push(("threats", threats.join(",")));
+    let mut categories: Vec<&str> = told().map(|finding| finding.category.name()).collect();
+    categories.sort_unstable();
+    categories.dedup();
+    event.metadata.push(("threat_categories", categories.join(",")));
+    event.metadata.push(("detection_method", "automata".to_owned()));
+    event
+}
