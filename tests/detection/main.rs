@@ -96,7 +96,7 @@ impl Looker {
 
 /// Attacks that are none in a path: what a shell or an upload would do there comes from a parameter.
 fn is_meant_for(place: &str, class: &str) -> bool {
-    place != "path" || !matches!(class, "cmd_injection" | "files")
+    place != "path" || !matches!(class, "cmd_injection" | "files" | "varied")
 }
 
 #[test]

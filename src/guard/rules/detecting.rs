@@ -5,6 +5,7 @@ use super::subject::Subject;
 use crate::guard::detection::{DetectRules, Detector, Findings, Mode, Verdict};
 use crate::guard::directives::{PER_CLIENT, Violation};
 use crate::guard::events::{Event, EventType};
+use crate::guard::told::Asker;
 use crate::guard::verdict::{Cause, Denial};
 use crate::time::Now;
 use std::net::IpAddr;
@@ -33,7 +34,12 @@ pub(super) fn conclude(
     let client = subject.client;
     consequences.state.push(event(findings, subject, refuses, now));
     let line = detector.rules().line;
-    consequences.violate(Violation::Detect, client, PER_CLIENT, now);
+    let asked = Asker {
+        method: subject.method.as_bytes(),
+        target: subject.path.unwrap_or_default(),
+        ..Asker::by(client)
+    };
+    consequences.violate(Violation::Detect, &asked, PER_CLIENT, now);
     if !refuses {
         return Ok(());
     }

@@ -50,7 +50,7 @@ pub(super) const TABLE: &[Signature] = &[
     Signature::new(
         SensitiveFile,
         "file_of_windows",
-        &["win.ini", "boot.ini", "system32", "windows", "winnt", "inetpub", "system.ini", "sam", "unattend", "applicationhost"],
+        &["win.ini", "boot.ini", "xampp", "wamp", "pagefile", "system32", "windows", "winnt", "inetpub", "system.ini", "sam", "unattend", "applicationhost"],
         r"^(?:file:)?[/\\]*(?:[a-z]:)?[/\\]+(?:windows|winnt)[/\\]+(?:win\.ini|system\.ini|system32[/\\]+(?:config|drivers[/\\]+etc|cmd\.exe|inetsrv|license\.rtf|eula|repair)|repair[/\\]+sam|panther|debug|php\.ini|my\.ini|iis\d*\.log|system32$)|^(?:file:)?[/\\]*[a-z]:[/\\]+(?:boot\.ini|inetpub|autoexec\.bat|unattend|xampp|wamp|apache|mysql|php[/\\]|pagefile\.sys|config\.sys|windows(?:[/\\]|$)|winnt)|^(?:boot|win)\.ini$|[/\\]win(?:dows|nt)[/\\]win\.ini|[/\\]boot\.ini\b",
     ),
     Signature::new(

@@ -18,7 +18,7 @@ pub(super) const TABLE: &[Signature] = &[
     xss(
         "xss_attribute_break_out",
         &["on"],
-        r#"["'`>](?:\s+[a-z-]+(?:=[^\s]*)?){0,4}[\s/]*\bon(?:abort|animation|auxclick|before|begin|blur|canplay|change|click|close|contextmenu|copy|cut|dblclick|drag|drop|end|error|finish|focus|hashchange|input|invalid|key|load|message|mouse|online|offline|page|paste|play|pointer|popstate|progress|readystate|resize|scroll|search|select|show|start|submit|toggle|touch|transition|unload|volumechange|wheel)[a-z]*\s*=\s*["'`]?\s*[a-z_$(\[!+\-\\&{]"#,
+        r#"["'`>](?:[\s/]*[a-z-]+(?:=[^\s]*)?){0,3}[\s/]*\bon(?:abort|animation|auxclick|before|begin|blur|canplay|change|click|close|contextmenu|copy|cut|dblclick|drag|drop|end|error|finish|focus|hashchange|input|invalid|key|load|message|mouse|online|offline|page|paste|play|pointer|popstate|progress|readystate|resize|scroll|search|select|show|start|submit|toggle|touch|transition|unload|volumechange|wheel)[a-z]*\s*=\s*["'`]?\s*[a-z_$(\[!+\-\\&{]"#,
     )
     .confirmed(breaks_out),
     xss(

@@ -109,7 +109,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_function_condition",
         AND_OR,
-        r#"^[\w\s.@%'"`)\-(]{0,60}(?:['")\d\s*])(?:and|or|xor|&&|\|\|)[\s(]*(?:not[\s(]+)?(?:ascii|ord|substr|substring|mid|left|right|length|len|char_length|lower|upper|hex|bin|exists|elt|row|make_set|regexp_like|polygon|multipoint|st_\w+|cast|convert|chr|char|isnull|ifnull|nullif|coalesce|database|user|version|current_user|system_user|instr|locate|strcmp|if|iif|rand|row_count|conv|unicode|bitand|db_name|is_srvrolemember|exp|abs|sign|ctxsys\.\w+|json_\w+)\s*\((?:[^)]*\)+\s*(?:=|<|>|!|like\b|in\b|between\b|is\b|--|#|$|and\b|or\b|\)|&|'|")|\s*select\b|[^)]*[=<>])"#,
+        r#"^[\w\s.@%'"`)\-(]{0,60}(?:['")\d\s*])(?:and|or|xor|&&|\|\|)[\s(]*(?:not[\s(]+)?(?:ascii|ord|substr|substring|mid|left|right|length|len|char_length|lower|upper|hex|bin|exists|elt|row|make_set|regexp_like|polygon|multipoint|st_\w+|cast|convert|chr|char|isnull|ifnull|nullif|coalesce|database|user|version|current_user|system_user|instr|locate|strcmp|if|iif|rand|row_count|conv|unicode|bitand|db_name|is_srvrolemember|exp|abs|sign|ctxsys\.\w+|json_\w+)\s*\((?:[^)]*\)+\s*(?:=|<|>|!|like\b|in\b|between\b|is\b|--|#|$|and\b|or\b|\)|&|'|")|\s*select\b|[^=<>\n]*[=<>])"#,
     ),
     sql(
         "sqli_case_when",
