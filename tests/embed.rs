@@ -5,11 +5,11 @@ mod common;
 use common::{DEADLINE, Origin, Raw, Response, Scratch, eventually};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use weir::{BuildError, Builder, Configuration, Proxy, Status};
+use weir::{BanError, BuildError, Builder, Configuration, Proxy, Status};
 
 /// What is counted of this process is of one test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -162,8 +162,7 @@ fn a_host_waits_by_itself() {
     while proxy.statistics().sum().timeouts_unused == 0 {
         assert!(Instant::now() < end, "{:?}", proxy.statistics().line());
         let timeout = proxy.next_timeout().map(|timeout| Timespec::try_from(timeout).expect("a time"));
-        let mut watched =
-            [PollFd::from_borrowed_fd(borrowed(&proxy), PollFlags::IN), PollFd::new(&woken, PollFlags::IN)];
+        let mut watched = [PollFd::new(&proxy, PollFlags::IN), PollFd::new(&woken, PollFlags::IN)];
         poll(&mut watched, timeout.as_ref()).expect("poll");
         turns += 1;
         proxy.poll(Some(Duration::ZERO)).expect("a turn");
@@ -241,6 +240,63 @@ fn workers_and_the_cache_file_are_asked_for() {
     }
 }
 
+/// A ban needs a guard file, holds at once and can be ended.
+#[test]
+fn bans_hold_until_they_are_ended() {
+    let _alone = alone();
+    let origin = Origin::ok();
+    let mut proxy = built(configuration());
+    assert_eq!(proxy.control().ban("192.0.2.1", None, ""), Err(BanError::NoGuard));
+    let trusting = "trust 127.0.0.1\n";
+    proxy = built(configuration().set("guard", "guard.conf").file("guard.conf", trusting));
+    let control = proxy.control().clone();
+    let forwarded = String::from_utf8(origin.get("/")).expect("text");
+    let forwarded = forwarded.replacen("\r\n", "\r\nX-Forwarded-For: 192.0.2.7\r\n", 1);
+    for (status, change) in [(200, "ban"), (403, "unban"), (200, "none")] {
+        let client = ask(address(&proxy), forwarded.clone().into());
+        assert_eq!(answered(&mut [&mut proxy], client).1.status(), status, "before {change}");
+        match change {
+            "ban" => {
+                control.ban("192.0.2.0/24", Some(Duration::from_millis(3_600_500)), "scans").expect("a ban")
+            }
+            "unban" => assert_eq!(control.unban("192.0.2.0/24"), Ok(true)),
+            _ => assert_eq!(control.unban("192.0.2.0/24"), Ok(false)),
+        }
+    }
+    for (network, reason) in [("192.0.2.1/24", ""), ("example.com", ""), ("192.0.2.1", &*"x".repeat(1000))] {
+        let refused = control.ban(network, None, reason);
+        assert!(matches!(refused, Err(BanError::Malformed(_))), "{network}: {refused:?}");
+    }
+    assert!(matches!(control.ban("127.0.0.1", None, ""), Err(BanError::Refused(_))));
+}
+
+/// Sockets too: what a proxy has opened is closed with it, and with requests under way.
+#[test]
+fn a_close_closes_every_descriptor() {
+    let _alone = alone();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = silent.local_addr().expect("an address");
+    let sockets = |at: SocketAddr| {
+        let port = format!(":{:04X} ", at.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc");
+        table.lines().filter(|line| line.contains(&port) && line.contains(" 01 ")).count()
+    };
+    let mut proxy = built(configuration().set("workers", "1"));
+    let mut client = Raw::connect(address(&proxy));
+    client.send(format!("GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\n\r\n"));
+    let end = Instant::now() + DEADLINE;
+    while sockets(at) == 0 {
+        assert!(Instant::now() < end, "no connection to the origin");
+        proxy.poll(Some(Duration::from_millis(1))).expect("a turn");
+    }
+    let (listening, descriptor) = (address(&proxy), proxy.as_raw_fd());
+    proxy.close();
+    assert!(TcpStream::connect(listening).is_err(), "it listens no more");
+    eventually("the origin's end", || (sockets(at) == 0).then_some(()));
+    assert!(!matches!(client.wire().read_some(), Ok(bytes) if !bytes.is_empty()), "the client is cut");
+    assert!(std::fs::read_link(format!("/proc/self/fd/{descriptor}")).is_err(), "epoll is closed");
+}
+
 /// What cannot be had is said, and leaves nothing open.
 #[test]
 fn errors_say_what_is_wrong() {
@@ -271,10 +327,4 @@ fn errors_say_what_is_wrong() {
     assert_eq!(answered(&mut [&mut proxy], client).1.status(), 200);
     drop(proxy);
     assert_eq!(left_over(), before);
-}
-
-#[allow(unsafe_code)]
-fn borrowed(proxy: &Proxy) -> BorrowedFd<'_> {
-    // SAFETY: the descriptor is open as long as the proxy is.
-    unsafe { BorrowedFd::borrow_raw(proxy.as_raw_fd()) }
 }

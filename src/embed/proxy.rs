@@ -4,7 +4,7 @@ use super::control::Control;
 use super::follower::Follower;
 use crate::metrics::Snapshot;
 use crate::shell::{EventLoop, Failure, Persister, Workers};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 /// A proxy that listens, and works while it is polled. Dropping it closes everything that it has opened, ends its threads and
@@ -113,6 +113,15 @@ impl Proxy {
         if let Some(persister) = self.persister.take() {
             persister.save();
         }
+    }
+}
+
+/// The same as [`AsRawFd`]: with it tokio's `AsyncFd` and what rustix and mio offer take a proxy as it is.
+impl AsFd for Proxy {
+    #[allow(unsafe_code)]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is the loop's, which is open as long as the proxy is.
+        unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
     }
 }
 

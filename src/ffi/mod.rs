@@ -14,6 +14,7 @@ mod border;
 mod callbacks;
 mod configuration;
 mod proxy;
+mod signals;
 
 pub use border::{
     WEIR_ABI_VERSION, weir_abi_version, weir_status, weir_status_text, weir_text, weir_version,

@@ -3,6 +3,7 @@
 use super::border::{border, border_or, text, weir_status, write_text};
 use super::callbacks::weir_options;
 use super::configuration::weir_config;
+use super::signals::Quiet;
 use crate::embed::{BanError, BuildError, Control, Proxy, Status};
 use crate::metrics::Form;
 use std::cell::UnsafeCell;
@@ -92,6 +93,7 @@ pub unsafe extern "C" fn weir_new(
             unsafe { config.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)?;
         let builder = options.apply(Proxy::builder().configuration(configuration.clone()));
         let builder = listeners.into_iter().fold(builder, |builder, socket| builder.listener(socket));
+        let _quiet = Quiet::new();
         let built = builder.build().map_err(|found| {
             unsafe { write_text(&found.to_string(), error, error_size) };
             match found {
@@ -161,6 +163,7 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_poll(proxy: *mut weir_proxy, timeout_ms: c_int) -> weir_status {
     border(|| {
+        let _quiet = Quiet::new();
         let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
         // SAFETY: as the caller has promised; so below.
         match unsafe { given(proxy) }?.alone(|proxy| proxy.poll(timeout))? {

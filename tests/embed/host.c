@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,8 @@ static void on_request(void *user_data, const weir_request *request, weir_ruling
     struct host *host = user_data;
     weir_text value;
     host->requests++;
+    /* As a write to a closed connection does. */
+    CHECK(raise(SIGPIPE) == 0);
     CHECK(equals(weir_request_client(request), "127.0.0.1"));
     CHECK(equals(weir_request_user(request), ""));
     CHECK(equals(weir_request_method(request), "GET"));
