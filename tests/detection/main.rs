@@ -94,9 +94,9 @@ impl Looker {
     }
 }
 
-/// Attacks that are none in a path: what a shell or an upload would do there comes from a parameter.
+/// Attacks that are none in a path: what an upload would do there comes from a parameter.
 fn is_meant_for(place: &str, class: &str) -> bool {
-    place != "path" || !matches!(class, "cmd_injection" | "files" | "varied")
+    place != "path" || !matches!(class, "files" | "varied")
 }
 
 #[test]

@@ -1,11 +1,12 @@
-//! Commands for a shell behind a parameter.
+//! Commands for a shell behind a parameter, or behind a segment of a path. What begins with a command is one in a parameter only: a
+//! path may be `/bin/ls`.
 
 use super::signature::{NOT_PATH, Signature};
 use crate::guard::detection::category::Category::CmdInjection;
 use crate::guard::detection::confirm::{is_last_word, leads_shortly};
 
 const fn command(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
-    Signature::new(CmdInjection, name, literals, pattern).only_in(NOT_PATH).and_unquoted()
+    Signature::new(CmdInjection, name, literals, pattern).and_unquoted()
 }
 
 const SEPARATORS: &[&str] = &[";", "|", "&", "`", "$(", "\n", "<(", ">("];
@@ -44,10 +45,10 @@ pub(super) const TABLE: &[Signature] = &[
     command("cmd_shellshock", &["() {", "(){", "()\t{", "()  {"], r"^\s*\(\)\s*\{|\(\)\s*\{\s*(?::|_)\s*;?\s*\}?\s*;"),
     command("cmd_blank_substitute", &["ifs", "$@", "$*", "$"], r"\$\{?ifs\b|\$\{ifs[%,:]|[a-z]\$[@*][a-z]|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
-    command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*/[a-z?*\[\]]{2,}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").confirmed(leads_shortly),
+    command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*/[a-z?*\[\]]{2,}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
     command("cmd_brace_list", &["{"], r"\{(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|id|whoami|uname|python\d?|perl|sleep),[^{}]*\}"),
     command("cmd_reader_of_files", &["cat", "tac", "less", "more", "head", "tail", "type", "nl", "strings"], r"\b(?:cat|tac|less|more|head|tail|nl|strings)\s*(?:-\w+\s+|<\s*)?/+(?:etc|proc|root|var|home)/+[\w.*?/]+\s*(?:$|[;|&`)#'\x22])").confirmed(leads_shortly),
-    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "ifconfig", "id", "rm ", "nslookup", "sleep", "chmod", "python", "perl"], r"^\s*(?:/(?:usr/)?s?bin/)(?:cat|ls|id|whoami|bash|sh|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+[/*~.]|^\s*(?:uname\s+-a|whoami|ifconfig)\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-|^\s*nslookup\s+\S+\.\S+$"),
+    command("cmd_at_start", &["wget", "curl", "whoami", "cat ", "ls ", "bash", "nc ", "ping", "uname", "ifconfig", "id", "rm ", "nslookup", "sleep", "chmod", "python", "perl"], r"^\s*(?:/(?:usr/)?s?bin/)(?:cat|ls|id|whoami|bash|sh|uname|nc|curl|wget|ping|ps|rm|python\d?|perl|sleep|echo)\b|^\s*(?:cat|tac|less|head|tail)\s+/etc/|^\s*ls\s+-\w+\s+/|^\s*rm\s+-rf?\s+[/*~.]|^\s*(?:uname\s+-a|whoami|ifconfig)\s*$|^\s*ping\s+-[cn]\s*\d|^\s*nc\s+-|^\s*nslookup\s+\S+\.\S+$").only_in(NOT_PATH),
     command("cmd_windows", &["&", "|"], r"(?:&|\|)\s*(?:dir|type|copy|del|ren|move|start|net|ver|vol|set|echo|whoami|ipconfig|find|findstr|more|tree)\s+(?:[a-z]:\\|%\w+%|/[a-z]\b|\\\\|user\b|\*|\.)").confirmed(leads_shortly),
     command("cmd_variable_windows", &["%comspec%", "%systemroot%", "%windir%", "%programfiles", "%userprofile%", "%temp%"], r"%(?:comspec|systemroot|windir|programfiles(?::~\d+,-?\d+)?)%").and_raw(),
 ];

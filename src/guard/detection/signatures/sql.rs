@@ -60,7 +60,7 @@ pub(super) const TABLE: &[Signature] = &[
     sql(
         "sqli_stacked",
         &[";"],
-        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select[\s(]|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+\w+|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
+        r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\b|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
     ),
     sql(
         "sqli_break_out_stacked",
