@@ -5,6 +5,8 @@ mod common;
 
 mod addresses;
 mod behaviour;
+#[cfg(feature = "detection")]
+mod bodies;
 mod clouds;
 #[cfg(feature = "redis")]
 #[path = "../stores/cluster.rs"]

@@ -31,6 +31,10 @@
 //! An aborted request is answered with a refusal, or its transaction is aborted if a response has begun. An aborted response
 //! is cut as a truncated one is: the client must notice. Held bytes of an aborted or truncated body are dropped.
 
+#[cfg(feature = "detection")]
+use crate::guard::behaviour::Watch;
+#[cfg(feature = "detection")]
+use crate::guard::detection::Findings;
 use crate::http::head::RequestHead;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose};
 use std::fmt::Debug;
@@ -90,10 +94,31 @@ pub trait Filter: Debug + Send {
         Verdict::Pass
     }
 
+    /// What the guard is to be told, once. Asked after each piece and after the end.
+    fn take_report(&mut self) -> Option<Report> {
+        None
+    }
+
     /// [`HELD_BYTES_MAX`] would be exceeded, or there is no memory to hold back any more.
     fn when_full(&self) -> WhenFull {
         WhenFull::Abort("filter_held_bytes_max")
     }
+}
+
+/// What a filter has found for the guard, which a filter does not know how to reach.
+#[derive(Debug)]
+pub enum Report {
+    /// Attacks in the body of a request.
+    #[cfg(feature = "detection")]
+    Detected(Box<Findings>),
+    /// The beginning of a response, `whole` if that is all of it, has been shown to the behaviour rules.
+    #[cfg(feature = "detection")]
+    Watched {
+        /// What has seen it.
+        watch: Box<Watch>,
+        /// That was all of it.
+        whole: bool,
+    },
 }
 
 /// The filters of one request and its response.
@@ -181,6 +206,8 @@ pub(in crate::engine) struct Filters {
     ended: bool,
     /// The body goes no further.
     fault: Option<FilterFault>,
+    /// For the guard.
+    reports: Vec<Report>,
     /// Lines, from the decoder.
     pub trailers: Vec<u8>,
 }
@@ -202,8 +229,15 @@ impl Filters {
             skipped: 0,
             ended: false,
             fault: None,
+            reports: Vec::new(),
             trailers: Vec::new(),
         }))
+    }
+
+    /// Puts one more filter before the others.
+    #[cfg(feature = "detection")]
+    pub fn insert_first(&mut self, filter: Box<dyn Filter>) {
+        self.slots.insert(0, Slot { filter, held: Linear::default(), left: false });
     }
 
     /// Whether the length of the body may change.
@@ -235,13 +269,25 @@ impl Filters {
     /// stays, so that the request is not taken for one that can be sent again.
     pub fn is_spent(&self) -> bool {
         let all_left = self.slots.iter().all(|slot| slot.left);
-        all_left && self.passed.is_empty() && self.again + self.skipped == 0 && !self.replaces()
+        let is_read = self.passed.is_empty() && self.reports.is_empty();
+        all_left && is_read && self.again + self.skipped == 0 && !self.replaces()
+    }
+
+    /// What the filters have found for the guard since it was last asked.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    fn collect_reports(&mut self) {
+        let Filters { slots, reports, .. } = self;
+        reports.extend(slots.iter_mut().filter_map(|slot| slot.filter.take_report()));
     }
 
     /// Shows the filters a piece of at most a block. True if it goes on where it is; otherwise what goes on of it has been copied.
     pub fn show(&mut self, pool: &mut Pool, piece: &[u8]) -> Result<bool, FilterFault> {
         let shown = self.show_unseen(pool, piece);
         self.fault = shown.err().or(self.fault);
+        self.collect_reports();
         shown
     }
 
@@ -268,6 +314,7 @@ impl Filters {
         }
         let shown = self.show_end(pool);
         self.fault = shown.err().or(self.fault);
+        self.collect_reports();
         shown
     }
 

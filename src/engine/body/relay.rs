@@ -10,7 +10,9 @@
 //! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
 //! anything else. A short read or move ends it.
 
-use crate::engine::body::filter::{FilterFault, Filters};
+#[cfg(feature = "detection")]
+use crate::engine::body::filter::Filter;
+use crate::engine::body::filter::{FilterFault, Filters, Report};
 use crate::engine::body::intake::{Admitted, Intake};
 use crate::engine::body::outgoing::Outgoing;
 use crate::http::fault::Fault;
@@ -113,6 +115,15 @@ impl Relay {
         self.filters = filters;
     }
 
+    /// Puts one more filter before those that there are.
+    #[cfg(feature = "detection")]
+    pub fn insert_filter(&mut self, filter: Box<dyn Filter>) {
+        match &mut self.filters {
+            Some(filters) => filters.insert_first(filter),
+            None => self.filters = Filters::new(vec![filter], self.purpose),
+        }
+    }
+
     /// Whether the length of the body may change on the way.
     pub fn replaces(&self) -> bool {
         self.filters.as_ref().is_some_and(|filters| filters.replaces())
@@ -121,6 +132,11 @@ impl Relay {
     /// Why a filter has ended the body, if one has.
     pub fn filter_fault(&self) -> Option<&'static str> {
         Some(self.filters.as_ref()?.fault()?.reason())
+    }
+
+    /// What the filters have found for the guard since it was last asked.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        self.filters.as_mut().map_or_else(Vec::new, |filters| filters.take_reports())
     }
 
     /// Sets what comes in and how it goes out.

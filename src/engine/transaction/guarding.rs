@@ -4,9 +4,15 @@ use super::examine::{Decision, Examiner, Step};
 use super::log_record::{LogRecord, Text};
 use super::noting::AGENT_FIELD;
 use super::refusal::Refusal;
+#[cfg(feature = "detection")]
+use super::request::Method;
 use super::request::{Phase, RequestInfo};
+#[cfg(feature = "detection")]
+use crate::engine::body::inspection::Inspection;
 use crate::guard::rules::{Counted, Subject};
 use crate::guard::told::Asker;
+#[cfg(feature = "detection")]
+use crate::http::framing::Body;
 use crate::http::head::RequestHead;
 use crate::http::target::{Host, Target};
 use std::net::{IpAddr, SocketAddr};
@@ -101,8 +107,19 @@ impl Examiner<'_> {
         if let Some(guard) = self.guard {
             let subject = self.subject(head, target, info, record);
             guard.inspect_head(&subject, head.fields, self.now).map_err(Refusal::Guarded)?;
+            self.inspect_body(subject.path, head, info);
         }
         Ok(Step::Continue(Phase::Protect))
+    }
+
+    /// Puts the detector before the request's body, if it has one.
+    #[cfg(feature = "detection")]
+    fn inspect_body(&mut self, path: Option<&[u8]>, head: &RequestHead<'_, '_>, info: &RequestInfo) {
+        let has_body = !matches!(info.body, Body::None | Body::Length(0)) && info.method != Method::Connect;
+        let (Some(guard), Some(path), true) = (&self.settings.guard, path, has_body) else { return };
+        if let Some(inspection) = Inspection::new(guard, path, head.fields) {
+            self.up.insert_filter(Box::new(inspection));
+        }
     }
 
     /// What the behaviour rules say of the request, and what they want to see of its response.
@@ -110,13 +127,15 @@ impl Examiner<'_> {
         &mut self,
         head: &RequestHead<'_, '_>,
         target: &Target<'_>,
-        info: &RequestInfo,
+        info: &mut RequestInfo,
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
         let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         let met = guard.meet(&self.subject(head, target, info, record), self.now, out);
         out.clear();
+        // What others may have as well does not pass the tap.
+        info.filters_response |= met.watch.as_ref().is_some_and(|watch| watch.wants_body());
         *self.watch = met.watch;
         if let Some(denial) = met.denial {
             return Err(Refusal::Guarded(denial));

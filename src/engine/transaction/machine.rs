@@ -6,7 +6,7 @@
 use super::answer::Answer;
 use super::dressing::{Dressing, GuardedAnswer};
 use super::examine::{Decision, Examiner};
-use super::log_record::{LogRecord, Verdict};
+use super::log_record::{LogRecord, Text, Verdict};
 use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
 use super::request::Method;
@@ -449,6 +449,9 @@ impl Transactions {
         transaction.record.verdict = refusal.verdict();
         if transaction.caching.background || under_way {
             let ending = if transaction.caching.background { Ending::Abandon } else { Ending::Abort };
+            let mut reason = Vec::new();
+            refusal.write_reason(&transaction.policy, &mut reason);
+            transaction.record.set(Text::Reason, &reason);
             cx.send(ending.with_verdict(id, refusal.verdict(), refusal.wording().reason));
             return;
         }

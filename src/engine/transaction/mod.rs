@@ -15,6 +15,7 @@ pub(in crate::engine) mod parts;
 mod protecting;
 pub(in crate::engine) mod purge;
 pub(in crate::engine) mod refusal;
+pub(in crate::engine) mod reports;
 pub(in crate::engine) mod request;
 pub(in crate::engine) mod response;
 mod routing;

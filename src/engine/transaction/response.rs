@@ -2,7 +2,9 @@
 
 use crate::cache::store::stored::Stored;
 use crate::engine::Event;
-use crate::engine::body::relay::BodyFault;
+use crate::engine::body::relay::{BodyFault, Relay};
+#[cfg(feature = "detection")]
+use crate::engine::body::tap::ResponseTap;
 use crate::engine::cache::actions::ResponseAction;
 use crate::engine::cache::hit_response::write_forwarded_status;
 use crate::engine::cache::state::Part;
@@ -16,11 +18,13 @@ use crate::engine::transaction::machine::{Services, Transactions};
 use crate::engine::transaction::refusal::{Refusal, SocketError};
 use crate::engine::transaction::{Stage, Transaction};
 use crate::engine::upstream::bond::Bond;
+use crate::guard::behaviour::Watch;
 use crate::guard::headers::Author;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Edits as _, ResponseRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{Scanner, Version};
+use crate::http::message::Fields;
 use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
@@ -154,6 +158,7 @@ impl Transactions {
                 if let Err(fault) = received {
                     transaction.fail_download(cx, fault);
                 }
+                transaction.report_download(cx.now);
                 cx.wake(transaction.client);
                 self.try_settle(cx, services, id);
             }
@@ -287,6 +292,7 @@ impl Transactions {
                     cx.wake(transaction.client);
                 }
             }
+            transaction.report_download(cx.now);
         }
     }
 
@@ -327,6 +333,7 @@ impl Transactions {
             if let Err(fault) = transaction.down.handle_end(&mut cx.pool) {
                 transaction.fail_download(cx, fault);
             }
+            transaction.report_download(cx.now);
         } else if !transaction.down.is_received() {
             transaction.down.truncate();
         }
@@ -367,6 +374,16 @@ impl Transactions {
         true
     }
 }
+
+/// Shows the body of a response to the behaviour rules. A request that may have such a response has passed the cache by.
+#[cfg(feature = "detection")]
+fn tap(down: &mut Relay, watch: Box<Watch>, fields: Fields<'_, '_>) {
+    down.insert_filter(Box::new(ResponseTap::new(watch, fields.all("content-encoding"))));
+}
+
+/// Patterns that look at the body need the feature.
+#[cfg(not(feature = "detection"))]
+fn tap(_: &mut Relay, _: Box<Watch>, _: Fields<'_, '_>) {}
 
 impl Transaction {
     /// The body broke its own framing, or a filter has ended it: the client gets what was good of it, and then no proper end.
@@ -473,8 +490,10 @@ impl Transaction {
             let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
             write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
             self.record.status = head.status;
-            if let Some(watch) = &mut self.guarded.watch {
-                watch.begin(head.status, now);
+            if let Some(mut watch) = self.guarded.watch.take() {
+                if watch.begin(head.status, now) {
+                    tap(&mut self.down, watch, head.fields);
+                }
             }
             if self.settings.noted.contains(&Text::ContentType) {
                 self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());

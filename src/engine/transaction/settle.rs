@@ -123,7 +123,10 @@ impl Transactions {
         transaction.down.release(&mut cx.pool);
         transaction.record.verdict = verdict;
         transaction.record.aborted = !transaction.caching.background;
-        transaction.record.set(Text::Reason, reason.as_bytes());
+        // A refusal has noted its line behind the word.
+        if !transaction.record.text(Text::Reason).starts_with(reason.as_bytes()) {
+            transaction.record.set(Text::Reason, reason.as_bytes());
+        }
         transaction.leave_fill(cx, services, id);
         // Where a close would pass for the proper end of the response, it has to be a reset.
         cx.send(match ending {

@@ -57,8 +57,8 @@ impl Transaction {
 impl Transactions {
     /// Moves what the client sent behind the head into the upload. False if that ended the transaction.
     pub fn pump_upload(&mut self, cx: &mut Context, id: TransactionId) -> bool {
-        let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
         loop {
+            let Some(transaction) = self.slab.get_mut(id.index as usize) else { return false };
             let begin = transaction.consumed;
             if transaction.input.len() <= begin || !transaction.up.wants_bytes() {
                 return true;
@@ -67,13 +67,13 @@ impl Transactions {
             let mut bytes = [0; BLOCK_BYTES];
             let count = (transaction.input.len() - begin).min(BLOCK_BYTES);
             bytes[..count].copy_from_slice(&transaction.input.bytes(&cx.pool)[begin..begin + count]);
-            match transaction.up.feed(&mut cx.pool, &bytes[..count]) {
-                Ok(0) => return true,
-                Ok(taken) => transaction.consumed += taken,
-                Err(fault) => {
-                    cx.send(Effect::Refuse(id, fault.of_request()));
-                    return false;
-                }
+            let fed = transaction.up.feed(&mut cx.pool, &bytes[..count]);
+            transaction.consumed += *fed.as_ref().unwrap_or(&0);
+            if !self.conclude_upload(cx, id, fed.map(|_| ())) {
+                return false;
+            }
+            if fed == Ok(0) {
+                return true;
             }
         }
     }
@@ -100,9 +100,11 @@ impl Transactions {
             if !self.pump_upload(cx, id) {
                 return;
             }
-        } else if let Err(fault) = transaction.up.handle_received(&mut cx.pool, count, excess) {
-            cx.send(Effect::Refuse(id, fault.of_request()));
-            return;
+        } else {
+            let received = transaction.up.handle_received(&mut cx.pool, count, excess);
+            if !self.conclude_upload(cx, id, received) {
+                return;
+            }
         }
         let Transactions { slab, excess, .. } = self;
         let transaction = &mut slab[id.index as usize];
@@ -136,7 +138,7 @@ impl Transactions {
 
 impl BodyFault {
     /// What the client is told of its request's body.
-    fn of_request(self) -> Refusal {
+    pub(super) fn of_request(self) -> Refusal {
         match self {
             BodyFault::Framing(fault) => Refusal::Fault(fault),
             BodyFault::Filter(FilterFault::Refused(reason)) => Refusal::Filtered(reason),

@@ -277,6 +277,17 @@ impl Rule {
 }
 
 impl Watch {
+    /// Whether the body of the response may be of interest.
+    pub fn wants_body(&self) -> bool {
+        self.watched.iter().any(|(place, _)| {
+            let rule = self.behaviour.rules.get(usize::from(*place));
+            matches!(
+                rule.map(|rule| &rule.counts),
+                Some(Counts::Returns(Pattern::Json(_) | Pattern::Bytes(_)))
+            )
+        })
+    }
+
     /// A response begins: counts it for its status, and says whether the body is to be watched.
     pub fn begin(&mut self, status: u16, now: Now) -> bool {
         let behaviour = Arc::clone(&self.behaviour);

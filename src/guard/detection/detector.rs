@@ -2,7 +2,7 @@
 
 use super::automata::{Automata, Caches};
 use super::category::{Categories, Category, Context};
-use super::findings::{Finding, Findings, Verdict, field_text, preview};
+use super::findings::{Finding, Findings, THREAT_SCORE, Verdict, View, field_text, preview};
 use super::json::leaves;
 use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
@@ -106,13 +106,31 @@ impl Detector {
         scratch: &mut Scratch,
         findings: &mut Findings,
     ) {
-        let on = self.categories_for(name, findings);
-        let name_bytes = findings.spend(context, name.len());
-        let value_bytes = findings.spend(context, value.len());
-        let value = &value[..value_bytes];
         if context != Context::Header {
-            self.scan_text(context, name, &name[..name_bytes], on, scratch, findings);
+            self.scan_name(context, name, scratch, findings);
         }
+        self.scan_value(context, name, value, scratch, findings);
+    }
+
+    /// Looks at a name alone.
+    pub fn scan_name(&self, context: Context, name: &[u8], scratch: &mut Scratch, findings: &mut Findings) {
+        let on = self.categories_for(name, findings);
+        let granted = findings.spend(context, name.len());
+        self.scan_text(context, name, &name[..granted], on, scratch, findings);
+    }
+
+    /// Looks at a value alone: its name was looked at before, or is a word of weir's.
+    pub fn scan_value(
+        &self,
+        context: Context,
+        name: &[u8],
+        value: &[u8],
+        scratch: &mut Scratch,
+        findings: &mut Findings,
+    ) {
+        let on = self.categories_for(name, findings);
+        let granted = findings.spend(context, value.len());
+        let value = &value[..granted];
         match leaves(value, JSON_DEPTH_MAX) {
             Some(texts) => {
                 for text in &texts {
@@ -125,6 +143,22 @@ impl Detector {
             }
             None => self.scan_text(context, name, value, on, scratch, findings),
         }
+    }
+
+    /// Notes a JSON key that is an operator of MongoDB: a threat by itself, where those are looked for.
+    pub fn note_operator(&self, key: &[u8], findings: &mut Findings) {
+        if !self.categories_for(key, findings).contains(Category::Nosql) {
+            return;
+        }
+        findings.add_value(vec![Finding {
+            category: Category::Nosql,
+            pattern: "mongodb_operator".into(),
+            view: View::Raw,
+            score: THREAT_SCORE,
+            context: Context::Body,
+            field: field_text(key),
+            preview: preview(key, 0, key.len()),
+        }]);
     }
 
     /// What is looked for in a field.

@@ -112,13 +112,22 @@ fn ours_11_broken_codings_are_faults_and_no_panics() {
             assert_eq!(decode(coding, &coded, size), Err(DecodeFault::Broken), "{coding:?} {size}");
         }
     }
-    // Each byte of a good one replaced: never more than a fault.
-    let good = gzip(TEXT);
-    for at in 0..good.len() {
-        for byte in [0, 0x55, 0xff] {
-            let mut bad = good.clone();
-            bad[at] = byte;
-            let _ = decode(Coding::Gzip, &bad, 4);
+    // Each byte of a good one replaced: never more than a fault, and the same one wherever the pieces end.
+    for (coding, good) in [
+        (Coding::Gzip, gzip(TEXT)),
+        (Coding::Deflate, zlib(TEXT)),
+        (Coding::Deflate, raw(TEXT)),
+        (Coding::Brotli, bytes(BROTLI)),
+        (Coding::Brotli, bytes(BROTLI_BOMB)),
+    ] {
+        for at in 0..good.len() {
+            for byte in 0..=255 {
+                let mut bad = good.clone();
+                bad[at] = byte;
+                let [whole, cut] = [bad.len(), 1].map(|size| decode(coding, &bad, size));
+                assert_eq!(whole.is_ok(), cut.is_ok(), "{coding:?} {at} {byte}");
+                assert!(whole.is_err() || whole == cut, "{coding:?} {at} {byte}");
+            }
         }
     }
 }

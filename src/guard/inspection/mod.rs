@@ -9,6 +9,8 @@
 
 #[cfg(feature = "detection")]
 pub mod coding;
+#[cfg(feature = "detection")]
+mod content;
 mod form;
 mod json;
 mod media;
@@ -18,6 +20,8 @@ mod runs;
 mod walker;
 mod window;
 
+#[cfg(feature = "detection")]
+pub use content::{Content, Unreadable};
 pub use json::is_operator;
 pub use part::{FIELD_BYTES_MAX, Part, PartKind, Sink};
 pub use walker::Walker;

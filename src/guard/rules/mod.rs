@@ -24,7 +24,7 @@ use super::client_address::{ClientAddress, TrustTable};
 use super::clouds::Clouds;
 use super::csrf::{Forged, Key};
 #[cfg(feature = "detection")]
-use super::detection::{Detector, Findings};
+use super::detection::{Detector, Findings, Verdict};
 use super::directives::{CloudSide, CsrfLine, Directives};
 use super::events::{Event, EventType};
 use super::headers::SecurityHeaders;
@@ -239,6 +239,12 @@ impl Guard {
     #[cfg(feature = "detection")]
     pub fn detector(&self) -> Option<&Detector> {
         self.detector.as_ref()
+    }
+
+    /// Whether a request is refused for what was found in it.
+    #[cfg(feature = "detection")]
+    pub fn refuses(&self, verdict: Verdict) -> bool {
+        !self.consequences.passive && self.detector.as_ref().is_some_and(|detector| detector.refuses(verdict))
     }
 
     /// What follows from what was found in a request.

@@ -1,0 +1,47 @@
+//! The beginning of a response's body, shown to the behaviour rules while it goes by.
+
+use crate::engine::body::filter::{Filter, Output, Report, Verdict};
+use crate::guard::behaviour::Watch;
+use crate::guard::inspection::Content;
+use std::ops::ControlFlow;
+
+/// Shows what passes to a watch, decoded; everything passes at once.
+#[derive(Debug)]
+pub(in crate::engine) struct ResponseTap {
+    watch: Option<Box<Watch>>,
+    content: Content,
+    /// The watch has seen all that it wants to see: and whether that is the whole body.
+    done: Option<bool>,
+}
+
+impl ResponseTap {
+    /// For a response with these lines of Content-Encoding.
+    pub fn new<'a>(watch: Box<Watch>, codings: impl IntoIterator<Item = &'a [u8]>) -> ResponseTap {
+        ResponseTap { watch: Some(watch), content: Content::new(codings), done: None }
+    }
+}
+
+impl Filter for ResponseTap {
+    fn handle_payload(&mut self, payload: &[u8], _: &mut Output<'_>) -> Verdict {
+        let Some(watch) = &mut self.watch else { return Verdict::Leave };
+        let read = self.content.push(payload, &mut |stretch| {
+            watch.feed(stretch);
+            if watch.wants_more() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if read.is_ok() && watch.wants_more() {
+            return Verdict::Pass;
+        }
+        self.done = Some(false);
+        Verdict::Leave
+    }
+
+    fn handle_end(&mut self, _: &mut Vec<u8>, _: &mut Output<'_>) -> Verdict {
+        self.done = self.done.or(Some(self.content.end().is_ok()));
+        Verdict::Pass
+    }
+
+    fn take_report(&mut self) -> Option<Report> {
+        let whole = self.done?;
+        self.watch.take().map(|watch| Report::Watched { watch, whole })
+    }
+}

@@ -1,0 +1,74 @@
+//! What filters of bodies have found, handed to the guard.
+
+use super::Transaction;
+#[cfg(feature = "detection")]
+use super::log_record::Text;
+use super::machine::Transactions;
+use super::refusal::Refusal;
+use crate::engine::body::filter::Report;
+use crate::engine::body::relay::BodyFault;
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::ids::TransactionId;
+#[cfg(feature = "detection")]
+use crate::guard::rules::Subject;
+use crate::time::Now;
+
+impl Transaction {
+    /// Tells the guard what filters have found in the request's body, and returns the refusal that follows.
+    fn report_upload(&mut self, now: Now) -> Option<Refusal> {
+        let reports = self.up.take_reports();
+        reports.into_iter().fold(None, |refusal, report| self.report(report, now).or(refusal))
+    }
+
+    /// Tells the guard what filters have found in the response's body.
+    pub(super) fn report_download(&mut self, now: Now) {
+        for report in self.down.take_reports() {
+            self.report(report, now);
+        }
+    }
+
+    #[cfg(feature = "detection")]
+    fn report(&self, report: Report, now: Now) -> Option<Refusal> {
+        match report {
+            Report::Detected(findings) => {
+                let subject = Subject {
+                    client: self.record.client.ip(),
+                    user: self.record.text(Text::User),
+                    host: &self.info.authority.host,
+                    path: Some(self.record.text(Text::Target)),
+                    method: std::str::from_utf8(self.record.text(Text::Method)).unwrap_or_default(),
+                };
+                let guard = self.settings.guard.as_ref()?;
+                guard.conclude_findings(&findings, &subject, now).err().map(Refusal::Guarded)
+            }
+            Report::Watched { mut watch, whole } => {
+                watch.end(whole, now);
+                None
+            }
+        }
+    }
+
+    #[cfg(not(feature = "detection"))]
+    fn report(&self, report: Report, _: Now) -> Option<Refusal> {
+        match report {}
+    }
+}
+
+impl Transactions {
+    /// More of the request's body has passed its decoder and its filters, or has not. False if the request goes no further.
+    pub(super) fn conclude_upload(
+        &mut self,
+        cx: &mut Context,
+        id: TransactionId,
+        outcome: Result<(), BodyFault>,
+    ) -> bool {
+        let Some(transaction) = self.get_mut(id) else { return false };
+        let reported = transaction.report_upload(cx.now);
+        let Err(fault) = outcome else { return true };
+        // What is behind the place where the body was ended may be anything.
+        transaction.closes |= reported.is_some();
+        cx.send(Effect::Refuse(id, reported.unwrap_or(fault.of_request())));
+        false
+    }
+}

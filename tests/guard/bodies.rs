@@ -1,0 +1,204 @@
+//! Bodies before the detector: what is refused, and what reaches the origin.
+
+use super::Guarded;
+use crate::common::{Origin, Raw, bytes::contains};
+use flate2::Compression;
+use flate2::write::{DeflateEncoder, GzEncoder};
+use std::io::Write as _;
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+const MULTIPART: &str = "multipart/form-data; boundary=xyz";
+const ATTACK: &str = "1' UNION SELECT user, password FROM users-- -";
+
+/// `id=1 union select password from users`, as the encoder of brotli in Node has it.
+const BROTLI: &str = "1b2400f8a5637ac8d2f4208518328ad68498755ef24913cdfe1300";
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn deflate(text: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn brotli() -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("digits"), 16);
+    BROTLI.as_bytes().chunks(2).map(|pair| byte(pair).expect("digits")).collect()
+}
+
+fn head(origin: &Origin, fields: &str) -> String {
+    let (url, host) = (origin.url("/f"), origin.address());
+    format!("POST {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\n{fields}\r\n")
+}
+
+/// The status of the answer to a POST.
+fn post(guarded: &Guarded, fields: &str, body: &[u8]) -> u16 {
+    let mut raw = guarded.weir.connect();
+    post_over(&mut raw, &guarded.origin, fields, body)
+}
+
+fn post_over(raw: &mut Raw, origin: &Origin, fields: &str, body: &[u8]) -> u16 {
+    let fields = format!("{fields}Content-Length: {}\r\n", body.len());
+    raw.send([head(origin, &fields).as_bytes(), body].concat());
+    raw.read_response().status()
+}
+
+fn of_type(media_type: &str) -> String {
+    format!("Content-Type: {media_type}\r\n")
+}
+
+/// The attack, as that type has it.
+fn attack_in(media_type: &str) -> String {
+    match media_type {
+        FORM => "a=b&id=1%27+UNION+SELECT+user%2C+password+FROM+users--+-&c=d".to_owned(),
+        JSON => format!(r#"{{"a":["b",{{"id":"{ATTACK}"}}]}}"#),
+        MULTIPART => {
+            format!("--xyz\r\nContent-Disposition: form-data; name=\"id\"\r\n\r\n{ATTACK}\r\n--xyz--\r\n")
+        }
+        _ => ATTACK.to_owned(),
+    }
+}
+
+#[test]
+fn guard_11_bodies_are_looked_at_by_their_type() {
+    let guarded = Guarded::start("detect block");
+    for media_type in [FORM, JSON, MULTIPART, "text/plain", "application/xml"] {
+        let harmless =
+            attack_in(media_type).replace("UNION", "union").replace("SELECT", "of").replace("--", "-x");
+        let harmless = harmless.replace("-xxyz", "--xyz").replace("xyz-x", "xyz--").replace('\'', "");
+        let harmless = harmless.replace("%27", "");
+        assert_eq!(post(&guarded, &of_type(media_type), harmless.as_bytes()), 200, "{harmless}");
+        assert_eq!(
+            post(&guarded, &of_type(media_type), attack_in(media_type).as_bytes()),
+            400,
+            "{media_type}"
+        );
+    }
+    assert_eq!(post(&guarded, &of_type(JSON), br#"{"user":"a","password":{"$ne":null}}"#), 400);
+    let line = guarded.weir.wait_for_log(|line| line.contains(" 400 "));
+    assert!(line.contains("suspicious:guard:2") && line.contains("192.0.2.1"), "{line}");
+}
+
+#[test]
+fn ours_11_an_attack_is_found_wherever_reads_end() {
+    let guarded = Guarded::start("detect block");
+    for media_type in [FORM, JSON, MULTIPART] {
+        let (body, fields) = (attack_in(media_type), of_type(media_type));
+        let mut raw = guarded.weir.connect();
+        raw.send(head(&guarded.origin, &format!("{fields}Content-Length: {}\r\n", body.len())));
+        for byte in body.as_bytes().chunks(1) {
+            raw.send(byte);
+        }
+        assert_eq!(raw.read_response().status(), 400, "{media_type}, byte by byte");
+        let mut raw = guarded.weir.connect();
+        raw.send(head(&guarded.origin, &format!("{fields}Transfer-Encoding: chunked\r\n")));
+        for piece in body.as_bytes().chunks(7) {
+            raw.send([format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+        }
+        raw.send("0\r\n\r\n");
+        assert_eq!(raw.read_response().status(), 400, "{media_type} in chunks");
+    }
+    for connection in 0..guarded.origin.connections() {
+        let received = guarded.origin.received(connection);
+        assert!(!contains(&received, b"FROM"), "the signature has reached the origin");
+        assert!(!contains(&received, b"0\r\n\r\n"), "the end of a body has reached the origin");
+    }
+}
+
+#[test]
+fn guard_11_coded_bodies_are_decoded() {
+    let guarded = Guarded::start("detect block");
+    let form = attack_in(FORM);
+    let bomb = gzip(&vec![b'a'; 1_000_000]);
+    let cases: [(&str, Vec<u8>, u16); 9] = [
+        ("gzip", gzip(form.as_bytes()), 400),
+        ("gzip", gzip(b"a=b&c=d"), 200),
+        ("deflate", deflate(form.as_bytes()), 400),
+        ("deflate", deflate(b"a=b&c=d"), 200),
+        ("br", brotli(), 400),
+        // What cannot be looked at is refused, unless the guard file says otherwise.
+        ("zstd", b"a=b".to_vec(), 400),
+        ("gzip", b"no gzip".to_vec(), 400),
+        ("gzip", gzip(b"a=b")[..8].to_vec(), 400),
+        ("gzip", bomb, 400),
+    ];
+    for (coding, body, status) in &cases {
+        let fields = format!("{}Content-Encoding: {coding}\r\n", of_type(FORM));
+        assert_eq!(post(&guarded, &fields, body), *status, "{coding}, {} bytes", body.len());
+    }
+    let lenient = Guarded::start("detect block\ndetect exhausted pass");
+    for (coding, body, _) in &cases[5..] {
+        let fields = format!("{}Content-Encoding: {coding}\r\n", of_type(FORM));
+        assert_eq!(post(&lenient, &fields, body), 200, "{coding}, {} bytes", body.len());
+    }
+}
+
+#[test]
+fn fault_13_8_padding_ends_no_scan_without_a_verdict() {
+    let guarded = Guarded::start("detect block");
+    let values: String = (0..512).map(|n| format!("v{n}=harmless&")).collect();
+    assert_eq!(post(&guarded, &of_type(FORM), format!("{values}x=y").as_bytes()), 200);
+    assert_eq!(post(&guarded, &of_type(FORM), format!("{values}{}", attack_in(FORM)).as_bytes()), 400);
+    let text = "all work and no play ".repeat(64 * 1024 / 21);
+    assert_eq!(post(&guarded, &of_type("text/plain"), text.as_bytes()), 200);
+    assert_eq!(post(&guarded, &of_type("text/plain"), format!("{text}{ATTACK}").as_bytes()), 400);
+    // Beyond the limit it is the configured verdict.
+    let text = text.repeat(5);
+    assert_eq!(post(&guarded, &of_type("text/plain"), text.as_bytes()), 400);
+    let lenient = Guarded::start("detect block\ndetect exhausted pass");
+    assert_eq!(post(&lenient, &of_type("text/plain"), text.as_bytes()), 200);
+}
+
+#[test]
+fn guard_11_an_observer_lets_everything_pass() {
+    let guarded = Guarded::start("detect observe\nban-after detect 2 in 1h for 1h observe");
+    let mut raw = guarded.weir.connect();
+    for _ in 0..3 {
+        assert_eq!(post_over(&mut raw, &guarded.origin, &of_type(FORM), attack_in(FORM).as_bytes()), 200);
+    }
+    assert!(contains(&guarded.origin.received(0), attack_in(FORM).as_bytes()));
+    let passive = Guarded::start("passive\ndetect block");
+    assert_eq!(post(&passive, &of_type(FORM), attack_in(FORM).as_bytes()), 200);
+}
+
+#[test]
+fn guard_1_a_suspicious_request_that_crosses_the_threshold_is_403() {
+    let guarded = Guarded::start("detect block\nban-after detect 3 in 1h for 1h");
+    let statuses: Vec<u16> =
+        (0..4).map(|_| post(&guarded, &of_type(FORM), attack_in(FORM).as_bytes())).collect();
+    assert_eq!(statuses, [400, 400, 403, 403]);
+    assert_eq!(guarded.get("192.0.2.1", "/").0, 403);
+    assert_eq!(guarded.get("192.0.2.2", "/").0, 200);
+}
+
+#[test]
+fn requests_behind_a_body_are_found() {
+    let guarded = Guarded::start("detect block");
+    let mut raw = guarded.weir.connect();
+    let fields = format!("{}Content-Length: 3\r\n", of_type(FORM));
+    let one = format!("{}a=b", head(&guarded.origin, &fields));
+    raw.send(one.repeat(3));
+    for _ in 0..3 {
+        assert_eq!(raw.read_response().status(), 200);
+    }
+}
+
+#[test]
+fn guard_10_patterns_look_at_the_beginning_of_a_response() {
+    for coding in ["", "gzip"] {
+        let mut guarded = Guarded::start("behaviour return \"no such user\" 2 in 10m together action ban");
+        let text = b"{\"error\":\"No such user\"}";
+        let body = if coding.is_empty() { text.to_vec() } else { gzip(text) };
+        let field = if coding.is_empty() { "" } else { "Content-Encoding: gzip\r\n" };
+        let head = format!("HTTP/1.1 200 OK\r\n{field}Content-Length: {}\r\n\r\n", body.len());
+        guarded.origin = Origin::answering([head.as_bytes(), &body].concat());
+        let statuses: Vec<u16> = (0..4).map(|_| guarded.get("192.0.2.1", "/login").0).collect();
+        assert_eq!(statuses, [200, 200, 200, 403], "{coding}");
+        assert_eq!(guarded.get("192.0.2.2", "/login").0, 200);
+    }
+}
