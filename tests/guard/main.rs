@@ -16,6 +16,7 @@ mod control;
 mod detection;
 #[cfg(feature = "cloud")]
 mod fetching;
+mod gateway;
 mod limits;
 #[cfg(feature = "redis")]
 #[path = "../stores/redis_server.rs"]

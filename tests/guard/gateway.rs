@@ -1,0 +1,187 @@
+//! What the guard does for gateways: security headers, CORS, reports of browsers, tokens against forged requests.
+
+use crate::common::{Origin, Raw, Response, Scratch, Weir};
+
+/// A gateway before one server.
+struct Gate {
+    weir: Weir,
+    origin: Origin,
+    _scratch: Scratch,
+}
+
+impl Gate {
+    #[track_caller]
+    fn start(lines: &str) -> Gate {
+        Gate::before(Origin::ok(), lines)
+    }
+
+    #[track_caller]
+    fn before(origin: Origin, lines: &str) -> Gate {
+        let scratch = Scratch::new();
+        let routes = scratch.file("gateway.conf", format!("*/ -> {}\n", origin.address()));
+        let guard = scratch.file("guard.conf", format!("trust 127.0.0.0/8\n{lines}"));
+        let weir = Weir::start(&["--gateway", &routes, "--guard", &guard]);
+        Gate { weir, origin, _scratch: scratch }
+    }
+
+    /// The answer to a request with these fields, each with its line end, and a body.
+    #[track_caller]
+    fn ask(&self, line: &str, fields: &str, body: &str) -> Response {
+        let mut raw = self.weir.connect();
+        self.ask_over(&mut raw, line, fields, body)
+    }
+
+    #[track_caller]
+    fn ask_over(&self, raw: &mut Raw, line: &str, fields: &str, body: &str) -> Response {
+        let length =
+            if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        raw.send(format!("{line} HTTP/1.1\r\nHost: app.example\r\n{fields}{length}\r\n{body}"));
+        raw.read_response_to(line.split(' ').next().unwrap_or_default())
+    }
+}
+
+/// The head of an answer, as text.
+fn head(answer: &Response) -> String {
+    String::from_utf8_lossy(&answer.head.raw).into_owned()
+}
+
+/// The default set of section 9, by which refusals of a gateway are known.
+const SET: [&str; 3] =
+    ["X-Frame-Options: SAMEORIGIN", "Referrer-Policy:", "Cross-Origin-Opener-Policy: same-origin"];
+
+#[test]
+fn guard_9_every_refusal_of_a_gateway_carries_the_security_headers() {
+    let gate = Gate::start("limit 1/10m per client path /limited");
+    assert_eq!(gate.ask("GET /limited", "", "").status(), 200);
+    let limited = gate.ask("GET /limited", "", "");
+    assert_eq!(limited.status(), 429);
+    let mut raw = gate.weir.connect();
+    raw.send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n");
+    let malformed = raw.read_response();
+    assert_eq!(malformed.status(), 400);
+    let mut raw = gate.weir.connect();
+    raw.send("GET / HTTP/1.1\r\nno colon\r\n\r\n");
+    let broken = raw.read_response();
+    for answer in [limited, malformed, broken] {
+        for field in SET {
+            assert_eq!(head(&answer).matches(field).count(), 1, "{field}: {}", head(&answer));
+        }
+        assert_eq!(head(&answer).matches("nosniff").count(), 1, "{}", head(&answer));
+        assert!(!head(&answer).contains("Strict-Transport-Security"), "{}", head(&answer));
+    }
+    // What the server says is its own without `headers on`.
+    assert!(!head(&gate.ask("GET /", "", "")).contains("X-Frame-Options"));
+}
+
+#[test]
+fn ours_9_a_servers_own_fields_survive() {
+    let server = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Security-Policy: default-src *\r\nX-Frame-Options: DENY\r\n\r\nok";
+    let gate = Gate::before(Origin::answering(server), "headers on\ncsp default-src 'none'\nheader X-Mine 1");
+    let found = head(&gate.ask("GET /", "X-Forwarded-Proto: https\r\n", ""));
+    for (field, times) in [
+        ("Content-Security-Policy: default-src *", 1),
+        ("default-src 'none'", 0),
+        ("X-Frame-Options: DENY", 1),
+        ("SAMEORIGIN", 0),
+        ("X-Mine: 1", 1),
+        ("X-Content-Type-Options: nosniff", 1),
+        ("Strict-Transport-Security: max-age=31536000; includeSubDomains", 1),
+    ] {
+        assert_eq!(found.matches(field).count(), times, "{field}: {found}");
+    }
+    assert!(!head(&gate.ask("GET /", "", "")).contains("Strict-Transport-Security"), "no TLS");
+}
+
+#[test]
+fn guard_9_preflights_and_answers_to_other_origins() {
+    let gate = Gate::start("cors origins https://a.example credentials");
+    let preflight = |origin: &str, method: &str| {
+        let fields = format!("Origin: {origin}\r\nAccess-Control-Request-Method: {method}\r\n");
+        gate.ask("OPTIONS /x", &fields, "")
+    };
+    let allowed = preflight("https://a.example", "PUT");
+    assert_eq!((allowed.status(), &*allowed.text()), (200, "OK"));
+    assert_eq!(head(&allowed).matches("Access-Control-Allow-Origin: https://a.example").count(), 1);
+    assert_eq!(head(&allowed).matches("Vary: Origin").count(), 1, "{}", head(&allowed));
+    let denied = preflight("https://b.example", "TRACE");
+    assert_eq!((denied.status(), &*denied.text()), (400, "Disallowed CORS: origin, method"));
+    assert_eq!(gate.origin.heads().len(), 0, "a preflight goes no further");
+    let answer = gate.ask("GET /", "Origin: https://a.example\r\n", "");
+    assert!(
+        head(&answer).contains("Access-Control-Allow-Origin: https://a.example\r\n"),
+        "{}",
+        head(&answer)
+    );
+    let other = gate.ask("GET /", "Origin: https://b.example\r\n", "");
+    assert!(
+        head(&other).contains("Vary: Origin") && !head(&other).contains("Allow-Origin"),
+        "{}",
+        head(&other)
+    );
+}
+
+#[test]
+fn guard_9_reports_of_browsers() {
+    let gate = Gate::start("csp-report /csp-report");
+    let report = r#"{"csp-report":{"document-uri":"https://a.example/?token=1","violated-directive":"img-src","blocked-uri":"https://b.example"}}"#;
+    let of_type = "Content-Type: application/csp-report\r\n";
+    let mut raw = gate.weir.connect();
+    let long = "x".repeat(70_000);
+    for (line, fields, body, status) in [
+        ("POST /csp-report", of_type, report, 204),
+        ("POST /csp-report?x", of_type, "{}", 400),
+        ("POST /csp-report", "Content-Type: text/plain\r\n", report, 415),
+        ("GET /csp-report", "", "", 405),
+        ("POST /other", of_type, report, 200),
+    ] {
+        assert_eq!(gate.ask_over(&mut raw, line, fields, body).status(), status, "{line}");
+    }
+    assert_eq!(gate.ask("POST /csp-report", of_type, &long).status(), 413);
+    // In pieces, chunked, and with a client that waits to be asked for it.
+    let mut raw = gate.weir.connect();
+    raw.send(format!("POST /csp-report HTTP/1.1\r\nHost: app.example\r\n{of_type}Expect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    assert_eq!(raw.read_head().status(), 100);
+    let (first, second) = report.split_at(20);
+    raw.send(format!("{:x}\r\n{first}\r\n", first.len()));
+    raw.send(format!("{:x}\r\n{second}\r\n0\r\n\r\n", second.len()));
+    assert_eq!(raw.read_response().status(), 204);
+}
+
+#[test]
+fn ours_7_forms_need_a_token_of_the_session() {
+    let gate = Gate::start("csrf protect path /forms/");
+    let page = gate.ask("GET /forms/new", "Cookie: session_id=s1\r\n", "");
+    let page = head(&page);
+    let line = page.lines().find_map(|line| line.strip_prefix("Set-Cookie: csrf_token=")).expect("a token");
+    assert!(line.ends_with("; Path=/; SameSite=Strict"), "{line}");
+    let token = line.split(';').next().unwrap_or_default().to_owned();
+    let cookies = format!("Cookie: session_id=s1; csrf_token={token}\r\n");
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let other = format!("Cookie: session_id=s2; csrf_token={token}\r\n");
+    let field = format!("X-CSRF-Token: {token}\r\n");
+    let body = format!("a=1&csrf_token={token}");
+    let own = "Origin: http://app.example\r\n";
+    let foreign = "Origin: http://evil.example\r\n";
+    let json = "Content-Type: application/json\r\n";
+    for (fields, body, status) in [
+        (vec![own, &cookies, form], &*body, 200),
+        (vec![&cookies, form], &body, 200),
+        (vec![own, &cookies, &field, json], "{}", 200),
+        (vec![own, &cookies, form], "a=1", 403),
+        (vec![own, &cookies, json], "{}", 403),
+        (vec![own, form], &body, 403),
+        (vec![own, &other, form], &body, 403),
+        (vec![foreign, &cookies, form], &body, 403),
+        (vec![foreign, &cookies, &field], "", 403),
+    ] {
+        let answer = gate.ask("POST /forms/new", &fields.concat(), body);
+        assert_eq!(answer.status(), status, "{fields:?} {body}");
+    }
+    assert_eq!(gate.ask("POST /other", form, "a=1").status(), 200, "not protected");
+    let known = gate.ask("GET /forms/new", &cookies, "");
+    assert!(!head(&known).contains("csrf_token"), "a valid token stays: {}", head(&known));
+    gate.weir.wait_for_log(|line| line.contains("csrf:guard:2"));
+    let heads = gate.origin.heads();
+    let last = heads.iter().filter(|head| head.start.starts_with("POST /forms/")).count();
+    assert_eq!(last, 3, "what was refused has not reached the server");
+}
