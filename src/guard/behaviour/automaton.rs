@@ -12,6 +12,7 @@ pub use without::{Automaton, Progress};
 mod with {
     use regex_automata::Anchored;
     use regex_automata::dfa::{Automaton as _, StartKind, dense};
+    use regex_automata::nfa::thompson;
     use regex_automata::util::primitives::StateID;
     use regex_automata::util::start;
     use regex_automata::util::syntax;
@@ -59,7 +60,10 @@ mod with {
                 .start_kind(StartKind::Unanchored)
                 .dfa_size_limit(Some(BYTES_MAX))
                 .determinize_size_limit(Some(2 * BYTES_MAX));
-            let built = dense::Builder::new().configure(config).syntax(syntax).build(expression);
+            // Repetitions of repetitions are refused before they are spelled out.
+            let nfa = thompson::Config::new().nfa_size_limit(Some(BYTES_MAX));
+            let built =
+                dense::Builder::new().configure(config).syntax(syntax).thompson(nfa).build(expression);
             let automaton = built.map_err(|error| {
                 let message = error.to_string();
                 let source = std::error::Error::source(&error).map(|source| source.to_string());
