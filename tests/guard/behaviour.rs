@@ -53,3 +53,35 @@ fn ours_10_a_throttled_client_waits_and_others_do_not() {
     drop(raw);
     assert_eq!(guarded.get("192.0.2.1", "/").0, 200);
 }
+
+#[test]
+fn guard_10_bodies_of_responses_are_looked_at() {
+    let origin = |body: &str| {
+        Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
+    };
+    let long = "x".repeat(300_000);
+    for (pattern, body, matches) in [
+        ("json:result==win", "{\"result\":\"WIN\"}".to_owned(), true),
+        ("json:result==win", "{\"result\":\"lose\"}".to_owned(), false),
+        #[cfg(feature = "detection")]
+        ("\"you win\"", format!("You Win {long}"), true),
+        #[cfg(feature = "detection")]
+        ("\"you win\"", format!("{long} you win"), false),
+        #[cfg(feature = "detection")]
+        ("\"regex:item-[0-9]+ epic\"", "an Item-12 EPIC".to_owned(), true),
+    ] {
+        let mut guarded = Guarded::start(&format!("behaviour return {pattern} 2 in 10m together action ban"));
+        guarded.origin = origin(&body);
+        for count in 0..3 {
+            let mut raw = guarded.weir.connect();
+            let (url, host) = (guarded.origin.url("/"), guarded.origin.address());
+            raw.send(format!("GET {url} HTTP/1.1\r\nHost: {host}\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"));
+            let answer = raw.try_read_response("GET");
+            // The answer that breaks the rule is cut with its client, or has gone already.
+            let whole = answer.is_ok_and(|answer| answer.body.bytes == body.as_bytes());
+            assert!(whole || (matches && count == 2), "{pattern} {count}");
+        }
+        let status = guarded.get("192.0.2.1", "/").0;
+        assert_eq!(status, if matches { 403 } else { 200 }, "{pattern}");
+    }
+}

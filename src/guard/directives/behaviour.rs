@@ -137,9 +137,7 @@ pub(super) fn behaviour(draft: &mut Draft, words: &mut Words) -> Result<(), Stri
         (_, true, _) => (BehaviourKind::Frequency, Counted::Rate(rate(words, THRESHOLD_MAX)?)),
         (_, _, true) => {
             let pattern = words.value("a pattern such as status:404, \"in quotes\" if it has blanks")?;
-            if Pattern::parse(&pattern)?.needs_body() {
-                draft.warn("behaviour: patterns of bodies do not match yet: only status: does".to_owned());
-            }
+            Pattern::parse(&pattern)?;
             (BehaviourKind::Return(pattern.into()), Counted::Events(threshold(words)?))
         }
         (false, false, false) => return Err(words.unexpected(expected)),
