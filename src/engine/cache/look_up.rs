@@ -86,6 +86,8 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
     pub forwarded: ForwardedPolicy,
     pub resolver: &'a Resolver,
+    /// The request has come to the gateway, whose file names where responses come from.
+    pub is_routed: bool,
     pub now: Now,
 }
 
@@ -200,6 +202,10 @@ impl CacheLookUp<'_> {
 
     /// Whether policy and guard let this client connect to where the response came from.
     fn may_have(&self, info: &RequestInfo, stored: &Stored) -> bool {
+        // The configuration names where the response came from.
+        if self.is_routed {
+            return info.grant.is_some();
+        }
         let (acl, port) = (&self.policy.acl, info.authority.port);
         let name = match &info.authority.host {
             // An address that the request itself names was judged with it.

@@ -190,6 +190,7 @@ impl Transactions {
             guard,
             forwarded: settings.forwarded,
             resolver: &upstreams.resolver,
+            is_routed: gateway.is_some(),
             now: cx.now,
         });
         let Verifications { remembered, limits, .. } = verifications;

@@ -1,0 +1,137 @@
+//! Several upstreams: turns, failures, checks, drains.
+
+use super::common::origin::refusing_port;
+use super::common::{Conn, Origin, eventually};
+use super::{Gateway, named};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+/// An origin that answers checks and requests as the flag says: with 200, or with 503.
+fn moody() -> (Origin, Arc<AtomicBool>) {
+    let well = Arc::new(AtomicBool::new(true));
+    let is_well = Arc::clone(&well);
+    let origin = Origin::serve(move |conn: &mut Conn| {
+        while conn.request()?.is_some() {
+            let status = if is_well.load(SeqCst) { "200 OK" } else { "503 Ill" };
+            conn.send(format!("HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nmoody"))?;
+        }
+        Ok(())
+    });
+    (origin, well)
+}
+
+/// An origin that reads a request and closes without an answer.
+fn closing() -> Origin {
+    Origin::serve(|conn: &mut Conn| {
+        conn.request()?;
+        Err(io::ErrorKind::ConnectionReset.into())
+    })
+}
+
+#[test]
+fn gateway_14_upstreams_take_turns() {
+    let (a, b) = (named("a"), named("b"));
+    let gateway = Gateway::start(&format!("*/ -> {} {} weight 2\n", a.address(), b.address()));
+    let answers: String = (0..6).map(|_| gateway.get("x", "/").text()).collect();
+    assert_eq!((answers.matches('a').count(), answers.matches('b').count()), (2, 4), "{answers}");
+    let hashed = Gateway::start(&format!("*/ -> {} {} hash-client\n", a.address(), b.address()));
+    let answers: String = (0..6).map(|_| hashed.get("x", "/").text()).collect();
+    assert!(answers == "aaaaaa" || answers == "bbbbbb", "{answers}");
+}
+
+#[test]
+fn gateway_14_an_upstream_that_is_gone_is_passed_over() {
+    let (gone, b) = (refusing_port(), named("b"));
+    let gateway = Gateway::start(&format!("*/ -> 127.0.0.1:{gone} {} host rewrite\n", b.address()));
+    // Nothing was sent to the one that is gone, so that a POST may go to the other one, too.
+    for request in
+        ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"]
+    {
+        for _ in 0..4 {
+            assert_eq!(gateway.ask(request).text(), "b", "{request}");
+        }
+    }
+    assert!(b.heads().iter().all(|head| head.get("host") == Some(&*b.address().to_string())));
+    assert!(gateway.row(&format!(":{gone}")).contains("down for"));
+    gateway.weir.wait_for_error(|line| line.contains("is marked down"));
+    assert!(gateway.weir.statistics().get("gateway_retries") >= 3);
+}
+
+#[test]
+fn gateway_14_only_what_is_idempotent_is_sent_again() {
+    let (bad, good) = (closing(), named("good"));
+    let gateway = Gateway::start(&format!(
+        "*/ -> {} {} backup down-after never\nx.example/lone -> {} down-after never retries 3\n",
+        bad.address(),
+        good.address(),
+        bad.address()
+    ));
+    for request in
+        ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"]
+    {
+        assert_eq!(gateway.ask(request).text(), "good", "{request}");
+    }
+    let (seen_bad, seen_good) = (bad.heads().len(), good.heads().len());
+    assert_eq!(gateway.ask("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc").status(), 502);
+    assert_eq!((bad.heads().len(), good.heads().len()), (seen_bad + 1, seen_good));
+    // There is no other one.
+    assert_eq!(gateway.get("x.example", "/lone").status(), 502);
+}
+
+#[test]
+fn gateway_14_checks_take_an_upstream_out_and_bring_it_back() {
+    let (moody, well) = moody();
+    let gateway =
+        Gateway::start(&format!("*/ -> {} health GET /healthz every 50ms slow-start off\n", moody.address()));
+    let state = |wanted: &str| gateway.row(&moody.address().to_string()).contains(wanted);
+    assert_eq!(gateway.get("x", "/").status(), 200);
+    well.store(false, SeqCst);
+    eventually("it is unhealthy", || state("unhealthy").then_some(()));
+    let refusal = gateway.get("x", "/");
+    assert_eq!((refusal.status(), refusal.head.get("retry-after")), (503, Some("1")));
+    gateway.weir.wait_for_log(|line| line.contains("reason=no_upstream "));
+    gateway.weir.wait_for_error(|line| line.contains("is unhealthy: status 503"));
+    well.store(true, SeqCst);
+    eventually("it is well", || (!state("unhealthy")).then_some(()));
+    assert_eq!(gateway.get("x", "/").status(), 200);
+    let checks = moody.heads().into_iter().find(|head| head.target() == "/healthz").expect("a check");
+    assert_eq!(checks.get("host"), Some(&*moody.address().to_string()));
+}
+
+#[test]
+fn gateway_14_one_that_comes_back_starts_slowly() {
+    let ((moody, well), b) = (moody(), named("b"));
+    let lines = format!("*/ -> {} {} health GET / every 50ms slow-start 1h\n", moody.address(), b.address());
+    let gateway = Gateway::start(&lines);
+    let state = |wanted: &str| gateway.row(&moody.address().to_string()).contains(wanted);
+    well.store(false, SeqCst);
+    eventually("it is unhealthy", || state("unhealthy").then_some(()));
+    assert!((0..6).all(|_| gateway.get("x", "/").text() == "b"));
+    well.store(true, SeqCst);
+    eventually("it starts slowly", || state("starting slowly (25 %)").then_some(()));
+    let answers: Vec<String> = (0..20).map(|_| gateway.get("x", "/").text()).collect();
+    assert_eq!(answers.iter().filter(|text| *text == "moody").count(), 4, "{answers:?}");
+}
+
+#[test]
+fn gateway_14_an_operator_drains_an_upstream() {
+    let (a, b) = (named("a"), named("b"));
+    let lines = format!("*/ -> {} {}\n", a.address(), b.address());
+    let gateway = Gateway::start(&lines);
+    let address = a.address().to_string();
+    let drained = gateway.ctl(&["drain-upstream", &address]);
+    assert_eq!((drained.code, drained.out.contains("is drained")), (0, true), "{drained:?}");
+    assert!((0..4).all(|_| gateway.get("x", "/").text() == "b"));
+    // A drain outlives a reload.
+    gateway.reload(&format!("# changed\n{lines}"));
+    assert!((0..4).all(|_| gateway.get("x", "/").text() == "b"));
+    assert!(gateway.row(&address).contains("drained"));
+    assert_eq!(gateway.ctl(&["enable-upstream", &address]).code, 0);
+    let answers: String = (0..10).map(|_| gateway.get("x", "/").text()).collect();
+    assert!(answers.contains('a'), "{answers}");
+    assert_eq!(gateway.ctl(&["drain-upstream", "127.0.0.1:1"]).code, 1);
+    assert_eq!(gateway.ctl(&["drain-upstream"]).code, 64);
+    let json = gateway.ctl(&["upstreams", "--json"]);
+    assert!(json.out.starts_with("[{\"route\":\"*/\",\"upstream\":"), "{json:?}");
+}
