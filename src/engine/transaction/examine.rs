@@ -342,13 +342,12 @@ impl Examiner<'_> {
             port: authority.port,
             connect: info.method == Method::Connect,
         };
-        let judged = match self.policy.acl.judge(&subject) {
-            Judgement::Granted(grant) => Ok(grant),
-            Judgement::Refused(refusal) => Err(refusal),
-        };
         let grant = match self.gateway {
-            Some(_) => self.judge_routed(judged)?,
-            None => judged.map_err(Refusal::Denied)?,
+            Some(_) => self.judge_routed(authority)?,
+            None => match self.policy.acl.judge(&subject) {
+                Judgement::Granted(grant) => grant,
+                Judgement::Refused(refusal) => return Err(Refusal::Denied(refusal)),
+            },
         };
         info.grant = Some(grant);
         if let (Some(rule), true) = (grant.by, self.is_noted(Text::Reason)) {

@@ -109,6 +109,8 @@ impl Examiner<'_> {
             guard.inspect_head(&subject, head.fields, self.now).map_err(Refusal::Guarded)?;
             self.inspect_body(subject.path, head, info);
         }
+        #[cfg(not(feature = "detection"))]
+        let _ = (head, target, info, record);
         Ok(Step::Continue(Phase::Protect))
     }
 

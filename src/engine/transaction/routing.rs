@@ -28,7 +28,7 @@ use crate::gateway::upstream::Failed;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Scanner;
 use crate::http::message::RequestHead;
-use crate::http::target::{Authority, Target};
+use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
 use crate::policy::acl;
 use std::net::IpAddr;
@@ -62,11 +62,16 @@ impl<'a> Examiner<'a> {
     }
 
     /// What the rules say of a request to the gateway. Its configuration says already where requests may go, so rules hold that
-    /// block a host, and none of those that are there for a forward proxy.
-    pub(super) fn judge_routed(
-        &self,
-        judged: Result<acl::Grant, acl::Refusal>,
-    ) -> Result<acl::Grant, Refusal> {
+    /// block a host, and none of those that are there for a forward proxy: allowlists, ports, what is built in.
+    pub(super) fn judge_routed(&self, authority: &Authority) -> Result<acl::Grant, Refusal> {
+        let (acl, port) = (&self.policy.acl, authority.port);
+        let judged = match &authority.host {
+            Host::Name(name) => acl.judge_name(name, port),
+            Host::Address(address) => {
+                let grant = acl::Grant::default();
+                acl.judge_address(&grant, *address, port).map(|()| grant)
+            }
+        };
         match judged {
             Ok(grant) => Ok(grant),
             Err(refusal @ (acl::Refusal::Rule(_) | acl::Refusal::Client)) => Err(Refusal::Denied(refusal)),

@@ -166,6 +166,7 @@ impl Context {
         Context::ALL.into_iter().find(|context| context.name() == name)
     }
 
+    #[cfg(feature = "detection")]
     pub(super) const fn bit(self) -> u8 {
         1 << self as u8
     }
