@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         },
         Command::Check => daemon::check::run(&settings, Problems::new()),
         Command::Explain { .. } => commands::explain(&settings),
+        Command::Detect { .. } => commands::detect(&settings),
         Command::Reload => commands::ask_to_reload(&settings),
         Command::Ctl { words, json } => daemon::control::ctl(&settings, words, *json),
         Command::PrintConfig => commands::print_config(&settings),

@@ -366,3 +366,29 @@ fn kind_22_explain_agrees_about_clients() {
         compare(&Case { options: options.clone(), from: Some(from), user: Some(("anna", ANNA)), verdicts });
     }
 }
+
+/// `weir detect` names the pattern, the view and the score, and says by its exit code whether it is an attack.
+#[cfg(feature = "detection")]
+#[test]
+fn detect_tells_what_is_found_and_where() {
+    let attack = run(&["detect", "%27%20OR%201%3D1--"]);
+    assert_eq!(attack.code, 1, "{}", attack.said());
+    assert!(attack.out.starts_with("sqli  sqli_") && attack.out.contains("  score=1.00  "), "{}", attack.out);
+    assert!(attack.out.ends_with("\nattack: sqli\n"), "{}", attack.out);
+    let prose = run(&["detect", "--context", "body", "It's nice, isn't it? Select one or two of them."]);
+    assert_eq!((prose.code, prose.out.as_str()), (0, "nothing found\n"));
+    let path = run(&["detect", "--context=path", "/a/..%2f..%2fetc/passwd"]);
+    assert_eq!(path.code, 1, "{}", path.said());
+    let scratch = Scratch::new();
+    let guard = scratch
+        .file("guard.conf", "detect observe\ndetect off sqli\ndetect pattern moon-base \"moon ?base\"\n");
+    let off = run(&["detect", "--guard", &guard, "' OR 1=1--"]);
+    assert_eq!(off.code, 0, "{}", off.said());
+    let own = run(&["detect", "--guard", &guard, "to the Moon Base"]);
+    assert!(own.code == 1 && own.out.contains("moon-base"), "{}", own.said());
+    for wrong in
+        [&["detect"][..], &["detect", "a", "b"], &["detect", "--context", "x", "a"], &["--context", "path"]]
+    {
+        assert_eq!(run(wrong).code, 64, "{wrong:?}");
+    }
+}

@@ -6,6 +6,7 @@ use crate::guard::ban_file::{self, FileBan, Times};
 use crate::guard::bans::{Ban, BanOrigin};
 use crate::guard::clouds::{self, Clouds, Provider, Ranges};
 use crate::guard::csrf::{KEY_BYTES_MIN, Key};
+use crate::guard::detection::DetectRules;
 use crate::guard::directives::{self, CloudFetch, Directives};
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
@@ -157,6 +158,17 @@ fn written_unix_ms(file: &Path, now_ms: u64) -> u64 {
     let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     let since = changed.and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.map_or(now_ms, |since| since.as_millis() as u64)
+}
+
+/// What the guard file says of detection, if one is named.
+pub fn detect_rules(
+    settings: &Settings,
+    read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
+) -> Result<DetectRules, Problems> {
+    let Some(file) = &settings.guard else { return Ok(DetectRules::default()) };
+    let mut problems = Problems::new();
+    let directives = load_directives(file, read_file, &mut problems);
+    directives.map(|directives| directives.detect).ok_or(problems)
 }
 
 fn load_directives(

@@ -5,6 +5,7 @@
 //! tests need neither.
 
 pub mod arguments;
+pub mod detect;
 pub mod explain;
 pub mod file;
 pub mod foreign;

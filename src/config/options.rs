@@ -636,6 +636,10 @@ pub static TABLE: &[Spec] = &[
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })
     .scope(Scope::CommandLine),
+    Spec::value(Explain, "context", "PLACE", "", "detect as in this place: query, path, header or body", |s, v| {
+        one(&mut s.detect_context, v, |text| values::context(text).map(Some))
+    })
+    .scope(Scope::CommandLine),
 ];
 
 /// Most old log files (chosen).

@@ -18,6 +18,7 @@ use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
 use super::problem::{Located, Origin, Problem, Problems};
 use super::topics;
 use super::values::{ErrorPage, WORKERS_MAX, Workers, flag, system_user, user};
+use crate::guard::detection::Context;
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
@@ -43,6 +44,13 @@ pub enum Command {
         /// Answer in JSON.
         json: bool,
     },
+    /// Print what detection finds in a text, and exit.
+    Detect {
+        /// Where the text stands in a request.
+        context: Context,
+        /// The text; `None`: that of standard input.
+        text: Option<String>,
+    },
     /// Print the help and exit.
     Help,
     /// Print these topics and exit; without any, the list of topics.
@@ -67,7 +75,7 @@ const METHODS: [&str; 10] =
     ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PURGE"];
 
 /// The words that may stand before or among the options.
-const COMMANDS: [&str; 4] = ["explain", "reload", "ctl", "help"];
+const COMMANDS: [&str; 5] = ["explain", "detect", "reload", "ctl", "help"];
 
 /// All settings. [`Settings::load`] makes them. `Settings::default()` is blank; the documented defaults are
 /// [`Settings::built_in`].
@@ -228,6 +236,7 @@ pub struct Settings {
     /// The age after which an origin connection is not reused; zero for no limit.
     pub origin_lifetime: Duration,
     pub(super) explain_client: Option<IpAddr>,
+    pub(super) detect_context: Option<Context>,
     /// The texts of the highest layer, one list per row of the table.
     texts: Vec<Vec<Located<String>>>,
 }
@@ -390,6 +399,15 @@ impl Settings {
                 "--json, --openmetrics and --follow go with ctl: expected weir ctl --control PATH ..."
                     .to_owned(),
             );
+        }
+        if first == "detect" {
+            return super::detect::command(rest, self.detect_context).unwrap_or_else(|message| {
+                wrong(message);
+                Command::Run
+            });
+        }
+        if self.detect_context.is_some() {
+            wrong("--context goes with detect: expected weir detect --context ... TEXT".to_owned());
         }
         if first != "explain" {
             for unexpected in given.free.iter().skip(usize::from(first == "reload")) {

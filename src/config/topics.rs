@@ -390,6 +390,24 @@ Exit codes of all commands:
         others: &["drain-timeout", "stats-every"],
     },
     Topic {
+        name: "detect",
+        title: "what detection finds in a text, and by which pattern",
+        text: "
+  weir detect \"' OR 1=1--\"                     as the value of a parameter
+  weir detect --context path /a/../../etc/passwd
+  weir detect --context body - <upload.txt      what standard input has
+  weir detect --guard guard.conf TEXT           with the patterns of this file
+
+A line for each signature that is found: category, name, in which view of the
+text (raw, decoded, processed, unquoted), its score, and the place. A text is
+an attack if its scores together are 1.00 or more. A false positive is silenced
+by a line of the guard file: detect allow sqli path /search param q. Exit code
+0: no attack; 1: an attack, or more than is looked at. See docs/detection.md.
+",
+        section: None,
+        others: &["context"],
+    },
+    Topic {
         name: "explain",
         title: "what weir would do with a request, and by which rule",
         text: "

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::guard::detection::Context;
 use crate::http::fields::is_token;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::template::Kind;
@@ -162,6 +163,11 @@ fn milliseconds(text: &str) -> Option<Duration> {
     }
     let total = digits(whole)?.checked_mul(unit_ms)?.checked_add(part / scale)?;
     Some(Duration::from_millis(total)).filter(|time| *time <= DURATION_MAX)
+}
+
+/// A place in a request.
+pub fn context(text: &str) -> Result<Context, Expected> {
+    Context::of_name(text).ok_or("query, path, header or body".into())
 }
 
 /// An address to listen on; IPv6 with or without brackets.

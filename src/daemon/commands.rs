@@ -4,10 +4,15 @@ use super::pid_file::{self, Answer, NoAnswer};
 use super::report::{fail, os_error, print, read_file, said};
 use super::{check, rights};
 use std::fmt::Write as _;
+use std::io::{self, Read as _};
+use weir::config::detect;
 use weir::config::explain::{self, Question};
 use weir::config::{Command, Problems, Settings, exit, help as texts};
 use weir::embed;
 use weir::sandbox::{self, User};
+
+/// Most bytes of standard input that `weir detect` looks at (chosen: more than detection looks at).
+const DETECT_BYTES_MAX: u64 = 1 << 20;
 
 /// `--help`.
 pub fn help() -> u8 {
@@ -49,6 +54,7 @@ pub fn tell_all(settings: &Settings, problems: Problems) -> u8 {
         Command::Check | Command::Run => check::run(settings, problems),
         Command::PrintConfig
         | Command::Explain { .. }
+        | Command::Detect { .. }
         | Command::Reload
         | Command::Ctl { .. }
         | Command::Help
@@ -74,6 +80,28 @@ pub fn explain(settings: &Settings) -> u8 {
         explain::explain(settings, compiled.policy, compiled.guard, listeners, &question, seed, &read_file);
     print(&text);
     if allowed { exit::OK } else { exit::REFUSED }
+}
+
+/// `weir detect`.
+pub fn detect(settings: &Settings) -> u8 {
+    let Command::Detect { context, text } = &settings.command else { return exit::USAGE };
+    let text = match text {
+        Some(text) => text.clone().into_bytes(),
+        None => {
+            let mut read = Vec::new();
+            match io::stdin().lock().take(DETECT_BYTES_MAX).read_to_end(&mut read) {
+                Ok(_) => read,
+                Err(error) => return os_error(error),
+            }
+        }
+    };
+    match detect::report(settings, *context, &text, &read_file) {
+        Ok((text, found)) => {
+            print(&text);
+            if found { exit::REFUSED } else { exit::OK }
+        }
+        Err(problems) => said(&problems),
+    }
 }
 
 /// `weir reload`: the verdict is the daemon's.

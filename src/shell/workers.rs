@@ -219,7 +219,9 @@ mod tests {
         }
         // A loop that just ends says nothing to the others: they go on until they are told.
         if odd().is_ok() {
-            thread::sleep(Duration::from_millis(20));
+            while !all.threads[1].is_finished() {
+                thread::yield_now();
+            }
             assert_eq!(all.threads.iter().filter(|thread| !thread.is_finished()).count(), 2);
             all.quit();
         }

@@ -100,7 +100,7 @@ pub fn command_line(bytes: &[u8]) {
                     }
                 }
                 // Its --user is one of the user file, which no configuration file means.
-                Command::Explain { .. } => check_policy(&settings),
+                Command::Explain { .. } | Command::Detect { .. } => check_policy(&settings),
                 Command::Run
                 | Command::Reload
                 | Command::Ctl { .. }
