@@ -2,21 +2,10 @@
 
 use super::guard::detect_rules;
 use super::problem::{Origin, Problems};
-use super::settings::{Command, Settings};
+use super::settings::Settings;
 use crate::guard::detection::Context;
 use std::io;
 use std::path::Path;
-
-/// The command that the words behind `detect` mean.
-pub(super) fn command(words: &[String], context: Option<Context>) -> Result<Command, String> {
-    match words {
-        [text] => {
-            let text = Some(text.clone()).filter(|text| text != "-");
-            Ok(Command::Detect { context: context.unwrap_or(Context::Query), text })
-        }
-        _ => Err("detect: expected one text, in quotes if it has blanks, or - for standard input".to_owned()),
-    }
-}
 
 /// What is found in a text that stands there in a request, a line for each signature, and whether it is taken for an attack.
 /// The lines of the guard file hold, if one is named.

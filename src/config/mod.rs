@@ -5,6 +5,7 @@
 //! tests need neither.
 
 pub mod arguments;
+pub mod command;
 pub mod detect;
 pub mod explain;
 pub mod file;
@@ -21,8 +22,9 @@ pub mod topics;
 pub mod trial;
 pub mod values;
 
+pub use command::Command;
 pub use problem::{Located, Origin, Problem, Problems, exit};
-pub use settings::{Changes, Command, Settings};
+pub use settings::{Changes, Settings};
 
 #[cfg(test)]
 mod tests;

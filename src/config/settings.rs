@@ -12,6 +12,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::arguments::{self, Arguments};
+use super::command::Command;
+use super::command::detect_command;
 use super::file;
 use super::foreign;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
@@ -24,51 +26,6 @@ use crate::http::forwarding::ForwardedPolicy;
 use crate::log::format::Format;
 use crate::nearest::nearest;
 use crate::policy::port_set::PortSet;
-
-/// The command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Command {
-    /// Run the proxy.
-    #[default]
-    Run,
-    /// Check everything and exit.
-    Check,
-    /// Print the settings and exit.
-    PrintConfig,
-    /// Ask the running daemon to reload its configuration, and exit with the result.
-    Reload,
-    /// Have the running daemon carry out a command, and exit with its exit code.
-    Ctl {
-        /// The command and what follows it.
-        words: Vec<String>,
-        /// Answer in JSON.
-        json: bool,
-    },
-    /// Print what detection finds in a text, and exit.
-    Detect {
-        /// Where the text stands in a request.
-        context: Context,
-        /// The text; `None`: that of standard input.
-        text: Option<String>,
-    },
-    /// Print the help and exit.
-    Help,
-    /// Print these topics and exit; without any, the list of topics.
-    HelpOn(Vec<String>),
-    /// Print the version and exit.
-    Version,
-    /// Print the verdict on one request and exit.
-    Explain {
-        /// The user of the request.
-        user: Option<String>,
-        /// The address of the client.
-        client: Option<IpAddr>,
-        /// The method; by default the one that a client would use.
-        method: Option<String>,
-        /// A URL, or `host:port`, as it was given.
-        target: String,
-    },
-}
 
 /// The methods that `explain` accepts (RFC 9110 section 9, RFC 5789, and those of caches).
 const METHODS: [&str; 10] =
@@ -401,7 +358,7 @@ impl Settings {
             );
         }
         if first == "detect" {
-            return super::detect::command(rest, self.detect_context).unwrap_or_else(|message| {
+            return detect_command(rest, self.detect_context).unwrap_or_else(|message| {
                 wrong(message);
                 Command::Run
             });
