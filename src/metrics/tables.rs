@@ -256,7 +256,7 @@ table! {
         /// Keys for which requests collapse now: one request asks the origin, the others wait.
         cache_flights: Gauge(Count),
     } with {
-        /// Responses sent, by class of status ([`STATUS_CLASSES`]); index 0 counts transactions that ended without one.
+        /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0 counts transactions that ended without one.
         statuses: [u64; 10],
         /// How long things took.
         histograms: Histograms,

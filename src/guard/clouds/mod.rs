@@ -1,6 +1,6 @@
 //! Networks of cloud providers (guard semantics, section 8).
 //!
-//! [`parse`] reads what a provider publishes into [`Ranges`]. Whole sets only: what is faulty, empty, or beyond what a provider
+//! [`parse()`] reads what a provider publishes into [`Ranges`]. Whole sets only: what is faulty, empty, or beyond what a provider
 //! can have is refused, and the last good set stays. [`Clouds`] has the sets of all providers, replaced as a whole; a
 //! [`Selector`] is one line of the guard file compiled against it. Fetching is for the shell: it asks [`refresh_delay_ms`] when,
 //! and [`azure_file`] where from.
