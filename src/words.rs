@@ -18,6 +18,47 @@ const UNITS: [(&str, u64); 6] =
     [("w", 7 * DAY_MS), ("d", DAY_MS), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const EXPECTED_DURATION: &str = "a time with its unit (ms, s, m, h, d, w), such as 10s, 15m or 7d";
+
+/// Largest file of directives, in bytes (chosen).
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Most problems that are told; the last one says that reading stopped (chosen).
+pub const PROBLEMS_MAX: usize = 100;
+
+/// A line that cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Counted from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// What was expected, in one line of printable text.
+    pub message: String,
+}
+
+/// Reads a file of directives line by line, with their numbers from 1: LF or CRLF, with or without a byte order mark. What is
+/// wrong with lines is returned, as an error if the rest was not read.
+pub(crate) fn read_lines(
+    kind: &str,
+    content: &[u8],
+    mut read: impl FnMut(u32, &[u8]) -> Result<(), String>,
+) -> Result<Vec<Problem>, Vec<Problem>> {
+    if content.len() > FILE_BYTES_MAX {
+        let message = format!("{} bytes: a {kind} file has at most {FILE_BYTES_MAX}", content.len());
+        return Err(vec![Problem { line: 0, message }]);
+    }
+    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let mut problems = Vec::new();
+    for (line, text) in (1..).zip(content.split(|byte| *byte == b'\n')) {
+        let Err(message) = read(line, text.strip_suffix(b"\r").unwrap_or(text)) else { continue };
+        problems.push(Problem { line, message });
+        if problems.len() >= PROBLEMS_MAX {
+            let message = format!("expected fewer than {PROBLEMS_MAX} faulty lines: the rest was not read");
+            problems.push(Problem { line, message });
+            return Err(problems);
+        }
+    }
+    Ok(problems)
+}
+
 /// One word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {

@@ -3,7 +3,8 @@
 mod parse;
 mod route;
 
-pub use parse::{DIRECTIVES, Problem, ROUTE_FORM, parse};
+pub use crate::words::Problem;
+pub use parse::{DIRECTIVES, ROUTE_FORM, parse};
 
 use crate::gateway::balance::Balance;
 use crate::gateway::table::HostMatch;

@@ -3,15 +3,9 @@
 use super::Directives;
 use super::route::{read_route, takes_host};
 use crate::nearest::nearest;
-use crate::words::{Words, shown};
+use crate::words::{Problem, Words, read_lines, shown};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-
-/// Largest gateway file (chosen).
-const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// Most problems that are told; the last one says that reading stopped (chosen).
-const PROBLEMS_MAX: usize = 100;
 
 /// Most routes (chosen).
 const ROUTES_MAX: usize = 4096;
@@ -31,15 +25,6 @@ pub const ROUTE_FORM: &str = "HOST[:PORT]PREFIX -> UPSTREAM[:PORT] [weight N] [b
 /// The directives that are no routes, and their forms.
 pub const DIRECTIVES: [(&str, &str); 2] =
     [("listen", "listen ADDRESS:PORT,..."), ("underscores", "underscores drop|allow")];
-
-/// A line that cannot be applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Counted from 1; 0 for the file as a whole.
-    pub line: u32,
-    /// What was expected, in one line of printable text.
-    pub message: String,
-}
 
 /// What was read so far.
 #[derive(Default)]
@@ -68,23 +53,11 @@ impl Draft {
 
 /// Reads a gateway file: LF or CRLF, with or without a byte order mark.
 pub fn parse(content: &[u8]) -> Result<Directives, Vec<Problem>> {
-    if content.len() > FILE_BYTES_MAX {
-        let message = format!("{} bytes: a gateway file has at most {FILE_BYTES_MAX}", content.len());
-        return Err(vec![Problem { line: 0, message }]);
-    }
-    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut draft = Draft::default();
-    let mut problems = Vec::new();
-    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
-        draft.line = index as u32 + 1;
-        let Err(message) = read_line(&mut draft, line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
-        problems.push(Problem { line: draft.line, message });
-        if problems.len() >= PROBLEMS_MAX {
-            let message = format!("expected fewer than {PROBLEMS_MAX} faulty lines: the rest was not read");
-            problems.push(Problem { line: draft.line, message });
-            return Err(problems);
-        }
-    }
+    let mut problems = read_lines("gateway", content, |line, text| {
+        draft.line = line;
+        read_line(&mut draft, text)
+    })?;
     if draft.directives.routes.is_empty() && problems.is_empty() {
         let message = "no route: expected a line such as app.example/ -> 127.0.0.1:9000".to_owned();
         problems.push(Problem { line: 0, message });

@@ -2,6 +2,7 @@ use super::*;
 use crate::gateway::balance::Balance;
 use crate::gateway::directives::{Check, HostField, RouteLine};
 use crate::gateway::upstream::FailOn;
+use crate::words::{FILE_BYTES_MAX, PROBLEMS_MAX};
 
 fn one(line: &str) -> Result<RouteLine, String> {
     parse(line.as_bytes()).map(|directives| directives.routes[0].clone()).map_err(|problems| {

@@ -21,6 +21,7 @@ pub(super) use values::{PER_CLIENT, TEXT_BYTES_MAX, duration, network, per_text}
 
 use crate::guard::detection::DetectRules;
 use crate::words;
+pub use crate::words::Problem;
 use ipnet::IpNet;
 use std::path::PathBuf;
 
@@ -91,15 +92,6 @@ impl Directives {
             .chain(behaviour)
             .chain(self.csrf.protected.iter().map(|line| &line.place))
     }
-}
-
-/// A line that cannot be applied, or is doubtful.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// Counted from 1; 0 for the file as a whole.
-    pub line: u32,
-    /// What was expected, in one line of printable text.
-    pub message: String,
 }
 
 /// Where a directive stands.

@@ -15,7 +15,7 @@ use super::values::{
     duration, duration_or_ever, duration_text, network, networks, networks_text, number, provider,
     sorted_once, text, utc_offset, utc_offset_text, word_text,
 };
-use super::words::{Optional, Words, shown};
+use super::words::{Optional, PROBLEMS_MAX, Words, read_lines, shown};
 use super::{
     BanFile, BanLine, CloudRule, CloudSide, Directives, EventsLine, OnFailure, Place, Problem, StoreLine,
     Trust, cloudflare,
@@ -25,12 +25,6 @@ use crate::http::fields::is_token;
 use crate::nearest::nearest;
 use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
-/// Largest guard file (chosen): long lists have files of their own.
-pub const FILE_BYTES_MAX: usize = 1 << 20;
-
-/// Most problems that are told; the last one says that reading stopped (chosen).
-pub const PROBLEMS_MAX: usize = 100;
 
 /// Most networks that are trusted (chosen): the presets have two dozen.
 pub const TRUSTED_MAX: usize = 1024;
@@ -168,23 +162,11 @@ pub const TABLE: &[Directive] = &[
 
 /// Reads a guard file: LF or CRLF, with or without a byte order mark.
 pub fn parse(content: &[u8]) -> Result<Directives, Vec<Problem>> {
-    if content.len() > FILE_BYTES_MAX {
-        let message = format!("{} bytes: a guard file has at most {FILE_BYTES_MAX}", content.len());
-        return Err(vec![Problem { line: 0, message }]);
-    }
-    let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
     let mut draft = Draft::default();
-    let mut problems = Vec::new();
-    for (index, line) in content.split(|byte| *byte == b'\n').enumerate() {
-        draft.line = index as u32 + 1;
-        let Err(message) = read_line(&mut draft, line.strip_suffix(b"\r").unwrap_or(line)) else { continue };
-        problems.push(Problem { line: draft.line, message });
-        if problems.len() >= PROBLEMS_MAX {
-            let message = format!("expected fewer than {PROBLEMS_MAX} faulty lines: the rest was not read");
-            problems.push(Problem { line: draft.line, message });
-            return Err(problems);
-        }
-    }
+    let mut problems = read_lines("guard", content, |line, text| {
+        draft.line = line;
+        read_line(&mut draft, text)
+    })?;
     problems.extend(unbannable(&draft.directives));
     problems.sort_by_key(|problem| problem.line);
     problems.truncate(PROBLEMS_MAX + 1);

@@ -4,6 +4,7 @@ use crate::guard::directives::draft::CHECKS_MAX;
 use crate::guard::directives::values::PER_CLIENT;
 use crate::guard::directives::{Per, Scope, Violation};
 use crate::guard::store::EscalationConstants;
+use crate::words::FILE_BYTES_MAX;
 
 /// The lines of issue 13, as they stand there.
 const ISSUE: &str = r#"
