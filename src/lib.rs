@@ -96,5 +96,5 @@ pub use engine::callback;
 
 pub use embed::{
     BanError, BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems,
-    Proxy, Reloaded, Status,
+    Proxy, Reloaded, Status, Time,
 };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use weir::callback::{
     ANSWER_BYTES_MAX, Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling,
 };
-use weir::{Builder, Configuration, Proxy, Status};
+use weir::{Builder, Configuration, Proxy, Status, Time};
 
 /// A proxy with its log.
 struct Hosted {
@@ -46,6 +46,16 @@ impl Hosted {
             assert_eq!(self.proxy.poll(Some(Duration::from_millis(1))).expect("a turn"), Status::Running);
         }
         client.join().expect("a client")
+    }
+
+    /// Polls until it is so.
+    #[track_caller]
+    fn poll_until(&mut self, mut it_is_so: impl FnMut() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !it_is_so() {
+            assert!(Instant::now() < end, "it never is");
+            assert_eq!(self.proxy.poll(Some(Duration::from_millis(1))).expect("a turn"), Status::Running);
+        }
     }
 
     #[track_caller]
@@ -245,6 +255,89 @@ fn names_lead_where_the_callback_says() {
         let line = hosted.line();
         assert!(line.contains(&format!(" reason={reason}")), "{line}");
     }
+}
+
+/// A program with a resolver of its own answers later, once for all requests that wait.
+#[test]
+fn names_are_found_later() {
+    let origin = Origin::ok();
+    let hosts = format!("{}.example", "h".repeat(60));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let names = Arc::clone(&asked);
+    let mut hosted = Hosted::new(Configuration::new().text("allow 127.0.0.1\n"), move |builder| {
+        builder.on_name(move |name| {
+            names.lock().expect("names").push(name.to_owned());
+            NameVerdict::Later
+        })
+    });
+    let here = || NameVerdict::Addresses(vec![IpAddr::from([127, 0, 0, 1])]);
+    for (name, verdict, status, reason) in [
+        ("here.example", here(), 200, "-"),
+        ("Here.example.", here(), 200, "-"),
+        ("closed.example", NameVerdict::Addresses(vec![IpAddr::from([127, 0, 0, 2])]), 403, "built-in"),
+        ("empty.example", NameVerdict::Addresses(Vec::new()), 502, "dns_error:no_address"),
+        ("none.example", NameVerdict::NotFound, 502, "dns_error:not_found"),
+        // What weir's own resolver knows without a server.
+        ("localhost", NameVerdict::Ask, 200, "-"),
+        ("name.invalid", NameVerdict::Ask, 502, "dns_error:not_found"),
+        (&hosts, NameVerdict::NotFound, 502, "dns_error:not_found"),
+    ] {
+        asked.lock().expect("names").clear();
+        let (at, port) = (hosted.address(), origin.port());
+        let clients: Vec<_> = (0..3)
+            .map(|_| {
+                let request = get(&format!("http://{name}:{port}/"));
+                thread::spawn(move || Raw::connect(at).ask(request).status())
+            })
+            .collect();
+        let plain = name.trim_end_matches('.').to_lowercase();
+        hosted.poll_until(|| asked.lock().expect("names").len() == 3);
+        assert_eq!(*asked.lock().expect("names"), [plain.as_str(); 3]);
+        let control = hosted.proxy.control().clone();
+        control.name_found("other.example", NameVerdict::NotFound);
+        control.name_found(&plain, NameVerdict::Later);
+        control.name_found(&plain, verdict);
+        for client in clients {
+            assert_eq!(hosted.serve(client), status, "{name}");
+        }
+        let line = hosted.line();
+        assert!(line.contains(&format!(" reason={reason}")), "{line}");
+        // Too late for anything.
+        control.name_found(&plain, NameVerdict::NotFound);
+    }
+}
+
+/// The host's clock decides how much time passes: a name that nobody finds has half a minute.
+#[test]
+fn a_clock_of_the_host_decides_on_deadlines() {
+    let time =
+        Arc::new(Mutex::new(Time { monotonic: Duration::from_secs(7), unix: Duration::from_secs(86_400) }));
+    let (read, asked) = (Arc::clone(&time), Arc::new(Mutex::new(0)));
+    let names = Arc::clone(&asked);
+    let mut hosted = Hosted::new(Configuration::new(), move |builder| {
+        builder.clock(move || *read.lock().expect("a time")).on_name(move |_| {
+            *names.lock().expect("a number") += 1;
+            NameVerdict::Later
+        })
+    });
+    let at = hosted.address();
+    let client = thread::spawn(move || Raw::connect(at).ask(get("http://late.example/")).status());
+    hosted.poll_until(|| *asked.lock().expect("a number") == 1);
+    let pass = |duration: Duration| {
+        let mut time = time.lock().expect("a time");
+        (time.monotonic, time.unix) = (time.monotonic + duration, time.unix + duration);
+    };
+    pass(Duration::from_secs(29));
+    for _ in 0..10 {
+        hosted.proxy.poll(Some(Duration::ZERO)).expect("a turn");
+    }
+    assert!(!client.is_finished());
+    assert!(hosted.proxy.next_timeout().is_some_and(|next| next <= Duration::from_secs(1)));
+    pass(Duration::from_secs(2));
+    assert_eq!(hosted.serve(client), 504);
+    let line = hosted.line();
+    assert!(line.starts_with("1970-01-02T00:00:00.000Z "), "{line}");
+    assert!(line.contains(" ms=31000.000 ") && line.contains(" reason=dns_timeout "), "{line}");
 }
 
 #[test]

@@ -22,7 +22,9 @@ use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
-use crate::shell::{AccessLog, CacheFile, GuardLink, GuardSources, Persister, Worker, Workers};
+use crate::shell::{
+    AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, Persister, Time, Worker, Workers,
+};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -33,7 +35,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 /// Puts a proxy together; [`Proxy::builder`] makes one.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
     configuration: Configuration,
     listeners: Option<Listeners>,
@@ -45,6 +47,7 @@ pub struct Builder {
     event_socket: Option<UnixDatagram>,
     callbacks: Callbacks,
     seed: Option<[u64; 2]>,
+    clock: Option<Arc<HostClock>>,
 }
 
 /// Why there is no proxy.
@@ -57,6 +60,12 @@ pub enum BuildError {
     Listen(ListenError),
     /// Anything else that the system refuses.
     System(io::Error),
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Builder").field("configuration", &self.configuration).finish_non_exhaustive()
+    }
 }
 
 impl Proxy {
@@ -132,6 +141,15 @@ impl Builder {
         self
     }
 
+    /// Goes by this clock in place of the machine's, so that a test decides how much time passes: deadlines, ages, limits, bans and
+    /// the access log. It is read at least once a turn, on the threads of all workers. [`Proxy::next_timeout`] is in its time,
+    /// while a `poll` waits in the machine's: with a clock that stands still poll with a time-out of zero. What needs
+    /// threads (stores, health checks, fetched lists, the cache file) keeps to the machine's clock.
+    pub fn clock(mut self, clock: impl Fn() -> Time + Send + Sync + 'static) -> Builder {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
     /// Follows the addresses of this machine with a thread that looks every two seconds. Without it, what they were at the start
     /// stays closed to clients, and [`Control::refresh_addresses`] looks when it is called.
     pub fn follow_addresses(mut self) -> Builder {
@@ -202,7 +220,7 @@ impl Builder {
             log::warn!("{closed}: its name servers or names are not known");
         }
         let policy = Arc::new(policy);
-        let guard_link = Arc::new(GuardLink::default());
+        let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
         let state = guard_state(&guard_link, guard.as_ref())?;
         let store_settings = guard.as_ref().and_then(store_settings);
         let events = guard.as_ref().and_then(GuardFile::events);
@@ -235,7 +253,7 @@ impl Builder {
             store: Arc::clone(guard_link.store()),
             clouds: Arc::clone(&clouds.known),
         });
-        workers.scoreboard().show_gateway(gateway_part.get(), guard_link.epoch());
+        workers.scoreboard().show_gateway(gateway_part.get(), guard_link.clock());
         let guard_parts = GuardParts {
             link: Arc::clone(&guard_link),
             state: Arc::clone(&state),

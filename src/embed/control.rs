@@ -11,11 +11,13 @@ use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
+use crate::engine::callback::NameVerdict;
 use crate::gateway::directives as gateway;
 use crate::gateway::rules::Gateway;
 use crate::guard::directives::Directives;
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
+use crate::http::target::Name;
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
@@ -238,7 +240,7 @@ impl Control {
         if let Err(error) = gateway.set(routes, &guard.link) {
             log::error!("gateway: upstreams cannot be checked: {error}");
         }
-        scoreboard.show_gateway(gateway.get(), guard.link.epoch());
+        scoreboard.show_gateway(gateway.get(), guard.link.clock());
         gateway.get()
     }
 
@@ -253,6 +255,14 @@ impl Control {
             self.0.set_policy(&mut present, policy);
         }
         Ok(())
+    }
+
+    /// Says where a name leads for which `on_name` has answered [`NameVerdict::Later`]: all requests that wait for it go on,
+    /// in all loops. [`NameVerdict::Ask`] leaves the name to the proxy's own resolver. Nothing happens if no request waits.
+    pub fn name_found(&self, name: &str, verdict: NameVerdict) {
+        if let Ok(name) = Name::parse(name.as_bytes()) {
+            self.0.send(&WorkerMessage::NameFound(Box::new(name), verdict));
+        }
     }
 
     /// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends.

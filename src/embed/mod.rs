@@ -28,7 +28,7 @@ mod listeners;
 mod proxy;
 
 pub use crate::config::{Origin, Problem, Problems};
-pub use crate::shell::Failure;
+pub use crate::shell::{Failure, Time};
 pub use builder::{BuildError, Builder};
 pub use configuration::Configuration;
 pub use control::{Control, Reloaded};

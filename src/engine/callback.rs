@@ -101,6 +101,9 @@ pub enum NameVerdict {
     NotFound,
     /// The proxy's own resolver is to say.
     Ask,
+    /// The program will say it by [`Control::name_found`](crate::Control::name_found): it has a resolver of its own that takes its
+    /// time. All requests that need the name wait, for as long as they would for a name server that is silent (30 seconds).
+    Later,
 }
 
 /// A request as a callback sees it.

@@ -59,7 +59,7 @@ use crate::time::Now;
 use body::tunnel::Tunnels;
 use cache::Fills;
 use cache::signature::Signature;
-use callback::Callbacks;
+use callback::{Callbacks, NameVerdict};
 use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
@@ -424,6 +424,13 @@ impl Engine {
         let upstreams = &mut self.machines.services.upstreams;
         upstreams.resolver.reconfigure(settings, hosts);
         upstreams.pool.forget_addresses();
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// The program around the proxy says where a name leads for which it has asked for time.
+    pub fn name_found(&mut self, now: Now, name: &Name, verdict: NameVerdict) {
+        self.cx.now = now;
+        self.machines.services.upstreams.tell_name(now, name, verdict);
         self.machines.finish(&mut self.cx);
     }
 

@@ -53,6 +53,8 @@ pub const WEIR_NAME_ASK: c_int = 0;
 pub const WEIR_NAME_FOUND: c_int = 1;
 /// on_name: the name does not exist.
 pub const WEIR_NAME_NOT_FOUND: c_int = 2;
+/// on_name: the program will say it later, by weir_name_found(). The requests that need the name wait, for 30 seconds at most.
+pub const WEIR_NAME_LATER: c_int = 3;
 
 /// A request, as on_request sees it.
 #[derive(Debug)]
@@ -152,6 +154,7 @@ impl weir_options {
                 match unsafe { on_name(user_data.get(), name.as_ptr(), &raw mut addresses) } {
                     WEIR_NAME_FOUND => NameVerdict::Addresses(addresses.0),
                     WEIR_NAME_NOT_FOUND => NameVerdict::NotFound,
+                    WEIR_NAME_LATER => NameVerdict::Later,
                     _ => NameVerdict::Ask,
                 }
             });
@@ -394,6 +397,6 @@ fn rule(ruling: Option<&mut weir_ruling>, verdict: RequestVerdict) -> Result<wei
     Ok(weir_status::WEIR_OK)
 }
 
-fn parse_address(address: &str) -> Result<IpAddr, weir_status> {
+pub(super) fn parse_address(address: &str) -> Result<IpAddr, weir_status> {
     address.parse().map_err(|_| weir_status::WEIR_ERROR_ARGUMENT)
 }

@@ -1,10 +1,11 @@
 //! The proxy itself.
 
 use super::border::{border, border_or, text, weir_status, write_text};
-use super::callbacks::weir_options;
+use super::callbacks::{WEIR_NAME_ASK, WEIR_NAME_FOUND, WEIR_NAME_NOT_FOUND, parse_address, weir_options};
 use super::configuration::weir_config;
 use super::signals::Quiet;
 use crate::embed::{BanError, BuildError, Control, Proxy, Status};
+use crate::engine::callback::NameVerdict;
 use crate::metrics::Form;
 use std::cell::UnsafeCell;
 use std::ffi::{c_char, c_int};
@@ -13,7 +14,7 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_reload(), weir_fd() and weir_address() may be called from any
+/// A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_fd() and weir_address() may be called from any
 /// thread, until weir_free() is called; all others by one thread at a time.
 #[derive(Debug)]
 pub struct weir_proxy {
@@ -250,6 +251,40 @@ pub unsafe extern "C" fn weir_drain(proxy: *const weir_proxy) -> weir_status {
 pub unsafe extern "C" fn weir_stop(proxy: *const weir_proxy) -> weir_status {
     border(|| {
         unsafe { given(proxy) }?.control.stop();
+        Ok(weir_status::WEIR_OK)
+    })
+}
+
+/// Says where a name leads for which on_name has returned WEIR_NAME_LATER, by WEIR_NAME_FOUND with that many addresses in text,
+/// WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name go on; nothing happens if none does. WEIR_ERROR_ARGUMENT if an
+/// address is none, or for another verdict.
+///
+/// # Safety
+///
+/// `proxy` comes from weir_new(); `name` is terminated, and `addresses` points to `count` terminated texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn weir_name_found(
+    proxy: *const weir_proxy,
+    name: *const c_char,
+    verdict: c_int,
+    addresses: *const *const c_char,
+    count: usize,
+) -> weir_status {
+    border(|| {
+        let (given, name) = unsafe { (given(proxy)?, text(name)?) };
+        let verdict = match verdict {
+            WEIR_NAME_FOUND => {
+                if addresses.is_null() && count > 0 {
+                    return Err(weir_status::WEIR_ERROR_ARGUMENT);
+                }
+                let address = |index| parse_address(unsafe { text(*addresses.add(index)) }?);
+                NameVerdict::Addresses((0..count).map(address).collect::<Result<_, _>>()?)
+            }
+            WEIR_NAME_NOT_FOUND => NameVerdict::NotFound,
+            WEIR_NAME_ASK => NameVerdict::Ask,
+            _ => return Err(weir_status::WEIR_ERROR_ARGUMENT),
+        };
+        given.control.name_found(name, verdict);
         Ok(weir_status::WEIR_OK)
     })
 }

@@ -35,6 +35,11 @@
 #define WEIR_NAME_NOT_FOUND 2
 
 /*
+ on_name: the program will say it later, by weir_name_found(). The requests that need the name wait, for 30 seconds at most.
+ */
+#define WEIR_NAME_LATER 3
+
+/*
  What a function has come to: 0 and above is success, below is an error.
  */
 typedef enum {
@@ -95,7 +100,7 @@ typedef struct weir_addresses weir_addresses;
 typedef struct weir_config weir_config;
 
 /*
- A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_reload(), weir_fd() and weir_address() may be called from any
+ A proxy. weir_drain(), weir_stop(), weir_ban(), weir_unban(), weir_name_found(), weir_reload(), weir_fd() and weir_address() may be called from any
  thread, until weir_free() is called; all others by one thread at a time.
  */
 typedef struct weir_proxy weir_proxy;
@@ -487,6 +492,21 @@ weir_status weir_drain(const weir_proxy *proxy);
  `proxy` comes from weir_new().
  */
 weir_status weir_stop(const weir_proxy *proxy);
+
+/*
+ Says where a name leads for which on_name has returned WEIR_NAME_LATER, by WEIR_NAME_FOUND with that many addresses in text,
+ WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name go on; nothing happens if none does. WEIR_ERROR_ARGUMENT if an
+ address is none, or for another verdict.
+
+ The program promises:
+
+ `proxy` comes from weir_new(); `name` is terminated, and `addresses` points to `count` terminated texts.
+ */
+weir_status weir_name_found(const weir_proxy *proxy,
+                            const char *name,
+                            int verdict,
+                            const char *const *addresses,
+                            size_t count);
 
 /*
  Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null. Connections

@@ -48,7 +48,7 @@ pub use self::table::{HOSTS_NAMES_MAX, Hosts};
 pub use self::walk::{Candidate, Walk};
 
 use self::message::Family;
-use self::pending::{PendingLookUp, Progress};
+use self::pending::{Asked, PendingLookUp, Progress};
 use self::query::Upstream;
 use self::table::{Cache, Keyed, Servers};
 use crate::http::target::Name;
@@ -325,10 +325,7 @@ impl Resolver {
             return LookUp::Ready(outcome);
         }
         let hash = self.keyed.hash_one(name.as_bytes());
-        let look_ups = &self.look_ups;
-        let is_same =
-            |&slot: &u16| look_ups.get(usize::from(slot)).is_some_and(|search| search.name == *name);
-        let slot = self.by_name.find(hash, is_same).copied();
+        let slot = self.find(hash, name);
         if let Some(search) = slot.and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
             if let Some(outcome) = &search.released {
                 self.upstream.counters.cache_hits += 1;
@@ -338,7 +335,59 @@ impl Resolver {
             self.upstream.counters.shared += 1;
             return LookUp::Pending(search.id);
         }
-        self.start(hash, name)
+        self.start(hash, name, Asked::Servers)
+    }
+
+    /// Joins or starts a look-up of exactly this name that no server is asked for: the host says where the name leads, by
+    /// `tell` or `ask_servers`, until the deadline of all look-ups.
+    pub fn await_host(&mut self, now: Now, name: &Name) -> LookUp {
+        self.now_us = now.monotonic_us;
+        self.upstream.counters.look_ups += 1;
+        let hash = self.keyed.hash_one(name.as_bytes());
+        match self.find(hash, name).and_then(|slot| self.look_ups.get_mut(usize::from(slot))) {
+            Some(search) if search.released.is_none() => {
+                search.waiters = search.waiters.saturating_add(1);
+                self.upstream.counters.shared += 1;
+                LookUp::Pending(search.id)
+            }
+            Some(PendingLookUp { released: Some(outcome), .. }) => LookUp::Ready(outcome.clone()),
+            Some(_) | None => self.start(hash, name, Asked::Host),
+        }
+    }
+
+    /// The host says where a name leads that look-ups wait for. Nothing happens if none does, or if servers were asked for it.
+    pub fn tell(&mut self, now: Now, name: &Name, outcome: Outcome) {
+        self.now_us = now.monotonic_us;
+        if let Some(slot) = self.awaited(name) {
+            self.finish(slot, outcome, 0);
+        }
+    }
+
+    /// The host leaves a name to the servers that look-ups wait for. Nothing happens if none does, or if servers were asked.
+    pub fn ask_servers(&mut self, now: Now, name: &Name) {
+        self.now_us = now.monotonic_us;
+        let Some(slot) = self.awaited(name) else { return };
+        if let Some(outcome) = self.answer_locally(name) {
+            self.finish(slot, outcome, 0);
+            return;
+        }
+        if let Some(search) = self.look_ups.get_mut(usize::from(slot)) {
+            search.ask_servers(self.now_us, &mut self.upstream);
+            self.settle(slot);
+        }
+    }
+
+    /// The slot of the look-up of a name.
+    fn find(&self, hash: u64, name: &Name) -> Option<u16> {
+        let is_same =
+            |&slot: &u16| self.look_ups.get(usize::from(slot)).is_some_and(|search| search.name == *name);
+        self.by_name.find(hash, is_same).copied()
+    }
+
+    /// The slot of the look-up of a name for which the host is asked.
+    fn awaited(&self, name: &Name) -> Option<u16> {
+        let slot = self.find(self.keyed.hash_one(name.as_bytes()), name)?;
+        self.look_ups.get(usize::from(slot)).filter(|search| search.awaits_host()).map(|_| slot)
     }
 
     /// The monotonic time in microseconds until which the last answer of `look_up` for this name stays the same; 0 if
@@ -371,14 +420,14 @@ impl Resolver {
         Some(outcome)
     }
 
-    fn start(&mut self, hash: u64, name: &Name) -> LookUp {
+    fn start(&mut self, hash: u64, name: &Name, asked: Asked) -> LookUp {
         if self.look_ups.len() >= self.upstream.settings.look_ups_max && !self.make_room() {
             self.upstream.counters.full += 1;
             return LookUp::Full;
         }
         let Ok(slot) = u16::try_from(self.look_ups.vacant_key()) else { return LookUp::Full };
         let id = LookUpId::new(self.upstream.next_serial(), slot);
-        let Some(search) = PendingLookUp::new(self.now_us, &mut self.upstream, id, name) else {
+        let Some(search) = PendingLookUp::new(self.now_us, &mut self.upstream, id, name, asked) else {
             return LookUp::Ready(Outcome::Failed(Failure::Malformed));
         };
         self.due_us = self.due_us.min(search.deadline_us());
@@ -415,7 +464,8 @@ impl Resolver {
     pub fn handle_reply(&mut self, now: Now, query: QueryId, message: &[u8]) {
         self.now_us = now.monotonic_us;
         let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
-        search.question(query.family()).handle_reply(self.now_us, &mut self.upstream, query, message);
+        let Some(question) = search.question(query.family()) else { return };
+        question.handle_reply(self.now_us, &mut self.upstream, query, message);
         self.settle(query.slot());
     }
 
@@ -423,7 +473,8 @@ impl Resolver {
     pub fn handle_failure(&mut self, now: Now, query: QueryId) {
         self.now_us = now.monotonic_us;
         let Some(search) = self.look_ups.get_mut(usize::from(query.slot())) else { return };
-        search.question(query.family()).handle_failure(self.now_us, &mut self.upstream, query);
+        let Some(question) = search.question(query.family()) else { return };
+        question.handle_failure(self.now_us, &mut self.upstream, query);
         self.settle(query.slot());
         self.share_down_servers();
     }

@@ -1,4 +1,4 @@
-//! A pending look-up of one whole name, with a question for IPv6 and one for IPv4.
+//! A pending look-up of one whole name, with a question for IPv6 and one for IPv4, or with none while the host is asked.
 //!
 //! Theory of operation. Both questions run side by side; when both have ended, the look-up ends. When one has found
 //! addresses and the other has not ended, a grace period begins. At its end the look-up answers with the addresses it
@@ -31,10 +31,25 @@ pub(super) struct PendingLookUp {
     pub(super) waiters: u32,
     /// The answer at the end of the grace period.
     pub(super) released: Option<Outcome>,
-    v6: Question,
-    v4: Question,
+    /// `None` while the host is asked in place of servers.
+    questions: Option<Questions>,
     grace_until_us: Option<u64>,
     expires_us: u64,
+}
+
+/// Whom a look-up asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The servers of `resolv.conf`.
+    Servers,
+    /// The program around the resolver.
+    Host,
+}
+
+/// One question for each family.
+struct Questions {
+    v6: Question,
+    v4: Question,
 }
 
 /// The state of a look-up after its rules were applied.
@@ -47,88 +62,117 @@ pub(super) enum Progress {
 }
 
 impl PendingLookUp {
-    /// Sends both questions. `None` only for a name that cannot be encoded, which `Name` rules out.
+    /// Sends both questions, if servers are asked. `None` only for a name that cannot be encoded, which `Name` rules out.
     pub(super) fn new(
         now_us: u64,
         upstream: &mut Upstream,
         id: LookUpId,
         name: &Name,
+        asked: Asked,
     ) -> Option<PendingLookUp> {
-        let [v6, v4] = questions(now_us, upstream, id, WireName::from_name(name)?);
+        let owner = WireName::from_name(name)?;
+        let questions = match asked {
+            Asked::Servers => Some(Questions::ask(now_us, upstream, id, owner)),
+            Asked::Host => None,
+        };
         Some(PendingLookUp {
             id,
             name: *name,
             waiters: 1,
             released: None,
-            v6,
-            v4,
+            questions,
             grace_until_us: None,
             expires_us: now_us.saturating_add(LOOK_UP_US_MAX),
         })
     }
 
-    /// Begins again with other settings. The deadline of the whole stays.
+    /// Whether the host is asked.
+    pub(super) fn awaits_host(&self) -> bool {
+        self.questions.is_none()
+    }
+
+    /// Begins again with other settings, if servers are asked. The deadline of the whole stays.
     pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
+        if !self.awaits_host() {
+            self.ask_servers(now_us, upstream);
+        }
+    }
+
+    /// Sends both questions, anew or in place of asking the host. The deadline of the whole stays.
+    pub(super) fn ask_servers(&mut self, now_us: u64, upstream: &mut Upstream) {
         self.abandon(upstream);
         if let Some(owner) = WireName::from_name(&self.name) {
-            [self.v6, self.v4] = questions(now_us, upstream, self.id, owner);
+            self.questions = Some(Questions::ask(now_us, upstream, self.id, owner));
             self.grace_until_us = None;
         }
     }
 
-    pub(super) fn question(&mut self, family: Family) -> &mut Question {
-        match family {
-            Family::V6 => &mut self.v6,
-            Family::V4 => &mut self.v4,
-        }
+    pub(super) fn question(&mut self, family: Family) -> Option<&mut Question> {
+        let Questions { v6, v4 } = self.questions.as_mut()?;
+        Some(match family {
+            Family::V6 => v6,
+            Family::V4 => v4,
+        })
     }
 
     /// The next deadline, in microseconds.
     pub(super) fn deadline_us(&self) -> u64 {
         let grace_us = if self.released.is_none() { self.grace_until_us } else { None };
-        let others = [self.v6.deadline_us(), self.v4.deadline_us(), grace_us];
-        others.into_iter().flatten().fold(self.expires_us, u64::min)
+        let asked = self.questions.as_ref().map(|asked| [asked.v6.deadline_us(), asked.v4.deadline_us()]);
+        let others = asked.into_iter().flatten().chain([grace_us]);
+        others.flatten().fold(self.expires_us, u64::min)
     }
 
     /// Ends both questions.
     pub(super) fn abandon(&mut self, upstream: &mut Upstream) {
-        self.v6.abandon(upstream);
-        self.v4.abandon(upstream);
+        self.each(|question| question.abandon(upstream));
     }
 
     /// Handles deadlines that have passed.
     pub(super) fn handle_timeout(&mut self, now_us: u64, upstream: &mut Upstream) {
         if now_us >= self.expires_us {
-            self.v6.expire(upstream);
-            self.v4.expire(upstream);
-            return;
+            self.each(|question| question.expire(upstream));
+        } else {
+            self.each(|question| question.handle_timeout(now_us, upstream));
         }
-        self.v6.handle_timeout(now_us, upstream);
-        self.v4.handle_timeout(now_us, upstream);
     }
 
     /// Leaves silent servers where there are others.
     pub(super) fn leave_down_servers(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
-        self.v6.leave_down_servers(now_us, upstream, down);
-        self.v4.leave_down_servers(now_us, upstream, down);
+        self.each(|question| question.leave_down_servers(now_us, upstream, down));
     }
 
-    /// Applies the rules that join the two questions; called after each change of either.
+    fn each(&mut self, mut what: impl FnMut(&mut Question)) {
+        if let Some(Questions { v6, v4 }) = &mut self.questions {
+            what(v6);
+            what(v4);
+        }
+    }
+
+    /// Applies the rules that join the two questions; called after each change of either, and at deadlines.
     pub(super) fn settle(&mut self, now_us: u64, settings: &Settings) -> Progress {
-        if self.v6.is_pending() || self.v4.is_pending() {
+        let Some(questions) = &self.questions else {
+            return match now_us < self.expires_us {
+                true => Progress::Waiting,
+                false => Progress::Finished(Outcome::Failed(Failure::Timeout), 0),
+            };
+        };
+        if questions.v6.is_pending() || questions.v4.is_pending() {
             return self.grace(now_us);
         }
-        let addresses = self.addresses();
+        let addresses = questions.addresses();
         if !addresses.as_slice().is_empty() {
-            return Progress::Finished(Outcome::Addresses(addresses), self.addresses_ttl_s(settings));
+            let ttl_s = questions.addresses_ttl_s(settings);
+            return Progress::Finished(Outcome::Addresses(addresses), ttl_s);
         }
-        let (failure, ttl_s) = self.missing(settings);
+        let (failure, ttl_s) = questions.missing(settings);
         Progress::Finished(Outcome::Failed(failure), ttl_s)
     }
 
     /// At least one question has not ended.
     fn grace(&mut self, now_us: u64) -> Progress {
-        let length_us = match (&self.v6.state, &self.v4.state) {
+        let Some(questions) = &self.questions else { return Progress::Waiting };
+        let length_us = match (&questions.v6.state, &questions.v4.state) {
             (State::Found { .. }, _) => GRACE_FOR_V4_US,
             (_, State::Found { .. }) => GRACE_FOR_V6_US,
             (_, _) => return Progress::Waiting,
@@ -137,9 +181,19 @@ impl PendingLookUp {
         if now_us < until_us || self.released.is_some() {
             return Progress::Waiting;
         }
-        let outcome = Outcome::Addresses(self.addresses());
+        let outcome = Outcome::Addresses(questions.addresses());
         self.released = Some(outcome.clone());
         Progress::Released(outcome)
+    }
+}
+
+impl Questions {
+    /// Sends both.
+    fn ask(now_us: u64, upstream: &mut Upstream, id: LookUpId, owner: WireName) -> Questions {
+        let from = (id.slot(), upstream.first_server(id.serial()));
+        let v6 = Question::new(now_us, upstream, from, Family::V6, owner);
+        let v4 = Question::new(now_us, upstream, from, Family::V4, owner);
+        Questions { v6, v4 }
     }
 
     fn addresses(&self) -> Addresses {
@@ -196,9 +250,4 @@ impl PendingLookUp {
         };
         (failure, ttl_s)
     }
-}
-
-fn questions(now_us: u64, upstream: &mut Upstream, id: LookUpId, owner: WireName) -> [Question; 2] {
-    let from = (id.slot(), upstream.first_server(id.serial()));
-    [Family::V6, Family::V4].map(|family| Question::new(now_us, upstream, from, family, owner))
 }

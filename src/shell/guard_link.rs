@@ -4,6 +4,7 @@
 //! it cuts, and an order is for the store. Loops ask the store through here as well, because a reload may put another store
 //! in its place.
 
+use super::clock::Clock;
 use super::message::{Remote, WorkerMessage};
 use super::stores::{StoreClient, StoreReply, StoreSettings, StoreSlot};
 use crate::engine::StoreJob;
@@ -13,30 +14,28 @@ use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Instant, SystemTime};
 
 /// Shared by the state's sink, the loops and whoever reloads.
 pub struct GuardLink {
-    /// When the clock began that all loops have in common.
-    epoch: Instant,
+    clock: Clock,
     remotes: RwLock<Vec<Remote>>,
     store: Arc<StoreSlot>,
 }
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
-    pub fn new() -> GuardLink {
-        GuardLink { epoch: Instant::now(), remotes: RwLock::default(), store: Arc::default() }
+    pub fn new(clock: Clock) -> GuardLink {
+        GuardLink { clock, remotes: RwLock::default(), store: Arc::default() }
     }
 
-    /// When the clock began that all loops have in common.
-    pub fn epoch(&self) -> Instant {
-        self.epoch
+    /// The clock that all loops have in common.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// The time for threads beside the loops, which have no clock of their own.
     pub fn now(&self) -> Now {
-        now(self.epoch)
+        self.clock.now()
     }
 
     /// Tells loops, and the store if there is one.
@@ -70,14 +69,14 @@ impl GuardLink {
         // The old one ends before the new one begins: two would answer each other's news.
         self.store.replace(None);
         let Some(settings) = settings else { return Ok(()) };
-        let (link, state, epoch) = (Arc::downgrade(self), Arc::clone(state), self.epoch);
+        let (link, state, clock) = (Arc::downgrade(self), Arc::clone(state), self.clock.clone());
         let deliver = move |index: usize, reply: StoreReply| {
             let Some(link) = link.upgrade() else { return };
             if let Some(remote) = link.read_remotes().get(index) {
                 remote.send(WorkerMessage::StoreAnswered(StoreJob::from_bits(reply.job), reply.answers));
             }
         };
-        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, now(epoch)))?;
+        let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, clock.now()))?;
         self.store.replace(Some(client));
         Ok(())
     }
@@ -114,20 +113,8 @@ fn learn(state: &State, news: StoreNews, now: Now) {
     state.learn(&news, now);
 }
 
-impl Default for GuardLink {
-    fn default() -> GuardLink {
-        GuardLink::new()
-    }
-}
-
 impl fmt::Debug for GuardLink {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("GuardLink").finish_non_exhaustive()
     }
-}
-
-fn now(epoch: Instant) -> Now {
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let common_us = epoch.elapsed().as_micros() as u64;
-    Now { monotonic_us: common_us, unix_us: unix.as_micros() as u64, common_us }
 }

@@ -1,8 +1,10 @@
 //! What loops and the threads beside them tell each other: one enum, and for each loop one inbox with a waker.
 
 use super::scoreboard::Round;
+use crate::engine::callback::NameVerdict;
 use crate::engine::{Finding, JobId, Message, Settings, StoreJob};
 use crate::guard::store::{Answer, StoreFailure};
+use crate::http::target::Name;
 use crate::log::format::Format;
 use crate::policy::Policy;
 use crate::resolver;
@@ -19,6 +21,8 @@ pub enum WorkerMessage {
     SetPolicy(Arc<Policy>),
     /// From the host: these name servers and hosts hold from now on.
     SetResolver(resolver::Settings, resolver::Hosts),
+    /// From the host: where a name leads that loops wait for.
+    NameFound(Box<Name>, NameVerdict),
     /// From the host: these settings hold from now on, of which each loop takes its share. The access log has this format,
     /// and statistics are logged every so often.
     SetSettings(Arc<Settings>, Format, Duration),

@@ -8,6 +8,7 @@
 mod accepting;
 mod asking;
 mod cache_file;
+mod clock;
 mod clouds;
 mod control_socket;
 mod event_sink;
@@ -33,6 +34,7 @@ mod visits;
 mod workers;
 
 pub use cache_file::{CacheFile, Persister, parent};
+pub use clock::{Clock, HostClock, Time};
 pub use clouds::KnownClouds;
 #[cfg(feature = "cloud")]
 pub use clouds::{CloudRefresher, CloudSources};
@@ -66,7 +68,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 use verifier::Verifier;
 
 /// Events taken from the system at a time (chosen).
@@ -114,10 +116,10 @@ pub struct EventLoop {
     guard_link: Arc<GuardLink>,
     shortage: Shortage,
     access_log: AccessLog,
-    /// When all loops began: of the clock that they have in common.
-    epoch: Instant,
-    /// When it began, moved on by the time during which the process stood still.
-    began: Instant,
+    /// The clock that all loops have in common.
+    clock: Clock,
+    /// What the clock showed when the loop began, moved on by the time during which the process stood still.
+    began: Duration,
     now: Now,
     /// Rounds since those who have spoken were all heard.
     unheard_rounds: u32,
@@ -138,7 +140,8 @@ impl EventLoop {
         shared: SharedParts,
         trims: bool,
     ) -> io::Result<(EventLoop, Remote)> {
-        let SharedParts { verifier, guard_link, epoch } = shared;
+        let SharedParts { verifier, guard_link } = shared;
+        let clock = guard_link.clock().clone();
         let poll = Poll::new()?;
         let (remote, inbox) = message::inbox(poll.registry(), WAKER)?;
         let mut listeners = listeners;
@@ -162,8 +165,8 @@ impl EventLoop {
             guard_link,
             shortage: Shortage::default(),
             access_log,
-            epoch,
-            began: Instant::now(),
+            began: clock.elapsed(),
+            clock,
             now: Now::default(),
             unheard_rounds: 0,
             statistics_every: Duration::ZERO,
@@ -245,27 +248,28 @@ impl EventLoop {
     /// One clock reading per round, for everything that happens in it. A time during which the process stood still
     /// (SIGSTOP, a frozen machine) is left out: nobody was published to, so nobody was silent. True if there was one.
     fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let instant = Instant::now();
-        let began = |began: Instant| instant.saturating_duration_since(began).as_micros() as u64;
-        let since = Duration::from_micros(began(self.began).saturating_sub(self.now.monotonic_us));
-        // With no deadline there is nothing to postpone.
+        let time = self.clock.read();
+        let since_us = |began: Duration| time.monotonic.saturating_sub(began).as_micros() as u64;
+        let since = Duration::from_micros(since_us(self.began).saturating_sub(self.now.monotonic_us));
+        // With no deadline there is nothing to postpone, and on the clock of a host as much time passes as that says.
+        let allowed = allowed.filter(|_| self.clock.is_of_machine());
         let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
         let stood_still = lost >= STOOD_STILL_MIN;
         if stood_still {
             self.began += lost;
         }
         self.now = Now {
-            monotonic_us: began(self.began),
-            unix_us: unix.as_micros() as u64,
-            common_us: began(self.epoch),
+            monotonic_us: since_us(self.began),
+            unix_us: time.unix.as_micros() as u64,
+            common_us: since_us(Duration::ZERO),
         };
         stood_still
     }
 
     /// After how long the next turn is due though no event has come; `None` if it is not.
     pub fn next_timeout(&self) -> Option<Duration> {
-        let passed = self.began.elapsed().saturating_sub(Duration::from_micros(self.now.monotonic_us));
+        let began = self.began + Duration::from_micros(self.now.monotonic_us);
+        let passed = self.clock.elapsed().saturating_sub(began);
         self.timeout().map(|timeout| timeout.saturating_sub(passed))
     }
 
@@ -376,6 +380,9 @@ impl EventLoop {
                 WorkerMessage::SetPolicy(policy) => self.engine.set_policy(policy),
                 WorkerMessage::SetResolver(settings, hosts) => {
                     self.engine.set_resolver(self.now, settings, hosts)
+                }
+                WorkerMessage::NameFound(name, verdict) => {
+                    self.engine.name_found(self.now, &name, verdict);
                 }
                 WorkerMessage::SetSettings(settings, format, every) => {
                     self.set_settings(&settings, format, every)

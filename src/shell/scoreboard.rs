@@ -4,6 +4,7 @@
 //! the board when it gets to it, and the last one to let go of the round writes the line. So nobody waits for anybody, and
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
+use super::clock::Clock;
 use super::clouds::KnownClouds;
 use super::stores::{StoreCounters, StoreSlot};
 use crate::cache::store::{Statistics, Store};
@@ -13,7 +14,7 @@ use crate::metrics::{
     CacheNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers, UpstreamNumbers,
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::SystemTime;
 
 /// What one loop has to report.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +34,8 @@ pub struct Scoreboard {
     store: Option<Arc<Store>>,
     /// What the guard has counted, once it is known.
     guard: OnceLock<GuardSources>,
-    /// The gateway, if there is one, and when the clock of its times began.
-    gateway: Mutex<Option<(Arc<Gateway>, Instant)>>,
+    /// The gateway, if there is one, and the clock of its times.
+    gateway: Mutex<Option<(Arc<Gateway>, Clock)>>,
     /// The line that was written last.
     said: Mutex<Option<String>>,
 }
@@ -82,7 +83,7 @@ impl Scoreboard {
         let stored = self.store.as_ref().map(|store| store.statistics());
         let gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let upstreams =
-            gateway.map(|(gateway, epoch)| upstreams(&gateway, epoch.elapsed().as_millis() as u64));
+            gateway.map(|(gateway, clock)| upstreams(&gateway, clock.elapsed().as_millis() as u64));
         let upstreams = upstreams.unwrap_or_default();
         let of_loops = Snapshot { upstreams, ..snapshot(&self.scores(), stored.as_ref()) };
         let Some(GuardSources { state, store, clouds }) = self.guard.get() else { return of_loops };
@@ -99,9 +100,9 @@ impl Scoreboard {
         let _ = self.guard.set(sources);
     }
 
-    /// Shows how it is with the upstreams of this gateway from now on, whose clock began then.
-    pub fn show_gateway(&self, gateway: Option<Arc<Gateway>>, epoch: Instant) {
-        let shown = gateway.map(|gateway| (gateway, epoch));
+    /// Shows how it is with the upstreams of this gateway from now on, whose times are on that clock.
+    pub fn show_gateway(&self, gateway: Option<Arc<Gateway>>, clock: &Clock) {
+        let shown = gateway.map(|gateway| (gateway, clock.clone()));
         *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 

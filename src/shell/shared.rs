@@ -5,7 +5,6 @@ use super::verifier::Verifier;
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// Where log entries go, and in which form.
 #[derive(Clone, Debug)]
@@ -21,6 +20,4 @@ pub struct AccessLog {
 pub(super) struct SharedParts {
     pub verifier: Verifier,
     pub guard_link: Arc<GuardLink>,
-    /// When the loops began.
-    pub epoch: Instant,
 }

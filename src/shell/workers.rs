@@ -77,8 +77,7 @@ impl Workers {
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
         let scoreboard = Scoreboard::new(workers.len(), store);
-        let epoch = guard_link.epoch();
-        let shared = SharedParts { verifier: Verifier::new(processors), guard_link, epoch };
+        let shared = SharedParts { verifier: Verifier::new(processors), guard_link };
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {

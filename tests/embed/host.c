@@ -25,6 +25,7 @@ static void check(int holds, const char *text, int line) {
 
 /* What callbacks and loop have in common. */
 struct host {
+    int late;
     weir_proxy *proxy;
     int epoll, timer;
     unsigned ticks, connections, requests, names;
@@ -68,6 +69,8 @@ static void on_request(void *user_data, const weir_request *request, weir_ruling
         CHECK(weir_ruling_dial(ruling, "not an address", 80) == WEIR_ERROR_ARGUMENT);
         /* Nothing listens there, and the rules do not allow it. */
         CHECK(weir_ruling_dial(ruling, "127.0.0.1", 9) == WEIR_OK);
+    } else if (equals(weir_request_path(request), "/late")) {
+        host->late = 1;
     } else if (equals(weir_request_path(request), "/name")) {
         CHECK(equals(weir_request_host(request), "none.example") && weir_request_port(request) == 81);
         CHECK(equals(weir_request_target(request), "http://none.example:81/name"));
@@ -79,6 +82,9 @@ static void on_request(void *user_data, const weir_request *request, weir_ruling
 static int on_name(void *user_data, const char *name, weir_addresses *addresses) {
     struct host *host = user_data;
     host->names++;
+    if (strcmp(name, "late.example") == 0) {
+        return WEIR_NAME_LATER;
+    }
     CHECK(strcmp(name, "none.example") == 0);
     CHECK(weir_addresses_add(addresses, "x") == WEIR_ERROR_ARGUMENT);
     CHECK(weir_addresses_add(addresses, "127.0.0.1") == WEIR_OK);
@@ -119,6 +125,16 @@ static int turn(struct host *host, int awaited, weir_status *status) {
     return readable;
 }
 
+/* What the program's own resolver has found. The rules do not allow loopback. */
+static void find_late_name(struct host *host) {
+    const char *addresses[] = {"127.0.0.1", "::1"}, *wrong[] = {"x"};
+    host->late = 0;
+    CHECK(weir_name_found(host->proxy, "late.example", WEIR_NAME_FOUND, wrong, 1) == WEIR_ERROR_ARGUMENT);
+    CHECK(weir_name_found(host->proxy, "late.example", WEIR_NAME_LATER, NULL, 0) == WEIR_ERROR_ARGUMENT);
+    CHECK(weir_name_found(host->proxy, "other.example", WEIR_NAME_NOT_FOUND, NULL, 0) == WEIR_OK);
+    CHECK(weir_name_found(host->proxy, "late.example", WEIR_NAME_FOUND, addresses, 2) == WEIR_OK);
+}
+
 /* Sends a request to the proxy and returns what comes back until the connection ends. */
 static const char *ask(struct host *host, const char *target) {
     static char answer[8192];
@@ -142,6 +158,9 @@ static const char *ask(struct host *host, const char *target) {
         weir_status status;
         int readable = turn(host, client, &status);
         CHECK(status == WEIR_OK);
+        if (host->late) {
+            find_late_name(host);
+        }
         if (readable) {
             ssize_t count = read(client, answer + length, sizeof answer - 1 - length);
             CHECK(count >= 0);
@@ -164,7 +183,8 @@ static void run(struct host *host) {
     CHECK(strncmp(answer, "HTTP/1.1 451 ", 13) == 0 && strstr(answer, "court order") != NULL);
     CHECK(strncmp(ask(host, "http://a.example/dial"), "HTTP/1.1 403 ", 13) == 0);
     CHECK(strncmp(ask(host, "http://none.example:81/name"), "HTTP/1.1 403 ", 13) == 0);
-    CHECK(host->connections == 4 && host->requests == 4 && host->names == 1);
+    CHECK(strncmp(ask(host, "http://late.example:81/late"), "HTTP/1.1 403 ", 13) == 0);
+    CHECK(host->connections == 5 && host->requests == 5 && host->names == 2);
     CHECK(strstr(host->log, " 200 GET http://a.example/answer ") != NULL && strstr(host->log, " note=seen\n") != NULL);
 }
 
@@ -175,9 +195,9 @@ static void look(struct host *host) {
     CHECK(length > 1000 && strlen(small) == sizeof small - 1);
     text = malloc(length + 1);
     CHECK(text != NULL && weir_stats_text(host->proxy, text, length + 1) == length && strlen(text) == length);
-    CHECK(strstr(text, "requests_total 4\n") != NULL);
+    CHECK(strstr(text, "requests_total 5\n") != NULL);
     free(text);
-    CHECK(weir_stats(host->proxy, "requests", &value) == WEIR_OK && value == 4);
+    CHECK(weir_stats(host->proxy, "requests", &value) == WEIR_OK && value == 5);
     CHECK(weir_stats(host->proxy, "no such", &value) == WEIR_ERROR_NOT_FOUND);
     CHECK(weir_stats(host->proxy, "requests", NULL) == WEIR_ERROR_ARGUMENT);
 }
@@ -200,7 +220,7 @@ static void reload(struct host *host, weir_config *config) {
     CHECK(weir_config_set(config, "block", "a.example") == WEIR_OK);
     CHECK(weir_reload(host->proxy, config, error, sizeof error) == WEIR_OK);
     CHECK(strncmp(ask(host, "http://a.example/answer"), "HTTP/1.1 403 ", 13) == 0);
-    CHECK(host->requests == 4);
+    CHECK(host->requests == 5);
 }
 
 /* What is wrong is said, and nothing is left behind. */

@@ -18,22 +18,27 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::guard::told::Asker;
 use crate::http::target::{Host, Name};
 use crate::policy::acl::{self, Grant};
-use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Walk};
+use crate::resolver::{Addresses, Candidate, Failure, LookUp, LookUpId, Outcome, Resolver, Walk};
+use crate::time::Now;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Where the program around the proxy has a name lead; `None` if the resolver is to say.
-fn ask(callback: &NameCallback, name: &Name) -> Option<LookUp> {
-    match callback(name.as_str()) {
-        NameVerdict::Addresses(addresses) if addresses.is_empty() => {
-            Some(LookUp::Ready(Outcome::Failed(Failure::NoAddress)))
-        }
-        NameVerdict::Addresses(addresses) => {
-            Some(LookUp::Ready(Outcome::Addresses(Addresses::new(addresses))))
-        }
-        NameVerdict::NotFound => Some(LookUp::Ready(Outcome::Failed(Failure::NotFound))),
-        NameVerdict::Ask => None,
+/// Asks the program around the proxy where a name leads, if it wants to be asked, and otherwise the resolver.
+fn look_up(callback: Option<&NameCallback>, resolver: &mut Resolver, now: Now, name: &Name) -> LookUp {
+    match callback.map_or(NameVerdict::Ask, |callback| callback(name.as_str())) {
+        NameVerdict::Addresses(addresses) => LookUp::Ready(outcome_of(addresses)),
+        NameVerdict::NotFound => LookUp::Ready(Outcome::Failed(Failure::NotFound)),
+        NameVerdict::Ask => resolver.look_up(now, name),
+        NameVerdict::Later => resolver.await_host(now, name),
     }
+}
+
+/// What the addresses of a program are to those who wait for a name.
+fn outcome_of(addresses: Vec<IpAddr>) -> Outcome {
+    if addresses.is_empty() {
+        return Outcome::Failed(Failure::NoAddress);
+    }
+    Outcome::Addresses(Addresses::new(addresses))
 }
 
 /// What a candidate has come to.
@@ -99,9 +104,8 @@ impl Upstreams {
                     continue;
                 }
             };
-            let told = cx.callbacks.name.as_deref().and_then(|callback| ask(callback, &candidate.name));
-            let found = told.unwrap_or_else(|| resolver.look_up(cx.now, &candidate.name));
-            let outcome = match found {
+            let callback = cx.callbacks.name.as_deref();
+            let outcome = match look_up(callback, resolver, cx.now, &candidate.name) {
                 LookUp::Ready(outcome) => {
                     connect.timings.dns_us.get_or_insert(0);
                     outcome
@@ -118,6 +122,16 @@ impl Upstreams {
                 Outlook::Next(further) => progress = further,
                 Outlook::Step(step) => return step,
             }
+        }
+    }
+
+    /// The program around the proxy says where a name leads for which it has asked for time.
+    pub fn tell_name(&mut self, now: Now, name: &Name, verdict: NameVerdict) {
+        match verdict {
+            NameVerdict::Addresses(addresses) => self.resolver.tell(now, name, outcome_of(addresses)),
+            NameVerdict::NotFound => self.resolver.tell(now, name, Outcome::Failed(Failure::NotFound)),
+            NameVerdict::Ask => self.resolver.ask_servers(now, name),
+            NameVerdict::Later => {}
         }
     }
 

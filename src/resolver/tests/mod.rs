@@ -1,6 +1,7 @@
 //! The resolver against simulated servers, in simulated time that moves only when nothing else can happen.
 
 mod behaviour;
+mod host;
 mod servers;
 mod wire;
 

@@ -1,0 +1,86 @@
+//! The clock that all loops of a proxy have in common.
+
+use crate::time::Now;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// A reading of a clock that the host program has in place of the machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Since a moment of the program's choice; must not decrease. Deadlines and durations go by it.
+    pub monotonic: Duration,
+    /// Since 1970-01-01 UTC; may jump. Dates, ages and the access log go by it.
+    pub unix: Duration,
+}
+
+/// Reads the clock of a host program.
+pub type HostClock = dyn Fn() -> Time + Send + Sync;
+
+/// A clock, and when it began.
+#[derive(Clone)]
+pub enum Clock {
+    /// The machine's.
+    Machine(Instant),
+    /// The host program's, with what it showed at the start.
+    Host(Arc<HostClock>, Duration),
+}
+
+impl Clock {
+    /// A clock that begins now: the host program's, or without one the machine's.
+    pub fn new(host: Option<Arc<HostClock>>) -> Clock {
+        match host {
+            None => Clock::Machine(Instant::now()),
+            Some(host) => {
+                let began = host().monotonic;
+                Clock::Host(host, began)
+            }
+        }
+    }
+
+    /// The time since the clock began, and since 1970.
+    pub fn read(&self) -> Time {
+        match self {
+            Clock::Machine(began) => {
+                let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                Time { monotonic: began.elapsed(), unix }
+            }
+            Clock::Host(host, began) => {
+                let Time { monotonic, unix } = host();
+                Time { monotonic: monotonic.saturating_sub(*began), unix }
+            }
+        }
+    }
+
+    /// Whether it is the machine's, by which the process may have stood still.
+    pub fn is_of_machine(&self) -> bool {
+        match self {
+            Clock::Machine(_) => true,
+            Clock::Host(..) => false,
+        }
+    }
+
+    /// The time since the clock began.
+    pub fn elapsed(&self) -> Duration {
+        match self {
+            Clock::Machine(began) => began.elapsed(),
+            Clock::Host(host, began) => host().monotonic.saturating_sub(*began),
+        }
+    }
+
+    /// The time for what has no loop of its own.
+    pub fn now(&self) -> Now {
+        let Time { monotonic, unix } = self.read();
+        let common_us = monotonic.as_micros() as u64;
+        Now { monotonic_us: common_us, unix_us: unix.as_micros() as u64, common_us }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Clock::Machine(began) => write!(out, "Machine({began:?})"),
+            Clock::Host(_, began) => write!(out, "Host(.., {began:?})"),
+        }
+    }
+}
