@@ -422,6 +422,23 @@ fn kind_21_the_service_manager_is_told() {
     }
 }
 
+/// A manager with a watchdog hears that the loops turn, again and again, once weir is ready. (When one loop stands still it hears
+/// nothing: `daemon::manager` has the test for that.)
+#[test]
+fn the_watchdog_hears_that_all_loops_turn() {
+    let scratch = Scratch::new();
+    for workers in ["1", "2"] {
+        let place = scratch.join(workers);
+        let manager = Manager::bind(&SocketAddr::from_pathname(&place).expect("a path"));
+        let environment = [("NOTIFY_SOCKET", place.as_str()), ("WATCHDOG_USEC", "200000")];
+        let _site = Site::start_with("", &["--workers", workers], &environment);
+        manager.hears("READY=1");
+        for _ in 0..3 {
+            assert_eq!(manager.hears("WATCHDOG=1"), "WATCHDOG=1\n");
+        }
+    }
+}
+
 /// `weir reload` waits for the verdict, and its exit code tells it.
 #[test]
 fn kind_21_weir_reload_tells_the_verdict() {

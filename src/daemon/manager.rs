@@ -1,13 +1,23 @@
 //! Telling the service manager how far the daemon is (sd_notify(3)): a few lines over a datagram socket that it names in
-//! `NOTIFY_SOCKET`. Nobody waits for it, and that nobody listens is no fault.
+//! `NOTIFY_SOCKET`. The daemon waits for no answer, and a socket without a listener is no fault. With `WATCHDOG_USEC` the
+//! manager is also told that the loops turn, and restarts a daemon that has been silent for so long (sd_watchdog_enabled(3)).
 
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Where the manager listens.
 const VARIABLE: &str = "NOTIFY_SOCKET";
+
+/// How long the manager bears silence, in microseconds, and the process that is meant.
+const WATCHDOG: &str = "WATCHDOG_USEC";
+const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
+
+/// The loops are asked at most this often (chosen: a shorter time would load them).
+const ASKED_EVERY_MIN: Duration = Duration::from_millis(10);
 
 /// Longest status that is told (chosen): a line to be read.
 const STATUS_CHARS_MAX: usize = 300;
@@ -48,11 +58,43 @@ impl Manager {
         self.tell(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
     }
 
+    /// Has a thread ask the loops twice in the time that the manager bears silence, and tell the manager each time that all of
+    /// them have turned. The thread asks and never answers for a loop: when one loop stands still, the manager hears nothing.
+    /// `all_turn` waits for the loops, for so long at most.
+    pub fn begin_watch(&self, all_turn: impl Fn(Duration) -> bool + Send + 'static) -> io::Result<()> {
+        let variable = |name| std::env::var(name).ok();
+        let every = watched_every(variable(WATCHDOG).as_deref(), variable(WATCHDOG_PROCESS).as_deref());
+        let (Some(socket), Some(every)) = (&self.0, every) else { return Ok(()) };
+        let manager = Manager(Some(socket.try_clone()?));
+        let body = move || {
+            loop {
+                manager.watch_once(every, &all_turn);
+            }
+        };
+        thread::Builder::new().name("weir-watchdog".to_owned()).spawn(body).map(drop)
+    }
+
+    /// Takes as long as `every`, or as long as the loops need beyond that.
+    fn watch_once(&self, every: Duration, all_turn: &impl Fn(Duration) -> bool) {
+        let asked = Instant::now();
+        if all_turn(every) {
+            self.tell("WATCHDOG=1\n");
+            thread::sleep(every.saturating_sub(asked.elapsed()));
+        }
+    }
+
     fn tell(&self, text: &str) {
         if let Some(Err(error)) = self.0.as_ref().map(|socket| socket.send(text.as_bytes())) {
             log::debug!("the service manager was not told: {error}");
         }
     }
+}
+
+/// How often the loops are to be asked: twice in the time of the manager, if there is one, and this process is meant.
+fn watched_every(time: Option<&str>, process: Option<&str>) -> Option<Duration> {
+    let own = process.is_none_or(|process| process.parse() == Ok(std::process::id()));
+    let time_us: u64 = time?.parse().ok().filter(|&time| time > 0)?;
+    own.then(|| (Duration::from_micros(time_us) / 2).max(ASKED_EVERY_MIN))
 }
 
 fn connect(place: &[u8]) -> io::Result<UnixDatagram> {
@@ -80,4 +122,46 @@ fn connect_abstract(_socket: &UnixDatagram, _name: &[u8]) -> io::Result<()> {
 /// One line, since each is an assignment.
 fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn the_manager_is_told_only_when_all_loops_have_turned() {
+        let (own, other) = UnixDatagram::pair().unwrap();
+        other.set_nonblocking(true).unwrap();
+        let manager = Manager(Some(own));
+        let turned = Cell::new(false);
+        for (turns, heard) in [(true, 1), (false, 0), (false, 0), (true, 1)] {
+            turned.set(turns);
+            manager.watch_once(Duration::ZERO, &|_| turned.get());
+            let mut text = [0; 64];
+            let messages: Vec<_> =
+                std::iter::from_fn(|| other.recv(&mut text).ok().map(|count| text[..count].to_vec()))
+                    .collect();
+            assert_eq!(messages, vec![b"WATCHDOG=1\n".to_vec(); heard], "{turns}");
+        }
+    }
+
+    #[test]
+    fn the_loops_are_asked_twice_in_the_time_of_the_manager() {
+        let own = std::process::id().to_string();
+        let ms = Duration::from_millis;
+        for (time, process, every) in [
+            (Some("30000000"), Some(own.as_str()), Some(ms(15_000))),
+            (Some("30000000"), None, Some(ms(15_000))),
+            (Some("30000000"), Some("1"), None),
+            (Some("30000000"), Some("x"), None),
+            (Some("1"), None, Some(ASKED_EVERY_MIN)),
+            (Some("0"), None, None),
+            (Some("-1"), None, None),
+            (Some(""), None, None),
+            (None, None, None),
+        ] {
+            assert_eq!(watched_every(time, process), every, "{time:?} {process:?}");
+        }
+    }
 }

@@ -105,6 +105,8 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     }
     let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, socket_file };
     daemon.manager.ready(&daemon.status());
+    let watched = daemon.control.clone();
+    daemon.manager.begin_watch(move |within| watched.health(within).alive).map_err(os_error)?;
     Ok((daemon, signals))
 }
 
