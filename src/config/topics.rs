@@ -33,7 +33,7 @@ pub static TOPICS: &[Topic] = &[
   weir -c /etc/weir/weir.conf --check      reports errors, starts nothing
 
 Started as root, weir binds its port, changes to --user, and then keeps only the
-rights that it needs. config/weir.service is a unit for systemd.
+rights that it needs. packaging/systemd has a unit for systemd.
 ",
         section: Some(Section::General),
         others: &[],
@@ -327,7 +327,7 @@ made a browser send it. With --purge-token-file it needs a token as well:
         text: "
   kill -HUP PID                       the log has the result
   weir reload --pid-file FILE         the exit code tells the result, too
-  systemctl reload weir               the same, with config/weir.service
+  systemctl reload weir               the same, with the unit of packaging/
 
 weir reads the configuration file and every file that it names again; the
 command line and variables still override them. Everything is checked first: if
