@@ -642,6 +642,9 @@ fn the_reference_of_options_is_current() {
         help.trim_end()
     );
     let path = package().join("docs/options.md");
+    if weir::config::options::TABLE.iter().any(|spec| spec.missing.is_some()) {
+        return; // The reference is that of the whole daemon.
+    }
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&path, &text).expect("docs/options.md can be written");
     }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::feature;
 use super::file;
 use super::options::{self, Scope, Section, Spec, TABLE, Takes};
 use super::problem::Located;
@@ -20,6 +21,8 @@ const NAMES_COLUMN: usize = 12;
 const DEFAULT_SHOWN_MAX: usize = 24;
 /// The topic with every option.
 const ALL: &str = "all";
+/// The topic with what this build has.
+const FEATURES: &str = "features";
 
 const USAGE: &str = "\
 weir is a forward proxy: clients ask it for http:// and https:// pages.
@@ -74,6 +77,7 @@ pub fn list_of_topics() -> String {
     for Topic { name, title, .. } in TOPICS {
         let _ = writeln!(out, "  {name:<width$}{title}", width = NAMES_COLUMN - 2);
     }
+    let _ = writeln!(out, "  {FEATURES:<width$}what this weir was built with", width = NAMES_COLUMN - 2);
     let _ = writeln!(out, "  {ALL:<width$}every option there is", width = NAMES_COLUMN - 2);
     out.push_str("\nweir help OPTION explains one option; weir --help is one screen for a start.\n");
     out
@@ -85,6 +89,9 @@ pub fn help_on(asked: &str) -> Result<String, String> {
     if name == ALL {
         return Ok(all());
     }
+    if name == FEATURES {
+        return Ok(feature::summary());
+    }
     if let Some(topic) = topics::find(&name) {
         return Ok(on_topic(topic));
     }
@@ -92,7 +99,7 @@ pub fn help_on(asked: &str) -> Result<String, String> {
         return Ok(on_option(spec));
     }
     let names = TOPICS.iter().map(|topic| topic.name);
-    let known: Vec<&str> = names.clone().chain([ALL]).collect();
+    let known: Vec<&str> = names.clone().chain([FEATURES, ALL]).collect();
     let near = nearest(&name, names.chain(TABLE.iter().flat_map(Spec::names)));
     let hint = near.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
     Err(format!("help {asked:?}: expected an option, or one of {}{hint}", known.join(", ")))

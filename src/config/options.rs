@@ -1,6 +1,7 @@
 //! The one table of options. It drives the command line, the environment, configuration files, `--help` and
 //! `--print-config`, so nothing is written twice and nothing can disagree. [`Spec`] describes a row.
 
+use super::feature;
 use super::problem::{Located, Problem};
 use super::spec::Apply;
 pub use super::spec::{Repeat, Scope, Section, Spec, Takes};
@@ -127,14 +128,16 @@ pub static TABLE: &[Spec] = &[
         one(&mut s.sandbox, v, values::flag)
     })
     .restart()
-    .on(),
+    .on()
+    .needs(feature::SANDBOX),
     Spec::flag(
         General,
         "no-splice",
         "copy long bodies in weir instead of moving them inside the kernel",
         |s, v| one(&mut s.no_splice, v, values::flag),
     )
-    .restart(),
+    .restart()
+    .needs(feature::SPLICE),
     Spec::value(
         General,
         "stats-every",
@@ -155,7 +158,8 @@ pub static TABLE: &[Spec] = &[
             problems
         },
     )
-    .restart(),
+    .restart()
+    .needs(feature::ADMIN),
     Spec::value(
         General,
         "metrics",
@@ -169,7 +173,8 @@ pub static TABLE: &[Spec] = &[
             problems
         },
     )
-    .restart(),
+    .restart()
+    .needs(feature::ADMIN),
     Spec::flag(General, "check", "report all errors, and exit", ASKED)
         .common()
         .scope(Scope::CommandLine),
@@ -628,10 +633,15 @@ pub static TABLE: &[Spec] = &[
     Spec::path(Cache, "purge-token-file", "FILE", "accept PURGE only with the token in this file, in the field Purge-Token", |s, v| {
         located_path(&mut s.purge_token_file, v)
     }),
-    Spec::flag(Control, "json", "print the answer as JSON", ASKED).scope(Scope::CommandLine),
-    Spec::flag(Control, "follow", "go on with events as they come", ASKED).scope(Scope::CommandLine),
+    Spec::flag(Control, "json", "print the answer as JSON", ASKED)
+        .scope(Scope::CommandLine)
+        .needs(feature::ADMIN),
+    Spec::flag(Control, "follow", "go on with events as they come", ASKED)
+        .scope(Scope::CommandLine)
+        .needs(feature::ADMIN),
     Spec::flag(Control, "openmetrics", "print statistics as OpenMetrics text", ASKED)
-        .scope(Scope::CommandLine),
+        .scope(Scope::CommandLine)
+        .needs(feature::ADMIN),
     Spec::value(Explain, "client", "ADDR", "", "judge as if this client asked", |s, v| {
         one(&mut s.explain_client, v, |text| values::address(text).map(Some))
     })
@@ -639,7 +649,8 @@ pub static TABLE: &[Spec] = &[
     Spec::value(Explain, "context", "PLACE", "", "detect as in this place: query, path, header or body", |s, v| {
         one(&mut s.detect_context, v, |text| values::context(text).map(Some))
     })
-    .scope(Scope::CommandLine),
+    .scope(Scope::CommandLine)
+    .needs(feature::DETECTION),
 ];
 
 /// Most old log files (chosen).

@@ -14,6 +14,7 @@ use ipnet::IpNet;
 use super::arguments::{self, Arguments};
 use super::command::Command;
 use super::command::detect_command;
+use super::feature;
 use super::file;
 use super::foreign;
 use super::options::{self, BUFFERS_MIN, Repeat, Scope, Spec, TABLE, Takes};
@@ -320,6 +321,15 @@ impl Settings {
                     false
                 }
             });
+            if let Some(feature) = spec.missing {
+                // A flag that says no asks for nothing.
+                texts.retain(|text| spec.takes != Takes::Flag || flag(&text.value) != Ok(false));
+                for text in texts {
+                    let place = OptionLocation { origin: &text.origin, name: spec.name };
+                    problems.add(text.origin.clone(), place.named(&feature.needed()));
+                }
+                continue;
+            }
             if texts.is_empty() {
                 continue;
             }
@@ -345,6 +355,10 @@ impl Settings {
             }
         };
         let mut wrong = |message: String| problems.add(Origin::Argument(String::new()), message);
+        if first == "ctl" && !feature::ADMIN.built {
+            wrong(format!("ctl {}", feature::ADMIN.needed()));
+            return Command::Run;
+        }
         if first == "ctl" {
             let form = asked(given, "openmetrics").then(|| "openmetrics".to_owned());
             let follow = asked(given, "follow").then(|| "follow".to_owned());

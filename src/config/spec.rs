@@ -1,5 +1,6 @@
 //! The description of an option, and the notation of the table.
 
+use super::feature::Feature;
 use super::problem::{Located, Problem};
 use super::settings::Settings;
 
@@ -106,6 +107,8 @@ pub struct Spec {
     pub common: bool,
     /// A reload cannot change it.
     pub restart: bool,
+    /// What this build lacks of what the option needs.
+    pub missing: Option<Feature>,
     /// Stores the value in the settings.
     pub apply: Apply,
 }
@@ -132,6 +135,7 @@ impl Spec {
             help,
             common: false,
             restart: false,
+            missing: None,
             apply,
         }
     }
@@ -194,6 +198,15 @@ impl Spec {
     /// An option that is read at the start only.
     pub(super) const fn restart(self) -> Spec {
         Spec { restart: true, ..self }
+    }
+
+    /// An option of a feature. A build without the feature knows the name, for a message, and no more.
+    pub(super) const fn needs(self, feature: Feature) -> Spec {
+        if feature.built {
+            return self;
+        }
+        let apply: Apply = |_, _| Vec::new();
+        Spec { missing: Some(feature), default: "", help: "is not in this build of weir", apply, ..self }
     }
 
     /// All long names of the option.

@@ -6,7 +6,7 @@ use log::info;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::low_level::raise;
 use std::fmt::Write as _;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,7 @@ use weir::config::{Settings, exit};
 use weir::embed::gateway_command;
 use weir::embed::guard_command::{Answer, Command, FORMS};
 use weir::embed::{Control, Form, Reply, ask_daemon, json_text};
+pub use weir::embed::{ControlSocket, SocketFile};
 
 /// How long the loops may take to tell their numbers (chosen, as for monitoring systems).
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
@@ -52,8 +53,26 @@ impl Waiting {
     }
 }
 
+/// Listens for operators; opened before the rights for that are given up. Fails with the exit code.
+pub fn bind(settings: &Settings) -> Result<Option<ControlSocket>, u8> {
+    let Some(wanted) = &settings.control else { return Ok(None) };
+    ControlSocket::bind(&wanted.value).map(Some).map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::AddrInUse => exit::UNAVAILABLE,
+            _ => exit::OS_ERROR,
+        };
+        fail(&format!("control: cannot listen on {}: {error}", wanted.value.display()), code)
+    })
+}
+
+/// Begins to answer.
+pub fn serve(socket: ControlSocket, control: &Control, waiting: &Waiting) -> io::Result<SocketFile> {
+    let (control, waiting) = (control.clone(), waiting.clone());
+    socket.serve(move |line: &str, user| answer(&control, &waiting, line, user))
+}
+
 /// Answers one line of words.
-pub fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -> Reply {
+fn answer(control: &Control, waiting: &Waiting, line: &str, user: Option<u32>) -> Reply {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let json = words.first() == Some(&"json");
     words.drain(..usize::from(json));
@@ -254,7 +273,7 @@ fn tell_events(socket: &Path, json: bool, follow: bool) -> u8 {
 }
 
 /// Why a daemon has not answered.
-fn not_asked(socket: &Path, error: &std::io::Error) -> u8 {
+fn not_asked(socket: &Path, error: &io::Error) -> u8 {
     let place = socket.display();
     match error.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {

@@ -2,9 +2,13 @@
 
 pub mod check;
 pub mod commands;
+#[cfg(feature = "admin")]
 pub mod control;
 mod manager;
+#[cfg(feature = "admin")]
 mod monitoring;
+#[cfg(not(feature = "admin"))]
+mod no_admin;
 mod pid_file;
 mod reload;
 mod report;
@@ -12,11 +16,15 @@ mod rights;
 
 pub use reload::Launch;
 
-use control::Waiting;
+use control::{SocketFile, Waiting};
 use listenfd::ListenFd;
 use log::{info, warn};
 use manager::Manager;
 use monitoring::Monitoring;
+#[cfg(not(feature = "admin"))]
+pub use no_admin::control;
+#[cfg(not(feature = "admin"))]
+use no_admin::monitoring;
 use pid_file::PidFile;
 use report::{fail, os_error, read_file, said};
 use rights::Kept;
@@ -30,9 +38,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use weir::config::{Settings, exit};
-use weir::embed::{
-    self, BuildError, Configuration, Control, ControlSocket, Failure, Listeners, Proxy, SocketFile,
-};
+use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, Proxy};
 use weir::log::diagnostics;
 use weir::log::writer::Writer;
 use weir::sandbox;
@@ -98,7 +104,8 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let control = proxy.control().clone();
     monitored.begin(&control);
     let waiting = Waiting::default();
-    let socket_file = serve_control(control_socket, &control, &waiting).map_err(os_error)?;
+    let serve = |socket| control::serve(socket, &control, &waiting);
+    let socket_file = control_socket.map(serve).transpose().map_err(os_error)?;
     let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
     for address in control.addresses() {
         eprintln!("weir: listening on {address}");
@@ -108,16 +115,6 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let watched = daemon.control.clone();
     daemon.manager.begin_watch(move |within| watched.health(within).alive).map_err(os_error)?;
     Ok((daemon, signals))
-}
-
-fn serve_control(
-    socket: Option<ControlSocket>,
-    control: &Control,
-    waiting: &Waiting,
-) -> io::Result<Option<SocketFile>> {
-    let (control, waiting) = (control.clone(), waiting.clone());
-    let answer = move |line: &str, user| control::answer(&control, &waiting, line, user);
-    socket.map(|socket| socket.serve(answer)).transpose()
 }
 
 fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {

@@ -1,5 +1,6 @@
 //! The rights of the process: what is opened while there are rights, and what is given up before the daemon serves.
 
+use super::control::{self, ControlSocket};
 use super::report::{fail, os_error, read_file, said};
 use log::{info, warn};
 use rustix::fs::{Access, access};
@@ -7,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use weir::config::{Problems, Settings, exit, guard};
-use weir::embed::{self, CacheFile, ControlSocket};
+use weir::embed::{self, CacheFile};
 use weir::log::files::FILE_NAME;
 use weir::log::writer::{Destination, Opened};
 use weir::sandbox::{self, Enforced, Paths, User};
@@ -55,7 +56,7 @@ pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     }
     let cache_file = open_cache_file(settings)?;
     let pid_file = create_pid_file(settings)?;
-    let control_socket = bind_control_socket(settings)?;
+    let control_socket = control::bind(settings)?;
     let paths = paths(settings);
     sandbox::give_up_capabilities(&paths).map_err(os_error)?;
     if settings.sandbox {
@@ -76,17 +77,6 @@ fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
         let message = format!("{}: cannot keep the number of the process there: {why}", file.value.display());
         problems.add(file.origin.clone(), message);
         said(&problems)
-    })
-}
-
-fn bind_control_socket(settings: &Settings) -> Result<Option<ControlSocket>, u8> {
-    let Some(wanted) = &settings.control else { return Ok(None) };
-    ControlSocket::bind(&wanted.value).map(Some).map_err(|error| {
-        let code = match error.kind() {
-            ErrorKind::AddrInUse => exit::UNAVAILABLE,
-            _ => exit::OS_ERROR,
-        };
-        fail(&format!("control: cannot listen on {}: {error}", wanted.value.display()), code)
     })
 }
 

@@ -273,6 +273,7 @@ impl Builder {
             logs,
             present: Mutex::new(Present { settings, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),
+            #[cfg(feature = "admin")]
             asked: Mutex::new(None),
         });
         #[cfg(feature = "cloud")]

@@ -22,7 +22,7 @@ use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
 use crate::shell::{
-    EventSink, EventTarget, GuardLink, Health, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
+    EventSink, EventTarget, GuardLink, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
 };
 use crate::time::Now;
 use std::fmt;
@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -54,7 +54,8 @@ pub(super) struct Shared {
     /// It drains, or was told to stop.
     pub ending: AtomicBool,
     /// The loops were asked for a sign of life, and have not all given it yet.
-    pub asked: Mutex<Option<Receiver<()>>>,
+    #[cfg(feature = "admin")]
+    pub asked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
 /// What the guard has counted, and what joins it with loops and store. There whether or not a guard file is: a reload may
@@ -302,19 +303,6 @@ impl Control {
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// How it is with the proxy, for monitoring systems: numbers of this moment, unless a loop has not turned for so long.
-    #[doc(hidden)]
-    pub fn health(&self, within: Duration) -> Health {
-        let alive = if self.is_ending() {
-            // A loop that has drained turns no more while another one still has something to finish.
-            self.0.send(&WorkerMessage::Report(None));
-            true
-        } else {
-            self.all_turn(within) || self.is_ending()
-        };
-        Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
-    }
-
     /// Whether it drains, or was told to stop.
     #[doc(hidden)]
     pub fn is_ending(&self) -> bool {
@@ -349,23 +337,6 @@ impl Control {
         (events.iter().map(|event| if json { event.json() } else { event.line() }).collect(), lost)
     }
 
-    /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not
-    /// grow with the number of those who want to know.
-    fn all_turn(&self, within: Duration) -> bool {
-        let mut asked = self.0.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let answers = asked.get_or_insert_with(|| {
-            let (sender, receiver) = channel();
-            self.0.send(&WorkerMessage::Report(None));
-            self.0.send(&WorkerMessage::Settled(sender));
-            receiver
-        });
-        let all = answers.recv_timeout(within) == Err(RecvTimeoutError::Disconnected);
-        if all {
-            *asked = None;
-        }
-        all
-    }
-
     /// How many rules and users there are.
     pub fn loaded(&self) -> [usize; 2] {
         loaded(&self.lock().policy)
@@ -382,7 +353,7 @@ impl Control {
         self.0.lock()
     }
 
-    #[cfg(feature = "cloud")]
+    #[cfg(any(feature = "admin", feature = "cloud"))]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }

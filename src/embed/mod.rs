@@ -23,6 +23,8 @@ mod follower;
 mod gateway_commands;
 mod gateway_part;
 mod guard_commands;
+#[cfg(feature = "admin")]
+mod health;
 mod json;
 mod listeners;
 mod proxy;
@@ -44,9 +46,10 @@ pub use crate::guard::command as guard_command;
 #[doc(hidden)]
 pub use crate::metrics::Form;
 #[doc(hidden)]
-pub use crate::shell::{
-    CacheFile, ControlSocket, Health, MetricsListener, Reply, SocketFile, ask_daemon, parent, try_bind,
-};
+pub use crate::shell::{CacheFile, parent, try_bind};
+#[cfg(feature = "admin")]
+#[doc(hidden)]
+pub use crate::shell::{ControlSocket, Health, MetricsListener, Reply, SocketFile, ask_daemon};
 #[doc(hidden)]
 pub use configuration::{Compiled, addresses_to_bind, compile, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]

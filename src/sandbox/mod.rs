@@ -11,19 +11,21 @@
 
 #[cfg(target_os = "linux")]
 mod capabilities;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
 mod landlock;
 mod paths;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
 mod places;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
 mod seccomp;
 mod user;
+mod walls;
 
 pub use paths::Paths;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "sandbox"))]
 pub use places::Places;
 pub use user::User;
+pub use walls::{describe, enter};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
@@ -35,38 +37,6 @@ pub struct Enforced {
     pub paths: bool,
     /// Other system calls fail.
     pub calls: bool,
-}
-
-/// Enters the sandbox, for this thread and those that it starts; called before there are others. It is no error if
-/// the kernel has no support, but one if the kernel has it and refuses.
-#[cfg(target_os = "linux")]
-pub fn enter(paths: &Paths) -> io::Result<Enforced> {
-    let places = Places::of(paths, rustix::process::geteuid().as_raw());
-    let enforced = Enforced { paths: landlock::enforce(&places)?, calls: seccomp::enforce()? };
-    if enforced.paths {
-        for line in places.to_string().lines() {
-            log::info!("sandbox: {line}");
-        }
-    }
-    Ok(enforced)
-}
-
-/// Does nothing: weir knows no sandbox on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn enter(_paths: &Paths) -> io::Result<Enforced> {
-    Ok(Enforced { paths: false, calls: false })
-}
-
-/// The paths that the sandbox would open for the user of that number, or for this one: a line for each kind.
-#[cfg(target_os = "linux")]
-pub fn describe(paths: &Paths, user: Option<u32>) -> String {
-    Places::of(paths, user.unwrap_or_else(|| rustix::process::geteuid().as_raw())).to_string()
-}
-
-/// No path is closed.
-#[cfg(not(target_os = "linux"))]
-pub fn describe(_paths: &Paths, _user: Option<u32>) -> String {
-    String::new()
 }
 
 /// Drops the capabilities that serving does not need, for this thread and those that it starts; called before there

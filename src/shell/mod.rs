@@ -10,6 +10,7 @@ mod asking;
 mod cache_file;
 mod clock;
 mod clouds;
+#[cfg(feature = "admin")]
 mod control_socket;
 mod event_sink;
 mod guard_link;
@@ -17,8 +18,9 @@ mod health_checks;
 mod listener;
 mod memory;
 mod message;
+#[cfg(feature = "admin")]
 mod metrics_listener;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "splice"))]
 mod page_pipes;
 mod processors;
 mod query;
@@ -30,6 +32,7 @@ mod socket;
 mod splice;
 pub mod stores;
 mod verifier;
+#[cfg(feature = "admin")]
 mod visits;
 mod workers;
 
@@ -38,12 +41,14 @@ pub use clock::{Clock, HostClock, Time};
 pub use clouds::KnownClouds;
 #[cfg(feature = "cloud")]
 pub use clouds::{CloudRefresher, CloudSources};
+#[cfg(feature = "admin")]
 pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
 pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
 pub use health_checks::HealthChecks;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
+#[cfg(feature = "admin")]
 pub use metrics_listener::{Health, MetricsListener};
 pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;

@@ -14,6 +14,8 @@ use std::io::{self, IoSlice};
 
 /// What an attempt to move bytes from a source gave.
 #[derive(Debug)]
+// Where nothing can be moved, nothing but `NoPipe` comes of it.
+#[cfg_attr(not(all(target_os = "linux", feature = "splice")), allow(dead_code))]
 pub enum Moved {
     /// The source had nothing.
     Nothing,
@@ -29,7 +31,7 @@ pub enum Moved {
 
 pub use system::{AVAILABLE, Pipe, Pipes, send_ahead};
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "splice"))]
 mod system {
     use super::super::page_pipes::PagePipes;
     use super::{IoSlice, Moved, Outgoing, TcpStream, io};
@@ -310,11 +312,11 @@ mod system {
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", feature = "splice")))]
 mod system {
     use super::{IoSlice, Moved, Outgoing, TcpStream, io};
 
-    /// This system cannot do it.
+    /// This system, or this build, cannot do it.
     pub const AVAILABLE: bool = false;
 
     /// Sends what a pipe's bytes follow.
@@ -363,6 +365,7 @@ mod system {
         pub fn rest(&mut self) {}
 
         /// There is none to put back.
+        #[allow(clippy::boxed_local)]
         pub fn put(&mut self, pipe: Box<Pipe>) {
             match *pipe {}
         }

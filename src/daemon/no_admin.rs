@@ -1,0 +1,74 @@
+//! What stands for the socket of operators and for the listener of monitoring systems in a daemon without the feature `admin`.
+//! The options are errors there, so nothing of this is asked for.
+
+/// In place of the socket.
+pub mod control {
+    use crate::daemon::report::fail;
+    use std::io;
+    use std::sync::mpsc::SyncSender;
+    use weir::config::{Settings, exit, feature};
+    use weir::embed::Control;
+
+    /// There is none.
+    pub enum ControlSocket {}
+    /// There is none.
+    pub enum SocketFile {}
+
+    /// A socket has a file that goes with it.
+    impl Drop for SocketFile {
+        fn drop(&mut self) {
+            match *self {}
+        }
+    }
+
+    /// No operator waits.
+    #[derive(Clone, Debug, Default)]
+    pub struct Waiting(());
+
+    impl Waiting {
+        /// None.
+        pub fn take(&self) -> [SyncSender<(bool, String)>; 0] {
+            []
+        }
+    }
+
+    /// Opens nothing.
+    pub fn bind(_settings: &Settings) -> Result<Option<ControlSocket>, u8> {
+        Ok(None)
+    }
+
+    /// There is nothing to serve.
+    pub fn serve(socket: ControlSocket, _control: &Control, _waiting: &Waiting) -> io::Result<SocketFile> {
+        match socket {}
+    }
+
+    /// `weir ctl` is refused with the command line already.
+    pub fn ctl(_settings: &Settings, _words: &[String], _json: bool) -> u8 {
+        fail(&format!("ctl {}", feature::ADMIN.needed()), exit::USAGE)
+    }
+}
+
+/// In place of the listener.
+pub mod monitoring {
+    use std::io;
+    use weir::config::Settings;
+    use weir::embed::Control;
+
+    /// No listener.
+    pub struct Monitoring;
+
+    impl Monitoring {
+        /// Opens nothing.
+        pub fn listen(_settings: &Settings) -> Result<Monitoring, u8> {
+            Ok(Monitoring)
+        }
+
+        /// Serves nothing.
+        pub fn serve(self) -> io::Result<Monitoring> {
+            Ok(self)
+        }
+
+        /// There is nobody to tell.
+        pub fn begin(&self, _control: &Control) {}
+    }
+}

@@ -1,0 +1,39 @@
+//! How it is with a proxy, for monitoring systems and for operators (feature `admin`).
+
+use super::control::Control;
+use crate::shell::{Health, WorkerMessage};
+use std::sync::PoisonError;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+impl Control {
+    /// How it is with the proxy, for monitoring systems: numbers of this moment, unless a loop has not turned for so long.
+    #[doc(hidden)]
+    pub fn health(&self, within: Duration) -> Health {
+        let alive = if self.is_ending() {
+            // A loop that has drained turns no more while another one still has something to finish.
+            self.shared().send(&WorkerMessage::Report(None));
+            true
+        } else {
+            self.all_turn(within) || self.is_ending()
+        };
+        Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
+    }
+
+    /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not
+    /// grow with the number of those who want to know.
+    fn all_turn(&self, within: Duration) -> bool {
+        let mut asked = self.shared().asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = asked.get_or_insert_with(|| {
+            let (sender, receiver) = channel();
+            self.shared().send(&WorkerMessage::Report(None));
+            self.shared().send(&WorkerMessage::Settled(sender));
+            receiver
+        });
+        let all = answers.recv_timeout(within) == Err(RecvTimeoutError::Disconnected);
+        if all {
+            *asked = None;
+        }
+        all
+    }
+}
