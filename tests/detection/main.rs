@@ -70,33 +70,41 @@ impl Looker {
         }
     }
 
-    fn findings(&mut self, place: &str, text: &str) -> Findings {
+    /// What is found in the head of a request with this target and, perhaps, this field.
+    fn head(&mut self, target: &str, field: Option<(&str, &str)>) -> Findings {
         let Looker { detector, scratch } = self;
         let mut findings = detector.begin(Some(b"/a"), scratch).expect("a path that is not excluded");
-        let mut head = |target: String, field: Option<(&str, String)>| {
-            let fields = field.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
-            detector.scan_request(Some(target.as_bytes()), fields, scratch, &mut findings);
-        };
+        let fields = field.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        detector.scan_request(Some(target.as_bytes()), fields, scratch, &mut findings);
+        findings
+    }
+
+    fn findings(&mut self, place: &str, text: &str) -> Findings {
         match place {
             // What a client has to escape there, it escapes.
-            "query" => head(format!("/a?id=1&q={}", text.replace('&', "%26").replace('#', "%23")), None),
+            "query" => {
+                self.head(&format!("/a?id=1&q={}", text.replace('&', "%26").replace('#', "%23")), None)
+            }
             "path" => {
-                head(format!("/a/{}", text.replace('?', "%3f").replace(' ', "%20").replace('/', "%2f")), None)
+                let segment = text.replace('?', "%3f").replace(' ', "%20").replace('/', "%2f");
+                self.head(&format!("/a/{segment}"), None)
             }
-            "cookie" => {
-                head("/a".into(), Some(("Cookie", format!("a=b; c={}", text.replace(';', "%3b")))));
+            "cookie" => self.head("/a", Some(("Cookie", &format!("a=b; c={}", text.replace(';', "%3b"))))),
+            "header" => self.head("/a", Some(("X-Custom", text))),
+            "body" => {
+                let Looker { detector, scratch } = self;
+                let mut findings = detector.begin(Some(b"/a"), scratch).expect("a path");
+                detector.scan(Context::Body, b"q", text.as_bytes(), scratch, &mut findings);
+                findings
             }
-            "header" => head("/a".into(), Some(("X-Custom", text.to_owned()))),
-            "body" => detector.scan(Context::Body, b"q", text.as_bytes(), scratch, &mut findings),
             other => panic!("no place {other}"),
         }
-        findings
     }
 }
 
-/// Attacks that are none in a path: what an upload would do there comes from a parameter.
+/// Attacks that are none in a path: what an upload would do there, or a whole value, comes from a parameter.
 fn is_meant_for(place: &str, class: &str) -> bool {
-    place != "path" || !matches!(class, "files" | "varied")
+    place != "path" || !matches!(class, "files" | "varied" | "shells" | "whole")
 }
 
 #[test]

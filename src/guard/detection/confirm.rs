@@ -111,3 +111,18 @@ pub(super) fn is_no_trace(text: &[u8], range: Range<usize>) -> bool {
     let begins: [&[u8]; 5] = [b"at", b"import", b"caused by:", b"package", b"exception"];
     !begins.iter().any(|begin| line.starts_with(begin))
 }
+
+/// The name of a class is none of a fault that a program tells (`java.lang.NullPointerException`).
+pub(super) fn is_no_fault_name(text: &[u8], range: Range<usize>) -> bool {
+    let found = text[range].trim_ascii_end();
+    !(found.ends_with(b"exception") || found.ends_with(b"error"))
+}
+
+/// The match is in one line of a value that is no more than a command: a script has several lines, and a text more words.
+pub(super) fn is_one_command(text: &[u8], _: Range<usize>) -> bool {
+    let words = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count();
+    words <= COMMAND_WORDS && !text.trim_ascii().contains(&b'\n')
+}
+
+/// Most words of a command (chosen).
+const COMMAND_WORDS: usize = 14;

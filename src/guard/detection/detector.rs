@@ -188,7 +188,7 @@ impl Detector {
         if views.is_exhausted {
             findings.exhaust();
         }
-        let on = on.without(skipped(context, name));
+        let on = on.without(skipped(context, name, text));
         let mut found: Vec<(usize, Finding)> = Vec::new();
         for (view, bytes) in views.distinct() {
             let counts_as = views.stands_for(view);
@@ -240,11 +240,25 @@ const ADDRESS_FIELDS: [&[u8]; 11] = [
     b"x-original-host",
 ];
 
-fn skipped(context: Context, name: &[u8]) -> Categories {
-    let is_address = ADDRESS_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
-    if context == Context::Header && is_address {
-        Categories::of(Category::Ssrf)
-    } else {
-        Categories::default()
-    }
+/// Parameters that hold addresses to which a browser goes, and not the server. The browser of a developer goes to its own host.
+const BROWSER_FIELDS: [&[u8]; 7] = [
+    b"redirect_uri",
+    b"redirect_uris",
+    b"redirect_url",
+    b"redirecturi",
+    b"post_logout_redirect_uri",
+    b"referrer",
+    b"web_origin",
+];
+
+fn skipped(context: Context, name: &[u8], text: &[u8]) -> Categories {
+    let is_one_of = |fields: &[&[u8]]| fields.iter().any(|field| name.eq_ignore_ascii_case(field));
+    let holds = |word: &[u8]| memchr::memmem::find(text, word).is_some();
+    let is_address = match context {
+        Context::Header => is_one_of(&ADDRESS_FIELDS),
+        Context::Query | Context::Path | Context::Body => {
+            is_one_of(&BROWSER_FIELDS) && (holds(b"localhost") || holds(b"127.0.0.1"))
+        }
+    };
+    if is_address { Categories::of(Category::Ssrf) } else { Categories::default() }
 }

@@ -43,6 +43,10 @@ impl Detector {
                 true => self.scan_cookies(value, scratch, findings),
                 false => self.scan(Context::Header, name, value, scratch, findings),
             }
+            if is_file_name(name) {
+                let part = [b"filename=\"", value, b"\""].concat();
+                self.scan_value(Context::Body, name, &part, scratch, findings);
+            }
         }
     }
 
@@ -60,6 +64,12 @@ impl Detector {
             self.scan(Context::Header, name, value, scratch, findings);
         }
     }
+}
+
+/// Whether a field holds the name of a file that is uploaded: `X-Filename`, `X_File_Name`.
+fn is_file_name(field: &[u8]) -> bool {
+    let letters = field.iter().filter(|byte| byte.is_ascii_alphabetic()).map(u8::to_ascii_lowercase);
+    letters.eq(*b"xfilename")
 }
 
 /// Whether a segment of a path is a name as most are.

@@ -8,11 +8,21 @@ mod files;
 mod recon;
 mod script;
 mod server;
+mod shells;
 mod signature;
 mod sql;
+mod whole;
 
 pub(super) use signature::{ANY_CONTEXT, ANY_VIEW, Signature};
 
 /// All of them, class by class.
-pub(super) const TABLES: [&[Signature]; 6] =
-    [sql::TABLE, script::TABLE, command::TABLE, files::TABLE, server::TABLE, recon::TABLE];
+pub(super) const TABLES: [&[Signature]; 8] = [
+    sql::TABLE,
+    script::TABLE,
+    command::TABLE,
+    shells::TABLE,
+    files::TABLE,
+    server::TABLE,
+    whole::TABLE,
+    recon::TABLE,
+];

@@ -1,0 +1,45 @@
+//! More commands for shells: those that few people know, and what shells do with words before they run a command.
+
+use super::signature::{NOT_PATH, Signature};
+use crate::guard::detection::category::Category::CmdInjection;
+use crate::guard::detection::confirm::{is_one_command, leads_shortly};
+
+const fn command(name: &'static str, literals: &'static [&'static str], pattern: &'static str) -> Signature {
+    Signature::new(CmdInjection, name, literals, pattern).and_unquoted()
+}
+
+pub(super) const TABLE: &[Signature] = &[
+    command(
+        "cmd_of_developers",
+        &[";", "|", "&", "`", "$(", "\n", "<<<"],
+        r"(?:[;|&`\n]|\$\(|<<<)\s*(?:\$\w+\s+)?(?:adduser|useradd|usermod|deluser|aptitude|apk\s+add|ansible(?:-\w+)?|bsdtar|busybox|c[89]9|gcc[\d.]*|clang|cpulimit|cscli|dmesg|gdb|irb|rmt-\w+|runcon|strace|ltrace|visudo|7z[arx]?|zstdcat|zcat|bzcat|ifconfig|chef-\w+|regedit|bcdboot|bcdedit|winget|iwr|(?:ba|da|z|k|c|tc)?sh(?:\$\w+)?\s+-c)(?:\s*<<<|\s*$|\s+[\w./'(<>%\\!-]|/\w|\))|(?:[;|&`\n]|\$\()\s*(?:(?:base(?:32|64)|flock|lastlog(?:in)?|perf|rmt|env|column|comm|fold|nice|ionice|pkill|tee)\s+-\w|trap\s+['a-z].*\bsig|(?:base(?:32|64)|flock|lastlog(?:in)?|perf|rmt|env)\s+--)",
+    )
+    .confirmed(leads_shortly),
+    command(
+        "cmd_behind_prefix",
+        &["time ", "strace ", "nohup ", "sudo ", "setsid ", "builtin "],
+        r"^\W*(?:time|strace|nohup|sudo|setsid|builtin)\s+(?:/(?:usr/)?s?bin/)?(?:(?:ba|da|z|k|c|tc)?sh\s+-|ifconfig|whoami|uname|curl\s|wget\s|bsdtar|cmd(?:\.exe)?\s*$|cmd\s*/|winget|powershell|python[\d.]*\s|perl\s|nc\s|id$|cat\s+/|ls\s+[-/]|cd\s+\w+$)",
+    )
+    .only_in(NOT_PATH),
+    command(
+        "cmd_alone",
+        &["ansible", "chef-", "visudo", "cscli", "perf -", "zstdcat", "gunzip -", "busybox", "python", "sh -c", "ls ", "whoami", "alias", "7z"],
+        r"^['\x22]?(?:ansible(?:-\w+)?\s+(?:-|\w+\s+-m\b|\S+\.ya?ml$|decrypt|encrypt|dump$|collection|plugin)|ansible-console$|chef-(?:client|run|shell|vault|solo)(?:\s+(?:-|\w+\s)|$)|visudo$|cscli['\x22]?\s+\w+\s+\w+|perf\s+--?\w|zstdcat\s+/|gunzip\s+-c\s|busybox\s+(?:-|\w+\s)|python[\d.]*\d\s+\w+$|(?:ba|da|z|k|c|tc)?sh\s+-c\s|ls\s+(?:-\w+\s+)?[/~.]\S*$|ls\s+\w+\s+\w+$|whoami\s*[;&|]|alias\s+(?:[-+]\w+\s+)?['\x22]?[\w.!-]+['\x22]?=\S)",
+    )
+    .only_in(NOT_PATH)
+    .confirmed(is_one_command),
+    command("cmd_piped_to_shell", &["|"], r"^\W*(?:printf|echo|base64|rev|tac)\s.*\|\s*(?:ba|da|z|k)?sh\s*$").confirmed(is_one_command),
+    command("cmd_wrapper", &["-wrapper", "sh)"], r"-wrapper\s+\w*sh,-c|\(\s*(?:ba|da|z|k)?sh\s*\)\s*\d?>"),
+    command("cmd_changes_folder", &["cd "], r"(?:^|[;&|\n])\s*cd\s+/\S*?\s*(?:;|&&|\|)\s*\w").confirmed(is_one_command).only_in(NOT_PATH),
+    command("cmd_expanded_braces", &["{"], r"^\{[a-z]*(?:,[a-z-]*)*,-[a-z]+\}[a-z]*$|^[a-z]{1,6}\{[a-z]+(?:,[a-z]+)+\}[a-z]{1,6}$|^\{(?:,[a-z][\w-]*)+\}$|^\{[a-z]\w*,\}$").and_raw(),
+    command("cmd_expanded_tilde", &["~+", "~-"], r"^~[-+]\d?$|[;|&`(<>]\s*~[-+]\d*[`)]?$"),
+    command("cmd_history", &["!"], r"^!-?\d+(?:!-?\d+)+$"),
+    command("cmd_substitution_alone", &["$(", "<(", ">("], r"^[$<>]\([a-z][\w ./|-]{0,60}\)$"),
+    command("cmd_for_windows", &["%"], r"(?:^|[&|]\s*)for\s+(?:/[dflr]\s+)*(?:\x22[^\x22]*\x22\s+|\S{1,40}\s+)?%{1,2}\S{1,12}\s+in\s*\([^)]*\)\s*do\b").confirmed(leads_shortly),
+    command(
+        "cmd_powershell",
+        &["invoke-", "iex", "iwr", "iwmi", "start-process", "downloadstring", "new-object", "-executionpolicy"],
+        r"(?:^|[;|&({]\s*)(?:(?:invoke-(?:webrequest|expression|command|restmethod|wmimethod|cimmethod)|start-process)\s+[-\w'\x22$(]|(?:iex|iwr|irm|iwmi|icm)\s+(?:[-($'\x22]|http)|new-object\s+(?:system\.)?net\.)|\)\.downloadstring\s*\(",
+    )
+    .confirmed(is_one_command),
+];
