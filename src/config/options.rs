@@ -160,6 +160,15 @@ pub static TABLE: &[Spec] = &[
     )
     .restart()
     .needs(feature::ADMIN),
+    Spec::path(
+        General,
+        "take-over",
+        "PATH",
+        "take the listening sockets of the weir with this --control, and have that weir drain",
+        |s, v| located_path(&mut s.take_over, v),
+    )
+    .scope(Scope::CommandLine)
+    .needs(feature::ADMIN),
     Spec::value(
         General,
         "metrics",

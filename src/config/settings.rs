@@ -55,6 +55,8 @@ pub struct Settings {
     pub pid_file: Option<Located<PathBuf>>,
     /// The socket for `weir ctl`.
     pub control: Option<Located<PathBuf>>,
+    /// The control socket of the weir whose listening sockets this one takes.
+    pub take_over: Option<Located<PathBuf>>,
     /// Where monitoring systems are served.
     pub metrics: Option<Located<SocketAddr>>,
     /// Restrict the process to the paths and system calls that it needs.

@@ -340,6 +340,28 @@ and names them:
         others: &["pid-file"],
     },
     Topic {
+        name: "upgrade",
+        title: "a new weir in place of the running one, without a refused connection",
+        text: "
+  weir -c weir.conf --control /run/weir/a             runs
+  weir -c weir.conf --control /run/weir/b --take-over /run/weir/a
+                                                      takes over from it
+
+The new weir takes the listening sockets of the old one, and with them the
+connections that wait. As soon as it serves, the old one drains as with the
+signal TERM: it finishes what is under way, and ends. If the new one fails
+before, for instance at its configuration, the old one goes on. Until the old
+one has ended both run, so each needs a --control, --pid-file, --cache-file and
+--metrics of its own. The new one needs at least as many --workers.
+
+A service manager that passes sockets (LISTEN_FDS; systemd: weir.socket) does
+the same: start the new weir with the sockets of the old one, then send TERM to
+the old one.
+",
+        section: None,
+        others: &["take-over", "control", "drain-timeout"],
+    },
+    Topic {
         name: "ctl",
         title: "commands to a running weir",
         text: "

@@ -2,6 +2,7 @@
 //! the main thread's to do, such as a reload, it is asked for by a signal, as from outside.
 
 use super::report::{fail, print};
+use super::takeover::Sockets;
 use log::info;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::low_level::raise;
@@ -66,9 +67,14 @@ pub fn bind(settings: &Settings) -> Result<Option<ControlSocket>, u8> {
 }
 
 /// Begins to answer.
-pub fn serve(socket: ControlSocket, control: &Control, waiting: &Waiting) -> io::Result<SocketFile> {
-    let (control, waiting) = (control.clone(), waiting.clone());
-    socket.serve(move |line: &str, user| answer(&control, &waiting, line, user))
+pub fn serve(
+    socket: ControlSocket,
+    control: &Control,
+    waiting: &Waiting,
+    sockets: &Sockets,
+) -> io::Result<SocketFile> {
+    let (control, waiting, sockets) = (control.clone(), waiting.clone(), sockets.clone());
+    socket.serve(move |line: &str, user| answer(&control, &waiting, line, user), move || sockets.try_clone())
 }
 
 /// Answers one line of words.

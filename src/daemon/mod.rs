@@ -13,6 +13,8 @@ mod pid_file;
 mod reload;
 mod report;
 mod rights;
+#[cfg(feature = "admin")]
+mod takeover;
 
 pub use reload::Launch;
 
@@ -24,7 +26,7 @@ use monitoring::Monitoring;
 #[cfg(not(feature = "admin"))]
 pub use no_admin::control;
 #[cfg(not(feature = "admin"))]
-use no_admin::monitoring;
+use no_admin::{monitoring, takeover};
 use pid_file::PidFile;
 use report::{fail, os_error, read_file, said};
 use rights::Kept;
@@ -37,7 +39,8 @@ use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use weir::config::{Settings, exit};
+use takeover::{Predecessor, Sockets};
+use weir::config::{Problems, Settings, exit};
 use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, Proxy};
 use weir::log::diagnostics;
 use weir::log::writer::Writer;
@@ -56,6 +59,8 @@ pub struct Daemon {
     pid_file: Option<PidFile>,
     /// Operators who wait for what comes of a reload.
     waiting: Waiting,
+    /// For a successor.
+    sockets: Sockets,
     /// Removed at the end.
     socket_file: Option<SocketFile>,
 }
@@ -75,7 +80,9 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let user = rights::find_user(&settings)?;
     let loops = embed::loops(&settings);
     rights::raise_descriptors(&settings, loops);
-    let listeners = listen(&settings, loops)?;
+    let (predecessor, taken) = Predecessor::ask(&settings)?;
+    let listeners = listen(&settings, loops, taken, &predecessor)?;
+    let sockets = Sockets::of(&listeners, &settings).map_err(os_error)?;
     let monitoring = Monitoring::listen(&settings)?;
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
     // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
@@ -104,26 +111,41 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let control = proxy.control().clone();
     monitored.begin(&control);
     let waiting = Waiting::default();
-    let serve = |socket| control::serve(socket, &control, &waiting);
+    let serve = |socket| control::serve(socket, &control, &waiting, &sockets);
     let socket_file = control_socket.map(serve).transpose().map_err(os_error)?;
     let thread = run_apart(proxy, loops, CloseOnDrop(signals.handle())).map_err(os_error)?;
     for address in control.addresses() {
         eprintln!("weir: listening on {address}");
     }
-    let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, socket_file };
+    let daemon = Daemon { launch, control, thread, writer, manager, pid_file, waiting, sockets, socket_file };
     daemon.manager.ready(&daemon.status());
     let watched = daemon.control.clone();
-    daemon.manager.begin_watch(move |within| watched.health(within).alive).map_err(os_error)?;
+    // A loop that has drained turns no more while another one still has something to finish.
+    let all_turn = move |within| watched.is_ending() || watched.settle(within);
+    daemon.manager.begin_watch(all_turn).map_err(os_error)?;
+    predecessor.relieve();
     Ok((daemon, signals))
 }
 
-fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
-    let mut inherited = inherited_sockets();
+/// Listens with sockets that a predecessor or a service manager has opened, and with new ones.
+fn listen(
+    settings: &Settings,
+    loops: usize,
+    taken: Vec<TcpListener>,
+    predecessor: &Predecessor,
+) -> Result<Listeners, u8> {
+    let source = if predecessor.is_there() { "take-over" } else { "LISTEN_FDS" };
+    // What a service manager passes besides is the same, or stays with the manager.
+    let passed = inherited_sockets();
+    let mut inherited = if predecessor.is_there() { taken } else { passed };
     let addresses = embed::addresses_to_bind(settings, &read_file);
     let listeners = Listeners::bind(&addresses, loops, &mut inherited);
     for left in inherited.iter().filter_map(|socket| socket.local_addr().ok()) {
+        if predecessor.is_there() && addresses.contains(&left) {
+            return Err(too_few_loops(settings, loops));
+        }
         warn!(
-            "LISTEN_FDS: the socket at {left} is closed, because no option names that address: see --host and --port"
+            "{source}: the socket at {left} is closed, because no option names that address: see --host and --port"
         );
     }
     listeners.map_err(|refused| {
@@ -133,6 +155,14 @@ fn listen(settings: &Settings, loops: usize) -> Result<Listeners, u8> {
         };
         fail(&refused.to_string(), code)
     })
+}
+
+/// A loop of this weir has one socket at an address. Sockets that no loop has would be closed, with the connections that wait there.
+fn too_few_loops(settings: &Settings, loops: usize) -> u8 {
+    let mut problems = Problems::new();
+    let message = format!("{loops}: expected at least as many as the weir has that is taken over");
+    problems.add(settings.origin("workers"), message);
+    said(&problems)
 }
 
 /// Sockets that listen already, which a service manager has opened (sd_listen_fds(3)).
@@ -203,11 +233,13 @@ impl Daemon {
                     info!("stopping: finishing what is under way, for at most {within:?}");
                     draining = true;
                     self.manager.stopping("finishing what is under way");
+                    self.sockets.close();
                     self.control.drain();
                 }
                 other => {
                     info!("stopping at once");
                     self.manager.stopping("stopping at once");
+                    self.sockets.close();
                     code = 128 + other as u8;
                     self.control.stop();
                 }

@@ -3,6 +3,7 @@
 
 /// In place of the socket.
 pub mod control {
+    use super::takeover::Sockets;
     use crate::daemon::report::fail;
     use std::io;
     use std::sync::mpsc::SyncSender;
@@ -38,7 +39,12 @@ pub mod control {
     }
 
     /// There is nothing to serve.
-    pub fn serve(socket: ControlSocket, _control: &Control, _waiting: &Waiting) -> io::Result<SocketFile> {
+    pub fn serve(
+        socket: ControlSocket,
+        _control: &Control,
+        _waiting: &Waiting,
+        _sockets: &Sockets,
+    ) -> io::Result<SocketFile> {
         match socket {}
     }
 
@@ -70,5 +76,44 @@ pub mod monitoring {
 
         /// There is nobody to tell.
         pub fn begin(&self, _control: &Control) {}
+    }
+}
+
+/// In place of the sockets that one weir gives to another.
+pub mod takeover {
+    use std::io;
+    use std::net::TcpListener;
+    use weir::config::Settings;
+    use weir::embed::Listeners;
+
+    /// None.
+    pub struct Predecessor;
+
+    impl Predecessor {
+        /// Asks no weir.
+        pub fn ask(_settings: &Settings) -> Result<(Predecessor, Vec<TcpListener>), u8> {
+            Ok((Predecessor, Vec::new()))
+        }
+
+        /// There is none.
+        pub fn is_there(&self) -> bool {
+            false
+        }
+
+        /// There is none.
+        pub fn relieve(self) {}
+    }
+
+    /// None.
+    pub struct Sockets;
+
+    impl Sockets {
+        /// None.
+        pub fn of(_listeners: &Listeners, _settings: &Settings) -> io::Result<Sockets> {
+            Ok(Sockets)
+        }
+
+        /// There is nothing to close.
+        pub fn close(&self) {}
     }
 }

@@ -4,6 +4,7 @@ use crate::shell::{self, Listener};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
 /// Sockets that listen.
 #[derive(Debug)]
@@ -21,8 +22,9 @@ pub struct ListenError {
 }
 
 impl Listeners {
-    /// Listens on these addresses, for so many loops: with a socket out of `inherited` that listens there already, which is
-    /// taken out of that, or else with one of its own.
+    /// Listens on these addresses, for so many loops: with sockets out of `inherited` that listen there already, which are
+    /// taken out of that, or else with sockets of its own. Of an address `inherited` may have several sockets, each with connections
+    /// that wait: more than there are loops stay behind.
     pub fn bind(
         addresses: &[SocketAddr],
         loops: usize,
@@ -31,9 +33,13 @@ impl Listeners {
         let mut by_loop: Vec<Vec<Listener>> = (0..loops).map(|_| Vec::new()).collect();
         for &address in addresses {
             let listens_there = |socket: &TcpListener| socket.local_addr().is_ok_and(|own| own == address);
-            let listeners = match inherited.iter().position(listens_there) {
-                Some(at) => share(&inherited.swap_remove(at), loops),
-                None => shell::bind_for(loops, address),
+            let mut found: Vec<TcpListener> = Vec::new();
+            while let Some(at) = inherited.iter().position(listens_there).filter(|_| found.len() < loops) {
+                found.push(inherited.swap_remove(at));
+            }
+            let listeners = match found.is_empty() {
+                false => share(&found, loops),
+                true => shell::bind_for(loops, address),
             };
             let listeners = listeners.map_err(|error| ListenError { address, error })?;
             by_loop.iter_mut().zip(listeners).for_each(|(of_loop, one)| of_loop.push(one));
@@ -58,14 +64,19 @@ impl Listeners {
         first.filter_map(|listener| listener.local_address().ok()).collect()
     }
 
+    /// Further descriptors of all sockets, to hand them to another process.
+    pub fn try_clone(&self) -> io::Result<Vec<OwnedFd>> {
+        self.by_loop.iter().flatten().map(Listener::try_clone).collect()
+    }
+
     pub(super) fn into_loops(self) -> Vec<Vec<Listener>> {
         self.by_loop
     }
 }
 
-/// One socket for so many loops: whichever is awake first takes a connection.
-fn share(socket: &TcpListener, loops: usize) -> io::Result<Vec<Listener>> {
-    (0..loops).map(|_| Listener::ready_made(socket.try_clone()?)).collect()
+/// Sockets for so many loops, or more: of loops with the same socket the one that is awake first takes a connection.
+fn share(sockets: &[TcpListener], loops: usize) -> io::Result<Vec<Listener>> {
+    sockets.iter().cycle().take(loops).map(|socket| Listener::ready_made(socket.try_clone()?)).collect()
 }
 
 impl fmt::Display for ListenError {

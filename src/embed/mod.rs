@@ -49,7 +49,9 @@ pub use crate::metrics::Form;
 pub use crate::shell::{CacheFile, parent, try_bind};
 #[cfg(feature = "admin")]
 #[doc(hidden)]
-pub use crate::shell::{ControlSocket, Health, MetricsListener, Reply, SocketFile, ask_daemon};
+pub use crate::shell::{
+    ControlSocket, Health, MetricsListener, Predecessor, Reply, SocketFile, ask_daemon, take_over,
+};
 #[doc(hidden)]
 pub use configuration::{Compiled, addresses_to_bind, compile, loaded, loops, random_seed, warn_of_skipped};
 #[doc(hidden)]

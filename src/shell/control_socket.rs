@@ -3,10 +3,12 @@
 //! The lines of an answer begin with a blank. The last line does not: it has the exit code for `weir ctl`, and a text if there
 //! is more to say. Threads of their own answer, as for monitoring systems: see `visits`.
 
+use super::handover;
 use super::visits::{self, Timed};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
 use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,16 @@ use std::time::Duration;
 
 /// How long a client may take for its line, and for reading the answer (chosen).
 const VISIT_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long a successor may take from its sockets to its readiness (chosen, as for a reload: the largest lists take seconds).
+const TAKEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a successor says: it wants the listening sockets; it serves them.
+const TAKE_OVER: &str = "take-over";
+const TAKEN: &str = "taken";
+
+/// What is done for a successor that serves: as for an operator who says so.
+const DRAIN: &str = "drain";
 
 /// Longest line (chosen: several times the longest command).
 const LINE_BYTES_MAX: usize = 4096;
@@ -72,12 +84,14 @@ impl ControlSocket {
         Ok(ControlSocket { socket, file })
     }
 
-    /// Has threads answer until the process ends. `answer` is given the line and the number of the user who asks.
+    /// Has threads answer until the process ends. `answer` is given the line and the number of the user who asks; `sockets` has
+    /// those that a successor gets (none: it gets a refusal).
     pub fn serve(
         self,
         answer: impl Fn(&str, Option<u32>) -> Reply + Send + Sync + 'static,
+        sockets: impl Fn() -> io::Result<Vec<OwnedFd>> + Send + Sync + 'static,
     ) -> io::Result<SocketFile> {
-        visits::serve("weir-control", self.socket, move |socket| visit(socket, &answer))?;
+        visits::serve("weir-control", self.socket, move |socket| visit(socket, &answer, &sockets))?;
         Ok(self.file)
     }
 }
@@ -109,10 +123,18 @@ impl Drop for SocketFile {
     }
 }
 
-fn visit(socket: &Socket, answer: &dyn Fn(&str, Option<u32>) -> Reply) {
+fn visit(
+    socket: &Socket,
+    answer: &dyn Fn(&str, Option<u32>) -> Reply,
+    sockets: &dyn Fn() -> io::Result<Vec<OwnedFd>>,
+) {
     let mut timed = Timed::new(socket, VISIT_WITHIN);
     let Ok(line) = timed.read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n')) else { return };
     let reply = match line.as_deref().map(line_of) {
+        Some(Some(TAKE_OVER)) => match hand_over(socket, sockets) {
+            Ok(()) => answer(DRAIN, user_of(socket)),
+            Err(error) => Reply { code: 71, text: error.to_string(), ..Reply::default() },
+        },
         Some(Some(line)) => answer(line, user_of(socket)),
         Some(None) | None => Reply {
             code: 64,
@@ -124,6 +146,24 @@ fn visit(socket: &Socket, answer: &dyn Fn(&str, Option<u32>) -> Reply) {
     let mut timed = Timed::new(socket, VISIT_WITHIN);
     if timed.write_all(reply.written().as_bytes()).is_ok() {
         timed.finish();
+    }
+}
+
+/// Gives a successor the sockets, and waits until it serves them. Until then this process serves them as before, and it goes on
+/// to do so when the successor fails.
+fn hand_over(socket: &Socket, sockets: &dyn Fn() -> io::Result<Vec<OwnedFd>>) -> io::Result<()> {
+    let sockets = sockets()?;
+    let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+    handover::give(socket, &borrowed, Reply::default().written().as_bytes())?;
+    let line = Timed::new(socket, TAKEN_WITHIN).read_until(LINE_BYTES_MAX, |bytes| bytes.contains(&b'\n'))?;
+    match line.as_deref().and_then(line_of) {
+        Some(TAKEN) => Ok(()),
+        Some(_) | None => {
+            log::warn!(
+                "control: the weir that asked for the listening sockets does not serve them: going on"
+            );
+            Err(io::Error::other("expected taken"))
+        }
     }
 }
 
@@ -194,6 +234,34 @@ pub fn ask(path: &Path, line: &str, within: Duration) -> io::Result<Reply> {
     io::Read::read_to_end(&mut timed, &mut answer)?;
     let reply = std::str::from_utf8(&answer).ok().and_then(Reply::read);
     reply.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
+}
+
+/// The other weir, of which this one is the successor.
+#[derive(Debug)]
+pub struct Predecessor(UnixStream);
+
+/// Asks a running daemon for its listening sockets. The daemon goes on to serve until [`Predecessor::relieve`].
+pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
+    let mut stream = UnixStream::connect(path)?;
+    stream.set_read_timeout(Some(VISIT_WITHIN))?;
+    stream.write_all(format!("{TAKE_OVER}\n").as_bytes())?;
+    let (text, sockets) = handover::take(&stream)?;
+    match std::str::from_utf8(&text).ok().and_then(Reply::read) {
+        Some(Reply { code: 0, .. }) if !sockets.is_empty() => Ok((Predecessor(stream), sockets)),
+        Some(reply) => Err(io::Error::other(reply.text)),
+        None => Err(io::Error::new(ErrorKind::InvalidData, "the answer is not whole")),
+    }
+}
+
+impl Predecessor {
+    /// Tells it that its sockets are served: it drains. Returns what it says.
+    pub fn relieve(self) -> io::Result<Reply> {
+        (&self.0).write_all(format!("{TAKEN}\n").as_bytes())?;
+        let mut answer = Vec::new();
+        io::Read::read_to_end(&mut &self.0, &mut answer)?;
+        let reply = std::str::from_utf8(&answer).ok().and_then(Reply::read);
+        reply.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Connections that the system keeps for us until they are taken (chosen; the system caps it at its own limit).
 const BACKLOG: i32 = 4096;
@@ -88,6 +89,16 @@ impl Listener {
     /// Has the system report connections.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.inner, token, Interest::READABLE)
+    }
+
+    /// Has the system report no more connections.
+    pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        registry.deregister(&mut self.inner)
+    }
+
+    /// Another descriptor of the same socket.
+    pub fn try_clone(&self) -> io::Result<OwnedFd> {
+        self.inner.as_fd().try_clone_to_owned()
     }
 
     /// Takes one connection; `None` if none waits. After an error, such as a shortage of descriptors,

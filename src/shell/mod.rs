@@ -14,6 +14,8 @@ mod clouds;
 mod control_socket;
 mod event_sink;
 mod guard_link;
+#[cfg(feature = "admin")]
+mod handover;
 mod health_checks;
 mod listener;
 mod memory;
@@ -42,7 +44,7 @@ pub use clouds::KnownClouds;
 #[cfg(feature = "cloud")]
 pub use clouds::{CloudRefresher, CloudSources};
 #[cfg(feature = "admin")]
-pub use control_socket::{ControlSocket, Reply, SocketFile, ask as ask_daemon};
+pub use control_socket::{ControlSocket, Predecessor, Reply, SocketFile, ask as ask_daemon, take_over};
 pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
 pub use health_checks::HealthChecks;
@@ -137,6 +139,13 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
+    /// Where another process has the same socket, closing it here does not end what epoll reports of it (epoll(7)).
+    fn close_listeners(&mut self) {
+        for mut listener in self.listeners.drain(..) {
+            let _ = listener.deregister(self.poll.registry());
+        }
+    }
+
     /// A loop over an engine and its listeners, alone until it is told of others.
     fn new(
         engine: Engine,
@@ -413,7 +422,7 @@ impl EventLoop {
                 // The turn ends with a look at the listeners.
                 WorkerMessage::CapacityFreed => {}
                 WorkerMessage::Drain => {
-                    self.listeners.clear();
+                    self.close_listeners();
                     self.engine.drain(self.now);
                 }
                 WorkerMessage::Quit => quit = true,

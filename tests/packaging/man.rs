@@ -47,6 +47,7 @@ pub fn weir() -> String {
         ("EXPLAIN", "explain", Some(Section::Explain)),
         ("DETECT", "detect", None),
         ("RELOAD", "reload", None),
+        ("UPGRADE", "upgrade", None),
         ("CTL", "ctl", Some(Section::Control)),
         ("SIGNALS AND EXIT STATUS", "signals", None),
     ] {
