@@ -9,7 +9,7 @@ use super::request::Method;
 use super::request::{Phase, RequestInfo};
 #[cfg(feature = "detection")]
 use crate::engine::body::inspection::Inspection;
-use crate::guard::rules::{Counted, Subject};
+use crate::guard::rules::{Counted, Guard, Subject};
 use crate::guard::told::Asker;
 #[cfg(feature = "detection")]
 use crate::http::framing::Body;
@@ -52,13 +52,15 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = Step::Continue(Phase::Inspect);
         let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         let (client, taken_us) = (self.client, self.now.monotonic_us.saturating_sub(self.began_us));
         let by_now = &*record;
         let asked = || asked(client, taken_us, head, by_now);
-        if let (Host::Address(address), None) = (info.authority.host, self.gateway) {
-            guard.admit_destination(address, asked, self.now).map_err(Refusal::Guarded)?;
+        if let (Host::Address(address), None) = (&info.authority.host, self.gateway) {
+            guard.admit_destination(*address, asked, self.now).map_err(Refusal::Guarded)?;
+        }
+        if !guard.counts() {
+            return Ok(self.behind_counting(guard));
         }
         let subject = self.subject(head, target, info, by_now);
         let counted = guard.count(&subject, asked, self.now, self.breaker, out);
@@ -71,9 +73,23 @@ impl Examiner<'_> {
             }
             Counted::Decided(decided) => {
                 info.quota = decided.quota;
-                decided.denial.map_or(Ok(next), |denial| Err(Refusal::Guarded(denial)))
+                decided.denial.map_or(Ok(self.behind_counting(guard)), |denial| Err(Refusal::Guarded(denial)))
             }
         }
+    }
+
+    // A phase for which nothing is configured is passed over: each costs a request what it takes to find that out.
+
+    fn behind_counting(&self, guard: &Guard) -> Step {
+        if guard.inspects() { Step::Continue(Phase::Inspect) } else { self.behind_inspection(guard) }
+    }
+
+    fn behind_inspection(&self, guard: &Guard) -> Step {
+        if self.gateway.is_some() { Step::Continue(Phase::Protect) } else { self.behind_protection(guard) }
+    }
+
+    pub(super) fn behind_protection(&self, guard: &Guard) -> Step {
+        if guard.has_behaviour() { Step::Continue(Phase::Behaviour) } else { self.behind_guard() }
     }
 
     pub(super) fn subject<'a>(
@@ -103,15 +119,16 @@ impl Examiner<'_> {
         info: &RequestInfo,
         record: &LogRecord,
     ) -> Result<Step, Refusal> {
+        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
         #[cfg(feature = "detection")]
-        if let Some(guard) = self.guard {
+        {
             let subject = self.subject(head, target, info, record);
             guard.inspect_head(&subject, head.fields, self.now).map_err(Refusal::Guarded)?;
             self.inspect_body(subject.path, head, info);
         }
         #[cfg(not(feature = "detection"))]
         let _ = (head, target, info, record);
-        Ok(Step::Continue(Phase::Protect))
+        Ok(self.behind_inspection(guard))
     }
 
     /// Puts the detector before the request's body, if it has one.

@@ -7,7 +7,7 @@ use super::edits::{HOST, PROTO};
 use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
 use super::refusal::Refusal;
-use super::request::{Phase, RequestInfo};
+use super::request::RequestInfo;
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
 use crate::guard::rules::Guard;
@@ -60,8 +60,7 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let next = Step::Continue(Phase::Behaviour);
-        let (Some(guard), Some(_)) = (self.guard, self.gateway) else { return Ok(next) };
+        let (Some(guard), Some(_)) = (self.guard, self.gateway) else { return Ok(self.behind_guard()) };
         if let Some(answer) = self.answer_preflight(head, out) {
             return Ok(answer);
         }
@@ -72,7 +71,7 @@ impl Examiner<'_> {
         }
         let protecting = guard.protecting(&subject, path);
         out.clear();
-        let Some((line, key)) = protecting else { return Ok(next) };
+        let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard)) };
         let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
         let session = cookie(&line.session_cookie).unwrap_or_default();
         if !csrf::is_safe(head.method) {
@@ -93,7 +92,7 @@ impl Examiner<'_> {
                 dressing.cookie = Some(line.into());
             }
         }
-        Ok(next)
+        Ok(self.behind_protection(guard))
     }
 
     /// Whether an unsafe request shows that it comes from a page of this site. `None`: more of the body has to come.

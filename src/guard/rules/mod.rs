@@ -208,6 +208,27 @@ impl Guard {
         self.exempt.find(client).is_some()
     }
 
+    /// Whether requests are counted at all.
+    #[inline]
+    pub fn counts(&self) -> bool {
+        !self.counting.is_empty()
+    }
+
+    /// Whether attacks are looked for.
+    #[inline]
+    pub fn inspects(&self) -> bool {
+        #[cfg(feature = "detection")]
+        return self.detector.is_some();
+        #[cfg(not(feature = "detection"))]
+        false
+    }
+
+    /// Whether there are behaviour rules.
+    #[inline]
+    pub fn has_behaviour(&self) -> bool {
+        !self.behaviour.is_empty()
+    }
+
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
     #[inline]
