@@ -89,11 +89,11 @@ fn target_and_framing(bencher: Bencher<'_, '_>, name: &str) {
     });
 }
 
-fn route<'a>(path: &'a [u8], target: &Target<'_>) -> Option<RequestRoute<'a>> {
+fn route<'a>(path: &'a [u8], target: &'a Target<'_>) -> Option<RequestRoute<'a>> {
     let Target::Absolute { authority, .. } = target else { return None };
     Some(RequestRoute {
         asked: None,
-        authority: *authority,
+        authority,
         path,
         body: Body::None,
         upgrade: false,

@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
+use weir::engine::transaction::log_record::TextSet;
 use weir::engine::{Action, CacheSettings, Engine, Event, ListenerId, PeerId, Settings};
 use weir::guard;
 use weir::guard::bans::{Ban, BanOrigin};
@@ -124,7 +125,7 @@ impl Shell {
             quiet_refusals: false,
         };
         // The daemon's default: it records the texts for its log.
-        let settings = Settings { noted: Format::Weir.texts(), ..settings };
+        let settings = Settings { noted: TextSet::of(Format::Weir.texts()), ..settings };
         let hosts = Hosts::parse(b"192.0.2.1 origin.example\n");
         let resolver = Resolver::new(resolver::Settings::default(), hosts, [1, 2]);
         Shell {

@@ -412,7 +412,7 @@ pub fn engine_settings(
         forwarded: settings.forwarded,
         client_prefix6: settings.client_prefix6,
         origin_form: !settings.no_origin_form,
-        noted: settings.log_format.texts(),
+        noted: engine::transaction::log_record::TextSet::of(settings.log_format.texts()),
         logs_tunnel_starts: settings.log_tunnel_start,
         listeners: listeners.iter().map(|address| listener(settings, *address)).collect(),
         cache: store.map(|store| cache_settings(settings, store)),

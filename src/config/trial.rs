@@ -7,7 +7,7 @@
 use super::guard::GuardFile;
 use super::policy::{engine_settings, new_store, resolver_settings};
 use super::settings::Settings;
-use crate::engine::transaction::log_record::{LogRecord, Text};
+use crate::engine::transaction::log_record::{LogRecord, TextSet};
 use crate::engine::{Action, Engine, Event, ListenerId, PeerId, SocketError};
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
@@ -65,7 +65,7 @@ impl Trial {
         let (dns, hosts) = resolver_settings(&settings, read_file);
         let store = new_store(&settings, seed);
         let mut whole = engine_settings(&settings, &listeners, seed, store);
-        whole.noted = &Text::ALL;
+        whole.noted = TextSet::ALL;
         // What others have counted is not known here.
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
         let guard = guard.map(|file| {

@@ -181,6 +181,8 @@ pub(in crate::engine) struct Connections {
     /// The connection that the shell works for at the moment.
     turn: Option<PeerId>,
     parked: [VecDeque<PeerId>; Parked::QUEUES],
+    /// The length of these queues in all: mostly 0, and every turn asks.
+    parked_len: usize,
     /// Most connections at once since memory was last given back.
     lately: usize,
     /// Room in the table after that, and the connections then.
@@ -319,6 +321,7 @@ impl Connections {
         if peer.parking != Parking::Queued {
             peer.parking = Parking::Queued;
             self.parked[queue as usize].push_back(id);
+            self.parked_len += 1;
         }
     }
 
@@ -332,8 +335,7 @@ impl Connections {
     /// Wakes the first of those that wait for a block, of each kind for which there is one. Called with every turn: a connection
     /// that was woken takes the block or leaves it to the next, and either way that one is not forgotten.
     pub fn unpark_next(&mut self, pool: &Pool) {
-        // Nearly always.
-        if self.parked.iter().all(VecDeque::is_empty) {
+        if self.parked_len == 0 {
             return;
         }
         for (queue, purpose) in Parked::FOR_BLOCKS {
@@ -357,6 +359,7 @@ impl Connections {
 
     fn wake_parked(&mut self, queue: Parked) {
         while let Some(id) = self.parked[queue as usize].pop_front() {
+            self.parked_len -= 1;
             // A connection that is gone, or got its memory otherwise, must not stand in for one that still waits.
             if let Some(peer) = self.get_mut(id).filter(|peer| peer.parking == Parking::Queued) {
                 peer.parking = Parking::Woken;

@@ -3,7 +3,7 @@
 pub use crate::engine::cache::settings::CacheSettings;
 use crate::engine::downstream::minimum_rate::Rate;
 use crate::engine::listener::{Listener, ListenerId};
-use crate::engine::transaction::log_record::Text;
+use crate::engine::transaction::log_record::TextSet;
 use crate::gateway::rules::Gateway;
 use crate::guard::headers::SecurityHeaders;
 use crate::guard::rules::Guard;
@@ -132,7 +132,7 @@ pub struct Settings {
     pub origin_form: bool,
     /// Texts that the log will write: of a request no others are kept for its entry, except method, target and user, which a
     /// refusal tells.
-    pub noted: &'static [Text],
+    pub noted: TextSet,
     /// Whether a tunnel leaves an entry when it is set up, beside that of its end.
     pub logs_tunnel_starts: bool,
     /// Where clients connect. Without any (in tests) all listeners are as one with the defaults.
@@ -193,7 +193,7 @@ impl Default for Settings {
             forwarded: ForwardedPolicy::Off,
             client_prefix6: CLIENT_PREFIX6,
             origin_form: true,
-            noted: &Text::ALL,
+            noted: TextSet::ALL,
             logs_tunnel_starts: false,
             listeners: Vec::new(),
             cache: None,

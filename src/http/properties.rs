@@ -86,7 +86,7 @@ fn write_and_read(bytes: &[u8], limits: &Limits) -> bool {
         return false;
     };
     let route = RequestRoute {
-        authority,
+        authority: &authority,
         path,
         body,
         upgrade: false,

@@ -71,7 +71,13 @@ impl AddressSet {
     }
 
     /// The most specific rule for this address and port. An IPv4-mapped address is looked up as IPv4.
+    #[inline]
     pub fn find(&self, address: IpAddr, port: u16) -> Option<AddressMatch> {
+        // Mostly there are none, and every request asks.
+        if self.groups.is_empty() { None } else { self.find_in_groups(address, port) }
+    }
+
+    fn find_in_groups(&self, address: IpAddr, port: u16) -> Option<AddressMatch> {
         let address = address.to_canonical();
         let mut best: Option<(u8, u32, RuleRef)> = None;
         let mut names_port = false;

@@ -67,7 +67,7 @@ impl Transactions {
         if let Some(watch) = &mut transaction.guarded.watch {
             watch.begin(content.status, cx.now);
         }
-        if transaction.settings.noted.contains(&Text::ContentType) && matches!(content.status, 200..=299) {
+        if transaction.settings.noted.contains(Text::ContentType) && matches!(content.status, 200..=299) {
             let media_type = hit.stored.block().values("content-type").next().unwrap_or_default();
             transaction.record.set_content_type(media_type);
         }

@@ -28,7 +28,6 @@ use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
 use crate::http::head::{Message, RequestHead, Version};
-use crate::http::reply;
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
@@ -188,7 +187,6 @@ impl Examiner<'_> {
     ) -> Result<(), Refusal> {
         info.method = Method::of(head.method);
         info.version = head.version;
-        info.html = reply::accepts_html(head.fields);
         self.note_head(head, record);
         self.note_target(head, target, record);
         self.find_client(head, record);
@@ -336,7 +334,7 @@ impl Examiner<'_> {
         let authority = &info.authority;
         let subject = Subject {
             client: self.client,
-            user: std::str::from_utf8(record.text(Text::User)).ok().filter(|user| !user.is_empty()),
+            user: user_of(record),
             method: head.method,
             host: &authority.host,
             port: authority.port,
@@ -463,7 +461,7 @@ impl Examiner<'_> {
         let rewrites_host = routed.is_some_and(|(_, route, _)| route.host_field == HostField::Rewrite);
         let authority = if rewrites_host { info.next_hop().authority } else { &info.authority };
         let route = RequestRoute {
-            authority: *authority,
+            authority,
             path: routed.map_or(*path, |(.., routing)| path.get(routing.path_at..).unwrap_or_default()),
             asked: routed.map(|_| &info.authority),
             body: info.body_out,
@@ -502,7 +500,16 @@ impl Examiner<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn is_noted(&self, text: Text) -> bool {
-        self.settings.noted.contains(&text)
+        self.settings.noted.contains(text)
+    }
+}
+
+/// The authenticated user of a request, if there is one.
+fn user_of(record: &LogRecord) -> Option<&str> {
+    match record.text(Text::User) {
+        b"" => None,
+        user => std::str::from_utf8(user).ok(),
     }
 }

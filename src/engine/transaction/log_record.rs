@@ -183,6 +183,33 @@ impl Text {
     ];
 }
 
+/// A set of texts: a bit for each, because every request asks for some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TextSet(u8);
+
+impl TextSet {
+    /// Every text.
+    pub const ALL: TextSet = TextSet::of(&Text::ALL);
+
+    /// These texts.
+    pub const fn of(texts: &[Text]) -> TextSet {
+        let (mut set, mut at) = (0, 0);
+        while at < texts.len() {
+            set |= 1 << texts[at] as u8;
+            at += 1;
+        }
+        TextSet(set)
+    }
+
+    /// Whether the text is one of them.
+    #[inline]
+    pub const fn contains(self, text: Text) -> bool {
+        self.0 & 1 << text as u8 != 0
+    }
+}
+
+const _: () = assert!(Text::ALL.len() <= 8);
+
 impl LogRecord {
     /// The request, for what is told of it.
     pub(in crate::engine) fn asked(&self) -> Asker<'_> {
@@ -198,7 +225,7 @@ impl LogRecord {
 
     /// What a tunnel needs to keep, of the texts those that are `noted`. What is longer than 64 KB, as no text is in heads of
     /// the usual limit, is cut.
-    pub(in crate::engine) fn note(&self, noted: &[Text], scratch: &mut Vec<u8>) -> Note {
+    pub(in crate::engine) fn note(&self, noted: TextSet, scratch: &mut Vec<u8>) -> Note {
         debug_assert!(matches!(self.status, 101 | 200));
         let connect = self.text(Text::Method) == b"CONNECT";
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
@@ -216,7 +243,8 @@ impl LogRecord {
             let text = self.text(which);
             &text[..text.len().min(usize::from(u16::MAX))]
         };
-        for which in noted.iter().copied().filter(|which| *which != Text::Target) {
+        let is_kept = |which: &Text| noted.contains(*which) && *which != Text::Target;
+        for which in Text::ALL.into_iter().filter(is_kept) {
             let text = cut(which);
             if text.is_empty() || (connect && which == Text::Method) {
                 continue;
@@ -225,7 +253,7 @@ impl LogRecord {
             scratch.extend_from_slice(&[which as u8, low, high]);
             scratch.extend_from_slice(text);
         }
-        if noted.contains(&Text::Target) {
+        if noted.contains(Text::Target) {
             scratch.push(Text::Target as u8);
             scratch.extend_from_slice(cut(Text::Target));
         }
@@ -374,7 +402,7 @@ mod tests {
             };
             let texts = [(Text::Method, method), (Text::Target, target), (Text::Agent, agent)];
             texts.iter().for_each(|(which, text)| record.set(*which, text));
-            let note = record.note(&Text::ALL, &mut vec![7; 7]);
+            let note = record.note(TextSet::ALL, &mut vec![7; 7]);
             let mut restored = LogRecord::new(client);
             restored.restore(&note);
             assert_eq!((restored.kind, restored.status), (Kind::Tunnel, record.status), "case {case}");
@@ -387,7 +415,7 @@ mod tests {
                 assert_eq!(restored.text(which), &text[..text.len().min(65_535)], "case {case}, {which:?}");
             }
             let mut short = LogRecord::new(client);
-            short.restore(&record.note(&[Text::Target], &mut Vec::new()));
+            short.restore(&record.note(TextSet::of(&[Text::Target]), &mut Vec::new()));
             assert_eq!((short.text(Text::Target), short.text(Text::Agent)), (target, &b""[..]));
         }
     }
@@ -401,6 +429,6 @@ mod tests {
         record.set(Text::Target, b"www.example.org:8080");
         record.phases.connect_us = Some(16_000);
         record.phases.ttfb_us = Some(0);
-        assert_eq!(record.note(&Text::ALL, &mut Vec::new()).0.len(), 24);
+        assert_eq!(record.note(TextSet::ALL, &mut Vec::new()).0.len(), 24);
     }
 }

@@ -470,6 +470,7 @@ impl Transactions {
         if transaction.guarded.dressing.is_none() && is_for_gateway {
             transaction.guarded.dressing = Some(Dressing::default());
         }
+        transaction.note_reader(&cx.pool);
         let (date, out) = cx.date_and_scratch();
         write_refusal(transaction, refusal_texts, date, refusal, out);
         if !Arc::ptr_eq(&transaction.policy, &cx.policy) {

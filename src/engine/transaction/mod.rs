@@ -38,6 +38,7 @@ use crate::engine::upstream::Attached;
 use crate::engine::upstream::routing::Routing;
 use crate::guard::headers::{Additions, Author};
 use crate::http::head::Message;
+use crate::http::reply::accepts_html;
 use crate::net::{BLOCK_BYTES, Linear, Pool, Purpose, Space};
 use crate::policy::Policy;
 use crate::time::Now;
@@ -206,6 +207,12 @@ impl Transaction {
         fields: impl Iterator<Item = (&'n str, &'n [u8])>,
     ) -> Option<Additions<'a>> {
         Some(self.guarded.dressing.as_ref()?.additions(&self.settings, author, fields))
+    }
+
+    /// Finds out who will look at a refusal: before there is an answer the head of the request is still at hand.
+    pub fn note_reader(&mut self, pool: &Pool) {
+        let head = self.request_head.request(self.input.bytes(pool));
+        self.info.html = head.is_some_and(|head| accepts_html(head.fields));
     }
 
     /// The line Set-Cookie of weir's own.

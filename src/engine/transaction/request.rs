@@ -113,7 +113,7 @@ pub(in crate::engine) struct RequestInfo {
     pub bound: bool,
     /// What the client may still ask for, if it is to be told.
     pub quota: Option<Quota>,
-    /// Refusals may be HTML.
+    /// A person will look at the answer, so that a refusal may be HTML. Found out when there is one.
     pub html: bool,
     /// Length of the head in the client's input.
     pub head_bytes: usize,

@@ -495,7 +495,7 @@ impl Transaction {
                     tap(&mut self.down, watch, head.fields);
                 }
             }
-            if self.settings.noted.contains(&Text::ContentType) {
+            if self.settings.noted.contains(Text::ContentType) {
                 self.record.set_content_type(head.fields.get("content-type").unwrap_or_default());
             }
             return Ok(Head::Final { body, http10 });

@@ -108,20 +108,20 @@ impl Upstreams {
     /// now: as was `told`, or as is known still. None if that is not known.
     fn find_idle(&self, cx: &Context, need: &Need<'_>, told: Option<&Addresses>) -> Option<PeerId> {
         let group = self.pool.group(need.hop)?;
-        let addresses = match (&need.hop.authority.host, told) {
-            (Host::Address(_), _) => None,
-            (Host::Name(_), Some(addresses)) => Some(addresses),
+        // An address was judged as that of the next hop when the route was chosen, by the same policy.
+        let (addresses, is_judged) = match (&need.hop.authority.host, told) {
+            (Host::Address(_), _) => (None, true),
+            (Host::Name(_), Some(addresses)) => (Some(addresses), need.hop.configured),
             (Host::Name(name), None) if self.may_mean_another(name) => return None,
-            (Host::Name(_), None) => Some(group.addresses(cx.now.monotonic_us)?),
+            (Host::Name(_), None) => (Some(group.addresses(cx.now.monotonic_us)?), need.hop.configured),
         };
         let may_be_used = |idle: &&Idle| {
             let Some(peer) = cx.connections.get(idle.peer) else { return false };
             let (ip, port) = (peer.address.ip, peer.address.port());
             cx.settings.lifetime_left_ms(idle.opened_ms, cx.now_ms()) > 0
                 && addresses.is_none_or(|addresses| addresses.as_slice().contains(&ip))
-                && (need.hop.configured
-                    || (need.policy.acl.judge_address(need.grant, ip, port).is_ok()
-                        && cx.settings.allows_reuse(ip)))
+                && (is_judged || need.policy.acl.judge_address(need.grant, ip, port).is_ok())
+                && (need.hop.configured || cx.settings.allows_reuse(ip))
         };
         self.pool.idle_in(group).find(may_be_used).map(|idle| idle.peer)
     }

@@ -60,7 +60,7 @@ fn request(edits: &Edits, host: Host) {
     let head = RequestHead::parse(REQUEST, &mut storage, &Limits::default()).expect("a head");
     let route = RequestRoute {
         asked: None,
-        authority: Authority { host, port: 80 },
+        authority: &Authority { host, port: 80 },
         path: b"/",
         body: Body::Length(3),
         upgrade: false,

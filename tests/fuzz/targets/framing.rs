@@ -224,7 +224,7 @@ fn read_request(bytes: &[u8], _: usize) -> Result<(Vec<u8>, Body), &'static str>
     };
     let route = RequestRoute {
         asked: None,
-        authority,
+        authority: &authority,
         path,
         body,
         upgrade: false,

@@ -228,7 +228,7 @@ fn forward_request(options: u8, head: &RequestHead<'_, '_>, came: &[Field], limi
     let upgrade = upgrade_requested(head.version, head.fields);
     let route = RequestRoute {
         asked: None,
-        authority,
+        authority: &authority,
         path,
         body,
         upgrade,
