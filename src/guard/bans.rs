@@ -299,11 +299,6 @@ impl Bans {
         expired
     }
 
-    /// When the next ban expires.
-    pub fn next_expiry(&self) -> Option<u64> {
-        self.heap.first().map(|&(until, _)| until)
-    }
-
     /// All bans, in no order, expired ones that are still there included.
     pub fn iter(&self) -> impl Iterator<Item = (IpNet, &Ban)> {
         self.entries.iter().map(|(_, entry)| (entry.network, &entry.ban))
