@@ -93,6 +93,7 @@ pub mod time;
 pub(crate) mod words;
 
 pub use engine::callback;
+pub use engine::pages;
 
 pub use embed::{
     BanError, BuildError, Builder, Configuration, Control, Failure, ListenError, Origin, Problem, Problems,

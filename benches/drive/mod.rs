@@ -219,6 +219,7 @@ impl Shell {
                     | Action::Resolver(_)
                     | Action::Verify { .. }
                     | Action::AskStore { .. }
+                    | Action::AskValue { .. }
                     | Action::SendToLoops(_) => {}
                 }
             }

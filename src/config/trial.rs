@@ -12,6 +12,7 @@ use crate::engine::{Action, Engine, Event, ListenerId, PeerId, SocketError};
 use crate::guard::rules::Guard;
 use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
+use crate::guard::values::ValueAnswer;
 use crate::http::target::Name;
 use crate::policy::Policy;
 use crate::resolver::{self, Outcome, QueryId, Resolver, Transport};
@@ -137,6 +138,10 @@ impl Trial {
             // What others have counted is not asked for.
             Action::AskStore { job, .. } => {
                 self.engine.handle_store_answer(now, job, Err(StoreFailure::Unreachable));
+            }
+            // A trial has no pages.
+            Action::AskValue { job, .. } => {
+                self.engine.handle_value_answer(now, job, ValueAnswer::Failed(StoreFailure::Unreachable));
             }
             Action::Verify { job, .. } => drop(self.engine.handle_verified(now, job, false)),
             Action::Log(entry) => drop(self.entry.get_or_insert(entry)),

@@ -14,14 +14,14 @@ use super::proxy::Proxy;
 use crate::config::guard::GuardFile;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
-use crate::engine::callback::{
-    Callbacks, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling,
-};
-use crate::engine::{self, ClientLimits, Engine, LISTENERS_MAX};
+use crate::engine::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
+use crate::engine::pages::{OwnPages, PageReply, Pages};
+use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
+use crate::shell::stores::StoreClient;
 use crate::shell::{
     AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, Persister, Time, Worker, Workers,
 };
@@ -30,9 +30,12 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixDatagram;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+
+/// The places of the numbers of pages, behind those of all loops ([`Builder::seed`]).
+const PAGES_PLACE: u64 = 1 << 32;
 
 /// Puts a proxy together; [`Proxy::builder`] makes one.
 #[derive(Default)]
@@ -46,6 +49,8 @@ pub struct Builder {
     follows_addresses: bool,
     event_socket: Option<UnixDatagram>,
     callbacks: Callbacks,
+    pages: Option<Pages>,
+    values_file: Option<PathBuf>,
     seed: Option<[u64; 2]>,
     clock: Option<Arc<HostClock>>,
 }
@@ -134,6 +139,26 @@ impl Builder {
         self
     }
 
+    /// Answers requests for the proxy itself, and for hosts of its own, with pages of the program. They have sessions, tokens
+    /// against forged requests and named values, in the store of the guard file (`store`), or in memory where that names none; a
+    /// thread keeps those. See [`pages`](crate::pages).
+    pub fn pages(mut self, mut pages: Pages) -> Builder {
+        let handler = pages.handler;
+        pages.handler = Arc::new(move |request| {
+            let failed = Answer { status: 500, ..Answer::default() };
+            guarded(PageReply::Answer(failed), || handler(request))
+        });
+        self.pages = Some(pages);
+        self
+    }
+
+    /// Keeps the values of pages in this file as well where the guard file names no store, so that they outlive the process. No
+    /// other process may have it at the same time.
+    pub fn values_file(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.values_file = Some(path.into());
+        self
+    }
+
     /// Takes these numbers in place of random ones, so that a test can have the same order of everything that is hashed or drawn
     /// again. Strangers who know the numbers can fill hash tables with collisions and forge answers of name servers: not for use.
     pub fn seed(mut self, seed: [u64; 2]) -> Builder {
@@ -200,6 +225,7 @@ impl Builder {
             settings.log_format = Format::None;
         }
         let seed = self.draw(0)?;
+        let values = self.start_pages()?;
         let listeners = self.listen(&settings)?;
         let (loops, addresses) = (listeners.loops(), listeners.addresses());
         if addresses.len() > LISTENERS_MAX {
@@ -263,6 +289,9 @@ impl Builder {
         };
         guard_parts.set_events(events)?;
         guard_link.set_store(store_settings.clone(), &state)?;
+        if let Some(values) = values {
+            guard_link.set_values(values);
+        }
         let control = Control::new(Shared {
             guard: guard_parts,
             gateway: gateway_part,
@@ -280,6 +309,26 @@ impl Builder {
         control.fetch_clouds(sources);
         let follower = self.follows_addresses.then(|| Follower::start(control.clone())).transpose()?;
         Ok(Proxy::new(event_loop, workers, control, persister, follower))
+    }
+
+    /// Makes the pages ready, if there are any, and the store in this process that they need.
+    fn start_pages(&mut self) -> Result<Option<StoreClient>, BuildError> {
+        let Some(pages) = self.pages.take() else { return Ok(None) };
+        let mut secret = [0; 32];
+        for (part, place) in secret.chunks_exact_mut(16).zip([PAGES_PLACE, PAGES_PLACE + 1]) {
+            for (bytes, number) in part.chunks_exact_mut(8).zip(self.draw(place)?) {
+                bytes.copy_from_slice(&number.to_le_bytes());
+            }
+        }
+        self.callbacks.pages = Some(Arc::new(OwnPages::new(pages, &secret)));
+        let file = self.values_file.take();
+        let name = file.as_ref().map(|file| file.display().to_string());
+        let started = StoreClient::start_local(file, self.draw(PAGES_PLACE + 2)?);
+        let named = |error: io::Error| match name {
+            Some(name) => io::Error::new(error.kind(), format!("{name}: {error}")),
+            None => error,
+        };
+        started.map(Some).map_err(|error| BuildError::System(named(error)))
     }
 
     fn listen(&mut self, settings: &Settings) -> Result<Listeners, BuildError> {

@@ -9,7 +9,6 @@
 use crate::http::message::Fields;
 use std::fmt::{self, Debug};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 
 /// Longest answer of a callback, fields and content together, in bytes (chosen: a page, not a download). A longer one is
 /// refused with 500 and the reason `callback_answer`.
@@ -157,23 +156,3 @@ pub(crate) type RequestCallback = dyn Fn(&RequestView<'_>) -> Ruling + Send + Sy
 
 /// Where a name leads.
 pub(crate) type NameCallback = dyn Fn(&str) -> NameVerdict + Send + Sync;
-
-/// The callbacks of one engine.
-#[derive(Clone, Default)]
-#[doc(hidden)]
-pub struct Callbacks {
-    /// Whether a client, at that address, may connect.
-    pub connection: Option<Arc<ConnectionCallback>>,
-    /// What becomes of a request.
-    pub request: Option<Arc<RequestCallback>>,
-    /// Where a name leads.
-    pub name: Option<Arc<NameCallback>>,
-}
-
-impl Debug for Callbacks {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Callbacks { connection, request, name } = self;
-        let set = [connection.is_some(), request.is_some(), name.is_some()];
-        write!(out, "Callbacks({set:?})")
-    }
-}

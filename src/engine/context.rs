@@ -2,7 +2,7 @@
 
 use super::Action;
 use super::cache::message::{FillEvent, Message};
-use super::callback::Callbacks;
+use super::callbacks::Callbacks;
 use super::connections::Connections;
 use super::effect::Effect;
 use super::metrics::status_class;

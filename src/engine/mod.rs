@@ -19,6 +19,7 @@ mod body;
 mod bytes;
 mod cache;
 pub mod callback;
+mod callbacks;
 mod connections;
 mod context;
 mod dispatch;
@@ -28,17 +29,19 @@ mod ids;
 mod keyed;
 mod listener;
 mod metrics;
+pub mod pages;
 mod seam;
 mod settings;
 mod timer;
 pub mod transaction;
 mod upstream;
 
-#[doc(hidden)]
 pub use body::filter::{self, FilterSource};
 pub use body::outgoing::{Outgoing, SLICES_MAX};
 pub use body::relay::SPLICE_BYTES_MAX;
 pub use cache::message::Message;
+#[doc(hidden)]
+pub use callbacks::Callbacks;
 pub use downstream::client_limits::ClientLimits;
 pub use ids::{JobId, PeerId, StoreJob};
 pub use listener::{LISTENERS_MAX, Listener, ListenerId};
@@ -50,6 +53,7 @@ pub use transaction::verification::Finding;
 
 use crate::cache::store::Store;
 use crate::guard::store::{Answer, StoreFailure};
+use crate::guard::values::ValueAnswer;
 use crate::http::target::Name;
 use crate::metrics::Metrics;
 use crate::net::Space;
@@ -59,7 +63,7 @@ use crate::time::Now;
 use body::tunnel::Tunnels;
 use cache::Fills;
 use cache::signature::Signature;
-use callback::{Callbacks, NameVerdict};
+use callback::NameVerdict;
 use context::Context;
 use dispatch::Machines;
 use downstream::Downstream;
@@ -158,6 +162,14 @@ impl Engine {
         self.cx.now = now;
         let Machines { transactions, services, .. } = &mut self.machines;
         transactions.handle_store_answer(&mut self.cx, services, job, answers);
+        self.machines.finish(&mut self.cx);
+    }
+
+    /// What a store has answered to what was asked for a page.
+    pub fn handle_value_answer(&mut self, now: Now, job: StoreJob, answer: ValueAnswer) {
+        self.cx.now = now;
+        let Machines { transactions, services, .. } = &mut self.machines;
+        transactions.handle_value_answer(&mut self.cx, services, job, answer);
         self.machines.finish(&mut self.cx);
     }
 

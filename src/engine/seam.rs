@@ -5,6 +5,7 @@ use super::transaction::log_record::LogRecord;
 use super::transaction::refusal::SocketError;
 use crate::engine::ids::{JobId, PeerId, StoreJob};
 use crate::guard::store::Check;
+use crate::guard::values::ValueRequest;
 use crate::policy::auth::SlowJob;
 use crate::resolver;
 use std::net::SocketAddr;
@@ -70,6 +71,13 @@ pub enum Action {
         job: StoreJob,
         /// Everything that one request needs, to be asked together.
         checks: Vec<Check>,
+    },
+    /// Ask the guard's store for a value, and report with `handle_value_answer`.
+    AskValue {
+        /// To be given back with the answer.
+        job: StoreJob,
+        /// What is asked.
+        request: ValueRequest,
     },
     /// Tell the other loops.
     SendToLoops(Message),

@@ -29,6 +29,7 @@ mod shards;
 pub mod state;
 pub mod store;
 pub mod told;
+pub mod values;
 pub mod verdict;
 pub mod window;
 

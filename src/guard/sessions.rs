@@ -1,22 +1,21 @@
 //! Sessions: load, save, delete, expiry (guard semantics, section 7).
 //!
 //! A session is an identifier and a mapping. What a store keeps under `sess:` and the identifier is a *payload*, `{data,
-//! expires_at}`, with the end in seconds since 1970. The functions here say what is asked of a store and what an answer means;
-//! [`Sessions`] is the store in memory, and clients of Redis and MongoDB carry the same [`SessionRequest`]s.
+//! expires_at}`, with the end in seconds since 1970. The functions here say what is asked of a store, as [`ValueRequest`]s, and what
+//! an answer means.
 //!
 //! A load never fails: whatever is wrong with a payload or with the store, the session is empty. Whatever can only be wrong is
 //! deleted: a payload that is no mapping, that has expired, or whose end is no number. A save fails if the store does. A
 //! session that is empty or has no time left is deleted. The last writer wins.
 //!
-//! Stores with an expiry of their own are told it ([`SessionRequest::Save::ttl_s`]); that an expired payload is found all the
+//! Stores with an expiry of their own are told it ([`ValueRequest::Save`]); that an expired payload is found all the
 //! same, and deleted then, remains the rule that sessions rely on.
 
-use hashlink::LruCache;
+use super::values::{PAYLOAD_BYTES_MAX, ValueAnswer, ValueRequest};
+use hmac::{Hmac, Mac};
 use serde_json::{Map, Value, json};
-use siphasher::sip::SipHasher13;
-use std::hash::BuildHasher;
-
-use super::store::StoreFailure;
+use sha2::Sha256;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What every key of a session begins with.
 pub const KEY_PREFIX: &str = "sess:";
@@ -27,58 +26,11 @@ pub const COOKIE: &str = "session_id";
 /// The longest identifier (chosen: a UUID has 36 characters, and 96 bytes as base64 have 128).
 pub const ID_BYTES_MAX: usize = 128;
 
-/// The longest payload as JSON text (chosen: sixteen times a cookie).
-pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// How long a session lives without a request, in seconds (guard semantics, section 7).
+pub const TIMEOUT_S: i64 = 8 * 3600;
 
 /// What a session holds.
 pub type Data = Map<String, Value>;
-
-/// What is asked of a store. Identifiers have been checked.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionRequest {
-    /// The payload of a session.
-    Load {
-        /// Identifier.
-        id: Box<str>,
-    },
-    /// Writes a payload, whatever was there before.
-    Save {
-        /// Identifier.
-        id: Box<str>,
-        /// `{data, expires_at}`.
-        payload: Value,
-        /// For stores that expire keys themselves, in seconds, at least 1.
-        ttl_s: u64,
-    },
-    /// Removes a payload, if it is there.
-    Delete {
-        /// Identifier.
-        id: Box<str>,
-    },
-}
-
-impl SessionRequest {
-    /// Whether a failure of the store is an error of the caller, too. Loads and deletes ignore failures.
-    pub fn must_succeed(&self) -> bool {
-        match self {
-            SessionRequest::Save { .. } => true,
-            SessionRequest::Load { .. } | SessionRequest::Delete { .. } => false,
-        }
-    }
-}
-
-/// What a store answers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SessionAnswer {
-    /// A payload, whatever it is.
-    Found(Value),
-    /// No payload.
-    Absent,
-    /// Saved or deleted.
-    Done,
-    /// No answer.
-    Failed(StoreFailure),
-}
 
 /// What a load came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -124,6 +76,38 @@ pub fn new_id(random: u128) -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
+/// Draws numbers that are not to be guessed: the HMAC-SHA256 of a number that is used once, under a random key.
+pub struct Draw {
+    key: Hmac<Sha256>,
+    drawn: AtomicU64,
+}
+
+impl Draw {
+    /// `secret` is random.
+    pub fn new(secret: &[u8; 32]) -> Draw {
+        // A key for HMAC is of any length, and is padded to one block of the hash (RFC 2104).
+        let mut block = [0; 64];
+        block[..32].copy_from_slice(secret);
+        Draw { key: Hmac::new(&block.into()), drawn: AtomicU64::new(0) }
+    }
+
+    /// Two numbers of 128 bits that were not drawn before.
+    pub fn next(&self) -> [u128; 2] {
+        let mut mac = self.key.clone();
+        mac.update(&self.drawn.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        let bytes: [u8; 32] = mac.finalize().into_bytes().into();
+        let number = |part: &[u8]| part.iter().fold(0, |number, byte| number << 8 | u128::from(*byte));
+        [number(&bytes[..16]), number(&bytes[16..])]
+    }
+}
+
+/// Without the key.
+impl std::fmt::Debug for Draw {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("Draw(..)")
+    }
+}
+
 /// The line Set-Cookie of a session: no script reads it, and no other site has it sent with a form. `secure` where the client
 /// speaks TLS.
 pub fn write_cookie(out: &mut Vec<u8>, id: &str, secure: bool) {
@@ -139,15 +123,26 @@ pub fn id_to_save(presented: &str, loaded: &Loaded, random: u128) -> String {
 }
 
 /// What to ask for the session that a client presents. `None`: nothing, the session is empty.
-pub fn load(id: &str) -> Option<SessionRequest> {
-    is_id(id).then(|| SessionRequest::Load { id: id.into() })
+pub fn load(id: &str) -> Option<ValueRequest> {
+    is_id(id).then(|| ValueRequest::Load { key: key(id) })
+}
+
+/// What to ask so that a session is gone. The identifier is one that a load was asked for, or a new one.
+pub fn delete(id: &str) -> ValueRequest {
+    ValueRequest::Delete { key: key(id) }
+}
+
+fn key(id: &str) -> Box<str> {
+    [KEY_PREFIX, id].concat().into()
 }
 
 /// What the answer to a load means. `now_ms` is milliseconds since 1970.
-pub fn loaded(answer: SessionAnswer, now_ms: u64) -> Loaded {
+pub fn loaded(answer: ValueAnswer, now_ms: u64) -> Loaded {
     let payload = match answer {
-        SessionAnswer::Found(payload) => payload,
-        SessionAnswer::Absent | SessionAnswer::Done | SessionAnswer::Failed(_) => return Loaded::default(),
+        ValueAnswer::Found(payload) => payload,
+        ValueAnswer::Absent | ValueAnswer::Done | ValueAnswer::Taken | ValueAnswer::Failed(_) => {
+            return Loaded::default();
+        }
     };
     let of_no_use = Loaded { delete: true, ..Loaded::default() };
     let Value::Object(mut payload) = payload else { return of_no_use };
@@ -164,154 +159,59 @@ pub fn loaded(answer: SessionAnswer, now_ms: u64) -> Loaded {
 }
 
 /// What to ask to save a session for so many seconds from now, in milliseconds since 1970. `None`: nothing.
-pub fn save(id: &str, data: Data, timeout_s: i64, now_ms: u64) -> Result<Option<SessionRequest>, SaveError> {
+pub fn save(id: &str, data: Data, timeout_s: i64, now_ms: u64) -> Result<Option<ValueRequest>, SaveError> {
     if id.is_empty() {
         return Ok(None);
     }
     if !is_id(id) {
         return Err(SaveError::Id);
     }
-    let id = id.into();
     let ttl_s = match u64::try_from(timeout_s) {
         Ok(ttl_s) if ttl_s > 0 && !data.is_empty() => ttl_s,
-        Ok(_) | Err(_) => return Ok(Some(SessionRequest::Delete { id })),
+        Ok(_) | Err(_) => return Ok(Some(delete(id))),
     };
     let payload = json!({ "data": data, "expires_at": seconds(now_ms) + timeout_s as f64 });
     if payload.to_string().len() > PAYLOAD_BYTES_MAX {
         return Err(SaveError::TooLong);
     }
-    Ok(Some(SessionRequest::Save { id, payload, ttl_s }))
-}
-
-/// The payload in the text that a store holds. What is no JSON is null, which is no mapping.
-pub fn payload(text: &[u8]) -> Value {
-    if text.len() > PAYLOAD_BYTES_MAX {
-        return Value::Null;
-    }
-    serde_json::from_slice(text).unwrap_or(Value::Null)
+    Ok(Some(ValueRequest::Save { key: key(id), payload, ttl_s: Some(ttl_s) }))
 }
 
 fn seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }
 
-/// Sessions in memory: at most so many, and so many bytes of identifiers and payloads. Beyond, the least recently used ones are
-/// dropped and counted.
-#[derive(Debug)]
-pub struct Sessions {
-    texts: LruCache<Box<str>, Box<str>, Keyed>,
-    sessions_max: usize,
-    bytes: usize,
-    bytes_max: usize,
-    dropped: u64,
-}
-
-impl Sessions {
-    /// The bounds, and the key of the hash.
-    pub fn new(sessions_max: usize, bytes_max: usize, seed: [u64; 2]) -> Sessions {
-        let texts = LruCache::with_hasher(usize::MAX, Keyed(seed));
-        Sessions { texts, sessions_max, bytes: 0, bytes_max, dropped: 0 }
-    }
-
-    /// What this store answers.
-    pub fn answer(&mut self, request: &SessionRequest) -> SessionAnswer {
-        match request {
-            SessionRequest::Load { id } => match self.texts.get(id) {
-                Some(text) => SessionAnswer::Found(payload(text.as_bytes())),
-                None => SessionAnswer::Absent,
-            },
-            SessionRequest::Save { id, payload, .. } => {
-                self.remove(id);
-                let text = payload.to_string().into_boxed_str();
-                self.bytes += id.len() + text.len();
-                self.texts.insert(id.clone(), text);
-                self.bound();
-                SessionAnswer::Done
-            }
-            SessionRequest::Delete { id } => {
-                self.remove(id);
-                SessionAnswer::Done
-            }
-        }
-    }
-
-    /// Number of sessions, expired ones that were not asked for included.
-    pub fn len(&self) -> usize {
-        self.texts.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Bytes of identifiers and payloads.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// Sessions that were dropped because there were too many, or too many bytes.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
-    fn remove(&mut self, id: &str) {
-        if let Some(text) = self.texts.remove(id) {
-            self.bytes -= id.len() + text.len();
-        }
-    }
-
-    fn bound(&mut self) {
-        while self.len() > self.sessions_max || self.bytes > self.bytes_max {
-            let Some((id, text)) = self.texts.remove_lru() else { return };
-            self.bytes -= id.len() + text.len();
-            self.dropped += 1;
-        }
-    }
-}
-
-/// Hashes with a secret key, because clients choose the identifiers that are looked up.
-#[derive(Clone, Debug)]
-struct Keyed([u64; 2]);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0[0], self.0[1])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::store::StoreFailure;
+    use crate::guard::values::Values;
 
     const NOW: u64 = 1_700_000_000_000;
     const ID: &str = "0b4e0e4a-6c52-4f7e-8a4c-3f1f6f1d2e3c";
-    const EIGHT_HOURS: i64 = 8 * 3600;
 
     fn mapping(value: Value) -> Data {
         let Value::Object(data) = value else { panic!("{value}") };
         data
     }
 
-    fn store() -> Sessions {
-        Sessions::new(100, 1 << 20, [1, 2])
+    fn store() -> Values {
+        Values::new(100, 1 << 20, [1, 2])
     }
 
     /// As a caller does it: load, and delete what is of no use.
-    fn load_from(store: &mut Sessions, id: &str, now: u64) -> Loaded {
+    fn load_from(store: &mut Values, id: &str, now: u64) -> Loaded {
         let Some(request) = load(id) else { return Loaded::default() };
         let loaded = loaded(store.answer(&request), now);
         if loaded.delete {
-            store.answer(&SessionRequest::Delete { id: id.into() });
+            store.answer(&delete(id));
         }
         loaded
     }
 
-    fn save_to(store: &mut Sessions, id: &str, data: Value, timeout: i64, now: u64) {
+    fn save_to(store: &mut Values, id: &str, data: Value, timeout: i64, now: u64) {
         if let Some(request) = save(id, mapping(data), timeout, now).unwrap() {
-            assert_eq!(store.answer(&request), SessionAnswer::Done);
+            assert_eq!(store.answer(&request), ValueAnswer::Done);
         }
     }
 
@@ -336,9 +236,9 @@ mod tests {
             (json!({}), of_no_use.clone()),
         ];
         for (payload, expected) in cases {
-            assert_eq!(loaded(SessionAnswer::Found(payload.clone()), NOW), expected, "{payload}");
+            assert_eq!(loaded(ValueAnswer::Found(payload.clone()), NOW), expected, "{payload}");
         }
-        for answer in [SessionAnswer::Absent, SessionAnswer::Failed(StoreFailure::Late)] {
+        for answer in [ValueAnswer::Absent, ValueAnswer::Failed(StoreFailure::Late)] {
             assert_eq!(loaded(answer.clone(), NOW), nothing, "{answer:?}");
         }
     }
@@ -347,7 +247,7 @@ mod tests {
     fn ours_7_an_end_that_is_no_number_is_corrupt() {
         for end in [json!("2999-01-01"), json!("1e99"), json!(null), json!(true), json!([1]), json!({})] {
             let payload = json!({"data": {"user": 7}, "expires_at": end});
-            let loaded = loaded(SessionAnswer::Found(payload), NOW);
+            let loaded = loaded(ValueAnswer::Found(payload), NOW);
             assert!(loaded.delete && loaded.data.is_empty() && !loaded.known, "{end}");
         }
     }
@@ -355,18 +255,18 @@ mod tests {
     #[test]
     fn guard_7_what_a_save_does() {
         let data = || mapping(json!({"user": 7}));
-        let delete = Ok(Some(SessionRequest::Delete { id: ID.into() }));
+        let delete = Ok(Some(delete(ID)));
         assert_eq!(save("", data(), 60, NOW), Ok(None));
         assert_eq!(save(ID, Data::new(), 60, NOW), delete);
         assert_eq!(save(ID, data(), 0, NOW), delete);
         assert_eq!(save(ID, data(), i64::MIN, NOW), delete);
         assert_eq!(save("", Data::new(), 0, NOW), Ok(None));
         let payload = json!({"data": {"user": 7}, "expires_at": 1_700_000_060.25});
-        let saved = SessionRequest::Save { id: ID.into(), payload, ttl_s: 60 };
-        assert_eq!(save(ID, data(), 60, NOW + 250), Ok(Some(saved.clone())));
+        let saved = ValueRequest::Save { key: key(ID), payload, ttl_s: Some(60) };
+        assert_eq!(save(ID, data(), 60, NOW + 250), Ok(Some(saved)));
         // Only the failure of a write is the caller's.
-        assert!(saved.must_succeed() && !load(ID).unwrap().must_succeed());
-        assert!(!SessionRequest::Delete { id: ID.into() }.must_succeed());
+        assert!(save(ID, data(), 60, NOW).unwrap().unwrap().must_succeed());
+        assert!(!load(ID).unwrap().must_succeed() && !self::delete(ID).must_succeed());
         let long = mapping(json!({"text": "x".repeat(PAYLOAD_BYTES_MAX)}));
         assert_eq!(save(ID, long, 60, NOW), Err(SaveError::TooLong));
         assert!(save(ID, data(), i64::MAX, u64::MAX).is_ok());
@@ -392,7 +292,7 @@ mod tests {
         let unknown = load_from(&mut store, ID, NOW);
         let id = id_to_save(ID, &unknown, 42);
         assert!(id != ID && is_id(&id));
-        save_to(&mut store, &id, json!({"user": 7}), EIGHT_HOURS, NOW);
+        save_to(&mut store, &id, json!({"user": 7}), TIMEOUT_S, NOW);
         let known = load_from(&mut store, &id, NOW);
         assert_eq!((id_to_save(&id, &known, 43), known.data), (id.clone(), mapping(json!({"user": 7}))));
         // An identifier whose session has expired is unknown again.
@@ -415,6 +315,17 @@ mod tests {
     }
 
     #[test]
+    fn ours_7_what_is_drawn_is_of_its_key_and_drawn_once() {
+        let (draw, other) = (Draw::new(&[7; 32]), Draw::new(&[8; 32]));
+        let mut drawn: Vec<u128> = (0..100).flat_map(|_| [draw.next(), other.next()]).flatten().collect();
+        assert_eq!(Draw::new(&[7; 32]).next(), [drawn[0], drawn[1]]);
+        drawn.sort_unstable();
+        drawn.dedup();
+        assert_eq!(drawn.len(), 400);
+        assert_eq!(format!("{draw:?}"), "Draw(..)");
+    }
+
+    #[test]
     fn guard_7_each_save_moves_the_end_and_the_last_writer_wins() {
         let mut store = store();
         save_to(&mut store, ID, json!({"a": 1}), 10, NOW);
@@ -429,21 +340,8 @@ mod tests {
     }
 
     #[test]
-    fn ours_7_texts_that_are_no_payload_never_panic() {
-        let deep = "[".repeat(20_000);
-        let long = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES_MAX));
-        let digits = "9".repeat(5000);
-        for text in ["", "{", "nul", "\u{0}", "{\"a\":}", deep.as_str(), long.as_str()] {
-            assert_eq!(payload(text.as_bytes()), Value::Null, "{text:.20}");
-        }
-        assert_eq!(payload(b"\xff\xfe"), Value::Null);
-        payload(digits.as_bytes());
-        assert_eq!(payload(b"{\"data\":{},\"expires_at\":1e3}"), json!({"data": {}, "expires_at": 1e3}));
-    }
-
-    #[test]
     fn ours_7_the_store_in_memory_is_bounded() {
-        let mut store = Sessions::new(3, 1 << 20, [1, 2]);
+        let mut store = Values::new(3, 1 << 20, [1, 2]);
         for id in ["a", "b", "c"] {
             save_to(&mut store, id, json!({"n": 1}), 10, NOW);
         }
@@ -451,7 +349,7 @@ mod tests {
         save_to(&mut store, "d", json!({"n": 1}), 10, NOW);
         assert!(!load_from(&mut store, "b", NOW).known && load_from(&mut store, "a", NOW).known);
         assert_eq!((store.len(), store.dropped()), (3, 1));
-        let mut store = Sessions::new(100, 1000, [1, 2]);
+        let mut store = Values::new(100, 1000, [1, 2]);
         for id in 0..20 {
             save_to(&mut store, &format!("{id}"), json!({"text": "x".repeat(200)}), 10, NOW);
         }

@@ -10,22 +10,25 @@ use super::stores::{StoreClient, StoreReply, StoreSettings, StoreSlot};
 use crate::engine::StoreJob;
 use crate::guard::state::{Change, State};
 use crate::guard::store::{Check, StoreFailure, StoreNews};
+use crate::guard::values::{ValueAnswer, ValueRequest};
 use crate::time::Now;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Shared by the state's sink, the loops and whoever reloads.
 pub struct GuardLink {
     clock: Clock,
     remotes: RwLock<Vec<Remote>>,
     store: Arc<StoreSlot>,
+    /// Has the values of pages where no store is shared.
+    values: OnceLock<StoreClient>,
 }
 
 impl GuardLink {
     /// Without loops and without a store. The common clock begins.
     pub fn new(clock: Clock) -> GuardLink {
-        GuardLink { clock, remotes: RwLock::default(), store: Arc::default() }
+        GuardLink { clock, remotes: RwLock::default(), store: Arc::default(), values: OnceLock::new() }
     }
 
     /// The clock that all loops have in common.
@@ -89,6 +92,23 @@ impl GuardLink {
                 Ok(())
             }
             None => Err(StoreFailure::Unreachable),
+        }
+    }
+
+    /// From now on values are kept here where no store is shared.
+    pub fn set_values(&self, client: StoreClient) {
+        // It is set once, before anything is asked.
+        let _ = self.values.set(client);
+    }
+
+    /// Asks for a value for one request of a loop: the shared store, or the one of this process.
+    pub fn ask_value(&self, remote: &Remote, job: StoreJob, request: ValueRequest) {
+        let remote = remote.clone();
+        let tell = move |answer| remote.send(WorkerMessage::Value(job, answer));
+        let store = self.store.read();
+        match store.as_ref().or(self.values.get()) {
+            Some(client) => client.value(request, tell),
+            None => tell(ValueAnswer::Failed(StoreFailure::Unreachable)),
         }
     }
 

@@ -4,6 +4,7 @@ use super::scoreboard::Round;
 use crate::engine::callback::NameVerdict;
 use crate::engine::{Finding, JobId, Message, Settings, StoreJob};
 use crate::guard::store::{Answer, StoreFailure};
+use crate::guard::values::ValueAnswer;
 use crate::http::target::Name;
 use crate::log::format::Format;
 use crate::policy::Policy;
@@ -39,6 +40,8 @@ pub enum WorkerMessage {
     Verified(JobId, bool),
     /// From the client of the store: what it has answered for one request, or that it does not answer.
     StoreAnswered(StoreJob, Result<Vec<Answer>, StoreFailure>),
+    /// From the client of a store: what it has answered to what a page has asked.
+    Value(StoreJob, ValueAnswer),
     /// From the guard: there are more bans, and clients that are banned now are to be cut.
     Bans,
     /// From another loop: what the verification of a password has found out.

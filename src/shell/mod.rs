@@ -416,6 +416,7 @@ impl EventLoop {
                         answers.as_deref().map_err(|failure| *failure),
                     );
                 }
+                WorkerMessage::Value(job, answer) => self.engine.handle_value_answer(self.now, job, answer),
                 WorkerMessage::Bans => bans = true,
                 WorkerMessage::Finding(finding) => self.engine.handle_finding(self.now, finding),
                 WorkerMessage::ShedIdleOrigins => drop(self.engine.shed_idle_origins()),
@@ -627,6 +628,7 @@ impl EventLoop {
                         self.engine.handle_store_answer(self.now, job, Err(failure));
                     }
                 }
+                Action::AskValue { job, request } => self.guard_link.ask_value(&self.remote, job, request),
                 Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(self.index, message)),
                 Action::Log(entry) => {
                     self.access_log.sender.append_record(self.access_log.format, &entry);

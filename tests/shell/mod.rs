@@ -220,6 +220,8 @@ impl Shell {
                 // It is alone.
                 Action::SendToLoops(_) => {}
                 Action::AskStore { job, checks } => self.asked_store.push_back((job, checks)),
+                // There are no pages.
+                Action::AskValue { .. } => {}
                 Action::Verify { job, work, .. } => self.jobs.push_back((job, work)),
                 Action::Log(entry) => self.log.push(*entry),
                 Action::Resolver(resolver::Action::Send { query, message, .. }) => {

@@ -420,6 +420,7 @@ impl Shell {
                         return Err("there is no other loop to be told anything".to_string());
                     }
                 }
+                Action::AskValue { .. } => return Err("there is no page to ask for a value".to_string()),
                 Action::AskStore { job, checks } => {
                     let (guarding, net) = (&mut around.book.guarding, &mut around.net);
                     let now_us = net.now_us;

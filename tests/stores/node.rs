@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
-use weir::guard::sessions::{self, Loaded, SessionAnswer, SessionRequest};
+use weir::guard::sessions::{self, Loaded};
 use weir::guard::store::{Answer, Check, StoreFailure, StoreNews};
+use weir::guard::values::{ValueAnswer, ValueRequest};
 use weir::shell::stores::{StoreClient, StoreReply, StoreSettings};
 
 /// What came for the jobs.
@@ -136,9 +137,9 @@ pub fn exactly_the_limit(nodes: &[Node]) {
 
 /// Asks for a session, and waits.
 #[track_caller]
-fn ask_session(node: &Node, request: SessionRequest) -> SessionAnswer {
+fn ask_session(node: &Node, request: ValueRequest) -> ValueAnswer {
     let (sender, receiver) = channel();
-    node.client.session(request, move |answer| {
+    node.client.value(request, move |answer| {
         let _ = sender.send(answer);
     });
     receiver.recv_timeout(DEADLINE).expect("an answer")
@@ -154,7 +155,7 @@ pub fn sessions_keep_the_contract(node: &Node, write: impl Fn(&str, &str)) {
         let data = data.as_object().expect("a mapping").clone();
         let request =
             sessions::save(&id, data, timeout_s, now_ms).expect("it may be saved").expect("a request");
-        assert_eq!(ask_session(node, request), SessionAnswer::Done);
+        assert_eq!(ask_session(node, request), ValueAnswer::Done);
     };
     assert_eq!(load(), Loaded::default());
     let data = serde_json::json!({ "user": "näme", "count": 3, "deep": { "list": [1.5, null, true] } });
@@ -169,8 +170,8 @@ pub fn sessions_keep_the_contract(node: &Node, write: impl Fn(&str, &str)) {
     save(serde_json::json!({}), 60);
     assert_eq!(load(), Loaded::default());
     save(data, 60);
-    let delete = SessionRequest::Delete { id: id.as_str().into() };
-    assert_eq!(ask_session(node, delete), SessionAnswer::Done);
+    let delete = sessions::delete(&id);
+    assert_eq!(ask_session(node, delete), ValueAnswer::Done);
     assert_eq!(load(), Loaded::default());
     let of_no_use = Loaded { delete: true, ..Loaded::default() };
     for (payload, expected) in [

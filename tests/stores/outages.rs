@@ -5,8 +5,8 @@ use crate::node::{Node, patient, sessions_keep_the_contract, window};
 use crate::redis_server::RedisServer;
 use rustix::process::Signal;
 use std::time::Duration;
-use weir::guard::sessions::SessionRequest;
 use weir::guard::store::{StoreFailure, StoreNews, StoreOrder};
+use weir::guard::values::ValueRequest;
 use weir::shell::stores::{StoreClient, StoreSettings};
 
 const HOUR_MS: u64 = 3_600_000;
@@ -142,8 +142,9 @@ fn guard_7_sessions_keep_their_contract_in_redis() {
         server.query::<()>(&["SET", &format!("guard_core:{key}"), payload]);
     });
     // The server drops them itself as well.
-    let request = SessionRequest::Save { id: "s".into(), payload: serde_json::json!({}), ttl_s: 60 };
-    node.client.session(request, |_| {});
+    let request =
+        ValueRequest::Save { key: "sess:s".into(), payload: serde_json::json!({}), ttl_s: Some(60) };
+    node.client.value(request, |_| {});
     let life = eventually("the session is there", || {
         Some(server.query::<i64>(&["TTL", "guard_core:sess:s"])).filter(|life| *life > 0)
     });

@@ -21,6 +21,11 @@ pub(in crate::engine) enum Answer {
         status: u16,
         fields_bytes: usize,
     },
+    /// That of a page, in the same form.
+    Page {
+        status: u16,
+        fields_bytes: usize,
+    },
     /// That of the guard, in the same form.
     Guard {
         status: u16,
@@ -32,7 +37,9 @@ impl Answer {
     pub fn status(self) -> u16 {
         match self {
             Answer::Options | Answer::Trace | Answer::Purged => 200,
-            Answer::Callback { status, .. } | Answer::Guard { status, .. } => status,
+            Answer::Callback { status, .. } | Answer::Page { status, .. } | Answer::Guard { status, .. } => {
+                status
+            }
         }
     }
 
@@ -42,7 +49,7 @@ impl Answer {
             Answer::Trace => b"message/http",
             Answer::Purged => b"text/plain",
             Answer::Guard { .. } => b"text/plain; charset=utf-8",
-            Answer::Options | Answer::Callback { .. } => b"",
+            Answer::Options | Answer::Callback { .. } | Answer::Page { .. } => b"",
         }
     }
 
@@ -61,9 +68,9 @@ impl Answer {
             Answer::Options => {
                 (b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH, CONNECT\r\n", written)
             }
-            Answer::Callback { fields_bytes, .. } | Answer::Guard { fields_bytes, .. } => {
-                written.split_at(fields_bytes)
-            }
+            Answer::Callback { fields_bytes, .. }
+            | Answer::Page { fields_bytes, .. }
+            | Answer::Guard { fields_bytes, .. } => written.split_at(fields_bytes),
         };
         let status = self.status();
         out.clear();
@@ -75,6 +82,12 @@ impl Answer {
         out.extend_from_slice(date.as_bytes());
         out.extend_from_slice(b"\r\n");
         out.extend_from_slice(fields);
+        // What a session shows is its client's alone.
+        if matches!(self, Answer::Page { .. })
+            && !FieldBlock::new(fields).lines().any(|(name, _)| name.eq_ignore_ascii_case("cache-control"))
+        {
+            out.extend_from_slice(b"Cache-Control: no-store\r\n");
+        }
         // The guard's own answers have said what other origins may do.
         let is_complete = matches!(self, Answer::Guard { .. });
         if let Some((dressing, settings)) = dressing {

@@ -29,10 +29,10 @@ const RESERVED_FIELDS: [&str; 9] = [
 const WRONG_ANSWER: &[u8] = b"callback_answer";
 
 impl Examiner<'_> {
-    /// The phase behind the guard: that of the callback, if there is one.
+    /// The phase behind the guard.
     #[inline]
-    pub(super) fn behind_guard(&self) -> Step {
-        Step::Continue(if self.callback.is_some() { Phase::Callback } else { Phase::Cache })
+    pub(super) fn behind_guard(&self, info: &RequestInfo) -> Step {
+        Step::Continue(info.phase_behind_guard(self.callback.is_some()))
     }
 
     /// What the program around the proxy makes of a request that rules and guard allow.
@@ -107,7 +107,7 @@ impl Examiner<'_> {
 }
 
 /// Writes field lines and content of an answer, and returns the length of the lines. None if the answer breaks a rule or a bound.
-fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Option<usize> {
+pub(super) fn write_answer(answer: &callback::Answer, out: &mut Vec<u8>) -> Option<usize> {
     if !matches!(answer.status, 200..=599) {
         return None;
     }

@@ -1,5 +1,6 @@
 //! What the answers to requests to a gateway carry besides: security headers, CORS, and cookies of weir's own.
 
+use super::visit::Visit;
 use crate::engine::settings::Settings;
 use crate::guard::behaviour::Watch;
 use crate::guard::headers::{Additions, Author, Circumstances};
@@ -12,8 +13,10 @@ use crate::policy::edit::HostEdits;
 pub(in crate::engine) struct GuardedAnswer {
     /// What behaviour rules watch of it.
     pub watch: Option<Box<Watch>>,
-    /// What it carries besides, if a gateway was asked.
+    /// What it carries besides, if a gateway or a page was asked.
     pub dressing: Option<Dressing>,
+    /// How far the page has come that is to answer.
+    pub visit: Option<Box<Visit>>,
 }
 
 /// What the answer to one request to a gateway depends on.

@@ -10,9 +10,10 @@ use crate::engine::callback::RequestCallback;
 use crate::engine::downstream::guesses::{Guess, Guesses};
 use crate::engine::downstream::unread::note_request_line;
 use crate::engine::ids::PeerId;
+use crate::engine::pages::OwnPages;
 use crate::engine::settings::Settings;
 use crate::engine::transaction::answer::Answer;
-use crate::engine::transaction::dressing::Dressing;
+use crate::engine::transaction::dressing::GuardedAnswer;
 use crate::engine::transaction::edits::{GatewayEdits, OwnConditions};
 use crate::engine::transaction::log_record::{LogRecord, Text};
 use crate::engine::transaction::refusal::Refusal;
@@ -21,9 +22,9 @@ use crate::engine::upstream::pool::Origins;
 use crate::engine::upstream::routing::Routing;
 use crate::gateway::directives::HostField;
 use crate::gateway::rules::Gateway;
-use crate::guard::behaviour::Watch;
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
+use crate::guard::values::ValueRequest;
 use crate::http::fault::Fault;
 use crate::http::forwarding::{self, Edits, RequestRoute};
 use crate::http::framing::{self, Body};
@@ -61,6 +62,8 @@ pub(in crate::engine) enum Decision {
     Wait(u64),
     /// Go on when the store has counted the request.
     Ask(Question),
+    /// Ask again when the store has answered this.
+    AskValue(ValueRequest),
     /// Ask again when more of the body has come.
     Collect,
     /// Go on after so many microseconds.
@@ -109,10 +112,10 @@ pub(in crate::engine) struct Examiner<'a> {
     pub routing: &'a mut Option<Routing>,
     /// Its own connection has ended meanwhile.
     pub bond_lost: bool,
-    /// What is to be watched of the response.
-    pub watch: &'a mut Option<Box<Watch>>,
-    /// What the answer carries besides.
-    pub dressing: &'a mut Option<Dressing>,
+    /// What the guard has to do with the answer.
+    pub guarded: &'a mut GuardedAnswer,
+    /// Pages of the program around the proxy.
+    pub pages: Option<&'a OwnPages>,
     /// What has come behind the head: of its body, and perhaps more.
     pub behind: &'a [u8],
 }
@@ -159,13 +162,14 @@ impl Examiner<'_> {
             let step = match info.phase {
                 Phase::Client | Phase::Framing => self.examine_framing(head, info)?,
                 Phase::Identify => self.identify(head, target, info, record, out)?,
-                Phase::Authenticate => self.authenticate(head, record)?,
+                Phase::Authenticate => self.authenticate(head, info, record)?,
                 Phase::Judge => self.judge(head, target, info, record, out)?,
                 Phase::Guard => self.count(head, target, info, record, out)?,
                 Phase::Callback => self.ask_callback(head, target, info, record, out)?,
                 Phase::Inspect => self.inspect(head, target, info, record)?,
                 Phase::Protect => self.protect(head, target, info, record, out)?,
                 Phase::Behaviour => self.behave(head, target, info, record, out)?,
+                Phase::Page => self.visit(head, target, info, record, out)?,
                 Phase::Cache => self.ask_cache(head, target, info, out)?,
                 Phase::Route => self.route(head, target, info, out)?,
             };
@@ -220,6 +224,9 @@ impl Examiner<'_> {
         // Behind framing, so that the connection of a proxy with many clients goes on after the refusal of one.
         self.admit_guarded(head, record)?;
         self.find_authority(head, target, info, record, out)?;
+        if info.is_page {
+            self.dress_page(head.fields);
+        }
         if let Some(gateway) = self.gateway {
             self.find_route(gateway, target, &info.authority, out)?;
         }
@@ -244,6 +251,7 @@ impl Examiner<'_> {
             Target::Absolute { authority, .. } | Target::Authority(authority) => {
                 forwarding::check_host(head, target, authority).map_err(Refusal::Fault)?;
                 info.authority = *authority;
+                info.is_page = matches!(target, Target::Absolute { .. }) && self.is_page(authority, out);
                 Ok(())
             }
             Target::Asterisk => {
@@ -252,19 +260,20 @@ impl Examiner<'_> {
             }
             Target::Origin { path } => {
                 let authority = forwarding::route_target(head, target).map_err(Refusal::Fault)?;
-                if !self.settings.origin_form && self.gateway.is_none() {
+                info.is_page = authority.is_some_and(|authority| self.is_page(&authority, out));
+                if !self.settings.origin_form && self.gateway.is_none() && !info.is_page {
                     return Err(Refusal::OriginForm);
                 }
                 let Some(authority) = authority else { return Err(Refusal::AskedForProxy) };
                 self.note_url(&authority, path, record, out);
                 info.authority = authority;
-                let is_own = self.gateway.is_none() && self.is_own(&authority);
+                let is_own = self.gateway.is_none() && !info.is_page && self.is_own(&authority);
                 if is_own { Err(Refusal::AskedForProxy) } else { Ok(()) }
             }
         }
     }
 
-    fn is_own(&self, authority: &Authority) -> bool {
+    pub(super) fn is_own(&self, authority: &Authority) -> bool {
         self.settings.listeners.iter().any(|listener| {
             let own = listener.address;
             own.port() == authority.port
@@ -278,10 +287,16 @@ impl Examiner<'_> {
     }
 
     /// Who asks; waits if a password has to be verified.
-    fn authenticate(&mut self, head: &RequestHead<'_, '_>, record: &mut LogRecord) -> Result<Step, Refusal> {
+    fn authenticate(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        info: &RequestInfo,
+        record: &mut LogRecord,
+    ) -> Result<Step, Refusal> {
         let next = Step::Continue(Phase::Judge);
         // Users are those of the forward proxy.
-        let Some(users) = self.policy.users.as_ref().filter(|_| self.gateway.is_none()) else {
+        let is_for_proxy = self.gateway.is_none() && !info.is_page;
+        let Some(users) = self.policy.users.as_ref().filter(|_| is_for_proxy) else {
             return Ok(next);
         };
         // Two sets of credentials are none: nobody knows which of them another reader would take.
@@ -330,6 +345,9 @@ impl Examiner<'_> {
     ) -> Result<Step, Refusal> {
         if let Target::Asterisk = target {
             return Ok(self.answer(head, info, out));
+        }
+        if info.is_page {
+            return Ok(Step::Continue(Phase::Guard));
         }
         let authority = &info.authority;
         let subject = Subject {

@@ -52,15 +52,16 @@ impl Examiner<'_> {
         record: &mut LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
+        let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
         let (client, taken_us) = (self.client, self.now.monotonic_us.saturating_sub(self.began_us));
         let by_now = &*record;
         let asked = || asked(client, taken_us, head, by_now);
-        if let (Host::Address(address), None) = (&info.authority.host, self.gateway) {
+        let is_destination = self.gateway.is_none() && !info.is_page;
+        if let (Host::Address(address), true) = (&info.authority.host, is_destination) {
             guard.admit_destination(*address, asked, self.now).map_err(Refusal::Guarded)?;
         }
         if !guard.counts() {
-            return Ok(self.behind_counting(guard));
+            return Ok(self.behind_counting(guard, info));
         }
         let subject = self.subject(head, target, info, by_now);
         let counted = guard.count(&subject, asked, self.now, self.breaker, out);
@@ -73,23 +74,29 @@ impl Examiner<'_> {
             }
             Counted::Decided(decided) => {
                 info.quota = decided.quota;
-                decided.denial.map_or(Ok(self.behind_counting(guard)), |denial| Err(Refusal::Guarded(denial)))
+                decided
+                    .denial
+                    .map_or(Ok(self.behind_counting(guard, info)), |denial| Err(Refusal::Guarded(denial)))
             }
         }
     }
 
     // A phase for which nothing is configured is passed over: each costs a request what it takes to find that out.
 
-    fn behind_counting(&self, guard: &Guard) -> Step {
-        if guard.inspects() { Step::Continue(Phase::Inspect) } else { self.behind_inspection(guard) }
+    fn behind_counting(&self, guard: &Guard, info: &RequestInfo) -> Step {
+        if guard.inspects() { Step::Continue(Phase::Inspect) } else { self.behind_inspection(guard, info) }
     }
 
-    fn behind_inspection(&self, guard: &Guard) -> Step {
-        if self.gateway.is_some() { Step::Continue(Phase::Protect) } else { self.behind_protection(guard) }
+    fn behind_inspection(&self, guard: &Guard, info: &RequestInfo) -> Step {
+        if self.gateway.is_some() {
+            Step::Continue(Phase::Protect)
+        } else {
+            self.behind_protection(guard, info)
+        }
     }
 
-    pub(super) fn behind_protection(&self, guard: &Guard) -> Step {
-        if guard.has_behaviour() { Step::Continue(Phase::Behaviour) } else { self.behind_guard() }
+    pub(super) fn behind_protection(&self, guard: &Guard, info: &RequestInfo) -> Step {
+        if guard.has_behaviour() { Step::Continue(Phase::Behaviour) } else { self.behind_guard(info) }
     }
 
     pub(super) fn subject<'a>(
@@ -119,7 +126,7 @@ impl Examiner<'_> {
         info: &RequestInfo,
         record: &LogRecord,
     ) -> Result<Step, Refusal> {
-        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
+        let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
         #[cfg(feature = "detection")]
         {
             let subject = self.subject(head, target, info, record);
@@ -128,7 +135,7 @@ impl Examiner<'_> {
         }
         #[cfg(not(feature = "detection"))]
         let _ = (head, target, info, record);
-        Ok(self.behind_inspection(guard))
+        Ok(self.behind_inspection(guard, info))
     }
 
     /// Puts the detector before the request's body, if it has one.
@@ -150,17 +157,17 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let Some(guard) = self.guard else { return Ok(self.behind_guard()) };
+        let Some(guard) = self.guard else { return Ok(self.behind_guard(info)) };
         let met = guard.meet(&self.subject(head, target, info, record), self.now, out);
         out.clear();
         // What others may have as well does not pass the tap.
         info.filters_response |= met.watch.as_ref().is_some_and(|watch| watch.wants_body());
-        *self.watch = met.watch;
+        self.guarded.watch = met.watch;
         if let Some(denial) = met.denial {
             return Err(Refusal::Guarded(denial));
         }
         Ok(match met.wait_us {
-            0 => self.behind_guard(),
+            0 => self.behind_guard(info),
             wait_us => Step::Decide(Decision::Delay(wait_us)),
         })
     }

@@ -11,7 +11,7 @@ use super::page::{RefusalTexts, write_refusal};
 use super::refusal::Refusal;
 use super::request::Method;
 use super::request::Phase;
-use super::store_wait::StoreWaits;
+use super::store_wait::{Awaited, StoreWaits};
 use super::throttle_wait::ThrottleWaits;
 use super::verification::Verifications;
 use super::{Stage, Transaction};
@@ -30,6 +30,7 @@ use crate::engine::upstream::Upstreams;
 use crate::engine::upstream::route::Hop;
 use crate::guard::store::{Answer as StoreAnswer, StoreFailure};
 use crate::guard::told::Asker;
+use crate::guard::values::ValueAnswer;
 use crate::http::framing::Body;
 use crate::net::{Linear, Purpose};
 use slab::Slab;
@@ -216,8 +217,8 @@ impl Transactions {
             gateway,
             routing: &mut transaction.routing,
             bond_lost: transaction.carrier.bond_lost,
-            watch: &mut transaction.guarded.watch,
-            dressing: &mut transaction.guarded.dressing,
+            guarded: &mut transaction.guarded,
+            pages: cx.callbacks.pages.as_deref().filter(|_| !is_refresh),
             behind: &[],
         };
         let (bytes, behind) = transaction.input.bytes(&cx.pool).split_at(transaction.info.head_bytes);
@@ -245,6 +246,9 @@ impl Transactions {
                 if let Some(guard) = transaction.settings.guard.clone() {
                     transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
                 }
+            }
+            Decision::AskValue(request) => {
+                transaction.stage = Stage::Asking(store_waits.begin_value(cx, id, guard, request));
             }
             Decision::Collect => {
                 if !transaction.collect(cx) {
@@ -290,24 +294,22 @@ impl Transactions {
         answers: Result<&[StoreAnswer], StoreFailure>,
     ) {
         let Some(waiting) = services.store_waits.take(job) else { return };
+        let (question, guard) = match waiting.awaited {
+            Awaited::Checks { question, guard } => (question, guard),
+            Awaited::Value { is_shared } => {
+                let failure = answers.err().unwrap_or(StoreFailure::Refused);
+                if is_shared {
+                    services.store_waits.note(cx, waiting.asked_us, false);
+                }
+                return self.conclude_value(cx, waiting.transaction, job, ValueAnswer::Failed(failure));
+            }
+        };
         // A store that answers something else than was asked has not answered.
         let answers = match answers {
-            Ok(answers) if !waiting.guard.are_answers(&waiting.question, answers) => {
-                Err(StoreFailure::Refused)
-            }
+            Ok(answers) if !guard.are_answers(&question, answers) => Err(StoreFailure::Refused),
             other => other,
         };
-        let breaker = &mut services.store_waits.breaker;
-        match answers {
-            Ok(_) => breaker.succeeded(),
-            Err(_) => {
-                cx.metrics.guard_store_failures += 1;
-                breaker.failed(cx.now.monotonic_us);
-            }
-        }
-        cx.metrics.guard_breaker_open = u64::from(breaker.is_open());
-        cx.metrics.guard_breaker_opened = breaker.opened();
-        cx.metrics.histograms.guard_store.observe(cx.now.monotonic_us.saturating_sub(waiting.asked_us));
+        services.store_waits.note(cx, waiting.asked_us, answers.is_ok());
         let id = waiting.transaction;
         let Some(transaction) =
             self.get_mut(id).filter(|transaction| transaction.stage == Stage::Asking(job))
@@ -316,7 +318,7 @@ impl Transactions {
         };
         let taken_us = Some(cx.now.monotonic_us.saturating_sub(transaction.since.began_us));
         let asked = || Asker { taken_us, ..transaction.record.asked() };
-        let decided = waiting.guard.conclude(&waiting.question, answers, asked, cx.now);
+        let decided = guard.conclude(&question, answers, asked, cx.now);
         transaction.stage = Stage::Begun;
         (transaction.info.phase, transaction.info.quota) = (Phase::Inspect, decided.quota);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
@@ -332,7 +334,7 @@ impl Transactions {
         let Some(transaction) = self.get_mut(id).filter(|waiting| waiting.stage == Stage::Throttled) else {
             return true;
         };
-        let next = if cx.callbacks.request.is_some() { Phase::Callback } else { Phase::Cache };
+        let next = transaction.info.phase_behind_guard(cx.callbacks.request.is_some());
         (transaction.stage, transaction.info.phase) = (Stage::Begun, next);
         cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
         cx.send(Effect::Examine(id));

@@ -25,6 +25,8 @@ pub(in crate::engine) mod throttle_wait;
 pub(in crate::engine) mod timings;
 pub(in crate::engine) mod upload;
 pub(in crate::engine) mod verification;
+pub(in crate::engine) mod visit;
+mod visiting;
 
 use crate::engine::body::outgoing::Outgoing;
 use crate::engine::body::relay::Relay;

@@ -8,10 +8,10 @@ use super::examine::{Decision, Examiner, Step};
 use super::log_record::LogRecord;
 use super::refusal::Refusal;
 use super::request::RequestInfo;
+use crate::engine::pages::{OwnPages, is_form};
 use crate::guard::csrf::{self, Forged, Key};
 use crate::guard::headers::report;
 use crate::guard::rules::Guard;
-use crate::http::fields::trim;
 use crate::http::head::RequestHead;
 use crate::http::message::Fields;
 use crate::http::path::comparison_form;
@@ -25,7 +25,28 @@ impl Examiner<'_> {
         }
         let secure = self.is_secure(fields);
         let circumstances = self.settings.security_headers().circumstances(secure, fields);
-        *self.dressing = Some(Dressing { circumstances, cookie: None });
+        self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
+    }
+
+    /// Notes what the answer of a page depends on.
+    pub(super) fn dress_page(&mut self, fields: Fields<'_, '_>) {
+        let secure = self.pages.is_some_and(OwnPages::is_secure) || self.is_secure(fields);
+        let circumstances = self.settings.security_headers().circumstances(secure, fields);
+        self.guarded.dressing = Some(Dressing { circumstances, cookie: None });
+    }
+
+    /// Where forms of this site come from, `scheme://host[:port]`.
+    pub(super) fn own_origin(&self, fields: Fields<'_, '_>, info: &RequestInfo, out: &mut Vec<u8>) -> String {
+        let secure = self.guarded.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
+        out.clear();
+        out.extend_from_slice(if secure { b"https://" } else { b"http://" });
+        match fields.get(HOST).filter(|_| self.is_peer_trusted()) {
+            Some(host) => out.extend_from_slice(host),
+            None => info.authority.write(out, Some(if secure { 443 } else { 80 })),
+        }
+        let own = String::from_utf8_lossy(out).into_owned();
+        out.clear();
+        own
     }
 
     /// Whether the client speaks TLS, to a trusted proxy before weir.
@@ -37,7 +58,7 @@ impl Examiner<'_> {
     /// The answer to a preflight, where the guard file has rules for other origins: an OPTIONS request with Origin and
     /// Access-Control-Request-Method (Fetch standard).
     pub(super) fn answer_preflight(&self, head: &RequestHead<'_, '_>, out: &mut Vec<u8>) -> Option<Step> {
-        let dressing = self.dressing.as_ref()?;
+        let dressing = self.guarded.dressing.as_ref()?;
         let cors = self.settings.security_headers().cors()?;
         let method = head.fields.get("access-control-request-method").filter(|_| head.method == "OPTIONS")?;
         head.fields.get("origin")?;
@@ -60,7 +81,7 @@ impl Examiner<'_> {
         record: &LogRecord,
         out: &mut Vec<u8>,
     ) -> Result<Step, Refusal> {
-        let (Some(guard), Some(_)) = (self.guard, self.gateway) else { return Ok(self.behind_guard()) };
+        let (Some(guard), Some(_)) = (self.guard, self.gateway) else { return Ok(self.behind_guard(info)) };
         if let Some(answer) = self.answer_preflight(head, out) {
             return Ok(answer);
         }
@@ -71,7 +92,7 @@ impl Examiner<'_> {
         }
         let protecting = guard.protecting(&subject, path);
         out.clear();
-        let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard)) };
+        let Some((line, key)) = protecting else { return Ok(self.behind_protection(guard, info)) };
         let cookie = |name: &str| csrf::cookie(head.fields.all("cookie"), name);
         let session = cookie(&line.session_cookie).unwrap_or_default();
         if !csrf::is_safe(head.method) {
@@ -86,13 +107,13 @@ impl Examiner<'_> {
         // The page that this answer is finds a token for its next request.
         if !cookie(csrf::COOKIE).is_some_and(|token| key.is_token(session, token)) {
             let token = key.token(session, guard.state().unique(self.now));
-            if let Some(dressing) = self.dressing {
+            if let Some(dressing) = &mut self.guarded.dressing {
                 let mut line = Vec::new();
                 csrf::write_cookie(&mut line, &token, dressing.circumstances.secure);
                 dressing.cookie = Some(line.into());
             }
         }
-        Ok(self.behind_protection(guard))
+        Ok(self.behind_protection(guard, info))
     }
 
     /// Whether an unsafe request shows that it comes from a page of this site. `None`: more of the body has to come.
@@ -104,16 +125,8 @@ impl Examiner<'_> {
         info: &RequestInfo,
         out: &mut Vec<u8>,
     ) -> Result<Option<Result<(), Forged>>, Refusal> {
-        let secure = self.dressing.as_ref().is_some_and(|dressing| dressing.circumstances.secure);
-        out.clear();
-        out.extend_from_slice(if secure { b"https://" } else { b"http://" });
-        match head.fields.get(HOST).filter(|_| self.is_peer_trusted()) {
-            Some(host) => out.extend_from_slice(host),
-            None => info.authority.write(out, Some(if secure { 443 } else { 80 })),
-        }
-        let own = String::from_utf8_lossy(out).into_owned();
-        out.clear();
         let fields = head.fields;
+        let own = self.own_origin(fields, info, out);
         if let Err(forged) = csrf::judge_origin(&own, fields.get("origin"), fields.get("referer")) {
             return Ok(Some(Err(forged)));
         }
@@ -121,9 +134,7 @@ impl Examiner<'_> {
         if let Some(again) = fields.get(csrf::FIELD) {
             return Ok(Some(key.judge(session, cookie, Some(again))));
         }
-        let media_type = fields.get("content-type").unwrap_or_default();
-        let media_type = trim(media_type.split(|byte| *byte == b';').next().unwrap_or_default());
-        if !media_type.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        if !is_form(fields) {
             return Ok(Some(Err(Forged::Missing)));
         }
         match collected(info.body, self.behind).map_err(Refusal::Fault)? {

@@ -79,6 +79,8 @@ pub(in crate::engine) enum Phase {
     Behaviour,
     /// What the program around the proxy makes of it.
     Callback,
+    /// The answer of a page of that program. May wait for the body, and for the store.
+    Page,
     /// What the cache has. May wait for another request for the same.
     Cache,
     /// The head for the origin is written.
@@ -107,6 +109,8 @@ pub(in crate::engine) struct RequestInfo {
     pub expects_continue: bool,
     /// The client asked for another protocol.
     pub upgrade: bool,
+    /// A page of the program around the proxy answers it.
+    pub is_page: bool,
     /// It has credentials for its connection, which is the client's alone from then on.
     pub authenticates: bool,
     /// That is so, or is so already.
@@ -136,6 +140,7 @@ impl RequestInfo {
             keep_alive: false,
             expects_continue: false,
             upgrade: false,
+            is_page: false,
             authenticates: false,
             bound: false,
             quota: None,
@@ -150,6 +155,15 @@ impl RequestInfo {
         self.route.next_hop(&self.authority)
     }
 
+    /// The phase behind the guard: that of a page, or of the callback if there is one.
+    pub fn phase_behind_guard(&self, has_callback: bool) -> Phase {
+        match (self.is_page, has_callback) {
+            (true, _) => Phase::Page,
+            (false, true) => Phase::Callback,
+            (false, false) => Phase::Cache,
+        }
+    }
+
     /// The same in place: most of a info is room for a name.
     pub fn reset(&mut self, head_bytes: usize) {
         (self.method, self.version) = (Method::Other, Version::Http11);
@@ -160,6 +174,7 @@ impl RequestInfo {
         (self.grant, self.body, self.body_out) = (None, Body::None, Body::None);
         (self.keep_alive, self.expects_continue, self.upgrade, self.html) = (false, false, false, false);
         (self.authenticates, self.bound, self.filters_response) = (false, false, false);
+        self.is_page = false;
         (self.head_bytes, self.phase, self.quota) = (head_bytes, Phase::Client, None);
     }
 }

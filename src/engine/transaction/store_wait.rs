@@ -1,4 +1,4 @@
-//! Requests that wait for the store that several processes share to count them.
+//! Requests that wait for a store: for one that several processes share to count them, or for a value of a page.
 //!
 //! A request waits for its answer, or until its deadline; then the guard file says what is done without. A store that has
 //! failed several times is not asked (see [`Breaker`]), so that an outage costs a few requests their deadline, and not all.
@@ -8,19 +8,37 @@ use crate::engine::context::Context;
 use crate::engine::ids::{StoreJob, TransactionId};
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
+use crate::guard::values::ValueRequest;
 use crate::time::Now;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// How long a value is waited for that no shared store has, in microseconds (chosen: a disk that is busy).
+const OWN_DEADLINE_US: u64 = 2_000_000;
+
+/// What a request waits for.
+#[derive(Debug)]
+pub(in crate::engine) enum Awaited {
+    /// To be counted.
+    Checks {
+        question: Question,
+        /// The guard that has asked.
+        guard: Arc<Guard>,
+    },
+    /// A value.
+    Value {
+        /// The store that has it is one that several processes share.
+        is_shared: bool,
+    },
+}
 
 /// One request that waits.
 #[derive(Debug)]
 pub(in crate::engine) struct Waiting {
     job: StoreJob,
     pub transaction: TransactionId,
-    pub question: Question,
-    /// The guard that has asked.
-    pub guard: Arc<Guard>,
+    pub awaited: Awaited,
     /// When it has, in microseconds since the loop started.
     pub asked_us: u64,
 }
@@ -44,16 +62,50 @@ impl StoreWaits {
         guard: Arc<Guard>,
         mut question: Question,
     ) -> StoreJob {
-        self.serial = self.serial.wrapping_add(1);
-        let place = self.waiting.vacant_entry();
-        let job = StoreJob::new(self.serial, place.key());
         let deadline_us = guard.store().map_or(0, |store| store.deadline_us);
         let checks = std::mem::take(&mut question.checks);
-        place.insert(Waiting { job, transaction, question, guard, asked_us: cx.now.monotonic_us });
-        self.due.push_back((cx.now.monotonic_us + deadline_us, job));
+        let job = self.wait(cx, transaction, deadline_us, Awaited::Checks { question, guard });
         cx.metrics.guard_store_asked += 1;
         cx.actions.push_back(Action::AskStore { job, checks });
         job
+    }
+
+    /// Has a request wait for a value.
+    pub fn begin_value(
+        &mut self,
+        cx: &mut Context,
+        transaction: TransactionId,
+        guard: Option<&Guard>,
+        request: ValueRequest,
+    ) -> StoreJob {
+        let shared = guard.and_then(Guard::store);
+        let deadline_us = shared.as_ref().map_or(OWN_DEADLINE_US, |store| store.deadline_us);
+        let is_shared = shared.is_some();
+        let job = self.wait(cx, transaction, deadline_us, Awaited::Value { is_shared });
+        cx.metrics.guard_store_asked += u64::from(is_shared);
+        cx.actions.push_back(Action::AskValue { job, request });
+        job
+    }
+
+    fn wait(
+        &mut self,
+        cx: &Context,
+        transaction: TransactionId,
+        deadline_us: u64,
+        awaited: Awaited,
+    ) -> StoreJob {
+        self.serial = self.serial.wrapping_add(1);
+        let place = self.waiting.vacant_entry();
+        let job = StoreJob::new(self.serial, place.key());
+        place.insert(Waiting { job, transaction, awaited, asked_us: cx.now.monotonic_us });
+        self.due.push_back((cx.now.monotonic_us + deadline_us, job));
+        job
+    }
+
+    /// What a request waits for.
+    pub fn awaited(&self, job: StoreJob) -> Option<&Awaited> {
+        let waiting = self.waiting.get(job.index()).filter(|waiting| waiting.job == job)?;
+        Some(&waiting.awaited)
     }
 
     /// Takes a request out that has waited long enough; `None` if it does not wait any more.
@@ -65,6 +117,19 @@ impl StoreWaits {
             self.due.pop_front();
         }
         Some(taken)
+    }
+
+    /// A shared store has answered what it was asked then, or has not.
+    pub fn note(&mut self, cx: &mut Context, asked_us: u64, has_answered: bool) {
+        if has_answered {
+            self.breaker.succeeded();
+        } else {
+            cx.metrics.guard_store_failures += 1;
+            self.breaker.failed(cx.now.monotonic_us);
+        }
+        cx.metrics.guard_breaker_open = u64::from(self.breaker.is_open());
+        cx.metrics.guard_breaker_opened = self.breaker.opened();
+        cx.metrics.histograms.guard_store.observe(cx.now.monotonic_us.saturating_sub(asked_us));
     }
 
     fn waits(&self, job: StoreJob) -> bool {

@@ -102,15 +102,32 @@ impl Guard {
         now: Now,
     ) -> Result<(), Denial> {
         let logged_only = self.consequences.passive || line.observe;
+        self.tell_forged(forged, subject, (Some(line), logged_only), now);
+        let denial = Denial { cause: Cause::Forged, line: line.place.line, retry_after_s: 0 };
+        if logged_only { Ok(()) } else { Err(denial) }
+    }
+
+    /// Notes that a request for a page of weir's own may be forged, and is refused.
+    pub fn note_forged(&self, forged: Forged, subject: &Subject<'_>, now: Now) {
+        self.tell_forged(forged, subject, (None, false), now);
+    }
+
+    fn tell_forged(
+        &self,
+        forged: Forged,
+        subject: &Subject<'_>,
+        (line, logged_only): (Option<&CsrfLine>, bool),
+        now: Now,
+    ) {
         let action = if logged_only { "logged_only" } else { "request_blocked" };
         let mut event = Event::new(now, EventType::DecoratorViolation, Some(subject.client), action);
         event.reason = format!("csrf:{}", forged.word());
-        event.rule = format!("guard:{}", line.place.line);
+        if let Some(line) = line {
+            event.rule = format!("guard:{}", line.place.line);
+        }
         subject.method.clone_into(&mut event.method);
         event.endpoint = subject.path.map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         self.state().push(event);
-        let denial = Denial { cause: Cause::Forged, line: line.place.line, retry_after_s: 0 };
-        if logged_only { Ok(()) } else { Err(denial) }
     }
 
     /// Notes what a browser has reported.

@@ -1,8 +1,8 @@
 //! The thread of a store: takes what has queued up and hands it to the client proper in batches.
 
 use super::desk::{Desk, Question};
-use crate::guard::sessions::{SessionAnswer, SessionRequest};
 use crate::guard::store::{StoreFailure, StoreOrder};
+use crate::guard::values::{ValueAnswer, ValueRequest};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -19,17 +19,17 @@ const ORDERS_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A client without work looks after its connections so often (guard semantics, section 3: health check after 30).
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 
-/// What is asked for a session, and who is told.
-pub(super) struct SessionQuestion {
-    pub request: SessionRequest,
+/// What is asked for a value, and who is told.
+pub(super) struct ValueQuestion {
+    pub request: ValueRequest,
     pub asked_at: Instant,
-    pub done: Box<dyn FnOnce(SessionAnswer) + Send>,
+    pub done: Box<dyn FnOnce(ValueAnswer) + Send>,
 }
 
 /// What stands in the queue of a thread.
 pub(super) enum Work {
     Ask(Question),
-    Session(SessionQuestion),
+    Value(ValueQuestion),
     /// The desk has orders.
     Order,
 }
@@ -39,7 +39,7 @@ impl Work {
     pub fn fail(self, desk: &Desk, failure: StoreFailure) {
         match self {
             Work::Ask(question) => desk.answer(&question, Err(failure)),
-            Work::Session(question) => (question.done)(SessionAnswer::Failed(failure)),
+            Work::Value(question) => (question.done)(ValueAnswer::Failed(failure)),
             Work::Order => {}
         }
     }
@@ -50,7 +50,7 @@ pub(super) trait Backend {
     /// Answers all questions.
     fn ask(&mut self, questions: &[Question]);
     /// Answers all requests, in their order.
-    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer>;
+    fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer>;
     /// Whether all these orders are carried out, or never can be.
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool;
     /// There was nothing to do for a while, or for the first time.
@@ -62,7 +62,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
     backend.look_after_connections();
     let mut orders_again_at = Instant::now();
     let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut sessions = Vec::new();
+    let mut values = Vec::new();
     while !desk.is_stopping() {
         let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
         match queue.recv_timeout(patience) {
@@ -70,7 +70,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
                 for work in std::iter::once(first).chain(queue.try_iter()).take(BATCH_MAX) {
                     match work {
                         Work::Ask(question) => batch.push(question),
-                        Work::Session(question) => sessions.push(question),
+                        Work::Value(question) => values.push(question),
                         Work::Order => {}
                     }
                 }
@@ -84,7 +84,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
             backend.ask(&batch);
             batch.clear();
         }
-        serve(backend, std::mem::take(&mut sessions), deadline);
+        serve(backend, std::mem::take(&mut values), deadline);
         if desk.has_orders() && Instant::now() >= orders_again_at {
             let orders = desk.take_orders(ORDERS_AT_ONCE);
             if !backend.carry_out(&orders) {
@@ -97,17 +97,17 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
     queue.try_iter().for_each(|work| work.fail(desk, StoreFailure::Unreachable));
 }
 
-fn serve(backend: &mut impl Backend, questions: Vec<SessionQuestion>, deadline: Duration) {
+fn serve(backend: &mut impl Backend, questions: Vec<ValueQuestion>, deadline: Duration) {
     let now = Instant::now();
-    let in_time = |question: &SessionQuestion| now.duration_since(question.asked_at) < deadline;
+    let in_time = |question: &ValueQuestion| now.duration_since(question.asked_at) < deadline;
     let (sent, late): (Vec<_>, Vec<_>) = questions.into_iter().partition(in_time);
-    late.into_iter().for_each(|question| (question.done)(SessionAnswer::Failed(StoreFailure::Late)));
+    late.into_iter().for_each(|question| (question.done)(ValueAnswer::Failed(StoreFailure::Late)));
     if sent.is_empty() {
         return;
     }
     let (requests, tellers): (Vec<_>, Vec<_>) =
         sent.into_iter().map(|question| (question.request, question.done)).unzip();
-    for (answer, done) in backend.answer_sessions(&requests).into_iter().zip(tellers) {
+    for (answer, done) in backend.answer_values(&requests).into_iter().zip(tellers) {
         done(answer);
     }
 }

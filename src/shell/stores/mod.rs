@@ -13,6 +13,7 @@
 
 mod backend;
 mod desk;
+mod local;
 #[cfg(feature = "mongodb")]
 pub mod mongodb;
 #[cfg(feature = "redis")]
@@ -24,19 +25,24 @@ pub use desk::{StoreCounters, StoreReply};
 pub use settings::StoreSettings;
 pub use slot::StoreSlot;
 
-use crate::guard::sessions::{SessionAnswer, SessionRequest};
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
-use backend::{SessionQuestion, Work};
+use crate::guard::values::{ValueAnswer, ValueRequest};
+use backend::{ValueQuestion, Work};
 use desk::{Desk, Question, count};
+use local::LocalBackend;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
 const QUEUE_MAX: usize = 4096;
 
-/// Asks a shared store, from any thread; clones share everything. The threads end soon after the last clone is dropped.
+/// What waits for so long for a store in this process is not asked any more (chosen: its disk is busy, and the client was told so).
+const LOCAL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Asks a store, from any thread; clones share everything. The threads end soon after the last clone is dropped.
 #[derive(Clone)]
 pub struct StoreClient {
     shared: Arc<Shared>,
@@ -68,19 +74,28 @@ impl StoreClient {
         Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk }) })
     }
 
+    /// Starts the thread of a store in this process, which keeps values, in that file if there is one, and counts nothing. A file
+    /// that cannot be read or written, that is no such file or that another process has is an error.
+    pub fn start_local(file: Option<PathBuf>, seed: [u64; 2]) -> io::Result<StoreClient> {
+        let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
+        let mut backend = LocalBackend::open(file, seed, Arc::clone(&desk))?;
+        let (sender, receiver) = sync_channel(QUEUE_MAX);
+        let client = StoreClient { shared: Arc::new(Shared { queue: sender, desk: Arc::clone(&desk) }) };
+        std::thread::Builder::new().name("weir-values".to_owned()).spawn(move || {
+            backend::run(&mut backend, &receiver, &desk, LOCAL_DEADLINE);
+        })?;
+        Ok(client)
+    }
+
     /// Asks. The answer comes through `deliver`; at once, if too many questions wait.
     pub fn ask(&self, loop_index: usize, job: u64, checks: Vec<Check>) {
         count(&self.shared.desk.counting.questions, 1);
         self.enqueue(Work::Ask(Question { loop_index, job, checks, asked_at: Instant::now() }));
     }
 
-    /// Asks for a session, and says what came of it on a thread of the store; at once, if too many questions wait.
-    pub fn session(&self, request: SessionRequest, done: impl FnOnce(SessionAnswer) + Send + 'static) {
-        self.enqueue(Work::Session(SessionQuestion {
-            request,
-            asked_at: Instant::now(),
-            done: Box::new(done),
-        }));
+    /// Asks for a value, and says what came of it on a thread of the store; at once, if too many questions wait.
+    pub fn value(&self, request: ValueRequest, done: impl FnOnce(ValueAnswer) + Send + 'static) {
+        self.enqueue(Work::Value(ValueQuestion { request, asked_at: Instant::now(), done: Box::new(done) }));
     }
 
     /// Orders. An order that the store does not get now waits until it does; too many drop the oldest.

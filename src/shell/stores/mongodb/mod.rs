@@ -10,8 +10,8 @@ pub mod pipeline;
 use super::backend::{Backend, Work, run};
 use super::desk::{Desk, Question};
 use super::settings::StoreSettings;
-use crate::guard::sessions::{self, SessionAnswer, SessionRequest};
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
+use crate::guard::values::{ValueAnswer, ValueRequest};
 use address::{Places, wrong};
 use futures_util::future::join_all;
 use mongodb::bson::{Bson, DateTime, Document, deserialize_from_bson, doc, serialize_to_bson};
@@ -154,35 +154,52 @@ impl MongoBackend {
         }
     }
 
-    async fn session(&self, request: &SessionRequest) -> SessionAnswer {
-        let (sessions, by_id) =
-            (&self.sessions, |id: &str| doc! { "_id": format!("{}{id}", sessions::KEY_PREFIX) });
+    async fn value(&self, request: &ValueRequest) -> ValueAnswer {
+        let (values, by_key) = (&self.sessions, |key: &str| doc! { "_id": key });
         let done = match request {
-            SessionRequest::Load { id } => {
-                return match self.find(sessions, by_id(id)).await {
-                    Ok(None) => SessionAnswer::Absent,
+            ValueRequest::Load { key } => {
+                return match self.find(values, by_key(key)).await {
+                    Ok(None) => ValueAnswer::Absent,
                     Ok(Some(mut document)) => {
                         let value = document.remove("value").unwrap_or(Bson::Null);
-                        SessionAnswer::Found(deserialize_from_bson(value).unwrap_or_default())
+                        ValueAnswer::Found(deserialize_from_bson(value).unwrap_or_default())
                     }
-                    Err(failure) => SessionAnswer::Failed(failure),
+                    Err(failure) => ValueAnswer::Failed(failure),
                 };
             }
-            SessionRequest::Save { id, payload, ttl_s } => {
+            ValueRequest::Save { key, payload, ttl_s } => {
                 let Ok(value) = serialize_to_bson(payload) else {
-                    return SessionAnswer::Failed(StoreFailure::Refused);
+                    return ValueAnswer::Failed(StoreFailure::Refused);
                 };
-                let life_ms = i64::try_from(ttl_s.saturating_mul(1000)).unwrap_or(i64::MAX);
-                let expire_at = DateTime::from_millis(now_ms().saturating_add(life_ms));
-                let update = doc! { "$set": { "value": value, "expire_at": expire_at } };
-                let action = sessions.update_one(by_id(id), update).upsert(true);
+                let update = match ttl_s {
+                    Some(ttl_s) => {
+                        let life_ms = i64::try_from(ttl_s.saturating_mul(1000)).unwrap_or(i64::MAX);
+                        let expire_at = DateTime::from_millis(now_ms().saturating_add(life_ms));
+                        doc! { "$set": { "value": value, "expire_at": expire_at } }
+                    }
+                    None => doc! { "$set": { "value": value }, "$unset": { "expire_at": "" } },
+                };
+                let action = values.update_one(by_key(key), update).upsert(true);
                 self.in_time(action.into_future()).await.map(drop)
             }
-            SessionRequest::Delete { id } => {
-                self.in_time(sessions.delete_one(by_id(id)).into_future()).await.map(drop)
+            ValueRequest::Add { key, payload } => {
+                let Ok(value) = serialize_to_bson(payload) else {
+                    return ValueAnswer::Failed(StoreFailure::Refused);
+                };
+                // Changes nothing of a document that is there, and says whether one was.
+                let update = doc! { "$setOnInsert": { "value": value } };
+                let action = values.update_one(by_key(key), update).upsert(true);
+                match self.in_time(action.into_future()).await {
+                    Ok(updated) if updated.matched_count > 0 => return ValueAnswer::Taken,
+                    Err(Trouble::Exists) => return ValueAnswer::Taken,
+                    added => added.map(drop),
+                }
+            }
+            ValueRequest::Delete { key } => {
+                self.in_time(values.delete_one(by_key(key)).into_future()).await.map(drop)
             }
         };
-        done.map_or_else(|trouble| SessionAnswer::Failed(trouble.failure()), |()| SessionAnswer::Done)
+        done.map_or_else(|trouble| ValueAnswer::Failed(trouble.failure()), |()| ValueAnswer::Done)
     }
 
     /// Whether the store has answered, for the news.
@@ -229,13 +246,13 @@ impl Backend for MongoBackend {
         }
     }
 
-    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer> {
+    fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
         // In their order: a load behind a save finds what was saved.
         let answers: Vec<_> =
-            requests.iter().map(|request| self.runtime.block_on(self.session(request))).collect();
+            requests.iter().map(|request| self.runtime.block_on(self.value(request))).collect();
         self.note(answers.iter().map(|answer| match answer {
-            SessionAnswer::Failed(failure) => Some(*failure),
-            SessionAnswer::Found(_) | SessionAnswer::Absent | SessionAnswer::Done => None,
+            ValueAnswer::Failed(failure) => Some(*failure),
+            ValueAnswer::Found(_) | ValueAnswer::Absent | ValueAnswer::Done | ValueAnswer::Taken => None,
         }));
         answers
     }

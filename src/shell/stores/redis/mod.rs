@@ -11,8 +11,8 @@ use super::backend::{Backend, Work, run};
 use super::desk::{Desk, Question, count};
 use super::settings::StoreSettings;
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
-use crate::guard::sessions::{self, SessionAnswer, SessionRequest};
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
+use crate::guard::values::{self, ValueAnswer, ValueRequest};
 use address::Target;
 use ban_keys::BanKeys;
 use command::{Command, Script};
@@ -117,18 +117,25 @@ impl Backend for RedisBackend {
         }
     }
 
-    fn answer_sessions(&mut self, requests: &[SessionRequest]) -> Vec<SessionAnswer> {
-        let key = |id: &str| format!("{}{}{id}", self.prefix, sessions::KEY_PREFIX);
-        let command = |request: &SessionRequest| match request {
-            SessionRequest::Load { id } => Command::new("GET").key(key(id)),
-            SessionRequest::Save { id, payload, ttl_s } => {
-                Command::new("SET").key(key(id)).arg(payload).arg("EX").arg(ttl_s)
+    fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
+        let key = |key: &str| format!("{}{key}", self.prefix);
+        let command = |request: &ValueRequest| match request {
+            ValueRequest::Load { key: own } => Command::new("GET").key(key(own)),
+            ValueRequest::Save { key: own, payload, ttl_s } => {
+                let command = Command::new("SET").key(key(own)).arg(payload);
+                match ttl_s {
+                    Some(ttl_s) => command.arg("EX").arg(ttl_s),
+                    None => command,
+                }
             }
-            SessionRequest::Delete { id } => Command::new("DEL").key(key(id)),
+            ValueRequest::Add { key: own, payload } => {
+                Command::new("SET").key(key(own)).arg(payload).arg("NX")
+            }
+            ValueRequest::Delete { key: own } => Command::new("DEL").key(key(own)),
         };
         let commands: Vec<Command> = requests.iter().map(command).collect();
         let outcomes = self.exchange(&commands);
-        requests.iter().zip(outcomes).map(|(request, outcome)| session_answer(request, outcome)).collect()
+        requests.iter().zip(outcomes).map(|(request, outcome)| value_answer(request, outcome)).collect()
     }
 
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool {
@@ -165,15 +172,18 @@ impl Backend for RedisBackend {
     }
 }
 
-fn session_answer(request: &SessionRequest, outcome: Outcome) -> SessionAnswer {
+fn value_answer(request: &ValueRequest, outcome: Outcome) -> ValueAnswer {
     match (request, outcome) {
-        (SessionRequest::Load { .. }, Ok(Value::BulkString(text))) => {
-            SessionAnswer::Found(sessions::payload(&text))
+        (ValueRequest::Load { .. }, Ok(Value::BulkString(text))) => {
+            ValueAnswer::Found(values::payload(&text))
         }
-        (SessionRequest::Load { .. }, Ok(Value::Nil)) => SessionAnswer::Absent,
-        (SessionRequest::Load { .. }, Ok(_)) => SessionAnswer::Failed(StoreFailure::Refused),
-        (SessionRequest::Save { .. } | SessionRequest::Delete { .. }, Ok(_)) => SessionAnswer::Done,
-        (_, Err(failure)) => SessionAnswer::Failed(failure),
+        (ValueRequest::Load { .. }, Ok(Value::Nil)) => ValueAnswer::Absent,
+        (ValueRequest::Load { .. }, Ok(_)) => ValueAnswer::Failed(StoreFailure::Refused),
+        (ValueRequest::Add { .. }, Ok(Value::Nil)) => ValueAnswer::Taken,
+        (ValueRequest::Save { .. } | ValueRequest::Add { .. } | ValueRequest::Delete { .. }, Ok(_)) => {
+            ValueAnswer::Done
+        }
+        (_, Err(failure)) => ValueAnswer::Failed(failure),
     }
 }
 

@@ -1,0 +1,64 @@
+//! How far a request for a page of the program around the proxy has come.
+//!
+//! | stage of a [`Visit`] | what moves it on |
+//! | --- | --- |
+//! | *begun* | the whole body is there: the session is loaded, if the client has named one |
+//! | *loading* | the store's answer. An unsafe method has the token of its session, and the handler is called |
+//! | *asking* | the store's answer to what the handler has asked: the handler is called again |
+//! | *saving* | the store's answer: the session is saved before the client has the answer of the handler |
+
+use crate::engine::callback::Answer;
+use crate::engine::pages::{OwnPages, Session};
+use crate::guard::sessions::Loaded;
+use crate::guard::values::{ValueAnswer, ValueRequest};
+
+/// How far a request for a page has come.
+#[derive(Debug)]
+pub(in crate::engine) struct Visit {
+    pub stage: VisitStage,
+    pub session: Session,
+    /// What the store has said to what was asked last; nothing while it is asked.
+    pub said: Option<ValueAnswer>,
+    /// So often the handler has asked.
+    pub asked: u8,
+}
+
+#[derive(Debug)]
+pub(in crate::engine) enum VisitStage {
+    Begun,
+    Loading,
+    Asking,
+    Saving {
+        answer: Answer,
+        /// What is still to be written, the last one first.
+        writes: Vec<ValueRequest>,
+        /// The client is told of a failure of what is being written.
+        must_succeed: bool,
+    },
+}
+
+/// What comes next of a visit.
+pub(in crate::engine) enum Next {
+    Ask(ValueRequest),
+    Answer(Answer),
+}
+
+impl Visit {
+    pub fn new(pages: &OwnPages) -> Visit {
+        let session = Session::new("", Loaded::default(), pages.draw());
+        Visit { stage: VisitStage::Begun, session, said: None, asked: 0 }
+    }
+
+    /// Has the session saved, and what is of no use deleted, before the client has the answer. None if the session is too long.
+    pub fn end(&mut self, answer: Answer, now_unix_ms: u64) -> Option<Next> {
+        let writes = self.session.writes(now_unix_ms).ok()?;
+        Some(self.save(answer, writes))
+    }
+
+    /// The next write, or the answer.
+    pub fn save(&mut self, answer: Answer, mut writes: Vec<ValueRequest>) -> Next {
+        let Some(write) = writes.pop() else { return Next::Answer(answer) };
+        self.stage = VisitStage::Saving { answer, writes, must_succeed: write.must_succeed() };
+        Next::Ask(write)
+    }
+}

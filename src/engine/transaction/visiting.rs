@@ -1,0 +1,251 @@
+//! The phase in which a page of the program around the proxy answers.
+
+use super::Transaction;
+use super::answer::Answer;
+use super::calling::write_answer;
+use super::collecting::{Collected, collected};
+use super::examine::{Decision, Examiner, Step};
+use super::log_record::{LogRecord, Text};
+use super::machine::{Services, Transactions};
+use super::refusal::Refusal;
+use super::request::{Phase, RequestInfo};
+use super::store_wait::Awaited;
+use super::visit::{Next, Visit, VisitStage};
+use crate::engine::context::Context;
+use crate::engine::effect::Effect;
+use crate::engine::ids::{StoreJob, TransactionId};
+use crate::engine::pages::{ASKED_MAX, OwnPages, PageReply, PageRequest, Session, Told, is_form};
+use crate::guard::csrf::{self, Forged};
+use crate::guard::rules::Subject;
+use crate::guard::sessions;
+use crate::guard::store::StoreFailure;
+use crate::guard::values::ValueAnswer;
+use crate::guard::verdict::{Cause, Denial};
+use crate::http::head::RequestHead;
+use crate::http::target::{Authority, Target};
+
+/// The word for a page that breaks a rule or a bound.
+const WRONG_ANSWER: &[u8] = b"page_answer";
+
+/// The word for a body that is longer than what is collected.
+const TOO_LONG: &[u8] = b"page_body_too_long";
+
+/// The store has not answered: another try may succeed.
+const STORE_FAILED: Refusal =
+    Refusal::Guarded(Denial { cause: Cause::StoreFailed, line: 0, retry_after_s: 1 });
+
+/// The request.
+struct Asked<'a, 'h> {
+    head: &'a RequestHead<'h, 'a>,
+    body: &'a [u8],
+    subject: Subject<'a>,
+    host: &'a str,
+    /// What forms of these pages come from, `scheme://host[:port]`.
+    own_origin: &'a str,
+    pages: &'a OwnPages,
+}
+
+impl Examiner<'_> {
+    /// Whether a request for this authority is one for a page.
+    pub(super) fn is_page(&self, authority: &Authority, out: &mut Vec<u8>) -> bool {
+        let Some(pages) = self.pages.filter(|_| self.gateway.is_none()) else { return false };
+        out.clear();
+        authority.host.write(out);
+        let is_named = std::str::from_utf8(out).is_ok_and(|host| pages.has_host(host));
+        out.clear();
+        is_named || self.is_own(authority)
+    }
+
+    /// What a page has to say; waits for the body, and for the store.
+    pub(super) fn visit(
+        &mut self,
+        head: &RequestHead<'_, '_>,
+        target: &Target<'_>,
+        info: &RequestInfo,
+        record: &mut LogRecord,
+        out: &mut Vec<u8>,
+    ) -> Result<Step, Refusal> {
+        let Some(pages) = self.pages else { return Ok(Step::Continue(Phase::Cache)) };
+        let body = match collected(info.body, self.behind).map_err(Refusal::Fault)? {
+            Collected::Whole(body) => body,
+            Collected::Part => return Ok(Step::Decide(Decision::Collect)),
+            Collected::TooLong => {
+                record.set(Text::Reason, TOO_LONG);
+                return Err(Refusal::Callback(413));
+            }
+        };
+        out.clear();
+        info.authority.host.write(out);
+        let host = String::from_utf8_lossy(out).into_owned();
+        let own_origin = self.own_origin(head.fields, info, out);
+        let subject = self.subject(head, target, info, record);
+        let asked = Asked { head, body: &body, subject, host: &host, own_origin: &own_origin, pages };
+        let mut visit = self.guarded.visit.take().unwrap_or_else(|| Box::new(Visit::new(pages)));
+        let answer = loop {
+            match self.advance(&mut visit, &asked) {
+                Ok(Next::Answer(answer)) => break answer,
+                Ok(Next::Ask(request)) if self.may_ask_store() => {
+                    self.guarded.visit = Some(visit);
+                    return Ok(Step::Decide(Decision::AskValue(request)));
+                }
+                // An outage costs a few requests their deadline, and not all.
+                Ok(Next::Ask(_)) => visit.said = Some(ValueAnswer::Failed(StoreFailure::Unreachable)),
+                Err(Some(refusal)) => return Err(refusal),
+                Err(None) => return Err(wrong_answer(record)),
+            }
+        };
+        if let (Some(id), Some(dressing)) = (visit.session.new_id(), &mut self.guarded.dressing) {
+            let mut line = Vec::new();
+            sessions::write_cookie(&mut line, id, dressing.circumstances.secure);
+            dressing.cookie = Some(line.into());
+        }
+        out.clear();
+        let Some(fields_bytes) = write_answer(&answer, out) else { return Err(wrong_answer(record)) };
+        let of_type = |(name, _): &&(String, String)| name.eq_ignore_ascii_case("content-type");
+        if let Some((_, media_type)) = answer.fields.iter().find(of_type) {
+            record.set_content_type(media_type.as_bytes());
+        }
+        Ok(Step::Decide(Decision::Answer(Answer::Page { status: answer.status, fields_bytes })))
+    }
+
+    /// Whether the store may be asked now, if it is one that several processes share.
+    fn may_ask_store(&mut self) -> bool {
+        let is_shared = self.guard.is_some_and(|guard| guard.store().is_some());
+        !is_shared || self.breaker.may_ask(self.now.monotonic_us)
+    }
+
+    /// Takes a visit as far as it comes without the store. An error without a refusal is a fault of the handler.
+    fn advance(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
+        let cookie = csrf::cookie(asked.head.fields.all("cookie"), sessions::COOKIE);
+        let presented = cookie.and_then(|id| std::str::from_utf8(id).ok()).unwrap_or_default();
+        // Without an answer the store was not asked, or not in time.
+        let said = visit.said.take().unwrap_or(ValueAnswer::Failed(StoreFailure::Late));
+        match std::mem::replace(&mut visit.stage, VisitStage::Begun) {
+            VisitStage::Begun => match sessions::load(presented) {
+                Some(load) => {
+                    visit.stage = VisitStage::Loading;
+                    Ok(Next::Ask(load))
+                }
+                None => self.begin_page(visit, asked),
+            },
+            // The contract has an empty session then, for which any form would be forged.
+            VisitStage::Loading
+                if matches!(said, ValueAnswer::Failed(_)) && !csrf::is_safe(asked.head.method) =>
+            {
+                Err(Some(STORE_FAILED))
+            }
+            VisitStage::Loading => {
+                let loaded = sessions::loaded(said, self.now.unix_ms());
+                visit.session = Session::new(presented, loaded, asked.pages.draw());
+                self.begin_page(visit, asked)
+            }
+            VisitStage::Asking => self.ask_page(visit, asked, Some(&Told::from(said))),
+            VisitStage::Saving { must_succeed: true, .. } if matches!(said, ValueAnswer::Failed(_)) => {
+                Err(Some(STORE_FAILED))
+            }
+            VisitStage::Saving { answer, writes, .. } => Ok(visit.save(answer, writes)),
+        }
+    }
+
+    /// Asks the handler for the first time, unless the request may be forged.
+    fn begin_page(&self, visit: &mut Visit, asked: &Asked<'_, '_>) -> Result<Next, Option<Refusal>> {
+        if !csrf::is_safe(asked.head.method) {
+            if let Err(forged) = judge(&visit.session, asked) {
+                if let Some(guard) = self.guard {
+                    guard.note_forged(forged, &asked.subject, self.now);
+                }
+                let denial = Denial { cause: Cause::Forged, line: 0, retry_after_s: 0 };
+                return Err(Some(Refusal::Guarded(denial)));
+            }
+        }
+        self.ask_page(visit, asked, None)
+    }
+
+    /// Calls the handler.
+    fn ask_page(
+        &self,
+        visit: &mut Visit,
+        asked: &Asked<'_, '_>,
+        told: Option<&Told>,
+    ) -> Result<Next, Option<Refusal>> {
+        let target = asked.subject.path.unwrap_or_default();
+        let at = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
+        let reply = (asked.pages.handler())(&mut PageRequest {
+            client: self.client,
+            method: asked.head.method,
+            host: asked.host,
+            path: text(&target[..at]),
+            query: text(target.get(at + 1..).unwrap_or_default()),
+            body: asked.body,
+            session: &mut visit.session,
+            told,
+            fields: asked.head.fields,
+        });
+        match reply {
+            PageReply::Answer(answer) => visit.end(answer, self.now.unix_ms()).ok_or(None),
+            PageReply::Ask(_) if visit.asked >= ASKED_MAX => Err(None),
+            PageReply::Ask(ask) => {
+                visit.asked += 1;
+                visit.stage = VisitStage::Asking;
+                ask.to_request().map(Next::Ask).ok_or(None)
+            }
+        }
+    }
+}
+
+impl Transactions {
+    /// The store has answered what a page has asked, or has not.
+    pub fn handle_value_answer(
+        &mut self,
+        cx: &mut Context,
+        services: &mut Services,
+        job: StoreJob,
+        answer: ValueAnswer,
+    ) {
+        let Some(Awaited::Value { is_shared }) = services.store_waits.awaited(job) else { return };
+        let is_shared = *is_shared;
+        let Some(waiting) = services.store_waits.take(job) else { return };
+        if is_shared {
+            let has_answered = !matches!(answer, ValueAnswer::Failed(_));
+            services.store_waits.note(cx, waiting.asked_us, has_answered);
+        }
+        self.conclude_value(cx, waiting.transaction, job, answer);
+    }
+
+    /// The page that waits goes on.
+    pub(super) fn conclude_value(
+        &mut self,
+        cx: &mut Context,
+        id: TransactionId,
+        job: StoreJob,
+        answer: ValueAnswer,
+    ) {
+        let waits = |transaction: &&mut Transaction| transaction.stage == super::Stage::Asking(job);
+        let Some(transaction) = self.get_mut(id).filter(waits) else { return };
+        transaction.stage = super::Stage::Begun;
+        if let Some(visit) = &mut transaction.guarded.visit {
+            visit.said = Some(answer);
+        }
+        cx.set_timer(transaction.client, cx.settings.timeouts.exchange_ms);
+        cx.send(Effect::Examine(id));
+    }
+}
+
+/// Whether an unsafe request shows that it comes from a page of this session.
+fn judge(session: &Session, asked: &Asked<'_, '_>) -> Result<(), Forged> {
+    let fields = asked.head.fields;
+    csrf::judge_origin(asked.own_origin, fields.get("origin"), fields.get("referer"))?;
+    let of_form = || csrf::form_field(asked.body, csrf::FORM_FIELD).filter(|_| is_form(fields));
+    let again = fields.get(csrf::FIELD).or_else(of_form);
+    csrf::judge_kept(session.get(csrf::FORM_FIELD).unwrap_or_default().as_bytes(), again)
+}
+
+/// What is no UTF-8 is no path that a page knows.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+fn wrong_answer(record: &mut LogRecord) -> Refusal {
+    record.set(Text::Reason, WRONG_ANSWER);
+    Refusal::Callback(500)
+}
