@@ -407,6 +407,14 @@ pub static TABLE: &[Spec] = &[
     ),
     Spec::value(
         Limits,
+        "memory",
+        "SIZE",
+        "0",
+        "use no more memory than this in all: connections, blocks, tables and the cache share it; 0: as their options say",
+        |s, v| one(&mut s.memory_bytes, v, |text| values::size(text, 0, CACHE_BYTES_MAX)),
+    ),
+    Spec::value(
+        Limits,
         "max-connections",
         "N",
         "10000",
@@ -674,7 +682,7 @@ const CLIENT_PREFIX6_MIN: u64 = 32;
 pub(super) const BUFFERS_MIN: u64 = 64;
 /// Most blocks: 16 GB (chosen).
 const BUFFERS_MAX: u64 = 4 << 20;
-/// Largest cache: 1 TB (chosen).
+/// Largest cache, and most memory: 1 TB (chosen).
 const CACHE_BYTES_MAX: u64 = 1 << 40;
 /// Largest head size that can be set (chosen).
 const HEAD_BYTES_MAX: u64 = 1 << 20;

@@ -128,7 +128,7 @@ impl Sources {
         let (source, line) = match origin {
             Origin::File { path, line } => (file_name(path), (*line).max(1)),
             Origin::Environment(variable) => (variable.clone(), place),
-            Origin::Default | Origin::Argument(_) => (format!("--{name}"), place),
+            Origin::Default | Origin::Memory | Origin::Argument(_) => (format!("--{name}"), place),
         };
         self.options.push((source.clone(), line, origin.clone()));
         (source, line)

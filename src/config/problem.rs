@@ -26,6 +26,8 @@ pub enum Origin {
     /// The value was not set.
     #[default]
     Default,
+    /// The share that the option has of `--memory`.
+    Memory,
     /// A line of a file.
     File {
         /// The file, as it was named.
@@ -44,14 +46,14 @@ impl Origin {
     pub fn directory(&self) -> Option<&Path> {
         match self {
             Origin::File { path, .. } => path.parent(),
-            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => None,
+            Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => None,
         }
     }
 
     /// The precedence of this layer: the higher one wins.
     pub fn precedence(&self) -> u8 {
         match self {
-            Origin::Default => 0,
+            Origin::Default | Origin::Memory => 0,
             Origin::File { .. } => 1,
             Origin::Environment(_) => 2,
             Origin::Argument(_) => 3,
@@ -62,7 +64,7 @@ impl Origin {
     pub fn line(&self) -> u32 {
         match self {
             Origin::File { line, .. } => *line,
-            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => 0,
+            Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => 0,
         }
     }
 }
@@ -71,6 +73,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => out.write_str("default"),
+            Origin::Memory => out.write_str("by --memory"),
             Origin::File { path, line: 0 } => write!(out, "{}", path.display().to_string().escape_debug()),
             Origin::File { path, line } => {
                 write!(out, "{}:{line}", path.display().to_string().escape_debug())
@@ -174,7 +177,7 @@ impl Problems {
                 files.push(Arc::clone(path));
                 files.len() - 1
             }),
-            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => 0,
+            Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => 0,
         };
         let key =
             |origin: &Origin, place: usize| (std::cmp::Reverse(origin.precedence()), place, origin.line());
@@ -217,6 +220,7 @@ mod tests {
     fn origins_print_as_one_would_say_them() {
         let cases = [
             (Origin::Default, "default"),
+            (Origin::Memory, "by --memory"),
             (at("weir.conf", 3), "weir.conf:3"),
             (at("weir.conf", 0), "weir.conf"),
             (at("a\nb", 1), "a\\nb:1"),

@@ -103,6 +103,8 @@ pub struct Settings {
     pub log_keep: u32,
     /// Time between lines of statistics; zero for none.
     pub stats_every: Duration,
+    /// Most bytes of the process, from which everything is sized; 0: each bound has an option of its own.
+    pub memory_bytes: u64,
     /// Most client connections.
     pub max_connections: u32,
     /// Most connections of one client; 0 for any number.
@@ -247,6 +249,7 @@ impl Settings {
             settings.apply(layer, &mut problems);
         }
         settings.command = settings.choose_command(&given, &mut problems);
+        settings.size_options(&mut problems);
         settings.check_combinations(&mut problems);
         problems.sort();
         (settings, problems)
@@ -300,6 +303,14 @@ impl Settings {
     /// Each row of the table with its texts.
     pub(super) fn rows(&self) -> impl Iterator<Item = (&'static Spec, &[Located<String>])> {
         TABLE.iter().zip(&self.texts).map(|(spec, texts)| (spec, texts.as_slice()))
+    }
+
+    /// Sets an option to its share of `--memory`.
+    pub(super) fn set_by_memory(&mut self, name: &str, count: u64) {
+        let Some(row) = TABLE.iter().position(|spec| spec.name == name) else { return };
+        self.texts[row] = vec![Located::new(count.to_string(), Origin::Memory)];
+        let problems = (TABLE[row].apply)(self, &self.texts[row].clone());
+        debug_assert_eq!(problems, vec![]);
     }
 
     /// Sets each field from its text.
@@ -489,7 +500,9 @@ impl OptionLocation<'_> {
     fn named(&self, message: &str) -> String {
         match self.origin {
             Origin::File { .. } => format!("{} {message}", self.name),
-            Origin::Default | Origin::Environment(_) | Origin::Argument(_) => message.to_owned(),
+            Origin::Default | Origin::Memory | Origin::Environment(_) | Origin::Argument(_) => {
+                message.to_owned()
+            }
         }
     }
 }

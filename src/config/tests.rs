@@ -308,6 +308,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
         ("origin-lifetime", "never"),
         ("drain-timeout", "x"),
         ("min-rate", "-1"),
+        ("memory", "64X"),
         ("max-connections", "0"),
         ("max-per-client", "-1"),
         ("client-prefix6", "129"),

@@ -278,6 +278,14 @@ slowly (--min-rate).
         text: "\
 Limits apply to all loops together. A connection or request over a limit is
 refused, and counted in the statistics (limit_...).
+
+  --memory 16M                           for the whole process, by one number
+  --memory 16M --cache --cache-size 4M   what is set stays, the rest is shared
+
+With --memory, buffers, connections, idle origins, the cache, the tables of the
+guard and the resolver, and what waits for the log are sized from it, in place of
+their defaults. --print-config shows what they come to; --check tells the
+smallest size that works. docs/limits.md has the rest.
 ",
         section: Some(Section::Limits),
         others: &[],

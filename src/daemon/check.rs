@@ -59,8 +59,16 @@ fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problem
     let Ok(seed) = embed::random_seed() else { return (None, problems) };
     let listeners = embed::addresses_to_bind(settings, &read_file);
     match embed::compile(settings, &listeners, seed, &read_file) {
-        Ok(Compiled { policy, guard: _, gateway: _ }) => {
+        Ok(Compiled { policy, mut guard, gateway: _, file_bytes }) => {
             embed::warn_of_skipped(&policy);
+            let mut sized = settings.clone();
+            // A size that is too small by itself is known already.
+            if let (true, Err(too_small)) = (
+                problems.is_empty(),
+                embed::size(&mut sized, embed::loops(settings), file_bytes, guard.as_mut(), &[]),
+            ) {
+                problems.append(too_small);
+            }
             (Some(embed::loaded(&policy)), problems)
         }
         Err(wrong) => {

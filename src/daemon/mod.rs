@@ -109,6 +109,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .build()
         .map_err(not_built)?;
     let control = proxy.control().clone();
+    writer.set_queue(control.log_bytes_max().unwrap_or(u64::MAX));
     monitored.begin(&control);
     let waiting = Waiting::default();
     let serve = |socket| control::serve(socket, &control, &waiting, &sockets);

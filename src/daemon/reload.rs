@@ -120,6 +120,7 @@ impl Daemon {
         let settings = self.control.settings();
         // What is said of the reload is for those who asked for it, by the level before or by the new one.
         log::set_max_level(log::max_level().max(settings.level()));
+        self.writer.set_queue(self.control.log_bytes_max().unwrap_or(u64::MAX));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
         if let Some(closed) = &reloaded.resolver_kept {
             warn!("{closed}: name servers and hosts stay as they were; {CLOSED}");

@@ -11,7 +11,9 @@ use super::follower::Follower;
 use super::gateway_part::GatewayPart;
 use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
+use super::sizing::{size, tell};
 use crate::config::guard::GuardFile;
+use crate::config::memory::Shares;
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Problems, Settings, policy};
 use crate::engine::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
@@ -233,12 +235,15 @@ impl Builder {
             problems.add(settings.origin("host"), format!("expected at most {LISTENERS_MAX} addresses"));
             return Err(BuildError::Configuration(problems));
         }
+        let read_file = |path: &Path| self.configuration.read(path);
+        let Compiled { policy, mut guard, gateway: routes, file_bytes } =
+            compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+        let shares =
+            size(&mut settings, loops, file_bytes, guard.as_mut(), &[]).map_err(BuildError::Configuration)?;
         if let Some(warning) = limit_connections(&mut settings, loops) {
             log::warn!("{warning}");
         }
-        let read_file = |path: &Path| self.configuration.read(path);
-        let Compiled { policy, guard, gateway: routes } =
-            compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+        shares.iter().for_each(|shares| tell(&settings, shares));
         let gateway_part = GatewayPart::new(routes.as_ref(), &addresses, settings.hosts.len());
         warn_if_open(gateway_part.forward(&addresses), &policy, &settings);
         warn_of_skipped(&policy);
@@ -260,7 +265,7 @@ impl Builder {
         gateway_part.set(routes.as_ref(), &guard_link)?;
         let of_gateway = (gateway_part.get(), &*gateway_part.listeners);
         let whole = engine_settings(&settings, &addresses, seed, cache, guard.clone(), of_gateway);
-        let workers = self.make_workers(&settings, listeners, whole, &policy)?;
+        let workers = self.make_workers((&settings, shares.as_ref()), listeners, whole, &policy)?;
         let store = workers.first().and_then(|worker| worker.engine.store());
         let persister = self.start_persister(&settings, store.as_ref())?;
         let logs = self.log.is_some();
@@ -300,7 +305,7 @@ impl Builder {
             listeners: addresses,
             store,
             logs,
-            present: Mutex::new(Present { settings, policy, store_settings, guard, directives }),
+            present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),
             #[cfg(feature = "admin")]
             asked: Mutex::new(None),
@@ -352,13 +357,14 @@ impl Builder {
     /// limits of other things are divided.
     fn make_workers(
         &self,
-        settings: &Settings,
+        (settings, shares): (&Settings, Option<&Shares>),
         listeners: Listeners,
         whole: engine::Settings,
         policy: &Arc<Policy>,
     ) -> io::Result<Vec<Worker>> {
         let loops = listeners.loops();
-        let (resolver, hosts) = resolver_settings(settings, loops, &|path| self.configuration.read(path));
+        let (resolver, hosts) =
+            resolver_settings(settings, shares, loops, &|path| self.configuration.read(path));
         let client_limits = Arc::new(ClientLimits::new(&whole));
         let mut workers = Vec::new();
         for (index, listeners) in listeners.into_loops().into_iter().enumerate() {

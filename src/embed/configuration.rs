@@ -1,9 +1,11 @@
 //! What a proxy goes by: the options of the daemon, as values or as text, and the files that they name.
 
 use super::addresses::own_addresses;
+use super::sizing::limit_resolver;
 use crate::cache::store::Store;
 use crate::config::gateway;
 use crate::config::guard::GuardFile;
+use crate::config::memory::Shares;
 use crate::config::policy::{self, LocalAddresses};
 use crate::config::{Command, Origin, Problems, Settings};
 use crate::gateway::directives::Directives;
@@ -11,6 +13,7 @@ use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
 use crate::policy::Policy;
 use crate::{engine, resolver, shell};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -199,6 +202,8 @@ pub struct Compiled {
     pub guard: Option<GuardFile>,
     /// The gateway file, if there is one.
     pub gateway: Option<Directives>,
+    /// Bytes of all these files.
+    pub file_bytes: u64,
 }
 
 /// Reads and compiles all files that the settings name, or tells everything that is wrong with them.
@@ -209,11 +214,19 @@ pub fn compile(
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Compiled, Problems> {
     let own = LocalAddresses { listeners: listeners.to_vec(), addresses: own_addresses() };
+    let bytes = Cell::new(0);
+    let read_file = &|path: &Path| {
+        let content = read_file(path)?;
+        bytes.set(bytes.get() + content.len() as u64);
+        Ok(content)
+    };
     let policy = policy::compile(settings, &own, seed, read_file);
     let guard = GuardFile::load(settings, read_file);
     let gateway = gateway::load(settings, read_file);
     match (policy, guard, gateway) {
-        (Ok(policy), Ok(guard), Ok(gateway)) => Ok(Compiled { policy, guard, gateway }),
+        (Ok(policy), Ok(guard), Ok(gateway)) => {
+            Ok(Compiled { policy, guard, gateway, file_bytes: bytes.get() })
+        }
         (policy, guard, gateway) => {
             let mut problems = Problems::new();
             let wrong = [policy.err(), guard.err(), gateway.err()];
@@ -226,12 +239,14 @@ pub fn compile(
 /// What one of so many loops resolves by.
 pub(super) fn resolver_settings(
     settings: &Settings,
+    shares: Option<&Shares>,
     loops: usize,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> (resolver::Settings, resolver::Hosts) {
     let (mut resolver, hosts) = policy::resolver_settings(settings, read_file);
     let least = LOOK_UPS_LEAST.min(resolver.look_ups_max);
     resolver.look_ups_max = resolver.look_ups_max.div_ceil(loops).max(least);
+    limit_resolver(&mut resolver, shares, loops);
     (resolver, hosts)
 }
 

@@ -6,9 +6,11 @@ use super::configuration::{
     warn_of_skipped,
 };
 use super::gateway_part::GatewayPart;
+use super::sizing::size;
 use super::{addresses, descriptors};
 use crate::cache::store::Store;
 use crate::config::guard::GuardFile;
+use crate::config::memory::{Part, Shares};
 use crate::config::policy::unreadable_name_files;
 use crate::config::{Origin, Problems, Settings};
 use crate::engine::callback::NameVerdict;
@@ -120,6 +122,8 @@ pub(super) fn guard_state(link: &Arc<GuardLink>, file: Option<&GuardFile>) -> io
 #[derive(Debug)]
 pub(super) struct Present {
     pub settings: Settings,
+    /// What each part has of `memory`, if it is set.
+    pub shares: Option<Shares>,
     pub policy: Arc<Policy>,
     /// Of the store that the guard shares with other processes.
     pub store_settings: Option<StoreSettings>,
@@ -166,7 +170,9 @@ impl Control {
         let before = self.lock().settings.clone();
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
-        let Compiled { policy, guard, gateway } = compile(&settings, &self.0.listeners, seed, &read_file)?;
+        let Compiled { policy, mut guard, gateway, file_bytes } =
+            compile(&settings, &self.0.listeners, seed, &read_file)?;
+        let shares = self.resize(&before, &mut settings, file_bytes, guard.as_mut())?;
         let changing = self.0.guard.clouds.change();
         self.0.guard.clouds.check_files(guard.as_ref())?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
@@ -182,7 +188,8 @@ impl Control {
         let resolver_kept = unreadable_name_files(&read_file);
         // Everything else does not wait for it: the next reload would not find it open, either.
         if resolver_kept.is_none() {
-            let (resolver, hosts) = resolver_settings(&settings, self.0.remotes.len(), &read_file);
+            let (resolver, hosts) =
+                resolver_settings(&settings, shares.as_ref(), self.0.remotes.len(), &read_file);
             self.0.send(&WorkerMessage::SetResolver(resolver, hosts));
         }
         #[cfg(feature = "cloud")]
@@ -194,7 +201,10 @@ impl Control {
         let engine = engine_settings(&settings, &self.0.listeners, seed, store, guard, of_gateway);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
-        self.lock().settings = settings;
+        {
+            let mut present = self.lock();
+            (present.settings, present.shares) = (settings, shares);
+        }
         drop(changing);
         #[cfg(feature = "cloud")]
         self.fetch_clouds(sources);
@@ -205,6 +215,34 @@ impl Control {
             need_restart: changes.need_restart,
             resolver_kept,
         })
+    }
+
+    /// Shares `memory` out again. Blocks, cache and keys of the guard stay as they are until a restart, so what they take is no
+    /// longer to be shared.
+    fn resize(
+        &self,
+        before: &Settings,
+        settings: &mut Settings,
+        file_bytes: u64,
+        mut guard: Option<&mut GuardFile>,
+    ) -> Result<Option<Shares>, Problems> {
+        let loops = self.0.remotes.len();
+        let keys = self.0.guard.state.keys_max() as u64;
+        let mut kept = vec![(Part::Buffers, before.buffers.into()), (Part::Keys, keys)];
+        if before.cache {
+            kept.push((Part::Cache, before.cache_size_bytes));
+        }
+        size(settings, loops, file_bytes, guard.as_deref_mut(), &kept).or_else(|too_small| {
+            let shares = size(settings, loops, file_bytes, guard, &[])?;
+            log::warn!("memory needs a restart for what cannot shrink: {}", lines(&too_small));
+            Ok(shares)
+        })
+    }
+
+    /// Most bytes of lines that may wait to be written to the access log; `None`: as many as without `memory`.
+    #[doc(hidden)]
+    pub fn log_bytes_max(&self) -> Option<u64> {
+        self.lock().shares.as_ref().map(|shares| shares.of(Part::Log))
     }
 
     /// Has a guard file hold over what was counted, with its store.
@@ -380,6 +418,11 @@ impl Shared {
             settings.log_format = Format::None;
         }
     }
+}
+
+/// All problems in one line.
+fn lines(problems: &Problems) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// One line, without what needs a restart.

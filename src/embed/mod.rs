@@ -28,6 +28,7 @@ mod health;
 mod json;
 mod listeners;
 mod proxy;
+mod sizing;
 
 pub use crate::config::{Origin, Problem, Problems};
 pub use crate::shell::{Failure, Time};
@@ -60,3 +61,5 @@ pub use descriptors::needed as descriptors_needed;
 pub use json::json_text;
 #[doc(hidden)]
 pub use listeners::Listeners;
+#[doc(hidden)]
+pub use sizing::size;

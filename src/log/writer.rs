@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::engine::transaction::log_record::LogRecord;
 /// A batch of this size is handed over within the turn (chosen).
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Most bytes that wait to be written (chosen): tens of thousands of lines, some seconds of a busy proxy.
+/// Most bytes that wait to be written, unless [`Writer::set_queue`] says less (chosen): tens of thousands of lines, some seconds of a busy proxy.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// A buffer that a burst made larger than this is shrunk (chosen).
@@ -100,6 +100,8 @@ struct Shared {
     /// `close` waits here for the end of the thread.
     ended: Condvar,
     dropped_lines: AtomicU64,
+    /// Most bytes that wait.
+    pending_max: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +170,7 @@ impl Writer {
             work: Condvar::new(),
             ended: Condvar::new(),
             dropped_lines: AtomicU64::new(0),
+            pending_max: AtomicUsize::new(PENDING_BYTES_MAX),
         });
         let of_thread = shared.clone();
         thread::Builder::new().name("weir-log".into()).spawn(move || run(&of_thread, output))?;
@@ -189,6 +192,13 @@ impl Writer {
     pub fn set_limits(&self, bytes_max: u64, keep: u32) {
         self.shared.lock().limits = Some((bytes_max, keep));
         self.shared.work.notify_one();
+    }
+
+    /// Lets at most so many bytes wait to be written from now on, but not more than without this call.
+    pub fn set_queue(&self, bytes_max: u64) {
+        let bytes =
+            usize::try_from(bytes_max).map_or(PENDING_BYTES_MAX, |bytes| bytes.min(PENDING_BYTES_MAX));
+        self.shared.pending_max.store(bytes, Ordering::Relaxed);
     }
 
     /// Number of lines lost so far.
@@ -302,7 +312,7 @@ impl Shared {
     /// Takes a batch of so many lines, or counts them as lost, and wakes the thread if it waits.
     fn take(&self, batch: &[u8], lines: u64) {
         let mut state = self.lock();
-        if state.closing || state.pending.len() + batch.len() > PENDING_BYTES_MAX {
+        if state.closing || state.pending.len() + batch.len() > self.pending_max.load(Ordering::Relaxed) {
             self.dropped_lines.fetch_add(lines, Ordering::Relaxed);
         } else {
             state.pending.extend_from_slice(batch);

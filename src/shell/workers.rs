@@ -73,6 +73,7 @@ impl Workers {
     ) -> io::Result<(EventLoop, Workers)> {
         if owns_process {
             memory::keep_apart();
+            memory::drop_code();
         }
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());

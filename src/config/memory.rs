@@ -1,0 +1,238 @@
+//! `--memory`: how a size for the whole process is shared out among everything that has a bound.
+//!
+//! A part of the size is fixed: the program itself, its threads, and the files that it reads. An eighth is left to the
+//! allocator. The rest is divided by [`PARTS`]: first the least that weir works with, then by weight. What the operator has set
+//! is taken as it is. What a share does not need, because its bound is as high as without `--memory`, goes to the shares
+//! behind it; the cache is the last one, and takes all that is left.
+
+use std::fmt;
+
+/// What of the process is always there: the program and the C library as far as they are used, their data, the threads that
+/// are no loops (measured: 4.3 MB at most with everything in use, 3.4 MB at the start).
+const FIXED_BYTES: u64 =
+    if cfg!(feature = "redis") || cfg!(feature = "cloud") { 4608 << 10 } else { 3072 << 10 };
+
+/// What each loop has beside what is divided: stack, events, lines for the log, pipes (measured: 130 KB, and 64 KB of lines).
+const LOOP_BYTES: u64 = 256 << 10;
+
+/// What a loop remembers of passwords, and what all loops do, where there are users (their constants: 4,096; 16,384 and
+/// 8,192 entries of 100 bytes or so).
+const USERS_BYTES: [u64; 2] = [512 << 10, 2560 << 10];
+
+/// What the guard has beside keys and bans: rules, events, the parts of IPv4 (their constants; measured: 0.4 MB).
+const GUARD_BYTES: u64 = 512 << 10;
+
+/// What the cache has beside its budget: tables of fills and of requests that wait for them (measured).
+const CACHE_BYTES: u64 = 128 << 10;
+
+/// Bytes of memory for one byte of a file: the text, and what it comes to, twice at a reload (measured: 41 bytes for a rule of
+/// 14 bytes, and half as much again while the rules are compiled).
+const FILE_FACTOR: u64 = 8;
+
+/// One part in this many is the allocator's: what it keeps between the pieces that are in use (measured: 6 percent after hours
+/// of mixed traffic).
+const HEADROOM_SHARE: u64 = 8;
+
+/// What takes part, in the order in which shares are dealt out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes of lines that wait to be written to the access log.
+    Log,
+    /// Names that the resolver remembers, of all loops.
+    Names,
+    /// Look-ups at the same time, of all loops.
+    LookUps,
+    /// Unused origin connections.
+    IdleOrigins,
+    /// Keys of each kind of the guard.
+    Keys,
+    /// Bans.
+    Bans,
+    /// Client connections, each with its origin connection.
+    Connections,
+    /// Blocks, each with a request that is under way.
+    Buffers,
+    /// Bytes of the cache.
+    Cache,
+}
+
+/// How a part takes part.
+#[derive(Debug)]
+struct Row {
+    part: Part,
+    /// What one is called.
+    name: &'static str,
+    /// Bytes of one of them.
+    cost: u64,
+    /// Its share of what is left beside the least of all.
+    weight: u64,
+    /// The least that weir works with, and the least for each loop.
+    least: [u64; 2],
+    /// The bound without `--memory`; 0 for none.
+    most: u64,
+}
+
+/// Number of parts.
+const COUNT: usize = 9;
+
+/// The table of shares (weights: chosen; costs: measured, with the growth of tables).
+const PARTS: [Row; COUNT] = [
+    // Two buffers alternate.
+    Row { part: Part::Log, name: "bytes of log", cost: 2, weight: 3, least: [64 << 10, 0], most: 4 << 20 },
+    Row { part: Part::Names, name: "DNS names", cost: 256, weight: 3, least: [0, 64], most: 4096 },
+    Row { part: Part::LookUps, name: "look-ups", cost: 2048, weight: 2, least: [0, 16], most: 512 },
+    Row { part: Part::IdleOrigins, name: "idle-origins", cost: 512, weight: 2, least: [0, 8], most: 512 },
+    // Three tables, and 64 times of 4 bytes.
+    Row { part: Part::Keys, name: "guard-keys", cost: 640, weight: 12, least: [256, 0], most: 100_000 },
+    Row { part: Part::Bans, name: "bans-max", cost: 320, weight: 6, least: [64, 0], most: 1_000_000 },
+    // A tunnel takes 272 bytes, its tables grow by doubling; a request that is under way is paid for with its block.
+    Row {
+        part: Part::Connections,
+        name: "max-connections",
+        cost: 1024,
+        weight: 20,
+        least: [16, 0],
+        most: 10_000,
+    },
+    // 4 KB, a quarter beside it for heads that are larger, and 2.5 KB for the request.
+    Row { part: Part::Buffers, name: "buffers", cost: 7680, weight: 35, least: [0, 64], most: 16_384 },
+    Row { part: Part::Cache, name: "bytes of cache", cost: 1, weight: 40, least: [1 << 20, 0], most: 0 },
+];
+
+/// What is to be divided, and among what.
+#[derive(Clone, Debug, Default)]
+pub struct Demand {
+    /// Bytes for the whole process.
+    pub total: u64,
+    /// Loops, at least one.
+    pub loops: u64,
+    /// Bytes of all files: rules, users, pages.
+    pub file_bytes: u64,
+    /// There is a cache.
+    pub cache: bool,
+    /// There is a guard.
+    pub guard: bool,
+    /// There are users.
+    pub users: bool,
+    /// What the operator has set, by part.
+    pub given: [Option<u64>; COUNT],
+}
+
+impl Demand {
+    /// The operator has set this one.
+    pub fn give(&mut self, part: Part, count: u64) {
+        self.given[part as usize] = Some(count);
+    }
+
+    /// What is there in any case, in bytes.
+    fn fixed(&self) -> u64 {
+        let when = |there: bool, bytes: u64| if there { bytes } else { 0 };
+        let loops = self.loops.max(1);
+        let program = FIXED_BYTES
+            + loops * LOOP_BYTES
+            + when(self.users, USERS_BYTES[1] + loops * USERS_BYTES[0])
+            + when(self.guard, GUARD_BYTES)
+            + when(self.cache, CACHE_BYTES);
+        program.saturating_add(self.file_bytes.saturating_mul(FILE_FACTOR))
+    }
+
+    fn takes_part(&self, part: Part) -> bool {
+        match part {
+            Part::Keys | Part::Bans => self.guard,
+            Part::Cache => self.cache,
+            Part::Log
+            | Part::Names
+            | Part::LookUps
+            | Part::IdleOrigins
+            | Part::Connections
+            | Part::Buffers => true,
+        }
+    }
+
+    /// How many there are at least.
+    fn least(&self, row: &Row) -> u64 {
+        let [least, of_loop] = row.least;
+        self.given[row.part as usize].unwrap_or(least + of_loop * self.loops.max(1))
+    }
+}
+
+/// What each part gets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shares {
+    counts: [u64; COUNT],
+    /// Bytes that are there in any case, those of files included.
+    pub fixed: u64,
+}
+
+impl Shares {
+    /// How many of them there may be, in all loops together.
+    pub fn of(&self, part: Part) -> u64 {
+        self.counts[part as usize]
+    }
+
+    /// What it may all come to in bytes, without the part of the allocator.
+    pub fn sum(&self) -> u64 {
+        let costs = PARTS.iter().map(|row| self.of(row.part).saturating_mul(row.cost));
+        costs.fold(self.fixed, u64::saturating_add)
+    }
+}
+
+/// The size is too small for what is asked of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooSmall {
+    /// The smallest size that works, in bytes.
+    pub needed: u64,
+    total: u64,
+    fixed: u64,
+    /// What is needed of each part, and what that takes.
+    parts: Vec<(u64, &'static str, u64)>,
+}
+
+impl fmt::Display for TooSmall {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = |bytes: u64| bytes.div_ceil(1024);
+        write!(out, "expected {}K or more, not {}K: ", kib(self.needed), self.total / 1024)?;
+        write!(out, "{}K for weir, its loops and its files", kib(self.fixed))?;
+        for (count, name, bytes) in &self.parts {
+            write!(out, ", {}K for {count} {name}", kib(*bytes))?;
+        }
+        let allocator = self.needed / HEADROOM_SHARE;
+        write!(out, ", {}K for the allocator", kib(allocator))
+    }
+}
+
+/// Shares a size out. Fails if it is too small for what is fixed, what the operator has set, and the least of everything else.
+pub fn shares(demand: &Demand) -> Result<Shares, TooSmall> {
+    let rows = || PARTS.iter().filter(|row| demand.takes_part(row.part));
+    let fixed = demand.fixed();
+    let mut shares = Shares { counts: [0; COUNT], fixed };
+    rows().for_each(|row| shares.counts[row.part as usize] = demand.least(row));
+    let usable = demand.total - demand.total.div_ceil(HEADROOM_SHARE);
+    let Some(mut left) = usable.checked_sub(shares.sum()) else {
+        let part = |row: &Row| {
+            let count = shares.of(row.part);
+            (count, row.name, count.saturating_mul(row.cost))
+        };
+        // What is left of this size beside the allocator's part is the sum, or a little more.
+        let needed = (shares.sum() / (HEADROOM_SHARE - 1)).saturating_mul(HEADROOM_SHARE);
+        let needed = needed.saturating_add(2 * HEADROOM_SHARE).div_ceil(1024).saturating_mul(1024);
+        let parts = rows().map(part).collect();
+        return Err(TooSmall { needed, total: demand.total, fixed, parts });
+    };
+    let open = |row: &&Row| demand.given[row.part as usize].is_none();
+    let mut weights: u64 = rows().filter(open).map(|row| row.weight).sum();
+    for row in rows().filter(open) {
+        let count = &mut shares.counts[row.part as usize];
+        let most = if row.most == 0 { u64::MAX } else { row.most.max(*count) };
+        let share = u128::from(left) * u128::from(row.weight) / u128::from(weights.max(1));
+        let more = (share as u64 / row.cost).min(most - *count);
+        *count += more;
+        left -= more * row.cost;
+        weights -= row.weight;
+    }
+    Ok(shares)
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

@@ -1,0 +1,128 @@
+//! The shares of `--memory`.
+
+use super::*;
+
+const MIB: u64 = 1 << 20;
+
+fn demand(mib: u64) -> Demand {
+    Demand { total: mib * MIB, loops: 1, ..Demand::default() }
+}
+
+/// Demands of many kinds.
+fn demands() -> Vec<Demand> {
+    let mut all = Vec::new();
+    for mib in [16, 17, 32, 64, 128, 500, 4096] {
+        for loops in [1, 2, 8] {
+            for bits in 0..8 {
+                let (cache, guard, users) = (bits & 1 != 0, bits & 2 != 0, bits & 4 != 0);
+                let file_bytes = mib * 1000;
+                all.push(Demand { loops, cache, guard, users, file_bytes, ..demand(mib) });
+            }
+        }
+    }
+    all
+}
+
+#[test]
+fn the_table_is_in_the_order_of_the_parts() {
+    assert!(PARTS.iter().enumerate().all(|(at, row)| row.part as usize == at && row.cost > 0));
+}
+
+#[test]
+fn all_bounds_together_fit() {
+    for demand in demands() {
+        match shares(&demand) {
+            Ok(shares) => {
+                assert!(shares.sum() <= demand.total / HEADROOM_SHARE * 7, "{demand:?}: {shares:?}")
+            }
+            Err(error) => {
+                assert!(demand.total < 64 * MIB && error.needed > demand.total, "{demand:?}: {error}")
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_less_than_weir_works_with_nor_more_than_without() {
+    for demand in demands() {
+        let Ok(shares) = shares(&demand) else { continue };
+        for row in PARTS.iter().filter(|row| demand.takes_part(row.part)) {
+            let (count, least) = (shares.of(row.part), demand.least(row));
+            assert!(count >= least, "{row:?}: {count} of {demand:?}");
+            assert!(row.most == 0 || count <= row.most.max(least), "{row:?}: {count} of {demand:?}");
+        }
+        let without = PARTS.iter().filter(|row| !demand.takes_part(row.part));
+        assert!(without.into_iter().all(|row| shares.of(row.part) == 0));
+    }
+}
+
+#[test]
+fn more_memory_is_never_less_of_anything() {
+    let mut before: Option<Shares> = None;
+    for mib in (16..600).step_by(8) {
+        let now = shares(&Demand { cache: true, guard: true, ..demand(mib) }).expect("enough");
+        let grows = |part: Part| before.as_ref().is_none_or(|before| now.of(part) >= before.of(part));
+        assert!(PARTS.iter().all(|row| grows(row.part)), "{mib}: {before:?}, {now:?}");
+        before = Some(now);
+    }
+}
+
+#[test]
+fn what_nothing_else_needs_is_the_cache() {
+    let large = shares(&Demand { cache: true, ..demand(1024) }).expect("enough");
+    assert_eq!((large.of(Part::Buffers), large.of(Part::Connections)), (16_384, 10_000));
+    assert!(large.of(Part::Cache) > 700 * MIB, "{large:?}");
+}
+
+#[test]
+fn what_is_given_is_taken_and_the_rest_is_shared() {
+    let mut given = Demand { cache: true, ..demand(32) };
+    let by_itself = shares(&given).expect("enough");
+    given.give(Part::Cache, 2 * MIB);
+    given.give(Part::Connections, 100);
+    let shares = shares(&given).expect("enough");
+    assert_eq!((shares.of(Part::Cache), shares.of(Part::Connections)), (2 * MIB, 100));
+    assert!(shares.of(Part::Buffers) > by_itself.of(Part::Buffers));
+    assert!(shares.sum() <= 28 * MIB);
+}
+
+#[test]
+fn the_smallest_size_that_works_is_told_and_works() {
+    for mut demand in demands() {
+        for (part, count) in [(Part::Buffers, 3000), (Part::Connections, 16), (Part::Cache, 5 * MIB)] {
+            if demand.takes_part(part) {
+                demand.give(part, count);
+            }
+        }
+        demand.total = 2 * MIB;
+        let error = shares(&demand).expect_err("far too small");
+        demand.total = error.needed;
+        shares(&demand).expect("the size that was told");
+        demand.total = error.needed - 4096;
+        shares(&demand).expect_err("less than what was told");
+        let text = error.to_string();
+        let parts = [
+            format!("expected {}K or more, not 2048K", error.needed / 1024),
+            "22500K for 3000 buffers".into(),
+        ];
+        assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    }
+}
+
+#[test]
+fn files_count_and_absurd_numbers_do_no_harm() {
+    let without = shares(&demand(32)).expect("enough");
+    let with = shares(&Demand { file_bytes: MIB, ..demand(32) }).expect("enough");
+    assert_eq!(with.fixed - without.fixed, MIB * FILE_FACTOR);
+    assert!(with.of(Part::Buffers) < without.of(Part::Buffers));
+    for file_bytes in [100 * MIB, u64::MAX] {
+        assert!(shares(&Demand { file_bytes, ..demand(32) }).is_err());
+    }
+    let mut absurd = demand(0);
+    absurd.give(Part::Connections, u64::MAX);
+    assert!(shares(&absurd).is_err());
+    assert!(
+        shares(&Demand { total: u64::MAX, loops: 256, cache: true, guard: true, ..Demand::default() })
+            .is_ok()
+    );
+}

@@ -1,0 +1,57 @@
+//! `memory`: what a proxy is sized by once the files are known that it reads.
+
+use crate::config::guard::GuardFile;
+use crate::config::memory::{Part, Shares};
+use crate::config::{Problems, Settings};
+use crate::resolver;
+
+/// Sizes settings and guard file by `memory`, if it is set. `given` is what runs already and cannot change. Fails where the size
+/// is too small for the files, or for what is set explicitly.
+#[doc(hidden)]
+pub fn size(
+    settings: &mut Settings,
+    loops: usize,
+    file_bytes: u64,
+    guard: Option<&mut GuardFile>,
+    given: &[(Part, u64)],
+) -> Result<Option<Shares>, Problems> {
+    let of_file = guard.as_ref().map(|file| &file.directives);
+    let keys = of_file.and_then(|file| Some((Part::Keys, file.keys_max? as u64)));
+    let bans = of_file.and_then(|file| Some((Part::Bans, file.bans_max? as u64)));
+    // What runs comes last, and wins.
+    let given: Vec<_> = keys.into_iter().chain(bans).chain(given.iter().copied()).collect();
+    let Some(shares) = settings.shares(loops, file_bytes, &given)? else { return Ok(None) };
+    settings.go_by(&shares);
+    if let Some(file) = guard {
+        let count = |part| usize::try_from(shares.of(part)).unwrap_or(usize::MAX);
+        file.directives.keys_max.get_or_insert(count(Part::Keys));
+        file.directives.bans_max.get_or_insert(count(Part::Bans));
+    }
+    Ok(Some(shares))
+}
+
+/// What one of so many loops may remember and ask of names.
+pub(super) fn limit_resolver(resolver: &mut resolver::Settings, shares: Option<&Shares>, loops: usize) {
+    let Some(shares) = shares else { return };
+    let of_loop = |part| usize::try_from(shares.of(part) / loops.max(1) as u64).unwrap_or(usize::MAX);
+    resolver.cache_entries_max = resolver.cache_entries_max.min(of_loop(Part::Names));
+    resolver.look_ups_max = resolver.look_ups_max.min(of_loop(Part::LookUps));
+}
+
+/// Says what was made of the size.
+pub(super) fn tell(settings: &Settings, shares: &Shares) {
+    let kib = |bytes: u64| bytes / 1024;
+    log::info!(
+        "memory: {} KB: {} KB for weir and its files; {} connections, {} idle origins, {} buffers, {} KB of cache, {} guard keys, {} bans, {} names, {} KB of log",
+        kib(settings.memory_bytes),
+        kib(shares.fixed),
+        shares.of(Part::Connections),
+        shares.of(Part::IdleOrigins),
+        shares.of(Part::Buffers),
+        kib(shares.of(Part::Cache)),
+        shares.of(Part::Keys),
+        shares.of(Part::Bans),
+        shares.of(Part::Names),
+        kib(shares.of(Part::Log)),
+    );
+}
