@@ -283,8 +283,8 @@ refused, and counted in the statistics (limit_...).
   --memory 16M --cache --cache-size 4M   what is set stays, the rest is shared
 
 With --memory, buffers, connections, idle origins, the cache, the tables of the
-guard and the resolver, and what waits for the log are sized from it, in place of
-their defaults. --print-config shows what they come to; --check tells the
+guard and the resolver, and what waits for the log are sized from it, in place
+of their defaults. --print-config shows what they come to; --check tells the
 smallest size that works. docs/limits.md has the rest.
 ",
         section: Some(Section::Limits),

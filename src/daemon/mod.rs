@@ -41,7 +41,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use takeover::{Predecessor, Sockets};
 use weir::config::{Problems, Settings, exit};
-use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, Proxy};
+use weir::embed::{self, BuildError, Configuration, Control, Failure, Listeners, MemoryGauge, Proxy};
 use weir::log::diagnostics;
 use weir::log::writer::Writer;
 use weir::sandbox;
@@ -91,6 +91,8 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     // The sandbox lets no Unix socket be opened.
     let event_socket = settings.guard.as_ref().and_then(|_| UnixDatagram::unbound().ok());
     event_socket.iter().for_each(|socket| drop(socket.set_nonblocking(true)));
+    // Nor this file.
+    let gauge = MemoryGauge::open();
     let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;
     warn_if_unreadable(&settings);
     // From here on there are threads.
@@ -106,6 +108,7 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
         .event_socket(event_socket)
         .follow_addresses()
         .owns_process()
+        .memory_gauge(gauge)
         .build()
         .map_err(not_built)?;
     let control = proxy.control().clone();

@@ -25,7 +25,8 @@ use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::shell::stores::StoreClient;
 use crate::shell::{
-    AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, Persister, Time, Worker, Workers,
+    AccessLog, CacheFile, Clock, GuardLink, GuardSources, HostClock, MemoryGauge, Persister, Time, Worker,
+    Workers,
 };
 use std::fmt;
 use std::io;
@@ -48,6 +49,7 @@ pub struct Builder {
     log: Option<LogSender>,
     cache_file: Option<CacheFile>,
     owns_process: bool,
+    gauge: Option<Arc<MemoryGauge>>,
     follows_addresses: bool,
     event_socket: Option<UnixDatagram>,
     callbacks: Callbacks,
@@ -191,6 +193,13 @@ impl Builder {
         self
     }
 
+    /// Keeps the whole process to `memory`: where others use memory, too, that is not for a library to decide.
+    #[doc(hidden)]
+    pub fn memory_gauge(mut self, gauge: Option<Arc<MemoryGauge>>) -> Builder {
+        self.gauge = gauge;
+        self
+    }
+
     /// Sockets for several loops.
     #[doc(hidden)]
     pub fn listeners(mut self, listeners: Listeners) -> Builder {
@@ -278,7 +287,11 @@ impl Builder {
             settings.stats_every,
             settings.workers.pinned,
             self.owns_process,
+            self.gauge.clone(),
         )?;
+        if let (Some(gauge), Some(_)) = (&self.gauge, &shares) {
+            gauge.set_limit(settings.memory_bytes);
+        }
         workers.scoreboard().show_guard(GuardSources {
             state: Arc::clone(&state),
             store: Arc::clone(guard_link.store()),
@@ -300,6 +313,7 @@ impl Builder {
         let control = Control::new(Shared {
             guard: guard_parts,
             gateway: gateway_part,
+            gauge: self.gauge,
             remotes: workers.remotes().to_vec(),
             scoreboard: workers.scoreboard(),
             listeners: addresses,

@@ -24,7 +24,7 @@ use crate::log::format::Format;
 use crate::metrics::Snapshot;
 use crate::policy::Policy;
 use crate::shell::{
-    EventSink, EventTarget, GuardLink, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
+    EventSink, EventTarget, GuardLink, MemoryGauge, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
 };
 use crate::time::Now;
 use std::fmt;
@@ -52,6 +52,8 @@ pub(super) struct Shared {
     pub logs: bool,
     pub guard: GuardParts,
     pub gateway: GatewayPart,
+    /// Of the process, if it is there for this proxy only.
+    pub gauge: Option<Arc<MemoryGauge>>,
     pub present: Mutex<Present>,
     /// It drains, or was told to stop.
     pub ending: AtomicBool,
@@ -201,6 +203,9 @@ impl Control {
         let engine = engine_settings(&settings, &self.0.listeners, seed, store, guard, of_gateway);
         let (format, every) = (settings.log_format, settings.stats_every);
         self.0.send(&WorkerMessage::SetSettings(Arc::new(engine), format, every));
+        if let Some(gauge) = &self.0.gauge {
+            gauge.set_limit(settings.memory_bytes);
+        }
         {
             let mut present = self.lock();
             (present.settings, present.shares) = (settings, shares);

@@ -47,7 +47,7 @@ pub use crate::guard::command as guard_command;
 #[doc(hidden)]
 pub use crate::metrics::Form;
 #[doc(hidden)]
-pub use crate::shell::{CacheFile, parent, try_bind};
+pub use crate::shell::{CacheFile, MemoryGauge, parent, try_bind};
 #[cfg(feature = "admin")]
 #[doc(hidden)]
 pub use crate::shell::{

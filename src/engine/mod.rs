@@ -30,6 +30,7 @@ mod keyed;
 mod listener;
 mod metrics;
 pub mod pages;
+mod relief;
 mod seam;
 mod settings;
 mod timer;

@@ -147,6 +147,12 @@ table! {
         limit_connections: Counter(Count),
         /// Times that `REFUSALS_MAX` refused connections were still open, so that no more connections were accepted.
         limit_refusals: Counter(Count),
+        /// Stored responses evicted because the process came close to `--memory`.
+        limit_memory_cache: Counter(Count),
+        /// Idle origin connections closed for that reason.
+        limit_memory_origins: Counter(Count),
+        /// Times that new connections and requests had to wait for that reason.
+        limit_memory_clients: Counter(Count),
         /// Connections refused because of `--max-per-client`.
         limit_per_client: Counter(Count),
         /// Times that a connection waited or failed for lack of a block.

@@ -102,6 +102,8 @@ pub struct Pool {
     spilled_bytes: usize,
     refusals: u64,
     returned: bool,
+    /// Memory beside the pool is scarce.
+    scarce: bool,
 }
 
 /// The block behind a block.
@@ -126,6 +128,7 @@ impl Pool {
             spilled_bytes: 0,
             refusals: 0,
             returned: false,
+            scarce: false,
         }
     }
 
@@ -137,12 +140,23 @@ impl Pool {
     /// How many blocks would be lent for this purpose now.
     pub fn lendable(&self, purpose: Purpose) -> usize {
         let reserve = match purpose {
+            Purpose::Head if self.scarce => return 0,
             Purpose::Head => self.blocks_max / 4,
             Purpose::Upload => self.blocks_max / 8,
             Purpose::Download => self.blocks_max / 32,
             Purpose::Reply => 0,
         };
         (self.blocks_max - self.lent).saturating_sub(reserve)
+    }
+
+    /// Lends nothing for new requests while memory is scarce, whatever there is of blocks: a request takes more than those.
+    pub fn set_scarce(&mut self, scarce: bool) {
+        self.scarce = scarce;
+    }
+
+    /// Whether memory is scarce.
+    pub fn is_scarce(&self) -> bool {
+        self.scarce
     }
 
     /// Whether more than half of the blocks are free.
@@ -399,6 +413,16 @@ mod tests {
             let lent = std::iter::from_fn(|| pool.lend(purpose)).count();
             assert_eq!(lent, expected, "{purpose:?}");
         }
+    }
+
+    #[test]
+    fn begins_nothing_while_memory_is_scarce() {
+        let mut pool = Pool::new(100);
+        pool.set_scarce(true);
+        assert!(pool.is_scarce() && pool.lend(Purpose::Head).is_none() && pool.refusals() == 1);
+        assert!(pool.lend(Purpose::Upload).is_some() && pool.lend(Purpose::Download).is_some());
+        pool.set_scarce(false);
+        assert!(pool.lend(Purpose::Head).is_some());
     }
 
     #[test]

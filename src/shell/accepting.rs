@@ -14,7 +14,7 @@ const ACCEPTS_MAX: usize = 64;
 impl EventLoop {
     /// Takes new connections while the engine has room for them.
     pub(super) fn accept(&mut self) {
-        if self.shortage.is_paused(self.now) {
+        if self.shortage.is_paused(self.now) || self.shortage.memory.closed {
             return;
         }
         if !self.engine.may_accept() || !self.listeners.iter().any(|listener| listener.ready) {

@@ -24,8 +24,10 @@ mod message;
 mod metrics_listener;
 #[cfg(all(target_os = "linux", feature = "splice"))]
 mod page_pipes;
+mod pressure;
 mod processors;
 mod query;
+mod relief;
 mod reserved;
 mod scoreboard;
 mod shared;
@@ -52,6 +54,7 @@ pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
 #[cfg(feature = "admin")]
 pub use metrics_listener::{Health, MetricsListener};
+pub use pressure::MemoryGauge;
 pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
@@ -220,6 +223,7 @@ impl EventLoop {
         self.take_turns();
         self.tick(interrupted || stood_still || count == EVENTS_MAX);
         self.shrink();
+        self.relieve();
         // Last, when everything that could make room has been done.
         self.accept();
         self.access_log.sender.flush();
@@ -289,14 +293,14 @@ impl EventLoop {
 
     /// After how long, as it was when the last turn began.
     fn timeout(&self) -> Option<Duration> {
-        let waiting =
-            self.shortage.paused_until_us.is_none() && self.listeners.iter().any(|listener| listener.ready);
+        let open = self.shortage.paused_until_us.is_none() && !self.shortage.memory.closed;
+        let waiting = open && self.listeners.iter().any(|listener| listener.ready);
         if self.engine.has_runnable() || (waiting && self.engine.may_accept()) {
             return Some(Duration::ZERO);
         }
         let statistics = (!self.statistics_every.is_zero()).then_some(self.statistics_due_us);
-        let due =
-            [self.engine.next_timeout_us(), self.shortage.paused_until_us, self.shrink_due_us, statistics];
+        let (paused, memory) = (self.shortage.paused_until_us, self.shortage.memory.due_us());
+        let due = [self.engine.next_timeout_us(), paused, memory, self.shrink_due_us, statistics];
         let due = due.into_iter().flatten().min()?;
         // Rounded up: waking a moment too early would be waking twice.
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
@@ -341,12 +345,6 @@ impl EventLoop {
         // Again at once: where nothing happens any more, nothing else would wake the loop for it.
         if self.shrink_due_us.is_none() && (self.engine.may_shrink() || self.pipes.are_kept()) {
             self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
-        }
-    }
-
-    fn trim(&self) {
-        if self.trims {
-            memory::trim();
         }
     }
 

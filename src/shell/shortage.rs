@@ -1,5 +1,6 @@
 //! A shortage of descriptors or memory: how often there was one, and until when its consequences last.
 
+use super::pressure::Pressure;
 use super::reserved::ReservedDescriptors;
 use crate::time::Now;
 use std::time::Duration;
@@ -13,6 +14,8 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 /// What one loop knows of it. Times are in microseconds since the loop started.
 #[derive(Debug, Default)]
 pub(super) struct Shortage {
+    /// Memory by the size of the process.
+    pub memory: Pressure,
     /// Descriptors for connections that are being served.
     pub reserved: ReservedDescriptors,
     /// Shortages so far.

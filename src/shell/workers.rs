@@ -9,6 +9,7 @@
 
 use super::memory;
 use super::message::{Remote, WorkerMessage};
+use super::pressure::{MemoryGauge, Pressure};
 use super::processors::{self, Processors};
 use super::scoreboard::Scoreboard;
 use super::shared::{AccessLog, SharedParts};
@@ -62,7 +63,8 @@ impl std::error::Error for Failure {}
 impl Workers {
     /// A loop for each worker. The first is returned, the others start on threads of their own, each on a processor of its
     /// own if `pinned`. Where one fails, or even panics, the others stop at once. `owns_process`: the allocator may be told what
-    /// suits these loops.
+    /// suits these loops. `gauge`: how close the process is
+    /// to its size.
     pub fn start(
         workers: Vec<Worker>,
         access_log: &AccessLog,
@@ -70,10 +72,10 @@ impl Workers {
         statistics_every: Duration,
         pinned: bool,
         owns_process: bool,
+        gauge: Option<Arc<MemoryGauge>>,
     ) -> io::Result<(EventLoop, Workers)> {
         if owns_process {
             memory::keep_apart();
-            memory::drop_code();
         }
         let processors = if pinned { Some(processors::allowed()?) } else { None };
         let store = workers.first().and_then(|worker| worker.engine.store());
@@ -82,8 +84,9 @@ impl Workers {
         let mut loops = Vec::new();
         let mut remotes = Vec::new();
         for Worker { engine, listeners } in workers {
-            let (shell, remote) =
+            let (mut shell, remote) =
                 EventLoop::new(engine, listeners, access_log.clone(), shared.clone(), owns_process)?;
+            shell.shortage.memory = Pressure::new(gauge.clone());
             loops.push(shell);
             remotes.push(remote);
         }

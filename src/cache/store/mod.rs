@@ -541,6 +541,16 @@ impl Store {
         true
     }
 
+    /// Evicts the least recently used entries until so many bytes less are charged, or none is left. Returns how many there
+    /// were.
+    pub fn shed(&self, now_us: u64, bytes: usize) -> u64 {
+        let (mut evicted, most) = (0, self.memory.bytes().saturating_sub(bytes));
+        while self.memory.bytes() > most && self.evict_one(now_us) {
+            evicted += 1;
+        }
+        evicted
+    }
+
     /// Evicts the least recently used entry of all shards. False if there is none.
     fn evict_one(&self, now_us: u64) -> bool {
         loop {

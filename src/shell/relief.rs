@@ -1,0 +1,41 @@
+//! What a loop gives up as the process comes close to the size that it may have, in this order.
+
+use super::pressure::{CACHE, CLIENTS, CODE, ORIGINS, Used};
+use super::{EventLoop, memory};
+
+impl EventLoop {
+    /// Gives up what must be given up for the process to keep to its size.
+    pub(super) fn relieve(&mut self) {
+        let Some(Used { with_code, parts, excess }) = self.shortage.memory.look(self.now) else { return };
+        let trims = with_code >= CODE && self.shortage.memory.may_trim(self.now);
+        if trims {
+            memory::drop_code();
+        }
+        if parts >= CACHE {
+            let evicted = self.engine.shed_cache(self.now, usize::try_from(excess).unwrap_or(usize::MAX));
+            if evicted > 0 || trims {
+                self.trim();
+            }
+        }
+        if parts >= ORIGINS {
+            self.engine.shed_origins();
+            self.act();
+            self.ask_others_to_shed();
+        }
+        let closed = parts >= CLIENTS;
+        if closed && self.shortage.may_warn(self.now) {
+            log::warn!("memory is used up: connections and requests wait");
+        }
+        if closed || self.shortage.memory.closed {
+            self.engine.set_scarce(closed);
+            self.act();
+        }
+        self.shortage.memory.closed = closed;
+    }
+    /// Has the allocator give back what it has free.
+    pub(super) fn trim(&self) {
+        if self.trims {
+            memory::trim();
+        }
+    }
+}

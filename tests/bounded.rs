@@ -1,0 +1,175 @@
+//! `--memory`: the process keeps to its size while everything that has a bound is used up at once, and says what it gave up.
+
+mod common;
+
+use common::{FakeDns, Origin, Raw, Scratch, Weir, eventually, run};
+use rustix::process::Signal;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// KiB of code that count in any build: in one without optimisation there is several times as much.
+const CODE_KIB: u64 = 5 << 10;
+
+/// The most memory that a daemon has while `work` goes on, beside its code, in KiB.
+fn peak_during(weir: &Weir, work: impl FnOnce()) -> u64 {
+    let (peak, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                peak.fetch_max(weir.resident_kib(), Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        // The other thread ends even if the work fails.
+        let _end = Over(&over);
+        work();
+    });
+    peak.into_inner().max(weir.resident_kib())
+}
+
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// An origin whose `/never` has no end that anybody reads, and whose `/N` are N bytes that can be stored.
+fn origin() -> Origin {
+    Origin::serve(|conn| {
+        while let Some(request) = conn.request()? {
+            let last = request.head.target().rsplit('/').next().unwrap_or("").to_owned();
+            let bytes = last.parse().unwrap_or(1 << 30);
+            conn.send(format!(
+                "HTTP/1.1 200 OK\r\nCache-Control: max-age=600\r\nContent-Length: {bytes}\r\n\r\n"
+            ))?;
+            if last == "never" {
+                conn.send_until_stuck()?;
+                return Ok(());
+            }
+            conn.send(vec![b'x'; bytes])?;
+        }
+        Ok(())
+    })
+}
+
+/// Clients that ask for something large and read nothing of it.
+fn never_readers(weir: &Weir, origin: &Origin, count: usize) -> Vec<TcpStream> {
+    let client = |number| {
+        let mut stream = TcpStream::connect(weir.address()).expect("a connection");
+        std::io::Write::write_all(&mut stream, &origin.get(&format!("/{number}/never"))).expect("a request");
+        stream
+    };
+    (0..count).map(client).collect()
+}
+
+fn stored(client: &mut Raw, origin: &Origin, path: &str) {
+    let answer = client.ask(origin.get(path));
+    assert_eq!(answer.status(), 200, "{path}: {answer:?}");
+}
+
+/// Everything at once, with one loop and with two. There are fewer clients that never read than would take the last blocks,
+/// also if one loop gets them all.
+#[test]
+fn everything_at_once_stays_within_the_size() {
+    for (workers, size_mib, silent_clients) in [("1", 20, 100), ("2", 32, 60)] {
+        let (size, size_kib) = (format!("{size_mib}M"), size_mib << 10);
+        let (scratch, dns, origin) = (Scratch::new(), FakeDns::start(&[]), origin());
+        let rules = "limit 100000/10m per client\nescalate 100000/10m block 15m after 1 per client+path\n";
+        let guard = scratch.file("guard", rules);
+        let options = [
+            &["--memory", &size, "--workers", workers, "--cache", "--guard", &guard][..],
+            &["--dns", &dns.address(), "--log-dir", &scratch.join("log"), "--timeout", "60"],
+        ];
+        let weir = Weir::start(&options.concat());
+        weir.wait_for_error(|line| line.contains(&format!("memory: {size_kib} KB")));
+        let mut silent = Vec::new();
+        let peak = peak_during(&weir, || {
+            silent = never_readers(&weir, &origin, silent_clients);
+            origin.wait_for_connections(silent_clients);
+            for client in 0..12 {
+                let mut client = (client, weir.connect_from(&format!("127.1.1.{}", client + 1)));
+                for (turn, bytes) in [400, 5_000, 60_000, 250_000].into_iter().cycle().take(24).enumerate() {
+                    stored(&mut client.1, &origin, &format!("/{}x{turn}/{bytes}", client.0));
+                }
+            }
+            for at in 0..300 {
+                let mut client = weir.connect_from(&format!("127.2.{}.{}", at / 250, at % 250 + 1));
+                let request = format!("GET http://n{at}.test/ HTTP/1.1\r\nHost: n{at}.test\r\n\r\n");
+                let status = client.ask(request).status();
+                assert!(status == 502 || status == 504 || status == 503, "{status}");
+            }
+        });
+        let statistics = weir.statistics();
+        assert!(peak + CODE_KIB <= size_kib, "{peak} KiB beside the code: {statistics:?}");
+        if !cfg!(debug_assertions) {
+            let peak = weir.footprint().peak_kib;
+            assert!(peak <= size_kib, "{peak} KiB: {statistics:?}");
+        }
+        assert!(statistics.get("cache_evicted") > 0 && statistics.get("accepted") > 300, "{statistics:?}");
+        // Those who let go make room, and all is well.
+        drop(silent);
+        weir.wait_until_idle();
+        stored(&mut weir.connect(), &origin, "/100");
+    }
+}
+
+/// A smaller size holds at once for what can change; what cannot is named, and what is too much goes.
+#[test]
+fn a_smaller_size_sheds_the_cache_and_says_what_needs_a_restart() {
+    let (scratch, origin) = (Scratch::new(), origin());
+    let file = |size: &str| scratch.file("conf", format!("memory {size}\ncache yes\nstats-every 0\n"));
+    let weir = Weir::start(&["-c", &file("64M")]);
+    let mut client = weir.connect();
+    let mut filled = 0;
+    while weir.statistics().get("cache_bytes") < 14 << 20 {
+        filled += 1;
+        assert!(filled < 100, "the cache has no room");
+        stored(&mut client, &origin, &format!("/{filled}/500000"));
+    }
+    file("16M");
+    weir.signal(Signal::HUP);
+    let told = weir.wait_for_error(|line| line.contains("needs a restart: "));
+    assert!(["buffers", "cache-size"].iter().all(|name| told.contains(name)), "{told}");
+    assert!(!told.contains("max-connections"), "{told}");
+    weir.wait_for_error(|line| line.contains("reloaded: ") && line.contains("max-connections"));
+    // It turns, and looks.
+    eventually("the cache gives up entries", || {
+        stored(&mut client, &origin, "/again/100");
+        (weir.statistics().get("limit_memory_cache") > 0).then_some(())
+    });
+    eventually("memory goes back", || (weir.resident_kib() + CODE_KIB <= 16 << 10).then_some(()));
+    stored(&mut client, &origin, "/still/20000");
+}
+
+/// What cannot fit is no configuration, and the size that is told is one.
+#[test]
+fn a_size_that_is_too_small_is_an_error_with_the_smallest_that_works() {
+    let scratch = Scratch::new();
+    let rules: String = (0..20_000).map(|number| format!("host{number}.example\n")).collect();
+    let list = scratch.file("list", rules);
+    for more in [&[][..], &["--cache"], &["--blocklist", &list], &["--workers", "2", "--buffers", "1000"]] {
+        let tried = run(&[&["--check", "--memory", "1M"], more].concat());
+        assert_eq!(tried.code, 64, "{more:?}: {tried:?}");
+        let smallest = |text: &str| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            let at = words.iter().position(|word| *word == "expected").expect("what is expected");
+            words[at + 1].to_owned()
+        };
+        let mut wanted = smallest(&tried.err);
+        let mut tried = run(&[&["--check", "--memory", &wanted], more].concat());
+        // Files are read, and so counted, once the rest is in order.
+        if tried.code != 0 {
+            assert!(more.contains(&"--blocklist"), "{tried:?}");
+            wanted = smallest(&tried.err);
+            tried = run(&[&["--check", "--memory", &wanted], more].concat());
+        }
+        assert_eq!(tried.code, 0, "{more:?} {wanted}: {tried:?}");
+    }
+    let tried = run(&["--check", "--memory", "32M", "--cache", "--cache-size", "30M"]);
+    assert!(tried.code == 64 && tried.err.contains("30720K for 31457280 bytes of cache"), "{tried:?}");
+    let shown = run(&["--print-config", "--memory", "32M", "--buffers", "100"]);
+    assert!(shown.out.contains("# by --memory") && shown.out.contains("buffers 100 "), "{shown:?}");
+}
