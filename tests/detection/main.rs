@@ -56,6 +56,28 @@ fn encoded(encoding: &str, text: &str) -> String {
     }
 }
 
+/// Bytes without a meaning, sent as text: a picture in a form, an archive with a wrong type.
+#[test]
+fn noise_is_no_attack() {
+    let mut looker = Looker::new();
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut noise = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 32) as u8
+    };
+    let taken = (0..100).filter(|_| {
+        let value: Vec<u8> = (0..20_000).map(|_| noise()).collect();
+        let Looker { detector, scratch } = &mut looker;
+        let mut findings = detector.begin(Some(b"/a"), scratch).expect("a path that is not excluded");
+        detector.scan(Context::Body, b"q", &value, scratch, &mut findings);
+        findings.verdict() != Verdict::Clean
+    });
+    // Two million bytes.
+    assert!(taken.count() <= 1);
+}
+
 struct Looker {
     detector: Detector,
     scratch: Scratch,

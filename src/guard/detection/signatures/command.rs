@@ -43,7 +43,7 @@ pub(super) const TABLE: &[Signature] = &[
         r#"/dev/(?:tcp|udp)/[\w.$]+/\d|\b(?:ba|da|z|k)?sh\s+-i\b|/bin/(?:ba|da|z|k|c|tc)?sh\s+-[ci]\b|\bmkfifo\s+/tmp|\b(?:nc|ncat|netcat)(?:\.\w+)?\s+[^;|&\n]*-\w*[ec]\s+\S*(?:sh|cmd)|\bcmd(?:\.exe)?\s*/[ckr]\s*\S|\bpowershell(?:\.exe)?\s+[-/](?:e|ec|enc\w*|nop\w*|noni\w*|w|windowstyle|c|command|exec\w*|ep|sta|version)\b|\|\s*/bin/(?:ba|da|z)?sh\b"#,
     ),
     command("cmd_shellshock", &["() {", "(){", "()\t{", "()  {"], r"^\s*\(\)\s*\{|\(\)\s*\{\s*(?::|_)\s*;?\s*\}?\s*;"),
-    command("cmd_blank_substitute", &["ifs", "$@", "$*", "$"], r"\$\{?ifs\b|\$\{ifs[%,:]|[a-z]\$[@*][a-z]|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
+    command("cmd_blank_substitute", &["ifs", "$@", "$*", "$"], r"\$\{?ifs\b|\$\{ifs[%,:]|(?:^|[\s;|&`(=/])\w{0,8}[a-z]\$[@*][a-z]\w{0,8}(?:\$[@*]\w{0,8})*(?:$|[\s;|&`)/])|[;&|]\s*\w{1,8}=[^;&\s]*[;&]\s*(?:[^\n]{0,60}[;&]\s*)?\$\w+"),
     command("cmd_substring", &["${"], r"\$\{[#!]?\w+:\d+:\d+\}|\$\{\w+%%?[^}]*\}.{0,40}\$\{\w+"),
     command("cmd_glob_path", &["?", "*", "["], r"(?:[;|&`\n]|\$\(|^)\s*/[a-z?*\[\]]{2,}/[a-z?*\[\]\d]*[?*\]][a-z?*\[\]\d]*(?:\s+[/-]|\s*$)").only_in(NOT_PATH).confirmed(leads_shortly),
     command("cmd_brace_list", &["{"], r"\{(?:cat|ls|curl|wget|nc|bash|sh|ping|echo|id|whoami|uname|python\d?|perl|sleep),[^{}]*\}"),
