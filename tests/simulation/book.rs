@@ -359,7 +359,9 @@ impl Book {
         }
         let retry_after_s = head.get("retry-after").and_then(|seconds| seconds.parse().ok());
         let word = word.to_string();
-        self.guarding.check_refused(key, status, &word, retry_after_s, now_us)
+        let told = format!("{head:?} for {:?}", record.ask);
+        let checked = self.guarding.check_refused(key, status, &word, retry_after_s, now_us);
+        checked.map_err(|error| format!("{error}: {told}"))
     }
 
     /// An interim answer.
@@ -553,7 +555,16 @@ impl Book {
 
 /// Why the guard has refused, if it has.
 pub fn guard_word(head: &Head) -> Option<&str> {
-    let words = ["banned", "rate_limit", "rate_limit_window", "blocked", "blocked_forever", "guard_store"];
+    let words = [
+        "banned",
+        "rate_limit",
+        "rate_limit_window",
+        "blocked",
+        "blocked_forever",
+        "guard_store",
+        "suspicious",
+        "throttled",
+    ];
     let detail = head.get("proxy-status")?.split("details=").nth(1)?.trim_matches('"');
     let detail = detail.split(':').next()?;
     words.into_iter().find(|word| *word == detail)

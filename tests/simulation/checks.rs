@@ -149,6 +149,7 @@ impl Shell {
         if !self.queries.is_empty() && !self.engine.is_draining() {
             return Err(format!("{} sockets of queries are left open", self.queries.len()));
         }
+        around.book.guarding.note_paced(metrics.guard_throttled);
         around.book.tally.steps += self.steps;
         around.book.tally.failed_over += metrics.gateway_retries;
         let scenario = &around.book.scenario;

@@ -67,10 +67,18 @@ pub enum Reached {
     Reclosed,
     /// Answers that came after their deadline.
     Late,
+    /// Requests that waited because their client goes at a pace, and 429 because there were too many of them.
+    Paced,
+    TooManyWait,
+    /// Bans that followed from what responses say.
+    BannedByResponses,
+    /// 400 for an attack, and requests that went on because there was none.
+    Attack,
+    Inspected,
 }
 
 impl Reached {
-    pub const ALL: [Reached; 16] = [
+    pub const ALL: [Reached; 21] = [
         Reached::Limited,
         Reached::LimitedByStore,
         Reached::Over,
@@ -87,6 +95,11 @@ impl Reached {
         Reached::Probed,
         Reached::Reclosed,
         Reached::Late,
+        Reached::Paced,
+        Reached::TooManyWait,
+        Reached::BannedByResponses,
+        Reached::Attack,
+        Reached::Inspected,
     ];
 }
 
@@ -99,6 +112,10 @@ enum Own {
     Window { limit: usize, window_us: u64 },
     /// A fixed window with blocks.
     Escalation { limit: usize },
+    /// Requests beyond the limit go at a pace.
+    Pace { limit: usize, interval_us: u64 },
+    /// More matching responses than that are a ban.
+    Responses { limit: usize },
 }
 
 /// The guard of a world, as it is told to the engine.
@@ -112,6 +129,8 @@ pub struct Plan {
     own: Own,
     /// Operators ban clients.
     pub bans: bool,
+    /// What is sent is looked at.
+    pub inspects: bool,
     /// The store is away.
     outage: Option<(u64, u64)>,
     changes: Arc<Mutex<Vec<Change>>>,
@@ -123,6 +142,13 @@ const UNREACHED: &str = "limit 60000/1s per client+host\nlimit 1000000/1h per ho
 const COUNTED: &str = "limit 60000/1s per client+path\n";
 const LIMITED: &str = "limit 5/5s per client\n";
 const BANNED: &str = "ban-after limit 3 in 1m for 3s\n";
+const PACED: &str = "behaviour usage 4 together action throttle rate 1/4s\n";
+/// Nothing waits for so long.
+const SLOWED: &str = "behaviour usage 4 together action throttle rate 1/40s\n";
+/// Of a body of random bytes nearly every one has this letter.
+const TAPPED: &str = "behaviour return e 3 together action ban for 3s\n";
+/// Bodies of responses are looked at as well, and nothing comes of it.
+const INSPECTED: &str = "detect block\nbehaviour return json:a.b==c 1000 together\n";
 const ESCALATED: &str = "escalate 3/10s per client  block 1s after 2  forever after 3 in 24h\n";
 
 impl Plan {
@@ -134,7 +160,7 @@ impl Plan {
         }
         let window = Own::Window { limit: 5, window_us: 5_000_000 };
         // Where there are very many clients, nothing would be left to do but to refuse them.
-        let kind = dice.below(if crowded { 2 } else { 11 });
+        let kind = dice.below(if crowded { 2 } else { 16 });
         let (lines, policy, own, refuses, bans): (&[&str], _, _, _, _) = match kind {
             0 => (&[UNREACHED], Some(Local), Own::Nothing, false, false),
             1 => (&[UNREACHED], Some(Open), Own::Nothing, false, false),
@@ -143,7 +169,11 @@ impl Plan {
             6 => (&[COUNTED, LIMITED], Some(Local), window, true, false),
             7 => (&[COUNTED], Some(Open), Own::Nothing, true, dice.percent(50)),
             8 => (&[LIMITED, BANNED], None, window, false, true),
-            _ => (&[ESCALATED], None, Own::Escalation { limit: 3 }, false, dice.percent(30)),
+            9 | 10 => (&[ESCALATED], None, Own::Escalation { limit: 3 }, false, dice.percent(30)),
+            11 => (&[PACED], None, Own::Pace { limit: 4, interval_us: 4_000_000 }, false, dice.percent(30)),
+            12 => (&[SLOWED], None, Own::Pace { limit: 4, interval_us: 40_000_000 }, false, false),
+            13 => (&[TAPPED], None, Own::Responses { limit: 3 }, false, false),
+            _ => (&[INSPECTED], None, Own::Nothing, false, false),
         };
         let store = match policy {
             Some(Local) => "store redis://192.0.2.1:6379 deadline 50ms on-failure local\n",
@@ -158,7 +188,8 @@ impl Plan {
         let begin = dice.between(0, span_us / 2);
         let outage = dice.percent(50).then(|| (begin, begin + dice.pick(&[500_000, 5_000_000])));
         let guard = Arc::new(guard(text, State::new([5, 6], 10_000, sink)));
-        Some(Plan { guard, text, policy, refuses, own, bans, outage, changes })
+        let inspects = kind > 13;
+        Some(Plan { guard, text, policy, refuses, own, bans, inspects, outage, changes })
     }
 
     /// The store's key of a request, as a guard of its own finds it.
@@ -255,9 +286,12 @@ pub struct Guarding {
     due: Vec<VecDeque<(u64, u64)>>,
     circuits: Vec<Circuit>,
     known: HashMap<IpAddr, Known>,
+    /// Requests with an attack in them.
+    attacks: HashSet<Key>,
     bans: Vec<Ban>,
     /// When time was gone at once.
     jumped_us: u64,
+    unjust: Option<String>,
     pub reached: BTreeMap<Reached, u64>,
 }
 
@@ -277,6 +311,9 @@ impl Guarding {
 
     /// A request that will be made.
     pub fn add(&mut self, ask: &Ask, authority: &str) {
+        if ask.attacks {
+            self.attacks.insert(ask.key);
+        }
         let Some(plan) = self.plan.as_ref().filter(|plan| plan.policy.is_some()) else { return };
         let Some(check) = plan.key(ask, authority) else { return };
         if plan.refuses && matches!(ask.kind, Kind::Plain | Kind::Upgrade | Kind::MalformedBody) {
@@ -303,6 +340,12 @@ impl Guarding {
         changes.map(|mut changes| std::mem::take(&mut *changes)).unwrap_or_default()
     }
 
+    /// Bodies of responses are looked at, so that none comes from the cache.
+    pub fn taps(&self) -> bool {
+        let of_bodies = |plan: &Plan| plan.inspects || matches!(plan.own, Own::Responses { .. });
+        self.plan.as_ref().is_some_and(of_bodies)
+    }
+
     /// What is banned, from now on.
     pub fn order(&mut self, order: StoreOrder, now: Now) {
         let StoreOrder::Ban { network, until_unix_ms: Some(until_ms), reason } = order else { return };
@@ -311,9 +354,22 @@ impl Guarding {
         let older = self.bans.iter_mut().filter(|ban| ban.ip == network.addr());
         older.for_each(|ban| ban.until_us = ban.until_us.min(now.monotonic_us));
         self.bans.push(Ban { ip: network.addr(), from_us: now.monotonic_us, until_us });
-        if &*reason == "threshold_exceeded" {
-            self.note(Reached::BannedByLimit);
+        match &*reason {
+            "threshold_exceeded" => self.note(Reached::BannedByLimit),
+            "behavioral_violation" => {
+                self.note(Reached::BannedByResponses);
+                let plan = self.plan.as_ref().map(|plan| plan.own);
+                let passed = self.known.get(&network.addr()).map_or(0, |known| known.passed.len());
+                let due = matches!(plan, Some(Own::Responses { limit }) if passed > limit);
+                self.unjust = (!due).then(|| format!("{network}: a ban after {passed} requests"));
+            }
+            _ => {}
         }
+    }
+
+    /// A ban without a reason.
+    pub fn check_bans(&mut self) -> Checked<()> {
+        self.unjust.take().map_or(Ok(()), Err)
     }
 
     pub fn is_banned(&self, ip: IpAddr, now_us: u64) -> bool {
@@ -435,9 +491,13 @@ impl Guarding {
         let began_us = known.requests.get(&key).map_or(u64::MAX, |request| request.began_us);
         let own = match plan.own {
             Own::Nothing => false,
-            Own::Window { limit, .. } | Own::Escalation { limit } => known.requests.len() > limit,
+            Own::Window { limit, .. }
+            | Own::Escalation { limit }
+            | Own::Pace { limit, .. }
+            | Own::Responses { limit } => known.requests.len() > limit,
         };
-        own || plan.policy == Some(OnFailure::Closed)
+        own || self.attacks.contains(&key)
+            || plan.policy == Some(OnFailure::Closed)
             || plan.refuses && self.keys.get(&key).is_some_and(|check| is_refused(check))
             || self.bans.iter().any(|ban| ban.ip == ip && ban.until_us >= began_us)
     }
@@ -473,12 +533,26 @@ impl Guarding {
                 return Err(format!("{key}: passes beyond the limit"));
             }
         }
+        if let Own::Pace { limit, interval_us } = plan.own {
+            // The one that exceeds the limit goes still, and one may have begun a pause before.
+            let since_us = known.passed.iter().map(|(began_us, _)| *began_us).min().unwrap_or(now_us);
+            let at_most = limit as u64 + 2 + (now_us - since_us) / interval_us;
+            if known.passed.len() as u64 > at_most {
+                return Err(format!("{key}: passes at once, after {at_most} of its client"));
+            }
+        }
+        if self.attacks.contains(&key) {
+            return Err(format!("{key}: an attack passes"));
+        }
         let mut of_client = self.bans.iter().filter(|ban| ban.ip == ip);
         if of_client.clone().any(|ban| within(&(ban.from_us, ban.until_us))) {
             return Err(format!("{key}: passes in spite of a ban"));
         }
         if of_client.any(|ban| ban.until_us <= began_us) {
             self.note(Reached::AfterBan);
+        }
+        if first && plan.inspects {
+            self.note(Reached::Inspected);
         }
         let (Some(policy), Some(check)) = (plan.policy, self.keys.get(&key)) else { return Ok(()) };
         let refused = plan.refuses && is_refused(check);
@@ -525,8 +599,11 @@ impl Guarding {
         let by_own = match plan.own {
             Own::Nothing => false,
             Own::Window { limit, window_us } => counted(window_us) > limit,
-            Own::Escalation { limit } => counted(u64::MAX) > limit,
+            Own::Escalation { limit } | Own::Pace { limit, .. } | Own::Responses { limit } => {
+                counted(u64::MAX) > limit
+            }
         };
+        let paces = matches!(plan.own, Own::Pace { .. });
         let waits = retry_after_s.is_some_and(|seconds| seconds > 0);
         let (answered, failed) = self.fates(key, began_us, now_us);
         let (by_store, in_memory) = match plan.policy {
@@ -539,7 +616,9 @@ impl Guarding {
         let escalates = matches!(plan.own, Own::Escalation { .. });
         let was_banned = self.bans.iter().any(|ban| ban.ip == ip && ban.until_us > began_us);
         let (may, reached) = match (status, word) {
+            (400, "suspicious") => (plan.inspects && self.attacks.contains(&key), Reached::Attack),
             (403, "banned") => (was_banned, Reached::Banned),
+            (429, "throttled") => (waits && paces && by_own, Reached::TooManyWait),
             (429, "rate_limit") if by_store => (waits, Reached::LimitedByStore),
             (429, "rate_limit") => (waits && !escalates && by_own && (in_memory || failed), Reached::Limited),
             (429, "rate_limit_window") => (waits && escalates && by_own, Reached::Over),
@@ -563,6 +642,13 @@ impl Guarding {
         self.known.entry(ip).or_default().shut.push((now_us, shut_until_us));
         self.note(reached);
         Ok(())
+    }
+
+    /// So many requests of a loop had to wait for their client's pace.
+    pub fn note_paced(&mut self, requests: u64) {
+        if requests > 0 {
+            *self.reached.entry(Reached::Paced).or_default() += requests;
+        }
     }
 
     /// Bans have cut so many connections, of which so many were tunnels.

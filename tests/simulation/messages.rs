@@ -1,6 +1,6 @@
 //! Requests and responses, drawn in advance: the bytes of both sides follow from them.
 
-use super::dice::{Dice, content, content_key};
+use super::dice::{Dice, content, content_key, mix};
 use super::http::{Framing, chunked};
 use super::pages::{Given, Wants};
 use super::scenario::Scenario;
@@ -104,6 +104,8 @@ pub struct Ask {
     pub login: Login,
     /// It authenticates the connection.
     pub authenticates: bool,
+    /// A guard that looks at it must not let it pass.
+    pub attacks: bool,
     /// Of a page.
     pub shared: Wants,
     pub head: Vec<u8>,
@@ -178,6 +180,7 @@ impl Ask {
             trailers: Vec::new(),
             login,
             authenticates: false,
+            attacks: false,
             shared: Wants::default(),
             head: Vec::new(),
             coded: Vec::new(),
@@ -284,12 +287,29 @@ impl Ask {
             head.push_str(&self.shared.lines(&scenario.pages[self.shared.page], self));
         }
         head.push_str(&self.credentials_line());
+        if scenario.guard.as_ref().is_some_and(|plan| plan.inspects) {
+            self.add_what_is_inspected(&mut head);
+        }
         let padding = dice.pick(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 200, 200, 3900, 4096, 9000, 20_000]);
         if padding > 0 {
             head.push_str(&format!("X-Padding: {}\r\n", "p".repeat(padding)));
         }
         head.push_str("\r\n");
         self.head = head.into_bytes();
+    }
+
+    /// A type of the body that is looked at, and an attack in some.
+    fn add_what_is_inspected(&mut self, head: &mut String) {
+        // Without a throw of the dice, so that all else is as it would be.
+        let number = mix(u64::from(self.key.client) << 32 | u64::from(self.key.number));
+        if self.body != Framing::None {
+            let types = ["text/plain", "application/x-www-form-urlencoded", "application/json"];
+            head.push_str(&format!("Content-Type: {}\r\n", types[number as usize % 3]));
+        }
+        self.attacks = self.kind == Kind::Plain && number % 5 == 0;
+        if self.attacks {
+            head.push_str("X-Search: 1' UNION SELECT name, password FROM users --\r\n");
+        }
     }
 
     /// Breaks the grammar, and hides another request behind the fault.

@@ -124,7 +124,7 @@ impl Surroundings {
     }
 
     /// What the guard has told since: loops hear of it a little later.
-    fn hear_changes(&mut self) {
+    fn hear_changes(&mut self) -> Checked<()> {
         for change in self.book.guarding.changes() {
             match change {
                 Change::Bans => {
@@ -140,6 +140,7 @@ impl Surroundings {
                 Change::Alert(_) => {}
             }
         }
+        self.book.guarding.check_bans()
     }
 
     /// The client at the far end, if its tunnel goes on.
@@ -274,7 +275,7 @@ impl World {
             while let Some(task) = self.around.net.next_task() {
                 self.shells.iter_mut().for_each(Shell::expect_progress);
                 self.perform(task)?;
-                self.around.hear_changes();
+                self.around.hear_changes()?;
                 if self.around.net.dice.percent(40) {
                     break;
                 }
@@ -291,7 +292,7 @@ impl World {
                     if with_work.len() > 1 { self.around.net.dice.pick(&with_work) } else { with_work[0] };
                 let shell = &mut self.shells[number];
                 shell.round(&mut self.around)?;
-                self.around.hear_changes();
+                self.around.hear_changes()?;
                 if late && !shell.engine.is_empty() {
                     return Err("draining has no end".to_string());
                 }
