@@ -144,7 +144,7 @@ impl Counter {
     }
 
     /// This process's own answer, which is kept up to date whether or not a store answers, too.
-    #[inline(never)]
+    #[inline]
     pub(super) fn record(
         &self,
         state: &State,
@@ -157,7 +157,24 @@ impl Counter {
             Kind::Window { limit, window_ms, approximate: false } => {
                 state.windows.record(key, limit, window_ms, now.common_ms())
             }
-            Kind::Window { limit, window_ms, approximate: true } => {
+            Kind::Window { approximate: true, .. } | Kind::Escalation(_) => {
+                self.record_otherwise(state, key, subject, path, now)
+            }
+        }
+    }
+
+    // Apart: most counters are exact windows.
+    #[inline(never)]
+    fn record_otherwise(
+        &self,
+        state: &State,
+        key: u64,
+        subject: &Subject<'_>,
+        path: Option<&[u8]>,
+        now: Now,
+    ) -> Answer {
+        match self.kind {
+            Kind::Window { limit, window_ms, approximate: _ } => {
                 state.windows.record_approximate(key, limit, window_ms, now.common_ms())
             }
             Kind::Escalation(constants) => {

@@ -103,6 +103,7 @@ impl Counting {
 
     /// Records a request with every counter that is about it. The breaker says whether the store may be asked, and is asked only
     /// for a request that needs it: it lets one through now and then to see whether the store is back.
+    #[inline]
     pub(super) fn count<'a>(
         &self,
         subject: &Subject<'_>,
@@ -114,9 +115,22 @@ impl Counting {
     ) -> Counted {
         let path = subject.path.filter(|_| self.uses_path);
         let path = path.map(|path| path::comparison_form(path, scratch).bytes);
-        let Some(rules) = self.store else {
-            return Counted::Decided(self.record(subject, path, asked, consequences, now));
-        };
+        match self.store {
+            None => Counted::Decided(self.record(subject, path, asked, consequences, now)),
+            Some(rules) => self.count_with_store(rules, (subject, path), asked, consequences, now, breaker),
+        }
+    }
+
+    /// The same where there is a store.
+    fn count_with_store<'a>(
+        &self,
+        rules: StoreRules,
+        (subject, path): (&Subject<'_>, Option<&[u8]>),
+        asked: &impl Fn() -> Asker<'a>,
+        consequences: &Consequences,
+        now: Now,
+        breaker: &mut Breaker,
+    ) -> Counted {
         // The breaker is asked only for a request that is counted: it may give the probe of this second away.
         if !self.counters.iter().any(|counter| counter.covers(subject, path)) {
             return Counted::Decided(Decided::default());
@@ -129,6 +143,7 @@ impl Counting {
     }
 
     /// What this process says by itself.
+    #[inline]
     fn record<'a>(
         &self,
         subject: &Subject<'_>,
