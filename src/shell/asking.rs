@@ -1,10 +1,25 @@
-//! DNS queries of a loop: sent, and their replies handed to the engine.
+//! What a loop asks: DNS queries, whose replies are handed to the engine, and questions to the store.
 
 use super::{EventLoop, QUERIES, listener};
+use crate::guard::store::StoreFailure;
 use crate::resolver::{QueryId, Transport};
 use std::net::SocketAddr;
 
 impl EventLoop {
+    /// Sends what the requests of this turn ask the store. Those that go on because there is none may be followed by others.
+    pub(super) fn ask_store(&mut self) {
+        loop {
+            let without_store = self.store_questions.send(self.index);
+            if without_store.is_empty() {
+                return;
+            }
+            for job in without_store {
+                self.engine.handle_store_answer(self.now, job, Err(StoreFailure::Unreachable));
+            }
+            self.act();
+        }
+    }
+
     /// Sends a DNS query.
     pub(super) fn ask(&mut self, query: QueryId, server: SocketAddr, transport: Transport, message: &[u8]) {
         let EventLoop { poll, queries, shortage, pipes, .. } = self;

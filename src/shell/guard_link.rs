@@ -73,26 +73,15 @@ impl GuardLink {
         self.store.replace(None);
         let Some(settings) = settings else { return Ok(()) };
         let (link, state, clock) = (Arc::downgrade(self), Arc::clone(state), self.clock.clone());
-        let deliver = move |index: usize, reply: StoreReply| {
+        let deliver = move |index: usize, replies: Vec<StoreReply>| {
             let Some(link) = link.upgrade() else { return };
             if let Some(remote) = link.read_remotes().get(index) {
-                remote.send(WorkerMessage::StoreAnswered(StoreJob::from_bits(reply.job), reply.answers));
+                remote.send(WorkerMessage::StoreAnswered(replies));
             }
         };
         let client = StoreClient::start(settings, deliver, move |news| learn(&state, news, clock.now()))?;
         self.store.replace(Some(client));
         Ok(())
-    }
-
-    /// Asks the store for one request of a loop. Fails if there is none to be asked.
-    pub fn ask(&self, index: usize, job: StoreJob, checks: Vec<Check>) -> Result<(), StoreFailure> {
-        match self.store.read().as_ref() {
-            Some(store) => {
-                store.ask(index, job.to_bits(), checks);
-                Ok(())
-            }
-            None => Err(StoreFailure::Unreachable),
-        }
     }
 
     /// From now on values are kept here where no store is shared.
@@ -119,6 +108,44 @@ impl GuardLink {
 
     fn read_remotes(&self) -> RwLockReadGuard<'_, Vec<Remote>> {
         self.remotes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the requests of one loop ask the store in one turn: all goes there together, since a thread is woken for it.
+#[derive(Debug)]
+pub struct StoreQuestions {
+    link: Arc<GuardLink>,
+    asked: Vec<(StoreJob, Vec<Check>)>,
+}
+
+impl StoreQuestions {
+    /// None so far.
+    pub fn new(link: Arc<GuardLink>) -> StoreQuestions {
+        StoreQuestions { link, asked: Vec::new() }
+    }
+
+    /// What joins this loop with the others and the store.
+    pub fn link(&self) -> &GuardLink {
+        &self.link
+    }
+
+    /// One more request.
+    pub fn add(&mut self, job: StoreJob, checks: Vec<Check>) {
+        self.asked.push((job, checks));
+    }
+
+    /// Asks for the loop of this index. The jobs of which nothing will be heard, since there is no store.
+    pub fn send(&mut self, index: usize) -> Vec<StoreJob> {
+        if self.asked.is_empty() {
+            return Vec::new();
+        }
+        match self.link.store.read().as_ref() {
+            Some(store) => {
+                store.ask(index, self.asked.drain(..).map(|(job, checks)| (job.to_bits(), checks)));
+                Vec::new()
+            }
+            None => self.asked.drain(..).map(|(job, _)| job).collect(),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! What loops and the threads beside them tell each other: one enum, and for each loop one inbox with a waker.
 
 use super::scoreboard::Round;
+use super::stores::StoreReply;
 use crate::engine::callback::NameVerdict;
 use crate::engine::{Finding, JobId, Message, Settings, StoreJob};
-use crate::guard::store::{Answer, StoreFailure};
 use crate::guard::values::ValueAnswer;
 use crate::http::target::Name;
 use crate::log::format::Format;
@@ -38,8 +38,8 @@ pub enum WorkerMessage {
     Quit,
     /// From the verifier: a password was right, or was not.
     Verified(JobId, bool),
-    /// From the client of the store: what it has answered for one request, or that it does not answer.
-    StoreAnswered(StoreJob, Result<Vec<Answer>, StoreFailure>),
+    /// From the client of the store: what it has answered for some requests, or that it does not answer.
+    StoreAnswered(Vec<StoreReply>),
     /// From the client of a store: what it has answered to what a page has asked.
     Value(StoreJob, ValueAnswer),
     /// From the guard: there are more bans, and clients that are banned now are to be cut.

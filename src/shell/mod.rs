@@ -49,6 +49,7 @@ pub use clouds::{CloudRefresher, CloudSources};
 pub use control_socket::{ControlSocket, Predecessor, Reply, SocketFile, ask as ask_daemon, take_over};
 pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
+use guard_link::StoreQuestions;
 pub use health_checks::HealthChecks;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
@@ -58,10 +59,11 @@ pub use pressure::MemoryGauge;
 pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;
 pub use splice::AVAILABLE as SPLICE_AVAILABLE;
+use stores::StoreReply;
 pub use stores::StoreSettings;
 pub use workers::{Failure, Worker, Workers};
 
-use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice};
+use crate::engine::{Action, Engine, Event, PeerId, Settings, SocketError, Splice, StoreJob};
 use crate::log::format::Format;
 use crate::resolver;
 use crate::time::Now;
@@ -123,7 +125,7 @@ pub struct EventLoop {
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
     verifier: Verifier,
-    guard_link: Arc<GuardLink>,
+    store_questions: StoreQuestions,
     shortage: Shortage,
     access_log: AccessLog,
     /// The clock that all loops have in common.
@@ -179,7 +181,7 @@ impl EventLoop {
             others: Vec::new(),
             scoreboard: Scoreboard::new(1, None),
             verifier,
-            guard_link,
+            store_questions: StoreQuestions::new(guard_link),
             shortage: Shortage::default(),
             access_log,
             began: clock.elapsed(),
@@ -226,6 +228,7 @@ impl EventLoop {
         self.relieve();
         // Last, when everything that could make room has been done.
         self.accept();
+        self.ask_store();
         self.access_log.sender.flush();
         self.offer_room();
         if quit {
@@ -407,12 +410,11 @@ impl EventLoop {
                     }
                 }
                 WorkerMessage::Fill(from, message) => self.engine.handle_message(self.now, from, message),
-                WorkerMessage::StoreAnswered(job, answers) => {
-                    self.engine.handle_store_answer(
-                        self.now,
-                        job,
-                        answers.as_deref().map_err(|failure| *failure),
-                    );
+                WorkerMessage::StoreAnswered(replies) => {
+                    for StoreReply { job, answers } in replies {
+                        let answers = answers.as_deref().map_err(|failure| *failure);
+                        self.engine.handle_store_answer(self.now, StoreJob::from_bits(job), answers);
+                    }
                 }
                 WorkerMessage::Value(job, answer) => self.engine.handle_value_answer(self.now, job, answer),
                 WorkerMessage::Bans => bans = true,
@@ -621,12 +623,10 @@ impl EventLoop {
                 Action::Verify { job, guesses, work } => {
                     self.verifier.verify(&self.remote, job, guesses, work);
                 }
-                Action::AskStore { job, checks } => {
-                    if let Err(failure) = self.guard_link.ask(self.index, job, checks) {
-                        self.engine.handle_store_answer(self.now, job, Err(failure));
-                    }
+                Action::AskStore { job, checks } => self.store_questions.add(job, checks),
+                Action::AskValue { job, request } => {
+                    self.store_questions.link().ask_value(&self.remote, job, request);
                 }
-                Action::AskValue { job, request } => self.guard_link.ask_value(&self.remote, job, request),
                 Action::SendToLoops(message) => self.tell_others(&WorkerMessage::Fill(self.index, message)),
                 Action::Log(entry) => {
                     self.access_log.sender.append_record(self.access_log.format, &entry);

@@ -44,10 +44,12 @@ impl Node {
     pub fn start(settings: StoreSettings) -> Node {
         let (replies, (sender, news)) = (Replies::default(), channel());
         let filed = replies.clone();
-        let deliver = move |loop_index: usize, reply: StoreReply| {
-            assert_eq!(loop_index as u64, reply.job % 7, "the loop that has asked is told");
-            let doubled = filed.0.lock().expect("a lock").insert(reply.job, reply);
-            assert_eq!(doubled, None, "a job is answered once");
+        let deliver = move |loop_index: usize, replies: Vec<StoreReply>| {
+            for reply in replies {
+                assert_eq!(loop_index as u64, reply.job % 7, "the loop that has asked is told");
+                let doubled = filed.0.lock().expect("a lock").insert(reply.job, reply);
+                assert_eq!(doubled, None, "a job is answered once");
+            }
             filed.1.notify_all();
         };
         let client = StoreClient::start(settings, deliver, move |news| {
@@ -59,7 +61,7 @@ impl Node {
     /// Asks, and waits for the answer.
     #[track_caller]
     pub fn ask(&self, job: u64, checks: Vec<Check>) -> Result<Vec<Answer>, StoreFailure> {
-        self.client.ask((job % 7) as usize, job, checks);
+        self.client.ask((job % 7) as usize, std::iter::once((job, checks)));
         self.reply(job)
     }
 

@@ -38,7 +38,7 @@ fn a_server_that_stands_still_costs_its_questions_and_no_connection() {
     server.signal(Signal::STOP);
     let frozen: Vec<u64> = jobs.by_ref().take(300).collect();
     for job in &frozen {
-        node.client.ask((job % 7) as usize, *job, vec![window("frozen", 1, HOUR_MS)]);
+        node.client.ask((job % 7) as usize, std::iter::once((*job, vec![window("frozen", 1, HOUR_MS)])));
     }
     for job in &frozen {
         assert_eq!(node.reply(*job), Err(StoreFailure::Late));
@@ -89,7 +89,7 @@ fn a_queue_that_is_full_answers_at_once() {
     let node = Node::start(patient(&url));
     let jobs: Vec<u64> = (0..6000).collect();
     for job in &jobs {
-        node.client.ask((job % 7) as usize, *job, vec![window("w", 1, HOUR_MS)]);
+        node.client.ask((job % 7) as usize, std::iter::once((*job, vec![window("w", 1, HOUR_MS)])));
     }
     assert!(node.client.counters().queue_full >= 1900, "{:?}", node.client.counters());
     assert_eq!(node.reply(5999), Err(StoreFailure::Late));

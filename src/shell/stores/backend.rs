@@ -8,7 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 /// Questions of one pipeline (chosen: 50 kB of commands, which fit into the buffers of a socket).
-const BATCH_MAX: usize = 256;
+const PIPELINE_MAX: usize = 256;
+
+/// What is taken out of the queue at once (chosen).
+const TAKEN_MAX: usize = 256;
 
 /// Orders that are carried out between two batches of questions (chosen).
 const ORDERS_AT_ONCE: usize = 64;
@@ -28,17 +31,29 @@ pub(super) struct ValueQuestion {
 
 /// What stands in the queue of a thread.
 pub(super) enum Work {
-    Ask(Question),
+    Ask(Vec<Question>),
     Value(ValueQuestion),
     /// The desk has orders.
     Order,
 }
 
 impl Work {
-    /// Answers a question without the store.
+    /// How many questions it is.
+    pub fn len(&self) -> usize {
+        match self {
+            Work::Ask(questions) => questions.len(),
+            Work::Value(_) => 1,
+            Work::Order => 0,
+        }
+    }
+
+    /// Answers questions without the store.
     pub fn fail(self, desk: &Desk, failure: StoreFailure) {
         match self {
-            Work::Ask(question) => desk.answer(&question, Err(failure)),
+            Work::Ask(questions) => {
+                desk.release(questions.len());
+                desk.fail(&questions, failure);
+            }
             Work::Value(question) => (question.done)(ValueAnswer::Failed(failure)),
             Work::Order => {}
         }
@@ -61,15 +76,18 @@ pub(super) trait Backend {
 pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc<Desk>, deadline: Duration) {
     backend.look_after_connections();
     let mut orders_again_at = Instant::now();
-    let mut batch = Vec::with_capacity(BATCH_MAX);
+    let mut batch = Vec::with_capacity(TAKEN_MAX);
     let mut values = Vec::new();
     while !desk.is_stopping() {
         let patience = if desk.has_orders() { ORDERS_AGAIN_AFTER } else { IDLE_AFTER };
         match queue.recv_timeout(patience) {
             Ok(first) => {
-                for work in std::iter::once(first).chain(queue.try_iter()).take(BATCH_MAX) {
+                for work in std::iter::once(first).chain(queue.try_iter()).take(TAKEN_MAX) {
                     match work {
-                        Work::Ask(question) => batch.push(question),
+                        Work::Ask(questions) => {
+                            desk.release(questions.len());
+                            batch.extend(questions);
+                        }
                         Work::Value(question) => values.push(question),
                         Work::Order => {}
                     }
@@ -79,10 +97,14 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
             Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        desk.answer_expired(&mut batch, deadline);
-        if !batch.is_empty() {
-            backend.ask(&batch);
-            batch.clear();
+        // A server that stands still costs one pipeline: what was to be sent behind it may be too old by then.
+        while !batch.is_empty() {
+            desk.answer_expired(&mut batch, deadline);
+            let pipeline = batch.len().min(PIPELINE_MAX);
+            if pipeline > 0 {
+                backend.ask(&batch[..pipeline]);
+                batch.drain(..pipeline);
+            }
         }
         serve(backend, std::mem::take(&mut values), deadline);
         if desk.has_orders() && Instant::now() >= orders_again_at {

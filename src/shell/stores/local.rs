@@ -88,7 +88,7 @@ impl LocalBackend {
 impl Backend for LocalBackend {
     /// Limits are counted by the guard's own state.
     fn ask(&mut self, questions: &[Question]) {
-        questions.iter().for_each(|question| self.desk.answer(question, Err(StoreFailure::Refused)));
+        self.desk.fail(questions, StoreFailure::Refused);
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {

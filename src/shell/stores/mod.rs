@@ -28,7 +28,7 @@ pub use slot::StoreSlot;
 use crate::guard::store::{Check, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{ValueAnswer, ValueRequest};
 use backend::{ValueQuestion, Work};
-use desk::{Desk, Question, count};
+use desk::{Desk, QUESTIONS_MAX, Question, count};
 use local::LocalBackend;
 use std::io;
 use std::path::PathBuf;
@@ -36,8 +36,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
-const QUEUE_MAX: usize = 4096;
+/// Whatever waits for the thread, of which the questions that one loop has asked at once are one (chosen: as many as questions
+/// may be).
+const QUEUE_MAX: usize = QUESTIONS_MAX;
 
 /// What waits for so long for a store in this process is not asked any more (chosen: its disk is busy, and the client was told so).
 const LOCAL_DEADLINE: Duration = Duration::from_secs(2);
@@ -61,11 +62,11 @@ impl Drop for Shared {
 
 impl StoreClient {
     /// Starts the threads, which connect on their own time and go on trying: `news` tells of that. `deliver` is told the loop
-    /// and its answer, exactly once for each question; both are called on threads of the store and must not wait. A URL that
+    /// and its answers, exactly one for each question; both are called on threads of the store and must not wait. A URL that
     /// cannot be understood, or that needs a feature which is not compiled in, is an error.
     pub fn start(
         settings: StoreSettings,
-        deliver: impl Fn(usize, StoreReply) + Send + Sync + 'static,
+        deliver: impl Fn(usize, Vec<StoreReply>) + Send + Sync + 'static,
         news: impl Fn(StoreNews) + Send + Sync + 'static,
     ) -> io::Result<StoreClient> {
         let desk = Arc::new(Desk::new(deliver, news));
@@ -87,10 +88,19 @@ impl StoreClient {
         Ok(client)
     }
 
-    /// Asks. The answer comes through `deliver`; at once, if too many questions wait.
-    pub fn ask(&self, loop_index: usize, job: u64, checks: Vec<Check>) {
-        count(&self.shared.desk.counting.questions, 1);
-        self.enqueue(Work::Ask(Question { loop_index, job, checks, asked_at: Instant::now() }));
+    /// Asks what a loop wants to know: for each of its jobs, the checks of one request. The answers come through `deliver`; at
+    /// once to those that are too many.
+    pub fn ask(&self, loop_index: usize, jobs: impl Iterator<Item = (u64, Vec<Check>)>) {
+        let (desk, asked_at) = (&self.shared.desk, Instant::now());
+        let mut questions: Vec<Question> =
+            jobs.map(|(job, checks)| Question { loop_index, job, checks, asked_at }).collect();
+        count(&desk.counting.questions, questions.len());
+        let beyond = questions.split_off(desk.admit(questions.len()));
+        if !questions.is_empty() {
+            self.enqueue(Work::Ask(questions));
+        }
+        count(&desk.counting.queue_full, beyond.len());
+        desk.fail(&beyond, StoreFailure::Late);
     }
 
     /// Asks for a value, and says what came of it on a thread of the store; at once, if too many questions wait.
@@ -110,7 +120,7 @@ impl StoreClient {
         match queue.try_send(work) {
             Ok(()) => {}
             Err(TrySendError::Full(work)) => {
-                count(&desk.counting.queue_full, 1);
+                count(&desk.counting.queue_full, work.len());
                 work.fail(desk, StoreFailure::Late);
             }
             Err(TrySendError::Disconnected(work)) => work.fail(desk, StoreFailure::Unreachable),

@@ -240,10 +240,10 @@ impl Backend for MongoBackend {
         let outcomes = self.runtime.block_on(join_all(checks.map(|check| self.check(check))));
         self.note(outcomes.iter().map(|outcome| outcome.err()));
         let mut outcomes = outcomes.into_iter();
-        for question in questions {
+        self.desk.answer(questions.iter().map(|question| {
             let own: Vec<_> = outcomes.by_ref().take(question.checks.len()).collect();
-            self.desk.answer(question, own.into_iter().collect());
-        }
+            (question.asker(), own.into_iter().collect())
+        }));
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {

@@ -1,5 +1,9 @@
 //! Commands of Redis, and the slot of a cluster that their key falls into.
 
+use crate::http::fields::write_decimal;
+use std::fmt::Display;
+use std::io::Write as _;
+
 /// Records a hit in a sliding window.
 const WINDOW: &str = include_str!("window.lua");
 /// A step of a fixed window with escalation.
@@ -56,16 +60,22 @@ enum Name {
 pub struct Command {
     name: Name,
     key: Option<String>,
-    arguments: Vec<String>,
+    /// As they are sent (RESP), one behind the other, and how many they are.
+    arguments: Vec<u8>,
+    count: usize,
 }
+
+/// Room for the arguments of a check of a request (chosen).
+const ARGUMENTS_BYTES: usize = 96;
 
 impl Command {
     pub fn new(name: &'static str) -> Command {
-        Command { name: Name::Plain(name), key: None, arguments: Vec::new() }
+        Command { name: Name::Plain(name), key: None, arguments: Vec::new(), count: 0 }
     }
 
     pub fn script(script: Script) -> Command {
-        Command { name: Name::Script(script), key: None, arguments: Vec::new() }
+        let arguments = Vec::with_capacity(ARGUMENTS_BYTES);
+        Command { name: Name::Script(script), key: None, arguments, count: 0 }
     }
 
     /// Makes a server keep all scripts.
@@ -79,8 +89,16 @@ impl Command {
         self
     }
 
-    pub fn arg(mut self, argument: impl ToString) -> Command {
-        self.arguments.push(argument.to_string());
+    pub fn arg(mut self, argument: impl Display) -> Command {
+        let start = self.arguments.len();
+        // Writing into a Vec cannot fail.
+        let _ = write!(self.arguments, "{argument}");
+        let value_bytes = self.arguments.len() - start;
+        // Its length, which goes before it, is not known any sooner.
+        write_length(b'$', value_bytes, &mut self.arguments);
+        self.arguments[start..].rotate_left(value_bytes);
+        self.arguments.extend_from_slice(b"\r\n");
+        self.count += 1;
         self
     }
 
@@ -96,24 +114,29 @@ impl Command {
             Name::Plain(_) => 1 + key,
             Name::Script(_) => 3 + key,
         };
-        out.extend_from_slice(format!("*{}\r\n", words + self.arguments.len()).as_bytes());
+        write_length(b'*', words + self.count, out);
         match self.name {
             Name::Plain(name) => write_word(name, out),
             Name::Script(script) => {
                 write_word(if whole { "EVAL" } else { "EVALSHA" }, out);
                 write_word(if whole { script.text() } else { hashes.of(script) }, out);
-                write_word(&key.to_string(), out);
+                write_word(if key == 1 { "1" } else { "0" }, out);
             }
         }
-        self.key.iter().chain(&self.arguments).for_each(|word| write_word(word, out));
+        self.key.iter().for_each(|key| write_word(key, out));
+        out.extend_from_slice(&self.arguments);
     }
 }
 
 fn write_word(word: &str, out: &mut Vec<u8>) {
-    out.push(b'$');
-    out.extend_from_slice(word.len().to_string().as_bytes());
-    out.extend_from_slice(b"\r\n");
+    write_length(b'$', word.len(), out);
     out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_length(kind: u8, length: usize, out: &mut Vec<u8>) {
+    out.push(kind);
+    write_decimal(out, length as u64);
     out.extend_from_slice(b"\r\n");
 }
 

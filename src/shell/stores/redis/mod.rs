@@ -16,7 +16,7 @@ use crate::guard::values::{self, ValueAnswer, ValueRequest};
 use address::Target;
 use ban_keys::BanKeys;
 use command::{Command, Script};
-use redis::{FromRedisValue, Value};
+use redis::Value;
 use server::Timeouts;
 use servers::{Outcome, Servers};
 use std::io;
@@ -73,8 +73,8 @@ impl RedisBackend {
         match check {
             Check::Window { key, limit, window_ms } => {
                 self.hits += 1;
-                let hit = format!("{}:{}", self.keys.node(), self.hits);
                 let command = Command::script(Script::Window).key(format!("{}{key}", self.prefix));
+                let hit = format_args!("{}:{}", self.keys.node(), self.hits);
                 command.arg(limit).arg(window_ms).arg(hit)
             }
             Check::Escalation { key, constants } => {
@@ -109,12 +109,18 @@ impl Backend for RedisBackend {
         let checks = questions.iter().flat_map(|question| &question.checks);
         let commands: Vec<Command> = checks.map(|check| self.command(check)).collect();
         let mut outcomes = self.exchange(&commands).into_iter();
-        for question in questions {
+        self.desk.answer(questions.iter().map(|question| {
+            let mut answers = Ok(Vec::with_capacity(question.checks.len()));
             // All outcomes of the question are taken, also when the first is a failure.
-            let own: Vec<Outcome> = outcomes.by_ref().take(question.checks.len()).collect();
-            let answers = question.checks.iter().zip(own).map(|(check, outcome)| answer(check, outcome?));
-            self.desk.answer(question, answers.collect());
-        }
+            for (check, outcome) in question.checks.iter().zip(outcomes.by_ref()) {
+                match (outcome.and_then(|reply| answer(check, &reply)), &mut answers) {
+                    (Ok(answer), Ok(answers)) => answers.push(answer),
+                    (Err(failure), Ok(_)) => answers = Err(failure),
+                    (_, Err(_)) => {}
+                }
+            }
+            (question.asker(), answers)
+        }));
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
@@ -188,17 +194,19 @@ fn value_answer(request: &ValueRequest, outcome: Outcome) -> ValueAnswer {
 }
 
 /// What a script has answered; anything else is no answer.
-fn answer(check: &Check, reply: Value) -> Result<Answer, StoreFailure> {
-    // The crate wraps negative numbers around when it is asked for unsigned ones.
-    let numbers = Vec::<i64>::from_redis_value(reply).map_err(|_| StoreFailure::Refused)?;
-    let numbers: Result<Vec<u64>, _> = numbers.into_iter().map(u64::try_from).collect();
-    let numbers = numbers.map_err(|_| StoreFailure::Refused)?;
+fn answer(check: &Check, reply: &Value) -> Result<Answer, StoreFailure> {
+    let Value::Array(numbers) = reply else { return Err(StoreFailure::Refused) };
+    let unsigned = |number: i64| u64::try_from(number).map_err(|_| StoreFailure::Refused);
     match (check, &numbers[..]) {
-        (Check::Window { .. }, &[within @ (0 | 1), left, retry_after_ms]) => {
+        (
+            Check::Window { .. },
+            &[Value::Int(within @ (0 | 1)), Value::Int(left), Value::Int(retry_after_ms)],
+        ) => {
             let left = u32::try_from(left).map_err(|_| StoreFailure::Refused)?;
-            Ok(Answer::Window { within: within == 1, left, retry_after_ms })
+            Ok(Answer::Window { within: within == 1, left, retry_after_ms: unsigned(retry_after_ms)? })
         }
-        (Check::Escalation { .. }, &[verdict @ 0..=3, retry_after_ms]) => {
+        (Check::Escalation { .. }, &[Value::Int(verdict @ 0..=3), Value::Int(retry_after_ms)]) => {
+            let retry_after_ms = unsigned(retry_after_ms)?;
             Ok(Answer::Escalation(match verdict {
                 0 => EscalationVerdict::Pass,
                 1 => EscalationVerdict::Over { retry_after_ms },
@@ -231,9 +239,9 @@ mod tests {
         let numbers =
             |numbers: &[i64]| Value::Array(numbers.iter().map(|number| Value::Int(*number)).collect());
         let good = Answer::Window { within: true, left: 2, retry_after_ms: 3 };
-        assert_eq!(answer(&window, numbers(&[1, 2, 3])), Ok(good));
+        assert_eq!(answer(&window, &numbers(&[1, 2, 3])), Ok(good));
         let good = Answer::Escalation(EscalationVerdict::Over { retry_after_ms: 7 });
-        assert_eq!(answer(&escalation, numbers(&[1, 7])), Ok(good));
+        assert_eq!(answer(&escalation, &numbers(&[1, 7])), Ok(good));
         let wrong = [
             Value::Nil,
             Value::Okay,
@@ -243,8 +251,8 @@ mod tests {
             numbers(&[1, 2, -3]),
         ];
         for reply in wrong {
-            assert_eq!(answer(&window, reply.clone()), Err(StoreFailure::Refused), "{reply:?}");
-            assert_eq!(answer(&escalation, reply.clone()), Err(StoreFailure::Refused), "{reply:?}");
+            assert_eq!(answer(&window, &reply), Err(StoreFailure::Refused), "{reply:?}");
+            assert_eq!(answer(&escalation, &reply), Err(StoreFailure::Refused), "{reply:?}");
         }
     }
 }
