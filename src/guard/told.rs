@@ -127,6 +127,8 @@ impl<'a> Told<'a> {
             event.metadata.push(("duration", duration_s.to_string()));
         }
         if let Some((limit, window_ms)) = self.limit {
+            // No more than one beyond the limit is kept, here and in the store.
+            event.metadata.push(("request_count", limit.saturating_add(1).to_string()));
             event.metadata.push(("rate_limit", limit.to_string()));
             event.metadata.push(("window", window_ms.div_ceil(1000).to_string()));
         }
@@ -175,5 +177,14 @@ mod tests {
         let long = vec![b'x'; 2 * TEXT_BYTES_MAX];
         let event = Told::by(Happened::Blocked, &Asker { target: &long, ..Asker::by(client) }).event(now);
         assert_eq!((event.endpoint.len(), event.response_time_us), (TEXT_BYTES_MAX, None));
+    }
+
+    #[test]
+    fn guard_12_an_exceeded_limit_is_told_with_count_limit_and_window() {
+        let asked = Asker::by(IpAddr::from([192, 0, 2, 1]));
+        let told = Told { limit: Some((20, 10_000)), ..Told::by(Happened::RateLimited, &asked) };
+        let metadata = told.event(Now::default()).metadata;
+        let expected = [("request_count", "21"), ("rate_limit", "20"), ("window", "10")];
+        assert_eq!(metadata, expected.map(|(name, value)| (name, value.to_owned())));
     }
 }
