@@ -1,5 +1,7 @@
 //! Structural rules, checked against the sources: imports between rooms, names that the core must not use.
 
+mod packaging;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
 //! What packages carry: the manual pages and the completions for shells are written from the table of options.
-//! `UPDATE_DOCS=1 cargo test --test packaging` writes them anew. `scripts/package` builds packages and tries them.
+//! `UPDATE_DOCS=1 cargo test --test tidy` writes them anew. `scripts/package` builds packages and tries them.
 
 mod completions;
 mod man;
@@ -58,7 +58,7 @@ fn expect_file(path: &str, text: &str) {
         std::fs::write(&place, text).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
     let found = std::fs::read_to_string(&place).unwrap_or_default();
-    assert!(found == text, "packaging/{path} is not current: run UPDATE_DOCS=1 cargo test --test packaging");
+    assert!(found == text, "packaging/{path} is not current: run UPDATE_DOCS=1 cargo test --test tidy");
 }
 
 #[test]
