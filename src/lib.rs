@@ -23,7 +23,7 @@
 //!
 //! ```text
 //! main, daemon -> embed -> shell -> engine -> { policy, guard, gateway, cache, resolver, metrics } -> http -> net
-//!                          config, log                                            time, nearest, words: for all
+//!                          config, log                                            time, part, nearest, words: for all
 //! ```
 //!
 //! Imports point to the right only, and the rooms in braces do not import each other; `tests/tidy.rs` reads the sources
@@ -80,6 +80,8 @@ pub mod metrics;
 pub(crate) mod nearest;
 #[doc(hidden)]
 pub mod net;
+#[doc(hidden)]
+pub mod part;
 #[doc(hidden)]
 pub mod policy;
 #[doc(hidden)]

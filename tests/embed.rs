@@ -130,7 +130,6 @@ fn two_proxies_share_nothing_and_leave_nothing() {
 
 /// A loop that does not turn shows, and so does one that turns again; it is asked once, however often it is looked.
 #[test]
-#[cfg(feature = "admin")]
 fn a_loop_that_stands_still_is_seen() {
     let _alone = alone();
     let mut proxy = built(configuration());

@@ -7,32 +7,33 @@ use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import: `main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache,
 /// resolver, metrics } -> http -> net`; `time`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the daemon's.
-const IMPORTS: [(&str, &str); 19] = [
+const IMPORTS: [(&str, &str); 20] = [
     ("time", ""),
+    ("part", ""),
     ("nearest", ""),
     ("words", "nearest"),
     ("sandbox", ""),
     ("net", "time"),
     ("http", "time net"),
-    ("policy", "time http net"),
-    ("guard", "time nearest words http net"),
-    ("cache", "time http net"),
+    ("policy", "time part http net"),
+    ("guard", "time part nearest words http net"),
+    ("cache", "time part http net"),
     ("resolver", "time http net"),
-    ("gateway", "time nearest words http net"),
+    ("gateway", "time part nearest words http net"),
     ("metrics", "time http net"),
-    ("engine", "time net http policy guard gateway cache resolver metrics"),
+    ("engine", "time part net http policy guard gateway cache resolver metrics"),
     ("log", "time net http engine"),
-    ("config", "time nearest net http policy guard gateway cache resolver engine log"),
-    ("shell", "time net http policy guard gateway cache resolver metrics engine log config"),
-    ("embed", "time net http policy guard gateway cache resolver metrics engine log config shell"),
+    ("config", "time part nearest net http policy guard gateway cache resolver engine log"),
+    ("shell", "time part net http policy guard gateway cache resolver metrics engine log config"),
+    ("embed", "time part net http policy guard gateway cache resolver metrics engine log config shell"),
     ("daemon", "embed config log sandbox"),
     ("main", "daemon embed config log"),
 ];
 
 /// The rooms that touch no socket, file, clock, thread or randomness.
-const CORE: [&str; 12] = [
-    "time", "nearest", "words", "net", "http", "policy", "guard", "gateway", "cache", "resolver", "metrics",
-    "engine",
+const CORE: [&str; 13] = [
+    "time", "part", "nearest", "words", "net", "http", "policy", "guard", "gateway", "cache", "resolver",
+    "metrics", "engine",
 ];
 
 /// Names that the core must not use.

@@ -28,6 +28,7 @@ features! {
     ADMIN "admin",
     CLOUD "cloud",
     DETECTION "detection",
+    GUARD "guard",
     MONGODB "mongodb",
     REDIS "redis",
     SANDBOX "sandbox",

@@ -3,6 +3,7 @@
 use super::problem::{Origin, Problems};
 use super::settings::Settings;
 use crate::gateway::directives::{self, Directives};
+use crate::part::guard::built;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +13,7 @@ pub fn load(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<Option<Directives>, Problems> {
-    let Some(file) = &settings.gateway else { return Ok(None) };
+    let Some(file) = built().and(settings.gateway.as_ref()) else { return Ok(None) };
     let mut problems = Problems::new();
     let text = match read_file(&file.value) {
         Ok(text) => text,

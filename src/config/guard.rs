@@ -10,6 +10,7 @@ use crate::guard::detection::DetectRules;
 use crate::guard::directives::{self, CloudFetch, Directives};
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
+use crate::part::guard::{Built, built};
 use ipnet::IpNet;
 use std::fmt;
 use std::io;
@@ -22,6 +23,8 @@ const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Everything that a guard file says, with the files that it names.
 pub struct GuardFile {
+    /// There is no guard file in a build without the guard.
+    _built: Built,
     /// Its lines.
     pub directives: Directives,
     /// Bans of the guard file, and of the files that it names.
@@ -57,6 +60,7 @@ impl GuardFile {
         settings: &Settings,
         read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
     ) -> Result<Option<GuardFile>, Problems> {
+        let Some(_built) = built() else { return Ok(None) };
         let mut problems = Problems::new();
         let cloud_sets = load_clouds(settings, read_file, &mut problems);
         let Some(file) = &settings.guard else {
@@ -75,6 +79,7 @@ impl GuardFile {
             true => {
                 let path = file.value.clone();
                 Ok(Some(GuardFile {
+                    _built,
                     directives,
                     bans,
                     cloud_sets,
@@ -160,12 +165,17 @@ fn written_unix_ms(file: &Path, now_ms: u64) -> u64 {
     since.map_or(now_ms, |since| since.as_millis() as u64)
 }
 
+/// The guard file that the settings name; a build without the guard has none.
+fn named(settings: &Settings) -> Option<&Located<PathBuf>> {
+    built().and(settings.guard.as_ref())
+}
+
 /// What the guard file says of detection, if one is named.
 pub fn detect_rules(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Result<DetectRules, Problems> {
-    let Some(file) = &settings.guard else { return Ok(DetectRules::default()) };
+    let Some(file) = named(settings) else { return Ok(DetectRules::default()) };
     let mut problems = Problems::new();
     let directives = load_directives(file, read_file, &mut problems);
     directives.map(|directives| directives.detect).ok_or(problems)
@@ -397,7 +407,7 @@ fn cloud_files(directory: &Path) -> io::Result<Vec<CloudFile>> {
 /// The files that are read with the guard file: those of bans, the store's password and certificates, which it names, and those
 /// of the clouds that there are. None of a guard file that cannot be read, or is faulty.
 pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Vec<PathBuf> {
-    let Some(file) = &settings.guard else { return Vec::new() };
+    let Some(file) = named(settings) else { return Vec::new() };
     let read = read_file(&file.value).ok().and_then(|text| directives::parse(&text).ok());
     let directory = file.value.parent().unwrap_or(Path::new(""));
     let named = read.iter().flat_map(|read| {
@@ -415,7 +425,7 @@ pub fn fetched_directory(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Option<PathBuf> {
-    let directives = directives::parse(&read_file(&settings.guard.as_ref()?.value).ok()?).ok()?;
+    let directives = directives::parse(&read_file(&named(settings)?.value).ok()?).ok()?;
     let directory = settings.cloud_ranges.as_ref()?;
     fetches(&directives).then(|| directory.value.clone())
 }
@@ -425,7 +435,7 @@ pub fn events_directory(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
 ) -> Option<PathBuf> {
-    let file = &settings.guard.as_ref()?.value;
+    let file = &named(settings)?.value;
     let events = directives::parse(&read_file(file).ok()?).ok()?.events.filter(|events| !events.socket)?;
     let path = file.parent().unwrap_or(Path::new("")).join(&events.path);
     path.parent().map(Path::to_owned)

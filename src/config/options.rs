@@ -293,20 +293,24 @@ pub static TABLE: &[Spec] = &[
     .common(),
     Spec::path(Access, "guard", "FILE", "ban, limit and refuse clients as this file says (weir help guard)", |s, v| {
         located_path(&mut s.guard, v)
-    }),
+    })
+    .needs(feature::GUARD),
     Spec::path(Access, "gateway", "FILE", "stand before the servers of this file (weir help gateway)", |s, v| {
         located_path(&mut s.gateway, v)
     })
-    .restart(),
+    .restart()
+    .needs(feature::GUARD),
     Spec::path(Access, "cloud-ranges", "DIR", "keep the networks of the clouds in files in this directory", |s, v| {
         located_path(&mut s.cloud_ranges, v)
-    }),
+    })
+    .needs(feature::GUARD),
     Spec::flag(
         Access,
         "proxy-protocol",
         "expect a PROXY header (version 1 or 2) from peers that the guard file trusts",
         |s, v| one(&mut s.proxy_protocol, v, values::flag),
-    ),
+    )
+    .needs(feature::GUARD),
     Spec::path(Log, "log-dir", "DIR", "write access.log here, not to standard output", |s, v| {
         one(&mut s.log_dir, v, |text| values::path(text).map(Some))
     })

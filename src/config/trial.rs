@@ -14,6 +14,7 @@ use crate::guard::state::{KEYS_MAX, State};
 use crate::guard::store::StoreFailure;
 use crate::guard::values::ValueAnswer;
 use crate::http::target::Name;
+use crate::part;
 use crate::policy::Policy;
 use crate::resolver::{self, Outcome, QueryId, Resolver, Transport};
 use crate::time::Now;
@@ -47,7 +48,7 @@ pub struct Trial {
     /// The log record.
     pub entry: Option<Box<LogRecord>>,
     /// What has counted the request.
-    pub guard: Option<Arc<Guard>>,
+    pub guard: Option<part::guard::Shared<Guard>>,
 }
 
 impl Trial {
@@ -71,8 +72,9 @@ impl Trial {
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
         let guard = guard.map(|file| {
             let clouds = file.clouds();
-            Arc::new(file.into_guard(&state, &clouds))
+            file.into_guard(&state, &clouds)
         });
+        let guard = guard.and_then(part::guard::share);
         whole.guard = guard.clone();
         let mut engine = Engine::new(whole, policy, Resolver::new(dns, hosts, seed));
         let began = Instant::now();

@@ -1,14 +1,14 @@
 //! From a configuration, and what only a program can give, to a proxy.
 
-use super::clouds::CloudParts;
 use super::configuration::{
     Compiled, Configuration, addresses_to_bind, compile, engine_settings, loops, random_seed,
     resolver_settings, warn_if_open, warn_of_skipped,
 };
-use super::control::{Control, GuardParts, Present, Shared, guard_state, store_settings};
+use super::control::{Control, Present, Shared};
 use super::descriptors::limit_connections;
 use super::follower::Follower;
 use super::gateway_part::GatewayPart;
+use super::guard_parts::{GuardParts, store_settings};
 use super::listeners::{ListenError, Listeners};
 use super::proxy::Proxy;
 use super::sizing::{size, tell};
@@ -21,6 +21,7 @@ use crate::engine::pages::{OwnPages, PageReply, Pages};
 use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
+use crate::part::guard::built;
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::shell::stores::StoreClient;
@@ -245,8 +246,10 @@ impl Builder {
             return Err(BuildError::Configuration(problems));
         }
         let read_file = |path: &Path| self.configuration.read(path);
-        let Compiled { policy, mut guard, gateway: routes, file_bytes } =
+        let Compiled { policy, guard, gateway, file_bytes } =
             compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
+        // In a build without these parts the compiler sees that there are none.
+        let (mut guard, routes) = (built().and(guard), built().and(gateway));
         let shares =
             size(&mut settings, loops, file_bytes, guard.as_mut(), &[]).map_err(BuildError::Configuration)?;
         if let Some(warning) = limit_connections(&mut settings, loops) {
@@ -261,15 +264,13 @@ impl Builder {
         }
         let policy = Arc::new(policy);
         let guard_link = Arc::new(GuardLink::new(Clock::new(self.clock.take())));
-        let state = guard_state(&guard_link, guard.as_ref())?;
+        let guard_parts = GuardParts::new(&guard_link, guard.as_ref(), self.event_socket.take())?;
         let store_settings = guard.as_ref().and_then(store_settings);
         let events = guard.as_ref().and_then(GuardFile::events);
-        let clouds = CloudParts::default();
-        clouds.set_files(guard.as_ref());
         #[cfg(feature = "cloud")]
         let sources = super::clouds::cloud_sources(guard.as_ref(), &settings);
         let directives = guard.as_ref().map(|file| Arc::new(file.directives.clone()));
-        let guard = guard.map(|file| Arc::new(file.into_guard(&state, &clouds.known.clouds())));
+        let guard = guard.zip(guard_parts.as_ref()).and_then(|(file, parts)| parts.hold(file));
         let cache = policy::new_store(&settings, seed);
         gateway_part.set(routes.as_ref(), &guard_link)?;
         let of_gateway = (gateway_part.get(), &*gateway_part.listeners);
@@ -292,25 +293,21 @@ impl Builder {
         if let (Some(gauge), Some(_)) = (&self.gauge, &shares) {
             gauge.set_limit(settings.memory_bytes);
         }
-        workers.scoreboard().show_guard(GuardSources {
-            state: Arc::clone(&state),
-            store: Arc::clone(guard_link.store()),
-            clouds: Arc::clone(&clouds.known),
-        });
         workers.scoreboard().show_gateway(gateway_part.get(), guard_link.clock());
-        let guard_parts = GuardParts {
-            link: Arc::clone(&guard_link),
-            state: Arc::clone(&state),
-            event_socket: self.event_socket.take().map(Arc::new),
-            events: Mutex::default(),
-            clouds,
-        };
-        guard_parts.set_events(events)?;
-        guard_link.set_store(store_settings.clone(), &state)?;
+        if let Some(parts) = &guard_parts {
+            workers.scoreboard().show_guard(GuardSources {
+                state: Arc::clone(&parts.state),
+                store: Arc::clone(guard_link.store()),
+                clouds: Arc::clone(&parts.clouds.known),
+            });
+            parts.set_events(events)?;
+            guard_link.set_store(store_settings.clone(), &parts.state)?;
+        }
         if let Some(values) = values {
             guard_link.set_values(values);
         }
         let control = Control::new(Shared {
+            link: guard_link,
             guard: guard_parts,
             gateway: gateway_part,
             gauge: self.gauge,
@@ -321,7 +318,6 @@ impl Builder {
             logs,
             present: Mutex::new(Present { settings, shares, policy, store_settings, guard, directives }),
             ending: AtomicBool::new(false),
-            #[cfg(feature = "admin")]
             asked: Mutex::new(None),
         });
         #[cfg(feature = "cloud")]

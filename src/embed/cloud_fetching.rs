@@ -11,7 +11,7 @@ use std::sync::{Arc, PoisonError};
 impl Control {
     /// Has these networks fetched from now on. The thread begins with the first of them.
     pub(super) fn fetch_clouds(&self, sources: CloudSources) {
-        let parts = &self.shared().guard.clouds;
+        let Some(parts) = self.shared().parts().map(|parts| &parts.clouds) else { return };
         let mut refresher = parts.refresher.lock().unwrap_or_else(PoisonError::into_inner);
         if refresher.is_none() && sources != CloudSources::default() {
             // The thread must not keep alive what ends it.
@@ -33,7 +33,7 @@ impl Control {
 
 /// Has all loops go by a set that was fetched.
 fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64) -> Result<(), CloudError> {
-    let parts = &shared.guard;
+    let Some(parts) = shared.parts() else { return Ok(()) };
     let _changing = parts.clouds.change();
     let mut present = shared.lock();
     let Some(directives) = present.directives.clone() else { return Ok(()) };

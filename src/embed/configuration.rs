@@ -11,6 +11,7 @@ use crate::config::{Command, Origin, Problems, Settings};
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
+use crate::part::guard::Shared;
 use crate::policy::Policy;
 use crate::{engine, resolver, shell};
 use std::cell::Cell;
@@ -256,8 +257,8 @@ pub(super) fn engine_settings(
     listeners: &[SocketAddr],
     seed: [u64; 2],
     store: Option<Arc<Store>>,
-    guard: Option<Arc<Guard>>,
-    (gateway, of_gateway): (Option<Arc<Gateway>>, &[bool]),
+    guard: Option<Shared<Guard>>,
+    (gateway, of_gateway): (Option<Shared<Gateway>>, &[bool]),
 ) -> engine::Settings {
     let mut whole = policy::engine_settings(settings, listeners, seed, store);
     (whole.guard, whole.gateway) = (guard, gateway);

@@ -1,11 +1,11 @@
 //! Telling a proxy that runs what to do next.
 
-use super::clouds::CloudParts;
 use super::configuration::{
     Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
     warn_of_skipped,
 };
 use super::gateway_part::GatewayPart;
+use super::guard_parts::{GuardParts, store_settings};
 use super::sizing::size;
 use super::{addresses, descriptors};
 use crate::cache::store::Store;
@@ -18,20 +18,17 @@ use crate::gateway::directives as gateway;
 use crate::gateway::rules::Gateway;
 use crate::guard::directives::Directives;
 use crate::guard::rules::Guard;
-use crate::guard::state::{KEYS_MAX, State};
+use crate::guard::state::KEYS_MAX;
 use crate::http::target::Name;
 use crate::log::format::Format;
 use crate::metrics::Snapshot;
+use crate::part;
 use crate::policy::Policy;
-use crate::shell::{
-    EventSink, EventTarget, GuardLink, MemoryGauge, Remote, Round, Scoreboard, StoreSettings, WorkerMessage,
-};
+use crate::shell::{GuardLink, MemoryGauge, Remote, Round, Scoreboard, StoreSettings, WorkerMessage};
 use crate::time::Now;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,7 +47,10 @@ pub(super) struct Shared {
     pub store: Option<Arc<Store>>,
     /// There is somewhere to write the access log.
     pub logs: bool,
-    pub guard: GuardParts,
+    /// What joins the guard with loops and store, and has the clock of all loops.
+    pub link: Arc<GuardLink>,
+    /// There whether or not a guard file is, because a reload may bring one.
+    pub guard: Option<GuardParts>,
     pub gateway: GatewayPart,
     /// Of the process, if it is there for this proxy only.
     pub gauge: Option<Arc<MemoryGauge>>,
@@ -58,66 +58,7 @@ pub(super) struct Shared {
     /// It drains, or was told to stop.
     pub ending: AtomicBool,
     /// The loops were asked for a sign of life, and have not all given it yet.
-    #[cfg(feature = "admin")]
     pub asked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
-}
-
-/// What the guard has counted, and what joins it with loops and store. There whether or not a guard file is: a reload may
-/// bring one.
-#[derive(Debug)]
-pub(super) struct GuardParts {
-    pub link: Arc<GuardLink>,
-    pub state: Arc<State>,
-    /// To send events with.
-    pub event_socket: Option<Arc<UnixDatagram>>,
-    pub events: Mutex<Events>,
-    pub clouds: CloudParts,
-}
-
-/// Where events go, and the thread that brings them there.
-#[derive(Debug, Default)]
-pub(super) struct Events {
-    target: Option<(PathBuf, bool)>,
-    _sink: Option<EventSink>,
-}
-
-impl GuardParts {
-    /// Has events go to that file, or socket, from now on.
-    pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        if events.target == target {
-            return Ok(());
-        }
-        // The old one ends first, with all that it has.
-        *events = Events::default();
-        let Some((path, is_socket)) = target.clone() else { return Ok(()) };
-        let to = match (is_socket, &self.event_socket) {
-            (false, _) => EventTarget::File(path),
-            (true, Some(socket)) => EventTarget::Socket(path, Arc::clone(socket)),
-            (true, None) => {
-                return Err(io::Error::other("expected a guard file with that line at the start"));
-            }
-        };
-        *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
-        Ok(())
-    }
-}
-
-/// How the store is reached that a guard file names.
-pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
-    let store = file.directives.store.as_ref()?;
-    let mut settings = StoreSettings::new(&store.url);
-    settings.password = file.store_password.clone();
-    settings.prefix = store.prefix.clone();
-    settings.deadline = Duration::from_millis(store.deadline_ms);
-    Some(settings)
-}
-
-/// Counters and bans that tell loops and store of what changes.
-pub(super) fn guard_state(link: &Arc<GuardLink>, file: Option<&GuardFile>) -> io::Result<Arc<State>> {
-    let link = Arc::clone(link);
-    let keys_max = file.and_then(|file| file.directives.keys_max).unwrap_or(KEYS_MAX);
-    Ok(Arc::new(State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)))))
 }
 
 /// What the loops go by, or will as soon as they turn.
@@ -129,7 +70,7 @@ pub(super) struct Present {
     pub policy: Arc<Policy>,
     /// Of the store that the guard shares with other processes.
     pub store_settings: Option<StoreSettings>,
-    pub guard: Option<Arc<Guard>>,
+    pub guard: Option<part::guard::Shared<Guard>>,
     /// What the guard was compiled from.
     pub directives: Option<Arc<Directives>>,
 }
@@ -172,11 +113,15 @@ impl Control {
         let before = self.lock().settings.clone();
         let (mut settings, changes) = before.reloaded(&found);
         self.0.without_sink(&mut settings);
-        let Compiled { policy, mut guard, gateway, file_bytes } =
+        let Compiled { policy, guard, gateway, file_bytes } =
             compile(&settings, &self.0.listeners, seed, &read_file)?;
+        // In a build without these parts the compiler sees that there are none.
+        let built = part::guard::built();
+        let (mut guard, gateway) = (built.and(guard), built.and(gateway));
         let shares = self.resize(&before, &mut settings, file_bytes, guard.as_mut())?;
-        let changing = self.0.guard.clouds.change();
-        self.0.guard.clouds.check_files(guard.as_ref())?;
+        let parts = self.0.parts();
+        let changing = parts.map(|parts| parts.clouds.change());
+        parts.map_or(Ok(()), |parts| parts.clouds.check_files(guard.as_ref()))?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
         // Whoever reloads has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
@@ -232,8 +177,8 @@ impl Control {
         mut guard: Option<&mut GuardFile>,
     ) -> Result<Option<Shares>, Problems> {
         let loops = self.0.remotes.len();
-        let keys = self.0.guard.state.keys_max() as u64;
-        let mut kept = vec![(Part::Buffers, before.buffers.into()), (Part::Keys, keys)];
+        let mut kept = vec![(Part::Buffers, before.buffers.into())];
+        kept.extend(self.0.parts().map(|parts| (Part::Keys, parts.state.keys_max() as u64)));
         if before.cache {
             kept.push((Part::Cache, before.cache_size_bytes));
         }
@@ -251,10 +196,11 @@ impl Control {
     }
 
     /// Has a guard file hold over what was counted, with its store.
-    fn set_guard(&self, file: Option<GuardFile>) -> Option<Arc<Guard>> {
-        let GuardParts { link, state, .. } = &self.0.guard;
+    fn set_guard(&self, file: Option<GuardFile>) -> Option<part::guard::Shared<Guard>> {
+        let (parts, link) = (self.0.parts()?, &self.0.link);
+        let state = &parts.state;
         let store_settings = file.as_ref().and_then(store_settings);
-        if let Err(error) = self.0.guard.set_events(file.as_ref().and_then(GuardFile::events)) {
+        if let Err(error) = parts.set_events(file.as_ref().and_then(GuardFile::events)) {
             log::error!("guard: events cannot be written: {error}");
         }
         if self.lock().store_settings != store_settings {
@@ -269,22 +215,21 @@ impl Control {
                 log::warn!("guard-keys needs a restart: {} hold until then", state.keys_max());
             }
         }
-        let clouds = &self.0.guard.clouds;
-        clouds.set_files(file.as_ref());
+        parts.clouds.set_files(file.as_ref());
         let directives = file.as_ref().map(|file| Arc::new(file.directives.clone()));
-        let guard = file.map(|file| Arc::new(file.into_guard(state, &clouds.known.clouds())));
+        let guard = file.and_then(|file| parts.hold(file));
         let mut present = self.lock();
         (present.guard, present.directives) = (guard.clone(), directives);
         guard
     }
 
     /// Has a gateway file hold over what is known of upstreams.
-    fn set_gateway(&self, routes: Option<&gateway::Directives>) -> Option<Arc<Gateway>> {
-        let Shared { gateway, guard, scoreboard, .. } = &*self.0;
-        if let Err(error) = gateway.set(routes, &guard.link) {
+    fn set_gateway(&self, routes: Option<&gateway::Directives>) -> Option<part::guard::Shared<Gateway>> {
+        let Shared { gateway, link, scoreboard, .. } = &*self.0;
+        if let Err(error) = gateway.set(routes, link) {
             log::error!("gateway: upstreams cannot be checked: {error}");
         }
-        scoreboard.show_gateway(gateway.get(), guard.link.clock());
+        scoreboard.show_gateway(gateway.get(), link.clock());
         gateway.get()
     }
 
@@ -355,28 +300,29 @@ impl Control {
     /// Writes the events that are still to be written, and no more.
     #[doc(hidden)]
     pub fn end_events(&self) {
-        drop(self.0.guard.set_events(None));
+        drop(self.0.parts().map(|parts| parts.set_events(None)));
     }
 
     /// The gateway that holds, if there is a gateway file.
-    pub(super) fn gateway(&self) -> Option<Arc<Gateway>> {
+    pub(super) fn gateway(&self) -> Option<part::guard::Shared<Gateway>> {
         self.0.gateway.get()
     }
 
     /// The guard that holds, if there is a guard file.
-    pub(super) fn guard(&self) -> Option<Arc<Guard>> {
+    pub(super) fn guard(&self) -> Option<part::guard::Shared<Guard>> {
         self.lock().guard.clone()
     }
 
     /// The time on the clock of all loops.
     pub(super) fn guard_now(&self) -> Now {
-        self.0.guard.link.now()
+        self.0.link.now()
     }
 
     /// Events of the guard from a cursor on, a line for each, and how many were lost before them.
     #[doc(hidden)]
     pub fn guard_events(&self, cursor: &mut u64, at_most: usize, json: bool) -> (Vec<String>, u64) {
-        let (events, lost) = self.0.guard.state.read_events(cursor, at_most);
+        let Some(parts) = self.0.parts() else { return (Vec::new(), 0) };
+        let (events, lost) = parts.state.read_events(cursor, at_most);
         (events.iter().map(|event| if json { event.json() } else { event.line() }).collect(), lost)
     }
 
@@ -396,13 +342,17 @@ impl Control {
         self.0.lock()
     }
 
-    #[cfg(any(feature = "admin", feature = "cloud"))]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }
 }
 
 impl Shared {
+    /// What there is for the guard.
+    pub fn parts(&self) -> Option<&GuardParts> {
+        part::guard::built().and(self.guard.as_ref())
+    }
+
     /// What the loops go by.
     pub fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)

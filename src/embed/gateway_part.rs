@@ -2,6 +2,7 @@
 
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
+use crate::part::guard::{Shared, share};
 use crate::shell::{GuardLink, HealthChecks};
 use std::io;
 use std::net::SocketAddr;
@@ -14,7 +15,7 @@ pub(super) struct GatewayPart {
     pub listeners: Vec<bool>,
     /// Where the gateway file has said that they are.
     listen: Vec<SocketAddr>,
-    gateway: Mutex<Option<Arc<Gateway>>>,
+    gateway: Mutex<Option<Shared<Gateway>>>,
     checks: Mutex<Option<HealthChecks>>,
 }
 
@@ -39,7 +40,8 @@ impl GatewayPart {
             log::warn!("gateway: other lines with listen need a restart");
         }
         let mut gateway = self.gateway.lock().unwrap_or_else(PoisonError::into_inner);
-        let after = directives.map(|directives| Arc::new(Gateway::new(directives, gateway.as_deref())));
+        let made = directives.map(|directives| Gateway::new(directives, gateway.as_deref()));
+        let after = made.and_then(share);
         gateway.clone_from(&after);
         drop(gateway);
         let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,7 +65,7 @@ impl GatewayPart {
     }
 
     /// The gateway that holds.
-    pub fn get(&self) -> Option<Arc<Gateway>> {
+    pub fn get(&self) -> Option<Shared<Gateway>> {
         self.gateway.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -1,4 +1,4 @@
-//! How it is with a proxy, for monitoring systems and for operators (feature `admin`).
+//! How it is with a proxy, for monitoring systems, operators and the service manager.
 
 use super::control::Control;
 use crate::shell::{Health, WorkerMessage};

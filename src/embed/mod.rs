@@ -23,7 +23,7 @@ mod follower;
 mod gateway_commands;
 mod gateway_part;
 mod guard_commands;
-#[cfg(feature = "admin")]
+mod guard_parts;
 mod health;
 mod json;
 mod listeners;
@@ -47,11 +47,11 @@ pub use crate::guard::command as guard_command;
 #[doc(hidden)]
 pub use crate::metrics::Form;
 #[doc(hidden)]
-pub use crate::shell::{CacheFile, MemoryGauge, parent, try_bind};
+pub use crate::shell::{CacheFile, Health, MemoryGauge, parent, try_bind};
 #[cfg(feature = "admin")]
 #[doc(hidden)]
 pub use crate::shell::{
-    ControlSocket, Health, MetricsListener, Predecessor, Reply, SocketFile, ask_daemon, take_over,
+    ControlSocket, MetricsListener, Predecessor, Reply, SocketFile, ask_daemon, take_over,
 };
 #[doc(hidden)]
 pub use configuration::{Compiled, addresses_to_bind, compile, loaded, loops, random_seed, warn_of_skipped};

@@ -11,6 +11,7 @@ use crate::guard::told::Asker;
 use crate::guard::verdict::Denial;
 use crate::http::forwarding::ForwardedPolicy;
 use crate::http::head::Limits;
+use crate::part;
 use crate::time::Now;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -140,9 +141,9 @@ pub struct Settings {
     /// The cache; `None`: there is none, and nothing is looked at for it.
     pub cache: Option<CacheSettings>,
     /// What clients have been doing decides what they may do next; `None`: nothing is counted, and nobody is banned.
-    pub guard: Option<Arc<Guard>>,
+    pub guard: Option<part::guard::Shared<Guard>>,
     /// Where requests go that come to listeners of the gateway; `None`: there are no such listeners.
-    pub gateway: Option<Arc<Gateway>>,
+    pub gateway: Option<part::guard::Shared<Gateway>>,
     /// What the answers of the gateway carry besides, where no guard file says so.
     pub headers: Arc<SecurityHeaders>,
     /// Key of every hash table that strangers can fill.

@@ -1,8 +1,9 @@
 //! The listener for monitoring systems (`metrics`): the numbers as text, and whether the proxy lives and is ready, over as
 //! much of HTTP as that takes. Each connection is for one request (RFC 9112 section 9.6).
 
+use super::health::Health;
 use super::visits::{self, Timed};
-use crate::metrics::{Form, Snapshot};
+use crate::metrics::Form;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,17 +18,6 @@ const HEAD_BYTES_MAX: usize = 8 * 1024;
 
 /// Connections that wait to be taken (chosen).
 const BACKLOG: i32 = 64;
-
-/// How it is with a proxy.
-#[derive(Clone, Debug, Default)]
-pub struct Health {
-    /// Its numbers.
-    pub snapshot: Snapshot,
-    /// Every loop turns, or there is none yet.
-    pub alive: bool,
-    /// It takes connections, and is not about to stop.
-    pub ready: bool,
-}
 
 /// A socket that listens for monitoring systems.
 #[derive(Debug)]
@@ -168,6 +158,7 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Snapshot;
 
     fn answered(request: &str, alive: bool, ready: bool) -> String {
         let look = || Health { snapshot: Snapshot::default(), alive, ready };

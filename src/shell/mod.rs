@@ -16,6 +16,7 @@ mod event_sink;
 mod guard_link;
 #[cfg(feature = "admin")]
 mod handover;
+mod health;
 mod health_checks;
 mod listener;
 mod memory;
@@ -50,11 +51,12 @@ pub use control_socket::{ControlSocket, Predecessor, Reply, SocketFile, ask as a
 pub use event_sink::{EventSink, EventTarget};
 pub use guard_link::GuardLink;
 use guard_link::StoreQuestions;
+pub use health::Health;
 pub use health_checks::HealthChecks;
 pub use listener::{Listener, bind, bind_for, try_bind};
 pub use message::{Remote, WorkerMessage};
 #[cfg(feature = "admin")]
-pub use metrics_listener::{Health, MetricsListener};
+pub use metrics_listener::MetricsListener;
 pub use pressure::MemoryGauge;
 pub use scoreboard::{GuardSources, Round, Scoreboard};
 pub use shared::AccessLog;

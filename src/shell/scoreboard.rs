@@ -13,6 +13,7 @@ use crate::guard::state::State;
 use crate::metrics::{
     CacheNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers, UpstreamNumbers,
 };
+use crate::part::guard::{Shared, built};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -35,7 +36,7 @@ pub struct Scoreboard {
     /// What the guard has counted, once it is known.
     guard: OnceLock<GuardSources>,
     /// The gateway, if there is one, and the clock of its times.
-    gateway: Mutex<Option<(Arc<Gateway>, Clock)>>,
+    gateway: Mutex<Option<(Shared<Gateway>, Clock)>>,
     /// The line that was written last.
     said: Mutex<Option<String>>,
 }
@@ -86,7 +87,8 @@ impl Scoreboard {
             gateway.map(|(gateway, clock)| upstreams(&gateway, clock.elapsed().as_millis() as u64));
         let upstreams = upstreams.unwrap_or_default();
         let of_loops = Snapshot { upstreams, ..snapshot(&self.scores(), stored.as_ref()) };
-        let Some(GuardSources { state, store, clouds }) = self.guard.get() else { return of_loops };
+        let sources = built().and_then(|_| self.guard.get());
+        let Some(GuardSources { state, store, clouds }) = sources else { return of_loops };
         Snapshot {
             guard: Some(guard_numbers(state)),
             store: store.counters().map(store_numbers),
@@ -101,7 +103,7 @@ impl Scoreboard {
     }
 
     /// Shows how it is with the upstreams of this gateway from now on, whose times are on that clock.
-    pub fn show_gateway(&self, gateway: Option<Arc<Gateway>>, clock: &Clock) {
+    pub fn show_gateway(&self, gateway: Option<Shared<Gateway>>, clock: &Clock) {
         let shown = gateway.map(|gateway| (gateway, clock.clone()));
         *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }

@@ -28,6 +28,7 @@ use crate::http::forwarding::ForwardedPolicy;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
 use crate::http::target::{Host, Name};
+use crate::part::guard::Lent;
 use crate::policy::Policy;
 use crate::policy::acl;
 use crate::policy::cache_rules::Treatment;
@@ -82,7 +83,7 @@ pub(in crate::engine) struct CacheLookUp<'a> {
     /// Room for what the request has in the fields of Vary.
     pub scratch: &'a mut Vec<u8>,
     pub policy: &'a Policy,
-    pub guard: Option<&'a Guard>,
+    pub guard: Option<Lent<'a, Guard>>,
     /// What happens to Forwarded and X-Forwarded-For on the way to the origin.
     pub forwarded: ForwardedPolicy,
     pub resolver: &'a Resolver,

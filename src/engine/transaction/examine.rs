@@ -32,6 +32,7 @@ use crate::http::head::{Message, RequestHead, Version};
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
+use crate::part::guard::Lent;
 use crate::policy::Policy;
 use crate::policy::acl::{self, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
@@ -88,7 +89,7 @@ pub(in crate::engine) struct Examiner<'a> {
     pub origins: &'a Origins,
     pub remembered: &'a mut CredentialCache,
     /// What clients have been doing; nothing where that decides nothing, as for weir's own requests.
-    pub guard: Option<&'a Guard>,
+    pub guard: Option<Lent<'a, Guard>>,
     /// The program around the proxy, if it is to be asked.
     pub callback: Option<&'a RequestCallback>,
     /// A request of weir's own.
@@ -108,7 +109,7 @@ pub(in crate::engine) struct Examiner<'a> {
     /// The address that its connection comes from, which may be that of a proxy.
     pub peer_address: Option<IpAddr>,
     /// The gateway, if the request has come to a listener of that.
-    pub gateway: Option<&'a Gateway>,
+    pub gateway: Option<Lent<'a, Gateway>>,
     pub routing: &'a mut Option<Routing>,
     /// Its own connection has ended meanwhile.
     pub bond_lost: bool,

@@ -15,6 +15,7 @@ use crate::guard::told::Asker;
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
 use crate::http::target::{Host, Target};
+use crate::part::guard::Lent;
 use std::net::{IpAddr, SocketAddr};
 
 impl Examiner<'_> {
@@ -83,11 +84,11 @@ impl Examiner<'_> {
 
     // A phase for which nothing is configured is passed over: each costs a request what it takes to find that out.
 
-    fn behind_counting(&self, guard: &Guard, info: &RequestInfo) -> Step {
+    fn behind_counting(&self, guard: Lent<'_, Guard>, info: &RequestInfo) -> Step {
         if guard.inspects() { Step::Continue(Phase::Inspect) } else { self.behind_inspection(guard, info) }
     }
 
-    fn behind_inspection(&self, guard: &Guard, info: &RequestInfo) -> Step {
+    fn behind_inspection(&self, guard: Lent<'_, Guard>, info: &RequestInfo) -> Step {
         if self.gateway.is_some() {
             Step::Continue(Phase::Protect)
         } else {
@@ -95,7 +96,7 @@ impl Examiner<'_> {
         }
     }
 
-    pub(super) fn behind_protection(&self, guard: &Guard, info: &RequestInfo) -> Step {
+    pub(super) fn behind_protection(&self, guard: Lent<'_, Guard>, info: &RequestInfo) -> Step {
         if guard.has_behaviour() { Step::Continue(Phase::Behaviour) } else { self.behind_guard(info) }
     }
 

@@ -33,6 +33,7 @@ use crate::guard::told::Asker;
 use crate::guard::values::ValueAnswer;
 use crate::http::framing::Body;
 use crate::net::{Linear, Purpose};
+use crate::part;
 use slab::Slab;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -175,11 +176,11 @@ impl Transactions {
         let settings = &transaction.settings;
         let is_refresh = transaction.caching.background;
         // weir's own requests are no client's.
-        let guard = settings.guard.as_deref().filter(|_| !is_refresh);
+        let guard = part::guard::lend(settings.guard.as_ref()).filter(|_| !is_refresh);
         let peer = cx.connections.get(transaction.client);
         let listener = peer.and_then(|peer| settings.listener(peer.listener));
-        let gateway =
-            settings.gateway.as_deref().filter(|_| listener.is_some_and(|listener| listener.gateway));
+        let gateway = part::guard::lend(settings.gateway.as_ref())
+            .filter(|_| listener.is_some_and(|listener| listener.gateway));
         let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,

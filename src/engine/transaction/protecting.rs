@@ -16,6 +16,7 @@ use crate::http::head::RequestHead;
 use crate::http::message::Fields;
 use crate::http::path::comparison_form;
 use crate::http::target::Target;
+use crate::part::guard::Lent;
 
 impl Examiner<'_> {
     /// Notes what the answer depends on. For a forward proxy there is nothing to note: its answers are other servers'.
@@ -149,7 +150,7 @@ impl Examiner<'_> {
     /// What a browser reports.
     fn take_report(
         &self,
-        guard: &Guard,
+        guard: Lent<'_, Guard>,
         head: &RequestHead<'_, '_>,
         info: &RequestInfo,
         out: &mut Vec<u8>,

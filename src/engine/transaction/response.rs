@@ -28,6 +28,7 @@ use crate::http::message::Fields;
 use crate::http::repair::{is_repairable, repair_response};
 use crate::http::session_auth;
 use crate::net::{BLOCK_BYTES, Pool, Purpose};
+use crate::part::guard::built;
 use crate::policy::edit::Direction;
 
 /// What a response head turned out to be.
@@ -490,7 +491,7 @@ impl Transaction {
             let ttl_s = storing.map(|stored| self.caching.terms(stored).ttl_s());
             write_forwarded_status(&self.settings, &self.caching, ttl_s, scratch);
             self.record.status = head.status;
-            if let Some(mut watch) = self.guarded.watch.take() {
+            if let Some(mut watch) = built().and_then(|_| self.guarded.watch.take()) {
                 if watch.begin(head.status, now) {
                     tap(&mut self.down, watch, head.fields);
                 }

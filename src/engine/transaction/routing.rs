@@ -30,6 +30,7 @@ use crate::http::head::Scanner;
 use crate::http::message::RequestHead;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
+use crate::part::guard::{Lent, lasting};
 use crate::policy::acl;
 use std::net::IpAddr;
 
@@ -37,7 +38,7 @@ impl<'a> Examiner<'a> {
     /// Finds the route of a request that has come to a listener of the gateway.
     pub(super) fn find_route(
         &mut self,
-        gateway: &Gateway,
+        gateway: Lent<'_, Gateway>,
         target: &Target<'_>,
         authority: &Authority,
         out: &mut Vec<u8>,
@@ -48,16 +49,15 @@ impl<'a> Examiner<'a> {
             Target::Asterisk => return Ok(()),
         };
         let found = gateway.find(authority, path, out);
-        let routing =
-            found.map(|found| Routing { route: found.index, path_at: found.path_at, tried: 0, lease: None });
+        let routing = found.map(|found| Routing::begin(found.index, found.path_at));
         out.clear();
-        *self.routing = Some(routing.map_err(|miss| {
+        *self.routing = routing.map_err(|miss| {
             Refusal::Unrouted(match miss {
                 Miss::Host => Unrouted::Host,
                 Miss::Path => Unrouted::Path,
                 Miss::Refused(fault) => Unrouted::Faulty(fault),
             })
-        })?);
+        })?;
         Ok(())
     }
 
@@ -104,9 +104,9 @@ impl<'a> Examiner<'a> {
     }
 
     /// The route that a request has, if it is one to the gateway.
-    pub(super) fn routed(&self) -> Option<(&'a Gateway, &'a GatewayRoute, &Routing)> {
+    pub(super) fn routed(&self) -> Option<(Lent<'a, Gateway>, &'a GatewayRoute, &Routing)> {
         let (gateway, routing) = (self.gateway?, self.routing.as_ref()?);
-        Some((gateway, gateway.route(routing.route)?, routing))
+        Some((gateway, lasting(gateway).route(routing.route)?, routing))
     }
 
     /// What is written about the client: what strangers say is not passed on, what a trusted proxy says is.

@@ -9,10 +9,10 @@ use crate::engine::ids::{StoreJob, TransactionId};
 use crate::guard::breaker::Breaker;
 use crate::guard::rules::{Guard, Question};
 use crate::guard::values::ValueRequest;
+use crate::part::guard::{Lent, Shared};
 use crate::time::Now;
 use slab::Slab;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// How long a value is waited for that no shared store has, in microseconds (chosen: a disk that is busy).
 const OWN_DEADLINE_US: u64 = 2_000_000;
@@ -24,7 +24,7 @@ pub(in crate::engine) enum Awaited {
     Checks {
         question: Question,
         /// The guard that has asked.
-        guard: Arc<Guard>,
+        guard: Shared<Guard>,
     },
     /// A value.
     Value {
@@ -59,7 +59,7 @@ impl StoreWaits {
         &mut self,
         cx: &mut Context,
         transaction: TransactionId,
-        guard: Arc<Guard>,
+        guard: Shared<Guard>,
         mut question: Question,
     ) -> StoreJob {
         let deadline_us = guard.store().map_or(0, |store| store.deadline_us);
@@ -75,10 +75,10 @@ impl StoreWaits {
         &mut self,
         cx: &mut Context,
         transaction: TransactionId,
-        guard: Option<&Guard>,
+        guard: Option<Lent<'_, Guard>>,
         request: ValueRequest,
     ) -> StoreJob {
-        let shared = guard.and_then(Guard::store);
+        let shared = guard.and_then(|guard| guard.store());
         let deadline_us = shared.as_ref().map_or(OWN_DEADLINE_US, |store| store.deadline_us);
         let is_shared = shared.is_some();
         let job = self.wait(cx, transaction, deadline_us, Awaited::Value { is_shared });

@@ -3,6 +3,7 @@
 use crate::gateway::balance::{Chosen, Lease, Set};
 use crate::gateway::path::PathFault;
 use crate::http::target::Authority;
+use crate::part::guard::{Built, built};
 
 /// Why the gateway has no upstream for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(in crate::engine) enum Unrouted {
 /// The way of one request through the gateway.
 #[derive(Debug)]
 pub(in crate::engine) struct Routing {
+    _built: Built,
     /// The number of the route in the gateway of the transaction's settings.
     pub route: usize,
     /// The path that goes on begins here in the path of the target.
@@ -33,6 +35,11 @@ pub(in crate::engine) struct Routing {
 }
 
 impl Routing {
+    /// Of a request whose route is found. There is none in a build without a gateway.
+    pub fn begin(route: usize, path_at: usize) -> Option<Routing> {
+        built().map(|_built| Routing { _built, route, path_at, tried: 0, lease: None })
+    }
+
     /// The request goes to an upstream that was chosen. Where that is.
     pub fn take(&mut self, chosen: Chosen) -> Authority {
         self.tried |= 1 << chosen.index;

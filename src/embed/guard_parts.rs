@@ -1,0 +1,86 @@
+//! What a proxy has for its guard beside what the loops go by: what was counted, the networks of clouds, the way of events.
+
+use super::clouds::CloudParts;
+use super::configuration::random_seed;
+use crate::config::guard::GuardFile;
+use crate::guard::rules::Guard;
+use crate::guard::state::{KEYS_MAX, State};
+use crate::part::guard::{Built, Shared, built, share};
+use crate::shell::{EventSink, EventTarget, GuardLink, StoreSettings};
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the guard has counted, and what it tells.
+#[derive(Debug)]
+pub(super) struct GuardParts {
+    _built: Built,
+    pub state: Arc<State>,
+    /// To send events with.
+    event_socket: Option<Arc<UnixDatagram>>,
+    events: Mutex<Events>,
+    pub clouds: CloudParts,
+}
+
+/// Where events go, and the thread that brings them there.
+#[derive(Debug, Default)]
+struct Events {
+    target: Option<(PathBuf, bool)>,
+    _sink: Option<EventSink>,
+}
+
+impl GuardParts {
+    /// Counters and bans that tell loops and store of what changes, and the networks that files have. None in a build without
+    /// the guard.
+    pub fn new(
+        link: &Arc<GuardLink>,
+        file: Option<&GuardFile>,
+        event_socket: Option<UnixDatagram>,
+    ) -> io::Result<Option<GuardParts>> {
+        let Some(_built) = built() else { return Ok(None) };
+        let link = Arc::clone(link);
+        let keys_max = file.and_then(|file| file.directives.keys_max).unwrap_or(KEYS_MAX);
+        let state = State::new(random_seed()?, keys_max, Box::new(move |change| link.tell(change)));
+        let (event_socket, events) = (event_socket.map(Arc::new), Mutex::default());
+        let clouds = CloudParts::default();
+        clouds.set_files(file);
+        Ok(Some(GuardParts { _built, state: Arc::new(state), event_socket, events, clouds }))
+    }
+
+    /// A guard file over what was counted, for the loops to hold.
+    pub fn hold(&self, file: GuardFile) -> Option<Shared<Guard>> {
+        share(file.into_guard(&self.state, &self.clouds.known.clouds()))
+    }
+
+    /// Has events go to that file, or socket, from now on.
+    pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if events.target == target {
+            return Ok(());
+        }
+        // The old one ends first, with all that it has.
+        *events = Events::default();
+        let Some((path, is_socket)) = target.clone() else { return Ok(()) };
+        let to = match (is_socket, &self.event_socket) {
+            (false, _) => EventTarget::File(path),
+            (true, Some(socket)) => EventTarget::Socket(path, Arc::clone(socket)),
+            (true, None) => {
+                return Err(io::Error::other("expected a guard file with that line at the start"));
+            }
+        };
+        *events = Events { target, _sink: Some(EventSink::start(Arc::clone(&self.state), to)?) };
+        Ok(())
+    }
+}
+
+/// How the store is reached that a guard file names.
+pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
+    let store = file.directives.store.as_ref()?;
+    let mut settings = StoreSettings::new(&store.url);
+    settings.password = file.store_password.clone();
+    settings.prefix = store.prefix.clone();
+    settings.deadline = Duration::from_millis(store.deadline_ms);
+    Some(settings)
+}

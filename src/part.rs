@@ -1,0 +1,149 @@
+//! Parts that a build may be without: how their values are held, and what stands for these where there are none.
+//!
+//! A part that a Cargo feature switches off is not cut out of every function that asks "is there a guard?". Its handles have
+//! another type instead, of which there is no value: the question is answered when the program is compiled, and whatever
+//! follows from a "yes" is left out of it. Without a handle nothing of the part can be reached.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+/// There is no value of it.
+#[derive(Clone, Copy)]
+enum Never {}
+
+/// Stands for a shared value of a part that this build is without. There is none.
+pub struct Absent<T>(Never, PhantomData<T>);
+
+/// Stands for a reference to a value of a part that this build is without. There is none.
+pub struct AbsentRef<'a, T>(Never, PhantomData<&'a T>);
+
+impl<T> Clone for Absent<T> {
+    fn clone(&self) -> Absent<T> {
+        match self.0 {}
+    }
+}
+
+impl<T> Clone for AbsentRef<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for AbsentRef<'_, T> {}
+
+impl<T> AbsentRef<'_, T> {
+    /// What follows from a value that cannot be.
+    pub fn never<U>(self) -> U {
+        match self.0 {}
+    }
+}
+
+impl<T> Deref for Absent<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self.0 {}
+    }
+}
+
+impl<T> Deref for AbsentRef<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self.0 {}
+    }
+}
+
+impl<T> fmt::Debug for Absent<T> {
+    fn fmt(&self, _out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {}
+    }
+}
+
+impl<T> fmt::Debug for AbsentRef<'_, T> {
+    fn fmt(&self, _out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {}
+    }
+}
+
+/// A value of a part that this build has.
+#[derive(Clone, Copy, Debug)]
+pub struct Present(());
+
+/// How values of a part are held, by whether a build has its feature.
+macro_rules! part {
+    ($name:ident $feature:literal) => {
+        #[doc = concat!("How values of the part are held that the feature `", $feature, "` is for.")]
+        pub mod $name {
+            #[cfg(feature = $feature)]
+            mod held {
+                use super::super::Present;
+                use std::sync::Arc;
+
+                /// A value that is shared.
+                pub type Shared<T> = Arc<T>;
+                /// A value that is lent.
+                pub type Lent<'a, T> = &'a T;
+                /// What a value of the part may have in it: without the feature there is none, and so no such value.
+                pub type Built = Present;
+
+                /// Shares a value.
+                pub fn share<T>(value: T) -> Option<Shared<T>> {
+                    Some(Arc::new(value))
+                }
+
+                /// Lends a value.
+                pub fn lend<T>(shared: Option<&Shared<T>>) -> Option<Lent<'_, T>> {
+                    shared.map(Arc::as_ref)
+                }
+
+                /// The value itself, for as long as it is lent.
+                pub fn lasting<'a, T>(lent: Lent<'a, T>) -> &'a T {
+                    lent
+                }
+
+                /// Whether this build has the part.
+                pub const fn built() -> Option<Built> {
+                    Some(Present(()))
+                }
+            }
+
+            #[cfg(not(feature = $feature))]
+            mod held {
+                use super::super::{Absent, AbsentRef};
+
+                /// In place of a value that is shared.
+                pub type Shared<T> = Absent<T>;
+                /// In place of a value that is lent.
+                pub type Lent<'a, T> = AbsentRef<'a, T>;
+                /// A value that has this in it cannot be.
+                pub type Built = AbsentRef<'static, ()>;
+
+                /// There is nothing to be shared.
+                pub fn share<T>(_value: T) -> Option<Shared<T>> {
+                    None
+                }
+
+                /// There is nothing to be lent.
+                pub fn lend<T>(_shared: Option<&Shared<T>>) -> Option<Lent<'_, T>> {
+                    None
+                }
+
+                /// There is nothing that is lent.
+                pub fn lasting<'a, T>(lent: Lent<'a, T>) -> &'a T {
+                    lent.never()
+                }
+
+                /// Not in this build.
+                pub const fn built() -> Option<Built> {
+                    None
+                }
+            }
+
+            pub use held::{Built, Lent, Shared, built, lasting, lend, share};
+        }
+    };
+}
+
+part!(guard "guard");
