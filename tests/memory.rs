@@ -41,6 +41,48 @@ fn a_table_that_has_shrunk_may_do_so_again() {
     }
 }
 
+/// New requests wait while memory is scarce, each of them gets its turn afterwards, and what has begun goes on.
+#[test]
+fn requests_wait_while_memory_is_scarce() {
+    let request = b"GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n";
+    let mut shell = Shell::new();
+    let begun = shell.client_with(request);
+    let (origin, _) = shell.establish(0);
+    let waiting = [shell.client(), shell.client()];
+    shell.engine.set_scarce(true);
+    shell.engine.set_scarce(true);
+    for client in waiting {
+        assert_eq!(shell.offer(client, request), 0);
+    }
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(shell.send(begun).ends_with("\r\n\r\nok"));
+    while shell.engine.next_runnable().is_some() {}
+    shell.engine.set_scarce(false);
+    for client in waiting {
+        assert_eq!(shell.engine.next_runnable(), Some(client));
+        assert_eq!(shell.offer(client, request), request.len());
+    }
+    let counted = shell.engine.metrics();
+    assert_eq!((counted.limit_memory_clients, counted.requests), (1, 3));
+}
+
+/// Idle origin connections that are closed for want of memory are counted as such.
+#[test]
+fn idle_origins_go_when_memory_is_scarce() {
+    let mut shell = Shell::new();
+    let client = shell.client_with("GET http://192.0.2.1/ HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n");
+    let (origin, _) = shell.establish(0);
+    shell.receive(origin, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    assert!(shell.send(client).ends_with("ok"));
+    assert_eq!(shell.engine.metrics().origins_idle, 1);
+    shell.engine.shed_origins();
+    shell.engine.shed_origins();
+    shell.act();
+    let counted = shell.engine.metrics();
+    assert_eq!((counted.origins_idle, counted.limit_memory_origins, counted.origins_shed), (0, 1, 1));
+    assert_eq!(shell.engine.shed_cache(shell.now, 1 << 20), 0, "there is none");
+}
+
 /// A large body of which little has come: it takes one page of its own, if it has any.
 #[cfg(target_os = "linux")]
 fn large(memory: &Arc<MemoryBudget>) -> Body {

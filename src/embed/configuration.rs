@@ -317,6 +317,15 @@ mod tests {
     }
 
     #[test]
+    fn memory_sizes_what_is_not_set() {
+        let settings = Configuration::new().text("memory 16M\nbuffers 100").settings().expect("all is well");
+        assert_eq!(settings.buffers, 100);
+        assert!(settings.max_connections < 10_000);
+        let told = problems(&Configuration::new().set("memory", "1M"));
+        assert!(told.starts_with("weir: --memory: expected "), "{told}");
+    }
+
+    #[test]
     fn problems_say_where_they_are_and_what_is_the_hosts() {
         let wrong = Configuration::new().text("port 80\nporf 1\n").set("block", "").set("x y", "1");
         let told = problems(&wrong);

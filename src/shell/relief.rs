@@ -32,6 +32,7 @@ impl EventLoop {
         }
         self.shortage.memory.closed = closed;
     }
+
     /// Has the allocator give back what it has free.
     pub(super) fn trim(&self) {
         if self.trims {

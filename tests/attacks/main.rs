@@ -94,6 +94,40 @@ fn half_open_with_few_blocks() {
     weir.wait_until_idle();
 }
 
+/// Slow heads and clients that never read, where the whole process has one size.
+#[test]
+fn slow_and_deaf_within_a_size() {
+    let attack = Attack {
+        name: "slow heads, clients that never read",
+        bound: "--memory 32M",
+        counter: "timeouts_head",
+        options: &["--memory", "32M", "--head-timeout", short_or_long("1", "2"), "--timeout", "5"],
+        growth_kib_max: 32 << 10,
+    };
+    let head = [&b"GET http://a.test/ HTTP/1.1\r\nHost: a.test\r\nX: "[..], &[b'x'; 1000]].concat();
+    let flood = Origin::serve(|conn| {
+        conn.request()?;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")?;
+        while conn.send_until_stuck()? > 0 {}
+        Ok(())
+    });
+    let (weir, statistics) = attack.run(|weir, stop| {
+        let mut slow = Crowd::connect(weir, crowd(), b"");
+        let deaf = Crowd::connect(weir, short_or_long(40, 100), &flood.get("/much"));
+        while !stop.is_set() {
+            slow.send_next(&head);
+            std::thread::sleep(tick());
+        }
+        eventually("some have been told", || (weir.statistics().get("timeouts_head") > 0).then_some(()));
+        drop((slow, deaf));
+    });
+    // Without optimisation, code alone is half as large.
+    let footprint = weir.footprint();
+    let peak = if cfg!(debug_assertions) { weir.resident_kib() } else { footprint.peak_kib };
+    assert!(peak <= 32 << 10, "{peak} KiB: {footprint:?}, {statistics:?}");
+    weir.wait_until_idle();
+}
+
 /// Connections that say nothing at all.
 #[test]
 fn unused_connections() {

@@ -62,6 +62,10 @@ struct Soak {
     _dns: FakeDns,
 }
 
+/// The size of the process in a long run, as an option and in KiB.
+const MEMORY: &str = "32M";
+const MEMORY_KIB: u64 = 32 << 10;
+
 fn environment(name: &str, otherwise: f64) -> f64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
 }
@@ -88,6 +92,8 @@ fn start(per_second: u64, long: bool) -> Soak {
     options.extend(["--max-connections", "2000"]);
     options.extend(["--idle-origin-timeout", "4", "--log-keep", "1000"]);
     options.extend(["--cache", "--cache-size", "4M", "--purge-from", "127.0.0.1"]);
+    // A short run is one without optimisation, whose code alone takes more.
+    options.extend(if long { &["--memory", MEMORY][..] } else { &[] });
     options.extend(["--log-max-size", if long { "4M" } else { "256K" }]);
     let weir = Weir::start(&options);
     let places = Places {
@@ -268,6 +274,7 @@ fn everything_comes_back() {
     let memory = |footprint: Footprint| footprint.proportional_kib.unwrap_or(footprint.resident_kib);
     let allowed = memory(warm) + GROWTH_KIB_MAX;
     assert!(memory(at_end) <= allowed, "{} KiB at the end, over {allowed}", memory(at_end));
+    assert!(!long || at_end.peak_kib <= MEMORY_KIB, "{} KiB at the peak", at_end.peak_kib);
     let said = soak.weir.error_lines().split_off(said_at_start);
     let odd = |line: &&String| !line.contains(" weir info: ") || line.contains("panicked");
     assert_eq!(said.iter().filter(odd).collect::<Vec<_>>(), Vec::<&String>::new(), "on standard error");
