@@ -169,9 +169,59 @@ impl Transactions {
     /// Takes the request through the phases that are to come, and does what they decide: from the first one, or from the one in
     /// which it has waited.
     pub fn examine(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) {
+        let Some(decision) = self.decide(cx, services, id) else { return };
+        let Services { fills, verifications, store_waits, throttle_waits, .. } = services;
+        let transaction = &mut self.slab[id.index as usize];
+        match decision {
+            Decision::Forward => {
+                if let Some(lead) = transaction.caching.lead.as_mut().filter(|lead| !lead.begun) {
+                    fills.collapses.lead(lead.hash, &self.cache_text, id);
+                    lead.begun = true;
+                }
+                transaction.note_forwarding();
+                self.forward(cx, id);
+            }
+            Decision::Hit(hit) => {
+                release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
+                self.serve(cx, services, id, &hit);
+            }
+            Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
+            Decision::Answer(answer) => self.answer(cx, id, answer),
+            Decision::Refuse(refusal) => cx.send(Effect::Refuse(id, refusal)),
+            Decision::Ask(question) => {
+                // A guard has asked, so there is one.
+                if let Some(guard) = transaction.settings.guard.clone() {
+                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
+                }
+            }
+            Decision::AskValue(request) => {
+                // Not for a request of weir's own: no page is asked for those.
+                let job = store_waits.begin_value(cx, id, transaction.settings.guard.as_deref(), request);
+                transaction.stage = Stage::Asking(job);
+            }
+            Decision::Collect => {
+                if !transaction.collect(cx) {
+                    cx.send(Effect::Refuse(id, Refusal::NoMemory));
+                }
+            }
+            Decision::Delay(wait_us) => {
+                transaction.stage = Stage::Throttled;
+                throttle_waits.begin(cx, id, wait_us);
+            }
+            Decision::Verify { key, guess, job } => {
+                transaction.stage = Stage::Verifying;
+                let client = transaction.record.client.ip();
+                verifications.begin(cx, id, client, (key, guess), job);
+            }
+        }
+    }
+
+    /// What the phases decide.
+    #[inline]
+    fn decide(&mut self, cx: &mut Context, services: &mut Services, id: TransactionId) -> Option<Decision> {
         let Transactions { slab, cache_text, cache_scratch, filter_source, .. } = self;
-        let Services { upstreams, fills, verifications, store_waits, throttle_waits } = services;
-        let Some(transaction) = slab.get_mut(id.index as usize) else { return };
+        let Services { upstreams, fills, verifications, store_waits, .. } = services;
+        let transaction = slab.get_mut(id.index as usize)?;
         let transaction = &mut **transaction;
         let settings = &transaction.settings;
         let is_refresh = transaction.caching.background;
@@ -225,47 +275,7 @@ impl Transactions {
         let (bytes, behind) = transaction.input.bytes(&cx.pool).split_at(transaction.info.head_bytes);
         examiner.behind = behind;
         let Transaction { info, record, request_head, .. } = transaction;
-        let decision = examiner.examine((bytes, request_head), info, record, &mut cx.scratch);
-        match decision {
-            Decision::Forward => {
-                if let Some(lead) = transaction.caching.lead.as_mut().filter(|lead| !lead.begun) {
-                    fills.collapses.lead(lead.hash, cache_text, id);
-                    lead.begun = true;
-                }
-                transaction.note_forwarding();
-                self.forward(cx, id);
-            }
-            Decision::Hit(hit) => {
-                release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
-                self.serve(cx, services, id, &hit);
-            }
-            Decision::Wait(hash) => self.wait_for_leader(cx, services, id, hash),
-            Decision::Answer(answer) => self.answer(cx, id, answer),
-            Decision::Refuse(refusal) => cx.send(Effect::Refuse(id, refusal)),
-            Decision::Ask(question) => {
-                // A guard has asked, so there is one.
-                if let Some(guard) = transaction.settings.guard.clone() {
-                    transaction.stage = Stage::Asking(store_waits.begin(cx, id, guard, question));
-                }
-            }
-            Decision::AskValue(request) => {
-                transaction.stage = Stage::Asking(store_waits.begin_value(cx, id, guard, request));
-            }
-            Decision::Collect => {
-                if !transaction.collect(cx) {
-                    cx.send(Effect::Refuse(id, Refusal::NoMemory));
-                }
-            }
-            Decision::Delay(wait_us) => {
-                transaction.stage = Stage::Throttled;
-                throttle_waits.begin(cx, id, wait_us);
-            }
-            Decision::Verify { key, guess, job } => {
-                transaction.stage = Stage::Verifying;
-                let client = transaction.record.client.ip();
-                verifications.begin(cx, id, client, (key, guess), job);
-            }
-        }
+        Some(examiner.examine((bytes, request_head), info, record, &mut cx.scratch))
     }
 
     /// Takes the rewritten head and what has come of the body, and asks for a connection to the origin.
