@@ -6,14 +6,21 @@ use super::rules::CustomPattern;
 use super::signatures::{ANY_CONTEXT, ANY_VIEW, Signature};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex_automata::Input;
-use regex_automata::meta::{BuildError, Cache, Config, Regex};
+use regex_automata::hybrid::regex::{Cache, Regex};
+use regex_automata::hybrid::{BuildError, dfa};
+use regex_automata::nfa::thompson;
 use regex_automata::util::syntax;
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 
-/// Most memory of the automaton of one pattern in one loop, in bytes (chosen): beyond it the slower automaton takes over, which
-/// is linear, too.
-const LAZY_BYTES_MAX: usize = 256 * 1024;
+/// Most memory of the states of one pattern, read in one direction, in bytes (chosen: the signatures need a tenth of it on the labelled
+/// sets). Beyond it states are made anew, which is linear, too.
+pub(super) const LAZY_BYTES_MAX: usize = 128 * 1024;
+
+/// Most memory of the states of all patterns in one loop, in bytes (chosen: benign requests need a quarter of it). Beyond it all are
+/// made anew.
+pub(super) const STATES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Most memory that a pattern takes when it is compiled, in bytes (chosen): bounds what `{1000}` may ask for.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
@@ -35,34 +42,65 @@ pub(super) struct Compiled {
 pub(super) struct Automata {
     signatures: Vec<Compiled>,
     literals: AhoCorasick,
-    /// The signatures that need a literal, by the number of the literal.
-    needing: Vec<Vec<u16>>,
+    /// Who needs a literal, by the number of the literal.
+    needing: Vec<Vec<Need>>,
+    /// What has to be found before a signature is tried, by its place.
+    wanted: Vec<u8>,
     /// Signatures that are tried on everything.
     always: Vec<u16>,
 }
+
+/// A signature needs a literal.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    signature: u16,
+    /// [`ONE`] or [`OTHER`]: for which of its two lists.
+    list: u8,
+    /// No letter before the literal, and none behind it.
+    alone: (bool, bool),
+}
+
+/// A literal of the first list was found.
+const ONE: u8 = 1;
+/// A literal of the second list was found.
+const OTHER: u8 = 2;
 
 /// What a loop keeps for the automata: states of the patterns that were tried.
 #[derive(Debug, Default)]
 pub(super) struct Caches {
     caches: Vec<Option<Cache>>,
-    candidates: Vec<bool>,
-    listed: Vec<u16>,
+    states_bytes: usize,
+    found: Vec<u8>,
+    touched: Vec<u16>,
+}
+
+impl Caches {
+    /// Memory that is held, in bytes.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        let states: usize = self.caches.iter().flatten().map(Cache::memory_usage).sum();
+        states
+            + self.caches.capacity() * size_of::<Option<Cache>>()
+            + self.found.capacity()
+            + 2 * self.touched.capacity()
+    }
 }
 
 impl Automata {
     /// Compiles the table and the patterns of the guard file.
     pub(super) fn new(tables: &[&[Signature]], custom: &[CustomPattern]) -> Result<Automata, String> {
         let mut signatures = Vec::new();
-        let mut by_literal: BTreeMap<&str, Vec<u16>> = BTreeMap::new();
-        let mut always = Vec::new();
+        let mut by_literal: BTreeMap<&str, Vec<Need>> = BTreeMap::new();
+        let (mut wanted, mut always) = (Vec::new(), Vec::new());
         for signature in tables.iter().copied().flatten() {
             let place = signatures.len() as u16;
-            for literal in signature.literals {
-                by_literal.entry(literal).or_default().push(place);
+            for (list, literals) in [(ONE, signature.literals), (OTHER, signature.also)] {
+                for literal in literals {
+                    let (literal, need) = needed(literal, place, list);
+                    by_literal.entry(literal).or_default().push(need);
+                }
             }
-            if signature.literals.is_empty() {
-                always.push(place);
-            }
+            wanted.push(ONE | if signature.also.is_empty() { 0 } else { OTHER });
             signatures.push(Compiled {
                 name: signature.name.into(),
                 category: signature.category,
@@ -76,6 +114,7 @@ impl Automata {
         }
         for pattern in custom {
             always.push(signatures.len() as u16);
+            wanted.push(0);
             signatures.push(Compiled {
                 name: pattern.name.clone(),
                 category: Category::Custom,
@@ -89,11 +128,11 @@ impl Automata {
         }
         let literals = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .kind(Some(AhoCorasickKind::DFA))
             .build(by_literal.keys())
             .map_err(|error| error.to_string())?;
         let needing = by_literal.into_values().collect();
-        Ok(Automata { signatures, literals, needing, always })
+        Ok(Automata { signatures, literals, needing, wanted, always })
     }
 
     /// Tells each match of a signature that is for this context and one of these views: at most one for each signature.
@@ -102,43 +141,72 @@ impl Automata {
         text: &[u8],
         (context, views): (u8, u8),
         caches: &mut Caches,
-        mut found: impl FnMut(usize, &Compiled, std::ops::Range<usize>),
+        mut found: impl FnMut(usize, &Compiled, Range<usize>),
     ) {
-        let Caches { caches, candidates, listed } = caches;
-        caches.resize_with(self.signatures.len(), || None);
-        candidates.resize(self.signatures.len(), false);
-        listed.clear();
-        let mut list = |place: u16| {
-            let candidate = &mut candidates[usize::from(place)];
-            if !std::mem::replace(candidate, true) {
-                listed.push(place);
-            }
-        };
-        self.always.iter().for_each(|place| list(*place));
-        for literal in self.literals.find_overlapping_iter(text) {
-            self.needing[literal.pattern().as_usize()].iter().for_each(|place| list(*place));
-        }
-        listed.sort_unstable();
-        for place in listed.iter().map(|place| usize::from(*place)) {
-            candidates[place] = false;
+        self.find_literals(text, caches);
+        let Caches { caches, states_bytes, found: literals_found, touched } = caches;
+        touched.sort_unstable();
+        for place in touched.iter().chain(&self.always).map(|place| usize::from(*place)) {
             let signature = &self.signatures[place];
-            if signature.contexts & context == 0 || signature.views & views == 0 {
+            let has = std::mem::take(&mut literals_found[place]);
+            if has != self.wanted[place] || signature.contexts & context == 0 || signature.views & views == 0
+            {
                 continue;
             }
-            let cache = caches[place].get_or_insert_with(|| signature.regex.create_cache());
+            let cache = &mut caches[place];
+            let before = cache.as_ref().map_or(0, Cache::memory_usage);
+            let cache = cache.get_or_insert_with(|| signature.regex.create_cache());
             if let Some(range) = signature.find(text, cache) {
                 found(place, signature, range);
+            }
+            *states_bytes += cache.memory_usage().saturating_sub(before);
+            if *states_bytes > STATES_BYTES_MAX {
+                caches.iter_mut().for_each(|cache| *cache = None);
+                *states_bytes = 0;
+            }
+        }
+    }
+
+    /// Notes for each signature which of its literals are in a text.
+    fn find_literals(&self, text: &[u8], caches: &mut Caches) {
+        caches.caches.resize_with(self.signatures.len(), || None);
+        caches.found.resize(self.signatures.len(), 0);
+        caches.touched.clear();
+        for literal in self.literals.find_overlapping_iter(text) {
+            let is_letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_lowercase);
+            let before = is_letter(literal.start().checked_sub(1).and_then(|at| text.get(at)));
+            let behind = is_letter(text.get(literal.end()));
+            for need in &self.needing[literal.pattern().as_usize()] {
+                if need.alone.0 && before || need.alone.1 && behind {
+                    continue;
+                }
+                let found = &mut caches.found[usize::from(need.signature)];
+                if *found == 0 {
+                    caches.touched.push(need.signature);
+                }
+                *found |= need.list;
             }
         }
     }
 }
 
+/// A literal of a table, without its marks: `^` before it and `$` behind it ask for no letter there.
+fn needed(literal: &str, signature: u16, list: u8) -> (&str, Need) {
+    let (bare, before) = literal.strip_prefix('^').map_or((literal, false), |bare| (bare, true));
+    let (bare, behind) = match bare.strip_suffix('$') {
+        Some(bare) if before && !bare.is_empty() => (bare, true),
+        Some(_) | None => (bare, false),
+    };
+    (bare, Need { signature, list, alone: (before, behind) })
+}
+
 impl Compiled {
     /// The first match that is confirmed. At most [`CONFIRMATIONS_MAX`] are looked at.
-    fn find(&self, text: &[u8], cache: &mut Cache) -> Option<std::ops::Range<usize>> {
+    fn find(&self, text: &[u8], cache: &mut Cache) -> Option<Range<usize>> {
         let mut from = 0;
         for _ in 0..CONFIRMATIONS_MAX {
-            let found = self.regex.search_with(cache, &Input::new(text).range(from..))?;
+            // The automata have no bytes at which they give up.
+            let found = self.regex.try_search(cache, &Input::new(text).range(from..)).ok().flatten()?;
             if self.confirm.is_none_or(|confirm| confirm(text, found.range())) {
                 return Some(found.range());
             }
@@ -156,14 +224,12 @@ impl Compiled {
 const CONFIRMATIONS_MAX: usize = 8;
 
 fn compile(pattern: &str, custom: bool) -> Result<Regex, String> {
-    let config = Config::new()
-        .utf8_empty(false)
-        .dfa(false)
-        .nfa_size_limit(Some(PATTERN_BYTES_MAX))
-        .hybrid_cache_capacity(LAZY_BYTES_MAX);
+    let nfa = thompson::Config::new().utf8(false).nfa_size_limit(Some(PATTERN_BYTES_MAX));
+    let states = dfa::Config::new().cache_capacity(LAZY_BYTES_MAX).skip_cache_capacity_check(true);
     // The views are in lower case; patterns of the guard file are read without regard to case.
     let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(custom).multi_line(custom);
-    Regex::builder().configure(config).syntax(syntax).build(pattern).map_err(|error| told(&error))
+    let built = Regex::builder().thompson(nfa).dfa(states).syntax(syntax).build(pattern);
+    built.map_err(|error| told(&error))
 }
 
 /// What is wrong with a pattern of the guard file, and what was expected.

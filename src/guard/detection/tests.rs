@@ -53,3 +53,47 @@ fn guard_11_names_of_files_in_fields_are_looked_at() {
         assert_eq!(verdict == Verdict::Threat(Category::FileUpload), is_found, "{name}: {value}");
     }
 }
+
+/// Every attack of the labelled sets, and texts that ask every signature for a hundred different states.
+#[test]
+fn ours_11_what_a_loop_keeps_is_bounded() {
+    use super::automata::{LAZY_BYTES_MAX, STATES_BYTES_MAX};
+    use super::views::KEPT_BYTES_MAX;
+    let (detector, mut scratch) = (detector(), Scratch::default());
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/detection/attacks");
+    let mut attacks = String::new();
+    for entry in std::fs::read_dir(folder).expect("the labelled sets") {
+        attacks += &std::fs::read_to_string(entry.expect("an entry").path()).expect("a set of UTF-8");
+    }
+    let mut most = 0;
+    let long = attacks.lines().step_by(8).map(|line| line.repeat(60));
+    let texts = attacks.lines().step_by(2).map(str::to_owned).chain(long);
+    for text in texts {
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
+        detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
+        most = most.max(scratch.heap_bytes());
+    }
+    // The last pattern may go beyond the bound by its own states in both directions; then all is given back.
+    let bound = STATES_BYTES_MAX + 2 * LAZY_BYTES_MAX + 5 * KEPT_BYTES_MAX + 64 * 1024;
+    assert!((100_000..=bound).contains(&most), "{most} bytes, {bound} at most");
+}
+
+#[test]
+fn guard_11_what_is_inflated_is_bounded() {
+    // A hundred kilobytes of blanks, as gzip.
+    let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    std::io::Write::write_all(&mut coder, &[b' '; 100_000]).expect("memory takes it");
+    let large = coder.finish().expect("memory takes it");
+    let large = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, large);
+    let small = "H4sIAAAAAAACA7MpTi7KLCixS8xJLSrRMNS00YcKAAB27ib+GQAAAA==";
+    for (text, verdict) in [
+        (small.to_owned(), Verdict::Threat(Category::Xss)),
+        (large, Verdict::Exhausted),
+        ("H4sIAAAAAAACA6tWSkksSVSyUqguLkktqlWyAgAAAAAAAAA=".to_owned(), Verdict::Clean),
+    ] {
+        let (detector, mut scratch) = (detector(), Scratch::default());
+        let mut findings = detector.begin(Some(b"/a"), &mut scratch).expect("a path that is not excluded");
+        detector.scan(Context::Body, b"q", text.as_bytes(), &mut scratch, &mut findings);
+        assert_eq!(findings.verdict(), verdict, "{text}");
+    }
+}

@@ -9,28 +9,28 @@ const fn xss(name: &'static str, literals: &'static [&'static str], pattern: &'s
 }
 
 pub(super) const TABLE: &[Signature] = &[
-    xss("xss_script_element", &["script"], r"<\s*/?\s*(?:\w+:)?script(?:[\s/>:\x0b]|$)"),
+    xss("xss_script_element", &["script"], r"<\s*/?\s*(?:\w+:)?script(?:[\s/>:\x0b]|$)").with(&["<"]),
     xss(
         "xss_event_handler",
-        &["on"],
+        &["^on"],
         r#"<[a-z!/?%:\x0b][^>]*[\s/"'`\x0b]on(?:abort|activate|after|animation|auxclick|before|begin|blur|bounce|cancel|canplay|change|click|close|contextmenu|copy|cuechange|cut|dblclick|deactivate|drag|drop|durationchange|emptied|end|error|filter|finish|focus|formdata|fullscreen|gesture|gotpointer|hashchange|help|input|invalid|key|layout|load|lostpointer|message|mouse|moz|offline|online|orientation|page|paste|pause|play|pointer|popstate|progress|property|ratechange|readystate|repeat|reset|resize|row|scroll|search|seek|select|show|stalled|start|storage|stop|submit|suspend|timeupdate|toggle|touch|transition|unhandled|unload|volumechange|waiting|webkit|wheel)[a-z]*\s*=\s*[^\s{]"#,
-    ),
+    ).with(&["<"]),
     xss(
         "xss_attribute_break_out",
-        &["on"],
+        &["^on"],
         r#"["'`>](?:[\s/]*[a-z-]+(?:=[^\s]*)?){0,3}[\s/]*\bon(?:abort|animation|auxclick|before|begin|blur|canplay|change|click|close|contextmenu|copy|cut|dblclick|drag|drop|end|error|finish|focus|hashchange|input|invalid|key|load|message|mouse|online|offline|page|paste|play|pointer|popstate|progress|readystate|resize|scroll|search|select|show|start|submit|toggle|touch|transition|unload|volumechange|wheel)[a-z]*\s*=\s*["'`]?\s*[a-z_$(\[!+\-\\&{]"#,
-    )
+    ).with(&["'", "\"", "`", ">"])
     .confirmed(breaks_out),
     xss(
         "xss_attribute_alone",
-        &["on"],
+        &["^on"],
         r#"^[\w.-]*[\s/]*on(?:error|load|click|focus|blur|mouse\w+|key\w+|toggle|pointer\w+|animation\w+|submit|input|change)\s*=\s*["'`]?\s*(?:alert|confirm|prompt|eval|print|fetch|location|document|window|javascript|top|self|import|function)\b"#,
     ),
     xss(
         "xss_script_address",
         &["pt:", "pt\t:", "pt :", "script"],
         r#"(?:j\s*a\s*v\s*a|v\s*b|l\s*i\s*v\s*e)\s*s\s*c\s*r\s*i\s*p\s*t\s*:(?:\s*[\w$.\[\]'"+]+[(`\[=]|[('"!+\-\[{~/`%]|\s*//|\s*(?:throw|var|let|new|with|import|confirm|alert)\b\s*[^\s.,])"#,
-    )
+    ).with(&[":"])
     .confirmed(is_no_empty_link),
     xss("xss_data_page", &["data:"], r"data:\s*(?:text/html|application/xhtml\+xml|text/javascript|application/javascript|application/x-javascript)\s*[;,]"),
     xss(
@@ -57,7 +57,7 @@ pub(super) const TABLE: &[Signature] = &[
         "xss_string_break_out",
         &["'", "\"", "`", "${"],
         r#"["'`][\s)}\]]*[;,)\-+*|&?:/^%<>=\\~]*[\s(]*(?:alert|confirm|prompt|eval|print|fetch|import|settimeout|setinterval|function|document\.\w+|window\.\w+|top\[|self\[|this\[|location\s*=|new\s+function)\s*(?:\(|`|\[|=|\.)"#,
-    )
+    ).with(&["alert", "confirm", "prompt", "eval", "print", "fetch", "import", "settimeout", "setinterval", "function", "document", "window", "top[", "self[", "this[", "location"])
     .confirmed(breaks_out),
     xss(
         "xss_dialog",
@@ -69,7 +69,7 @@ pub(super) const TABLE: &[Signature] = &[
         .worth(50),
     xss(
         "xss_dialog_page",
-        &["alert", "confirm", "prompt", "eval", "fetch", "img", "svg", "location", "src", "cookie"],
+        &["alert", "confirm", "prompt", "document.cookie"],
         r#"^[\s;,)}\]*/+-]*(?:top|window|self|parent|frames|this)?\s*(?:\.|\[\s*["'`/]?)?\s*(?:alert|confirm|prompt)["'`/]?\]?\s*(?:\(|`).{0,80}(?:\)|`)\s*(?:[;/]*\s*|//.*)$|\$\{\s*(?:alert|confirm|prompt)\s*[(`]|\b(?:alert|confirm|prompt)\s*[(`]\s*(?:document\.(?:cookie|domain|location)|['"`]?xss|string\.fromcharcode|window\.origin)|(?:location(?:\.href|\.assign|\.replace)?|\.src|window\.open|fetch|sendbeacon|xmlhttprequest)\s*[=(][^;\n]{0,200}document\.cookie"#,
     ),
     xss(
@@ -79,7 +79,7 @@ pub(super) const TABLE: &[Signature] = &[
     ),
     xss(
         "xss_computed_member",
-        &["[\"", "['", "[`", "[/", "+"],
+        &["[\"", "['", "[`", "[/", "[ \"", "[ '", "[ /"],
         r#"\b(?:top|window|self|parent|this|frames|document|globalthis)\s*\[\s*(?:["'`/][\w\\]*["'`/](?:\.source)?\s*(?:\+\s*["'`/][\w\\]*["'`/](?:\.source)?\s*)+|["'`](?:alert|confirm|prompt|eval|cookie|location|domain|write)["'`]|8680439)"#,
     ),
     xss("xss_error_handler", &["onerror"], r"\bonerror\s*=\s*(?:alert|eval|confirm|prompt)\b|\bthrow\s*(?:onerror|/\w)"),

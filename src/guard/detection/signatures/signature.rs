@@ -31,8 +31,11 @@ pub(in crate::guard::detection) const ANY_VIEW: u8 =
 pub(in crate::guard::detection) struct Signature {
     pub(in crate::guard::detection) name: &'static str,
     pub(in crate::guard::detection) category: Category,
-    /// One of these literals is in every match; none: the pattern is tried on everything.
+    /// One of these literals is in every match. `^` before a literal asks for no letter before it, and with that `$` behind
+    /// it for none behind it.
     pub(in crate::guard::detection) literals: &'static [&'static str],
+    /// If there are any, one of these is in every match, too.
+    pub(in crate::guard::detection) also: &'static [&'static str],
     pub(in crate::guard::detection) pattern: &'static str,
     pub(in crate::guard::detection) score: u16,
     pub(in crate::guard::detection) contexts: u8,
@@ -50,7 +53,12 @@ impl Signature {
     ) -> Signature {
         let views = bit(View::Decoded) | bit(View::Processed);
         let (score, contexts, confirm) = (THREAT_SCORE, ANY_CONTEXT, None);
-        Signature { name, category, literals, pattern, score, contexts, views, confirm }
+        Signature { name, category, literals, also: &[], pattern, score, contexts, views, confirm }
+    }
+
+    /// Only with one of these literals as well.
+    pub(super) const fn with(self, also: &'static [&'static str]) -> Signature {
+        Signature { also, ..self }
     }
 
     /// Worth less than a threat.

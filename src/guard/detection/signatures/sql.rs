@@ -8,7 +8,7 @@ const fn sql(name: &'static str, literals: &'static [&'static str], pattern: &'s
     Signature::new(Sqli, name, literals, pattern)
 }
 
-const AND_OR: &[&str] = &["or", "and", "||", "&&", "having", "div"];
+const AND_OR: &[&str] = &["^or$", "^and$", "^xor$", "||", "&&", "^having$"];
 const QUOTES: &[&str] = &["'", "\"", "`"];
 
 pub(super) const TABLE: &[Signature] = &[
@@ -32,41 +32,41 @@ pub(super) const TABLE: &[Signature] = &[
         "sqli_break_out_condition",
         QUOTES,
         r#"['"`][\s)]*(?:or|and|xor|\|\||&&|having|where)\b?[\s(]+['"`]?[\w.@]+['"`]?[\s)]*(?:={1,3}|<=>|<>|!=|<|>|\blike\s*\(?['"%]|\bis\s+(?:not\s+)?null|\bin\s*\(|\bbetween\s|\brlike\b|\bregexp\b|@>|<@)"#,
-    )
+    ).with(&["^or$", "^and$", "^xor$", "||", "&&", "^having$", "^where$"])
     .confirmed(breaks_out),
     sql(
         "sqli_break_out_constant",
         QUOTES,
         r#"['"`][\s)]*(?:or|and|xor|\|\||&&)[\s(]*(?:not\s+|!|~)?(?:\d+|true|false|null|''|""|@@\w+)[\s)]*(?:--|#|/\*|;|$|limit\b|\|\||&&|or\b)|['"`][\s)]*(?:or|and|xor|\|\||&&)\s*(?:''|"")\s*[-&^*|+%]?\s*['"]"#,
-    )
+    ).with(AND_OR)
     .confirmed(breaks_out),
     sql(
         "sqli_number_constant",
-        &["or", "||"],
+        &["^or$", "^xor$", "||"],
         r"^-?\d+[\s)]*\s(?:or|xor|\|\|)\s+(?:not\s+)?(?:\d+|true|false)[\s)]*(?:--|#|/\*|;|$)",
     ),
     sql(
         "sqli_comment_end",
         QUOTES,
         r#"^[\w.@%*() -]{0,60}['"`][\s)]*;?\s*(?:--\s*\w{0,6}\s*$|--\s*[-+'"]|#\s*$|/\*|;?%00|;\x00)"#,
-    )
+    ).with(&["--", "#", "/*", "\0", "%00"])
     .confirmed(breaks_out),
     sql("sqli_quote_operator", &["'"], r#"^\s*'+\s*(?:[-&^*|+%/]|=|<|>|<=>|\blike\b|\bdiv\b|\bmod\b)\s*(?:'|\d|0x|"|--|#|$)"#),
     sql(
         "sqli_order_by_number",
-        &["by"],
+        &["^by$"],
         r#"(?:^-?\d+['"]?[\s)]*\s+|['"`][\s)]*)(?:order|group)\s+by\s+(?:\d+|null)[\s,\d]*(?:--|#|/\*|$|;|limit\b|asc\b|desc\b)"#,
     ),
     sql(
         "sqli_stacked",
         &[";"],
         r#"^[\w\s.@%-]{0,60}['"`]?[\s)]*;\s*(?:select\s*\(|select\s+(?:[@*'\x22\d]|null\b|[^;]*\bfrom\b|\w+\s*\()|insert\s+into|update\s+\S+\s+set|delete\s+from|drop\s+(?:table|database|schema|view|index|user|role|login|procedure|function|trigger)\b|create\s+(?:table|user|database|function|procedure|or)|alter\s+(?:table|user|database|login)|truncate\s|exec(?:ute)?[\s(]+\S|declare\s+[@\w]|shutdown\b|grant\s|revoke\s|merge\s+into|waitfor\s|if\s*\(|set\s+@|copy\s+\S+\s+(?:from|to)\b|begin\s|call\s+\w+\s*\(|rename\s+table|attach\s+database|dbms_|backup\s+database|union\b|replace\s+into|vacuum\b)"#,
-    ),
+    ).with(&["select", "insert", "update", "delete", "drop", "create", "alter", "truncate", "exec", "declare", "shutdown", "grant", "revoke", "merge", "waitfor", "^if$", "^set$", "copy", "begin", "call", "rename", "attach", "dbms_", "backup", "union", "replace", "vacuum"]),
     sql(
         "sqli_break_out_stacked",
         QUOTES,
         r#"['"`][\s)]*;\s*(?:select|insert|update|delete|drop|create|alter|truncate|exec|execute|declare|shutdown|grant|waitfor|if|set|copy|merge|call)\b"#,
-    )
+    ).with(&[";"])
     .confirmed(breaks_out),
     sql("sqli_drop", &["drop"], r"\bdrop\s+(?:table|database|schema|user|view|procedure)\s+(?:if\s+exists\s+)?[\w.`\[\]]+\s*;?\s*(?:--|#|/\*)"),
     sql(
@@ -113,7 +113,7 @@ pub(super) const TABLE: &[Signature] = &[
     ),
     sql(
         "sqli_case_when",
-        &["case", "if(", "iif", "xor", "sysdate", "decode("],
+        &["^case$", "if(", "if (", "iif", "^xor$", "sysdate"],
         r#"(?:\b(?:and|or|select|by|where|having|,|=)|[(|+'")])[\s(]*case\s+when\s.+\sthen\s.+\bend\b|\bxor[\s(]*if\s*\(|\bnow\s*\(\s*\)\s*=\s*sysdate\s*\(|\biif\s*\(\s*\d+\s*=\s*\d+|\bif\s*\(\s*\(?\s*(?:select\b|\d+\s*=\s*\d+|ascii\(|substr|mid\(|length\(|user\()[^)]*"#,
     )
     .confirmed(is_no_statement),
@@ -134,15 +134,15 @@ pub(super) const TABLE: &[Signature] = &[
     )
     .worth(50),
     sql("sqli_select_from", &["select"], r#"\bselect\b[\s(*'"`@\w.,)]+\bfrom\b[\s(`'"\[]*[\w.]+"#).worth(50),
-    sql("sqli_concatenated_quote", &["'"], r"'\s*\|\|\s*(?:'|\(|[a-z_]+\s*\()").worth(50),
+    sql("sqli_concatenated_quote", &["'"], r"'\s*\|\|\s*(?:'|\(|[a-z_]+\s*\()").with(&["||"]).worth(50),
     sql(
         "sqli_break_out_concatenation",
         &["'", "\""],
         r#"['"]\s*(?:\|\||\+|\*|-|/|%)\s*\(\s*(?:select\b|case\b|char\s*\(|chr\s*\(|if\s*\()|['"]\s*\|\|\s*(?:(?:pg_|dbms_|utl_|user|version|sleep|current_|database|substr|ascii|chr|cast|to_char|rawtohex|banner)\w*\s*[(.]|\(\s*select)"#,
-    ),
+    ).with(&["select", "case", "char", "chr", "if", "pg_", "dbms_", "utl_", "user", "version", "sleep", "current_", "database", "substr", "ascii", "cast", "rawtohex", "banner"]),
     sql("sqli_json_operator", &["json"], r#"'\s*(?:or|and|\|\|)\s.*(?:::jsonb?\s*(?:@>|<@|->|\?)|\bjson_(?:extract|contains|length|depth|value|query|valid)\s*\()"#),
     sql("sqli_limit_union", &["rlike", "regexp", "sounds like"], r#"['"\d)]\s*(?:and\s+\S+\s+|or\s+\S+\s+)?(?:rlike|regexp|sounds\s+like)\s*(?:\(\s*select|binary|['"(]|\d)"#),
     sql("sqli_having_group", &["having", "group by"], r#"['"`\d)]\s*(?:having\s+(?:\d|['"])|group\s+by\s+[\w.,\s]+having\s+)"#).confirmed(is_no_statement),
     sql("sqli_versioned_comment", &["/*!"], r"/\*!\d{0,6}\s*(?:union|select|and|or|from|where|insert|update|delete|all|concat|order|sleep|if)\b").and_raw(),
-    sql("sqli_insert_tuple", &["'"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).confirmed(breaks_out),
+    sql("sqli_insert_tuple", &["'"], r#"'\s*\)\s*,\s*\(\s*'?\w+|'\s*,\s*\(\s*select\b|'\s*,\s*(?:version|user|database|now|sleep)\s*\(|'\s*,\s*'[^']*'\s*\)\s*(?:--|#|;)"#).with(&["(", ")"]).confirmed(breaks_out),
 ];

@@ -46,30 +46,28 @@ const ENTITY_BYTES_MAX: usize = 24;
 
 /// Writes the decoded text to `out`, if there is anything to decode.
 pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
-    if !text.iter().any(|byte| matches!(byte, b'%' | b'&' | b'\\')) {
-        return false;
-    }
-    out.clear();
-    let (mut at, mut changed) = (0, false);
-    while at < text.len() {
-        let rest = &text[at..];
+    let next = |at: usize| memchr::memchr3(b'%', b'&', b'\\', &text[at..]).map(|len| at + len);
+    let (mut at, mut copied, mut changed) = (0, 0, false);
+    while let Some(escape) = next(at) {
+        let rest = &text[escape..];
         let found = match rest[0] {
             b'%' => percent(rest),
             b'&' => entity(rest),
-            b'\\' => backslash(rest),
-            _ => None,
+            _ => backslash(rest),
         };
-        match found {
-            Some((code, len)) => {
-                put(code, out);
-                at += len;
-                changed = true;
+        at = escape + 1;
+        if let Some((code, len)) = found {
+            if !std::mem::replace(&mut changed, true) {
+                out.clear();
             }
-            None => {
-                out.push(rest[0]);
-                at += 1;
-            }
+            out.extend_from_slice(&text[copied..escape]);
+            put(code, out);
+            at = escape + len;
+            copied = at;
         }
+    }
+    if changed {
+        out.extend_from_slice(&text[copied..]);
     }
     changed
 }

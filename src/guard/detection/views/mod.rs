@@ -10,6 +10,9 @@ use super::findings::View;
 /// How often a value is decoded (guard semantics, section 11). What still changes then is an exhaustion.
 pub(super) const ROUNDS_MAX: usize = 16;
 
+/// Longest buffer that is kept for the next value, in bytes (chosen: windows of bodies are half as long).
+pub(super) const KEPT_BYTES_MAX: usize = 16 * 1024;
+
 /// All views of one value, in lower case. The buffers are kept from value to value.
 #[derive(Debug, Default)]
 pub(super) struct Views {
@@ -25,6 +28,24 @@ pub(super) struct Views {
 }
 
 impl Views {
+    /// Gives back what a large value has taken.
+    pub(super) fn shrink(&mut self) {
+        for buffer in
+            [&mut self.raw, &mut self.decoded, &mut self.processed, &mut self.unquoted, &mut self.spare]
+        {
+            if buffer.capacity() > KEPT_BYTES_MAX {
+                *buffer = Vec::new();
+            }
+        }
+    }
+
+    /// Memory that is held, in bytes.
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        let buffers = [&self.raw, &self.decoded, &self.processed, &self.unquoted, &self.spare];
+        buffers.iter().map(|buffer| buffer.capacity()).sum()
+    }
+
     /// Computes the views of a value. A plus sign is a blank in the processed view where `plus_is_blank`.
     pub(super) fn fill(&mut self, value: &[u8], plus_is_blank: bool) {
         self.is_exhausted = false;
@@ -41,11 +62,16 @@ impl Views {
         let Views { decoded, spare, is_exhausted, .. } = self;
         decoded.clear();
         decoded.extend_from_slice(value);
-        let mut any = false;
+        let (mut any, mut gzips) = (false, Some(0));
         for round in 0..=ROUNDS_MAX {
             let mut changed = false;
-            for step in [normal::normalize, escapes::decode, base64_runs::decode] {
-                if step(decoded, spare) {
+            for step in 0..3 {
+                let has_changed = match step {
+                    0 => normal::normalize(decoded, spare),
+                    1 => escapes::decode(decoded, spare),
+                    _ => base64_runs::decode(decoded, spare, &mut gzips),
+                };
+                if has_changed {
                     std::mem::swap(decoded, spare);
                     changed = true;
                 }
@@ -56,6 +82,7 @@ impl Views {
             }
             *is_exhausted = round == ROUNDS_MAX;
         }
+        *is_exhausted |= gzips.is_none();
         decoded.make_ascii_lowercase();
         any
     }
@@ -152,6 +179,8 @@ mod tests {
             ("x=PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==", "x=<script>alert(1)</script>"),
             ("PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg", "<script>alert(1)</script>"),
             ("application/json;charset", "application/json;charset"),
+            ("/a/b/PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg", "/a/b/<script>alert(1)</script>"),
+            ("H4sIAAAAAAACA7MpTi7KLCixS8xJLSrRMNS00YcKAAB27ib+GQAAAA==", "<script>alert(1)</script>"),
             ("c:\\windows\\system32", "c:\\windows\\system32"),
             ("100% of it", "100% of it"),
         ] {

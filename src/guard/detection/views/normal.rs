@@ -46,7 +46,7 @@ const ALIKE: [(char, Option<char>); 38] = [
 
 /// Writes the normal form to `out`, if there is anything to change. What is not UTF-8 stays, but for overlong forms.
 pub(super) fn normalize(text: &[u8], out: &mut Vec<u8>) -> bool {
-    if text.is_ascii() {
+    if text.is_ascii() || std::str::from_utf8(text).is_ok_and(|text| text.chars().all(is_settled)) {
         return false;
     }
     out.clear();
@@ -74,6 +74,13 @@ pub(super) fn normalize(text: &[u8], out: &mut Vec<u8>) -> bool {
     debug_assert!(rest.is_empty());
     shorten(out);
     out != text
+}
+
+/// Whether a character is one of the letters of Europe and East Asia that have no other form, and no other looks like.
+fn is_settled(c: char) -> bool {
+    let is_letter = matches!(c, '\u{c0}'..='\u{131}' | '\u{400}'..='\u{45f}' | '\u{5d0}'..='\u{5ea}' | '\u{621}'..='\u{64a}')
+        || matches!(c, '\u{3041}'..='\u{3094}' | '\u{30a1}'..='\u{30fe}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}');
+    c.is_ascii() || is_letter || matches!(c, '\u{2013}' | '\u{2014}' | '\u{2018}'..='\u{201e}')
 }
 
 fn put(c: char, out: &mut Vec<u8>) {

@@ -2,6 +2,9 @@
 
 /// Writes the text without comments, control characters and spare blanks to `out`. False if nothing has changed.
 pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> bool {
+    if is_processed(text, plus_is_blank) {
+        return false;
+    }
     out.clear();
     let mut at = 0;
     // Where no further comment can end, or line: each end is looked for once in the whole text.
@@ -48,6 +51,23 @@ pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> 
         at += 1;
     }
     out != text
+}
+
+/// Whether there is nothing to take out.
+fn is_processed(text: &[u8], plus_is_blank: bool) -> bool {
+    let mut last = 0;
+    text.iter().all(|byte| {
+        let stays = match byte {
+            b' ' => last != b' ',
+            b'-' => last != b'-',
+            b'*' => last != b'/',
+            b'+' => !plus_is_blank,
+            0..0x20 | 0x7f | b'#' => false,
+            _ => true,
+        };
+        last = *byte;
+        stays
+    })
 }
 
 fn push_blank(out: &mut Vec<u8>) {
