@@ -3,6 +3,7 @@
 use super::bans::{Ban, BanError, BanOrigin, Bans};
 use super::behaviour::throttles::Throttles;
 use super::csrf::Key;
+use super::detection::Category;
 use super::directives::{BanAfter, Directives};
 use super::escalation::SharedEscalations;
 use super::events::{Event, EventType, Ring};
@@ -68,6 +69,8 @@ pub struct State {
     csrf_key: Mutex<Option<Key>>,
     /// Tokens that were given out.
     tokens: AtomicU64,
+    /// Requests in which something was found, by category; the last are those that said more than is looked at.
+    detected: [AtomicU64; Category::ALL.len() + 1],
     events: Mutex<Ring>,
     events_lost: AtomicU64,
     sink: Sink,
@@ -90,10 +93,25 @@ impl State {
             throttles: Throttles::new(keys_max),
             csrf_key: Mutex::new(None),
             tokens: AtomicU64::new(0),
+            detected: [const { AtomicU64::new(0) }; Category::ALL.len() + 1],
             events: Mutex::new(Ring::new(EVENTS_MAX)),
             events_lost: AtomicU64::new(0),
             sink,
         }
+    }
+
+    /// Counts a request in which an attack was found, or which said more than is looked at.
+    pub fn note_detected(&self, category: Option<Category>) {
+        let place = category.map_or(Category::ALL.len(), |category| category as usize);
+        if let Some(count) = self.detected.get(place) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many requests these were, by the word of their category.
+    pub fn detected(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let names = Category::ALL.into_iter().map(Category::name).chain(["exhausted"]);
+        names.zip(self.detected.iter().map(|count| count.load(Ordering::Relaxed)))
     }
 
     /// Counters of each kind at most.

@@ -5,7 +5,7 @@ use super::clouds::{CLOUDS, CloudNumbers};
 use super::histogram::{Family, Histogram};
 use super::labels::STATUS_CLASSES;
 use super::snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, STATUS, STATUS_CLASSES_SHOWN, Snapshot, WORKERS};
-use super::tables::UpstreamNumbers;
+use super::tables::{DetectNumbers, UpstreamNumbers};
 use super::{Descriptor, Kind, Labelled, Unit};
 use std::fmt::{Display, Write as _};
 
@@ -177,7 +177,10 @@ impl Snapshot {
         }
         self.of_guard().for_each(|(descriptor, value)| text.put(descriptor, value));
         text.put_clouds(&self.clouds);
-        self.put_upstreams(&mut text);
+        let number = |numbers: &DetectNumbers, at| numbers.numbers().nth(at).map(|(_, value)| value);
+        text.put_labelled(DetectNumbers::DESCRIPTORS, &self.detected, number);
+        let number = |numbers: &UpstreamNumbers, at| numbers.numbers().nth(at).map(|(_, value)| value);
+        text.put_labelled(UpstreamNumbers::DESCRIPTORS, &self.upstreams, number);
         for family in sum.histograms.families() {
             // What is shown though nothing was counted: a series that begins late has no rate at first.
             let shown = match family.1 {
@@ -194,18 +197,21 @@ impl Snapshot {
     }
 }
 
-impl Snapshot {
-    /// A family has the numbers of all upstreams.
-    fn put_upstreams(&self, text: &mut Text) {
-        for (at, descriptor) in
-            UpstreamNumbers::DESCRIPTORS.iter().enumerate().filter(|_| !self.upstreams.is_empty())
-        {
-            let name = text.describe(descriptor);
-            for Labelled { labels, numbers } in &self.upstreams {
-                let Some((_, value)) = numbers.numbers().nth(at) else { continue };
+impl Text {
+    /// Families whose samples are those of several: each has the numbers of all.
+    fn put_labelled<'a, T: 'a>(
+        &mut self,
+        descriptors: &[Descriptor],
+        all: &'a [Labelled<T>],
+        number: impl Fn(&'a T, usize) -> Option<u64>,
+    ) {
+        for (at, descriptor) in descriptors.iter().enumerate().filter(|_| !all.is_empty()) {
+            let name = self.describe(descriptor);
+            for Labelled { labels, numbers } in all {
+                let Some(value) = number(numbers, at) else { continue };
                 let labels: Vec<String> =
                     labels.iter().map(|(name, value)| format!("{name}=\"{}\"", escaped(value))).collect();
-                let _ = writeln!(text.out, "{name}{{{}}} {value}", labels.join(","));
+                let _ = writeln!(self.out, "{name}{{{}}} {value}", labels.join(","));
             }
         }
     }
@@ -241,6 +247,7 @@ mod tests {
             StoreNumbers::DESCRIPTORS,
             &CLOUDS,
             UpstreamNumbers::DESCRIPTORS,
+            DetectNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
             &[STATUS, WORKERS, BLOCKED_RATIO],
             &CACHE_HIT_RATIOS,

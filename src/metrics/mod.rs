@@ -21,7 +21,9 @@ pub use exposition::Form;
 pub use histogram::{BOUNDS_US, Histogram, Histograms};
 pub use labels::{CACHE_USES, STATUS_CLASSES};
 pub use snapshot::{BLOCKED_RATIO, CACHE_HIT_RATIOS, Labelled, STATUS, Snapshot, WORKERS};
-pub use tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers};
+pub use tables::{
+    CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
+};
 
 /// What a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,9 @@
 
 use super::clouds::{CLOUDS, CloudNumbers};
 use super::labels::STATUS_CLASSES;
-use super::tables::{CacheNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers};
+use super::tables::{
+    CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
+};
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 
@@ -55,6 +57,8 @@ pub struct Snapshot {
     pub store: Option<StoreNumbers>,
     /// What is known of cloud providers.
     pub clouds: Vec<CloudNumbers>,
+    /// What detection has found, by category. The line leaves it out.
+    pub detected: Vec<Labelled<DetectNumbers>>,
     /// How it is with each upstream of the gateway. The line leaves it out.
     pub upstreams: Vec<Labelled<UpstreamNumbers>>,
 }
@@ -181,6 +185,7 @@ mod tests {
             StoreNumbers::DESCRIPTORS,
             CLOUDS.as_slice(),
             UpstreamNumbers::DESCRIPTORS,
+            DetectNumbers::DESCRIPTORS,
             Histograms::DESCRIPTORS,
         ];
         let others = [&STATUS, &WORKERS, &BLOCKED_RATIO, &CACHE_HIT_RATIOS[0], &CACHE_HIT_RATIOS[1]];

@@ -348,6 +348,14 @@ table! {
 }
 
 table! {
+    /// What detection has found, of one category.
+    DetectNumbers {
+        /// Requests in which an attack of this category was found first, refused or not; exhausted are those that said more than is looked at.
+        guard_detected: Counter(Count),
+    }
+}
+
+table! {
     /// What the store of the cache holds, and what has left it.
     CacheNumbers {
         /// Entries stored now.

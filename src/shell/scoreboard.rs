@@ -11,7 +11,8 @@ use crate::cache::store::{Statistics, Store};
 use crate::gateway::rules::{Gateway, Status};
 use crate::guard::state::State;
 use crate::metrics::{
-    CacheNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers, UpstreamNumbers,
+    CacheNumbers, DetectNumbers, GuardNumbers, Labelled, Metrics, ProcessNumbers, Snapshot, StoreNumbers,
+    UpstreamNumbers,
 };
 use crate::part::guard::{Shared, built};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -91,6 +92,7 @@ impl Scoreboard {
         let Some(GuardSources { state, store, clouds }) = sources else { return of_loops };
         Snapshot {
             guard: Some(guard_numbers(state)),
+            detected: state.detected().map(detected).collect(),
             store: store.counters().map(store_numbers),
             clouds: clouds.numbers(unix_ms()),
             ..of_loops
@@ -158,6 +160,11 @@ fn guard_numbers(state: &State) -> GuardNumbers {
     }
 }
 
+fn detected((category, requests): (&'static str, u64)) -> Labelled<DetectNumbers> {
+    let labels = vec![("category", category.to_owned())];
+    Labelled { labels, numbers: DetectNumbers { guard_detected: requests } }
+}
+
 fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     since.as_millis() as u64
@@ -220,6 +227,7 @@ fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
         guard: None,
         store: None,
         clouds: Vec::new(),
+        detected: Vec::new(),
         upstreams: Vec::new(),
     }
 }

@@ -30,6 +30,10 @@ pub(super) fn conclude(
     if verdict == Verdict::Clean || verdict == Verdict::Exhausted && !detector.rules().exhausted_blocks {
         return Ok(());
     }
+    consequences.state.note_detected(match verdict {
+        Verdict::Threat(category) => Some(category),
+        Verdict::Exhausted | Verdict::Clean => None,
+    });
     let refuses = detector.refuses(verdict) && !consequences.passive;
     let client = subject.client;
     consequences.state.push(event(findings, subject, refuses, now));
