@@ -51,6 +51,8 @@ const NOT_IN_TRAILERS: [&str; 35] = [
 pub struct Withheld {
     /// Each with a comma behind it.
     names: Vec<u8>,
+    /// All names with an underscore, too.
+    underscores: bool,
 }
 
 impl Withheld {
@@ -69,12 +71,20 @@ impl Withheld {
         }
     }
 
+    /// Takes out names with an underscore as well: CGI and WSGI take `X_Y` for X-Y, wherever it stands.
+    pub fn withhold_underscores(&mut self) {
+        self.underscores = true;
+    }
+
     fn push(&mut self, name: &[u8]) {
         self.names.extend_from_slice(name);
         self.names.push(b',');
     }
 
     fn holds(&self, name: &str) -> bool {
+        if self.underscores && name.contains('_') {
+            return true;
+        }
         let mut names = self.names.split(|&byte| byte == b',');
         names.any(|withheld| withheld.eq_ignore_ascii_case(name.as_bytes()))
     }
@@ -107,6 +117,21 @@ fn is_refused_in_trailers(name: &str) -> bool {
 mod tests {
     use super::super::testing::with_response;
     use super::*;
+
+    #[test]
+    fn gateway_1_names_with_underscores_are_no_trailers() {
+        let mut withheld = Withheld::default();
+        for (is_withheld, left) in [(false, "X_Y: 1\r\nX-Z: 2\r\n"), (true, "X-Z: 2\r\n")] {
+            if is_withheld {
+                withheld.withhold_underscores();
+            }
+            let mut out = Vec::new();
+            write_trailers(&mut out, b"X_Y: 1\r\nX-Z: 2\r\n", &withheld);
+            assert_eq!(String::from_utf8_lossy(&out), left);
+        }
+        withheld.clear();
+        assert!(!withheld.holds("X_Y"));
+    }
 
     #[test]
     fn rule_19_trailers() {

@@ -150,7 +150,7 @@ mod tests {
     }
 
     fn uri<'a>(authority: &'a Authority, path: &'a str) -> Uri<'a> {
-        Uri { scheme: Scheme::Http, authority, path: path.as_bytes() }
+        Uri { scheme: Scheme::Http, authority, path: path.as_bytes(), by_gateway: false }
     }
 
     /// The keys that are invalidated beside the request's own; lines are divided by `|`.

@@ -38,11 +38,16 @@ pub struct Uri<'a> {
     pub authority: &'a Authority,
     /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
     pub path: &'a [u8],
+    /// A gateway was asked. What a gateway has behind a host is another origin than the one that a forward proxy dials.
+    pub by_gateway: bool,
 }
 
 /// Appends the key: the URI without fragment and without a default port. Bytes beyond ASCII are percent-encoded, as
 /// other clients send them, so that `/\u{e4}` and `/%C3%A4` share one stored response.
 pub fn write_key(out: &mut Vec<u8>, uri: &Uri<'_>) {
+    if uri.by_gateway {
+        out.extend_from_slice(b"gateway+");
+    }
     out.extend_from_slice(uri.scheme.as_str().as_bytes());
     out.extend_from_slice(b"://");
     uri.authority.write(out, Some(uri.scheme.default_port()));
@@ -60,8 +65,19 @@ mod tests {
     fn key(scheme: Scheme, authority: &str, path: &str) -> String {
         let authority = Authority::parse(authority.as_bytes(), Some(scheme.default_port())).unwrap();
         let mut out = Vec::new();
-        write_key(&mut out, &Uri { scheme, authority: &authority, path: path.as_bytes() });
+        write_key(&mut out, &Uri { scheme, authority: &authority, path: path.as_bytes(), by_gateway: false });
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn ours_26_a_gateway_has_keys_of_its_own() {
+        let authority = Authority::parse(b"a.example", Some(80)).unwrap();
+        let mut out = Vec::new();
+        write_key(
+            &mut out,
+            &Uri { scheme: Scheme::Http, authority: &authority, path: b"/p", by_gateway: true },
+        );
+        assert_eq!(out, b"gateway+http://a.example/p");
     }
 
     #[test]

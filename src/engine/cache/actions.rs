@@ -126,7 +126,12 @@ impl Transactions {
         let mut judge = ResponseDecision {
             cache,
             storing: Storing { freshness: cache.freshness, targeted: &targeted },
-            uri: Uri { scheme: Scheme::Http, authority: &transaction.info.authority, path },
+            uri: Uri {
+                scheme: Scheme::Http,
+                authority: &transaction.info.authority,
+                path,
+                by_gateway: transaction.routing.is_some(),
+            },
             times: Times { requested_s: transaction.caching.requested_s, received_s: cx.now.unix_s() },
             now: cx.now,
             asked: &asked,

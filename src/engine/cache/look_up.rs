@@ -127,7 +127,9 @@ impl CacheLookUp<'_> {
         }
         let asked = RequestDirectives::read(head.fields);
         self.key.clear();
-        key::write_key(self.key, &Uri { scheme: Scheme::Http, authority: &info.authority, path });
+        let by_gateway = self.is_routed;
+        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
+        key::write_key(self.key, &uri);
         let hash = self.settings.store.hash(self.key);
         let found = self.find(hash, head, info, &asked);
         let judged = match found {

@@ -497,6 +497,9 @@ impl Examiner<'_> {
         };
         if info.body == Body::Chunked {
             self.up.withheld.set(head.fields, host_edits.removed());
+            if self.gateway.is_some_and(|gateway| !gateway.allows_underscores) {
+                self.up.withheld.withhold_underscores();
+            }
         }
         forwarding::write_request(out, head, &route);
         Ok(Step::Decide(Decision::Forward))

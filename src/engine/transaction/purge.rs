@@ -32,7 +32,9 @@ impl Examiner<'_> {
         if let Err(refusal) = self.may_purge(head) {
             return Some(Err(refusal));
         }
-        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path };
+        // Of what the listener that was asked has stored: a gateway and a forward proxy have other origins.
+        let by_gateway = self.gateway.is_some();
+        let uri = Uri { scheme: Scheme::Http, authority: &info.authority, path, by_gateway };
         out.clear();
         let count = match head.fields.get("purge") {
             Some(scope) if scope.eq_ignore_ascii_case(b"all") => store.purge(|_| true),

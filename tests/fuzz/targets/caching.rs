@@ -163,7 +163,7 @@ pub fn cache_exchange(bytes: &[u8]) {
     if !matches!(request.target.first(), None | Some(b'/' | b'?')) {
         return;
     }
-    let uri = Uri { scheme: Scheme::Http, authority: &authority, path: request.target };
+    let uri = Uri { scheme: Scheme::Http, authority: &authority, path: request.target, by_gateway: false };
     resolved(&uri, &request, &response);
     let own = content_location_is_own(&uri, response.fields);
     let storing = Storing { targeted: &["CDN-Cache-Control"], ..Storing::default() };
