@@ -7,6 +7,8 @@
 //! log. [`Proxy::run`] serves until the end; [`Proxy::poll`] does one turn, so that the program keeps its own loop.
 //! [`Control`] reloads, drains, stops and counts, from any thread. `examples/embed.rs` is a whole program.
 //!
+//! [`pages`] lets the program answer requests for the proxy itself, with sessions and forms: `examples/shortener.rs`.
+//!
 //! What this page shows is stable within a minor version: [`Proxy`], [`Builder`], [`Configuration`], [`Control`] and what
 //! they return, and the names of options and of the numbers in [`metrics`] (options and numbers may be added). All other
 //! modules can be reached because weir's own tests, benches and fuzz targets use them. They are hidden here and change

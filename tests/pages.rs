@@ -355,6 +355,20 @@ fn the_guard_holds_for_pages() {
     assert!(secure.head.has("strict-transport-security"));
 }
 
+#[cfg(feature = "detection")]
+#[test]
+fn what_looks_like_an_attack_does_not_reach_a_handler() {
+    let served = serving(configuration().set("guard", "guard").file("guard", "detect block\n"));
+    let (own, token) = served.session();
+    for (text, status) in
+        [("a+note", 200), ("1%27+OR+%271%27%3D%271%27+--+", 400), ("%3Cscript%3Ealert(1)%3C/script%3E", 400)]
+    {
+        let response = served.post("/echo", &own, &format!("{TOKEN_FIELD}={token}&text={text}"));
+        assert_eq!(response.status(), status, "{text}: {response:?}");
+    }
+    assert_eq!(served.get("/plain?q=1%27+OR+%271%27%3D%271%27+--+", "").status(), 400);
+}
+
 #[cfg(feature = "redis")]
 #[test]
 fn ours_7_a_store_that_fails_is_503_and_not_403() {

@@ -49,6 +49,14 @@ impl Inspection {
         })
     }
 
+    /// What is found in a body that is there as a whole.
+    pub fn of_whole(mut self, body: &[u8]) -> Option<Report> {
+        if matches!(self.look(Some(body)), OfPiece::Pass | OfPiece::Hold) {
+            self.look(None);
+        }
+        self.report
+    }
+
     /// Looks at more of the body, or at its end.
     fn look(&mut self, payload: Option<&[u8]>) -> OfPiece {
         let Inspection { guard, content, walker, values, findings, .. } = self;

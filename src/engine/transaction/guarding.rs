@@ -8,12 +8,15 @@ use super::refusal::Refusal;
 use super::request::Method;
 use super::request::{Phase, RequestInfo};
 #[cfg(feature = "detection")]
+use crate::engine::body::filter::Report;
+#[cfg(feature = "detection")]
 use crate::engine::body::inspection::Inspection;
 use crate::guard::rules::{Counted, Guard, Subject};
 use crate::guard::told::Asker;
 #[cfg(feature = "detection")]
 use crate::http::framing::Body;
 use crate::http::head::RequestHead;
+use crate::http::message::Fields;
 use crate::http::target::{Host, Target};
 use crate::part::guard::Lent;
 use std::net::{IpAddr, SocketAddr};
@@ -142,11 +145,33 @@ impl Examiner<'_> {
     /// Puts the detector before the request's body, if it has one.
     #[cfg(feature = "detection")]
     fn inspect_body(&mut self, path: Option<&[u8]>, head: &RequestHead<'_, '_>, info: &RequestInfo) {
-        let has_body = !matches!(info.body, Body::None | Body::Length(0)) && info.method != Method::Connect;
+        let has_body = !matches!(info.body, Body::None | Body::Length(0))
+            && info.method != Method::Connect
+            // That of a page is looked at as a whole, before its handler is asked.
+            && !info.is_page;
         let (Some(guard), Some(path), true) = (&self.settings.guard, path, has_body) else { return };
         if let Some(inspection) = Inspection::new(guard, path, head.fields) {
             self.up.insert_filter(Box::new(inspection));
         }
+    }
+
+    /// Whether there is an attack in the body that has come for a page.
+    pub(super) fn inspect_page(
+        &self,
+        subject: &Subject<'_>,
+        fields: Fields<'_, '_>,
+        body: &[u8],
+    ) -> Result<(), Refusal> {
+        #[cfg(feature = "detection")]
+        if let (Some(guard), Some(path), false) = (&self.settings.guard, subject.path, body.is_empty()) {
+            let found = Inspection::new(guard, path, fields).and_then(|inspection| inspection.of_whole(body));
+            if let Some(Report::Detected(findings)) = found {
+                guard.conclude_findings(&findings, subject, self.now).map_err(Refusal::Guarded)?;
+            }
+        }
+        #[cfg(not(feature = "detection"))]
+        let _ = (subject, fields, body);
+        Ok(())
     }
 
     /// What the behaviour rules say of the request, and what they want to see of its response.

@@ -80,7 +80,13 @@ impl Examiner<'_> {
         let own_origin = self.own_origin(head.fields, info, out);
         let subject = self.subject(head, target, info, record);
         let asked = Asked { head, body: &body, subject, host: &host, own_origin: &own_origin, pages };
-        let mut visit = self.guarded.visit.take().unwrap_or_else(|| Box::new(Visit::new(pages)));
+        let mut visit = match self.guarded.visit.take() {
+            Some(visit) => visit,
+            None => {
+                self.inspect_page(&asked.subject, head.fields, &body)?;
+                Box::new(Visit::new(pages))
+            }
+        };
         let answer = loop {
             match self.advance(&mut visit, &asked) {
                 Ok(Next::Answer(answer)) => break answer,
