@@ -196,7 +196,8 @@ impl Transactions {
             }
             Decision::AskValue(request) => {
                 // Not for a request of weir's own: no page is asked for those.
-                let job = store_waits.begin_value(cx, id, transaction.settings.guard.as_deref(), request);
+                let guard = part::guard::lend(transaction.settings.guard.as_ref());
+                let job = store_waits.begin_value(cx, id, guard, request);
                 transaction.stage = Stage::Asking(job);
             }
             Decision::Collect => {
