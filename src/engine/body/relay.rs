@@ -433,7 +433,6 @@ impl Relay {
 
     /// What to send next, in order. Begins a chunk if one is due. Nothing, although something is to be sent, if that is
     /// inside the kernel: then the shell moves it on.
-    #[inline]
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool) -> Outgoing<'s> {
         self.begin_chunk(pool);
         let pool = &*pool;

@@ -262,7 +262,6 @@ impl Transaction {
     }
 
     /// What to send to the client next.
-    #[inline]
     pub fn outgoing<'s>(&'s mut self, pool: &'s mut Pool, fills: &'s Slab<Fill>) -> Outgoing<'s> {
         match self.caching.reader_mut() {
             Some(reader) => reader.outgoing(&self.down, pool, fills),

@@ -97,8 +97,7 @@ fn span(start: usize, end: usize) -> Span {
 
 #[inline]
 fn is_line_end(bytes: &[u8], at: usize) -> bool {
-    // One byte says no of most places.
-    bytes.get(at) == Some(&b'\r') && bytes.get(at + 1) == Some(&b'\n')
+    bytes.get(at..at + 2) == Some(b"\r\n")
 }
 
 #[inline]
@@ -136,17 +135,10 @@ fn behind(bytes: &[u8], mut at: usize, stop: impl Fn(u64) -> u64) -> usize {
         }
         at += 8;
     }
-    at + first_set(stop(last_bytes(bytes, at)))
-}
-
-/// Fewer than eight bytes, with zeros behind them, which stop everything. Apart: few heads come to their end in the middle of a
-/// name or a value.
-#[cold]
-#[inline(never)]
-fn last_bytes(bytes: &[u8], at: usize) -> u64 {
+    // The zeros behind the end stop it.
     let mut eight = [0; 8];
     eight.iter_mut().zip(bytes.iter().skip(at)).for_each(|(place, byte)| *place = *byte);
-    u64::from_le_bytes(eight)
+    at + first_set(stop(u64::from_le_bytes(eight)))
 }
 
 /// The number of the first byte whose upper bit is set; 8 if none is.
