@@ -146,4 +146,5 @@ macro_rules! part {
     };
 }
 
+part!(cache "cache");
 part!(guard "guard");

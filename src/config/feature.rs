@@ -26,6 +26,7 @@ macro_rules! features {
 
 features! {
     ADMIN "admin",
+    CACHE "cache",
     CLOUD "cloud",
     DETECTION "detection",
     GUARD "guard",
@@ -33,6 +34,7 @@ features! {
     REDIS "redis",
     SANDBOX "sandbox",
     SPLICE "splice",
+    TLS "tls",
 }
 
 impl Feature {

@@ -1,5 +1,6 @@
 //! Reads the guard file, and the files that it names.
 
+use super::feature;
 use super::problem::{Located, Origin, Problems};
 use super::settings::Settings;
 use crate::guard::ban_file::{self, FileBan, Times};
@@ -71,6 +72,7 @@ impl GuardFile {
         for warning in &directives.warnings {
             log::warn!("{}: {}", at(&file.value, warning.line), warning.message);
         }
+        check_store(&file.value, &directives, &mut problems);
         let bans = load_bans(&file.value, &directives, read_file, &mut problems);
         let store_password = load_password(&file.value, &directives, read_file, &mut problems);
         let csrf_key = load_csrf_key(&file.value, &directives, read_file, &mut problems);
@@ -118,6 +120,20 @@ impl GuardFile {
         state.set(&self.directives, self.bans, unix_ms());
         let key = self.csrf_key.or_else(|| state.csrf_key(random_key));
         Guard::new(&self.directives, Arc::clone(state), clouds).with_key(key)
+    }
+}
+
+/// A store whose client this build is without is an error of the line that names the store.
+fn check_store(path: &Path, directives: &Directives, problems: &mut Problems) {
+    let Some(store) = &directives.store else { return };
+    let scheme = store.url.split("://").next().unwrap_or_default();
+    let needed = match scheme {
+        "mongodb" | "mongodb+srv" => [feature::MONGODB, feature::MONGODB],
+        "rediss" | "valkeys" | "rediss-cluster" | "rediss-sentinel" => [feature::REDIS, feature::TLS],
+        _ => [feature::REDIS, feature::REDIS],
+    };
+    if let Some(missing) = needed.into_iter().find(|feature| !feature.built) {
+        problems.add(at(path, store.place.line), format!("store {scheme}:// {}", missing.needed()));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::cache::store::{Limits, Store};
 use crate::engine;
 use crate::http::head;
 use crate::http::template::Template;
+use crate::part::cache::built;
 use crate::policy::Policy;
 use crate::policy::acl::{Acl, AclBuilder, ListError, ListKind};
 use crate::policy::auth::Users;
@@ -275,7 +276,7 @@ fn compile_cache_rules(
     problems: &mut Problems,
 ) -> CacheRules {
     let mut rules = CacheRules::default();
-    let Some(file) = &settings.cache_rules else { return rules };
+    let Some(file) = built().and(settings.cache_rules.as_ref()) else { return rules };
     let text = match read_file(&file.value) {
         Ok(text) => text,
         Err(error) => {
@@ -344,6 +345,7 @@ pub fn unreadable_name_files(read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -
 
 /// A store, shared by all loops, if the cache is on.
 pub fn new_store(settings: &Settings, seed: [u64; 2]) -> Option<Arc<Store>> {
+    built()?;
     if !settings.cache {
         return None;
     }

@@ -1,6 +1,6 @@
 //! The description of an option, and the notation of the table.
 
-use super::feature::Feature;
+use super::feature::{self, Feature};
 use super::problem::{Located, Problem};
 use super::settings::Settings;
 
@@ -122,7 +122,7 @@ impl Spec {
         help: &'static str,
         apply: Apply,
     ) -> Spec {
-        Spec {
+        let spec = Spec {
             name,
             short: "",
             aliases: &[],
@@ -137,7 +137,8 @@ impl Spec {
             restart: false,
             missing: None,
             apply,
-        }
+        };
+        if matches!(section, Section::Cache) { spec.needs(feature::CACHE) } else { spec }
     }
 
     pub(super) const fn flag(section: Section, name: &'static str, help: &'static str, apply: Apply) -> Spec {

@@ -10,6 +10,7 @@ use rustix::fs::{Access, access};
 use std::fs::metadata;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use weir::config::feature::CACHE;
 use weir::config::{Located, Origin, Problems, Settings, exit};
 use weir::embed::{self, CacheFile, Compiled, parent, try_bind};
 use weir::log::files::FILE_NAME;
@@ -127,7 +128,9 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
     if let Some(Located { value: path, origin }) = &settings.pid_file {
         judge(origin.clone(), path, "a file, or none yet, in a directory", file_in_directory(path));
     }
-    if let Some(Located { value: path, origin }) = settings.cache_file.as_ref().filter(|_| settings.cache) {
+    if let Some(Located { value: path, origin }) =
+        settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache)
+    {
         judge(origin.clone(), path, "a file, or none yet, in a directory", CacheFile::check(path));
     }
     let Some(path) = &settings.config else { return };

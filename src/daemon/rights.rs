@@ -7,6 +7,7 @@ use rustix::fs::{Access, access};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use weir::config::feature::CACHE;
 use weir::config::{Problems, Settings, exit, guard};
 use weir::embed::{self, CacheFile};
 use weir::log::files::FILE_NAME;
@@ -82,7 +83,9 @@ fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
 
 /// What can be saved at the stop shows now.
 fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
-    let Some(file) = settings.cache_file.as_ref().filter(|_| settings.cache) else { return Ok(None) };
+    let Some(file) = settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache) else {
+        return Ok(None);
+    };
     CacheFile::open(&file.value).map(Some).map_err(|error| {
         let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
         let why = match error.kind() {

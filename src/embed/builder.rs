@@ -21,7 +21,7 @@ use crate::engine::pages::{OwnPages, PageReply, Pages};
 use crate::engine::{self, Callbacks, ClientLimits, Engine, LISTENERS_MAX};
 use crate::log::format::Format;
 use crate::log::writer::LogSender;
-use crate::part::guard::built;
+use crate::part::{self, guard::built};
 use crate::policy::Policy;
 use crate::resolver::Resolver;
 use crate::shell::stores::StoreClient;
@@ -397,6 +397,9 @@ impl Builder {
         settings: &Settings,
         store: Option<&Arc<crate::cache::store::Store>>,
     ) -> io::Result<Option<Persister>> {
+        if part::cache::built().is_none() {
+            return Ok(None);
+        }
         let named = settings.cache_file.as_ref().filter(|_| settings.cache);
         let file = match (self.cache_file.take(), named) {
             (Some(file), _) => Some(file),

@@ -74,7 +74,11 @@ impl Machines {
                         transactions.handle_upstream(cx, services, transaction, event);
                     }
                     UpstreamState::Tunnel(tunnel) => tunnels.handle_upstream(cx, tunnel, event),
-                    UpstreamState::Filling(fill) => services.fills.handle_upstream(cx, fill, event),
+                    UpstreamState::Filling(fill) => {
+                        if let Some(fills) = services.fills.built() {
+                            fills.handle_upstream(cx, fill, event);
+                        }
+                    }
                     UpstreamState::Idle(_) | UpstreamState::Pinned(_) => {
                         services.upstreams.handle_unasked(cx, id, state);
                     }
@@ -103,7 +107,11 @@ impl Machines {
                 UpstreamState::Idle(_) | UpstreamState::Pinned(_) => {
                     services.upstreams.handle_idle_deadline(cx, id, state);
                 }
-                UpstreamState::Filling(fill) => services.fills.handle_deadline(cx, fill),
+                UpstreamState::Filling(fill) => {
+                    if let Some(fills) = services.fills.built() {
+                        fills.handle_deadline(cx, fill);
+                    }
+                }
                 UpstreamState::Busy(_) | UpstreamState::Tunnel(_) => {}
             },
         }
@@ -220,8 +228,16 @@ impl Machines {
             Effect::CloseUpstream(connection) => services.upstreams.close(cx, connection),
             Effect::ResetUpstream(connection) => services.upstreams.reset(cx, connection),
             Effect::EndBinding(client) => services.upstreams.end_binding(cx, client),
-            Effect::AdvanceFill(fill) => services.fills.advance_fill(cx, fill),
-            Effect::FailFill(fill) => services.fills.fail_fill(cx, fill),
+            Effect::AdvanceFill(fill) => {
+                if let Some(fills) = services.fills.built() {
+                    fills.advance_fill(cx, fill);
+                }
+            }
+            Effect::FailFill(fill) => {
+                if let Some(fills) = services.fills.built() {
+                    fills.fail_fill(cx, fill);
+                }
+            }
         }
     }
 
@@ -341,6 +357,9 @@ impl Machines {
     /// Fetches anew what was served stale.
     fn refresh(&mut self, cx: &mut Context, refresh: Refresh) {
         let Machines { downstream, transactions, services, .. } = self;
+        if services.fills.built().is_none() {
+            return;
+        }
         let Refresh { address, listener, head, stored } = refresh;
         let mut input = Linear::default();
         let may = downstream.background < REFRESHES_MAX && services.fills.may_refresh(cx, &stored);
@@ -417,7 +436,9 @@ impl Machines {
 
     /// Ends everything that is under way, at once: the drain time is over, or weir was told to quit.
     pub fn cut(&mut self, cx: &mut Context) {
-        self.services.fills.cut(cx);
+        if let Some(fills) = self.services.fills.built() {
+            fills.cut(cx);
+        }
         self.carry_out_effects(cx);
         let ids: Vec<PeerId> = cx.connections.iter().map(|(id, _)| id).collect();
         for id in ids {

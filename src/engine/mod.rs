@@ -186,7 +186,9 @@ impl Engine {
     /// this loop.
     pub fn handle_message(&mut self, now: Now, from: usize, message: Message) {
         self.cx.now = now;
-        self.machines.services.fills.handle_message(&mut self.cx, from, message);
+        if let Some(fills) = self.machines.services.fills.built() {
+            fills.handle_message(&mut self.cx, from, message);
+        }
         self.machines.finish(&mut self.cx);
     }
 
@@ -380,7 +382,7 @@ impl Engine {
 
     /// What responses are stored in, if they are: one for all loops.
     pub fn store(&self) -> Option<Arc<Store>> {
-        self.cx.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store))
+        self.cx.settings.caching().map(|cache| Arc::clone(&cache.store))
     }
 
     /// What the resolver remembers of a name, or of what a search domain makes of it; nothing is asked for it.
@@ -415,7 +417,7 @@ impl Engine {
         self.cx.now = now;
         let Engine { cx, machines, .. } = self;
         let Settings { loops, blocks_max, splices, client_prefix6, seed, .. } = *cx.settings;
-        let store = cx.settings.cache.as_ref().map(|cache| Arc::clone(&cache.store));
+        let store = cx.settings.caching().map(|cache| Arc::clone(&cache.store));
         let cache = settings.cache.clone().zip(store).map(|(cache, store)| CacheSettings { store, ..cache });
         let listeners = cx.settings.listeners.clone();
         let settings =
@@ -454,7 +456,7 @@ impl Engine {
 
     /// Whether the cache has left the allocator memory that it does not use any more, see [`Store::should_trim`].
     pub fn should_trim(&self) -> bool {
-        self.cx.settings.cache.as_ref().is_some_and(|cache| cache.store.should_trim())
+        self.cx.settings.caching().is_some_and(|cache| cache.store.should_trim())
     }
 
     /// Gives back memory that was not needed since the last call. False if there was none.

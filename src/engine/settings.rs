@@ -151,6 +151,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What there is to know of the cache, if there is one.
+    #[inline]
+    pub fn caching(&self) -> Option<&CacheSettings> {
+        part::cache::built().and(self.cache.as_ref())
+    }
+
     /// The settings of a listener.
     pub(in crate::engine) fn listener(&self, id: ListenerId) -> Option<&Listener> {
         self.listeners.get(usize::from(id.0))

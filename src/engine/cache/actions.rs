@@ -112,7 +112,7 @@ impl Transactions {
         let Transactions { slab, cache_text, cache_scratch, .. } = self;
         let transaction = &mut **slab.get_mut(id.index as usize)?;
         let settings = &transaction.settings;
-        let cache = settings.cache.as_ref()?;
+        let cache = settings.caching()?;
         let input = transaction.input.bytes(&cx.pool);
         let asked_bytes = &input[..transaction.info.head_bytes.min(input.len())];
         let response_bytes = &transaction.response.bytes(&cx.pool)[..head_bytes];
@@ -173,7 +173,7 @@ impl Transactions {
         head_bytes: usize,
         confirmed: Confirmed,
     ) {
-        let (Some(transaction), Some(cache)) = (self.slab.get_mut(id.index as usize), &cx.settings.cache)
+        let (Some(transaction), Some(cache)) = (self.slab.get_mut(id.index as usize), cx.settings.caching())
         else {
             return;
         };
@@ -243,7 +243,7 @@ impl Transactions {
     /// The 304 was about something else than what is stored, or other bytes came than were missing.
     fn give_up_outdated(&mut self, cx: &Context, id: TransactionId) {
         let Some(transaction) = self.slab.get_mut(id.index as usize) else { return };
-        if let (Some(cache), Some(outdated)) = (&cx.settings.cache, transaction.caching.take_known()) {
+        if let (Some(cache), Some(outdated)) = (cx.settings.caching(), transaction.caching.take_known()) {
             cache.store.remove(&outdated);
         }
     }

@@ -19,7 +19,7 @@ pub(in crate::engine) const WAITS_MAX: u8 = 2;
 
 /// Gives the lock of a key back. Loops that wait for it are told.
 fn release(cx: &mut Context, hash: u64, event: FillEvent) {
-    let awaited = cx.settings.cache.as_ref().is_some_and(|cache| cache.store.fill_locks().release(hash));
+    let awaited = cx.settings.caching().is_some_and(|cache| cache.store.fill_locks().release(hash));
     if awaited {
         cx.send_to_loops(hash, event);
     }
@@ -92,7 +92,7 @@ impl Fills {
                 return release(cx, hash, FillEvent::Over(outcome));
             }
         }
-        let Some(cache) = &cx.settings.cache else { return };
+        let Some(cache) = cx.settings.caching() else { return };
         fill.prepare_publication(to);
         fill.lock = Some(hash);
         if cache.store.fill_locks().is_awaited(hash) {

@@ -151,7 +151,7 @@ impl Fills {
 
     /// Judges whether what has come may become an entry, and gets room for more of it: the loop that receives it does.
     fn judge_storable(&mut self, cx: &mut Context, id: FillId) {
-        let Some(cache) = &cx.settings.cache else { return };
+        let Some(cache) = cx.settings.caching() else { return };
         let store = &cache.store;
         let Some(fill) = id.get_mut(&mut self.slab).filter(|fill| fill.storable) else { return };
         let too_large = !fill.is_subscribed() && fill.stream.len() > store.limits().object_max;
@@ -176,7 +176,7 @@ impl Fills {
 
     /// The whole body is here: it becomes an entry, and its readers go on reading there.
     fn store_filled(&mut self, cx: &mut Context, id: FillId) {
-        let Some(cache) = &cx.settings.cache else { return };
+        let Some(cache) = cx.settings.caching() else { return };
         let store = Arc::clone(&cache.store);
         let Some(fill) = id.get_mut(&mut self.slab) else { return };
         let stream = std::mem::replace(&mut fill.stream, StreamingBody::new(store.memory(), None));
@@ -285,7 +285,7 @@ impl Fills {
 
 /// Stores what has come of a body whose end has not, if the rest can be asked for later (RFC 9111 section 3.3).
 fn keep_part(cx: &mut Context, fill: Fill) {
-    let Some(cache) = &cx.settings.cache else { return };
+    let Some(cache) = cx.settings.caching() else { return };
     let (store, head) = (&cache.store, fill.pending.head());
     let (start, length) = match (head.fragment, fill.length) {
         (Some(fragment), _) => (fragment.part.start, fragment.length),

@@ -256,7 +256,7 @@ pub(in crate::engine) struct After {
 impl Transaction {
     /// Notes that a request goes to the origin although there is a cache.
     pub fn note_forwarding(&mut self) {
-        if self.settings.cache.is_none() || self.caching.background {
+        if self.settings.caching().is_none() || self.caching.background {
             return;
         }
         self.record.forward = self.caching.forward();
@@ -279,7 +279,7 @@ pub(in crate::engine) fn write_forwarded_status(
     ttl_s: Option<i64>,
     head: &mut Vec<u8>,
 ) {
-    let shown = settings.cache.as_ref().is_some_and(|cache| cache.status);
+    let shown = settings.caching().is_some_and(|cache| cache.status);
     let Some(forward) = caching.forward().filter(|_| shown) else { return };
     let status = CacheStatus {
         forward: Some(forward),

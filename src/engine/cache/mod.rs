@@ -25,6 +25,7 @@ pub(in crate::engine) mod window;
 use crate::cache::store::stored::Stored;
 use crate::engine::context::Context;
 use crate::engine::keyed::Keyed;
+use crate::part;
 use collapse::{Collapses, InProgress};
 use fill::Fill;
 use slab::Slab;
@@ -39,6 +40,11 @@ pub(in crate::engine) struct Fills {
 impl Fills {
     pub fn new(keyed: Keyed, loops: usize) -> Fills {
         Fills { slab: Slab::new(), collapses: Collapses::new(keyed, loops), serial: 0 }
+    }
+
+    /// Itself, unless this build has no cache: then nothing is under way, and what would be done about it is left out.
+    pub fn built(&mut self) -> Option<&mut Fills> {
+        part::cache::built().map(|_| self)
     }
 
     fn next_serial(&mut self) -> u32 {

@@ -16,7 +16,7 @@ pub(in crate::engine) struct Signature {
 
 impl Signature {
     pub fn new(settings: &Settings) -> Signature {
-        let status = settings.cache.as_ref().is_some_and(|cache| cache.status);
+        let status = settings.caching().is_some_and(|cache| cache.status);
         let lines = |version: Version| {
             let mut out = Vec::new();
             if let Some(via) = &settings.via {

@@ -19,6 +19,7 @@ use crate::cache::store::Epoch;
 use crate::cache::store::stored::Stored;
 use crate::engine::cache::collapse::{COLLAPSES_MAX, CollapseOutcome};
 use crate::engine::cache::reader::CacheReader;
+use crate::part::cache::built;
 use std::sync::Arc;
 
 /// Where a transaction stands with the cache.
@@ -190,6 +191,7 @@ impl Caching {
 
     /// What the request that it has waited for has brought, if that has come to an end.
     pub fn outcome(&self) -> Option<CollapseOutcome> {
+        built()?;
         if let CacheState::Waiting { outcome, .. } = self.state { outcome } else { None }
     }
 
@@ -205,6 +207,9 @@ impl Caching {
 
     /// What the cache has to do with the response.
     pub fn part(&self) -> Part {
+        if built().is_none() {
+            return Part::None;
+        }
         match &self.state {
             CacheState::Invalidating(_) => Part::Invalidate,
             CacheState::Asking(inquiry) => match inquiry.question {
@@ -224,6 +229,7 @@ impl Caching {
 
     /// What the origin is asked, or would be if the request did not wait for another one.
     fn inquiry(&self) -> Option<&Inquiry> {
+        built()?;
         match &self.state {
             CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } => Some(inquiry),
             CacheState::Unused
@@ -301,6 +307,7 @@ impl Caching {
 
     /// Takes what is stored; the question is one without it from now on.
     pub fn take_known(&mut self) -> Option<Arc<Stored>> {
+        built()?;
         let known = Arc::clone(self.known()?);
         if let CacheState::Asking(inquiry) | CacheState::Waiting { inquiry, .. } = &mut self.state {
             inquiry.question = Question::Response(Known::Nothing);
@@ -327,16 +334,19 @@ impl Caching {
     /// What the transaction reads.
     #[inline]
     pub fn reader(&self) -> Option<&CacheReader> {
+        built()?;
         if let CacheState::Reading(reader) = &self.state { Some(reader) } else { None }
     }
 
     #[inline]
     pub fn reader_mut(&mut self) -> Option<&mut CacheReader> {
+        built()?;
         if let CacheState::Reading(reader) = &mut self.state { Some(reader) } else { None }
     }
 
     /// Takes the reader of a transaction that goes on without the cache.
     pub fn hand_over(&mut self) -> Option<CacheReader> {
+        built()?;
         let state = std::mem::replace(&mut self.state, CacheState::HandedOver);
         if let CacheState::Reading(reader) = state { Some(reader) } else { None }
     }

@@ -67,7 +67,7 @@ impl Fills {
         publication: Arc<Publication>,
         portion: &Portion,
     ) {
-        let Some(cache) = &cx.settings.cache else { return };
+        let Some(cache) = cx.settings.caching() else { return };
         let store = Arc::clone(&cache.store);
         if !self.collapses.is_elsewhere(hash, publication.pending.key()) {
             return;

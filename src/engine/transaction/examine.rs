@@ -32,7 +32,7 @@ use crate::http::head::{Message, RequestHead, Version};
 use crate::http::session_auth;
 use crate::http::target::{Authority, Host, Target};
 use crate::net::Purpose;
-use crate::part::guard::Lent;
+use crate::part::{self, guard::Lent};
 use crate::policy::Policy;
 use crate::policy::acl::{self, Judgement, Subject};
 use crate::policy::auth::{Check, SlowJob};
@@ -417,7 +417,8 @@ impl Examiner<'_> {
                 None => self.origins.is_pinned(self.peer, info.next_hop()),
             };
         info.bound = info.authenticates || pinned;
-        let answer = self.cache.as_mut().and_then(|cache| cache.look_up(head, info, path));
+        let answer =
+            part::cache::built().and(self.cache.as_mut()).and_then(|cache| cache.look_up(head, info, path));
         Ok(match answer {
             None => Step::Continue(Phase::Route),
             Some(CacheAnswer::Hit(hit)) => Step::Decide(Decision::Hit(hit)),

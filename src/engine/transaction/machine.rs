@@ -181,6 +181,8 @@ impl Transactions {
                 transaction.note_forwarding();
                 self.forward(cx, id);
             }
+            // In a build without the cache there is none.
+            Decision::Hit(_) if part::cache::built().is_none() => {}
             Decision::Hit(hit) => {
                 release_lock(cx, &mut transaction.caching, CollapseOutcome::LookAgain);
                 self.serve(cx, services, id, &hit);
@@ -232,7 +234,7 @@ impl Transactions {
         let listener = peer.and_then(|peer| settings.listener(peer.listener));
         let gateway = part::guard::lend(settings.gateway.as_ref())
             .filter(|_| listener.is_some_and(|listener| listener.gateway));
-        let cache = settings.cache.as_ref().map(|cache| CacheLookUp {
+        let cache = settings.caching().map(|cache| CacheLookUp {
             settings: cache,
             collapses: &fills.collapses,
             fills: &fills.slab,
@@ -411,8 +413,9 @@ impl Transactions {
         leader: TransactionId,
         outcome: CollapseOutcome,
     ) {
-        if let Some(transaction) = self.get_mut(leader) {
-            services.fills.conclude(cx, leader, &mut transaction.caching, outcome);
+        let fills = services.fills.built();
+        if let (Some(transaction), Some(fills)) = (self.get_mut(leader), fills) {
+            fills.conclude(cx, leader, &mut transaction.caching, outcome);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::engine::transaction::refusal::Refusal;
 use crate::engine::transaction::request::RequestInfo;
 use crate::http::fields;
 use crate::http::head::{Fields, RequestHead};
+use crate::part::cache::built;
 use crate::policy::cache_rules::PURGE_TOKEN_FIELD;
 
 impl Examiner<'_> {
@@ -24,7 +25,7 @@ impl Examiner<'_> {
         path: &[u8],
         out: &mut Vec<u8>,
     ) -> Option<Result<Decision, Refusal>> {
-        let cache = self.cache.as_ref().filter(|_| head.method == "PURGE")?;
+        let cache = built().and(self.cache.as_ref()).filter(|_| head.method == "PURGE")?;
         let store = &cache.settings.store;
         if cache.settings.purge_from.is_empty() {
             return None;

@@ -1,7 +1,7 @@
 //! Which servers a URL names.
 
 use crate::shell::stores::settings::StoreSettings;
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, TlsCertificates};
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 use std::io;
 
 /// Port of Redis (IANA).
@@ -82,20 +82,27 @@ fn connection(settings: &StoreSettings, url: &str) -> io::Result<ConnectionInfo>
     // The crate's own errors may show the URL, and so a password.
     let info = url.into_connection_info().map_err(|_| wrong("no such URL is known to Redis"))?;
     let tls = url.starts_with("rediss://") || url.starts_with("valkeys://");
-    let info = match &settings.roots_pem {
-        Some(roots) if tls => {
-            let certificates = TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
-            let client = Client::build_with_tls(info, certificates);
-            client.map_err(|error| wrong(&error.to_string()))?.get_connection_info().clone()
-        }
-        Some(_) | None => info,
-    };
+    let info = if tls { with_roots(settings, info)? } else { info };
     let password = settings.password.as_deref();
     let with_password = |password| info.redis_settings().clone().set_password(password);
     Ok(match password {
         Some(password) => info.clone().set_redis_settings(with_password(password)),
         None => info,
     })
+}
+
+/// With the certificates of the settings, if there are any.
+#[cfg(feature = "tls")]
+fn with_roots(settings: &StoreSettings, info: ConnectionInfo) -> io::Result<ConnectionInfo> {
+    let Some(roots) = &settings.roots_pem else { return Ok(info) };
+    let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(roots.to_vec()) };
+    let client = redis::Client::build_with_tls(info, certificates);
+    Ok(client.map_err(|error| wrong(&error.to_string()))?.get_connection_info().clone())
+}
+
+#[cfg(not(feature = "tls"))]
+fn with_roots(_settings: &StoreSettings, _info: ConnectionInfo) -> io::Result<ConnectionInfo> {
+    Err(wrong("TLS needs the feature tls, which this weir was built without"))
 }
 
 fn wrong(text: &str) -> io::Error {

@@ -28,6 +28,7 @@ use std::time::{Duration, Instant};
 /// Starts the thread that asks and orders, and the one that hears of bans.
 pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
     // Another part of the process may have chosen one already.
+    #[cfg(feature = "tls")]
     let _ = rustls::crypto::ring::default_provider().install_default();
     let target = Target::parse(&settings)?;
     let mut node = [0; 8];
