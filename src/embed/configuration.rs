@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn memory_sizes_what_is_not_set() {
-        let settings = Configuration::new().text("memory 16M\nbuffers 100").settings().expect("all is well");
+        let settings = Configuration::new().text("memory 8M\nbuffers 100").settings().expect("all is well");
         assert_eq!(settings.buffers, 100);
         assert!(settings.max_connections < 10_000);
         let told = problems(&Configuration::new().set("memory", "1M"));
