@@ -81,7 +81,7 @@ fn everything_at_once_stays_within_the_size() {
         let guard = scratch.file("guard", rules);
         let options = [
             &["--memory", &size, "--workers", workers, "--cache", "--guard", &guard][..],
-            &["--dns", &dns.address(), "--log-dir", &scratch.join("log"), "--timeout", "60"],
+            &["--dns", &dns.address(), "--log-dir", &scratch.join("log"), "--idle-origin-timeout", "1"],
         ];
         let weir = Weir::start(&options.concat());
         weir.wait_for_error(|line| line.contains(&format!("memory: {size_kib} KB")));
