@@ -214,6 +214,7 @@ mod tests {
             (";cat$IFS$9/etc", ";cat /etc"),
             (";w$@hoami", ";whoami"),
             (";{cat,/etc/passwd}", ";cat /etc/passwd"),
+            ("don't; it's", "don't; it's"),
         ] {
             assert_eq!(view(value, false, View::Unquoted), expected, "{value}");
         }

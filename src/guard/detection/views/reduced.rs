@@ -53,6 +53,20 @@ pub(super) fn processed(text: &[u8], plus_is_blank: bool, out: &mut Vec<u8>) -> 
     out != text
 }
 
+/// Whether a shell would take anything away. One apostrophe in a word is one of a language: a shell's come in pairs, and those that
+/// hide a command are both in its word.
+fn is_quoted(text: &[u8]) -> bool {
+    let mut apostrophes = 0;
+    text.iter().any(|byte| {
+        apostrophes = match byte {
+            b'\'' => apostrophes + 1,
+            b' ' | b'\n' | b'\t' => 0,
+            _ => apostrophes,
+        };
+        apostrophes > 1 || matches!(byte, b'"' | b'\\' | b'^' | b'$' | b'{')
+    })
+}
+
 /// Whether there is nothing to take out.
 fn is_processed(text: &[u8], plus_is_blank: bool) -> bool {
     let mut last = 0;
@@ -79,9 +93,8 @@ fn push_blank(out: &mut Vec<u8>) {
 /// Writes the text as a shell reads it to `out`: without quotes and escapes, with blanks for `${IFS}` and the commas in
 /// braces. False if nothing has changed, or no shell would run any of it.
 pub(super) fn unquoted(text: &[u8], out: &mut Vec<u8>) -> bool {
-    let is_quoting = |byte: &u8| matches!(byte, b'\'' | b'"' | b'\\' | b'^' | b'$' | b'{');
     let is_separating = |byte: &u8| matches!(byte, b';' | b'|' | b'&' | b'`' | b'\n' | b'(');
-    if !text.iter().any(is_quoting) || !text.iter().any(is_separating) {
+    if !is_quoted(text) || !text.iter().any(is_separating) {
         return false;
     }
     out.clear();
