@@ -289,3 +289,71 @@ PEERS = {
     "tinyproxy": Peer("tinyproxy", "tinyproxy", tinyproxy, tunnels_max=2000, clients_max=2000),
     "varnish": Peer("varnishd", "varnish", varnish, connect=False, forward=False, caches=True),
 }
+
+
+def reverse(bench, name):
+    """Starts HAProxy or nginx as a reverse proxy before the origin: (process, address)."""
+    folder = bench.folder / f"{name}-{len(bench.processes)}"
+    folder.mkdir()
+    folder.chmod(0o777)
+    port = free_port()
+    process = bench.start(REVERSE[name](folder, port, bench.origin))
+    answers(process, port)
+    return process, f"127.0.0.1:{port}"
+
+
+def haproxy_reverse(folder, port, origin):
+    """One thread; connections to the server are shared and kept."""
+    config = write(folder, "haproxy.cfg", f"""
+global
+ nbthread 1
+ maxconn {CLIENTS_MAX}
+defaults
+ mode http
+ timeout connect 5s
+ timeout client 60s
+ timeout server 60s
+ option forwardfor
+ http-reuse always
+frontend all
+ bind 127.0.0.1:{port}
+ default_backend origin
+backend origin
+ server one {origin} pool-max-conn -1
+""")
+    return ["haproxy", "-db", "-f", config]
+
+
+def nginx_reverse(folder, port, origin):
+    """One process; connections to the server are kept."""
+    config = write(folder, "nginx.conf", f"""
+worker_processes 1;
+daemon off;
+pid {folder}/pid;
+error_log stderr crit;
+events {{ worker_connections 20000; }}
+http {{
+ access_log off;
+ client_body_temp_path {folder}/body;
+ proxy_temp_path {folder}/proxy;
+ fastcgi_temp_path {folder}/fastcgi;
+ uwsgi_temp_path {folder}/uwsgi;
+ scgi_temp_path {folder}/scgi;
+ keepalive_requests 1000000000;
+ upstream origin {{ server {origin}; keepalive 256; keepalive_requests 1000000000; }}
+ server {{
+  listen 127.0.0.1:{port};
+  location / {{
+   proxy_pass http://origin;
+   proxy_http_version 1.1;
+   proxy_set_header Connection "";
+   proxy_set_header Host $http_host;
+   proxy_set_header X-Forwarded-For $remote_addr;
+  }}
+ }}
+}}
+""")
+    return ["nginx", "-p", folder, "-c", config]
+
+
+REVERSE = {"HAProxy": haproxy_reverse, "nginx": nginx_reverse}

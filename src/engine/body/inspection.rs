@@ -6,7 +6,7 @@
 //! looked at, the filter leaves, and the rest may be spliced.
 
 use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, WhenFull};
-use crate::guard::detection::{Category, Context, Detector, Findings, Scratch, Verdict};
+use crate::guard::detection::{BODY_BYTES_MAX, Category, Context, Detector, Findings, Scratch, Verdict};
 use crate::guard::inspection::{Content, Part, PartKind, Walker};
 use crate::guard::rules::Guard;
 use crate::http::message::Fields;
@@ -28,6 +28,8 @@ pub(in crate::engine) struct Inspection {
     content: Content,
     walker: Walker,
     values: u32,
+    /// Bytes that came, decoded.
+    bytes: usize,
     /// Until there is a verdict.
     findings: Option<Box<Findings>>,
     /// For the guard.
@@ -44,6 +46,7 @@ impl Inspection {
             content: Content::new(fields.all("content-encoding")),
             walker: Walker::new(fields.all("content-type")),
             values: 0,
+            bytes: 0,
             findings: Some(Box::new(findings)),
             report: None,
         })
@@ -59,7 +62,7 @@ impl Inspection {
 
     /// Looks at more of the body, or at its end.
     fn look(&mut self, payload: Option<&[u8]>) -> OfPiece {
-        let Inspection { guard, content, walker, values, findings, .. } = self;
+        let Inspection { guard, content, walker, values, bytes, findings, .. } = self;
         let (Some(detector), Some(found)) = (guard.detector(), findings.as_deref_mut()) else {
             return OfPiece::Leave;
         };
@@ -79,6 +82,7 @@ impl Inspection {
             };
             let read = match payload {
                 Some(payload) => content.push(payload, &mut |stretch| {
+                    *bytes += stretch.len();
                     walker.push(stretch, &mut take);
                     if over.get() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 }),
@@ -87,6 +91,10 @@ impl Inspection {
                     content.end()
                 }
             };
+            // What is no text may be of any length. What is behind the beginning of it goes on as it comes.
+            if walker.is_binary() && *bytes >= BODY_BYTES_MAX {
+                walker.end(&mut take);
+            }
             if read.is_err() && !over.get() {
                 found.exhaust();
             }
@@ -96,6 +104,9 @@ impl Inspection {
 
     fn judge(&mut self) -> OfPiece {
         let verdict = self.findings.as_ref().map_or(Verdict::Clean, |findings| findings.verdict());
+        if verdict == Verdict::Clean && self.walker.is_binary() && self.bytes >= BODY_BYTES_MAX {
+            return OfPiece::Leave;
+        }
         if verdict == Verdict::Clean {
             let holds = self.walker.is_pending() && self.guard.refuses(Verdict::Threat(Category::Custom));
             return if holds { OfPiece::Hold } else { OfPiece::Pass };

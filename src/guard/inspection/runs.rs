@@ -18,6 +18,13 @@ impl Runs {
     pub fn push(&mut self, piece: &[u8], field: &[u8], out: &mut Sink<'_>) {
         let mut rest = piece;
         while !rest.is_empty() {
+            // Of the bytes of a long run every sixteenth is printable: most of a content is passed by with a look at one of sixteen.
+            if self.broken && !self.window.is_pending() {
+                let without = rest
+                    .chunks_exact(RUN_BYTES_MIN)
+                    .take_while(|block| !is_printable(block[RUN_BYTES_MIN - 1]));
+                rest = &rest[without.count() * RUN_BYTES_MIN..];
+            }
             let len = rest.iter().position(|byte| !is_printable(*byte)).unwrap_or(rest.len());
             let (run, behind) = rest.split_at(len);
             self.window.push(run, &mut |bytes| out(Part { kind: PartKind::Text, field, bytes }));

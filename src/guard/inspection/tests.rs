@@ -190,6 +190,13 @@ fn guard_11_binary_parts_show_their_printable_runs() {
     );
     check("image/png", b"\x00<?php eval(1234);\x00abc", &["T =<?php eval(1234);"]);
     check("image/png", b"cmd=;ls", &["T =cmd=;ls"]);
+    // Wherever a run begins among what is passed by sixteen bytes at once.
+    for before in 1..40 {
+        let body =
+            [&vec![0; before][..], b"0123456789abcdef\x00short\x00", &[1; 33], b"\x00ghijklmnopqrstuvw"]
+                .concat();
+        check("image/png", &body, &["T =0123456789abcdef", "T =ghijklmnopqrstuvw"]);
+    }
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Walker {
         }
     }
 
+    /// Whether only printable runs of the body are shown: it is no text to the application that reads it.
+    pub fn is_binary(&self) -> bool {
+        matches!(self.body, Body::Binary(_))
+    }
+
     /// Whether something came that was not shown: it is shown with what comes next.
     pub fn is_pending(&self) -> bool {
         match &self.body {

@@ -41,7 +41,7 @@ pub(super) const TABLE: &[Signature] = &[
         r#"^div\s*\(\s*-?[\d.]+\s*,|^\W*find_in_set\s*\(|\blikelihood\s*\(\s*[\d.]|\blo_(?:get|put|from_bytea)\s*\(|^\s*case\s+when\s+\S+\s+then\b|^\s*if\(\s*\d+\s*=|^\W*;\s*sleep\s*\(|\bsleep\s*\(\s*\d+\.to_i|\b\d+\.e(?:\(\w|\.[a-z])|^\)\s*like\s*\(|^\d\.\d{10,}e-308$|^['"`]\s*(?:regexp|rlike)\b"#,
     ),
     Signature::new(Sqli, "sqli_definition_alone", &["create table", "alter table", ";"], r#"^/?create\s+table\s+[\w.`]+\s*$|^alter\s+table\s.*\scharacter\s+set\s+\w+\s*$|^[^'"\n]{0,60};\s*truncate\s*[\[(`"]"#),
-    Signature::new(Sqli, "sqli_quote_end", &["'", "\"", "`"], r#"^[^\s'"`]{1,60}['"`]\s*;\s*$"#),
+    Signature::new(Sqli, "sqli_quote_end", &["'", "\"", "`"], r#"^[\w.@%+-]{2,60}['"`]\s*;\s*$"#),
     Signature::new(Sqli, "sqli_break_out_call", &["'", "\""], r#"['"][\s)]*(?:and|or|xor|&&|\|\|)\s+\w+\([^()]*\)(?:::\w+)?\s*(?:--|#|=|<|>|;|$)"#).with(&["^or$", "^and$", "^xor$", "||", "&&"]).confirmed(breaks_out),
     Signature::new(Sqli, "sqli_hint", &["/*"], r"\b(?:or|and)\s*/\*\s*\+[^*]*\*/\s*(?:true|\d)").and_raw(),
     Signature::new(
