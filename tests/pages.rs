@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Origin, Raw, Response, Scratch, origin::refusing_port};
+use common::{Origin, Raw, Response, Scratch};
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use weir::callback::Answer;
@@ -372,7 +372,7 @@ fn what_looks_like_an_attack_does_not_reach_a_handler() {
 #[cfg(feature = "redis")]
 #[test]
 fn ours_7_a_store_that_fails_is_503_and_not_403() {
-    let guard = format!("store redis://127.0.0.1:{}\n", refusing_port());
+    let guard = format!("store redis://127.0.0.1:{}\n", common::origin::refusing_port());
     let served = serving(configuration().set("guard", "guard").file("guard", guard));
     for _ in 0..8 {
         let response = served.get("/", "");

@@ -2,7 +2,9 @@
 
 use crate::common::eventually;
 use crate::model::{Constants, Document as Modelled, Hits, REFERENCE, Steps, Verdict, update};
-use crate::node::{Node, exactly_the_limit, patient, sessions_keep_the_contract, window};
+use crate::node::{
+    Node, exactly_the_limit, patient, sessions_keep_the_contract, values_are_added_once, window,
+};
 use mongodb::bson::{Bson, Document, doc, serialize_to_bson};
 use mongodb::options::ReturnDocument;
 use mongodb::{Client, Collection, Database};
@@ -307,6 +309,13 @@ fn guard_5_the_pipeline_of_windows_agrees_with_the_model_step_by_step() {
             }
         }
     });
+}
+
+#[test]
+fn ours_7_values_are_added_once_in_mongodb() {
+    let Some(mongo) = Mongo::start() else { return };
+    let mongo = mongo.emptied("values");
+    values_are_added_once(&Node::reaching(mongo.settings("values")));
 }
 
 #[test]

@@ -188,3 +188,34 @@ pub fn sessions_keep_the_contract(node: &Node, write: impl Fn(&str, &str)) {
         assert_eq!(load(), expected, "{payload}");
     }
 }
+
+/// Values that are kept, as those of pages are: added once, whoever is first, and there until they are removed.
+#[track_caller]
+pub fn values_are_added_once(node: &Node) {
+    let ask = |request| ask_session(node, request);
+    let key = || "weir:link:name".into();
+    let load = || ask(ValueRequest::Load { key: key() });
+    assert_eq!(load(), ValueAnswer::Absent);
+    let add = |text: &str| ask(ValueRequest::Add { key: key(), payload: text.into() });
+    let (sender, receiver) = channel();
+    for number in 0..8 {
+        let sender = sender.clone();
+        let request = ValueRequest::Add { key: key(), payload: number.to_string().into() };
+        node.client.value(request, move |answer| {
+            let _ = sender.send((number, answer));
+        });
+    }
+    let answers: Vec<_> = (0..8).map(|_| receiver.recv_timeout(DEADLINE).expect("an answer")).collect();
+    let made: Vec<_> = answers.iter().filter(|(_, answer)| *answer == ValueAnswer::Done).collect();
+    assert_eq!(made.len(), 1, "{answers:?}");
+    assert!(answers.iter().all(|(_, answer)| matches!(answer, ValueAnswer::Done | ValueAnswer::Taken)));
+    assert_eq!(load(), ValueAnswer::Found(made[0].0.to_string().into()));
+    let save = |text: &str| ask(ValueRequest::Save { key: key(), payload: text.into(), ttl_s: None });
+    assert_eq!((save("é \"<\r\n"), load()), (ValueAnswer::Done, ValueAnswer::Found("é \"<\r\n".into())));
+    assert_eq!(add("again"), ValueAnswer::Taken);
+    assert_eq!(ask(ValueRequest::Delete { key: key() }), ValueAnswer::Done);
+    assert_eq!(
+        (load(), add("again"), load()),
+        (ValueAnswer::Absent, ValueAnswer::Done, ValueAnswer::Found("again".into()))
+    );
+}

@@ -1,7 +1,7 @@
 //! A store that is away, stands still, and comes back.
 
 use crate::common::eventually;
-use crate::node::{Node, patient, sessions_keep_the_contract, window};
+use crate::node::{Node, patient, sessions_keep_the_contract, values_are_added_once, window};
 use crate::redis_server::RedisServer;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -132,6 +132,13 @@ fn a_password_comes_from_the_settings() {
     assert!(format!("{lost:?}").contains("NOAUTH"), "{lost:?}");
     settings.password = Some("from-a-file".into());
     Node::reaching(settings).answered(&mut (1..), &window("w", 1, HOUR_MS));
+}
+
+#[test]
+fn ours_7_values_are_added_once_in_redis() {
+    let Some(server) = RedisServer::start() else { return };
+    values_are_added_once(&Node::reaching(patient(&server.url())));
+    assert_eq!(server.query::<i64>(&["TTL", "guard_core:weir:link:name"]), -1, "it stays");
 }
 
 #[test]
