@@ -75,8 +75,7 @@ impl RedisBackend {
             Check::Window { key, limit, window_ms } => {
                 self.hits += 1;
                 let command = Command::script(Script::Window).key(format!("{}{key}", self.prefix));
-                let hit = format_args!("{}:{}", self.keys.node(), self.hits);
-                command.arg(limit).arg(window_ms).arg(hit)
+                command.arg(limit).arg(window_ms).arg(format_args!("{}:{}", self.keys.node(), self.hits))
             }
             Check::Escalation { key, constants } => {
                 let command = Command::script(Script::Escalation).key(format!("{}{key}", self.prefix));
