@@ -103,6 +103,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(feature = "cache", feature = "guard"))]
     fn options_that_are_not_set_get_their_share() {
         let settings = load(&["--memory=64M", "--cache"]).expect("enough");
         assert!(settings.buffers < 16_384 && settings.cache_size_bytes > 8 << 20, "{settings:?}");
@@ -116,6 +117,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(feature = "cache", feature = "guard"))]
     fn what_is_set_wins_and_must_fit() {
         let settings = load(&["--memory=64M", "--cache", "--cache-size=5M", "--max-connections=123"]);
         let settings = settings.expect("enough");

@@ -410,6 +410,7 @@ fn the_sample_is_harmless_as_it_is() {
 }
 
 #[test]
+#[cfg(feature = "detection")]
 fn the_sample_shows_every_directive_and_each_example_loads() {
     let is_example =
         |line: &&str| TABLE.iter().any(|directive| line.split(' ').next() == Some(directive.name));

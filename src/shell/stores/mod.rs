@@ -12,6 +12,8 @@
 )]
 
 mod backend;
+// What is forgotten in the background is Redis's.
+#[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod desk;
 mod local;
 #[cfg(feature = "mongodb")]
