@@ -86,6 +86,7 @@ pub mod net;
 pub mod part;
 #[doc(hidden)]
 pub mod policy;
+pub(crate) mod random;
 #[doc(hidden)]
 pub mod resolver;
 #[doc(hidden)]

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// Rooms and the rooms that each may import: `main, daemon, ffi -> embed -> shell -> engine -> { policy, guard, gateway, cache,
 /// resolver, metrics } -> http -> net`; `time`, `nearest`, `words` are for all, `config`, `log` the shell's, `sandbox` the daemon's.
-const IMPORTS: [(&str, &str); 20] = [
+const IMPORTS: [(&str, &str); 21] = [
+    ("random", ""),
     ("time", ""),
     ("part", ""),
     ("nearest", ""),
@@ -23,9 +24,12 @@ const IMPORTS: [(&str, &str); 20] = [
     ("metrics", "time http net"),
     ("engine", "time part net http policy guard gateway cache resolver metrics"),
     ("log", "time net http engine"),
-    ("config", "time part nearest net http policy guard gateway cache resolver engine log"),
-    ("shell", "time part net http policy guard gateway cache resolver metrics engine log config"),
-    ("embed", "time part net http policy guard gateway cache resolver metrics engine log config shell"),
+    ("config", "time part random nearest net http policy guard gateway cache resolver engine log"),
+    ("shell", "time part random net http policy guard gateway cache resolver metrics engine log config"),
+    (
+        "embed",
+        "time part random net http policy guard gateway cache resolver metrics engine log config shell",
+    ),
     ("daemon", "embed config log sandbox"),
     ("main", "daemon embed config log"),
 ];
@@ -37,33 +41,11 @@ const CORE: [&str; 13] = [
 ];
 
 /// Names that the core must not use.
+#[rustfmt::skip]
 const FORBIDDEN: [&str; 26] = [
-    "std::net::Tcp",
-    "std::net::Udp",
-    "std::net::ToSocketAddrs",
-    "TcpStream",
-    "TcpListener",
-    "UdpSocket",
-    "std::fs",
-    "stdin",
-    "stdout",
-    "stderr",
-    "println",
-    "eprintln",
-    "std::os",
-    "std::env",
-    "std::process",
-    "std::thread",
-    "std::sync::mpsc",
-    "Instant",
-    "SystemTime",
-    "RandomState",
-    "mio",
-    "socket2",
-    "rustix",
-    "getrandom",
-    "signal_hook",
-    "env_logger",
+    "std::net::Tcp", "std::net::Udp", "std::net::ToSocketAddrs", "TcpStream", "TcpListener", "UdpSocket", "std::fs", "stdin", "stdout",
+    "stderr", "println", "eprintln", "std::os", "std::env", "std::process", "std::thread", "std::sync::mpsc",
+    "Instant", "SystemTime", "RandomState", "mio", "socket2", "rustix", "getrandom", "signal_hook", "env_logger",
 ];
 
 /// What the core must not know either: state of the process, mappings, the allocator. Comments count, too.

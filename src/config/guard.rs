@@ -12,6 +12,7 @@ use crate::guard::directives::{self, CloudFetch, Directives};
 use crate::guard::rules::Guard;
 use crate::guard::state::{BANS_MAX, State};
 use crate::part::guard::{Built, built};
+use crate::random;
 use ipnet::IpNet;
 use std::fmt;
 use std::io;
@@ -296,7 +297,7 @@ fn load_csrf_key(
 /// A key that nobody knows; none where the system has no random numbers, and then nothing would be protected.
 fn random_key() -> Option<Key> {
     let mut bytes = [0; KEY_BYTES_MIN];
-    match getrandom::fill(&mut bytes) {
+    match random::fill(&mut bytes) {
         Ok(()) => Key::new(&bytes),
         Err(error) => {
             log::error!("no random numbers: {error}");

@@ -13,7 +13,7 @@ use crate::gateway::rules::Gateway;
 use crate::guard::rules::Guard;
 use crate::part::guard::Shared;
 use crate::policy::Policy;
-use crate::{engine, resolver, shell};
+use crate::{engine, random, resolver, shell};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -190,23 +190,10 @@ pub fn loops(settings: &Settings) -> usize {
 
 /// A number that no stranger can foresee.
 pub fn random_seed() -> io::Result<[u64; 2]> {
-    let draw = || random_number().map_err(|error| io::Error::other(format!("no random numbers: {error}")));
-    Ok([draw()?, draw()?])
-}
-
-/// By the system call itself: a static program cannot look its function up by name, and in an empty root there is no `/dev/urandom`
-/// to read in its place.
-#[cfg(target_os = "linux")]
-fn random_number() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    // So few bytes come all at once (getrandom(2)).
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_ne_bytes(bytes))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn random_number() -> io::Result<u64> {
-    getrandom::u64().map_err(io::Error::other)
+    let mut bytes = [[0; 8]; 2];
+    random::fill(bytes.as_flattened_mut())
+        .map_err(|error| io::Error::other(format!("no random numbers: {error}")))?;
+    Ok(bytes.map(u64::from_ne_bytes))
 }
 
 /// What the files come to that the settings name.

@@ -146,7 +146,7 @@ const PACED: &str = "behaviour usage 4 together action throttle rate 1/4s\n";
 /// Nothing waits for so long.
 const SLOWED: &str = "behaviour usage 4 together action throttle rate 1/40s\n";
 /// Of a body of random bytes nearly every one has this letter.
-const TAPPED: &str = "behaviour return e 3 together action ban for 3s\n";
+const TAPPED: &str = "behaviour return e 2 together action ban for 3s\n";
 /// Bodies of responses are looked at as well, and nothing comes of it.
 const INSPECTED: &str = "detect block\nbehaviour return json:a.b==c 1000 together\n";
 const ESCALATED: &str = "escalate 3/10s per client  block 1s after 2  forever after 3 in 24h\n";
@@ -172,7 +172,7 @@ impl Plan {
             9 | 10 => (&[ESCALATED], None, Own::Escalation { limit: 3 }, false, dice.percent(30)),
             11 => (&[PACED], None, Own::Pace { limit: 4, interval_us: 4_000_000 }, false, dice.percent(30)),
             12 => (&[SLOWED], None, Own::Pace { limit: 4, interval_us: 40_000_000 }, false, false),
-            13 => (&[TAPPED], None, Own::Responses { limit: 3 }, false, false),
+            13 | 14 => (&[TAPPED], None, Own::Responses { limit: 2 }, false, false),
             _ => (&[INSPECTED], None, Own::Nothing, false, false),
         };
         let store = match policy {
@@ -188,7 +188,7 @@ impl Plan {
         let begin = dice.between(0, span_us / 2);
         let outage = dice.percent(50).then(|| (begin, begin + dice.pick(&[500_000, 5_000_000])));
         let guard = Arc::new(guard(text, State::new([5, 6], 10_000, sink)));
-        let inspects = kind > 13;
+        let inspects = kind > 14;
         Some(Plan { guard, text, policy, refuses, own, bans, inspects, outage, changes })
     }
 

@@ -13,6 +13,7 @@ use super::settings::StoreSettings;
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
 use crate::guard::store::{Answer, Check, EscalationVerdict, StoreFailure, StoreNews, StoreOrder};
 use crate::guard::values::{self, ValueAnswer, ValueRequest};
+use crate::random;
 use address::Target;
 use ban_keys::BanKeys;
 use command::{Command, Script};
@@ -32,7 +33,7 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     let _ = rustls::crypto::ring::default_provider().install_default();
     let target = Target::parse(&settings)?;
     let mut node = [0; 8];
-    getrandom::fill(&mut node).map_err(io::Error::other)?;
+    random::fill(&mut node)?;
     let keys = BanKeys::new(&settings.prefix, format!("{:016x}", u64::from_ne_bytes(node)));
     let (for_bans, desk) = (Target::parse(&settings)?, desk.clone());
     let (bans_desk, bans_keys, bans_settings) = (desk.clone(), keys.clone(), settings.clone());
