@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use divan::Bencher;
 use weir::guard::detection::{Context, DetectRules, Detector, Findings, Mode, Scratch};
-use weir::guard::inspection::{Part, PartKind, Walker};
+use weir::guard::inspection::{Part, Walker};
 
 const SIZES: [usize; 4] = [1 << 10, 16 << 10, 256 << 10, 1 << 20];
 /// Bytes that are looked at for one figure of the table.
@@ -107,9 +107,9 @@ impl Looker {
         let fields = FIELDS.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         detector.scan_request(Some(TARGET.as_bytes()), fields, scratch, &mut findings);
         let mut walker = Walker::new([media_type.as_bytes()]);
-        let mut show = |part: Part<'_>| show(detector, part, scratch, &mut findings);
-        walker.push(body.as_bytes(), &mut show);
-        walker.end(&mut show);
+        let mut take = |part: Part<'_>| detector.scan_part(&part, scratch, &mut findings);
+        walker.push(body.as_bytes(), &mut take);
+        walker.end(&mut take);
         findings
     }
 
@@ -126,20 +126,10 @@ impl Looker {
         let Looker { detector, scratch } = self;
         let mut findings = detector.begin(Some(b"/a"), scratch).expect("a path that is not excluded");
         let mut walker = Walker::new([media_type.as_bytes()]);
-        let mut show = |part: Part<'_>| show(detector, part, scratch, &mut findings);
-        walker.push(text, &mut show);
-        walker.end(&mut show);
+        let mut take = |part: Part<'_>| detector.scan_part(&part, scratch, &mut findings);
+        walker.push(text, &mut take);
+        walker.end(&mut take);
         findings
-    }
-}
-
-fn show(detector: &Detector, part: Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
-    match part.kind {
-        PartKind::Operator => detector.note_operator(part.bytes, findings),
-        PartKind::Name => detector.scan_name(Context::Body, part.bytes, scratch, findings),
-        PartKind::Value | PartKind::Header | PartKind::FileName | PartKind::Text => {
-            detector.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
-        }
     }
 }
 

@@ -6,8 +6,8 @@
 //! looked at, the filter leaves, and the rest may be spliced.
 
 use crate::engine::body::filter::{Filter, Output, Report, Verdict as OfPiece, WhenFull};
-use crate::guard::detection::{BODY_BYTES_MAX, Category, Context, Detector, Findings, Scratch, Verdict};
-use crate::guard::inspection::{Content, Part, PartKind, Walker};
+use crate::guard::detection::{BODY_BYTES_MAX, Category, Findings, Verdict};
+use crate::guard::inspection::{Content, Part, Walker};
 use crate::guard::rules::Guard;
 use crate::http::message::Fields;
 use std::cell::Cell;
@@ -76,7 +76,7 @@ impl Inspection {
                 *values += 1;
                 match *values > VALUES_MAX {
                     true => found.exhaust(),
-                    false => show(detector, part, scratch, found),
+                    false => detector.scan_part(&part, scratch, found),
                 }
                 over.set(found.verdict() != Verdict::Clean);
             };
@@ -113,16 +113,6 @@ impl Inspection {
         }
         self.report = self.findings.take().map(Report::Detected);
         if self.guard.refuses(verdict) { OfPiece::Abort(REASON) } else { OfPiece::Leave }
-    }
-}
-
-fn show(detector: &Detector, part: Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
-    match part.kind {
-        PartKind::Operator => detector.note_operator(part.bytes, findings),
-        PartKind::Name => detector.scan_name(Context::Body, part.bytes, scratch, findings),
-        PartKind::Value | PartKind::Header | PartKind::FileName | PartKind::Text => {
-            detector.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::json::leaves;
 use super::rules::{DetectRules, Mode};
 use super::signatures::TABLES;
 use super::views::Views;
+use crate::guard::inspection::{Part, PartKind};
 use crate::guard::path::comparison_form;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -111,6 +112,17 @@ impl Detector {
             self.scan_name(context, name, scratch, findings);
         }
         self.scan_value(context, name, value, scratch, findings);
+    }
+
+    /// Looks at one part of a body.
+    pub fn scan_part(&self, part: &Part<'_>, scratch: &mut Scratch, findings: &mut Findings) {
+        match part.kind {
+            PartKind::Operator => self.note_operator(part.bytes, findings),
+            PartKind::Name => self.scan_name(Context::Body, part.bytes, scratch, findings),
+            PartKind::Value | PartKind::Header | PartKind::FileName | PartKind::Text => {
+                self.scan_value(Context::Body, part.field, part.bytes, scratch, findings);
+            }
+        }
     }
 
     /// Looks at a name alone.
