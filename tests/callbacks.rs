@@ -307,6 +307,29 @@ fn names_are_found_later() {
     }
 }
 
+/// Requests wait in both loops, and one word ends the wait in both.
+#[test]
+fn names_are_found_later_in_all_loops() {
+    let origin = Origin::ok();
+    let asked = Arc::new(Mutex::new(0));
+    let names = Arc::clone(&asked);
+    let mut hosted = Hosted::new(Configuration::new().text("workers 2\nallow 127.0.0.1\n"), move |builder| {
+        builder.on_name(move |_| {
+            *names.lock().expect("a number") += 1;
+            NameVerdict::Later
+        })
+    });
+    let (at, port) = (hosted.address(), origin.port());
+    let ask = move || Raw::connect(at).ask(get(&format!("http://here.example:{port}/"))).status();
+    let clients: Vec<_> = (0..16).map(|_| thread::spawn(ask)).collect();
+    hosted.poll_until(|| *asked.lock().expect("a number") == 16);
+    let here = NameVerdict::Addresses(vec![IpAddr::from([127, 0, 0, 1])]);
+    hosted.proxy.control().name_found("here.example", here);
+    for client in clients {
+        assert_eq!(hosted.serve(client), 200);
+    }
+}
+
 /// The host's clock decides how much time passes: a name that nobody finds has half a minute.
 #[test]
 fn a_clock_of_the_host_decides_on_deadlines() {
