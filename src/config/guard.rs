@@ -46,7 +46,7 @@ pub struct GuardFile {
 /// The networks of a provider, as a file has them.
 #[derive(Clone, Debug)]
 pub struct CloudSet {
-    /// Whose they are.
+    /// The provider of the ranges.
     pub provider: Provider,
     /// The networks.
     pub ranges: Arc<Ranges>,
@@ -294,7 +294,7 @@ fn load_csrf_key(
     None
 }
 
-/// A key that nobody knows; none where the system has no random numbers, and then nothing would be protected.
+/// A random key; `None` where the system has no random numbers, and then nothing would be protected.
 fn random_key() -> Option<Key> {
     let mut bytes = [0; KEY_BYTES_MIN];
     match random::fill(&mut bytes) {

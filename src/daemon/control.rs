@@ -39,7 +39,7 @@ const WAITING_MAX: usize = 16;
 /// Is told what comes of a reload: whether it failed, and what is said of it.
 pub type Asker = SyncSender<(bool, String)>;
 
-/// Who waits for what comes of a reload.
+/// The connection that waits for the outcome of a reload.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting(Arc<Mutex<Vec<Asker>>>);
 

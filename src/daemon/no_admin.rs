@@ -74,7 +74,7 @@ pub mod monitoring {
             Ok(self)
         }
 
-        /// There is nobody to tell.
+        /// Without the control socket no client waits for the outcome.
         pub fn begin(&self, _control: &Control) {}
     }
 }

@@ -1,7 +1,7 @@
 //! The file that names the running process, and beside it one that says what came of the last reload: by these two
 //! `weir reload` finds the daemon and learns its verdict.
 //!
-//! The daemon holds a lock on the first as long as it lives, so that what an earlier one has left names nobody. Both are
+//! The daemon holds a lock on the first as long as it lives, so that the file of an earlier daemon names no process. Both are
 //! written through descriptors that are open since the start: the sandbox need not know them.
 
 use rustix::fs::{FlockOperation, flock};
@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Who may read them (chosen): everybody; there is no secret in them.
+/// The mode of both files (chosen): every user may read them; there is no secret in them.
 const MODE: u32 = 0o644;
 
 /// How long a verdict is waited for (chosen: the largest lists take seconds).
@@ -62,7 +62,7 @@ impl PidFile {
     }
 }
 
-/// Empty: there is no such process any more. What it was called can be somebody else's directory by now.
+/// The file becomes empty: there is no such process any more. It is not removed, because its path can lead to another directory by now.
 impl Drop for PidFile {
     fn drop(&mut self) {
         for file in [&self.pid, &self.verdict] {
@@ -71,7 +71,7 @@ impl Drop for PidFile {
     }
 }
 
-/// How the reload went that somebody asked for.
+/// How the reload went.
 #[derive(Debug)]
 pub enum Answer {
     /// What holds now.
@@ -122,7 +122,7 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
         }
         Err(error) => return Err(NoAnswer::Unable(format!("{place}: cannot be read ({error})"))),
     };
-    // Who gets the lock has found nobody.
+    // The lock can be had only where no daemon holds it.
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
     }

@@ -125,7 +125,7 @@ impl Daemon {
         if let Some(closed) = &reloaded.resolver_kept {
             warn!("{closed}: name servers and hosts stay as they were; {CLOSED}");
         }
-        // Who is told that it is done finds it done, in any loop.
+        // A client that is told that it is done finds it done, in any loop.
         if !self.control.settle(SETTLED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");
         }

@@ -271,7 +271,7 @@ pub(super) fn engine_settings(
     whole
 }
 
-/// Warns if a policy lets anybody use a proxy that others can reach: that is seldom meant.
+/// Warns if a policy lets every client use a proxy that other machines can reach: that is seldom meant.
 pub(super) fn warn_if_open<'a>(
     mut listeners: impl Iterator<Item = &'a SocketAddr>,
     policy: &Policy,

@@ -123,7 +123,7 @@ impl Control {
         let changing = parts.map(|parts| parts.clouds.change());
         parts.map_or(Ok(()), |parts| parts.clouds.check_files(guard.as_ref()))?;
         let warning = descriptors::limit_connections(&mut settings, self.0.remotes.len());
-        // Whoever reloads has read it already, if nothing has changed.
+        // The operator has read it already, if nothing has changed.
         if let Some(warning) = warning.filter(|_| settings.max_connections != before.max_connections) {
             log::warn!("{warning}");
         }

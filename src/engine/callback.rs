@@ -109,7 +109,7 @@ pub enum NameVerdict {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct RequestView<'a> {
-    /// Whose request it is: the peer, or the client that a trusted proxy has named.
+    /// The client of the request: the peer, or the client that a trusted proxy has named.
     pub client: IpAddr,
     /// The authenticated user; empty if users are not asked for, or if the name is not UTF-8.
     pub user: &'a str,

@@ -196,7 +196,7 @@ impl From<ValueAnswer> for Told {
 /// A request for a page, as its handler sees it.
 #[non_exhaustive]
 pub struct PageRequest<'a> {
-    /// Whose request it is: the peer, or the client that a trusted proxy has named.
+    /// The client of the request: the peer, or the client that a trusted proxy has named.
     pub client: IpAddr,
     /// The method. What answers GET answers HEAD: its content is left out.
     pub method: &'a str,
@@ -324,7 +324,7 @@ impl Session {
         self.get(TOKEN_FIELD).unwrap_or_default().to_owned()
     }
 
-    /// Goes on under a new identifier and with a new token: for whoever logs in, or gets more rights. Who knew the old ones has
+    /// Goes on under a new identifier and with a new token: for a user who logs in, or gets more rights. A program that knew the old ones has
     /// nothing (session fixation).
     pub fn renew(&mut self) {
         self.remove(TOKEN_FIELD);

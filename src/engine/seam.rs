@@ -32,7 +32,7 @@ pub enum Event {
 /// Leave to move bytes inside the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Splice {
-    /// Whose socket they go to.
+    /// The peer to whose socket they go.
     pub to: PeerId,
     /// How many at most.
     pub bytes_max: usize,

@@ -31,7 +31,7 @@ pub const HEADROOM_BYTES: usize = 256;
 pub const LINGER_MS: u64 = 2_000;
 
 /// How long a client that has just connected may take to send its request when the drain begins, in milliseconds (chosen: it
-/// was on its way; nobody connects to wait).
+/// was on its way; clients do not connect to wait).
 pub const DRAIN_UNUSED_MS: u64 = 1_000;
 
 /// Interim (1xx) answers relayed for one request (chosen: several times what any origin sends).
@@ -47,7 +47,7 @@ pub const ADDRESSES_MAX: usize = 16;
 pub const ATTEMPTS_MAX: usize = 4;
 
 /// From this many look-ups in collapse on, one client address gets no more than its share (chosen: half of what the resolver
-/// takes, so that nobody can use up all).
+/// takes, so that one client cannot use up all).
 pub const LOOK_UPS_CROWDED: usize = 256;
 
 /// The share: look-ups in collapse for one client address when they are many (chosen).
@@ -140,7 +140,7 @@ pub struct Settings {
     pub listeners: Vec<Listener>,
     /// The cache; `None`: there is none, and nothing is looked at for it.
     pub cache: Option<CacheSettings>,
-    /// What clients have been doing decides what they may do next; `None`: nothing is counted, and nobody is banned.
+    /// What clients have been doing decides what they may do next; `None`: nothing is counted, and no client is banned.
     pub guard: Option<part::guard::Shared<Guard>>,
     /// Where requests go that come to listeners of the gateway; `None`: there are no such listeners.
     pub gateway: Option<part::guard::Shared<Gateway>>,
@@ -214,7 +214,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The settings of one of several engines, who have a [`ClientLimits`](super::ClientLimits) in common: what each has of its own is
-    /// divided, so that it adds up to what one would have. Whoever comes first gets what is left over.
+    /// divided, so that it adds up to what one would have. The first engines get what is left over.
     pub fn divided(&self, index: usize, loops: usize) -> Settings {
         let loops = loops.max(1);
         let share = |whole: usize| whole / loops + usize::from(index < whole % loops);
@@ -242,7 +242,7 @@ impl Settings {
         self.guard.as_ref().is_none_or(|guard| guard.destination_denial(address).is_none())
     }
 
-    /// Whom a share is counted for: every bound on what one client may use asks this.
+    /// The client for which a share is counted: every bound on what one client may use asks this.
     pub(in crate::engine) fn accountable(&self, address: IpAddr) -> IpAddr {
         accountable(address, self.client_prefix6)
     }

@@ -173,7 +173,7 @@ impl Members {
         }
     }
 
-    /// Whose turn it is of a set that is not empty.
+    /// The member of a set whose turn it is; the set is not empty.
     fn next_turn(&self, usable: &Usable, among: Set) -> Option<usize> {
         for _ in 0..2 * self.order.len() {
             let turn = self.turn.fetch_add(1, Relaxed) as usize;
@@ -220,7 +220,7 @@ impl Members {
         all.max_by(|one, other| rank(one).total_cmp(&rank(other)))
     }
 
-    /// One at which requests have failed, but of which no check and nobody says that it must not be used.
+    /// A member at which requests have failed, but that no check and no operator has taken out.
     fn least_bad(&self, tried: Set, now_ms: u64) -> Option<usize> {
         let down = self.members.iter().enumerate().filter_map(|(index, member)| {
             match member.upstream.standing(now_ms, self.slow_start_ms) {

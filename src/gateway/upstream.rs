@@ -114,7 +114,7 @@ pub enum Standing {
     Down(u64),
     /// Checks fail.
     Unhealthy,
-    /// Somebody has taken it out.
+    /// An operator has taken it out.
     Drained,
 }
 

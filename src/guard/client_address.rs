@@ -26,7 +26,7 @@ pub struct ClientAddress {
     pub spoofed: bool,
 }
 
-/// Whose word about the client counts.
+/// The peers whose word about the client counts.
 #[derive(Debug, Default)]
 pub struct TrustTable {
     networks: AddressSteps,

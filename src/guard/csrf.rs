@@ -120,7 +120,7 @@ pub fn judge_kept(kept: &[u8], again: Option<&[u8]>) -> Result<(), Forged> {
 /// without Referer nothing is known, and the token decides.
 pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) -> Result<(), Forged> {
     let is_own = match (origin, referer) {
-        // `null` is what a page in a sandbox has, and is nobody's own.
+        // `null` is what a page in a sandbox has, and belongs to no site.
         (Some(origin), _) => origin.eq_ignore_ascii_case(own.as_bytes()),
         (None, Some(referer)) => {
             let rest = referer.get(own.len()..);
@@ -133,8 +133,8 @@ pub fn judge_origin(own: &str, origin: Option<&[u8]>, referer: Option<&[u8]>) ->
     if is_own { Ok(()) } else { Err(Forged::Origin) }
 }
 
-/// The value of a cookie, in the values of the fields Cookie. `None` if there is none of the name, or more than one: nobody
-/// knows which of them a server would take.
+/// The value of a cookie, in the values of the fields Cookie. `None` if there is none of the name, or more than one: it is not
+/// known which of them a server would take.
 pub fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
     let pairs = fields.flat_map(|value| value.split(|byte| *byte == b';'));
     let mut found = pairs.filter_map(|pair| {

@@ -43,7 +43,7 @@ pub enum Change {
     Bans,
     /// The store is to be told.
     Order(StoreOrder),
-    /// Whoever reads the log is to be told at once.
+    /// The log is to say it at once.
     Alert(String),
 }
 

@@ -27,7 +27,7 @@ pub enum Happened {
 /// Whose doing something was, and the request by which it was done, as far as that is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
-    /// Who has asked.
+    /// The client or user that has asked.
     pub client: IpAddr,
     /// The method; empty if it is not at hand.
     pub method: &'a [u8],
@@ -53,7 +53,7 @@ impl Asker<'_> {
 pub struct Told<'a> {
     /// What has happened.
     pub happened: Happened,
-    /// Whose doing it was: a client, or the network that is banned.
+    /// The cause: a client, or the network that is banned.
     pub client: IpNet,
     /// Why, if something was refused or would have been.
     pub denial: Option<Denial>,

@@ -59,7 +59,7 @@ pub enum Fault {
     FieldColon,
     /// A field line that begins with whitespace (obs-fold).
     LineFolding,
-    /// Connection names more options than anybody needs.
+    /// Connection names more options than any client needs.
     ConnectionOptions,
     /// Not a status line.
     StatusLine,

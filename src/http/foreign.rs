@@ -1,6 +1,6 @@
 //! Other protocols on the port (rule 48): what says by its first bytes that it is not HTTP/1.1 is answered by name.
 //!
-//! Whoever runs such a client has configured the wrong kind of proxy, or the wrong port. "Not valid HTTP/1.1" would tell him
+//! The user of such a client has configured the wrong kind of proxy, or the wrong port. "Not valid HTTP/1.1" would tell him
 //! nothing.
 
 use super::fault::Fault;

@@ -65,7 +65,7 @@ pub struct RequestRoute<'a> {
     pub asked: Option<&'a Authority>,
     /// Forwarded and X-Forwarded-For.
     pub forwarded: ForwardedPolicy,
-    /// Who asked, for the above.
+    /// The client, for the above.
     pub client: IpAddr,
     /// What configuration changes.
     pub edits: &'a dyn Edits,
@@ -214,7 +214,7 @@ fn write_lines(out: &mut Vec<u8>, fields: Fields<'_, '_>, first: Span, keeps: im
 fn write_response_framing(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, body: Body) {
     match (body, head.status) {
         (Body::None, 204) => {}
-        // A length that nobody can agree on says nothing about a body that is not there, nor does one beside a coding.
+        // An ambiguous length says nothing about a body that is not there, nor does one beside a coding.
         (Body::None, _) => {
             let coded = head.fields.has(Class::TransferEncoding);
             if let (Ok(Some(length)), false) = (content_length(head.fields), coded) {

@@ -43,7 +43,7 @@ pub fn request_body(head: &RequestHead<'_, '_>) -> Result<Body, Fault> {
 /// to the tunnel. Where the status or the method rules a body out, the fields are not even looked at.
 ///
 /// Unlike a request, a response with `chunked` is read as that although a Content-Length is there, whatever that says, or the
-/// version is 1.0 (RFC 9112 sections 6.1 and 6.3): origins do both, and every browser and proxy reads them so. Nobody else may
+/// version is 1.0 (RFC 9112 sections 6.1 and 6.3): origins do both, and every browser and proxy reads them so. No other recipient may
 /// get to read it differently: see [`super::hop::has_doubtful_framing`].
 pub fn response_body(request_method: &str, head: &ResponseHead<'_, '_>) -> Result<Body, Fault> {
     let bodiless = matches!(head.status, 100..=199 | 204 | 304)
@@ -94,7 +94,7 @@ fn check_codings(fields: Fields<'_, '_>) -> Result<(), Fault> {
     }
     match (members, chunked) {
         (1, 1) => Ok(()),
-        // Well formed and understood, but with codings that nobody uses (RFC 9112 section 6.1: 501).
+        // Well formed and understood, but with codings that are not in use (RFC 9112 section 6.1: 501).
         (_, 1) if last_chunked && tokens => Err(Fault::TransferCodingUnknown),
         _ => Err(Fault::TransferCoding),
     }

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::message::{RequestHead, Version};
 use super::target::{Authority, Target};
 
-/// Whose request this is: the target's authority, or that of Host for origin-form (port 80 unless it names one). `None`
+/// The authority of a request: that of the target, or that of Host for origin-form (port 80 unless it names one). `None`
 /// for `*`, which asks this proxy. Rule 8: Host must be there in 1.1, once, and valid, whatever the target says.
 pub fn route_target(head: &RequestHead<'_, '_>, target: &Target<'_>) -> Result<Option<Authority>, Fault> {
     match target {

@@ -18,7 +18,7 @@ pub const ROUNDS_MAX: usize = 4;
 pub struct ComparedPath<'a> {
     /// The form; begins with a slash, but for `*` of OPTIONS.
     pub bytes: &'a [u8],
-    /// Escapes are left after [`ROUNDS_MAX`] times of decoding: what the path means is anybody's guess, and no exception is
+    /// Escapes are left after [`ROUNDS_MAX`] times of decoding: what the path means is not known, and no exception is
     /// made for it.
     pub is_escaped: bool,
 }

@@ -37,7 +37,7 @@ pub struct Reply<'a> {
     pub rule: &'a str,
     /// What was asked for, and by whom.
     pub asked: Asked<'a>,
-    /// Whom to turn to; empty if nobody is named.
+    /// The contact of the administrator; empty if none is configured.
     pub contact: &'a str,
     /// The page, if there is one of the administrator's.
     pub template: Option<&'a Template>,
@@ -57,7 +57,7 @@ pub struct Reply<'a> {
     pub http10: bool,
     /// Now, as `date::http_date` writes it; empty for none.
     pub date: &'a str,
-    /// Who answers: the name in Proxy-Status and on the page.
+    /// The name of this proxy in Proxy-Status and on the page.
     pub pseudonym: &'a str,
 }
 
@@ -117,7 +117,7 @@ impl Reply<'_> {
     }
 }
 
-/// What of an answer is the same whoever is told it: put together once for each reason, and the rest is filled in between.
+/// The parts of an answer that are the same for all clients: put together once for each reason; the rest is filled in between.
 #[derive(Debug)]
 pub struct Prepared {
     /// Everything, one part behind the other.

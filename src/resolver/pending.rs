@@ -37,7 +37,7 @@ pub(super) struct PendingLookUp {
     expires_us: u64,
 }
 
-/// Whom a look-up asks.
+/// The name servers that a look-up asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
     /// The servers of `resolv.conf`.

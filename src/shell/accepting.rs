@@ -42,7 +42,7 @@ impl EventLoop {
     }
 
     /// Descriptors or memory are short: idle origin connections go, and accepting waits. The listener stays ready, and
-    /// nobody spins.
+    /// the loop does not spin.
     fn pause(&mut self, error: &io::Error) {
         self.shortage.count += 1;
         if self.shortage.may_warn(self.now) {

@@ -38,7 +38,7 @@ const WAITED: Duration = Duration::from_millis(100);
 /// Bytes written at a time (measured: larger ones gain nothing).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Who may read what clients have asked for (chosen): the owner.
+/// The mode of the file (chosen): only the owner may read what clients have asked for.
 const MODE: Mode = Mode::from_raw_mode(0o600);
 
 /// The file and its directory, while there are the rights to open them.
@@ -117,7 +117,7 @@ impl CacheFile {
         Ok(fs::access(parent(path), fs::Access::WRITE_OK | fs::Access::EXEC_OK)?)
     }
 
-    /// The new file, in the place of one that somebody left.
+    /// The new file, in the place of one that another process left.
     fn make(&self) -> io::Result<File> {
         self.remove()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-/// Shared by the state's sink, the loops and whoever reloads.
+/// Shared by the sink of the state, the loops and the thread that reloads.
 pub struct GuardLink {
     clock: Clock,
     remotes: RwLock<Vec<Remote>>,

@@ -29,7 +29,7 @@ pub fn bind(address: SocketAddr) -> io::Result<Listener> {
 /// The same for so many loops: a listener for each, among which the system deals out connections.
 ///
 /// Each has `SO_REUSEPORT`, with which also another process of the same user could have the port. So the first one takes
-/// the port without it, fails if anybody has it, and only then lets the others in: a second weir fails as it does
+/// the port without it, fails if any process has it, and only then lets the others in: a second weir fails as it does
 /// otherwise, whenever it comes. Other users are kept out by the system.
 pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> {
     let first = unbound(address)?;
@@ -48,7 +48,7 @@ pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> 
     Ok(listeners)
 }
 
-/// Whether an address could be had; nobody is published to.
+/// Whether an address could be had; no client is accepted.
 pub fn try_bind(address: SocketAddr) -> io::Result<()> {
     unbound(address)?.bind(&SockAddr::from(address))
 }

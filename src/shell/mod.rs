@@ -269,7 +269,7 @@ impl EventLoop {
     }
 
     /// One clock reading per round, for everything that happens in it. A time during which the process stood still
-    /// (SIGSTOP, a frozen machine) is left out: nobody was published to, so nobody was silent. True if there was one.
+    /// (SIGSTOP, a frozen machine) is left out: no peer could be heard, so none was silent. True if there was one.
     fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let time = self.clock.read();
         let since_us = |began: Duration| time.monotonic.saturating_sub(began).as_micros() as u64;
@@ -311,8 +311,8 @@ impl EventLoop {
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
 
-    /// Timers, and what they lead to. Nobody is cut off whose bytes have arrived and only wait to be read: deadlines wait
-    /// for the turns of those who are ready, and for what the system has not told yet, within a bound.
+    /// Timers, and what they lead to. No peer is cut off whose bytes have arrived and only wait to be read: deadlines wait
+    /// for the turns of peers that are ready, and for what the system has not told yet, within a bound.
     fn tick(&mut self, more_events: bool) {
         let unheard = more_events || self.engine.has_runnable();
         if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
@@ -332,7 +332,7 @@ impl EventLoop {
 
     /// Gives back what a burst has left behind, once it is over, and what the cache has.
     fn shrink(&mut self) {
-        // What they hold is charged to nobody once the bodies are gone.
+        // What pipes hold of bodies that are gone is in no budget.
         self.pipes.tidy();
         if self.engine.should_trim() {
             self.trim();
@@ -469,7 +469,7 @@ impl EventLoop {
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         socket.note(event);
         if self.engine.is_idle_origin(id) {
-            // Before anybody reuses it in this very round.
+            // Before a request reuses it in this very round.
             self.take_turn(id);
         } else {
             self.engine.wake(id);
@@ -492,7 +492,7 @@ impl EventLoop {
             self.engine.wake(id);
             return;
         }
-        // Nobody reads from it now, so nobody would notice that it is dead.
+        // The engine does not read from it now, and would not notice that it is dead.
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {

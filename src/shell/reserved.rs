@@ -1,4 +1,4 @@
-//! Descriptors set aside, so that clients cannot take the last ones from those who are being served: whoever was taken
+//! Descriptors set aside, so that new clients cannot take the last ones from connections that are being served: an accepted client
 //! needs another one for an origin, and one for each question to a name server.
 
 use std::io;
@@ -14,7 +14,7 @@ pub struct ReservedDescriptors {
 }
 
 impl ReservedDescriptors {
-    /// Fills the store up again. Nobody is to be taken while that fails.
+    /// Fills the store up again. No client is to be accepted while that fails.
     pub fn fill(&mut self) -> io::Result<()> {
         while self.kept.len() < SPARES {
             self.kept.push(io::stderr().as_fd().try_clone_to_owned()?);
@@ -22,7 +22,7 @@ impl ReservedDescriptors {
         Ok(())
     }
 
-    /// Gives one back to the system, for somebody who is being served. False if there is none left.
+    /// Gives one back to the system, for a connection that is being served. False if there is none left.
     pub fn give_up(&mut self) -> bool {
         self.kept.pop().is_some()
     }

@@ -1,7 +1,7 @@
 //! Statistics: the numbers of all loops in one line.
 //!
-//! Loops count for themselves. Who wants the line begins a [`Round`] and has every loop report; each puts its numbers on
-//! the board when it gets to it, and the last one to let go of the round writes the line. So nobody waits for anybody, and
+//! Loops count for themselves. A thread that wants the line begins a [`Round`] and has every loop report; each puts its numbers on
+//! the board when it gets to it, and the last one to let go of the round writes the line. So no loop waits for another one, and
 //! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
 
 use super::clock::Clock;
@@ -57,7 +57,7 @@ pub struct GuardSources {
 #[derive(Debug)]
 pub struct Round {
     board: Arc<Scoreboard>,
-    /// Somebody asked for it: it is written even if nothing has changed.
+    /// The line was asked for: it is written even if nothing has changed.
     asked: bool,
 }
 
@@ -110,7 +110,7 @@ impl Scoreboard {
         *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
-    /// Writes the line, unless nobody asked for it and it is the same as the last one.
+    /// Writes the line, unless it was not asked for and is the same as the last one.
     pub fn say(&self, asked: bool) {
         if let Some(line) = self.event(self.snapshot().line(), asked) {
             log::info!("statistics: {line}");

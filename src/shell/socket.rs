@@ -97,7 +97,7 @@ impl Socket {
         if !self.connecting || !(self.writable || self.readable) {
             return None;
         }
-        // Room to write and neither an end nor an error: it stands, and nobody need be asked.
+        // Room to write and neither an end nor an error: it stands, and the system need not be asked.
         if self.writable && self.end == End::Open {
             self.connecting = false;
             return Some(Ok(()));

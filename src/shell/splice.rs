@@ -5,7 +5,7 @@
 //! thrown away with that socket otherwise. Bytes enter only an empty pipe: an EAGAIN with bytes inside would not tell
 //! whether the source has none or the pipe has no room.
 //!
-//! What a pipe holds of a stored body are references to its pages. Whoever sends it still counts it as not sent, so it may be
+//! What a pipe holds of a stored body are references to its pages. The sender still counts it as not sent, so it may be
 //! thrown away at any time.
 
 use crate::engine::{Outgoing, SocketError};
@@ -88,7 +88,7 @@ mod system {
         lent: usize,
         lent_max: usize,
         refused_for: u32,
-        /// Somebody took one since it was last looked.
+        /// A pipe was taken since `rest` was last called.
         used: bool,
     }
 
@@ -157,7 +157,7 @@ mod system {
             }
         }
 
-        /// Closes the empty pipes and the page_pipes: somebody needs their descriptors. False if there were none.
+        /// Closes the empty pipes and the page pipes, because descriptors are needed. False if there were none.
         pub fn shed(&mut self) -> bool {
             let any = self.are_kept();
             self.idle.clear();
@@ -191,7 +191,7 @@ mod system {
             Some(pipe)
         }
 
-        /// Whether there are empty pipes or page_pipes; then `rest` is to be called after some seconds.
+        /// Whether there are empty pipes or page pipes; then `rest` is to be called after some seconds.
         pub fn are_kept(&self) -> bool {
             !self.idle.is_empty() || !self.page_pipes.is_empty()
         }
@@ -201,7 +201,7 @@ mod system {
             self.page_pipes.tidy();
         }
 
-        /// Closes the empty pipes and the page_pipes if nobody took a pipe since this was last called.
+        /// Closes the empty pipes and the page pipes if no pipe was taken since the last call.
         pub fn rest(&mut self) {
             if !std::mem::take(&mut self.used) {
                 self.idle.clear();
@@ -293,7 +293,7 @@ mod system {
     mod tests {
         use super::*;
 
-        /// Pipes that nobody uses are no reason to turn a connection away.
+        /// Pipes that are not in use are no reason to turn a connection away.
         #[test]
         fn empty_pipes_are_closed_where_descriptors_are_short() {
             let mut pipes = Pipes::new(1);

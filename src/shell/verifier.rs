@@ -23,7 +23,7 @@ struct Work {
     /// Guesses made lately from where it came.
     guesses: u32,
     slow: SlowJob,
-    /// Who is told.
+    /// The loop that is told.
     remote: Remote,
 }
 
@@ -64,7 +64,7 @@ impl Verifier {
     }
 }
 
-/// Each loop has ordered its own; among the loops, too, whoever has guessed least goes first.
+/// Each loop has ordered its own; among the loops, too, the client with the fewest guesses goes first.
 fn verify_all(queue: &Receiver<Work>) {
     let mut waiting: Vec<Work> = Vec::new();
     loop {

@@ -14,7 +14,7 @@ pub struct Outgoing<'a> {
     pub(in crate::engine) slices: [&'a [u8]; SLICES_MAX],
     /// Those behind so many are empty.
     pub(in crate::engine) count: usize,
-    /// From this one on they lie in pages of a stored body that are nobody else's (`cache::body::segment::Segment::is_mapped`).
+    /// From this one on they lie in pages that hold this stored body only (`cache::body::segment::Segment::is_mapped`).
     pub(in crate::engine) mapped_from: usize,
     /// They are all of this body.
     pub whole: Option<&'a Arc<Body>>,

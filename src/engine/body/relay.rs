@@ -6,7 +6,7 @@
 //! owed until it is sent, so a relay may be cut at any byte without lying about what follows.
 //!
 //! A read that fills its space makes the direction busy. Then the next read waits until the ring is empty, and fills twice
-//! as many blocks; or, where nobody needs to look at the payload, the shell moves it from socket to socket inside the
+//! as many blocks; or, where nothing looks at the payload, the shell moves it from socket to socket inside the
 //! kernel, and the relay only counts: what has left the source and not reached the sink is `piped`, and goes before
 //! anything else. A short read or move ends it.
 
@@ -156,7 +156,7 @@ impl Relay {
         self.blocks = 1;
     }
 
-    /// Goes on with what somebody else has begun to carry: what comes in, and the frame that it goes out in, if it goes out in
+    /// Goes on with a body that a fill has begun to carry: what comes in, and the frame that it goes out in, if it goes out in
     /// chunks. The message is long, or it would have been carried by now.
     pub fn resume(&mut self, intake: Intake, frame: Option<Frame>) {
         debug_assert!(self.ring.is_empty());

@@ -43,7 +43,7 @@ pub(in crate::engine) enum Admission {
 }
 
 impl ClientLimits {
-    /// Nobody yet. Of the settings, the two limits count, the prefix and the seed.
+    /// No client yet. Of the settings, the two limits count, the prefix and the seed.
     pub fn new(settings: &Settings) -> ClientLimits {
         let keyed = Keyed::new(settings.seed);
         ClientLimits {
@@ -102,7 +102,7 @@ impl ClientLimits {
                 }
             }
         }
-        // Whoever found no room did so before this very step, and is told of it.
+        // A loop that found no room found that before this very step, and is told of the free place.
         let full = self.clients_max.load(Ordering::Relaxed) + REFUSALS_MAX;
         self.clients.fetch_sub(1, Ordering::Relaxed) == full
     }

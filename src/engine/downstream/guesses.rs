@@ -1,7 +1,7 @@
 //! Guesses at passwords, over all loops of the process (rule 47).
 //!
-//! A password that nobody knows yet to be right is a guess. Each client, which for IPv6 is a network, has an allowance of them
-//! that comes back with time; what turns out to be right is given back at once. Whoever has none left is not told whether the
+//! A password that has not been right before is a guess. Each client, which for IPv6 is a network, has an allowance of them
+//! that comes back with time; what turns out to be right is given back at once. A client that has none left is not told whether the
 //! next one is right, whatever the form in which passwords are kept: a plain one is compared in no time, so nothing else bounds
 //! how many can be tried.
 //!
@@ -32,7 +32,7 @@ const KNOWN_MAX: usize = 8192;
 /// For how long, in microseconds (chosen: a lunch break).
 const KNOWN_FOR_US: u64 = 3_600_000_000;
 
-/// What one guess was counted against; nobody, if it was none.
+/// The client for which a guess was counted; `None` for credentials that were no guess.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Guess(Option<IpAddr>);
 
@@ -82,7 +82,7 @@ impl Guesses {
         lock(&self.known).insert((client, key), now.common_us.saturating_add(KNOWN_FOR_US));
     }
 
-    /// The credentials were right, or nobody has looked at them.
+    /// The credentials were right, or were not verified at all.
     pub fn give_back(&self, guess: Guess) {
         let Guess(Some(client)) = guess else { return };
         if let Some(whole_at_us) = lock(&self.whole_at_us).peek_mut(&client) {
@@ -158,14 +158,14 @@ mod tests {
         assert!(guesses.begin(at(0), client, 2000).is_some());
         assert!(guesses.begin(at(0), client, 2000).is_none());
         assert_eq!(guesses.begin(at(KNOWN_FOR_US - 1), client, 1000), Some(Guess(None)));
-        // From elsewhere it is a guess: whoever has none left does not learn that it is right.
+        // From another address it is a guess: a client that has none left does not learn that it is right.
         let elsewhere = address("192.0.2.2");
         while guesses.begin(at(0), elsewhere, 3000).is_some() {}
         assert!(guesses.begin(at(0), elsewhere, 1000).is_none());
         assert_eq!(guesses.begin(at(KNOWN_FOR_US), client, 1000), Some(given[0]), "it is one again");
     }
 
-    /// Loops do not have quite the same clock: one that is behind gives nobody more.
+    /// Loops do not have quite the same clock: a loop that is behind gives no client more.
     #[test]
     fn clocks_may_differ() {
         let (guesses, client) = (guesses(), address("192.0.2.1"));

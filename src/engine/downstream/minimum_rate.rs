@@ -1,7 +1,7 @@
-//! How fast a client moves its bytes while weir waits for it and for nobody else.
+//! How fast a client moves its bytes while weir waits for that client only.
 //!
-//! A time-out is for those who are silent: whoever moves a byte now and then renews it for ever. A least rate over a long
-//! window is for them. It is for clients only, in bodies: a client that sends slowly, and one that reads slowly while
+//! A time-out is for silent peers: a peer that moves a byte now and then renews it for ever. A least rate over a long
+//! window is for these. It is for clients only, in bodies: a client that sends slowly, and one that reads slowly while
 //! bytes wait for it. An origin may be slow (event streams are), and a tunnel may (people type into it): they have their
 //! time-outs for silence.
 

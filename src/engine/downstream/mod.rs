@@ -149,7 +149,7 @@ impl Downstream {
         }
     }
 
-    /// Takes unused space back: whoever waits for a head holds no block.
+    /// Takes unused space back: a connection that waits for a head holds no block.
     pub fn return_space(&mut self, cx: &mut Context, id: PeerId, reading: ReadingId) {
         if self.readings.get(reading.0 as usize).is_some_and(|reading| reading.input.is_empty()) {
             self.readings.remove(reading.0 as usize).input.release(&mut cx.pool);

@@ -287,7 +287,7 @@ impl Examiner<'_> {
         })
     }
 
-    /// Who asks; waits if a password has to be verified.
+    /// Finds the user; waits if a password has to be verified.
     fn authenticate(
         &mut self,
         head: &RequestHead<'_, '_>,
@@ -300,7 +300,7 @@ impl Examiner<'_> {
         let Some(users) = self.policy.users.as_ref().filter(|_| is_for_proxy) else {
             return Ok(next);
         };
-        // Two sets of credentials are none: nobody knows which of them another reader would take.
+        // Two sets of credentials are none: another reader may take the other set.
         let field = "proxy-authorization";
         let given = head.fields.get(field).filter(|_| head.fields.count(field) == 1).and_then(credentials);
         let Some(given) = given else { return Err(Refusal::CredentialsMissing) };
@@ -390,7 +390,7 @@ impl Examiner<'_> {
             self.up.set_filters(Filters::new(request, Purpose::Upload));
         }
         if self.up.replaces() {
-            // Nobody knows how long it will be.
+            // The length after replacement is not known.
             info.body_out = Body::Chunked;
         }
     }

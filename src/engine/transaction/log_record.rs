@@ -5,7 +5,7 @@ use crate::guard::told::Asker;
 use crate::http::target::write_encoded;
 use std::net::SocketAddr;
 
-/// How it ended for whoever asked.
+/// How a request ended for its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Passed on to the origin (or answered by weir as asked, like `OPTIONS *`).
@@ -90,7 +90,7 @@ pub struct Span {
     len: u32,
 }
 
-/// One line of the access log. Texts are raw bytes from the network: whoever writes them escapes them.
+/// One line of the access log. Texts are raw bytes from the network: the writer of the log escapes them.
 #[derive(Clone, Debug)]
 pub struct LogRecord {
     /// Transaction or tunnel.
@@ -99,7 +99,7 @@ pub struct LogRecord {
     pub started_unix_us: u64,
     /// From then to the end, microseconds.
     pub duration_us: u64,
-    /// Who asked.
+    /// The user of the proxy who asked.
     pub client: SocketAddr,
     /// The status that the client was sent; 0 if it got none.
     pub status: u16,

@@ -323,7 +323,7 @@ impl Transaction {
     }
 
     /// Whether the client may be waiting for a 100. After another answer it may send the body all the same, or may not:
-    /// nobody can tell what comes next (rule 30).
+    /// what comes next cannot be told (rule 30).
     pub fn may_wait(&self) -> bool {
         self.info.expects_continue && self.up.received == 0
     }

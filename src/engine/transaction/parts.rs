@@ -42,7 +42,7 @@ impl Incoming {
 pub(in crate::engine) struct Carrier {
     /// It can carry another transaction after this one.
     pub reusable: bool,
-    /// Whose it is.
+    /// The client to which it belongs, if it belongs to one.
     pub bond: Bond,
     /// The connection that waited for its client has ended before it was sent over that. The client takes it for authenticated:
     /// no other connection may answer it, and no memory.

@@ -1,7 +1,7 @@
 //! PURGE: forgets what is stored, for those who may say so (rules 50 and 59).
 //!
 //! Who may is known by the address, which is that of every program there: a browser is one of them, and does what the pages
-//! say that it shows. A page can send PURGE to its own site without anybody's leave (Fetch standard, section 4.9), and all of
+//! say that it shows. A page can send PURGE to its own site without permission (Fetch standard, section 4.9), and all of
 //! the cache is what it could name. Browsers tell where such a request comes from, in fields that no page can leave out; other
 //! programs that purge have no reason to send any of these. Where that is not enough, a token has to come along.
 
@@ -78,7 +78,7 @@ impl Examiner<'_> {
 }
 
 /// Whether the request has a field that browsers send with it. No page sets one that begins with `Sec-` (Fetch standard,
-/// section 2.2.2), so no other program has one; whatever its value is, nobody types PURGE into an address line.
+/// section 2.2.2), so no other program has one; whatever its value is, no browser sends PURGE for a user.
 fn is_by_browser(fields: Fields<'_, '_>) -> bool {
     fields.iter().any(|(name, _)| {
         let begins =

@@ -11,7 +11,7 @@ use std::io::Write as _;
 /// What the socket said of a connection that did not come about or broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketError {
-    /// Nobody listens there.
+    /// No program listens there.
     Refused,
     /// No way to the address.
     Unreachable,
@@ -40,7 +40,7 @@ pub(in crate::engine) enum Refusal {
     CredentialsMissing,
     CredentialsWrong,
     Loop,
-    /// An origin-form request for weir itself: somebody who takes the proxy for a web server.
+    /// An origin-form request for weir itself: the client takes the proxy for a web server.
     AskedForProxy,
     /// Origin-form is switched off.
     OriginForm,
@@ -106,7 +106,7 @@ const TRY_LATER: &str = "Try again in a moment.";
 const CHECK_ORIGIN: &str = "Check the address, or try again later.";
 
 impl Refusal {
-    /// Whose fault it is, for the log and the statistics.
+    /// The side at fault, for the log and the statistics.
     pub fn verdict(self) -> Verdict {
         match self {
             Refusal::Fault(_)

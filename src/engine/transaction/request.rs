@@ -59,13 +59,13 @@ impl Method {
 /// another request) goes on in that phase: what came before is not done twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Phase {
-    /// Whose request it is, and whether that client may use the proxy at all (rule 46).
+    /// The client of the request, and whether it may use the proxy at all (rule 46).
     Client,
     /// How long the request is, and whether the connection goes on behind it.
     Framing,
     /// Whether the client is banned; what is asked for, and whether the request goes round in circles.
     Identify,
-    /// Who asks. May wait for a password to be verified.
+    /// The user of the request. May wait for a password to be verified.
     Authenticate,
     /// Whether the rules allow it.
     Judge,
@@ -92,7 +92,7 @@ pub(in crate::engine) enum Phase {
 pub(in crate::engine) struct RequestInfo {
     pub method: Method,
     pub version: Version,
-    /// Whom to ask; of no meaning before the head was understood.
+    /// The origin; of no meaning before the head was understood.
     pub authority: Authority,
     /// Where it goes.
     pub route: Route,

@@ -397,7 +397,7 @@ impl Transaction {
         self.down.truncate();
     }
 
-    /// How the body of its response goes on (rule 22). Of one that filters may replace nobody knows the length.
+    /// How the body of its response goes on (rule 22). The length of a body that filters may replace is not known.
     fn client_body(&self, body: Body) -> Body {
         let body = match body {
             Body::Length(1..) if self.down.replaces() => Body::UntilClose,

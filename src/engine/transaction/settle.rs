@@ -87,7 +87,7 @@ impl Transactions {
         transaction.leave_fill(cx, services, id);
         let mut input = std::mem::take(&mut transaction.input);
         input.consume(&mut cx.pool, transaction.consumed.min(input.len()));
-        // Who asked for the close and sent no body has said everything; any other client may still be talking, be it
+        // A client that asked for the close and sent no body has said everything; any other client may still be talking, be it
         // only the CRLF that old clients put behind a body (RFC 9112 sections 2.2 and 9.6).
         let info = &transaction.info;
         let silent = !info.keep_alive && info.grant.is_some() && info.body == Body::None;

@@ -27,7 +27,7 @@ impl Transaction {
                 let came = self.input.len().saturating_sub(self.info.head_bytes) as u64;
                 bytes.saturating_sub(came) <= self.input.spare() as u64
             }
-            // Nobody can tell how much it will be.
+            // The length of these is not known in advance.
             Body::Chunked | Body::UntilClose => self.up.is_received(),
         };
         self.info.method.is_idempotent() && fits && self.has_body_in_hand()

@@ -2,7 +2,7 @@
 //!
 //! The same name and password is verified once, however many requests bring it. Few are verified at a time. The next one is
 //! that of the client with the fewest guesses lately (see `guesses`), and where the queue is full, that of the one with the
-//! most makes room. So a flood of wrong passwords waits for everybody else, and not the other way round.
+//! most makes room. So a flood of wrong passwords waits for all other clients, and not the other way round.
 
 use crate::engine::Action;
 use crate::engine::context::Context;

@@ -2,7 +2,7 @@
 
 use crate::engine::ids::{GroupId, PeerId};
 
-/// Whose an origin connection is, by what was said on it.
+/// The client to which an origin connection belongs, by what was said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Bond {
     /// No client's: any transaction may use it.

@@ -39,7 +39,7 @@ pub(in crate::engine) struct Attached {
     /// When the connection was opened, in milliseconds since the loop started.
     pub opened_ms: u64,
     pub reused: bool,
-    /// Whose the connection is.
+    /// The client to which the connection belongs.
     pub bond: Bond,
 }
 

@@ -32,7 +32,7 @@ impl Route {
 /// judged is no connection for a request that need not be, and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) struct Hop<'a> {
-    /// Who is dialled.
+    /// The host that is dialled.
     pub authority: &'a Authority,
     /// The configuration names it: neither name nor address is judged.
     pub configured: bool,

@@ -61,7 +61,7 @@ enum Counts {
 /// A request, as far as the rules go by it.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Whose it is.
+    /// The address of the client.
     pub client: IpAddr,
     /// Its method.
     pub method: &'a str,

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(throttles.take(1, SECOND, 0), Pace::TooLong(31 * SECOND));
         assert_eq!(throttles.take(1, SECOND, 0), Pace::TooLong(31 * SECOND));
         assert_eq!(throttles.take(2, SECOND, 0), Pace::Free);
-        // Who pauses long enough does not wait.
+        // A client that pauses long enough does not wait.
         assert_eq!(throttles.take(1, SECOND, 31 * SECOND), Pace::Free);
         assert_eq!(throttles.take(1, SECOND, 31 * SECOND), Pace::Wait(SECOND));
         // Another violation lengthens the throttle, and does not shorten the queue.

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 /// Everything that a guard file says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directives {
-    /// Whose word about the client counts.
+    /// The peers whose word about the client counts.
     pub trust: Vec<Trust>,
     /// Clients that are never limited. Bans still hold.
     pub exempt: Vec<IpNet>,
@@ -56,7 +56,7 @@ pub struct Directives {
     pub bans_max: Option<usize>,
     /// Refusals carry RateLimit and RateLimit-Policy, and so do responses.
     pub rate_limit_fields: bool,
-    /// Nothing is refused and nobody is banned; everything is evaluated, counted and logged.
+    /// Nothing is refused and no client is banned; everything is evaluated, counted and logged.
     pub passive: bool,
     /// What the answers of a gateway carry besides.
     pub headers: HeaderLines,
@@ -226,11 +226,11 @@ pub struct BanAfter {
     pub window_ms: u64,
     /// How long; `None`: for ever.
     pub duration_ms: Option<u64>,
-    /// Counts and logs, bans nobody.
+    /// Counts and logs, bans no client.
     pub observe: bool,
 }
 
-/// Whose address is looked for in the clouds.
+/// The address that is looked for in the clouds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloudSide {
     /// The client's.
@@ -244,7 +244,7 @@ pub enum CloudSide {
 pub struct CloudRule {
     /// Where it stands.
     pub place: Place,
-    /// Whose address.
+    /// The address that is judged.
     pub side: CloudSide,
     /// Each with the regions that are not denied, in lower case.
     pub providers: Vec<(super::clouds::Provider, Vec<Box<str>>)>,

@@ -186,7 +186,7 @@ fn read_line(draft: &mut Draft, line: &[u8]) -> Result<(), String> {
     (directive.read)(draft, &mut words).map_err(|message| format!("{}: {message}", directive.name))
 }
 
-/// Bans of this machine and of trusted proxies would lock everybody out (guard semantics, section 4).
+/// Bans of this machine and of trusted proxies would lock all clients out (guard semantics, section 4).
 fn unbannable(directives: &Directives) -> Vec<Problem> {
     let loopback = [
         IpNet::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),

@@ -1,6 +1,6 @@
 //! Finds the end of a head while it arrives (RFC 9112 section 2).
 //!
-//! The scanner keeps a cursor, so that a head that comes byte by byte is looked at once. It also faults early: whoever
+//! The scanner keeps a cursor, so that a head that comes byte by byte is looked at once. It also faults early: a client that
 //! sends TLS, HTTP/2 or a bare LF may never send the empty line that ends a head, and would wait for ever.
 
 use memchr::memchr_iter;

@@ -126,7 +126,7 @@ fn document(
             Ok(Fetched::Document(reply.body, tag))
         }
         304 if etag.is_some() => Ok(Fetched::Unchanged),
-        // Who answers for another place could name any place.
+        // A server that redirects could name any place.
         300..=399 => Err(format!("{url}: a redirect (status {}), which is not followed", reply.status)),
         status => Err(format!("{url}: expected status 200, found {status}")),
     }

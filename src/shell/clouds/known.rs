@@ -124,7 +124,7 @@ impl KnownClouds {
     }
 }
 
-/// Whether a file takes the place of a set: what was fetched stays until somebody has written another file since then.
+/// Whether a file takes the place of a set: what was fetched stays until another file was written after that.
 fn file_replaces(file: &CloudSet, set: &Set) -> bool {
     file.ranges != set.ranges && (!set.fetched || file.written_unix_ms > set.unix_ms)
 }

@@ -28,7 +28,7 @@ pub struct CloudSources {
 /// Takes a set that was fetched at that time, milliseconds since 1970, or says why it does not.
 pub type Adopt = dyn Fn(Provider, &Arc<Ranges>, u64) -> Result<(), CloudError> + Send;
 
-/// Tells the thread what to fetch. The thread ends after this is dropped, and nobody waits for what it still fetches.
+/// Tells the thread what to fetch. The thread ends after this is dropped, and no thread waits for what it still fetches.
 #[derive(Debug)]
 pub struct CloudRefresher {
     sources: Sender<CloudSources>,

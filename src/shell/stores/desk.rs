@@ -34,7 +34,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// Whom the answer is for: the loop and its job.
+    /// The destination of the answer: the loop and its job.
     pub fn asker(&self) -> (usize, u64) {
         (self.loop_index, self.job)
     }

@@ -29,7 +29,7 @@ const LINE_BYTES_MAX: u64 = 256 * 1024;
 /// A file that is this much longer than when it was written anew is written anew again (chosen: seldom, and bounded).
 const GROWTH_BYTES_MAX: u64 = BYTES_MAX as u64;
 
-/// Who may read it (chosen): the owner.
+/// The mode of the file (chosen): only the owner may read it.
 const MODE: u32 = 0o600;
 
 /// The store.
