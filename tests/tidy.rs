@@ -548,6 +548,22 @@ fn httparse_has_one_caller() {
     expect_none("httparse outside of src/http/head.rs", &callers);
 }
 
+/// Comments name clients, peers, loops and users: a reader has to know which of them is meant.
+#[test]
+fn comments_name_their_subjects() {
+    let vague = ["nobody", "somebody", "anybody", "everybody", "whoever"];
+    let mut wrong = Vec::new();
+    for source in sources() {
+        for (number, line) in source.text.lines().enumerate() {
+            let comment = line.split_once("//").map_or("", |(_, comment)| comment).to_lowercase();
+            if vague.iter().any(|word| names(&comment, word)) {
+                wrong.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));
+            }
+        }
+    }
+    expect_none("comments without a subject", &wrong);
+}
+
 /// Nothing is left for later, and no test is switched off.
 #[test]
 fn nothing_is_left_for_later() {

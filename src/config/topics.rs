@@ -256,7 +256,7 @@ kill -USR1 opens access.log again by its name, for programs that rename it.
   /readyz     200 while weir takes connections; 503 until it listens, and while
               it finishes what is under way at a stop
 
-It answers whoever can reach the address, without a password.
+It answers every client that can reach the address, without a password.
 ",
         section: None,
         others: &["metrics", "stats-every"],

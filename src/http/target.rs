@@ -105,8 +105,8 @@ pub enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Reads a target for that method. Rules 5 to 7 and 9 to 11; `strict` refuses bytes that no URI has but that harm
-    /// nobody.
+    /// Reads a target for that method. Rules 5 to 7 and 9 to 11; `strict` also refuses bytes that no URI has
+    /// and that do no harm.
     pub fn parse(method: &str, target: &'a [u8], strict: bool) -> Result<Target<'a>, Fault> {
         if method == "CONNECT" {
             return connect_target(target);
