@@ -10,11 +10,6 @@ use std::sync::Arc;
 use weir::cache::store::{Limits, Store};
 use weir::engine::transaction::log_record::TextSet;
 use weir::engine::{Action, CacheSettings, Engine, Event, ListenerId, PeerId, Settings};
-use weir::guard;
-use weir::guard::bans::{Ban, BanOrigin};
-use weir::guard::clouds::{self, Clouds, Provider};
-use weir::guard::rules::Guard;
-use weir::guard::state::{KEYS_MAX, State};
 use weir::log::format::Format;
 use weir::policy::Policy;
 use weir::policy::acl::{AclBuilder, ListKind};
@@ -96,8 +91,15 @@ impl Shell {
         Shell { to_origin: 0, to_client: 0, entries: 0, ..shell }
     }
 
-    /// One with a guard file: clients behind a trusted proxy, bans, one limit, and a cloud.
+    /// One with a guard file, where the build has the guard: clients behind a trusted proxy, bans, one limit, and a cloud.
+    #[cfg(feature = "guard")]
     pub fn guarded() -> Shell {
+        use weir::guard;
+        use weir::guard::bans::{Ban, BanOrigin};
+        use weir::guard::clouds::{self, Clouds, Provider};
+        use weir::guard::rules::Guard;
+        use weir::guard::state::{KEYS_MAX, State};
+
         let directives = guard::directives::parse(GUARD_FILE.as_bytes()).expect("a valid guard file");
         let ranges = clouds::parse(Provider::Aws, CLOUD).expect("ranges");
         let clouds = Clouds::new(vec![(Provider::Aws, Arc::new(ranges))]);
@@ -335,21 +337,24 @@ pub fn cases() -> Vec<Case> {
     let credentials = "Proxy-Authorization: Basic YWxpY2U6c2VjcmV0\r\n";
     let long = format!("X-Long: {}\r\n", "x".repeat(6000));
     let upgrade = "Connection: upgrade\r\nUpgrade: bench\r\n";
+    #[cfg(feature = "guard")]
+    let guarded = Case {
+        shell: Shell::guarded(),
+        ..case(
+            "get 1k guarded",
+            200,
+            0,
+            vec![
+                Client(request("GET", "192.0.2.1", "X-Forwarded-For: 192.0.2.77\r\n", b"")),
+                Origin(sized(1024)),
+            ],
+        )
+    };
     let mut cases = vec![
+        #[cfg(feature = "guard")]
+        guarded,
         case("get 1k", 200, 0, vec![get(), Origin(sized(1024))]),
         case("get 64k", 200, 0, vec![get(), Origin(sized(65_536))]),
-        Case {
-            shell: Shell::guarded(),
-            ..case(
-                "get 1k guarded",
-                200,
-                0,
-                vec![
-                    Client(request("GET", "192.0.2.1", "X-Forwarded-For: 192.0.2.77\r\n", b"")),
-                    Origin(sized(1024)),
-                ],
-            )
-        },
         case(
             "get 1k forwarded",
             200,

@@ -243,9 +243,9 @@ fn announced_address(line: &str) -> SocketAddr {
     text.parse().unwrap_or_else(|error| panic!("{line:?} names no address: {error}"))
 }
 
-/// Whether the daemon moves bytes inside the kernel in this run of the tests.
+/// Whether the daemon moves bytes inside the kernel in this build and this run of the tests.
 pub fn splices() -> bool {
-    std::env::var_os("TEST_NO_SPLICE").is_none()
+    cfg!(feature = "splice") && std::env::var_os("TEST_NO_SPLICE").is_none()
 }
 
 fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
@@ -255,8 +255,8 @@ fn command(options: &[&str], environment: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
-    // Every test can be run without the kernel's help.
-    if !splices() {
+    // Every test can be run without the kernel's help. A build that has no splice has no option against it.
+    if cfg!(feature = "splice") && !splices() {
         command.env("WEIR_NO_SPLICE", "yes");
     }
     command.args(options).envs(environment.iter().copied()).stdin(Stdio::null());
