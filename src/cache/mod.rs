@@ -1,7 +1,7 @@
 //! HTTP caching (RFC 9111), for a cache that many clients share.
 //!
 //! A request passes through this room in these steps. [`rfc::control::RequestDirectives`] and [`rfc::key`] are read
-//! from the request. The store is asked for the key, [`rfc::vary`] selects one of the stored variants, and
+//! from the request. The store looks up the key, [`rfc::vary`] selects one of the stored variants, and
 //! [`rfc::freshness::decide`] says whether the variant may be used now. If it may, [`rfc::validation::answer`] and
 //! [`rfc::range::select`] choose between a 304, a 206 and the whole response. If it may not, the request goes to the
 //! origin with [`rfc::validation::Validators`]. [`rfc::storable::judge`] decides whether the response of the origin

@@ -27,7 +27,7 @@ pub struct Cursor {
     pub(in crate::cache) offset: u32,
 }
 
-/// How many bytes a list of slices refers to.
+/// The number of bytes that a list of slices refers to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     /// Bytes in all slices.
@@ -114,7 +114,7 @@ enum Rest {
     Joined(Box<Joined>),
 }
 
-/// The bodies that this one refers to. They are not joined themselves.
+/// The bodies that a joined body refers to. Bodies in the list are not joined themselves.
 #[derive(Debug)]
 struct Joined {
     bodies: Box<[Arc<Body>]>,
@@ -239,7 +239,7 @@ impl Body {
         Body { len, first, rest: Rest::Own(rest), charge }
     }
 
-    /// Bytes that the body takes from the process, with the bodies that it is joined from.
+    /// Bytes that the body and the bodies that it is joined from take from the process.
     pub fn footprint(&self) -> usize {
         let mapped = |segment: &Segment| segment.footprint() - segment.heap_bytes();
         let rest = match &self.rest {

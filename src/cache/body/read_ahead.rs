@@ -1,8 +1,8 @@
 //! A buffered reader: small items are copied out of the buffer, large items are received directly into their final
 //! place.
 //!
-//! So many small items cost one read together, and a large item costs one read, which also brings the first bytes
-//! behind it.
+//! Many small items cost one read together, and a large item costs one read, which also brings the first bytes behind
+//! it.
 
 use std::io::{self, ErrorKind, IoSliceMut, Read};
 
@@ -82,7 +82,7 @@ impl<R: Read> ReadAhead<R> {
         Ok(())
     }
 
-    /// Receives into the space, and what follows into the empty buffer. Returns the bytes received into the space.
+    /// Receives into the space; bytes that follow go into the empty buffer. Returns the bytes received into the space.
     fn receive(&mut self, space: &mut [u8]) -> io::Result<usize> {
         let most = space.len();
         let count = loop {

@@ -64,8 +64,8 @@ impl Default for Segment {
 }
 
 impl Segment {
-    /// A segment of zeros, as a mapping if that is asked for and possible. The cost of a mapping is taken out of
-    /// `charge`; the cost of heap memory is left to the owner (see [`Segment::heap_bytes`]).
+    /// A segment of zeros, as a mapping if `mapped` is set and a mapping is possible. The cost of a mapping is taken
+    /// out of `charge`; the cost of heap memory is left to the owner (see [`Segment::heap_bytes`]).
     pub fn new(bytes: usize, mapped: bool, charge: &mut Charge) -> Segment {
         let len = u32::try_from(bytes).ok().filter(|&len| mapped && len > 0);
         match len.and_then(|len| Some((len, Pages::new(bytes, charge)?))) {
@@ -74,9 +74,9 @@ impl Segment {
         }
     }
 
-    /// What a segment of that size costs.
+    /// The cost in bytes of a segment of that size.
     pub fn cost(bytes: usize, in_mapping: bool) -> usize {
-        // If there is no mapping to be had, heap memory takes no more.
+        // Without a free mapping the segment is on the heap, which takes no more.
         if in_mapping { mapped(bytes).max(allocated(bytes)) } else { allocated(bytes) }
     }
 
@@ -85,8 +85,8 @@ impl Segment {
         if self.is_mapped() { 0 } else { self.footprint() }
     }
 
-    /// Drops the segment and returns the charge of its mapping, unless other segments share the mapping. Heap memory
-    /// was charged by the owner, so it returns nothing.
+    /// Drops the segment and returns the charge of its mapping, unless other segments share the mapping. `None` for
+    /// heap memory, which its owner has charged.
     pub fn reclaim(self) -> Option<Charge> {
         match self.0 {
             Memory::Heap(_) => None,
@@ -112,8 +112,8 @@ impl Segment {
         })
     }
 
-    /// The writable bytes from `from` on. Each is written only once, and before the segment is shared; a shared
-    /// segment has none.
+    /// The writable bytes from `from` on. Each byte is written only once, and before the segment is shared; a shared
+    /// segment has no writable bytes.
     pub fn space(&mut self, from: usize) -> &mut [u8] {
         match &mut self.0 {
             Memory::Heap(bytes) => &mut bytes[from..],

@@ -26,7 +26,7 @@ struct FillLock {
 pub enum LockResult {
     /// The caller holds the lock and asks the origin.
     Acquired,
-    /// Another loop holds the lock and will announce what it receives.
+    /// Another loop holds the lock and will announce the response that it receives.
     HeldElsewhere,
 }
 
@@ -64,7 +64,7 @@ impl FillLocks {
         self.shard(hash).find(hash, |lock| lock.hash == hash).is_some_and(|lock| lock.awaited)
     }
 
-    /// Releases a lock. True if another loop has waited for it.
+    /// Releases a lock. True if another loop waited for the lock.
     pub fn release(&self, hash: u64) -> bool {
         let mut shard = self.shard(hash);
         match shard.find_entry(hash, |lock| lock.hash == hash) {
@@ -73,9 +73,9 @@ impl FillLocks {
         }
     }
 
-    /// No code that holds the mutex can leave the table half changed, so a poisoned one is used.
+    /// No code that holds the mutex can leave the table half changed, so a poisoned mutex is used.
     fn shard(&self, hash: u64) -> MutexGuard<'_, HashTable<FillLock>> {
-        // Other bits than the hash table itself uses.
+        // These bits are not used by the hash table itself.
         let shard = (hash >> 40) as usize % SHARDS;
         self.shards[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }

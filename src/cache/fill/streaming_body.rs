@@ -6,7 +6,7 @@
 //!
 //! Memory for a segment is reserved before the segment is needed ([`StreamingBody::reserve_segment`]). If the budget
 //! has none, the body waits until all readers have read everything; then the next segment takes the memory of a
-//! dropped one. So a body that has begun always goes on, and never holds more than it was granted.
+//! dropped one. A body that has begun always continues, and never holds more than it was granted.
 //!
 //! With several loops, one loop receives a body, and each other loop has a replica that it extends by [`Portion`]s.
 //! Mapped segments of a portion are shared; the bytes of the incomplete last segment are copied.
@@ -31,9 +31,9 @@ const LAST_BYTES_MAX: usize = SEGMENT_BYTES + SEGMENT_BYTES / 8;
 #[derive(Debug)]
 pub struct Portion {
     from: Cursor,
-    /// Complete segments, beginning with the one that `from` lies in.
+    /// Complete segments, beginning with the segment of `from`.
     complete: Vec<Segment>,
-    /// Size of the segment behind them, and the bytes of it that have been received.
+    /// Size of the incomplete segment behind the complete ones, and its bytes received.
     room: usize,
     tail: Box<[u8]>,
 }
@@ -64,7 +64,7 @@ pub struct StreamingBody {
     reserved_bytes: usize,
     /// Bytes that the segments take.
     held_bytes: usize,
-    /// For the next segment.
+    /// The reservation for the next segment.
     reservation: Option<Reservation>,
     /// The memory of the largest segment that was dropped: for the next segment, if the budget grants none.
     spare: Option<Reservation>,
@@ -85,8 +85,8 @@ impl Segments for StreamingBody {
 }
 
 impl StreamingBody {
-    /// An empty body, of which `expected` bytes will come if that is known. It takes memory whatever the budget says,
-    /// unless segments are reserved.
+    /// An empty body; `expected` is its length if known. The body takes memory whatever the budget says, unless
+    /// segments are reserved.
     pub fn new(memory: &Arc<MemoryBudget>, expected: Option<u64>) -> StreamingBody {
         StreamingBody::with(Charge::new(memory, Body::overhead_bytes(0)), expected)
     }
@@ -109,8 +109,8 @@ impl StreamingBody {
         }
     }
 
-    /// An empty body with a reservation for its first segment, which has space for at least `first_bytes` bytes: so
-    /// many have been received already. `None` if the reservation is not granted.
+    /// An empty body with a reservation for its first segment. That segment has space for at least `first_bytes`
+    /// bytes, which were received already. `None` if the reservation is not granted.
     pub fn try_new(
         memory: &Arc<MemoryBudget>,
         expected: Option<u64>,
@@ -122,8 +122,8 @@ impl StreamingBody {
         ready.then_some(stream)
     }
 
-    /// A replica of a body that another loop receives. Its segments are the same, so cursors are valid in both.
-    /// `reserve` covers the bytes that it copies.
+    /// A replica of a body that another loop receives. Both have equal segments, so cursors are valid in both.
+    /// `reserve` covers the bytes that the replica copies.
     pub fn replica(reserve: Charge) -> StreamingBody {
         let reserved_bytes = reserve.bytes();
         StreamingBody { reserved_bytes, ..StreamingBody::with(reserve, None) }
@@ -176,8 +176,8 @@ impl StreamingBody {
         }
     }
 
-    /// Whether a segment of that size is a mapping. All segments of a large body of known length are, so that the
-    /// last one is sent together with those before it.
+    /// Whether a segment of that size is a mapping. All segments of a large body of known length are mappings, so
+    /// that the last one is sent together with those before it.
     fn is_mapped(&self, bytes: usize) -> bool {
         bytes >= MAPPED_BYTES_MIN || self.expected >= Some(MAPPED_BYTES_MIN as u64)
     }
@@ -187,9 +187,9 @@ impl StreamingBody {
         self.has_room() || self.reservation.is_some()
     }
 
-    /// Reserves memory for the next segment if one is needed; `admit` is asked for its cost. If `admit` refuses and
-    /// all segments were dropped, the memory of a dropped one is used. False if nothing can be received until readers
-    /// have caught up.
+    /// Reserves memory for the next segment if one is needed; `admit` is called with its cost. If `admit` refuses and
+    /// all segments were dropped, the next segment takes the memory of a dropped one. False if nothing can be
+    /// received until readers have caught up.
     pub fn reserve_segment(&mut self, admit: impl FnOnce(usize) -> Option<Charge>) -> bool {
         if self.can_receive() {
             return true;

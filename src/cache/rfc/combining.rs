@@ -22,8 +22,8 @@ pub(in crate::cache) struct Combined {
     pub dropped: usize,
 }
 
-/// Combines a new part with the entry that is stored for the same requests. `None` if that entry is complete: it
-/// stays. `held_max` bounds the bytes that the result keeps in memory.
+/// Combines a new part with the entry that is stored for the same requests. `None` if that entry is complete: the
+/// complete entry stays. `held_max` bounds the bytes that the result keeps in memory.
 pub(in crate::cache) fn combine(
     memory: &Arc<MemoryBudget>,
     old: &Stored,
@@ -59,7 +59,7 @@ pub(in crate::cache) fn combine(
         let shortest = sources.iter().enumerate().min_by_key(|(_, source)| (source.part.len, is_new(source)));
         let Some((index, source)) = shortest else { break };
         if is_new(source) {
-            // The new part is dropped, so all old ones can stay.
+            // The new part is dropped, so all old parts can stay.
             (sources, dropped) = (Source::all_of(old).collect(), 1);
         } else {
             sources.remove(index);

@@ -28,7 +28,7 @@ pub struct RequestDirectives {
 }
 
 impl RequestDirectives {
-    /// Reads them from the fields of a request.
+    /// Reads the directives from the fields of a request.
     pub fn read<'b>(fields: impl FieldLines<'b>) -> RequestDirectives {
         let mut found = RequestDirectives::default();
         for directive in directives(fields, "cache-control") {
@@ -130,7 +130,7 @@ impl ResponseDirectives {
             },
             name if is(name, "must-revalidate") => self.must_revalidate = true,
             name if is(name, "proxy-revalidate") => self.proxy_revalidate = true,
-            // A directive that allows more must be exact; one that allows less need not be.
+            // A directive that allows more must be exact; a directive that allows less need not be.
             name if is(name, "public") => self.public |= directive.argument == Argument::None,
             name if is(name, "must-understand") => {
                 self.must_understand |= directive.argument == Argument::None

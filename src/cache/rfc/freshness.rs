@@ -32,15 +32,15 @@ pub struct Times {
     pub received_s: u64,
 }
 
-/// What decides whether a stored response may be used. Computed once, when the response is stored or updated. Times
-/// are seconds.
+/// The properties that decide whether a stored response may be used. Computed once, when the response is stored or
+/// updated. Times are seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
     /// Time of receipt, since 1970-01-01 UTC.
     pub received_s: u64,
     /// Age at the time of receipt (corrected_initial_age, RFC 9111 section 4.2.3).
     pub initial_age_s: u32,
-    /// freshness_lifetime (RFC 9111 section 4.2.1), counted from when the response was made.
+    /// freshness_lifetime (RFC 9111 section 4.2.1), counted from the Date of the response.
     pub lifetime_s: u32,
     /// stale-while-revalidate; 0 where it is missing or forbidden.
     pub while_revalidate_s: u32,
@@ -59,20 +59,20 @@ pub struct Terms {
 /// How a stored response may be used for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It is sent.
+    /// The stored response is sent.
     Fresh,
-    /// It is sent, and fetched again in the background, once.
+    /// The stored response is sent; one fetch in the background renews it.
     StaleWhileRevalidate,
-    /// It is sent, because the client accepts stale responses.
+    /// The stored response is sent, because the client accepts stale responses.
     StaleAccepted,
-    /// It is validated first.
+    /// The stored response is validated first.
     Validate,
 }
 
 /// The decision about a stored response for one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// How it may be used now.
+    /// How the stored response may be used now.
     pub usage: Use,
     /// The current age, for the Age field.
     pub age_s: u32,
@@ -133,13 +133,13 @@ enum Basis {
     Nothing,
 }
 
-/// When the response was made: its Date, or else the time of receipt (rule 8). Since 1970-01-01 UTC.
+/// The time at which the response was made: its Date, or else the time of receipt (rule 8). Seconds since 1970-01-01 UTC.
 pub fn date_s<'b>(fields: impl FieldLines<'b>, received_s: u64) -> i64 {
     let date = fields.value("date").and_then(|value| parse_http_date(value, received_s));
     date.unwrap_or(i64::try_from(received_s).unwrap_or(i64::MAX))
 }
 
-/// Rules 3 to 7, 14, 15; RFC 9111 sections 4.2.1 and 4.2.2.
+/// The lifetime of a response and its source. Rules 3 to 7, 14, 15; RFC 9111 sections 4.2.1 and 4.2.2.
 fn lifetime<'b>(
     status: u16,
     fields: impl FieldLines<'b>,
@@ -176,7 +176,7 @@ pub fn is_heuristic_status(status: u16) -> bool {
     matches!(status, 200 | 203 | 204 | 206 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501)
 }
 
-/// Rules 7 and 9; RFC 9111 section 4.2.3.
+/// The age at receipt. Rules 7 and 9; RFC 9111 section 4.2.3.
 pub(in crate::cache) fn initial_age_s<'b>(fields: impl FieldLines<'b>, date_s: i64, times: Times) -> u32 {
     let received_s = i64::try_from(times.received_s).unwrap_or(i64::MAX);
     let apparent_s = u64::try_from(received_s.saturating_sub(date_s)).unwrap_or(0);

@@ -10,9 +10,9 @@ pub fn is_safe(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
 }
 
-/// Calls back with the key (see [`crate::cache::rfc::key::write_key`]) of each stored response that the response to
-/// this request invalidates: the requested URI, and those URIs of the same origin that Location and Content-Location
-/// name. Safe methods and errors invalidate nothing. `scratch` is a buffer for reuse.
+/// Calls `invalidate` with the key (see [`crate::cache::rfc::key::write_key`]) of each stored response that the
+/// response to this request invalidates: the requested URI, and the URIs of the same origin that Location and
+/// Content-Location name. Safe methods and errors invalidate nothing. `scratch` is a buffer for reuse.
 pub fn for_each_key<'b>(
     method: &str,
     status: u16,
@@ -85,7 +85,7 @@ struct Reference<'a> {
     absolute: bool,
 }
 
-/// `None` if the reference leads to another origin, or is invalid.
+/// Reads a reference. `None` if the reference leads to another origin, or is invalid.
 fn parse_same_origin<'a>(base: &Uri<'_>, reference: &'a [u8]) -> Option<Reference<'a>> {
     let end = reference.iter().position(|byte| matches!(byte, b':' | b'/' | b'?')).unwrap_or(reference.len());
     let after_scheme = match reference.get(end) {

@@ -38,7 +38,7 @@ pub struct Uri<'a> {
     pub authority: &'a Authority,
     /// Path and query exactly as sent; empty, or beginning with `?`, as absolute-form allows.
     pub path: &'a [u8],
-    /// A gateway was asked. What a gateway has behind a host is another origin than the one that a forward proxy dials.
+    /// The request is for a gateway. A host behind a gateway is another origin than the host that a forward proxy dials.
     pub by_gateway: bool,
 }
 

@@ -5,9 +5,9 @@
 //! language of a variant. A variant answers another request if that request prefers its language to all others: the
 //! origin could send nothing better. If only a less preferred language is stored, the request goes to the origin,
 //! which may have the preferred one.
-//!
 //! All other selecting fields must be equal. The request that brought the variant must have accepted its language,
-//! too: an origin sends what it has to a client that asked for something else, and some origins label all pages with
+//! too: an origin sends a language that it has to a client that prefers another one, and some origins label all pages
+//! with one language.
 //! one language.
 
 use crate::cache::rfc::vary::{SORTED_MAX, split_names, weighted, write_selecting};
@@ -27,7 +27,7 @@ struct Preferences<'a> {
 }
 
 impl<'a> Preferences<'a> {
-    /// `None` if a member is invalid, or there are too many.
+    /// Reads the members. `None` if a member is invalid, or there are too many.
     fn read(members: impl Iterator<Item = Option<Weighted<'a>>>) -> Option<Preferences<'a>> {
         let mut preferences = Preferences { ranges: [(b"", 0); SORTED_MAX], count: 0 };
         for member in members {
@@ -58,7 +58,7 @@ impl<'a> Preferences<'a> {
             .map_or(0, |range| range.1)
     }
 
-    /// The preferred range: the first one of the highest quality, because many clients order them.
+    /// The preferred range: the first one of the highest quality, because many clients order their ranges.
     fn best(&self) -> Option<Weighted<'a>> {
         let liked = self.ranges().iter().filter(|(_, quality)| *quality > 0);
         liked.rev().max_by_key(|(_, quality)| *quality).copied()

@@ -48,7 +48,7 @@ pub fn select<'b>(
     }
 }
 
-/// What a Range field asks for.
+/// The ranges that a Range field asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ranges {
     One(Part),
@@ -193,24 +193,24 @@ pub struct Fragment<'a> {
     pub length: u64,
 }
 
-/// Two numbers.
+/// Bytes of an encoded part: two numbers.
 const PART_BYTES: usize = 16;
 
-/// The length of the representation and the number of parts, which follow the parts.
+/// Bytes behind the parts: the length of the representation and the number of parts.
 const END_BYTES: usize = 16;
 
 impl<'a> Fragment<'a> {
-    /// One part, which may be the whole.
+    /// A fragment of one part, which may be the whole representation.
     pub fn single(part: Part, length: u64) -> Fragment<'a> {
         Fragment { part, more: &[], length }
     }
 
-    /// One part. `None` if it is the whole.
+    /// A fragment of one part. `None` if the part is the whole representation.
     pub fn partial(part: Part, length: u64) -> Option<Fragment<'a>> {
         (part.len < length).then_some(Fragment::single(part, length))
     }
 
-    /// Several parts, encoded into `room`. `None` if they are the whole.
+    /// A fragment of several parts, encoded into `room`. `None` if the parts are the whole representation.
     pub fn from_parts(parts: &[Part], length: u64, room: &'a mut Vec<u8>) -> Option<Fragment<'a>> {
         let (first, rest) = parts.split_first()?;
         room.clear();
@@ -228,7 +228,7 @@ impl<'a> Fragment<'a> {
         self.parts().fold(0, |sum, part| sum.saturating_add(part.len))
     }
 
-    /// Appends the fragment. It is read back from its end.
+    /// Appends the fragment. [`Fragment::read`] reads it from the end of the text.
     pub fn write(self, out: &mut Vec<u8>) {
         self.part.write(out);
         out.extend_from_slice(self.more);
@@ -282,7 +282,7 @@ impl Part {
 }
 
 /// The range to fetch so that `wanted` is complete together with `parts`: from the first missing byte to the last,
-/// including stored bytes between them. `None` if that is all of `wanted`, or nothing is missing.
+/// including stored bytes between them. `None` if all of `wanted` is missing, or nothing is.
 pub fn missing(parts: impl IntoIterator<Item = Part>, wanted: Part) -> Option<Part> {
     let (mut start, mut end) = (wanted.start, wanted.end());
     for part in parts {
@@ -312,7 +312,7 @@ pub fn may_combine<'a, 'b>(stored: impl FieldLines<'a>, new: impl FieldLines<'b>
     }
 }
 
-/// Whether the response is a multipart one: several parts in one body are not read here.
+/// Whether the response is a multipart one, whose parts are not read.
 pub fn is_multipart<'b>(fields: impl FieldLines<'b>) -> bool {
     fields
         .values("content-type")

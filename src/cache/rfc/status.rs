@@ -42,13 +42,13 @@ impl Forward {
 /// How one request was handled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStatus<'a> {
-    /// Why it was forwarded; `None` for a hit.
+    /// The reason why the request was forwarded; `None` for a hit.
     pub forward: Option<Forward>,
-    /// The status of the origin, if the client got another one.
+    /// The status of the origin, if the client gets another status.
     pub forward_status: Option<u16>,
     /// The response was stored.
     pub stored: bool,
-    /// It was collapsed with another request for the same key.
+    /// The request was collapsed with another request for the same key.
     pub collapsed: bool,
     /// Seconds of freshness that are left, negative if stale.
     pub ttl_s: Option<i64>,

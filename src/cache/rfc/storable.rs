@@ -21,7 +21,7 @@ pub struct Storing<'a> {
     pub targeted: &'a [&'a str],
 }
 
-/// Why a response is not stored.
+/// The reason why a response is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStored {
     /// The method is neither GET nor a POST whose response names its own URI.
@@ -30,15 +30,15 @@ pub enum NotStored {
     RequestBody,
     /// 1xx, 304, a status that depends on fields outside of the key, or an unknown status with `must-understand`.
     Status,
-    /// The request said no-store.
+    /// The request has no-store.
     RequestNoStore,
-    /// The response said no-store.
+    /// The response has no-store.
     NoStore,
-    /// The response says private.
+    /// The response has private.
     Private,
-    /// The request had credentials, and the response does not allow to store it.
+    /// The request had credentials, and the response does not allow storing.
     Authorization,
-    /// The connection is authenticated for one client, or the origin asks for that.
+    /// The connection is authenticated for one client, or the origin asks for such authentication.
     ConnectionAuth,
     /// The response has no lifetime and no validator.
     NoLifetime,
@@ -48,7 +48,7 @@ pub enum NotStored {
     VaryAny,
     /// Vary names too many fields, or their values are too long.
     VaryTooLong,
-    /// The response sets a cookie, and does not say explicitly that it may be stored.
+    /// The response sets a cookie, and has no directive that allows storing explicitly.
     SetCookie,
     /// The end of the body is ambiguous (RFC 9112 section 6.1).
     Framing,
@@ -94,9 +94,9 @@ impl From<VaryFault> for NotStored {
 /// A response that may be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Storable {
-    /// How long it may be used.
+    /// The properties that decide how long the response may be used.
     pub terms: Terms,
-    /// Its cache directives.
+    /// The cache directives of the response.
     pub directives: ResponseDirectives,
     /// The part of the representation, if the response is a 206.
     pub part: Option<Fragment<'static>>,
@@ -196,8 +196,9 @@ fn is_of_use(
     }
 }
 
-/// The part of a 206, if its position and the length of the whole are known. It needs no validator to answer ranges
-/// within it (RFC 9111 section 3.3); only with a strong one are other parts combined with it (section 3.4).
+/// The part of a 206, if its position and the length of the whole are known. A part without a validator answers
+/// ranges within it (RFC 9111 section 3.3); a strong validator is needed to combine it with other parts (section
+/// 3.4).
 fn part(fields: Fields<'_, '_>) -> Option<Fragment<'static>> {
     let range = fields.single("content-range").and_then(ContentRange::parse)?;
     let length = content_length(fields).ok()?;
@@ -211,7 +212,7 @@ pub(in crate::cache) fn is_stored_status(status: u16) -> bool {
     status >= 200 && !matches!(status, 304 | 407 | 412 | 416 | 417 | 431)
 }
 
-/// Whether the meaning of a status for caches is known here: those of RFC 9110 section 15, RFC 6585 and RFC 7725.
+/// Whether weir knows the meaning of a status for caches: those of RFC 9110 section 15, RFC 6585 and RFC 7725.
 fn is_understood(status: u16) -> bool {
     matches!(status, 200..=206 | 300..=303 | 305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 428 | 429 | 431 | 451 | 500..=505 | 511)
 }

@@ -38,7 +38,7 @@ enum Value {
     Other,
 }
 
-/// Reads one line (RFC 8941 section 4.2.2). `None` if it is empty or has an error.
+/// Reads one line (RFC 8941 section 4.2.2). `None` if the line is empty or has an error.
 fn dictionary(line: &[u8], found: &mut ResponseDirectives) -> Option<()> {
     let mut reader = Reader { rest: line };
     reader.skip_blanks();

@@ -1,5 +1,5 @@
-//! Entity tags and conditional requests (RFC 9111 section 4.3, RFC 9110 section 13): those of clients, evaluated on a
-//! stored response, and those of the cache to the origin.
+//! Entity tags and conditional requests (RFC 9111 section 4.3, RFC 9110 section 13). Conditions of clients are
+//! evaluated on a stored response; conditions of the cache go to the origin.
 
 use crate::http::block::{FieldBlock, FieldLines};
 use crate::http::date::{http_date, parse_http_date};
@@ -13,12 +13,12 @@ use crate::cache::rfc::storable::{Storing, judge_fields};
 use crate::cache::rfc::validators::Tags;
 pub use crate::cache::rfc::validators::{EntityTag, Validators, is_set_cookie, sets_cookies};
 
-/// How a fresh stored response answers a conditional request.
+/// The answer of a fresh stored response to a conditional request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// With the stored response.
+    /// The stored response.
     Whole,
-    /// With a 304.
+    /// A 304.
     NotModified,
 }
 
@@ -122,8 +122,8 @@ pub fn write_withheld(out: &mut Vec<u8>, stored: FieldBlock<'_>, new: Fields<'_,
     }
 }
 
-/// Whether a field of a 304 replaces the stored one: not those about length and form of the stored body, not those
-/// about the connection (RFC 9111 section 3.2), not cookies, and not Age, which each answer gets anew.
+/// Whether a field of a 304 replaces the stored one. Fields about length and form of the stored body, fields about
+/// the connection (RFC 9111 section 3.2), cookies and Age, which each answer gets anew, do not.
 fn is_updatable(new: Fields<'_, '_>, name: &str) -> bool {
     const KEPT: [&str; 4] = ["content-encoding", "content-type", "content-range", "age"];
     // Content-Length is framing.
@@ -170,14 +170,14 @@ pub fn judge_updated(
     Updated { terms, directives, keep }
 }
 
-/// What the response to a HEAD says about the stored response to GET (RFC 9111 section 4.3.5).
+/// The effect of a response to HEAD on the stored response to GET (RFC 9111 section 4.3.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadVerdict {
-    /// It is the same representation: its fields are updated.
+    /// Both are the same representation: the stored fields are updated.
     Updates,
-    /// It is another representation: the stored one is removed.
+    /// The HEAD describes another representation: the stored response is removed.
     Invalidates,
-    /// Nothing.
+    /// The stored response stays as it is.
     Nothing,
 }
 
@@ -205,7 +205,7 @@ pub fn write_not_modified(out: &mut Vec<u8>, stored: FieldBlock<'_>) {
     let tagged = stored.contains("etag");
     for (name, value) in stored.lines() {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
-        // The name of a targeted field ends so too (RFC 9213 section 2.3).
+        // The name of a targeted field ends in the same way (RFC 9213 section 2.3).
         let end = name.len().checked_sub("cache-control".len()).and_then(|at| name.get(at..));
         let controls = end.is_some_and(|end| end.eq_ignore_ascii_case("cache-control"));
         if controls || NAMES.iter().any(|known| is(known)) || (!tagged && is("last-modified")) {

@@ -89,7 +89,7 @@ impl<'b> Validators<'b> {
         Validators { etag, last_modified }
     }
 
-    /// Whether there are none.
+    /// Whether the response has no validator.
     pub fn is_empty(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }

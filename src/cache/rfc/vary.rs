@@ -9,10 +9,10 @@ pub const NAMES_MAX: usize = 16;
 /// Most bytes of all names, with commas between them.
 pub const NAMES_BYTES_MAX: usize = 512;
 
-/// Most bytes of the values that a request has in these fields.
+/// Most bytes of the values that a request has in the fields that Vary names.
 pub const SELECTING_BYTES_MAX: usize = 4096;
 
-/// Why a response cannot be stored as a variant.
+/// The reason why a response cannot be stored as a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaryFault {
     /// `*`: no request selects the response.
@@ -22,7 +22,7 @@ pub enum VaryFault {
 }
 
 /// Appends the names of all Vary fields of a response: lower case, sorted, without duplicates, with commas between.
-/// They are stored with the response. `out` is unchanged on a fault.
+/// The names are stored with the response. `out` is unchanged on a fault.
 pub fn write_names<'b>(out: &mut Vec<u8>, response: impl FieldLines<'b>) -> Result<(), VaryFault> {
     let mut names: [&[u8]; NAMES_MAX] = [b""; NAMES_MAX];
     let mut count = 0;
@@ -82,7 +82,7 @@ pub fn names_one_of(names: &[u8], rewritten: &[&str]) -> bool {
 }
 
 /// Appends the values that a request has in the named fields, in a form that is equal for requests that mean the
-/// same. It is stored with the response. `out` is unchanged on a fault.
+/// same. The form is stored with the response. `out` is unchanged on a fault.
 pub fn write_selecting<'b>(
     out: &mut Vec<u8>,
     names: &[u8],
@@ -108,12 +108,12 @@ pub(in crate::cache) fn split_names(names: &[u8]) -> impl Iterator<Item = &str> 
 /// How a value may be normalized without a change of its meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// A single value: not at all.
+    /// A single value, which is not normalized.
     Single,
-    /// Not known to be a list: only as RFC 9111 section 4.1 allows for any field, blanks around a comma and the
-    /// division into lines. An empty member may have a meaning: `,de` is not `de` (rule 51).
+    /// A value that is not known to be a list. RFC 9111 section 4.1 allows two steps for any field: blanks around a
+    /// comma, and the division into lines. An empty member may have a meaning: `,de` is not `de` (rule 51).
     Opaque,
-    /// A list: blanks around commas, empty members, and the division into lines.
+    /// A list: blanks around commas, empty members and the division into lines have no meaning.
     List,
     /// A list whose order has no meaning.
     Set,
@@ -194,8 +194,8 @@ fn pieces(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Divides the lines of a field that is no list: no value contains it, so two lines differ from one line with a
-/// comma.
+/// Divides the lines of a field that is no list. No value contains this byte, so two lines differ from one line with
+/// a comma.
 const LINE_BREAK: u8 = b'\r';
 
 fn write_joined<'b>(out: &mut Vec<u8>, between: u8, values: impl Iterator<Item = &'b [u8]>) {

@@ -34,15 +34,15 @@ pub fn mapped(bytes: usize) -> usize {
 /// process that reaches the limit gets no further mapping, and cannot even unmap the middle of one.
 const MAPPINGS_MAX: usize = 32 * 1024;
 
-/// The bytes charged.
+/// The bytes that are charged to the cache, and its mappings.
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     bytes: AtomicUsize,
-    /// Bytes of these that belong to entries of the store.
+    /// Charged bytes that belong to entries of the store.
     entries: AtomicUsize,
-    /// Mappings of segments.
+    /// The number of mappings of segments.
     mappings: AtomicUsize,
-    /// Their bytes.
+    /// The bytes of these mappings.
     mapped_bytes: AtomicUsize,
 }
 
@@ -72,7 +72,7 @@ impl MemoryBudget {
         self.mapped_bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a segment may have a mapping of that size, which counts from now on.
+    /// Counts a mapping of that size. False, and nothing is counted, if there are too many mappings.
     pub(in crate::cache) fn enter_mapping(&self, bytes: usize) -> bool {
         let may = self.mappings.fetch_add(1, Ordering::Relaxed) < MAPPINGS_MAX;
         if may {
@@ -83,14 +83,14 @@ impl MemoryBudget {
         may
     }
 
-    /// A mapping of that size is gone.
+    /// Counts a mapping of that size out.
     pub(in crate::cache) fn leave_mapping(&self, bytes: usize) {
         self.mappings.fetch_sub(1, Ordering::Relaxed);
         self.mapped_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-/// A part of the budget, which is returned when it is dropped.
+/// A part of the budget, which goes back to the budget when the charge is dropped.
 #[derive(Debug)]
 pub struct Charge {
     memory: Arc<MemoryBudget>,
@@ -104,7 +104,7 @@ impl Charge {
         Charge { memory: Arc::clone(memory), bytes }
     }
 
-    /// Bytes charged here.
+    /// Bytes of this charge.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

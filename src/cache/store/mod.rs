@@ -49,8 +49,8 @@ const BUDGET_MIN: usize = 1 << 20;
 /// (chosen: clients that do not read their responses must not drive out the entries of all others).
 const STORED_SHARE: usize = 4;
 
-/// One part in this many of the budget may stay free inside the allocator (chosen: what it keeps anyway where sizes
-/// are mixed).
+/// One part in this many of the budget may stay free inside the allocator (chosen: the allocator keeps about that
+/// where sizes are mixed).
 const KEPT_SHARE: usize = 8;
 
 /// The sizes of a store, and the seed of its hash.
@@ -91,7 +91,7 @@ pub struct Epoch(u32, u32);
 /// The result of restoring an entry of an earlier run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restored {
-    /// It is in the store again.
+    /// The entry is in the store again.
     Kept,
     /// The store has a newer entry, or the key was invalidated since the start.
     Superseded,
@@ -327,7 +327,7 @@ impl Store {
         &self.limits
     }
 
-    /// The budget that everything is charged to.
+    /// The budget that all memory of the cache is charged to.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.memory
     }
@@ -457,7 +457,8 @@ impl Store {
         }
     }
 
-    /// Removes all variants of a key, and keeps fetches under way from storing theirs. Returns how many were stored.
+    /// Removes all variants of a key, and keeps the responses of fetches under way from being stored. Returns the
+    /// number of entries removed.
     pub fn invalidate(&self, key: &[u8]) -> usize {
         let hash = self.hash(key);
         self.epochs[hash as usize % EPOCHS].fetch_add(1, Ordering::Relaxed);
@@ -469,8 +470,8 @@ impl Store {
         left.len()
     }
 
-    /// Removes all entries whose key matches, and keeps all fetches under way from being stored. Returns how many
-    /// were stored.
+    /// Removes all entries whose key matches, and keeps all responses of fetches under way from being stored. Returns
+    /// the number of entries removed.
     pub fn purge(&self, mut matches: impl FnMut(&[u8]) -> bool) -> usize {
         self.epoch_of_all.fetch_add(1, Ordering::Relaxed);
         let mut count = 0;
@@ -493,7 +494,7 @@ impl Store {
         count
     }
 
-    /// The epoch of a key; it is taken before the origin is asked.
+    /// The epoch of a key, to be read before the origin is asked.
     pub fn epoch(&self, hash: u64) -> Epoch {
         let of_key = self.epochs[hash as usize % EPOCHS].load(Ordering::Relaxed);
         Epoch(of_key, self.epoch_of_all.load(Ordering::Relaxed))
@@ -541,8 +542,8 @@ impl Store {
         true
     }
 
-    /// Evicts the least recently used entries until so many bytes less are charged, or none is left. Returns how many there
-    /// were.
+    /// Evicts the least recently used entries until `bytes` bytes less are charged, or none is left. Returns the number of entries
+    /// evicted.
     pub fn shed(&self, now_us: u64, bytes: usize) -> u64 {
         let (mut evicted, most) = (0, self.memory.bytes().saturating_sub(bytes));
         while self.memory.bytes() > most && self.evict_one(now_us) {
@@ -577,8 +578,8 @@ impl Store {
         }
     }
 
-    /// Whether the allocator should be asked to return free memory: it keeps more from small pieces than the budget
-    /// tolerates. Large pieces are mappings, so that memory would come on top of them. True once for each such
+    /// Whether the allocator should be asked to return free memory: more small pieces were freed than the budget
+    /// tolerates as unused memory. Large pieces are mappings, which take memory beside that. True once for each such
     /// excess.
     pub fn should_trim(&self) -> bool {
         let now = self.memory.bytes().saturating_sub(self.memory.mapped_bytes());
@@ -601,8 +602,8 @@ impl Store {
         entries
     }
 
-    /// Restores an entry of an earlier run, as less recently used than all entries of this run. No entry leaves for
-    /// it, and it replaces none. What was invalidated since the start is not restored.
+    /// Restores an entry of an earlier run, as less recently used than all entries of this run. The entry evicts and
+    /// replaces none. An entry whose key was invalidated since the start is not restored.
     pub fn restore(&self, used_us: u64, head: &Head<'_>, body: Arc<Body>) -> Restored {
         let hash = self.hash(head.key);
         let entry = Stored::new(&self.memory, hash, head, body).with_last_use(used_us);

@@ -9,9 +9,9 @@
 //! has their positions behind the fields, and its body holds the bytes of all parts. A last record marks the end and
 //! repeats the number of entries.
 //!
-//! So damage costs one entry if the record still tells where the next entry begins, and otherwise the rest. The
-//! reader trusts nothing: each length is checked against its bound, and memory is taken as bytes arrive, never
-//! because a number announces them. Records of unknown kinds are skipped.
+//! Damage costs one entry if the record still tells where the next entry begins, and otherwise all entries that
+//! follow. The reader trusts nothing: each length is checked against its bound, and memory is taken as bytes arrive,
+//! never because a number announces them. Records of unknown kinds are skipped.
 //!
 //! # Time
 //!
@@ -83,20 +83,20 @@ const IPV4: u8 = 1 << 7;
 pub struct Loaded {
     /// Entries that are in the store now.
     pub entries: u64,
-    /// Entries that were damaged, or hold what no entry can hold, such as fields about a connection or the framing.
+    /// Entries that were damaged, or have a content that no entry can have, such as fields about a connection or the framing.
     pub damaged: u64,
     /// Entries that exceed the bounds of this run, or that the store has a newer entry for.
     pub left_out: u64,
     /// Entries that were written.
     pub written: u64,
-    /// Why loading ended.
+    /// The reason why loading ended.
     pub ending: Ending,
 }
 
-/// Why loading ended.
+/// The reason why loading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// At the end.
+    /// The last record was read.
     Complete,
     /// The store is full; the entries that follow were used less recently.
     Full,
@@ -185,9 +185,9 @@ struct Record {
     status: u16,
     /// Seconds between receipt of the head and writing of the file.
     resident_s: u32,
-    /// In the last record the number of entries.
+    /// Bytes of the body; in the last record the number of entries.
     body_bytes: u64,
-    /// Of key, names, selecting, reason, and fields with the fragment.
+    /// Bytes of key, names, selecting, reason, and fields with the fragment.
     lengths: [u32; 5],
     /// Initial age, lifetime, stale-while-revalidate, stale-if-error.
     seconds: [u32; 4],
@@ -253,7 +253,7 @@ impl Record {
         bytes
     }
 
-    /// `None` if the record is damaged.
+    /// Reads a record. `None` if the record is damaged.
     fn read(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
         let mut rest = &bytes[..];
         let intact = u32::from_le_bytes(take(&mut rest)) == crc32fast::hash(&bytes[4..]);
@@ -279,7 +279,7 @@ impl Record {
         self.lengths.iter().map(|length| u64::from(*length)).sum()
     }
 
-    /// `None` if no response can have been stored like this.
+    /// The head that `text` contains. `None` if no response can have been stored with this head.
     fn head<'a>(&self, text: &'a [u8], now: Now, downtime_s: u64) -> Option<Head<'a>> {
         let mut rest = text;
         let mut part = |length: u32| {
@@ -376,7 +376,7 @@ pub fn load(input: &mut impl Read, store: &Store, now: Now, mut keep_going: impl
     Loaded { ending, ..loader.loaded }
 }
 
-/// The time of writing, and the number of entries.
+/// Reads the header: the time of writing, and the number of entries.
 fn read_header(input: &mut ReadAhead<impl Read>) -> Result<(u64, u64), Ending> {
     let bytes = input.peek(HEADER_BYTES)?;
     if bytes.is_empty() {
@@ -410,7 +410,7 @@ struct Loader<'a, R> {
 }
 
 impl<R: Read> Loader<'_, R> {
-    /// Reads a record and its entry. `Some` if that was the last one.
+    /// Reads a record and its entry. `Some` if loading ends with this record.
     fn read_record(&mut self) -> Result<Option<Ending>, Ending> {
         let bytes = self.input.peek(RECORD_BYTES)?.first_chunk().ok_or(Ending::Truncated)?;
         let record = Record::read(bytes).ok_or(Ending::Damaged)?;
@@ -500,7 +500,7 @@ impl<R: Read> Loader<'_, R> {
 }
 
 impl Loaded {
-    /// Puts an entry into the store. `Some` if there is no room.
+    /// Puts an entry into the store. `Some` if the store has no room.
     fn restore(&mut self, store: &Store, head: &Head<'_>, body: Body) -> Option<Ending> {
         match store.restore(self.used_us(), head, Arc::new(body)) {
             Restored::Kept => self.entries += 1,

@@ -28,7 +28,7 @@ pub struct Head<'a> {
     pub status: u16,
     /// The HTTP version of the origin, for Via.
     pub version: Version,
-    /// How long it may be used.
+    /// The properties that decide how long the response may be used.
     pub terms: Terms,
     /// Time of receipt of the head, in microseconds since the loops started; so a step of the system's clock makes no
     /// entry younger. Modulo 2^64: the head of an entry from an earlier run was received before the start.
@@ -49,7 +49,7 @@ pub struct Stored {
     /// Key, names, selecting, status line and block, one behind the other, then the fragment. A hit sends status line
     /// and block from here.
     text: Box<[u8]>,
-    /// Where each of the first four ends.
+    /// The ends of the first four of them in `text`.
     ends: [u32; 4],
     hash: u64,
     /// The last use, in microseconds since the loops started.
@@ -174,9 +174,9 @@ impl Stored {
         }
     }
 
-    /// The time up to which the age is counted. It is the later of two: time of receipt plus what has passed on the
-    /// clock of the loops, and the clock of the system. The clock of the loops leaves out the time of a stopped
-    /// process; the clock of the system may be set back.
+    /// The time up to which the age is counted: the later of the clock of the system, and the time of receipt plus
+    /// the time that the clock of the loops has counted since. The clock of the loops leaves out the time of a
+    /// stopped process; the clock of the system may be set back.
     pub fn clock_s(&self, now: Now) -> u64 {
         // The clock of another loop may be behind.
         let passed_us = now.monotonic_us.wrapping_sub(self.received_us) as i64;
