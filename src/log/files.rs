@@ -66,11 +66,11 @@ impl LogFile {
         Ok(())
     }
 
-    /// Makes sure that there is a file, and returns how many bytes to write to it.
+    /// Makes sure that the file exists, and returns the number of bytes to write to it.
     fn prepare(&mut self, lines: &[u8]) -> io::Result<usize> {
         let mut metadata = self.file.metadata()?;
         if metadata.nlink() == 0 {
-            // The file or its directory was removed: what is written to it would be lost.
+            // The file or its directory was removed: bytes written to it would be lost.
             self.reopen()?;
             metadata = self.file.metadata()?;
         }

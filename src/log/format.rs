@@ -15,10 +15,11 @@
 //!     sent=1450 ms=12.345 dns_ms=1.250 connect_ms=3.100 ttfb_ms=7.800 upstream=192.0.2.7:80 reused=client reason=- cache=miss
 //! ```
 //!
-//! TIME is the beginning of the request, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid
-//! does. `cache` is the result of the cache (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a
-//! colon, the reason. Behind it `note=` is what a callback has said, if one has. `received` and `sent` are bytes from and to the client; `reused` names the connections that had been
-//! used before. [`Phases`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place for them.
+//! TIME is the beginning of the request, in UTC, as in `combined` and `json`; `squid` has the time of its end, as Squid does. `cache` is
+//! the result of the cache (hit, miss, stale, revalidated, collapsed, bypass, refresh) and, behind a colon, the reason. Then follows
+//! `note=`, the text of a callback, if a callback has set one. `received` and `sent` are bytes from and to the client; `reused` names the
+//! connections that had been used before. [`Phases`] defines `dns_ms`, `connect_ms` and `ttfb_ms`; `combined` and `squid` have no place
+//! for them.
 
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -156,7 +157,7 @@ fn write_combined(out: &mut Vec<u8>, entry: &LogRecord) {
     out.extend_from_slice(b"] \"");
     let method = entry.text(Text::Method);
     if method.is_empty() {
-        // As httpd does for a request without a readable request line.
+        // httpd writes `-` for a request without a readable request line, too.
         out.push(b'-');
     } else {
         // A reader splits the request line at blanks, though the field may contain some.
@@ -248,7 +249,7 @@ fn squid_cache_code(entry: &LogRecord) -> &'static str {
         CacheUse::Stale if entry.forward.is_some() => "TCP_REFRESH_FAIL_OLD",
         CacheUse::Stale => "TCP_STALE_HIT",
         CacheUse::Revalidated => "TCP_REFRESH_UNMODIFIED",
-        // As Squid 2 has it, which had this feature.
+        // The word of Squid 2, which had this feature.
         CacheUse::Refresh => "TCP_ASYNC_MISS",
         CacheUse::None | CacheUse::Miss | CacheUse::Bypass => match entry.forward {
             Some(Forward::Stale) => "TCP_REFRESH_MODIFIED",
@@ -353,7 +354,7 @@ fn verdict(verdict: Verdict) -> &'static str {
 
 // Texts.
 
-/// Whether a plain blank may stand as it is.
+/// Whether a plain blank is copied or escaped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blank {
     Kept,
@@ -558,7 +559,7 @@ fn write_timestamp(out: &mut Vec<u8>, unix_us: u64) {
     let unix_s = (unix_us / 1_000_000).min(LAST_UNIX_S);
     let (year, month, day) = civil(unix_s / 86_400);
     let mut text = *b"0000-00-00T00:00:00.000Z";
-    // Every number by its last two digits.
+    // Every number is written as its last two digits.
     let milliseconds = unix_us / 1000 % 1000;
     for (at, value) in [
         (0, year / 100),

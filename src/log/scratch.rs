@@ -1,4 +1,4 @@
-//! A directory of its own for one test, gone afterwards.
+//! A directory for one test, which is removed when it is dropped.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes it.
+    /// Creates the directory.
     pub fn new() -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("weir-log-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -17,7 +17,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.0
     }

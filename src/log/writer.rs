@@ -6,7 +6,7 @@
 //! write the thread pauses for some milliseconds, in which lines gather without wake-ups.
 //!
 //! If the buffer is full, because the output is slower than the log or stuck, whole batches are dropped and counted;
-//! if writing fails, the lines that were not written. Once writing works again, the loss is reported.
+//! if writing fails, the unwritten lines are. Once writing works again, the loss is reported.
 
 use std::fmt;
 use std::fs::File;
@@ -25,7 +25,8 @@ use crate::engine::transaction::log_record::LogRecord;
 /// A batch of this size is handed over within the turn (chosen).
 const BATCH_BYTES: usize = 64 << 10;
 
-/// Most bytes that wait to be written, unless [`Writer::set_queue`] says less (chosen): tens of thousands of lines, some seconds of a busy proxy.
+/// Most bytes that wait to be written, unless [`Writer::set_queue`] sets less (chosen): tens of thousands of lines, some seconds of a
+/// busy proxy.
 const PENDING_BYTES_MAX: usize = 4 << 20;
 
 /// A buffer that a burst made larger than this is shrunk (chosen).
@@ -54,7 +55,7 @@ pub enum Destination {
         path: PathBuf,
         /// The size at which the file rotates; 0 for never.
         bytes_max: u64,
-        /// How many old files are kept.
+        /// The number of old files to keep.
         keep: u32,
     },
 }
@@ -73,10 +74,10 @@ pub struct LogSender {
     lines: u64,
 }
 
-/// What is called with whole lines.
+/// A function that is called with whole lines.
 pub type Sink = dyn Fn(&[u8]) + Send + Sync;
 
-/// Where a sender hands its batches over.
+/// The receiver of a sender's batches.
 #[derive(Clone)]
 enum Target {
     Thread(Arc<Shared>),
@@ -142,7 +143,7 @@ impl Destination {
     /// Opens the output. Fails if the file cannot be opened, so that a daemon can report it before it serves.
     pub fn open(&self) -> io::Result<Opened> {
         Ok(Opened(match self {
-            // A descriptor of its own: a write that is stuck holds no lock of the standard library.
+            // The descriptor is a duplicate: a write that is stuck holds no lock of the standard library.
             Destination::Stdout => {
                 Output::Stream(Stream::new(io::stdout().as_fd().try_clone_to_owned()?.into()))
             }
@@ -349,7 +350,7 @@ struct NextTasks {
 /// Failures and losses since writing last worked.
 #[derive(Debug, Default)]
 struct Failures {
-    /// Writing fails, and a message has said so.
+    /// Writing fails, and a message has reported the failure.
     failing: bool,
     /// Lost lines that a message has reported.
     reported_lines: u64,
@@ -409,8 +410,9 @@ fn reopen(output: &mut Output) {
     }
 }
 
-/// Advice for an error that does not explain itself. A sandboxed process may write to the log directory that was
-/// there at its start, not to one that replaced it: that would need rights for everything beside it.
+/// Advice for an error that does not explain itself. A sandboxed process may write to the log directory that existed
+/// at its start, not to a directory that replaced it: the right to do so would cover all files of the parent
+/// directory.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         ErrorKind::PermissionDenied => {

@@ -81,13 +81,13 @@ pub struct Subject<'a> {
 /// Why a request or an address is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A rule blocks it.
+    /// A rule blocks the host or the address.
     Rule(RuleRef),
     /// The address is in a built-in block, and no rule lifts it.
     BuiltIn(BuiltIn),
     /// The address and port are a listener of weir.
     OwnListener,
-    /// There is an allowlist, and no rule of it matches.
+    /// An allowlist is configured, and no rule of it matches.
     NotOnAllowlist,
     /// The port is not allowed for this kind of request.
     Port {
@@ -144,7 +144,7 @@ pub struct Grant {
 pub enum Judgement {
     /// The request is refused.
     Refused(Refusal),
-    /// The request goes on, and each address is judged.
+    /// The request continues, and each address is judged.
     Granted(Grant),
 }
 
@@ -166,7 +166,7 @@ pub struct Acl {
     plain_ports: PortSet,
     deny_private: bool,
     own_listeners: Vec<SocketAddr>,
-    /// Sorted, in canonical form.
+    /// The addresses of this machine's interfaces: sorted, in canonical form.
     own_addresses: Vec<IpAddr>,
     clients: Vec<IpNet>,
     skipped: Arc<Vec<Skipped>>,
@@ -179,7 +179,7 @@ pub struct Skipped {
     pub source: Box<str>,
     /// Number of such lines.
     pub lines: u32,
-    /// The first of them.
+    /// The first error.
     pub first: RuleError,
     /// Number of rules in the list.
     pub rules: u32,
@@ -259,7 +259,7 @@ impl Acl {
         RuleLocation { source, line: rule.line }
     }
 
-    /// The text of a blocking rule, in weir's own form. If a line has several names: the one that blocks this host,
+    /// The text of a blocking rule, in weir's own form. If a line has several names: the name that blocks this host,
     /// or else the first.
     pub fn rule_text(&self, rule: RuleRef, host: &Host, port: u16) -> Option<Rule> {
         let name = self.block.names.rule_at(rule, |rule| rule.matches(host, port));
@@ -343,7 +343,7 @@ impl Acl {
             .map_or(Ok(()), |reason| Err(Refusal::BuiltIn(reason)))
     }
 
-    /// These rules for a machine whose interfaces have these addresses.
+    /// The rules for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Acl {
         Acl { own_addresses: sorted(addresses), ..self.clone() }
     }
@@ -382,12 +382,12 @@ pub struct AclBuilder {
     errors: Vec<ListError>,
     sources: Vec<Box<str>>,
     skipped: Vec<Skipped>,
-    /// Everything but the rules; its sets are empty.
+    /// The access list without rules: its sets are empty.
     acl: Acl,
 }
 
 impl AclBuilder {
-    /// No rules, the default ports, no denied private ranges, all clients. The seed keys the hash of names.
+    /// A builder with no rules, the default ports, no denied private ranges, and all clients. The seed keys the hash of names.
     pub fn new(seed: u64) -> AclBuilder {
         let empty = || {
             let names = DomainSetBuilder::default().build(seed);

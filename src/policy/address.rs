@@ -13,8 +13,8 @@ pub enum BuiltIn {
     Loopback,
     /// `169.254.0.0/16` and `fe80::/10` (RFC 3927, RFC 4291 2.5.6); cloud metadata services among them.
     LinkLocal,
-    /// Metadata and credential services of clouds outside link-local ranges (their vendors' documentation): those of Amazon in
-    /// `fd00:ec2::/32`, Google, Oracle, Scaleway, Linode, Alibaba and Azure.
+    /// Metadata and credential services of clouds outside link-local ranges (their vendors' documentation): Amazon in `fd00:ec2::/32`,
+    /// Google, Oracle, Scaleway, Linode, Alibaba and Azure.
     Metadata,
     /// An address of an interface of this machine.
     OwnAddress,
@@ -24,8 +24,8 @@ pub enum BuiltIn {
     Broadcast,
     /// The rest of `240.0.0.0/4` (RFC 1112 4).
     Reserved,
-    /// RFC 1918 ranges, `fc00::/7` (RFC 4193), `fec0::/10` (RFC 3879). This and all further ones only with
-    /// `--deny-private`.
+    /// RFC 1918 ranges, `fc00::/7` (RFC 4193), `fec0::/10` (RFC 3879). This range and the following ones are closed
+    /// only with `--deny-private`.
     Private,
     /// `100.64.0.0/10`, behind carrier-grade NAT (RFC 6598).
     Shared,
@@ -144,7 +144,7 @@ impl Embedded {
         }
     }
 
-    /// Each of them.
+    /// The embedded addresses.
     pub fn iter(self) -> impl Iterator<Item = IpAddr> {
         self.0.into_iter().map_while(|found| found.map(IpAddr::V4))
     }
@@ -179,9 +179,9 @@ fn embedded_v6(address: Ipv6Addr) -> Embedded {
         }
         // NAT64, well-known prefix (RFC 6052 2.1).
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => found.push(last),
-        // NAT64, local-use prefix (RFC 8215): 48, 56, 64 or 96 bits long, and the address does not tell which. The
+        // NAT64, local-use prefix (RFC 8215): 48, 56, 64 or 96 bits long, and the address does not show which. The
         // shorter forms skip octet 8, and translators ignore the bits behind the address (RFC 6052 2.2). So all four
-        // readings count, except those that lead nowhere: 0.0.0.0/8 and addresses beyond 223.255.255.255.
+        // readings count, except those that no network uses: 0.0.0.0/8 and addresses beyond 223.255.255.255.
         [0x64, 0xff9b, 1, ..] => {
             let readings = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12]].map(at);
             readings

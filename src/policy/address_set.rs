@@ -73,7 +73,7 @@ impl AddressSet {
     /// The most specific rule for this address and port. An IPv4-mapped address is looked up as IPv4.
     #[inline]
     pub fn find(&self, address: IpAddr, port: u16) -> Option<AddressMatch> {
-        // Mostly there are none, and every request asks.
+        // Most sets are empty, and every request makes a look-up.
         if self.groups.is_empty() { None } else { self.find_in_groups(address, port) }
     }
 
@@ -109,7 +109,7 @@ impl AddressSet {
 struct Group {
     ports: Option<PortRange>,
     steps: AddressSteps,
-    /// Rule and prefix length, by the number in the steps.
+    /// Rule and prefix length, by the number in `steps`.
     rules: Vec<(RuleRef, u8)>,
 }
 

@@ -1,8 +1,9 @@
 //! Users and their passwords.
 //!
-//! A plain password is kept as a keyed 128-bit hash. So a comparison takes the same time for any length and any
-//! difference, and a memory image does not show the password. Slow hashes are never computed here: [`Users::check`]
-//! returns a [`SlowJob`] for another thread. If a file has slow hashes, every failure costs the same, whether the
+//! A plain password is kept as a keyed 128-bit hash. A comparison takes the same time for any length and any
+//! difference, and a memory image does not show the password. Slow hashes are never computed in this room:
+//! [`Users::check`] returns a [`SlowJob`] for another thread. If a file has slow hashes, every failure costs the
+//! same, whether the name or the password is wrong, so the time does not show which names exist (rule 47).
 //! name or the password is wrong, so the time does not tell which names exist (rule 47).
 
 use std::fmt;
@@ -45,7 +46,7 @@ const UNSUPPORTED: [&str; 14] = [
 pub struct UserError {
     /// Counted from 1.
     pub line: u32,
-    /// What should be there.
+    /// The text that is valid in this place.
     pub expected: &'static str,
     /// The earlier line with the same name.
     pub first_line: Option<u32>,
@@ -64,7 +65,7 @@ impl fmt::Display for UserError {
 /// The stored form of a user's password.
 #[derive(Clone)]
 enum Secret {
-    /// Its keyed hash.
+    /// The keyed hash of the password.
     Plain([u8; 16]),
     /// A hash that is slow by design.
     Slow(SlowHash),
@@ -130,12 +131,12 @@ impl Users {
         if errors.is_empty() { Ok(users) } else { Err(errors) }
     }
 
-    /// How many users there are.
+    /// The number of users.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there are no users; then no client may use the proxy.
+    /// Whether the file has no users: then no client may use the proxy.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
@@ -162,7 +163,7 @@ impl Users {
         let password = credentials.password();
         let user = self.find(credentials.user());
         let secret = user.and_then(|user| self.users.get(user.0 as usize)).map(|user| &user.secret);
-        // For an unknown name, or a user with a slow hash, the comparison happens too.
+        // The comparison happens for an unknown name, or a user with a slow hash, too.
         let plain = match secret {
             Some(Secret::Plain(plain)) => *plain,
             Some(Secret::Slow(_)) | None => [0; 16],

@@ -14,9 +14,9 @@ pub const CACHE_RULES_MAX: usize = 256;
 /// How the cache handles the responses of a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// It neither stores nor uses them.
+    /// The cache neither stores nor uses the responses.
     Off,
-    /// It treats them as fresh for at most so many seconds, whatever the origin says.
+    /// The responses are fresh for at most so many seconds, whatever the origin says.
     AtMost(u32),
 }
 
@@ -92,7 +92,7 @@ impl CacheRules {
         self.purge_token = Some(token);
     }
 
-    /// The token that PURGE needs, if it needs one.
+    /// The token that PURGE needs; `None` if PURGE needs no token.
     pub fn purge_token(&self) -> Option<&PurgeToken> {
         self.purge_token.as_ref()
     }

@@ -13,7 +13,7 @@ pub const CREDENTIALS_MAX: usize = 4096;
 pub const ACCEPTED_FOR_US: u64 = 60_000_000;
 
 /// How long a rejection is kept, in microseconds (chosen: a client that repeats wrong credentials costs one hash, and
-/// one of its attempts, per 30 s).
+/// uses one of its attempts, per 30 s).
 pub const WRONG_FOR_US: u64 = 30_000_000;
 
 /// Verdicts on credentials. The keys are 128-bit hashes under the seed of the [`Users`] that decided; the credentials
@@ -64,7 +64,7 @@ impl CredentialCache {
         self.verdicts.len()
     }
 
-    /// Whether there are none.
+    /// Whether the cache has no verdict.
     pub fn is_empty(&self) -> bool {
         self.verdicts.is_empty()
     }

@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 /// Longest base64 text that is decoded, in bytes (chosen; the longest name and password of a user file fit).
 pub const BASE64_BYTES_MAX: usize = 1024;
 
-/// Longest `name:password` in bytes: what the longest base64 text decodes to.
+/// Longest `name:password` in bytes: the length that the longest base64 text decodes to.
 pub const DECODED_BYTES_MAX: usize = BASE64_BYTES_MAX / 4 * 3;
 
 /// Some clients leave out the padding.
@@ -19,7 +19,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// Number of a user, valid only for the [`super::auth::Users`] that it came from.
+/// Number of a user, valid only for the [`super::auth::Users`] that returned it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UserId(pub(super) u32);
 

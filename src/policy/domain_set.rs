@@ -43,7 +43,7 @@ pub struct DomainMatch {
     pub exact_port: bool,
 }
 
-/// Collects rules; they are hashed when all are there.
+/// Collects rules; the hashes are computed when the last rule is known.
 #[derive(Debug, Default)]
 pub struct DomainSetBuilder {
     arena: Vec<u8>,

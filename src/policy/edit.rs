@@ -25,7 +25,7 @@ const EXPECTED_SHORT: &str = "an edit of at most 4096 bytes";
 const EXPECTED_FEWER: &str = "at most 256 edits";
 
 /// Fields that frame, route or authenticate a message, or that weir itself is responsible for (RFC 9110 7.6, RFC 9112
-/// 6): an edit would change what is sent where. In lower case.
+/// 6): an edit would change the framing or the destination. In lower case.
 const PROTECTED_FIELDS: [&str; 17] = [
     "connection",
     "content-length",
@@ -50,7 +50,7 @@ const PROTECTED_FIELDS: [&str; 17] = [
 pub const ANONYMOUS_FIELDS: [&str; 6] =
     ["client-ip", "forwarded", "from", "referer", "x-forwarded-for", "x-real-ip"];
 
-/// Which messages an edit is for.
+/// The messages that an edit applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From client to origin.
@@ -160,7 +160,7 @@ pub struct HostEdits<'a> {
 }
 
 impl<'a> HostEdits<'a> {
-    /// Whether there is certainly nothing to do.
+    /// Whether the edits certainly change nothing.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Where a rule was written.
+//! The place where a rule was written.
 
 use crate::http::fields::write_decimal;
 use std::fmt;
@@ -22,7 +22,7 @@ pub struct RuleLocation<'a> {
 }
 
 impl RuleLocation<'_> {
-    /// Appends what `Display` writes, without a formatter: many log records have the rule that allowed the request.
+    /// Appends the text of `Display`, without a formatter: many log records have the rule that allowed the request.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.source.as_bytes());
         out.push(b':');

@@ -1,5 +1,5 @@
-//! Access rules and users: who may connect where, and who may use the proxy. Immutable once loaded, and pure: the
-//! shell reads the files, the engine asks.
+//! Access rules and users: which client may connect to which host, and which users may use the proxy. Immutable once
+//! loaded, and pure: the shell reads the files, the engine asks for verdicts.
 //!
 //! [`acl`] judges client, name, port and each resolved address. Its rules are read by [`rules`] and kept in
 //! [`domain_set`] and [`address_set`]; [`address`] knows the addresses that are closed unless a rule opens them.
@@ -45,12 +45,12 @@ pub struct Policy {
     pub cache_rules: CacheRules,
     /// The administrator's texts for refusals.
     pub pages: Pages,
-    /// Whether refused clients are not told the rule; the log always has it.
+    /// Whether pages for refused clients leave out the rule; the log always has it.
     pub quiet_refusals: bool,
 }
 
 impl Policy {
-    /// This policy for a machine whose interfaces have these addresses.
+    /// The policy for a machine whose interfaces have these addresses.
     pub fn with_own_addresses(&self, addresses: Vec<IpAddr>) -> Policy {
         Policy { acl: self.acl.with_own_addresses(addresses), ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! Sets of TCP ports: which ones CONNECT may name, and which ones a plain request may.
+//! Sets of TCP ports: the ports that CONNECT may name, and the ports of plain requests.
 
 use super::parse_error::ParseError;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! The text of rule files: weir's own lines, hosts files, and Adblock-style domain lines.
 //!
 //! Each line stands alone. A line that cannot be applied exactly is not guessed at: a list that blocks more or less
-//! than its author wrote is worse than one with a reported line. What happens to such a line depends on the kind of
+//! than its author wrote is worse than one with a reported line. The treatment of such a line depends on the kind of
 //! file:
 //!
 //! - A line for ad blockers that only a browser can apply (`@@`, `##`, `/pattern/`, `||name^$script`) is skipped and
@@ -9,7 +9,7 @@
 //! - In a file for other programs every other line that is no rule is skipped and counted, too. Such a file is
 //!   recognized by its first line that is no `#` comment: `[Adblock`, a comment with `!`, a rule with `||` or `@@`, or
 //!   a line of a hosts file.
-//! - In any other file, and in an option, it is an error.
+//! - In any other file, and in an option, such a line is an error.
 
 use std::fmt;
 use std::io::Write as _;
@@ -50,7 +50,7 @@ const EXPECTED_SHORT: &str = "a line of at most 4096 bytes";
 const EXPECTED_UTF8: &str = "UTF-8 text";
 const EXPECTED_FEWER: &str = "fewer than 1000 bad lines: the rest was not read";
 
-/// Names at the beginning of every hosts file; they do not mean that these names are refused.
+/// Names at the beginning of every hosts file; a line with them is no request to refuse these names.
 const BOILERPLATE: [&str; 14] = [
     "localhost",
     "localhost.localdomain",
@@ -68,7 +68,7 @@ const BOILERPLATE: [&str; 14] = [
     "0.0.0.0",
 ];
 
-/// Which names a domain rule covers.
+/// The names that a domain rule covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameKind {
     /// `example.com`: that name.
@@ -80,7 +80,7 @@ pub enum NameKind {
 }
 
 impl NameKind {
-    /// What stands before the name.
+    /// The text before the name.
     fn prefix(self) -> &'static str {
         match self {
             NameKind::Exact => "",
@@ -92,7 +92,7 @@ impl NameKind {
 
 /// The hosts of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-// One exists at a time, on the stack of the reader: a box would cost more than the bytes it saves.
+// One pattern exists at a time, on the stack of the reader: a box would cost more than the bytes it saves.
 #[allow(clippy::large_enum_variant)]
 pub enum Pattern {
     /// Names.
@@ -117,7 +117,7 @@ pub struct RuleError {
     pub line: u32,
     /// The line, shortened; control characters are escaped.
     pub found: String,
-    /// What should be there.
+    /// The text that is valid in this place.
     pub expected: &'static str,
 }
 
@@ -128,7 +128,7 @@ impl fmt::Display for RuleError {
 }
 
 impl Rule {
-    /// Appends what `Display` writes, a name alone without a formatter: refusals tell the rule.
+    /// Appends the text of `Display`; a name alone needs no formatter. Refusals contain the rule.
     pub fn write(&self, out: &mut Vec<u8>) {
         match (self.ports, &self.pattern) {
             (None, Pattern::Name(kind, name)) => {
@@ -250,7 +250,7 @@ pub struct UnusedLines {
     pub first_skipped: Option<RuleError>,
 }
 
-/// Why a line gives no rule.
+/// The reason why a line gives no rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoRule {
     /// A line for ad blockers that a proxy cannot apply.

@@ -1,8 +1,8 @@
 //! Slow hashes (bcrypt and SHA-crypt), and the cost of a wrong password.
 //!
-//! The time of an answer must not tell an attacker which names exist, or which have a cheap hash or none. So every
+//! The time of an answer must not show an attacker which names exist, or which have a cheap hash or none. So every
 //! wrong password costs the same: one hash of each kind and cost in the file, including the user's own. A right
-//! password ends at once, which tells only that it is right.
+//! password ends at once, which shows only that it is right.
 
 use std::fmt;
 use std::sync::Arc;
@@ -140,7 +140,7 @@ impl Decoys {
     }
 }
 
-/// A password check with slow hashes, for a thread that may take its time.
+/// A password check with slow hashes, for a thread other than a loop.
 pub struct SlowJob {
     /// The user, and the user's own hash, if it is slow.
     own: Option<(UserId, SlowHash)>,
@@ -149,12 +149,12 @@ pub struct SlowJob {
 }
 
 impl SlowJob {
-    /// Without a user, or with one whose plain password differs, the job fails and takes its time.
+    /// A job without a user, or with a user whose plain password differs, takes its time and fails.
     pub(super) fn new(own: Option<(UserId, SlowHash)>, decoys: Decoys, password: &[u8]) -> SlowJob {
         SlowJob { own, decoys, password: password.into() }
     }
 
-    /// The user that the password would belong to; `None` if it is known to be wrong.
+    /// The user whom the password would authenticate; `None` if the password is known to be wrong.
     pub fn user(&self) -> Option<UserId> {
         self.own.as_ref().map(|(user, _)| *user)
     }

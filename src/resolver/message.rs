@@ -141,7 +141,7 @@ pub(super) struct SentQuery<'a> {
     pub(super) id: u16,
     pub(super) owner: &'a WireName,
     pub(super) family: Family,
-    /// One random bit per byte of the name: the letter is sent in upper case, and must come back so.
+    /// One random bit per byte of the name: the letter is sent in upper case, and the reply must repeat it.
     pub(super) case_bits: Option<[u64; 4]>,
     pub(super) edns: bool,
     /// Links of the chain that led to `owner`.
@@ -179,7 +179,7 @@ impl SentQuery<'_> {
         if (word >> (at % 64)) & 1 == 1 { byte.to_ascii_uppercase() } else { byte }
     }
 
-    /// Whether the next question in the message is the sent one. The reader is behind it afterwards.
+    /// Whether the next question in the message is the sent one. Moves the reader behind the question.
     fn skip_question(&self, reader: &mut Reader) -> bool {
         let name = self.owner.as_bytes();
         let Some(echo) = reader.take(name.len()) else { return false };
@@ -198,8 +198,8 @@ impl SentQuery<'_> {
 pub(super) enum Reply {
     /// Not a reply to this query: a misdirected or a forged message (RFC 5452 section 9.1).
     Mismatched,
-    /// Truncated: the query is repeated over TCP (RFC 7766 section 5). With the addresses of the complete records,
-    /// and the least TTL on the way to them.
+    /// Truncated: the query is repeated over TCP (RFC 7766 section 5). `addresses` are those of the complete records,
+    /// `ttl_s` is the least TTL of the records that lead to them.
     Truncated { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
     /// The server did not understand the query, perhaps because of EDNS (RFC 6891 section 7).
     NotUnderstood,
@@ -211,7 +211,7 @@ pub(super) enum Reply {
     Malformed,
     /// More CNAMEs than [`CHAIN_MAX`], or a loop of them.
     ChainTooLong,
-    /// Addresses, the least TTL on the way to them, and the targets of CNAMEs.
+    /// `aliases` are the targets of CNAMEs, `ttl_s` is the least TTL of the records that lead to the addresses.
     Found { addresses: Vec<IpAddr>, ttl_s: u32, aliases: Vec<WireName> },
     /// The chain leaves the message: the last of these names must be queried.
     Alias { aliases: Vec<WireName>, links: u8, ttl_s: u32 },
@@ -257,7 +257,7 @@ impl Header {
         self.flags & 0x0200 != 0
     }
 
-    /// Neither authoritative nor recursive: what such a server leaves out means nothing.
+    /// Neither authoritative nor recursive: an empty answer of such a server means nothing.
     fn is_lame(&self) -> bool {
         self.flags & 0x0480 == 0
     }
@@ -285,7 +285,7 @@ pub(super) fn read_reply(message: &[u8], sent: &SentQuery) -> Reply {
     }
     let complains = matches!(header.code(), FORMAT_ERROR | NOT_IMPLEMENTED);
     if header.questions == 0 && complains {
-        // A server that cannot parse a message may not repeat it. This reply can only disable EDNS.
+        // A server that cannot parse a message may not repeat its question. This reply can only disable EDNS.
         return Reply::NotUnderstood;
     }
     if header.questions != 1 || !sent.skip_question(&mut reader) {
@@ -426,7 +426,7 @@ struct Record<'a> {
     kind: u16,
     class: u16,
     ttl_s: u32,
-    /// At the record's data, and ends with them; pointers may lead back into the whole message.
+    /// Begins at the record's data and ends with them; pointers may lead back into the whole message.
     rdata: Reader<'a>,
 }
 

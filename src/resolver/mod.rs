@@ -125,7 +125,7 @@ pub enum Failure {
 pub enum Outcome {
     /// At least one address.
     Addresses(Addresses),
-    /// No address.
+    /// No address, and the reason.
     Failed(Failure),
 }
 
@@ -177,7 +177,7 @@ pub enum Action {
 
 const SLOT_BITS: u32 = 16;
 
-/// Identifies a look-up. Ids are never reused, so a stale one is ignored.
+/// Identifies a look-up. Ids are never reused, so a stale id is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LookUpId(u64);
 
@@ -195,7 +195,7 @@ impl LookUpId {
     }
 }
 
-/// Identifies a query and its socket. Ids are never reused, so a stale one is ignored.
+/// Identifies a query and its socket. Ids are never reused, so a stale id is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueryId(u64);
 
@@ -338,8 +338,8 @@ impl Resolver {
         self.start(hash, name, Asked::Servers)
     }
 
-    /// Joins or starts a look-up of exactly this name that no server is asked for: the host says where the name leads, by
-    /// `tell` or `ask_servers`, until the deadline of all look-ups.
+    /// Joins or starts a look-up of exactly this name. No server is queried: the host program gives the addresses, by `tell` or
+    /// `ask_servers`, until the deadline of all look-ups.
     pub fn await_host(&mut self, now: Now, name: &Name) -> LookUp {
         self.now_us = now.monotonic_us;
         self.upstream.counters.look_ups += 1;
@@ -355,7 +355,8 @@ impl Resolver {
         }
     }
 
-    /// The host says where a name leads that look-ups wait for. Nothing happens if none does, or if servers were asked for it.
+    /// The host program gives the outcome for a name that look-ups wait for. No effect without such a look-up, or if servers were queried
+    /// for it.
     pub fn tell(&mut self, now: Now, name: &Name, outcome: Outcome) {
         self.now_us = now.monotonic_us;
         if let Some(slot) = self.awaited(name) {
@@ -363,7 +364,8 @@ impl Resolver {
         }
     }
 
-    /// The host leaves a name to the servers that look-ups wait for. Nothing happens if none does, or if servers were asked.
+    /// The host program leaves a name that look-ups wait for to the servers. No effect without such a look-up, or if servers were
+    /// queried.
     pub fn ask_servers(&mut self, now: Now, name: &Name) {
         self.now_us = now.monotonic_us;
         let Some(slot) = self.awaited(name) else { return };
@@ -384,7 +386,7 @@ impl Resolver {
         self.by_name.find(hash, is_same).copied()
     }
 
-    /// The slot of the look-up of a name for which the host is asked.
+    /// The slot of the look-up of a name that the host program resolves.
     fn awaited(&self, name: &Name) -> Option<u16> {
         let slot = self.find(self.keyed.hash_one(name.as_bytes()), name)?;
         self.look_ups.get(usize::from(slot)).filter(|search| search.awaits_host()).map(|_| slot)
@@ -499,8 +501,8 @@ impl Resolver {
         }
     }
 
-    /// When `handle_timeout` is due, in monotonic microseconds; `None` without pending look-ups. It may be too early:
-    /// the earliest deadline is computed anew only after one has passed.
+    /// When `handle_timeout` is due, in monotonic microseconds; `None` without pending look-ups. The time may be too
+    /// early: the earliest deadline is computed anew only after one has passed.
     pub fn next_timeout_us(&self) -> Option<u64> {
         if self.look_ups.is_empty() { None } else { Some(self.due_us) }
     }
@@ -510,7 +512,7 @@ impl Resolver {
         self.upstream.actions.pop_front()
     }
 
-    /// Whether there is a next action.
+    /// Whether an action waits in the queue.
     pub fn has_actions(&self) -> bool {
         !self.upstream.actions.is_empty()
     }

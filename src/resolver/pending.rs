@@ -1,4 +1,4 @@
-//! A pending look-up of one whole name, with a question for IPv6 and one for IPv4, or with none while the host is asked.
+//! A pending look-up of one whole name: with a question for IPv6 and one for IPv4, or with none while the host program resolves.
 //!
 //! Theory of operation. Both questions run side by side; when both have ended, the look-up ends. When one has found
 //! addresses and the other has not ended, a grace period begins. At its end the look-up answers with the addresses it
@@ -31,7 +31,7 @@ pub(super) struct PendingLookUp {
     pub(super) waiters: u32,
     /// The answer at the end of the grace period.
     pub(super) released: Option<Outcome>,
-    /// `None` while the host is asked in place of servers.
+    /// `None` while the host program resolves the name in place of servers.
     questions: Option<Questions>,
     grace_until_us: Option<u64>,
     expires_us: u64,
@@ -55,14 +55,14 @@ struct Questions {
 /// The state of a look-up after its rules were applied.
 pub(super) enum Progress {
     Waiting,
-    /// It answers this, and continues.
+    /// The look-up answers with this outcome, and continues for the cache.
     Released(Outcome),
-    /// It has ended; the outcome is kept for so many seconds.
+    /// The look-up has ended; the outcome is kept for so many seconds.
     Finished(Outcome, u32),
 }
 
 impl PendingLookUp {
-    /// Sends both questions, if servers are asked. `None` only for a name that cannot be encoded, which `Name` rules out.
+    /// Sends both questions, if servers are queried. `None` only for a name that cannot be encoded, which `Name` rules out.
     pub(super) fn new(
         now_us: u64,
         upstream: &mut Upstream,
@@ -86,12 +86,12 @@ impl PendingLookUp {
         })
     }
 
-    /// Whether the host is asked.
+    /// Whether the host program resolves the name.
     pub(super) fn awaits_host(&self) -> bool {
         self.questions.is_none()
     }
 
-    /// Begins again with other settings, if servers are asked. The deadline of the whole stays.
+    /// Begins again with other settings, if servers are queried. The deadline of the whole look-up stays.
     pub(super) fn restart(&mut self, now_us: u64, upstream: &mut Upstream) {
         if !self.awaits_host() {
             self.ask_servers(now_us, upstream);
@@ -137,7 +137,7 @@ impl PendingLookUp {
         }
     }
 
-    /// Leaves silent servers where there are others.
+    /// Moves the questions away from silent servers, if other servers are live.
     pub(super) fn leave_down_servers(&mut self, now_us: u64, upstream: &mut Upstream, down: u16) {
         self.each(|question| question.leave_down_servers(now_us, upstream, down));
     }
@@ -169,7 +169,7 @@ impl PendingLookUp {
         Progress::Finished(Outcome::Failed(failure), ttl_s)
     }
 
-    /// At least one question has not ended.
+    /// Called when at least one question has not ended.
     fn grace(&mut self, now_us: u64) -> Progress {
         let Some(questions) = &self.questions else { return Progress::Waiting };
         let length_us = match (&questions.v6.state, &questions.v4.state) {
@@ -221,7 +221,7 @@ impl Questions {
         ttl_s.clamp(settings.ttl_s_min, settings.ttl_s_max)
     }
 
-    /// Why the name has no addresses, and for how many seconds that is kept.
+    /// The reason why the name has no addresses, and the seconds for which that is kept.
     fn missing(&self, settings: &Settings) -> (Failure, u32) {
         let part = |question: &Question| match question.state {
             State::Missing { failure, ttl_s } => (failure, ttl_s),
@@ -243,7 +243,7 @@ impl Questions {
                 .into_iter()
                 .flatten()
                 .min()
-                // A negative answer without an SOA must not be cached (RFC 2308 section 5): no longer than a failure.
+                // A negative answer without an SOA must not be cached (RFC 2308 section 5), so it is kept no longer than a failure.
                 .unwrap_or(settings.failure_ttl_s)
                 .clamp(settings.ttl_s_min, settings.negative_ttl_s_max),
             Failure::Timeout | Failure::ServerFailure | Failure::Malformed => settings.failure_ttl_s,

@@ -70,8 +70,8 @@ impl Upstream {
 
     /// The first server of a look-up.
     pub(super) fn first_server(&self, look_up_serial: u64) -> usize {
-        // Not the serial itself: look-ups and queries share the numbers, and their steps may be a multiple of the
-        // count.
+        // The serial itself would not do: look-ups and queries share the numbers, and their steps may be a multiple
+        // of the count.
         let count = self.servers.count().max(1) as u64;
         if self.settings.rotate { (self.random.word(look_up_serial, 6) % count) as usize } else { 0 }
     }
@@ -110,7 +110,7 @@ pub(super) struct Question {
     links: u8,
     /// Least TTL of the chain so far.
     ttl_s: u32,
-    /// The targets of CNAMEs, if they are wanted.
+    /// The targets of CNAMEs, if the settings want them.
     pub(super) aliases: Vec<WireName>,
     /// The answer of a truncated reply.
     truncated: Option<TruncatedAnswer>,
@@ -363,7 +363,7 @@ impl Question {
         }
     }
 
-    /// This server is of no use: sends the query to the next one.
+    /// This server is of no use: sends the query to the next server.
     fn fail_server(&mut self, now_us: u64, upstream: &mut Upstream, pending: PendingQuery, failure: Failure) {
         let mut round = pending.round;
         round.failure = match round.failure {

@@ -156,7 +156,7 @@ fn parse_search<'a>(words: impl Iterator<Item = &'a [u8]>) -> Vec<Name> {
 }
 
 /// An address with port 53. A numeric scope is kept, because link-local servers need it; the name of an interface
-/// cannot be looked up here and is dropped.
+/// cannot be looked up in the core and is dropped.
 fn parse_address(text: &str) -> Option<SocketAddr> {
     let (address, scope) = text.split_once('%').unwrap_or((text, ""));
     match address.parse().ok()? {

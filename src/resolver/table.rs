@@ -15,7 +15,7 @@ use crate::http::target::Name;
 /// Most names of a hosts file; further ones are ignored. Chosen: block lists in hosts form have 200,000 lines, at
 /// some 100 bytes each.
 pub const HOSTS_NAMES_MAX: usize = 1 << 18;
-/// How long a server that did not answer is used last. Chosen.
+/// How long a server without an answer is used last. Chosen.
 pub(super) const DOWN_US: u64 = 30_000_000;
 /// How long a server that did not understand EDNS is queried without it. Chosen.
 const EDNS_RETRY_US: u64 = 600_000_000;

@@ -26,7 +26,7 @@ pub struct Walk {
 pub struct Candidate {
     /// The complete name.
     pub name: Name,
-    /// It is the name itself, without a search domain.
+    /// The candidate is the name itself, without a search domain.
     pub as_is: bool,
 }
 
@@ -55,7 +55,7 @@ impl Walk {
 
     /// The last candidate has no addresses. `Some` ends the walk with this failure.
     pub fn fail(&mut self, failure: Failure) -> Option<Failure> {
-        // The failure of the name itself stands for all, as in glibc.
+        // The failure of the name itself is the failure of the walk, as in glibc.
         if self.as_is {
             self.failure = Some(failure);
         }

@@ -22,7 +22,7 @@ pub struct KeptCapability {
 }
 
 /// Drops all capabilities of this thread, which must be the only one, except those that the paths need, and returns
-/// the kept ones. An unprivileged user keeps none: the one that it had for binding a port (`AmbientCapabilities=` of
+/// the kept ones. An unprivileged user keeps none: the capability for binding a port (`AmbientCapabilities=` of
 /// systemd) is not needed any more.
 pub fn give_up_unneeded(paths: &Paths) -> io::Result<Vec<KeptCapability>> {
     let is_root = rustix::process::geteuid().is_root();
@@ -42,7 +42,7 @@ fn give_up_all_but(kept: CapabilitySet) -> io::Result<()> {
     // A container may have fewer capabilities than the paths need.
     let kept = now.permitted & kept;
     let wanted = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    // Compared first: a service manager often forbids the call that sets capabilities, after it has removed them all.
+    // Compared first: after a service manager has removed all capabilities, it often forbids the call that sets them.
     if now != wanted {
         set_capabilities(None, wanted)?;
     }

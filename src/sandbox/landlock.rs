@@ -4,7 +4,8 @@
 //! descriptors stay usable. `stat` is not restricted.
 //!
 //! A rule is for a directory, not for its name: a log directory that is removed and created again while the daemon
-//! runs is another one, and only a restart opens it. To allow it in advance would allow everything in its parent.
+//! runs is another directory, and only a restart opens it. A rule that allows it in advance would have to allow
+//! everything in its parent.
 
 use super::places::Places;
 use ::landlock::{
@@ -25,7 +26,7 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
         .handle_access(AccessFs::from_all(NEWEST))
         // All sockets are bound already.
         .and_then(|rules| rules.handle_access(AccessNet::BindTcp))
-        // No abstract sockets of other processes, and no signals to them.
+        // Closes abstract sockets of other processes, and forbids signals to them.
         .and_then(|rules| rules.scope(Scope::from_all(NEWEST)))
         .and_then(Ruleset::create)
         .map_err(io::Error::other)?;
@@ -51,7 +52,7 @@ pub fn enforce(places: &Places) -> io::Result<bool> {
 
 fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io::Result<RulesetCreated> {
     match PathFd::new(place) {
-        // The file has no place in the file system, and no rule applies to it.
+        // The file has no place in the file system, so no rule applies to it.
         Ok(opened) if is_nameless(&opened) => Ok(rules),
         Ok(opened) => rules.add_rule(PathBeneath::new(opened, access)).map_err(io::Error::other),
         // A missing path, or one that this user cannot open, needs no rule.
@@ -62,8 +63,8 @@ fn allow(rules: RulesetCreated, place: &Path, access: BitFlags<AccessFs>) -> io:
     }
 }
 
-/// Whether it is a pipe or socket outside of any directory, as `/dev/stdin` often is: the kernel accepts no rule for
-/// one.
+/// Whether a file is a pipe or socket outside of any directory, as `/dev/stdin` often is. The kernel accepts no rule
+/// for such a file.
 fn is_nameless(opened: &PathFd) -> bool {
     const PIPES: u64 = 0x5049_5045;
     const SOCKETS: u64 = 0x534F_434B;

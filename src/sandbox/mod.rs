@@ -30,17 +30,17 @@ pub use walls::{describe, enter};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// The walls that the kernel enforces; one that it does not support is missing.
+/// The walls that the kernel enforces. False for a wall that the kernel does not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enforced {
-    /// Other paths cannot be opened.
+    /// Only allowed paths can be opened.
     pub paths: bool,
-    /// Other system calls fail.
+    /// Only allowed system calls succeed.
     pub calls: bool,
 }
 
-/// Drops the capabilities that serving does not need, for this thread and those that it starts; called before there
-/// are others. Executed programs do not get them back.
+/// Drops the capabilities that serving does not need, for this thread and the threads that it starts; called before
+/// other threads exist. Executed programs do not get them back.
 #[cfg(target_os = "linux")]
 pub fn give_up_capabilities(paths: &Paths) -> io::Result<()> {
     match capabilities::give_up_unneeded(paths) {

@@ -11,8 +11,9 @@ pub struct Paths {
     pub listed: Vec<PathBuf>,
     /// Log files that are opened again for appending, after their last bytes are read.
     pub appended: Vec<PathBuf>,
-    /// The directories of the log, of the cache file, of events and of what is fetched of the clouds, in which files are created, written, renamed and removed.
+    /// The directories of the log, the cache file, events and fetched cloud lists, in which files are created, written, renamed and
+    /// removed.
     pub written: Vec<PathBuf>,
-    /// The directory of the control socket, which is removed at the end.
+    /// The directory of the control socket; the socket is removed at the end.
     pub removed: Vec<PathBuf>,
 }

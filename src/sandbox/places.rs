@@ -59,27 +59,27 @@ const HOMES: [&str; 2] = ["/home", "/Users"];
 /// The paths to open.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
-    /// Read, with everything in them.
+    /// Directories to read, with everything in them.
     pub directories: BTreeSet<PathBuf>,
-    /// Read, as long as they are not replaced.
+    /// Files to read, as long as they are not replaced.
     pub files: BTreeSet<PathBuf>,
-    /// Those of them that may be replaced.
+    /// The files of `files` that may be replaced; a replacement cannot be read.
     pub fixed: BTreeSet<PathBuf>,
-    /// Listed and read, with everything in them.
+    /// Directories to list and read, with everything in them.
     pub listed: BTreeSet<PathBuf>,
-    /// Written, with everything in them.
+    /// Directories to write, with everything in them.
     pub written: BTreeSet<PathBuf>,
-    /// Read and written, with everything in them.
+    /// Directories to read and write, with everything in them.
     pub appended: BTreeSet<PathBuf>,
     /// Files and sockets are removed from these.
     pub removed: BTreeSet<PathBuf>,
 }
 
-/// How a file is opened.
+/// The rule with which a file is opened.
 enum Place {
-    /// Its whole directory is opened.
+    /// The rule opens the whole directory of the file.
     Directory(PathBuf),
-    /// The file is opened; it cannot be replaced.
+    /// The rule opens the file, which cannot be replaced.
     File,
     /// The file is opened; a replacement cannot be read.
     Fixed,
@@ -168,8 +168,8 @@ fn is_mounted(path: &Path) -> bool {
     })
 }
 
-/// Whether the directory holds other files that this user could read. If it belongs to another user and this one is
-/// not root, file permissions protect secrets, so it can be opened.
+/// Whether the directory holds other files that this user could read. If the directory belongs to another user and
+/// this user is not root, file permissions protect secrets, so the directory can be opened.
 fn is_shared(directory: &Path, user: u32, home: Option<&Path>) -> bool {
     let Ok(found) = stat(directory) else { return false };
     let by_all = Mode::from_raw_mode(found.st_mode).contains(Mode::SVTX);

@@ -84,7 +84,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads: their start (clone is below), their end, and queries about themselves.
+    // Threads: start (clone is below), end, and queries about themselves.
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_getegid,
@@ -98,7 +98,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_sched_getaffinity,
     libc::SYS_sched_yield,
     libc::SYS_set_robust_list,
-    libc::SYS_sysinfo, // how much memory there is, asked by the C library
+    libc::SYS_sysinfo, // how much memory the machine has, asked by the C library
     libc::SYS_uname,
     // Signals.
     libc::SYS_rt_sigaction,
@@ -133,7 +133,7 @@ const ALLOWED_OLD: &[c_long] = &[
     libc::SYS_unlink,
 ];
 
-/// This architecture has no older calls.
+/// The older calls; this architecture has none.
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OLD: &[c_long] = &[];
 
@@ -189,7 +189,7 @@ fn conditional() -> Result<[(c_long, Vec<SeccompRule>); 9], BackendError> {
         // Written memory cannot become executable.
         (libc::SYS_mmap, vec![clear(2, libc::PROT_EXEC)?]),
         (libc::SYS_mprotect, vec![clear(2, libc::PROT_EXEC)?]),
-        // Threads, not processes.
+        // New threads are allowed, new processes are not.
         (libc::SYS_clone, vec![rule(0, SeccompCmpOp::MaskedEq(of_thread), of_thread)?]),
         (
             libc::SYS_ioctl,

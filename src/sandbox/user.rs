@@ -80,7 +80,7 @@ impl User {
     }
 
     /// Becomes this user for good: groups first, because only root may change them, then the user, then a check that
-    /// there is no way back. Called before there are threads.
+    /// the process cannot become root again. Called before other threads exist.
     pub fn assume(&self) -> io::Result<()> {
         if !self.is_assumed() {
             self.take_groups()?;

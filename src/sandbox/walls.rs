@@ -1,5 +1,5 @@
-//! The walls that the kernel keeps: which paths can be opened, and which system calls can be made. There are none without the
-//! feature `sandbox`, and on systems other than Linux.
+//! The walls that the kernel enforces: which paths can be opened, and which system calls can be made. Without the feature `sandbox`, and
+//! on systems other than Linux, there are no walls.
 
 pub use system::{describe, enter};
 
@@ -8,8 +8,8 @@ mod system {
     use super::super::{Enforced, Paths, Places, landlock, seccomp};
     use std::io;
 
-    /// Enters the sandbox, for this thread and those that it starts; called before there are others. It is no error if
-    /// the kernel has no support, but one if the kernel has it and refuses.
+    /// Enters the sandbox, for this thread and the threads that it starts; called before other threads exist. A
+    /// kernel without support is no error; a kernel that has it and refuses is one.
     pub fn enter(paths: &Paths) -> io::Result<Enforced> {
         let places = Places::of(paths, rustix::process::geteuid().as_raw());
         let enforced = Enforced { paths: landlock::enforce(&places)?, calls: seccomp::enforce()? };
@@ -37,7 +37,7 @@ mod system {
         Ok(Enforced { paths: false, calls: false })
     }
 
-    /// No path is closed.
+    /// An empty text: no path is closed.
     pub fn describe(_paths: &Paths, _user: Option<u32>) -> String {
         String::new()
     }

@@ -21,7 +21,7 @@ fn what_the_host_says_ends_the_wait_of_all() {
     for outcome in [addresses(&["192.0.2.1"]), failed(Failure::NotFound)] {
         let id = await_host(&mut net, "www.example");
         assert_eq!(await_host(&mut net, "www.example"), id);
-        // A second opinion of one who would have asked the servers joins, too.
+        // A look-up that would have queried the servers joins, too.
         assert_eq!(net.look_up("www.example"), LookUp::Pending(id));
         assert!(net.take_sent().is_empty());
         let now = net.now();
@@ -42,7 +42,7 @@ fn the_host_may_leave_a_name_to_the_servers() {
     net.resolver.ask_servers(now, &name("four.example"));
     net.drain();
     assert_eq!(net.take_sent().len(), 2);
-    // The host has no say any more.
+    // The answers of the host program have no effect any more.
     net.resolver.tell(now, &name("four.example"), failed(Failure::NotFound));
     net.resolver.ask_servers(now, &name("four.example"));
     net.settle();

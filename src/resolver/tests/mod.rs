@@ -26,21 +26,21 @@ enum Server {
     Silent,
     /// Never answers questions of this type.
     Drops(u16),
-    /// Its port is closed.
+    /// The server's port is closed.
     Refuses,
     /// Answers with this code.
     Code(u16),
-    /// As Answers(1 ms), but with FORMERR to EDNS.
+    /// Like `Answers(1 ms)`, but with FORMERR to EDNS.
     Plain,
-    /// As Answers(1 ms), but with lower case in the question.
+    /// Like `Answers(1 ms)`, but with lower case in the question.
     Lowers,
     /// Floods with replies of wrong ids and never sends the true one; over TCP it answers.
     Forged(usize),
-    /// Its messages are cut after so many bytes.
+    /// The server's messages are cut after so many bytes.
     Cut(usize),
-    /// Says SERVFAIL to so many queries, and then the truth.
+    /// Answers SERVFAIL to so many queries, and then the truth.
     Recovers(usize),
-    /// Truncates its answers over UDP; over TCP it behaves as the other one.
+    /// Truncates its answers over UDP; over TCP the server behaves as the inner one.
     CutOff(&'static Server),
 }
 

@@ -10,11 +10,11 @@ fn www() -> Outcome {
 fn a_dead_server_costs_one_time_out() {
     let mut net = Network::new(&[Server::Silent, Server::Answers(MS)], |_| {});
     assert_eq!(net.resolve("www.example"), (2 * S + MS, www()));
-    // Later look-ups start with the live one.
+    // Later look-ups start with the live server.
     net.take_sent();
     assert_eq!(net.resolve("four.example"), (MS, addresses(&["192.0.2.4"])));
     assert_eq!(net.take_sent(), ["1/four.example/AAAA", "1/four.example/A"]);
-    // After its time one query probes it, with little patience, and no other does.
+    // After the down time one query probes the server, with a short time-out, and no other query does.
     net.wait(31 * S);
     let (took_us, outcome) = net.resolve("six.example");
     assert_eq!(outcome, addresses(&["2001:db8::6"]));
@@ -22,7 +22,7 @@ fn a_dead_server_costs_one_time_out() {
     assert_eq!(net.take_sent(), ["0/six.example/AAAA", "1/six.example/A", "1/six.example/AAAA"]);
     assert_eq!(net.resolve("alias.example").0, MS);
     assert_eq!(net.take_sent(), ["1/alias.example/AAAA", "1/alias.example/A"]);
-    // Once it answers the probe it is first again.
+    // A server that answers the probe is first again.
     net.servers[0] = Server::Answers(MS);
     net.wait(31 * S);
     assert_eq!(net.resolve("zero.example").0, MS);
@@ -115,7 +115,7 @@ fn kind_15_a_servfail_from_the_only_server_is_asked_again() {
     let mut net = Network::new(&[Server::Recovers(2)], |_| {});
     assert_eq!(net.resolve("www.example").1, www());
     assert_eq!(net.take_sent().len(), 4);
-    // Once: a name that always fails costs two queries for each family, as with glibc.
+    // The repetition happens once: a name that always fails costs two queries for each family, as with glibc.
     let mut net = Network::new(&[Server::Code(2)], |_| {});
     assert_eq!(net.resolve("www.example").1, failed(Failure::ServerFailure));
     assert_eq!(net.take_sent().len(), 4);
@@ -144,12 +144,12 @@ fn kind_15_what_was_cut_off_is_better_than_nothing() {
     // Another server's full answer is better still.
     let mut net = Network::new(&[Server::CutOff(&REFUSES), ANSWERS], |_| {});
     assert_eq!(net.resolve("www.example").1, www());
-    // It is not kept for long.
+    // The truncated answer is not kept for long.
     let mut net = Network::new(&[Server::CutOff(&REFUSES)], |_| {});
     net.resolve("www.example");
     net.wait(61 * S);
     assert!(matches!(net.look_up("www.example"), LookUp::Pending(_)));
-    // With nothing in it there is nothing to fall back to.
+    // A truncated answer without addresses is of no use.
     let mut net = Network::new(&[Server::CutOff(&REFUSES)], |_| {});
     assert_eq!(net.resolve("lame.example").1, failed(Failure::ServerFailure));
     // The look-up ends before the last server gives up.
@@ -193,7 +193,7 @@ fn a_late_family_fills_the_cache() {
     net.settle();
     assert_eq!(net.done.len(), 1);
     assert_eq!(net.look_up("www.example"), LookUp::Ready(www()));
-    // Within the grace, both are waited for.
+    // Within the grace period, the look-up waits for both families.
     let mut net = Network::new(&[Server::Slow(AAAA, 40 * MS, MS)], |_| {});
     assert_eq!(net.resolve("www.example"), (40 * MS, www()));
     let mut net = Network::new(&[Server::Slow(A, 900 * MS, MS)], |_| {});
@@ -245,7 +245,7 @@ fn forged_replies_are_ignored() {
     let mut net = Network::new(&[Server::Forged(100)], |_| {});
     assert_eq!(net.resolve("www.example"), (2 * MS, www()));
     assert_eq!(net.take_sent()[2..], ["0/www.example/AAAA/tcp", "0/www.example/A/tcp"]);
-    // A few and then silence: likewise, at the time-out, and the server is not taken for dead.
+    // A few forged replies and then silence have the same effect, at the time-out, and the server is not taken for dead.
     let mut net = Network::new(&[Server::Forged(3), Server::Answers(MS)], |_| {});
     assert_eq!(net.resolve("www.example"), (2 * S + MS, www()));
     assert_eq!(net.take_sent()[2..], ["0/www.example/AAAA/tcp", "0/www.example/A/tcp"]);

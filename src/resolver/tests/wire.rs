@@ -309,7 +309,7 @@ fn only_the_reply_to_the_question_counts() {
             assert_eq!(read_reply(&bad, sent), Reply::Mismatched, "byte {at}");
         }
     });
-    // A server that cannot read the query may leave out the question; such a reply can say nothing else.
+    // A server that cannot read the query may leave out the question; such a reply can mean nothing else.
     ask("www.example", Family::V4, None, |sent| {
         assert_eq!(read_reply(b"\x12\x34\x81\x81\0\0\0\0\0\0\0\0", sent), Reply::NotUnderstood);
         assert_eq!(read_reply(b"\x12\x34\x81\x82\0\0\0\0\0\0\0\0", sent), Reply::Mismatched);
