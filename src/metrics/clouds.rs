@@ -1,15 +1,15 @@
-//! What is known of each cloud provider. There are as many as the guard knows, and each is a label.
+//! The numbers of each cloud provider that the guard knows; the name of the provider is the label.
 
 use super::{Descriptor, Kind, Unit};
 
 /// The networks of one provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloudNumbers {
-    /// Its name, which is the label.
+    /// The name of the provider, which is the label.
     pub provider: &'static str,
     /// Networks that are known.
     pub networks: u64,
-    /// How long ago they were right, in seconds; `None` if none are known.
+    /// The age of the networks, in seconds; `None` if no networks are known.
     pub age_s: Option<u64>,
     /// Times that they were fetched, or found unchanged.
     pub refreshes: u64,
@@ -17,7 +17,7 @@ pub struct CloudNumbers {
     pub failures: u64,
 }
 
-/// The names of the numbers of a provider, in the order of [`CloudNumbers::numbers`].
+/// The names of a provider's numbers, in the order of [`CloudNumbers::numbers`].
 pub const CLOUDS: [Descriptor; 4] = [
     Descriptor {
         name: "guard_cloud_networks",
@@ -46,7 +46,7 @@ pub const CLOUDS: [Descriptor; 4] = [
 ];
 
 impl CloudNumbers {
-    /// Each number; `None` where there is none.
+    /// The numbers in the order of [`CLOUDS`]; `None` for a number without a value.
     pub fn numbers(&self) -> [Option<u64>; CLOUDS.len()] {
         [Some(self.networks), self.age_s, Some(self.refreshes), Some(self.failures)]
     }

@@ -9,7 +9,7 @@ use super::tables::{DetectNumbers, UpstreamNumbers};
 use super::{Descriptor, Kind, Labelled, Unit};
 use std::fmt::{Display, Write as _};
 
-/// Before every name.
+/// The prefix of every name.
 const PREFIX: &str = "weir_";
 
 /// The two forms of the text.
@@ -68,7 +68,7 @@ struct Text {
 }
 
 impl Text {
-    /// What a family is. Returns the name of its samples.
+    /// Writes the lines in front of a family: kind, unit and help. Returns the name of its samples.
     fn describe(&mut self, descriptor: &Descriptor) -> String {
         let family = family_name(descriptor);
         let (kind, end) = match descriptor.kind {
@@ -85,7 +85,7 @@ impl Text {
         let sample = format!("{family}{end}");
         let (described, unit) = match self.form {
             Form::OpenMetrics => (&family, unit),
-            // The name of a family is that of its samples, and there are no units.
+            // In the classic form, a family has the name of its samples, and no unit.
             Form::Classic => (&sample, ""),
         };
         let _ = writeln!(self.out, "# HELP {described} {}", descriptor.help);
@@ -135,7 +135,7 @@ impl Text {
     fn put_histogram(&mut self, name: &str, label: &str, histogram: &Histogram) {
         let comma = if label.is_empty() { "" } else { "," };
         for (bound_us, count) in histogram.buckets() {
-            // Always with a point, as OpenMetrics 1.0 wants it (section 4.4.5).
+            // OpenMetrics 1.0 demands a point in the number (section 4.4.5).
             let bound = bound_us.map_or("+Inf".to_owned(), |bound_us| format!("{:?}", seconds(bound_us)));
             let _ = writeln!(self.out, "{name}_bucket{{{label}{comma}le=\"{bound}\"}} {count}");
         }
@@ -160,7 +160,7 @@ fn seconds(time_us: u64) -> f64 {
 }
 
 impl Snapshot {
-    /// All numbers, those of the loops added up. The version is that of the program.
+    /// All numbers as text; the numbers of the loops are added up. `version` is the version of the program.
     pub fn exposition(&self, form: Form, version: &str) -> String {
         let mut text = Text { out: String::new(), form };
         text.put_build(version);
@@ -182,7 +182,7 @@ impl Snapshot {
         let number = |numbers: &UpstreamNumbers, at| numbers.numbers().nth(at).map(|(_, value)| value);
         text.put_labelled(UpstreamNumbers::DESCRIPTORS, &self.upstreams, number);
         for family in sum.histograms.families() {
-            // What is shown though nothing was counted: a series that begins late has no rate at first.
+            // Series that are written with a count of zero, too: a series that begins late has no rate at first.
             let shown = match family.1 {
                 "status" => STATUS_CLASSES_SHOWN,
                 "cache" if self.cache.is_none() => 1,
@@ -198,7 +198,7 @@ impl Snapshot {
 }
 
 impl Text {
-    /// Families whose samples are those of several: each has the numbers of all.
+    /// Writes the samples of several labelled tables, family by family.
     fn put_labelled<'a, T: 'a>(
         &mut self,
         descriptors: &[Descriptor],

@@ -1,10 +1,10 @@
-//! Histograms of times. All have the same buckets, so that one look-up serves each of them.
+//! Histograms of durations. All have the same buckets, so one look-up serves each of them.
 
 use super::labels::{CACHE_USES, STATUS_CLASSES};
 use super::{Descriptor, Kind, Unit};
 
-/// The upper bounds of the buckets, inclusive, in microseconds (chosen: in steps of 2 or 2.5 from what a hit of the cache
-/// takes to what is no longer a matter of speed; the last two are for downloads and tunnels). Above the last is one more.
+/// The upper bounds of the buckets, inclusive, in microseconds (chosen: in steps of 2 or 2.5 from the time of a cache hit to times in
+/// which speed does not matter; the last two are for downloads and tunnels). One more bucket follows the last bound.
 pub const BOUNDS_US: [u64; 16] = [
     500,
     1_000,
@@ -24,34 +24,34 @@ pub const BOUNDS_US: [u64; 16] = [
     600_000_000,
 ];
 
-/// How many times fell into each bucket.
+/// The number of durations in each bucket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
-    /// One for each of [`BOUNDS_US`], and one for what is longer.
+    /// One count for each of [`BOUNDS_US`], and one for longer durations.
     counts: [u64; BOUNDS_US.len() + 1],
     sum_us: u64,
 }
 
 impl Histogram {
-    /// Counts one time, in microseconds.
+    /// Counts one duration, in microseconds.
     pub fn observe(&mut self, time_us: u64) {
-        // From below: most times are short, so that the first comparisons decide.
+        // From the shortest bucket on: most durations are short.
         let bucket = BOUNDS_US.iter().position(|&bound| time_us <= bound).unwrap_or(BOUNDS_US.len());
         self.counts[bucket] += 1;
         self.sum_us = self.sum_us.saturating_add(time_us);
     }
 
-    /// How many times were counted.
+    /// The number of durations counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// All times together, in microseconds.
+    /// The sum of all durations, in microseconds.
     pub fn sum_us(&self) -> u64 {
         self.sum_us
     }
 
-    /// For each bucket its upper bound in microseconds (`None` for the last one), and how many times were not longer.
+    /// For each bucket its upper bound in microseconds (`None` for the last one), and the number of durations up to that bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Option<u64>, u64)> {
         let bounds = BOUNDS_US.iter().copied().map(Some).chain([None]);
         bounds.zip(self.counts.iter().scan(0, |below, count| {
@@ -66,14 +66,14 @@ impl Histogram {
     }
 }
 
-/// The histograms of one loop. Each time is that of the same name in the access log.
+/// The histograms of one loop. Each duration is the field of the same name in the access log.
 #[derive(Clone, Debug, Default)]
 pub struct Histograms {
     /// Requests, by class of status ([`STATUS_CLASSES`]).
     pub request_duration: [Histogram; STATUS_CLASSES.len()],
     /// Tunnels.
     pub tunnel_duration: Histogram,
-    /// By what the cache did ([`CACHE_USES`]).
+    /// By the result of the cache ([`CACHE_USES`]).
     pub time_to_first_byte: [Histogram; CACHE_USES.len()],
     /// New origin connections.
     pub connect: Histogram,
@@ -83,7 +83,7 @@ pub struct Histograms {
     pub guard_store: Histogram,
 }
 
-/// Histograms of one kind: what they are, and the label in which they differ with its values.
+/// Histograms of one kind: the descriptor, the name of the label, its values, and one histogram for each value.
 pub type Family<'a> = (&'static Descriptor, &'static str, &'static [&'static str], &'a [Histogram]);
 
 const REQUEST_DURATION: Descriptor = time(
@@ -112,11 +112,11 @@ const fn time(name: &'static str, help: &'static str) -> Descriptor {
 }
 
 impl Histograms {
-    /// What the histograms are.
+    /// The descriptors of the histograms.
     pub const DESCRIPTORS: &'static [Descriptor] =
         &[REQUEST_DURATION, TUNNEL_DURATION, TIME_TO_FIRST_BYTE, CONNECT, DNS, GUARD_STORE];
 
-    /// All of them. Those without a label are alone.
+    /// All families. A family without a label has one histogram.
     pub fn families(&self) -> [Family<'_>; 6] {
         use std::slice::from_ref;
         [
@@ -129,7 +129,7 @@ impl Histograms {
         ]
     }
 
-    /// Adds those of another loop.
+    /// Adds the histograms of another loop.
     pub(super) fn add(&mut self, other: &Histograms) {
         let Histograms { request_duration, tunnel_duration, time_to_first_byte, connect, dns, guard_store } =
             self;

@@ -1,12 +1,12 @@
-//! Metrics: what is counted, what each number means, and the numbers of one moment.
+//! Metrics: the numbers that weir counts, their descriptions, and the numbers of one moment.
 //!
-//! A table (`tables.rs`) has a row for each number: help text, name, kind and unit. The row makes a plain `u64` field,
-//! which its owner counts in, and a [`Descriptor`]. A [`Snapshot`] puts the numbers of all loops, of the process and of the
-//! cache side by side. Whatever shows metrics is a view of a snapshot and takes names, help and units from the descriptors:
-//! the statistics line is one view ([`Snapshot::line`]), the text for monitoring systems another ([`Snapshot::exposition`]).
-//! Times are counted in histograms ([`Histograms`]), which the line leaves out.
+//! A table (`tables.rs`) has a row for each number: help text, name, kind and unit. The row makes a plain `u64` field, in which its owner
+//! counts, and a [`Descriptor`]. A [`Snapshot`] has the numbers of all loops, of the process and of the cache side by side. Each text
+//! with metrics is a view of a snapshot and takes names, help and units from the descriptors: the statistics line is one view
+//! ([`Snapshot::line`]), the text for monitoring systems another ([`Snapshot::exposition`]). Durations are counted in histograms
+//! ([`Histograms`]), which the line leaves out.
 //!
-//! The core counts and knows nothing of views. Labels are bounded: the class of a status, what the cache did, the name of
+//! The core counts and does not depend on views. Labels have bounded values: the class of a status, the result of the cache, the name of
 //! a cloud provider, and the index of a loop.
 
 mod clouds;
@@ -25,31 +25,31 @@ pub use tables::{
     CacheNumbers, DetectNumbers, GuardNumbers, Metrics, ProcessNumbers, StoreNumbers, UpstreamNumbers,
 };
 
-/// What a number is.
+/// The description of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptor {
-    /// Its name in the statistics line: lower-case words, joined by `_`.
+    /// The name in the statistics line: lower-case words, joined by `_`.
     pub name: &'static str,
     /// One or two sentences for people.
     pub help: &'static str,
-    /// How it moves.
+    /// How the number changes.
     pub kind: Kind,
-    /// What it counts.
+    /// The unit of the number.
     pub unit: Unit,
 }
 
-/// How a number moves.
+/// How a number changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It only grows, from 0 at the start.
+    /// A count since the start, which never falls.
     Counter,
-    /// It says what is now.
+    /// A value of this moment.
     Gauge,
-    /// Many times, by how long they were.
+    /// Counts of durations, by their length.
     Histogram,
 }
 
-/// What a number counts: the base units of OpenMetrics 1.0, section 4.4.4.
+/// The unit of a number: the base units of OpenMetrics 1.0, section 4.4.4.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Things or events.

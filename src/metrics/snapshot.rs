@@ -8,11 +8,11 @@ use super::tables::{
 use super::{Descriptor, Kind, Unit};
 use std::fmt::{Display, Write as _};
 
-/// Numbers of which the line leaves out those that are zero: time-outs and limits that were never reached, and what a
-/// cache has not done.
+/// Prefixes of numbers that the line leaves out at zero: time-outs and limits that were never reached, and parts that
+/// are not used.
 const LEFT_OUT_AT_ZERO: [&str; 5] = ["timeouts_", "limit_", "cache_", "guard_", "gateway_"];
 
-/// Classes of statuses that views leave out when they are zero, from this index on: responses never have them.
+/// Views leave out classes of statuses from this index on when they are zero: responses never have them.
 pub(super) const STATUS_CLASSES_SHOWN: usize = 6;
 
 /// Numbers that the line shows for each loop as well, when there are several.
@@ -45,30 +45,30 @@ const fn ratio(name: &'static str, help: &'static str) -> Descriptor {
 /// The numbers of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// What each loop has counted.
+    /// The numbers of each loop.
     pub loops: Vec<Metrics>,
-    /// What the process has counted.
+    /// The numbers of the process.
     pub process: ProcessNumbers,
-    /// What the store of the cache has counted, if there is one.
+    /// The numbers of the cache store, if there is one.
     pub cache: Option<CacheNumbers>,
-    /// What the guard holds, if it holds or has held anything.
+    /// The numbers of the guard, if it has or had any state.
     pub guard: Option<GuardNumbers>,
-    /// What the client of the guard's shared store has done, if there is or was one.
+    /// The numbers of the client of the guard's shared store, if one is or was configured.
     pub store: Option<StoreNumbers>,
-    /// What is known of cloud providers.
+    /// The numbers of cloud providers.
     pub clouds: Vec<CloudNumbers>,
-    /// What detection has found, by category. The line leaves it out.
+    /// The numbers of detection, by category. The line leaves them out.
     pub detected: Vec<Labelled<DetectNumbers>>,
-    /// How it is with each upstream of the gateway. The line leaves it out.
+    /// The numbers of each upstream of the gateway. The line leaves them out.
     pub upstreams: Vec<Labelled<UpstreamNumbers>>,
 }
 
 /// Numbers of one of several of a kind.
 #[derive(Clone, Debug, Default)]
 pub struct Labelled<T> {
-    /// Names and values of the labels that tell it from the others.
+    /// Names and values of the labels that distinguish these numbers from others.
     pub labels: Vec<(&'static str, String)>,
-    /// Its numbers.
+    /// The numbers.
     pub numbers: T,
 }
 
@@ -79,7 +79,8 @@ impl Metrics {
         if judged == 0 { 0.0 } else { self.blocked as f64 / judged as f64 }
     }
 
-    /// Requests answered from memory among all that the cache could have answered, and the bytes sent for them; 0 to 1.
+    /// Shares from 0 to 1: requests answered from memory among all requests that the cache could have answered, and
+    /// the bytes sent for them.
     pub fn cache_hit_ratios(&self) -> [f64; 2] {
         let hits = self.cache_hits + self.cache_stale + self.cache_revalidated + self.cache_collapsed;
         let ratio = |part: u64, rest: u64| part as f64 / (part + rest).max(1) as f64;
@@ -144,7 +145,7 @@ impl Snapshot {
         self.guard.iter().flat_map(|guard| guard.numbers()).chain(store)
     }
 
-    /// How the work is spread over the loops.
+    /// Writes the numbers of single loops, which show how the work is spread.
     fn put_balance(&self, line: &mut String) {
         put(line, WORKERS.name, self.loops.len());
         for name in BALANCE {

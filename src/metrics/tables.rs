@@ -22,7 +22,7 @@ macro_rules! table {
         }
 
         impl $table {
-            /// What the numbers are.
+            /// The descriptors, in the order of the fields.
             pub const DESCRIPTORS: &'static [Descriptor] = &[$(Descriptor {
                 name: stringify!($name),
                 help: concat!($($help),+).trim_ascii(),
@@ -30,12 +30,12 @@ macro_rules! table {
                 unit: Unit::$unit,
             }),+];
 
-            /// Each number and what it is.
+            /// Each number with its descriptor.
             pub fn numbers(&self) -> impl Iterator<Item = (&'static Descriptor, u64)> {
                 Self::DESCRIPTORS.iter().zip([$(self.$name),+])
             }
 
-            /// Adds the numbers of another one; peaks add up too, as an upper bound.
+            /// Adds the numbers of another table; peaks add up too, as an upper bound.
             pub fn add(&mut self, other: &$table) {
                 $(self.$name += other.$name;)+
                 $(self.$array.iter_mut().zip(other.$array).for_each(|(mine, theirs)| *mine += theirs);
@@ -46,7 +46,7 @@ macro_rules! table {
 }
 
 table! {
-    /// What one loop has counted since it started.
+    /// The numbers of one loop since its start.
     Metrics {
         /// Client connections now, idle ones included.
         clients: Gauge(Count),
@@ -264,13 +264,13 @@ table! {
     } with {
         /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0 counts transactions that ended without one.
         statuses: [u64; 10],
-        /// How long things took.
+        /// Histograms of durations.
         histograms: Histograms,
     }
 }
 
 table! {
-    /// What the process around the loops has counted.
+    /// The numbers of the process around the loops.
     ProcessNumbers {
         /// Lines that the access log has lost.
         log_lines_lost: Counter(Count),
@@ -280,7 +280,7 @@ table! {
 }
 
 table! {
-    /// What the guard holds, and what has left it.
+    /// The numbers of the guard's state.
     GuardNumbers {
         /// Bans now, expired ones that are still there included.
         guard_bans: Gauge(Count),
@@ -304,7 +304,7 @@ table! {
 }
 
 table! {
-    /// What the client of the guard's shared store has done. A request may ask for several counters, all in one question.
+    /// The numbers of the client of the guard's shared store. A request may ask for several counters, all in one question.
     StoreNumbers {
         /// Questions that were handed to the client of the store: one for each request that asks.
         guard_store_questions: Counter(Count),
@@ -330,7 +330,7 @@ table! {
 }
 
 table! {
-    /// How it is with one upstream of the gateway.
+    /// The numbers of one upstream of the gateway.
     UpstreamNumbers {
         /// Whether the upstream gets requests: 1 or 0.
         upstream_up: Gauge(Count),
@@ -348,7 +348,7 @@ table! {
 }
 
 table! {
-    /// What detection has found, of one category.
+    /// The numbers of detection for one category.
     DetectNumbers {
         /// Requests in which an attack of this category was found first, refused or not; exhausted are those that said more than is looked at.
         guard_detected: Counter(Count),
@@ -356,7 +356,7 @@ table! {
 }
 
 table! {
-    /// What the store of the cache holds, and what has left it.
+    /// The numbers of the cache store.
     CacheNumbers {
         /// Entries stored now.
         cache_entries: Gauge(Count),

@@ -17,7 +17,7 @@ const NONE: u32 = u32::MAX;
 /// Most networks.
 pub const NETWORKS_MAX: usize = NONE as usize;
 
-/// Networks by number: that of their place in the list that they were made of.
+/// Networks by number: the position of a network in the list that [`AddressSteps::new`] was called with.
 #[derive(Debug, Default)]
 pub struct AddressSteps {
     v4: StepFunction<u32>,
@@ -27,7 +27,7 @@ pub struct AddressSteps {
 }
 
 impl AddressSteps {
-    /// The networks without their host bits. Those beyond [`NETWORKS_MAX`] are left out.
+    /// The networks without their host bits. Networks beyond [`NETWORKS_MAX`] are left out.
     pub fn new(networks: impl Iterator<Item = IpNet>) -> AddressSteps {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (number, network) in (0..NONE).zip(networks) {
@@ -53,8 +53,8 @@ impl AddressSteps {
         AddressSteps { v4_index: index_upper(&v4.starts), v4, v6 }
     }
 
-    /// The number of the most specific network that covers the address, and of the first of equal ones. The address is
-    /// canonical: one that is IPv4-mapped lies in networks of IPv6 only.
+    /// The number of the most specific network that covers the address; of equal networks the first. The address is
+    /// canonical: an IPv4-mapped address lies in IPv6 networks only.
     #[inline]
     pub fn find(&self, address: IpAddr) -> Option<u32> {
         let number = match address {
@@ -95,7 +95,7 @@ struct Span<T> {
     number: u32,
 }
 
-/// A step function over addresses: from each start to the next one network or none.
+/// A step function over addresses: from each start to the next start, one network or none.
 #[derive(Debug, Default)]
 struct StepFunction<T> {
     starts: Vec<T>,

@@ -58,7 +58,7 @@ impl Linear {
         })
     }
 
-    /// How many more bytes fit without more memory.
+    /// The number of bytes that fit without more memory.
     pub fn spare(&self) -> usize {
         self.end as usize + self.room() - self.len()
     }
@@ -75,7 +75,7 @@ impl Linear {
         true
     }
 
-    /// How many bytes could be written in front of the byte at `at`, over older bytes; 0 if the buffer is no block.
+    /// The number of bytes that could be written in front of the byte at `at`, over older bytes; 0 if the buffer is no block.
     pub fn room_before(&self, at: usize) -> usize {
         match self.store {
             Store::Block(_) => self.start as usize + at,
@@ -128,7 +128,7 @@ impl Linear {
         (self.start, self.end) = (0, 0);
     }
 
-    /// Gives the memory of an empty buffer back: after space that was lent and not used.
+    /// Gives the memory of an empty buffer back, for callers that did not use the space that was lent.
     pub fn release_if_empty(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);

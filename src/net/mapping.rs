@@ -9,7 +9,7 @@ use std::ops::{Deref, DerefMut};
 pub struct Mapping(MmapMut);
 
 impl Mapping {
-    /// A mapping of zeros, with all its pages; `None` if the system has none.
+    /// A mapping of zeros, with all its pages; `None` if the system has no memory for it.
     pub fn zeroed(bytes: usize) -> Option<Mapping> {
         MmapOptions::new().len(bytes).populate().map_anon().ok().map(Mapping)
     }

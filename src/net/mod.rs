@@ -1,10 +1,10 @@
 //! Memory for bytes under way, and sets of addresses.
 //!
-//! One [`Pool`] lends all of it in blocks of 4 KB and counts them. A [`Ring`] holds the payload of one direction in
-//! one block, and in a few blocks while the direction is busy. A [`Linear`] holds a message head in one block, and
-//! may spill to the heap up to the head limit. An idle connection holds nothing. Blocks have no destructor: each
-//! owner gives its block back to the pool, and the pool's count of lent blocks proves it.
-//! A [`Mapping`] holds bytes that stay: a large piece of a stored body.
+//! One [`Pool`] lends this memory in blocks of 4 KB and counts the blocks. A [`Ring`] holds the payload of one
+//! direction in one block, and in a few blocks while the direction is busy. A [`Linear`] holds a message head in one
+//! block, and may spill to the heap up to the head limit. An idle connection holds nothing. Blocks have no
+//! destructor: each owner gives its block back to the pool, and the pool's count of lent blocks proves it.
+//! A [`Mapping`] holds bytes for a longer time: a large segment of a stored body.
 //!
 //! [`AddressSteps`] finds the network that an address lies in.
 

@@ -137,7 +137,7 @@ impl Pool {
         self.lendable(purpose) > 0
     }
 
-    /// How many blocks would be lent for this purpose now.
+    /// The number of blocks that the pool would lend for this purpose now.
     pub fn lendable(&self, purpose: Purpose) -> usize {
         let reserve = match purpose {
             Purpose::Head if self.scarce => return 0,
@@ -149,7 +149,7 @@ impl Pool {
         (self.blocks_max - self.lent).saturating_sub(reserve)
     }
 
-    /// Lends nothing for new requests while memory is scarce, whatever there is of blocks: a request takes more than those.
+    /// While memory is scarce, lends nothing for new requests, even if blocks are free: a request needs other memory, too.
     pub fn set_scarce(&mut self, scarce: bool) {
         self.scarce = scarce;
     }
@@ -216,7 +216,7 @@ impl Pool {
         self.links[block.0 as usize].len = len as u16;
     }
 
-    /// Puts a block behind another one, and returns the one that was there.
+    /// Puts a block behind `block`, and returns the block that was behind it before.
     pub(super) fn set_next(&mut self, block: &Block, next: Option<Block>) -> Option<Block> {
         std::mem::replace(&mut self.links[block.0 as usize].next, next)
     }
@@ -228,7 +228,7 @@ impl Pool {
         let order = &mut order[..ranges.len().min(SPACES_MAX)];
         order.sort_unstable_by_key(|place| (ranges[*place].index, ranges[*place].start));
         let mut space = Space { slices: Default::default(), count: order.len() };
-        // In the order of memory, so that each range is split off what the last one has left.
+        // In the order of memory, so that each range is split off the rest that the last range left.
         let (mut chunks, mut chunks_cut) = (&mut self.chunks[..], 0);
         let (mut bytes, mut bytes_cut): (&mut [u8], usize) = (&mut [], 0);
         for place in order {
@@ -249,7 +249,7 @@ impl Pool {
         space
     }
 
-    /// Whether `bytes` of heap would be granted now: in all a quarter of the pool's size (chosen).
+    /// Whether the pool would grant `bytes` of heap now: all grants are at most a quarter of the pool's size (chosen).
     pub fn would_spill(&self, bytes: usize) -> bool {
         self.spilled_bytes + bytes <= self.blocks_max * BLOCK_BYTES / 4
     }
@@ -292,7 +292,7 @@ impl Pool {
         self.spilled_bytes
     }
 
-    /// How often a block or heap was refused.
+    /// The number of refusals of blocks and heap.
     pub fn refusals(&self) -> u64 {
         self.refusals
     }

@@ -48,8 +48,8 @@ impl Ring {
         usize::from(self.len) == BLOCK_BYTES || self.rest_len > 0
     }
 
-    /// Space to receive into, over up to `blocks_max` blocks if the ring is empty; `None` if the pool refuses. Beside
-    /// waiting bytes it is the rest of the front block up to its end; after a wrap the next call may lend more.
+    /// Space to receive into, over up to `blocks_max` blocks if the ring is empty; `None` if the pool refuses. If
+    /// bytes wait, the space is the rest of the front block up to its end; after a wrap the next call may lend more.
     pub fn space<'p>(
         &mut self,
         pool: &'p mut Pool,
@@ -121,7 +121,7 @@ impl Ring {
         self.commit_rest(pool, rest);
     }
 
-    /// Takes over what was received into the blocks behind the front one.
+    /// Takes over the bytes received into the blocks behind the front one.
     fn commit_rest(&mut self, pool: &mut Pool, rest: &[usize]) {
         let Some(front) = &self.front else { return };
         let mut behind = pool.set_next(front, None);
@@ -196,7 +196,7 @@ impl Ring {
         self.rest_len -= u32::from(self.len);
     }
 
-    /// Gives the blocks of an empty ring back: after space that was lent and not used.
+    /// Gives the blocks of an empty ring back, for callers that did not use the space that was lent.
     pub fn release_if_empty(&mut self, pool: &mut Pool) {
         if self.is_empty() {
             self.release(pool);
