@@ -1,8 +1,8 @@
-//! `--check`: everything that is wrong, and everything that the start would fail at, at once.
+//! `--check`: reports all mistakes and everything that the start would fail at, at once.
 //!
-//! It goes the way of the start, without listening and without making anything: as root it becomes `--user` before it reads
-//! the files, so that what is judged are the rights that the daemon will have. A port that is in use is no mistake: it may
-//! be the daemon's own, and `--check` comes before a reload.
+//! The check follows the steps of the start, without listening and without creating anything: as root it becomes `--user` before it reads
+//! the files, so it judges the rights that the daemon will have. A port in use is no mistake: the daemon itself may use it, because
+//! `--check` comes before a reload.
 
 use super::report::{print, read_file};
 use log::warn;
@@ -16,7 +16,7 @@ use weir::embed::{self, CacheFile, Compiled, parent, try_bind};
 use weir::log::files::FILE_NAME;
 use weir::sandbox::User;
 
-/// Tells what is wrong, or that nothing is. Returns the exit code.
+/// Reports what is wrong, or the number of rules and users. Returns the exit code.
 pub fn run(settings: &Settings, known: Problems) -> u8 {
     let (loaded, problems) = examine(settings, known);
     match loaded.filter(|_| problems.is_empty()) {
@@ -30,14 +30,14 @@ pub fn run(settings: &Settings, known: Problems) -> u8 {
     }
 }
 
-/// How many rules and users there are, if they can be told, and everything that is wrong, beside what is known already.
+/// The numbers of rules and users, if they are known, and all problems, beginning with the known ones.
 fn examine(settings: &Settings, known: Problems) -> (Option<[usize; 2]>, Problems) {
     let mut problems = known;
     let mut found = Problems::new();
     judge_addresses(settings, &mut found);
     let user = find_user(settings, &mut found);
     let is_root = rustix::process::geteuid().is_root();
-    // The start makes it while it is root.
+    // The start creates the directory as root.
     let made = match (&user, &settings.log_dir) {
         (Some(user), Some(path)) => user.would_make(path),
         (Some(_) | None, _) => false,
@@ -90,7 +90,7 @@ fn find_user(settings: &Settings, problems: &mut Problems) -> Option<User> {
     }
 }
 
-/// Addresses that are not this machine's, and ports that are for root.
+/// Reports addresses that are not this machine's, and ports that only root may bind.
 fn judge_addresses(settings: &Settings, problems: &mut Problems) {
     for (host, address) in settings.hosts.iter().zip(embed::addresses_to_bind(settings, &read_file)) {
         let Err(error) = try_bind(address) else { continue };
@@ -113,7 +113,7 @@ fn judge_addresses(settings: &Settings, problems: &mut Problems) {
     }
 }
 
-/// What is written to.
+/// Judges the files and directories that the daemon writes.
 fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut Problems) {
     let whose = settings.user.as_ref().map_or("weir", |user| &user.value);
     let mut judge = |origin: Origin, path: &Path, what: &str, outcome: io::Result<()>| {
@@ -140,7 +140,7 @@ fn judge_paths(settings: &Settings, log_directory_is_made: bool, problems: &mut 
     }
 }
 
-/// One that is there, with a log that can be appended to; or one that can be made, with all that is missing above it.
+/// Checks a log directory: an existing one with a log that can be appended to, or one that can be created with all its parents.
 fn log_directory(path: &Path) -> io::Result<()> {
     let path = std::path::absolute(path)?;
     let there = path
@@ -159,7 +159,7 @@ fn log_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// One that is there and can be written to, or one that can be made.
+/// Checks a file: an existing one that can be written, or one that can be created.
 fn file_in_directory(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Ok(file) if file.is_file() => Ok(access(path, Access::WRITE_OK)?),

@@ -1,4 +1,4 @@
-//! What the command line can ask for in place of serving. Each returns the exit code.
+//! Commands of the command line other than serving. Each returns the exit code.
 
 use super::pid_file::{self, Answer, NoAnswer};
 use super::report::{fail, os_error, print, read_file, said};
@@ -36,7 +36,7 @@ pub fn version() -> u8 {
     print(&format!("weir {}\n", env!("CARGO_PKG_VERSION")))
 }
 
-/// `--print-config`: the settings as a file, and what the sandbox opens for them.
+/// `--print-config`: the settings as a file, and the paths that the sandbox opens for them.
 pub fn print_config(settings: &Settings) -> u8 {
     let mut text = texts::print_config(settings);
     if settings.sandbox {
@@ -48,7 +48,7 @@ pub fn print_config(settings: &Settings) -> u8 {
     print(&text)
 }
 
-/// Tells what is wrong with the settings, and with all else that can be looked at in spite of it.
+/// Reports the problems of the settings, and all further problems that can be found in spite of them.
 pub fn tell_all(settings: &Settings, problems: Problems) -> u8 {
     match settings.command {
         Command::Check | Command::Run => check::run(settings, problems),

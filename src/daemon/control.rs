@@ -1,5 +1,5 @@
-//! What operators ask of a running daemon (`weir ctl`), and the answers. Threads of the socket answer, not the loops; what is
-//! the main thread's to do, such as a reload, it is asked for by a signal, as from outside.
+//! The commands of operators for a running daemon (`weir ctl`), and the answers. The threads of the socket answer, not the loops. A
+//! signal, as from outside, asks the main thread for its part, such as a reload.
 
 use super::report::{fail, print};
 use super::takeover::Sockets;
@@ -18,7 +18,7 @@ use weir::embed::guard_command::{Answer, Command, FORMS};
 use weir::embed::{Control, Form, Reply, ask_daemon, json_text};
 pub use weir::embed::{ControlSocket, SocketFile};
 
-/// How long the loops may take to tell their numbers (chosen, as for monitoring systems).
+/// How long the loops may take to report their numbers (chosen, as for monitoring systems).
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long a reload may take (chosen, as for `weir reload`: the largest lists take seconds).
@@ -27,7 +27,7 @@ const RELOADED_WITHIN: Duration = Duration::from_secs(60);
 /// How long `weir ctl` waits (chosen: longer than the daemon does).
 const ANSWERED_WITHIN: Duration = Duration::from_secs(65);
 
-/// Events in one answer (chosen: as many as are kept).
+/// Events in one answer (chosen: as many as the guard keeps).
 const EVENTS_MAX: usize = 4096;
 
 /// How often `events follow` asks for more (chosen).
@@ -36,7 +36,7 @@ const FOLLOWED_EVERY: Duration = Duration::from_millis(300);
 /// Clients that wait for a reload at a time (chosen: more than there are connections).
 const WAITING_MAX: usize = 16;
 
-/// Is told what comes of a reload: whether it failed, and what is said of it.
+/// Receives the outcome of a reload: whether it failed, and the text for the operator.
 pub type Asker = SyncSender<(bool, String)>;
 
 /// The connection that waits for the outcome of a reload.
@@ -48,7 +48,7 @@ impl Waiting {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All who wait until now.
+    /// All clients that wait now.
     pub fn take(&self) -> Vec<Asker> {
         std::mem::take(&mut self.lock())
     }
@@ -145,7 +145,7 @@ fn refusal(code: u8, text: String) -> Reply {
     Reply { code, text, ..Reply::default() }
 }
 
-/// Events from a number on. The text of the answer is the number of the next one.
+/// Events from number `from` on. The text of the answer is the number of the next event.
 fn events(control: &Control, from: u64, json: bool) -> Reply {
     let mut cursor = from;
     let (mut lines, lost) = control.guard_events(&mut cursor, EVENTS_MAX, json);
@@ -156,7 +156,7 @@ fn events(control: &Control, from: u64, json: bool) -> Reply {
     Reply { body: lines.join("\n"), code: 0, text: cursor.to_string() }
 }
 
-/// A sentence, as it is or as JSON.
+/// A sentence, as plain text or as JSON.
 fn said(text: String, json: bool) -> Reply {
     match json {
         true => Reply::done(format!("{{\"answer\":{}}}", json_text(&text))),
@@ -202,7 +202,7 @@ fn reload(waiting: &Waiting, json: bool) -> Reply {
     }
 }
 
-/// For the log.
+/// The outcome of a command in words for the log.
 fn outcome(answer: &Answer) -> &str {
     match answer {
         Answer::Done(text) | Answer::NotFound(text) | Answer::Refused(text) => text,
@@ -257,7 +257,7 @@ pub fn ctl(settings: &Settings, words: &[String], json: bool) -> u8 {
     }
 }
 
-/// Prints the events that there are, and goes on with those that come, if they are to be followed: until the daemon ends.
+/// Prints the recorded events and, with `follow`, each new one until the daemon ends.
 fn tell_events(socket: &Path, json: bool, follow: bool) -> u8 {
     let mut from = 0;
     loop {
@@ -278,7 +278,7 @@ fn tell_events(socket: &Path, json: bool, follow: bool) -> u8 {
     }
 }
 
-/// Why a daemon has not answered.
+/// Reports why a daemon gave no answer.
 fn not_asked(socket: &Path, error: &io::Error) -> u8 {
     let place = socket.display();
     match error.kind() {

@@ -1,6 +1,6 @@
-//! Telling the service manager how far the daemon is (sd_notify(3)): a few lines over a datagram socket that it names in
-//! `NOTIFY_SOCKET`. The daemon waits for no answer, and a socket without a listener is no fault. With `WATCHDOG_USEC` the
-//! manager is also told that the loops turn, and restarts a daemon that has been silent for so long (sd_watchdog_enabled(3)).
+//! Reports the state of the daemon to the service manager (sd_notify(3)): a few lines over a datagram socket that `NOTIFY_SOCKET` names.
+//! The daemon waits for no answer, and a socket without a listener is no fault. With `WATCHDOG_USEC` the daemon also reports that the
+//! loops turn; the manager restarts a daemon that is silent for that time (sd_watchdog_enabled(3)).
 
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
@@ -9,25 +9,25 @@ use std::os::unix::net::UnixDatagram;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Where the manager listens.
+/// Names the socket of the manager.
 const VARIABLE: &str = "NOTIFY_SOCKET";
 
-/// How long the manager bears silence, in microseconds, and the process that is meant.
+/// The time in microseconds after which the manager restarts a silent process, and the id of that process.
 const WATCHDOG: &str = "WATCHDOG_USEC";
 const WATCHDOG_PROCESS: &str = "WATCHDOG_PID";
 
 /// The loops are asked at most this often (chosen: a shorter time would load them).
 const ASKED_EVERY_MIN: Duration = Duration::from_millis(10);
 
-/// Longest status that is told (chosen): a line to be read.
+/// Longest status in characters (chosen: one line for a reader).
 const STATUS_CHARS_MAX: usize = 300;
 
-/// The service manager, if there is one that wants to be told.
+/// The service manager, if one has set `NOTIFY_SOCKET`.
 #[derive(Debug, Default)]
 pub struct Manager(Option<UnixDatagram>);
 
 impl Manager {
-    /// Connects, which is to be done before the sandbox: what is connected stays so.
+    /// Connects. Called before the sandbox is entered; an open connection stays usable.
     pub fn connect() -> Manager {
         let Some(place) = std::env::var_os(VARIABLE).filter(|place| !place.is_empty()) else {
             return Manager(None);
@@ -41,7 +41,7 @@ impl Manager {
         }
     }
 
-    /// Connections are taken, or the configuration has been read again, whatever came of it.
+    /// Reports that connections are accepted, or that a reload has ended, with any outcome.
     pub fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={}\n", line(status)));
     }
@@ -58,9 +58,9 @@ impl Manager {
         self.tell(&format!("STOPPING=1\nSTATUS={}\n", line(status)));
     }
 
-    /// Has a thread ask the loops twice in the time that the manager bears silence, and tell the manager each time that all of
-    /// them have turned. The thread asks and never answers for a loop: when one loop stands still, the manager hears nothing.
-    /// `all_turn` waits for the loops, for so long at most.
+    /// Starts a thread that asks the loops twice in the manager's time, and reports to the manager each time that all of them have
+    /// turned. The thread never answers for a loop: when one loop stands still, the manager hears nothing. `all_turn` waits for the
+    /// loops, at most for the given time.
     pub fn begin_watch(&self, all_turn: impl Fn(Duration) -> bool + Send + 'static) -> io::Result<()> {
         let variable = |name| std::env::var(name).ok();
         let every = watched_every(variable(WATCHDOG).as_deref(), variable(WATCHDOG_PROCESS).as_deref());
@@ -90,7 +90,7 @@ impl Manager {
     }
 }
 
-/// How often the loops are to be asked: twice in the time of the manager, if there is one, and this process is meant.
+/// How often to ask the loops: twice in the manager's time, if it is set for this process.
 fn watched_every(time: Option<&str>, process: Option<&str>) -> Option<Duration> {
     let own = process.is_none_or(|process| process.parse() == Ok(std::process::id()));
     let time_us: u64 = time?.parse().ok().filter(|&time| time > 0)?;
@@ -107,7 +107,7 @@ fn connect(place: &[u8]) -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// A name that is no path, which only Linux has.
+/// Connects to an abstract name, which only Linux has.
 #[cfg(target_os = "linux")]
 fn connect_abstract(socket: &UnixDatagram, name: &[u8]) -> io::Result<()> {
     use std::os::linux::net::SocketAddrExt;
@@ -119,7 +119,7 @@ fn connect_abstract(_socket: &UnixDatagram, _name: &[u8]) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// One line, since each is an assignment.
+/// The text as one line, because each line is an assignment.
 fn line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(STATUS_CHARS_MAX).collect()
 }

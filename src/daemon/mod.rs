@@ -1,4 +1,4 @@
-//! What the daemon adds to a proxy: signals, the files and rights of a process, the service manager, the end.
+//! The part of the daemon around a proxy: signals, the files and rights of a process, the service manager, the end.
 
 pub mod check;
 pub mod commands;
@@ -46,7 +46,7 @@ use weir::log::diagnostics;
 use weir::log::writer::Writer;
 use weir::sandbox;
 
-/// How long the end waits for standard error to be read (chosen).
+/// How long the end waits until standard error is read (chosen).
 const SAID_WITHIN: Duration = Duration::from_secs(1);
 
 /// The running daemon.
@@ -57,9 +57,9 @@ pub struct Daemon {
     writer: Writer,
     manager: Manager,
     pid_file: Option<PidFile>,
-    /// Operators who wait for what comes of a reload.
+    /// Operators who wait for the outcome of a reload.
     waiting: Waiting,
-    /// For a successor.
+    /// The listening sockets, for a successor.
     sockets: Sockets,
     /// Removed at the end.
     socket_file: Option<SocketFile>,
@@ -74,7 +74,7 @@ impl Drop for CloseOnDrop {
     }
 }
 
-/// Starts a proxy, with the rights that are left. Fails with the exit code.
+/// Starts a proxy with the remaining rights. Fails with the exit code.
 pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8> {
     sandbox::protect_memory().map_err(os_error)?;
     let user = rights::find_user(&settings)?;
@@ -85,21 +85,21 @@ pub fn start(settings: Settings, launch: Launch) -> Result<(Daemon, Signals), u8
     let sockets = Sockets::of(&listeners, &settings).map_err(os_error)?;
     let monitoring = Monitoring::listen(&settings)?;
     let signals = Signals::new([SIGHUP, SIGUSR1, SIGUSR2, SIGTERM, SIGINT]).map_err(os_error)?;
-    // A file that may not grow is to be an error of the write, not the end: nothing looks at the flag.
+    // A write beyond the limit of a file's size must fail, not end the process. The flag is not read.
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map_err(os_error)?;
     let manager = Manager::connect();
-    // The sandbox lets no Unix socket be opened.
+    // The sandbox forbids opening Unix sockets.
     let event_socket = settings.guard.as_ref().and_then(|_| UnixDatagram::unbound().ok());
     event_socket.iter().for_each(|socket| drop(socket.set_nonblocking(true)));
-    // Nor this file.
+    // The sandbox closes this file, too.
     let gauge = MemoryGauge::open();
     let Kept { log, cache_file, pid_file, control_socket } = rights::give_up(&settings, user.as_ref())?;
     warn_if_unreadable(&settings);
-    // From here on there are threads.
+    // Threads exist from here on.
     diagnostics::begin().map_err(os_error)?;
     let writer = Writer::start(log).map_err(os_error)?;
     let monitored = monitoring.serve().map_err(os_error)?;
-    // Files are read with the rights that are left: what a reload would fail at fails now.
+    // Files are read with the remaining rights: a reload that would fail for want of them fails now.
     let proxy = Proxy::builder()
         .configuration(Configuration::loaded(settings, read_file))
         .listeners(listeners)
@@ -139,7 +139,7 @@ fn listen(
     predecessor: &Predecessor,
 ) -> Result<Listeners, u8> {
     let source = if predecessor.is_there() { "take-over" } else { "LISTEN_FDS" };
-    // What a service manager passes besides is the same, or stays with the manager.
+    // Sockets from a service manager are the same as those taken over, or stay with the manager.
     let passed = inherited_sockets();
     let mut inherited = if predecessor.is_there() { taken } else { passed };
     let addresses = embed::addresses_to_bind(settings, &read_file);
@@ -161,7 +161,7 @@ fn listen(
     })
 }
 
-/// A loop of this weir has one socket at an address. Sockets that no loop has would be closed, with the connections that wait there.
+/// Each loop has one socket at an address. Sockets beyond the number of loops would be closed with the connections that wait there.
 fn too_few_loops(settings: &Settings, loops: usize) -> u8 {
     let mut problems = Problems::new();
     let message = format!("{loops}: expected at least as many as the weir has that is taken over");
@@ -198,7 +198,8 @@ fn not_built(error: BuildError) -> u8 {
     code
 }
 
-/// Runs the proxy on a thread of its own; this one is for signals. `at_end` is dropped when it has ended, even by a panic.
+/// Runs the proxy on another thread, so that this one can wait for signals. `at_end` is dropped when the proxy has ended, even by a
+/// panic.
 fn run_apart(
     proxy: Proxy,
     loops: usize,
@@ -249,7 +250,7 @@ impl Daemon {
                 }
             }
         }
-        // No command is taken any more that would not be carried out.
+        // A command that would not be carried out is not accepted any more.
         drop(self.socket_file);
         match self.thread.join() {
             Ok((mut proxy, Ok(()))) if code == exit::OK => proxy.save_cache(),
@@ -267,7 +268,7 @@ impl Daemon {
         code
     }
 
-    /// What the service manager is told of a daemon that runs.
+    /// The status of a running daemon for the service manager.
     fn status(&self) -> String {
         let addresses: Vec<String> = self.control.addresses().iter().map(ToString::to_string).collect();
         let [rules, users] = self.control.loaded();

@@ -1,5 +1,5 @@
-//! The listener for monitoring systems (`--metrics`): bound while there are rights, and served from before the proxy is built, so
-//! that a start that takes long can be seen from outside.
+//! The listener for monitoring systems (`--metrics`): bound before rights are given up, and served before the proxy is built, so that a
+//! long start can be seen from outside.
 
 use super::report::fail;
 use std::io::{self, ErrorKind};
@@ -8,13 +8,14 @@ use std::time::Duration;
 use weir::config::{Settings, exit};
 use weir::embed::{Control, Health, MetricsListener};
 
-/// How long the loops may take to say how it is (chosen: many turns of a busy one, and short beside the time-outs of who asks).
+/// How long the loops may take to report their numbers (chosen: many turns of a busy loop, and short beside the time-outs of monitoring
+/// systems).
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
-/// A listener that is not served yet, if there is to be one.
+/// A listener that is not served yet, if `--metrics` is set.
 pub struct Monitoring(Option<MetricsListener>);
 
-/// What is told of the proxy, once there is one.
+/// The source of the answers, once the proxy exists.
 pub struct Monitored(Arc<OnceLock<Control>>);
 
 impl Monitoring {
@@ -46,7 +47,7 @@ impl Monitoring {
 }
 
 impl Monitored {
-    /// The proxy is there.
+    /// Answers for this proxy from now on.
     pub fn begin(&self, control: &Control) {
         let _ = self.0.set(control.clone());
     }

@@ -1,7 +1,7 @@
-//! What stands for the socket of operators and for the listener of monitoring systems in a daemon without the feature `admin`.
-//! The options are errors there, so nothing of this is asked for.
+//! Empty stand-ins for the control socket, the listener of monitoring systems and the take-over of sockets, in a daemon without the
+//! feature `admin`. The options are errors there, so none of these functions has work.
 
-/// In place of the socket.
+/// Stands in for the control socket.
 pub mod control {
     use super::takeover::Sockets;
     use crate::daemon::report::fail;
@@ -10,24 +10,24 @@ pub mod control {
     use weir::config::{Settings, exit, feature};
     use weir::embed::Control;
 
-    /// There is none.
+    /// Has no value: there is no control socket.
     pub enum ControlSocket {}
-    /// There is none.
+    /// Has no value: there is no socket file.
     pub enum SocketFile {}
 
-    /// A socket has a file that goes with it.
+    /// Dropping the file of a socket would remove it.
     impl Drop for SocketFile {
         fn drop(&mut self) {
             match *self {}
         }
     }
 
-    /// No operator waits.
+    /// The empty list of operators who wait.
     #[derive(Clone, Debug, Default)]
     pub struct Waiting(());
 
     impl Waiting {
-        /// None.
+        /// An empty list.
         pub fn take(&self) -> [SyncSender<(bool, String)>; 0] {
             []
         }
@@ -38,7 +38,7 @@ pub mod control {
         Ok(None)
     }
 
-    /// There is nothing to serve.
+    /// Is never called: there is no socket.
     pub fn serve(
         socket: ControlSocket,
         _control: &Control,
@@ -54,13 +54,13 @@ pub mod control {
     }
 }
 
-/// In place of the listener.
+/// Stands in for the listener.
 pub mod monitoring {
     use std::io;
     use weir::config::Settings;
     use weir::embed::Control;
 
-    /// No listener.
+    /// The missing listener.
     pub struct Monitoring;
 
     impl Monitoring {
@@ -79,41 +79,41 @@ pub mod monitoring {
     }
 }
 
-/// In place of the sockets that one weir gives to another.
+/// Stands in for the sockets that one weir gives to another.
 pub mod takeover {
     use std::io;
     use std::net::TcpListener;
     use weir::config::Settings;
     use weir::embed::Listeners;
 
-    /// None.
+    /// Stands in for the weir before this one.
     pub struct Predecessor;
 
     impl Predecessor {
-        /// Asks no weir.
+        /// Asks for no sockets.
         pub fn ask(_settings: &Settings) -> Result<(Predecessor, Vec<TcpListener>), u8> {
             Ok((Predecessor, Vec::new()))
         }
 
-        /// There is none.
+        /// False: no weir is taken over.
         pub fn is_there(&self) -> bool {
             false
         }
 
-        /// There is none.
+        /// Has no weir to relieve.
         pub fn relieve(self) {}
     }
 
-    /// None.
+    /// Stands in for the listening sockets.
     pub struct Sockets;
 
     impl Sockets {
-        /// None.
+        /// Takes no sockets.
         pub fn of(_listeners: &Listeners, _settings: &Settings) -> io::Result<Sockets> {
             Ok(Sockets)
         }
 
-        /// There is nothing to close.
+        /// Has no socket to close.
         pub fn close(&self) {}
     }
 }

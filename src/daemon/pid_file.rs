@@ -1,8 +1,8 @@
-//! The file that names the running process, and beside it one that says what came of the last reload: by these two
-//! `weir reload` finds the daemon and learns its verdict.
+//! The file that names the running process, and beside it a file with the outcome of the last reload: with these two
+//! `weir reload` finds the daemon and reads its verdict.
 //!
-//! The daemon holds a lock on the first as long as it lives, so that the file of an earlier daemon names no process. Both are
-//! written through descriptors that are open since the start: the sandbox need not know them.
+//! The daemon holds a lock on the pid file as long as it lives, so that the file of an earlier daemon names no process. Both files are
+//! written through descriptors that are open since the start: the sandbox need not open them.
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 /// The mode of both files (chosen): every user may read them; there is no secret in them.
 const MODE: u32 = 0o644;
 
-/// How long a verdict is waited for (chosen: the largest lists take seconds).
+/// How long to wait for a verdict (chosen: the largest lists take seconds).
 const VERDICT_WITHIN: Duration = Duration::from_secs(60);
 
-/// How often it is looked for.
+/// How often to look for the verdict.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The two files of a running daemon.
@@ -30,7 +30,7 @@ pub struct PidFile {
 }
 
 impl PidFile {
-    /// Opens, locks and writes them. Fails with [`ErrorKind::WouldBlock`] if another process has the lock.
+    /// Opens, locks and writes both files. Fails with [`ErrorKind::WouldBlock`] if another process has the lock.
     pub fn create(path: &Path) -> io::Result<PidFile> {
         let pid = open(path)?;
         flock(&pid, FlockOperation::NonBlockingLockExclusive)?;
@@ -50,7 +50,7 @@ impl PidFile {
         self.write(Verdict { begun: self.begun, ended: self.begun - 1, failed: false, text: String::new() });
     }
 
-    /// What came of it.
+    /// Writes the outcome of the reload.
     pub fn end(&self, failed: bool, text: String) {
         self.write(Verdict { begun: self.begun, ended: self.begun, failed, text });
     }
@@ -62,7 +62,7 @@ impl PidFile {
     }
 }
 
-/// The file becomes empty: there is no such process any more. It is not removed, because its path can lead to another directory by now.
+/// Empties both files: the process ends. They are not removed, because their path may lead to another directory by now.
 impl Drop for PidFile {
     fn drop(&mut self) {
         for file in [&self.pid, &self.verdict] {
@@ -71,25 +71,25 @@ impl Drop for PidFile {
     }
 }
 
-/// How the reload went.
+/// The outcome of a reload.
 #[derive(Debug)]
 pub enum Answer {
-    /// What holds now.
+    /// The reload succeeded; the text describes the new configuration.
     Reloaded(String),
-    /// What was wrong; what ran runs on.
+    /// The reload failed; the text has the problems. The old configuration stays.
     Failed(String),
 }
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug)]
 pub enum NoAnswer {
-    /// There is no such daemon.
+    /// No daemon runs by this pid file.
     NotRunning(String),
-    /// It cannot be asked, or does not say.
+    /// The daemon cannot be reached, or gives no outcome in time.
     Unable(String),
 }
 
-/// Has the daemon of that pid file reload, and waits for its verdict.
+/// Makes the daemon of that pid file reload, and waits for its verdict.
 pub fn ask(path: &Path) -> Result<Answer, NoAnswer> {
     let place = path.display();
     let pid = find(path)?;
@@ -122,7 +122,7 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
         }
         Err(error) => return Err(NoAnswer::Unable(format!("{place}: cannot be read ({error})"))),
     };
-    // The lock can be had only where no daemon holds it.
+    // A shared lock succeeds only if no daemon holds the exclusive one.
     if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
         return Err(NoAnswer::NotRunning(format!("{place}: no weir runs by this file")));
     }
@@ -133,7 +133,7 @@ fn find(path: &Path) -> Result<Pid, NoAnswer> {
 
 fn read(path: &Path) -> Result<Verdict, NoAnswer> {
     let path = beside(path);
-    // One that is being written is read again.
+    // A file that is being written is read again.
     for _ in 0..100 {
         match std::fs::read_to_string(&path) {
             Ok(text) => match Verdict::read(&text) {
@@ -148,12 +148,12 @@ fn read(path: &Path) -> Result<Verdict, NoAnswer> {
     Err(NoAnswer::Unable(format!("{}: expected what came of the last reload", path.display())))
 }
 
-/// What the second file says. Its last line tells that it is whole.
+/// The content of the second file. Its last line shows that the file is complete.
 #[derive(Debug, PartialEq, Eq)]
 struct Verdict {
     /// Reloads begun since the start.
     begun: u64,
-    /// Of these ended.
+    /// Of these, the reloads that have ended.
     ended: u64,
     failed: bool,
     text: String,

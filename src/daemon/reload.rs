@@ -1,5 +1,5 @@
-//! HUP: the configuration, and all files that it names, are read again. Everything is judged before anything is replaced,
-//! so a mistake changes nothing.
+//! HUP: reads the configuration, and all files that it names, again. All of them are judged before anything is replaced, so a mistake
+//! changes nothing.
 
 use super::report::read_file;
 use super::{Daemon, rights};
@@ -12,26 +12,26 @@ use std::time::Duration;
 use weir::config::{Problems, Settings};
 use weir::embed::{self, Configuration, Reloaded};
 
-/// How long the loops are waited for (chosen: several turns of a busy one).
+/// How long to wait for the loops (chosen: several turns of a busy loop).
 const SETTLED_WITHIN: Duration = Duration::from_secs(2);
 
-/// What to do about a file that the sandbox closes.
+/// Advice about a file that the sandbox closes.
 const CLOSED: &str = "the sandbox opens files that were named and there at the start, and what replaces them only in \
                       directories of their own (--print-config shows which): write the file in place, or restart weir";
 
-/// What the process was started with: a reload puts the same layers together.
+/// The command line and environment of this process: a reload builds the settings from them again.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The command line, without the name of the program.
     arguments: Vec<String>,
     /// The environment.
     environment: Vec<(String, String)>,
-    /// What the configuration was, if it came through a pipe: it does not come again.
+    /// The configuration if it was read from a pipe, which cannot be read again.
     piped: Option<Vec<u8>>,
 }
 
 impl Launch {
-    /// What this process was started with.
+    /// The command line and environment of this process.
     pub fn of_this_process() -> Launch {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         let arguments = std::env::args_os().skip(1).map(text).collect();
@@ -61,8 +61,8 @@ impl Launch {
 }
 
 impl Daemon {
-    /// Reads everything again and goes by it, or says what is wrong and goes on as before. Those who asked learn which: from the
-    /// log, the service manager, `weir reload`.
+    /// Reads everything again and applies it, or reports the problems and keeps the old configuration. The outcome goes to the log, the
+    /// service manager, and operators who asked by `weir ctl` or `weir reload`.
     pub(super) fn reload(&mut self) {
         let waiting = self.waiting.take();
         self.manager.reloading();
@@ -96,7 +96,7 @@ impl Daemon {
     fn read_again(&self) -> Result<Reloaded, Problems> {
         let (found, mut problems) = self.launch.load_again();
         if !problems.is_empty() {
-            // All that is wrong is told at once.
+            // All problems are reported at once.
             let seed = embed::random_seed().unwrap_or_default();
             if let Err(others) = embed::compile(&found, self.control.addresses(), seed, &read_file_again) {
                 problems.append(others);
@@ -115,17 +115,17 @@ impl Daemon {
         lines
     }
 
-    /// What the process does by the new settings besides the proxy, and what is said of the reload.
+    /// Applies the settings that concern the process, not the proxy. Returns the text about the reload.
     fn tell(&self, reloaded: &Reloaded) -> String {
         let settings = self.control.settings();
-        // What is said of the reload is for those who asked for it, by the level before or by the new one.
+        // Messages about the reload appear if the old or the new level shows them.
         log::set_max_level(log::max_level().max(settings.level()));
         self.writer.set_queue(self.control.log_bytes_max().unwrap_or(u64::MAX));
         self.writer.set_limits(settings.log_max_size_bytes, settings.log_keep);
         if let Some(closed) = &reloaded.resolver_kept {
             warn!("{closed}: name servers and hosts stay as they were; {CLOSED}");
         }
-        // A client that is told that it is done finds it done, in any loop.
+        // When the client gets the outcome, each loop has the new configuration.
         if !self.control.settle(SETTLED_WITHIN) {
             warn!("a loop is busy: it takes what was reloaded a little later");
         }
@@ -141,7 +141,7 @@ impl Daemon {
     }
 }
 
-/// A file that was read at the start. What came through a pipe would be empty now, and the rules in it gone.
+/// Reads a file again that was read at the start. A pipe would be empty now, and its rules lost, so it is an error.
 fn read_file_again(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo()) {
         return Err(io::Error::other("it is a pipe, which can be read once"));

@@ -1,4 +1,4 @@
-//! The rights of the process: what is opened while there are rights, and what is given up before the daemon serves.
+//! The rights of the process: what is opened before rights are given up, and what is given up before the daemon serves.
 
 use super::control::{self, ControlSocket};
 use super::report::{fail, os_error, read_file, said};
@@ -16,7 +16,7 @@ use weir::sandbox::{self, Enforced, Paths, User};
 
 use super::pid_file::PidFile;
 
-/// As many descriptors are taken where nothing forbids it (chosen: what most systems allow a process).
+/// The limit of descriptors to set where the system allows it (chosen: the usual maximum for a process).
 const DESCRIPTORS_AMPLE: u64 = 1 << 20;
 
 pub fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
@@ -28,7 +28,7 @@ pub fn find_user(settings: &Settings) -> Result<Option<User>, u8> {
     })
 }
 
-/// What is opened before the sandbox, and stays open.
+/// Files that are opened before the sandbox, and stay open.
 pub struct Kept {
     pub log: Opened,
     pub cache_file: Option<CacheFile>,
@@ -36,8 +36,8 @@ pub struct Kept {
     pub control_socket: Option<ControlSocket>,
 }
 
-/// Becomes the user, opens the log, the pid file and the cache's file, enters the sandbox. They are opened by the user, not by
-/// root before: in a directory that belongs to the user, a link could lead root to any file.
+/// Becomes the user, opens the log, the pid file and the cache file, enters the sandbox. The user opens these files, not root before: in
+/// a directory that belongs to the user, a link could lead root to any file.
 pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     if let Some(user) = user {
         if let Some(path) = &settings.log_dir {
@@ -52,7 +52,7 @@ pub fn give_up(settings: &Settings, user: Option<&User>) -> Result<Kept, u8> {
     }
     let log = destination(settings).open().map_err(|error| log_error(settings, &error))?;
     if let (Some(path), Some(_)) = (&settings.log_dir, user) {
-        // Otherwise the log could not be rotated, which would show too late.
+        // Without this right the log could not be rotated, which would show only later.
         access(path, Access::WRITE_OK).map_err(|error| log_error(settings, &error.into()))?;
     }
     let cache_file = open_cache_file(settings)?;
@@ -81,7 +81,7 @@ fn create_pid_file(settings: &Settings) -> Result<Option<PidFile>, u8> {
     })
 }
 
-/// What can be saved at the stop shows now.
+/// Opens the cache file now, so that a failure of saving shows at the start.
 fn open_cache_file(settings: &Settings) -> Result<Option<CacheFile>, u8> {
     let Some(file) = settings.cache_file.as_ref().filter(|_| CACHE.built && settings.cache) else {
         return Ok(None);
@@ -111,7 +111,7 @@ fn log_error(settings: &Settings, error: &io::Error) -> u8 {
     fail(&format!("cannot write the access log{place}: {error}{whose}"), exit::OS_ERROR)
 }
 
-/// What is opened while weir serves.
+/// The paths that the daemon opens while it serves.
 pub fn paths(settings: &Settings) -> Paths {
     let lists = [&settings.blocklists, &settings.allowlists].into_iter().flatten();
     let lists =
@@ -132,7 +132,7 @@ pub fn paths(settings: &Settings) -> Paths {
     Paths { files, listed, appended, written, removed }
 }
 
-/// What comes through a pipe is read once, by what compiles it.
+/// Reads a file that can be read again. A pipe is left to the compiler of the configuration, because it can be read once only.
 fn read_lasting_file(path: &Path) -> io::Result<Vec<u8>> {
     match std::fs::metadata(path)?.is_file() {
         true => read_file(path),
@@ -166,8 +166,8 @@ fn destination(settings: &Settings) -> Destination {
     }
 }
 
-/// Raises the limit of descriptors to what the proxy needs, as far as the system allows it. A reload may ask for more, and the
-/// sandbox lets nothing raise a limit then, so it is raised beyond that.
+/// Raises the limit of descriptors to the need of the proxy, as far as the system allows. A reload may need more, and the sandbox forbids
+/// raising the limit then, so the limit is raised beyond the need.
 pub fn raise_descriptors(settings: &Settings, loops: usize) {
     let needed = embed::descriptors_needed(settings, loops);
     let limit = getrlimit(Resource::Nofile);
@@ -176,7 +176,7 @@ pub fn raise_descriptors(settings: &Settings, loops: usize) {
     if current >= ample.min(needed.max(maximum)) {
         return;
     }
-    // Only the privileged may raise the maximum; if that fails, there is what there is.
+    // Only a privileged process may raise the maximum; otherwise the present maximum stays.
     for maximum in [needed.max(maximum), maximum] {
         let wanted = Rlimit { current: Some(ample.min(maximum)), maximum: Some(maximum) };
         if setrlimit(Resource::Nofile, wanted).is_ok() {

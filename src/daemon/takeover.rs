@@ -1,5 +1,5 @@
-//! An upgrade without a refused connection: a new weir takes the listening sockets of the one that runs (`--take-over`), and has it
-//! drain as soon as it serves itself. When the new one fails before, the old one goes on as if nothing had been.
+//! An upgrade without a refused connection: a new weir takes the listening sockets of the running one (`--take-over`), and makes it drain
+//! as soon as the new one serves. If the new one fails before that, the old one continues unchanged.
 
 use super::report::fail;
 use log::{info, warn};
@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use weir::config::{Settings, exit};
 use weir::embed::{self, Listeners};
 
-/// The weir before this one, if there is one to be relieved.
+/// The running weir whose sockets were taken, if there is one.
 #[derive(Debug, Default)]
 pub struct Predecessor(Option<embed::Predecessor>);
 
 impl Predecessor {
-    /// Asks for its sockets, before the sandbox: what is connected stays so. Fails with the exit code.
+    /// Takes the sockets of the running weir, before the sandbox is entered; an open connection stays usable. Fails with the exit code.
     pub fn ask(settings: &Settings) -> Result<(Predecessor, Vec<TcpListener>), u8> {
         let Some(place) = &settings.take_over else { return Ok((Predecessor::default(), Vec::new())) };
         match embed::take_over(&place.value) {
@@ -33,12 +33,12 @@ impl Predecessor {
         }
     }
 
-    /// Whether there is one.
+    /// Whether sockets were taken from a running weir.
     pub fn is_there(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Its sockets are served: it drains.
+    /// Makes the old weir drain: this process serves its sockets.
     pub fn relieve(self) {
         let Some(predecessor) = self.0 else { return };
         match predecessor.relieve() {
@@ -49,18 +49,18 @@ impl Predecessor {
     }
 }
 
-/// The listening sockets, for a successor: none when there is no control socket, or from the end on.
+/// The listening sockets for a successor: empty without a control socket, and from the end on.
 #[derive(Clone, Debug, Default)]
 pub struct Sockets(Arc<Mutex<Vec<OwnedFd>>>);
 
 impl Sockets {
-    /// Those of all loops, if a successor can ask for them.
+    /// The sockets of all loops, if a control socket lets a successor ask for them.
     pub fn of(listeners: &Listeners, settings: &Settings) -> io::Result<Sockets> {
         let sockets = settings.control.as_ref().map(|_| listeners.try_clone()).transpose()?;
         Ok(Sockets(Arc::new(Mutex::new(sockets.unwrap_or_default()))))
     }
 
-    /// Further descriptors of them.
+    /// Duplicates of the descriptors.
     pub fn try_clone(&self) -> io::Result<Vec<OwnedFd>> {
         let sockets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if sockets.is_empty() {
@@ -69,7 +69,7 @@ impl Sockets {
         sockets.iter().map(OwnedFd::try_clone).collect()
     }
 
-    /// They are to listen no longer than the loops do.
+    /// Closes the sockets: they must not listen longer than the loops do.
     pub fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -262,7 +262,7 @@ table! {
         /// Keys for which requests collapse now: one request asks the origin, the others wait.
         cache_flights: Gauge(Count),
     } with {
-        /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0 counts transactions that ended without one.
+        /// Responses sent, by class of status ([`STATUS_CLASSES`](crate::metrics::STATUS_CLASSES)); index 0: transactions without one.
         statuses: [u64; 10],
         /// Histograms of durations.
         histograms: Histograms,
