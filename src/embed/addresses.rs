@@ -4,7 +4,7 @@ use log::warn;
 use std::io;
 use std::net::IpAddr;
 
-/// The addresses of all interfaces of this machine; none if the system does not tell, which is said.
+/// The addresses of all interfaces of this machine; none, with a log message, if the system does not report them.
 pub fn own_addresses() -> Vec<IpAddr> {
     read().unwrap_or_else(|error| {
         warn!("cannot tell the addresses of this machine ({error}): only loopback is closed to clients");
@@ -12,7 +12,7 @@ pub fn own_addresses() -> Vec<IpAddr> {
     })
 }
 
-/// Sorted, as a policy keeps them.
+/// The addresses of all interfaces, sorted as a policy keeps them.
 pub fn read() -> io::Result<Vec<IpAddr>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let mut addresses: Vec<IpAddr> = interfaces.iter().map(|one| one.ip().to_canonical()).collect();

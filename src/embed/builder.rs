@@ -1,4 +1,4 @@
-//! From a configuration, and what only a program can give, to a proxy.
+//! Builds a proxy from a configuration and what only a program can give.
 
 use super::configuration::{
     Compiled, Configuration, addresses_to_bind, compile, engine_settings, loops, random_seed,
@@ -38,10 +38,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-/// The places of the numbers of pages, behind those of all loops ([`Builder::seed`]).
+/// The place of the seed for pages, behind the places of all loops ([`Builder::seed`]).
 const PAGES_PLACE: u64 = 1 << 32;
 
-/// Puts a proxy together; [`Proxy::builder`] makes one.
+/// Builds a proxy; [`Proxy::builder`] creates a builder.
 #[derive(Default)]
 pub struct Builder {
     configuration: Configuration,
@@ -60,7 +60,7 @@ pub struct Builder {
     clock: Option<Arc<HostClock>>,
 }
 
-/// Why there is no proxy.
+/// The reason why no proxy was built.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -86,26 +86,27 @@ impl Proxy {
 }
 
 impl Builder {
-    /// What the proxy goes by.
+    /// Sets the configuration of the proxy.
     pub fn configuration(mut self, configuration: Configuration) -> Builder {
         self.configuration = configuration;
         self
     }
 
-    /// Listens on this socket, and on others that are given, in place of `host` and `port`. For proxies with one worker.
+    /// Listens on this socket, and on further sockets that are given, in place of `host` and `port`. For proxies with one worker.
     pub fn listener(mut self, socket: TcpListener) -> Builder {
         self.sockets.push(socket);
         self
     }
 
-    /// Where the access log goes, in the format that `log-format` says: once for each turn of a loop that has lines, with all of
-    /// them, each with its newline. It is called on the thread of the loop, so it must not wait. Without it there is no log.
+    /// Sets the receiver of the access log, in the format of `log-format`. It is called once for each turn of a loop that has
+    /// lines, with all of them, each with its newline, on the thread of the loop, so it must not wait. Without a receiver
+    /// there is no log.
     pub fn access_log(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Builder {
         self.log_sender(LogSender::to_sink(Arc::new(sink)))
     }
 
-    /// Asks this for each client connection, by the client's address, whether the connection is served. With several workers it is
-    /// called on all their threads; it must not wait. A callback that panics has refused.
+    /// Sets the callback that decides, by the client's address, whether a client connection is served. With several workers
+    /// all their threads call it; it must not wait. A panic counts as a refusal.
     pub fn on_connection(
         mut self,
         callback: impl Fn(SocketAddr) -> ConnectionVerdict + Send + Sync + 'static,
@@ -115,8 +116,8 @@ impl Builder {
         self
     }
 
-    /// Asks this what becomes of each request that rules, users and guard allow. With several workers it is called on all their
-    /// threads; it must not wait. A callback that panics has refused the request with 500.
+    /// Sets the callback that decides about each request that rules, users and guard allow. With several workers all their
+    /// threads call it; it must not wait. A panic refuses the request with 500.
     ///
     /// ```
     /// use weir::callback::{RequestVerdict, Ruling};
@@ -136,17 +137,17 @@ impl Builder {
         self
     }
 
-    /// Asks this where a name leads, before the hosts file and the name servers. It is called for each request that needs a
-    /// connection to a name, on the threads of all workers; it must not wait. A callback that panics leaves it to the
-    /// proxy's own resolver.
+    /// Sets the callback that gives the addresses of a name, before the hosts file and the name servers. It is called for
+    /// each request that needs a connection to a name, on the threads of all workers; it must not wait. A panic leaves the
+    /// name to the proxy's own resolver.
     pub fn on_name(mut self, callback: impl Fn(&str) -> NameVerdict + Send + Sync + 'static) -> Builder {
         self.callbacks.name = Some(Arc::new(move |name| guarded(NameVerdict::Ask, || callback(name))));
         self
     }
 
-    /// Answers requests for the proxy itself, and for hosts of its own, with pages of the program. They have sessions, tokens
-    /// against forged requests and named values, in the store of the guard file (`store`), or in memory where that names none; a
-    /// thread keeps those. See [`pages`](crate::pages).
+    /// Answers requests for the proxy itself, and for hosts of its own, with pages of the program. Pages have sessions,
+    /// tokens against forged requests and named values, in the store of the guard file (`store`), or, without one, in memory,
+    /// which a thread keeps. See [`pages`](crate::pages).
     pub fn pages(mut self, mut pages: Pages) -> Builder {
         let handler = pages.handler;
         pages.handler = Arc::new(move |request| {
@@ -157,44 +158,45 @@ impl Builder {
         self
     }
 
-    /// Keeps the values of pages in this file as well where the guard file names no store, so that they outlive the process. No
-    /// other process may have it at the same time.
+    /// If the guard file names no store, keeps the values of pages in this file as well, so that they outlive the process. No
+    /// other process may use the file at the same time.
     pub fn values_file(mut self, path: impl Into<PathBuf>) -> Builder {
         self.values_file = Some(path.into());
         self
     }
 
-    /// Takes these numbers in place of random ones, so that a test can have the same order of everything that is hashed or drawn
-    /// again. Strangers who know the numbers can fill hash tables with collisions and forge answers of name servers: not for use.
+    /// Sets the seed of all hash tables and random numbers, so that a test can repeat the order of everything that is hashed
+    /// or drawn. An attacker who knows the seed can fill hash tables with collisions and forge answers of name servers: for
+    /// tests only.
     pub fn seed(mut self, seed: [u64; 2]) -> Builder {
         self.seed = Some(seed);
         self
     }
 
-    /// Goes by this clock in place of the machine's, so that a test decides how much time passes: deadlines, ages, limits, bans and
-    /// the access log. It is read at least once a turn, on the threads of all workers. [`Proxy::next_timeout`] is in its time,
-    /// while a `poll` waits in the machine's: with a clock that stands still poll with a time-out of zero. What needs
-    /// threads (stores, health checks, fetched lists, the cache file) keeps to the machine's clock.
+    /// Sets a clock in place of the machine's, so that a test decides how much time passes for deadlines, ages, limits, bans
+    /// and the access log. The clock is read at least once a turn, on the threads of all workers. [`Proxy::next_timeout`] is
+    /// in its time, while a `poll` waits in the machine's: with a clock that stands still, poll with a time-out of zero.
+    /// Parts with threads (stores, health checks, fetched lists, the cache file) use the machine's clock.
     pub fn clock(mut self, clock: impl Fn() -> Time + Send + Sync + 'static) -> Builder {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Follows the addresses of this machine with a thread that looks every two seconds. Without it, what they were at the start
-    /// stays closed to clients, and [`Control::refresh_addresses`] looks when it is called.
+    /// Starts a thread that looks every two seconds for changed addresses of this machine. Without the thread, the addresses
+    /// of the start stay closed to clients until [`Control::refresh_addresses`] is called.
     pub fn follow_addresses(mut self) -> Builder {
         self.follows_addresses = true;
         self
     }
 
-    /// The process is there for this proxy only. So the allocator is told to keep large pieces apart, and gives back
-    /// memory after a burst (mallopt(3), malloc_trim(3)): where others allocate, too, that is not for a library to decide.
+    /// The process runs this proxy only. The allocator is set to keep large pieces apart and to return memory after a burst
+    /// (mallopt(3), malloc_trim(3)); in a process with other work a library must not decide that.
     pub fn owns_process(mut self) -> Builder {
         self.owns_process = true;
         self
     }
 
-    /// Keeps the whole process to `memory`: where others use memory, too, that is not for a library to decide.
+    /// Keeps the whole process within `memory`; in a process with other work a library must not decide that.
     #[doc(hidden)]
     pub fn memory_gauge(mut self, gauge: Option<Arc<MemoryGauge>>) -> Builder {
         self.gauge = gauge;
@@ -222,15 +224,15 @@ impl Builder {
         self
     }
 
-    /// The cache's file, which is open.
+    /// Sets the opened cache file.
     #[doc(hidden)]
     pub fn cache_file(mut self, file: Option<CacheFile>) -> Builder {
         self.cache_file = file;
         self
     }
 
-    /// Compiles and reads everything, listens, and starts what threads were asked for. Connections wait until the proxy
-    /// is polled.
+    /// Reads and compiles all files, listens, and starts the threads that options ask for. Connections wait until the
+    /// proxy is polled.
     pub fn build(mut self) -> Result<Proxy, BuildError> {
         let mut settings = self.configuration.settings().map_err(BuildError::Configuration)?;
         if self.log.is_none() {
@@ -248,7 +250,7 @@ impl Builder {
         let read_file = |path: &Path| self.configuration.read(path);
         let Compiled { policy, guard, gateway, file_bytes } =
             compile(&settings, &addresses, seed, &read_file).map_err(BuildError::Configuration)?;
-        // In a build without these parts the compiler sees that there are none.
+        // In a build without these parts the compiler knows that both are `None`.
         let (mut guard, routes) = (built().and(guard), built().and(gateway));
         let shares =
             size(&mut settings, loops, file_bytes, guard.as_mut(), &[]).map_err(BuildError::Configuration)?;
@@ -326,7 +328,7 @@ impl Builder {
         Ok(Proxy::new(event_loop, workers, control, persister, follower))
     }
 
-    /// Makes the pages ready, if there are any, and the store in this process that they need.
+    /// Prepares the pages, if there are any, and starts the store in this process if they need one.
     fn start_pages(&mut self) -> Result<Option<StoreClient>, BuildError> {
         let Some(pages) = self.pages.take() else { return Ok(None) };
         let mut secret = [0; 32];
@@ -363,8 +365,8 @@ impl Builder {
         Ok(Listeners::ready_made(std::mem::take(&mut self.sockets))?)
     }
 
-    /// What each loop is made of. The loops have the policy, the names of the hosts file and the limits on clients in common;
-    /// limits of other things are divided.
+    /// The parts of each loop. The loops share the policy, the names of the hosts file and the limits on clients; other
+    /// limits are divided.
     fn make_workers(
         &self,
         (settings, shares): (&Settings, Option<&Shares>),
@@ -378,7 +380,7 @@ impl Builder {
         let client_limits = Arc::new(ClientLimits::new(&whole));
         let mut workers = Vec::new();
         for (index, listeners) in listeners.into_loops().into_iter().enumerate() {
-            // Each draws its own query ids.
+            // Each loop draws its own query ids.
             let resolver = Resolver::new(resolver.clone(), hosts.clone(), self.draw(index as u64 + 1)?);
             let mut engine = Engine::new(whole.divided(index, loops), policy.clone(), resolver);
             engine.set_callbacks(self.callbacks.clone());
@@ -387,7 +389,7 @@ impl Builder {
         Ok(workers)
     }
 
-    /// The numbers of that place: random ones, unless a seed was given.
+    /// The seed of that place: random, or derived from the given seed.
     fn draw(&self, place: u64) -> io::Result<[u64; 2]> {
         self.seed.map_or_else(random_seed, |[first, second]| Ok([first.wrapping_add(place), second]))
     }
@@ -410,8 +412,8 @@ impl Builder {
     }
 }
 
-/// What a callback says, or `instead` if it panics: a panic must not leave the loop in the middle of an event. The callback is
-/// called again next time; what it has left half changed is the program's own.
+/// The result of a callback, or `instead` if it panics: a panic must not leave the loop in the middle of an event. The
+/// callback is called again next time; the program is responsible for its half changed state.
 fn guarded<T>(instead: T, callback: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(callback)).unwrap_or(instead)
 }

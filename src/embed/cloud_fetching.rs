@@ -1,5 +1,4 @@
-//! Fetched networks of clouds take the place of older ones: all loops get another guard as a whole, and nothing that is counted
-//! changes.
+//! Fetched networks of clouds replace older ones: all loops get another guard as a whole, and no counter changes.
 
 use super::configuration::{engine_settings, random_seed};
 use super::control::{Control, Present, Shared};
@@ -9,12 +8,12 @@ use crate::shell::{CloudRefresher, CloudSources, WorkerMessage};
 use std::sync::{Arc, PoisonError};
 
 impl Control {
-    /// Has these networks fetched from now on. The thread begins with the first of them.
+    /// Fetches these networks from now on. The first call with networks starts the thread.
     pub(super) fn fetch_clouds(&self, sources: CloudSources) {
         let Some(parts) = self.shared().parts().map(|parts| &parts.clouds) else { return };
         let mut refresher = parts.refresher.lock().unwrap_or_else(PoisonError::into_inner);
         if refresher.is_none() && sources != CloudSources::default() {
-            // The thread must not keep alive what ends it.
+            // A strong reference would keep the proxy alive whose end stops the thread.
             let shared = Arc::downgrade(self.shared());
             let adopt = move |provider, ranges: &Arc<Ranges>, unix_ms| match shared.upgrade() {
                 Some(shared) => adopt(&shared, provider, ranges, unix_ms),
@@ -31,7 +30,7 @@ impl Control {
     }
 }
 
-/// Has all loops go by a set that was fetched.
+/// Gives a fetched set to all loops.
 fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64) -> Result<(), CloudError> {
     let Some(parts) = shared.parts() else { return Ok(()) };
     let _changing = parts.clouds.change();
@@ -47,7 +46,7 @@ fn adopt(shared: &Shared, provider: Provider, ranges: &Arc<Ranges>, unix_ms: u64
     Ok(())
 }
 
-/// Tells all loops of the present guard. Everything else stays as it is.
+/// Sends the present guard to all loops. Everything else stays as it is.
 fn swap_guard(shared: &Shared, present: &Present) {
     let Present { settings, guard, .. } = present;
     // Running loops keep their seeds.

@@ -1,4 +1,4 @@
-//! The networks of the clouds: from files at the start and at a reload, and from what is fetched meanwhile.
+//! The networks of the clouds: from files at the start and at a reload, and fetched ones.
 
 use crate::config::Problems;
 #[cfg(feature = "cloud")]
@@ -9,7 +9,7 @@ use crate::shell::KnownClouds;
 use crate::shell::{CloudRefresher, CloudSources};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The networks that are known, and the thread that fetches them.
+/// The known networks, and the thread that fetches them.
 #[derive(Debug, Default)]
 pub(super) struct CloudParts {
     pub known: Arc<KnownClouds>,
@@ -25,7 +25,7 @@ impl CloudParts {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the files of clouds may take the place of what is known.
+    /// Checks whether the files of clouds may replace the known networks.
     pub fn check_files(&self, file: Option<&GuardFile>) -> Result<(), Problems> {
         let Some(file) = file else { return Ok(()) };
         let change_max = file.directives.cloud_fetch.change_max;
@@ -38,7 +38,7 @@ impl CloudParts {
         })
     }
 
-    /// Goes by the files of clouds, and by what was fetched since they were written.
+    /// Uses the files of clouds, and the sets that were fetched after the files were written.
     pub fn set_files(&self, file: Option<&GuardFile>) {
         let fetched = file.and_then(GuardFile::cloud_fetch).map(|(_, providers)| providers);
         let sets = file.map(|file| file.cloud_sets.as_slice()).unwrap_or_default();
@@ -46,7 +46,7 @@ impl CloudParts {
     }
 }
 
-/// What of a guard file is to be fetched.
+/// The networks to fetch for a guard file.
 #[cfg(feature = "cloud")]
 pub(super) fn cloud_sources(file: Option<&GuardFile>, settings: &Settings) -> CloudSources {
     let Some((file, (fetch, providers))) = file.and_then(|file| Some((file, file.cloud_fetch()?))) else {

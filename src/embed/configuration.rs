@@ -1,4 +1,4 @@
-//! What a proxy goes by: the options of the daemon, as values or as text, and the files that they name.
+//! The configuration of a proxy: the options of the daemon, as values or as text, and the files that they name.
 
 use super::addresses::own_addresses;
 use super::sizing::limit_resolver;
@@ -24,10 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
-/// What the text of a configuration is called where a problem is told: `configuration:3: ...`.
+/// The name of the text of a configuration in problems: `configuration:3: ...`.
 const TEXT_NAME: &str = "configuration";
 
-/// Options of which the host of a proxy takes care, each with how.
+/// Options that the host program of a proxy replaces, each with the way to do so.
 const HOSTS: [(&str, &str); 11] = [
     ("user", "gives up rights itself"),
     ("sandbox", "gives up rights itself"),
@@ -48,9 +48,9 @@ const LOOK_UPS_LEAST: usize = 16;
 /// Reads one file.
 pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 
-/// What a proxy goes by: everything that `docs/options.md` describes, but for what concerns the process of the daemon
-/// (`user`, `sandbox`, `pid-file`, `control`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`, `config`). What is not set is
-/// as without options, except `workers`, which is 1.
+/// The configuration of a proxy: everything that `docs/options.md` describes, except the options of the daemon's process
+/// (`user`, `sandbox`, `pid-file`, `control`, `metrics`, `log-dir`, `log-max-size`, `log-keep`, `verbose`, `quiet`,
+/// `config`). Options that are not set have their defaults, except `workers`, which is 1.
 ///
 /// ```
 /// let configuration = weir::Configuration::new()
@@ -62,7 +62,7 @@ pub(super) type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
 pub struct Configuration {
     source: Source,
     files: BTreeMap<PathBuf, Vec<u8>>,
-    /// Reads what is not in memory.
+    /// Reads files that are not in memory.
     read: Arc<ReadFile>,
 }
 
@@ -72,18 +72,18 @@ enum Source {
         text: String,
         options: Vec<String>,
     },
-    /// By the daemon, which has files, an environment and a command line.
+    /// Loaded by the daemon, from files, environment and command line.
     Loaded(Box<Settings>),
 }
 
 impl Configuration {
-    /// Nothing is set, and files are read from the disk.
+    /// A configuration with no option set, which reads files from the disk.
     pub fn new() -> Configuration {
         let source = Source::Given { text: String::new(), options: Vec::new() };
         Configuration { source, files: BTreeMap::new(), read: Arc::new(|path| std::fs::read(path)) }
     }
 
-    /// Settings that were loaded elsewhere, and what reads the files that they name.
+    /// Settings that were loaded elsewhere, and the function that reads the files that they name.
     #[doc(hidden)]
     pub fn loaded(
         settings: Settings,
@@ -102,8 +102,8 @@ impl Configuration {
         self
     }
 
-    /// Sets an option, as on the command line of the daemon: it wins over the text. Where an option may be given several
-    /// times, this adds a value; elsewhere the last value holds.
+    /// Sets an option, as on the command line of the daemon: it overrides the text. For an option with several values this
+    /// adds a value; otherwise the last value counts.
     pub fn set(mut self, name: &str, value: &str) -> Configuration {
         if let Source::Given { options, .. } = &mut self.source {
             options.push(format!("--{name}={value}"));
@@ -111,7 +111,7 @@ impl Configuration {
         self
     }
 
-    /// Has a file of this name in memory: lists, users, pages, as options name them. `/etc/resolv.conf` and `/etc/hosts`
+    /// Keeps a file of this name in memory: lists, users, pages, as options name them. `/etc/resolv.conf` and `/etc/hosts`
     /// can be given as well.
     pub fn file(mut self, name: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> Configuration {
         self.files.insert(name.into(), content.into());
@@ -124,7 +124,7 @@ impl Configuration {
         self
     }
 
-    /// The settings, or everything that is wrong with them.
+    /// The settings, or all problems in them.
     pub(super) fn settings(&self) -> Result<Settings, Problems> {
         let (text, options) = match &self.source {
             Source::Given { text, options } => (text, options),
@@ -154,7 +154,7 @@ impl Configuration {
         if problems.is_empty() { Ok(settings) } else { Err(problems) }
     }
 
-    /// Reads a file: from memory if it is there.
+    /// Reads a file: from memory if it was given there.
     pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.get(path).map_or_else(|| (self.read)(path), |content| Ok(content.clone()))
     }
@@ -166,7 +166,7 @@ impl Default for Configuration {
     }
 }
 
-/// Without what is in files: there may be passwords.
+/// Leaves out the contents of files, which may be passwords.
 impl fmt::Debug for Configuration {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let files: Vec<_> = self.files.keys().collect();
@@ -174,7 +174,7 @@ impl fmt::Debug for Configuration {
     }
 }
 
-/// Where a proxy is to listen: at the addresses of its options, and then at those of the gateway's own listeners.
+/// The addresses to listen on: those of the options, and then those of the gateway's own listeners.
 pub fn addresses_to_bind(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -183,7 +183,7 @@ pub fn addresses_to_bind(
     of_options.chain(gateway::listen_addresses(settings, read_file)).collect()
 }
 
-/// How many loops there are to be.
+/// The number of loops to run.
 pub fn loops(settings: &Settings) -> usize {
     settings.workers_on(thread::available_parallelism().map_or(1, NonZero::get))
 }
@@ -196,20 +196,20 @@ pub fn random_seed() -> io::Result<[u64; 2]> {
     Ok(bytes.map(u64::from_ne_bytes))
 }
 
-/// What the files come to that the settings name.
+/// The compiled content of the files that the settings name.
 #[derive(Debug)]
 pub struct Compiled {
-    /// By the present addresses of this machine.
+    /// Compiled for the present addresses of this machine.
     pub policy: Policy,
-    /// The guard file, if there is one.
+    /// The guard file, if one is configured.
     pub guard: Option<GuardFile>,
-    /// The gateway file, if there is one.
+    /// The gateway file, if one is configured.
     pub gateway: Option<Directives>,
     /// Bytes of all these files.
     pub file_bytes: u64,
 }
 
-/// Reads and compiles all files that the settings name, or tells everything that is wrong with them.
+/// Reads and compiles all files that the settings name, or fails with all problems.
 pub fn compile(
     settings: &Settings,
     listeners: &[SocketAddr],
@@ -239,7 +239,7 @@ pub fn compile(
     }
 }
 
-/// What one of so many loops resolves by.
+/// The resolver's settings for one of so many loops.
 pub(super) fn resolver_settings(
     settings: &Settings,
     shares: Option<&Shares>,
@@ -253,7 +253,7 @@ pub(super) fn resolver_settings(
     (resolver, hosts)
 }
 
-/// What all engines together go by; `store` is the one of the loops that run already.
+/// The settings of all engines together; `store` is the cache of the running loops.
 pub(super) fn engine_settings(
     settings: &Settings,
     listeners: &[SocketAddr],
@@ -271,7 +271,7 @@ pub(super) fn engine_settings(
     whole
 }
 
-/// Warns if a policy lets every client use a proxy that other machines can reach: that is seldom meant.
+/// Warns if a policy lets every client use a proxy that other machines can reach: that is seldom intended.
 pub(super) fn warn_if_open<'a>(
     mut listeners: impl Iterator<Item = &'a SocketAddr>,
     policy: &Policy,
@@ -290,7 +290,7 @@ pub fn warn_of_skipped(policy: &Policy) {
     }
 }
 
-/// How many rules and users there are.
+/// The numbers of rules and users.
 pub fn loaded(policy: &Policy) -> [usize; 2] {
     [policy.acl.len(), policy.users.as_ref().map_or(0, |users| users.len())]
 }

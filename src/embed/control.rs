@@ -1,4 +1,4 @@
-//! Telling a proxy that runs what to do next.
+//! Commands for a running proxy, from any thread.
 
 use super::configuration::{
     Compiled, Configuration, compile, engine_settings, loaded, random_seed, resolver_settings, warn_if_open,
@@ -34,8 +34,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Tells a proxy what to do, from any thread. What it is told happens when its loops turn next, in the order in which it was
-/// told; a host that waits by itself sees its descriptor become readable. A proxy that has ended is told in vain.
+/// Controls a proxy from any thread. A command takes effect when the loops turn next, in the order of the calls; the
+/// descriptor of a host that waits by itself becomes readable. Commands for a proxy that has ended have no effect.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Shared>);
 
@@ -45,48 +45,48 @@ pub(super) struct Shared {
     pub scoreboard: Arc<Scoreboard>,
     pub listeners: Vec<SocketAddr>,
     pub store: Option<Arc<Store>>,
-    /// There is somewhere to write the access log.
+    /// Whether the access log has a receiver.
     pub logs: bool,
-    /// What joins the guard with loops and store, and has the clock of all loops.
+    /// Connects the guard with loops and store, and has the clock of all loops.
     pub link: Arc<GuardLink>,
-    /// There whether or not a guard file is, because a reload may bring one.
+    /// Exists without a guard file, too, because a reload may bring one.
     pub guard: Option<GuardParts>,
     pub gateway: GatewayPart,
-    /// Of the process, if it is there for this proxy only.
+    /// The gauge of the process's memory, if the process runs this proxy only.
     pub gauge: Option<Arc<MemoryGauge>>,
     pub present: Mutex<Present>,
-    /// It drains, or was told to stop.
+    /// The proxy drains, or was stopped.
     pub ending: AtomicBool,
-    /// The loops were asked for a sign of life, and have not all given it yet.
+    /// The answer to a question whether all loops turn, until the last loop has answered.
     pub asked: Mutex<Option<std::sync::mpsc::Receiver<()>>>,
 }
 
-/// What the loops go by, or will as soon as they turn.
+/// The present configuration of the loops; each loop has it after its next turn.
 #[derive(Debug)]
 pub(super) struct Present {
     pub settings: Settings,
-    /// What each part has of `memory`, if it is set.
+    /// The part of `memory` of each component, if `memory` is set.
     pub shares: Option<Shares>,
     pub policy: Arc<Policy>,
-    /// Of the store that the guard shares with other processes.
+    /// The settings of the store that the guard shares with other processes.
     pub store_settings: Option<StoreSettings>,
     pub guard: Option<part::guard::Shared<Guard>>,
-    /// What the guard was compiled from.
+    /// The directives that the guard was compiled from.
     pub directives: Option<Arc<Directives>>,
 }
 
-/// What a reload has done.
+/// The result of a reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Rules that hold now.
     pub rules: usize,
-    /// Users that there are now.
+    /// The number of users.
     pub users: usize,
     /// Options that have another value now.
     pub changed: Vec<&'static str>,
-    /// Options whose new values need another start: the old ones go on to hold.
+    /// Options whose new values need a restart: the old values stay until then.
     pub need_restart: Vec<&'static str>,
-    /// Why name servers and hosts stay as they were: their files are there, but closed to this process.
+    /// The reason why name servers and hosts stay as they were: their files exist, but are closed to this process.
     pub resolver_kept: Option<String>,
 }
 
@@ -95,13 +95,13 @@ impl Control {
         Control(Arc::new(shared))
     }
 
-    /// Where the proxy listens.
+    /// The addresses that the proxy listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.0.listeners
     }
 
-    /// Goes by another configuration, all of it, or fails with everything that is wrong and changes nothing. What is under
-    /// way keeps what it began with. Takes as long as it takes to compile all lists, and does not wait for the loops.
+    /// Applies another configuration, all of it, or fails with all problems and changes nothing. Requests under way keep the
+    /// configuration that they began with. Takes as long as compiling all lists, and does not wait for the loops.
     pub fn reload(&self, configuration: &Configuration) -> Result<Reloaded, Problems> {
         let seed = random_seed().map_err(|error| {
             let mut problems = Problems::new();
@@ -115,7 +115,7 @@ impl Control {
         self.0.without_sink(&mut settings);
         let Compiled { policy, guard, gateway, file_bytes } =
             compile(&settings, &self.0.listeners, seed, &read_file)?;
-        // In a build without these parts the compiler sees that there are none.
+        // In a build without these parts the compiler knows that both are `None`.
         let built = part::guard::built();
         let (mut guard, gateway) = (built.and(guard), built.and(gateway));
         let shares = self.resize(&before, &mut settings, file_bytes, guard.as_mut())?;
@@ -167,8 +167,8 @@ impl Control {
         })
     }
 
-    /// Shares `memory` out again. Blocks, cache and keys of the guard stay as they are until a restart, so what they take is no
-    /// longer to be shared.
+    /// Divides `memory` again. Blocks, cache and keys of the guard keep their sizes until a restart, so their memory is not
+    /// divided.
     fn resize(
         &self,
         before: &Settings,
@@ -189,13 +189,13 @@ impl Control {
         })
     }
 
-    /// Most bytes of lines that may wait to be written to the access log; `None`: as many as without `memory`.
+    /// Most bytes of lines that may wait to be written to the access log; `None` for the limit without `memory`.
     #[doc(hidden)]
     pub fn log_bytes_max(&self) -> Option<u64> {
         self.lock().shares.as_ref().map(|shares| shares.of(Part::Log))
     }
 
-    /// Has a guard file hold over what was counted, with its store.
+    /// Compiles a guard file over the present counters, and connects its store.
     fn set_guard(&self, file: Option<GuardFile>) -> Option<part::guard::Shared<Guard>> {
         let (parts, link) = (self.0.parts()?, &self.0.link);
         let state = &parts.state;
@@ -223,7 +223,7 @@ impl Control {
         guard
     }
 
-    /// Has a gateway file hold over what is known of upstreams.
+    /// Compiles a gateway file over the present states of upstreams.
     fn set_gateway(&self, routes: Option<&gateway::Directives>) -> Option<part::guard::Shared<Gateway>> {
         let Shared { gateway, link, scoreboard, .. } = &*self.0;
         if let Err(error) = gateway.set(routes, link) {
@@ -233,8 +233,7 @@ impl Control {
         gateway.get()
     }
 
-    /// Looks at the addresses of this machine, which are closed to clients like loopback, and goes by the new ones if they have
-    /// changed.
+    /// Reads the addresses of this machine, which are closed to clients like loopback, and applies them if they have changed.
     pub fn refresh_addresses(&self) -> io::Result<()> {
         let addresses = addresses::read()?;
         let mut present = self.lock();
@@ -246,28 +245,29 @@ impl Control {
         Ok(())
     }
 
-    /// Says where a name leads for which `on_name` has answered [`NameVerdict::Later`]: all requests that wait for it go on,
-    /// in all loops. [`NameVerdict::Ask`] leaves the name to the proxy's own resolver. Nothing happens if no request waits.
+    /// Gives the outcome for a name for which `on_name` has answered [`NameVerdict::Later`]: all requests that wait for it
+    /// continue, in all loops. [`NameVerdict::Ask`] leaves the name to the proxy's own resolver. No effect if no request
+    /// waits.
     pub fn name_found(&self, name: &str, verdict: NameVerdict) {
         if let Ok(name) = Name::parse(name.as_bytes()) {
             self.0.send(&WorkerMessage::NameFound(Box::new(name), verdict));
         }
     }
 
-    /// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends.
+    /// Accepts nothing new, finishes requests under way, within `drain-timeout`, and ends.
     pub fn drain(&self) {
         self.0.ending.store(true, Ordering::Relaxed);
         self.0.send(&WorkerMessage::Drain);
     }
 
-    /// Ends at once: what is under way is cut.
+    /// Ends at once: requests under way are cut.
     pub fn stop(&self) {
         self.0.ending.store(true, Ordering::Relaxed);
         self.0.send(&WorkerMessage::Quit);
     }
 
-    /// The numbers as the loops have last put them on the board, which they do when they turn after this call, and when a line of
-    /// statistics is due. [`Proxy::statistics`](super::Proxy::statistics) has those of its own loop as they are.
+    /// The numbers that each loop reported last. A loop reports in its turn after this call, and when a line of statistics is
+    /// due. [`Proxy::statistics`](super::Proxy::statistics) has the present numbers of its own loop.
     pub fn statistics(&self) -> Snapshot {
         self.0.send(&WorkerMessage::Report(None));
         self.snapshot()
@@ -277,21 +277,21 @@ impl Control {
         self.0.scoreboard.snapshot()
     }
 
-    /// Has one line of statistics logged for all loops, whether or not a number has changed.
+    /// Logs one line of statistics for all loops, whether or not a number has changed.
     pub fn log_statistics(&self) {
         let round = Round::begin(&self.0.scoreboard, true);
         self.0.send(&WorkerMessage::Report(Some(round)));
     }
 
-    /// Waits until every loop has obeyed what it was told so far, but not longer than that. False if one has not. In vain on the
-    /// thread that is to poll the proxy.
+    /// Waits until every loop has carried out the commands so far, at most `within`. False if a loop has not. Useless on the
+    /// thread that polls the proxy.
     pub fn settle(&self, within: Duration) -> bool {
         let (sender, receiver) = channel();
         self.0.send(&WorkerMessage::Settled(sender));
         receiver.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 
-    /// Whether it drains, or was told to stop.
+    /// Whether the proxy drains, or was stopped.
     #[doc(hidden)]
     pub fn is_ending(&self) -> bool {
         self.0.ending.load(Ordering::Relaxed)
@@ -303,12 +303,12 @@ impl Control {
         drop(self.0.parts().map(|parts| parts.set_events(None)));
     }
 
-    /// The gateway that holds, if there is a gateway file.
+    /// The present gateway, if a gateway file is configured.
     pub(super) fn gateway(&self) -> Option<part::guard::Shared<Gateway>> {
         self.0.gateway.get()
     }
 
-    /// The guard that holds, if there is a guard file.
+    /// The present guard, if a guard file is configured.
     pub(super) fn guard(&self) -> Option<part::guard::Shared<Guard>> {
         self.lock().guard.clone()
     }
@@ -318,7 +318,7 @@ impl Control {
         self.0.link.now()
     }
 
-    /// Events of the guard from a cursor on, a line for each, and how many were lost before them.
+    /// Events of the guard from a cursor on, one line each, and the number of events that were lost before them.
     #[doc(hidden)]
     pub fn guard_events(&self, cursor: &mut u64, at_most: usize, json: bool) -> (Vec<String>, u64) {
         let Some(parts) = self.0.parts() else { return (Vec::new(), 0) };
@@ -326,7 +326,7 @@ impl Control {
         (events.iter().map(|event| if json { event.json() } else { event.line() }).collect(), lost)
     }
 
-    /// How many rules and users there are.
+    /// The numbers of rules and users.
     pub fn loaded(&self) -> [usize; 2] {
         loaded(&self.lock().policy)
     }
@@ -337,7 +337,7 @@ impl Control {
         self.lock().settings.clone()
     }
 
-    /// No code that holds the lock can leave what it guards half changed.
+    /// No code that holds the lock can leave the value half changed.
     fn lock(&self) -> MutexGuard<'_, Present> {
         self.0.lock()
     }
@@ -348,12 +348,12 @@ impl Control {
 }
 
 impl Shared {
-    /// What there is for the guard.
+    /// The parts of the guard; `None` in a build without it.
     pub fn parts(&self) -> Option<&GuardParts> {
         part::guard::built().and(self.guard.as_ref())
     }
 
-    /// What the loops go by.
+    /// The present configuration of the loops.
     pub fn lock(&self) -> MutexGuard<'_, Present> {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -367,7 +367,7 @@ impl Shared {
         self.send(&WorkerMessage::SetPolicy(Arc::clone(&present.policy)));
     }
 
-    /// Nothing is written for a log that has nowhere to go.
+    /// A log without a receiver is not written.
     fn without_sink(&self, settings: &mut Settings) {
         if !self.logs {
             settings.log_format = Format::None;
@@ -380,7 +380,7 @@ fn lines(problems: &Problems) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// One line, without what needs a restart.
+/// One line, without the options that need a restart.
 impl fmt::Display for Reloaded {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "reloaded: {} rules, {} users", self.rules, self.users)?;

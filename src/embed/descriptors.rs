@@ -1,4 +1,4 @@
-//! How many descriptors a proxy needs, and how many connections it can have with those that there are.
+//! The number of descriptors that a proxy needs, and the number of connections that the available ones allow.
 
 use crate::config::Settings;
 use rustix::process::{Resource, getrlimit};
@@ -10,20 +10,20 @@ const BESIDE: u64 = 1200;
 /// Descriptors of each loop beyond the first; look-ups are divided among the loops (chosen).
 const BESIDE_A_LOOP: u64 = 40;
 
-/// Connections that are taken even where there are no descriptors for them (chosen).
+/// Connections to accept even if the limit of descriptors is too low for them (chosen).
 const CONNECTIONS_MIN: u64 = 16;
 
-/// What there must be for all that is not a client connection and its upstream connection.
+/// The descriptors that are neither a client connection nor its upstream connection.
 fn beside(settings: &Settings, loops: usize) -> u64 {
     u64::from(settings.idle_origins) + BESIDE + BESIDE_A_LOOP * (loops as u64).saturating_sub(1)
 }
 
-/// Descriptors that a proxy with these settings may come to need.
+/// The most descriptors that a proxy with these settings needs.
 pub fn needed(settings: &Settings, loops: usize) -> u64 {
     2 * u64::from(settings.max_connections) + beside(settings, loops)
 }
 
-/// Lowers the number of connections to what the process has descriptors for, and returns the warning.
+/// Lowers the number of connections to what the limit of descriptors allows, and returns the warning.
 pub(super) fn limit_connections(settings: &mut Settings, loops: usize) -> Option<String> {
     let needed = needed(settings, loops);
     let available = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);

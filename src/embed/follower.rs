@@ -1,7 +1,7 @@
 //! The thread that follows the addresses of this machine while interfaces come and go.
 //!
-//! It looks every few seconds: the system tells changes over netlink only, and a look costs less than what it would take to
-//! listen. A change makes another policy of the present one, with the same rules.
+//! The thread looks every few seconds: the system announces changes over netlink only, and a look costs less than listening
+//! there. A change builds another policy from the present one, with the same rules.
 
 use super::control::Control;
 use log::warn;
@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often it is looked (chosen: an address that was added can be asked for by others no sooner than its neighbours know it).
+/// The time between two looks (chosen: other machines can use a new address no sooner than its neighbours know it).
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The thread that follows the addresses; it ends when this is dropped.
@@ -30,7 +30,7 @@ impl Follower {
             while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
                 match control.refresh_addresses() {
                     Ok(()) => told = false,
-                    // What was known stays closed.
+                    // The known addresses stay closed.
                     Err(error) if !told => {
                         told = true;
                         warn!("cannot tell the addresses of this machine any more: {error}");

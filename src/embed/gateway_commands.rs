@@ -1,4 +1,4 @@
-//! What an operator asks of the gateway while it runs, carried out over what is known of its upstreams.
+//! Commands of operators for the gateway, carried out on the state of its upstreams.
 
 use super::control::Control;
 use crate::gateway::command::{COLUMNS, Command};
@@ -7,7 +7,7 @@ use crate::guard::command::{Answer, Rows};
 use crate::http::target::Authority;
 
 impl Control {
-    /// Carries out what an operator asks of the gateway.
+    /// Carries out a command of an operator for the gateway.
     #[doc(hidden)]
     pub fn obey_gateway_command(&self, command: &Command) -> Answer {
         let Some(gateway) = self.gateway() else {

@@ -1,4 +1,4 @@
-//! The gateway of a proxy: which listeners are there for it, and the thread that checks its upstreams.
+//! The gateway of a proxy: the listeners that belong to it, and the thread that checks its upstreams.
 
 use crate::gateway::directives::Directives;
 use crate::gateway::rules::Gateway;
@@ -8,20 +8,20 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The gateway of a proxy. What listeners are there for is settled at the start; the routes change with a reload.
+/// The gateway of a proxy. Its listeners are fixed at the start; the routes change with a reload.
 #[derive(Debug, Default)]
 pub(super) struct GatewayPart {
-    /// Which of the proxy's listeners are the gateway's.
+    /// For each listener of the proxy: whether it belongs to the gateway.
     pub listeners: Vec<bool>,
-    /// Where the gateway file has said that they are.
+    /// The addresses of the `listen` lines of the gateway file at the start.
     listen: Vec<SocketAddr>,
     gateway: Mutex<Option<Shared<Gateway>>>,
     checks: Mutex<Option<HealthChecks>>,
 }
 
 impl GatewayPart {
-    /// Of a proxy whose first listeners, so many, are at the addresses of its options, and the others at those that the gateway
-    /// file names.
+    /// The gateway of a proxy whose first `of_options` listeners are at the addresses of its options, and the others at the
+    /// addresses of the gateway file.
     pub fn new(directives: Option<&Directives>, addresses: &[SocketAddr], of_options: usize) -> GatewayPart {
         let is_gateway = |(index, address): (usize, &SocketAddr)| {
             directives.is_some_and(|directives| {
@@ -34,7 +34,7 @@ impl GatewayPart {
         GatewayPart { listeners, listen, ..GatewayPart::default() }
     }
 
-    /// Has a gateway file hold from now on. What is known of upstreams stays.
+    /// Uses a gateway file from now on. The state of upstreams stays.
     pub fn set(&self, directives: Option<&Directives>, link: &Arc<GuardLink>) -> io::Result<()> {
         if directives.is_some_and(|directives| directives.listen != self.listen) {
             log::warn!("gateway: other lines with listen need a restart");
@@ -55,7 +55,7 @@ impl GatewayPart {
         Ok(())
     }
 
-    /// Those of the addresses that are of the forward proxy.
+    /// The addresses that belong to the forward proxy.
     pub fn forward<'a>(&'a self, addresses: &'a [SocketAddr]) -> impl Iterator<Item = &'a SocketAddr> {
         addresses
             .iter()

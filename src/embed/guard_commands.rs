@@ -1,4 +1,4 @@
-//! What an operator asks of the guard while it runs, carried out over what it has counted.
+//! Commands of operators for the guard, carried out on its state.
 
 use super::control::Control;
 use crate::guard::bans::{Ban, BanOrigin, is_private};
@@ -14,19 +14,19 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// Bans that are listed at most (chosen: what a terminal or a script takes).
+/// Most bans in one list (chosen: a terminal or a script can still handle them).
 const LISTED_MAX: usize = 100_000;
 
 /// The reason of a ban for which none is given (guard semantics, section 4).
 const REASON: &str = "banned by an operator";
 
-/// Why there is no ban, or none that could be ended.
+/// The reason why a ban was not made or not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BanError {
     /// The configuration has no guard file.
     NoGuard,
-    /// That is no address or network, or the reason is too long: what was expected.
+    /// The text is no address or network, or the reason is too long. Contains what was expected.
     Malformed(String),
     /// The guard does not ban that, or has as many bans as it may: a sentence.
     Refused(String),
@@ -44,9 +44,9 @@ impl fmt::Display for BanError {
 impl std::error::Error for BanError {}
 
 impl Control {
-    /// Bans an address, or a network such as `192.0.2.0/24`, for that long, in whole seconds; `None` is for ever. Holds at once; what banned clients
-    /// have under way is cut. The configuration needs a guard file (`guard`), be it an empty one. An empty `reason` is
-    /// `banned by an operator`.
+    /// Bans an address, or a network such as `192.0.2.0/24`, for that time, rounded up to whole seconds; `None` is for ever.
+    /// Takes effect at once; connections and requests of banned clients are cut. The configuration needs a guard file
+    /// (`guard`), even an empty one. An empty `reason` becomes `banned by an operator`.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,12 +70,12 @@ impl Control {
         self.obey_words(&words).map(|_| ())
     }
 
-    /// Ends the ban of an address or network, written as it was banned. False if there was none.
+    /// Ends the ban of an address or network, written as in the ban. False if there is no such ban.
     pub fn unban(&self, network: &str) -> Result<bool, BanError> {
         self.obey_words(&["unban", network])
     }
 
-    /// Carries out a command that changes something. False if there is nothing of the kind.
+    /// Carries out a command that changes something. False if its object does not exist.
     fn obey_words(&self, words: &[&str]) -> Result<bool, BanError> {
         let unknown = || Err("expected ban or unban".to_owned());
         let command = Command::read(words).unwrap_or_else(unknown).map_err(BanError::Malformed)?;
@@ -87,7 +87,7 @@ impl Control {
         }
     }
 
-    /// Carries out what an operator asks of the guard.
+    /// Carries out a command of an operator for the guard.
     #[doc(hidden)]
     pub fn obey_guard_command(&self, command: &Command) -> Answer {
         let Some(guard) = self.guard() else { return Answer::NoGuard };
@@ -101,7 +101,7 @@ impl Control {
             Command::Bans => Answer::Rows(bans(state, now)),
             Command::Limits(client) => Answer::Rows(limits(&guard, *client, now)),
             Command::Unblock(client) => match guard.forget(*client) {
-                // What the store has is not known here.
+                // The counters of the store are not known in this process.
                 false if guard.store().is_some() => Answer::Done(format!(
                     "nothing is counted of {client} here; the store forgets what it has"
                 )),
@@ -149,8 +149,8 @@ fn bans(state: &State, now: Now) -> Rows {
     Rows { columns: &["network", "until", "by", "reason"], rows: all.into_iter().map(row).collect() }
 }
 
-/// What each limit says of a client; where a store is shared, what this process has counted. A counter that is kept for more than
-/// the client has keys that are not known by name: it is told as such.
+/// The state of each limit for a client; with a shared store, the state in this process. A counter whose keys have more than
+/// the client's address cannot be looked up: its row has `not listed`.
 fn limits(guard: &Guard, client: IpAddr, now: Now) -> Rows {
     let banned = guard.state().banned(client, now).map(|line| {
         let rule = if line > 0 { format!("guard:{line}") } else { "ban".to_owned() };

@@ -1,4 +1,4 @@
-//! What a proxy has for its guard beside what the loops go by: what was counted, the networks of clouds, the way of events.
+//! The parts of a proxy's guard that outlive a guard file: counters, the networks of clouds, the receiver of events.
 
 use super::clouds::CloudParts;
 use super::configuration::random_seed;
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What the guard has counted, and what it tells.
+/// The state of the guard, and the receiver of its events.
 #[derive(Debug)]
 pub(super) struct GuardParts {
     _built: Built,
@@ -24,7 +24,7 @@ pub(super) struct GuardParts {
     pub clouds: CloudParts,
 }
 
-/// Where events go, and the thread that brings them there.
+/// The receiver of events, and the thread that writes to it.
 #[derive(Debug, Default)]
 struct Events {
     target: Option<(PathBuf, bool)>,
@@ -32,7 +32,7 @@ struct Events {
 }
 
 impl GuardParts {
-    /// Counters and bans that tell loops and store of what changes, and the networks that files have. None in a build without
+    /// Counters and bans that report their changes to loops and store, and the networks of files. `None` in a build without
     /// the guard.
     pub fn new(
         link: &Arc<GuardLink>,
@@ -49,18 +49,18 @@ impl GuardParts {
         Ok(Some(GuardParts { _built, state: Arc::new(state), event_socket, events, clouds }))
     }
 
-    /// A guard file over what was counted, for the loops to hold.
+    /// The guard of a guard file over the present state, for the loops.
     pub fn hold(&self, file: GuardFile) -> Option<Shared<Guard>> {
         share(file.into_guard(&self.state, &self.clouds.known.clouds()))
     }
 
-    /// Has events go to that file, or socket, from now on.
+    /// Sends events to that file or socket from now on.
     pub fn set_events(&self, target: Option<(PathBuf, bool)>) -> io::Result<()> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if events.target == target {
             return Ok(());
         }
-        // The old one ends first, with all that it has.
+        // The old thread ends first, after it has written all its events.
         *events = Events::default();
         let Some((path, is_socket)) = target.clone() else { return Ok(()) };
         let to = match (is_socket, &self.event_socket) {
@@ -75,7 +75,7 @@ impl GuardParts {
     }
 }
 
-/// How the store is reached that a guard file names.
+/// The connection settings of the store that a guard file names.
 pub(super) fn store_settings(file: &GuardFile) -> Option<StoreSettings> {
     let store = file.directives.store.as_ref()?;
     let mut settings = StoreSettings::new(&store.url);

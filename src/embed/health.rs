@@ -1,4 +1,4 @@
-//! How it is with a proxy, for monitoring systems, operators and the service manager.
+//! The health of a proxy, for monitoring systems, operators and the service manager.
 
 use super::control::Control;
 use crate::shell::{Health, WorkerMessage};
@@ -7,7 +7,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 impl Control {
-    /// How it is with the proxy, for monitoring systems: numbers of this moment, unless a loop has not turned for so long.
+    /// The health of the proxy, for monitoring systems. The numbers are of this moment, unless a loop does not turn within
+    /// `within`.
     #[doc(hidden)]
     pub fn health(&self, within: Duration) -> Health {
         let alive = if self.is_ending() {
@@ -20,8 +21,8 @@ impl Control {
         Health { snapshot: self.snapshot(), alive, ready: alive && !self.is_ending() }
     }
 
-    /// Whether every loop turns, and so puts its numbers on the board. A loop that stands still is asked once: its queue does not
-    /// grow with the number of those who want to know.
+    /// Whether every loop turns, and so reports its numbers. A loop that stands still is asked once: its queue does not grow
+    /// with the number of callers.
     fn all_turn(&self, within: Duration) -> bool {
         let mut asked = self.shared().asked.lock().unwrap_or_else(PoisonError::into_inner);
         let answers = asked.get_or_insert_with(|| {

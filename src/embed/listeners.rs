@@ -15,16 +15,16 @@ pub struct Listeners {
 /// No socket could listen at this address.
 #[derive(Debug)]
 pub struct ListenError {
-    /// The address, as it was asked for.
+    /// The address, as requested.
     pub address: SocketAddr,
-    /// What the system says.
+    /// The error of the system.
     pub error: io::Error,
 }
 
 impl Listeners {
-    /// Listens on these addresses, for so many loops: with sockets out of `inherited` that listen there already, which are
-    /// taken out of that, or else with sockets of its own. Of an address `inherited` may have several sockets, each with connections
-    /// that wait: more than there are loops stay behind.
+    /// Listens on these addresses, for so many loops. Sockets of `inherited` that listen at an address are used and taken out
+    /// of `inherited`; otherwise new sockets are opened. `inherited` may have several sockets at an address, each with
+    /// waiting connections: those beyond the number of loops stay in it.
     pub fn bind(
         addresses: &[SocketAddr],
         loops: usize,
@@ -47,18 +47,18 @@ impl Listeners {
         Ok(Listeners { by_loop })
     }
 
-    /// Takes sockets that listen already, for one loop.
+    /// Uses sockets that listen already, for one loop.
     pub(super) fn ready_made(sockets: Vec<TcpListener>) -> io::Result<Listeners> {
         let one_loop: io::Result<Vec<Listener>> = sockets.into_iter().map(Listener::ready_made).collect();
         Ok(Listeners { by_loop: vec![one_loop?] })
     }
 
-    /// For how many loops they are.
+    /// The number of loops.
     pub(super) fn loops(&self) -> usize {
         self.by_loop.len()
     }
 
-    /// Where they listen.
+    /// The addresses of the sockets.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         let first = self.by_loop.first().into_iter().flatten();
         first.filter_map(|listener| listener.local_address().ok()).collect()
@@ -74,7 +74,7 @@ impl Listeners {
     }
 }
 
-/// Sockets for so many loops, or more: of loops with the same socket the one that is awake first takes a connection.
+/// Sockets for so many loops. If loops share a socket, the loop that wakes up first accepts a connection.
 fn share(sockets: &[TcpListener], loops: usize) -> io::Result<Vec<Listener>> {
     sockets.iter().cycle().take(loops).map(|socket| Listener::ready_made(socket.try_clone()?)).collect()
 }

@@ -1,15 +1,14 @@
-//! The one way to run weir, for its own daemon and for programs that carry a proxy inside themselves.
+//! The one way to run weir, for its own daemon and for programs that contain a proxy.
 //!
-//! A [`Configuration`] says what the options of the daemon say, as values or as the text of a configuration file. A
-//! [`Builder`] adds what only a program can give: sockets that listen already, a sink for the access log. A [`Proxy`] is
-//! what comes of both. The host calls [`Proxy::run`], or [`Proxy::poll`] from a loop of its own. A [`Control`] tells a proxy
-//! that runs what to do next, from any thread.
+//! A [`Configuration`] has the options of the daemon, as values or as the text of a configuration file. A [`Builder`] adds
+//! what only a program can give: sockets that listen already, a receiver of the access log. It builds a [`Proxy`]. The host
+//! program calls [`Proxy::run`], or [`Proxy::poll`] from a loop of its own. A [`Control`] gives commands to a running proxy,
+//! from any thread.
 //!
-//! A proxy installs neither signal handler nor logger, and changes nothing of the process unless
-//! [`Builder::owns_process`] says so. What it says about itself goes to the facade of the `log` crate. It has no thread but
-//! for what is asked for: one for each worker beyond the first (`workers`), one for passwords whose hashes are slow
-//! (`auth-file`), one that loads the cache (`cache-file`), one that follows the addresses of the machine
-//! ([`Builder::follow_addresses`]).
+//! A proxy installs neither signal handler nor logger, and changes nothing of the process without [`Builder::owns_process`].
+//! Its messages go to the facade of the `log` crate. It starts threads only for options that need them: one for each worker
+//! beyond the first (`workers`), one for passwords with slow hashes (`auth-file`), one that loads the cache (`cache-file`),
+//! one that follows the addresses of the machine ([`Builder::follow_addresses`]).
 
 mod addresses;
 mod builder;

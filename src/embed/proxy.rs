@@ -1,4 +1,4 @@
-//! The proxy as its host sees it.
+//! The proxy as its host program sees it.
 
 use super::control::Control;
 use super::follower::Follower;
@@ -7,8 +7,8 @@ use crate::shell::{EventLoop, Failure, Persister, Workers};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
-/// A proxy that listens, and works while it is polled. Dropping it closes everything that it has opened, ends its threads and
-/// cuts what is under way; several in one process share nothing.
+/// A proxy that listens, and works while it is polled. Dropping it closes all its sockets and files, ends its threads and
+/// cuts requests under way; several proxies in one process share nothing.
 ///
 /// ```
 /// use std::time::Duration;
@@ -38,9 +38,9 @@ pub struct Proxy {
 /// Whether a proxy has more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// It listens, or finishes what is under way.
+    /// The proxy listens, or finishes requests under way.
     Running,
-    /// It has drained, or was told to stop.
+    /// The proxy has drained, or was stopped.
     Ended,
 }
 
@@ -55,14 +55,14 @@ impl Proxy {
         Proxy { event_loop, workers, control, persister, _follower: follower, status: Status::Running }
     }
 
-    /// Tells this proxy what to do; clones of it do so from other threads.
+    /// Controls this proxy; clones of the control do so from other threads.
     pub fn control(&self) -> &Control {
         &self.control
     }
 
-    /// Runs one turn of the loop: waits until there is something to do, but not longer than `timeout` (`None`: for as long
-    /// as that takes), and does a bounded part of it. After a failure the proxy can only be dropped. With several workers, the
-    /// turn that ends this loop waits for the others to end.
+    /// Runs one turn of the loop: waits for events, at most `timeout` (`None`: without a limit), and handles a bounded number
+    /// of them. After a failure the proxy can only be dropped. With several workers, the turn that ends this loop waits for
+    /// the others to end.
     pub fn poll(&mut self, timeout: Option<Duration>) -> Result<Status, Failure> {
         if self.status == Status::Running {
             match self.event_loop.turn(timeout) {
@@ -83,32 +83,32 @@ impl Proxy {
         Ok(self.status)
     }
 
-    /// Polls until the proxy has ended. With `workers N pinned`, this thread keeps to one processor from now on.
+    /// Polls until the proxy has ended. With `workers N pinned`, this thread stays on one processor from now on.
     pub fn run(&mut self) -> Result<(), Failure> {
         self.workers.pin_first();
         while self.poll(None)? == Status::Running {}
         Ok(())
     }
 
-    /// After how long to poll again though the descriptor has not become readable: at once if zero, never if `None`. For
-    /// hosts that wait by themselves.
+    /// The time after which to poll again even if the descriptor has not become readable: zero for at once, `None` for never.
+    /// For hosts that wait by themselves.
     pub fn next_timeout(&self) -> Option<Duration> {
         self.event_loop.next_timeout()
     }
 
-    /// What has been counted, and what there is now. The numbers of other workers are as they have last told.
+    /// All numbers. The numbers of other workers are those that they reported last.
     pub fn statistics(&self) -> Snapshot {
         self.event_loop.report_with_others();
         self.control.snapshot()
     }
 
-    /// Ends at once: cuts what is under way, closes everything that the proxy has opened, and waits for its threads. A drop does
-    /// the same.
+    /// Ends at once: cuts requests under way, closes all sockets and files, and waits for the threads. A drop has the same
+    /// effect.
     pub fn close(self) {
         drop(self);
     }
 
-    /// Writes what is stored to `cache-file`, if there is one: for when the proxy has ended after a drain.
+    /// Writes the cache to `cache-file`, if that is set: for a proxy that has ended after a drain.
     pub fn save_cache(&mut self) {
         if let Some(persister) = self.persister.take() {
             persister.save();
@@ -116,16 +116,16 @@ impl Proxy {
     }
 }
 
-/// The same as [`AsRawFd`]: with it tokio's `AsyncFd` and what rustix and mio offer take a proxy as it is.
+/// The descriptor of [`AsRawFd`]: with it tokio's `AsyncFd`, rustix and mio accept a proxy.
 impl AsFd for Proxy {
     #[allow(unsafe_code)]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor is the loop's, which is open as long as the proxy is.
+        // SAFETY: the descriptor belongs to the loop, which is open as long as the proxy is.
         unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
     }
 }
 
-/// For hosts that wait by themselves: readable when the proxy is to be polled. Wait for that, and do nothing else with it.
+/// For hosts that wait by themselves: readable when the proxy is to be polled. Only wait for that descriptor.
 impl AsRawFd for Proxy {
     fn as_raw_fd(&self) -> RawFd {
         self.event_loop.as_raw_fd()

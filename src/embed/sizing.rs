@@ -1,12 +1,12 @@
-//! `memory`: what a proxy is sized by once the files are known that it reads.
+//! `memory`: sizes a proxy when the files that it reads are known.
 
 use crate::config::guard::GuardFile;
 use crate::config::memory::{Part, Shares};
 use crate::config::{Problems, Settings};
 use crate::resolver;
 
-/// Sizes settings and guard file by `memory`, if it is set. `given` is what runs already and cannot change. Fails where the size
-/// is too small for the files, or for what is set explicitly.
+/// Sizes settings and guard file by `memory`, if it is set. `given` are the sizes of running parts that cannot change. Fails
+/// if the size is too small for the files, or for sizes that are set explicitly.
 #[doc(hidden)]
 pub fn size(
     settings: &mut Settings,
@@ -18,7 +18,7 @@ pub fn size(
     let of_file = guard.as_ref().map(|file| &file.directives);
     let keys = of_file.and_then(|file| Some((Part::Keys, file.keys_max? as u64)));
     let bans = of_file.and_then(|file| Some((Part::Bans, file.bans_max? as u64)));
-    // What runs comes last, and wins.
+    // The sizes of running parts come last, so they override the others.
     let given: Vec<_> = keys.into_iter().chain(bans).chain(given.iter().copied()).collect();
     let Some(shares) = settings.shares(loops, file_bytes, &given)? else { return Ok(None) };
     settings.go_by(&shares);
@@ -30,7 +30,7 @@ pub fn size(
     Ok(Some(shares))
 }
 
-/// What one of so many loops may remember and ask of names.
+/// Limits the memory and the queries of a resolver to the part of one of so many loops.
 pub(super) fn limit_resolver(resolver: &mut resolver::Settings, shares: Option<&Shares>, loops: usize) {
     let Some(shares) = shares else { return };
     let of_loop = |part| usize::try_from(shares.of(part) / loops.max(1) as u64).unwrap_or(usize::MAX);
@@ -38,7 +38,7 @@ pub(super) fn limit_resolver(resolver: &mut resolver::Settings, shares: Option<&
     resolver.look_ups_max = resolver.look_ups_max.min(of_loop(Part::LookUps));
 }
 
-/// Says what was made of the size.
+/// Logs how the size was divided.
 pub(super) fn tell(settings: &Settings, shares: &Shares) {
     let kib = |bytes: u64| bytes / 1024;
     log::info!(
