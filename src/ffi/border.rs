@@ -1,4 +1,4 @@
-//! What crosses the border: statuses, texts, and no panic.
+//! The border to C: statuses, texts, and no panic.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,13 +7,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// any more; so does the soname. Compare it with weir_abi_version().
 pub const WEIR_ABI_VERSION: u32 = 1;
 
-/// What a function has come to: 0 and above is success, below is an error.
+/// The result of a function: 0 and above is success, below is an error.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum weir_status {
-    /// It is done; the proxy goes on.
+    /// Success; the proxy continues.
     WEIR_OK = 0,
-    /// The proxy has drained, or was told to stop: free it.
+    /// The proxy has drained, or was stopped: free it.
     WEIR_ENDED = 1,
     /// A pointer is null, a text is not UTF-8, or a size is not one of this version.
     WEIR_ERROR_ARGUMENT = -1,
@@ -23,25 +23,25 @@ pub enum weir_status {
     WEIR_ERROR_LISTEN = -3,
     /// The system refuses something else.
     WEIR_ERROR_SYSTEM = -4,
-    /// The function was called from a callback, or while another thread polls: it is not for there.
+    /// The function was called from a callback, or while another thread polls, where it is not allowed.
     WEIR_ERROR_BUSY = -5,
-    /// A defect of the library was caught. The proxy does nothing any more: free it.
+    /// A defect of the library was caught. The proxy does not work any more: free it.
     WEIR_ERROR_PANIC = -6,
-    /// The loop has failed. The proxy does nothing any more: free it.
+    /// The loop has failed. The proxy does not work any more: free it.
     WEIR_ERROR_FAILED = -7,
-    /// There is nothing of that name, or no guard to ban with.
+    /// The name is unknown, or no guard file is configured.
     WEIR_ERROR_NOT_FOUND = -8,
-    /// The guard refuses the ban: it has as many as it may.
+    /// The guard refuses the ban, because it has the most bans allowed.
     WEIR_ERROR_REFUSED = -9,
 }
 
-/// Bytes of a request. They are not terminated, and hold until the callback returns.
+/// Bytes of a request. They are not terminated, and are valid until the callback returns.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct weir_text {
-    /// Not null, even if there are none.
+    /// Not null, even if `length` is 0.
     pub data: *const c_char,
-    /// How many bytes.
+    /// The number of bytes.
     pub length: usize,
 }
 
@@ -83,7 +83,7 @@ pub extern "C" fn weir_status_text(status: i32) -> *const c_char {
     text.as_ptr()
 }
 
-/// Runs the body of a function: what is wrong comes out as a status, and so does a panic.
+/// Runs the body of a function: errors and panics become a status.
 pub(super) fn border(body: impl FnOnce() -> Result<weir_status, weir_status>) -> weir_status {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(status) | Err(status)) => status,
@@ -96,7 +96,7 @@ pub(super) fn border_or<T>(instead: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or(instead)
 }
 
-/// A text of the program.
+/// A text of the program, as UTF-8.
 ///
 /// # Safety
 ///
@@ -105,7 +105,7 @@ pub(super) unsafe fn text<'a>(text: *const c_char) -> Result<&'a str, weir_statu
     if text.is_null() {
         return Err(weir_status::WEIR_ERROR_ARGUMENT);
     }
-    // SAFETY: it is terminated, as the caller has promised.
+    // SAFETY: the text is terminated, as the caller has promised.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map_err(|_| weir_status::WEIR_ERROR_ARGUMENT)
 }
@@ -122,11 +122,11 @@ pub(super) unsafe fn bytes<'a>(data: *const c_void, length: usize) -> Result<&'a
     if data.is_null() || length > isize::MAX as usize {
         return Err(weir_status::WEIR_ERROR_ARGUMENT);
     }
-    // SAFETY: so many bytes are there, as the caller has promised, and no slice is longer than this.
+    // SAFETY: `data` has `length` bytes, as the caller has promised, and no slice is longer than this.
     Ok(unsafe { std::slice::from_raw_parts(data.cast(), length) })
 }
 
-/// Writes a text, cut to what fits, with a zero behind it, as snprintf does. Returns the length of all of it.
+/// Writes a text, cut to `size`, with a terminating zero, as snprintf does. Returns the length of the whole text.
 ///
 /// # Safety
 ///

@@ -1,4 +1,4 @@
-//! What the program decides, in callbacks with its own data.
+//! The decisions of the program, in callbacks with its own data.
 
 use super::border::{border, bytes, text, weir_status, weir_text};
 use crate::callback::{Answer, ConnectionVerdict, NameVerdict, RequestVerdict, RequestView, Ruling};
@@ -7,12 +7,12 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::net::{IpAddr, SocketAddr};
 
-/// What the program adds to a configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version may
-/// have more members behind these, and takes what an older header does not know for zero.
+/// Options of a program beside the configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version
+/// may have more members behind these, and reads the members that an older header does not have as zero.
 ///
-/// All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same time. They
-/// must return soon, must not throw, and may call the functions about what they are given, and weir_drain(), weir_stop(),
-/// weir_ban() and weir_unban(), but no others for this proxy.
+/// All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same
+/// time. They must return soon, must not throw, and may call the functions for their arguments, and weir_drain(),
+/// weir_stop(), weir_ban() and weir_unban(), but no others for this proxy.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct weir_options {
@@ -23,8 +23,8 @@ pub struct weir_options {
     /// Called once for each client connection: 0 refuses it, any other number allows it.
     pub on_connection:
         Option<unsafe extern "C" fn(user_data: *mut c_void, address: *const c_char, port: u16) -> c_int>,
-    /// Called once for each request that rules, users and guard allow. A ruling that is not touched allows it. Both hold until it
-    /// returns.
+    /// Called once for each request that rules, users and guard allow. An unchanged ruling allows the request. Request and
+    /// ruling are valid until the callback returns.
     pub on_request: Option<
         unsafe extern "C" fn(user_data: *mut c_void, request: *const weir_request, ruling: *mut weir_ruling),
     >,
@@ -37,23 +37,23 @@ pub struct weir_options {
             addresses: *mut weir_addresses,
         ) -> c_int,
     >,
-    /// Called with lines of the access log, each with its newline and not terminated, once for each turn that has some. Without it
-    /// there is no access log.
+    /// Called with lines of the access log, each with its newline and not terminated, once for each turn that has lines.
+    /// Without this callback there is no access log.
     pub on_log: Option<unsafe extern "C" fn(user_data: *mut c_void, lines: *const c_char, length: usize)>,
-    /// Sockets that listen already, in place of `host` and `port`. The proxy takes them over, and closes them when it is freed;
-    /// if weir_new() fails, too, but for a wrong `size`. Only with one worker.
+    /// Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
+    /// failure of weir_new() closes them, too, except for a wrong `size`. Only with one worker.
     pub listeners: *const c_int,
-    /// How many.
+    /// The number of sockets.
     pub listeners_count: usize,
 }
 
-/// on_name: the proxy's own resolver is to say.
+/// on_name: the proxy's own resolver looks the name up.
 pub const WEIR_NAME_ASK: c_int = 0;
 /// on_name: the name has the addresses that were added, if any.
 pub const WEIR_NAME_FOUND: c_int = 1;
 /// on_name: the name does not exist.
 pub const WEIR_NAME_NOT_FOUND: c_int = 2;
-/// on_name: the program will say it later, by weir_name_found(). The requests that need the name wait, for 30 seconds at most.
+/// on_name: the program gives the result later, by weir_name_found(). Requests that need the name wait, for 30 seconds at most.
 pub const WEIR_NAME_LATER: c_int = 3;
 
 /// A request, as on_request sees it.
@@ -63,11 +63,11 @@ pub struct weir_request {
     client: String,
 }
 
-/// What on_request decides: the last of refuse, answer and dial holds.
+/// The decision of on_request: the last call of refuse, answer or dial counts.
 #[derive(Debug)]
 pub struct weir_ruling(Ruling);
 
-/// What on_name has found.
+/// The addresses that on_name has found.
 #[derive(Debug)]
 pub struct weir_addresses(Vec<IpAddr>);
 
@@ -75,7 +75,7 @@ pub struct weir_addresses(Vec<IpAddr>);
 #[derive(Clone, Copy)]
 struct UserData(*mut c_void);
 
-// SAFETY: this side never looks at what it points to; the header says on which threads the callbacks are called.
+// SAFETY: the library never reads through the pointer; the header names the threads that call the callbacks.
 unsafe impl Send for UserData {}
 // SAFETY: as above.
 unsafe impl Sync for UserData {}
@@ -88,7 +88,7 @@ impl UserData {
 }
 
 impl weir_options {
-    /// As much of the options as the program's header knows; zero is what it does not.
+    /// The options as far as the program's header has them; further members are zero.
     ///
     /// # Safety
     ///
@@ -112,14 +112,14 @@ impl weir_options {
         if size < size_of::<usize>() || size > size_of::<weir_options>() {
             return Err(weir_status::WEIR_ERROR_ARGUMENT);
         }
-        // SAFETY: so many bytes are there on both sides, and zero is a value of every member.
+        // SAFETY: both sides have `size` bytes, and zero is a valid value of every member.
         unsafe {
             std::ptr::copy_nonoverlapping(options.cast::<u8>(), (&raw mut known).cast::<u8>(), size);
         }
         Ok(known)
     }
 
-    /// Has a proxy call back.
+    /// Sets the callbacks of a proxy.
     pub(super) fn apply(&self, mut builder: Builder) -> Builder {
         let user_data = UserData(self.user_data);
         // SAFETY (of all calls below): the program has promised a function of that type that may be called with its data,
@@ -163,22 +163,22 @@ impl weir_options {
     }
 }
 
-/// What a getter says of a request; nothing of a null one.
+/// The request of a callback, for the getters; `None` for a null pointer.
 ///
 /// # Safety
 ///
-/// `request` is null or what a callback was given, which has not returned.
+/// `request` is null or the argument of a callback that has not returned.
 unsafe fn view(
     request: *const weir_request,
 ) -> Option<(&'static RequestView<'static>, &'static weir_request)> {
-    // SAFETY: both hold until the callback returns; no getter keeps them.
+    // SAFETY: request and view are valid until the callback returns; no getter keeps them.
     unsafe {
         let request = request.as_ref()?;
         Some((request.view.as_ref()?, request))
     }
 }
 
-/// The address of the client: the peer, or whom a trusted proxy has named.
+/// The address of the client: the peer, or the client that a trusted proxy has named.
 ///
 /// # Safety
 ///
@@ -189,7 +189,7 @@ pub unsafe extern "C" fn weir_request_client(request: *const weir_request) -> we
     weir_text::of(unsafe { view(request) }.map_or(b"", |(_, request)| request.client.as_bytes()))
 }
 
-/// The authenticated user; empty if users are not asked for.
+/// The authenticated user; empty if clients need no credentials.
 ///
 /// # Safety
 ///
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn weir_request_method(request: *const weir_request) -> we
     weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.method.as_bytes()))
 }
 
-/// The host that is asked for: a name in lower case, or an address (IPv6 in brackets).
+/// The requested host: a name in lower case, or an address (IPv6 in brackets).
 ///
 /// # Safety
 ///
@@ -219,7 +219,7 @@ pub unsafe extern "C" fn weir_request_host(request: *const weir_request) -> weir
     weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.host.as_bytes()))
 }
 
-/// The port that is asked for.
+/// The requested port.
 ///
 /// # Safety
 ///
@@ -249,7 +249,7 @@ pub unsafe extern "C" fn weir_request_target(request: *const weir_request) -> we
     weir_text::of(unsafe { view(request) }.map_or(b"", |(view, _)| view.target.as_bytes()))
 }
 
-/// Whether it is the proxy's own request, which renews a stored response: an answer refuses it.
+/// Whether the request is the proxy's own, which renews a stored response: an answer refuses it.
 ///
 /// # Safety
 ///
@@ -259,7 +259,7 @@ pub unsafe extern "C" fn weir_request_is_refresh(request: *const weir_request) -
     unsafe { view(request) }.is_some_and(|(view, _)| view.is_refresh)
 }
 
-/// The value of a field, its name in any case: the first one if there are several. False if there is none.
+/// The value of a field, its name in any case: the first value if there are several. False if the field is missing.
 ///
 /// # Safety
 ///
@@ -278,7 +278,7 @@ pub unsafe extern "C" fn weir_request_field(
     field.is_some()
 }
 
-/// Refuses the request with the page that other refusals have. `status` is 400 to 599 (403 stands in for any other number); `reason` is
+/// Refuses the request with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
 /// for the log and the page: a few words, cut at 256 bytes.
 ///
 /// # Safety
@@ -316,8 +316,8 @@ pub unsafe extern "C" fn weir_ruling_answer(
     })
 }
 
-/// Adds a field to the answer that weir_ruling_answer() has given. Content-Length, Date and Connection are the proxy's own: with
-/// these the request is refused.
+/// Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
+/// with one of these fields refuses the request.
 ///
 /// # Safety
 ///
@@ -340,8 +340,8 @@ pub unsafe extern "C" fn weir_ruling_answer_field(
     })
 }
 
-/// Makes the connection to this address in place of the one that the request names. The rules judge the address: the
-/// configuration has to allow one that is closed to clients otherwise.
+/// Makes the connection to this address in place of the requested one. The rules judge the address: the configuration
+/// has to allow an address that is closed to clients otherwise.
 ///
 /// # Safety
 ///
@@ -358,7 +358,7 @@ pub unsafe extern "C" fn weir_ruling_dial(
     })
 }
 
-/// Sets the note of the request in the access log, whatever the verdict: cut at 256 bytes.
+/// Sets the note of the request in the access log, for any verdict: cut at 256 bytes.
 ///
 /// # Safety
 ///

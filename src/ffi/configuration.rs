@@ -1,21 +1,21 @@
-//! What a proxy goes by.
+//! The configuration of a proxy.
 
 use super::border::{border, border_or, bytes, text, weir_status};
 use crate::embed::Configuration;
 use std::ffi::{c_char, c_void};
 
-/// What a proxy goes by: options, and files in memory. One thread at a time may use it.
+/// The configuration of a proxy: options, and files in memory. One thread at a time may use it.
 #[derive(Debug)]
 pub struct weir_config(pub(super) Configuration);
 
-/// An empty configuration: every option as weir(1) has it, and files are read from the disk. Free it with weir_config_free();
-/// null if there is no memory.
+/// An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free();
+/// null if memory is exhausted.
 #[unsafe(no_mangle)]
 pub extern "C" fn weir_config_new() -> *mut weir_config {
     border_or(std::ptr::null_mut(), || Box::into_raw(Box::new(weir_config(Configuration::new()))))
 }
 
-/// Frees a configuration; null is nothing. Proxies that were made of it go on.
+/// Frees a configuration; null has no effect. Proxies made from it continue.
 ///
 /// # Safety
 ///
@@ -41,8 +41,8 @@ pub unsafe extern "C" fn weir_config_text(config: *mut weir_config, lines: *cons
     border(|| change(unsafe { config.as_mut() }, unsafe { text(lines) }?, |old, lines| old.text(lines)))
 }
 
-/// Sets one option, as on the command line: it wins over the text. Options that may be given several times get one more value.
-/// What is wrong with it is told by weir_new() and weir_reload().
+/// Sets one option, as on the command line: it overrides the text. Options with several values get one more value. Errors in
+/// the value are reported by weir_new() and weir_reload().
 ///
 /// # Safety
 ///
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn weir_config_set(
     })
 }
 
-/// Has a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
+/// Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
 /// /etc/hosts. The content is copied.
 ///
 /// # Safety
@@ -80,7 +80,7 @@ pub unsafe extern "C" fn weir_config_file(
     })
 }
 
-/// Has nothing read from the disk: files that were not given are missing.
+/// Forbids reading from the disk: files that were not given are missing.
 ///
 /// # Safety
 ///
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn weir_config_memory_only(config: *mut weir_config) -> we
     border(|| change(unsafe { config.as_mut() }, (), |old, ()| old.memory_only()))
 }
 
-/// Puts a changed configuration in the place of the old one.
+/// Replaces a configuration by a changed one.
 fn change<T>(
     config: Option<&mut weir_config>,
     given: T,

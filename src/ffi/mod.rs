@@ -1,13 +1,13 @@
 //! The proxy for programs in C: `weir.h`, `libweir.a` and `libweir.so` (feature `capi`, `scripts/capi`).
 //!
-//! Every function of the header is here, and its comment is that of the header (cbindgen writes `weir.h` from these files;
-//! `scripts/test-capi` fails where it is not current). The Rust interface is complete without this room, which adds
-//! nothing but the border: pointers are checked for null, texts for UTF-8, sizes for what this version knows, and a panic ends at the
-//! border as a status.
+//! Every function of the header is here, and its comment is the comment in the header (cbindgen writes `weir.h` from these
+//! files; `scripts/test-capi` fails if the header is not current). The Rust interface is complete without this room, which
+//! adds only the border: pointers are checked for null, texts for UTF-8, sizes for the members of this version, and a panic
+//! ends at the border as a status.
 
-// The border is made of pointers that a program in C has promised to be good. No other room may be unsafe.
+// The border consists of pointers whose validity a program in C has promised. No other room may be unsafe.
 #![allow(unsafe_code)]
-// Names are those of the header.
+// The names of the header.
 #![allow(non_camel_case_types)]
 
 mod border;

@@ -23,7 +23,7 @@ pub struct weir_proxy {
     proxy: UnsafeCell<Proxy>,
     /// The proxy is being polled or looked at.
     busy: AtomicBool,
-    /// A panic was caught inside: nothing but the end is left.
+    /// A panic was caught inside: the proxy can only be freed.
     broken: AtomicBool,
 }
 
@@ -49,31 +49,32 @@ impl weir_proxy {
         if self.broken.load(Ordering::Relaxed) {
             return Err(weir_status::WEIR_ERROR_PANIC);
         }
-        // SAFETY: `busy` was not set, and is set until `turn` is dropped: no other reference is there.
+        // SAFETY: `busy` was not set, and is set until `turn` is dropped, so no other reference exists.
         let done = body(unsafe { &mut *self.proxy.get() });
         drop(turn);
         Ok(done)
     }
 }
 
-/// A proxy of the program's, if the pointer is not null.
+/// The proxy of a pointer that is not null.
 ///
 /// # Safety
 ///
 /// `proxy` is null or comes from weir_new() and was not freed.
 unsafe fn given<'a>(proxy: *const weir_proxy) -> Result<&'a weir_proxy, weir_status> {
-    // SAFETY: as the caller has promised. No `&mut` to all of it is ever made.
+    // SAFETY: as the caller has promised. No `&mut` to the whole is ever made.
     unsafe { proxy.as_ref() }.ok_or(weir_status::WEIR_ERROR_ARGUMENT)
 }
 
-/// Makes a proxy: reads and compiles all files, listens, and starts what threads the configuration asks for (none by default).
-/// Connections wait until it is polled. `options` may be null. With success `*proxy` is to be freed with weir_free(). With an error it
-/// is null, and `error` has what is wrong, cut to `error_size` bytes with the terminating zero; `error` may be null.
+/// Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
+/// default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
+/// weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero;
+/// `error` may be null.
 ///
 /// # Safety
 ///
-/// `config` comes from weir_config_new(); `options` is null or as its `size` says; `proxy` may be written; `error` is null or has
-/// `error_size` bytes.
+/// `config` comes from weir_config_new(); `options` is null or has `size` bytes; `proxy` may be written; `error` is null or
+/// has `error_size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn weir_new(
     config: *const weir_config,
@@ -115,11 +116,11 @@ pub unsafe extern "C" fn weir_new(
     })
 }
 
-/// Takes the sockets over.
+/// Takes ownership of the sockets.
 ///
 /// # Safety
 ///
-/// The options have as many descriptors as they say, and nothing else closes them.
+/// The options have as many descriptors as they say, and no other code closes them.
 unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, weir_status> {
     if options.listeners.is_null() && options.listeners_count > 0 {
         return Err(weir_status::WEIR_ERROR_ARGUMENT);
@@ -134,8 +135,8 @@ unsafe fn take_listeners(options: &weir_options) -> Result<Vec<TcpListener>, wei
     taken.collect()
 }
 
-/// Closes everything that the proxy has opened, cuts what is under way and frees the proxy; null is nothing. With several workers
-/// it waits for their threads. WEIR_ERROR_BUSY, and nothing happens, from a callback.
+/// Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. With several
+/// workers it waits for their threads. WEIR_ERROR_BUSY, without any effect, from a callback.
 ///
 /// # Safety
 ///
@@ -148,15 +149,15 @@ pub unsafe extern "C" fn weir_free(proxy: *mut weir_proxy) -> weir_status {
         if given.busy.swap(true, Ordering::Acquire) {
             return Err(weir_status::WEIR_ERROR_BUSY);
         }
-        // SAFETY: it came from `Box::into_raw`, and nothing uses it.
+        // SAFETY: the pointer came from `Box::into_raw`, and no thread uses it.
         drop(unsafe { Box::from_raw(proxy) });
         Ok(weir_status::WEIR_OK)
     })
 }
 
-/// Runs one turn of the loop: waits until there is something to do, but not longer than `timeout_ms` (0: not at all; below 0: for as
-/// long as that takes), and does a bounded part of it. WEIR_OK while the proxy goes on, WEIR_ENDED when it has ended. With several
-/// workers the turn that ends waits for the others.
+/// Runs one turn of the loop: waits for events, at most `timeout_ms` (0: not at all; below 0: without a limit), and handles a
+/// bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended. With several workers the turn
+/// that ends waits for the others.
 ///
 /// # Safety
 ///
@@ -175,8 +176,8 @@ pub unsafe extern "C" fn weir_poll(proxy: *mut weir_proxy, timeout_ms: c_int) ->
     })
 }
 
-/// A descriptor for poll(2), epoll(7) and the like: readable when weir_poll() is to be called. Wait for that, and do nothing else
-/// with it. It stays the same for as long as the proxy is there. -1 of a null pointer.
+/// A descriptor for poll(2), epoll(7) and the like: readable when weir_poll() is to be called. Only wait for it. It stays the
+/// same for the life of the proxy. -1 for a null pointer.
 ///
 /// # Safety
 ///
@@ -186,9 +187,8 @@ pub unsafe extern "C" fn weir_fd(proxy: *const weir_proxy) -> c_int {
     border_or(-1, || unsafe { given(proxy) }.map_or(-1, |given| given.fd))
 }
 
-/// After how many milliseconds weir_poll() is to be called though the descriptor has not become readable: rounded up, 0 for at
-/// once, -1 for never: as the time-out of epoll_wait(2). Ask before every wait.
-///
+/// The time in milliseconds after which to call weir_poll() even if the descriptor has not become readable: rounded up, 0 for
+/// at once, -1 for never: as the time-out of epoll_wait(2). Call this function before every wait.
 /// # Safety
 ///
 /// `proxy` comes from weir_new().
@@ -201,8 +201,8 @@ pub unsafe extern "C" fn weir_next_timeout_ms(proxy: *const weir_proxy) -> c_int
     })
 }
 
-/// Goes by another configuration, all of it, or fails with everything that is wrong in `error` (as weir_new() does) and changes
-/// nothing. Takes as long as it takes to compile all files, and does not wait for the loop: what is new holds from its next
+/// Applies another configuration, all of it, or fails with all problems in `error` (as weir_new() does) and changes nothing.
+/// Takes as long as compiling all files, and does not wait for the loop: the new configuration takes effect with its next
 /// turn.
 ///
 /// # Safety
@@ -229,7 +229,7 @@ pub unsafe extern "C" fn weir_reload(
     })
 }
 
-/// Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends. Poll until WEIR_ENDED.
+/// Accepts nothing new, finishes requests under way, within `drain-timeout`, and ends. Poll until WEIR_ENDED.
 ///
 /// # Safety
 ///
@@ -242,7 +242,7 @@ pub unsafe extern "C" fn weir_drain(proxy: *const weir_proxy) -> weir_status {
     })
 }
 
-/// Ends with the next turn: what is under way is cut. Poll once more for WEIR_ENDED, or free the proxy.
+/// Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED, or free the proxy.
 ///
 /// # Safety
 ///
@@ -255,9 +255,9 @@ pub unsafe extern "C" fn weir_stop(proxy: *const weir_proxy) -> weir_status {
     })
 }
 
-/// Says where a name leads for which on_name has returned WEIR_NAME_LATER, by WEIR_NAME_FOUND with that many addresses in text,
-/// WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name go on; nothing happens if none does. WEIR_ERROR_ARGUMENT if an
-/// address is none, or for another verdict.
+/// Gives the result for a name for which on_name has returned WEIR_NAME_LATER: WEIR_NAME_FOUND with `count` addresses in
+/// text, WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name continue; no effect if none waits.
+/// WEIR_ERROR_ARGUMENT for a text that is no address, and for another verdict.
 ///
 /// # Safety
 ///
@@ -289,9 +289,9 @@ pub unsafe extern "C" fn weir_name_found(
     })
 }
 
-/// Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null. Connections
-/// under way of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if there are as many bans as may
-/// be.
+/// Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null.
+/// Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if the
+/// guard has the most bans allowed.
 ///
 /// # Safety
 ///
@@ -312,7 +312,7 @@ pub unsafe extern "C" fn weir_ban(
     })
 }
 
-/// Ends the ban of an address or network, written as it was banned. WEIR_ERROR_NOT_FOUND if there is none.
+/// Ends the ban of an address or network, written as in the ban. WEIR_ERROR_NOT_FOUND if there is no such ban.
 ///
 /// # Safety
 ///
@@ -337,8 +337,8 @@ fn of_ban(error: &BanError) -> weir_status {
     }
 }
 
-/// Where the proxy listens: writes the address with that index as text ("127.0.0.1:3128") as snprintf(3) does, and returns
-/// its length; 0 if there is no such index. With port 0 this tells the port that the system has chosen.
+/// An address that the proxy listens on: writes the address with that index as text ("127.0.0.1:3128") as snprintf(3) does,
+/// and returns its length; 0 if the index is too large. With port 0 this is the port that the system has chosen.
 ///
 /// # Safety
 ///
@@ -357,8 +357,8 @@ pub unsafe extern "C" fn weir_address(
     })
 }
 
-/// One number of the statistics, by the name that it has in the statistics line (docs/running.md), such as "requests" or
-/// "clients"; of all loops together. WEIR_ERROR_NOT_FOUND if there is none of that name.
+/// One number of the statistics, by its name in the statistics line (docs/running.md), such as "requests" or "clients"; the
+/// sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name.
 ///
 /// # Safety
 ///
@@ -381,7 +381,7 @@ pub unsafe extern "C" fn weir_stats(
     })
 }
 
-/// All numbers in the text format of Prometheus: written as snprintf(3) does, and the length of all of it is returned; 0 from a
+/// All numbers in the text format of Prometheus: written as snprintf(3) does; returns the length of the whole text, 0 from a
 /// callback.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! SIGPIPE, which ends a program that does not expect it: a write to a connection that the other side has closed raises it.
 //!
-//! writev(2) and splice(2) cannot be told not to. So the signal is blocked while the proxy runs on a thread of the program, and one
-//! that was raised meanwhile is taken away; threads that the proxy starts inherit the block.
+//! writev(2) and splice(2) have no flag against it. So the signal is blocked while the proxy runs on a thread of the program,
+//! and a signal that was raised meanwhile is removed; threads that the proxy starts inherit the block.
 
 #[cfg(target_os = "linux")]
 pub(super) use linux::Quiet;
@@ -23,7 +23,7 @@ mod linux {
 
     /// Blocks SIGPIPE on this thread until it is dropped.
     pub struct Quiet {
-        /// It was not blocked before.
+        /// The signal was not blocked before.
         ours: bool,
     }
 
@@ -42,7 +42,7 @@ mod linux {
         fn drop(&mut self) {
             if self.ours {
                 let at_once = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-                // SAFETY: as above; no information is asked for.
+                // SAFETY: as above; the pointer for information is null.
                 unsafe {
                     libc::sigtimedwait(&sigpipe(), null_mut(), &at_once);
                     libc::pthread_sigmask(libc::SIG_UNBLOCK, &sigpipe(), null_mut());
