@@ -20,7 +20,7 @@
 #define WEIR_ABI_VERSION 1
 
 /*
- on_name: the proxy's own resolver is to say.
+ on_name: the proxy's own resolver looks the name up.
  */
 #define WEIR_NAME_ASK 0
 
@@ -35,20 +35,20 @@
 #define WEIR_NAME_NOT_FOUND 2
 
 /*
- on_name: the program will say it later, by weir_name_found(). The requests that need the name wait, for 30 seconds at most.
+ on_name: the program gives the result later, by weir_name_found(). Requests that need the name wait, for 30 seconds at most.
  */
 #define WEIR_NAME_LATER 3
 
 /*
- What a function has come to: 0 and above is success, below is an error.
+ The result of a function: 0 and above is success, below is an error.
  */
 typedef enum {
   /*
-   It is done; the proxy goes on.
+   Success; the proxy continues.
    */
   WEIR_OK = 0,
   /*
-   The proxy has drained, or was told to stop: free it.
+   The proxy has drained, or was stopped: free it.
    */
   WEIR_ENDED = 1,
   /*
@@ -68,34 +68,34 @@ typedef enum {
    */
   WEIR_ERROR_SYSTEM = -4,
   /*
-   The function was called from a callback, or while another thread polls: it is not for there.
+   The function was called from a callback, or while another thread polls, where it is not allowed.
    */
   WEIR_ERROR_BUSY = -5,
   /*
-   A defect of the library was caught. The proxy does nothing any more: free it.
+   A defect of the library was caught. The proxy does not work any more: free it.
    */
   WEIR_ERROR_PANIC = -6,
   /*
-   The loop has failed. The proxy does nothing any more: free it.
+   The loop has failed. The proxy does not work any more: free it.
    */
   WEIR_ERROR_FAILED = -7,
   /*
-   There is nothing of that name, or no guard to ban with.
+   The name is unknown, or no guard file is configured.
    */
   WEIR_ERROR_NOT_FOUND = -8,
   /*
-   The guard refuses the ban: it has as many as it may.
+   The guard refuses the ban, because it has the most bans allowed.
    */
   WEIR_ERROR_REFUSED = -9,
 } weir_status;
 
 /*
- What on_name has found.
+ The addresses that on_name has found.
  */
 typedef struct weir_addresses weir_addresses;
 
 /*
- What a proxy goes by: options, and files in memory. One thread at a time may use it.
+ The configuration of a proxy: options, and files in memory. One thread at a time may use it.
  */
 typedef struct weir_config weir_config;
 
@@ -111,31 +111,31 @@ typedef struct weir_proxy weir_proxy;
 typedef struct weir_request weir_request;
 
 /*
- What on_request decides: the last of refuse, answer and dial holds.
+ The decision of on_request: the last call of refuse, answer or dial counts.
  */
 typedef struct weir_ruling weir_ruling;
 
 /*
- Bytes of a request. They are not terminated, and hold until the callback returns.
+ Bytes of a request. They are not terminated, and are valid until the callback returns.
  */
 typedef struct {
   /*
-   Not null, even if there are none.
+   Not null, even if `length` is 0.
    */
   const char *data;
   /*
-   How many bytes.
+   The number of bytes.
    */
   size_t length;
 } weir_text;
 
 /*
- What the program adds to a configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version may
- have more members behind these, and takes what an older header does not know for zero.
+ Options of a program beside the configuration. Set all of it to zero, then `size` to sizeof(weir_options): a later version
+ may have more members behind these, and reads the members that an older header does not have as zero.
 
- All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same time. They
- must return soon, must not throw, and may call the functions about what they are given, and weir_drain(), weir_stop(),
- weir_ban() and weir_unban(), but no others for this proxy.
+ All callbacks are called from weir_poll(), and with `workers` above 1 on the threads of the other workers at the same
+ time. They must return soon, must not throw, and may call the functions for their arguments, and weir_drain(),
+ weir_stop(), weir_ban() and weir_unban(), but no others for this proxy.
  */
 typedef struct {
   /*
@@ -151,8 +151,8 @@ typedef struct {
    */
   int (*on_connection)(void *user_data, const char *address, uint16_t port);
   /*
-   Called once for each request that rules, users and guard allow. A ruling that is not touched allows it. Both hold until it
-   returns.
+   Called once for each request that rules, users and guard allow. An unchanged ruling allows the request. Request and
+   ruling are valid until the callback returns.
    */
   void (*on_request)(void *user_data, const weir_request *request, weir_ruling *ruling);
   /*
@@ -161,17 +161,17 @@ typedef struct {
    */
   int (*on_name)(void *user_data, const char *name, weir_addresses *addresses);
   /*
-   Called with lines of the access log, each with its newline and not terminated, once for each turn that has some. Without it
-   there is no access log.
+   Called with lines of the access log, each with its newline and not terminated, once for each turn that has lines.
+   Without this callback there is no access log.
    */
   void (*on_log)(void *user_data, const char *lines, size_t length);
   /*
-   Sockets that listen already, in place of `host` and `port`. The proxy takes them over, and closes them when it is freed;
-   if weir_new() fails, too, but for a wrong `size`. Only with one worker.
+   Sockets that listen already, in place of `host` and `port`. The proxy owns them, and closes them when it is freed; a
+   failure of weir_new() closes them, too, except for a wrong `size`. Only with one worker.
    */
   const int *listeners;
   /*
-   How many.
+   The number of sockets.
    */
   size_t listeners_count;
 } weir_options;
@@ -196,13 +196,13 @@ const char *weir_version(void);
 const char *weir_status_text(int32_t status);
 
 /*
- An empty configuration: every option as weir(1) has it, and files are read from the disk. Free it with weir_config_free();
- null if there is no memory.
+ An empty configuration: every option has its default, and files are read from the disk. Free it with weir_config_free();
+ null if memory is exhausted.
  */
 weir_config *weir_config_new(void);
 
 /*
- Frees a configuration; null is nothing. Proxies that were made of it go on.
+ Frees a configuration; null has no effect. Proxies made from it continue.
 
  The program promises:
 
@@ -220,8 +220,8 @@ void weir_config_free(weir_config *config);
 weir_status weir_config_text(weir_config *config, const char *lines);
 
 /*
- Sets one option, as on the command line: it wins over the text. Options that may be given several times get one more value.
- What is wrong with it is told by weir_new() and weir_reload().
+ Sets one option, as on the command line: it overrides the text. Options with several values get one more value. Errors in
+ the value are reported by weir_new() and weir_reload().
 
  The program promises:
 
@@ -232,7 +232,7 @@ weir_status weir_config_set(weir_config *config,
                             const char *value);
 
 /*
- Has a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
+ Keeps a file of that name in memory: lists, users, pages, the guard file, as options name them; also /etc/resolv.conf and
  /etc/hosts. The content is copied.
 
  The program promises:
@@ -245,7 +245,7 @@ weir_status weir_config_file(weir_config *config,
                              size_t length);
 
 /*
- Has nothing read from the disk: files that were not given are missing.
+ Forbids reading from the disk: files that were not given are missing.
 
  The program promises:
 
@@ -254,7 +254,7 @@ weir_status weir_config_file(weir_config *config,
 weir_status weir_config_memory_only(weir_config *config);
 
 /*
- The address of the client: the peer, or whom a trusted proxy has named.
+ The address of the client: the peer, or the client that a trusted proxy has named.
 
  The program promises:
 
@@ -263,7 +263,7 @@ weir_status weir_config_memory_only(weir_config *config);
 weir_text weir_request_client(const weir_request *request);
 
 /*
- The authenticated user; empty if users are not asked for.
+ The authenticated user; empty if clients need no credentials.
 
  The program promises:
 
@@ -281,7 +281,7 @@ weir_text weir_request_user(const weir_request *request);
 weir_text weir_request_method(const weir_request *request);
 
 /*
- The host that is asked for: a name in lower case, or an address (IPv6 in brackets).
+ The requested host: a name in lower case, or an address (IPv6 in brackets).
 
  The program promises:
 
@@ -290,7 +290,7 @@ weir_text weir_request_method(const weir_request *request);
 weir_text weir_request_host(const weir_request *request);
 
 /*
- The port that is asked for.
+ The requested port.
 
  The program promises:
 
@@ -317,7 +317,7 @@ weir_text weir_request_path(const weir_request *request);
 weir_text weir_request_target(const weir_request *request);
 
 /*
- Whether it is the proxy's own request, which renews a stored response: an answer refuses it.
+ Whether the request is the proxy's own, which renews a stored response: an answer refuses it.
 
  The program promises:
 
@@ -326,7 +326,7 @@ weir_text weir_request_target(const weir_request *request);
 bool weir_request_is_refresh(const weir_request *request);
 
 /*
- The value of a field, its name in any case: the first one if there are several. False if there is none.
+ The value of a field, its name in any case: the first value if there are several. False if the field is missing.
 
  The program promises:
 
@@ -337,7 +337,7 @@ bool weir_request_field(const weir_request *request,
                         weir_text *value);
 
 /*
- Refuses the request with the page that other refusals have. `status` is 400 to 599 (403 stands in for any other number); `reason` is
+ Refuses the request with the page of other refusals. `status` is 400 to 599 (403 replaces any other number); `reason` is
  for the log and the page: a few words, cut at 256 bytes.
 
  The program promises:
@@ -362,8 +362,8 @@ weir_status weir_ruling_answer(weir_ruling *ruling,
                                size_t length);
 
 /*
- Adds a field to the answer that weir_ruling_answer() has given. Content-Length, Date and Connection are the proxy's own: with
- these the request is refused.
+ Adds a field to the answer of weir_ruling_answer(). Content-Length, Date and Connection belong to the proxy: an answer
+ with one of these fields refuses the request.
 
  The program promises:
 
@@ -374,8 +374,8 @@ weir_status weir_ruling_answer_field(weir_ruling *ruling,
                                      const char *value);
 
 /*
- Makes the connection to this address in place of the one that the request names. The rules judge the address: the
- configuration has to allow one that is closed to clients otherwise.
+ Makes the connection to this address in place of the requested one. The rules judge the address: the configuration
+ has to allow an address that is closed to clients otherwise.
 
  The program promises:
 
@@ -386,7 +386,7 @@ weir_status weir_ruling_dial(weir_ruling *ruling,
                              uint16_t port);
 
 /*
- Sets the note of the request in the access log, whatever the verdict: cut at 256 bytes.
+ Sets the note of the request in the access log, for any verdict: cut at 256 bytes.
 
  The program promises:
 
@@ -404,14 +404,15 @@ weir_status weir_ruling_note(weir_ruling *ruling, const char *note);
 weir_status weir_addresses_add(weir_addresses *addresses, const char *address);
 
 /*
- Makes a proxy: reads and compiles all files, listens, and starts what threads the configuration asks for (none by default).
- Connections wait until it is polled. `options` may be null. With success `*proxy` is to be freed with weir_free(). With an error it
- is null, and `error` has what is wrong, cut to `error_size` bytes with the terminating zero; `error` may be null.
+ Builds a proxy: reads and compiles all files, listens, and starts the threads that the configuration needs (none by
+ default). Connections wait until the proxy is polled. `options` may be null. On success `*proxy` must be freed with
+ weir_free(). On an error it is null, and `error` has the problems, cut to `error_size` bytes with the terminating zero;
+ `error` may be null.
 
  The program promises:
 
- `config` comes from weir_config_new(); `options` is null or as its `size` says; `proxy` may be written; `error` is null or has
- `error_size` bytes.
+ `config` comes from weir_config_new(); `options` is null or has `size` bytes; `proxy` may be written; `error` is null or
+ has `error_size` bytes.
  */
 weir_status weir_new(const weir_config *config,
                      const weir_options *options,
@@ -420,8 +421,8 @@ weir_status weir_new(const weir_config *config,
                      size_t error_size);
 
 /*
- Closes everything that the proxy has opened, cuts what is under way and frees the proxy; null is nothing. With several workers
- it waits for their threads. WEIR_ERROR_BUSY, and nothing happens, from a callback.
+ Closes all sockets and files of the proxy, cuts requests under way and frees the proxy; null has no effect. With several
+ workers it waits for their threads. WEIR_ERROR_BUSY, without any effect, from a callback.
 
  The program promises:
 
@@ -430,9 +431,9 @@ weir_status weir_new(const weir_config *config,
 weir_status weir_free(weir_proxy *proxy);
 
 /*
- Runs one turn of the loop: waits until there is something to do, but not longer than `timeout_ms` (0: not at all; below 0: for as
- long as that takes), and does a bounded part of it. WEIR_OK while the proxy goes on, WEIR_ENDED when it has ended. With several
- workers the turn that ends waits for the others.
+ Runs one turn of the loop: waits for events, at most `timeout_ms` (0: not at all; below 0: without a limit), and handles a
+ bounded number of them. WEIR_OK while the proxy continues, WEIR_ENDED when it has ended. With several workers the turn
+ that ends waits for the others.
 
  The program promises:
 
@@ -442,8 +443,8 @@ weir_status weir_poll(weir_proxy *proxy,
                       int timeout_ms);
 
 /*
- A descriptor for poll(2), epoll(7) and the like: readable when weir_poll() is to be called. Wait for that, and do nothing else
- with it. It stays the same for as long as the proxy is there. -1 of a null pointer.
+ A descriptor for poll(2), epoll(7) and the like: readable when weir_poll() is to be called. Only wait for it. It stays the
+ same for the life of the proxy. -1 for a null pointer.
 
  The program promises:
 
@@ -452,9 +453,8 @@ weir_status weir_poll(weir_proxy *proxy,
 int weir_fd(const weir_proxy *proxy);
 
 /*
- After how many milliseconds weir_poll() is to be called though the descriptor has not become readable: rounded up, 0 for at
- once, -1 for never: as the time-out of epoll_wait(2). Ask before every wait.
-
+ The time in milliseconds after which to call weir_poll() even if the descriptor has not become readable: rounded up, 0 for
+ at once, -1 for never: as the time-out of epoll_wait(2). Call this function before every wait.
  The program promises:
 
  `proxy` comes from weir_new().
@@ -462,8 +462,8 @@ int weir_fd(const weir_proxy *proxy);
 int weir_next_timeout_ms(const weir_proxy *proxy);
 
 /*
- Goes by another configuration, all of it, or fails with everything that is wrong in `error` (as weir_new() does) and changes
- nothing. Takes as long as it takes to compile all files, and does not wait for the loop: what is new holds from its next
+ Applies another configuration, all of it, or fails with all problems in `error` (as weir_new() does) and changes nothing.
+ Takes as long as compiling all files, and does not wait for the loop: the new configuration takes effect with its next
  turn.
 
  The program promises:
@@ -476,7 +476,7 @@ weir_status weir_reload(const weir_proxy *proxy,
                         size_t error_size);
 
 /*
- Accepts nothing new, finishes what is under way, for `drain-timeout` at most, and ends. Poll until WEIR_ENDED.
+ Accepts nothing new, finishes requests under way, within `drain-timeout`, and ends. Poll until WEIR_ENDED.
 
  The program promises:
 
@@ -485,7 +485,7 @@ weir_status weir_reload(const weir_proxy *proxy,
 weir_status weir_drain(const weir_proxy *proxy);
 
 /*
- Ends with the next turn: what is under way is cut. Poll once more for WEIR_ENDED, or free the proxy.
+ Ends with the next turn: requests under way are cut. Poll once more for WEIR_ENDED, or free the proxy.
 
  The program promises:
 
@@ -494,9 +494,9 @@ weir_status weir_drain(const weir_proxy *proxy);
 weir_status weir_stop(const weir_proxy *proxy);
 
 /*
- Says where a name leads for which on_name has returned WEIR_NAME_LATER, by WEIR_NAME_FOUND with that many addresses in text,
- WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name go on; nothing happens if none does. WEIR_ERROR_ARGUMENT if an
- address is none, or for another verdict.
+ Gives the result for a name for which on_name has returned WEIR_NAME_LATER: WEIR_NAME_FOUND with `count` addresses in
+ text, WEIR_NAME_NOT_FOUND or WEIR_NAME_ASK. All requests that wait for the name continue; no effect if none waits.
+ WEIR_ERROR_ARGUMENT for a text that is no address, and for another verdict.
 
  The program promises:
 
@@ -509,9 +509,9 @@ weir_status weir_name_found(const weir_proxy *proxy,
                             size_t count);
 
 /*
- Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null. Connections
- under way of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if there are as many bans as may
- be.
+ Bans an address, or a network such as "192.0.2.0/24", for so many seconds; 0 is for ever. `reason` may be null.
+ Connections and requests of banned clients are cut. WEIR_ERROR_NOT_FOUND without a guard file, WEIR_ERROR_REFUSED if the
+ guard has the most bans allowed.
 
  The program promises:
 
@@ -523,7 +523,7 @@ weir_status weir_ban(const weir_proxy *proxy,
                      const char *reason);
 
 /*
- Ends the ban of an address or network, written as it was banned. WEIR_ERROR_NOT_FOUND if there is none.
+ Ends the ban of an address or network, written as in the ban. WEIR_ERROR_NOT_FOUND if there is no such ban.
 
  The program promises:
 
@@ -533,8 +533,8 @@ weir_status weir_unban(const weir_proxy *proxy,
                        const char *network);
 
 /*
- Where the proxy listens: writes the address with that index as text ("127.0.0.1:3128") as snprintf(3) does, and returns
- its length; 0 if there is no such index. With port 0 this tells the port that the system has chosen.
+ An address that the proxy listens on: writes the address with that index as text ("127.0.0.1:3128") as snprintf(3) does,
+ and returns its length; 0 if the index is too large. With port 0 this is the port that the system has chosen.
 
  The program promises:
 
@@ -546,8 +546,8 @@ size_t weir_address(const weir_proxy *proxy,
                     size_t size);
 
 /*
- One number of the statistics, by the name that it has in the statistics line (docs/running.md), such as "requests" or
- "clients"; of all loops together. WEIR_ERROR_NOT_FOUND if there is none of that name.
+ One number of the statistics, by its name in the statistics line (docs/running.md), such as "requests" or "clients"; the
+ sum of all loops. WEIR_ERROR_NOT_FOUND for an unknown name.
 
  The program promises:
 
@@ -558,7 +558,7 @@ weir_status weir_stats(const weir_proxy *proxy,
                        uint64_t *value);
 
 /*
- All numbers in the text format of Prometheus: written as snprintf(3) does, and the length of all of it is returned; 0 from a
+ All numbers in the text format of Prometheus: written as snprintf(3) does; returns the length of the whole text, 0 from a
  callback.
 
  The program promises:
