@@ -1,12 +1,14 @@
-//! Which of the upstreams of a route gets a request.
+//! Chooses the upstream of a route for a request.
 //!
-//! Upstreams take turns in a fixed order, in which each stands as often as its weight says, evenly spread. Those that cannot be
-//! used are passed over; one that has come back lately takes a part of its turns. `least` looks at the requests under way
-//! first, and lets turns decide among equals. `hash-client` ranks the upstreams for each client by a hash of both
-//! (rendezvous hashing): a client stays where it is as long as that one is there, and others do not move.
+//! Upstreams take turns in a fixed order, which contains each upstream as often as its weight, evenly spread. Upstreams that
+//! cannot be used are passed over; an upstream that has recovered lately takes a part of its turns. `least` compares the
+//! requests under way first, and turns decide among equals. `hash-client` ranks the upstreams for each client by a hash of
+//! both (rendezvous hashing): a client keeps its upstream as long as that can be used, and the end of one upstream moves no
+//! clients of others.
 //!
-//! Backups are used where no other upstream can be. Where requests have failed at all that are left, but no check says that
-//! they are ill, the one is tried that is due to be tried next: a lone upstream is not given up because of three requests.
+//! Backups are used if no other upstream can be. If all remaining upstreams are down because requests have failed, but no
+//! check calls them unhealthy, the one whose down time ends first is tried: a lone upstream is not given up after three
+//! failed requests.
 
 use super::upstream::{Failed, PassiveRules, Standing, Upstream, WHOLE_SHARE};
 use crate::http::target::{Authority, Host};
@@ -20,26 +22,26 @@ pub const UPSTREAMS_MAX: usize = 64;
 /// Highest weight (chosen).
 pub const WEIGHT_MAX: u32 = 100;
 
-/// How requests are shared out.
+/// How requests are distributed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Balance {
-    /// By turns.
+    /// Upstreams take turns.
     #[default]
     RoundRobin,
     /// To the one with the fewest requests under way for its weight.
     Least,
-    /// The same client to the same upstream.
+    /// A client keeps its upstream.
     HashClient,
 }
 
 /// One upstream of a route.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// What is known of it.
+    /// The state of the upstream.
     pub upstream: Arc<Upstream>,
     /// 1 to [`WEIGHT_MAX`].
     pub weight: u32,
-    /// Used only where no other can be.
+    /// Used only if no other upstream can be.
     pub backup: bool,
 }
 
@@ -58,10 +60,10 @@ pub struct Members {
 /// Members by their indices.
 pub type Set = u64;
 
-/// What a choice has come to.
+/// The result of a choice.
 #[derive(Debug)]
 pub struct Chosen {
-    /// Its index: it goes into the set of those that were tried.
+    /// The index of the upstream, for the set of those that were tried.
     pub index: usize,
     /// Kept while the request is under way.
     pub lease: Lease,
@@ -75,7 +77,7 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Where the upstream is.
+    /// The address of the upstream.
     pub fn authority(&self) -> &Authority {
         &self.upstream.authority
     }
@@ -104,26 +106,26 @@ struct Usable {
 }
 
 impl Members {
-    /// At least one, and at most [`UPSTREAMS_MAX`].
+    /// The upstreams of a route: at least one, and at most [`UPSTREAMS_MAX`].
     pub fn new(members: Vec<Member>, balance: Balance, slow_start_ms: u64, passive: PassiveRules) -> Members {
         let order = order(&members.iter().map(|member| member.weight).collect::<Vec<_>>());
         Members { members: members.into(), balance, slow_start_ms, passive, order, turn: AtomicU32::new(0) }
     }
 
-    /// All of them.
+    /// All members.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.members.iter()
     }
 
-    /// Until when an upstream that has come back gets less than its share, in milliseconds from then.
+    /// How long a recovered upstream gets less than its share, in milliseconds.
     pub fn slow_start_ms(&self) -> u64 {
         self.slow_start_ms
     }
 
-    /// An upstream for a request of that client that was not tried for it. `None`: there is none that can be used.
+    /// Chooses an upstream that was not tried yet for a request of that client. `None` if no upstream can be used.
     pub fn choose(&self, client: IpAddr, tried: Set, now_ms: u64) -> Option<Chosen> {
         let index = match &*self.members {
-            // Most routes have one.
+            // Most routes have one upstream.
             [only] if tried == 0 && only.upstream.standing(now_ms, 0) == Standing::Up(WHOLE_SHARE) => 0,
             _ => [false, true]
                 .iter()
@@ -133,7 +135,7 @@ impl Members {
         Some(self.lease(index))
     }
 
-    /// The one at that address, whatever is known of it.
+    /// The upstream at that address, whatever its state.
     pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
         let index = self.members.iter().position(|member| member.upstream.authority == *authority)?;
         Some(self.lease(index))
@@ -183,11 +185,11 @@ impl Members {
                 return Some(index);
             }
         }
-        // All of them have come back lately, and none has taken its turn.
+        // All members of the set have recovered lately, and none has taken its turn.
         (0..self.members.len()).find(|index| among & (1 << index) != 0)
     }
 
-    /// Those with the fewest requests under way for weight and share.
+    /// The members with the fewest requests under way in proportion to weight and share.
     fn least_busy(&self, usable: &Usable) -> Set {
         let (mut set, mut least): (Set, Option<(u64, u64)>) = (0, None);
         for (index, member) in self.members.iter().enumerate() {
@@ -212,7 +214,7 @@ impl Members {
         let rank = |index: &usize| {
             let member = &self.members[*index];
             let hash = mix(client ^ hash_authority(&member.upstream.authority));
-            // In proportion to its weight, a member has the highest of these (weighted rendezvous hashing).
+            // The chance of the highest value is in proportion to the weight (weighted rendezvous hashing).
             let fraction = ((hash >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
             f64::from(member.weight) / -fraction.ln()
         };
@@ -232,7 +234,7 @@ impl Members {
     }
 }
 
-/// The order of turns: each index as often as its weight says, and as far apart as can be (as nginx has it, but once).
+/// The order of turns: each index as often as its weight, and as far apart as possible (nginx's smooth order, computed once).
 fn order(weights: &[u32]) -> Box<[u8]> {
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
     let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
@@ -256,8 +258,8 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// A client is an IPv4 address, or the network of an IPv6 address, of which the rest changes by the hour (RFC 8981). There is
-/// no seed: clients find their upstream again after a restart, and behind another weir.
+/// The hash of a client: of an IPv4 address, or of the network of an IPv6 address, whose other bits change by the hour (RFC
+/// 8981). There is no seed: clients find their upstream again after a restart, and behind another weir.
 fn hash_client(client: IpAddr) -> u64 {
     match client.to_canonical() {
         IpAddr::V4(address) => mix(u64::from(address.to_bits())),

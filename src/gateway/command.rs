@@ -1,4 +1,4 @@
-//! What an operator asks of the gateway while it runs (`weir ctl`).
+//! Commands of operators for the running gateway (`weir ctl`).
 
 use super::rules::{Gateway, Status};
 use super::upstream::Standing;
@@ -7,18 +7,18 @@ use crate::http::target::Authority;
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// `upstreams`: how it is with each upstream.
+    /// `upstreams`: the state of each upstream.
     Upstreams,
-    /// `drain-upstream HOST:PORT`: no new requests go there.
+    /// `drain-upstream HOST:PORT`: the upstream gets no new requests.
     Drain(Box<Authority>),
-    /// `enable-upstream HOST:PORT`: they do again.
+    /// `enable-upstream HOST:PORT`: the upstream gets requests again.
     Enable(Box<Authority>),
 }
 
 /// The forms of all commands, for people.
 pub const FORMS: &str = "upstreams, drain-upstream HOST:PORT, enable-upstream HOST:PORT";
 
-/// The names of what [`Gateway::rows`] tells.
+/// The names of the columns of [`Gateway::rows`].
 pub const COLUMNS: [&str; 9] = [
     "route",
     "upstream",
@@ -32,7 +32,7 @@ pub const COLUMNS: [&str; 9] = [
 ];
 
 impl Command {
-    /// Reads the words of a command. `None` if the first one is none of the gateway's; an error says what was expected.
+    /// Reads the words of a command. `None` if the first word is no command of the gateway; an error contains what was expected.
     pub fn read(words: &[&str]) -> Option<Result<Command, String>> {
         let (first, rest) = words.split_first()?;
         Some(match *first {
@@ -44,7 +44,7 @@ impl Command {
         })
     }
 
-    /// Whether it changes anything, so that the log says who did it.
+    /// Whether the command changes anything, so that the log names the operator.
     pub fn changes(&self) -> bool {
         match self {
             Command::Upstreams => false,
@@ -60,7 +60,7 @@ fn one(name: &str, words: &[&str]) -> Result<Box<Authority>, String> {
 }
 
 impl Standing {
-    /// In a few words; times are from now.
+    /// The state in a few words; times count from now.
     pub fn text(self, now_ms: u64) -> String {
         match self {
             Standing::Up(share) if share < super::upstream::WHOLE_SHARE => {
@@ -75,7 +75,7 @@ impl Standing {
         }
     }
 
-    /// Whether it gets requests.
+    /// Whether the upstream gets requests.
     pub fn is_up(self) -> bool {
         match self {
             Standing::Up(_) => true,
@@ -85,7 +85,7 @@ impl Standing {
 }
 
 impl Gateway {
-    /// A row for each upstream of each route: what [`COLUMNS`] names.
+    /// A row for each upstream of each route, with the columns of [`COLUMNS`].
     pub fn rows(&self, now_ms: u64) -> Vec<Vec<String>> {
         let row = |status: Status<'_>| {
             let Status { route, authority, weight, backup, standing, numbers } = status;

@@ -1,9 +1,9 @@
-//! The gateway: which upstream a request goes to that was sent to weir itself, as to an origin server.
+//! The gateway: finds the upstream for a request that was sent to weir itself, as to an origin server.
 //!
-//! A gateway file has one route on each line ([`directives`]). Its host and the beginning of its path say which requests it
-//! is about ([`table`], [`path`]), and a route has one upstream or several ([`balance`]), of which each is used, avoided or
-//! drained by what is known of it ([`upstream`]). [`rules::Gateway`] is a gateway file compiled: immutable, and one for all
-//! loops; what is known of upstreams is shared by the gateways before and after a reload.
+//! A gateway file has one route on each line ([`directives`]). A route applies to requests with its host and the beginning of
+//! its path ([`table`], [`path`]), and has one upstream or several ([`balance`]). The state of an upstream decides whether it
+//! is used, avoided or drained ([`upstream`]). [`rules::Gateway`] is a compiled gateway file: immutable, and one for all
+//! loops. The gateways before and after a reload share the state of their upstreams.
 
 pub mod balance;
 pub mod command;

@@ -1,27 +1,28 @@
-//! What the path of a request means, for the choice of its route.
+//! The meaning of the path of a request, for the choice of its route.
 //!
-//! weir passes the bytes of a path on as they came, and an upstream reads them in its own way: many decode escapes once, some
-//! twice, some take a backslash for a slash, some (Tomcat) `..;` for `..`. If weir chose a route by one reading and the upstream
-//! went by another, a request could get past the route that it was judged by: `/api/%2e%2e/admin`. So there are two readings,
-//! both of the path decoded as often as it can be: by its *letters*, where `..` is a segment like any other, and *resolved*. A
-//! path that leads to different routes by the two, or to a place above the prefix of its route, is refused, as are the bytes
-//! that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs.
+//! weir forwards the bytes of a path unchanged, and each upstream decodes them in its own way: many decode escapes once, some
+//! twice, some read a backslash as a slash, some (Tomcat) `..;` as `..`. If weir chose a route by one reading and the
+//! upstream used another, a request could bypass the route that it was judged by: `/api/%2e%2e/admin`. So a path has two
+//! readings, both after decoding as often as possible: by its *letters*, where `..` is a segment like any other, and
+//! *resolved*. A path is refused if the two readings lead to different routes, or if the resolved one is above the prefix of
+//! its route. Bytes that no path needs and that end a text (`%00`) or a line (`%0d`, `%0a`) in careless programs are refused,
+//! too.
 //!
 //! Several slashes in a row are one, as for the guard (`http::path`). Letters keep their case.
 
 use crate::http::path::{ROUNDS_MAX, decode, escape_at, first_escape, is_plain};
 
-/// Why a path is refused.
+/// The reason why a path is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathFault {
-    /// It holds an encoded NUL.
+    /// The path contains an encoded NUL.
     Nul,
-    /// It holds an encoded CR or LF.
+    /// The path contains an encoded CR or LF.
     LineBreak,
-    /// It is encoded more than [`ROUNDS_MAX`] times, holds UTF-8 that is longer than it need be, or spells what a route strips
-    /// in another way than with simple escapes: readers disagree about such paths.
+    /// The path is encoded more than [`ROUNDS_MAX`] times, contains overlong UTF-8, or spells the part that a route strips
+    /// with other than simple escapes: readers disagree about such paths.
     Encoding,
-    /// Its dot segments lead above the prefix of its route, or to another route.
+    /// The dot segments of the path lead above the prefix of its route, or to another route.
     Climbs,
 }
 
@@ -37,13 +38,13 @@ impl PathFault {
     }
 }
 
-/// The two readings of a path: each begins with a slash, and has neither empty segments nor `.`. Whether there is a slash at the
-/// end says nothing: routes end between segments.
+/// The two readings of a path: each begins with a slash, and has neither empty segments nor `.`. A slash at the end has no
+/// meaning: routes end between segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readings<'a> {
     /// `..` is a segment.
     pub letters: &'a [u8],
-    /// Without `..`; the same as the letters where these have none.
+    /// The path without `..`; equal to the letters if these have none.
     pub resolved: &'a [u8],
 }
 
@@ -66,7 +67,7 @@ impl Readings<'_> {
     }
 }
 
-/// Path and query of a target, taken apart at the question mark, which stays with the query.
+/// Path and query of a target, split at the question mark, which stays with the query.
 pub fn split_query(target: &[u8]) -> (&[u8], &[u8]) {
     target.split_at(memchr::memchr(b'?', target).unwrap_or(target.len()))
 }
@@ -105,7 +106,7 @@ fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
         if memchr::memchr2(b'\r', b'\n', buffer).is_some() {
             return Err(PathFault::LineBreak);
         }
-        // Two bytes for ASCII, or three for what two can say (RFC 3629 section 3).
+        // Overlong UTF-8: two bytes for ASCII, or three where two suffice (RFC 3629 section 3).
         if buffer.windows(2).any(|two| matches!(two, [0xC0 | 0xC1, 0x80..=0xBF] | [0xE0, 0x80..=0x9F])) {
             return Err(PathFault::Encoding);
         }
@@ -113,7 +114,7 @@ fn decode_all(buffer: &mut Vec<u8>) -> Result<(), PathFault> {
     if first_escape(buffer).is_some() { Err(PathFault::Encoding) } else { Ok(()) }
 }
 
-/// Appends the letters of what stands in the buffer up to there. Whether there are segments `..`.
+/// Appends the letters of the first `decoded` bytes of the buffer. Returns whether there are `..` segments.
 fn write_letters(buffer: &mut Vec<u8>, decoded: usize) -> bool {
     let (mut at, mut has_parents) = (0, false);
     while at < decoded {
@@ -146,7 +147,7 @@ enum Dots {
     Parent,
 }
 
-/// What a segment says, whatever parameters it has: Tomcat takes them off before it resolves.
+/// The meaning of a segment, without parameters: Tomcat removes them before it resolves.
 fn dots(segment: &[u8]) -> Dots {
     match segment {
         b"." | [b'.', b';', ..] => Dots::Here,
@@ -155,11 +156,11 @@ fn dots(segment: &[u8]) -> Dots {
     }
 }
 
-/// Appends what the letters resolve to.
+/// Appends the resolved form of the letters.
 fn write_resolved(buffer: &mut Vec<u8>, letters: usize, end: usize) -> Result<(), PathFault> {
     let mut at = letters;
     while at < end {
-        // At a slash: the segment behind it ends at the next one.
+        // `at` is at a slash: the segment behind it ends at the next slash.
         let next = memchr::memchr(b'/', &buffer[at + 1..end]).map_or(end, |len| at + 1 + len);
         match &buffer[at + 1..next] {
             b".." => {
@@ -176,8 +177,8 @@ fn write_resolved(buffer: &mut Vec<u8>, letters: usize, end: usize) -> Result<()
     Ok(())
 }
 
-/// Where the path goes on behind a prefix that it has by its letters; the prefix has no slash at its end. `None` if it spells
-/// the prefix otherwise than with the same letters, simple escapes and more slashes.
+/// The position behind a prefix that the letters of the path begin with; the prefix has no slash at its end. `None` if the
+/// path spells the prefix other than with its letters, simple escapes and additional slashes.
 pub fn behind_prefix(path: &[u8], prefix: &[u8]) -> Option<usize> {
     if path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/')) {
         return Some(past_slashes(path, prefix.len()));
@@ -196,7 +197,7 @@ pub fn behind_prefix(path: &[u8], prefix: &[u8]) -> Option<usize> {
     matches!(path.get(at), None | Some(b'/')).then(|| past_slashes(path, at))
 }
 
-/// The last of the slashes that begin there: what is left of a path does not begin with two.
+/// The last of the slashes at `at`, so that the rest of a path does not begin with two.
 fn past_slashes(path: &[u8], mut at: usize) -> usize {
     while path.get(at..at + 2) == Some(b"//") {
         at += 1;

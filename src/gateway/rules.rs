@@ -1,4 +1,4 @@
-//! A gateway file compiled: from the host and path of a request to its route, and the reload that keeps what is known.
+//! A compiled gateway file: finds the route for host and path of a request, and keeps the state of upstreams at a reload.
 
 use super::balance::{Chosen, Member, Members, Set};
 use super::directives::{Check, Directives, HostField, RouteLine};
@@ -9,103 +9,103 @@ use crate::http::target::Authority;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What a client is told to wait when no upstream can be used, in seconds, where no check says when that may change (chosen).
+/// Retry-After of a response when no upstream can be used, in seconds, for a route without checks (chosen).
 const RETRY_AFTER_S: u64 = 10;
 
-/// A gateway file compiled. Immutable but for what is known of upstreams.
+/// A compiled gateway file. Immutable, except for the state of upstreams.
 #[derive(Debug)]
 pub struct Gateway {
     table: Table,
     routes: Box<[GatewayRoute]>,
-    /// Fields whose names hold an underscore go on to upstreams.
+    /// Fields whose names contain an underscore are forwarded to upstreams.
     pub allows_underscores: bool,
 }
 
-/// A route: where its requests go, and what is changed in them.
+/// A route: the upstreams of its requests, and the changes of the requests.
 #[derive(Debug)]
 pub struct GatewayRoute {
     /// The line in the gateway file.
     pub line: u32,
-    /// Its host and prefix as one text.
+    /// Host and prefix of the route as one text.
     pub name: Box<str>,
-    /// What becomes of Host.
+    /// The value of Host for the upstream.
     pub host_field: HostField,
     /// Further upstreams that are tried for a request that may be sent again.
     pub retries: u8,
     strip: Box<[u8]>,
     check: Option<Check>,
-    /// What checks say as Host; nothing: the upstream's.
+    /// Host of a check; `None` for the upstream's own.
     check_host: Option<Box<Authority>>,
     members: Members,
 }
 
-/// Why a request has no route.
+/// The reason why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// No route is for its host.
+    /// No route has the host of the request.
     Host,
-    /// None of the routes of its host is for its path.
+    /// No route of the host has the path of the request.
     Path,
-    /// Its path is refused.
+    /// The path is refused.
     Refused(PathFault),
 }
 
 /// The route of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Found<'a> {
-    /// Its number, which holds as long as the gateway does.
+    /// The number of the route, valid for this gateway.
     pub index: usize,
-    /// The same.
+    /// The route.
     pub route: &'a GatewayRoute,
-    /// Path and query as they go on, begin here in the target's.
+    /// Index in the target at which the forwarded path and query begin.
     pub path_at: usize,
 }
 
 /// An upstream that is checked.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// What is known of it.
+    /// The state of the upstream.
     pub upstream: Arc<Upstream>,
-    /// How it is checked.
+    /// The check.
     pub check: Check,
-    /// What a check says as Host.
+    /// Host of the check.
     pub host: Authority,
-    /// The name of its route.
+    /// The name of the upstream's route.
     pub route: Box<str>,
 }
 
 impl Checked {
-    /// Whether a status says that it is well.
+    /// Whether a healthy upstream answers a check with this status.
     pub fn is_well(&self, status: u16) -> bool {
         self.check.statuses.iter().any(|&(from, to)| (from..=to).contains(&status))
     }
 
-    /// Notes what a check has come to.
+    /// Records the result of a check. Returns the change of state.
     pub fn note(&self, is_well: bool, now_ms: u64) -> Option<Change> {
         self.upstream.note_check(is_well, self.check.rise, self.check.fall, now_ms)
     }
 }
 
-/// How it is with one upstream of one route.
+/// The state of one upstream of one route.
 #[derive(Clone, Debug)]
 pub struct Status<'a> {
     /// The name of the route.
     pub route: &'a str,
-    /// Where the upstream is.
+    /// The address of the upstream.
     pub authority: Authority,
-    /// Its weight.
+    /// The weight of the upstream.
     pub weight: u32,
-    /// Used only where no other can be.
+    /// Used only if no other upstream can be.
     pub backup: bool,
-    /// What it is good for.
+    /// The state of the upstream for new requests.
     pub standing: Standing,
-    /// Its numbers.
+    /// The numbers of the upstream.
     pub numbers: Numbers,
 }
 
 impl Gateway {
-    /// Compiles a gateway file. What is known of an upstream is taken over from the gateway before where route and upstream are
-    /// the same.
+    /// Compiles a gateway file. The state of an upstream is taken from the gateway before, if route and upstream are equal
+    /// there.
     pub fn new(directives: &Directives, before: Option<&Gateway>) -> Gateway {
         let lines = &directives.routes;
         let table = Table::new(lines.iter().map(|line| (&line.host, &*line.prefix)));
@@ -116,7 +116,7 @@ impl Gateway {
         Gateway { table, routes: routes.collect(), allows_underscores: directives.allows_underscores }
     }
 
-    /// The route for a host, and for path and query of a target. The buffer is for paths that have to be decoded.
+    /// The route for a host, and for path and query of a target. The buffer is for decoded paths.
     pub fn find(
         &self,
         authority: &Authority,
@@ -127,7 +127,7 @@ impl Gateway {
         let (path, _) = split_query(target);
         let readings = read(path, buffer).map_err(Miss::Refused)?;
         let found = host.route(readings.letters);
-        // The same bytes, unless there are parents.
+        // Both readings are equal without `..` segments.
         if readings.letters.len() != readings.resolved.len() && found != host.route(readings.resolved) {
             return Err(Miss::Refused(PathFault::Climbs));
         }
@@ -148,7 +148,7 @@ impl Gateway {
         self.routes.get(index)
     }
 
-    /// How many routes there are.
+    /// The number of routes.
     pub fn routes(&self) -> usize {
         self.routes.len()
     }
@@ -167,7 +167,7 @@ impl Gateway {
         each.collect()
     }
 
-    /// How it is with each upstream of each route.
+    /// The state of each upstream of each route.
     pub fn statuses(&self, now_ms: u64) -> impl Iterator<Item = Status<'_>> {
         self.routes.iter().flat_map(move |route| {
             route.members.iter().map(move |member| Status {
@@ -181,7 +181,7 @@ impl Gateway {
         })
     }
 
-    /// Takes an upstream out for new requests, or puts it back, in all routes. How many routes have it.
+    /// Takes an upstream out for new requests, or puts it back, in all routes. Returns the number of routes with this upstream.
     pub fn set_drained(&self, authority: &Authority, drained: bool, now_ms: u64) -> usize {
         let members = self.routes.iter().flat_map(|route| route.members.iter());
         let mut routes = 0;
@@ -221,22 +221,22 @@ impl GatewayRoute {
         }
     }
 
-    /// An upstream for a request of that client that was not tried for it. `None`: there is none that can be used.
+    /// Chooses an upstream that was not tried yet for a request of that client. `None` if no upstream can be used.
     pub fn choose(&self, client: IpAddr, tried: Set, now_ms: u64) -> Option<Chosen> {
         self.members.choose(client, tried, now_ms)
     }
 
-    /// The upstream at that address, whatever is known of it: a client has a connection to it that no other will do for.
+    /// The upstream at that address, whatever its state: a client is bound to a connection to it.
     pub fn choose_bound(&self, authority: &Authority) -> Option<Chosen> {
         self.members.choose_bound(authority)
     }
 
-    /// How many upstreams it has.
+    /// The number of upstreams.
     pub fn upstreams(&self) -> usize {
         self.members.iter().count()
     }
 
-    /// In how many seconds there may be an upstream again, when there is none.
+    /// The seconds after which an upstream may be usable again, when none is.
     pub fn retry_after_s(&self) -> u64 {
         self.check.as_ref().map_or(RETRY_AFTER_S, |check| check.every_ms.div_ceil(1000))
     }

@@ -1,9 +1,9 @@
-//! Which route a host and a path have.
+//! Finds the route for a host and a path.
 //!
-//! Hosts are sorted, and each has its prefixes sorted segment by segment, a prefix right before what lies below it. The last
-//! prefix that is not behind the path in that order is the longest one that covers it, or lies below that one: so each prefix
-//! knows its parent, and a look-up is a binary search and some steps up. Prefixes end between segments: `/api` covers `/api`
-//! and `/api/x`, but not `/apix`.
+//! Hosts are sorted, and the prefixes of a host are sorted by segments, a prefix directly before the prefixes below it. The
+//! last prefix that is not behind the path in that order either covers the path, or lies below the longest prefix that does:
+//! so each prefix has the index of its parent, and a look-up is a binary search and some steps up. Prefixes end between
+//! segments: `/api` covers `/api` and `/api/x`, but not `/apix`.
 
 use crate::http::target::{Authority, Host};
 use std::cmp::Ordering;
@@ -12,9 +12,9 @@ use std::net::IpAddr;
 /// The host of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostMatch {
-    /// This host and port.
+    /// One host and port.
     Exact(Box<Authority>),
-    /// Any host with this port.
+    /// All hosts with this port.
     AnyWithPort(u16),
     /// Any.
     Any,
@@ -28,14 +28,14 @@ pub struct Table {
     any: Tree,
 }
 
-/// What a request may be for.
+/// The routes that may apply to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct HostRoutes<'a> {
-    /// From the most special host to the least; where none of one's prefixes covers a path, the next one is asked.
+    /// From the most special host to the least; if no prefix of one covers a path, the next one is searched.
     trees: [Option<&'a Tree>; 3],
 }
 
-/// A host as it is looked up: the room for a name is as long as the name.
+/// The sort key of a host: its memory is as long as the name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
     host: KeyHost,
@@ -82,7 +82,7 @@ struct Prefix {
 }
 
 impl Table {
-    /// Compiles routes: their hosts and prefixes in the order of their numbers. No two are the same.
+    /// Compiles the hosts and prefixes of routes, in the order of their numbers. No two pairs are equal.
     pub fn new<'a>(routes: impl Iterator<Item = (&'a HostMatch, &'a [u8])>) -> Table {
         let mut table = Table::default();
         for (index, (host, prefix)) in routes.enumerate() {
@@ -113,7 +113,7 @@ impl Table {
         table
     }
 
-    /// What a host has; nothing if no route is for it.
+    /// The routes of a host; `None` if no route has this host.
     pub fn host(&self, authority: &Authority) -> Option<HostRoutes<'_>> {
         let exact = self.exact.binary_search_by(|(key, _)| key.compare(authority)).ok();
         let port = self.ports.iter().find(|(port, _)| *port == authority.port);
@@ -165,7 +165,7 @@ pub fn covers(prefix: &[u8], path: &[u8]) -> bool {
     path.starts_with(prefix) && matches!(path.get(prefix.len()), None | Some(b'/'))
 }
 
-/// By segments: a slash comes before all other bytes.
+/// Compares by segments: a slash comes before all other bytes.
 fn compare(one: &[u8], other: &[u8]) -> Ordering {
     let differs = one.iter().zip(other).position(|(one, other)| one != other);
     let rank = |byte: u8| if byte == b'/' { 0 } else { u16::from(byte) + 1 };

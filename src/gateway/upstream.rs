@@ -1,44 +1,44 @@
-//! One upstream of one route, and what is known of it: requests under way, failures, whether checks find it well, whether it is
-//! drained.
+//! One upstream of one route and its state: requests under way, failures, the result of checks, and whether an operator has
+//! drained it.
 //!
-//! All loops and the thread that checks write here, with no lock: each value stands for itself, and a choice that sees one
-//! value a moment early is as good as another choice. Times are milliseconds on the clock of all loops.
+//! All loops and the thread of the checks write the state without a lock: each value is independent, and a choice with a
+//! value of a moment ago is as good as another choice. Times are milliseconds on the clock of all loops.
 //!
-//! *Passive health*: so many failures of requests in a time mark the upstream down for a time. When that is over, it is tried
-//! again, and the first failure marks it down once more, until a request has succeeded. *Active health*: so many checks in a
-//! row that fail make it unhealthy, so many that succeed make it well, and end a passive mark, too. An upstream that has come
-//! back gets its share little by little (*slow start*).
+//! *Passive health*: a number of failed requests within a time marks the upstream down for a time. After that time the
+//! upstream is tried again, and the first failure marks it down again, until a request has succeeded. *Active health*: a
+//! number of failed checks in a row makes the upstream unhealthy; a number of successful checks in a row makes it healthy,
+//! and ends a passive mark, too. A recovered upstream gets its share step by step (*slow start*).
 
 use crate::http::target::Authority;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// The share of an upstream that has all of its share, and the unit of smaller ones.
+/// The share of an upstream without restriction, and the unit of smaller shares.
 pub const WHOLE_SHARE: u32 = 256;
 
-/// The share with which a slow start begins (chosen: a quarter, so that a client that tries a few times finds it in use).
+/// The share with which a slow start begins (chosen: a quarter, so that a client that tries a few times reaches the upstream).
 const FIRST_SHARE: u32 = WHOLE_SHARE / 4;
 
-/// How a request failed at an upstream.
+/// The way in which a request failed at an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// No connection came about.
+    /// No connection was established.
     Connect,
     /// The connection ended before a response.
     Reset,
-    /// No response in time.
+    /// No response within the time-out.
     Timeout,
     /// A response with this status.
     Status(u16),
 }
 
-/// Which failures count.
+/// The kinds of failures that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FailOn {
-    /// No connection.
+    /// No connection was established.
     pub connect: bool,
     /// An end before the response.
     pub reset: bool,
-    /// No response in time.
+    /// No response within the time-out.
     pub timeout: bool,
     /// 502, 503, 504.
     pub statuses: [bool; 3],
@@ -61,42 +61,42 @@ impl FailOn {
     }
 }
 
-/// When failures of requests mark an upstream down.
+/// The rules by which failed requests mark an upstream down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PassiveRules {
-    /// So many failures; 0: never.
+    /// Number of failures; 0 never marks the upstream down.
     pub failures: u32,
     /// Within this time.
     pub within_ms: u64,
     /// Down for so long.
     pub down_ms: u64,
-    /// What counts.
+    /// The kinds of failures that count.
     pub on: FailOn,
 }
 
-/// What is known of an upstream.
+/// The state of an upstream.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Where it is.
+    /// The address of the upstream.
     pub authority: Authority,
     in_flight: AtomicU32,
     drained: AtomicBool,
     unhealthy: AtomicBool,
-    /// Checks in a row that have succeeded; below 0, that have failed.
+    /// Successful checks in a row if positive, failed checks in a row if negative.
     checks_in_a_row: AtomicI32,
     /// Failures that were counted, and since when.
     failures: AtomicU32,
     failing_since_ms: AtomicU64,
     /// 0: was never marked down.
     down_until_ms: AtomicU64,
-    /// When it became well; 0: it always was.
+    /// Time of the last recovery; 0 without one.
     recovered_ms: AtomicU64,
-    /// Requests that came to its turn while it had not all of its share.
+    /// Turns of the upstream while it had less than its share.
     turns: AtomicU32,
     totals: Totals,
 }
 
-/// What has happened since the start.
+/// Counts since the start.
 #[derive(Debug, Default)]
 struct Totals {
     requests: AtomicU64,
@@ -105,12 +105,12 @@ struct Totals {
     marked_down: AtomicU64,
 }
 
-/// What an upstream is good for.
+/// The state of an upstream for new requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It gets this share of its weight, of [`WHOLE_SHARE`].
+    /// The upstream gets this share of its weight, of [`WHOLE_SHARE`].
     Up(u32),
-    /// Requests have failed; until when.
+    /// Requests have failed; the upstream is down until this time.
     Down(u64),
     /// Checks fail.
     Unhealthy,
@@ -118,12 +118,12 @@ pub enum Standing {
     Drained,
 }
 
-/// What a check has changed.
+/// The change of state by a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It is used again.
+    /// The upstream is used again.
     Up,
-    /// It is not used any more.
+    /// The upstream is not used any more.
     Down,
 }
 
@@ -132,18 +132,18 @@ pub enum Change {
 pub struct Numbers {
     /// Requests under way.
     pub in_flight: u32,
-    /// Requests that were sent to it.
+    /// Requests sent to the upstream.
     pub requests: u64,
-    /// Those that failed, whether or not that counts.
+    /// Requests that failed, whether or not their failures count.
     pub failures: u64,
     /// Checks that failed.
     pub checks_failed: u64,
-    /// How often it was marked down, by requests or by checks.
+    /// How often the upstream was marked down, by requests or by checks.
     pub marked_down: u64,
 }
 
 impl Upstream {
-    /// One of which nothing is known: it is well.
+    /// A healthy upstream without history.
     pub fn new(authority: Authority) -> Upstream {
         Upstream {
             authority,
@@ -160,7 +160,7 @@ impl Upstream {
         }
     }
 
-    /// What it is good for.
+    /// The state of the upstream for new requests.
     pub fn standing(&self, now_ms: u64, slow_start_ms: u64) -> Standing {
         if self.drained.load(Relaxed) {
             return Standing::Drained;
@@ -182,7 +182,7 @@ impl Upstream {
         Standing::Up(FIRST_SHARE + risen as u32)
     }
 
-    /// Whether an upstream with a share takes this turn: so many of its turns as its share says, evenly spread.
+    /// Whether an upstream with this share takes its turn: it takes that share of its turns, evenly spread.
     pub fn takes_turn(&self, share: u32) -> bool {
         if share >= WHOLE_SHARE {
             return true;
@@ -200,7 +200,7 @@ impl Upstream {
 
     /// A request has ended, however it did.
     pub fn end(&self) {
-        // One that has begun: it does not fall below 0.
+        // Every request began before it ends, so the number does not fall below 0.
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
@@ -238,7 +238,7 @@ impl Upstream {
         }
         self.failures.store(rules.failures, Relaxed);
         self.down_until_ms.store(now_ms.saturating_add(rules.down_ms), Relaxed);
-        // Checks that succeeded before say nothing any more.
+        // Earlier successful checks have no meaning any more.
         self.checks_in_a_row.store(0, Relaxed);
         self.totals.marked_down.fetch_add(1, Relaxed);
         true
@@ -249,7 +249,7 @@ impl Upstream {
         if !is_well {
             self.totals.checks_failed.fetch_add(1, Relaxed);
         }
-        // One thread checks.
+        // Only one thread makes checks.
         let before = self.checks_in_a_row.load(Relaxed);
         let in_a_row =
             if is_well { before.max(0).saturating_add(1) } else { before.min(0).saturating_sub(1) };
@@ -273,7 +273,7 @@ impl Upstream {
         }
     }
 
-    /// Nothing checks it any more: what the checks said is forgotten.
+    /// Forgets the results of checks, because no thread checks the upstream any more.
     pub fn forget_checks(&self) {
         self.unhealthy.store(false, Relaxed);
         self.checks_in_a_row.store(0, Relaxed);
@@ -288,7 +288,7 @@ impl Upstream {
         was != drained
     }
 
-    /// Its numbers.
+    /// The numbers of the upstream.
     pub fn numbers(&self) -> Numbers {
         Numbers {
             in_flight: self.in_flight(),

@@ -12,14 +12,14 @@ use crate::gateway::upstream::PassiveRules;
 use crate::http::target::Authority;
 use std::net::SocketAddr;
 
-/// Everything that a gateway file says.
+/// The content of a gateway file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Directives {
-    /// In the order of the file.
+    /// The routes, in the order of the file.
     pub routes: Vec<RouteLine>,
     /// Listeners of the gateway; none: all listeners are the gateway's.
     pub listen: Vec<SocketAddr>,
-    /// Fields whose names hold an underscore go on to upstreams. CGI and WSGI take `Content_Length` for Content-Length.
+    /// Fields whose names contain an underscore are forwarded to upstreams. CGI and WSGI read `Content_Length` as Content-Length.
     pub allows_underscores: bool,
 }
 
@@ -30,23 +30,23 @@ pub struct RouteLine {
     pub line: u32,
     /// Host and prefix as one text: a route is the same after a reload if this is.
     pub name: Box<str>,
-    /// Which hosts.
+    /// The hosts of the route.
     pub host: HostMatch,
-    /// Which paths, without a slash at the end; empty for all.
+    /// The prefix of the paths, without a slash at the end; empty for all paths.
     pub prefix: Box<[u8]>,
-    /// Where they go.
+    /// The upstreams of the route.
     pub upstreams: Vec<UpstreamLine>,
-    /// How they are shared out.
+    /// How requests are distributed over the upstreams.
     pub balance: Balance,
-    /// How upstreams are checked, if they are.
+    /// How upstreams are checked; `None` without checks.
     pub check: Option<Check>,
-    /// What becomes of Host.
+    /// The value of Host for the upstream.
     pub host_field: HostField,
-    /// What is taken off the path: a beginning of the prefix, or nothing.
+    /// The text to remove from the path: a beginning of the prefix, or nothing.
     pub strip: Box<[u8]>,
-    /// When failures of requests mark an upstream down.
+    /// The rules by which failed requests mark an upstream down.
     pub passive: PassiveRules,
-    /// How long an upstream that has come back gets less than its share; 0: its share at once.
+    /// How long a recovered upstream gets less than its share; 0 for its whole share at once.
     pub slow_start_ms: u64,
     /// Further upstreams that are tried for a request that may be sent again.
     pub retries: u8,
@@ -55,18 +55,18 @@ pub struct RouteLine {
 /// One upstream in a line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UpstreamLine {
-    /// Where it is; port 80 unless it names one.
+    /// The address; port 80 if the line names none.
     pub authority: Authority,
-    /// From 1.
+    /// The weight, from 1.
     pub weight: u32,
     /// Used only where no other can be.
     pub backup: bool,
 }
 
-/// What becomes of Host.
+/// The value of Host for the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostField {
-    /// As the client sent it.
+    /// The value that the client sent.
     #[default]
     Keep,
     /// The upstream's.
@@ -80,13 +80,13 @@ pub struct Check {
     pub method: Box<str>,
     /// Path and query.
     pub path: Box<str>,
-    /// From one check to the next.
+    /// Time from one check to the next.
     pub every_ms: u64,
-    /// For one check.
+    /// Time-out of one check.
     pub timeout_ms: u64,
-    /// So many in a row that succeed make an upstream well.
+    /// Checks that must succeed in a row before an upstream counts as healthy.
     pub rise: u32,
-    /// So many in a row that fail make it unhealthy.
+    /// Checks that must fail in a row before an upstream counts as unhealthy.
     pub fall: u32,
     /// Ranges of the statuses that are well.
     pub statuses: Vec<(u16, u16)>,

@@ -1,4 +1,4 @@
-//! Reads the gateway file. All faulty lines are told at once, each with the first thing that is wrong in it.
+//! Reads the gateway file. All faulty lines are reported at once, each with its first error.
 
 use super::Directives;
 use super::route::{read_route, takes_host};
@@ -26,11 +26,11 @@ pub const ROUTE_FORM: &str = "HOST[:PORT]PREFIX -> UPSTREAM[:PORT] [weight N] [b
 pub const DIRECTIVES: [(&str, &str); 2] =
     [("listen", "listen ADDRESS:PORT,..."), ("underscores", "underscores drop|allow")];
 
-/// What was read so far.
+/// The lines read so far.
 #[derive(Default)]
 struct Draft {
     directives: Directives,
-    /// What must be there once, and the line that has it.
+    /// Lines that may occur only once, with their line numbers.
     seen: BTreeMap<String, u32>,
     line: u32,
 }

@@ -12,13 +12,13 @@ use crate::words::{Optional, Words, duration, number, shown};
 /// Most further upstreams that are tried for one request (chosen).
 const RETRIES_MAX: u64 = 10;
 
-/// Most checks in a row that are asked for (chosen).
+/// Largest number of checks in a row (chosen).
 const IN_A_ROW_MAX: u64 = 100;
 
-/// Most failures that are asked for before an upstream is down (chosen).
+/// Largest number of failures that mark an upstream down (chosen).
 const FAILURES_MAX: u64 = 10_000;
 
-/// What holds for requests where a line says nothing (chosen: a few failures are chance, and ten seconds are a restart).
+/// The passive rules of a line without such options (chosen: a few failures are chance, and a restart takes ten seconds).
 const PASSIVE: PassiveRules = PassiveRules {
     failures: 3,
     within_ms: 10_000,
@@ -26,19 +26,19 @@ const PASSIVE: PassiveRules = PassiveRules {
     on: FailOn { connect: true, reset: true, timeout: true, statuses: [false; 3] },
 };
 
-/// How long an upstream that has come back gets less than its share (chosen).
+/// How long a recovered upstream gets less than its share, by default (chosen).
 const SLOW_START_MS: u64 = 10_000;
 
 /// Further upstreams that are tried (chosen: more would pass a request that kills its server on to all of them).
 const RETRIES: u8 = 1;
 
-/// The longest time for one check (chosen); it is no longer than the time between two.
+/// The longest time-out of one check (chosen); it is not longer than the time between two checks.
 const CHECK_TIMEOUT_MS: u64 = 5_000;
 
 /// Checks in a row (chosen: a lost packet is no illness, and a server that answers is well).
 const RISE_AND_FALL: (u32, u32) = (1, 2);
 
-/// Statuses that are well (chosen, as HAProxy has it).
+/// Statuses of a healthy upstream (chosen, as in HAProxy).
 const WELL: (u16, u16) = (200, 399);
 
 const EXPECTED_HOST: &str = "a host, with a port where it is not 80, and the beginning of a path, such as app.example/api/ or *:8080/";
@@ -46,7 +46,7 @@ const EXPECTED_UPSTREAM: &str = "an upstream such as 127.0.0.1:9000 or backend.i
 const EXPECTED_PREFIX: &str = "the beginning of a path such as /api/, without a query";
 const EXPECTED_CHECK: &str = "a method, a path and a time, as in health GET /healthz every 5s";
 
-/// What may stand behind the upstreams of a route.
+/// The options behind the upstreams of a route.
 const OPTIONS: [Optional<RouteLine>; 11] = [
     ("round-robin", |route, _| balance(route, Balance::RoundRobin)),
     ("least", |route, _| balance(route, Balance::Least)),
@@ -70,10 +70,10 @@ const OPTIONS: [Optional<RouteLine>; 11] = [
     ("weight", |_, _| Err("weight: expected right behind an upstream, before the options".into())),
 ];
 
-/// The options that say how requests are shared out, of which a route has one.
+/// The options for the distribution of requests; a route has at most one of them.
 const BALANCES: [&str; 3] = ["round-robin", "least", "hash-client"];
 
-/// Whether a line that begins with this word is that of a route.
+/// Whether a line that begins with this word is a route.
 pub fn takes_host(first: &str) -> bool {
     first.contains(['/', ':', '*', '.'])
 }
@@ -127,7 +127,7 @@ fn host_and_prefix(text: &str) -> Result<(String, HostMatch, Box<[u8]>), String>
     Ok((shown_host + &shown_prefix, host, prefix))
 }
 
-/// A host with or without a port, which is 80 then. Names beyond ASCII become what DNS has.
+/// A host with or without a port; the default is port 80. Names beyond ASCII are converted to their form in DNS.
 fn authority(text: &str) -> Option<Authority> {
     let ascii = if text.is_ascii() { text.to_owned() } else { ascii(text)? };
     Authority::parse(ascii.as_bytes(), Some(80)).ok()
