@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 fn start_log(settings: &Settings) {
     env_logger::Builder::new()
         .filter_level(LevelFilter::Warn)
-        // A reload may have it say more.
+        // A reload may raise the level.
         .filter_module("weir", LevelFilter::Trace)
         .format(|out, record| {
             let time = out.timestamp_millis();

@@ -1,21 +1,21 @@
-//! Parts that a build may be without: how their values are held, and what stands for these where there are none.
+//! Parts that a build may lack: the types of their values, and the types that replace them in a build without the part.
 //!
-//! A part that a Cargo feature switches off is not cut out of every function that asks "is there a guard?". Its handles have
-//! another type instead, of which there is no value: the question is answered when the program is compiled, and whatever
-//! follows from a "yes" is left out of it. Without a handle nothing of the part can be reached.
+//! Functions do not need a `cfg` for each question "is there a guard?". In a build without the part its handles have another
+//! type, which has no value: the compiler knows the answer, and removes all code for the other answer. Without a handle no
+//! code of the part can be reached.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-/// There is no value of it.
+/// A type without values.
 #[derive(Clone, Copy)]
 enum Never {}
 
-/// Stands for a shared value of a part that this build is without. There is none.
+/// Replaces a shared value of a part that this build lacks. Has no value.
 pub struct Absent<T>(Never, PhantomData<T>);
 
-/// Stands for a reference to a value of a part that this build is without. There is none.
+/// Replaces a reference to a value of a part that this build lacks. Has no value.
 pub struct AbsentRef<'a, T>(Never, PhantomData<&'a T>);
 
 impl<T> Clone for Absent<T> {
@@ -33,7 +33,7 @@ impl<T> Clone for AbsentRef<'_, T> {
 impl<T> Copy for AbsentRef<'_, T> {}
 
 impl<T> AbsentRef<'_, T> {
-    /// What follows from a value that cannot be.
+    /// Any result, because no value exists.
     pub fn never<U>(self) -> U {
         match self.0 {}
     }
@@ -67,11 +67,11 @@ impl<T> fmt::Debug for AbsentRef<'_, T> {
     }
 }
 
-/// A value of a part that this build has.
+/// Proves that this build has the part.
 #[derive(Clone, Copy, Debug)]
 pub struct Present(());
 
-/// How values of a part are held, by whether a build has its feature.
+/// The types of a part's values, by whether a build has its feature.
 macro_rules! part {
     ($name:ident $feature:literal) => {
         #[doc = concat!("How values of the part are held that the feature `", $feature, "` is for.")]

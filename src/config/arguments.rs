@@ -1,6 +1,6 @@
 //! The command line, by getopts.
 //!
-//! getopts stops at the first error, but all errors are to be reported at once. So it gets one option at a time, with
+//! getopts stops at the first error, but weir reports all errors at once. So getopts gets one option at a time, with
 //! the following argument if the option needs one.
 
 use getopts::{Fail, HasArg, Matches, Occur, Options};

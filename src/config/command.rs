@@ -1,4 +1,4 @@
-//! What the command line asks for.
+//! The commands of the command line.
 
 use crate::guard::detection::Context;
 use std::net::IpAddr;
@@ -17,16 +17,16 @@ pub enum Command {
     Reload,
     /// Have the running daemon carry out a command, and exit with its exit code.
     Ctl {
-        /// The command and what follows it.
+        /// The command and the words behind it.
         words: Vec<String>,
         /// Answer in JSON.
         json: bool,
     },
-    /// Print what detection finds in a text, and exit.
+    /// Print the findings of detection in a text, and exit.
     Detect {
-        /// Where the text stands in a request.
+        /// The place of the text in a request.
         context: Context,
-        /// The text; `None`: that of standard input.
+        /// The text; `None` for the text of standard input.
         text: Option<String>,
     },
     /// Print the help and exit.
@@ -41,9 +41,9 @@ pub enum Command {
         user: Option<String>,
         /// The address of the client.
         client: Option<IpAddr>,
-        /// The method; by default the one that a client would use.
+        /// The method; by default the method that a client would use.
         method: Option<String>,
-        /// A URL, or `host:port`, as it was given.
+        /// A URL, or `host:port`, as given.
         target: String,
     },
 }

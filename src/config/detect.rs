@@ -1,4 +1,5 @@
-//! `weir detect`: what detection finds in a text, for those who write patterns and those who chase a false positive.
+//! `weir detect`: the findings of detection in a text, for authors of patterns, and for a search for the cause of a
+//! false positive.
 
 use super::guard::detect_rules;
 use super::problem::{Origin, Problems};
@@ -7,8 +8,8 @@ use crate::guard::detection::Context;
 use std::io;
 use std::path::Path;
 
-/// What is found in a text that stands there in a request, a line for each signature, and whether it is taken for an attack.
-/// The lines of the guard file hold, if one is named.
+/// The findings in a text at that place of a request, a line for each signature, and whether the score makes it an attack.
+/// The lines of the guard file apply, if one is configured.
 #[cfg(feature = "detection")]
 pub fn report(
     settings: &Settings,
@@ -63,7 +64,7 @@ pub fn report(
     Ok((out, findings.verdict() != Verdict::Clean))
 }
 
-/// Without the feature there is nothing to find anything with.
+/// A build without the feature has no findings.
 #[cfg(not(feature = "detection"))]
 pub fn report(
     settings: &Settings,

@@ -27,7 +27,7 @@ pub struct Question<'a> {
     pub user: Option<&'a str>,
     /// The address of the client; loopback by default.
     pub client: Option<IpAddr>,
-    /// The method; by default the one that a client would use.
+    /// The method; by default the method that a client would use.
     pub method: Option<&'a str>,
     /// A URL, or `host:port`.
     pub target: &'a str,
@@ -180,7 +180,7 @@ impl Verdicts<'_> {
         (text + &addresses, allowed)
     }
 
-    /// The limits that count the request, of which only the running weir knows how much is left.
+    /// The limits that count the request; only the running weir knows their counts.
     fn counters(&self) -> String {
         let (Some(guard), Some(authority)) = (&self.trial.guard, self.request.authority()) else {
             return String::new();
@@ -231,7 +231,7 @@ impl Verdicts<'_> {
         (format!("{word}: {asked}\n  {why}\n"), entry.verdict == Verdict::Allowed)
     }
 
-    /// The addresses of the name that would be dialled, and the reasons for the others.
+    /// The addresses of the name that would be dialled, and the reasons against the others.
     fn addresses(&mut self, authority: &Authority) -> String {
         let Host::Name(name) = &authority.host else { return String::new() };
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The Cargo features: what this build is without, and what is said of an option that belongs to one of them.
+//! The Cargo features: the features that this build lacks, and the message about an option that needs one of them.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use std::fmt::Write;
 pub struct Feature {
     /// The name in `Cargo.toml`.
     pub name: &'static str,
-    /// Whether this build has it.
+    /// Whether this build has the feature.
     pub built: bool,
 }
 
@@ -38,13 +38,13 @@ features! {
 }
 
 impl Feature {
-    /// What is said of anything that needs this feature, where it is missing.
+    /// The message about an option that needs this feature, in a build without it.
     pub fn needed(self) -> String {
         format!("needs the feature {}, which this weir was built without", self.name)
     }
 }
 
-/// The features of this build and those that it is without, a line for each group.
+/// The features that this build has and those that it lacks, a line for each group.
 pub fn summary() -> String {
     let names = |built| {
         let named: Vec<&str> = ALL.iter().filter(|one| one.built == built).map(|one| one.name).collect();

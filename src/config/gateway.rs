@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// What the gateway file says; `None` without one. `read_file` reads one file.
+/// The content of the gateway file; `None` if none is configured. `read_file` reads one file.
 pub fn load(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -34,7 +34,7 @@ pub fn load(
     }
 }
 
-/// The addresses of the gateway's own listeners; none of a gateway file that cannot be read, or is faulty.
+/// The addresses of the gateway's own listeners; none for a gateway file that cannot be read, or is faulty.
 pub fn listen_addresses(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,

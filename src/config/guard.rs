@@ -20,37 +20,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// What a file with certificates has.
+/// The text that a file with certificates contains.
 const PEM: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// Everything that a guard file says, with the files that it names.
+/// The content of a guard file, and of the files that it names.
 pub struct GuardFile {
-    /// There is no guard file in a build without the guard.
+    /// Exists only in a build with the guard.
     _built: Built,
-    /// Its lines.
+    /// The lines of the guard file.
     pub directives: Directives,
     /// Bans of the guard file, and of the files that it names.
     pub bans: Vec<(IpNet, Ban)>,
-    /// The networks of the clouds that files have, one set for a provider.
+    /// The networks of the clouds in files, one set for each provider.
     pub cloud_sets: Vec<CloudSet>,
     /// The guard file itself.
     pub path: PathBuf,
-    /// The password of the store, from a file of its own.
+    /// The password of the store, from its file.
     pub store_password: Option<Box<str>>,
-    /// What signs tokens against forged requests, from a file of its own.
+    /// The key that signs tokens against forged requests, from its file.
     pub csrf_key: Option<Key>,
     /// Certificates in PEM for `cloud roots`.
     pub cloud_roots: Option<Box<[u8]>>,
 }
 
-/// The networks of a provider, as a file has them.
+/// The networks of a provider in a file.
 #[derive(Clone, Debug)]
 pub struct CloudSet {
     /// The provider of the ranges.
     pub provider: Provider,
     /// The networks.
     pub ranges: Arc<Ranges>,
-    /// When the file was changed last, in milliseconds since 1970.
+    /// Time of the last change of the file, in milliseconds since 1970.
     pub written_unix_ms: u64,
     /// The file.
     pub path: PathBuf,
@@ -96,13 +96,13 @@ impl GuardFile {
         }
     }
 
-    /// Where events go: a path, and whether it is that of a socket.
+    /// The receiver of events: a path, and whether it is the path of a socket.
     pub fn events(&self) -> Option<(PathBuf, bool)> {
         let events = self.directives.events.as_ref()?;
         Some((self.path.parent().unwrap_or(Path::new("")).join(&events.path), events.socket))
     }
 
-    /// How networks of clouds are fetched, if any are, and of which providers.
+    /// The settings for fetching networks of clouds, and the providers; `None` if none are fetched.
     pub fn cloud_fetch(&self) -> Option<(&CloudFetch, Vec<Provider>)> {
         let named = self.directives.clouds.iter().flat_map(|rule| rule.providers.iter());
         let mut providers: Vec<Provider> = named.map(|(provider, _)| *provider).collect();
@@ -116,7 +116,7 @@ impl GuardFile {
         Clouds::new(self.cloud_sets.iter().map(|set| (set.provider, Arc::clone(&set.ranges))).collect())
     }
 
-    /// Has it hold over what was counted so far, with the networks of the clouds that are known.
+    /// Compiles the guard file over the present state, with the known networks of the clouds.
     pub fn into_guard(self, state: &Arc<State>, clouds: &Clouds) -> Guard {
         state.set(&self.directives, self.bans, unix_ms());
         let key = self.csrf_key.or_else(|| state.csrf_key(random_key));
@@ -124,7 +124,7 @@ impl GuardFile {
     }
 }
 
-/// A store whose client this build is without is an error of the line that names the store.
+/// Reports an error at the line that names the store, if this build lacks the client of that store.
 fn check_store(path: &Path, directives: &Directives, problems: &mut Problems) {
     let Some(store) = &directives.store else { return };
     let scheme = store.url.split("://").next().unwrap_or_default();
@@ -149,8 +149,8 @@ fn fetches(directives: &Directives) -> bool {
     wanted && cfg!(feature = "cloud")
 }
 
-/// A line about a provider whose networks are not known denies nothing (section 8), which shows nowhere else. Those that are
-/// fetched are told of by what fetches them.
+/// Warns of a line about a provider without known networks, because the line denies nothing (section 8), which shows nowhere
+/// else. The fetching thread reports providers whose networks are fetched.
 fn warn_of_unknown_clouds(path: &Path, directives: &Directives, sets: &[CloudSet]) {
     if fetches(directives) {
         return;
@@ -175,7 +175,7 @@ fn unix_ms() -> u64 {
     since.as_millis() as u64
 }
 
-/// When a file was changed last; now, if that is not known, as of a file in memory.
+/// Time of the last change of a file; now, if that is not known, as for a file in memory.
 fn written_unix_ms(file: &Path, now_ms: u64) -> u64 {
     let changed = std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok();
     let since = changed.and_then(|changed| changed.duration_since(SystemTime::UNIX_EPOCH).ok());
@@ -187,7 +187,7 @@ fn named(settings: &Settings) -> Option<&Located<PathBuf>> {
     built().and(settings.guard.as_ref())
 }
 
-/// What the guard file says of detection, if one is named.
+/// The lines of the guard file about detection, if a guard file is configured.
 pub fn detect_rules(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -274,7 +274,7 @@ fn load_bans(
     bans
 }
 
-/// What signs tokens: the bytes of its file, without line ends behind them.
+/// The key that signs tokens: the bytes of its file, without line ends behind them.
 fn load_csrf_key(
     path: &Path,
     directives: &Directives,
@@ -306,7 +306,7 @@ fn random_key() -> Option<Key> {
     }
 }
 
-/// The password of the store: the first line of its file, which is named relative to the guard file.
+/// The password of the store: the first line of its file, whose path is relative to the guard file.
 fn load_password(
     path: &Path,
     directives: &Directives,
@@ -354,7 +354,7 @@ fn load_roots(
     }
 }
 
-/// Of each provider the networks in the files of `--cloud-ranges`.
+/// The networks of each provider, from the files of `--cloud-ranges`.
 fn load_clouds(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -382,15 +382,15 @@ fn load_clouds(
                 let written_unix_ms = written_unix_ms(&path, unix_ms());
                 let set = CloudSet { provider, ranges: Arc::new(ranges), written_unix_ms, path };
                 match sets.iter_mut().find(|other| other.provider == provider) {
-                    // What an operator has put there since then is newer than what was fetched.
+                    // A file that the operator has changed later is newer than the fetched networks.
                     Some(other) if fetched && other.written_unix_ms > written_unix_ms => {}
-                    // The names of one provider are tried in their order, and the last one counts, such as that of the latest
-                    // date.
+                    // The names of one provider are tried in their order, and the last file counts, such as the file of the
+                    // latest date.
                     Some(other) => *other = set,
                     None => sets.push(set),
                 }
             }
-            // weir's own file: it is fetched again.
+            // The file is weir's own and will be fetched again.
             Err(error) if fetched => log::warn!("{}: is passed by: {error}", path.display()),
             Err(error) => problems.add_file(path, error),
         }
@@ -403,11 +403,11 @@ fn load_clouds(
 struct CloudFile {
     provider: Provider,
     path: PathBuf,
-    /// weir has written it.
+    /// Whether weir has written the file.
     fetched: bool,
 }
 
-/// The files of the clouds in a directory, in the order of their names; those that weir has written come last.
+/// The files of the clouds in a directory, in the order of their names; files that weir has written come last.
 fn cloud_files(directory: &Path) -> io::Result<Vec<CloudFile>> {
     let names = std::fs::read_dir(directory)?.filter_map(Result::ok).map(|entry| entry.file_name());
     let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).collect();
@@ -421,8 +421,8 @@ fn cloud_files(directory: &Path) -> io::Result<Vec<CloudFile>> {
     Ok(given.chain(fetched).collect())
 }
 
-/// The files that are read with the guard file: those of bans, the store's password and certificates, which it names, and those
-/// of the clouds that there are. None of a guard file that cannot be read, or is faulty.
+/// The files that are read with the guard file: the files that it names (bans, the password of the store, certificates), and
+/// the existing files of the clouds. None for a guard file that cannot be read, or is faulty.
 pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>) -> Vec<PathBuf> {
     let Some(file) = named(settings) else { return Vec::new() };
     let read = read_file(&file.value).ok().and_then(|text| directives::parse(&text).ok());
@@ -437,7 +437,7 @@ pub fn files_named(settings: &Settings, read_file: &dyn Fn(&Path) -> io::Result<
     named.chain(clouds.flatten().map(|file| file.path)).collect()
 }
 
-/// The directory in which what is fetched of the clouds is kept, if anything is fetched.
+/// The directory for fetched networks of clouds, if any are fetched.
 pub fn fetched_directory(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,
@@ -447,7 +447,7 @@ pub fn fetched_directory(
     fetches(&directives).then(|| directory.value.clone())
 }
 
-/// The directory of the file that events go to, if the guard file names one.
+/// The directory of the event file, if the guard file names one.
 pub fn events_directory(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,

@@ -21,7 +21,7 @@ const NAMES_COLUMN: usize = 12;
 const DEFAULT_SHOWN_MAX: usize = 24;
 /// The topic with every option.
 const ALL: &str = "all";
-/// The topic with what this build has.
+/// The topic with the features of this build.
 const FEATURES: &str = "features";
 
 const USAGE: &str = "\

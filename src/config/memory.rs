@@ -1,46 +1,46 @@
-//! `--memory`: how a size for the whole process is shared out among everything that has a bound.
+//! `--memory`: divides a size for the whole process among all parts that have a bound.
 //!
 //! A part of the size is fixed: the program itself, its threads, and the files that it reads. An eighth is left to the
-//! allocator. The rest is divided by [`PARTS`]: first the least that weir works with, then by weight. What the operator has set
-//! is taken as it is. What a share does not need, because its bound is as high as without `--memory`, goes to the shares
-//! behind it; the cache is the last one, and takes all that is left.
+//! allocator. The rest is divided by [`PARTS`]: first the least that weir works with, then by weight. Values that the
+//! operator has set are kept. A part whose bound is as high as without `--memory` leaves the rest of its share to the parts
+//! behind it; the cache is the last part, and gets all that is left.
 
 use std::fmt;
 
-/// What of the process is always there: the program and the C library as far as they are used, their data, the threads that
-/// are no loops (measured: 4.6 MB and 0.5 MB under load; the core, the smallest build, has less).
+/// The fixed part of the process: the used pages of the program and the C library, their data, the threads other than loops
+/// (measured: 4.6 MB and 0.5 MB under load; the core, the smallest build, has less).
 const FIXED_BYTES: u64 =
     if cfg!(feature = "redis") || cfg!(feature = "cloud") { 5120 << 10 } else { 3072 << 10 };
 
-/// What each loop has beside what is divided: stack, events, lines for the log, pipes (measured: 130 KB, and 64 KB of lines).
+/// The memory of each loop that is not divided: stack, events, lines for the log, pipes (measured: 130 KB, and 64 KB of lines).
 const LOOP_BYTES: u64 = 256 << 10;
 
-/// What a loop remembers of passwords, and what all loops do, where there are users (their constants: 4,096; 16,384 and
-/// 8,192 entries of 100 bytes or so).
+/// The verdicts on passwords that each loop keeps, and those that all loops share, if there are users (their
+/// constants: 4,096; 16,384 and 8,192 entries of about 100 bytes).
 const USERS_BYTES: [u64; 2] = [512 << 10, 2560 << 10];
 
-/// What the guard has beside keys and bans: rules, events, the parts of IPv4 (their constants; measured: 0.4 MB).
+/// The memory of the guard other than keys and bans: rules, events, the parts of IPv4 (their constants; measured: 0.4 MB).
 const GUARD_BYTES: u64 = 512 << 10;
 
-/// What the cache has beside its budget: tables of fills and of requests that wait for them (measured).
+/// The memory of the cache beside its budget: tables of fills and of requests that wait for them (measured).
 const CACHE_BYTES: u64 = 128 << 10;
 
-/// Bytes of memory for one byte of a file: the text, and what it comes to, twice at a reload (measured: 4.2, with a list
-/// of 136,000 names of 22 bytes).
+/// Bytes of memory for one byte of a file: the text and its compiled form, twice at a reload (measured: 4.2, with a list of
+/// 136,000 names of 22 bytes).
 const FILE_FACTOR: u64 = 5;
 
-/// One part in this many is the allocator's: what it keeps between the pieces that are in use (measured: 6 percent after hours
+/// One part in this many is left to the allocator, for free memory between the used pieces (measured: 6 percent after hours
 /// of mixed traffic).
 const HEADROOM_SHARE: u64 = 8;
 
-/// What takes part, in the order in which shares are dealt out.
+/// The parts, in the order in which shares are given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Bytes of lines that wait to be written to the access log.
     Log,
-    /// Names that the resolver remembers, of all loops.
+    /// Names in the resolver's cache, of all loops.
     Names,
-    /// Look-ups at the same time, of all loops.
+    /// Look-ups at the same time, in all loops.
     LookUps,
     /// Unused origin connections.
     IdleOrigins,
@@ -50,21 +50,21 @@ pub enum Part {
     Bans,
     /// Client connections, each with its origin connection.
     Connections,
-    /// Blocks, each with a request that is under way.
+    /// Blocks, each with a request under way.
     Buffers,
     /// Bytes of the cache.
     Cache,
 }
 
-/// How a part takes part.
+/// The properties of a part.
 #[derive(Debug)]
 struct Row {
     part: Part,
-    /// What one is called.
+    /// The name of the units.
     name: &'static str,
-    /// Bytes of one of them.
+    /// Bytes of one unit.
     cost: u64,
-    /// Its share of what is left beside the least of all.
+    /// The share of the memory that is left when each part has its least.
     weight: u64,
     /// The least that weir works with, and the least for each loop.
     least: [u64; 2],
@@ -99,7 +99,7 @@ const PARTS: [Row; COUNT] = [
     Row { part: Part::Cache, name: "bytes of cache", cost: 1, weight: 40, least: [1 << 20, 0], most: 0 },
 ];
 
-/// What is to be divided, and among what.
+/// The size to divide, and the parts that get a share.
 #[derive(Clone, Debug, Default)]
 pub struct Demand {
     /// Bytes for the whole process.
@@ -108,23 +108,23 @@ pub struct Demand {
     pub loops: u64,
     /// Bytes of all files: rules, users, pages.
     pub file_bytes: u64,
-    /// There is a cache.
+    /// Whether the cache is on.
     pub cache: bool,
-    /// There is a guard.
+    /// Whether a guard file is configured.
     pub guard: bool,
-    /// There are users.
+    /// Whether a user file is configured.
     pub users: bool,
-    /// What the operator has set, by part.
+    /// The values that the operator has set, by part.
     pub given: [Option<u64>; COUNT],
 }
 
 impl Demand {
-    /// The operator has set this one.
+    /// The operator has set the units of this part.
     pub fn give(&mut self, part: Part, count: u64) {
         self.given[part as usize] = Some(count);
     }
 
-    /// What is there in any case, in bytes.
+    /// The fixed memory, in bytes.
     fn fixed(&self) -> u64 {
         let when = |there: bool, bytes: u64| if there { bytes } else { 0 };
         let loops = self.loops.max(1);
@@ -149,42 +149,42 @@ impl Demand {
         }
     }
 
-    /// How many there are at least.
+    /// The least number of units of a part.
     fn least(&self, row: &Row) -> u64 {
         let [least, of_loop] = row.least;
         self.given[row.part as usize].unwrap_or(least + of_loop * self.loops.max(1))
     }
 }
 
-/// What each part gets.
+/// The share of each part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shares {
     counts: [u64; COUNT],
-    /// Bytes that are there in any case, those of files included.
+    /// Bytes of fixed memory, including files.
     pub fixed: u64,
 }
 
 impl Shares {
-    /// How many of them there may be, in all loops together.
+    /// The number of units of a part, for all loops together.
     pub fn of(&self, part: Part) -> u64 {
         self.counts[part as usize]
     }
 
-    /// What it may all come to in bytes, without the part of the allocator.
+    /// Bytes of all parts at their bounds, without the part of the allocator.
     pub fn sum(&self) -> u64 {
         let costs = PARTS.iter().map(|row| self.of(row.part).saturating_mul(row.cost));
         costs.fold(self.fixed, u64::saturating_add)
     }
 }
 
-/// The size is too small for what is asked of it.
+/// The size is too small.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooSmall {
     /// The smallest size that works, in bytes.
     pub needed: u64,
     total: u64,
     fixed: u64,
-    /// What is needed of each part, and what that takes.
+    /// For each part, the least number of units, its name, and the bytes that they take.
     parts: Vec<(u64, &'static str, u64)>,
 }
 
@@ -201,7 +201,8 @@ impl fmt::Display for TooSmall {
     }
 }
 
-/// Shares a size out. Fails if it is too small for what is fixed, what the operator has set, and the least of everything else.
+/// Divides a size. Fails if it is too small for the fixed memory, the values that the operator has set, and the least of all
+/// other parts.
 pub fn shares(demand: &Demand) -> Result<Shares, TooSmall> {
     let rows = || PARTS.iter().filter(|row| demand.takes_part(row.part));
     let fixed = demand.fixed();
@@ -213,7 +214,7 @@ pub fn shares(demand: &Demand) -> Result<Shares, TooSmall> {
             let count = shares.of(row.part);
             (count, row.name, count.saturating_mul(row.cost))
         };
-        // What is left of this size beside the allocator's part is the sum, or a little more.
+        // The memory of this size, without the allocator's part, is the sum or a little more.
         let needed = (shares.sum() / (HEADROOM_SHARE - 1)).saturating_mul(HEADROOM_SHARE);
         let needed = needed.saturating_add(2 * HEADROOM_SHARE).div_ceil(1024).saturating_mul(1024);
         let parts = rows().map(part).collect();

@@ -1,4 +1,4 @@
-//! Options, files, reload: everything is checked before it replaces what runs.
+//! Options, files, reload: every value is checked before it replaces a running one.
 //!
 //! [`options::TABLE`] is the one list of options. [`Settings::load`] merges the layers (command line, environment,
 //! file, defaults) and reports all errors at once. It reads files and variables only through its arguments, so the

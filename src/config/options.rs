@@ -1,5 +1,5 @@
-//! The one table of options. It drives the command line, the environment, configuration files, `--help` and
-//! `--print-config`, so nothing is written twice and nothing can disagree. [`Spec`] describes a row.
+//! The one table of options. The command line, the environment, configuration files, `--help` and `--print-config`
+//! use it, so no name and no default is written twice. [`Spec`] describes a row.
 
 use super::feature;
 use super::problem::{Located, Problem};

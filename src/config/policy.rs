@@ -124,7 +124,7 @@ impl Sources {
         name
     }
 
-    /// The rule of an option is named by its location: file and line, or option and position among those of its name.
+    /// Names the rule of an option by its location: file and line, or option and position among the rules of the same option.
     fn add_option(&mut self, name: &str, place: u32, origin: &Origin) -> (String, u32) {
         let (source, line) = match origin {
             Origin::File { path, line } => (file_name(path), (*line).max(1)),
@@ -319,7 +319,7 @@ pub(super) fn unreadable(file: &Located<PathBuf>, error: &io::Error) -> String {
     format!("cannot be read ({error}); named by {}", file.origin)
 }
 
-/// The resolver's settings: those of the system, unless servers are configured.
+/// The resolver's settings: the system's, unless servers are configured.
 pub fn resolver_settings(
     settings: &Settings,
     read_file: &dyn Fn(&Path) -> io::Result<Vec<u8>>,

@@ -4,17 +4,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Exit codes of the daemon, those of `sysexits.h` where it has one that fits.
+/// Exit codes of the daemon, from `sysexits.h` where a code fits.
 pub mod exit {
-    /// Stopped after draining, or printed what was asked, or `explain` says allowed.
+    /// Stopped after draining, printed the requested text, or `explain` allows the request.
     pub const OK: u8 = 0;
-    /// `explain` says refused.
+    /// `explain` refuses the request.
     pub const REFUSED: u8 = 1;
     /// The command line is wrong (EX_USAGE).
     pub const USAGE: u8 = 64;
     /// Cannot listen: the address is in use or not this machine's (EX_UNAVAILABLE).
     pub const UNAVAILABLE: u8 = 69;
-    /// Cannot listen, or cannot start, for any other reason that the operating system gives (EX_OSERR).
+    /// Cannot listen, or cannot start, for another reason of the operating system (EX_OSERR).
     pub const OS_ERROR: u8 = 71;
     /// The environment, the configuration file, or a file that it names is wrong (EX_CONFIG).
     pub const CONFIGURATION: u8 = 78;
@@ -30,7 +30,7 @@ pub enum Origin {
     Memory,
     /// A line of a file.
     File {
-        /// The file, as it was named.
+        /// The path of the file, as given.
         path: Arc<Path>,
         /// Counted from 1; 0 for the file as a whole.
         line: u32,
@@ -78,7 +78,7 @@ impl fmt::Display for Origin {
             Origin::File { path, line } => {
                 write!(out, "{}:{line}", path.display().to_string().escape_debug())
             }
-            // The name may be unknown to the table, so it is printed itself.
+            // The name may be unknown to the table, so the message contains it.
             Origin::Environment(name) => write!(out, "{}", name.escape_debug()),
             Origin::Argument(name) if name.is_empty() => out.write_str("command line"),
             Origin::Argument(name) => write!(out, "{}", name.escape_debug()),
@@ -91,7 +91,7 @@ impl fmt::Display for Origin {
 pub struct Located<T> {
     /// The value.
     pub value: T,
-    /// Where it was set.
+    /// The place that set the value.
     pub origin: Origin,
 }
 
@@ -110,9 +110,9 @@ impl<T> Located<T> {
 /// A configuration error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is.
+    /// The place of the problem.
     pub origin: Origin,
-    /// What was found, and what was expected instead.
+    /// The text that was found, and what was expected in its place.
     pub message: String,
 }
 

@@ -43,9 +43,9 @@ pub struct Settings {
     pub command: Command,
     /// Addresses to listen on, at least one.
     pub hosts: Vec<Located<IpAddr>>,
-    /// The port on each of them; 0 for any free one.
+    /// The port of each address; 0 for any free one.
     pub port: u16,
-    /// How many loops there are, and where they run.
+    /// The number of loops, and whether each has its own processor.
     pub workers: Workers,
     /// The file that was read.
     pub config: Option<PathBuf>,
@@ -57,7 +57,7 @@ pub struct Settings {
     pub control: Option<Located<PathBuf>>,
     /// The control socket of the weir whose listening sockets this one takes.
     pub take_over: Option<Located<PathBuf>>,
-    /// Where monitoring systems are served.
+    /// The address for monitoring systems.
     pub metrics: Option<Located<SocketAddr>>,
     /// Restrict the process to the paths and system calls that it needs.
     pub sandbox: bool,
@@ -69,11 +69,11 @@ pub struct Settings {
     pub blocklists: Vec<Located<PathBuf>>,
     /// Files of allow rules.
     pub allowlists: Vec<Located<PathBuf>>,
-    /// Single block rules, not compiled.
+    /// Block rules of options, not compiled.
     pub block: Vec<Located<String>>,
-    /// Single allow rules, not compiled.
+    /// Allow rules of options, not compiled.
     pub allow: Vec<Located<String>>,
-    /// Networks of allowed clients; all if empty.
+    /// Networks of allowed clients; empty for all clients.
     pub allow_clients: Vec<Located<IpNet>>,
     /// Refuse private networks.
     pub deny_private: bool,
@@ -87,23 +87,23 @@ pub struct Settings {
     pub auth_file: Option<Located<PathBuf>>,
     /// Do not tell clients which rule refused them.
     pub quiet_refusals: bool,
-    /// The contact in refusals, if there is one.
+    /// The contact in refusals.
     pub contact: Option<String>,
     /// Pages that replace weir's own, for some statuses.
     pub error_pages: Vec<Located<ErrorPage>>,
     /// The directory of `access.log`; standard output if `None`.
     pub log_dir: Option<PathBuf>,
-    /// Its format.
+    /// The format of the access log.
     pub log_format: Format,
     /// Write a line when a tunnel is set up, besides the one at its end.
     pub log_tunnel_start: bool,
     /// The size at which it rotates; 0 for never.
     pub log_max_size_bytes: u64,
-    /// How many old files are kept.
+    /// The number of old files to keep.
     pub log_keep: u32,
     /// Time between lines of statistics; zero for none.
     pub stats_every: Duration,
-    /// Most bytes of the process, from which everything is sized; 0: each bound has an option of its own.
+    /// Most bytes of the process, from which all bounds are computed; 0 if each bound has its own option.
     pub memory_bytes: u64,
     /// Most client connections.
     pub max_connections: u32,
@@ -155,7 +155,7 @@ pub struct Settings {
     pub remove_response_headers: Vec<Located<String>>,
     /// Fields added to responses.
     pub add_response_headers: Vec<Located<String>>,
-    /// DNS servers; those of the system if empty.
+    /// DNS servers; empty for the system's.
     pub dns: Vec<Located<SocketAddr>>,
     /// Mix upper and lower case in queries.
     pub dns_0x20: bool,
@@ -207,7 +207,7 @@ pub struct Settings {
 type Layer = Vec<Vec<Located<String>>>;
 
 impl Settings {
-    /// Merges the settings. `arguments` has no program name; `environment` has all variables, of which those that
+    /// Merges the settings. `arguments` has no program name; `environment` has all variables, but only those that
     /// begin with WEIR_ are used; `read_file` reads one file. Fails with all problems.
     pub fn load(
         arguments: &[String],
@@ -255,7 +255,7 @@ impl Settings {
         (settings, problems)
     }
 
-    /// These settings after a reload with `found`: settings that need a restart stay.
+    /// The settings after a reload with `found`: settings that need a restart stay.
     pub fn reloaded(&self, found: &Settings) -> (Settings, Changes) {
         let mut changes = Changes::default();
         let mut settings = Settings { command: self.command.clone(), ..Settings::default() };
@@ -335,7 +335,7 @@ impl Settings {
                 }
             });
             if let Some(feature) = spec.missing {
-                // A flag that says no asks for nothing.
+                // A flag with the value no requests nothing.
                 texts.retain(|text| spec.takes != Takes::Flag || flag(&text.value) != Ok(false));
                 for text in texts {
                     let place = OptionLocation { origin: &text.origin, name: spec.name };
@@ -490,7 +490,7 @@ fn canonical_value(spec: &Spec, texts: &[Located<String>]) -> String {
     format!("{settings:?}")
 }
 
-/// An option at a location that may have to be named: a line number alone says less than a key.
+/// An option at a location whose message may need the option's name, because a line number alone is less clear.
 struct OptionLocation<'a> {
     origin: &'a Origin,
     name: &'a str,

@@ -1,10 +1,10 @@
-//! Settings by `--memory`: what the operator has not set gets its share of the size.
+//! Settings by `--memory`: options that the operator has not set get their share of the size.
 
 use super::memory::{Demand, Part, Shares, TooSmall, shares};
 use super::problem::{Origin, Problems};
 use super::settings::Settings;
 
-/// The options that are sized, and what is theirs.
+/// The options whose values depend on the size, and their parts.
 const OPTIONS: [(&str, Part); 4] = [
     ("buffers", Part::Buffers),
     ("max-connections", Part::Connections),
@@ -13,8 +13,8 @@ const OPTIONS: [(&str, Part); 4] = [
 ];
 
 impl Settings {
-    /// What each part gets of `--memory`, if it is given, with so many loops and bytes of files, and with what is set elsewhere
-    /// than in the options. Fails where the size is too small.
+    /// The share of each part of `--memory`, if it is set, for so many loops and bytes of files, and with the values of
+    /// running parts in `given`. Fails if the size is too small.
     pub fn shares(
         &self,
         loops: usize,
@@ -48,7 +48,7 @@ impl Settings {
     fn memory_problem(&self, error: &TooSmall) -> Problems {
         let mut problems = Problems::new();
         let origin = self.origin("memory");
-        // A line number alone says less than a key.
+        // A line number alone is less clear than a key.
         let key = if origin.line() > 0 { "memory: " } else { "" };
         problems.add(origin, format!("{key}{error}"));
         problems
@@ -64,7 +64,7 @@ impl Settings {
         }
     }
 
-    /// Goes by the shares, in the fields only: for when the files are known that the settings name.
+    /// Sets the fields by the shares, when the files are known that the settings name.
     pub fn go_by(&mut self, shares: &Shares) {
         let count = |part| u32::try_from(shares.of(part)).unwrap_or(u32::MAX);
         self.buffers = count(Part::Buffers);
@@ -75,7 +75,7 @@ impl Settings {
         }
     }
 
-    /// Sets the options that the operator has not set, by the size alone: what files there are is not known yet.
+    /// Sets the options that the operator has not set, by the size alone: the files are not known yet.
     pub(super) fn size_options(&mut self, problems: &mut Problems) {
         let loops = self.workers.count.unwrap_or(1) as usize;
         match self.shares(loops, 0, &[]) {

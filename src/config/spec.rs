@@ -35,7 +35,7 @@ impl Takes {
 /// How often an option may be set in one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Repeat {
-    /// Once in a file; on the command line the last one counts.
+    /// Once in a file; on the command line the last value counts.
     Once,
     /// Any number of times, one value each. In the environment one per line.
     Many,
@@ -77,7 +77,7 @@ pub enum Section {
     Explain,
 }
 
-/// Stores the values of one layer in the settings (the last one, if there may be one only), and returns the problems.
+/// Stores the values of one layer in the settings (the last one, if the option has one value), and returns the problems.
 pub type Apply = fn(&mut Settings, &[Located<String>]) -> Vec<Problem>;
 
 /// A row of the table.
@@ -87,13 +87,13 @@ pub struct Spec {
     pub name: &'static str,
     /// The short option, or empty.
     pub short: &'static str,
-    /// Other names for it.
+    /// Other names of the option.
     pub aliases: &'static [&'static str],
     /// The value that follows the name.
     pub takes: Takes,
     /// The name of the value in the help; empty for flags.
     pub placeholder: &'static str,
-    /// How often.
+    /// How often the option may be set in one layer.
     pub repeat: Repeat,
     /// Where.
     pub scope: Scope,
@@ -105,9 +105,9 @@ pub struct Spec {
     pub help: &'static str,
     /// `--help` shows the phrase. The phrases of other options are in their topic only.
     pub common: bool,
-    /// A reload cannot change it.
+    /// Whether a change needs a restart.
     pub restart: bool,
-    /// What this build lacks of what the option needs.
+    /// A feature that the option needs and this build lacks.
     pub missing: Option<Feature>,
     /// Stores the value in the settings.
     pub apply: Apply,
@@ -201,7 +201,7 @@ impl Spec {
         Spec { restart: true, ..self }
     }
 
-    /// An option of a feature. A build without the feature knows the name, for a message, and no more.
+    /// An option of a feature. A build without the feature knows only the name, for a message.
     pub(super) const fn needs(self, feature: Feature) -> Spec {
         if feature.built {
             return self;

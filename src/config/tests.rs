@@ -39,7 +39,8 @@ fn values<T: Clone>(list: &[Located<T>]) -> Vec<T> {
     list.iter().map(|item| item.value.clone()).collect()
 }
 
-/// Found by mutating the corpus: an option could hold what no file can, and --print-config printed what did not load.
+/// Found by mutating the corpus: an option could have a value that is invalid in a file, so the output of
+/// --print-config did not load.
 #[test]
 fn control_characters_are_refused_wherever_they_come_from() {
     let (said, code) = problems(
@@ -365,7 +366,7 @@ fn every_malformed_value_says_where_and_what_was_expected() {
             "{found:?}"
         );
         assert_eq!(code, exit::CONFIGURATION);
-        // It is as wrong where a higher layer overrides it, and on the command line.
+        // The value is equally wrong if a higher layer overrides it, and on the command line.
         if !spec.default.is_empty() {
             let good = format!("--{name}={}", spec.default);
             let good = if spec.short.is_empty() || name == "port" { vec![good.as_str()] } else { vec![] };
@@ -394,7 +395,7 @@ fn problems_of_other_kinds() {
     assert!(failed.to_string().contains("expected one of them"), "{failed}");
     let failed = load(&["stray", "--", "-p"], &[], &[]).unwrap_err();
     assert_eq!(failed.iter().count(), 2, "{failed}");
-    // Nothing that is printed can carry an escape sequence.
+    // No output can carry an escape sequence.
     let failed =
         load(&["--port", "\u{1b}[2J", "\u{1b}", "--\u{1b}x"], &[("WEIR_VIA", "\u{1b}")], &[]).unwrap_err();
     assert_eq!(failed.iter().count(), 4);
@@ -515,7 +516,7 @@ fn workers_are_a_number_or_one_for_each_processor() {
         let problems = workers(&["--workers", text]).unwrap_err().to_string();
         assert!(problems.contains("expected a number from 1 to 256, or auto"), "{text}: {problems}");
     }
-    // Buffers are divided: there are as many workers as have enough of them, and who asks for more is told.
+    // Buffers are divided: `auto` gives as many workers as have enough of them, and a higher number is an error.
     assert_eq!(workers(&["--workers=auto", "--buffers=200"]).unwrap(), (false, 3));
     assert_eq!(workers(&["--workers=3", "--buffers=200"]).unwrap(), (false, 3));
     let problems = workers(&["--workers=4", "--buffers=200"]).unwrap_err().to_string();
@@ -529,7 +530,7 @@ fn kind_27_help_fits_one_screen_names_every_option_and_explains_what_many_need()
     for line in help.lines() {
         assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
     }
-    // That of explain is in its topic.
+    // The user of explain is in its topic.
     for spec in TABLE.iter().filter(|spec| !matches!(spec.section, Section::Control | Section::Explain)) {
         assert!(help.contains(&format!("--{}", spec.name)), "{}", spec.name);
         assert!(help.contains(spec.help) == spec.common || spec.missing.is_some(), "{}", spec.name);
@@ -555,7 +556,7 @@ fn kind_27_every_option_has_a_phrase_and_a_topic() {
         let topics = TOPICS.iter().filter(|topic| topic.section == Some(spec.section));
         let names: Vec<&str> = topics.map(|topic| topic.name).collect();
         let [topic] = names[..] else { panic!("{} belongs to {names:?}", spec.name) };
-        // Broken into lines, it is there; so it is where all are, and by its own name.
+        // The phrase is in the topic, in the text of all options, and under its own name; line breaks do not count.
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         for asked in [topic, "all", spec.name, &format!("--{}", spec.name)] {
             let text = help_on(asked).unwrap();
@@ -621,7 +622,7 @@ fn what_is_printed_reads_back_as_the_same_settings() {
     assert_eq!((values(&again.dns), values(&again.block)), (values(&before.dns), values(&before.block)));
     let absolute = std::path::absolute("conf/a #1.txt").unwrap();
     assert_eq!(values(&again.blocklists), [absolute]);
-    // Every option is there, also those without a value.
+    // Every option is printed, also an option without a value.
     for spec in TABLE.iter().filter(|spec| spec.scope == Scope::Everywhere) {
         assert!(
             printed.lines().any(|line| line.trim_start_matches("# ").starts_with(&format!("{} ", spec.name))),
@@ -638,7 +639,7 @@ const SAMPLE: &str = include_str!("../../config/weir.conf");
 fn the_sample_file_works_as_it_is_and_shows_every_key() {
     let s = load(&["-c", "config/weir.conf"], &[], &[("config/weir.conf", SAMPLE)]).unwrap();
     assert_eq!(values(&s.blocklists), [PathBuf::from("config/blocklist.txt")]);
-    // Its commented keys are good too, and are the defaults where there are any.
+    // Commented keys are valid too, and show the default if there is one.
     let is_key = |line: &&str| {
         line.strip_prefix('#').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
     };

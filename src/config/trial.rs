@@ -47,7 +47,7 @@ pub struct Trial {
     pub dialled: Vec<IpAddr>,
     /// The log record.
     pub entry: Option<Box<LogRecord>>,
-    /// What has counted the request.
+    /// The guard that has counted the request.
     pub guard: Option<part::guard::Shared<Guard>>,
 }
 
@@ -68,7 +68,7 @@ impl Trial {
         let store = new_store(&settings, seed);
         let mut whole = engine_settings(&settings, &listeners, seed, store);
         whole.noted = TextSet::ALL;
-        // What others have counted is not known here.
+        // The counts of the running weir are not known in this process.
         let state = Arc::new(State::new(seed, KEYS_MAX, Box::new(|_| ())));
         let guard = guard.map(|file| {
             let clouds = file.clouds();
@@ -136,8 +136,8 @@ impl Trial {
                 self.engine.handle(now, peer, Event::Failed(SocketError::Refused));
             }
             Action::Resolver(action) => self.resolve(action),
-            // The password is unknown here: a known user was let in without one.
-            // What others have counted is not asked for.
+            // The password is not known in this process: a known user passes without one.
+            // The counts in the store are not needed.
             Action::AskStore { job, .. } => {
                 self.engine.handle_store_answer(now, job, Err(StoreFailure::Unreachable));
             }

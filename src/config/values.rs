@@ -26,12 +26,12 @@ pub const WORKERS_MAX: u64 = 256;
 /// The expectation that an error names.
 pub type Expected = String;
 
-/// How many loops there are, and where they run.
+/// The number of loops, and whether each has its own processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workers {
     /// The number of loops; `None` for one per processor.
     pub count: Option<u32>,
-    /// Each loop runs on a processor of its own.
+    /// Whether each loop runs on its own processor.
     pub pinned: bool,
 }
 
