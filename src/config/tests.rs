@@ -39,8 +39,7 @@ fn values<T: Clone>(list: &[Located<T>]) -> Vec<T> {
     list.iter().map(|item| item.value.clone()).collect()
 }
 
-/// Found by mutating the corpus: an option could have a value that is invalid in a file, so the output of
-/// --print-config did not load.
+/// Found by mutating the corpus: a value that is invalid in a file made the output of --print-config unloadable.
 #[test]
 fn control_characters_are_refused_wherever_they_come_from() {
     let (said, code) = problems(
@@ -530,7 +529,7 @@ fn kind_27_help_fits_one_screen_names_every_option_and_explains_what_many_need()
     for line in help.lines() {
         assert!(line.chars().count() <= 80 && line.trim_end() == line, "{line:?}");
     }
-    // The user of explain is in its topic.
+    // The options of explain are in its topic.
     for spec in TABLE.iter().filter(|spec| !matches!(spec.section, Section::Control | Section::Explain)) {
         assert!(help.contains(&format!("--{}", spec.name)), "{}", spec.name);
         assert!(help.contains(spec.help) == spec.common || spec.missing.is_some(), "{}", spec.name);
@@ -556,7 +555,7 @@ fn kind_27_every_option_has_a_phrase_and_a_topic() {
         let topics = TOPICS.iter().filter(|topic| topic.section == Some(spec.section));
         let names: Vec<&str> = topics.map(|topic| topic.name).collect();
         let [topic] = names[..] else { panic!("{} belongs to {names:?}", spec.name) };
-        // The phrase is in the topic, in the text of all options, and under its own name; line breaks do not count.
+        // The phrase is in the topic, in the text of all options and under its own name.
         let flat = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         for asked in [topic, "all", spec.name, &format!("--{}", spec.name)] {
             let text = help_on(asked).unwrap();

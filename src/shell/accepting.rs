@@ -1,4 +1,4 @@
-//! Taking connections, and what is done where descriptors or memory for them are short.
+//! Accepting connections, and the reaction to a shortage of descriptors or memory for them.
 
 use super::EventLoop;
 use super::message::WorkerMessage;
@@ -41,8 +41,8 @@ impl EventLoop {
         }
     }
 
-    /// Descriptors or memory are short: idle origin connections go, and accepting waits. The listener stays ready, and
-    /// the loop does not spin.
+    /// Reacts to a shortage of descriptors or memory: idle origin connections are closed, and accepting waits. The
+    /// listener stays ready, and the loop does not spin.
     fn pause(&mut self, error: &io::Error) {
         self.shortage.count += 1;
         if self.shortage.may_warn(self.now) {

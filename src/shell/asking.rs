@@ -1,4 +1,4 @@
-//! What a loop asks: DNS queries, whose replies are handed to the engine, and questions to the store.
+//! Queries of a loop: DNS queries, whose replies are given to the engine, and questions to the store.
 
 use super::{EventLoop, QUERIES, listener};
 use crate::guard::store::StoreFailure;
@@ -6,7 +6,8 @@ use crate::resolver::{QueryId, Transport};
 use std::net::SocketAddr;
 
 impl EventLoop {
-    /// Sends what the requests of this turn ask the store. Those that go on because there is none may be followed by others.
+    /// Sends the questions of this turn's requests to the store. Without a store the requests continue at once, and may ask
+    /// again.
     pub(super) fn ask_store(&mut self) {
         loop {
             let without_store = self.store_questions.send(self.index);

@@ -1,18 +1,18 @@
 //! The file in which the cache outlives the process: read at the start, written when all loops have drained.
 //!
-//! It is read by a thread of its own, the most recently used entries first. The loops start when it has ended, or after a
-//! moment; what comes later is put below what they have stored by then. So no file, however large, keeps clients waiting,
-//! and a small one is there before the first of them.
+//! A separate thread reads the file, the most recently used entries first. The loops start when the thread has ended, or
+//! after a short wait; entries that are loaded later are older than those that the loops have stored by then. So a large file
+//! does not keep clients waiting, and a small file is loaded before the first client.
 //!
-//! It is written beside the old one, which it replaces when it is complete and on the disk: whatever happens meanwhile, one
-//! of them is there. Its directory is opened, and looked at, before rights are given up.
+//! The new file is written beside the old one and replaces it when it is complete and on the disk: after a crash one of the
+//! two is there. The directory is opened and checked before rights are given up.
 //!
-//! What it says is served to clients as if origins had said it. So nothing is loaded, nor written, where others than weir's user
-//! and root could have put it there, or could exchange it: where they own the file or its directory, or may write to one of
-//! them.
+//! Clients get the content of the file as responses of origins. So the file is neither loaded nor written if another user
+//! than weir's and root could have put it there or could replace it: if such a user owns the file or its directory, or may
+//! write to one of them.
 //!
-//! One process at a time has it: each holds a lock as long as it lives, on a file beside it that is never written to, replaced
-//! or removed.
+//! One process at a time uses the file: the process holds a lock as long as it lives, on a file beside it that is never
+//! written to, replaced or removed.
 
 use super::memory;
 use crate::cache::store::Store;
@@ -32,35 +32,35 @@ use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long the start waits for a file to be read (chosen: less than it takes to read 1 GB that the system has in memory).
+/// How long the start waits for loading (chosen: less than reading 1 GB from the system's page cache takes).
 const WAITED: Duration = Duration::from_millis(100);
 
 /// Bytes written at a time (measured: larger ones gain nothing).
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The mode of the file (chosen): only the owner may read what clients have asked for.
+/// The mode of the file (chosen): only the owner may read the responses to clients.
 const MODE: Mode = Mode::from_raw_mode(0o600);
 
-/// The file and its directory, while there are the rights to open them.
+/// The file and its directory, opened while there are the rights to do so.
 #[derive(Debug)]
 pub struct CacheFile {
     path: PathBuf,
     directory: File,
     name: OsString,
-    /// While it is written.
+    /// The name of the new file while it is written.
     new: OsString,
     /// Locked as long as it is open.
     _lock: Option<OwnedFd>,
-    /// As an earlier run left it.
+    /// The file of an earlier run.
     found: Option<File>,
-    /// Why nothing of it is believed, and nothing is written there.
+    /// The reason why the file is neither loaded nor written.
     refused: Option<String>,
 }
 
 /// The bits of a mode that let others than the owner write.
 const WRITABLE_BY_OTHERS: RawMode = 0o022;
 
-/// Why others could have made or changed that file or directory, if they could.
+/// The reason why another user could have made or changed that file or directory; `None` if no such user could.
 fn distrust(of: impl AsFd, name: &Path) -> io::Result<Option<String>> {
     let (status, name) = (fs::fstat(of)?, name.display());
     let (owner, mode) = (status.st_uid, status.st_mode & 0o7777);
@@ -74,13 +74,14 @@ fn distrust(of: impl AsFd, name: &Path) -> io::Result<Option<String>> {
 }
 
 impl CacheFile {
-    /// Opens the directory, and the file if there is one. Fails if no file can be made there, or the one that is there is none
-    /// or cannot be read, and with [`io::ErrorKind::WouldBlock`] while another process has it.
+    /// Opens the directory, and the file if it exists. Fails if no file can be created there, if the existing one is no file
+    /// or cannot be read, and with [`io::ErrorKind::WouldBlock`] while another process uses it.
     pub fn open(path: &Path) -> io::Result<CacheFile> {
         let name = path.file_name().ok_or(Errno::ISDIR)?.to_owned();
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = fs::open(parent(path), flags, Mode::empty())?;
-        // What is refused leaves nothing behind; what another one has written until now is found once it has let go.
+        // A refused file gets no lock and no new file beside it. A file that another process writes is found after
+        // that process has released its lock.
         let found = find(&directory, &name)?;
         let (lock_name, new) = (beside(&name, ".lock"), beside(&name, ".new"));
         let refused = match distrust(&directory, parent(path))? {
@@ -103,12 +104,12 @@ impl CacheFile {
         file.refused = distrust(&lock, Path::new(&lock_name))?;
         file._lock = Some(lock);
         file.found = find(&file.directory, &file.name)?;
-        // What the rights say is not all: systems and disks can be read-only, for root as well.
+        // Permissions are not enough: systems and disks can be read-only, for root as well.
         file.make().and_then(|_| file.remove()).map_err(|error| about(&file.new, &error))?;
         Ok(file)
     }
 
-    /// Whether it could be opened, without making or locking anything.
+    /// Whether the file could be opened; creates and locks nothing.
     pub fn check(path: &Path) -> io::Result<()> {
         let name = path.file_name().ok_or(Errno::ISDIR)?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -117,7 +118,7 @@ impl CacheFile {
         Ok(fs::access(parent(path), fs::Access::WRITE_OK | fs::Access::EXEC_OK)?)
     }
 
-    /// The new file, in the place of one that another process left.
+    /// Creates the new file, in place of one that another process left.
     fn make(&self) -> io::Result<File> {
         self.remove()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
@@ -155,7 +156,7 @@ fn beside(name: &OsStr, end: &str) -> OsString {
     OsString::from_iter([name, end.as_ref()])
 }
 
-/// The same error, with the name of that one of the files that it is about.
+/// The error with the name of the file that it is about.
 fn about(name: &OsStr, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", name.to_string_lossy()))
 }
@@ -175,8 +176,8 @@ fn find(directory: impl AsFd, name: &OsStr) -> io::Result<Option<File>> {
     }
 }
 
-/// Locks the file of that name until it is closed, which is when the process ends at the latest. It stays: who removed it would
-/// take it from under one that has just opened it.
+/// Locks the file of that name until it is closed, at the latest at the end of the process. The lock file is never removed: a
+/// removal would separate processes that have opened it already from later ones.
 fn lock(directory: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = fs::openat(directory, name, flags, MODE)?;
@@ -189,7 +190,7 @@ pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Loads the file, and saves it when the time has come.
+/// Loads the file, and saves it at the end.
 #[derive(Debug)]
 pub struct Persister {
     file: CacheFile,
@@ -230,7 +231,7 @@ impl Persister {
         Ok(Persister { file, store, began, stop, loader })
     }
 
-    /// Saves what is stored. To be called when all loops have ended.
+    /// Saves the store. Called when all loops have ended.
     pub fn save(mut self) {
         let path = self.file.path.display();
         if let Some(why) = &self.file.refused {
@@ -255,7 +256,7 @@ impl Persister {
     }
 }
 
-/// Loading ends with it.
+/// Dropping the persister ends loading.
 impl Drop for Persister {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -265,7 +266,7 @@ impl Drop for Persister {
     }
 }
 
-/// Loads it, with memory for the small entries prepared: large bodies have pages of their own.
+/// Loads the file, with memory for small entries prepared: large bodies have their own pages.
 fn read(file: &File, store: &Store, now: Now, stop: &AtomicBool) -> Loaded {
     let mut stretched = 0;
     let go_on = || {

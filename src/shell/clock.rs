@@ -8,9 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// A reading of a clock that the host program has in place of the machine's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Time {
-    /// Since a moment of the program's choice; must not decrease. Deadlines and durations go by it.
+    /// Time since a moment that the program chooses; must not decrease. The clock of deadlines and durations.
     pub monotonic: Duration,
-    /// Since 1970-01-01 UTC; may jump. Dates, ages and the access log go by it.
+    /// Time since 1970-01-01 UTC; may jump. The clock of dates, ages and the access log.
     pub unix: Duration,
 }
 
@@ -22,7 +22,7 @@ pub type HostClock = dyn Fn() -> Time + Send + Sync;
 pub enum Clock {
     /// The machine's.
     Machine(Instant),
-    /// The host program's, with what it showed at the start.
+    /// The host program's clock, with its time at the start.
     Host(Arc<HostClock>, Duration),
 }
 
@@ -52,7 +52,7 @@ impl Clock {
         }
     }
 
-    /// Whether it is the machine's, by which the process may have stood still.
+    /// Whether the clock is the machine's, which continues while the process stands still.
     pub fn is_of_machine(&self) -> bool {
         match self {
             Clock::Machine(_) => true,
@@ -68,7 +68,7 @@ impl Clock {
         }
     }
 
-    /// The time for what has no loop of its own.
+    /// The time for threads that are no loops.
     pub fn now(&self) -> Now {
         let Time { monotonic, unix } = self.read();
         let common_us = monotonic.as_micros() as u64;

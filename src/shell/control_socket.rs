@@ -1,7 +1,7 @@
-//! The socket for operators (`control`): one line of words in, an answer out, and the end.
+//! The socket for operators (`control`): the client sends one line of words, the daemon answers and closes.
 //!
-//! The lines of an answer begin with a blank. The last line does not: it has the exit code for `weir ctl`, and a text if there
-//! is more to say. Threads of their own answer, as for monitoring systems: see `visits`.
+//! The lines of an answer begin with a blank. The last line does not: it has the exit code for `weir ctl`, and possibly a
+//! text. Threads other than the loops answer, as for monitoring systems: see `visits`.
 
 use super::handover;
 use super::visits::{self, Timed};
@@ -17,14 +17,15 @@ use std::time::Duration;
 /// How long a client may take for its line, and for reading the answer (chosen).
 const VISIT_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a successor may take from its sockets to its readiness (chosen, as for a reload: the largest lists take seconds).
+/// How long a successor may take from the receipt of its sockets to its readiness (chosen, as for a reload: the largest lists
+/// take seconds).
 const TAKEN_WITHIN: Duration = Duration::from_secs(60);
 
-/// What a successor says: it wants the listening sockets; it serves them.
+/// The messages of a successor: it requests the listening sockets; it serves them.
 const TAKE_OVER: &str = "take-over";
 const TAKEN: &str = "taken";
 
-/// What is done for a successor that serves: as for an operator who says so.
+/// The command that a successor's readiness causes, as if an operator had sent it.
 const DRAIN: &str = "drain";
 
 /// Longest line (chosen: several times the longest command).
@@ -33,7 +34,7 @@ const LINE_BYTES_MAX: usize = 4096;
 /// Connections that wait to be taken (chosen).
 const BACKLOG: i32 = 16;
 
-/// The owner alone may connect, which for a socket is the right to write.
+/// Only the owner may connect; for a socket that is the right to write.
 const MODE: u32 = 0o600;
 
 /// A socket that listens for operators, and its file.
@@ -64,7 +65,7 @@ pub struct Reply {
     pub body: String,
     /// The exit code.
     pub code: u8,
-    /// What else is to be said; may be empty.
+    /// A further text; may be empty.
     pub text: String,
 }
 
@@ -73,7 +74,7 @@ impl ControlSocket {
     pub fn bind(path: &Path) -> io::Result<ControlSocket> {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        // On Linux the file takes the mode from the socket, so that there is no moment in which others may connect; elsewhere this
+        // On Linux the file gets its mode from the socket, so other users cannot connect at any moment. On other systems this
         // may fail, and connections are refused until the socket listens.
         let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(MODE as _));
         socket.bind(&SockAddr::unix(path)?)?;
@@ -84,8 +85,8 @@ impl ControlSocket {
         Ok(ControlSocket { socket, file })
     }
 
-    /// Has threads answer until the process ends. `answer` is given the line and the number of the user who asks; `sockets` has
-    /// those that a successor gets (none: it gets a refusal).
+    /// Starts threads that answer until the process ends. `answer` is called with the line and the number of the client's
+    /// user; `sockets` returns the sockets for a successor (an error refuses them).
     pub fn serve(
         self,
         answer: impl Fn(&str, Option<u32>) -> Reply + Send + Sync + 'static,
@@ -142,15 +143,15 @@ fn visit(
             ..Reply::default()
         },
     };
-    // What was asked for may have taken its time.
+    // The command may have taken longer than a visit.
     let mut timed = Timed::new(socket, VISIT_WITHIN);
     if timed.write_all(reply.written().as_bytes()).is_ok() {
         timed.finish();
     }
 }
 
-/// Gives a successor the sockets, and waits until it serves them. Until then this process serves them as before, and it goes on
-/// to do so when the successor fails.
+/// Gives a successor the sockets, and waits until it serves them. Until then this process serves them as before, and
+/// continues if the successor fails.
 fn hand_over(socket: &Socket, sockets: &dyn Fn() -> io::Result<Vec<OwnedFd>>) -> io::Result<()> {
     let sockets = sockets()?;
     let borrowed: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
@@ -175,34 +176,34 @@ fn line_of(bytes: &[u8]) -> Option<&str> {
     (!line.contains(|c: char| c.is_control())).then_some(line)
 }
 
-/// The user of the process at the other end, as the system knows it.
+/// The user of the process at the other end, from the system.
 #[cfg(target_os = "linux")]
 fn user_of(socket: &Socket) -> Option<u32> {
     rustix::net::sockopt::socket_peercred(socket).ok().map(|peer| peer.uid.as_raw())
 }
 
-/// Not known on this system.
+/// Other systems do not report the user.
 #[cfg(not(target_os = "linux"))]
 fn user_of(_socket: &Socket) -> Option<u32> {
     None
 }
 
 impl Reply {
-    /// Done: with these lines.
+    /// A successful reply with these lines.
     pub fn done(body: impl Into<String>) -> Reply {
         Reply { body: body.into(), ..Reply::default() }
     }
 
     fn written(&self) -> String {
         let mut out: String = self.body.lines().map(|line| format!(" {line}\n")).collect();
-        // One line, whatever it is made of.
+        // The text must be one line.
         let text = self.text.replace(['\n', '\r'], "; ");
         out.push_str(format!("{} {text}", self.code).trim_end());
         out.push('\n');
         out
     }
 
-    /// Reads an answer; `None` if it is not whole.
+    /// Reads an answer; `None` if it is incomplete.
     fn read(text: &str) -> Option<Reply> {
         let mut reply = Reply::default();
         let mut lines = text.strip_suffix('\n')?.split('\n').peekable();
@@ -224,7 +225,7 @@ impl Reply {
     }
 }
 
-/// Asks a running daemon, and waits for its answer, for so long at most.
+/// Sends a line to a running daemon, and waits for its answer, at most `within`.
 pub fn ask(path: &Path, line: &str, within: Duration) -> io::Result<Reply> {
     let mut stream = UnixStream::connect(path)?;
     stream.write_all(format!("{line}\n").as_bytes())?;
@@ -236,11 +237,11 @@ pub fn ask(path: &Path, line: &str, within: Duration) -> io::Result<Reply> {
     reply.ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the answer is not whole"))
 }
 
-/// The other weir, of which this one is the successor.
+/// The connection to the weir whose sockets this one takes.
 #[derive(Debug)]
 pub struct Predecessor(UnixStream);
 
-/// Asks a running daemon for its listening sockets. The daemon goes on to serve until [`Predecessor::relieve`].
+/// Requests the listening sockets of a running daemon. The daemon continues to serve until [`Predecessor::relieve`].
 pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
     let mut stream = UnixStream::connect(path)?;
     stream.set_read_timeout(Some(VISIT_WITHIN))?;
@@ -254,7 +255,7 @@ pub fn take_over(path: &Path) -> io::Result<(Predecessor, Vec<OwnedFd>)> {
 }
 
 impl Predecessor {
-    /// Tells it that its sockets are served: it drains. Returns what it says.
+    /// Reports that its sockets are served, so that it drains. Returns its reply.
     pub fn relieve(self) -> io::Result<Reply> {
         (&self.0).write_all(format!("{TAKEN}\n").as_bytes())?;
         let mut answer = Vec::new();

@@ -1,7 +1,7 @@
 //! Events of the guard for a file or a socket: a thread reads the ring and writes lines of JSON.
 //!
-//! The loops never wait for it. What cannot be written stays in the ring and is tried again; what the ring has dropped meanwhile is
-//! told in a line of its own. The file is opened for each batch, so that rotation needs no signal.
+//! The loops never wait for the thread. Events that cannot be written stay in the ring and are tried again; a separate line
+//! has the number of events that the ring dropped meanwhile. The file is opened for each batch, so rotation needs no signal.
 
 use crate::guard::state::State;
 use std::fs::OpenOptions;
@@ -14,28 +14,28 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the ring is read (chosen: short beside what its events take to fill it).
+/// How often the ring is read (chosen: short beside the time in which events fill it).
 const READ_EVERY: Duration = Duration::from_millis(200);
 
 /// Events in one batch (chosen).
 const BATCH_MAX: usize = 512;
 
-/// How often a failure is told (chosen).
+/// How often a failure is logged (chosen).
 const TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// Owner and group; addresses are private (chosen, as for the access log).
+/// The mode of the file: owner and group only, because addresses are private (chosen, as for the access log).
 const FILE_MODE: u32 = 0o640;
 
-/// Where events go.
+/// The receiver of events.
 #[derive(Debug)]
 pub enum EventTarget {
     /// Appended to a file, a line each.
     File(PathBuf),
-    /// Sent to this Unix datagram socket, one each. The socket to send with was opened before rights were given up.
+    /// Sent to this Unix datagram socket, one event in each datagram. The sending socket was opened before rights were given up.
     Socket(PathBuf, Arc<UnixDatagram>),
 }
 
-/// The thread; it ends when this is dropped, after a last look at the ring.
+/// The thread; dropping the sink ends it, after a last look at the ring.
 #[derive(Debug)]
 pub struct EventSink {
     ends: Arc<AtomicBool>,
@@ -74,12 +74,12 @@ struct Reader {
     state: Arc<State>,
     target: EventTarget,
     cursor: u64,
-    /// When a failure was told last.
+    /// Time of the last logged failure.
     told: Option<Instant>,
 }
 
 impl Reader {
-    /// Writes what has come since.
+    /// Writes the events since the last call.
     fn pass_on(&mut self) {
         loop {
             let mut cursor = self.cursor;

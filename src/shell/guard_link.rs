@@ -1,8 +1,8 @@
-//! What joins the guard's state, the loops and the client of the shared store.
+//! Connects the guard's state, the loops and the client of the shared store.
 //!
-//! The state tells of every change through a sink, from whichever thread has made it: a ban is for all loops, whose clients
-//! it cuts, and an order is for the store. Loops ask the store through here as well, because a reload may put another store
-//! in its place.
+//! The state reports every change through a sink, on the thread that made it. A ban goes to all loops, which cut the clients
+//! concerned; an order goes to the store. Loops send their questions to the store through the link as well, because a reload
+//! may replace the store.
 
 use super::clock::Clock;
 use super::message::{Remote, WorkerMessage};
@@ -21,7 +21,7 @@ pub struct GuardLink {
     clock: Clock,
     remotes: RwLock<Vec<Remote>>,
     store: Arc<StoreSlot>,
-    /// Has the values of pages where no store is shared.
+    /// Has the values of pages if no store is shared.
     values: OnceLock<StoreClient>,
 }
 
@@ -36,12 +36,12 @@ impl GuardLink {
         &self.clock
     }
 
-    /// The time for threads beside the loops, which have no clock of their own.
+    /// The time for threads other than the loops, which have no clock.
     pub fn now(&self) -> Now {
         self.clock.now()
     }
 
-    /// Tells loops, and the store if there is one.
+    /// Reports a change to the loops, and to the store if there is one.
     pub fn tell(&self, change: Change) {
         match change {
             Change::Bans => {
@@ -58,12 +58,12 @@ impl GuardLink {
         }
     }
 
-    /// From now on these loops are told.
+    /// Sets the loops that get reports.
     pub fn set_remotes(&self, remotes: &[Remote]) {
         *self.remotes.write().unwrap_or_else(PoisonError::into_inner) = remotes.to_vec();
     }
 
-    /// From now on that store is asked, or none.
+    /// Replaces the store; `None` for no store.
     pub fn set_store(
         self: &Arc<Self>,
         settings: Option<StoreSettings>,
@@ -84,13 +84,13 @@ impl GuardLink {
         Ok(())
     }
 
-    /// From now on values are kept here where no store is shared.
+    /// Sets the store of this process for values, which is used if no store is shared.
     pub fn set_values(&self, client: StoreClient) {
-        // It is set once, before anything is asked.
+        // Set once, before the first question.
         let _ = self.values.set(client);
     }
 
-    /// Asks for a value for one request of a loop: the shared store, or the one of this process.
+    /// Requests a value for one request of a loop, from the shared store or the store of this process.
     pub fn ask_value(&self, remote: &Remote, job: StoreJob, request: ValueRequest) {
         let remote = remote.clone();
         let tell = move |answer| remote.send(WorkerMessage::Value(job, answer));
@@ -101,7 +101,7 @@ impl GuardLink {
         }
     }
 
-    /// Where the client of the store is.
+    /// The slot of the store's client.
     pub fn store(&self) -> &Arc<StoreSlot> {
         &self.store
     }
@@ -111,7 +111,7 @@ impl GuardLink {
     }
 }
 
-/// What the requests of one loop ask the store in one turn: all goes there together, since a thread is woken for it.
+/// The questions of one loop's requests in one turn. All are sent together, because sending wakes a thread.
 #[derive(Debug)]
 pub struct StoreQuestions {
     link: Arc<GuardLink>,
@@ -119,22 +119,22 @@ pub struct StoreQuestions {
 }
 
 impl StoreQuestions {
-    /// None so far.
+    /// An empty list.
     pub fn new(link: Arc<GuardLink>) -> StoreQuestions {
         StoreQuestions { link, asked: Vec::new() }
     }
 
-    /// What joins this loop with the others and the store.
+    /// The link to the other loops and the store.
     pub fn link(&self) -> &GuardLink {
         &self.link
     }
 
-    /// One more request.
+    /// Adds the questions of one request.
     pub fn add(&mut self, job: StoreJob, checks: Vec<Check>) {
         self.asked.push((job, checks));
     }
 
-    /// Asks for the loop of this index. The jobs of which nothing will be heard, since there is no store.
+    /// Sends the questions for the loop of this index. Returns the jobs that get no answer, because there is no store.
     pub fn send(&mut self, index: usize) -> Vec<StoreJob> {
         if self.asked.is_empty() {
             return Vec::new();
@@ -149,7 +149,7 @@ impl StoreQuestions {
     }
 }
 
-/// Passes on what the store tells of its own accord.
+/// Applies news that the store sends without a question.
 fn learn(state: &State, news: StoreNews, now: Now) {
     match &news {
         StoreNews::Reached => log::info!("guard: the store answers"),

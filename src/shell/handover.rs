@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Most sockets of one message (include/net/scm.h: SCM_MAX_FD).
 pub const SOCKETS_MAX: usize = 253;
 
-/// Most bytes that come with them (chosen: as many as a line of the control socket may have).
+/// Most bytes of the text beside the sockets (chosen: the longest line of the control socket).
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Sends a text with sockets, in one message.

@@ -1,14 +1,14 @@
-//! How it is with a proxy, for who looks from outside.
+//! The health of a proxy, for observers outside of the process.
 
 use crate::metrics::Snapshot;
 
-/// How it is with a proxy.
+/// The health of a proxy.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    /// Its numbers.
+    /// The numbers of the proxy.
     pub snapshot: Snapshot,
-    /// Every loop turns, or there is none yet.
+    /// Every loop turns, or the proxy is still starting.
     pub alive: bool,
-    /// It takes connections, and is not about to stop.
+    /// The proxy accepts connections, and does not drain.
     pub ready: bool,
 }

@@ -1,8 +1,8 @@
-//! Active health checks of the gateway's upstreams, on a thread of their own: they neither wait for loops nor make them wait.
+//! Active health checks of the gateway's upstreams, on a separate thread: checks and loops do not wait for each other.
 //!
-//! Each upstream is checked as often as its route says: one connection, one request, and the status line of the response.
-//! All checks of a moment are under way together, so an upstream that does not answer keeps no other one waiting. Names are
-//! looked up by the system; a name without an address says nothing about its upstream, which requests look up in weir's way.
+//! Each upstream is checked at the interval of its route: one connection, one request, and the status line of the response.
+//! All checks that are due run at the same time, so an upstream that does not answer delays no other. The system looks names
+//! up; a name without an address decides nothing about its upstream, because requests look it up with weir's resolver.
 
 use crate::gateway::rules::{Checked, Gateway};
 use crate::gateway::upstream::Change;
@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The token of the waker; probes have the index of their upstream.
 const WAKER: Token = Token(usize::MAX);
 
-/// The thread that checks. It ends when this is dropped.
+/// The checking thread. Dropping this value ends it.
 #[derive(Debug)]
 pub struct HealthChecks {
     orders: Arc<Orders>,
@@ -42,13 +42,13 @@ struct Orders {
 
 #[derive(Debug, Default)]
 struct Wanted {
-    /// What is checked from now on, if that has changed.
+    /// The upstreams to check from now on, if they have changed.
     checked: Option<Vec<Checked>>,
     ends: bool,
 }
 
 impl HealthChecks {
-    /// Begins to check. `now_ms` tells the time on the clock of all loops.
+    /// Starts the thread. `now_ms` returns the time on the clock of all loops.
     pub fn start(now_ms: impl Fn() -> u64 + Send + 'static) -> io::Result<HealthChecks> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
@@ -64,7 +64,7 @@ impl HealthChecks {
         Ok(HealthChecks { orders, thread: Some(thread) })
     }
 
-    /// Has the upstreams of this gateway be checked from now on, or none.
+    /// Checks the upstreams of this gateway from now on; `None` ends the checks.
     pub fn set(&self, gateway: Option<&Gateway>) -> io::Result<()> {
         self.order(|wanted| wanted.checked = Some(gateway.map(Gateway::checked).unwrap_or_default()))
     }
@@ -78,7 +78,7 @@ impl HealthChecks {
 impl Drop for HealthChecks {
     fn drop(&mut self) {
         if self.order(|wanted| wanted.ends = true).is_ok() {
-            // It waits for nothing else.
+            // The thread waits for nothing but its poll.
             let _ = self.thread.take().map(JoinHandle::join);
         }
     }
@@ -89,7 +89,7 @@ struct Subject {
     checked: Checked,
     due: Instant,
     probe: Option<Probe>,
-    /// Its name has no address; that was said.
+    /// The name has no address, which was logged.
     is_unknown: bool,
 }
 
@@ -132,7 +132,7 @@ impl Checker {
         }
     }
 
-    /// Keeps the times of upstreams that were checked already; others are due at once.
+    /// Upstreams that were checked before keep their times; others are due at once.
     fn set(&mut self, checked: Vec<Checked>) {
         let before = std::mem::take(&mut self.subjects);
         let due = |new: &Checked| {
@@ -145,7 +145,7 @@ impl Checker {
             .collect();
     }
 
-    /// How long there is nothing to do.
+    /// The time until the next check or deadline.
     fn pause(&self, now: Instant) -> Duration {
         let next = self.subjects.iter().map(|subject| match &subject.probe {
             Some(probe) => probe.until,
@@ -198,11 +198,11 @@ impl Checker {
         }
     }
 
-    /// A check has come to a status, or has failed.
+    /// Ends a check with a status or a failure.
     fn conclude(&mut self, at: usize, outcome: Result<u16, String>) {
         let subject = &mut self.subjects[at];
         if let Some(mut probe) = subject.probe.take() {
-            // It is closed in any case.
+            // The socket is closed in any case.
             let _ = self.poll.registry().deregister(&mut probe.socket);
         }
         let checked = &subject.checked;
@@ -248,7 +248,7 @@ impl Subject {
 }
 
 impl Probe {
-    /// Sends and receives what can be. The status, once it is there.
+    /// Sends and receives as far as possible. Returns the status when it is complete.
     fn advance(&mut self) -> io::Result<Option<u16>> {
         if let Some(error) = self.socket.take_error()? {
             return Err(error);

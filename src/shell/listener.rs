@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Connections that the system keeps for us until they are taken (chosen; the system caps it at its own limit).
+/// Connections that the system queues until they are accepted (chosen; the system has a limit, too).
 const BACKLOG: i32 = 4096;
 
 /// A listening socket with its readiness.
@@ -19,18 +19,18 @@ pub struct Listener {
     pub ready: bool,
 }
 
-/// Listens on an address; port 0 takes any free one. An IPv6 wildcard takes IPv4, too, where the system does that.
+/// Listens on an address; port 0 takes any free one. An IPv6 wildcard accepts IPv4, too, if the system supports that.
 pub fn bind(address: SocketAddr) -> io::Result<Listener> {
     let socket = unbound(address)?;
     listen(&socket, address)?;
     Ok(Listener::new(socket))
 }
 
-/// The same for so many loops: a listener for each, among which the system deals out connections.
+/// Listens for so many loops: each has a listener, and the system distributes connections among them.
 ///
-/// Each has `SO_REUSEPORT`, with which also another process of the same user could have the port. So the first one takes
-/// the port without it, fails if any process has it, and only then lets the others in: a second weir fails as it does
-/// otherwise, whenever it comes. Other users are kept out by the system.
+/// Each listener has `SO_REUSEPORT`, which would let another process of the same user share the port. So the first one binds
+/// the port without it, fails if any process has the port, and only then sets the option for the others: a second weir always
+/// fails as usual. The system keeps other users out.
 pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> {
     let first = unbound(address)?;
     listen(&first, address)?;
@@ -48,7 +48,7 @@ pub fn bind_for(loops: usize, address: SocketAddr) -> io::Result<Vec<Listener>> 
     Ok(listeners)
 }
 
-/// Whether an address could be had; no client is accepted.
+/// Whether an address can be bound; no client is accepted.
 pub fn try_bind(address: SocketAddr) -> io::Result<()> {
     unbound(address)?.bind(&SockAddr::from(address))
 }
@@ -81,28 +81,28 @@ impl Listener {
         Listener { inner: mio::net::TcpListener::from_std(socket.into()), ready: true }
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
 
-    /// Has the system report connections.
+    /// Registers the listener, so that the system reports connections.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         registry.register(&mut self.inner, token, Interest::READABLE)
     }
 
-    /// Has the system report no more connections.
+    /// Deregisters the listener.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         registry.deregister(&mut self.inner)
     }
 
-    /// Another descriptor of the same socket.
+    /// A duplicate of the descriptor.
     pub fn try_clone(&self) -> io::Result<OwnedFd> {
         self.inner.as_fd().try_clone_to_owned()
     }
 
-    /// Takes one connection; `None` if none waits. After an error, such as a shortage of descriptors,
-    /// try again later.
+    /// Accepts one connection; `None` if none waits. After an error, such as a shortage of descriptors, try again
+    /// later.
     pub fn accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         loop {
             match self.inner.accept() {
@@ -114,7 +114,7 @@ impl Listener {
                     self.ready = false;
                     return Ok(None);
                 }
-                // The client was gone before it was taken.
+                // The client closed before its connection was accepted.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
@@ -123,9 +123,9 @@ impl Listener {
     }
 }
 
-/// Whether the process or the system has run out of something that may come back.
+/// Whether the error is a shortage in the process or the system, which may end.
 pub fn is_shortage(error: &io::Error) -> bool {
-    // No space: epoll watches no more (/proc/sys/fs/epoll/max_user_watches).
+    // NOSPC: the limit of epoll is reached (/proc/sys/fs/epoll/max_user_watches).
     [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC]
         .iter()
         .any(|shortage| error.raw_os_error() == Some(shortage.raw_os_error()))

@@ -1,4 +1,4 @@
-//! What loops and the threads beside them tell each other: one enum, and for each loop one inbox with a waker.
+//! The messages of loops and other threads to loops: one enum, and for each loop one inbox with a waker.
 
 use super::scoreboard::Round;
 use super::stores::StoreReply;
@@ -15,42 +15,43 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// Everything that a loop can be told by another thread.
+/// A message of another thread to a loop.
 #[derive(Clone, Debug)]
 pub enum WorkerMessage {
-    /// From the host: this policy holds from now on.
+    /// From the host: a new policy.
     SetPolicy(Arc<Policy>),
-    /// From the host: these name servers and hosts hold from now on.
+    /// From the host: new name servers and hosts.
     SetResolver(resolver::Settings, resolver::Hosts),
-    /// From the host: where a name leads that loops wait for.
+    /// From the host: the addresses of a name that loops wait for.
     NameFound(Box<Name>, NameVerdict),
-    /// From the host: these settings hold from now on, of which each loop takes its share. The access log has this format,
-    /// and statistics are logged every so often.
+    /// From the host: new settings, of which each loop uses its share, the format of the access log, and the time between two
+    /// lines of statistics.
     SetSettings(Arc<Settings>, Format, Duration),
-    /// From the host: everything that was sent before has been obeyed when this sender is dropped.
+    /// From the host: the loop drops the sender when it has carried out all messages before this one.
     Settled(Sender<()>),
     /// From the host or from the loop that logs statistics: put the counters on the board, and drop the round, if there is
     /// one.
     Report(Option<Arc<Round>>),
-    /// From the host: finish what is under way, take nothing new, and end.
+    /// From the host: accept nothing new, finish requests under way, and end.
     Drain,
     /// From the host, or from a loop that has failed: end at once.
     Quit,
-    /// From the verifier: a password was right, or was not.
+    /// From the verifier: whether a password is right.
     Verified(JobId, bool),
-    /// From the client of the store: what it has answered for some requests, or that it does not answer.
+    /// From the client of the store: the answers for some requests, or their failure.
     StoreAnswered(Vec<StoreReply>),
-    /// From the client of a store: what it has answered to what a page has asked.
+    /// From the client of a store: the answer to the question of a page.
     Value(StoreJob, ValueAnswer),
-    /// From the guard: there are more bans, and clients that are banned now are to be cut.
+    /// From the guard: new bans; clients that are banned now are to be cut.
     Bans,
-    /// From another loop: what the verification of a password has found out.
+    /// From another loop: the result of the verification of a password.
     Finding(Finding),
-    /// From the loop with that index: news of a fill that this loop waits for, or of a request that waits for a fill here.
+    /// From the loop with that index: a message about a fill that this loop waits for, or about a request that waits for a
+    /// fill of this loop.
     Fill(usize, Message),
-    /// From another loop: descriptors are short, idle upstream connections hold some.
+    /// From another loop: descriptors are short, so idle upstream connections are to be closed.
     ShedIdleOrigins,
-    /// From another loop: a client has gone while all loops together had as many as they may have, so this loop may accept
+    /// From another loop: a client has closed while all loops together had the most clients allowed, so this loop may accept
     /// a connection that waits in its backlog.
     CapacityFreed,
 }
@@ -76,7 +77,7 @@ pub fn inbox(registry: &Registry, token: Token) -> io::Result<(Remote, Inbox)> {
 }
 
 impl Remote {
-    /// Tells the loop. Nothing happens if the loop has ended.
+    /// Sends a message to the loop. No effect if the loop has ended.
     pub fn send(&self, message: WorkerMessage) {
         if self.messages.send(message).is_ok() {
             let _ = self.waker.wake();

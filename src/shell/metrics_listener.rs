@@ -1,5 +1,5 @@
-//! The listener for monitoring systems (`metrics`): the numbers as text, and whether the proxy lives and is ready, over as
-//! much of HTTP as that takes. Each connection is for one request (RFC 9112 section 9.6).
+//! The listener for monitoring systems (`metrics`): the numbers as text, and whether the proxy is alive and ready, over the
+//! part of HTTP that this needs. Each connection is for one request (RFC 9112 section 9.6).
 
 use super::health::Health;
 use super::visits::{self, Timed};
@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a connection may take in all (chosen: below the time-outs of monitoring systems, 10 s mostly).
+/// How long a connection may last in all (chosen: below the time-outs of monitoring systems, mostly 10 s).
 const VISIT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest head of a request (chosen: several times what monitoring systems send).
@@ -37,12 +37,12 @@ impl MetricsListener {
         Ok(MetricsListener { socket, address })
     }
 
-    /// Where it listens.
+    /// The address of the listener.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Has threads answer until the process ends. `look` is called for each request.
+    /// Starts threads that answer until the process ends. `look` is called for each request.
     pub fn serve(
         self,
         version: &'static str,
@@ -53,7 +53,7 @@ impl MetricsListener {
     }
 }
 
-/// Answers one request. A client that is too slow, or has gone, gets no answer.
+/// Answers one request. A client that is too slow, or has closed, gets no answer.
 fn visit(socket: &Socket, version: &str, look: &dyn Fn() -> Health) {
     let mut timed = Timed::new(socket, VISIT_WITHIN);
     let Ok(head) = timed.read_until(HEAD_BYTES_MAX, |bytes| head_end(bytes).is_some()) else { return };
@@ -72,7 +72,7 @@ fn head_end(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, b"\r\n\r\n")
 }
 
-/// What matters of a request.
+/// The parts of a request that are needed.
 #[derive(Debug, PartialEq, Eq)]
 struct Request<'a> {
     method: &'a str,

@@ -1,9 +1,9 @@
 //! The shell: for each loop one thread, one mio poll, and the sockets of one engine.
 //!
-//! Sockets are registered once for both directions, edge-triggered. What epoll reports is kept as readiness bits; the
-//! engine says what it wants; a turn acts on both, until one is exhausted or the turn's budget is. A short read or write
-//! clears the bit without asking the system again. What a turn leaves goes to the engine's run queue, which is also how
-//! one side of an exchange hands over to the other without a system call between them.
+//! Sockets are registered once for both directions, edge-triggered. Reports of epoll are kept as readiness bits; the engine
+//! wants to read or write; a turn acts where both agree, until one is exhausted or the turn's budget is. A short read or
+//! write clears the bit without another system call. The work that a turn leaves goes to the engine's run queue. One side of
+//! an exchange hands over to the other through the same queue, without a system call.
 
 mod accepting;
 mod asking;
@@ -95,18 +95,18 @@ const TURN_BYTES: usize = 256 * 1024;
 /// Turns between two looks at the system (chosen).
 const TURNS_MAX: usize = 256;
 
-/// How often it is looked whether memory of a burst can go back (chosen: long beside the pauses of a busy time, short beside
-/// what an operator waits for).
+/// How often the loop checks whether memory of a burst can be returned (chosen: long beside the pauses of a busy time, short
+/// beside the patience of an operator).
 const SHRINK_EVERY: Duration = Duration::from_secs(2);
 
-/// The process stood still if it was away for so much longer than it wanted to sleep (chosen: no turn of the loop takes
-/// that long).
+/// The process stood still if it was away for this much longer than it wanted to sleep (chosen: no turn of the loop
+/// takes that long).
 const STOOD_STILL_MIN: Duration = Duration::from_millis(500);
 
-/// Rounds for which deadlines may wait for those who have spoken (chosen: enough for 16,384 of them to get their turns).
+/// Rounds for which deadlines may wait for peers with unread bytes (chosen: enough for 16,384 peers to get their turns).
 const ROUNDS_BEFORE_DEADLINES_MAX: u32 = 64;
 
-/// Tokens of peers are slab indices; everything else is above them.
+/// Tokens of peers are slab indices; all other tokens are higher.
 const WAKER: Token = Token(usize::MAX);
 const LISTENERS: usize = usize::MAX / 4 * 3;
 const QUERIES: usize = usize::MAX / 2;
@@ -122,7 +122,7 @@ pub struct EventLoop {
     queries: Queries,
     inbox: Inbox,
     remote: Remote,
-    /// Its number among the loops of the process.
+    /// The index among the loops of the process.
     index: usize,
     others: Vec<Remote>,
     scoreboard: Arc<Scoreboard>,
@@ -132,28 +132,28 @@ pub struct EventLoop {
     access_log: AccessLog,
     /// The clock that all loops have in common.
     clock: Clock,
-    /// What the clock showed when the loop began, moved on by the time during which the process stood still.
+    /// The time of the clock when the loop began, plus the time during which the process stood still.
     began: Duration,
     now: Now,
-    /// Rounds since those who have spoken were all heard.
+    /// Rounds since no peer had unread bytes.
     unheard_rounds: u32,
     statistics_every: Duration,
     statistics_due_us: u64,
-    /// While there is memory that may become needless.
+    /// The time of the next check for unused memory, if there may be some.
     shrink_due_us: Option<u64>,
-    /// The allocator may be told to give memory back.
+    /// Whether the allocator may be asked to return memory.
     trims: bool,
 }
 
 impl EventLoop {
-    /// Where another process has the same socket, closing it here does not end what epoll reports of it (epoll(7)).
+    /// If another process has the same socket, closing it here does not end the reports of epoll (epoll(7)).
     fn close_listeners(&mut self) {
         for mut listener in self.listeners.drain(..) {
             let _ = listener.deregister(self.poll.registry());
         }
     }
 
-    /// A loop over an engine and its listeners, alone until it is told of others.
+    /// A loop over an engine and its listeners, without other loops.
     fn new(
         engine: Engine,
         listeners: Vec<Listener>,
@@ -199,7 +199,7 @@ impl EventLoop {
         Ok((shell, remote))
     }
 
-    /// This loop as one of several. It has statistics logged every so often, never if zero.
+    /// This loop as one of several. It logs statistics at that interval; zero for never.
     fn with_index(
         self,
         index: usize,
@@ -212,8 +212,8 @@ impl EventLoop {
         EventLoop { index, others, scoreboard, pipes, statistics_every, statistics_due_us, ..self }
     }
 
-    /// One turn: waits for events, but not longer than `timeout`, and does a bounded part of what there is to do. True when
-    /// it was the last one: the loop has drained, or was told to quit.
+    /// One turn: waits for events, at most `timeout`, and handles a bounded number of them. True if it was the last turn: the
+    /// loop has drained, or was told to quit.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         let wanted = self.timeout();
         let timeout = [wanted, timeout].into_iter().flatten().min();
@@ -228,7 +228,7 @@ impl EventLoop {
         self.tick(interrupted || stood_still || count == EVENTS_MAX);
         self.shrink();
         self.relieve();
-        // Last, when everything that could make room has been done.
+        // Last, after everything that could make room.
         self.accept();
         self.ask_store();
         self.access_log.sender.flush();
@@ -245,9 +245,9 @@ impl EventLoop {
         Ok(ended)
     }
 
-    /// Takes note of what the system has told. Returns how much that was, and whether the loop is to end at once.
+    /// Records the events of the system. Returns their number, and whether the loop is to end at once.
     fn take_events(&mut self) -> (usize, bool) {
-        // Put back below: what is done about an event may need all of the loop.
+        // Put back below: handling an event may need the whole loop.
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
         let (mut count, mut quit) = (0, false);
         for event in &events {
@@ -255,7 +255,7 @@ impl EventLoop {
             match event.token() {
                 WAKER => quit |= self.obey(),
                 Token(token) if token >= LISTENERS => {
-                    // Gone, if this very round brought the order to stop.
+                    // The listener is missing if this round brought the order to stop.
                     if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
                         listener.ready = true;
                     }
@@ -268,13 +268,13 @@ impl EventLoop {
         (count, quit)
     }
 
-    /// One clock reading per round, for everything that happens in it. A time during which the process stood still
-    /// (SIGSTOP, a frozen machine) is left out: no peer could be heard, so none was silent. True if there was one.
+    /// Reads the clock once per round, for everything in it. A time during which the process stood still (SIGSTOP, a
+    /// frozen machine) is left out: it was no silence of a peer. True if there was such a time.
     fn refresh_time(&mut self, allowed: Option<Duration>) -> bool {
         let time = self.clock.read();
         let since_us = |began: Duration| time.monotonic.saturating_sub(began).as_micros() as u64;
         let since = Duration::from_micros(since_us(self.began).saturating_sub(self.now.monotonic_us));
-        // With no deadline there is nothing to postpone, and on the clock of a host as much time passes as that says.
+        // Without a deadline there is nothing to postpone, and on the clock of a host only its own time passes.
         let allowed = allowed.filter(|_| self.clock.is_of_machine());
         let lost = allowed.map_or(Duration::ZERO, |allowed| since.saturating_sub(allowed));
         let stood_still = lost >= STOOD_STILL_MIN;
@@ -289,14 +289,14 @@ impl EventLoop {
         stood_still
     }
 
-    /// After how long the next turn is due though no event has come; `None` if it is not.
+    /// The time after which the next turn is due without an event; `None` if none is due.
     pub fn next_timeout(&self) -> Option<Duration> {
         let began = self.began + Duration::from_micros(self.now.monotonic_us);
         let passed = self.clock.elapsed().saturating_sub(began);
         self.timeout().map(|timeout| timeout.saturating_sub(passed))
     }
 
-    /// After how long, as it was when the last turn began.
+    /// The time of [`EventLoop::next_timeout`], from the beginning of the last turn.
     fn timeout(&self) -> Option<Duration> {
         let open = self.shortage.paused_until_us.is_none() && !self.shortage.memory.closed;
         let waiting = open && self.listeners.iter().any(|listener| listener.ready);
@@ -311,8 +311,8 @@ impl EventLoop {
         Some(Duration::from_millis(due.saturating_sub(self.now.monotonic_us).div_ceil(1000)))
     }
 
-    /// Timers, and what they lead to. No peer is cut off whose bytes have arrived and only wait to be read: deadlines wait
-    /// for the turns of peers that are ready, and for what the system has not told yet, within a bound.
+    /// Timers, and their consequences. No peer is cut off whose bytes have arrived and wait to be read: deadlines wait for
+    /// the turns of ready peers, and for events that the system has not reported yet, within a bound.
     fn tick(&mut self, more_events: bool) {
         let unheard = more_events || self.engine.has_runnable();
         if unheard && self.unheard_rounds < ROUNDS_BEFORE_DEADLINES_MAX {
@@ -330,9 +330,9 @@ impl EventLoop {
         }
     }
 
-    /// Gives back what a burst has left behind, once it is over, and what the cache has.
+    /// Returns memory after a burst, and memory of the cache.
     fn shrink(&mut self) {
-        // What pipes hold of bodies that are gone is in no budget.
+        // No budget counts the pages that pipes keep of dropped bodies.
         self.pipes.tidy();
         if self.engine.should_trim() {
             self.trim();
@@ -347,13 +347,13 @@ impl EventLoop {
                 self.trim();
             }
         }
-        // Again at once: where nothing happens any more, nothing else would wake the loop for it.
+        // Checked again after the interval: in an idle process nothing else would wake the loop.
         if self.shrink_due_us.is_none() && (self.engine.may_shrink() || self.pipes.are_kept()) {
             self.shrink_due_us = Some(self.now.monotonic_us + SHRINK_EVERY.as_micros() as u64);
         }
     }
 
-    /// Has the counters of all loops logged, if one has changed.
+    /// Logs the counters of all loops, if one has changed.
     fn log_statistics(&self) {
         let order = WorkerMessage::Report(Some(Round::begin(&self.scoreboard, false)));
         self.tell_others(&order);
@@ -366,7 +366,7 @@ impl EventLoop {
         self.report();
     }
 
-    /// Puts the counters where those of all loops are added up.
+    /// Puts the counters on the board, where those of all loops are added up.
     fn report(&self) {
         let score = Score {
             metrics: self.engine.metrics(),
@@ -382,14 +382,14 @@ impl EventLoop {
         }
     }
 
-    /// Where all loops were full, clients may wait with another one for the room that was made here.
+    /// If all loops were full, clients of another loop may wait for the room that was made here.
     fn offer_room(&mut self) {
         if self.engine.take_capacity_freed() {
             self.tell_others(&WorkerMessage::CapacityFreed);
         }
     }
 
-    /// Carries out what other threads have asked for. True to stop at once.
+    /// Carries out the messages of other threads. True to stop at once.
     fn obey(&mut self) -> bool {
         let (mut quit, mut bans) = (false, false);
         while let Some(message) = self.inbox.next() {
@@ -432,7 +432,7 @@ impl EventLoop {
             }
             self.act();
         }
-        // Once for however many there are.
+        // Done once for all reports of bans.
         if bans {
             self.engine.handle_bans(self.now);
             self.act();
@@ -444,7 +444,7 @@ impl EventLoop {
         let loops = self.others.len() + 1;
         self.engine.set_settings(self.now, settings.divided(self.index, loops));
         self.access_log.format = format;
-        // One of the loops asks all when it is time.
+        // The first loop asks all loops at the interval.
         if self.index == 0 && self.statistics_every != statistics_every {
             self.statistics_every = statistics_every;
             self.statistics_due_us = self.now.monotonic_us + statistics_every.as_micros() as u64;
@@ -462,14 +462,14 @@ impl EventLoop {
 
     fn note_readiness(&mut self, token: usize, event: &mio::event::Event) {
         let id = PeerId::from_token(token);
-        // What is told of a socket that was closed in this very round is not for the one in its place.
+        // An event of a socket that was closed in this round must not reach its successor in the slot.
         if self.engine.connection_at(id.index()) != Some(id) {
             return;
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         socket.note(event);
         if self.engine.is_idle_origin(id) {
-            // Before a request reuses it in this very round.
+            // Before a request of this round reuses the connection.
             self.take_turn(id);
         } else {
             self.engine.wake(id);
@@ -492,7 +492,7 @@ impl EventLoop {
             self.engine.wake(id);
             return;
         }
-        // The engine does not read from it now, and would not notice that it is dead.
+        // The engine does not read from the socket now, and would not notice its end.
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return };
         if socket.has_hung_up() && !self.engine.wants_read(id) {
             if let Some(error) = socket.take_error() {
@@ -502,10 +502,10 @@ impl EventLoop {
         }
     }
 
-    /// False if there may be more to do when the budget is spent.
+    /// False if there may be more to do when the budget is used up.
     fn serve_within(&mut self, id: PeerId, mut budget: usize) -> bool {
         while budget > 0 {
-            // Receiving comes first: what an origin said before it was sent anything is no answer (rule 33).
+            // Receiving comes first: bytes of an origin that arrive before it was sent anything are no answer (rule 33).
             let moved = self.establish(id) + self.receive(id) + self.send(id);
             if moved == 0 {
                 return true;
@@ -515,7 +515,7 @@ impl EventLoop {
         false
     }
 
-    /// Finds out whether a connection that was asked for stands.
+    /// Checks whether a requested connection is established.
     fn establish(&mut self, id: PeerId) -> usize {
         let Some(Some(socket)) = self.sockets.get_mut(id.index()) else { return 0 };
         let event = match socket.establish() {
@@ -534,7 +534,7 @@ impl EventLoop {
             return 0;
         }
         if self.engine.looks_first(id) {
-            // What has come since the system was last asked.
+            // Reads the bytes that have arrived since the last event.
             socket.readable = true;
             let heard = self.receive(id);
             if heard > 0 {
@@ -606,7 +606,7 @@ impl EventLoop {
         Some(if let Event::Spliced(count) = event { count } else { 1 })
     }
 
-    /// Carries out what the engine wants done.
+    /// Carries out the actions of the engine.
     fn act(&mut self) {
         while let Some(action) = self.engine.next_action() {
             match action {
@@ -643,7 +643,7 @@ impl EventLoop {
         }
     }
 
-    /// Begins to connect. Where descriptors are short, empty pipes, idle origin connections and spare ones make room.
+    /// Begins to connect. If descriptors are short, empty pipes, idle origin connections and reserved descriptors are given up.
     fn connect(&mut self, peer: PeerId, address: SocketAddr) {
         let mut connected = self.open(peer, address);
         if connected == Err(SocketError::Exhausted) {
@@ -654,7 +654,7 @@ impl EventLoop {
         }
         if connected == Err(SocketError::Exhausted) {
             if self.engine.shed_idle_origins() {
-                // Again, when those are closed.
+                // Tried again when those are closed.
                 self.engine.defer(Action::Connect { peer, address });
                 return;
             }

@@ -1,12 +1,12 @@
-//! What is asked of a provider, and what its answers mean: the steps between the schedule and the transport.
+//! The requests to a provider, and the meaning of its answers: the steps between the schedule and the transport.
 
 use crate::guard::clouds::{AZURE_AGE_DAYS_MAX, FILE_BYTES_MAX, Provider, azure_file};
 use std::time::Duration;
 
-/// For one request (guard semantics, section 8).
+/// Longest time of one request (guard semantics, section 8).
 const REQUEST_MAX: Duration = Duration::from_secs(10);
 
-/// For Azure's page and file together, with all attempts (section 8).
+/// Longest time of Azure's page and file together, with all attempts (section 8).
 const AZURE_MAX: Duration = Duration::from_secs(20);
 
 /// Attempts to get Azure's page and file (section 8).
@@ -19,11 +19,11 @@ const AZURE_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask<'a> {
     pub url: &'a str,
-    /// The document is wanted only if it is another one.
+    /// The tag of the known document, which the provider need not send again.
     pub etag: Option<&'a str>,
     /// Bytes that the answer may have.
     pub bytes_max: usize,
-    /// How long it may take in all.
+    /// Longest time of the whole request.
     pub within: Duration,
 }
 
@@ -35,7 +35,7 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// How requests are made, and time passes.
+/// Sends requests and measures time.
 pub trait Transport {
     /// Makes a request and follows no redirect. An error is a text for people.
     fn get(&mut self, ask: &Ask<'_>) -> Result<Reply, String>;
@@ -47,23 +47,23 @@ pub trait Transport {
     fn today(&self) -> u64;
 }
 
-/// By what a document is known again.
+/// Identifies a version of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tag {
     url: String,
     etag: String,
 }
 
-/// What has come of it.
+/// The result of fetching.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fetched {
-    /// The document of that tag is still the one.
+    /// The provider still has the document of the tag.
     Unchanged,
-    /// The document, with its tag, if it has one.
+    /// The document, and its tag if the provider sent one.
     Document(Vec<u8>, Option<Tag>),
 }
 
-/// Fetches what a provider publishes at this address.
+/// Fetches the document that a provider publishes at this address.
 pub fn fetch(
     provider: Provider,
     url: &str,

@@ -1,12 +1,12 @@
-//! Requests over HTTPS, by `ureq` and rustls. No redirect is followed, no proxy of the environment is used, and without roots of
-//! one's own the public authorities that Mozilla trusts are compiled in, so that no file is needed.
+//! Requests over HTTPS, by `ureq` and rustls. No redirect is followed and no proxy of the environment is used. Mozilla's list
+//! of public authorities is compiled in, so no file with certificates is needed.
 
 use super::fetch::{Ask, Reply, Transport};
 use std::time::{Duration, Instant, SystemTime};
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Error};
 
-/// For heads of answers (chosen: several times what providers send).
+/// Longest head of an answer in bytes (chosen: several times what providers send).
 const HEAD_BYTES_MAX: usize = 32 << 10;
 
 pub struct Https {
@@ -15,7 +15,7 @@ pub struct Https {
 }
 
 impl Https {
-    /// With certificates in PEM in place of the public authorities, if some are given.
+    /// A transport that trusts these certificates in PEM; `None` for the public authorities.
     pub fn new(roots_pem: Option<&[u8]>) -> Result<Https, String> {
         let roots = match roots_pem {
             None => RootCerts::WebPki,

@@ -1,4 +1,4 @@
-//! The networks of the clouds that are known at present, from files and from what was fetched: one set for each provider.
+//! The known networks of the clouds, from files and from fetched documents: one set for each provider.
 
 use crate::config::guard::CloudSet;
 use crate::guard::clouds::{CloudError, Clouds, Provider, Ranges};
@@ -6,7 +6,7 @@ use crate::metrics::CloudNumbers;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The networks of all providers, with what was counted while they were fetched.
+/// The networks of all providers, and the counters of fetching.
 #[derive(Debug, Default)]
 pub struct KnownClouds {
     providers: Mutex<[Known; Provider::ALL.len()]>,
@@ -23,13 +23,13 @@ struct Known {
 #[derive(Clone, Debug)]
 struct Set {
     ranges: Arc<Ranges>,
-    /// When it was right last: when the file was written, or when it was fetched or confirmed.
+    /// Time of the last confirmation: when the file was written, or when the set was fetched or confirmed.
     unix_ms: u64,
     fetched: bool,
 }
 
 impl KnownClouds {
-    /// All sets at this moment.
+    /// All sets of this moment.
     pub fn clouds(&self) -> Clouds {
         let providers = self.lock();
         let sets = Provider::ALL.iter().zip(providers.iter());
@@ -43,7 +43,7 @@ impl KnownClouds {
         self.lock()[provider as usize].set.as_ref().map(|set| Arc::clone(&set.ranges))
     }
 
-    /// Whether the sets of these files may follow those that are known; else the files, and what is wrong with each.
+    /// Checks whether the sets of these files may replace the known sets; fails with the files and the error of each.
     pub fn check_files(&self, files: &[CloudSet], change_max: u64) -> Result<(), Vec<(PathBuf, CloudError)>> {
         let providers = self.lock();
         let wrong = files.iter().filter_map(|file| {
@@ -56,7 +56,7 @@ impl KnownClouds {
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
-    /// Goes by these files, and for the providers that are fetched by what was fetched, whichever is newer.
+    /// Uses these files, and for the providers to fetch the fetched set if it is newer than the file.
     pub fn set_files(&self, files: &[CloudSet], fetched: &[Provider]) {
         let mut providers = self.lock();
         for (provider, known) in Provider::ALL.iter().zip(providers.iter_mut()) {
@@ -73,7 +73,7 @@ impl KnownClouds {
         }
     }
 
-    /// Takes a set that was fetched. False if it is the one that is known.
+    /// Stores a fetched set. False if the set is the known one.
     pub fn adopt(
         &self,
         provider: Provider,
@@ -91,7 +91,7 @@ impl KnownClouds {
         Ok(is_new)
     }
 
-    /// The provider says that its set has not changed.
+    /// Records that the provider has confirmed its set.
     pub fn confirm(&self, provider: Provider, unix_ms: u64) {
         if let Some(set) = &mut self.lock()[provider as usize].set {
             set.unix_ms = unix_ms;
@@ -104,7 +104,7 @@ impl KnownClouds {
         *(if succeeded { &mut known.refreshes } else { &mut known.failures }) += 1;
     }
 
-    /// Of each provider that is known or fetched.
+    /// The numbers of each provider that has networks or is fetched.
     pub fn numbers(&self, now_unix_ms: u64) -> Vec<CloudNumbers> {
         let providers = self.lock();
         let all = Provider::ALL.iter().zip(providers.iter());
@@ -124,7 +124,7 @@ impl KnownClouds {
     }
 }
 
-/// Whether a file takes the place of a set: what was fetched stays until another file was written after that.
+/// Whether a file replaces a set: a fetched set stays until a file is written after it.
 fn file_replaces(file: &CloudSet, set: &Set) -> bool {
     file.ranges != set.ranges && (!set.fetched || file.written_unix_ms > set.unix_ms)
 }

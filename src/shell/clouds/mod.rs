@@ -1,9 +1,9 @@
 //! Fetches the networks of cloud providers in the background (guard semantics, section 8).
 //!
-//! One thread fetches them one after the other, so that no request ever waits. What holds is in [`KnownClouds`]; the owner of
-//! the thread puts a fetched set in its place for all loops, or refuses it, and then the last good set stays. A set that was taken
-//! is written to the directory of `--cloud-ranges`, from where the next start has it. After a failure the next attempt comes
-//! after 30 s, then after twice as long, up to the interval.
+//! One thread fetches the providers one after the other, so no request ever waits. The present sets are in [`KnownClouds`];
+//! the owner of the thread gives a fetched set to all loops, or refuses it, and then the last good set stays. An accepted set
+//! is written to the directory of `--cloud-ranges`, where the next start finds it. After a failure the next attempt follows
+//! after 30 s, then after twice that time, up to the interval.
 
 #[cfg(feature = "cloud")]
 mod fetch;

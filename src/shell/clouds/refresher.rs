@@ -1,4 +1,4 @@
-//! The thread that fetches, its schedule, and the last good sets on disk.
+//! The fetching thread, its schedule, and the last good sets on disk.
 
 use super::KnownClouds;
 use super::fetch::{Fetched, Tag, fetch};
@@ -12,23 +12,23 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What is fetched, how often, and where it is kept.
+/// The providers to fetch, the interval, and the directory for fetched sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CloudSources {
     /// Each provider with the address of its networks.
     pub urls: Vec<(Provider, Box<str>)>,
-    /// From one success to the next attempt.
+    /// Time from a success to the next attempt.
     pub interval_ms: u64,
     /// Certificates in PEM that take the place of the public authorities.
     pub roots_pem: Option<Box<[u8]>>,
-    /// Where the last good sets are kept.
+    /// The directory for the last good sets.
     pub directory: Option<PathBuf>,
 }
 
-/// Takes a set that was fetched at that time, milliseconds since 1970, or says why it does not.
+/// Accepts a set that was fetched at that time, in milliseconds since 1970, or returns the reason for a refusal.
 pub type Adopt = dyn Fn(Provider, &Arc<Ranges>, u64) -> Result<(), CloudError> + Send;
 
-/// Tells the thread what to fetch. The thread ends after this is dropped, and no thread waits for what it still fetches.
+/// Controls the thread. Dropping it ends the thread, and no thread waits for a running fetch.
 #[derive(Debug)]
 pub struct CloudRefresher {
     sources: Sender<CloudSources>,
@@ -43,14 +43,14 @@ impl CloudRefresher {
         Ok(CloudRefresher { sources: sender })
     }
 
-    /// From now on these are fetched, and at once.
+    /// Fetches these sources from now on, beginning at once.
     pub fn set(&self, sources: CloudSources) {
         // The thread has ended only if it has panicked, which has been reported.
         let _ = self.sources.send(sources);
     }
 }
 
-/// One provider.
+/// The schedule of one provider.
 struct Task {
     provider: Provider,
     url: Box<str>,
@@ -59,7 +59,7 @@ struct Task {
     failures: u32,
     /// The tag of the last document, and the set that it was.
     tag: Option<(Tag, Arc<Ranges>)>,
-    /// The failure that was told last.
+    /// The failure that was logged last.
     told: Option<String>,
 }
 
@@ -68,7 +68,7 @@ struct Fetching {
     adopt: Box<Adopt>,
     sources: CloudSources,
     tasks: Vec<Task>,
-    /// It was told that files cannot be written.
+    /// Whether a failure to write files was logged.
     told: bool,
 }
 
@@ -92,7 +92,7 @@ impl Fetching {
         }
     }
 
-    /// Asks for everything at once: what is fetched from the same place as before is asked for with its tag.
+    /// Makes all providers due at once. A document at the same address as before is requested with its tag.
     fn set(&mut self, sources: CloudSources) {
         let same_roots = sources.roots_pem == self.sources.roots_pem;
         let mut before = std::mem::take(&mut self.tasks);
@@ -149,12 +149,12 @@ impl Fetching {
         task.due = Instant::now() + Duration::from_millis(delay);
     }
 
-    /// Fetches, and has what was fetched taken. What is to be told, if anything is new.
+    /// Fetches a set and offers it to the owner. Returns a message for the log if the set is new.
     fn fetch(&mut self, place: usize) -> Result<Option<String>, String> {
         let Task { provider, url, tag, .. } = &self.tasks[place];
         let provider = *provider;
         let mut transport = Https::new(self.sources.roots_pem.as_deref())?;
-        // The tag is that of the set that holds: a file may have taken its place.
+        // The tag counts only if its set is still the present one: a file may have replaced it.
         let holds = self.known.ranges(provider);
         let tag = tag.as_ref().filter(|(_, ranges)| holds.as_ref() == Some(ranges)).map(|(tag, _)| tag);
         let (content, tag) = match fetch(provider, url, tag, &mut transport)? {
@@ -191,7 +191,7 @@ impl Fetching {
     }
 }
 
-/// The file has the old content or the new one, whatever happens meanwhile.
+/// Replaces the file: after a crash it has the old content or the new one.
 fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
     name.push(".tmp");
