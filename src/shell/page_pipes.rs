@@ -1,36 +1,36 @@
-//! Pipes that stay filled with the pages of a body that is sent often.
+//! Pipes that stay filled with the pages of a frequently sent body.
 //!
-//! To find the pages of a body takes the system a part of what it takes to send them (measured, 100 KB: 1.5 of 25 us); a page pipe
-//! has them, and tee(2) gives another pipe the same. It is known by the body that it was filled from, which it does not keep
-//! alive: where that is gone, the page pipe is as good as gone, and no other body can be taken for it.
+//! Finding the pages of a body takes the system a part of the time of sending them (measured, 100 KB: 1.5 of 25 us); a page
+//! pipe has the pages, and tee(2) gives them to another pipe as well. A page pipe is identified by the body that it was
+//! filled from, without keeping the body alive: when the body is dropped, the page pipe is useless, and no other body can
+//! match it.
 
 use super::splice::Pipe;
 use crate::cache::body::Body;
 use std::sync::{Arc, Weak};
 
-/// Bodies that are remembered (chosen: a page pipe takes two descriptors, and up to a pipe's room of pages that may not be needed
-/// any more).
+/// Bodies in the list (chosen: a page pipe takes two descriptors, and up to a pipe's capacity of pages that may be unused).
 const PAGE_PIPES_MAX: usize = 8;
 
-/// How often a body is seen among the last ones before it gets a page pipe (chosen: to fill one costs a few times what it
-/// saves).
+/// How often a body must be sent, among the last bodies, before it gets a page pipe (chosen: filling one costs a few times
+/// what it saves).
 const SEEN_MIN: u8 = 8;
 
-/// The page pipes of one loop, and what may become one: those that were used last come first.
+/// The page pipes of one loop, and the bodies that may get one: the last used come first.
 #[derive(Debug, Default)]
 pub struct PagePipes(Vec<(Weak<Body>, PagePipe)>);
 
 #[derive(Debug)]
 enum PagePipe {
-    /// So often.
+    /// The body was sent this many times.
     Seen(u8),
     Filled(Pipe),
-    /// There was no pipe that could take it.
+    /// No pipe could hold the body.
     Unfit,
 }
 
 impl PagePipes {
-    /// A pipe with all of that body, whose bytes are these.
+    /// The page pipe of a body with these bytes.
     pub fn find(&mut self, body: &Arc<Body>, pages: &[&[u8]]) -> Option<&Pipe> {
         match self.0.iter().position(|(known, _)| known.as_ptr() == Arc::as_ptr(body)) {
             Some(at) => self.0[..=at].rotate_right(1),
@@ -52,12 +52,12 @@ impl PagePipes {
         }
     }
 
-    /// Whether there are any.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Gives up those of bodies that are gone.
+    /// Drops the page pipes of dropped bodies.
     pub fn tidy(&mut self) {
         self.0.retain(|(body, _)| body.strong_count() > 0);
     }

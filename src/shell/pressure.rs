@@ -1,8 +1,8 @@
-//! The memory of the process against the size that it may have (`--memory`): how close it is, and what is given up then.
+//! The memory of the process against its limit (`--memory`): how close it is, and what is given up at each level.
 //!
-//! Every bound is sized so that all of them together fit. What no bound foresees is how the allocator's pieces lie, and how much
-//! of the program's code is in use: so each loop looks at what the process really has, and gives up, in this order, code that is
-//! not in use and entries of the cache; idle origin connections; new clients and requests, which wait.
+//! All bounds are sized so that all parts together fit. No bound covers the gaps between the allocator's pieces, and the
+//! program's code in use: so each loop reads the memory of the process, and gives up, in this order, code that is not in use
+//! and entries of the cache; idle origin connections; new clients and requests, which wait.
 
 use super::memory;
 use crate::time::Now;
@@ -12,20 +12,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Between two looks while there is plenty (chosen: what a loop can take meanwhile is less than the quarter that is left).
+/// Time between two looks while enough memory is free (chosen: a loop takes less than the free quarter in this time).
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Between two looks while something is being given up, if nothing else happens (chosen).
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Between two times that the allocator is asked for all that it has free (chosen: it walks over all of it).
+/// Time between two calls of the allocator to return all free memory (chosen: the call walks over all its memory).
 const TRIM_EVERY: Duration = Duration::from_millis(100);
 
-/// Bytes of a page, as the system counts here (most systems; with larger pages more is seen than there is).
+/// Bytes of a page, as the system counts in this file (most systems; with larger pages the value is too high).
 const PAGE_BYTES: u64 = 4096;
 
-/// Most bytes of files that count (measured: 4.6 MB of code in use). There are more in builds without optimisation only, which
-/// are not made for small memories.
+/// Most bytes of files that count (measured: 4.6 MB of code in use). Only builds without optimisation have more, and they are
+/// not for small memories.
 const FILES_MAX: u64 = 5 << 20;
 
 /// Parts in 32 of the size from which on something is given up (chosen).
@@ -34,23 +34,23 @@ pub(super) const CACHE: u64 = 28;
 pub(super) const ORIGINS: u64 = 29;
 pub(super) const CLIENTS: u64 = 30;
 
-/// What the process has, and what it may have. One for all loops.
+/// The memory of the process, and its limit. One gauge for all loops.
 #[derive(Debug)]
 pub struct MemoryGauge {
     /// `/proc/self/statm` (proc(5)).
     statm: File,
-    /// In bytes; 0: any amount.
+    /// The limit in bytes; 0 for none.
     limit: AtomicU64,
 }
 
 impl MemoryGauge {
-    /// A gauge without a limit, where the system has one. To be made before the sandbox closes its file.
+    /// A gauge without a limit; `None` if the system has no such file. Called before the sandbox closes the file.
     pub fn open() -> Option<Arc<MemoryGauge>> {
         let statm = File::open("/proc/self/statm").ok()?;
         Some(Arc::new(MemoryGauge { statm, limit: AtomicU64::new(0) }))
     }
 
-    /// Has another limit hold, in bytes; 0: none. What only the start has needed of the program's code goes.
+    /// Sets the limit in bytes; 0 for none. Releases the program's code that only the start has used.
     pub fn set_limit(&self, bytes: u64) {
         self.limit.store(bytes, Ordering::Relaxed);
         if bytes > 0 {
@@ -58,7 +58,7 @@ impl MemoryGauge {
         }
     }
 
-    /// What the process has. `None` without a limit.
+    /// The memory of the process. `None` without a limit.
     fn read(&self) -> Option<Used> {
         let limit = self.limit.load(Ordering::Relaxed);
         if limit == 0 {
@@ -73,16 +73,16 @@ impl MemoryGauge {
 /// How close the process is to its limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Used {
-    /// In 32 parts of the limit, rounded down, with all of its code.
+    /// Memory with all code, in 32nds of the limit, rounded down.
     pub with_code: u64,
-    /// The same, with no more code than counts.
+    /// Memory with no more code than counts, in 32nds of the limit.
     pub parts: u64,
     /// Bytes of this beyond those from which on the cache gives up.
     pub excess: u64,
 }
 
 impl Used {
-    /// By a line of `statm`: size, resident, of these from files, ...
+    /// From a line of `statm`: size, resident, of these from files, ...
     fn of(line: &[u8], limit: u64) -> Option<Used> {
         let mut numbers = std::str::from_utf8(line).ok()?.split(' ').skip(1);
         let mut next = || Some(numbers.next()?.parse::<u64>().ok()?.saturating_mul(PAGE_BYTES));
@@ -94,11 +94,11 @@ impl Used {
     }
 }
 
-/// What one loop knows of it. Times are in microseconds since the loop started.
+/// The memory as one loop last saw it. Times are in microseconds since the loop started.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
     gauge: Option<Arc<MemoryGauge>>,
-    /// At the last look.
+    /// The memory at the last look.
     used: Used,
     look_due_us: u64,
     trim_due_us: u64,
@@ -111,12 +111,12 @@ impl Pressure {
         Pressure { gauge, ..Pressure::default() }
     }
 
-    /// When to look again though nothing happens.
+    /// The time of the next look in an idle process.
     pub fn due_us(&self) -> Option<u64> {
         (self.used.parts >= CACHE).then_some(self.look_due_us)
     }
 
-    /// What the process has, if it is time to look.
+    /// The memory of the process, if a look is due.
     pub fn look(&mut self, now: Now) -> Option<Used> {
         if self.used.parts < CODE && now.monotonic_us < self.look_due_us {
             return None;
@@ -125,11 +125,11 @@ impl Pressure {
         self.used = found.unwrap_or_default();
         let every = if self.used.parts >= CACHE { LOOK_AGAIN } else { LOOK_EVERY };
         self.look_due_us = now.monotonic_us + every.as_micros() as u64;
-        // A limit that was lifted lets everything go on.
+        // After the limit is lifted, the loop accepts again.
         found.or(self.closed.then_some(self.used))
     }
 
-    /// Whether it is time to give back again what costs time to find.
+    /// Whether enough time has passed to ask the allocator for its free memory again.
     pub fn may_trim(&mut self, now: Now) -> bool {
         let due = self.trim_due_us <= now.monotonic_us;
         if due {

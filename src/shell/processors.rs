@@ -1,4 +1,4 @@
-//! Which processors a thread may run on.
+//! The processors that a thread may run on.
 
 #[cfg(target_os = "linux")]
 pub use linux::{Processors, allow, allowed, pin};
@@ -13,19 +13,19 @@ mod linux {
     /// A set of processors.
     pub type Processors = CpuSet;
 
-    /// Those that this thread may run on.
+    /// The processors of this thread.
     pub fn allowed() -> io::Result<Processors> {
         Ok(sched_getaffinity(None)?)
     }
 
-    /// Has this thread run on any of them. Where the system refuses, it runs where it did.
+    /// Lets this thread run on all of these processors. If the system refuses, nothing changes.
     pub fn allow(processors: &Processors) {
         if let Err(error) = sched_setaffinity(None, processors) {
             log::warn!("cannot choose processors: {error}");
         }
     }
 
-    /// Keeps this thread on one of them; several threads are dealt out in turn.
+    /// Keeps this thread on one of the processors; threads are distributed by their index.
     pub fn pin(processors: &Processors, index: usize) {
         let all: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| processors.is_set(*cpu)).collect();
         let Some(cpu) = all.get(index % all.len().max(1)) else { return };

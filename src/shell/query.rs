@@ -23,7 +23,7 @@ enum Channel {
 }
 
 impl Queries {
-    /// Sends a query, or begins to. Its socket's token is its index above `base`.
+    /// Sends a query, or begins to. The token of its socket is its index above `base`.
     pub fn begin(
         &mut self,
         registry: &Registry,
@@ -67,7 +67,7 @@ impl Queries {
         }
     }
 
-    /// The next reply that has come whole, or the fault that ended the query.
+    /// The next complete reply, or the fault that ended the query.
     pub fn receive(&mut self, index: usize) -> Option<(QueryId, io::Result<Vec<u8>>)> {
         let (query, channel) = self.slots.get_mut(index)?;
         let query = *query;
@@ -93,7 +93,7 @@ impl Queries {
     }
 }
 
-/// Sends what is left of the query and reads what there is of the reply.
+/// Sends the rest of the query and reads the available part of the reply.
 fn exchange(
     stream: &mut TcpStream,
     outgoing: &mut Vec<u8>,

@@ -1,10 +1,10 @@
-//! What a loop gives up as the process comes close to the size that it may have, in this order.
+//! What a loop gives up when the process comes close to its memory limit, in this order.
 
 use super::pressure::{CACHE, CLIENTS, CODE, ORIGINS, Used};
 use super::{EventLoop, memory};
 
 impl EventLoop {
-    /// Gives up what must be given up for the process to keep to its size.
+    /// Gives up as much as keeps the process within its limit.
     pub(super) fn relieve(&mut self) {
         let Some(Used { with_code, parts, excess }) = self.shortage.memory.look(self.now) else { return };
         let trims = with_code >= CODE && self.shortage.memory.may_trim(self.now);
@@ -33,7 +33,7 @@ impl EventLoop {
         self.shortage.memory.closed = closed;
     }
 
-    /// Has the allocator give back what it has free.
+    /// Makes the allocator return free memory.
     pub(super) fn trim(&self) {
         if self.trims {
             memory::trim();

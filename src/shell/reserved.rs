@@ -1,10 +1,10 @@
-//! Descriptors set aside, so that new clients cannot take the last ones from connections that are being served: an accepted client
-//! needs another one for an origin, and one for each question to a name server.
+//! Descriptors that are reserved, so that new clients cannot take the last ones from connections in use: an accepted client
+//! needs another descriptor for an origin, and one for each question to a name server.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// How many (chosen: dials that begin in one round where descriptors are short).
+/// Number of reserved descriptors (chosen: dials that begin in one round during a shortage).
 const SPARES: usize = 8;
 
 /// Descriptors of nothing in particular.
@@ -14,7 +14,7 @@ pub struct ReservedDescriptors {
 }
 
 impl ReservedDescriptors {
-    /// Fills the store up again. No client is to be accepted while that fails.
+    /// Reserves missing descriptors. No client is accepted while that fails.
     pub fn fill(&mut self) -> io::Result<()> {
         while self.kept.len() < SPARES {
             self.kept.push(io::stderr().as_fd().try_clone_to_owned()?);
@@ -22,7 +22,7 @@ impl ReservedDescriptors {
         Ok(())
     }
 
-    /// Gives one back to the system, for a connection that is being served. False if there is none left.
+    /// Gives one descriptor back to the system, for a connection in use. False if none is left.
     pub fn give_up(&mut self) -> bool {
         self.kept.pop().is_some()
     }

@@ -1,8 +1,9 @@
 //! Statistics: the numbers of all loops in one line.
 //!
-//! Loops count for themselves. A thread that wants the line begins a [`Round`] and has every loop report; each puts its numbers on
-//! the board when it gets to it, and the last one to let go of the round writes the line. So no loop waits for another one, and
-//! a loop that has ended, with the order still in its queue, holds nothing up: its last numbers are on the board.
+//! Each loop counts by itself. A thread that wants the line begins a [`Round`] and asks every loop to report; each loop puts
+//! its numbers on the board when it handles the message, and the loop that drops the round last writes the line. So no loop
+//! waits for another one. A loop that has ended drops the messages in its queue and delays nothing: its last numbers are on
+//! the board.
 
 use super::clock::Clock;
 use super::clouds::KnownClouds;
@@ -18,23 +19,23 @@ use crate::part::guard::{Shared, built};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
-/// What one loop has to report.
+/// The report of one loop.
 #[derive(Clone, Debug, Default)]
 pub struct Score {
     /// The engine's numbers.
     pub metrics: Metrics,
     /// Times that descriptors or memory were short.
     pub shortages: u64,
-    /// Lines that the log has lost, of all loops.
+    /// Lines of the access log that were lost, of all loops.
     pub lines_lost: u64,
 }
 
-/// The last known score of each loop, and what they have in common.
+/// The last score of each loop, and the numbers that the loops share.
 #[derive(Debug)]
 pub struct Scoreboard {
     scores: Mutex<Vec<Score>>,
     store: Option<Arc<Store>>,
-    /// What the guard has counted, once it is known.
+    /// The sources of the guard's numbers, once they are known.
     guard: OnceLock<GuardSources>,
     /// The gateway, if there is one, and the clock of its times.
     gateway: Mutex<Option<(Shared<Gateway>, Clock)>>,
@@ -42,27 +43,27 @@ pub struct Scoreboard {
     said: Mutex<Option<String>>,
 }
 
-/// Where the numbers of the guard are.
+/// The sources of the guard's numbers.
 #[derive(Debug)]
 pub struct GuardSources {
-    /// What is counted and banned.
+    /// Counters and bans.
     pub state: Arc<State>,
-    /// Where the client of the store is.
+    /// The slot of the store's client.
     pub store: Arc<StoreSlot>,
     /// The networks of the clouds.
     pub clouds: Arc<KnownClouds>,
 }
 
-/// One line that is under way; written when dropped.
+/// One line of statistics under way; written when the round is dropped.
 #[derive(Debug)]
 pub struct Round {
     board: Arc<Scoreboard>,
-    /// The line was asked for: it is written even if nothing has changed.
+    /// An operator asked for the line: it is written even if nothing has changed.
     asked: bool,
 }
 
 impl Scoreboard {
-    /// A board for so many loops, which may have a store in common.
+    /// A board for so many loops, which may share a cache.
     pub fn new(loops: usize, store: Option<Arc<Store>>) -> Arc<Scoreboard> {
         Arc::new(Scoreboard {
             scores: Mutex::new(vec![Score::default(); loops]),
@@ -73,7 +74,7 @@ impl Scoreboard {
         })
     }
 
-    /// Replaces what a loop reported last.
+    /// Replaces the last report of a loop.
     pub fn put(&self, index: usize, score: Score) {
         if let Some(place) = self.scores().get_mut(index) {
             *place = score;
@@ -99,18 +100,18 @@ impl Scoreboard {
         }
     }
 
-    /// Shows what the guard has counted as well.
+    /// Adds the numbers of the guard.
     pub fn show_guard(&self, sources: GuardSources) {
         let _ = self.guard.set(sources);
     }
 
-    /// Shows how it is with the upstreams of this gateway from now on, whose times are on that clock.
+    /// Adds the numbers of this gateway's upstreams; `clock` is the clock of their times.
     pub fn show_gateway(&self, gateway: Option<Shared<Gateway>>, clock: &Clock) {
         let shown = gateway.map(|gateway| (gateway, clock.clone()));
         *self.gateway.lock().unwrap_or_else(PoisonError::into_inner) = shown;
     }
 
-    /// Writes the line, unless it was not asked for and is the same as the last one.
+    /// Writes the line, unless no operator asked for it and it equals the last one.
     pub fn say(&self, asked: bool) {
         if let Some(line) = self.event(self.snapshot().line(), asked) {
             log::info!("statistics: {line}");
@@ -144,7 +145,7 @@ impl Drop for Round {
     }
 }
 
-/// What the guard holds.
+/// The numbers of the guard's state.
 fn guard_numbers(state: &State) -> GuardNumbers {
     let (bans, windows, escalations) = (state.read_bans(), &state.windows, &state.escalations);
     GuardNumbers {
@@ -185,7 +186,7 @@ fn store_numbers(counters: StoreCounters) -> StoreNumbers {
     }
 }
 
-/// How it is with each upstream.
+/// The numbers of each upstream.
 fn upstreams(gateway: &Gateway, now_ms: u64) -> Vec<Labelled<UpstreamNumbers>> {
     let row = |status: Status<'_>| {
         let numbers = status.numbers;
@@ -204,7 +205,7 @@ fn upstreams(gateway: &Gateway, now_ms: u64) -> Vec<Labelled<UpstreamNumbers>> {
     gateway.statuses(now_ms).map(row).collect()
 }
 
-/// The numbers of all loops, of the process, and of the store that the loops have in common.
+/// The numbers of all loops, of the process, and of the cache that the loops share.
 fn snapshot(scores: &[Score], stored: Option<&Statistics>) -> Snapshot {
     Snapshot {
         loops: scores.iter().map(|score| score.metrics.clone()).collect(),

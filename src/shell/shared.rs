@@ -1,4 +1,4 @@
-//! What the loops of one proxy have in common beside what their engines share.
+//! Parts that the loops of one proxy share, beside those of their engines.
 
 use super::guard_link::GuardLink;
 use super::verifier::Verifier;
@@ -6,12 +6,12 @@ use crate::log::format::Format;
 use crate::log::writer::LogSender;
 use std::sync::Arc;
 
-/// Where log entries go, and in which form.
+/// The receiver and the format of log records.
 #[derive(Clone, Debug)]
 pub struct AccessLog {
     /// The writer's end.
     pub sender: LogSender,
-    /// One of the formats.
+    /// The format of the lines.
     pub format: Format,
 }
 

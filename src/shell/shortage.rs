@@ -1,17 +1,17 @@
-//! A shortage of descriptors or memory: how often there was one, and until when its consequences last.
+//! A shortage of descriptors or memory: the number of shortages, and the end of their consequences.
 
 use super::pressure::Pressure;
 use super::reserved::ReservedDescriptors;
 use crate::time::Now;
 use std::time::Duration;
 
-/// How long accepting pauses, and how long the other loops are not asked again (chosen).
+/// How long accepting pauses, and how long the other loops are not asked for help again (chosen).
 pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
-/// A lasting shortage is told this often (chosen).
+/// Time between two warnings of a lasting shortage (chosen).
 const WARN_EVERY: Duration = Duration::from_secs(10);
 
-/// What one loop knows of it. Times are in microseconds since the loop started.
+/// The state of one loop. Times are in microseconds since the loop started.
 #[derive(Debug, Default)]
 pub(super) struct Shortage {
     /// Memory by the size of the process.
@@ -20,7 +20,7 @@ pub(super) struct Shortage {
     pub reserved: ReservedDescriptors,
     /// Shortages so far.
     pub count: u64,
-    /// No connection is taken until then.
+    /// Time until which no connection is accepted.
     pub paused_until_us: Option<u64>,
     warned_until_us: u64,
     asked_until_us: u64,
@@ -33,17 +33,17 @@ impl Shortage {
         self.paused_until_us.is_some()
     }
 
-    /// No connection is taken for a while.
+    /// Pauses accepting for [`PAUSE`].
     pub fn pause(&mut self, now: Now) {
         self.paused_until_us = Some(now.monotonic_us + PAUSE.as_micros() as u64);
     }
 
-    /// Whether the operator is to be told: not again for a while.
+    /// Whether to warn the operator; then not again for [`WARN_EVERY`].
     pub fn may_warn(&mut self, now: Now) -> bool {
         is_due(&mut self.warned_until_us, now, WARN_EVERY)
     }
 
-    /// Whether the other loops are to be asked to help out: not again for a while.
+    /// Whether to ask the other loops for help; then not again for [`PAUSE`].
     pub fn may_ask(&mut self, now: Now) -> bool {
         is_due(&mut self.asked_until_us, now, PAUSE)
     }

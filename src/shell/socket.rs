@@ -1,4 +1,4 @@
-//! One TCP connection as the loop sees it: a stream and what is known of its readiness.
+//! One TCP connection of a loop: a stream and its readiness.
 
 use super::splice::{self, Moved, Pipe, Pipes};
 use crate::engine::{Outgoing, SLICES_MAX, SocketError};
@@ -9,42 +9,42 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
-/// From so many bytes on, pieces of stored bodies go through a pipe (measured: at 32 KB that costs a fifth less than copying, at
-/// 16 KB as much).
+/// Pieces of stored bodies of this size or more go through a pipe (measured: at 32 KB that costs a fifth less than copying,
+/// at 16 KB the same).
 const REFERRED_BYTES_MIN: usize = 24 * 1024;
 
-/// A stream with its readiness. A bit that is set is a guess that an attempt is worth while; one that is clear stays so
-/// until the system reports an edge.
+/// A stream with its readiness. A set bit is a guess that an attempt succeeds; a clear bit stays clear until the
+/// system reports an edge.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Bytes for this socket that never came to memory, or pages of a stored body that comes next.
+    /// Bytes for this socket that never came to memory, or pages of a stored body to send next.
     pipe: Option<Box<Pipe>>,
     /// The handshake is under way.
     connecting: bool,
-    /// There may be something to read.
+    /// Reading may succeed.
     pub readable: bool,
-    /// There may be room to write.
+    /// Writing may succeed.
     pub writable: bool,
     end: End,
 }
 
-// One for each connection, and most of them do nothing. (With debug assertions mio keeps more in its stream.)
+// Each connection has one, and most are idle. (With debug assertions mio keeps more in its stream.)
 #[cfg(all(target_os = "linux", not(debug_assertions)))]
 const _: () = assert!(size_of::<Option<Socket>>() <= 16);
 
-/// What the system has told of a connection's end.
+/// The end of a connection, as the system has reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum End {
     /// Nothing.
     Open,
     /// The peer has sent its FIN or a reset: a short read is no reason to stop reading, or the end would be missed.
     Ending,
-    /// Dead in both directions; there may be bytes left to read.
+    /// Closed in both directions; unread bytes may be left.
     HungUp,
 }
 
-/// What an attempt to read gave.
+/// The result of an attempt to read.
 #[derive(Debug)]
 pub enum Received {
     Nothing,
@@ -53,7 +53,7 @@ pub enum Received {
     Failed(SocketError),
 }
 
-/// What an attempt to write gave.
+/// The result of an attempt to write.
 #[derive(Debug)]
 pub enum Sent {
     Nothing,
@@ -62,7 +62,7 @@ pub enum Sent {
 }
 
 impl Socket {
-    /// A connection taken from a listener: it has often brought its request along.
+    /// A connection accepted from a listener: its request has often arrived already.
     pub fn accepted(stream: TcpStream) -> Socket {
         Socket { stream, pipe: None, connecting: false, readable: true, writable: true, end: End::Open }
     }
@@ -70,7 +70,7 @@ impl Socket {
     /// Begins to connect.
     pub fn connect(address: SocketAddr) -> Result<Socket, SocketError> {
         let stream = TcpStream::connect(address).map_err(SocketError::from)?;
-        // Heads and bodies leave in one write each; what is small must not wait for what is not coming.
+        // Heads and bodies leave in one write each, so a small write must not wait for more bytes.
         let _ = stream.set_nodelay(true);
         Ok(Socket { stream, pipe: None, connecting: true, readable: false, writable: false, end: End::Open })
     }
@@ -97,7 +97,7 @@ impl Socket {
         if !self.connecting || !(self.writable || self.readable) {
             return None;
         }
-        // Room to write and neither an end nor an error: it stands, and the system need not be asked.
+        // Writable without an end or an error: the connection is established, without another system call.
         if self.writable && self.end == End::Open {
             self.connecting = false;
             return Some(Ok(()));
@@ -118,7 +118,7 @@ impl Socket {
         }
     }
 
-    /// Dead in both directions; there may be bytes left to read.
+    /// Closed in both directions; unread bytes may be left.
     pub fn has_hung_up(&self) -> bool {
         self.end == End::HungUp
     }
@@ -129,7 +129,7 @@ impl Socket {
         self.stream.take_error().ok().flatten().map(SocketError::from)
     }
 
-    /// Reads once, as one call to the system whatever the number of stretches.
+    /// Reads once, with one system call for all parts of the space.
     pub fn receive(&mut self, space: &mut Space<'_>) -> Received {
         let room = space.len();
         if room == 0 || self.connecting {
@@ -154,7 +154,7 @@ impl Socket {
         }
     }
 
-    /// Moves bytes into a pipe. More may be there whatever their number: a pipe is full by pieces, not by bytes.
+    /// Moves bytes into a pipe. The source may have more bytes: a pipe is full by pieces, not by bytes.
     pub fn fill(&mut self, pipes: &mut Pipes, bytes_max: usize) -> Moved {
         if self.connecting {
             return Moved::Nothing;
@@ -173,15 +173,15 @@ impl Socket {
         self.pipe = Some(pipe);
     }
 
-    /// The pipe: if there is nothing left in it, or in any case.
+    /// Takes the pipe if it is empty, or in any case.
     pub fn give_up_pipe(&mut self, in_any_case: bool) -> Option<Box<Pipe>> {
         self.pipe.take_if(|pipe| in_any_case || pipe.len() == 0)
     }
 
-    /// Writes once, as one call to the system whatever the number of slices; what the pipe holds if there are none. Large
-    /// pieces of stored bodies go through a pipe if there is one to be had.
+    /// Writes once, with one system call for all slices; without slices, the content of the pipe. Large pieces of stored
+    /// bodies go through a pipe if one is free.
     pub fn send(&mut self, outgoing: &Outgoing<'_>, pipes: &mut Pipes) -> Sent {
-        // What a pipe refers to is what comes next.
+        // A pipe with references holds the bytes to send next.
         if self.pipe.as_ref().is_some_and(|pipe| pipe.refers()) {
             return self.drain(0);
         }
@@ -198,7 +198,7 @@ impl Socket {
         })
     }
 
-    /// Writes what comes before the bytes of the pipe, and those.
+    /// Writes the bytes in front of the pipe's bytes, and then the pipe's bytes.
     fn send_and_drain(&mut self, ahead: &[&[u8]], pipes: &mut Pipes) -> Sent {
         let bytes = length(ahead);
         if bytes == 0 {
@@ -208,14 +208,14 @@ impl Socket {
         match sent {
             Sent::Bytes(count) if count == bytes => self.drain(bytes),
             Sent::Bytes(_) | Sent::Nothing | Sent::Failed(_) => {
-                // Another time.
+                // The pipe is not used this time.
                 self.pipe.take().into_iter().for_each(|pipe| pipes.put(pipe));
                 sent
             }
         }
     }
 
-    /// Writes what the pipe holds, after `ahead` bytes that were written just now.
+    /// Writes the content of the pipe, after `ahead` bytes that were just written.
     fn drain(&mut self, ahead: usize) -> Sent {
         let Some(pipe) = &mut self.pipe else { return Sent::Nothing };
         let bytes = pipe.len();
@@ -224,7 +224,7 @@ impl Socket {
             Sent::Bytes(count) => Sent::Bytes(ahead + count),
             Sent::Nothing if ahead > 0 => Sent::Bytes(ahead),
             Sent::Failed(_) if ahead > 0 => {
-                // It fails again, and is told then.
+                // The next attempt fails again, and reports the error.
                 self.writable = true;
                 Sent::Bytes(ahead)
             }
@@ -238,7 +238,7 @@ impl Socket {
         write_vectored: impl Fn(&mut TcpStream, &[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Sent {
         let mut full = [IoSlice::new(&[]); SLICES_MAX];
-        // No more than there are slices: mostly two.
+        // As many as there are slices, mostly two.
         let room = &mut full[..slices.len()];
         let (mut used, mut bytes) = (0, 0);
         for slice in slices {
@@ -255,7 +255,7 @@ impl Socket {
         self.conclude(sent, bytes)
     }
 
-    /// What came of writing so many bytes.
+    /// The result of writing so many bytes.
     fn conclude(&mut self, sent: io::Result<usize>, bytes: usize) -> Sent {
         match sent {
             Ok(count) => {
@@ -273,7 +273,7 @@ impl Socket {
         }
     }
 
-    /// Says that nothing more will be sent. A peer that is gone already need not be told.
+    /// Ends sending. No effect if the peer has closed already.
     pub fn shutdown_write(&self) {
         let _ = self.stream.shutdown(Shutdown::Write);
     }

@@ -1,31 +1,31 @@
-//! Bytes from socket to socket inside the kernel, and from stored bodies to sockets without a copy, through pipes that are
-//! kept for the next who needs one.
+//! Moves bytes from socket to socket inside the kernel, and from stored bodies to sockets without a copy, through pipes that
+//! are kept for reuse.
 //!
-//! A pipe is lent with the bytes that enter it and belongs to the socket that they go to; it comes back when it is empty, and is
-//! thrown away with that socket otherwise. Bytes enter only an empty pipe: an EAGAIN with bytes inside would not tell
-//! whether the source has none or the pipe has no room.
+//! A pipe is lent with the bytes that enter it and belongs to the socket that they go to; it comes back when it is empty, and
+//! otherwise is dropped with that socket. Bytes enter only an empty pipe: EAGAIN with bytes inside would not show whether the
+//! source is empty or the pipe is full.
 //!
-//! What a pipe holds of a stored body are references to its pages. The sender still counts it as not sent, so it may be
-//! thrown away at any time.
+//! For a stored body, a pipe contains references to pages of the body. The sender still counts their bytes as not
+//! sent, so such a pipe may be dropped at any time.
 
 use crate::engine::{Outgoing, SocketError};
 use mio::net::TcpStream;
 use std::io::{self, IoSlice};
 
-/// What an attempt to move bytes from a source gave.
+/// The result of an attempt to move bytes from a source.
 #[derive(Debug)]
-// Where nothing can be moved, nothing but `NoPipe` comes of it.
+// On a system without splice only `NoPipe` occurs.
 #[cfg_attr(not(all(target_os = "linux", feature = "splice")), allow(dead_code))]
 pub enum Moved {
     /// The source had nothing.
     Nothing,
-    /// So many bytes are in the pipe.
+    /// The pipe contains so many bytes.
     Bytes(usize, Box<Pipe>),
     /// The source has finished.
     End,
     /// The source has failed.
     Failed(SocketError),
-    /// There is no pipe to be had: memory will do.
+    /// No pipe is free: the bytes go through memory.
     NoPipe,
 }
 
@@ -42,24 +42,24 @@ mod system {
     };
     use std::os::fd::OwnedFd;
 
-    /// This system can do it.
+    /// Whether this system supports splicing.
     pub const AVAILABLE: bool = true;
 
     /// Room in a pipe (measured: pipes of less are not worth having beside copying 32 KB at a time).
     const PIPE_BYTES: usize = 256 * 1024;
 
-    /// Pipes that hold bytes, at most, in all loops: who finds none copies (chosen: half of what one unprivileged user gets in this
-    /// size, because a reader that has stalled keeps its pipe).
+    /// Most pipes with bytes in all loops; further sockets copy (chosen: half of the pipes of this size that one unprivileged
+    /// user gets, because a stalled reader keeps its pipe).
     const LENT_MAX: usize = 128;
 
-    /// Empty pipes that are kept (chosen: one thread fills and empties a few at a time; each takes two descriptors).
+    /// Empty pipes that are kept (chosen: one thread fills and empties a few at a time; each has two descriptors).
     const IDLE_MAX: usize = 16;
 
-    /// Requests for a new pipe that go unheard after one could not be made as wanted (chosen: the limit of a user's pipes is not
-    /// asked again with every read).
+    /// Requests for a new pipe that are refused after the system could not make one of the wanted size (chosen: a read need
+    /// not meet the user's limit of pipes again each time).
     const REFUSED_FOR: u32 = 1000;
 
-    /// Sends what a pipe's bytes follow at once: the system waits for them before it makes a packet.
+    /// Sends bytes that a pipe's bytes follow at once: the system waits for these before it makes a packet.
     pub fn send_ahead(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         let socket = socket2::SockRef::from(stream);
         match slices {
@@ -74,14 +74,14 @@ mod system {
         read: OwnedFd,
         write: OwnedFd,
         bytes: usize,
-        /// They are pages of a stored body.
+        /// The bytes are pages of a stored body.
         refers: bool,
     }
 
     /// The pipes of one loop.
     #[derive(Debug)]
     pub struct Pipes {
-        // Empty, all of them. Boxes, because that is how they travel: most sockets have none.
+        // Empty pipes. Boxed, because pipes move as boxes: most sockets have none.
         #[allow(clippy::vec_box)]
         idle: Vec<Box<Pipe>>,
         page_pipes: PagePipes,
@@ -93,7 +93,7 @@ mod system {
     }
 
     impl Pipes {
-        /// For one of so many loops.
+        /// The pipes for one of so many loops.
         pub fn new(loops: usize) -> Pipes {
             Pipes {
                 idle: Vec::new(),
@@ -121,14 +121,14 @@ mod system {
             match outcome {
                 Ok(_) => Moved::End,
                 Err(Errno::AGAIN) => Moved::Nothing,
-                // A pipe that the system does not take, or no memory for its pages: not the source's fault.
+                // The system does not accept the pipe, or has no memory for its pages: no fault of the source.
                 Err(Errno::INVAL | Errno::NOMEM | Errno::NOBUFS) => Moved::NoPipe,
                 Err(error) => Moved::Failed(io::Error::from(error).into()),
             }
         }
 
-        /// A pipe that holds the pages of the last of these slices, as many as find room, in place of their bytes, and the
-        /// slices that are to be sent ahead of it; none if there is no pipe to be had.
+        /// A pipe that contains the pages of the last of these slices, as many as fit, in place of their bytes, and the
+        /// slices to send before it; `None` if no pipe is free.
         pub fn refer<'a, 'o>(&mut self, outgoing: &'o Outgoing<'a>) -> Option<(Box<Pipe>, &'o [&'a [u8]])> {
             let mut pipe = self.take()?;
             let (ahead, pages) = outgoing.split();
@@ -157,7 +157,7 @@ mod system {
             }
         }
 
-        /// Closes the empty pipes and the page pipes, because descriptors are needed. False if there were none.
+        /// Closes the empty pipes and the page pipes, because descriptors are needed. False if none was kept.
         pub fn shed(&mut self) -> bool {
             let any = self.are_kept();
             self.idle.clear();
@@ -191,12 +191,12 @@ mod system {
             Some(pipe)
         }
 
-        /// Whether there are empty pipes or page pipes; then `rest` is to be called after some seconds.
+        /// Whether empty pipes or page pipes are kept; then `rest` should be called after some seconds.
         pub fn are_kept(&self) -> bool {
             !self.idle.is_empty() || !self.page_pipes.is_empty()
         }
 
-        /// Lets go of the pages of bodies that are gone.
+        /// Drops the pages of dropped bodies.
         pub fn tidy(&mut self) {
             self.page_pipes.tidy();
         }
@@ -213,7 +213,7 @@ mod system {
     impl Pipe {
         fn new() -> io::Result<Pipe> {
             let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?;
-            // What the system grants may be less than what was asked for, without an error.
+            // The system may grant less than requested, without an error.
             let granted = fcntl_setpipe_size(&write, PIPE_BYTES)?;
             if granted < PIPE_BYTES {
                 return Err(io::Error::other(format!("{granted} bytes were granted")));
@@ -221,14 +221,14 @@ mod system {
             Ok(Pipe { read, write, bytes: 0, refers: false })
         }
 
-        /// One that holds all these pages, which are so many bytes.
+        /// A pipe that contains all these pages, `bytes` bytes in total.
         pub fn filled(pages: &[&[u8]], bytes: u64) -> Option<Pipe> {
             let mut pipe = Pipe::new().ok()?;
             pipe.bytes = pipe.refer(pages).ok()?;
             (pipe.bytes as u64 == bytes).then_some(pipe)
         }
 
-        /// Takes the pages that another one holds, which keeps them.
+        /// Copies the references to pages from another pipe, which keeps them.
         pub fn take_same(&self, other: &Pipe) -> rustix::io::Result<usize> {
             tee(&other.read, &self.write, PIPE_BYTES, SpliceFlags::NONBLOCK)
         }
@@ -248,9 +248,9 @@ mod system {
             let slice = |index| slices.get(index).copied().unwrap_or_default();
             let raw: [IoSliceRaw<'_>; SLICES_MAX] =
                 std::array::from_fn(|index| IoSliceRaw::from_slice(slice(index)));
-            // SAFETY: this is the writing end, so nothing is written to the slices, and the pages are not given away. That they
-            // change later, while the pipe or a socket refers to them, would be unwanted, not unsound; it does not happen
-            // (Outgoing::split).
+            // SAFETY: this is the writing end, so nothing is written to the slices, and the pages are not given away. A later
+            // change of the pages, while the pipe or a socket refers to them, would be unwanted, not unsound; it does not
+            // happen (Outgoing::split).
             unsafe { vmsplice(&self.write, &raw, SpliceFlags::NONBLOCK) }
         }
 
@@ -259,12 +259,12 @@ mod system {
             self.bytes
         }
 
-        /// Whether they are references to what its sender still counts as not sent.
+        /// Whether the content is references to bytes that the sender still counts as not sent.
         pub fn refers(&self) -> bool {
             self.refers
         }
 
-        /// Moves what it holds to a socket, as far as that takes it.
+        /// Moves the content to a socket, as far as the socket accepts it.
         pub fn drain(&mut self, sink: &TcpStream) -> io::Result<usize> {
             let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
             let count = splice(&self.read, None, sink, None, self.bytes, flags)?;
@@ -279,7 +279,7 @@ mod system {
             Pipe::new()
         }
 
-        /// Reads what it holds, as far as there is room.
+        /// Reads the content, as far as it fits.
         pub fn read_to(&self, bytes: &mut [u8]) -> usize {
             let mut count = 0;
             while let Ok(more @ 1..) = rustix::io::read(&self.read, &mut bytes[count..]) {

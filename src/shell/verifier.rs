@@ -1,4 +1,4 @@
-//! The thread that computes slow password hashes, started with the first one. All loops have the same.
+//! The thread that computes slow password hashes, started with the first one. All loops share it.
 
 use super::message::{Remote, WorkerMessage};
 use super::processors::{self, Processors};
@@ -9,31 +9,31 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Hands work to the thread. The engines bound how much there is.
+/// Hands work to the thread. The engines bound the amount.
 #[derive(Clone)]
 pub struct Verifier {
-    /// The thread's queue, when there is a thread.
+    /// The thread's queue; `None` before the thread starts.
     queue: Arc<Mutex<Option<Sender<Work>>>>,
-    /// Where it may run, if not where the loop does that happens to start it.
+    /// The processors of the thread; `None` for those of the loop that starts it.
     processors: Option<Processors>,
 }
 
 struct Work {
     job: JobId,
-    /// Guesses made lately from where it came.
+    /// Recent guesses from the client's address.
     guesses: u32,
     slow: SlowJob,
-    /// The loop that is told.
+    /// The loop that gets the result.
     remote: Remote,
 }
 
 impl Verifier {
-    /// No thread yet.
+    /// A verifier without a thread.
     pub fn new(processors: Option<Processors>) -> Verifier {
         Verifier { queue: Arc::default(), processors }
     }
 
-    /// Verifies a password; the loop is told when that is done. If there can be no thread, it was wrong.
+    /// Verifies a password; the loop gets the result. If the thread cannot be started, the password counts as wrong.
     pub fn verify(&self, remote: &Remote, job: JobId, guesses: u32, slow: SlowJob) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.is_none() {
@@ -64,7 +64,7 @@ impl Verifier {
     }
 }
 
-/// Each loop has ordered its own; among the loops, too, the client with the fewest guesses goes first.
+/// Each loop has sorted its own jobs; across loops, too, the client with the fewest guesses goes first.
 fn verify_all(queue: &Receiver<Work>) {
     let mut waiting: Vec<Work> = Vec::new();
     loop {
@@ -75,7 +75,7 @@ fn verify_all(queue: &Receiver<Work>) {
         waiting.extend(queue.try_iter());
         let least = waiting.iter().enumerate().min_by_key(|(_, work)| work.guesses).map(|(place, _)| place);
         let Work { job, slow, remote, .. } = waiting.remove(least.unwrap_or(0));
-        // A fault in a hash must not take the answers to all other passwords with it.
+        // A panic in one hash must not lose the results of all other passwords.
         let right = catch_unwind(AssertUnwindSafe(|| slow.verify())).unwrap_or(false);
         remote.send(WorkerMessage::Verified(job, right));
     }

@@ -1,8 +1,8 @@
-//! Listeners beside that of the proxy: one thread accepts, and each connection has a thread of its own, with blocking reads
-//! and writes, for as long as one answer takes. So they answer while the loops are busy.
+//! Listeners beside the proxy's: one thread accepts, and each connection has its own thread, with blocking reads and writes,
+//! for the time of one answer. So they answer while the loops are busy.
 //!
-//! Clients may be hostile. There are few connections at a time, and a new one ends the oldest: a client that neither sends
-//! nor reads keeps no other one out. Each has a deadline for everything.
+//! Clients may be hostile. Few connections are open at a time, and a new one ends the oldest: a client that neither sends nor
+//! reads keeps no other client out. Each connection has one deadline for everything.
 
 use socket2::Socket;
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 /// Connections at a time (chosen: several times what monitoring systems and operators open at once).
 const CONNECTIONS_MAX: usize = 8;
 
-/// How long no connection is taken after the system has refused one (chosen).
+/// Pause of accepting after an error of the system (chosen).
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
-/// The stack of a thread (chosen: several times what the numbers of one moment take).
+/// The stack of a thread (chosen: several times the need of one snapshot).
 const STACK_BYTES: usize = 256 * 1024;
 
 /// Longest time that a client is given to take note of the end of an answer (chosen).
@@ -36,7 +36,7 @@ impl Open {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds one. Where there are too many, the oldest ends.
+    /// Adds a connection. Beyond the limit the oldest ends.
     fn enter(&self, socket: &Arc<Socket>) {
         let mut open = self.lock();
         if open.len() >= CONNECTIONS_MAX {
@@ -53,7 +53,7 @@ impl Open {
     }
 }
 
-/// Has threads answer the connections of a listening socket until the process ends.
+/// Starts threads that answer the connections of a listening socket until the process ends.
 pub fn serve(
     name: &'static str,
     listener: Socket,
@@ -73,7 +73,7 @@ pub fn serve(
                         answer(&socket);
                         open.leave(&socket);
                     };
-                    // Without a thread the connection stays until newer ones end it.
+                    // Without a thread the connection stays open until newer ones end it.
                     if let Err(error) = builder(name).spawn(visit) {
                         log::warn!("{name}: a connection cannot be served: {error}");
                     }
@@ -103,7 +103,7 @@ pub struct Timed<'a> {
 }
 
 impl<'a> Timed<'a> {
-    /// From now on.
+    /// A socket whose deadline is `within` from now.
     pub fn new(socket: &'a Socket, within: Duration) -> Timed<'a> {
         Timed { socket, until: Instant::now() + within }
     }
@@ -115,8 +115,7 @@ impl<'a> Timed<'a> {
         }
     }
 
-    /// Reads until `is_whole` says that it is enough, for so many bytes at most. `None` if the client sent more, or has ended
-    /// before.
+    /// Reads until `is_whole` returns true, at most `bytes_max` bytes. `None` if the client sent more, or closed before.
     pub fn read_until(
         &mut self,
         bytes_max: usize,
@@ -135,8 +134,8 @@ impl<'a> Timed<'a> {
         }
     }
 
-    /// Ends the connection so that the client gets to read all of the answer: what the client still sends is thrown away, since
-    /// the system would tell the client of a reset in place of the end.
+    /// Ends the connection so that the client can read the whole answer: bytes that the client still sends are read and
+    /// dropped, because otherwise the system would report a reset instead of the end.
     pub fn finish(mut self) {
         let _ = self.socket.shutdown(Shutdown::Write);
         self.until = self.until.min(Instant::now() + LINGER);

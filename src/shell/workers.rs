@@ -1,9 +1,9 @@
-//! Several loops as one: the first is its host's, the others have a thread each, and all have one end.
+//! Several loops as one: the first runs on its host's thread, each other on its own thread, and all end together.
 //!
-//! Loops share next to nothing that a request touches. They have the policy in common, the cache's store with what is
-//! being asked for ([`FillLocks`](crate::cache::fill::fill_locks::FillLocks)), the two limits on clients
-//! ([`ClientLimits`](crate::engine::ClientLimits)), the thread that verifies passwords, the one that writes the log, and the board that
-//! statistics are read from. What one must tell the others goes through their queues.
+//! Loops share next to nothing that a request touches. They share the policy, the cache's store with the keys that are being
+//! fetched ([`FillLocks`](crate::cache::fill::fill_locks::FillLocks)), the two limits on clients
+//! ([`ClientLimits`](crate::engine::ClientLimits)), the thread that verifies passwords, the thread that writes the log, and
+//! the board for statistics. Messages between loops go through their queues.
 //!
 //! One worker is the usual case, and costs what one loop costs.
 
@@ -22,11 +22,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// What one loop is made of.
+/// The parts of one loop.
 pub struct Worker {
-    /// Its own core.
+    /// The engine of the loop.
     pub engine: Engine,
-    /// Its own listeners.
+    /// The listeners of the loop.
     pub listeners: Vec<Listener>,
 }
 
@@ -36,14 +36,14 @@ pub struct Workers {
     remotes: Vec<Remote>,
     threads: Vec<JoinHandle<io::Result<()>>>,
     scoreboard: Arc<Scoreboard>,
-    /// Where the loops may run, if each keeps to a processor of its own.
+    /// The processors for the loops, if each runs on its own.
     processors: Option<Processors>,
 }
 
-/// Why loops have ended before they were told to.
+/// The reason why loops have ended unexpectedly.
 #[derive(Debug)]
 pub enum Failure {
-    /// A loop could not go on.
+    /// A loop has failed.
     Failed(io::Error),
     /// A loop panicked.
     Died,
@@ -61,10 +61,9 @@ impl fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 impl Workers {
-    /// A loop for each worker. The first is returned, the others start on threads of their own, each on a processor of its
-    /// own if `pinned`. Where one fails, or even panics, the others stop at once. `owns_process`: the allocator may be told what
-    /// suits these loops. `gauge`: how close the process is
-    /// to its size.
+    /// A loop for each worker. The first is returned, the others start on their own threads, each on its own processor if
+    /// `pinned`. If one fails or panics, the others stop at once. `owns_process`: the allocator may be set for these loops.
+    /// `gauge`: the memory of the process and its limit.
     pub fn start(
         workers: Vec<Worker>,
         access_log: &AccessLog,
@@ -93,7 +92,7 @@ impl Workers {
         shared.guard_link.set_remotes(&remotes);
         let mut all = Workers { remotes, threads: Vec::new(), scoreboard, processors };
         let mut loops = loops.into_iter().enumerate().map(|(index, shell)| {
-            // One of them asks all when it is time.
+            // The first loop asks all loops when a line is due.
             let every = if index == 0 { statistics_every } else { Duration::ZERO };
             (index, shell.with_index(index, all.others(index), all.scoreboard.clone(), every))
         });
@@ -107,7 +106,7 @@ impl Workers {
                 while !shell.turn(None)? {}
                 Ok(())
             };
-            // Those that run already are told to end when `all` is dropped.
+            // The loops that run already end when `all` is dropped.
             all.threads.push(spawn(format!("weir-loop-{index}"), all.others(index), body)?);
         }
         Ok((first, all))
@@ -118,17 +117,17 @@ impl Workers {
         others.map(|(_, remote)| remote.clone()).collect()
     }
 
-    /// The ends by which the loops are told.
+    /// The sending ends of the loops' inboxes.
     pub fn remotes(&self) -> &[Remote] {
         &self.remotes
     }
 
-    /// Where the counters of all loops are added up.
+    /// The board where the counters of all loops are added up.
     pub fn scoreboard(&self) -> Arc<Scoreboard> {
         self.scoreboard.clone()
     }
 
-    /// Keeps this thread, which is to run the first loop, to a processor of its own, if each loop has one.
+    /// Keeps this thread, which runs the first loop, on one processor, if each loop has its own.
     pub fn pin_first(&self) {
         if let Some(processors) = &self.processors {
             processors::pin(processors, 0);
@@ -140,8 +139,8 @@ impl Workers {
         self.remotes.iter().for_each(|remote| remote.send(WorkerMessage::Quit));
     }
 
-    /// Waits until all loops beyond the first have ended, and writes the last line of statistics if it says something new. Fails as
-    /// the first that has failed.
+    /// Waits until all loops beyond the first have ended, and writes the last line of statistics if it has changed. Fails
+    /// with the failure of the first loop that failed.
     pub fn join(&mut self) -> Result<(), Failure> {
         let mut outcome = Ok(());
         for thread in self.threads.drain(..) {
@@ -157,7 +156,7 @@ impl Workers {
     }
 }
 
-/// Ends what still runs: where starting has failed, where the first loop has panicked, where the host has had enough.
+/// Ends running loops after a failed start, a panic of the first loop, or a drop by the host.
 impl Drop for Workers {
     fn drop(&mut self) {
         if !self.threads.is_empty() {
@@ -167,7 +166,7 @@ impl Drop for Workers {
     }
 }
 
-/// Tells the other loops to stop, unless this one has ended as it should.
+/// Stops the other loops, unless this one ends without a failure.
 struct Alarm(Vec<Remote>);
 
 impl Drop for Alarm {
@@ -184,7 +183,7 @@ fn spawn(
     body: impl FnOnce() -> io::Result<()> + Send + 'static,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
     thread::Builder::new().name(name).spawn(move || {
-        // However the loop ends, even by a panic: the others learn of it.
+        // When the loop ends, even by a panic, the others are stopped.
         let mut alarm = Alarm(others);
         let ended = body();
         match &ended {

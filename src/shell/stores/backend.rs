@@ -1,4 +1,4 @@
-//! The thread of a store: takes what has queued up and hands it to the client proper in batches.
+//! The thread of a store: takes work from the queue and hands it to the client in batches.
 
 use super::desk::{Desk, Question};
 use crate::guard::store::{StoreFailure, StoreOrder};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Questions of one pipeline (chosen: 50 kB of commands, which fit into the buffers of a socket).
 const PIPELINE_MAX: usize = 256;
 
-/// What is taken out of the queue at once (chosen).
+/// Most pieces of work that are taken from the queue at once (chosen).
 const TAKEN_MAX: usize = 256;
 
 /// Orders that are carried out between two batches of questions (chosen).
@@ -22,14 +22,14 @@ const ORDERS_AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A client without work looks after its connections so often (guard semantics, section 3: health check after 30).
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 
-/// What is asked for a value, and who is told.
+/// A request for a value, and the function that gets the answer.
 pub(super) struct ValueQuestion {
     pub request: ValueRequest,
     pub asked_at: Instant,
     pub done: Box<dyn FnOnce(ValueAnswer) + Send>,
 }
 
-/// What stands in the queue of a thread.
+/// A piece of work in the queue of a thread.
 pub(super) enum Work {
     Ask(Vec<Question>),
     Value(ValueQuestion),
@@ -38,7 +38,7 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// How many questions it is.
+    /// The number of questions.
     pub fn len(&self) -> usize {
         match self {
             Work::Ask(questions) => questions.len(),
@@ -68,11 +68,11 @@ pub(super) trait Backend {
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer>;
     /// Whether all these orders are carried out, or never can be.
     fn carry_out(&mut self, orders: &[StoreOrder]) -> bool;
-    /// There was nothing to do for a while, or for the first time.
+    /// Called once at the start, and when the queue was empty for a while.
     fn look_after_connections(&mut self);
 }
 
-/// Works until the client is gone.
+/// Works until the client is dropped.
 pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc<Desk>, deadline: Duration) {
     backend.look_after_connections();
     let mut orders_again_at = Instant::now();
@@ -97,7 +97,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
             Err(RecvTimeoutError::Timeout) => backend.look_after_connections(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        // A server that stands still costs one pipeline: what was to be sent behind it may be too old by then.
+        // A server that stands still costs one pipeline: questions behind it may have expired by then.
         while !batch.is_empty() {
             desk.answer_expired(&mut batch, deadline);
             let pipeline = batch.len().min(PIPELINE_MAX);
@@ -115,7 +115,7 @@ pub(super) fn run(backend: &mut impl Backend, queue: &Receiver<Work>, desk: &Arc
             }
         }
     }
-    // Everything that was asked is answered, also at the end.
+    // Every question gets an answer, even at the end.
     queue.try_iter().for_each(|work| work.fail(desk, StoreFailure::Unreachable));
 }
 

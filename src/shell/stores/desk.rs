@@ -1,4 +1,4 @@
-//! What a client of a store and its threads share: the orders that wait, where answers and news go, and what is counted.
+//! The state that a client of a store shares with its threads: waiting orders, the receivers of answers and news, and counters.
 
 use crate::guard::store::{Answer, Check, StoreFailure, StoreNews, StoreOrder};
 use std::collections::VecDeque;
@@ -12,19 +12,19 @@ const ORDERS_MAX: usize = 10_000;
 /// Questions that wait for the thread (chosen: 50 ms at 80,000 requests a second).
 pub(super) const QUESTIONS_MAX: usize = 4096;
 
-/// Beginnings of keys that wait to be looked for (chosen: each looks at all keys of the store).
+/// Most prefixes of keys that wait for a sweep (chosen: each sweep looks at all keys of the store).
 const SWEEPS_MAX: usize = 100;
 
-/// All answers to what one request has asked, in the order of its checks.
+/// The answers to the questions of one request, in the order of its checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreReply {
-    /// The job of the engine that has asked.
+    /// The engine's job that asked.
     pub job: u64,
-    /// One for each check; or none at all.
+    /// One answer for each check, or a failure for all.
     pub answers: Result<Vec<Answer>, StoreFailure>,
 }
 
-/// What one request asks.
+/// The question of one request.
 #[derive(Debug)]
 pub(super) struct Question {
     pub loop_index: usize,
@@ -40,10 +40,10 @@ impl Question {
     }
 }
 
-/// What happened to a client of a store, since its start.
+/// The counters of a client of a store since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreCounters {
-    /// Questions that were asked.
+    /// Questions asked.
     pub questions: u64,
     /// Questions that the store has answered.
     pub answers: u64,
@@ -51,13 +51,13 @@ pub struct StoreCounters {
     pub refused: u64,
     /// Questions without an answer in time.
     pub late: u64,
-    /// Questions for which there was no connection, or it broke.
+    /// Questions without a connection, or whose connection broke.
     pub unreachable: u64,
     /// Questions that a full queue has turned away.
     pub queue_full: u64,
     /// Questions that were too old to be sent.
     pub expired: u64,
-    /// Orders that were dropped because too many waited, or because the store has refused them.
+    /// Orders dropped because too many waited, or because the store refused them.
     pub orders_dropped: u64,
     /// Bans of the store beyond `bans_max`.
     pub bans_dropped: u64,
@@ -66,7 +66,7 @@ pub struct StoreCounters {
 }
 
 impl StoreCounters {
-    /// Adds those of another client.
+    /// Adds the counters of another client.
     pub fn add(&mut self, other: &StoreCounters) {
         let StoreCounters {
             questions,
@@ -93,7 +93,7 @@ impl StoreCounters {
     }
 }
 
-/// The same, while it is counted.
+/// [`StoreCounters`] while they are counted.
 #[derive(Debug, Default)]
 pub(super) struct Counting {
     pub questions: AtomicU64,
@@ -141,7 +141,7 @@ impl Desk {
         }
     }
 
-    /// Whether the client is gone, so that the threads end.
+    /// Whether the client was dropped, so that the threads end.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
@@ -150,19 +150,19 @@ impl Desk {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// How many of so many questions the queue has room for. They wait in it from now on.
+    /// Takes up to `wanted` places in the queue. Returns the number of places, which are taken from now on.
     pub fn admit(&self, wanted: usize) -> usize {
         let all = |waiting: usize| Some(waiting.saturating_add(wanted).min(QUESTIONS_MAX.max(waiting)));
         let before = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, all);
         wanted.min(QUESTIONS_MAX.saturating_sub(before.unwrap_or(QUESTIONS_MAX)))
     }
 
-    /// So many questions have left the queue.
+    /// Gives `count` places in the queue back.
     pub fn release(&self, count: usize) {
         self.waiting.fetch_sub(count, Ordering::Relaxed);
     }
 
-    /// Tells each loop all of its answers at once: to wake a loop costs as much as an answer.
+    /// Sends each loop all its answers at once: waking a loop costs as much as an answer.
     pub fn answer(&self, answered: impl Iterator<Item = ((usize, u64), Result<Vec<Answer>, StoreFailure>)>) {
         let mut of_loops: Vec<(usize, Vec<StoreReply>)> = Vec::new();
         for ((loop_index, job), answers) in answered {
@@ -191,7 +191,7 @@ impl Desk {
         (self.news)(news);
     }
 
-    /// Takes those out of the batch that have waited for too long, and answers them.
+    /// Removes questions that have waited for too long from the batch, and answers them.
     pub fn answer_expired(&self, batch: &mut Vec<Question>, deadline: Duration) {
         let now = Instant::now();
         let mut expired = Vec::new();
@@ -215,7 +215,7 @@ impl Desk {
         orders.push_back(order);
     }
 
-    /// Has all keys forgotten that begin so. One is there once, so that an order which is carried out again costs nothing.
+    /// Queues the removal of all keys with this prefix. Equal sweeps are queued once, so repeating an order costs nothing.
     pub fn add_sweep(&self, key: Box<str>) {
         let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
         if sweeps.contains(&key) {
@@ -228,7 +228,7 @@ impl Desk {
         sweeps.push_back(key);
     }
 
-    /// The beginning of keys that is to be looked for next. It stays until that is done.
+    /// The prefix to sweep next. It stays in the queue until the sweep has ended.
     pub fn next_sweep(&self) -> Option<Box<str>> {
         self.sweeps.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
     }
@@ -245,7 +245,7 @@ impl Desk {
         orders.drain(..most).collect()
     }
 
-    /// What could not be carried out waits for the next time, in its old place.
+    /// Puts orders that could not be carried out back to their old places.
     pub fn return_orders(&self, back: Vec<StoreOrder>) {
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         back.into_iter().rev().for_each(|order| orders.push_front(order));

@@ -1,9 +1,9 @@
-//! Values of this process alone: in memory, and what is kept in a file, too, if there is one.
+//! Values of this process alone: in memory, and optionally in a file.
 //!
-//! The file is a journal of lines, each a JSON array: `["key", value]` says what a key has from there on, `["key"]` that it is gone.
-//! It is read at the start and written anew, without what is gone. An order is in the file before it is answered; that the
-//! disk has it too is left to the system, so that a crash of the machine may take the last seconds, and one of the process nothing.
-//! What expires is in memory only.
+//! The file is a journal of lines, each a JSON array: `["key", value]` sets the value of a key, `["key"]` removes the key.
+//! The file is read at the start and written anew, without removed keys. An order is in the file before it is answered. The
+//! system writes it to the disk later: a crash of the machine may lose the last seconds, a crash of the process loses
+//! nothing. Values that expire are in memory only.
 
 use super::backend::Backend;
 use super::desk::{Desk, Question};
@@ -17,7 +17,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Values of each kind, those that expire and those that are kept (chosen).
+/// Most values of each kind, expiring and permanent (chosen).
 const VALUES_MAX: usize = 100_000;
 
 /// Bytes of each kind (chosen).
@@ -40,7 +40,8 @@ pub(super) struct LocalBackend {
 }
 
 impl LocalBackend {
-    /// With what the file has, which is locked as long as the store is there. A line that is no entry is an error that names the line; the last one may have been cut off.
+    /// A store with the content of the file, which is locked as long as the store lives. An invalid line is an error with its
+    /// number; the last line may be incomplete.
     pub fn open(path: Option<PathBuf>, seed: [u64; 2], desk: Arc<Desk>) -> io::Result<LocalBackend> {
         let mut values = Values::new(VALUES_MAX, BYTES_MAX, seed);
         let journal = match path {
@@ -109,7 +110,7 @@ fn read(file: File, values: &mut Values) -> io::Result<()> {
     for number in 1.. {
         line.clear();
         let count = lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
-        // What was cut off was not answered.
+        // An incomplete last line was not answered.
         if count == 0 || (line.last() != Some(&b'\n') && (count as u64) < LINE_BYTES_MAX) {
             break;
         }
@@ -122,7 +123,7 @@ fn read(file: File, values: &mut Values) -> io::Result<()> {
     Ok(())
 }
 
-/// What a line does.
+/// The effect of a line.
 fn entry(line: &[u8]) -> Option<ValueRequest> {
     let mut parts = serde_json::from_slice::<Vec<Value>>(line).ok()?.into_iter();
     let Value::String(key) = parts.next()? else { return None };
@@ -133,17 +134,17 @@ fn entry(line: &[u8]) -> Option<ValueRequest> {
     })
 }
 
-/// The file, and what is written to it.
+/// The file, for appending.
 struct Journal {
     path: PathBuf,
     file: File,
-    /// Its length, and what it was when it was written anew.
+    /// The present length, and the length when the file was written anew.
     bytes: u64,
     begun_with: u64,
 }
 
 impl Journal {
-    /// Writes what is kept to a new file, and puts it in the place of the old one. Fails while another process has it.
+    /// Writes the permanent values to a new file, which replaces the old one. Fails while another process uses the file.
     fn begin(path: PathBuf, values: &Values) -> io::Result<Journal> {
         let mut new = path.clone().into_os_string();
         new.push(".new");
@@ -165,7 +166,7 @@ impl Journal {
     fn append(&mut self, line: &Value, values: &Values) -> io::Result<()> {
         let line = format!("{line}\n");
         if let Err(error) = self.file.write_all(line.as_bytes()) {
-            // What has room for a part of a line only keeps none of it.
+            // A disk with room for only a part of the line must not keep that part.
             self.file.set_len(self.bytes)?;
             self.file.seek(SeekFrom::Start(self.bytes))?;
             return Err(error);

@@ -1,6 +1,6 @@
-//! Clients of stores that several processes share. Each has threads of its own: no loop waits for a store. A question or an
-//! order goes into a bounded queue; the thread takes everything that has queued up, sends it as one pipeline, and hands the
-//! answers back: many requests share one round trip.
+//! Clients of stores that several processes share. Each client has its own threads: no loop waits for a store. A question or
+//! an order goes into a bounded queue; the thread takes the whole queue, sends it as one pipeline, and hands the answers
+//! back: many requests share one round trip.
 
 #![cfg_attr(
     not(any(feature = "redis", feature = "mongodb")),
@@ -12,7 +12,7 @@
 )]
 
 mod backend;
-// What is forgotten in the background is Redis's.
+// Only Redis needs the sweeps in the background.
 #[cfg_attr(not(feature = "redis"), allow(dead_code))]
 mod desk;
 mod local;
@@ -38,14 +38,16 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Whatever waits for the thread, of which the questions that one loop has asked at once are one (chosen: as many as questions
-/// may be).
+/// Most pieces of work that wait for the thread; the questions of one loop's turn are one piece (chosen: the limit of
+/// questions).
 const QUEUE_MAX: usize = QUESTIONS_MAX;
 
-/// What waits for so long for a store in this process is not asked any more (chosen: its disk is busy, and the client was told so).
+/// A question that has waited this long for a store in this process is not asked any more (chosen: its disk is busy, and the
+/// client got an error).
 const LOCAL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Asks a store, from any thread; clones share everything. The threads end soon after the last clone is dropped.
+/// Sends questions and orders to a store, from any thread; clones share everything. The threads end soon after the
+/// last clone is dropped.
 #[derive(Clone)]
 pub struct StoreClient {
     shared: Arc<Shared>,
@@ -63,9 +65,9 @@ impl Drop for Shared {
 }
 
 impl StoreClient {
-    /// Starts the threads, which connect on their own time and go on trying: `news` tells of that. `deliver` is told the loop
-    /// and its answers, exactly one for each question; both are called on threads of the store and must not wait. A URL that
-    /// cannot be understood, or that needs a feature which is not compiled in, is an error.
+    /// Starts the threads, which connect in the background and keep trying; `news` gets the changes. `deliver` gets the index
+    /// of a loop and its answers, exactly one for each question. Threads of the store call both, so they must not wait. A URL
+    /// that is invalid, or needs a feature that is not compiled in, is an error.
     pub fn start(
         settings: StoreSettings,
         deliver: impl Fn(usize, Vec<StoreReply>) + Send + Sync + 'static,
@@ -77,8 +79,8 @@ impl StoreClient {
         Ok(StoreClient { shared: Arc::new(Shared { queue: sender, desk }) })
     }
 
-    /// Starts the thread of a store in this process, which keeps values, in that file if there is one, and counts nothing. A file
-    /// that cannot be read or written, that is no such file or that another process has is an error.
+    /// Starts the thread of a store in this process for values, with an optional file, and without counters. A file that
+    /// cannot be read or written, has another format or is used by another process is an error.
     pub fn start_local(file: Option<PathBuf>, seed: [u64; 2]) -> io::Result<StoreClient> {
         let desk = Arc::new(Desk::new(|_, _| {}, |_| {}));
         let mut backend = LocalBackend::open(file, seed, Arc::clone(&desk))?;
@@ -90,8 +92,8 @@ impl StoreClient {
         Ok(client)
     }
 
-    /// Asks what a loop wants to know: for each of its jobs, the checks of one request. The answers come through `deliver`; at
-    /// once to those that are too many.
+    /// Asks the questions of a loop: for each of its jobs, the checks of one request. The answers come through `deliver`;
+    /// questions beyond the limit are answered at once.
     pub fn ask(&self, loop_index: usize, jobs: impl Iterator<Item = (u64, Vec<Check>)>) {
         let (desk, asked_at) = (&self.shared.desk, Instant::now());
         let mut questions: Vec<Question> =
@@ -105,12 +107,13 @@ impl StoreClient {
         desk.fail(&beyond, StoreFailure::Late);
     }
 
-    /// Asks for a value, and says what came of it on a thread of the store; at once, if too many questions wait.
+    /// Requests a value; a thread of the store calls `done` with the answer. Beyond the limit of questions `done` is
+    /// called at once.
     pub fn value(&self, request: ValueRequest, done: impl FnOnce(ValueAnswer) + Send + 'static) {
         self.enqueue(Work::Value(ValueQuestion { request, asked_at: Instant::now(), done: Box::new(done) }));
     }
 
-    /// Orders. An order that the store does not get now waits until it does; too many drop the oldest.
+    /// Queues an order. An order that fails waits until the store is reachable; beyond the limit the oldest is dropped.
     pub fn order(&self, order: StoreOrder) {
         self.shared.desk.add_order(order);
         // A full queue keeps the thread awake, and it looks at orders every time.
@@ -129,7 +132,7 @@ impl StoreClient {
         }
     }
 
-    /// What happened so far.
+    /// The counters since the start.
     pub fn counters(&self) -> StoreCounters {
         self.shared.desk.counters()
     }

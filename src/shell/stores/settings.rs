@@ -1,4 +1,4 @@
-//! How a shared store is reached.
+//! The settings of a shared store.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,33 +7,33 @@ use std::time::Duration;
 const PREFIX: &str = "guard_core:";
 /// Section 3, Ours.
 const DEADLINE: Duration = Duration::from_millis(50);
-/// Section 3: for connecting, and for a server that does not answer until its connection is given up.
+/// Section 3: time-out of connecting, and of a server without replies until its connection is closed.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Section 4, Ours.
 const RESYNC_EVERY: Duration = Duration::from_secs(30);
-/// So many bans of the store are told (chosen: what the table of bans is measured with).
+/// Most bans of the store that are reported (chosen: the table of bans is measured with this number).
 const BANS_MAX: usize = 1_000_000;
 
-/// Where a shared store is, and how long it is waited for.
+/// The address of a shared store, and its time-outs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoreSettings {
     /// `redis://`, `rediss://`, `redis-cluster://`, `redis-sentinel://`, `mongodb://`, and so on; see `docs/stores.md`.
     pub url: Box<str>,
-    /// Takes the place of a password in the URL, which others can read.
+    /// Replaces a password in the URL, which other users can read.
     pub password: Option<Box<str>>,
-    /// Certificates in PEM whose signatures hold for TLS, instead of those of the system.
+    /// Authorities for TLS, as certificates in PEM, in place of the system's.
     pub roots_pem: Option<Box<[u8]>>,
     /// Stands before every key.
     pub prefix: Box<str>,
     /// A question that has waited for so long is answered with `StoreFailure::Late`.
     pub deadline: Duration,
-    /// For a connection to come about.
+    /// Time-out of connecting.
     pub connect_timeout: Duration,
     /// A connection without an answer for so long is given up.
     pub read_timeout: Duration,
-    /// How often all bans are loaded anew.
+    /// Time between two loads of all bans.
     pub resync_every: Duration,
-    /// So many bans are told at most; those above are counted.
+    /// Most bans that are reported; further ones are counted.
     pub bans_max: usize,
 }
 

@@ -1,14 +1,14 @@
-//! The place of the client of the present store, which a reload may change, and what all its clients have counted.
+//! The slot of the present store's client, which a reload may replace, and the counters of all clients so far.
 
 use super::{StoreClient, StoreCounters};
 use std::fmt;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-/// The client of the present store, if there is one.
+/// The client of the present store, if one is configured.
 #[derive(Default)]
 pub struct StoreSlot {
     client: RwLock<Option<StoreClient>>,
-    /// What the clients have counted that were here before.
+    /// The counters of earlier clients.
     counted: Mutex<StoreCounters>,
 }
 
@@ -18,7 +18,7 @@ impl StoreSlot {
         self.client.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts another client, or none, in the place of the present one, which ends.
+    /// Replaces the present client, which ends.
     pub fn replace(&self, client: Option<StoreClient>) {
         let mut place = self.client.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = std::mem::replace(&mut *place, client) {
@@ -26,7 +26,7 @@ impl StoreSlot {
         }
     }
 
-    /// What all of them have counted; `None` if there never was one.
+    /// The counters of all clients; `None` if there never was one.
     pub fn counters(&self) -> Option<StoreCounters> {
         let client = self.read();
         let mut counters = *self.counted.lock().unwrap_or_else(PoisonError::into_inner);

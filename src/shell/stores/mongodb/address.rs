@@ -1,24 +1,24 @@
-//! Which databases and collections a URL names.
+//! The database and the collections that a URL names.
 
 use std::io;
 
-/// The reference system's database, which is used unless the URL's path says otherwise.
+/// The reference system's database, the default for a URL without a path.
 const DATABASE: &str = "vegy_security";
 
-/// Collections, by the option of the URL that names another one.
+/// Collections; the comment of each has the option of the URL that sets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     pub database: String,
     /// `collection=`: fixed windows with escalation.
     pub escalations: String,
-    /// `windowsCollection=`: sliding windows, which the reference system has none of.
+    /// `windowsCollection=`: sliding windows, which the reference system does not have.
     pub windows: String,
     /// `sessionsCollection=`.
     pub sessions: String,
 }
 
 impl Places {
-    /// Takes the options for collections out of a URL; the rest is for the driver.
+    /// Removes the options for collections from a URL; the rest is for the driver.
     pub fn split_off(url: &str) -> io::Result<(String, Places)> {
         let mut places = Places {
             database: DATABASE.to_owned(),

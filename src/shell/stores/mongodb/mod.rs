@@ -1,8 +1,8 @@
 //! The store in MongoDB (guard semantics, sections 5 to 7): one `findAndModify` for each check, through the official driver.
 //!
-//! Times are this process's: section 6 has it so, and the clocks of machines that share a store have to agree within what a
-//! window may be off. Bans are not shared through MongoDB: it has no channel that every deployment offers, and the reference
-//! system has no bans.
+//! Times are this process's, as section 6 demands: the clocks of machines that share a store have to agree within the
+//! tolerance of a window. Bans are not shared through MongoDB: it has no channel that every deployment offers, and the
+//! reference system has no bans.
 
 mod address;
 pub mod pipeline;
@@ -29,12 +29,12 @@ use tokio::runtime::{Builder, Runtime};
 /// Connections, and so updates that are under way at once (chosen).
 const CONNECTIONS_MAX: u32 = 32;
 
-/// Starts the thread that asks, and the driver's own.
+/// Starts the thread that asks, and the driver's threads.
 pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
-    // Another part of the process may have chosen one already.
+    // Another part of the process may have installed a provider already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (url, places) = Places::split_off(&settings.url)?;
-    // The driver's timers and monitors go on while the thread waits for questions.
+    // The driver's timers and monitors run while the thread waits for questions.
     let runtime =
         Builder::new_multi_thread().worker_threads(1).thread_name("weir-mongodb").enable_all().build()?;
     let client = runtime.block_on(connect(&url, &settings))?;
@@ -59,14 +59,14 @@ pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<W
     Ok(())
 }
 
-/// Nothing is sent yet.
+/// Creates the client; sends nothing yet.
 async fn connect(url: &str, settings: &StoreSettings) -> io::Result<Client> {
     // The driver's own errors may show the URL, and so a password.
     let mut options =
         ClientOptions::parse(url).await.map_err(|_| wrong("no such URL is known to MongoDB"))?;
     options.app_name = Some("weir".to_owned());
     options.connect_timeout = Some(settings.connect_timeout);
-    // Before the deadline: a server that is not found is told from one that is slow.
+    // Shorter than the deadline: so an unreachable server is distinguished from a slow one.
     options.server_selection_timeout = Some(settings.deadline * 3 / 4);
     options.max_pool_size = Some(CONNECTIONS_MAX);
     if let Some(password) = &settings.password {
@@ -83,7 +83,7 @@ struct MongoBackend {
     sessions: Collection<Document>,
     deadline: Duration,
     is_indexed: bool,
-    /// What was told last; at first, nothing.
+    /// The last reported state; `None` before the first report.
     is_lost: Option<bool>,
     desk: Arc<Desk>,
 }
@@ -122,7 +122,7 @@ impl MongoBackend {
             self.in_time(action.upsert(true).return_document(ReturnDocument::After).into_future())
         };
         let found = match update().await {
-            // Two processes have made the document at once: now it is there.
+            // Two processes have inserted the document at once: the update finds it now.
             Err(Trouble::Exists) => update().await,
             other => other,
         };
@@ -137,7 +137,7 @@ impl MongoBackend {
         }
     }
 
-    /// One document, in one batch: the driver's own `find` insists on a cursor, which is never used here.
+    /// Reads one document, in one batch: the driver's own `find` needs a cursor, which is never used here.
     async fn find(
         &self,
         collection: &Collection<Document>,
@@ -186,7 +186,7 @@ impl MongoBackend {
                 let Ok(value) = serialize_to_bson(payload) else {
                     return ValueAnswer::Failed(StoreFailure::Refused);
                 };
-                // Changes nothing of a document that is there, and says whether one was.
+                // Leaves an existing document unchanged, and reports whether there was one.
                 let update = doc! { "$setOnInsert": { "value": value } };
                 let action = values.update_one(by_key(key), update).upsert(true);
                 match self.in_time(action.into_future()).await {
@@ -202,7 +202,7 @@ impl MongoBackend {
         done.map_or_else(|trouble| ValueAnswer::Failed(trouble.failure()), |()| ValueAnswer::Done)
     }
 
-    /// Whether the store has answered, for the news.
+    /// Reports it as news if the store answers again, or no longer.
     fn note(&mut self, failures: impl Iterator<Item = Option<StoreFailure>>) {
         let mut lost = None;
         for failure in failures {
@@ -221,7 +221,7 @@ impl MongoBackend {
         });
     }
 
-    /// Makes the server drop what has expired. What has expired is not believed in any case.
+    /// Makes the server delete expired documents. Readers ignore them in any case.
     async fn index(&self) -> bool {
         let options = IndexOptions::builder().expire_after(Duration::ZERO).build();
         let index = IndexModel::builder().keys(doc! { "expire_at": 1 }).options(options).build();
@@ -247,7 +247,7 @@ impl Backend for MongoBackend {
     }
 
     fn answer_values(&mut self, requests: &[ValueRequest]) -> Vec<ValueAnswer> {
-        // In their order: a load behind a save finds what was saved.
+        // In order: a load behind a save finds the saved value.
         let answers: Vec<_> =
             requests.iter().map(|request| self.runtime.block_on(self.value(request))).collect();
         self.note(answers.iter().map(|answer| match answer {
@@ -293,14 +293,14 @@ impl Backend for MongoBackend {
     }
 }
 
-/// Why an action has failed.
+/// The reason why an action failed.
 enum Trouble {
-    /// A document with this name is there already.
+    /// A document with this name exists already.
     Exists,
     Failed(StoreFailure),
 }
 
-/// Of the server: another writer was first.
+/// The server's code when another writer was first.
 const DUPLICATE_KEY: i32 = 11000;
 
 impl Trouble {

@@ -1,5 +1,5 @@
-//! What is written into documents, and what documents say (guard semantics, sections 5 and 6). Each check is one update by an
-//! aggregation pipeline, which the server carries out as a whole. Times are dates of BSON: milliseconds since 1970, UTC.
+//! The content of documents, written and read (guard semantics, sections 5 and 6). Each check is one update by an aggregation
+//! pipeline, which the server carries out atomically. Times are dates of BSON: milliseconds since 1970, UTC.
 
 use crate::guard::escalation::PERMANENT_AFTER_MAX;
 use crate::guard::store::{Answer, EscalationConstants, EscalationVerdict, StoreFailure};
@@ -8,7 +8,7 @@ use mongodb::bson::{Bson, DateTime, Document, doc};
 /// Digits of the hash behind the address in keys of counters that are kept for more than an address.
 const HASH_DIGITS: usize = 64;
 
-/// What the guard puts before the keys of this kind; the reference's documents are named by the address alone.
+/// The guard's prefix of keys of this kind; the names of the reference's documents are addresses without a prefix.
 const NAMESPACE: &str = "escalation:";
 
 fn date(ms: i64) -> Bson {
@@ -25,20 +25,20 @@ pub fn escalation_id(key: &str) -> &str {
     key.strip_prefix(NAMESPACE).unwrap_or(key)
 }
 
-/// The documents for all keys of the guard that begin so, and have a hash behind that.
+/// Matches the documents of all keys of the guard that begin with `key` and end with a hash.
 pub fn hashed_ids(key: &str) -> Document {
     let id = escalation_id(key).replace('.', "\\.");
     doc! { "_id": { "$regex": format!("^{id}:[0-9a-f]{{{HASH_DIGITS}}}$") } }
 }
 
-/// One step of a fixed window with escalation: the stages of section 6, in their order.
+/// One step of a fixed window with escalation: the stages of section 6, in order.
 pub fn escalation(id: &str, constants: &EscalationConstants, now_ms: i64) -> Vec<Document> {
     let is_hash = |text: &str| text.len() == HASH_DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let ip = id.rsplit_once(':').filter(|(_, hash)| is_hash(hash)).map_or(id, |(ip, _)| ip);
     let before = |span: u64| date(now_ms.saturating_sub(signed(span)));
     let (now, block_end) = (date(now_ms), date(now_ms.saturating_add(signed(constants.block_ms))));
     let most = constants.permanent_after.map(|after| i64::from(after.clamp(1, PERMANENT_AFTER_MAX)));
-    // Without a block for ever nothing asks for the times of violations.
+    // Without a permanent block the times of violations are not needed.
     let events = match most {
         Some(most) => {
             let all = doc! { "$concatArrays": ["$violation_events", [now.clone()]] };
@@ -98,7 +98,7 @@ pub fn escalation(id: &str, constants: &EscalationConstants, now_ms: i64) -> Vec
     ]
 }
 
-/// What the document says after the update.
+/// The answer in the document after the update.
 pub fn escalation_answer(
     document: &Document,
     constants: &EscalationConstants,
@@ -125,7 +125,7 @@ pub fn escalation_answer(
     Ok(Answer::Escalation(verdict))
 }
 
-/// A number, of either width: another program may have written the document.
+/// A number of either width: another program may have written the document.
 fn number(document: &Document, name: &str) -> Result<i64, StoreFailure> {
     match document.get(name) {
         Some(Bson::Int64(number)) => Ok(*number),
@@ -144,7 +144,7 @@ pub fn window(limit: u32, window_ms: u64, now_ms: i64) -> Vec<Document> {
     vec![doc! { "$set": { "hits": { "$slice": [all, -(i64::from(limit) + 1)] }, "expire_at": end } }]
 }
 
-/// What the hits say after the update.
+/// The answer in the hits after the update.
 pub fn window_answer(
     document: &Document,
     limit: u32,
@@ -159,7 +159,7 @@ pub fn window_answer(
             u64::try_from(leaves.saturating_sub(now_ms)).unwrap_or(0)
         }
         Some(_) => return Err(StoreFailure::Refused),
-        // With a limit of nothing the place is behind the last hit.
+        // With a limit of 0 the next place is behind the last hit.
         None if limit == 0 => window_ms,
         None => 0,
     };

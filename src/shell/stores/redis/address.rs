@@ -1,4 +1,4 @@
-//! Which servers a URL names.
+//! The servers that a URL names.
 
 use crate::shell::stores::settings::StoreSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
@@ -9,19 +9,19 @@ const PORT: u16 = 6379;
 /// Port of Sentinel (its documentation).
 const SENTINEL_PORT: u16 = 26379;
 
-/// Servers and what they are to each other.
+/// Servers and their relation.
 pub enum Target {
     /// One server.
     Single(ConnectionInfo),
-    /// Servers of a cluster, of which at least one has to be reachable.
+    /// Servers of a cluster; at least one must be reachable.
     Cluster(Vec<ConnectionInfo>),
-    /// Sentinels that know the master of this name; it is spoken to like `template`, at its own address.
+    /// Sentinels that know the master of this name. Connections to it are like `template`, with its own address.
     Sentinel { sentinels: Vec<ConnectionInfo>, name: String, template: ConnectionInfo },
 }
 
 impl Target {
-    /// Understands `redis://`, `redis-cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` and `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DB`;
-    /// each with `rediss` for TLS.
+    /// Parses `redis://`, `redis-cluster://USER:PASSWORD@HOST:PORT,HOST:PORT` and
+    /// `redis-sentinel://HOST:PORT,HOST:PORT/NAME/DB`; each with `rediss` for TLS.
     pub fn parse(settings: &StoreSettings) -> io::Result<Target> {
         let (scheme, rest) = settings.url.split_once("://").ok_or_else(|| wrong("a URL has ://"))?;
         let (base, kind) = match scheme.split_once('-') {
@@ -60,7 +60,7 @@ impl Target {
     }
 }
 
-/// The like of a server, at another address.
+/// A copy of a connection, with another address.
 pub fn moved_to(info: &ConnectionInfo, new_host: &str, new_port: u16) -> ConnectionInfo {
     let mut address = info.addr().clone();
     match &mut address {
@@ -77,7 +77,7 @@ fn with_port(host: &str, port: u16) -> String {
     if bare.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
-/// How one server is spoken to.
+/// The parameters of a connection to one server.
 fn connection(settings: &StoreSettings, url: &str) -> io::Result<ConnectionInfo> {
     // The crate's own errors may show the URL, and so a password.
     let info = url.into_connection_info().map_err(|_| wrong("no such URL is known to Redis"))?;
@@ -91,7 +91,7 @@ fn connection(settings: &StoreSettings, url: &str) -> io::Result<ConnectionInfo>
     })
 }
 
-/// With the certificates of the settings, if there are any.
+/// Adds the certificates of the settings, if there are any.
 #[cfg(feature = "tls")]
 fn with_roots(settings: &StoreSettings, info: ConnectionInfo) -> io::Result<ConnectionInfo> {
     let Some(roots) = &settings.roots_pem else { return Ok(info) };

@@ -1,9 +1,9 @@
-//! How bans stand in Redis (guard semantics, section 3), and what processes tell each other of them.
+//! The form of bans in Redis (guard semantics, section 3), and the messages about bans between processes.
 //!
-//! `PREFIX banned_ips:ADDRESS` and `PREFIX banned_networks:NETWORK` hold the end of the ban, in seconds since 1970 as decimal
-//! text, and expire then: the reference library reads and writes the same. It knows no bans for ever; such a ban ends with the
-//! year 9999, which is the last time that its language can show, and its key does not expire. The library knows no reasons
-//! either: a reason is a key of its own, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life.
+//! `PREFIX banned_ips:ADDRESS` and `PREFIX banned_networks:NETWORK` contain the end of the ban, in seconds since 1970 as
+//! decimal text, and expire then: the reference library reads and writes the same. It has no bans for ever; such a ban ends
+//! with the year 9999, the last time that its language can show, and its key does not expire. It has no reasons either: a
+//! reason is a separate key, `PREFIX ban_reasons:ADDRESS or NETWORK`, with the same life.
 //!
 //! The channel is `PREFIX bans`. A message is `NODE ban NETWORK MILLISECONDS REASON`, with `-` for ever, or `NODE unban NETWORK`.
 
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 /// The end of a ban for ever, in seconds: the last second of the year 9999.
 const FOR_EVER: u64 = 253_402_300_799;
 
-/// Longest reason that is kept and told (chosen).
+/// Longest reason in bytes (chosen).
 const REASON_BYTES_MAX: usize = 256;
 
 /// SHA-256 in hexadecimal digits.
@@ -28,16 +28,16 @@ pub struct BanKeys {
     node: Box<str>,
 }
 
-/// What a message of the channel says.
+/// A message of the channel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Which process.
+    /// The process that sent it.
     pub node: &'a str,
     pub network: IpNet,
     pub deed: Deed<'a>,
 }
 
-/// What a process has done.
+/// The action of a process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Deed<'a> {
     Banned { until_unix_ms: Option<u64>, reason: &'a str },
@@ -57,18 +57,18 @@ impl BanKeys {
         format!("{}bans", self.prefix)
     }
 
-    /// What SCAN looks for to find all bans.
+    /// The pattern of SCAN for all bans.
     pub fn pattern(&self) -> String {
         format!("{}banned_*", self.literal_prefix())
     }
 
-    /// What SCAN looks for to find the keys of `ForgetAll`. Addresses of IPv6 have colons themselves, so the length of what
-    /// follows tells that it is a hash.
+    /// The pattern of SCAN for the keys of `ForgetAll`. Addresses of IPv6 contain colons, so the length of the text behind
+    /// the last colon shows that it is a hash.
     pub fn hashed_pattern(&self, key: &str) -> String {
         format!("{}{key}:{}", self.literal_prefix(), "?".repeat(HASH_CHARS))
     }
 
-    /// The prefix is the operator's, who may put anything into it.
+    /// The prefix, escaped: the operator may use any characters in it.
     fn literal_prefix(&self) -> String {
         let special = |c: char| matches!(c, '*' | '?' | '[' | ']' | '\\' | '^');
         let each = |c: char| if special(c) { format!("\\{c}") } else { c.to_string() };
@@ -91,8 +91,8 @@ impl BanKeys {
         }
     }
 
-    /// The network that a key bans, in whatever spelling it stands there: IPv6 in brackets, long or in capitals, IPv4 mapped
-    /// into IPv6, host bits behind a prefix.
+    /// The network that a key bans, in any spelling: IPv6 in brackets, long or in capitals, IPv4 mapped into IPv6, host bits
+    /// behind a prefix.
     pub fn network(&self, key: &str) -> Option<IpNet> {
         let (kind, text) = key.strip_prefix(&*self.prefix)?.split_once(':')?;
         let text = text.trim();
@@ -130,12 +130,12 @@ impl BanKeys {
                 [self.key(*network), self.reason_key(*network)].map(|key| Command::new("DEL").key(key)).into()
             }
             StoreOrder::Forget(key) => vec![Command::new("DEL").key(format!("{prefix}{key}"))],
-            // The thread of the bans looks for them.
+            // The thread of the bans sweeps these keys.
             StoreOrder::ForgetAll(_) => Vec::new(),
         }
     }
 
-    /// The message to all processes, if the order concerns them.
+    /// The message to all processes, for an order about bans.
     pub fn message(&self, order: &StoreOrder) -> Option<Command> {
         let node = &self.node;
         let text = match order {
@@ -175,7 +175,7 @@ fn is_address(network: IpNet) -> bool {
     network.prefix_len() == network.max_prefix_len()
 }
 
-/// At most [`REASON_BYTES_MAX`] bytes of a reason.
+/// A reason, cut to [`REASON_BYTES_MAX`] bytes.
 pub fn short(reason: &str) -> &str {
     let mut end = reason.len().min(REASON_BYTES_MAX);
     while !reason.is_char_boundary(end) {
@@ -184,7 +184,7 @@ pub fn short(reason: &str) -> &str {
     &reason[..end]
 }
 
-/// The end of a ban as it is written.
+/// The end of a ban in its written form.
 pub fn end_text(until_unix_ms: Option<u64>) -> String {
     match until_unix_ms {
         Some(until) => format!("{}.{:03}", until / 1000, until % 1000),
@@ -192,8 +192,8 @@ pub fn end_text(until_unix_ms: Option<u64>) -> String {
     }
 }
 
-/// The end of a ban as it is read, in milliseconds; `Some(None)` is for ever. The reference library writes as many digits as
-/// its language shows.
+/// Parses the end of a ban, in milliseconds; `Some(None)` is for ever. The reference library writes as many digits as its
+/// language shows.
 pub fn end_of(text: &str) -> Option<Option<u64>> {
     let seconds: f64 = text.trim().parse().ok()?;
     if seconds >= FOR_EVER as f64 {

@@ -1,12 +1,13 @@
-//! The thread that keeps bans in step (guard semantics, section 4, Ours).
+//! The thread that synchronizes bans (guard semantics, section 4, Ours).
 //!
-//! It subscribes to the channel first and loads all bans then, so that nothing falls between: a ban that is made while the
-//! others load comes as a message behind them. Both go through this one thread, in this order. It loads again every 30
-//! seconds, because messages can be lost.
+//! The thread subscribes to the channel first and then loads all bans, so that no ban is missed: a ban that is made during
+//! the load arrives as a message behind it. This one thread handles both, in this order. It loads again every 30 seconds,
+//! because messages can be lost.
 //!
-//! What this process has banned itself comes back over the channel. Such messages are not told, but remembered: when a ban of
-//! this process is missing from a later load, another process has ended it while the channel was broken, and that is told; or,
-//! if the server is another one than before, it has lost the ban in a restart or failover, and gets it again.
+//! The bans of this process come back over the channel. Such messages are not reported, but remembered. If a ban of this
+//! process is missing from a later load, there are two cases: another process has ended it while the channel was broken, and
+//! its end is reported; or the server is another one than before and has lost the ban in a restart or failover, and gets it
+//! again.
 
 use super::address::Target;
 use super::ban_keys::{BanKeys, Deed, Message, end_of, end_text};
@@ -23,10 +24,10 @@ use std::collections::hash_map::Entry;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The thread looks up so often, to see whether the client is gone or bans are due (chosen).
+/// The thread checks at this interval whether the client was dropped or bans are due (chosen).
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
-/// Keys that a server is asked to look at in one step (chosen: some milliseconds at most).
+/// Keys of one step of SCAN (chosen: some milliseconds at most).
 const SCAN_COUNT: usize = 1000;
 
 /// Bans of this process that are remembered; the others are only not brought back (chosen).
@@ -38,7 +39,7 @@ pub fn now_unix_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Keeps bans in step until the client is gone.
+/// Synchronizes bans until the client is dropped.
 pub fn run(target: Target, settings: StoreSettings, keys: BanKeys, desk: &Desk) {
     let timeouts = Timeouts {
         reply: settings.read_timeout,
@@ -64,9 +65,9 @@ struct Follower<'a> {
     desk: &'a Desk,
     /// Bans of this process that the store has.
     own: HashMap<IpNet, (Option<u64>, Box<str>)>,
-    /// Which servers the bans came from the last time.
+    /// The run ids of the servers at the last load.
     run_ids: Option<Vec<String>>,
-    /// What was told last; at first, nothing.
+    /// The last reported state; `None` before the first report.
     is_lost: Option<bool>,
 }
 
@@ -159,7 +160,7 @@ impl Follower<'_> {
         self.desk.tell(news);
     }
 
-    /// Loads all bans and tells them; brings back what a server has lost of this process's.
+    /// Loads all bans and reports them; sends bans of this process again that a server has lost.
     fn load(&mut self) -> Result<(), ()> {
         let run_ids = self.run_ids()?;
         let bans = self.scan()?;
@@ -175,7 +176,7 @@ impl Follower<'_> {
         for network in missing {
             let Some((until_unix_ms, reason)) = self.own.remove(&network) else { continue };
             if is_other_server {
-                // It holds. The message of the order brings it back to the memory of this thread as well.
+                // The ban still counts. The message of the order adds it to this thread's memory again.
                 all.push((network, until_unix_ms, reason.clone()));
                 self.desk.add_order(StoreOrder::Ban { network, until_unix_ms, reason });
             } else {
@@ -217,7 +218,7 @@ impl Follower<'_> {
         Ok(bans)
     }
 
-    /// Keys of one server that match, from a cursor on; and the next cursor, if there are more.
+    /// Matching keys of one server from a cursor on, and the next cursor, if there are more.
     fn scan_on(
         &mut self,
         index: usize,
@@ -230,7 +231,7 @@ impl Follower<'_> {
         Ok(((next != "0").then_some(next), found))
     }
 
-    /// Forgets all keys that begin so, and have a hash behind that.
+    /// Removes all keys that begin with `key` and end with a hash.
     fn forget_all(&mut self, key: &str) -> Result<(), ()> {
         let pattern = self.keys.hashed_pattern(key);
         for index in 0..self.servers.count() {
@@ -248,7 +249,7 @@ impl Follower<'_> {
         Ok(())
     }
 
-    /// Reads the bans that stand under these keys of one server. Says how many are too many.
+    /// Reads the bans under these keys of one server. Returns the number of bans beyond the limit.
     fn read(&mut self, found: Vec<String>, bans: &mut Bans) -> Result<usize, ()> {
         let named: Vec<(String, IpNet)> = found
             .into_iter()
@@ -260,11 +261,11 @@ impl Follower<'_> {
         let ends = named.iter().map(|(key, _)| Command::new("GET").key(key.clone()));
         let reasons =
             named.iter().map(|(_, network)| Command::new("GET").key(self.keys.reason_key(*network)));
-        // In a cluster the reasons may be elsewhere.
+        // In a cluster the reasons may be on other servers.
         let commands: Vec<Command> = ends.chain(reasons).collect();
         let end = Instant::now() + self.settings.read_timeout;
         let mut outcomes = self.servers.exchange(&commands, end);
-        // A value of another type is no ban. One that could not be had may be one.
+        // A value of another type is no ban. A value that could not be read may be one.
         if outcomes
             .iter()
             .any(|outcome| matches!(outcome, Err(StoreFailure::Unreachable | StoreFailure::Late)))
@@ -304,7 +305,7 @@ impl Follower<'_> {
         Ok(dropped)
     }
 
-    /// Puts bans under the key that all processes look for; otherwise an unban would not find them. The longer life holds.
+    /// Moves bans to the key that all processes use; otherwise an unban would not find them. The later end counts.
     fn rename(&mut self, renamed: &[(String, IpNet, Option<u64>)]) {
         let end = Instant::now() + self.settings.read_timeout;
         for (old, network, until) in renamed {

@@ -12,7 +12,7 @@ const ESCALATION: &str = include_str!("escalation.lua");
 /// Slots of a cluster (Redis cluster specification).
 pub const SLOTS: u16 = 16384;
 
-/// Scripts of the server, by the hash that the server knows them by.
+/// Scripts of the server; each has a hash by which the server knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Script {
     Window,
@@ -60,7 +60,7 @@ enum Name {
 pub struct Command {
     name: Name,
     key: Option<String>,
-    /// As they are sent (RESP), one behind the other, and how many they are.
+    /// The arguments in their sent form (RESP), one behind the other, and their number.
     arguments: Vec<u8>,
     count: usize,
 }
@@ -83,7 +83,7 @@ impl Command {
         [WINDOW, ESCALATION].map(|text| Command::new("SCRIPT").arg("LOAD").arg(text))
     }
 
-    /// The one key, which decides the server in a cluster.
+    /// Sets the key, which decides the server in a cluster.
     pub fn key(mut self, key: String) -> Command {
         self.key = Some(key);
         self
@@ -94,7 +94,7 @@ impl Command {
         // Writing into a Vec cannot fail.
         let _ = write!(self.arguments, "{argument}");
         let value_bytes = self.arguments.len() - start;
-        // Its length, which goes before it, is not known any sooner.
+        // The length goes before the value, and is known only now.
         write_length(b'$', value_bytes, &mut self.arguments);
         self.arguments[start..].rotate_left(value_bytes);
         self.arguments.extend_from_slice(b"\r\n");
@@ -102,12 +102,12 @@ impl Command {
         self
     }
 
-    /// The slot, for a command that has a key.
+    /// The slot of the key, if the command has one.
     pub fn slot(&self) -> Option<u16> {
         self.key.as_ref().map(|key| slot(key.as_bytes()))
     }
 
-    /// Writes the command down (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
+    /// Writes the command (RESP). With `whole`, a script is sent as text, and the server keeps it from then on.
     pub fn write(&self, hashes: &Hashes, whole: bool, out: &mut Vec<u8>) {
         let key = usize::from(self.key.is_some());
         let words = match self.name {
@@ -140,7 +140,7 @@ fn write_length(kind: u8, length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The slot of a key: of what stands in its first braces, if there is something in them.
+/// The slot of a key: of the text in its first braces, if that is not empty.
 fn slot(key: &[u8]) -> u16 {
     let open = key.iter().position(|byte| *byte == b'{');
     let tag = open.and_then(|open| {

@@ -26,9 +26,9 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Starts the thread that asks and orders, and the one that hears of bans.
+/// Starts the thread for questions and orders, and the thread for bans.
 pub(super) fn start(settings: StoreSettings, desk: &Arc<Desk>, queue: Receiver<Work>) -> io::Result<()> {
-    // Another part of the process may have chosen one already.
+    // Another part of the process may have installed a provider already.
     #[cfg(feature = "tls")]
     let _ = rustls::crypto::ring::default_provider().install_default();
     let target = Target::parse(&settings)?;
@@ -64,7 +64,7 @@ struct RedisBackend {
     servers: Servers,
     prefix: Box<str>,
     keys: BanKeys,
-    /// Hits that were recorded: with the node's name, what tells two hits at the same time apart.
+    /// Recorded hits: together with the node's name the number distinguishes two hits at the same time.
     hits: u64,
     desk: Arc<Desk>,
     deadline: Duration,
@@ -89,7 +89,7 @@ impl RedisBackend {
         }
     }
 
-    /// Sends commands, and tells of what happened on the way.
+    /// Sends commands, and reports events on the way.
     fn exchange(&mut self, commands: &[Command]) -> Vec<Outcome> {
         let outcomes = self.servers.exchange(commands, Instant::now() + self.deadline);
         self.tell_noticed();
@@ -112,7 +112,7 @@ impl Backend for RedisBackend {
         let mut outcomes = self.exchange(&commands).into_iter();
         self.desk.answer(questions.iter().map(|question| {
             let mut answers = Ok(Vec::with_capacity(question.checks.len()));
-            // All outcomes of the question are taken, also when the first is a failure.
+            // All outcomes of the question are consumed, even if the first is a failure.
             for (check, outcome) in question.checks.iter().zip(outcomes.by_ref()) {
                 match (outcome.and_then(|reply| answer(check, &reply)), &mut answers) {
                     (Ok(answer), Ok(answers)) => answers.push(answer),
@@ -154,7 +154,7 @@ impl Backend for RedisBackend {
         }
         let writes: Vec<Command> =
             orders.iter().flat_map(|order| self.keys.writes(order, &self.prefix, now_ms)).collect();
-        // A process that hears of a ban, and then loads all bans, must find it: so the message goes last.
+        // A process that gets the message about a ban, and then loads all bans, must find it: so messages go last.
         let messages: Vec<Command> = orders.iter().filter_map(|order| self.keys.message(order)).collect();
         for commands in [writes, messages] {
             let outcomes = self.exchange(&commands);
@@ -194,7 +194,7 @@ fn value_answer(request: &ValueRequest, outcome: Outcome) -> ValueAnswer {
     }
 }
 
-/// What a script has answered; anything else is no answer.
+/// The answer of a script; any other reply is a failure.
 fn answer(check: &Check, reply: &Value) -> Result<Answer, StoreFailure> {
     let Value::Array(numbers) = reply else { return Err(StoreFailure::Refused) };
     let unsigned = |number: i64| u64::try_from(number).map_err(|_| StoreFailure::Refused);

@@ -1,41 +1,41 @@
-//! One server: its connection, and the replies that it owes.
+//! One server: its connection, and its outstanding replies.
 //!
-//! A pipeline is written whole, then its replies are read until a deadline. A server that has not answered everything by then
-//! owes the rest: its connection stays, the replies are thrown away when they come, and nothing else is sent before. So a
-//! short pause of the server costs its questions and no reconnection. A server that owes for longer than the read time-out is
-//! given up.
+//! A pipeline is written whole, then its replies are read until a deadline. Replies that have not arrived by then are
+//! outstanding: the connection stays, the replies are dropped when they arrive, and no command is sent before that. So a
+//! short pause of the server costs its questions but no new connection. If replies are outstanding for longer than the read
+//! time-out, the connection is closed.
 
 use super::address::moved_to;
 use super::command::{Command, Hashes};
 use redis::{Client, Connection, ConnectionInfo, RedisError, RedisResult, Value};
 use std::time::{Duration, Instant};
 
-/// A server that could not be reached is tried again after so long, then after twice as long, and so on (chosen).
+/// Time after which an unreachable server is tried again; it doubles with each failure (chosen).
 const RETRY_FIRST: Duration = Duration::from_millis(50);
-/// But at least so often (chosen: a little more often than the guard's breaker asks).
+/// Longest time between two attempts (chosen: a little shorter than the interval of the guard's breaker).
 const RETRY_LAST: Duration = Duration::from_millis(800);
 
 /// A command without effect.
 const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
 
-/// How long a server is waited for.
+/// The time-outs of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
-    /// For one reply.
+    /// Time-out of one reply.
     pub reply: Duration,
     pub connect: Duration,
-    /// Until a connection without replies is given up.
+    /// Time after which a connection without replies is closed.
     pub give_up: Duration,
 }
 
-/// Why a server has not answered a command.
+/// The reason why a server has not answered a command.
 #[derive(Debug)]
 pub enum Silence {
-    /// There is no connection, or it broke.
+    /// No connection, or it broke.
     Gone(String),
     /// The connection had been good and was closed before the first reply: the server has restarted meanwhile.
     Stale,
-    /// There is a connection, and the replies did not come in time.
+    /// The connection is open, but the replies did not arrive in time.
     Late,
 }
 
@@ -44,7 +44,7 @@ pub struct Server {
     info: ConnectionInfo,
     timeouts: Timeouts,
     connection: Option<Connection>,
-    /// Whether a reply was waited for in vain, since when, and how many are still to come.
+    /// Whether replies are outstanding, since when, and how many.
     is_behind: bool,
     behind_since: Instant,
     owed: usize,
@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// The like of this server, at another address.
+    /// A server like this one, at another address.
     pub fn elsewhere(&self, host: &str, port: u16) -> Server {
         Server::new(moved_to(&self.info, host, port), self.timeouts)
     }
@@ -94,7 +94,7 @@ impl Server {
         self.is_behind
     }
 
-    /// Connects, unless that has failed a moment ago. Says whether a connection was made.
+    /// Connects, unless the last attempt has failed just now. Returns whether a new connection was made.
     pub fn connect(&mut self) -> Result<bool, String> {
         if self.connection.is_some() {
             return Ok(false);
@@ -117,7 +117,7 @@ impl Server {
         }
     }
 
-    /// A connection of its own, for a subscription.
+    /// A separate connection, for a subscription.
     pub fn separate_connection(&self) -> RedisResult<Connection> {
         open(&self.info, self.timeouts)
     }
@@ -127,7 +127,7 @@ impl Server {
         (self.connection, self.is_behind, self.owed) = (None, false, 0);
     }
 
-    /// Writes commands, after what the server owes has come.
+    /// Writes commands, after all outstanding replies have arrived.
     pub fn send<'a>(
         &mut self,
         commands: impl Iterator<Item = (&'a Command, bool)>,
@@ -152,7 +152,7 @@ impl Server {
         }
     }
 
-    /// Reads the replies to `count` commands, and stops at the first that does not come until `end`.
+    /// Reads the replies to `count` commands, and stops at the first that does not arrive until `end`.
     pub fn receive(&mut self, count: usize, end: Instant) -> (Vec<Value>, Result<(), Silence>) {
         let mut replies = Vec::with_capacity(count);
         while replies.len() < count {
@@ -183,14 +183,13 @@ impl Server {
         (replies, Ok(()))
     }
 
-    /// The replies that are still to come, when one was waited for in vain.
+    /// Records outstanding replies.
     fn fall_behind(&mut self, owed: usize) {
         (self.is_behind, self.owed, self.behind_since) = (true, owed, Instant::now());
         self.keep_one_owed();
     }
 
-    /// The crate itself skips a reply that was waited for in vain, and does not say when it has come. So there is always one
-    /// more to wait for.
+    /// The crate skips a late reply by itself, without a sign of its arrival. So one more reply is always kept outstanding.
     fn keep_one_owed(&mut self) {
         let Some(connection) = self.connection.as_mut().filter(|_| self.owed == 0) else { return };
         match connection.send_packed_command(PING) {

@@ -1,4 +1,4 @@
-//! All servers that a URL leads to, as one: which of them has a key, and one pipeline to each for many commands.
+//! All servers of a URL as one: finds the server of a key, and sends many commands as one pipeline to each server.
 //!
 //! The crate's own clients of clusters and sentinels are not used: they have no deadline for a pipeline as a whole (a server
 //! that is stopped costs a time-out for every command), and a failing server fails the commands to all others.
@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 /// Servers of a cluster; a thousand is what its specification recommends at most.
 const SERVERS_MAX: usize = 1024;
 
-/// The servers are not asked more often where everything is (chosen).
+/// Least time between two searches for the present servers (chosen).
 const FIND_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// What became of one command: the server's reply, which is no error, or why there is none.
+/// The outcome of one command: the server's reply, which is no error, or a failure.
 pub type Outcome = Result<Value, StoreFailure>;
 
-/// What the servers were found to be.
+/// Changes of the servers that were noticed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Noticed {
     /// Connections that were made.
@@ -35,18 +35,18 @@ pub struct Servers {
     /// Whether scripts are sent to every server that is connected to.
     with_scripts: bool,
     servers: Vec<Server>,
-    /// In a cluster: which of the servers has a slot.
+    /// In a cluster: the index of the server of each slot.
     slots: Option<Vec<u16>>,
-    /// Where everything is has to be found out, or found out anew.
+    /// The servers or their slots must be searched (again).
     is_outdated: bool,
     find_at: Instant,
     noticed: Noticed,
     last_error: Option<String>,
 }
 
-/// What stands in the way of one command.
+/// The reason why one command failed.
 enum Hindrance {
-    /// The server does not know the script: again, with its text.
+    /// The server does not know the script: send its text.
     NoScript,
     /// The key is at that server.
     Moved(String, u16),
@@ -54,7 +54,7 @@ enum Hindrance {
     Asked(String, u16),
     /// The server is no master any more, or its connection was stale: again.
     Again,
-    /// For good.
+    /// The command is not repeated.
     Failed(StoreFailure),
 }
 
@@ -67,7 +67,7 @@ struct Pending {
 }
 
 impl Servers {
-    /// Nothing is connected yet.
+    /// The servers of a target, without connections yet.
     pub fn new(target: Target, timeouts: Timeouts, with_scripts: bool) -> Servers {
         let (servers, is_outdated) = match &target {
             Target::Single(info) => (vec![Server::new(info.clone(), timeouts)], false),
@@ -87,7 +87,7 @@ impl Servers {
         }
     }
 
-    /// What was noticed since this was last asked.
+    /// The changes noticed since the last call.
     pub fn take_noticed(&mut self) -> Noticed {
         std::mem::take(&mut self.noticed)
     }
@@ -102,23 +102,23 @@ impl Servers {
         self.servers.len()
     }
 
-    /// One of them.
+    /// The server with this index.
     pub fn server(&self, index: usize) -> Option<&Server> {
         self.servers.get(index)
     }
 
-    /// Finds and connects what is not connected, and sees whether what is connected answers.
+    /// Finds missing servers, connects them, and checks whether connected servers answer.
     pub fn look_after_connections(&mut self) {
         self.find();
         let end = Instant::now() + self.timeouts.reply;
         for index in 0..self.servers.len() {
-            // Twice: a connection that was closed meanwhile is found out by using it.
+            // Twice: the first command finds out that a connection was closed.
             let alive = (0..2).any(|_| self.on_server(index, &[Command::new("PING")], end).is_ok());
             self.is_outdated |= !alive && !matches!(self.target, Target::Single(_));
         }
     }
 
-    /// Sends commands to one server and waits for all replies, of which none may be an error.
+    /// Sends commands to one server and waits for all replies; an error among them is a failure.
     pub fn on_server(&mut self, index: usize, commands: &[Command], end: Instant) -> Result<Vec<Value>, ()> {
         let (connected, hashes) = (self.connect(index), &self.hashes);
         let server = self.servers.get_mut(index).filter(|_| connected).ok_or(())?;
@@ -143,7 +143,7 @@ impl Servers {
         }
     }
 
-    /// Sends all commands, each to the server that has its key, and waits for the replies until `end`. A command whose key has
+    /// Sends all commands, each to the server of its key, and waits for the replies until `end`. A command whose key has
     /// moved, or whose script is not known, is sent once more.
     pub fn exchange(&mut self, commands: &[Command], end: Instant) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = commands.iter().map(|_| Err(StoreFailure::Unreachable)).collect();
@@ -168,7 +168,7 @@ impl Servers {
         outcomes
     }
 
-    /// Sends each command once. What got a reply stands in `outcomes`; what did not is returned.
+    /// Sends each command once. Replies are stored in `outcomes`; commands without a reply are returned.
     fn round(
         &mut self,
         commands: &[Command],
@@ -184,7 +184,7 @@ impl Servers {
                 None => hindered.push((one.index, Hindrance::Failed(StoreFailure::Unreachable))),
             }
         }
-        // A server that is behind may use up the time, so the others come first.
+        // A server with outstanding replies may use up the time, so the others come first.
         let mut order: Vec<usize> =
             (0..of_servers.len()).filter(|index| !of_servers[*index].is_empty()).collect();
         order.sort_by_key(|index| self.servers[*index].is_behind());
@@ -254,7 +254,7 @@ impl Servers {
 
     fn hindrance_of(&self, silence: &Silence) -> Hindrance {
         match silence {
-            // With another server the key may have a new master by now.
+            // Behind another server the key may have a new master by now.
             Silence::Stale => Hindrance::Again,
             Silence::Gone(_) => match self.target {
                 Target::Single(_) => Hindrance::Failed(StoreFailure::Unreachable),
@@ -290,7 +290,7 @@ impl Servers {
         hindrance
     }
 
-    /// Where the commands go that were hindered and may be sent again.
+    /// The commands to send again, by server.
     fn redirect(
         &mut self,
         commands: &[Command],
@@ -332,7 +332,7 @@ impl Servers {
         }
     }
 
-    /// The server at an address, which may have become known only now.
+    /// The server at an address, which is added if it is new.
     fn server_at(&mut self, host: &str, port: u16) -> Option<usize> {
         let address = format!("{host}:{port}");
         self.place_of(&address).or_else(|| {
@@ -374,7 +374,7 @@ impl Servers {
         }
     }
 
-    /// Finds out which servers there are and what they have, if that is not known or known to be wrong.
+    /// Searches the present servers and their slots, if they are not known or outdated.
     fn find(&mut self) {
         if !self.is_outdated || Instant::now() < self.find_at {
             return;
@@ -396,7 +396,7 @@ impl Servers {
         self.find_at = Instant::now() + FIND_AGAIN_AFTER;
     }
 
-    /// Asks a server of the cluster which slots are where: one that is known, or one of those that were configured.
+    /// Asks a server of the cluster for all slots: a known one, or one of those configured.
     fn find_cluster(&mut self, seeds: Vec<Server>) -> bool {
         let mut known = std::mem::take(&mut self.servers);
         known.sort_by_key(|server| !server.is_connected());
@@ -431,7 +431,7 @@ impl Servers {
         true
     }
 
-    /// Asks the sentinels which server is the master, and the server whether it is.
+    /// Asks the sentinels for the master, and the server for its role.
     fn find_master(&mut self, sentinels: Vec<Server>, name: &str, template: &Server) -> bool {
         let ask = Command::new("SENTINEL").arg("get-master-addr-by-name").arg(name);
         for mut sentinel in sentinels {
@@ -446,7 +446,7 @@ impl Servers {
             let Some(mut master) = self.servers.pop() else { continue };
             let role = self.ask_one(&mut master, &Command::new("ROLE"), self.with_scripts);
             self.servers.push(master);
-            // Sentinels that have just started a failover name the old master, which may know already that it is none.
+            // Sentinels that have just started a failover name the old master, which may know already that it is no master.
             if role.is_some_and(|role| first_word(&role).is_some_and(|word| word == b"master")) {
                 return true;
             }
@@ -454,7 +454,7 @@ impl Servers {
         false
     }
 
-    /// One reply of one server, if it is none of errors.
+    /// The reply of one server to one command, unless it is an error.
     fn ask_one(&mut self, server: &mut Server, command: &Command, with_scripts: bool) -> Option<Value> {
         let scripts = with_scripts.then_some((&self.hashes, self.timeouts.connect));
         match prepare(server, scripts) {
@@ -475,12 +475,12 @@ impl Servers {
     }
 }
 
-/// Connects a server, and gives it the scripts. Says whether the connection is new.
+/// Connects a server, and sends it the scripts. Returns whether the connection is new.
 fn prepare(server: &mut Server, scripts: Option<(&Hashes, Duration)>) -> Result<bool, String> {
     let is_new = server.connect()?;
     if let Some((hashes, patience)) = scripts.filter(|_| is_new) {
         let (commands, end) = (Command::load_scripts(), Instant::now() + patience);
-        // What goes wrong here shows again with the first question.
+        // A failure here shows again with the first question.
         if server.send(commands.iter().map(|command| (command, false)), hashes, end).is_ok() {
             let _ = server.receive(commands.len(), end);
         }
@@ -496,8 +496,8 @@ fn first_word(reply: &Value) -> Option<&[u8]> {
     }
 }
 
-/// First slot, last slot, host and port of each range in the reply to CLUSTER SLOTS. A host that is not named is the one that
-/// has answered. Nothing is believed of a reply that is not understood.
+/// First slot, last slot, host and port of each range in the reply to CLUSTER SLOTS. A missing host is the server that
+/// answered. `None` for a reply with any other form.
 fn slots_of(reply: &Value, origin: &str) -> Option<Vec<(usize, usize, String, u16)>> {
     let Value::Array(ranges) = reply else { return None };
     let range = |range: &Value| {
